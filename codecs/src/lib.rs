@@ -1,0 +1,17 @@
+//! Wire formats of live media, sans-IO: no clock, no socket, no thread, no random number.
+//!
+//! Reading order: [`error`], [`reader`], [`writer`], [`time`], [`media`], then one module per
+//! format. Parsers borrow from the bytes they are given; encoders write headers and leave the
+//! payload to the caller, so a payload is never copied here.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(clippy::cast_possible_truncation)]
+
+extern crate alloc;
+
+pub mod error;
+pub mod reader;
+pub mod writer;
+
+pub use error::Error;

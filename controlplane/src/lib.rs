@@ -1,0 +1,1 @@
+//! The control plane: configuration, API, key checks, events, metrics.

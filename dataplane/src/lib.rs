@@ -1,0 +1,7 @@
+//! The data plane: pinned shards, slab memory, hubs, packaged logs, sessions, sockets.
+//!
+//! A frame's way: `shard/turn.rs` reaps a received buffer from `reactor/`, hands it to a session in
+//! `session/`, which assembles access units in `slab/`; the stream's hub in `hub/` orders them,
+//! `package/` frames them once per format into a log in `log/`, and the egress in `shard/egress.rs`
+//! sends ranges of that log to every player whose cursor is behind.
+#![deny(missing_docs)]
