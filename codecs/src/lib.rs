@@ -11,7 +11,9 @@
 extern crate alloc;
 
 pub mod error;
+pub mod media;
 pub mod reader;
+pub mod time;
 pub mod writer;
 
 pub use error::Error;
