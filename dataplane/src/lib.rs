@@ -5,3 +5,14 @@
 //! `package/` frames them once per format into a log in `log/`, and the egress in `shard/egress.rs`
 //! sends ranges of that log to every player whose cursor is behind.
 #![deny(missing_docs)]
+
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod ids;
+pub mod metrics;
+pub mod reactor;
+pub mod session;
+pub mod slab;
+
+pub use error::Error;

@@ -1,0 +1,382 @@
+//! What a node is started with: typed values, each limit named, counted and bounded.
+//!
+//! The control plane fills these from the configuration file; the data plane never parses text.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use codecs::time::MediaTime;
+
+use crate::ids::ShardId;
+use crate::reactor::ReactorConfig;
+
+/// Everything that a node needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// One shard per item, in order.
+    pub shards: Vec<ShardConfig>,
+    /// Overrides of the placement of streams, first match wins.
+    pub pins: Vec<Pin>,
+    /// The reactor of every shard.
+    pub reactor: ReactorConfig,
+    /// Sockets that accept peers.
+    pub listeners: Vec<ListenerConfig>,
+    /// Bounds of peers, messages and time.
+    pub limits: Limits,
+    /// How players are served.
+    pub egress: EgressConfig,
+    /// How streams are kept.
+    pub stream: StreamConfig,
+    /// How sessions are judged.
+    pub session: SessionConfig,
+    /// Page memory of all shards together, bytes: the ceiling of media memory.
+    pub page_bytes: u64,
+    /// Freed pages are filled with a pattern: for tests of reclamation.
+    pub poison: bool,
+    /// The stream that plays while nobody publishes it.
+    pub demo: Option<DemoConfig>,
+}
+
+/// One shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardConfig {
+    /// The CPU that its thread is pinned to; `None` leaves it to the scheduler.
+    pub cpu: Option<usize>,
+}
+
+/// Streams whose name matches `pattern` have their home on `shard`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// A stream name in which `*` stands for any run of letters, `/` included.
+    pub pattern: String,
+    /// The home shard.
+    pub shard: ShardId,
+}
+
+/// The protocol of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ListenerKind {
+    /// RTMP.
+    Rtmp,
+    /// HTTP/1.1.
+    Http,
+}
+
+/// One listening address, opened by every shard with `SO_REUSEPORT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// What is spoken there.
+    pub kind: ListenerKind,
+    /// Where; port 0 lets the system choose one port for all shards.
+    pub addr: SocketAddr,
+}
+
+/// The built-in stream.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// Its name.
+    pub name: crate::ids::StreamName,
+    /// An FLV file with H.264 and AAC that starts with a keyframe.
+    pub flv: &'static [u8],
+}
+
+/// How streams are kept: windows, grace, takeover.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamConfig {
+    /// Access units are kept this long, and at least one GOP.
+    pub retain: MediaTime,
+    /// A GOP beyond this is not kept for joiners, who then wait for the next keyframe.
+    pub gop_bytes_max: u64,
+    /// Bytes of one packaged log, and of the access units of one stream.
+    pub bytes_max: u64,
+    /// Players stay this long after their publisher was lost.
+    pub grace: Duration,
+    /// A second publisher takes over if the holder delivered nothing for this long.
+    pub takeover_after: Duration,
+    /// A packaged log without readers is dropped after this long.
+    pub idle_log: Duration,
+    /// A jump of a timestamp beyond this, forward or back, is taken as a new time base.
+    pub jump_max: MediaTime,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            retain: MediaTime::from_millis(10_000),
+            gop_bytes_max: 16 << 20,
+            bytes_max: 32 << 20,
+            grace: Duration::from_secs(10),
+            takeover_after: Duration::from_secs(3),
+            idle_log: Duration::from_secs(10),
+            jump_max: MediaTime::from_millis(5_000),
+        }
+    }
+}
+
+/// How players are served.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EgressConfig {
+    /// Share of a shard's time that sending may take before frames are gathered, 0 to 1.
+    pub utilisation_target: f64,
+    /// Frames are gathered at most this long.
+    pub batch_max: Duration,
+    /// Frames are gathered at least this long, even when there is room: 0 sends each at once.
+    pub batch_min: Duration,
+    /// A cursor further behind than this jumps to the newest join point.
+    pub player_lag_max: MediaTime,
+    /// Jumps within [`Self::jump_window`] before the player is closed.
+    pub jumps_max: u8,
+    /// The window of [`Self::jumps_max`].
+    pub jump_window: Duration,
+    /// A player that accepts no byte for this long is closed.
+    pub stall: Duration,
+    /// Kernel bytes not yet sent before a socket counts as full.
+    pub notsent_lowat_bytes: u32,
+    /// Cap of a player's kernel send buffer.
+    pub send_buffer_bytes: u32,
+    /// Unacknowledged data closes the connection after this long.
+    pub user_timeout: Duration,
+    /// Bytes of a join burst per shard and turn.
+    pub join_bytes_per_turn: u32,
+}
+
+impl Default for EgressConfig {
+    fn default() -> Self {
+        Self {
+            utilisation_target: 0.20,
+            batch_max: Duration::from_millis(130),
+            batch_min: Duration::ZERO,
+            player_lag_max: MediaTime::from_millis(5_000),
+            jumps_max: 5,
+            jump_window: Duration::from_secs(60),
+            stall: Duration::from_secs(30),
+            notsent_lowat_bytes: 128 << 10,
+            send_buffer_bytes: 512 << 10,
+            user_timeout: Duration::from_secs(30),
+            join_bytes_per_turn: 32 << 20,
+        }
+    }
+}
+
+/// How sessions are judged and paced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SessionConfig {
+    /// From accept to the publish or play command, the wait for the control plane not counted.
+    pub connect_deadline: Duration,
+    /// No verdict of the control plane within this is a refusal.
+    pub authorize_deadline: Duration,
+    /// A publisher that sends no media for this long is closed.
+    pub publish_idle: Duration,
+    /// A publisher slower than this over [`Self::publish_idle`] is closed, bits per second.
+    pub publish_bps_min: u64,
+    /// RTMP peers are pinged this often.
+    pub ping_interval: Duration,
+    /// An idle HTTP connection is closed after this long.
+    pub keep_alive: Duration,
+    /// A player of an unknown stream waits this long for its publisher.
+    pub play_wait: Duration,
+    /// Bytes of a chunk that we send, the same for everybody so that chunks can be shared.
+    pub rtmp_chunk_bytes: u32,
+    /// Ending sessions get this long to take their protocol's farewell.
+    pub drain: Duration,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            connect_deadline: Duration::from_secs(10),
+            authorize_deadline: Duration::from_secs(10),
+            publish_idle: Duration::from_secs(15),
+            publish_bps_min: 1_000,
+            ping_interval: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
+            play_wait: Duration::ZERO,
+            rtmp_chunk_bytes: 60_000,
+            drain: Duration::from_secs(3),
+        }
+    }
+}
+
+/// An address range: the first `bits` bits of `addr` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddrRange {
+    /// Any address of the range; IPv4 is kept as IPv4.
+    pub addr: std::net::IpAddr,
+    /// Leading bits that must match.
+    pub bits: u8,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $field:ident = $default:expr;)*) => {
+        /// Bounds of peers and messages. A peer that reaches one is closed with its name as reason.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: u64,)*
+            /// Ranges that the per-address caps do not count.
+            pub exempt: Vec<AddrRange>,
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)* exempt: AddrRange::loopback() }
+            }
+        }
+
+        /// One of the [`Limits`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum LimitId { $($(#[doc = $doc])+ $variant,)* }
+
+        impl LimitId {
+            /// Every limit, in the order of the configuration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The key in the configuration file and the label in metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($field),)* }
+            }
+
+            /// What it bounds, for people.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)* }
+            }
+        }
+
+        impl Limits {
+            /// The value in force of `id`.
+            #[must_use]
+            pub const fn get(&self, id: LimitId) -> u64 {
+                match id { $(LimitId::$variant => self.$field,)* }
+            }
+
+            /// Replaces the value of `id`.
+            pub const fn set(&mut self, id: LimitId, value: u64) {
+                match id { $(LimitId::$variant => self.$field = value,)* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Connections of the process.
+    ConnectionsMax, connections_max = 16_000;
+    /// Connections of one address (IPv6: one /64).
+    ConnectionsPerIpMax, connections_per_ip_max = 256;
+    /// Connections of one IPv4 /24 or IPv6 /56.
+    ConnectionsPerPrefixMax, connections_per_prefix_max = 2_048;
+    /// Connections of one address that neither publish nor play yet.
+    HalfOpenPerIpMax, half_open_per_ip_max = 32;
+    /// Streams of the process.
+    StreamsMax, streams_max = 2_000;
+    /// Players of the process.
+    PlayersMax, players_max = 15_000;
+    /// Tracks of one stream.
+    TracksMax, tracks_max = 8;
+    /// Chunk streams of one RTMP connection.
+    RtmpChunkStreamsMax, rtmp_chunk_streams_max = 64;
+    /// Bytes of one RTMP media message.
+    RtmpMessageBytesMax, rtmp_message_bytes_max = 8 << 20;
+    /// Bytes of one RTMP command, data or control message.
+    RtmpCommandBytesMax, rtmp_command_bytes_max = 64 << 10;
+    /// Bytes of all unfinished messages of one RTMP connection.
+    RtmpPartialBytesMax, rtmp_partial_bytes_max = 16 << 20;
+    /// Bytes of all unfinished messages of one RTMP connection before it may publish or play.
+    RtmpPartialBytesPreauthMax, rtmp_partial_bytes_preauth_max = 64 << 10;
+    /// Messages in one second of one RTMP connection.
+    RtmpMessagesPerSecondMax, rtmp_messages_per_second_max = 5_000;
+    /// Chunks in one second of one RTMP connection.
+    RtmpChunksPerSecondMax, rtmp_chunks_per_second_max = 200_000;
+    /// Control and command messages in one second of one RTMP connection.
+    RtmpControlPerSecondMax, rtmp_control_per_second_max = 200;
+    /// Message streams that one RTMP connection creates.
+    RtmpStreamsMax, rtmp_streams_max = 16;
+    /// Nesting of AMF values.
+    AmfDepthMax, amf_depth_max = 16;
+    /// Elements of all AMF values of one message.
+    AmfElementsMax, amf_elements_max = 1_024;
+    /// Bytes of one request head.
+    HttpHeadBytesMax, http_head_bytes_max = 8_192;
+    /// Header fields of one request.
+    HttpHeadersMax, http_headers_max = 64;
+    /// Requests on one HTTP connection.
+    HttpRequestsMax, http_requests_max = 10_000;
+    /// Bytes of requests that wait while one is answered.
+    HttpPipelineBytesMax, http_pipeline_bytes_max = 16 << 10;
+    /// Bytes that wait for one connection outside the shared logs.
+    ReplyBytesMax, reply_bytes_max = 256 << 10;
+    /// Bytes received while a session waits for a verdict or for its home shard.
+    ParkedBytesMax, parked_bytes_max = 256 << 10;
+}
+
+impl AddrRange {
+    /// 127.0.0.0/8 and ::1.
+    #[must_use]
+    pub fn loopback() -> Vec<Self> {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        vec![
+            Self { addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
+            Self { addr: IpAddr::V6(Ipv6Addr::LOCALHOST), bits: 128 },
+        ]
+    }
+
+    /// True if `addr` lies in the range; an IPv4-mapped IPv6 address counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, addr: std::net::IpAddr) -> bool {
+        use std::net::IpAddr;
+        match (self.addr, addr.to_canonical()) {
+            (IpAddr::V4(range), IpAddr::V4(addr)) => {
+                let shift = 32 - u32::from(self.bits.min(32));
+                range.to_bits().checked_shr(shift) == addr.to_bits().checked_shr(shift)
+            }
+            (IpAddr::V6(range), IpAddr::V6(addr)) => {
+                let shift = 128 - u32::from(self.bits.min(128));
+                range.to_bits().checked_shr(shift) == addr.to_bits().checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The values that a running node can take without a restart.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// New limits.
+    pub limits: Limits,
+    /// New egress settings.
+    pub egress: EgressConfig,
+    /// New session settings; `rtmp_chunk_bytes` stays as it was.
+    pub session: SessionConfig,
+    /// New stream settings; windows apply to streams that start afterwards.
+    pub stream: StreamConfig,
+    /// Listeners to have: new ones are opened, missing ones closed, players stay.
+    pub listeners: Vec<ListenerConfig>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_one_name_and_a_value() {
+        let mut limits = Limits::default();
+        for (i, &id) in LimitId::ALL.iter().enumerate() {
+            assert!(limits.get(id) > 0, "{}", id.name());
+            limits.set(id, i as u64 + 7);
+        }
+        for (i, &id) in LimitId::ALL.iter().enumerate() {
+            assert_eq!(limits.get(id), i as u64 + 7, "{}", id.name());
+        }
+    }
+
+    #[test]
+    fn ranges_match_by_prefix_and_through_mapped_addresses() {
+        let range = AddrRange { addr: "10.1.0.0".parse().unwrap(), bits: 16 };
+        assert!(range.contains("10.1.255.1".parse().unwrap()));
+        assert!(range.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!range.contains("10.2.0.1".parse().unwrap()));
+        let all = AddrRange { addr: "0.0.0.0".parse().unwrap(), bits: 0 };
+        assert!(all.contains("8.8.8.8".parse().unwrap()));
+        assert!(!all.contains("::1".parse().unwrap()));
+    }
+}

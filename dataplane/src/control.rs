@@ -1,0 +1,310 @@
+//! What shards and the control plane tell each other: plain data over bounded mailboxes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use codecs::media::{Codec, DecoderConfig, TrackKind};
+
+use crate::config::Reload;
+use crate::ids::{Secret, SessionId, ShardId, StreamName};
+use crate::metrics::ShardCounters;
+
+/// The four words for what a session does with media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The peer sends to us.
+    Publish,
+    /// The peer reads from us.
+    Play,
+}
+
+impl Role {
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+/// The protocol of a session, as it appears in the API and in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RTMP.
+    Rtmp,
+    /// FLV over HTTP.
+    HttpFlv,
+    /// HTTP without media.
+    Http,
+    /// The built-in demo stream.
+    Demo,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 4] = [Self::Rtmp, Self::HttpFlv, Self::Http, Self::Demo];
+
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::HttpFlv => "http-flv",
+            Self::Http => "http",
+            Self::Demo => "demo",
+        }
+    }
+}
+
+/// Names one question of a shard to the control plane, so that a late answer finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The connection's slot on its shard.
+    pub slot: u32,
+    /// The connection's generation in that slot.
+    pub generation: u16,
+    /// The question's number on that connection.
+    pub epoch: u32,
+}
+
+/// "May this peer do this?": every publish and every play asks once.
+#[derive(Clone, Debug)]
+pub struct AuthorizeRequest {
+    /// The session that waits.
+    pub session: SessionId,
+    /// What it wants.
+    pub role: Role,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// The stream that it named.
+    pub stream: StreamName,
+    /// The secret that it showed.
+    pub key: Secret,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    pub agent: Arc<str>,
+}
+
+/// The answer to an [`AuthorizeRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, under this name, which may differ from the one asked for.
+    Allow {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// No: the key or the peer is not allowed.
+    Deny,
+}
+
+/// The control plane's word to one shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Answers a question.
+    Verdict {
+        /// The question.
+        ticket: Ticket,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// Asks for an [`Event::Snapshot`].
+    Snapshot {
+        /// Comes back with the snapshot.
+        id: u64,
+        /// With the lists of streams and sessions, not just the counters.
+        detail: bool,
+    },
+    /// Closes a session of this shard.
+    Kick {
+        /// The session.
+        session: SessionId,
+    },
+    /// Replaces what can be replaced while running.
+    Reload(Arc<Reload>),
+    /// The streams of all shards, as the JSON that the page lists.
+    Directory(Arc<[u8]>),
+    /// Stops accepting, gives every peer its protocol's end, then ends the thread.
+    Drain,
+    /// Ends the thread now.
+    Stop,
+}
+
+/// A shard's word to the control plane.
+#[derive(Debug)]
+pub enum Event {
+    /// The shard is up; its listeners are bound there.
+    Ready {
+        /// Addresses in the order of the configuration.
+        listeners: Vec<SocketAddr>,
+        /// The reactor in use, and why not io_uring if it is not.
+        reactor: &'static str,
+        /// Why the preferred reactor is not in use.
+        fallback: Option<String>,
+    },
+    /// A question.
+    Authorize {
+        /// Names the question.
+        ticket: Ticket,
+        /// The question.
+        request: Box<AuthorizeRequest>,
+    },
+    /// A stream began to live on this shard.
+    StreamStarted {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// A stream is over, grace included.
+    StreamEnded {
+        /// The stream.
+        stream: StreamName,
+    },
+    /// The answer to [`Command::Snapshot`].
+    Snapshot(Box<ShardSnapshot>),
+    /// A listener of a reload could not be opened.
+    ListenFailed {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        error: String,
+    },
+    /// The shard's thread is about to end.
+    Stopped,
+}
+
+/// One shard at one moment.
+#[derive(Clone, Debug)]
+pub struct ShardSnapshot {
+    /// The shard.
+    pub shard: ShardId,
+    /// The request's id.
+    pub id: u64,
+    /// The shard's counters.
+    pub counters: ShardCounters,
+    /// Operations of the reactor: (opcode, submitted, failed).
+    pub operations: Vec<(&'static str, u64, u64)>,
+    /// The pinned CPU.
+    pub cpu: Option<usize>,
+    /// Page pools.
+    pub pools: Vec<PoolStatus>,
+    /// Share of the last second spent in egress, 0 to 1.
+    pub utilisation: f64,
+    /// The flush interval in force, milliseconds.
+    pub flush_interval_ms: f64,
+    /// Streams whose home is here, if asked for.
+    pub streams: Vec<StreamStatus>,
+    /// Sessions of this shard, if asked for.
+    pub sessions: Vec<SessionStatus>,
+}
+
+/// One page pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Its name in the table of memory terms.
+    pub name: &'static str,
+    /// Bytes of one page.
+    pub page_bytes: u64,
+    /// Pages in use.
+    pub used: u64,
+    /// Most pages ever in use.
+    pub peak: u64,
+    /// Pages in all.
+    pub total: u64,
+}
+
+/// Where a stream is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamState {
+    /// A publisher delivers.
+    Live,
+    /// The publisher was lost; players wait for its return.
+    Grace,
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// Its name.
+    pub name: StreamName,
+    /// Its home.
+    pub shard: ShardId,
+    /// Where it is in its life.
+    pub state: StreamState,
+    /// Who publishes.
+    pub publisher: Option<SessionId>,
+    /// How it is published.
+    pub protocol: Protocol,
+    /// Milliseconds since it started.
+    pub age_ms: u64,
+    /// Its tracks.
+    pub tracks: Vec<TrackStatus>,
+    /// Readers per packaged log in use.
+    pub logs: Vec<LogStatus>,
+    /// Payload bytes received.
+    pub bytes_in: u64,
+    /// Access units received.
+    pub units_in: u64,
+    /// Timestamps that were repaired.
+    pub timestamps_repaired: u64,
+}
+
+/// One track.
+#[derive(Clone, Debug)]
+pub struct TrackStatus {
+    /// Its number, 0 for the default one of its kind.
+    pub id: u8,
+    /// Video, audio or data.
+    pub kind: TrackKind,
+    /// Its codec.
+    pub codec: Codec,
+    /// Its decoder configuration, if the codec has one.
+    pub config: Option<DecoderConfig>,
+    /// Bits per second over the last seconds.
+    pub bps: u64,
+}
+
+/// One packaged log.
+#[derive(Clone, Debug)]
+pub struct LogStatus {
+    /// Its format and dialect.
+    pub format: &'static str,
+    /// Shards that read it.
+    pub reader_shards: u32,
+    /// Entries packaged.
+    pub entries: u64,
+    /// Bytes packaged.
+    pub bytes: u64,
+    /// Bytes held now.
+    pub held_bytes: u64,
+}
+
+/// One session.
+#[derive(Clone, Debug)]
+pub struct SessionStatus {
+    /// Its number.
+    pub id: SessionId,
+    /// The shard that serves it.
+    pub shard: ShardId,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// What it does, once that is known.
+    pub role: Option<Role>,
+    /// The stream, once that is known.
+    pub stream: Option<StreamName>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    pub agent: Arc<str>,
+    /// The state of its protocol.
+    pub state: &'static str,
+    /// Milliseconds since it was accepted.
+    pub age_ms: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Jumps to a newer join point.
+    pub jumps: u64,
+}

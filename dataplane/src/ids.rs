@@ -1,0 +1,118 @@
+//! Names and numbers of shards, sessions and streams: types, parsed once.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Bytes of a stream name at most.
+pub const STREAM_NAME_BYTES_MAX: usize = 128;
+/// Shards of a process at most: one bit each in a reader mask.
+pub const SHARDS_MAX: usize = 64;
+
+/// One shard, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// As an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One session, unique for the life of the process: 16 bits of accepting shard, 48 of its count.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// The `count`-th session of `shard`.
+    #[must_use]
+    pub const fn new(shard: ShardId, count: u64) -> Self {
+        Self(((shard.0 as u64) << 48) | (count & 0xffff_ffff_ffff))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The public name of a stream: segments of `[A-Za-z0-9_-]+` joined by `/`.
+///
+/// Limits: [`STREAM_NAME_BYTES_MAX`]; no empty, `.` or `..` segment, so a name is always safe as a
+/// relative path. It is never the stream key, which is a secret.
+/// Crosses by: cloning a reference.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamName(Arc<str>);
+
+impl StreamName {
+    /// Parses a canonical name; `None` if it is not one.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let legal = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        let whole = !name.is_empty() && name.len() <= STREAM_NAME_BYTES_MAX;
+        let fits = whole && name.split('/').all(|s| !s.is_empty() && s.bytes().all(legal));
+        fits.then(|| Self(Arc::from(name)))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A stream key or token: never shown by `Debug` or `Display`.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_segments_of_safe_letters() {
+        for good in ["demo", "live/cam-1", "a_b/C/9", &"x".repeat(128)] {
+            assert_eq!(StreamName::parse(good).map(|n| n.to_string()).as_deref(), Some(good));
+        }
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "a.b", "a b", "ü", &"x".repeat(129)] {
+            assert_eq!(StreamName::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_never_prints() {
+        assert_eq!(format!("{:?}", Secret("hunter2".into())), "(secret)");
+    }
+}

@@ -1,0 +1,215 @@
+//! What sessions and shards say to each other.
+
+use std::sync::Arc;
+
+use codecs::media::Codec;
+use codecs::time::MediaTime;
+
+use crate::control::Role;
+use crate::ids::{Secret, StreamName};
+use crate::slab::AuBytes;
+
+/// The number of a track within its kind; 0 is the default track.
+pub type TrackId = u8;
+
+/// The wire format of a packaged log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// RTMP chunks.
+    Rtmp,
+    /// FLV tags.
+    Flv,
+}
+
+/// A different framing of the same format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Legacy tags for AVC, AAC and MP3; FourCC tags for everything else.
+    Native,
+    /// HEVC as codec id 12 and AV1 as 13, for players that know no FourCC tags.
+    LegacyIds,
+}
+
+/// What a packaged log is framed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogKey {
+    /// The format.
+    pub format: Format,
+    /// The dialect.
+    pub dialect: Dialect,
+}
+
+impl LogKey {
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match (self.format, self.dialect) {
+            (Format::Rtmp, Dialect::Native) => "rtmp",
+            (Format::Rtmp, Dialect::LegacyIds) => "rtmp-legacy-ids",
+            (Format::Flv, Dialect::Native) => "flv",
+            (Format::Flv, Dialect::LegacyIds) => "flv-legacy-ids",
+        }
+    }
+}
+
+/// One frame of one track, as it was received; its bytes are in the home shard's slab.
+///
+/// Shape: video payload is length-prefixed NAL units, AAC is raw frames; parameter sets are in the
+/// track's decoder configuration.
+#[derive(Debug)]
+pub struct AccessUnit {
+    /// The track's number within its kind.
+    pub track: TrackId,
+    /// The codec, which tells the kind.
+    pub codec: Codec,
+    /// Decode time, unrolled to 64 bits, before any repair.
+    pub dts: MediaTime,
+    /// Presentation time minus decode time.
+    pub cts: MediaTime,
+    /// Decoding may start here.
+    pub keyframe: bool,
+    /// The payload.
+    pub payload: AuBytes,
+}
+
+/// A session's word to its shard.
+#[derive(Debug)]
+pub enum Event {
+    /// The session is parked until [`Command::Verdict`].
+    Authorize {
+        /// Publish or play.
+        role: Role,
+        /// The stream that the peer named.
+        stream: StreamName,
+        /// The secret that it showed.
+        key: Secret,
+        /// `flashVer` or `User-Agent`.
+        agent: Arc<str>,
+        /// For play: what to read and how.
+        play: Option<PlayOptions>,
+    },
+    /// A track's decoder configuration began or changed: the record, without any tag header.
+    Config {
+        /// The track's number within its kind.
+        track: TrackId,
+        /// The codec.
+        codec: Codec,
+        /// The codec's decoder configuration record.
+        record: Vec<u8>,
+        /// From when on.
+        dts: MediaTime,
+    },
+    /// Stream metadata: the AMF0 values of a data message (`onMetaData` and its object).
+    Metadata {
+        /// The body, `@setDataFrame` stripped.
+        body: Vec<u8>,
+        /// From when on.
+        dts: MediaTime,
+    },
+    /// Another data message, to be relayed as it is.
+    Data {
+        /// The body in AMF0.
+        body: Vec<u8>,
+        /// When.
+        dts: MediaTime,
+    },
+    /// One frame.
+    Media(AccessUnit),
+    /// A frame was dropped before it became an access unit.
+    MediaDropped {
+        /// Why, for the log.
+        reason: &'static str,
+    },
+    /// The peer ended its publication on purpose: no grace.
+    PublishEnded,
+    /// The cursor stops until [`Event::Resume`].
+    Pause,
+    /// The cursor goes on at the newest join point.
+    Resume,
+    /// What the player wants of the stream from now on.
+    Filter {
+        /// Audio entries.
+        audio: bool,
+        /// Video entries.
+        video: bool,
+    },
+    /// The player is done; the connection may go on.
+    PlayEnded,
+    /// Everything in `poll_transmit` is to be sent, then the connection closed.
+    Close {
+        /// Why, one fixed word.
+        reason: &'static str,
+    },
+}
+
+/// What a player asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayOptions {
+    /// The log to read.
+    pub log: LogKey,
+    /// Where to begin.
+    pub join: Join,
+    /// Every frame at once, whatever the shard's flush interval.
+    pub low_latency: bool,
+    /// How long an unknown stream is waited for; `None` takes the configured time.
+    pub wait_ms: Option<u32>,
+}
+
+/// Where a player begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// The newest keyframe that is kept.
+    NewestKeyframe,
+    /// The next keyframe to come.
+    NextKeyframe,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key or the peer is not allowed.
+    Denied,
+    /// No such stream.
+    NotFound,
+    /// Another publisher holds the name.
+    Busy,
+    /// No room: a limit, a full mailbox or memory.
+    Overloaded,
+    /// The control plane did not answer in time.
+    Timeout,
+    /// The node is going down.
+    Draining,
+}
+
+impl Refusal {
+    /// One fixed word for logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::NotFound => "not_found",
+            Self::Busy => "busy",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "authorize_timeout",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// A shard's word to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The publish request was granted and the name claimed: media may follow.
+    PublishStarted,
+    /// The play request was granted; the cursor starts after the session's replies.
+    PlayStarted,
+    /// The request was refused: the peer hears it in its protocol, then `Close` follows.
+    Refused(Refusal),
+    /// The stream that is played ended.
+    StreamEnded,
+    /// The session must end: the peer hears it in its protocol, then `Close` follows.
+    Shutdown {
+        /// Why, one fixed word.
+        reason: &'static str,
+    },
+}
