@@ -10,6 +10,8 @@
 
 extern crate alloc;
 
+pub mod amf0;
+pub mod amf3;
 pub mod error;
 pub mod media;
 pub mod reader;
