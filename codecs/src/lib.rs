@@ -15,6 +15,7 @@ pub mod amf3;
 pub mod error;
 pub mod media;
 pub mod reader;
+pub mod rtmp;
 pub mod time;
 pub mod writer;
 
