@@ -13,6 +13,7 @@ extern crate alloc;
 pub mod amf0;
 pub mod amf3;
 pub mod error;
+pub mod flv;
 pub mod media;
 pub mod reader;
 pub mod rtmp;

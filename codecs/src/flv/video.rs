@@ -1,0 +1,300 @@
+//! What a video tag body starts with.
+//!
+//! Spec: Adobe Flash Video File Format 10.1, annex E.4.3; Enhanced RTMP v2, "Enhanced Video".
+//! Shape: frame type (4 bits) and codec id (4), then for AVC and its dialects the packet type (8)
+//! and the composition time (24, signed); or, with the top bit set, frame type (3), packet type
+//! (4), see [`enhanced`](super::enhanced), and the composition time if the packet type has one.
+//! Units: milliseconds.
+//! In/Out: the payload is what follows `header_len` bytes; for several tracks,
+//! [`VideoTagHeader::tracks`] finds each.
+//! Not here: Sorenson, Screen Video and VP6, which are unsupported.
+
+use super::enhanced::{
+    Layout, Multitrack, Tracks, four_cc, has_composition_time, modifiers, preamble,
+};
+use crate::Error;
+use crate::media::{Codec, TrackKind};
+use crate::reader::Reader;
+use crate::writer::Writer;
+
+/// The longest header that [`encode_video_header`] writes.
+pub const VIDEO_HEADER_LEN_MAX: usize = 8;
+
+const ENHANCED: u8 = 0x80;
+const MULTITRACK: u8 = 6;
+
+/// How a frame depends on others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameType {
+    /// A keyframe.
+    Key,
+    /// A frame that others may depend on.
+    Inter,
+    /// A frame that no other depends on.
+    Disposable,
+    /// A keyframe that a server made.
+    GeneratedKey,
+    /// No frame: a command or information.
+    Command,
+}
+
+impl FrameType {
+    fn parse(wire: u8) -> Result<Self, Error> {
+        Ok(match wire {
+            1 => Self::Key,
+            2 => Self::Inter,
+            3 => Self::Disposable,
+            4 => Self::GeneratedKey,
+            5 => Self::Command,
+            _ => {
+                return Err(Error::Invalid {
+                    what: "flv.video.frame_type",
+                    value: u64::from(wire),
+                });
+            }
+        })
+    }
+
+    /// True if decoding can start here.
+    #[must_use]
+    pub const fn is_key(self) -> bool {
+        matches!(self, Self::Key | Self::GeneratedKey)
+    }
+}
+
+/// What a video tag carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoPacket {
+    /// The decoder configuration record.
+    SequenceStart,
+    /// An access unit.
+    Coded {
+        /// Composition time minus decoding time.
+        composition_time_ms: i32,
+    },
+    /// The end of the sequence.
+    SequenceEnd,
+    /// AMF0 values, such as colour information.
+    Metadata,
+    /// The decoder configuration as MPEG-2 TS descriptors.
+    Mpeg2TsSequenceStart,
+    /// Begin (0) or end (1) of seeking, or what else the number means.
+    Command(u8),
+}
+
+/// The header of a video tag body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoTagHeader {
+    /// The codec; `None` for enhanced commands, and where each track has its own.
+    pub codec: Option<Codec>,
+    /// How the frame depends on others.
+    pub frame_type: FrameType,
+    /// What the tag carries.
+    ///
+    /// With several tracks the composition time is 0 here: each track has its own.
+    pub packet: VideoPacket,
+    /// True for the layout of Enhanced RTMP.
+    pub enhanced: bool,
+    /// Nanoseconds to add to the timestamp.
+    pub nano_offset: u32,
+    /// The tracks, if they are told.
+    pub multitrack: Option<Multitrack>,
+    /// Bytes of the header: the payload, or the first of several tracks, follows.
+    pub header_len: usize,
+    /// True if each of several tracks has a composition time.
+    tracks_timed: bool,
+}
+
+impl VideoTagHeader {
+    /// Reads the header from the first bytes of a tag body.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], of an empty body, too; [`Error::Invalid`] for an unknown frame or
+    /// packet type; [`Error::Unsupported`] for an unknown codec.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(body);
+        let first = reader.u8("flv.video")?;
+        let frame_type = FrameType::parse(first >> 4 & 7)?;
+        let mut header = if first & ENHANCED == 0 {
+            Self::legacy(&mut reader, frame_type, first & 0x0f)?
+        } else {
+            Self::enhanced(&mut reader, frame_type, first & 0x0f)?
+        };
+        header.header_len = body.len() - reader.remaining();
+        Ok(header)
+    }
+
+    fn legacy(reader: &mut Reader<'_>, frame_type: FrameType, id: u8) -> Result<Self, Error> {
+        let codec = match id {
+            7 => Codec::H264,
+            // Codecs that encoders in China carry in the layout of AVC.
+            12 => Codec::Hevc,
+            13 => Codec::Av1,
+            _ => return Err(Error::Unsupported { what: "flv.video.codec", value: u64::from(id) }),
+        };
+        let packet_type = reader.u8("flv.video.packet_type")?;
+        let packet = if frame_type == FrameType::Command {
+            VideoPacket::Command(packet_type)
+        } else {
+            // The end of a sequence comes without a composition time from some encoders.
+            let bare = packet_type == 2 && reader.is_empty();
+            let composition_time_ms = if bare { 0 } else { reader.i24("flv.video.cts")? };
+            match packet_type {
+                0 => VideoPacket::SequenceStart,
+                1 => VideoPacket::Coded { composition_time_ms },
+                2 => VideoPacket::SequenceEnd,
+                _ => return Err(invalid_packet_type(packet_type)),
+            }
+        };
+        Ok(Self {
+            codec: Some(codec),
+            frame_type,
+            packet,
+            enhanced: false,
+            nano_offset: 0,
+            multitrack: None,
+            header_len: 0,
+            tracks_timed: false,
+        })
+    }
+
+    fn enhanced(reader: &mut Reader<'_>, frame_type: FrameType, first: u8) -> Result<Self, Error> {
+        let (packet_type, nano_offset) = modifiers(reader, first)?;
+        let mut header = Self {
+            codec: None,
+            frame_type,
+            packet: VideoPacket::Metadata,
+            enhanced: true,
+            nano_offset,
+            multitrack: None,
+            header_len: 0,
+            tracks_timed: false,
+        };
+        if frame_type == FrameType::Command && packet_type != 4 {
+            header.packet = VideoPacket::Command(reader.u8("flv.video.command")?);
+            return Ok(header);
+        }
+        let preamble = preamble(reader, packet_type, MULTITRACK)?;
+        header.codec = preamble.codec;
+        header.multitrack = preamble.multitrack;
+        header.tracks_timed = preamble.many() && preamble.packet_type == 1;
+        header.packet = match preamble.packet_type {
+            0 => VideoPacket::SequenceStart,
+            1 => {
+                let timed = !preamble.many() && preamble.codec.is_some_and(has_composition_time);
+                let composition_time_ms = if timed { reader.i24("flv.video.cts")? } else { 0 };
+                VideoPacket::Coded { composition_time_ms }
+            }
+            2 => VideoPacket::SequenceEnd,
+            3 => VideoPacket::Coded { composition_time_ms: 0 },
+            4 => VideoPacket::Metadata,
+            5 => VideoPacket::Mpeg2TsSequenceStart,
+            other => return Err(invalid_packet_type(other)),
+        };
+        Ok(header)
+    }
+
+    /// The tracks of the whole tag body that this header was read from; one if it tells of none.
+    /// A command has no track.
+    #[must_use]
+    pub fn tracks<'a>(&self, body: &'a [u8]) -> Tracks<'a> {
+        let body = if matches!(self.packet, VideoPacket::Command(_)) { &[] } else { body };
+        let composition_time_ms = match self.packet {
+            VideoPacket::Coded { composition_time_ms } => composition_time_ms,
+            _ => 0,
+        };
+        let layout = Layout {
+            codec: self.codec,
+            multitrack: self.multitrack,
+            composition_time_ms,
+            timed: self.tracks_timed,
+        };
+        Tracks::new(body, self.header_len, layout)
+    }
+}
+
+fn invalid_packet_type(wire: u8) -> Error {
+    Error::Invalid { what: "flv.video.packet_type", value: u64::from(wire) }
+}
+
+/// The codec id of a codec that can stand in a legacy header.
+const fn legacy_id(codec: Codec) -> Option<u8> {
+    match codec {
+        Codec::H264 => Some(7),
+        Codec::Hevc => Some(12),
+        Codec::Av1 => Some(13),
+        _ => None,
+    }
+}
+
+/// The legacy id to write: enhanced headers alone carry metadata and TS descriptors.
+const fn legacy_layout(codec: Codec, enhanced: bool, packet: VideoPacket) -> Option<u8> {
+    match packet {
+        VideoPacket::Metadata | VideoPacket::Mpeg2TsSequenceStart => None,
+        _ if enhanced => None,
+        _ => legacy_id(codec),
+    }
+}
+
+/// Bytes that [`encode_video_header`] writes.
+#[must_use]
+pub const fn video_header_len(codec: Codec, enhanced: bool, packet: VideoPacket) -> usize {
+    match (legacy_layout(codec, enhanced, packet), packet) {
+        (_, VideoPacket::Command(_)) => 2,
+        (None, VideoPacket::Coded { composition_time_ms })
+            if composition_time_ms != 0 && has_composition_time(codec) =>
+        {
+            8
+        }
+        _ => 5,
+    }
+}
+
+/// Writes the header of a tag with one track: enhanced if asked for, or if the codec or the packet
+/// has no legacy form.
+///
+/// `keyframe` counts for access units; everything else has the frame type that peers expect.
+///
+/// # Panics
+/// If `codec` is no video codec.
+pub fn encode_video_header(
+    codec: Codec,
+    enhanced: bool,
+    keyframe: bool,
+    packet: VideoPacket,
+    writer: &mut Writer<'_>,
+) {
+    assert_eq!(codec.kind(), TrackKind::Video, "a video tag carries a video codec");
+    let frame_type: u8 = match packet {
+        VideoPacket::Metadata | VideoPacket::Command(_) => 5,
+        VideoPacket::Coded { .. } if !keyframe => 2,
+        _ => 1,
+    };
+    let frame_type = frame_type << 4;
+    let (legacy_type, enhanced_type, composition_time_ms) = match packet {
+        VideoPacket::SequenceStart => (0, 0, 0),
+        VideoPacket::Coded { composition_time_ms: 0 } if has_composition_time(codec) => (1, 3, 0),
+        VideoPacket::Coded { composition_time_ms } => (1, 1, composition_time_ms),
+        VideoPacket::SequenceEnd => (2, 2, 0),
+        VideoPacket::Metadata => (0, 4, 0),
+        VideoPacket::Mpeg2TsSequenceStart => (0, 5, 0),
+        VideoPacket::Command(command) => (command, 0, 0),
+    };
+    if let Some(id) = legacy_layout(codec, enhanced, packet) {
+        writer.u8(frame_type | id);
+        writer.u8(legacy_type);
+        if !matches!(packet, VideoPacket::Command(_)) {
+            writer.i24(composition_time_ms);
+        }
+        return;
+    }
+    writer.u8(ENHANCED | frame_type | enhanced_type);
+    if let VideoPacket::Command(command) = packet {
+        writer.u8(command);
+        return;
+    }
+    writer.put(&four_cc(codec).expect("every video codec has a FourCC"));
+    if composition_time_ms != 0 && has_composition_time(codec) {
+        writer.i24(composition_time_ms);
+    }
+}
