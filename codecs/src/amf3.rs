@@ -302,3 +302,155 @@ impl Decoder<'_, '_> {
         Ok(value << 8 | u32::from(self.reader.u8("amf3.u29")?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(bytes: &[u8]) -> Result<Value, Error> {
+        let (value, used) = decode(bytes, &Limits::default())?;
+        assert_eq!(used, bytes.len(), "the whole value is consumed");
+        Ok(value)
+    }
+
+    #[test]
+    fn simple_values() {
+        let table: [(&[u8], Value); 12] = [
+            (b"\x00", Value::Undefined),
+            (b"\x01", Value::Null),
+            (b"\x02", Value::Boolean(false)),
+            (b"\x03", Value::Boolean(true)),
+            (b"\x04\x7f", Value::Number(127.0)),
+            (b"\x04\x81\x00", Value::Number(128.0)),
+            (b"\x05\x3f\xf0\0\0\0\0\0\0", Value::Number(1.0)),
+            (b"\x06\x05ab", "ab".into()),
+            (b"\x07\x09<a/>", Value::Xml("<a/>".into())),
+            (b"\x0b\x09<a/>", Value::Xml("<a/>".into())),
+            (b"\x08\x01\x40\0\0\0\0\0\0\0", Value::Date { unix_ms: 2.0, zone_minutes: 0 }),
+            (b"\x0c\x05\x01\x02", Value::ByteArray(vec![1, 2])),
+        ];
+        for (bytes, value) in table {
+            assert_eq!(one(bytes), Ok(value), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn integers_have_a_sign() {
+        for (bytes, number) in [
+            (b"\x04\xff\xff\xff\xff", -1.0),
+            (b"\x04\xc0\x80\x80\x00", -268_435_456.0),
+            (b"\x04\xbf\xff\xff\xff", 268_435_455.0),
+        ] {
+            assert_eq!(one(bytes), Ok(Value::Number(number)));
+        }
+    }
+
+    #[test]
+    fn arrays_are_dense_or_associative() {
+        assert_eq!(
+            one(b"\x09\x05\x01\x04\x01\x04\x02"),
+            Ok(Value::StrictArray(vec![1.0.into(), 2.0.into()]))
+        );
+        assert_eq!(
+            one(b"\x09\x03\x03a\x03\x01\x04\x02"),
+            Ok(Value::EcmaArray(vec![("a".into(), true.into()), ("0".into(), 2.0.into())]))
+        );
+    }
+
+    #[test]
+    fn objects_are_sealed_dynamic_and_typed() {
+        let sealed =
+            Value::TypedObject { class: "C".into(), members: vec![("a".into(), Value::Null)] };
+        assert_eq!(one(b"\x0a\x13\x03C\x03a\x01"), Ok(sealed));
+        assert_eq!(one(b"\x0a\x0b\x01\x03a\x03\x01"), Ok(Value::object([("a", true.into())])));
+    }
+
+    #[test]
+    fn strings_traits_and_objects_are_referenced() {
+        // An array of: an object of class C with a sealed member; another by its traits; the
+        // string "C" by reference; the first object by reference.
+        let bytes = b"\x09\x09\x01\x0a\x13\x03C\x03a\x04\x01\x0a\x01\x04\x02\x06\x00\x0a\x02";
+        let object = |number: f64| Value::TypedObject {
+            class: "C".into(),
+            members: vec![("a".into(), number.into())],
+        };
+        assert_eq!(
+            one(bytes),
+            Ok(Value::StrictArray(vec![object(1.0), object(2.0), "C".into(), object(1.0)]))
+        );
+    }
+
+    #[test]
+    fn a_replayed_value_leaves_the_tables_alone() {
+        // An array of: the array ["x"], a reference to it, then strings 0 and 1.
+        let bytes = b"\x09\x0b\x01\x09\x03\x01\x06\x03x\x09\x02\x06\x03y\x06\x00\x06\x02";
+        let inner = Value::StrictArray(vec!["x".into()]);
+        assert_eq!(
+            one(bytes),
+            Ok(Value::StrictArray(vec![inner.clone(), inner, "y".into(), "x".into(), "y".into()]))
+        );
+    }
+
+    #[test]
+    fn references_to_nothing_are_invalid() {
+        for (bytes, what, value) in [
+            (b"\x06\x02", "amf3.string", 1),
+            (b"\x09\x04", "amf3.reference", 2),
+            (b"\x0a\x0d", "amf3.traits", 3),
+        ] {
+            assert_eq!(one(bytes), Err(Error::Invalid { what, value }));
+        }
+    }
+
+    #[test]
+    fn an_array_that_holds_itself_hits_the_depth_limit() {
+        let error = one(b"\x09\x03\x01\x09\x00").unwrap_err();
+        assert!(matches!(error, Error::TooLarge { what: "amf.depth", .. }), "{error}");
+    }
+
+    #[test]
+    fn deep_nests_hit_the_depth_limit() {
+        for nest in [&b"\x09\x03\x01"[..], b"\x0a\x0b\x01\x03a"] {
+            let error = one(&nest.repeat(100_000)).unwrap_err();
+            assert!(matches!(error, Error::TooLarge { what: "amf.depth", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn counts_beyond_the_data_fail_before_allocating() {
+        for bytes in [&b"\x09\xff\xff\xff\xff\x01"[..], b"\x0a\xff\xff\xff\xfb\x01"] {
+            assert!(one(bytes).is_err());
+        }
+        assert_eq!(one(b"\x0c\xff\xff\xff\xff"), Err(Error::Truncated { what: "amf3.byte_array" }));
+    }
+
+    #[test]
+    fn what_only_its_class_knows_is_unsupported() {
+        for bytes in [&b"\x0a\x07\x03C"[..], b"\x0d\x03", b"\x10\x03", b"\x11\x03"] {
+            assert!(matches!(one(bytes), Err(Error::Unsupported { .. })), "{bytes:x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn u29_round_trips(value in 0_u32..1 << 29) {
+            let mut out = vec![INTEGER];
+            encode_u29(value, &mut out);
+            let signed = f64::from((value << 3).cast_signed() >> 3);
+            prop_assert_eq!(one(&out), Ok(Value::Number(signed)));
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in prop::collection::vec(0_u8..0x14, 0..400)) {
+            let _ = decode(&bytes, &Limits::default());
+        }
+
+        #[test]
+        fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode(&bytes, &Limits::default());
+        }
+    }
+}

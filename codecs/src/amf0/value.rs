@@ -123,3 +123,26 @@ impl From<String> for Value {
         Self::String(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found_by_name() {
+        let value = Value::object([("a", Value::from(1.0)), ("b", "x".into()), ("a", true.into())]);
+        assert_eq!(value.get("a").and_then(Value::as_f64), Some(1.0));
+        assert_eq!(value.get("b").and_then(Value::as_str), Some("x"));
+        assert_eq!(value.get("c"), None);
+        assert_eq!(Value::Null.get("a"), None);
+        assert_eq!(Value::from(true).as_bool(), Some(true));
+    }
+
+    #[test]
+    fn numbers_saturate() {
+        for (number, integer) in [(-1.0, 0), (1.9, 1), (1e20, u32::MAX), (f64::NAN, 0)] {
+            assert_eq!(Value::from(number).as_u32(), Some(integer));
+        }
+        assert_eq!(Value::Null.as_u32(), None);
+    }
+}
