@@ -12,9 +12,12 @@ extern crate alloc;
 
 pub mod amf0;
 pub mod amf3;
+pub mod bits;
 pub mod error;
 pub mod flv;
+pub mod h264;
 pub mod media;
+pub mod nal;
 pub mod reader;
 pub mod rtmp;
 pub mod time;
