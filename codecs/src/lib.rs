@@ -16,6 +16,7 @@ pub mod bits;
 pub mod error;
 pub mod flv;
 pub mod h264;
+pub mod hevc;
 pub mod media;
 pub mod nal;
 pub mod reader;
