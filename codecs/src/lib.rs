@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod amf0;
 pub mod amf3;
+pub mod av1;
 pub mod bits;
 pub mod error;
 pub mod flv;
