@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+pub mod aac;
 pub mod amf0;
 pub mod amf3;
 pub mod av1;
@@ -20,6 +21,7 @@ pub mod h264;
 pub mod hevc;
 pub mod media;
 pub mod nal;
+pub mod opus;
 pub mod reader;
 pub mod rtmp;
 pub mod time;

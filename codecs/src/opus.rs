@@ -1,0 +1,64 @@
+//! Opus: the identification header.
+//!
+//! Spec: RFC 7845 5.1.
+//!
+//! Shape: version, channels, pre-skip, input sample rate, output gain, mapping family; for every
+//! family but 0 a stream count, a coupled count and one mapping byte per channel. Little-endian,
+//! behind the magic `OpusHead`, which containers leave out.
+
+use crate::Error;
+use crate::reader::Reader;
+
+/// The 8 bytes before the header in Ogg and Enhanced RTMP.
+pub const MAGIC: &[u8; 8] = b"OpusHead";
+
+/// The rate of every Opus decoder's output and timescale.
+pub const SAMPLE_RATE: u32 = 48_000;
+
+/// The identification header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpusHead {
+    /// Channels of the output.
+    pub channels: u8,
+    /// Samples at 48 kHz to drop from the start.
+    pub pre_skip: u16,
+    /// The rate before encoding, for information; 0 if unknown.
+    pub input_sample_rate: u32,
+    /// How channels map to streams: 0 mono or stereo, 1 surround.
+    pub mapping_family: u8,
+}
+
+/// The header without its magic, if it has one.
+#[must_use]
+pub fn without_magic(header: &[u8]) -> &[u8] {
+    header.strip_prefix(MAGIC).unwrap_or(header)
+}
+
+impl OpusHead {
+    /// Parses the header, with or without its magic.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`]; [`Error::Unsupported`] for a major version other than 0;
+    /// [`Error::Invalid`] for no channels, or more than 2 of family 0.
+    pub fn parse(header: &[u8]) -> Result<Self, Error> {
+        let mut r = Reader::new(without_magic(header));
+        let version = r.u8("opus.head.version")?;
+        if version > 15 {
+            let value = u64::from(version);
+            return Err(Error::Unsupported { what: "opus.head.version", value });
+        }
+        let channels = r.u8("opus.head.channels")?;
+        let pre_skip = u16::from_le_bytes(r.array("opus.head.pre_skip")?);
+        let input_sample_rate = r.u32_le("opus.head.input_sample_rate")?;
+        r.u16("opus.head.gain")?;
+        let mapping_family = r.u8("opus.head.mapping_family")?;
+        if channels == 0 || (mapping_family == 0 && channels > 2) {
+            let value = u64::from(channels);
+            return Err(Error::Invalid { what: "opus.head.channels", value });
+        }
+        if mapping_family != 0 {
+            r.bytes(2 + usize::from(channels), "opus.head.mapping")?;
+        }
+        Ok(Self { channels, pre_skip, input_sample_rate, mapping_family })
+    }
+}
