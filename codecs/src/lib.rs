@@ -15,6 +15,7 @@ pub mod amf0;
 pub mod amf3;
 pub mod av1;
 pub mod bits;
+pub mod decoder_config;
 pub mod error;
 pub mod flv;
 pub mod h264;

@@ -1,0 +1,124 @@
+//! Reads a codec's own record into a [`DecoderConfig`].
+//!
+//! Errors: a record whose structure is broken is refused; one whose structure holds but whose
+//! parameter set cannot be read is kept, without a picture format, because players may still know
+//! what to do with it.
+//!
+//! Limits: [`RECORD_BYTES_MAX`].
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
+use crate::aac::AudioSpecificConfig;
+use crate::av1::Av1CodecConfigurationRecord;
+use crate::h264::{self, AvcDecoderConfigurationRecord};
+use crate::hevc::{self, HevcDecoderConfigurationRecord};
+use crate::media::{AudioFormat, Codec, DecoderConfig, VideoFormat};
+use crate::opus::{self, OpusHead};
+use crate::{Error, nal};
+
+/// The largest record that is kept: parameter sets take a few hundred bytes.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// What a record says beyond its bytes.
+struct Description {
+    video: Option<VideoFormat>,
+    audio: Option<AudioFormat>,
+    codec_string: String,
+}
+
+impl DecoderConfig {
+    /// Parses the decoder configuration record of `codec`.
+    ///
+    /// H.264, HEVC, AV1, AAC and Opus are understood. The records of other codecs are kept
+    /// unread, with their codec string where it is the same for all streams.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] over [`RECORD_BYTES_MAX`]; what the codec's own record says.
+    pub fn parse(codec: Codec, record: &[u8]) -> Result<Self, Error> {
+        if record.len() > RECORD_BYTES_MAX {
+            let (value, max) = (record.len() as u64, RECORD_BYTES_MAX as u64);
+            return Err(Error::TooLarge { what: "decoder_config.record", value, max });
+        }
+        let record = if codec == Codec::Opus { opus::without_magic(record) } else { record };
+        let Description { video, audio, codec_string } = match codec {
+            Codec::H264 => describe_h264(record)?,
+            Codec::Hevc => describe_hevc(record)?,
+            Codec::Av1 => describe_av1(record)?,
+            Codec::Aac => describe_aac(record)?,
+            Codec::Opus => describe_opus(record)?,
+            _ => Description {
+                video: None,
+                audio: None,
+                codec_string: fixed_codec_string(codec).to_owned(),
+            },
+        };
+        Ok(Self { codec, record: record.to_vec(), video, audio, codec_string })
+    }
+}
+
+fn describe_h264(record: &[u8]) -> Result<Description, Error> {
+    let avcc = AvcDecoderConfigurationRecord::parse(record)?;
+    let sps = avcc.sps.first().and_then(|unit| h264::Sps::parse(unit).ok());
+    let video = sps.map(|sps| VideoFormat {
+        width: sps.width,
+        height: sps.height,
+        fps_milli: sps.fps_milli,
+        nal_length_size: avcc.nal_length_size,
+    });
+    Ok(Description { video, audio: None, codec_string: avcc.codec_string() })
+}
+
+fn describe_hevc(record: &[u8]) -> Result<Description, Error> {
+    let hvcc = HevcDecoderConfigurationRecord::parse(record)?;
+    let unit = hvcc.units_of(hevc::NalType::SPS).next();
+    let video = unit.and_then(|unit| hevc::Sps::parse(unit).ok()).map(|sps| VideoFormat {
+        width: sps.width,
+        height: sps.height,
+        fps_milli: sps.fps_milli,
+        nal_length_size: hvcc.nal_length_size,
+    });
+    Ok(Description { video, audio: None, codec_string: hvcc.codec_string() })
+}
+
+fn describe_av1(record: &[u8]) -> Result<Description, Error> {
+    let av1c = Av1CodecConfigurationRecord::parse(record)?;
+    let video = av1c.sequence_header().ok().flatten().map(|header| VideoFormat {
+        width: header.width,
+        height: header.height,
+        fps_milli: header.fps_milli,
+        nal_length_size: nal::LENGTH_SIZE,
+    });
+    Ok(Description { video, audio: None, codec_string: av1c.codec_string() })
+}
+
+fn describe_aac(record: &[u8]) -> Result<Description, Error> {
+    let asc = AudioSpecificConfig::parse(record)?;
+    let audio = AudioFormat {
+        sample_rate: asc.sample_rate,
+        channels: asc.channels,
+        samples_per_unit: asc.samples_per_unit,
+    };
+    Ok(Description { video: None, audio: Some(audio), codec_string: asc.codec_string() })
+}
+
+fn describe_opus(record: &[u8]) -> Result<Description, Error> {
+    let head = OpusHead::parse(record)?;
+    let audio = AudioFormat {
+        sample_rate: opus::SAMPLE_RATE,
+        channels: head.channels,
+        samples_per_unit: 0,
+    };
+    Ok(Description { video: None, audio: Some(audio), codec_string: "opus".to_owned() })
+}
+
+/// The codec string where no record decides it, empty where one does that is not read here.
+const fn fixed_codec_string(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Mp3 => "mp4a.40.34",
+        Codec::Flac => "fLaC",
+        Codec::Ac3 => "ac-3",
+        Codec::Eac3 => "ec-3",
+        _ => "",
+    }
+}
