@@ -20,6 +20,7 @@ pub mod error;
 pub mod flv;
 pub mod h264;
 pub mod hevc;
+pub mod http1;
 pub mod media;
 pub mod nal;
 pub mod opus;
