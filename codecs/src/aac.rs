@@ -300,3 +300,122 @@ impl AdtsHeader {
         Ok(Some((header, header_len)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bits::bit_writer::BitWriter;
+
+    /// Object type, rate, core rate, channels, samples, codec string.
+    type Expected = (u8, u32, u32, u8, u32, &'static str);
+
+    #[test]
+    fn configurations_of_every_signalling() {
+        // Bits: object type, frequency index, channels, then flags and extensions.
+        let table: [(&str, &str, Expected); 11] = [
+            ("LC", "00010 0100 0010 000", (2, 44_100, 44_100, 2, 1024, "mp4a.40.2")),
+            ("LC 960", "00010 0011 0010 100", (2, 48_000, 48_000, 2, 960, "mp4a.40.2")),
+            ("7.1", "00010 0011 0111 000", (2, 48_000, 48_000, 8, 1024, "mp4a.40.2")),
+            ("reserved", "00010 0011 1000 000", (2, 48_000, 48_000, 0, 1024, "mp4a.40.2")),
+            ("SBR", "00101 0110 0010 0011 00010 000", (2, 48_000, 24_000, 2, 2048, "mp4a.40.5")),
+            ("PS", "11101 0111 0001 0100 00010 000", (2, 44_100, 22_050, 2, 2048, "mp4a.40.29")),
+            (
+                "backward compatible SBR",
+                "00010 0110 0010 000 01010110111 00101 1 0011",
+                (2, 48_000, 24_000, 2, 2048, "mp4a.40.5"),
+            ),
+            (
+                "backward compatible PS",
+                "00010 0110 0001 000 01010110111 00101 1 0011 10101001000 1",
+                (2, 48_000, 24_000, 2, 2048, "mp4a.40.29"),
+            ),
+            (
+                "SBR told to be absent",
+                "00010 0110 0010 000 01010110111 00101 0",
+                (2, 24_000, 24_000, 2, 1024, "mp4a.40.2"),
+            ),
+            ("ELD", "11111 000111 0011 0001 0", (39, 48_000, 48_000, 1, 512, "mp4a.40.39")),
+            ("USAC", "11111 001010 0011 0010", (42, 48_000, 48_000, 2, 0, "mp4a.40.42")),
+        ];
+        for (name, text, expected) in table {
+            let asc = AudioSpecificConfig::parse(&BitWriter::default().text(text).bytes()).unwrap();
+            let rates = (asc.sample_rate, asc.core_sample_rate);
+            let codec_string = asc.codec_string();
+            assert_eq!(
+                (
+                    asc.object_type,
+                    rates.0,
+                    rates.1,
+                    asc.channels,
+                    asc.samples_per_unit,
+                    codec_string.as_str()
+                ),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn explicit_rates_and_reserved_ones() {
+        let parse = |bits: BitWriter| AudioSpecificConfig::parse(&bits.bytes());
+        let explicit = |rate| BitWriter::default().text("00010 1111").put(rate, 24).text("0010000");
+        assert_eq!(parse(explicit(37_800)).map(|asc| asc.sample_rate), Ok(37_800));
+        let invalid = |value| Error::Invalid { what: "aac.asc.frequency_index", value };
+        assert_eq!(parse(explicit(0)), Err(invalid(15)));
+        assert_eq!(parse(BitWriter::default().text("00010 1101 0010")), Err(invalid(13)));
+    }
+
+    #[test]
+    fn written_configurations_return() {
+        let table: [(u32, u8, &[u8]); 4] = [
+            (44_100, 2, &[0x12, 0x10]),
+            (48_000, 6, &[0x11, 0xb0]),
+            (8_000, 1, &[0x15, 0x88]),
+            (37_800, 8, &[0x17, 0x80, 0x49, 0xd4, 0x38]),
+        ];
+        for (rate, channels, bytes) in table {
+            assert_eq!(AudioSpecificConfig::encode_lc(rate, channels).unwrap(), bytes);
+            let asc = AudioSpecificConfig::parse(bytes).unwrap();
+            assert_eq!((asc.sample_rate, asc.channels), (rate, channels));
+        }
+        let seven = AudioSpecificConfig::encode_lc(48_000, 7).unwrap();
+        assert_eq!(AudioSpecificConfig::parse(&seven).map(|asc| asc.channels), Ok(7));
+        let channels = |value| Err(Error::Unsupported { what: "aac.asc.channels", value });
+        assert_eq!(AudioSpecificConfig::encode_lc(48_000, 0), channels(0));
+        assert_eq!(AudioSpecificConfig::encode_lc(48_000, 9), channels(9));
+        let rate = |value| Err(Error::Invalid { what: "aac.asc.sample_rate", value });
+        assert_eq!(AudioSpecificConfig::encode_lc(0, 2), rate(0));
+        assert_eq!(AudioSpecificConfig::encode_lc(1 << 24, 2), rate(1 << 24));
+    }
+
+    #[test]
+    fn adts_headers() {
+        let lc = [0xff, 0xf1, 0x50, 0x80, 0x2b, 0x3f, 0xfc];
+        let header = AdtsHeader {
+            object_type: AAC_LC,
+            sample_rate: 44_100,
+            channels: 2,
+            frame_len: 345,
+            blocks: 1,
+        };
+        assert_eq!(AdtsHeader::parse(&lc), Ok(Some((header, 7))));
+        let mut checked = lc;
+        checked[1] = 0xf8;
+        assert_eq!(AdtsHeader::parse(&checked), Ok(Some((header, 9))), "MPEG-2 with checksum");
+        assert_eq!(AdtsHeader::parse(&lc[..6]), Ok(None));
+        let with = |at: usize, value: u8| {
+            let mut bytes = lc;
+            bytes[at] = value;
+            AdtsHeader::parse(&bytes).map(|_| ())
+        };
+        let sync = |value| Err(Error::Invalid { what: "aac.adts.sync", value });
+        assert_eq!(with(0, 0xfe), sync(0xfef1));
+        assert_eq!(with(1, 0xf3), sync(0xfff3));
+        let index = Error::Invalid { what: "aac.adts.frequency_index", value: 13 };
+        assert_eq!(with(2, 0x74), Err(index));
+        let short = [0xff, 0xf1, 0x50, 0x80, 0, 0xdf, 0xfc];
+        let len = Error::Invalid { what: "aac.adts.frame_len", value: 6 };
+        assert_eq!(AdtsHeader::parse(&short), Err(len));
+    }
+}

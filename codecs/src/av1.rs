@@ -298,3 +298,98 @@ impl<'a> Av1CodecConfigurationRecord<'a> {
         format!("av01.{}.{:02}{tier}.{:02}", self.profile, self.level_idx, self.bit_depth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bits::bit_writer::BitWriter;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn obus_with_and_without_size_and_extension() {
+        let bytes = [0x12, 0, 0x36, 0x28, 2, 7, 8, 0x0a, 0x81, 0, 9, 0x30, 5, 6];
+        let table: [(ObuType, &[u8]); 4] = [
+            (ObuType::TEMPORAL_DELIMITER, &[]),
+            (ObuType::FRAME, &[7, 8]),
+            (ObuType::SEQUENCE_HEADER, &[9]),
+            (ObuType::FRAME, &[5, 6]),
+        ];
+        let read: Vec<_> = obus(&bytes).map(|obu| obu.map(|obu| (obu.kind, obu.payload))).collect();
+        assert_eq!(read, table.map(Ok));
+    }
+
+    #[test]
+    fn broken_obus_are_one_error() {
+        let table: [(&[u8], Error); 5] = [
+            (&[0x80], Error::Invalid { what: "av1.obu.header", value: 0x80 }),
+            (&[0x32, 2, 1], Error::Truncated { what: "av1.obu.payload" }),
+            (&[0x34], Error::Truncated { what: "av1.obu.extension" }),
+            (
+                &[0x32, 0x80, 0x80, 0x80, 0x80, 0x10],
+                Error::Invalid { what: "av1.obu.size", value: 1 << 32 },
+            ),
+            (
+                &[0x32, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
+                Error::Invalid { what: "av1.obu.size", value: 0 },
+            ),
+        ];
+        for (bytes, error) in table {
+            assert_eq!(obus(bytes).collect::<Vec<_>>(), [Err(error)], "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_shown_key_frame_starts_decoding() {
+        let table: [(&[u8], bool); 6] = [
+            (&[0x12, 0, 0x32, 1, 0x10], true),
+            (&[0x12, 0, 0x1a, 1, 0x10], true),
+            (&[0x32, 1, 0x00], false),
+            (&[0x32, 1, 0x30], false),
+            (&[0x32, 1, 0x90], false),
+            (&[0x12, 0], false),
+        ];
+        for (unit, keyframe) in table {
+            assert_eq!(is_keyframe(unit), Ok(keyframe), "{unit:?}");
+        }
+        let header = BitWriter::default().text("000 1 1 00000 0000 0000 0 0").bytes();
+        let still = [&[0x0a, 3][..], &header, &[0x32, 1, 0xff]].concat();
+        assert_eq!(is_keyframe(&still), Ok(true), "a still picture has no frame type");
+        assert_eq!(is_keyframe(&[0x32, 0]), Err(Error::Truncated { what: "av1.frame.header" }));
+    }
+
+    #[test]
+    fn sequence_headers_with_every_option() {
+        // Timing of 3 ticks a picture, a decoder model, two operating points, display delays.
+        let bits = BitWriter::default().text("001 0 0 1").put(1, 32).put(75, 32).text("1 011");
+        let bits = bits.text("1 00011").put(1, 32).text("00000 00000 1").put(1, 5);
+        let bits = bits.put(0, 12).text("01000 1 1 1111 0000 1 1 0000");
+        let bits = bits.put(0, 12).text("00111 0 0");
+        let bits = bits.text("1010 1001").put(1919, 11).put(719, 10);
+        let header = SequenceHeader::parse(&bits.bytes()).unwrap();
+        assert_eq!((header.width, header.height), (1920, 720));
+        assert_eq!((header.profile, header.level_idx, header.high_tier), (1, 8, true));
+        assert_eq!(header.fps_milli, Some(25_000));
+        let reserved = Error::Invalid { what: "av1.sequence.profile", value: 7 };
+        assert_eq!(SequenceHeader::parse(&[0xff]), Err(reserved));
+    }
+
+    #[test]
+    fn codec_strings_tell_tier_and_depth() {
+        let table = [
+            ([0x81, 0x04, 0x0c, 0], "av01.0.04M.08"),
+            ([0x81, 0x0d, 0xcc, 0], "av01.0.13H.10"),
+            ([0x81, 0x49, 0x60, 0], "av01.2.09M.12"),
+        ];
+        for (record, text) in table {
+            let av1c = Av1CodecConfigurationRecord::parse(&record).unwrap();
+            assert_eq!(av1c.codec_string(), text);
+            assert_eq!(av1c.sequence_header(), Ok(None));
+        }
+        let parse = |record: &[u8]| Av1CodecConfigurationRecord::parse(record).map(|_| ());
+        let marker = Error::Invalid { what: "av1.av1c.marker", value: 1 };
+        assert_eq!(parse(&[1, 0, 0, 0]), Err(marker));
+        let version = Error::Unsupported { what: "av1.av1c.version", value: 2 };
+        assert_eq!(parse(&[0x82, 0, 0, 0]), Err(version));
+        assert_eq!(parse(&[0x81, 0, 0]), Err(Error::Truncated { what: "av1.av1c.header" }));
+    }
+}

@@ -162,43 +162,76 @@ impl<'a> BitReader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod bit_writer {
+    //! The bits of hand-made parameter sets.
+
     use alloc::vec::Vec;
-    use proptest::prelude::*;
 
     /// Writes codes bit by bit, as an encoder would.
-    #[derive(Default)]
-    struct Bits(Vec<bool>);
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct BitWriter(Vec<bool>);
 
-    impl Bits {
-        fn put(&mut self, value: u64, count: u32) {
+    impl BitWriter {
+        /// Starts with whole bytes.
+        pub(crate) fn starting(bytes: &[u8]) -> Self {
+            bytes.iter().fold(Self::default(), |bits, byte| bits.put(u64::from(*byte), 8))
+        }
+
+        /// Appends the low `count` bits.
+        pub(crate) fn put(mut self, value: u64, count: u32) -> Self {
             self.0.extend((0..count).rev().map(|at| value >> at & 1 == 1));
+            self
         }
 
-        fn ue(&mut self, value: u32) {
-            let code = u64::from(value) + 1;
-            let len = 64 - code.leading_zeros();
-            self.put(0, len - 1);
-            self.put(code, len);
+        /// Appends unsigned Exp-Golomb codes.
+        pub(crate) fn ue(self, values: &[u32]) -> Self {
+            values.iter().fold(self, |bits, value| {
+                let code = u64::from(*value) + 1;
+                let len = 64 - code.leading_zeros();
+                bits.put(0, len - 1).put(code, len)
+            })
         }
 
-        fn bytes(&self) -> Vec<u8> {
+        /// Appends characters 0 and 1; spaces part the fields for the reader.
+        pub(crate) fn text(mut self, text: &str) -> Self {
+            self.0.extend(text.chars().filter(|c| *c != ' ').map(|c| c == '1'));
+            self
+        }
+
+        /// The bytes, with zero bits at the end.
+        pub(crate) fn bytes(&self) -> Vec<u8> {
             let byte = |bits: &[bool]| {
                 bits.iter().enumerate().fold(0, |sum, (at, bit)| sum | u8::from(*bit) << (7 - at))
             };
             self.0.chunks(8).map(byte).collect()
         }
+
+        /// The bytes with emulation prevention.
+        pub(crate) fn escaped(&self) -> Vec<u8> {
+            let mut out = Vec::new();
+            for byte in self.bytes() {
+                if byte <= 3 && out.ends_with(&[0, 0]) {
+                    out.push(3);
+                }
+                out.push(byte);
+            }
+            out
+        }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bit_writer::BitWriter;
+    use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn exp_golomb_follows_the_table_of_the_specification() {
         // ITU-T H.264 tables 9-2 and 9-3.
         let table = [("1", 0, 0), ("010", 1, 1), ("011", 2, -1), ("00100", 3, 2), ("00101", 4, -2)];
         for (code, unsigned, signed) in table {
-            let mut bits = Bits::default();
-            bits.0.extend(code.chars().map(|c| c == '1'));
-            let bytes = bits.bytes();
+            let bytes = BitWriter::default().text(code).bytes();
             assert_eq!(BitReader::new(&bytes).ue("t"), Ok(unsigned), "{code}");
             assert_eq!(BitReader::new(&bytes).se("t"), Ok(signed), "{code}");
         }
@@ -206,13 +239,9 @@ mod tests {
 
     #[test]
     fn exp_golomb_stops_at_its_limits() {
-        let mut widest = Bits::default();
-        widest.ue(u32::MAX);
+        let widest = BitWriter::default().ue(&[u32::MAX]);
         assert_eq!(BitReader::new(&widest.bytes()).ue("t"), Ok(u32::MAX));
-        let mut over = Bits::default();
-        over.put(0, 32);
-        over.put(1, 1);
-        over.put(1, 32);
+        let over = BitWriter::default().put(0, 32).put(1, 1).put(1, 32);
         let error = Error::Invalid { what: "t", value: 1 << 32 };
         assert_eq!(BitReader::new(&over.bytes()).ue("t"), Err(error));
         assert_eq!(
@@ -250,10 +279,9 @@ mod tests {
         fn codes_and_fields_return(
             items in prop::collection::vec((any::<u32>(), 1_u32..=32), 0..50),
         ) {
-            let mut bits = Bits::default();
+            let mut bits = BitWriter::default();
             for (value, width) in &items {
-                bits.ue(*value);
-                bits.put(u64::from(*value), *width);
+                bits = bits.ue(&[*value]).put(u64::from(*value), *width);
             }
             let bytes = bits.bytes();
             let mut reader = BitReader::new(&bytes);

@@ -122,3 +122,62 @@ const fn fixed_codec_string(codec: Codec) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn an_unreadable_parameter_set_is_kept() {
+        let table: [(Codec, &[u8], &str); 4] = [
+            (
+                Codec::H264,
+                &[1, 66, 0xc0, 30, 0xff, 0xe1, 0, 2, 0x67, 66, 1, 0, 1, 0x68],
+                "avc1.42c01e",
+            ),
+            (Codec::H264, &[1, 77, 0, 31, 0xfd, 0xe0, 0], "avc1.4d001f"),
+            (
+                Codec::Hevc,
+                &[
+                    1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8,
+                    0, 0, 0x0f, 1, 0xa1, 0, 1, 0, 2, 0x42, 1,
+                ],
+                "hvc1.1.6.L93.90",
+            ),
+            (Codec::Av1, &[0x81, 4, 0x0c, 0, 0x0a, 1, 0], "av01.0.04M.08"),
+        ];
+        for (codec, record, codec_string) in table {
+            let config = DecoderConfig::parse(codec, record).unwrap();
+            assert_eq!((config.video, config.audio), (None, None), "{codec:?}");
+            assert_eq!(
+                (config.record.as_slice(), config.codec_string.as_str()),
+                (record, codec_string)
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_record_is_refused() {
+        for codec in [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Aac, Codec::Opus] {
+            assert!(matches!(DecoderConfig::parse(codec, &[]), Err(Error::Truncated { .. })));
+        }
+        let error = Error::TooLarge { what: "decoder_config.record", value: 65_537, max: 65_536 };
+        assert_eq!(DecoderConfig::parse(Codec::Vp9, &vec![0; 65_537]), Err(error));
+    }
+
+    #[test]
+    fn opus_loses_its_magic_and_other_codecs_keep_their_bytes() {
+        let head = b"OpusHead\x01\x02\0\0\0\0\0\0\0\0\0";
+        let config = DecoderConfig::parse(Codec::Opus, head).unwrap();
+        assert_eq!((config.record.as_slice(), config.codec_string.as_str()), (&head[8..], "opus"));
+        assert_eq!(config.audio.map(|audio| audio.channels), Some(2));
+        for (codec, text) in [(Codec::Flac, "fLaC"), (Codec::Mp3, "mp4a.40.34"), (Codec::Vp9, "")] {
+            let config = DecoderConfig::parse(codec, &[1, 2]).unwrap();
+            assert_eq!(
+                (config.record.as_slice(), config.codec_string.as_str()),
+                (&[1, 2][..], text)
+            );
+        }
+    }
+}

@@ -62,3 +62,40 @@ impl OpusHead {
         Ok(Self { channels, pre_skip, input_sample_rate, mapping_family })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEREO: [u8; 11] = [1, 2, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn headers_with_and_without_magic() {
+        let head =
+            OpusHead { channels: 2, pre_skip: 312, input_sample_rate: 48_000, mapping_family: 0 };
+        assert_eq!(OpusHead::parse(&STEREO), Ok(head));
+        let mut with_magic = [0; 19];
+        with_magic[..8].copy_from_slice(MAGIC);
+        with_magic[8..].copy_from_slice(&STEREO);
+        assert_eq!(OpusHead::parse(&with_magic), Ok(head));
+        let surround = [1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 1, 0, 2, 1];
+        assert_eq!(OpusHead::parse(&surround).map(|head| head.channels), Ok(3));
+        let cut = Error::Truncated { what: "opus.head.mapping" };
+        assert_eq!(OpusHead::parse(&surround[..15]), Err(cut));
+    }
+
+    #[test]
+    fn impossible_headers_are_refused() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = STEREO;
+            bytes[at] = value;
+            OpusHead::parse(&bytes).map(|_| ())
+        };
+        let channels = |value| Err(Error::Invalid { what: "opus.head.channels", value });
+        assert_eq!(with(0, 15), Ok(()), "minor versions are compatible");
+        let version = Error::Unsupported { what: "opus.head.version", value: 16 };
+        assert_eq!(with(0, 16), Err(version));
+        assert_eq!(with(1, 0), channels(0));
+        assert_eq!(with(1, 3), channels(3));
+    }
+}

@@ -54,3 +54,27 @@ impl NalType {
         matches!(self.0, 7 | 8 | 13)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_tell_the_type() {
+        // Header, keyframe, picture data, parameter set.
+        let table = [
+            (0x65, NalType::IDR, [true, true, false]),
+            (0x41, NalType::SLICE, [false, true, false]),
+            (0x01, NalType::SLICE, [false, true, false]),
+            (0x06, NalType::SEI, [false, false, false]),
+            (0x67, NalType::SPS, [false, false, true]),
+            (0x68, NalType::PPS, [false, false, true]),
+            (0x09, NalType::AUD, [false, false, false]),
+        ];
+        for (header, kind, flags) in table {
+            assert_eq!(NalType::of(&[header, 0]), Some(kind));
+            assert_eq!([kind.is_keyframe(), kind.is_vcl(), kind.is_parameter_set()], flags);
+        }
+        assert_eq!(NalType::of(&[]), None);
+    }
+}

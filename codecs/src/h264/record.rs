@@ -130,3 +130,56 @@ fn put_parameter_sets(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const SPS: &[u8] = &[0x67, 66, 0xc0, 30, 0xff];
+    const PPS: &[u8] = &[0x68, 0xce];
+    const RECORD: &[u8] =
+        &[1, 66, 0xc0, 30, 0xff, 0xe1, 0, 5, 0x67, 66, 0xc0, 30, 0xff, 1, 0, 2, 0x68, 0xce];
+
+    #[test]
+    fn records_read_and_write() {
+        let avcc = AvcDecoderConfigurationRecord::parse(RECORD).unwrap();
+        assert_eq!((avcc.sps.as_slice(), avcc.pps.as_slice()), (&[SPS][..], &[PPS][..]));
+        assert_eq!((avcc.nal_length_size, avcc.codec_string().as_str()), (4, "avc1.42c01e"));
+        assert_eq!(AvcDecoderConfigurationRecord::encode(&[SPS], &[PPS]).unwrap(), RECORD);
+    }
+
+    #[test]
+    fn broken_records_are_refused() {
+        let with = |at: usize, value: u8| {
+            let mut record = RECORD.to_vec();
+            record[at] = value;
+            AvcDecoderConfigurationRecord::parse(&record).map(|_| ())
+        };
+        let table = [
+            (0, 0, Error::Unsupported { what: "h264.avcc.version", value: 0 }),
+            (4, 0xfe, Error::Invalid { what: "h264.avcc.length_size", value: 3 }),
+            (5, 0xe2, Error::Truncated { what: "h264.avcc.sps" }),
+            (6, 1, Error::Truncated { what: "h264.avcc.sps" }),
+            (15, 3, Error::Truncated { what: "h264.avcc.pps" }),
+        ];
+        for (at, value, error) in table {
+            assert_eq!(with(at, value), Err(error), "byte {at}");
+        }
+        assert_eq!(with(4, 0xfc), Ok(()), "1-byte lengths");
+    }
+
+    #[test]
+    fn what_a_record_cannot_hold_is_an_error() {
+        let encode = AvcDecoderConfigurationRecord::encode;
+        assert_eq!(encode(&[], &[PPS]), Err(Error::Truncated { what: "h264.sps" }));
+        assert_eq!(encode(&[&[0x67, 66]], &[]), Err(Error::Truncated { what: "h264.sps" }));
+        let error = Error::TooLarge { what: "h264.avcc.sps_count", value: 32, max: 31 };
+        assert_eq!(encode(&[SPS; 32], &[]), Err(error));
+        let error = Error::TooLarge { what: "h264.avcc.pps_count", value: 256, max: 255 };
+        assert_eq!(encode(&[SPS], &[PPS; 256]), Err(error));
+        let long = vec![0x68; 65_536];
+        let error = Error::TooLarge { what: "h264.avcc.pps", value: 65_536, max: 65_535 };
+        assert_eq!(encode(&[SPS], &[&long]), Err(error));
+    }
+}

@@ -213,3 +213,108 @@ fn vui_frame_rate(bits: &mut BitReader<'_>) -> Result<Option<u32>, Error> {
     // A tick is a field, so a frame takes two.
     Ok(nal::fps_milli(time_scale, u64::from(units_in_tick) * 2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bits::bit_writer::BitWriter;
+
+    /// Baseline up to the reference frames, ready for the picture size.
+    fn baseline() -> BitWriter {
+        BitWriter::starting(&[0x67, 66, 0xc0, 30]).ue(&[0, 0, 2, 1]).put(0, 1)
+    }
+
+    /// High profile with a chroma format, without scaling matrix.
+    fn high(chroma: &[u32]) -> BitWriter {
+        BitWriter::starting(&[0x67, 100, 0, 40]).ue(&[0]).ue(chroma)
+    }
+
+    fn size(bits: &BitWriter) -> Result<(u32, u32), Error> {
+        Sps::parse(&bits.escaped()).map(|sps| (sps.width, sps.height))
+    }
+
+    #[test]
+    fn crop_units_follow_chroma_and_fields() {
+        // Order counts: frame number, type 0, its size; then reference frames, gaps.
+        let tail = |bits: BitWriter| bits.text("0 0").ue(&[0, 0, 0, 1]).text("0");
+        let table = [
+            ("uncropped", baseline().ue(&[19, 11]).text("1 1 0 0"), (320, 192)),
+            ("4:2:0", baseline().ue(&[119, 67]).text("1 1 1").ue(&[0, 0, 0, 4]), (1920, 1080)),
+            ("fields", baseline().ue(&[119, 33]).text("0 0 1 1").ue(&[0, 0, 0, 2]), (1920, 1080)),
+            (
+                "4:2:2",
+                tail(high(&[2, 0, 0])).ue(&[119, 67]).text("1 1 1").ue(&[1, 1, 0, 8]),
+                (1916, 1080),
+            ),
+            (
+                "4:4:4",
+                BitWriter::starting(&[0x67, 244, 0, 40])
+                    .ue(&[0, 3])
+                    .text("0")
+                    .ue(&[0, 0])
+                    .text("0 0")
+                    .ue(&[0, 0, 0, 1])
+                    .text("0")
+                    .ue(&[0, 0])
+                    .text("1 1 1")
+                    .ue(&[1, 2, 3, 4]),
+                (13, 9),
+            ),
+        ];
+        for (name, bits, expected) in table {
+            assert_eq!(size(&bits.text("0 1")), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn scaling_lists_and_order_count_cycles_are_passed_over() {
+        // The first list ends at once (delta -8), the second repeats 16 zero deltas, the last one
+        // goes through all 64.
+        let bits = high(&[1, 2, 2]).text("0 1").text("1").ue(&[16]).text("1").ue(&[0; 16]);
+        let bits = bits.text("00000 1").ue(&[0; 64]);
+        let bits = bits.ue(&[4, 1]).text("1").ue(&[3, 4, 2, 9, 9]).ue(&[4]).text("0");
+        let sps = Sps::parse(&bits.ue(&[19, 14]).text("1 1 0 0 1").escaped()).unwrap();
+        assert_eq!((sps.width, sps.height), (320, 240));
+        assert_eq!((sps.bit_depth_luma, sps.bit_depth_chroma), (10, 10));
+    }
+
+    #[test]
+    fn a_cut_vui_only_costs_the_frame_rate() {
+        let bits = baseline().ue(&[19, 11]).text("1 1 0 1");
+        let timing = |bits: BitWriter| bits.text("1").put(1, 32).put(50, 32).text("1 1");
+        let full = bits
+            .clone()
+            .text("1 11111111")
+            .put(0x0004_0003, 32)
+            .text("1 1 1 101 1 1")
+            .put(0x0001_0101, 24)
+            .text("1")
+            .ue(&[1, 1]);
+        let table = [
+            ("everything before it", timing(full), Some(25_000)),
+            ("nothing before it", timing(bits.clone().text("0 0 0 0")), Some(25_000)),
+            ("no timing", bits.clone().text("0 0 0 0 0 1"), None),
+            ("cut", bits.text("0 0 0 0 1").put(1, 32), None),
+        ];
+        for (name, bits, fps_milli) in table {
+            let sps = Sps::parse(&bits.escaped()).unwrap();
+            assert_eq!((sps.width, sps.fps_milli), (320, fps_milli), "{name}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_counts_have_limits() {
+        let crop = baseline().ue(&[0, 0]).text("1 1 1").ue(&[4, 4, 0, 0]).text("0 1");
+        assert_eq!(size(&crop), Err(Error::Invalid { what: "h264.sps.crop", value: 8 }));
+        let wide = baseline().ue(&[1055, 0]).text("1 1 0 0 1");
+        let error = Error::TooLarge { what: "h264.sps.width_mbs", value: 1055, max: 1054 };
+        assert_eq!(size(&wide), Err(error));
+        let overflow = baseline().ue(&[0, 0]).text("1 1 1").ue(&[u32::MAX, u32::MAX, 0, 0]);
+        assert!(matches!(size(&overflow), Err(Error::Invalid { .. })));
+        assert_eq!(
+            Sps::parse(&[0x68, 1, 2, 3]),
+            Err(Error::Invalid { what: "h264.sps.header", value: 0x68 })
+        );
+        assert_eq!(Sps::parse(&[]), Err(Error::Truncated { what: "h264.sps.header" }));
+    }
+}

@@ -58,3 +58,29 @@ impl NalType {
         matches!(self.0, 32..=34)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_tell_the_type() {
+        // Header, keyframe, picture data, parameter set.
+        let table = [
+            (0x26, NalType::IDR_W_RADL, [true, true, false]),
+            (0x28, NalType::IDR_N_LP, [true, true, false]),
+            (0x2a, NalType::CRA, [true, true, false]),
+            (0x20, NalType::BLA_W_LP, [true, true, false]),
+            (0x02, NalType(1), [false, true, false]),
+            (0x40, NalType::VPS, [false, false, true]),
+            (0x42, NalType::SPS, [false, false, true]),
+            (0x44, NalType::PPS, [false, false, true]),
+            (0x4e, NalType::PREFIX_SEI, [false, false, false]),
+        ];
+        for (header, kind, flags) in table {
+            assert_eq!(NalType::of(&[header, 1]), Some(kind));
+            assert_eq!([kind.is_keyframe(), kind.is_vcl(), kind.is_parameter_set()], flags);
+        }
+        assert_eq!(NalType::of(&[]), None);
+    }
+}

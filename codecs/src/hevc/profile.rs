@@ -68,3 +68,22 @@ impl ProfileTierLevel {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codec_strings_follow_the_examples_of_the_specification() {
+        let table = [
+            ([0x01, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93], "hvc1.1.6.L93.b0"),
+            ([0x21, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 150], "hvc1.1.6.H150"),
+            ([0x42, 0x20, 0, 0, 0, 0x90, 0, 0x10, 0, 0, 0, 120], "hvc1.A2.4.L120.90.0.10"),
+        ];
+        for (bytes, text) in table {
+            let ptl = ProfileTierLevel::from_bytes(bytes);
+            assert_eq!(ptl.codec_string(), text);
+            assert_eq!(ptl.to_bytes(), bytes);
+        }
+    }
+}

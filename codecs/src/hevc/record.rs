@@ -140,3 +140,58 @@ const fn check_units(count: usize) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// The fixed part, with a count of arrays.
+    fn record(arrays: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93];
+        bytes.extend_from_slice(&[0xf0, 0, 0xfc, 0xfd, 0xf8, 0xfa, 0, 0, 0x0f, arrays]);
+        bytes.extend_from_slice(rest);
+        bytes
+    }
+
+    #[test]
+    fn arrays_keep_their_types() {
+        let bytes = record(2, &[0xa0, 0, 1, 0, 2, 0x40, 1, 0x22, 0, 2, 0, 1, 0x44, 0, 0]);
+        let hvcc = HevcDecoderConfigurationRecord::parse(&bytes).unwrap();
+        let units: [(NalType, &[u8]); 3] =
+            [(NalType::VPS, &[0x40, 1]), (NalType::PPS, &[0x44]), (NalType::PPS, &[])];
+        assert_eq!(hvcc.units, units);
+        assert_eq!(hvcc.units_of(NalType::PPS).count(), 2);
+        assert_eq!((hvcc.chroma_format_idc, hvcc.nal_length_size), (1, 4));
+        assert_eq!((hvcc.bit_depth_luma, hvcc.bit_depth_chroma), (8, 10));
+        assert_eq!(hvcc.codec_string(), "hvc1.1.6.L93.90");
+    }
+
+    #[test]
+    fn a_draft_version_is_read_and_broken_records_are_refused() {
+        let with = |at: usize, value: u8, rest: &[u8]| {
+            let mut bytes = record(1, rest);
+            bytes[at] = value;
+            HevcDecoderConfigurationRecord::parse(&bytes).map(|hvcc| hvcc.units.len())
+        };
+        let one: &[u8] = &[0xa0, 0, 1, 0, 1, 0x40];
+        let too_many = Error::TooLarge { what: "hevc.hvcc.units", value: 129, max: 128 };
+        let table = [
+            (0, 0, one, Ok(1)),
+            (0, 2, one, Err(Error::Unsupported { what: "hevc.hvcc.version", value: 2 })),
+            (21, 0x0e, one, Err(Error::Invalid { what: "hevc.hvcc.length_size", value: 3 })),
+            (0, 1, &one[..5], Err(Error::Truncated { what: "hevc.hvcc.unit" })),
+            (22, 2, one, Err(Error::Truncated { what: "hevc.hvcc.array_type" })),
+            (0, 1, &[0xa0, 0, 129][..], Err(too_many)),
+        ];
+        for (at, value, rest, result) in table {
+            assert_eq!(with(at, value, rest), result, "byte {at} = {value}, {rest:?}");
+        }
+    }
+
+    #[test]
+    fn encoding_needs_an_sps() {
+        let error = Error::Truncated { what: "hevc.sps.header" };
+        assert_eq!(HevcDecoderConfigurationRecord::encode(&[], &[], &[]), Err(error));
+    }
+}

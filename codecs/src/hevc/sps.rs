@@ -245,3 +245,103 @@ fn vui_frame_rate(bits: &mut BitReader<'_>) -> Result<Option<u32>, Error> {
     // A tick is a picture, which is half a frame when fields are coded apart.
     Ok(nal::fps_milli(time_scale, u64::from(units_in_tick) * if fields { 2 } else { 1 }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bits::bit_writer::BitWriter;
+
+    const PTL: [u8; 12] = [0x01, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93];
+
+    /// Header, parameter set ids, `sub_layers` as text, and the general profile.
+    fn start(sub_layers: &str) -> BitWriter {
+        let bits = BitWriter::starting(&[0x42, 1]).text("0000").text(sub_layers).text("1");
+        PTL.iter().fold(bits, |bits, byte| bits.put(u64::from(*byte), 8))
+    }
+
+    /// From the bit depths to the short-term sets, without scaling lists and PCM.
+    fn tools(bits: BitWriter) -> BitWriter {
+        bits.ue(&[0, 0, 4]).text("1").ue(&[4, 0, 0]).ue(&[0, 3, 0, 3, 0, 0]).text("0 11 0")
+    }
+
+    /// A VUI with nothing but a frame rate of 30000/1001.
+    fn timing(bits: BitWriter) -> BitWriter {
+        bits.text("1 0000 0 0 0 0 1").put(1001, 32).put(30_000, 32).text("0 0 1")
+    }
+
+    fn read(bits: &BitWriter) -> (u32, u32, Option<u32>) {
+        let sps = Sps::parse(&bits.escaped()).unwrap();
+        assert_eq!(sps.ptl.to_bytes(), PTL);
+        (sps.width, sps.height, sps.fps_milli)
+    }
+
+    #[test]
+    fn the_window_counts_chroma_samples() {
+        let window = |chroma: &[u32], separate: &str| {
+            let bits = start("000").ue(&[0]).ue(chroma).text(separate).ue(&[1920, 1088]);
+            read(&bits.text("1").ue(&[1, 2, 0, 4]).ue(&[0, 0]))
+        };
+        assert_eq!(window(&[1], ""), (1914, 1080, None));
+        assert_eq!(window(&[2], ""), (1914, 1084, None));
+        assert_eq!(window(&[3], "0"), (1917, 1084, None));
+        assert_eq!(window(&[0], ""), (1917, 1084, None));
+    }
+
+    #[test]
+    fn sub_layer_profiles_are_passed_over() {
+        // Three temporal layers: the first sends both, the second only its level.
+        let bits = start("010").text("11 01").put(0, 12);
+        let bits = bits.put(u64::MAX, 64).put(u64::MAX, 32).put(0xff, 8);
+        let bits = bits.ue(&[0, 1, 640, 360]).text("0");
+        let sps = Sps::parse(&bits.clone().ue(&[2, 2]).escaped()).unwrap();
+        assert_eq!((sps.width, sps.height, sps.temporal_layers), (640, 360, 3));
+        assert_eq!((sps.bit_depth_luma, sps.bit_depth_chroma), (10, 10));
+        // Ordering info comes once for each of the three.
+        let bits = bits.ue(&[2, 2, 4]).text("1").ue(&[1; 9]).ue(&[0, 3, 0, 3, 0, 0]).text("0 11 0");
+        assert_eq!(read(&timing(bits.ue(&[0]).text("0 11"))), (640, 360, Some(29_970)));
+    }
+
+    #[test]
+    fn what_stands_before_the_timing_is_passed_over() {
+        let bits = start("000").ue(&[0, 1, 640, 360]).text("0");
+        // Two sets: one with two negative and one positive picture, one predicted from it with
+        // three of its four candidates, and a third predicted from those three.
+        let sets = tools(bits.clone()).ue(&[3, 2, 1, 0]).text("1").ue(&[0]).text("1").ue(&[0]);
+        let sets = sets.text("0 1 1").ue(&[0]).text("1 01 00 1 1 0").ue(&[0]).text("1 1 1 1");
+        let long_term = sets.text("1").ue(&[2]).put(0, 9).put(0, 9);
+        assert_eq!(read(&timing(long_term.text("11"))), (640, 360, Some(29_970)));
+        // Every scaling list is sent in full, with a DC from 16x16 on.
+        let lists = bits.ue(&[0, 0, 4]).text("1").ue(&[4, 0, 0]).ue(&[0, 3, 0, 3, 0, 0]);
+        let mut lists = lists.text("1 1");
+        for (count, codes) in [(6, 16), (6, 64), (6, 65), (2, 65)] {
+            for _ in 0..count {
+                lists = (0..codes).fold(lists.text("1"), |bits, _| bits.ue(&[0]));
+            }
+        }
+        let pcm = lists.text("11 1 0111 0111").ue(&[0, 0]).text("1");
+        assert_eq!(read(&timing(pcm.ue(&[0]).text("0 11"))), (640, 360, Some(29_970)));
+    }
+
+    #[test]
+    fn fields_halve_the_frame_rate() {
+        let bits = start("000").ue(&[0, 1, 720, 288]).text("0");
+        let bits = tools(bits).ue(&[0]).text("0 11").text("1 1").put(255, 8).put(1, 32);
+        let bits = bits.text("1 1 1 101 1 1").put(0, 24).text("1").ue(&[0, 0]).text("0 1 1 1");
+        let bits = bits.ue(&[0, 0, 0, 0]).text("1").put(1, 32).put(50, 32).text("0");
+        assert_eq!(read(&bits), (720, 288, Some(25_000)));
+    }
+
+    #[test]
+    fn sizes_have_limits() {
+        let parse = |bits: BitWriter| Sps::parse(&bits.escaped()).map(|_| ());
+        let empty = start("000").ue(&[0, 1, 0, 360]).text("0").ue(&[0, 0]);
+        assert_eq!(parse(empty), Err(Error::Invalid { what: "hevc.sps.size", value: 0 }));
+        let wide = start("000").ue(&[0, 1, 16_889, 360]).text("0").ue(&[0, 0]);
+        let error = Error::TooLarge { what: "hevc.sps.width", value: 16_889, max: 16_888 };
+        assert_eq!(parse(wide), Err(error));
+        let layers = Error::Invalid { what: "hevc.sps.max_sub_layers", value: 7 };
+        assert_eq!(parse(start("111")), Err(layers));
+        let header = Error::Invalid { what: "hevc.sps.header", value: 0x4401 };
+        assert_eq!(Sps::parse(&[0x44, 1, 0]), Err(header));
+    }
+}

@@ -268,3 +268,203 @@ fn decimal(text: &[u8]) -> Option<u64> {
     }
     str::from_utf8(text).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    fn parse(text: &str) -> Request<'_> {
+        let (request, len) =
+            parse_request(text.as_bytes(), &RequestLimits::default()).unwrap().unwrap();
+        assert_eq!(len, text.len());
+        request
+    }
+
+    fn refused(text: &str) -> Error {
+        parse_request(text.as_bytes(), &RequestLimits::default()).unwrap_err()
+    }
+
+    fn with_fields(version: &str, fields: &str) -> String {
+        format!("GET / HTTP/{version}\r\nHost: h\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn targets_of_every_form() {
+        let table = [
+            ("/live/a.flv", "/live/a.flv", None, Some("h")),
+            ("/live/a?key=1?2&b", "/live/a", Some("key=1?2&b"), Some("h")),
+            ("/%2e%2e/", "/%2e%2e/", None, Some("h")),
+            ("http://other:81/x?y", "/x", Some("y"), Some("other:81")),
+            ("HTTPS://other", "/", None, Some("other")),
+            ("http://other?y", "/", Some("y"), Some("other")),
+            ("*", "*", None, Some("h")),
+        ];
+        for (target, path, query, host) in table {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let request = parse(&text);
+            let read = (request.target, request.path, request.query, request.host);
+            assert_eq!(read, (target, path, query, host));
+        }
+        let target = Error::Invalid { what: "http.request.target", value: u64::from(b'h') };
+        assert_eq!(refused("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n"), target);
+    }
+
+    #[test]
+    fn methods_and_versions() {
+        let table = [
+            ("GET", Method::Get),
+            ("HEAD", Method::Head),
+            ("OPTIONS", Method::Options),
+            ("POST", Method::Post),
+            ("get", Method::Other),
+            ("DELETE", Method::Other),
+        ];
+        for (name, method) in table {
+            assert_eq!(parse(&format!("{name} / HTTP/1.0\r\n\r\n")).method, method);
+        }
+        let version = Error::Unsupported { what: "http.request.version", value: 0 };
+        assert_eq!(refused("GET / HTTP/2.0\r\n\r\n"), version);
+    }
+
+    #[test]
+    fn exactly_one_host_is_wanted() {
+        let host = |value| Error::Invalid { what: "http.request.host", value };
+        assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), host(0));
+        assert_eq!(refused(&with_fields("1.1", "host: h\r\n")), host(2));
+        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n").host, None);
+    }
+
+    #[test]
+    fn names_have_no_case_and_bytes_that_are_no_text_no_value() {
+        let mut bytes = with_fields("1.1", "").into_bytes();
+        bytes.truncate(bytes.len() - 2);
+        bytes.extend_from_slice(b"eTag: \"a\"\r\nX-Raw: \xff\r\n\r\n");
+        let (request, _) = parse_request(&bytes, &RequestLimits::default()).unwrap().unwrap();
+        assert_eq!(request.header("ETAG"), Some("\"a\""));
+        assert_eq!((request.header("x-raw"), request.header("missing")), (None, None));
+        assert_eq!(request.headers().last(), Some(("X-Raw", &b"\xff"[..])));
+    }
+
+    #[test]
+    fn connections_stay_by_version_and_token() {
+        let table = [
+            ("1.1", "", true),
+            ("1.0", "", false),
+            ("1.1", "Connection: Close\r\n", false),
+            ("1.1", "Connection: upgrade, close\r\n", false),
+            ("1.1", "Connection: te\r\nConnection: close\r\n", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+            ("1.1", "Connection: closed\r\n", true),
+        ];
+        for (version, fields, keep_alive) in table {
+            let text = with_fields(version, fields);
+            assert_eq!(parse(&text).keep_alive(), keep_alive, "{version} {fields}");
+        }
+    }
+
+    #[test]
+    fn single_ranges_only() {
+        let from = |first, last| Some(ByteRange::From { first, last });
+        let table = [
+            ("bytes=0-99", from(0, Some(99)), Some(0..10)),
+            ("bytes=5-", from(5, None), Some(5..10)),
+            ("bytes=3-3", from(3, Some(3)), Some(3..4)),
+            ("Bytes=-4", Some(ByteRange::Suffix(4)), Some(6..10)),
+            ("bytes=-40", Some(ByteRange::Suffix(40)), Some(0..10)),
+            ("bytes=-0", Some(ByteRange::Suffix(0)), None),
+            ("bytes=10-", from(10, None), None),
+            ("bytes=0-18446744073709551615", from(0, Some(u64::MAX)), Some(0..10)),
+            ("bytes=4-3", None, None),
+            ("bytes=0-1,4-5", None, None),
+            ("bytes=+1-2", None, None),
+            ("bytes=-", None, None),
+            ("bytes", None, None),
+            ("lines=0-1", None, None),
+            ("bytes=0-18446744073709551616", None, None),
+        ];
+        for (value, range, resolved) in table {
+            let text = with_fields("1.1", &format!("Range: {value}\r\n"));
+            assert_eq!(parse(&text).range(), range, "{value}");
+            assert_eq!(range.and_then(|range| range.resolve(10)), resolved, "{value}");
+        }
+        let twice = with_fields("1.1", "Range: bytes=0-1\r\nRange: bytes=2-3\r\n");
+        assert_eq!(parse(&twice).range(), None);
+    }
+
+    #[test]
+    fn ambiguous_bodies_are_refused() {
+        let table = [
+            ("1.1", "", Ok(None), false),
+            ("1.1", "Content-Length: 0\r\n", Ok(Some(0)), false),
+            ("1.1", "content-length: 12\r\n", Ok(Some(12)), true),
+            ("1.1", "Transfer-Encoding: chunked\r\n", Ok(None), true),
+            ("1.0", "Transfer-Encoding: chunked\r\n", Err(()), true),
+            ("1.1", "Content-Length: 1\r\nContent-Length: 1\r\n", Err(()), true),
+            ("1.1", "Content-Length: 1, 1\r\n", Err(()), true),
+            ("1.1", "Content-Length: +1\r\n", Err(()), true),
+            ("1.1", "Content-Length: -1\r\n", Err(()), true),
+            ("1.1", "Content-Length: 0x1\r\n", Err(()), true),
+            ("1.1", "Content-Length:\r\n", Err(()), true),
+            ("1.1", "Content-Length: 18446744073709551616\r\n", Err(()), true),
+            ("1.1", "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", Err(()), true),
+        ];
+        for (version, fields, length, body) in table {
+            let text = with_fields(version, fields);
+            let request = parse(&text);
+            assert_eq!(request.content_length().map_err(|_| ()), length, "{fields}");
+            assert_eq!(request.expects_body(), body, "{fields}");
+        }
+    }
+
+    #[test]
+    fn smuggling_lines_are_refused() {
+        for fields in [
+            "Content-Length : 1\r\n",
+            " Content-Length: 1\r\n",
+            "X: a\r\n b\r\n",
+            "X: a\rY: b\r\n",
+            "X\0: a\r\n",
+            "X: a\0\r\n",
+            "no colon\r\n",
+        ] {
+            assert!(matches!(refused(&with_fields("1.1", fields)), Error::Invalid { .. }));
+        }
+    }
+
+    #[test]
+    fn heads_have_limits() {
+        let limits = RequestLimits { head_bytes_max: 64, headers_max: 2 };
+        let parse = |text: &str| {
+            parse_request(text.as_bytes(), &limits).map(|head| head.map(|(_, len)| len))
+        };
+        assert_eq!(parse(&with_fields("1.1", "A: b\r\n")), Ok(Some(33)));
+        let headers = Error::TooLarge { what: "http.request.headers", value: 3, max: 2 };
+        assert_eq!(parse(&with_fields("1.1", "A: b\r\nC: d\r\n")), Err(headers));
+        let head = |value| Err(Error::TooLarge { what: "http.request.head", value, max: 64 });
+        let long = format!("GET /{}", "a".repeat(58));
+        assert_eq!(parse(&long), Ok(None));
+        assert_eq!(parse(&(long.clone() + "a")), head(64));
+        assert_eq!(parse(&(long + " HTTP/1.1\r\nHost: h\r\n\r\n")), head(85));
+        let many = RequestLimits { headers_max: 1000, ..RequestLimits::default() };
+        let text = with_fields("1.1", &"A: b\r\n".repeat(64));
+        assert!(parse_request(text.as_bytes(), &many).is_err(), "never over HEADERS_MAX");
+    }
+
+    #[test]
+    fn any_prefix_asks_for_more_and_pipelined_bytes_stay() {
+        let text = with_fields("1.1", "Range: bytes=0-1\r\n");
+        let limits = RequestLimits::default();
+        for len in 0..text.len() {
+            assert!(parse_request(&text.as_bytes()[..len], &limits).unwrap().is_none(), "{len}");
+        }
+        let two = text.repeat(2);
+        let (request, len) = parse_request(two.as_bytes(), &limits).unwrap().unwrap();
+        assert_eq!(len, text.len());
+        let names: Vec<_> = request.headers().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["Host", "Range"]);
+    }
+}
