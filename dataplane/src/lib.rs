@@ -10,9 +10,11 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod ids;
+pub mod log;
 pub mod metrics;
 pub mod reactor;
 pub mod session;
 pub mod slab;
+mod sync;
 
 pub use error::Error;

@@ -1,0 +1,79 @@
+//! Packaged logs: a stream framed once for the wire, written by one shard, read by all.
+//!
+//! Shape: an endless sequence of bytes of which a window, `tail..committed`, is kept in large pages,
+//! and beside it the window of entries (one framed access unit each) in small pages. A player is an
+//! offset into the bytes; nothing is queued, copied or counted for it.
+//!
+//! ```text
+//!   bytes    ....|tail==========|==========|=====committed|....open entry....
+//!   pages        | page slot 7  |  slot 8  |  slot 9      |
+//!   entries  ....|first ... newest join ... newest|
+//! ```
+//!
+//! Units: offsets are bytes from the start of the log, entry numbers count from 0; both never wrap.
+//! Limits: [`LogLimits`], [`ENTRY_BYTES_MAX`], [`PREAMBLES_MAX`]; page slots are allocated once.
+//! Not here: who reads a log and when (`shard/egress.rs`), what is written into it (`package/`).
+//!
+//! # Why a reader never sees a page of another time
+//!
+//! **Who holds a page.** Only the log, from the moment its writer takes it from the pool of its
+//! shard until it goes to that shard's [`Gc`]. Readers hold no page. They read page slots and bytes
+//! inside one turn of their shard: kernel sends end inside the submit of that turn, so no address
+//! of a page outlives it. Whoever needs bytes for longer copies them.
+//!
+//! **Until what event.** The writer retires a page in this order: it moves `tail` beyond the page
+//! (release), gives the page to the `Gc`, and the `Gc` tags it with the global epoch that it
+//! increments, `tag = G++`. The page is free once each shard's own epoch is greater than `tag`, or
+//! says that the shard sleeps. A shard copies `G` to its own epoch after the submit of each turn,
+//! when it holds no address.
+//!
+//! - *A shard whose epoch is greater than `tag`* read `G` after the increment. The increment is a
+//!   release and the read an acquire, so this turn sees the moved `tail`, and refuses every offset
+//!   of the page. What earlier turns read lies before the release store of its own epoch, which the
+//!   `Gc` acquired: those reads happened before the page was reused.
+//! - *A shard that sleeps* stored "asleep" (release) after its last turn, so its reads happened
+//!   before as well. When it wakes it stores its epoch, fences, and only then reads a `tail`; the
+//!   `Gc` moved `tail`, fenced, and then read "asleep". Of two sequentially consistent fences one is
+//!   first: either the `Gc` sees the shard awake and waits, or the shard sees the moved `tail`.
+//! - *A reader that races with the writer in the same turn* may find in the slot the page of a later
+//!   lap, or one that was cut a moment ago. It loads the slots (acquire), fences, and loads `tail`
+//!   again. A slot of a later lap was stored (release) after the cut, so the second load sees the
+//!   cut, and the answer is [`Lapped`]. If `tail` is not yet beyond the offset, the slot held the
+//!   right page, and whatever the writer does from now on, the epoch keeps the page until the turn
+//!   of this reader is over.
+//!
+//! Bytes and entries are written once, before the release store of `committed`; a reader never looks
+//! beyond the `committed` that it acquired. Preambles are immutable and retired in the same way.
+//!
+//! **Bounded how.** A log keeps at most `bytes_max` and its open entry; [`LogWriter::evict`] depends
+//! on no reader. What is retired but not yet free is bounded by the pages of the pool, and lasts as
+//! long as the longest turn of a shard that is awake; a stalled player delays nothing, because it is
+//! a number. A reader that is too slow gets [`Lapped`] and jumps to the newest join point.
+//!
+//! **The wake-up.** The writer publishes, then sets the dirty bit of each reading shard, fences, and
+//! looks whether that shard sleeps. The shard says that it sleeps, fences, and looks at its bits.
+//! Again one of two fences is first: either the writer sees the sleeper and wakes it, or the sleeper
+//! sees the bit and stays. The bit is a level, the word `sleeping` is swapped, so one publication
+//! wakes once and none is lost (`shard/wake.rs`).
+//!
+//! `tests/loom_log.rs` lets loom try the interleavings of exactly this; `tests/poison.rs` runs it on
+//! two threads over pages that are overwritten the moment they are free:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p grandstand-dataplane --test loom_log --release
+//! cargo test -p grandstand-dataplane --test poison
+//! ```
+
+mod entry;
+mod epoch;
+mod page_ring;
+mod preamble;
+mod reader;
+mod writer;
+
+pub use entry::{Entry, EntryKind, EntryMeta};
+pub use epoch::{Epochs, Gc, Limbo};
+pub use page_ring::{Lapped, PageRing};
+pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
+pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
+pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

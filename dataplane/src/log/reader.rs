@@ -1,0 +1,295 @@
+//! The reading side of a log, the same for every shard.
+
+use std::sync::{Arc, OnceLock};
+
+use codecs::time::MediaTime;
+use core::sync::atomic::AtomicU64 as EntryWord;
+
+use super::entry::{ENTRIES_PER_PAGE_SHIFT, ENTRY_SLOT_BYTES, Entry};
+use super::page_ring::{Lapped, PageRing};
+use super::preamble::{PreambleRef, PreambleRing};
+use super::writer::LogLimits;
+use crate::slab::{PageClass, Region};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
+
+/// Contiguous pieces of a [`RangeList`] at most.
+pub const RANGES_MAX: usize = 8;
+const DATA_PAGE_SHIFT: u32 = PageClass::Large.bytes().trailing_zeros();
+
+/// Why a log got its last entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SealReason {
+    /// The stream ended.
+    Ended = 1,
+    /// The stream goes on in another log.
+    Moved = 2,
+    /// Nobody read it for a while.
+    Idle = 3,
+}
+
+/// Contiguous bytes of one page of a log, valid until this shard's epoch advances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawRange {
+    /// The first byte.
+    pub ptr: *const u8,
+    /// How many.
+    pub len: u32,
+}
+
+impl RawRange {
+    /// The bytes.
+    ///
+    /// # Safety
+    /// The range came from [`Log::ranges`] in this turn of this shard, the shard is awake in its
+    /// epochs, and the result is not used beyond the turn.
+    #[must_use]
+    pub const unsafe fn as_slice<'a>(self) -> &'a [u8] {
+        // SAFETY: `ranges` gave out committed bytes of one page, which the epochs keep for this turn.
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len as usize) }
+    }
+}
+
+/// Up to [`RANGES_MAX`] contiguous pieces of a log, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct RangeList {
+    ranges: [RawRange; RANGES_MAX],
+    count: usize,
+}
+
+impl Default for RangeList {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RangeList {
+    /// No range.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ranges: [RawRange { ptr: std::ptr::null(), len: 0 }; RANGES_MAX], count: 0 }
+    }
+
+    /// The ranges.
+    #[must_use]
+    pub fn as_slice(&self) -> &[RawRange] {
+        &self.ranges[..self.count]
+    }
+
+    /// Forgets all ranges.
+    pub const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Adds a range; false if there is no room.
+    pub const fn push(&mut self, range: RawRange) -> bool {
+        if self.count == RANGES_MAX {
+            return false;
+        }
+        self.ranges[self.count] = range;
+        self.count += 1;
+        true
+    }
+}
+
+/// A packaged log, as its readers see it.
+///
+/// Every method is for a shard that is awake in its [`super::Epochs`], inside a turn.
+/// Lives on: every shard. Crosses by: cloning an `Arc` when a subscriber starts.
+#[derive(Debug)]
+pub struct Log {
+    region: Arc<Region>,
+    pub(super) data: PageRing,
+    pub(super) index: PageRing,
+    /// The number of the newest join point plus 1; 0 is none.
+    pub(super) newest_join: AtomicU64,
+    pub(super) preambles: PreambleRing,
+    sealed: AtomicU8,
+    next: OnceLock<Arc<Self>>,
+}
+
+impl Log {
+    pub(super) fn new(region: Arc<Region>, limits: &LogLimits) -> Self {
+        let data_bytes = limits.bytes_max.saturating_add(super::ENTRY_BYTES_MAX);
+        let pages = |units: u64, shift: u32| usize::try_from(units >> shift).unwrap_or(usize::MAX);
+        Self {
+            region,
+            data: PageRing::new(pages(data_bytes, DATA_PAGE_SHIFT) + 2, DATA_PAGE_SHIFT),
+            index: PageRing::new(
+                pages(limits.entries_max(), ENTRIES_PER_PAGE_SHIFT) + 2,
+                ENTRIES_PER_PAGE_SHIFT,
+            ),
+            newest_join: AtomicU64::new(0),
+            preambles: PreambleRing::new(),
+            sealed: AtomicU8::new(0),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// The offset behind the last published byte.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.data.committed()
+    }
+
+    /// The number behind the last published entry; it may run ahead of [`Self::committed`].
+    #[must_use]
+    pub fn entries_committed(&self) -> u64 {
+        self.index.committed()
+    }
+
+    /// The first offset that can still be read.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.data.tail()
+    }
+
+    /// The newest entry that a player may begin at; `None` if its GOP became too large to keep.
+    #[must_use]
+    pub fn newest_join(&self) -> Option<Entry> {
+        self.entry(self.newest_join.load(Ordering::Acquire).checked_sub(1)?)
+    }
+
+    /// The last published entry.
+    #[must_use]
+    pub fn newest_entry(&self) -> Option<Entry> {
+        self.entry(self.entries_committed().checked_sub(1)?)
+    }
+
+    /// The entry with this number; `None` if it is not yet published or no longer kept.
+    #[must_use]
+    pub fn entry(&self, number: u64) -> Option<Entry> {
+        if number >= self.index.committed() {
+            return None;
+        }
+        let page = self.index.page(number).ok()?;
+        Entry::load(number, self.entry_slot(page, number))
+    }
+
+    /// The published entry that holds the byte at `offset`; `None` if there is none (any more).
+    #[must_use]
+    pub fn entry_containing(&self, offset: u64) -> Option<Entry> {
+        if offset >= self.committed() {
+            return None;
+        }
+        let (mut low, mut high) = (self.index.tail(), self.index.committed());
+        let mut found = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle) {
+                Some(entry) if entry.offset <= offset => {
+                    found = Some(entry);
+                    low = middle + 1;
+                }
+                Some(_) => high = middle,
+                // Cut off since the search began: what is left lies higher.
+                None => low = middle + 1,
+            }
+        }
+        found.filter(|entry| offset < entry.end())
+    }
+
+    /// How far, in decode time, `offset` is behind the newest entry; `None` if it was lapped.
+    ///
+    /// A cursor that has read everything is not behind.
+    #[must_use]
+    pub fn lag(&self, offset: u64) -> Option<MediaTime> {
+        if offset >= self.committed() {
+            return Some(MediaTime::ZERO);
+        }
+        let at = self.entry_containing(offset)?;
+        Some(self.newest_entry()?.dts - at.dts)
+    }
+
+    /// The preamble of this configuration version, if it is among the recent ones.
+    #[must_use]
+    pub fn preamble(&self, version: u32) -> Option<PreambleRef<'_>> {
+        self.preambles.get(version)
+    }
+
+    /// Why there will be no more entries; a reader that sees it reads `committed` once more.
+    #[must_use]
+    pub fn sealed(&self) -> Option<SealReason> {
+        let reasons = [SealReason::Ended, SealReason::Moved, SealReason::Idle];
+        let sealed = self.sealed.load(Ordering::Acquire);
+        reasons.into_iter().find(|&reason| reason as u8 == sealed)
+    }
+
+    /// The log that goes on where this one was sealed.
+    #[must_use]
+    pub fn next(&self) -> Option<Arc<Self>> {
+        self.sealed().and_then(|_| self.next.get().cloned())
+    }
+
+    /// Fills `out` with the published bytes from `from` up to `to`, page by page.
+    ///
+    /// Returns how many bytes that are: fewer than asked for if they are not published, or if they
+    /// lie in more than [`RANGES_MAX`] pages. The ranges are valid until this shard's epoch advances.
+    ///
+    /// # Errors
+    /// [`Lapped`] if `from` is no longer kept; `out` is empty then.
+    pub fn ranges(&self, from: u64, to: u64, out: &mut RangeList) -> Result<u64, Lapped> {
+        out.clear();
+        let to = to.min(self.committed());
+        let mut at = from;
+        while at < to && out.count < RANGES_MAX {
+            let number = self.data.page_number(at);
+            let start = self.data.page_start(number);
+            let end = self.data.page_start(number + 1).min(to);
+            let page = self.data.slot(number);
+            let base = self.region.address(page).cast_const();
+            let ptr = base.wrapping_add(usize::try_from(at - start).expect("below a page"));
+            let len = u32::try_from(end - at).expect("at most a page");
+            out.push(RawRange { ptr, len });
+            at = end;
+        }
+        self.data.still_holds(from).inspect_err(|_| out.clear())?;
+        Ok(at.saturating_sub(from))
+    }
+
+    /// Copies published bytes from `from` on to `out`; returns how many there were.
+    ///
+    /// # Errors
+    /// [`Lapped`] if `from` is no longer kept.
+    pub fn read(&self, from: u64, out: &mut [u8]) -> Result<usize, Lapped> {
+        let mut ranges = RangeList::new();
+        let mut filled = 0;
+        while filled < out.len() {
+            let at = from + filled as u64;
+            if self.ranges(at, at + (out.len() - filled) as u64, &mut ranges)? == 0 {
+                break;
+            }
+            for range in ranges.as_slice() {
+                // SAFETY: the range is of this turn, which lasts at least as long as this call.
+                let bytes = unsafe { range.as_slice() };
+                out[filled..filled + bytes.len()].copy_from_slice(bytes);
+                filled += bytes.len();
+            }
+        }
+        Ok(filled)
+    }
+
+    pub(super) fn seal(&self, reason: SealReason, next: Option<Arc<Self>>) {
+        if let Some(next) = next {
+            assert!(self.next.set(next).is_ok(), "a log is sealed once");
+        }
+        self.sealed.store(reason as u8, Ordering::Release);
+    }
+
+    /// The address of the byte at `offset` in a raw data page.
+    pub(super) fn data_address(&self, page: u32, offset: u64) -> *mut u8 {
+        let start = self.data.page_start(self.data.page_number(offset));
+        let within = usize::try_from(offset - start).expect("below a page");
+        self.region.address(page).wrapping_add(within)
+    }
+
+    /// The slot of entry `number` in a raw index page.
+    pub(super) fn entry_slot(&self, page: u32, number: u64) -> &[EntryWord; 4] {
+        let start = self.index.page_start(self.index.page_number(number));
+        let nth = usize::try_from(number - start).expect("below a page");
+        let address = self.region.address(page).wrapping_add(nth * ENTRY_SLOT_BYTES as usize);
+        // SAFETY: the slot lies within its page and is aligned to its 32 bytes; index pages are
+        // accessed as atomic words alone, and the region is mapped as long as the log lives.
+        unsafe { &*address.cast::<[EntryWord; 4]>() }
+    }
+}
