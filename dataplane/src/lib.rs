@@ -14,6 +14,7 @@ pub mod log;
 pub mod metrics;
 pub mod reactor;
 pub mod session;
+pub mod shard;
 pub mod slab;
 mod sync;
 
