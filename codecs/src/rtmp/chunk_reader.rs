@@ -11,6 +11,10 @@
 //! Timestamps are absolute in every fragment. A type 3 header that starts a message adds the last
 //! delta; after a type 0 header that is its timestamp, as the specification says and as FFmpeg and
 //! librtmp read it.
+//!
+//! Most peers repeat the extended timestamp in type 3 headers, some do not: four bytes that equal
+//! it are taken for it. A peer that once left it out within a message is not expected to repeat it
+//! there again; at the start of a message librtmp leaves it out although it repeats it within.
 
 use alloc::vec::Vec;
 
@@ -105,6 +109,8 @@ pub struct ChunkReader {
     chunk_left: u32,
     partial_bytes: u64,
     expect: Expect,
+    /// False once the peer has left out an extended timestamp within a message.
+    repeats_extended: bool,
     /// Bytes that were taken for a repeated extended timestamp, but were something else; they
     /// come before the input.
     unread: [u8; 4],
@@ -125,6 +131,7 @@ impl ChunkReader {
             chunk_left: 0,
             partial_bytes: 0,
             expect: Expect::Header,
+            repeats_extended: true,
             unread: [0; 4],
             unread_len: 0,
             head: [0; HEADER_LEN_MAX],
@@ -214,7 +221,8 @@ impl ChunkReader {
                     self.expect = Expect::Repeated { matched };
                     return Ok((used, None));
                 }
-                // Some encoders do not repeat it: all of this is payload, or what follows.
+                // Not repeated: all of this is payload, or what follows.
+                self.repeats_extended &= self.streams[self.current].received.is_none();
                 self.unread.copy_within(..self.unread_len, before);
                 self.unread[..before].copy_from_slice(&value[..before]);
                 self.unread_len += before;
@@ -256,7 +264,8 @@ impl ChunkReader {
             None => return Err(Error::Invalid { what: "rtmp.chunk.fmt", value: u64::from(fmt) }),
         };
         if fmt == 3 {
-            if self.streams[self.current].extended {
+            let stream = &self.streams[self.current];
+            if stream.extended && (self.repeats_extended || stream.received.is_none()) {
                 self.expect = Expect::Repeated { matched: 0 };
                 return Ok(None);
             }
@@ -315,13 +324,13 @@ impl ChunkReader {
         if self.chunk_left == 0 {
             self.expect = Expect::Header;
         }
+        stream.received = Some(received);
         self.partial_bytes += u64::from(len);
         let max = u64::from(self.limits.partial_bytes_max);
         if self.partial_bytes > max {
             let value = self.partial_bytes;
             return Err(Error::TooLarge { what: "rtmp.partial_bytes", value, max });
         }
-        stream.received = Some(received);
         if last {
             stream.received = None;
             self.partial_bytes -= u64::from(received);
@@ -380,4 +389,353 @@ fn read_csid(first: u8, reader: &mut Reader<'_>) -> Result<Csid, Error> {
         id => u32::from(id),
     };
     Csid::new(id).ok_or(Error::Invalid { what: "rtmp.chunk.csid", value: u64::from(id) })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::rtmp::chunk_writer::frame_message;
+
+    fn csid(id: u32) -> Csid {
+        Csid::new(id).unwrap()
+    }
+
+    fn header(id: u32, timestamp: u32, len: u32) -> MessageHeader {
+        MessageHeader { csid: csid(id), timestamp, len, kind: MessageKind::Video, msid: 1 }
+    }
+
+    fn reader() -> ChunkReader {
+        ChunkReader::new(ChunkLimits::default())
+    }
+
+    /// Feeds the pieces and joins the fragments, as a session does.
+    fn read(
+        reader: &mut ChunkReader,
+        pieces: &[&[u8]],
+    ) -> Result<Vec<(MessageHeader, Vec<u8>)>, Error> {
+        let mut messages = Vec::new();
+        let mut partial: Vec<(Csid, Vec<u8>)> = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            loop {
+                let (used, fragment) = reader.feed(rest)?;
+                rest = &rest[used..];
+                let Some(Fragment { header, offset, data, last }) = fragment else {
+                    assert!(rest.is_empty(), "all is taken when there is no fragment");
+                    break;
+                };
+                if offset == 0 {
+                    partial.retain(|(csid, _)| *csid != header.csid);
+                    partial.push((header.csid, Vec::new()));
+                }
+                let at = partial.iter().position(|(csid, _)| *csid == header.csid).unwrap();
+                assert_eq!(partial[at].1.len(), offset as usize, "no gap");
+                partial[at].1.extend_from_slice(data);
+                if last {
+                    messages.push((header, partial.swap_remove(at).1));
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    fn read_one(bytes: &[u8]) -> Result<Vec<(MessageHeader, Vec<u8>)>, Error> {
+        let whole = read(&mut reader(), &[bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(read(&mut reader(), &single), whole, "byte by byte as in one piece");
+        whole
+    }
+
+    #[test]
+    fn three_byte_csid_is_little_endian() {
+        let bytes = b"\x01\x01\x02\0\0\x05\0\0\x01\x09\x01\0\0\0x";
+        let message = (header(64 + 1 + 2 * 256, 5, 1), b"x".to_vec());
+        assert_eq!(read_one(bytes), Ok(vec![message]));
+    }
+
+    #[test]
+    fn csids_of_every_width_carry_continuations() {
+        for id in [2, 63, 64, 319, 320, 65_599] {
+            let body = [7; 300];
+            let header = header(id, 9, 300);
+            let mut bytes = Vec::new();
+            frame_message(&header, &body, 128, &mut bytes);
+            assert_eq!(read_one(&bytes), Ok(vec![(header, body.to_vec())]), "csid {id}");
+        }
+    }
+
+    #[test]
+    fn csid_64_to_319_is_read_in_either_width() {
+        let bytes = b"\x00\x24\0\0\0\0\0\x01\x09\x01\0\0\0a\xc1\x24\x00b";
+        let message = |body: &[u8]| (header(100, 0, 1), body.to_vec());
+        assert_eq!(read_one(bytes), Ok(vec![message(b"a"), message(b"b")]));
+    }
+
+    #[test]
+    fn type_3_that_starts_a_message_adds_the_previous_delta() {
+        let bytes = b"\x06\0\0\x64\0\0\x01\x09\x01\0\0\0a\x86\0\0\x14b\xc6c\xc6d";
+        let times: Vec<_> = read_one(bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [100, 120, 140, 160]);
+    }
+
+    #[test]
+    fn type_3_after_type_0_takes_the_timestamp_as_delta() {
+        let bytes = b"\x06\0\0\x64\0\0\x01\x09\x01\0\0\0a\xc6b";
+        let times: Vec<_> = read_one(bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [100, 200]);
+    }
+
+    #[test]
+    fn type_1_and_2_inherit_what_they_leave_out() {
+        let bytes = b"\x06\0\0\x64\0\0\x01\x09\x01\0\0\0a\x46\0\0\x05\0\0\x02\x08bb\x86\0\0\x06cc";
+        let second = MessageHeader { kind: MessageKind::Audio, ..header(6, 105, 2) };
+        let third = MessageHeader { timestamp: 111, ..second };
+        assert_eq!(
+            read_one(bytes),
+            Ok(vec![
+                (header(6, 100, 1), b"a".to_vec()),
+                (second, b"bb".to_vec()),
+                (third, b"cc".to_vec()),
+            ])
+        );
+    }
+
+    #[test]
+    fn timestamps_wrap_at_32_bits() {
+        let bytes = b"\x06\xff\xff\xff\0\0\x01\x09\x01\0\0\0\xff\xff\xff\xf0a\x86\0\0\x20b";
+        let times: Vec<_> = read_one(bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [0xffff_fff0, 0x10]);
+    }
+
+    #[test]
+    fn extended_deltas_are_read_on_types_1_and_2() {
+        let bytes = b"\x06\0\0\x01\0\0\x01\x09\x01\0\0\0a\
+            \x46\xff\xff\xff\0\0\x01\x09\x01\0\0\0b\x86\xff\xff\xff\x02\0\0\0c";
+        let times: Vec<_> = read_one(bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [1, 0x0100_0001, 0x0300_0001]);
+    }
+
+    #[test]
+    fn type_3_may_start_a_message_with_an_extended_delta() {
+        let bytes = b"\x06\0\0\x01\0\0\x01\x09\x01\0\0\0a\
+            \x86\xff\xff\xff\x02\0\0\0b\xc6\x02\0\0\0c";
+        let times: Vec<_> = read_one(bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [1, 0x0200_0001, 0x0400_0001]);
+    }
+
+    fn with_extended_time(body: &[u8], chunk_size: usize, repeat: bool) -> Vec<u8> {
+        let time = 0x0102_0304_u32.to_be_bytes();
+        let mut bytes = b"\x06\xff\xff\xff\0\0".to_vec();
+        bytes.push(u8::try_from(body.len()).unwrap());
+        bytes.extend_from_slice(b"\x09\x01\0\0\0");
+        bytes.extend_from_slice(&time);
+        for (index, piece) in body.chunks(chunk_size).enumerate() {
+            if index > 0 {
+                bytes.push(0xc6);
+                bytes.extend_from_slice(if repeat { &time } else { &[] });
+            }
+            bytes.extend_from_slice(piece);
+        }
+        bytes
+    }
+
+    #[test]
+    fn peers_may_repeat_the_extended_timestamp_or_not() {
+        // Bodies whose chunks begin with some of the timestamp's bytes, up to their very end, are
+        // the hard ones.
+        let bodies: [&[u8]; 6] = [
+            &[9; 200],
+            &[1; 200],
+            b"\x01\x02\x03\x05\x01\x02\x03\x06\x01\x02\x03\x07\x01\x02\x03\x08",
+            b"\x01\x02\x03\x01\x02\x03\x01\x02\x03",
+            b"abcd\x01\x01\x02\x01\x02\x03",
+            b"abcd\x01",
+        ];
+        for body in bodies {
+            for chunk_size in [1, 2, 3, 4, 7, 128] {
+                for repeat in [true, false] {
+                    let one = with_extended_time(body, chunk_size, repeat);
+                    let end = b"\x04\0\0\0\0\0\0\x09\x01\0\0\0";
+                    let bytes = [one.as_slice(), &one, end].concat();
+                    let len = u32::try_from(body.len()).unwrap();
+                    let message = (header(6, 0x0102_0304, len), body.to_vec());
+                    let expected = vec![message.clone(), message, (header(4, 0, 0), vec![])];
+                    for step in 1..bytes.len() {
+                        let mut reader = reader();
+                        reader.set_chunk_size(u32::try_from(chunk_size).unwrap()).unwrap();
+                        let pieces: Vec<&[u8]> = bytes.chunks(step).collect();
+                        let messages = read(&mut reader, &pieces);
+                        assert_eq!(
+                            messages.as_ref(),
+                            Ok(&expected),
+                            "chunks of {chunk_size}, repeated: {repeat}, pieces of {step}"
+                        );
+                        assert_eq!(reader.partial_bytes(), 0);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn leaving_it_out_at_the_start_says_nothing_of_continuations() {
+        let time = b"\x01\x02\x03\x04";
+        let first = b"\x06\xff\xff\xff\0\0\x02\x09\x01\0\0\0";
+        let bytes = [&first[..], time, b"a\xc6", time, b"b", b"\xc6c\xc6", time, b"d"].concat();
+        let mut reader = reader();
+        reader.set_chunk_size(1).unwrap();
+        let bodies: Vec<_> =
+            read(&mut reader, &[&bytes]).unwrap().into_iter().map(|(_, body)| body).collect();
+        assert_eq!(bodies, [b"ab", b"cd"]);
+    }
+
+    #[test]
+    fn the_extended_timestamp_ends_with_the_next_full_header() {
+        let mut bytes = with_extended_time(b"a", 128, true);
+        bytes.extend_from_slice(b"\x86\0\0\x01b\xc6c");
+        let times: Vec<_> = read_one(&bytes).unwrap().iter().map(|(h, _)| h.timestamp).collect();
+        assert_eq!(times, [0x0102_0304, 0x0102_0305, 0x0102_0306]);
+    }
+
+    #[test]
+    fn messages_interleave() {
+        let mut bytes = b"\x06\0\0\0\0\0\x82\x09\x01\0\0\0".to_vec();
+        bytes.extend_from_slice(&[1; 128]);
+        bytes.extend_from_slice(b"\x04\0\0\x03\0\0\x01\x09\x01\0\0\0a\xc6\x01\x01");
+        assert_eq!(
+            read_one(&bytes),
+            Ok(vec![(header(4, 3, 1), b"a".to_vec()), (header(6, 0, 130), vec![1; 130])])
+        );
+    }
+
+    #[test]
+    fn a_new_header_drops_the_partial_message() {
+        for new in [&b"\x06\0\0\0\0\0\x01\x09\x01\0\0\0b"[..], b"\x46\0\0\0\0\0\x01\x09b"] {
+            let mut bytes = b"\x06\0\0\0\0\0\xff\x09\x01\0\0\0".to_vec();
+            bytes.extend_from_slice(&[1; 128]);
+            bytes.extend_from_slice(new);
+            let mut reader = reader();
+            let messages = read(&mut reader, &[&bytes]);
+            assert_eq!(messages, Ok(vec![(header(6, 0, 1), b"b".to_vec())]));
+            assert_eq!(reader.partial_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn abort_drops_the_partial_message() {
+        let mut reader = reader();
+        let mut bytes = b"\x06\0\0\x01\0\0\xff\x09\x01\0\0\0".to_vec();
+        bytes.extend_from_slice(&[1; 128]);
+        assert_eq!(read(&mut reader, &[&bytes]), Ok(vec![]));
+        assert_eq!(reader.partial_bytes(), 128);
+        reader.abort(csid(6));
+        reader.abort(csid(9));
+        assert_eq!(reader.partial_bytes(), 0);
+        let (_, fragment) = reader.feed(b"\xc6\x02").unwrap();
+        assert_eq!(fragment.map(|fragment| (fragment.offset, fragment.data)), Some((0, &[2][..])));
+    }
+
+    #[test]
+    fn abort_within_a_chunk_of_that_stream_has_no_effect() {
+        let mut reader = reader();
+        reader.feed(b"\x06\0\0\x01\0\0\x02\x09\x01\0\0\0a").unwrap();
+        reader.abort(csid(6));
+        let (_, fragment) = reader.feed(b"b").unwrap();
+        assert_eq!(fragment.map(|fragment| (fragment.offset, fragment.last)), Some((1, true)));
+        assert_eq!(reader.partial_bytes(), 0);
+    }
+
+    #[test]
+    fn an_empty_message_is_one_empty_fragment() {
+        let bytes = b"\x06\0\0\x05\0\0\0\x09\x01\0\0\0\xc6";
+        assert_eq!(
+            read_one(bytes),
+            Ok(vec![(header(6, 5, 0), vec![]), (header(6, 10, 0), vec![])])
+        );
+    }
+
+    #[test]
+    fn payload_comes_before_its_chunk_is_complete() {
+        let mut reader = reader();
+        let (used, fragment) = reader.feed(b"\x06\0\0\0\0\0\x05\x09\x01\0\0\0ab").unwrap();
+        let Fragment { offset, data, last, .. } = fragment.unwrap();
+        assert_eq!((used, offset, data, last), (14, 0, &b"ab"[..], false));
+    }
+
+    #[test]
+    fn chunk_size_0_and_the_reserved_bit_are_invalid() {
+        let mut reader = reader();
+        for size in [0, 0x8000_0000, u32::MAX] {
+            let value = u64::from(size);
+            let error = Error::Invalid { what: "rtmp.chunk_size", value };
+            assert_eq!(reader.set_chunk_size(size), Err(error));
+        }
+        assert_eq!(reader.set_chunk_size(0x7fff_ffff), Ok(()));
+        assert_eq!(reader.chunk_size, CHUNK_SIZE_MAX);
+        assert_eq!(reader.set_chunk_size(1), Ok(()));
+        let messages = read(&mut reader, &[b"\x06\0\0\0\0\0\x02\x09\x01\0\0\0a\xc6b"]);
+        assert_eq!(messages, Ok(vec![(header(6, 0, 2), b"ab".to_vec())]));
+    }
+
+    #[test]
+    fn type_1_may_open_a_chunk_stream() {
+        let bytes = b"\x42\0\0\x05\0\0\x01\x09a";
+        let message = MessageHeader { msid: 0, ..header(2, 5, 1) };
+        assert_eq!(read_one(bytes), Ok(vec![(message, b"a".to_vec())]));
+    }
+
+    #[test]
+    fn types_2_and_3_may_not_open_a_chunk_stream() {
+        for (bytes, value) in [(&b"\x86\0\0\0"[..], 2), (b"\xc6", 3)] {
+            assert_eq!(read_one(bytes), Err(Error::Invalid { what: "rtmp.chunk.fmt", value }));
+        }
+    }
+
+    #[test]
+    fn chunk_streams_are_limited() {
+        let mut reader = reader();
+        let mut bytes = Vec::new();
+        for id in 2..66 {
+            frame_message(&header(id, 0, 0), &[], 128, &mut bytes);
+        }
+        assert_eq!(read(&mut reader, &[&bytes]).map(|messages| messages.len()), Ok(64));
+        bytes.clear();
+        frame_message(&header(66, 0, 0), &[], 128, &mut bytes);
+        let error = Error::TooLarge { what: "rtmp.csids", value: 65, max: 64 };
+        assert_eq!(read(&mut reader, &[&bytes]), Err(error));
+    }
+
+    #[test]
+    fn message_length_is_limited() {
+        let limits = ChunkLimits { message_bytes_max: 4, ..ChunkLimits::default() };
+        let mut reader = ChunkReader::new(limits);
+        let error = Error::TooLarge { what: "rtmp.message_bytes", value: 5, max: 4 };
+        assert_eq!(read(&mut reader, &[b"\x06\0\0\0\0\0\x05\x09\x01\0\0\0"]), Err(error));
+    }
+
+    #[test]
+    fn partial_bytes_are_limited_over_all_chunk_streams_as_received() {
+        let limits = ChunkLimits { partial_bytes_max: 10 * 128, ..ChunkLimits::default() };
+        let mut reader = ChunkReader::new(limits);
+        let mut bytes = Vec::new();
+        for id in 10..20 {
+            // Declares 16 MB, sends one chunk.
+            bytes.extend_from_slice(&[id, 0, 0, 0, 0xff, 0xff, 0xff, 9, 1, 0, 0, 0]);
+            bytes.extend_from_slice(&[0; 128]);
+        }
+        assert_eq!(read(&mut reader, &[&bytes]), Ok(vec![]));
+        let error = Error::TooLarge { what: "rtmp.partial_bytes", value: 1281, max: 1280 };
+        assert_eq!(reader.feed(b"\x15\0\0\0\xff\xff\xff\x09\x01\0\0\0a").unwrap_err(), error);
+    }
+
+    #[test]
+    fn raised_limits_hold_at_once() {
+        let tight = ChunkLimits { message_bytes_max: 4, ..ChunkLimits::default() };
+        let mut reader = ChunkReader::new(tight);
+        reader.set_limits(ChunkLimits::default());
+        let messages = read(&mut reader, &[b"\x06\0\0\0\0\0\x05\x09\x01\0\0\0abcde"]);
+        assert_eq!(messages.map(|messages| messages.len()), Ok(1));
+    }
 }

@@ -202,3 +202,84 @@ impl ChunkWriter {
         frame_body(header, None, body, self.chunk_size, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::message::MessageKind;
+    use super::*;
+
+    fn header(timestamp: u32, len: u32) -> MessageHeader {
+        let csid = Csid::VIDEO;
+        MessageHeader { csid, timestamp, len, kind: MessageKind::Video, msid: 1 }
+    }
+
+    #[test]
+    fn the_first_header_is_complete() {
+        let mut out = Vec::new();
+        frame_message(&header(5, 1), b"a", 128, &mut out);
+        assert_eq!(out, b"\x06\0\0\x05\0\0\x01\x09\x01\0\0\0a");
+    }
+
+    #[test]
+    fn csids_take_one_to_three_bytes() {
+        let table: [(u32, &[u8]); 6] = [
+            (2, &[0xc2]),
+            (63, &[0xff]),
+            (64, &[0xc0, 0]),
+            (319, &[0xc0, 255]),
+            (320, &[0xc1, 0, 1]),
+            (65_599, &[0xc1, 255, 255]),
+        ];
+        for (id, bytes) in table {
+            let mut out = Vec::new();
+            let csid = Csid::new(id).unwrap();
+            append(&mut out, |writer| encode_continuation(csid, None, writer));
+            assert_eq!(out, bytes, "csid {id}");
+            assert_eq!(continuation_len(csid, None), bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_extended_timestamp_is_repeated() {
+        let mut out = Vec::new();
+        frame_message(&header(0x00ff_ffff, 3), b"abc", 2, &mut out);
+        assert_eq!(
+            out,
+            b"\x06\xff\xff\xff\0\0\x03\x09\x01\0\0\0\0\xff\xff\xffab\xc6\0\xff\xff\xffc"
+        );
+    }
+
+    #[test]
+    fn framed_len_is_exact() {
+        for timestamp in [0, 0x00ff_fffe, 0x00ff_ffff, u32::MAX] {
+            for (len, chunk_size) in
+                [(0, 128), (1, 128), (127, 128), (128, 128), (129, 128), (600, 1), (3, 0)]
+            {
+                let header = header(timestamp, len);
+                let mut out = Vec::new();
+                frame_message(&header, &vec![0; len as usize], chunk_size, &mut out);
+                assert_eq!(out.len(), framed_len(&header, chunk_size));
+            }
+        }
+    }
+
+    #[test]
+    fn headers_shrink_with_what_the_peer_knows() {
+        let mut writer = ChunkWriter::new();
+        let mut fmt = |header: MessageHeader| {
+            let mut out = Vec::new();
+            writer.write(&header, &vec![0; header.len as usize], &mut out);
+            out[0] >> 6
+        };
+        assert_eq!(fmt(header(10, 4)), 0, "first");
+        assert_eq!(fmt(header(20, 4)), 2, "never type 3 after type 0");
+        assert_eq!(fmt(header(30, 4)), 3, "the same delta");
+        assert_eq!(fmt(header(41, 4)), 2, "another delta");
+        assert_eq!(fmt(header(52, 5)), 1, "another length");
+        assert_eq!(fmt(header(50, 5)), 0, "a step back");
+        assert_eq!(fmt(MessageHeader { msid: 2, ..header(51, 5) }), 0, "another stream");
+        assert_eq!(fmt(MessageHeader { csid: Csid::AUDIO, ..header(51, 5) }), 0, "first there");
+    }
+}

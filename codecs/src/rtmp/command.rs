@@ -272,3 +272,111 @@ fn info_map(map: Option<&Value>) -> Vec<(String, u32)> {
     let entry = |(name, bits): &(String, Value)| bits.as_u32().map(|bits| (name.clone(), bits));
     members.iter().filter_map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn parse(body: &[u8]) -> Result<Command, Error> {
+        Command::parse(body, &Limits::default(), false)
+    }
+
+    #[test]
+    fn commands_survive_the_round_trip() {
+        let commands = [
+            status(Level::Status, code::PUBLISH_START, "Go.", [("details", Value::from("a"))]),
+            result(1.0, Value::Null, [Value::from(1.0)]),
+            error(2.0, code::CONNECT_REJECTED, "No."),
+        ];
+        for command in commands {
+            let mut body = Vec::new();
+            command.encode(&mut body);
+            assert_eq!(parse(&body), Ok(command.clone()));
+            body.insert(0, 0);
+            assert_eq!(Command::parse(&body, &Limits::default(), true), Ok(command));
+        }
+    }
+
+    #[test]
+    fn a_status_reads_as_players_expect() {
+        let command = status::<&str>(Level::Status, code::PLAY_START, "Playing.", []);
+        assert_eq!((command.name.as_str(), command.transaction_id), ("onStatus", 0.0));
+        let info = &command.args[0];
+        assert_eq!(info.get("level").and_then(Value::as_str), Some("status"));
+        assert_eq!(info.get("code").and_then(Value::as_str), Some("NetStream.Play.Start"));
+        assert_eq!(info.get("description").and_then(Value::as_str), Some("Playing."));
+    }
+
+    #[test]
+    fn fewer_than_three_values_are_enough() {
+        let bare = Command {
+            name: "a".into(),
+            transaction_id: 0.0,
+            object: Value::Null,
+            args: Vec::new(),
+        };
+        assert_eq!(parse(b"\x02\0\x01a"), Ok(bare.clone()));
+        assert_eq!(parse(b"\x02\0\x01a\x05"), Ok(bare.clone()));
+        let numbered = Command { transaction_id: 1.0, ..bare };
+        assert_eq!(parse(b"\x02\0\x01a\0\x3f\xf0\0\0\0\0\0\0"), Ok(numbered));
+    }
+
+    #[test]
+    fn a_command_needs_a_name() {
+        let error = Error::Invalid { what: "rtmp.command.name", value: 0 };
+        assert_eq!(parse(b""), Err(error));
+        assert_eq!(parse(b"\x05"), Err(error));
+    }
+
+    #[test]
+    fn the_amf3_format_byte_may_be_missing() {
+        let body = b"\x02\0\x01a";
+        assert_eq!(Command::parse(body, &Limits::default(), true), parse(body));
+    }
+
+    fn connect(object: Value) -> ConnectInfo {
+        let name = "connect".into();
+        let args = Vec::new();
+        ConnectInfo::from_command(&Command { name, transaction_id: 1.0, object, args })
+    }
+
+    #[test]
+    fn connect_tells_the_client() {
+        let info = connect(Value::object([
+            ("app", "live".into()),
+            ("tcUrl", "rtmp://h/live".into()),
+            ("flashVer", "FMLE/3.0".into()),
+            ("objectEncoding", 3.0.into()),
+            ("capsEx", 15.0.into()),
+            ("fourCcList", Value::StrictArray(vec!["av01".into(), Value::Null, "hvc1".into()])),
+            ("videoFourCcInfoMap", Value::object([("vp09", 4.0.into()), ("vp08", 2.0.into())])),
+            ("audioFourCcInfoMap", Value::object([("*", 1.0.into())])),
+        ]));
+        assert_eq!((info.app.as_str(), info.tc_url.as_str()), ("live", "rtmp://h/live"));
+        assert_eq!((info.flash_ver.as_str(), info.page_url.as_str()), ("FMLE/3.0", ""));
+        assert_eq!((info.object_encoding, info.caps_ex), (3, 15));
+        assert_eq!(info.caps_ex & caps_ex::RECONNECT, 1);
+        assert_eq!(info.four_cc_list, ["av01", "hvc1"]);
+        assert_eq!(info.video_four_cc_info, [("vp09".into(), 4), ("vp08".into(), 2)]);
+    }
+
+    #[test]
+    fn codecs_are_accepted_by_list_map_or_wildcard() {
+        let list = |name: &str| {
+            connect(Value::object([("fourCcList", Value::StrictArray(vec![name.into()]))]))
+        };
+        assert!(list("hvc1").accepts("hvc1") && !list("hvc1").accepts("av01"));
+        assert!(list("*").accepts("av01"));
+        let map = |name: &str, bits: f64| {
+            connect(Value::object([(
+                "videoFourCcInfoMap",
+                Value::object([(name, Value::from(bits))]),
+            )]))
+        };
+        assert!(map("av01", 1.0).accepts("av01") && map("*", 4.0).accepts("av01"));
+        assert!(!map("av01", 2.0).accepts("av01"), "a client that only encodes");
+        assert!(!connect(Value::Null).accepts("hvc1"));
+    }
+}

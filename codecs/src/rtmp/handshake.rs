@@ -246,3 +246,117 @@ fn keyed_with_tail(name: &[u8]) -> Hmac<Sha256> {
     key[name.len()..len].copy_from_slice(&KEY_TAIL);
     keyed(&key[..len])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SCHEMES: [Scheme; 2] = [Scheme::DigestFirst, Scheme::KeyFirst];
+
+    fn filler(seed: u8) -> [u8; RANDOM_LEN] {
+        core::array::from_fn(|index| seed.wrapping_mul(31) ^ index.to_le_bytes()[0])
+    }
+
+    fn c1(client: &ClientHandshake) -> [u8; BODY_LEN] {
+        *parse_c0c1(client.c0c1()).unwrap().c1
+    }
+
+    #[test]
+    fn a_plain_client_gets_an_echo() {
+        let client = ClientHandshake::new(Kind::Plain, &filler(1), 7);
+        let hello = parse_c0c1(client.c0c1()).unwrap();
+        assert_eq!((hello.time_ms, hello.version), (7, 0));
+        assert_eq!(kind_of(hello.c1), Kind::Plain);
+        let answer = server_response(hello.c1, &filler(2), 9);
+        assert_eq!(answer[..9], [3, 0, 0, 0, 9, 0, 0, 0, 0]);
+        assert_eq!(answer[1 + BODY_LEN..], hello.c1[..]);
+        assert_eq!(client.finish(&answer).unwrap()[..], answer[1..=BODY_LEN]);
+    }
+
+    #[test]
+    fn digests_prove_both_ends() {
+        for scheme in SCHEMES {
+            let client = ClientHandshake::new(Kind::Digest { scheme }, &filler(3), 7);
+            let c1 = c1(&client);
+            assert_eq!(kind_of(&c1), Kind::Digest { scheme });
+            let answer = server_response(&c1, &filler(4), 9);
+            let s1 = answer[1..=BODY_LEN].try_into().unwrap();
+            let (found, s1_digest) = find_digest(&s1, SERVER_NAME).unwrap();
+            assert_eq!(found, scheme, "the server answers in the client's scheme");
+            assert!(s1[4] >= 3, "a version that makes players look for the digest");
+            let c2 = client.finish(&answer).unwrap();
+            let (head, proof) = c2.split_at(BODY_LEN - DIGEST_LEN);
+            assert_eq!(proof, answer_digest(head, CLIENT_NAME, &s1_digest));
+        }
+    }
+
+    #[test]
+    fn a_digest_client_falls_back_to_an_echo() {
+        let client = ClientHandshake::new(Kind::Digest { scheme: SCHEMES[0] }, &filler(5), 7);
+        let mut answer = [0x55; S0S1S2_LEN];
+        answer[0] = VERSION;
+        assert_eq!(client.finish(&answer).unwrap()[..], answer[1..=BODY_LEN]);
+    }
+
+    #[test]
+    fn a_forged_proof_is_refused() {
+        let client = ClientHandshake::new(Kind::Digest { scheme: SCHEMES[1] }, &filler(6), 7);
+        let mut answer = server_response(&c1(&client), &filler(7), 9);
+        answer[S0S1S2_LEN - 1] ^= 1;
+        let error = client.finish(&answer).unwrap_err();
+        assert!(matches!(error, Error::Invalid { what: "rtmp.handshake.s2.digest", .. }));
+    }
+
+    #[test]
+    fn a_damaged_digest_makes_a_plain_handshake() {
+        let client = ClientHandshake::new(Kind::Digest { scheme: SCHEMES[1] }, &filler(8), 7);
+        let mut c1 = c1(&client);
+        c1[BODY_LEN - 1] ^= 1;
+        assert_eq!(kind_of(&c1), Kind::Plain);
+    }
+
+    #[test]
+    fn versions_other_than_3_are_refused() {
+        let mut bytes = [0; C0C1_LEN];
+        for version in [6, 8, 9] {
+            bytes[0] = version;
+            let error = parse_c0c1(&bytes).unwrap_err();
+            assert!(matches!(error, Error::Unsupported { .. }), "RTMPE");
+        }
+        for version in [0, 2, 4, b'G', 0x16] {
+            bytes[0] = version;
+            assert!(matches!(parse_c0c1(&bytes).unwrap_err(), Error::Invalid { .. }));
+        }
+        let client = ClientHandshake::new(Kind::Plain, &filler(9), 0);
+        assert!(client.finish(&[0; S0S1S2_LEN]).is_err());
+    }
+
+    #[test]
+    fn the_largest_offsets_stay_inside() {
+        let filler = [0xff; RANDOM_LEN];
+        for scheme in SCHEMES {
+            let client = ClientHandshake::new(Kind::Digest { scheme }, &filler, 0);
+            assert_eq!(kind_of(&c1(&client)), Kind::Digest { scheme });
+        }
+        let mut body = [0; BODY_LEN];
+        body[772..776].copy_from_slice(&[255, 255, 217, 0]);
+        assert_eq!(digest_offset(&body, Scheme::KeyFirst), 776 + 727);
+    }
+
+    proptest! {
+        #[test]
+        fn any_filler_shakes_hands(
+            ours in prop::collection::vec(any::<u8>(), RANDOM_LEN),
+            theirs in prop::collection::vec(any::<u8>(), RANDOM_LEN),
+            digest_first in any::<bool>(),
+        ) {
+            let scheme = if digest_first { SCHEMES[0] } else { SCHEMES[1] };
+            let kind = Kind::Digest { scheme };
+            let client = ClientHandshake::new(kind, &ours.try_into().unwrap(), 1);
+            let answer = server_response(&c1(&client), &theirs.try_into().unwrap(), 2);
+            let c2 = client.finish(&answer).unwrap();
+            prop_assert_ne!(&c2[..], &answer[1..=BODY_LEN]);
+        }
+    }
+}

@@ -384,3 +384,141 @@ impl<'a> Iterator for AggregateMessages<'a> {
         Some(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn kinds_keep_their_number() {
+        for wire in 0..=255 {
+            assert_eq!(MessageKind::from_wire(wire).to_wire(), wire);
+        }
+        assert_eq!(MessageKind::from_wire(22), MessageKind::Aggregate);
+        assert_eq!(MessageKind::from_wire(7), MessageKind::Unknown(7));
+    }
+
+    #[test]
+    fn csids_have_a_range() {
+        assert_eq!([0, 1, 65_600, u32::MAX].map(Csid::new), [None; 4]);
+        assert_eq!([2, 65_599].map(Csid::new), [Some(Csid::CONTROL), Some(Csid::MAX)]);
+    }
+
+    #[test]
+    fn control_table_holds_both_ways() {
+        let limit = |size, limit| Control::SetPeerBandwidth { size, limit };
+        let table: [(&[u8], Control); 7] = [
+            (&[0, 0, 16, 0], Control::SetChunkSize(4096)),
+            (&[0, 0, 0, 6], Control::Abort(Csid::VIDEO)),
+            (&[255, 255, 255, 255], Control::Acknowledgement(u32::MAX)),
+            (&[0, 38, 37, 160], Control::WindowAckSize(2_500_000)),
+            (&[0, 38, 37, 160, 0], limit(2_500_000, PeerBandwidthLimit::Hard)),
+            (&[0, 38, 37, 160, 1], limit(2_500_000, PeerBandwidthLimit::Soft)),
+            (&[0, 38, 37, 160, 2], limit(2_500_000, PeerBandwidthLimit::Dynamic)),
+        ];
+        for (bytes, control) in table {
+            assert_eq!(Control::parse(control.kind(), bytes), Ok(control));
+            let mut out = [0; Control::LEN_MAX];
+            let mut writer = Writer::new(&mut out);
+            control.encode(&mut writer);
+            assert_eq!(writer.written(), control.encoded_len());
+            assert_eq!(out[..control.encoded_len()], *bytes);
+            assert!(Control::parse(control.kind(), &bytes[..3]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_peer_bandwidth_without_type_is_dynamic() {
+        let limit = PeerBandwidthLimit::Dynamic;
+        for body in [&[0, 0, 0, 1][..], &[0, 0, 0, 1, 9]] {
+            assert_eq!(
+                Control::parse(MessageKind::SetPeerBandwidth, body),
+                Ok(Control::SetPeerBandwidth { size: 1, limit })
+            );
+        }
+    }
+
+    #[test]
+    fn an_abort_of_an_impossible_stream_is_invalid() {
+        let error = Error::Invalid { what: "rtmp.control.abort", value: 1 };
+        assert_eq!(Control::parse(MessageKind::Abort, &[0, 0, 0, 1]), Err(error));
+        assert!(Control::parse(MessageKind::Video, &[0; 4]).is_err());
+    }
+
+    #[test]
+    fn user_control_table_holds_both_ways() {
+        let table: [(&[u8], UserControl); 12] = [
+            (&[0, 0, 0, 0, 0, 1], UserControl::StreamBegin(1)),
+            (&[0, 1, 0, 0, 0, 1], UserControl::StreamEof(1)),
+            (&[0, 2, 0, 0, 0, 1], UserControl::StreamDry(1)),
+            (
+                &[0, 3, 0, 0, 0, 1, 0, 0, 11, 184],
+                UserControl::SetBufferLength { msid: 1, ms: 3000 },
+            ),
+            (&[0, 4, 0, 0, 0, 1], UserControl::StreamIsRecorded(1)),
+            (&[0, 6, 0, 0, 0, 9], UserControl::PingRequest(9)),
+            (&[0, 7, 0, 0, 0, 9], UserControl::PingResponse(9)),
+            (&[0, 0x1a], UserControl::SwfVerifyRequest),
+            (&[0, 0x1b], UserControl::SwfVerifyResponse),
+            (&[0, 0x1f, 0, 0, 0, 1], UserControl::BufferEmpty(1)),
+            (&[0, 0x20, 0, 0, 0, 1], UserControl::BufferReady(1)),
+            (&[0, 0x40], UserControl::Unknown(0x40)),
+        ];
+        for (bytes, event) in table {
+            assert_eq!(UserControl::parse(bytes), Ok(event));
+            let mut out = [0; UserControl::LEN_MAX];
+            let mut writer = Writer::new(&mut out);
+            event.encode(&mut writer);
+            assert_eq!(writer.written(), event.encoded_len());
+            assert_eq!(out[..event.encoded_len()], *bytes);
+        }
+    }
+
+    #[test]
+    fn a_user_control_without_its_stream_id_means_stream_0() {
+        assert_eq!(UserControl::parse(&[0, 0]), Ok(UserControl::StreamBegin(0)));
+        for body in [&[][..], &[0], &[0, 0, 1], &[0, 6, 0, 0, 0]] {
+            assert!(matches!(UserControl::parse(body), Err(Error::Truncated { .. })));
+        }
+    }
+
+    fn aggregate(timestamp: u32, len: usize) -> MessageHeader {
+        let (kind, len) = (MessageKind::Aggregate, u32::try_from(len).unwrap());
+        MessageHeader { csid: Csid::VIDEO, timestamp, len, kind, msid: 1 }
+    }
+
+    #[test]
+    fn aggregate_times_are_relative_to_the_first() {
+        let body = b"\x08\0\0\x01\0\0\x64\x01\0\0\x07a\0\0\0\x0c\
+            \x09\0\0\x02\0\0\x6e\x01\0\0\x07bb\0\0\0\x0d\
+            \x08\0\0\0\0\0\x5f\x01\0\0\x07";
+        let header = aggregate(u32::MAX - 4, body.len());
+        let messages: Vec<_> = AggregateMessages::new(body, &header).collect();
+        let message = |timestamp, kind, body: &'static [u8]| {
+            let len = u32::try_from(body.len()).unwrap();
+            Ok((MessageHeader { timestamp, kind, len, ..header }, body))
+        };
+        assert_eq!(
+            messages,
+            vec![
+                message(u32::MAX - 4, MessageKind::Audio, b"a"),
+                message(5, MessageKind::Video, b"bb"),
+                message(u32::MAX - 9, MessageKind::Audio, b""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_broken_aggregate_ends_after_its_error() {
+        let nested = b"\x16\0\0\0\0\0\0\0\0\0\0\0\0\0\x0b";
+        let lying = b"\x08\xff\xff\xff\0\0\0\0\0\0\0a";
+        for body in [&nested[..], lying, b"\x08", b"\x08\0\0\0\0\0\0\0\0\0\0\0"] {
+            let header = aggregate(0, body.len());
+            let messages: Vec<_> = AggregateMessages::new(body, &header).collect();
+            assert!(matches!(messages[..], [Err(_)]), "{messages:?}");
+        }
+    }
+}
