@@ -218,3 +218,98 @@ pub fn encode_audio_header(
     writer.u8(ENHANCED << 4 | packet_type);
     writer.put(&four_cc(codec).expect("a codec has flags or a FourCC"));
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::super::enhanced::{MultitrackKind, Track};
+    use super::*;
+
+    #[test]
+    fn written_headers_hold_both_ways() {
+        use AudioPacket::{Coded, MultichannelConfig, SequenceEnd, SequenceStart};
+        let table: [(&[u8], Codec, bool, AudioPacket); 14] = [
+            (b"\xaf\x00", Codec::Aac, false, SequenceStart),
+            (b"\xaf\x01", Codec::Aac, false, Coded),
+            (b"\x2f", Codec::Mp3, false, Coded),
+            (b"\x72", Codec::G711Alaw, false, Coded),
+            (b"\x82", Codec::G711Mulaw, true, Coded),
+            (b"\xb6", Codec::Speex, true, Coded),
+            (b"\x90mp4a", Codec::Aac, true, SequenceStart),
+            (b"\x91mp4a", Codec::Aac, true, Coded),
+            (b"\x92mp4a", Codec::Aac, false, SequenceEnd),
+            (b"\x91.mp3", Codec::Mp3, true, Coded),
+            (b"\x90Opus", Codec::Opus, false, SequenceStart),
+            (b"\x91fLaC", Codec::Flac, false, Coded),
+            (b"\x91ac-3", Codec::Ac3, true, Coded),
+            (b"\x94ec-3", Codec::Eac3, true, MultichannelConfig),
+        ];
+        for (bytes, codec, enhanced, packet) in table {
+            let mut out = [0; AUDIO_HEADER_LEN_MAX];
+            let mut writer = Writer::new(&mut out);
+            encode_audio_header(codec, enhanced, packet, &mut writer);
+            let len = writer.written();
+            assert_eq!(out[..len], *bytes);
+            assert_eq!(len, audio_header_len(codec, enhanced, packet));
+            let header = AudioTagHeader::parse(bytes).unwrap();
+            assert_eq!(
+                (header.codec, header.packet, header.header_len),
+                (Some(codec), packet, len)
+            );
+            assert_eq!(header.enhanced, bytes[0] >> 4 == 9);
+            for cut in 1..len {
+                assert!(matches!(
+                    AudioTagHeader::parse(&bytes[..cut]),
+                    Err(Error::Truncated { .. })
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_silence() {
+        let header = AudioTagHeader::parse(&[]).unwrap();
+        assert_eq!((header.codec, header.packet), (None, AudioPacket::Silence));
+        assert_eq!(header.tracks(&[]).count(), 0);
+        let mut writer = Writer::new(&mut []);
+        encode_audio_header(Codec::Aac, true, AudioPacket::Silence, &mut writer);
+        assert_eq!(audio_header_len(Codec::Aac, true, AudioPacket::Silence), writer.written());
+    }
+
+    #[test]
+    fn legacy_flags_tell_rate_and_channels() {
+        for (first, sample_rate, stereo) in
+            [(0x22, 5512, false), (0x27, 11_025, true), (0x2a, 22_050, false), (0x2f, 44_100, true)]
+        {
+            let header = AudioTagHeader::parse(&[first]).unwrap();
+            assert_eq!((header.sample_rate, header.stereo), (sample_rate, stereo));
+        }
+        let header = AudioTagHeader::parse(&[0xe2]).unwrap();
+        assert_eq!((header.codec, header.sample_rate), (Some(Codec::Mp3), 8000));
+    }
+
+    #[test]
+    fn what_is_unknown_is_an_error() {
+        for bytes in [&b"\x3f"[..], b"\x6f", b"\xff", b"\x90XXXX"] {
+            assert!(matches!(AudioTagHeader::parse(bytes), Err(Error::Unsupported { .. })));
+        }
+        for bytes in [&b"\xaf\x02"[..], b"\x93mp4a", b"\x96mp4a"] {
+            assert!(matches!(AudioTagHeader::parse(bytes), Err(Error::Invalid { .. })));
+        }
+    }
+
+    #[test]
+    fn modifiers_and_tracks_come_before_the_payload() {
+        let body = b"\x97\x02\0\0\x09\x05\x21Opus\0\0\0\x02abmp4a\x01\0\0\x01c";
+        let header = AudioTagHeader::parse(body).unwrap();
+        let kind = MultitrackKind::ManyTracksManyCodecs;
+        assert_eq!((header.codec, header.nano_offset), (None, 9));
+        assert_eq!(header.multitrack, Some(Multitrack { kind, track_id: 0 }));
+        let track =
+            |track_id, codec, range| Ok(Track { track_id, codec, composition_time_ms: 0, range });
+        let tracks: Vec<_> = header.tracks(body).collect();
+        assert_eq!(tracks, vec![track(0, Codec::Opus, 15..17), track(1, Codec::Aac, 25..26)]);
+    }
+}

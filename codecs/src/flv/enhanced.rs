@@ -236,3 +236,20 @@ impl Iterator for Tracks<'_> {
 pub(super) const fn has_composition_time(codec: Codec) -> bool {
     matches!(codec, Codec::H264 | Codec::Hevc | Codec::Vvc)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_ccs_name_one_codec_each() {
+        let names = [
+            b"avc1", b"hvc1", b"vvc1", b"av01", b"vp08", b"vp09", b"mp4a", b".mp3", b"Opus",
+            b"fLaC", b"ac-3", b"ec-3",
+        ];
+        for name in names {
+            assert_eq!(codec_of(*name).and_then(four_cc), Some(*name));
+        }
+        assert_eq!((codec_of(*b"hev1"), four_cc(Codec::Speex)), (None, None));
+    }
+}

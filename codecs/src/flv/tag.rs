@@ -284,3 +284,116 @@ impl FlvReader {
         TagFragment { header, offset, data: &bytes[..len as usize], last }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn header_bytes(header: &TagHeader) -> [u8; TAG_HEADER_LEN] {
+        let mut bytes = [0; TAG_HEADER_LEN];
+        header.encode(&mut Writer::new(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn tag_header_table_holds_both_ways() {
+        let table: [(&[u8; 11], TagKind, u32, u32); 3] = [
+            (b"\x08\0\0\x02\0\0\x05\0\0\0\0", TagKind::Audio, 2, 5),
+            (b"\x09\x01\0\0\x02\x03\x04\x01\0\0\0", TagKind::Video, 0x1_0000, 0x0102_0304),
+            (b"\x12\xff\xff\xff\xff\xff\xff\xff\0\0\0", TagKind::Script, 0xff_ffff, u32::MAX),
+        ];
+        for (bytes, kind, data_len, timestamp_ms) in table {
+            let header = TagHeader { kind, data_len, timestamp_ms };
+            assert_eq!(TagHeader::parse(bytes), Ok(header));
+            assert_eq!(header_bytes(&header), *bytes);
+            assert_eq!(header.previous_tag_size(), 11 + data_len);
+            for len in 0..TAG_HEADER_LEN {
+                assert!(matches!(TagHeader::parse(&bytes[..len]), Err(Error::Truncated { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn encrypted_and_unknown_tags_are_refused() {
+        assert!(matches!(TagHeader::parse(&[0x29; 11]), Err(Error::Unsupported { .. })));
+        for kind in [0, 10, 17, 0xff] {
+            assert!(matches!(TagHeader::parse(&[kind; 11]), Err(Error::Invalid { .. })));
+        }
+    }
+
+    #[test]
+    fn file_header_holds_both_ways() {
+        for (audio, video, flags) in [(true, true, 5), (true, false, 4), (false, true, 1)] {
+            let mut bytes = [0xff; FILE_HEADER_LEN];
+            let header = FileHeader { audio, video };
+            header.encode(&mut Writer::new(&mut bytes));
+            assert_eq!(bytes[..], [&b"FLV\x01"[..], &[flags, 0, 0, 0, 9, 0, 0, 0, 0]].concat());
+            assert_eq!(FileHeader::parse(&bytes), Ok((header, 0)));
+        }
+        for bad in [b"FLX\x01\x05\0\0\0\x09", b"FLV\x02\x05\0\0\0\x09", b"FLV\x01\x05\0\0\0\x08"] {
+            assert!(matches!(FileHeader::parse(bad), Err(Error::Invalid { .. })));
+        }
+        assert!(FileHeader::parse(b"FLV\x01\x05\xff\0\0\x09\0\0\0\0").is_err());
+    }
+
+    fn file(skip: u8) -> Vec<u8> {
+        let mut bytes = b"FLV\x01\x05\0\0\0".to_vec();
+        bytes.push(9 + skip);
+        bytes.extend(core::iter::repeat_n(0xee, usize::from(skip)));
+        bytes.extend_from_slice(&[0; 4]);
+        for (kind, len) in [(TagKind::Script, 3), (TagKind::Audio, 0), (TagKind::Video, 300)] {
+            let header = TagHeader { kind, data_len: len, timestamp_ms: len };
+            bytes.extend_from_slice(&header_bytes(&header));
+            bytes.extend(core::iter::repeat_n(7, len as usize));
+            bytes.extend_from_slice(&header.previous_tag_size().to_be_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_reader_gives_the_same_tags_however_the_input_is_split() {
+        for skip in [0, 3] {
+            let bytes = file(skip);
+            for step in 1..=bytes.len() {
+                let mut reader = FlvReader::new(300);
+                let mut tags: Vec<(TagKind, u32, u32)> = Vec::new();
+                for piece in bytes.chunks(step) {
+                    let mut rest = piece;
+                    loop {
+                        let (used, fragment) = reader.feed(rest).unwrap();
+                        rest = &rest[used..];
+                        let Some(TagFragment { header, offset, data, last }) = fragment else {
+                            break;
+                        };
+                        let end = offset + u32::try_from(data.len()).unwrap();
+                        if last {
+                            tags.push((header.kind, header.timestamp_ms, end));
+                        }
+                    }
+                    assert!(rest.is_empty());
+                }
+                assert_eq!(
+                    tags,
+                    [(TagKind::Script, 3, 3), (TagKind::Audio, 0, 0), (TagKind::Video, 300, 300)]
+                );
+                assert_eq!(reader.file_header(), Some(FileHeader { audio: true, video: true }));
+            }
+        }
+    }
+
+    #[test]
+    fn long_tags_are_refused() {
+        let mut reader = FlvReader::new(299);
+        let mut bytes = &file(0)[..];
+        let error = loop {
+            match reader.feed(bytes) {
+                Ok((used, Some(_))) => bytes = &bytes[used..],
+                Ok((_, None)) => panic!("the long tag was read"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, Error::TooLarge { what: "flv.tag.len", value: 300, max: 299 });
+    }
+}

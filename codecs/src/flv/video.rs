@@ -298,3 +298,196 @@ pub fn encode_video_header(
         writer.i24(composition_time_ms);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::super::enhanced::{MultitrackKind, Track};
+    use super::*;
+
+    const fn coded(composition_time_ms: i32) -> VideoPacket {
+        VideoPacket::Coded { composition_time_ms }
+    }
+
+    #[test]
+    fn written_headers_hold_both_ways() {
+        use Codec::{Av1, H264, Hevc, Vp9, Vvc};
+        use VideoPacket::{Metadata, Mpeg2TsSequenceStart, SequenceEnd, SequenceStart};
+        let table: [(&[u8], Codec, bool, bool, VideoPacket); 16] = [
+            (b"\x17\x00\0\0\0", H264, false, true, SequenceStart),
+            (b"\x17\x01\0\0\x28", H264, false, true, coded(40)),
+            (b"\x27\x01\xff\xff\xff", H264, false, false, coded(-1)),
+            (b"\x17\x02\0\0\0", H264, false, true, SequenceEnd),
+            (b"\x1c\x00\0\0\0", Hevc, false, true, SequenceStart),
+            (b"\x2c\x01\0\0\0", Hevc, false, false, coded(0)),
+            (b"\x1d\x01\0\0\0", Av1, false, true, coded(0)),
+            (b"\x90hvc1", Hevc, true, true, SequenceStart),
+            (b"\x91hvc1\0\0\x28", Hevc, true, true, coded(40)),
+            (b"\xa3hvc1", Hevc, true, false, coded(0)),
+            (b"\xa3avc1", H264, true, false, coded(0)),
+            (b"\x91vvc1\xff\xff\xff", Vvc, false, true, coded(-1)),
+            (b"\x91av01", Av1, true, true, coded(0)),
+            (b"\xa1vp09", Vp9, false, false, coded(0)),
+            (b"\xd4hvc1", Hevc, false, true, Metadata),
+            (b"\x95av01", Av1, true, true, Mpeg2TsSequenceStart),
+        ];
+        for (bytes, codec, enhanced, keyframe, packet) in table {
+            let mut out = [0; VIDEO_HEADER_LEN_MAX];
+            let mut writer = Writer::new(&mut out);
+            encode_video_header(codec, enhanced, keyframe, packet, &mut writer);
+            let len = writer.written();
+            assert_eq!(out[..len], *bytes);
+            assert_eq!(len, video_header_len(codec, enhanced, packet));
+            let header = VideoTagHeader::parse(bytes).unwrap();
+            assert_eq!(
+                (header.codec, header.packet, header.header_len),
+                (Some(codec), packet, len)
+            );
+            assert_eq!(header.enhanced, bytes[0] & 0x80 != 0);
+            if header.frame_type != FrameType::Command {
+                assert_eq!(header.frame_type.is_key(), keyframe);
+            }
+            for cut in 0..len {
+                let bare_end = cut == 2 && packet == SequenceEnd;
+                assert_eq!(VideoTagHeader::parse(&bytes[..cut]).is_ok(), bare_end);
+            }
+        }
+    }
+
+    #[test]
+    fn commands_have_one_byte() {
+        for (bytes, codec, enhanced) in
+            [(b"\x57\x01", Some(Codec::H264), false), (b"\xd0\x01", None, true)]
+        {
+            let header = VideoTagHeader::parse(bytes).unwrap();
+            assert_eq!((header.codec, header.packet), (codec, VideoPacket::Command(1)));
+            assert_eq!(header.tracks(bytes).count(), 0);
+            let mut out = [0; VIDEO_HEADER_LEN_MAX];
+            let mut writer = Writer::new(&mut out);
+            encode_video_header(Codec::H264, enhanced, false, header.packet, &mut writer);
+            let len = writer.written();
+            assert_eq!(out[..len], bytes[..]);
+            assert_eq!(len, video_header_len(Codec::H264, enhanced, header.packet));
+        }
+    }
+
+    #[test]
+    fn legacy_frame_types_are_told() {
+        use FrameType::{Disposable, GeneratedKey, Inter, Key};
+        for (first, frame_type) in
+            [(0x17, Key), (0x27, Inter), (0x37, Disposable), (0x47, GeneratedKey)]
+        {
+            let header = VideoTagHeader::parse(&[first, 1, 0, 0, 0]).unwrap();
+            assert_eq!(header.frame_type, frame_type);
+        }
+    }
+
+    #[test]
+    fn a_sequence_end_may_lack_its_composition_time() {
+        let header = VideoTagHeader::parse(b"\x17\x02").unwrap();
+        assert_eq!((header.packet, header.header_len), (VideoPacket::SequenceEnd, 2));
+    }
+
+    #[test]
+    fn what_is_unknown_is_an_error() {
+        for bytes in [&b"\x12\0\0\0\0"[..], b"\x90XXXX"] {
+            assert!(matches!(VideoTagHeader::parse(bytes), Err(Error::Unsupported { .. })));
+        }
+        for bytes in [&b"\x07\0\0\0\0"[..], b"\x17\x03\0\0\0", b"\x98hvc1", b"\xf0hvc1"] {
+            assert!(matches!(VideoTagHeader::parse(bytes), Err(Error::Invalid { .. })));
+        }
+    }
+
+    #[test]
+    fn mod_ex_refines_the_timestamp() {
+        let header = VideoTagHeader::parse(b"\x97\x02\x0f\x42\x3f\x01hvc1\0\0\x01").unwrap();
+        assert_eq!((header.nano_offset, header.packet), (999_999, coded(1)));
+        assert_eq!((header.codec, header.header_len), (Some(Codec::Hevc), 13));
+        let error = VideoTagHeader::parse(b"\x97\x02\x0f\x42\x40\x01hvc1\0\0\x01").unwrap_err();
+        assert!(matches!(error, Error::Invalid { what: "flv.mod_ex.nano_offset", .. }));
+    }
+
+    #[test]
+    fn mod_ex_may_be_chained_long_and_unknown() {
+        let long = [&b"\x97\xff\x01\x00"[..], &[9; 257], b"\x17\0\x05\x13hvc1"].concat();
+        let header = VideoTagHeader::parse(&long).unwrap();
+        assert_eq!((header.nano_offset, header.packet), (0, coded(0)));
+        assert_eq!(header.header_len, long.len());
+        let short = VideoTagHeader::parse(b"\x97\x01\0\0\x01hvc1").unwrap_err();
+        assert!(matches!(short, Error::Truncated { .. }), "an offset takes 3 bytes");
+    }
+
+    #[test]
+    fn one_track_tells_its_id() {
+        let body = b"\x96\x01hvc1\x05\0\0\x02payload";
+        let header = VideoTagHeader::parse(body).unwrap();
+        let kind = MultitrackKind::OneTrack;
+        assert_eq!(header.multitrack, Some(Multitrack { kind, track_id: 5 }));
+        assert_eq!((header.packet, header.header_len), (coded(2), 10));
+        let track =
+            Track { track_id: 5, codec: Codec::Hevc, composition_time_ms: 2, range: 10..17 };
+        assert_eq!(header.tracks(body).collect::<Vec<_>>(), vec![Ok(track)]);
+    }
+
+    #[test]
+    fn many_tracks_share_a_codec() {
+        let body = b"\x96\x11hvc1\0\0\0\x05\0\0\x07ab\x01\0\0\x04\xff\xff\xffc";
+        let header = VideoTagHeader::parse(body).unwrap();
+        let kind = MultitrackKind::ManyTracks;
+        assert_eq!(header.multitrack, Some(Multitrack { kind, track_id: 0 }));
+        assert_eq!((header.codec, header.header_len), (Some(Codec::Hevc), 6));
+        let track = |track_id, composition_time_ms, range| {
+            Ok(Track { track_id, codec: Codec::Hevc, composition_time_ms, range })
+        };
+        let tracks: Vec<_> = header.tracks(body).collect();
+        assert_eq!(tracks, vec![track(0, 7, 13..15), track(1, -1, 22..23)]);
+    }
+
+    #[test]
+    fn many_tracks_may_have_a_codec_each() {
+        let body = b"\x96\x21av01\0\0\0\x02abavc1\x01\0\0\x04\0\0\x03c";
+        let header = VideoTagHeader::parse(body).unwrap();
+        assert_eq!(header.codec, None);
+        let tracks: Vec<_> = header.tracks(body).collect();
+        let first = Track { track_id: 0, codec: Codec::Av1, composition_time_ms: 0, range: 10..12 };
+        let second =
+            Track { track_id: 1, codec: Codec::H264, composition_time_ms: 3, range: 23..24 };
+        assert_eq!(tracks, vec![Ok(first), Ok(second)]);
+    }
+
+    #[test]
+    fn coded_frames_x_of_many_tracks_have_no_composition_time() {
+        let body = b"\x96\x13hvc1\x02\0\0\x04abcd";
+        let tracks: Vec<_> = VideoTagHeader::parse(body).unwrap().tracks(body).collect();
+        let track =
+            Track { track_id: 2, codec: Codec::Hevc, composition_time_ms: 0, range: 10..14 };
+        assert_eq!(tracks, vec![Ok(track)]);
+    }
+
+    #[test]
+    fn a_track_that_exceeds_the_body_ends_the_tracks() {
+        for body in [&b"\x96\x11hvc1\0\xff\xff\xffab"[..], b"\x96\x11hvc1\0\0\0\x01ab"] {
+            let tracks: Vec<_> = VideoTagHeader::parse(body).unwrap().tracks(body).collect();
+            assert!(matches!(tracks[..], [Err(Error::Truncated { .. })]), "{tracks:?}");
+        }
+    }
+
+    #[test]
+    fn multitrack_does_not_nest() {
+        for body in [b"\x96\x06hvc1\0", b"\x96\x07hvc1\0"] {
+            assert!(matches!(VideoTagHeader::parse(body), Err(Error::Invalid { .. })));
+        }
+        assert!(matches!(VideoTagHeader::parse(b"\x96\x31hvc1"), Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn a_tag_without_multitrack_has_one_track() {
+        let body = b"\x17\x01\0\0\x28payload";
+        let track =
+            Track { track_id: 0, codec: Codec::H264, composition_time_ms: 40, range: 5..12 };
+        let tracks: Vec<_> = VideoTagHeader::parse(body).unwrap().tracks(body).collect();
+        assert_eq!(tracks, vec![Ok(track)]);
+    }
+}
