@@ -184,7 +184,10 @@ fn many_chunk_streams_and_many_partial_messages_are_refused() {
 
 proptest! {
     #[test]
-    fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600), step in 1_usize..40) {
+    fn noise_never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        step in 1_usize..40,
+    ) {
         let _ = read_chunks(&bytes, step);
         parse_everything(&bytes);
     }

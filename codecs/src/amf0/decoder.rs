@@ -433,7 +433,9 @@ mod tests {
 
         #[test]
         fn truncation_and_flips_never_panic(
-            value in values(), cut in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>(),
+            value in values(),
+            cut in any::<prop::sample::Index>(),
+            bit in any::<prop::sample::Index>(),
         ) {
             let mut out = Vec::new();
             encode(&value, &mut out);
