@@ -1,5 +1,48 @@
-//! Reactor.
+//! The completion loop of a shard: sockets, receive buffers, wake-ups; two backends, one interface.
+//!
+//! A [`Reactor`] is created on its shard's own thread and never leaves it. The shard starts
+//! operations, calls [`Reactor::submit`] or [`Reactor::submit_and_wait`] once per turn, and drains
+//! [`Reactor::next_completion`]. A completion carries the [`Token`] that its operation was started
+//! with; the reactor keeps no other reference to the shard.
+//!
+//! Shape: `backend` dispatches to `uring` (default) or `epoll` (where the kernel or a container
+//! forbids io_uring), both over the same receive buffers, counters, wakers and sockets.
+//!
+//! In/Out: a receive operation owns no buffer while it waits; a completed one lends a [`RecvBuf`]
+//! that the shard gives back with [`Reactor::release`]. Bytes to send are borrowed until the next
+//! submit returns, never longer: sends do not wait, a blocked one is a [`Completion::SendBlocked`].
+//!
+//! Limits: receive buffers are a fixed group; with all of them lent, receives pause and go on by
+//! themselves after the next release. No queue here grows beyond the operations that the shard
+//! started.
+//!
+//! Not here: protocols (`session`), who may sleep (`shard/wake.rs`), timers (`shard/timer.rs`).
 
-/// What a reactor is built with.
-#[derive(Clone, Debug)]
-pub struct ReactorConfig;
+mod address;
+mod backend;
+mod buffers;
+mod completion;
+mod config;
+mod core;
+mod counters;
+mod epoll;
+mod host;
+mod listener;
+mod socket;
+mod token;
+mod uring;
+mod waker;
+
+pub use backend::Reactor;
+pub use buffers::RecvBuf;
+pub use completion::{Completion, RecvMode, SEND_PARTS_MAX, SendPart};
+pub use config::{
+    BackendChoice, BackendKind, RECV_BUFFER_BYTES_MAX, RECV_BUFFERS_MAX, ReactorConfig,
+    SQ_ENTRIES_MAX,
+};
+pub use counters::{OpCount, OpCounters, OpKind};
+pub use host::{affinity_cpus, pin_to_cpu, raise_nofile};
+pub use listener::{ListenOptions, Listener};
+pub use socket::{SocketOptions, apply, local_addr, outgoing_queue_bytes, peer_addr, tcp_socket};
+pub use token::Token;
+pub use waker::Waker;

@@ -1,0 +1,237 @@
+//! The reactor itself: dispatch to one of two backends.
+
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::buffers::{Buffers, RecvBuf};
+use super::completion::{Completion, RecvMode, SEND_PARTS_MAX, SendPart};
+use super::config::{BackendChoice, BackendKind, ReactorConfig};
+use super::core::Core;
+use super::counters::OpCounters;
+use super::epoll::Epoll;
+use super::token::Token;
+use super::uring::Uring;
+use super::waker::Waker;
+use crate::error::Error;
+
+/// The completion loop of one shard.
+///
+/// Lives on: the shard's thread, where it was created. Crosses by: never (a [`Waker`] does).
+///
+/// A descriptor stays open and a token keeps naming it from the first operation that is started on
+/// it until the operations ended: [`Reactor::close`] waits for that by itself; who wants the
+/// descriptor to live on (a hand-over) stops the receive and waits for its
+/// [`Completion::RecvEnded`].
+#[derive(Debug)]
+pub struct Reactor {
+    // The backend is dropped first: the kernel may use the buffers while it lives.
+    backend: Backend,
+    core: Core,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Uring(Box<Uring>),
+    Epoll(Box<Epoll>),
+}
+
+macro_rules! dispatch {
+    ($self:ident, $backend:ident, $core:ident => $call:expr) => {{
+        let $core = &mut $self.core;
+        match &mut $self.backend {
+            Backend::Uring($backend) => $call,
+            Backend::Epoll($backend) => $call,
+        }
+    }};
+}
+
+impl Reactor {
+    /// A reactor for the calling thread, and why it is not io_uring if that was wished for.
+    ///
+    /// # Errors
+    /// The configuration is out of bounds, the backend that was asked for is not available, or
+    /// the process is out of descriptors or memory.
+    pub fn new(config: &ReactorConfig) -> Result<(Self, Option<String>), Error> {
+        config.validate()?;
+        let buffers = Buffers::new(config)?;
+        let reason = match config.choice {
+            BackendChoice::Epoll => None,
+            choice => match Uring::new(config, &buffers) {
+                Ok((uring, waker)) => {
+                    let mut core = Core::new(buffers, waker);
+                    let mut uring = Box::new(uring);
+                    uring.watch_waker(&mut core);
+                    return Ok((Self { backend: Backend::Uring(uring), core }, None));
+                }
+                Err(error) if choice == BackendChoice::IoUring => return Err(error),
+                Err(error) => Some(error.to_string()),
+            },
+        };
+        let waker = Waker::new(None)?;
+        let epoll = Box::new(Epoll::new(&buffers, &waker)?);
+        let core = Core::new(buffers, waker);
+        Ok((Self { backend: Backend::Epoll(epoll), core }, reason))
+    }
+
+    /// Which backend runs.
+    #[must_use]
+    pub const fn kind(&self) -> BackendKind {
+        match self.backend {
+            Backend::Uring(_) => BackendKind::IoUring,
+            Backend::Epoll(_) => BackendKind::Epoll,
+        }
+    }
+
+    /// What wakes this reactor.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.core.waker.clone()
+    }
+
+    /// Wakes another shard's reactor: between rings by a message that leaves with the next submit,
+    /// else at once.
+    pub fn wake_peer(&mut self, peer: &Waker) {
+        match &mut self.backend {
+            Backend::Uring(uring) => uring.wake_peer(&mut self.core, peer),
+            Backend::Epoll(_) => peer.wake(),
+        }
+    }
+
+    /// Accepts connections until it is stopped, each as a [`Completion::Accepted`].
+    ///
+    /// An `AcceptFailed` that is not `ended` is one lost connection; an ended one (out of
+    /// descriptors, a broken listener) wants a new start, after a pause.
+    pub fn accept_start(&mut self, fd: BorrowedFd<'_>, token: Token) {
+        dispatch!(self, backend, core => backend.accept_start(core, fd, token));
+    }
+
+    /// Stops accepting; the `AcceptFailed` with `ended` and `ECANCELED` is its answer. No answer
+    /// comes if nothing was accepting.
+    pub fn accept_stop(&mut self, token: Token) {
+        dispatch!(self, backend, core => backend.accept_stop(core, token));
+    }
+
+    /// Receives from `fd`. At most one receive of a token runs at a time, and none is started
+    /// between a stop and its answer.
+    pub fn recv_start(&mut self, fd: BorrowedFd<'_>, token: Token, mode: RecvMode) {
+        dispatch!(self, backend, core => backend.recv_start(core, fd, token, mode));
+    }
+
+    /// Stops receiving. Exactly one [`Completion::RecvEnded`] answers, also if the receive was
+    /// over already; data that had arrived comes before it, data that arrives later stays in the
+    /// socket.
+    pub fn recv_stop(&mut self, token: Token) {
+        dispatch!(self, backend, core => backend.recv_stop(core, token));
+    }
+
+    /// Queues one non-blocking send of 1 to [`SEND_PARTS_MAX`] parts.
+    ///
+    /// One send of a token per submit: the kernel may cut a send short, and a second one behind it
+    /// would then leave a hole.
+    ///
+    /// # Safety
+    /// The bytes of every part stay valid and unchanged until the next [`Self::submit`] or
+    /// [`Self::submit_and_wait`] returns.
+    pub unsafe fn send(&mut self, fd: BorrowedFd<'_>, token: Token, parts: &[SendPart]) {
+        assert!((1..=SEND_PARTS_MAX).contains(&parts.len()), "a send has 1 to 8 parts");
+        // SAFETY: the caller keeps the bytes until the submit returned.
+        dispatch!(self, backend, core => unsafe { backend.send(core, fd, token, parts) });
+    }
+
+    /// Answers once with [`Completion::Writable`] when there is room to send or the connection
+    /// broke. A second poll while one waits is the same poll.
+    pub fn poll_writable(&mut self, fd: BorrowedFd<'_>, token: Token) {
+        dispatch!(self, backend, core => backend.poll_writable(core, fd, token));
+    }
+
+    /// Gives up a [`Self::poll_writable`]. A `Writable` that had happened may still be delivered.
+    pub fn poll_cancel(&mut self, token: Token) {
+        dispatch!(self, backend, core => backend.poll_cancel(core, token));
+    }
+
+    /// Connects `fd`; [`Completion::Connected`] tells how it went. The deadline is the shard's.
+    pub fn connect(&mut self, fd: BorrowedFd<'_>, token: Token, peer: &SocketAddr) {
+        dispatch!(self, backend, core => backend.connect(core, fd, token, peer));
+    }
+
+    /// Ends our direction of a connection after the sends that are queued.
+    pub fn shutdown_write(&mut self, fd: BorrowedFd<'_>) {
+        match &mut self.backend {
+            Backend::Uring(uring) => uring.shutdown_write(fd),
+            Backend::Epoll(_) => super::socket::shutdown_write(fd),
+        }
+    }
+
+    /// Closes `fd` after the sends that are queued: cancels every operation of `token` without a
+    /// further answer, and closes when the kernel has let go of them.
+    ///
+    /// Completions of the token that were finished before may still be delivered: the shard raises
+    /// the slot's generation and drops them.
+    pub fn close(&mut self, fd: OwnedFd, token: Token) {
+        dispatch!(self, backend, core => backend.close(core, fd, token));
+    }
+
+    /// Hands everything that is queued to the kernel. Afterwards every send of the batch has its
+    /// completion ready.
+    ///
+    /// # Panics
+    /// The kernel refuses the ring itself, which only a broken invariant of ours can cause.
+    pub fn submit(&mut self) {
+        match &mut self.backend {
+            Backend::Uring(uring) => uring.submit(&mut self.core),
+            // Sends were made as they came.
+            Backend::Epoll(_) => {}
+        }
+    }
+
+    /// Submits and sleeps until there is a completion, a wake-up, a signal or the timeout; `None`
+    /// is no timeout. Returns at once while completions are ready.
+    ///
+    /// # Panics
+    /// As [`Self::submit`].
+    pub fn submit_and_wait(&mut self, timeout: Option<Duration>) {
+        dispatch!(self, backend, core => backend.submit_and_wait(core, timeout));
+    }
+
+    /// The next completion that is ready.
+    pub fn next_completion(&mut self) -> Option<Completion> {
+        loop {
+            if let Some(completion) = self.core.ready.pop_front() {
+                return Some(completion);
+            }
+            let Backend::Uring(uring) = &mut self.backend else { return None };
+            if !uring.reap_one(&mut self.core) {
+                return None;
+            }
+        }
+    }
+
+    /// Gives a receive buffer back to the group.
+    pub fn release(&mut self, buf: RecvBuf) {
+        self.core.buffers.take_back(&buf);
+        dispatch!(self, backend, core => backend.give_back(core, buf.id));
+    }
+
+    /// The bytes of a received buffer.
+    #[must_use]
+    pub fn recv_bytes(&self, buf: &RecvBuf) -> &[u8] {
+        self.core.buffers.bytes(buf)
+    }
+
+    /// What this reactor did so far.
+    #[must_use]
+    pub const fn counters(&self) -> &OpCounters {
+        &self.core.counters
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        if let Backend::Uring(uring) = &mut self.backend
+            && !uring.drain(&mut self.core.counters)
+        {
+            self.core.buffers.leak();
+        }
+    }
+}

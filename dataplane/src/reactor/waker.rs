@@ -1,0 +1,62 @@
+//! Waking a reactor that sleeps.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// Wakes one reactor from any thread.
+///
+/// Lives on: every shard and the control plane. Crosses by: cloning a reference.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Target>);
+
+#[derive(Debug)]
+struct Target {
+    event: OwnedFd,
+    /// The ring, if the reactor has one. The number is not owned: once its reactor is gone a
+    /// message to it fails, or at worst wakes a newer ring once for nothing.
+    ring: Option<RawFd>,
+}
+
+impl Waker {
+    pub(super) fn new(ring: Option<RawFd>) -> Result<Self, Error> {
+        // SAFETY: eventfd takes no pointer.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(Error::last_os_error("eventfd"));
+        }
+        // SAFETY: the descriptor is new and nobody else owns it.
+        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self(Arc::new(Target { event, ring })))
+    }
+
+    /// Makes the reactor return from its wait with [`super::Completion::Woken`].
+    ///
+    /// Writes made by this thread before the call are seen by the woken one.
+    pub fn wake(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // The count is never read back: each write is an edge, which is all that a poll needs, and
+        // 2^64 of them do not happen. So the only failure would be a closed descriptor, and this
+        // value owns it.
+        // SAFETY: the buffer is eight readable bytes, the descriptor is open while `self` lives.
+        let _ = unsafe { libc::write(self.0.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// The ring of the reactor; `None` on epoll.
+    #[must_use]
+    pub fn ring_fd(&self) -> Option<RawFd> {
+        self.0.ring
+    }
+
+    /// The event that [`Self::wake`] raises.
+    pub(super) fn event(&self) -> BorrowedFd<'_> {
+        self.0.event.as_fd()
+    }
+
+    /// True if both wake the same reactor.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
