@@ -300,7 +300,8 @@ class Player {
   }
 
   onWaiting() {
-    if (!this.playing) return;
+    // With media ahead it is a seek or a decoder that starts, which ends by itself.
+    if (!this.playing || this.bufferedEnd() - this.video.currentTime > 0.3) return;
     this.stats.waiting += 1;
     // Too little was held: gather a little more before going on, and keep it.
     this.startBuffer = Math.min(START_BUFFER_MAX_S, this.startBuffer + 0.3);
