@@ -193,6 +193,7 @@ class Player {
       return;
     }
     this.attempt = 0;
+    if (this.playing && this.stats.state === "waiting") this.setState("live", "");
     if (!this.tracks) {
       if (this.held.length === 0) this.heldSince = performance.now();
       this.held.push(event);
