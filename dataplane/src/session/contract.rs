@@ -75,7 +75,8 @@ pub struct AccessUnit {
 /// A session's word to its shard.
 #[derive(Debug)]
 pub enum Event {
-    /// The session is parked until [`Command::Verdict`].
+    /// The session is parked until [`Command::PublishStarted`], [`Command::PlayStarted`] or
+    /// [`Command::Refused`].
     Authorize {
         /// Publish or play.
         role: Role,
@@ -135,6 +136,8 @@ pub enum Event {
     },
     /// The player is done; the connection may go on.
     PlayEnded,
+    /// The session is parked until [`Command::Directory`].
+    Directory,
     /// Everything in `poll_transmit` is to be sent, then the connection closed.
     Close {
         /// Why, one fixed word.
@@ -181,6 +184,21 @@ pub enum Refusal {
     Draining,
 }
 
+impl Command {
+    /// One fixed word for logs and errors.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PublishStarted => "publish_started",
+            Self::PlayStarted => "play_started",
+            Self::Refused(_) => "refused",
+            Self::Directory(_) => "directory",
+            Self::StreamEnded => "stream_ended",
+            Self::Shutdown { .. } => "shutdown",
+        }
+    }
+}
+
 impl Refusal {
     /// One fixed word for logs and metrics.
     #[must_use]
@@ -205,6 +223,8 @@ pub enum Command {
     PlayStarted,
     /// The request was refused: the peer hears it in its protocol, then `Close` follows.
     Refused(Refusal),
+    /// The answer to [`Event::Directory`]: the streams of all shards, as JSON.
+    Directory(Arc<[u8]>),
     /// The stream that is played ended.
     StreamEnded,
     /// The session must end: the peer hears it in its protocol, then `Close` follows.

@@ -16,6 +16,13 @@
 //! Errors: an error closes the session; what the peer must hear first is already in
 //! `poll_transmit` when the error is returned.
 
+#[cfg(test)]
+mod clock;
 mod contract;
+pub mod http;
+pub mod rtmp;
+#[expect(clippy::module_inception, reason = "the file of the enum that gives the folder its name")]
+mod session;
 
 pub use contract::*;
+pub use session::Session;

@@ -1,0 +1,129 @@
+//! Answers: heads with the same few fields everywhere, and bodies that are at hand.
+
+use codecs::http1::ResponseHead;
+
+use super::cors;
+use super::pages::Page;
+use super::state::Pending;
+
+/// Fields of one answer at most.
+const FIELDS_MAX: usize = 8;
+
+const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
+const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
+const NO_SNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+const TEXT: &str = "text/plain; charset=utf-8";
+/// Seconds after which a refused player may come back.
+const RETRY_AFTER: (&str, &str) = ("Retry-After", "2");
+
+/// The answer to every path that names nothing: the same bytes, at the cost of one copy.
+const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 10\r\n\
+    Connection: keep-alive\r\n\
+    Access-Control-Allow-Origin: *\r\n\
+    Access-Control-Expose-Headers: Content-Length, Content-Range\r\n\
+    Cache-Control: no-store\r\n\r\nnot found\n";
+const NOT_FOUND_BODY: usize = 10;
+
+/// Answers that wait to be taken by `poll_transmit`.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    out: Vec<u8>,
+}
+
+impl Replies {
+    pub(super) const fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Moves what waits to `out`; true if there was anything.
+    pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> bool {
+        let any = !self.out.is_empty();
+        out.append(&mut self.out);
+        any
+    }
+
+    fn put(
+        &mut self,
+        status: u16,
+        content_type: Option<&str>,
+        pending: Pending,
+        own: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) {
+        let mut extra = [("", ""); FIELDS_MAX];
+        let fields = cors::FIELDS.iter().chain(own);
+        let len = fields.zip(&mut extra).map(|(field, slot)| *slot = *field).count();
+        let content_length = body.map(|body| body.len() as u64);
+        let keep_alive = pending.keep_alive;
+        let extra = &extra[..len];
+        ResponseHead { status, content_type, content_length, keep_alive, extra }
+            .encode(&mut self.out);
+        if !pending.head_only {
+            self.out.extend_from_slice(body.unwrap_or_default());
+        }
+    }
+
+    /// A built-in file.
+    pub(super) fn page(&mut self, page: Page, pending: Pending) {
+        let own = [NO_CACHE, NO_SNIFF];
+        self.put(200, Some(page.content_type), pending, &own, Some(page.body));
+    }
+
+    /// The list of streams.
+    pub(super) fn directory(&mut self, json: &[u8], pending: Pending) {
+        self.put(200, Some("application/json"), pending, &[NO_STORE], Some(json));
+    }
+
+    /// The head before a stream's bytes; the connection ends the body.
+    pub(super) fn stream(&mut self) {
+        let pending = Pending { head_only: true, keep_alive: false };
+        self.put(200, Some("video/x-flv"), pending, &[NO_STORE, NO_SNIFF], None);
+    }
+
+    /// Nothing, and no body.
+    pub(super) fn icon(&mut self, pending: Pending) {
+        self.put(204, None, pending, &[("Cache-Control", "max-age=86400")], None);
+    }
+
+    /// The answer to `OPTIONS`, be it a preflight or not.
+    pub(super) fn options(&mut self, pending: Pending) {
+        self.put(204, None, pending, &cors::PREFLIGHT, None);
+    }
+
+    /// The path names nothing.
+    pub(super) fn not_found(&mut self, pending: Pending) {
+        if !pending.keep_alive {
+            return self.refusal(404, "not found\n", pending);
+        }
+        let body = if pending.head_only { NOT_FOUND_BODY } else { 0 };
+        self.out.extend_from_slice(&NOT_FOUND[..NOT_FOUND.len() - body]);
+    }
+
+    /// A refusal with its reason as text.
+    pub(super) fn refusal(&mut self, status: u16, text: &str, pending: Pending) {
+        let own: &[(&str, &str)] = match status {
+            405 => &[NO_STORE, ("Allow", cors::METHODS)],
+            503 => &[NO_STORE, RETRY_AFTER],
+            _ => &[NO_STORE],
+        };
+        self.put(status, Some(TEXT), pending, own, Some(text.as_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_made_answer_is_the_one_that_would_be_made() {
+        for head_only in [false, true] {
+            let pending = Pending { head_only, keep_alive: true };
+            let (mut ready, mut made) = (Replies::default(), Replies::default());
+            ready.not_found(pending);
+            made.refusal(404, "not found\n", pending);
+            assert_eq!(String::from_utf8(ready.out), String::from_utf8(made.out));
+        }
+    }
+}

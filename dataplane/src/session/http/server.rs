@@ -1,0 +1,389 @@
+//! The server's side of an HTTP connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::http1::{Method, Request, RequestLimits, parse_request};
+
+use super::reply::Replies;
+use super::routes::Route;
+use super::state::{Pending, State};
+use crate::Error;
+use crate::config::{LimitId, Limits, SessionConfig};
+use crate::control::{Protocol, Role};
+use crate::ids::StreamName;
+use crate::session::rtmp::agent;
+use crate::session::{Command, Event, Format, Refusal};
+use crate::slab::Pool;
+
+/// Answers of pipelined requests that wait before the next request is read.
+const REPLIES_PAUSE_BYTES: usize = 64 << 10;
+
+/// The server's side of one HTTP connection.
+///
+/// Lives on: the shard of its connection. Crosses by: never.
+/// Limits: `http_*`; at most one request head is kept, and only while it is incomplete.
+#[derive(Debug)]
+pub struct Server {
+    state: State,
+    /// The head in hand, if a read ended within it.
+    head: Vec<u8>,
+    replies: Replies,
+    events: VecDeque<Event>,
+    limits: RequestLimits,
+    requests_max: u64,
+    ignored_bytes_max: u64,
+    config: SessionConfig,
+    deadline: Instant,
+    requests: u64,
+    ignored: u64,
+    agent: Arc<str>,
+}
+
+impl Server {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(now: Instant, limits: &Limits, config: &SessionConfig) -> Self {
+        Self {
+            state: State::Head,
+            head: Vec::new(),
+            replies: Replies::default(),
+            events: VecDeque::new(),
+            limits: request_limits(limits),
+            requests_max: limits.http_requests_max,
+            ignored_bytes_max: limits.http_pipeline_bytes_max,
+            config: *config,
+            deadline: now + config.connect_deadline,
+            requests: 0,
+            ignored: 0,
+            agent: Arc::from(""),
+        }
+    }
+
+    /// Takes received bytes and returns how many were consumed: fewer than all only if the session
+    /// is parked, closing, or its replies must be drained first.
+    ///
+    /// # Errors
+    /// The session is over; what the peer must hear is in [`Self::poll_transmit`].
+    pub fn handle_bytes(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        _pool: &Pool,
+    ) -> Result<usize, Error> {
+        let mut at = 0;
+        while at < bytes.len() && self.wants_bytes() && self.replies.len() < REPLIES_PAUSE_BYTES {
+            if let State::Streaming(_) = self.state {
+                return self.ignore(bytes.len() - at).map(|()| bytes.len());
+            }
+            match self.read(now, &bytes[at..]) {
+                Ok(taken) => at += taken,
+                Err(error) => {
+                    self.refuse(&error);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// What a player says while its stream runs means nothing, but it must end.
+    fn ignore(&mut self, bytes: usize) -> Result<(), Error> {
+        self.ignored = self.ignored.saturating_add(bytes as u64);
+        if self.ignored > self.ignored_bytes_max {
+            self.transition(State::Closing, "ignored_bytes");
+            return Err(Error::Limit(LimitId::HttpPipelineBytesMax));
+        }
+        Ok(())
+    }
+
+    /// One request, or a part of its head.
+    fn read(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
+        if self.head.is_empty() {
+            // Empty lines before a request are legal and cost nothing.
+            let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            if blank > 0 {
+                return Ok(blank);
+            }
+            if self.requests > 0 {
+                self.deadline = now + self.config.connect_deadline;
+            }
+        }
+        let before = self.head.len();
+        let room = self.limits.head_bytes_max.saturating_sub(before).max(1);
+        let taken = bytes.len().min(room);
+        let new = &bytes[..taken];
+        // A head can only end with a line, so other bytes are not worth another look, unless they
+        // are the last that a head may have or the first, which tell at once who is no browser.
+        let look = before == 0 || new.contains(&b'\n') || taken == room;
+        if before == 0 {
+            if let Some((request, len)) = parse_request(new, &self.limits)? {
+                self.answer(now, &request);
+                return Ok(len);
+            }
+            self.head.extend_from_slice(new);
+            return Ok(taken);
+        }
+        self.head.extend_from_slice(new);
+        if !look {
+            return Ok(taken);
+        }
+        let head = std::mem::take(&mut self.head);
+        match parse_request(&head, &self.limits)? {
+            Some((request, len)) => {
+                self.answer(now, &request);
+                Ok(len.saturating_sub(before))
+            }
+            None => {
+                self.head = head;
+                Ok(taken)
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, request: &Request<'_>) {
+        self.requests += 1;
+        self.agent = agent(request.header("user-agent").unwrap_or_default());
+        self.deadline = now + self.config.keep_alive;
+        let pending = Pending {
+            head_only: request.method == Method::Head,
+            keep_alive: request.keep_alive() && self.requests < self.requests_max,
+        };
+        let closes = Pending { keep_alive: false, ..pending };
+        if matches!(request.method, Method::Post | Method::Other) {
+            // Its body, if it has one, is not read, so the connection cannot go on.
+            self.replies.refusal(405, "method not allowed\n", closes);
+            return self.end("method_not_allowed");
+        }
+        match request.content_length() {
+            Err(_) => {
+                self.replies.refusal(400, "bad request\n", closes);
+                return self.end("request_body");
+            }
+            Ok(_) if request.expects_body() => {
+                self.replies.refusal(413, "no request may have a body\n", closes);
+                return self.end("request_body");
+            }
+            Ok(_) => {}
+        }
+        if request.method == Method::Options {
+            self.replies.options(pending);
+            return self.answered(pending);
+        }
+        self.resource(request, pending);
+    }
+
+    fn resource(&mut self, request: &Request<'_>, pending: Pending) {
+        match Route::of(request.path, request.query) {
+            Route::Page(page) => self.replies.page(page, pending),
+            Route::Icon => self.replies.icon(pending),
+            Route::Unknown => self.replies.not_found(pending),
+            Route::Directory => {
+                self.events.push_back(Event::Directory);
+                return self.transition(State::AskingDirectory(pending), "directory");
+            }
+            Route::Flv(stream, params) => {
+                self.events.push_back(Event::Authorize {
+                    role: Role::Play,
+                    stream: stream.clone(),
+                    agent: self.agent.clone(),
+                    play: Some(params.play(Format::Flv)),
+                    key: params.key,
+                });
+                return self.transition(State::AskingPlay(pending, stream), "play");
+            }
+        }
+        self.answered(pending);
+    }
+
+    /// An answer is complete: the next request may come, or the connection ends.
+    fn answered(&mut self, pending: Pending) {
+        if !pending.keep_alive {
+            self.end("connection_close");
+        } else if !matches!(self.state, State::Head) {
+            self.transition(State::Head, "answered");
+        }
+    }
+
+    fn end(&mut self, reason: &'static str) {
+        self.events.push_back(Event::Close { reason });
+        self.transition(State::Closing, reason);
+    }
+
+    /// Tells a peer what was wrong with its request.
+    fn refuse(&mut self, error: &Error) {
+        let (status, text) = match error {
+            Error::Malformed(codecs::Error::TooLarge { .. }) => {
+                (431, "the request head is too large\n")
+            }
+            Error::Malformed(codecs::Error::Unsupported { .. }) => {
+                (505, "only HTTP/1.0 and HTTP/1.1 are spoken here\n")
+            }
+            Error::Timeout { .. } => (408, "the request took too long\n"),
+            _ => (400, "bad request\n"),
+        };
+        self.replies.refusal(status, text, Pending { head_only: false, keep_alive: false });
+        self.transition(State::Closing, error.reason());
+    }
+
+    /// Takes the shard's word.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if it does not fit the state.
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        self.deadline = now + self.config.keep_alive;
+        match (&self.state, command) {
+            (State::AskingDirectory(pending), Command::Directory(json)) => {
+                let pending = *pending;
+                self.replies.directory(&json, pending);
+                self.answered(pending);
+            }
+            (State::AskingPlay(pending, stream), Command::PlayStarted) => {
+                let (pending, stream) = (*pending, stream.clone());
+                self.replies.stream();
+                self.transition(State::Streaming(stream), "play_started");
+                if pending.head_only {
+                    self.events.push_back(Event::PlayEnded);
+                    self.end("head_only");
+                }
+            }
+            (State::AskingPlay(pending, _), Command::Refused(refusal)) => {
+                let pending = *pending;
+                self.refused(refusal, pending);
+            }
+            (State::Streaming(_), Command::StreamEnded) => self.end("stream_ended"),
+            // Told twice, or after the last word was spoken: there is nothing left to do.
+            (State::Closing, Command::Shutdown { .. }) => {}
+            (
+                State::AskingDirectory(pending) | State::AskingPlay(pending, _),
+                Command::Shutdown { reason },
+            ) => {
+                let closes = Pending { keep_alive: false, ..*pending };
+                self.replies.refusal(503, "try again later\n", closes);
+                self.end(reason);
+            }
+            (_, Command::Shutdown { reason }) => self.end(reason),
+            (state, command) => {
+                let error = Error::Misbehaved { state: state.name(), got: command.name() };
+                self.transition(State::Closing, error.reason());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, refusal: Refusal, pending: Pending) {
+        match refusal {
+            Refusal::NotFound => self.replies.not_found(pending),
+            Refusal::Denied => self.replies.refusal(403, "forbidden\n", pending),
+            Refusal::Busy | Refusal::Overloaded | Refusal::Timeout | Refusal::Draining => {
+                self.replies.refusal(503, "try again later\n", pending);
+            }
+        }
+        self.answered(pending);
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if a request head did not come in time.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if !matches!(self.state, State::Head) || now < self.deadline {
+            return Ok(());
+        }
+        if self.requests > 0 && self.head.is_empty() {
+            self.end("keep_alive");
+            return Ok(());
+        }
+        let error = Error::Timeout { what: "request_head" };
+        self.refuse(&error);
+        Err(error)
+    }
+
+    /// Appends the replies that wait; true if there were any.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        self.replies.drain(out)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        if matches!(self.state, State::Head) { Some(self.deadline) } else { None }
+    }
+
+    /// False while parked or closing.
+    #[must_use]
+    pub const fn wants_bytes(&self) -> bool {
+        matches!(self.state, State::Head | State::Streaming(_))
+    }
+
+    /// HTTP, or FLV over it once a stream was asked for.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match self.state {
+            State::AskingPlay(..) | State::Streaming(_) => Protocol::HttpFlv,
+            _ => Protocol::Http,
+        }
+    }
+
+    /// What the peer does, once that is known.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        if self.stream().is_some() { Some(Role::Play) } else { None }
+    }
+
+    /// The stream that the peer named, while it is asked for or played.
+    #[must_use]
+    pub const fn stream(&self) -> Option<&StreamName> {
+        match &self.state {
+            State::AskingPlay(_, stream) | State::Streaming(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// `User-Agent` of the last request.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<str> {
+        &self.agent
+    }
+
+    /// The state's word.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// Takes new limits and settings.
+    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
+        self.limits = request_limits(limits);
+        self.requests_max = limits.http_requests_max;
+        self.ignored_bytes_max = limits.http_pipeline_bytes_max;
+        self.config = *config;
+    }
+
+    /// Ends the session, which holds no page.
+    pub fn close(&mut self, _pool: &Pool) {
+        self.events.clear();
+        self.transition(State::Closing, "closed");
+    }
+
+    /// The only way from one state to another.
+    fn transition(&mut self, next: State, event: &'static str) {
+        tracing::debug!(prev = self.state.name(), next = next.name(), event, "http session");
+        self.state = next;
+    }
+}
+
+fn request_limits(limits: &Limits) -> RequestLimits {
+    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    RequestLimits {
+        head_bytes_max: count(limits.http_head_bytes_max),
+        headers_max: count(limits.http_headers_max),
+    }
+}

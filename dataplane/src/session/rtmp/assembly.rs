@@ -1,0 +1,192 @@
+//! Messages from their fragments: media straight into slab pages, the rest into bounded vectors.
+//!
+//! In/Out: a media fragment is copied once, from the receive buffer to its page. A message of
+//! another kind that lies in one piece is not copied at all.
+//! Limits: `rtmp_command_bytes_max` a message that is not media; the chunk reader bounds the bytes
+//! of all unfinished messages together, so vectors and pages are bounded with them.
+
+use std::borrow::Cow;
+
+use codecs::rtmp::chunk_reader::Fragment;
+use codecs::rtmp::message::{Csid, MessageKind};
+
+use crate::slab::{AuBytes, AuWriter, PageClass, Pool};
+
+/// Media messages in the making at most, each on its chunk stream: every track on a chunk stream of
+/// its own is within it.
+const WRITERS_MAX: usize = 16;
+
+/// What a fragment completed.
+#[derive(Debug)]
+pub(super) enum Body<'a> {
+    /// Nothing yet.
+    Partial,
+    /// A message of control rate.
+    Bytes(Cow<'a, [u8]>),
+    /// A media message.
+    Unit(AuBytes),
+    /// A media message that could not be kept, and why.
+    Dropped(&'static str),
+}
+
+/// What becomes of the message in hand on a chunk stream.
+#[derive(Debug)]
+enum Part {
+    Idle,
+    Bytes(Vec<u8>),
+    Unit(AuWriter),
+    Skip(Option<&'static str>),
+}
+
+/// One chunk stream's message in the making.
+#[derive(Debug)]
+struct Slot {
+    csid: Csid,
+    part: Part,
+}
+
+/// All messages in the making.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    slots: Vec<Slot>,
+    /// Writers between messages, one kind a page class so that small audio shares small pages.
+    idle: Vec<(PageClass, AuWriter)>,
+    busy: usize,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Into a vector.
+    Bytes,
+    /// Into pages.
+    Pages,
+    /// Nowhere.
+    Skip,
+}
+
+/// The pages that a media message is kept in.
+pub(super) fn class_of(kind: MessageKind) -> PageClass {
+    if kind == MessageKind::Audio { PageClass::Small } else { PageClass::Large }
+}
+
+impl Assembly {
+    /// Takes one fragment; `way` counts at the first one of a message.
+    pub(super) fn push<'a>(&mut self, fragment: Fragment<'a>, way: Way, pool: &Pool) -> Body<'a> {
+        let Fragment { header, offset, data, last } = fragment;
+        if offset == 0 {
+            // A message that begins ends the one that was partial on its chunk stream.
+            self.abort(header.csid, pool);
+            if last && way == Way::Bytes {
+                return Body::Bytes(Cow::Borrowed(data));
+            }
+        }
+        let class = class_of(header.kind);
+        let index = self.slot(header.csid);
+        if offset == 0 {
+            self.slots[index].part = self.begin(way, class);
+        }
+        let slot = &mut self.slots[index];
+        match &mut slot.part {
+            Part::Idle | Part::Skip(None) => {}
+            Part::Bytes(bytes) => bytes.extend_from_slice(data),
+            Part::Unit(writer) => {
+                if writer.append(pool, class, data).is_err() {
+                    writer.abort(pool);
+                    self.retire(index, class);
+                    self.slots[index].part = Part::Skip(Some("memory"));
+                }
+            }
+            Part::Skip(Some(_)) => {}
+        }
+        if last { self.complete(index, class, pool) } else { Body::Partial }
+    }
+
+    /// Drops the message in hand on a chunk stream, if there is one.
+    pub(super) fn abort(&mut self, csid: Csid, pool: &Pool) {
+        let Some(index) = self.slots.iter().position(|slot| slot.csid == csid) else { return };
+        match std::mem::replace(&mut self.slots[index].part, Part::Idle) {
+            Part::Unit(writer) => {
+                // The next message may be of another kind: its pages are not worth keeping.
+                writer.close(pool);
+                self.busy -= 1;
+            }
+            Part::Idle | Part::Bytes(_) | Part::Skip(_) => {}
+        }
+    }
+
+    /// One media body that came in one piece inside an aggregate.
+    pub(super) fn whole(&mut self, kind: MessageKind, body: &[u8], pool: &Pool) -> Body<'static> {
+        let class = class_of(kind);
+        let Some(mut writer) = self.take(class) else { return Body::Dropped("chunk_streams") };
+        let unit = if writer.append(pool, class, body).is_ok() {
+            Body::Unit(writer.finish(pool))
+        } else {
+            writer.abort(pool);
+            Body::Dropped("memory")
+        };
+        self.give(class, writer);
+        unit
+    }
+
+    /// Gives every page back.
+    pub(super) fn close(&mut self, pool: &Pool) {
+        for slot in self.slots.drain(..) {
+            if let Part::Unit(writer) = slot.part {
+                writer.close(pool);
+            }
+        }
+        for (_, writer) in self.idle.drain(..) {
+            writer.close(pool);
+        }
+        self.busy = 0;
+    }
+
+    fn slot(&mut self, csid: Csid) -> usize {
+        self.slots.iter().position(|slot| slot.csid == csid).unwrap_or_else(|| {
+            self.slots.push(Slot { csid, part: Part::Idle });
+            self.slots.len() - 1
+        })
+    }
+
+    fn begin(&mut self, way: Way, class: PageClass) -> Part {
+        match way {
+            Way::Bytes => Part::Bytes(Vec::new()),
+            Way::Skip => Part::Skip(None),
+            Way::Pages => self.take(class).map_or(Part::Skip(Some("chunk_streams")), Part::Unit),
+        }
+    }
+
+    fn complete(&mut self, index: usize, class: PageClass, pool: &Pool) -> Body<'static> {
+        match std::mem::replace(&mut self.slots[index].part, Part::Idle) {
+            Part::Idle | Part::Skip(None) => Body::Partial,
+            Part::Skip(Some(reason)) => Body::Dropped(reason),
+            Part::Bytes(bytes) => Body::Bytes(Cow::Owned(bytes)),
+            Part::Unit(mut writer) => {
+                let unit = writer.finish(pool);
+                self.give(class, writer);
+                Body::Unit(unit)
+            }
+        }
+    }
+
+    fn take(&mut self, class: PageClass) -> Option<AuWriter> {
+        if self.busy == WRITERS_MAX {
+            return None;
+        }
+        self.busy += 1;
+        let idle = self.idle.iter().position(|(of, _)| *of == class);
+        Some(idle.map_or_else(AuWriter::new, |index| self.idle.swap_remove(index).1))
+    }
+
+    fn give(&mut self, class: PageClass, writer: AuWriter) {
+        self.busy -= 1;
+        self.idle.push((class, writer));
+    }
+
+    fn retire(&mut self, index: usize, class: PageClass) {
+        if let Part::Unit(writer) = std::mem::replace(&mut self.slots[index].part, Part::Idle) {
+            self.give(class, writer);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `connect`: who the peer is, and what both ends can do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::amf0::Value;
+use codecs::flv::enhanced::four_cc;
+use codecs::media::Codec;
+use codecs::rtmp::command::{
+    Command, ConnectInfo, Level, caps_ex, code, four_cc_info, info, result,
+};
+use codecs::rtmp::message::{Control, PeerBandwidthLimit};
+
+use super::server::Server;
+use super::state::State;
+use super::window::WINDOW_BYTES;
+use crate::Error;
+
+/// Letters of a peer's software that are kept.
+const AGENT_CHARS_MAX: usize = 128;
+
+/// Codecs that we forward in their enhanced form.
+const CODECS: [Codec; 12] = [
+    Codec::H264,
+    Codec::Hevc,
+    Codec::Vvc,
+    Codec::Av1,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::Aac,
+    Codec::Mp3,
+    Codec::Opus,
+    Codec::Flac,
+    Codec::Ac3,
+    Codec::Eac3,
+];
+
+/// A peer's name for its software, fit for a log: short and without control letters.
+pub(in crate::session) fn agent(text: &str) -> Arc<str> {
+    let legal = text.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX);
+    Arc::from(legal.collect::<String>())
+}
+
+impl Server {
+    pub(super) fn connect(&mut self, now: Instant, command: &Command) -> Result<(), Error> {
+        let peer = ConnectInfo::from_command(command);
+        self.agent = agent(&peer.flash_ver);
+        self.replies.control(Control::WindowAckSize(WINDOW_BYTES));
+        let limit = PeerBandwidthLimit::Dynamic;
+        self.replies.control(Control::SetPeerBandwidth { size: WINDOW_BYTES, limit });
+        // Shared logs are framed with this size, so it is in force before the peer plays.
+        self.replies.control(Control::SetChunkSize(self.config.rtmp_chunk_bytes));
+        let server = Value::object([
+            ("fmsVer", Value::from("FMS/3,0,1,123")),
+            ("capabilities", Value::Number(31.0)),
+            ("mode", Value::Number(1.0)),
+        ]);
+        let args = [connected(&peer)];
+        self.replies.command(0, &result(command.transaction_id, server, args));
+        (self.app, self.tc_url) = (peer.app, peer.tc_url);
+        tracing::debug!(app = self.app, agent = &*self.agent, ?now, "rtmp connect");
+        self.transition(State::Connected, "connect");
+        Ok(())
+    }
+}
+
+/// The information object of the result, with our side of Enhanced RTMP for those who know it.
+fn connected(peer: &ConnectInfo) -> Value {
+    let mut extra = vec![("objectEncoding", Value::Number(f64::from(peer.object_encoding)))];
+    if !peer.four_cc_list.is_empty() {
+        let names = names(None).map(|name| Value::from(name.as_str())).collect();
+        extra.push(("fourCcList", Value::StrictArray(names)));
+    }
+    for (key, theirs, kind) in [
+        ("videoFourCcInfoMap", &peer.video_four_cc_info, codecs::media::TrackKind::Video),
+        ("audioFourCcInfoMap", &peer.audio_four_cc_info, codecs::media::TrackKind::Audio),
+    ] {
+        if !theirs.is_empty() {
+            let forward = Value::Number(f64::from(four_cc_info::CAN_FORWARD));
+            let map = names(Some(kind)).map(|name| (name, forward.clone())).collect();
+            extra.push((key, Value::Object(map)));
+        }
+    }
+    if peer.caps_ex != 0 {
+        let ours = caps_ex::MULTITRACK | caps_ex::MOD_EX | caps_ex::NANO_OFFSET;
+        extra.push(("capsEx", Value::Number(f64::from(ours))));
+    }
+    info(Level::Status, code::CONNECT_SUCCESS, "Connection succeeded.", extra)
+}
+
+fn names(kind: Option<codecs::media::TrackKind>) -> impl Iterator<Item = String> {
+    CODECS
+        .into_iter()
+        .filter(move |codec| kind.is_none_or(|kind| codec.kind() == kind))
+        .filter_map(four_cc)
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
+}

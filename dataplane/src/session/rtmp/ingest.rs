@@ -1,0 +1,354 @@
+//! A publisher's media messages become access units, its sequence headers configurations.
+//!
+//! Tolerated, dropped with a reason and counted, never a reason to close: empty messages (silence,
+//! and Flash's empty video tags), ends of sequences, commands, unknown codecs, headers that cannot
+//! be read. HEVC in the layout of AVC under AVC's id (OBS before 29.1 and cameras after it) is
+//! told by its record and taken as HEVC.
+//! Limits: `tracks_max`; [`RECORD_BYTES_MAX`] a configuration record.
+
+use std::collections::VecDeque;
+
+use codecs::amf0::{self, Value};
+use codecs::flv::audio::{AudioPacket, AudioTagHeader};
+use codecs::flv::enhanced::{MultitrackKind, Track as TagTrack, Tracks};
+use codecs::flv::video::{VideoPacket, VideoTagHeader};
+use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::rtmp::command::{encode_data, parse_data};
+use codecs::rtmp::message::{MessageHeader, MessageKind};
+use codecs::time::{MediaTime, Unwrapper};
+
+use super::assembly::class_of;
+use super::nal_length::widen;
+use crate::config::Limits;
+use crate::session::{AccessUnit, Event, TrackId};
+use crate::slab::{AuBytes, AuWriter, Pool};
+
+/// Bytes of a configuration record at most.
+const RECORD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a tag header that are looked at: some modifiers and a multitrack header fit well.
+const HEADER_BYTES_MAX: usize = 64;
+
+/// What is known of a track.
+#[derive(Debug)]
+struct Track {
+    kind: TrackKind,
+    id: TrackId,
+    /// The codec that its tags name, and the one that it is.
+    named: Codec,
+    codec: Codec,
+    /// Bytes of a NAL unit's length field.
+    nal_length_bytes: u8,
+}
+
+/// One packet of one track.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    track: TrackId,
+    codec: Codec,
+    dts: MediaTime,
+    cts: MediaTime,
+    keyframe: bool,
+    starts: bool,
+}
+
+/// A publisher's tracks and clock.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    clock: Unwrapper<32>,
+    tracks: Vec<Track>,
+    tracks_max: u64,
+    /// For units that must be written anew.
+    rewriter: AuWriter,
+}
+
+type Events = VecDeque<Event>;
+
+fn drop_unit(reason: &'static str, unit: AuBytes, pool: &Pool, events: &mut Events) {
+    pool.release(unit);
+    events.push_back(Event::MediaDropped { reason });
+}
+
+impl Ingest {
+    pub(super) const fn new(limits: &Limits) -> Self {
+        let (clock, rewriter) = (Unwrapper::new(), AuWriter::new());
+        Self { clock, tracks: Vec::new(), tracks_max: limits.tracks_max, rewriter }
+    }
+
+    pub(super) const fn reload(&mut self, limits: &Limits) {
+        self.tracks_max = limits.tracks_max;
+    }
+
+    /// Gives every page back.
+    pub(super) fn close(&mut self, pool: &Pool) {
+        std::mem::take(&mut self.rewriter).close(pool);
+    }
+
+    /// Takes the body of an audio or video message.
+    pub(super) fn media(
+        &mut self,
+        header: &MessageHeader,
+        unit: AuBytes,
+        pool: &Pool,
+        events: &mut Events,
+    ) {
+        let millis = self.clock.unwrap(u64::from(header.timestamp));
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        let len = pool.prefix(&unit, &mut bytes);
+        let dts = MediaTime::from_millis(millis);
+        if header.kind == MessageKind::Video {
+            self.video(dts, &bytes[..len], unit, pool, events);
+        } else {
+            self.audio(dts, &bytes[..len], unit, pool, events);
+        }
+    }
+
+    fn video(
+        &mut self,
+        dts: MediaTime,
+        head: &[u8],
+        mut unit: AuBytes,
+        pool: &Pool,
+        events: &mut Events,
+    ) {
+        if unit.is_empty() {
+            return drop_unit("empty", unit, pool, events);
+        }
+        let Ok(tag) = VideoTagHeader::parse(head) else {
+            return drop_unit("video_header", unit, pool, events);
+        };
+        let (starts, cts) = match tag.packet {
+            VideoPacket::SequenceStart => (true, 0),
+            VideoPacket::Coded { composition_time_ms } => (false, composition_time_ms),
+            VideoPacket::SequenceEnd => return drop_unit("sequence_end", unit, pool, events),
+            VideoPacket::Metadata => return drop_unit("video_metadata", unit, pool, events),
+            VideoPacket::Mpeg2TsSequenceStart => {
+                return drop_unit("mpeg2ts_config", unit, pool, events);
+            }
+            VideoPacket::Command(_) => return drop_unit("video_command", unit, pool, events),
+        };
+        let packet = Packet {
+            track: tag.multitrack.map_or(0, |multitrack| multitrack.track_id),
+            codec: tag.codec.unwrap_or(Codec::H264),
+            dts: dts + MediaTime::from_nanos(i64::from(tag.nano_offset)),
+            cts: MediaTime::from_millis(i64::from(cts)),
+            keyframe: tag.frame_type.is_key(),
+            starts,
+        };
+        if tag.multitrack.is_some_and(|multitrack| multitrack.kind != MultitrackKind::OneTrack) {
+            let body = gather(&unit, pool);
+            pool.release(unit);
+            return self.split(packet, tag.tracks(&body), &body, pool, events);
+        }
+        unit.skip(tag.header_len);
+        self.packet(packet, unit, pool, events);
+    }
+
+    fn audio(
+        &mut self,
+        dts: MediaTime,
+        head: &[u8],
+        mut unit: AuBytes,
+        pool: &Pool,
+        events: &mut Events,
+    ) {
+        let Ok(tag) = AudioTagHeader::parse(head) else {
+            return drop_unit("audio_header", unit, pool, events);
+        };
+        let starts = match tag.packet {
+            AudioPacket::SequenceStart => true,
+            AudioPacket::Coded => false,
+            AudioPacket::Silence => return drop_unit("silence", unit, pool, events),
+            AudioPacket::SequenceEnd => return drop_unit("sequence_end", unit, pool, events),
+            AudioPacket::MultichannelConfig => {
+                return drop_unit("multichannel_config", unit, pool, events);
+            }
+        };
+        let packet = Packet {
+            track: tag.multitrack.map_or(0, |multitrack| multitrack.track_id),
+            codec: tag.codec.unwrap_or(Codec::Aac),
+            dts: dts + MediaTime::from_nanos(i64::from(tag.nano_offset)),
+            cts: MediaTime::ZERO,
+            keyframe: true,
+            starts,
+        };
+        if tag.multitrack.is_some_and(|multitrack| multitrack.kind != MultitrackKind::OneTrack) {
+            let body = gather(&unit, pool);
+            pool.release(unit);
+            return self.split(packet, tag.tracks(&body), &body, pool, events);
+        }
+        unit.skip(tag.header_len);
+        self.packet(packet, unit, pool, events);
+    }
+
+    /// Several tracks in one message. No encoder in use sends it live, so the bodies are copied out
+    /// and in again.
+    fn split(
+        &mut self,
+        packet: Packet,
+        tracks: Tracks<'_>,
+        body: &[u8],
+        pool: &Pool,
+        events: &mut Events,
+    ) {
+        let count = usize::try_from(self.tracks_max).unwrap_or(usize::MAX);
+        for track in tracks.take(count) {
+            let Ok(TagTrack { track_id, codec, composition_time_ms, range }) = track else {
+                events.push_back(Event::MediaDropped { reason: "multitrack" });
+                return;
+            };
+            let kind = match codec.kind() {
+                TrackKind::Audio => MessageKind::Audio,
+                TrackKind::Video | TrackKind::Data => MessageKind::Video,
+            };
+            let payload = body.get(range).unwrap_or_default();
+            if self.rewriter.append(pool, class_of(kind), payload).is_err() {
+                self.rewriter.abort(pool);
+                events.push_back(Event::MediaDropped { reason: "memory" });
+                continue;
+            }
+            let unit = self.rewriter.finish(pool);
+            let cts = MediaTime::from_millis(i64::from(composition_time_ms));
+            self.packet(Packet { track: track_id, codec, cts, ..packet }, unit, pool, events);
+        }
+    }
+
+    fn packet(&mut self, packet: Packet, unit: AuBytes, pool: &Pool, events: &mut Events) {
+        if unit.is_empty() {
+            return drop_unit("empty", unit, pool, events);
+        }
+        let Some(index) = self.track(&packet) else {
+            return drop_unit("tracks_max", unit, pool, events);
+        };
+        if packet.starts {
+            return self.config(index, packet, unit, pool, events);
+        }
+        let Packet { track: id, dts, cts, keyframe, .. } = packet;
+        let track = &self.tracks[index];
+        let codec = track.codec;
+        let payload = match track.nal_length_bytes {
+            4 => unit,
+            bytes => match widen(&unit, bytes, &mut self.rewriter, pool) {
+                Ok(wide) => {
+                    pool.release(unit);
+                    wide
+                }
+                Err(reason) => return drop_unit(reason, unit, pool, events),
+            },
+        };
+        events.push_back(Event::Media(AccessUnit {
+            track: id,
+            codec,
+            dts,
+            cts,
+            keyframe,
+            payload,
+        }));
+    }
+
+    fn config(
+        &mut self,
+        index: usize,
+        packet: Packet,
+        unit: AuBytes,
+        pool: &Pool,
+        events: &mut Events,
+    ) {
+        if unit.len() > RECORD_BYTES_MAX {
+            return drop_unit("config_bytes", unit, pool, events);
+        }
+        let mut record = gather(&unit, pool);
+        pool.release(unit);
+        let track = &mut self.tracks[index];
+        track.codec = actual_codec(track.named, &record);
+        track.nal_length_bytes = nal_length_bytes(track.codec, &record);
+        if track.codec == Codec::Opus {
+            record = codecs::opus::without_magic(&record).to_vec();
+        }
+        let Packet { track: id, dts, .. } = packet;
+        events.push_back(Event::Config { track: id, codec: track.codec, record, dts });
+    }
+
+    /// The track of a packet, known or new; `None` over the limit.
+    fn track(&mut self, packet: &Packet) -> Option<usize> {
+        let Packet { track: id, codec: named, .. } = *packet;
+        let (kind, fresh) = (named.kind(), (named, named, 4));
+        let known = self.tracks.iter().position(|track| track.kind == kind && track.id == id);
+        if let Some(index) = known {
+            let track = &mut self.tracks[index];
+            if track.named != named {
+                (track.named, track.codec, track.nal_length_bytes) = fresh;
+            }
+            return Some(index);
+        }
+        if self.tracks.len() as u64 >= self.tracks_max {
+            return None;
+        }
+        let (named, codec, nal_length_bytes) = fresh;
+        self.tracks.push(Track { kind, id, named, codec, nal_length_bytes });
+        Some(self.tracks.len() - 1)
+    }
+
+    /// Takes the body of a data message.
+    ///
+    /// Errors: only what is over a limit; what cannot be read is dropped.
+    pub(super) fn data(
+        &mut self,
+        header: &MessageHeader,
+        body: &[u8],
+        limits: &amf0::Limits,
+        events: &mut Events,
+    ) -> Result<(), codecs::Error> {
+        let amf3 = header.kind == MessageKind::DataAmf3;
+        let values = match parse_data(body, limits, amf3) {
+            Ok(values) => values,
+            Err(error @ codecs::Error::TooLarge { .. }) => return Err(error),
+            Err(_) => {
+                events.push_back(Event::MediaDropped { reason: "data" });
+                return Ok(());
+            }
+        };
+        let (set, values) = match values.as_slice() {
+            [Value::String(first), rest @ ..] if first == "@setDataFrame" => (true, rest),
+            all => (false, all),
+        };
+        let Some(Value::String(name)) = values.first() else { return Ok(()) };
+        let metadata = name == "onMetaData";
+        if !metadata && (set || name.starts_with('@')) {
+            // Other stored frames, and `@clearDataFrame`: nobody reads them back from a live stream.
+            return Ok(());
+        }
+        let dts = MediaTime::from_millis(self.clock.unwrap(u64::from(header.timestamp)));
+        let mut body = Vec::with_capacity(body.len());
+        encode_data(values, &mut body);
+        let event =
+            if metadata { Event::Metadata { body, dts } } else { Event::Data { body, dts } };
+        events.push_back(event);
+        Ok(())
+    }
+}
+
+/// The bytes of a unit of control rate.
+fn gather(unit: &AuBytes, pool: &Pool) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(unit.len());
+    pool.chunks(unit).for_each(|chunk| bytes.extend_from_slice(chunk));
+    bytes
+}
+
+/// The codec that a record is of, if its tag names AVC: old OBS sends HEVC under that id.
+fn actual_codec(named: Codec, record: &[u8]) -> Codec {
+    let is = |codec| DecoderConfig::parse(codec, record).is_ok();
+    match named {
+        Codec::H264 if !is(Codec::H264) && is(Codec::Hevc) => Codec::Hevc,
+        _ => named,
+    }
+}
+
+/// Bytes of the length field of NAL units, as the record says; 4 where there is none.
+fn nal_length_bytes(codec: Codec, record: &[u8]) -> u8 {
+    let at = match codec {
+        Codec::H264 => record.get(4),
+        Codec::Hevc => record.get(21),
+        _ => None,
+    };
+    at.map_or(4, |byte| (byte & 3) + 1)
+}

@@ -1,0 +1,448 @@
+//! The server's side of an RTMP connection: the contract of `session`, and the way of a fragment.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::amf0;
+use codecs::rtmp::chunk_reader::{ChunkLimits, ChunkReader, Fragment};
+use codecs::rtmp::handshake;
+use codecs::rtmp::message::{AggregateMessages, MessageHeader, MessageKind, UserControl};
+
+use super::assembly::{Assembly, Body, Way};
+use super::ingest::Ingest;
+use super::pace::Rates;
+use super::reply::Replies;
+use super::state::{Hello, State};
+use super::window::Window;
+use crate::Error;
+use crate::config::{LimitId, Limits, SessionConfig};
+use crate::control::Role;
+use crate::ids::StreamName;
+use crate::session::{Command, Event};
+use crate::slab::Pool;
+
+/// Events that wait before the session stops consuming bytes.
+pub(in crate::session) const EVENTS_MAX: usize = 64;
+/// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
+const AGGREGATE_MESSAGES_MAX: usize = 256;
+
+/// The server's side of one RTMP connection.
+///
+/// Lives on: the shard of its connection; a publisher moves to its stream's home shard while it is
+/// parked, when it holds no page. Crosses by: mailbox, then.
+/// Limits: see [`Limits`]; before authorisation at most `rtmp_partial_bytes_preauth_max` of unread
+/// messages are kept.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) state: State,
+    pub(super) reader: ChunkReader,
+    pub(super) assembly: Assembly,
+    pub(super) ingest: Ingest,
+    pub(super) replies: Replies,
+    pub(super) events: VecDeque<Event>,
+    pub(super) limits: Limits,
+    pub(super) config: SessionConfig,
+    pub(super) window: Window,
+    rates: Rates,
+    born: Instant,
+    /// Until when the peer must publish or play; counts in states where it does neither.
+    pub(super) deadline: Instant,
+    ping_at: Instant,
+    /// What `connect` said.
+    pub(super) app: String,
+    pub(super) tc_url: String,
+    pub(super) agent: Arc<str>,
+    pub(super) streams_created: u64,
+    seed: [u8; 32],
+}
+
+impl Server {
+    /// A connection that was just accepted; `seed` fills the handshake.
+    #[must_use]
+    pub fn new(now: Instant, limits: &Limits, config: &SessionConfig, seed: [u8; 32]) -> Self {
+        Self {
+            state: State::Hello(Hello { bytes: Box::new([0; handshake::C0C1_LEN]), len: 0 }),
+            reader: ChunkReader::new(chunk_limits(limits, LimitId::RtmpPartialBytesPreauthMax)),
+            assembly: Assembly::default(),
+            ingest: Ingest::new(limits),
+            replies: Replies::new(limits.reply_bytes_max),
+            events: VecDeque::new(),
+            limits: own(limits),
+            config: *config,
+            window: Window::new(),
+            rates: Rates::new(now),
+            born: now,
+            deadline: now + config.connect_deadline,
+            ping_at: now + config.ping_interval,
+            app: String::new(),
+            tc_url: String::new(),
+            agent: Arc::from(""),
+            streams_created: 0,
+            seed,
+        }
+    }
+
+    /// Takes received bytes and returns how many were consumed: fewer than all only if the session
+    /// is parked, closing, or its events must be drained first.
+    ///
+    /// # Errors
+    /// The session is over; what the peer must hear is in [`Self::poll_transmit`].
+    pub fn handle_bytes(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        pool: &Pool,
+    ) -> Result<usize, Error> {
+        let result = self.read(now, bytes, pool);
+        if let Err(error) = &result {
+            self.transition(State::Closing, error.reason());
+        }
+        result
+    }
+
+    fn read(&mut self, now: Instant, bytes: &[u8], pool: &Pool) -> Result<usize, Error> {
+        let mut at = 0;
+        while at < bytes.len() && self.wants_bytes() && self.events.len() < EVENTS_MAX {
+            let rest = &bytes[at..];
+            at += match &mut self.state {
+                State::Hello(_) => self.hello(now, rest)?,
+                State::Ack(left) => {
+                    let taken = rest.len().min(*left);
+                    *left -= taken;
+                    if *left == 0 {
+                        self.transition(State::Open, "c2");
+                    }
+                    taken
+                }
+                _ => self.chunk(now, rest, pool)?,
+            };
+        }
+        if let Some(acknowledgement) = self.window.due() {
+            self.replies.control(acknowledgement);
+        }
+        self.replies.check()?;
+        Ok(at)
+    }
+
+    fn hello(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
+        let State::Hello(hello) = &mut self.state else { return Ok(0) };
+        let taken = bytes.len().min(hello.bytes.len() - hello.len);
+        hello.bytes[hello.len..hello.len + taken].copy_from_slice(&bytes[..taken]);
+        hello.len += taken;
+        // The version is the first byte: who speaks something else is told at once.
+        let client = handshake::parse_c0c1(&hello.bytes)?;
+        if hello.len == hello.bytes.len() {
+            let random = super::filler::filler(self.seed);
+            let time_ms = millis(self.born, now);
+            self.replies.raw(&handshake::server_response(client.c1, &random, time_ms));
+            self.transition(State::Ack(handshake::BODY_LEN), "c1");
+        }
+        Ok(taken)
+    }
+
+    fn chunk(&mut self, now: Instant, bytes: &[u8], pool: &Pool) -> Result<usize, Error> {
+        let (taken, fragment) = self.reader.feed(bytes).map_err(|e| self.limit_of(e))?;
+        self.window.received(taken);
+        if let Some(fragment) = fragment {
+            self.fragment(now, fragment, pool)?;
+        }
+        Ok(taken)
+    }
+
+    fn fragment(&mut self, now: Instant, fragment: Fragment<'_>, pool: &Pool) -> Result<(), Error> {
+        let header = fragment.header;
+        let way = self.way(&header)?;
+        let media = matches!(header.kind, MessageKind::Audio | MessageKind::Video);
+        self.rates.count(now, fragment.last, media, &self.limits)?;
+        if let State::Publishing(publishing) = &mut self.state
+            && (media || header.kind == MessageKind::Aggregate)
+        {
+            publishing.supply.add(now, fragment.data.len());
+        }
+        match self.assembly.push(fragment, way, pool) {
+            Body::Partial => Ok(()),
+            Body::Dropped(reason) => {
+                self.events.push_back(Event::MediaDropped { reason });
+                Ok(())
+            }
+            Body::Unit(unit) => {
+                self.ingest.media(&header, unit, pool, &mut self.events);
+                Ok(())
+            }
+            Body::Bytes(body) => self.message(now, &header, body, pool),
+        }
+    }
+
+    /// Where the message of a header goes, or why it may not come at all.
+    fn way(&self, header: &MessageHeader) -> Result<Way, Error> {
+        let media = match header.kind {
+            MessageKind::Audio | MessageKind::Video => Way::Pages,
+            MessageKind::Aggregate => Way::Bytes,
+            MessageKind::SharedObjectAmf0
+            | MessageKind::SharedObjectAmf3
+            | MessageKind::Unknown(_) => return Ok(Way::Skip),
+            _ if u64::from(header.len) > self.limits.rtmp_command_bytes_max => {
+                return Err(Error::Limit(LimitId::RtmpCommandBytesMax));
+            }
+            _ => return Ok(Way::Bytes),
+        };
+        match self.state {
+            State::Publishing(_) => Ok(media),
+            // What was under way when the publication ended.
+            State::Connected => Ok(Way::Skip),
+            _ => Err(self.misbehaved("media")),
+        }
+    }
+
+    fn message(
+        &mut self,
+        now: Instant,
+        header: &MessageHeader,
+        body: Cow<'_, [u8]>,
+        pool: &Pool,
+    ) -> Result<(), Error> {
+        match header.kind {
+            MessageKind::SetChunkSize
+            | MessageKind::Abort
+            | MessageKind::Acknowledgement
+            | MessageKind::WindowAckSize
+            | MessageKind::SetPeerBandwidth => self.control(header.kind, &body, pool),
+            MessageKind::UserControl => self.user_control(&body),
+            MessageKind::CommandAmf0 => self.command(now, header.msid, &body, false),
+            MessageKind::CommandAmf3 => self.command(now, header.msid, &body, true),
+            MessageKind::DataAmf0 | MessageKind::DataAmf3 => self.data(header, &body),
+            MessageKind::Aggregate => {
+                self.aggregate(header, &body, pool);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Script data of a publisher; in other states nobody listens.
+    fn data(&mut self, header: &MessageHeader, body: &[u8]) -> Result<(), Error> {
+        if !matches!(self.state, State::Publishing(_)) {
+            tracing::debug!(state = self.state.name(), "data message ignored");
+            return Ok(());
+        }
+        let limits = self.amf_limits();
+        self.ingest.data(header, body, &limits, &mut self.events).map_err(|e| self.limit_of(e))
+    }
+
+    /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
+    fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) {
+        let dropped = |reason| Event::MediaDropped { reason };
+        if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
+            self.events.push_back(dropped("aggregate_messages"));
+            return;
+        }
+        for message in AggregateMessages::new(body, header) {
+            let Ok((header, body)) = message else {
+                self.events.push_back(dropped("aggregate"));
+                return;
+            };
+            match header.kind {
+                MessageKind::Audio | MessageKind::Video => {
+                    match self.assembly.whole(header.kind, body, pool) {
+                        Body::Unit(unit) => {
+                            self.ingest.media(&header, unit, pool, &mut self.events);
+                        }
+                        Body::Dropped(reason) => self.events.push_back(dropped(reason)),
+                        Body::Partial | Body::Bytes(_) => {}
+                    }
+                }
+                MessageKind::DataAmf0 | MessageKind::DataAmf3 => {
+                    let limits = self.amf_limits();
+                    if self.ingest.data(&header, body, &limits, &mut self.events).is_err() {
+                        self.events.push_back(dropped("data"));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the shard's word.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if it does not fit the state.
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        let result = self.obey(now, command);
+        if let Err(error) = &result {
+            self.transition(State::Closing, error.reason());
+        }
+        result
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] closes the session.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        let result = self.tick(now);
+        if let Err(error) = &result {
+            self.transition(State::Closing, error.reason());
+        }
+        result
+    }
+
+    fn tick(&mut self, now: Instant) -> Result<(), Error> {
+        match &mut self.state {
+            State::Asking(_) | State::Closing => return Ok(()),
+            State::Publishing(publishing) => publishing.supply.check(now, &self.config)?,
+            State::Playing(playing) if playing.ends_at.is_some_and(|at| at <= now) => {
+                self.play_complete(now);
+            }
+            State::Playing(_) => {}
+            _ if now >= self.deadline => {
+                return Err(Error::Timeout { what: "connect_deadline" });
+            }
+            _ => {}
+        }
+        if now >= self.ping_at {
+            self.ping_at = now + self.config.ping_interval;
+            if !matches!(self.state, State::Hello(_) | State::Ack(_)) {
+                self.replies.user_control(UserControl::PingRequest(millis(self.born, now)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the replies that wait; true if there were any.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        self.replies.drain(out)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`]; `None` while the shard answers or closes.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadline = match &self.state {
+            State::Asking(_) | State::Closing => return None,
+            State::Publishing(publishing) => publishing.supply.deadline(),
+            State::Playing(playing) => {
+                return playing.ends_at.into_iter().chain([self.ping_at]).min();
+            }
+            _ => self.deadline,
+        };
+        Some(deadline.min(self.ping_at))
+    }
+
+    /// False while parked or closing.
+    #[must_use]
+    pub const fn wants_bytes(&self) -> bool {
+        !matches!(self.state, State::Asking(_) | State::Closing)
+    }
+
+    /// What the peer does, once that is known.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        self.state.role()
+    }
+
+    /// The stream that the peer named, once that is known.
+    #[must_use]
+    pub const fn stream(&self) -> Option<&StreamName> {
+        self.state.stream()
+    }
+
+    /// `flashVer`.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<str> {
+        &self.agent
+    }
+
+    /// The state's word.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// Takes new limits and settings; the chunk size stays as it was announced.
+    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
+        self.limits = own(limits);
+        self.config = SessionConfig { rtmp_chunk_bytes: self.config.rtmp_chunk_bytes, ..*config };
+        self.replies.set_bytes_max(limits.reply_bytes_max);
+        self.ingest.reload(limits);
+        let partial = match self.state {
+            State::Publishing(_) => LimitId::RtmpPartialBytesMax,
+            _ => LimitId::RtmpPartialBytesPreauthMax,
+        };
+        self.reader.set_limits(chunk_limits(limits, partial));
+    }
+
+    /// Gives every page back; nothing may be called afterwards.
+    pub fn close(&mut self, pool: &Pool) {
+        self.assembly.close(pool);
+        self.ingest.close(pool);
+        for event in self.events.drain(..) {
+            if let Event::Media(unit) = event {
+                pool.release(unit.payload);
+            }
+        }
+        self.transition(State::Closing, "closed");
+    }
+
+    /// The only way from one state to another.
+    pub(super) fn transition(&mut self, next: State, event: &'static str) {
+        tracing::debug!(prev = self.state.name(), next = next.name(), event, "rtmp session");
+        self.state = next;
+    }
+
+    pub(super) const fn misbehaved(&self, got: &'static str) -> Error {
+        Error::Misbehaved { state: self.state.name(), got }
+    }
+
+    pub(super) fn amf_limits(&self) -> amf0::Limits {
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        amf0::Limits {
+            depth_max: count(self.limits.amf_depth_max),
+            elements_max: count(self.limits.amf_elements_max),
+            ..amf0::Limits::default()
+        }
+    }
+
+    /// A limit that a codec enforced, by our name for it; other errors are malformed bytes.
+    pub(super) fn limit_of(&self, error: codecs::Error) -> Error {
+        let codecs::Error::TooLarge { what, .. } = error else { return Error::Malformed(error) };
+        Error::Limit(match what {
+            "rtmp.csids" => LimitId::RtmpChunkStreamsMax,
+            "rtmp.message_bytes" => LimitId::RtmpMessageBytesMax,
+            "rtmp.partial_bytes" if matches!(self.state, State::Publishing(_)) => {
+                LimitId::RtmpPartialBytesMax
+            }
+            "rtmp.partial_bytes" => LimitId::RtmpPartialBytesPreauthMax,
+            "amf.depth" => LimitId::AmfDepthMax,
+            "amf.elements" => LimitId::AmfElementsMax,
+            "amf.string_bytes" => LimitId::RtmpCommandBytesMax,
+            _ => return Error::Malformed(error),
+        })
+    }
+}
+
+/// The chunk reader's share of the limits; `partial` names the bound of unfinished messages.
+pub(super) fn chunk_limits(limits: &Limits, partial: LimitId) -> ChunkLimits {
+    let bytes = |id| u32::try_from(limits.get(id)).unwrap_or(u32::MAX);
+    ChunkLimits {
+        csids_max: usize::try_from(limits.rtmp_chunk_streams_max).unwrap_or(usize::MAX),
+        message_bytes_max: bytes(LimitId::RtmpMessageBytesMax),
+        partial_bytes_max: bytes(partial),
+    }
+}
+
+/// The limits without the list that only listeners read.
+fn own(limits: &Limits) -> Limits {
+    Limits { exempt: Vec::new(), ..limits.clone() }
+}
+
+/// Milliseconds of the session's life, as its clock on the wire.
+fn millis(born: Instant, now: Instant) -> u32 {
+    let whole = now.saturating_duration_since(born).as_millis();
+    u32::try_from(whole % (1 << 32)).unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+//! Where a session of the RTMP server stands.
+//!
+//! ```text
+//!   hello --C0 C1--> ack --C2--> open --connect--> connected <--------------------------+
+//!                                                   |      |                            |
+//!                                             publish      play                         |
+//!                                                   v      v                            |
+//!                                      asking_publish      asking_play                  |
+//!                                        |  |                |  |                       |
+//!                              started --+  +--> closing <---+  +-- started             |
+//!                                        v     (refused)        v                       |
+//!                                   publishing               playing <--> paused        |
+//!                                        |                      |                       |
+//!                                        +-- deleteStream ------+-----------------------+
+//!   any --StreamEnded, Shutdown, error--> closing
+//! ```
+
+use std::time::{Duration, Instant};
+
+use codecs::rtmp::handshake::C0C1_LEN;
+
+use super::pace::Supply;
+use super::url::Target;
+use crate::control::Role;
+use crate::ids::StreamName;
+
+/// The state, with what only that state knows.
+#[derive(Debug)]
+pub(super) enum State {
+    /// `C0` and `C1` are being read.
+    Hello(Hello),
+    /// `C2` is being read: how many of its bytes are to come.
+    Ack(usize),
+    /// `connect` is awaited.
+    Open,
+    /// `publish` or `play` is awaited.
+    Connected,
+    /// The shard was asked; no byte is read.
+    Asking(Box<Asking>),
+    /// Media comes in.
+    Publishing(Publishing),
+    /// The shard's cursor reads for the peer.
+    Playing(Playing),
+    /// The last words are in the replies.
+    Closing,
+}
+
+/// The bytes of `C0` and `C1` so far.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) bytes: Box<[u8; C0C1_LEN]>,
+    pub(super) len: usize,
+}
+
+/// A question to the shard.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) role: Role,
+    pub(super) target: Target,
+    pub(super) msid: u32,
+    /// What is left of the connect deadline: the wait for the answer does not count.
+    pub(super) left: Duration,
+    pub(super) play: PlayArgs,
+}
+
+/// What a play command says beside the stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct PlayArgs {
+    /// The play ends after this long.
+    pub(super) duration: Option<Duration>,
+    /// The peer hears that earlier streams of its list are gone.
+    pub(super) reset: bool,
+}
+
+/// A publication.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    pub(super) stream: StreamName,
+    pub(super) msid: u32,
+    pub(super) supply: Supply,
+}
+
+/// A playback.
+#[derive(Debug)]
+pub(super) struct Playing {
+    pub(super) stream: StreamName,
+    pub(super) ends_at: Option<Instant>,
+    pub(super) paused: bool,
+    pub(super) audio: bool,
+    pub(super) video: bool,
+}
+
+impl State {
+    /// The word for logs and the API.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Ack(_) => "ack",
+            Self::Open => "open",
+            Self::Connected => "connected",
+            Self::Asking(asking) => match asking.role {
+                Role::Publish => "asking_publish",
+                Role::Play => "asking_play",
+            },
+            Self::Publishing(_) => "publishing",
+            Self::Playing(Playing { paused: false, .. }) => "playing",
+            Self::Playing(Playing { paused: true, .. }) => "paused",
+            Self::Closing => "closing",
+        }
+    }
+
+    /// What the peer does, once that is known.
+    pub(super) const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Asking(asking) => Some(asking.role),
+            Self::Publishing(_) => Some(Role::Publish),
+            Self::Playing(_) => Some(Role::Play),
+            _ => None,
+        }
+    }
+
+    /// The stream, once that is known.
+    pub(super) const fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Asking(asking) => Some(&asking.target.stream),
+            Self::Publishing(publishing) => Some(&publishing.stream),
+            Self::Playing(playing) => Some(&playing.stream),
+            _ => None,
+        }
+    }
+}

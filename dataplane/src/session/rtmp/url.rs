@@ -1,0 +1,176 @@
+//! Which stream an RTMP peer means: the app, `tcUrl` and stream name of any encoder, parsed once.
+//!
+//! Accepted shapes: `live/NAME` (`live` is stripped), `NAME` alone as app or as stream, any number
+//! of segments on either side, doubled and trailing slashes (Wirecast), percent-encoding decoded
+//! once (GStreamer), `_definst_` (Wowza encoders), `mp4:` and `flv:` prefixes, and a query on the
+//! app, on `tcUrl` or on the stream name (OBS's stream key field). A later place wins.
+//! Limits: [`SECRET_BYTES_MAX`]; the name's own limits are those of [`StreamName`].
+
+use codecs::http1::percent_decode;
+
+use crate::ids::{Secret, StreamName};
+use crate::session::{Dialect, Format, Join, LogKey, PlayOptions};
+
+/// Bytes of a stream key at most: room for a signed token.
+const SECRET_BYTES_MAX: usize = 2048;
+
+/// What the query of an address asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::session) struct Params {
+    /// `key` or `token`.
+    pub(in crate::session) key: Secret,
+    low_latency: bool,
+    next_keyframe: bool,
+    legacy_ids: bool,
+}
+
+impl Params {
+    /// Takes one query, pair by pair; unknown pairs are other people's and are ignored.
+    ///
+    /// `None` if a key is over its limit or does not decode.
+    pub(in crate::session) fn take(&mut self, query: &str) -> Option<()> {
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "key" | "token" if value.len() > SECRET_BYTES_MAX => return None,
+                "key" | "token" => self.key = Secret(percent_decode(value).ok()?),
+                "latency" => self.low_latency = value == "low",
+                "cache" => self.next_keyframe = value == "no",
+                "dialect" => self.legacy_ids = value == "legacy",
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    /// How the peer wants to play, from a log of `format`.
+    pub(in crate::session) const fn play(&self, format: Format) -> PlayOptions {
+        let dialect = if self.legacy_ids { Dialect::LegacyIds } else { Dialect::Native };
+        let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
+        let low_latency = self.low_latency;
+        PlayOptions { log: LogKey { format, dialect }, join, low_latency, wait_ms: None }
+    }
+}
+
+/// The stream of a path: encoded segments, empty ones dropped, a leading `live` stripped.
+///
+/// A path of `live` alone is somebody who forgot the stream's name, so it names nothing.
+pub(in crate::session) fn stream_of(path: &str) -> Option<StreamName> {
+    let path = percent_decode(path).ok()?;
+    let mut segments = path.split('/').filter(|s| !s.is_empty() && *s != "_definst_").peekable();
+    if segments.peek() == Some(&"live") {
+        segments.next();
+    }
+    let mut name = String::with_capacity(path.len());
+    for segment in segments {
+        if !name.is_empty() {
+            name.push('/');
+        }
+        name.push_str(segment);
+    }
+    StreamName::parse(&name)
+}
+
+/// Splits at the first `?`.
+fn split_query(text: &str) -> (&str, Option<&str>) {
+    text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)))
+}
+
+/// The path of an absolute URL, without scheme and host; empty if there is none.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_once('/').map_or("", |(_, path)| path)
+}
+
+/// What a peer addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) stream: StreamName,
+    pub(super) params: Params,
+}
+
+impl Target {
+    /// Puts the address together; `None` if it names no legal stream.
+    pub(super) fn parse(app: &str, tc_url: &str, stream: &str) -> Option<Self> {
+        let (tc_path, tc_query) = split_query(tc_url);
+        let (app_path, app_query) = split_query(app);
+        let (stream_path, stream_query) = split_query(stream);
+        // Encoders that leave the app empty still say in tcUrl where they connected.
+        let app_path = if app_path.is_empty() { path_of(tc_path) } else { app_path };
+        let stream_path = ["mp4:", "flv:", "f4v:"]
+            .iter()
+            .find_map(|prefix| stream_path.strip_prefix(prefix))
+            .unwrap_or(stream_path);
+        let mut params = Params::default();
+        for query in [tc_query, app_query, stream_query].into_iter().flatten() {
+            params.take(query)?;
+        }
+        let stream = stream_of(&format!("{app_path}/{stream_path}"))?;
+        Some(Self { stream, params })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_that_encoders_send_names_the_stream() {
+        let h = "rtmp://h:1935";
+        let shapes = [
+            ("live", "rtmp://h/live", "cam", "cam", ""),
+            ("cam", "rtmp://h/cam", "", "cam", ""),
+            ("", h, "cam", "cam", ""),
+            ("", "rtmp://h/live", "cam", "cam", ""),
+            ("news", "rtmp://h/news", "cam", "news/cam", ""),
+            ("live/news", h, "a/b", "news/a/b", ""),
+            ("live/", h, "/cam", "cam", ""),
+            ("/live//", h, "//cam//", "cam", ""),
+            ("live/_definst_", h, "cam", "cam", ""),
+            ("live", h, "mp4:cam", "cam", ""),
+            ("live", h, "news%2Fcam", "news/cam", ""),
+            ("live", h, "cam?key=s3cret", "cam", "s3cret"),
+            ("live?token=abc", "rtmp://h/live?token=abc", "cam", "cam", "abc"),
+            ("live", "rtmp://h/live?key=tc", "cam", "cam", "tc"),
+            ("live?key=app", h, "cam?key=stream", "cam", "stream"),
+            ("cam?key=a%2Bb", h, "", "cam", "a+b"),
+            ("live", h, "live", "live", ""),
+        ];
+        for (app, tc_url, stream, name, key) in shapes {
+            let target =
+                Target::parse(app, tc_url, stream).unwrap_or_else(|| panic!("{app} {stream}"));
+            assert_eq!((target.stream.as_str(), target.params.key.0.as_str()), (name, key));
+        }
+    }
+
+    #[test]
+    fn what_names_no_stream_is_refused() {
+        for (app, stream) in [
+            ("", ""),
+            ("live", ""),
+            ("live", "../etc/passwd"),
+            ("live", "%2e%2e/x"),
+            ("live", "cam.flv"),
+            ("live", "c\u{e4}m"),
+            ("live", "%00"),
+            ("live", "%zz"),
+        ] {
+            assert_eq!(Target::parse(app, "rtmp://h/", stream), None, "{app} {stream}");
+        }
+        let long = format!("cam?key={}", "k".repeat(SECRET_BYTES_MAX + 1));
+        assert_eq!(Target::parse("live", "", &long), None);
+    }
+
+    #[test]
+    fn the_query_says_how_to_play() {
+        let query = "cam?latency=low&cache=no&dialect=legacy&x=y&&";
+        let play = Target::parse("live", "", query).map(|t| t.params.play(Format::Flv));
+        let expected = PlayOptions {
+            log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds },
+            join: Join::NextKeyframe,
+            low_latency: true,
+            wait_ms: None,
+        };
+        assert_eq!(play, Some(expected));
+    }
+}

@@ -1,0 +1,83 @@
+//! What the shard says to a session, and what the peer hears of it.
+
+use std::time::Instant;
+
+use codecs::rtmp::command::code;
+
+use super::server::Server;
+use super::state::State;
+use crate::Error;
+use crate::control::Role;
+use crate::session::{Command, Event};
+
+impl Server {
+    pub(super) fn obey(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        match (&self.state, &command) {
+            (State::Asking(asking), Command::PublishStarted) if asking.role == Role::Publish => {
+                let asking = self.answered(now);
+                self.publish_started(now, asking?);
+            }
+            (State::Asking(asking), Command::PlayStarted) if asking.role == Role::Play => {
+                let asking = self.answered(now);
+                self.play_started(now, asking?);
+            }
+            (State::Asking(asking), Command::Refused(refusal)) => {
+                let refusal = *refusal;
+                match asking.role {
+                    Role::Publish => self.publish_refused(asking.msid, refusal),
+                    Role::Play => self.play_refused(refusal),
+                }
+                self.end(refusal.name());
+            }
+            (State::Playing(_), Command::StreamEnded) => {
+                self.play_over("the stream ended");
+                self.end("stream_ended");
+            }
+            // Told twice, or after the last word was spoken: there is nothing left to do.
+            (State::Closing, Command::Shutdown { .. }) => {}
+            (_, Command::Shutdown { reason }) => self.shut_down(reason),
+            (state, command) => {
+                return Err(Error::Misbehaved { state: state.name(), got: command.name() });
+            }
+        }
+        self.replies.check()
+    }
+
+    /// Takes the question that was answered, and lets the connect deadline run on.
+    fn answered(&mut self, now: Instant) -> Result<super::state::Asking, Error> {
+        match std::mem::replace(&mut self.state, State::Connected) {
+            State::Asking(asking) => {
+                self.deadline = now + asking.left;
+                Ok(*asking)
+            }
+            other => {
+                self.state = other;
+                Err(self.misbehaved("verdict"))
+            }
+        }
+    }
+
+    fn shut_down(&mut self, reason: &'static str) {
+        match &self.state {
+            State::Playing(_) => self.play_over("the session was closed"),
+            State::Publishing(publishing) => {
+                let msid = publishing.msid;
+                self.replies.status(msid, code::UNPUBLISH_SUCCESS, "the session was closed");
+            }
+            _ => {}
+        }
+        if !matches!(self.state, State::Hello(_) | State::Ack(_) | State::Open) {
+            let code = match reason {
+                "drain" | "shutdown" => code::CONNECT_APP_SHUTDOWN,
+                _ => code::CONNECT_CLOSED,
+            };
+            self.replies.status(0, code, reason);
+        }
+        self.end(reason);
+    }
+
+    fn end(&mut self, reason: &'static str) {
+        self.events.push_back(Event::Close { reason });
+        self.transition(State::Closing, reason);
+    }
+}

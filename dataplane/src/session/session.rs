@@ -1,0 +1,127 @@
+//! A session of any protocol, as the shard holds it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Command, Event, http, rtmp};
+use crate::Error;
+use crate::config::{Limits, SessionConfig};
+use crate::control::{Protocol, Role};
+use crate::ids::StreamName;
+use crate::slab::Pool;
+
+/// The server's side of one peer.
+#[derive(Debug)]
+pub enum Session {
+    /// RTMP.
+    Rtmp(Box<rtmp::Server>),
+    /// HTTP.
+    Http(Box<http::Server>),
+}
+
+macro_rules! each {
+    ($self:ident, $session:ident => $call:expr) => {
+        match $self {
+            Self::Rtmp($session) => $call,
+            Self::Http($session) => $call,
+        }
+    };
+}
+
+impl Session {
+    /// Takes received bytes and returns how many were consumed: fewer than all only if the session
+    /// is parked, closing, or must be drained first; then drain it and, if it still wants bytes,
+    /// give it the rest.
+    ///
+    /// # Errors
+    /// The session is over; what the peer must hear is in [`Self::poll_transmit`].
+    pub fn handle_bytes(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        pool: &Pool,
+    ) -> Result<usize, Error> {
+        each!(self, session => session.handle_bytes(now, bytes, pool))
+    }
+
+    /// Takes the shard's word.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if it does not fit the state.
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        each!(self, session => session.handle_command(now, command))
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] closes the session.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        each!(self, session => session.handle_timeout(now))
+    }
+
+    /// Appends the replies that wait to `out`; true if there were any.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        each!(self, session => session.poll_transmit(out))
+    }
+
+    /// The next event; media that is not taken is given back by [`Self::close`].
+    pub fn poll_event(&mut self) -> Option<Event> {
+        each!(self, session => session.poll_event())
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        each!(self, session => session.poll_timeout())
+    }
+
+    /// False while the session is parked or closing.
+    #[must_use]
+    pub const fn wants_bytes(&self) -> bool {
+        each!(self, session => session.wants_bytes())
+    }
+
+    /// How the peer speaks.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Rtmp(_) => Protocol::Rtmp,
+            Self::Http(session) => session.protocol(),
+        }
+    }
+
+    /// What the peer does, once that is known.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        each!(self, session => session.role())
+    }
+
+    /// The stream that the peer named, once that is known.
+    #[must_use]
+    pub const fn stream(&self) -> Option<&StreamName> {
+        each!(self, session => session.stream())
+    }
+
+    /// `flashVer` or `User-Agent`.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<str> {
+        each!(self, session => session.agent())
+    }
+
+    /// The word for the state of its protocol.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        each!(self, session => session.state_name())
+    }
+
+    /// Takes new limits and settings.
+    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
+        each!(self, session => session.reload(limits, config));
+    }
+
+    /// Gives every page back. Call it once, at the end.
+    pub fn close(&mut self, pool: &Pool) {
+        each!(self, session => session.close(pool));
+    }
+}
