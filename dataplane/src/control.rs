@@ -185,6 +185,10 @@ pub struct ShardSnapshot {
     pub counters: ShardCounters,
     /// Operations of the reactor: (opcode, submitted, failed).
     pub operations: Vec<(&'static str, u64, u64)>,
+    /// System calls of the reactor: (name, calls).
+    pub system_calls: Vec<(&'static str, u64)>,
+    /// What should be rare in the reactor: (name, count).
+    pub incidents: Vec<(&'static str, u64)>,
     /// The pinned CPU.
     pub cpu: Option<usize>,
     /// Page pools.

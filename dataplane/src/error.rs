@@ -34,6 +34,19 @@ pub enum Error {
         /// The pool's name in the table of memory terms.
         pool: &'static str,
     },
+    /// A listening address could not be opened.
+    #[error("{addr}: {op}: {}", std::io::Error::from_raw_os_error(*.errno))]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// The step that failed.
+        op: &'static str,
+        /// Its errno.
+        errno: i32,
+    },
+    /// Our own code panicked behind a session's fence.
+    #[error("internal error")]
+    Panicked,
     /// A system call failed.
     #[error("{op}: {}", std::io::Error::from_raw_os_error(*.errno))]
     Io {
@@ -62,6 +75,8 @@ impl Error {
             Self::Timeout { what } => what,
             Self::Exhausted { .. } => "memory",
             Self::Io { .. } => "io",
+            Self::Listen { .. } => "listen",
+            Self::Panicked => "panic",
         }
     }
 }

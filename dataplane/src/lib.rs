@@ -9,9 +9,12 @@
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod hub;
 pub mod ids;
 pub mod log;
 pub mod metrics;
+pub mod node;
+pub mod package;
 pub mod reactor;
 pub mod session;
 pub mod shard;
@@ -19,3 +22,4 @@ pub mod slab;
 mod sync;
 
 pub use error::Error;
+pub use node::Node;

@@ -157,6 +157,12 @@ impl LogWriter {
         &self.log
     }
 
+    /// The offset behind the last byte that was written, published or not.
+    #[must_use]
+    pub const fn head(&self) -> u64 {
+        self.head
+    }
+
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> LogCounters {

@@ -115,6 +115,40 @@ impl OpCounters {
         &self.ops[kind as usize]
     }
 
+    /// (opcode, submitted, failed) of every kind of operation.
+    #[must_use]
+    pub fn operations(&self) -> Vec<(&'static str, u64, u64)> {
+        let row = |kind: &OpKind| {
+            let count = self.op(*kind);
+            (kind.name(), count.submitted, count.errors)
+        };
+        OpKind::ALL.iter().map(row).collect()
+    }
+
+    /// (name, calls) of every system call of the loop.
+    #[must_use]
+    pub fn system_calls(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("io_uring_enter", self.enter_calls),
+            ("epoll_wait", self.epoll_wait_calls),
+            ("epoll_ctl", self.epoll_ctl_calls),
+            ("recv", self.recv_calls),
+            ("send", self.send_calls),
+            ("accept", self.accept_calls),
+        ]
+    }
+
+    /// (name, count) of what should be rare.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("cq_overflow", self.cq_overflows),
+            ("no_receive_buffer", self.no_buffers),
+            ("rearmed", self.rearms),
+            ("stale_completion", self.stale),
+        ]
+    }
+
     pub(super) const fn submitted(&mut self, kind: OpKind) {
         self.ops[kind as usize].submitted += 1;
     }

@@ -31,6 +31,29 @@ impl Waker {
         Ok(Self(Arc::new(Target { event, ring })))
     }
 
+    /// One that wakes whoever polls [`Self::event_fd`]: a thread without a reactor of ours.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn standalone() -> Result<Self, Error> {
+        Self::new(None)
+    }
+
+    /// Readable from a [`Self::wake`] until [`Self::clear`].
+    #[must_use]
+    pub fn event_fd(&self) -> RawFd {
+        self.0.event.as_raw_fd()
+    }
+
+    /// Takes the wake-ups so far; what was written before them is seen afterwards.
+    pub fn clear(&self) {
+        let mut count = [0_u8; 8];
+        // An empty counter answers EAGAIN, which is as good.
+        // SAFETY: the buffer is eight writable bytes, the descriptor is open while `self` lives.
+        let _ =
+            unsafe { libc::read(self.0.event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
     /// Makes the reactor return from its wait with [`super::Completion::Woken`].
     ///
     /// Writes made by this thread before the call are seen by the woken one.

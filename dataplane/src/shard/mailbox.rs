@@ -82,6 +82,12 @@ impl<T> Outboxes<T> {
         outbox.ring.push(letter).map_err(|rtrb::PushError::Full(letter)| letter)
     }
 
+    /// True if [`Self::send`] to `to` has room.
+    #[must_use]
+    pub fn has_room(&self, to: ShardId) -> bool {
+        self.to[to.index()].ring.slots() > self.limits.answers_max
+    }
+
     /// Sends a question and reserves the slot of its answer.
     ///
     /// # Errors

@@ -1,5 +1,37 @@
 //! Shards: one pinned thread each, with its own reactor, memory, hubs and sessions.
+//!
+//! A turn ([`turn`]) reaps completions, feeds sessions ([`ingress`]), publishes what hubs appended
+//! ([`streams`]), sends to players ([`egress`]) and runs timers. Publishers move to the home shard
+//! of their stream ([`placement`], [`handover`]); players stay where they were accepted and read
+//! the home shard's logs from there ([`subscriptions`]).
 
+mod accept;
+mod authorize;
+pub mod caps;
+mod commands;
+mod connection;
+mod cursor;
+mod demo;
+mod egress;
+mod farewell;
+pub mod flush;
+mod handover;
+mod ingress;
 pub mod mailbox;
+mod message;
+pub mod placement;
+mod queues;
+mod reader;
+#[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
+mod shard;
+mod shared;
+mod streams;
+mod subscriptions;
 pub mod timer;
+mod turn;
 pub mod wake;
+
+pub(crate) use commands::ControlLink;
+
+pub(crate) use shard::{Shard, ShardParts, readers_max};
+pub(crate) use shared::Shared;

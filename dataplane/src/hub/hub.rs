@@ -1,0 +1,435 @@
+//! One stream: from the publisher's units to the packaged logs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::time::MediaTime;
+
+use super::timeline::{Repair, Timeline};
+use super::{HubLog, Tracks, UnitRing};
+use crate::config::StreamConfig;
+use crate::control::{LogStatus, Protocol};
+use crate::error::Error;
+use crate::ids::{SessionId, ShardId, StreamName};
+use crate::log::{
+    EntryKind, EntryMeta, Gc, Log, LogLimits, Preamble, PreambleItem, PreambleKind, SealReason,
+};
+use crate::metrics::ShardCounters;
+use crate::package::Packager;
+use crate::session::{AccessUnit, LogKey, TrackId};
+use crate::slab::Pool;
+
+/// Stream time after which a track that a new publisher does not deliver is forgotten.
+const SILENT_TRACK: MediaTime = MediaTime::from_millis(1_500);
+
+/// Who delivers the units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// A session on the home shard, by its connection slot.
+    Session {
+        /// The connection's slot.
+        slot: u32,
+        /// The session's number.
+        id: SessionId,
+    },
+    /// The built-in demo clip, which yields to anybody.
+    Demo,
+    /// Nobody since then: the grace time runs.
+    Lost(Instant),
+}
+
+/// Where a hub's work goes: the shard's memory and counters.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    /// The home shard's pages.
+    pub pool: &'a Pool,
+    /// Where retired pages wait for their epoch.
+    pub gc: &'a mut Gc,
+    /// The shard's counters.
+    pub counters: &'a mut ShardCounters,
+    /// The turn's clock.
+    pub now: Instant,
+}
+
+/// One stream. Lives on: the home shard. Crosses by: never; its logs are read from every shard.
+#[derive(Debug)]
+pub struct Hub {
+    name: StreamName,
+    config: StreamConfig,
+    chunk_bytes: u32,
+    publisher: Publisher,
+    protocol: Protocol,
+    tracks: Tracks,
+    metadata: Option<Vec<u8>>,
+    config_version: u32,
+    /// Number of the unit before which the configuration last changed.
+    config_changed_at: u64,
+    timeline: Timeline,
+    ring: UnitRing,
+    logs: Vec<HubLog>,
+    began: Instant,
+    last_media: Instant,
+    source_began: Option<MediaTime>,
+    silent_checked: bool,
+    units: u64,
+    bytes: u64,
+    repaired: u64,
+}
+
+impl Hub {
+    /// A stream that `publisher` begins.
+    #[must_use]
+    pub fn new(
+        name: StreamName,
+        config: &StreamConfig,
+        chunk_bytes: u32,
+        tracks_max: usize,
+        publisher: (Publisher, Protocol),
+        now: Instant,
+    ) -> Self {
+        Self {
+            name,
+            config: *config,
+            chunk_bytes,
+            publisher: publisher.0,
+            protocol: publisher.1,
+            tracks: Tracks::new(tracks_max),
+            metadata: None,
+            config_version: 0,
+            config_changed_at: 0,
+            timeline: Timeline::new(config.jump_max),
+            ring: UnitRing::new(config.bytes_max, config.retain),
+            logs: Vec::new(),
+            began: now,
+            last_media: now,
+            source_began: None,
+            silent_checked: true,
+            units: 0,
+            bytes: 0,
+            repaired: 0,
+        }
+    }
+
+    /// The stream's name.
+    #[must_use]
+    pub const fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Who delivers.
+    #[must_use]
+    pub const fn publisher(&self) -> Publisher {
+        self.publisher
+    }
+
+    /// How it is published.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// When the stream began.
+    #[must_use]
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When the last unit came.
+    #[must_use]
+    pub const fn last_media(&self) -> Instant {
+        self.last_media
+    }
+
+    /// The tracks.
+    #[must_use]
+    pub const fn tracks(&self) -> &Tracks {
+        &self.tracks
+    }
+
+    /// (units, payload bytes, repaired timestamps) since the stream began.
+    #[must_use]
+    pub const fn totals(&self) -> (u64, u64, u64) {
+        (self.units, self.bytes, self.repaired)
+    }
+
+    /// The logs in use, for publishing.
+    pub fn logs_mut(&mut self) -> &mut [HubLog] {
+        &mut self.logs
+    }
+
+    /// The logs in use, for the API.
+    #[must_use]
+    pub fn log_status(&self) -> Vec<LogStatus> {
+        self.logs.iter().map(HubLog::status).collect()
+    }
+
+    /// A publisher takes the stream over or returns within the grace time.
+    pub fn begin_source(&mut self, publisher: Publisher, protocol: Protocol, now: Instant) {
+        self.publisher = publisher;
+        self.protocol = protocol;
+        self.last_media = now;
+        self.timeline.expect_new_source();
+        self.tracks.begin_source();
+        self.source_began = None;
+        self.silent_checked = false;
+    }
+
+    /// The publisher is gone; players stay for the grace time.
+    pub const fn lose_source(&mut self, now: Instant) {
+        self.publisher = Publisher::Lost(now);
+    }
+
+    /// A track's decoder configuration began or changed.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the record cannot be read; the track keeps what it had.
+    pub fn set_config(
+        &mut self,
+        id: TrackId,
+        codec: Codec,
+        record: &[u8],
+        raw: MediaTime,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        let config = DecoderConfig::parse(codec, record)?;
+        let Some((track, changed)) = self.tracks.ensure(id, codec) else {
+            return Err(Error::Limit(crate::config::LimitId::TracksMax));
+        };
+        if !changed && track.config.as_ref() == Some(&config) {
+            return Ok(());
+        }
+        track.config = Some(config);
+        tracing::info!(stream = %self.name, track = id, codec = codec.name(), "configuration");
+        let kind = codec.kind();
+        let version = self.config_changed(sink);
+        if id == 0 {
+            let dts = self.timeline.newest().unwrap_or(raw);
+            self.append_config(kind, version, dts, sink);
+        }
+        Ok(())
+    }
+
+    /// The stream's metadata began or changed: an `onMetaData` body.
+    pub fn set_metadata(&mut self, body: Vec<u8>, raw: MediaTime, sink: &mut Sink<'_>) {
+        if self.metadata.as_ref() == Some(&body) {
+            return;
+        }
+        self.metadata = Some(body);
+        let version = self.config_changed(sink);
+        let dts = self.timeline.newest().unwrap_or(raw);
+        self.append_config(TrackKind::Data, version, dts, sink);
+    }
+
+    /// Relays a data message.
+    pub fn push_data(&mut self, body: Vec<u8>, sink: &mut Sink<'_>) {
+        let Some(dts) = self.timeline.newest() else { return };
+        let item = PreambleItem { kind: PreambleKind::Metadata, body };
+        let meta = EntryMeta {
+            dts,
+            kind: EntryKind::Data,
+            join: false,
+            config_version: self.config_version,
+        };
+        for log in &mut self.logs {
+            log.append_message(&item, meta, sink);
+        }
+    }
+
+    /// Takes one access unit: timeline, logs, ring.
+    pub fn push(&mut self, mut unit: AccessUnit, sink: &mut Sink<'_>) {
+        let kind = unit.codec.kind();
+        let known = self.tracks.ensure(unit.track, unit.codec);
+        let usable = known.as_ref().is_some_and(|(track, _)| !track.lacks_config());
+        let Some((track, changed)) = known.filter(|_| usable) else {
+            sink.counters.units_dropped_malformed += 1;
+            sink.pool.release(unit.payload);
+            return;
+        };
+        let wall = sink.now.saturating_duration_since(self.began);
+        let wall = MediaTime::from_nanos(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
+        let placed = self.timeline.place(track_index(kind, unit.track), unit.dts, wall);
+        count_repair(placed.repair, &mut self.repaired, sink.counters);
+        // A raised decode time must not move the picture: presentation stays where it was.
+        if placed.repair == Repair::Raised && kind == TrackKind::Video {
+            let offset = self.timeline.offset_of(track_index(kind, unit.track));
+            unit.cts = (unit.dts + offset + unit.cts - placed.dts).max(MediaTime::ZERO);
+        }
+        unit.dts = placed.dts;
+        track.account(unit.dts, unit.payload.len() as u64);
+        if changed {
+            self.config_changed(sink);
+        }
+        self.last_media = sink.now;
+        self.units += 1;
+        self.bytes += unit.payload.len() as u64;
+        sink.counters.units_received += 1;
+        sink.counters.unit_bytes_received += unit.payload.len() as u64;
+        self.forget_silent_tracks(&unit, sink);
+        if unit.track == 0 {
+            self.package(&unit, sink);
+        }
+        self.ring.push(unit, sink.pool);
+    }
+
+    /// The log of `key`, created and filled from the newest keyframe on if nobody used it yet.
+    pub fn subscribe(
+        &mut self,
+        key: LogKey,
+        reader: (ShardId, u32),
+        sink: &mut Sink<'_>,
+    ) -> Result<Arc<Log>, Error> {
+        let at = match self.logs.iter().position(|log| log.key() == key) {
+            Some(at) => at,
+            None => self.open_log(key, sink),
+        };
+        self.logs[at].add_reader(reader);
+        Ok(Arc::clone(self.logs[at].log()))
+    }
+
+    /// `shard` reads the log of `key` no longer.
+    pub fn unsubscribe(&mut self, key: LogKey, reader: (ShardId, u32), now: Instant) {
+        if let Some(log) = self.logs.iter_mut().find(|log| log.key() == key) {
+            log.remove_reader(reader, now);
+        }
+    }
+
+    /// Drops logs that nobody has read for the idle time; true if any was.
+    pub fn drop_idle_logs(&mut self, sink: &mut Sink<'_>) -> bool {
+        let (idle, now) = (self.config.idle_log, sink.now);
+        let Some(at) = self.logs.iter().position(|log| log.is_idle(idle, now)) else {
+            return false;
+        };
+        self.logs.swap_remove(at).end(SealReason::Idle).close(sink.pool, sink.gc);
+        true
+    }
+
+    /// Drops what the windows no longer need; called once per turn in which units came.
+    pub fn evict(&mut self, sink: &mut Sink<'_>) {
+        for log in &mut self.logs {
+            sink.counters.gops_oversized += log.evict(sink.gc);
+        }
+    }
+
+    /// Answers an exhausted pool: the older half of the units goes, then the stream recovers.
+    pub fn relieve(&mut self, sink: &mut Sink<'_>) {
+        self.ring.shrink(sink.pool);
+    }
+
+    /// The stream is over: its logs are sealed for their readers to drain.
+    pub fn end(mut self, sink: &mut Sink<'_>) -> Vec<HubLog> {
+        self.ring.clear(sink.pool);
+        self.logs.into_iter().map(|log| log.end(SealReason::Ended)).collect()
+    }
+
+    fn open_log(&mut self, key: LogKey, sink: &mut Sink<'_>) -> usize {
+        let limits = LogLimits {
+            bytes_max: self.config.bytes_max,
+            retain: self.config.retain,
+            gop_bytes_max: self.config.gop_bytes_max,
+        };
+        let packager = Packager::new(key, self.chunk_bytes);
+        let mut log = HubLog::new(packager, limits, self.preamble(packager), sink);
+        // Units before the last change of configuration would follow the wrong preamble.
+        let from = self.ring.newest_keyframe().filter(|&at| at >= self.config_changed_at);
+        if let Some(from) = from {
+            let video = self.has_video();
+            for unit in self.ring.from(from).filter(|unit| unit.track == 0) {
+                log.append_unit(unit, video, self.config_version, sink);
+            }
+        }
+        log.publish();
+        self.logs.push(log);
+        self.logs.len() - 1
+    }
+
+    fn package(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
+        let video = self.has_video();
+        for log in &mut self.logs {
+            log.append_unit(unit, video, self.config_version, sink);
+        }
+    }
+
+    fn has_video(&self) -> bool {
+        self.tracks.default_of(TrackKind::Video).is_some()
+    }
+
+    fn forget_silent_tracks(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
+        let began = *self.source_began.get_or_insert(unit.dts);
+        if !self.silent_checked && unit.keyframe && unit.dts - began >= SILENT_TRACK {
+            self.silent_checked = true;
+            if self.tracks.drop_silent() {
+                self.config_changed(sink);
+            }
+        }
+    }
+
+    /// A new version of the configuration begins: every log gets its preamble.
+    fn config_changed(&mut self, sink: &mut Sink<'_>) -> u32 {
+        self.config_version += 1;
+        self.config_changed_at = self.ring.next_number();
+        for at in 0..self.logs.len() {
+            let preamble = self.preamble(self.logs[at].packager());
+            self.logs[at].set_preamble(preamble, sink);
+        }
+        self.config_version
+    }
+
+    fn preamble(&self, packager: Packager) -> Preamble {
+        let metadata = self
+            .metadata
+            .iter()
+            .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() });
+        let headers = [TrackKind::Video, TrackKind::Audio].into_iter().filter_map(|kind| {
+            let config = self.tracks.default_of(kind)?.config.as_ref()?;
+            packager.sequence_header(config)
+        });
+        Preamble { version: self.config_version, items: metadata.chain(headers).collect() }
+    }
+
+    fn append_config(
+        &mut self,
+        kind: TrackKind,
+        version: u32,
+        dts: MediaTime,
+        sink: &mut Sink<'_>,
+    ) {
+        let meta = EntryMeta { dts, kind: EntryKind::Config, join: false, config_version: version };
+        for at in 0..self.logs.len() {
+            let packager = self.logs[at].packager();
+            let item = match kind {
+                TrackKind::Data => self
+                    .metadata
+                    .as_ref()
+                    .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() }),
+                _ => self
+                    .tracks
+                    .default_of(kind)
+                    .and_then(|track| track.config.as_ref())
+                    .and_then(|config| packager.sequence_header(config)),
+            };
+            if let Some(item) = item {
+                self.logs[at].append_message(&item, meta, sink);
+            }
+        }
+    }
+}
+
+const fn count_repair(repair: Repair, repaired: &mut u64, counters: &mut ShardCounters) {
+    match repair {
+        Repair::None => return,
+        Repair::Raised => {}
+        Repair::Jumped => counters.timeline_jumps += 1,
+    }
+    *repaired += 1;
+    counters.timestamps_repaired += 1;
+}
+
+/// Audio and data tracks follow the video tracks in the timeline's table.
+const fn track_index(kind: TrackKind, id: TrackId) -> usize {
+    let base = match kind {
+        TrackKind::Video => 0,
+        TrackKind::Audio | TrackKind::Data => super::timeline::TRACKS_MAX / 2,
+    };
+    base + id as usize % (super::timeline::TRACKS_MAX / 2)
+}

@@ -1,0 +1,19 @@
+//! Hubs: one per stream, on the stream's home shard.
+//!
+//! A hub puts the access units of whoever publishes on one continuous timeline ([`timeline`]), keeps
+//! the recent ones ([`ring`]), knows the tracks and their decoder configurations ([`tracks`]), and
+//! drives the packaged logs that somebody reads ([`hub`]).
+//!
+//! Not here: framing (`package/`), pages and readers (`log/`), who may publish (`shard/streams.rs`).
+
+#[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
+mod hub;
+mod packaged;
+mod ring;
+pub mod timeline;
+mod tracks;
+
+pub use hub::{Hub, Publisher, Sink};
+pub use packaged::HubLog;
+pub use ring::UnitRing;
+pub use tracks::{Track, Tracks};

@@ -1,0 +1,197 @@
+//! One packaged log of a stream, with those who read it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use codecs::media::TrackKind;
+use codecs::time::MediaTime;
+
+use super::Sink;
+use crate::control::LogStatus;
+use crate::ids::ShardId;
+use crate::log::{
+    EntryKind, EntryMeta, Gc, Log, LogLimits, LogWriter, Preamble, PreambleItem, SealReason,
+};
+use crate::metrics::ShardCounters;
+use crate::package::Packager;
+use crate::session::{AccessUnit, Format, LogKey};
+use crate::slab::Pool;
+
+/// Stream time between join points where no video marks them.
+const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
+
+/// One packaged log and its readers. Lives on: the home shard. Crosses by: never; readers hold the
+/// [`Log`].
+#[derive(Debug)]
+pub struct HubLog {
+    packager: Packager,
+    writer: LogWriter,
+    /// Reading shards, and the slot that each of them watches.
+    readers: Vec<(ShardId, u32)>,
+    idle_since: Option<Instant>,
+    last_join: Option<MediaTime>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl HubLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(
+        packager: Packager,
+        limits: LogLimits,
+        preamble: Preamble,
+        sink: &mut Sink<'_>,
+    ) -> Self {
+        let mut writer = LogWriter::new(sink.pool, limits);
+        writer.set_preamble(sink.gc, preamble);
+        Self {
+            packager,
+            writer,
+            readers: Vec::new(),
+            idle_since: Some(sink.now),
+            last_join: None,
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Its format and dialect.
+    #[must_use]
+    pub const fn key(&self) -> LogKey {
+        self.packager.key()
+    }
+
+    /// Its framing.
+    #[must_use]
+    pub const fn packager(&self) -> Packager {
+        self.packager
+    }
+
+    /// The readers' side.
+    #[must_use]
+    pub const fn log(&self) -> &Arc<Log> {
+        self.writer.log()
+    }
+
+    /// Reading shards, and the slot that each of them watches.
+    #[must_use]
+    pub fn readers(&self) -> &[(ShardId, u32)] {
+        &self.readers
+    }
+
+    /// A shard reads from now on.
+    pub fn add_reader(&mut self, reader: (ShardId, u32)) {
+        self.readers.retain(|&(shard, _)| shard != reader.0);
+        self.readers.push(reader);
+        self.idle_since = None;
+    }
+
+    /// A shard reads no longer.
+    pub fn remove_reader(&mut self, reader: (ShardId, u32), now: Instant) {
+        self.readers.retain(|&known| known != reader);
+        if self.readers.is_empty() {
+            self.idle_since = Some(now);
+        }
+    }
+
+    /// True if nobody has read it for `idle`.
+    #[must_use]
+    pub fn is_idle(&self, idle: Duration, now: Instant) -> bool {
+        self.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= idle)
+    }
+
+    /// What joins begin with from now on.
+    pub fn set_preamble(&mut self, preamble: Preamble, sink: &mut Sink<'_>) {
+        self.writer.set_preamble(sink.gc, preamble);
+    }
+
+    /// Makes what was appended visible; the readers to wake if there was anything.
+    pub fn publish(&mut self) -> &[(ShardId, u32)] {
+        if self.writer.publish() { &self.readers } else { &[] }
+    }
+
+    /// Drops what the window no longer needs; the join points that were given up.
+    pub fn evict(&mut self, gc: &mut Gc) -> u64 {
+        let before = self.writer.counters().joins_lost;
+        self.writer.evict(gc);
+        self.writer.counters().joins_lost - before
+    }
+
+    /// Seals it for its readers to drain.
+    #[must_use]
+    pub fn end(mut self, reason: SealReason) -> Self {
+        self.writer.publish();
+        self.writer.seal(reason, None);
+        self
+    }
+
+    /// Gives every page back.
+    pub fn close(self, pool: &Pool, gc: &mut Gc) {
+        self.writer.close(pool, gc);
+    }
+
+    /// Packages one access unit.
+    pub fn append_unit(
+        &mut self,
+        unit: &AccessUnit,
+        has_video: bool,
+        config_version: u32,
+        sink: &mut Sink<'_>,
+    ) {
+        let kind = unit.codec.kind();
+        let join = if has_video {
+            kind == TrackKind::Video && unit.keyframe
+        } else {
+            self.last_join.is_none_or(|last| unit.dts - last >= AUDIO_JOIN_STEP)
+        };
+        let meta = EntryMeta { dts: unit.dts, kind: EntryKind::from(kind), join, config_version };
+        let before = self.writer.head();
+        match self.packager.unit(&mut self.writer, sink.pool, unit, meta) {
+            Ok(()) => {
+                if join {
+                    self.last_join = Some(unit.dts);
+                }
+                self.count_entry(before, sink.counters);
+            }
+            Err(_) => sink.counters.units_dropped_memory += 1,
+        }
+    }
+
+    /// Packages a configuration, metadata or a data message.
+    pub fn append_message(&mut self, item: &PreambleItem, meta: EntryMeta, sink: &mut Sink<'_>) {
+        let before = self.writer.head();
+        match self.packager.message(&mut self.writer, sink.pool, item, meta) {
+            Ok(()) => self.count_entry(before, sink.counters),
+            Err(_) => sink.counters.units_dropped_memory += 1,
+        }
+    }
+
+    /// What the API shows.
+    #[must_use]
+    pub fn status(&self) -> LogStatus {
+        LogStatus {
+            format: self.key().name(),
+            reader_shards: u32::try_from(self.readers.len()).unwrap_or(u32::MAX),
+            entries: self.entries,
+            bytes: self.bytes,
+            held_bytes: self.log().committed() - self.log().tail(),
+        }
+    }
+
+    const fn count_entry(&mut self, before: u64, counters: &mut ShardCounters) {
+        let bytes = self.writer.head() - before;
+        self.entries += 1;
+        self.bytes += bytes;
+        match self.key().format {
+            Format::Rtmp => {
+                counters.entries_packaged_rtmp += 1;
+                counters.bytes_packaged_rtmp += bytes;
+            }
+            Format::Flv => {
+                counters.entries_packaged_flv += 1;
+                counters.bytes_packaged_flv += bytes;
+            }
+        }
+    }
+}

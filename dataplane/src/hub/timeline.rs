@@ -1,0 +1,301 @@
+//! One continuous timeline per stream, whatever its publishers' clocks do.
+//!
+//! In: raw decode times, unrolled to 64 bits, and the wall time that passed since the stream began.
+//! Out: decode times that never go back within a track and keep the offset between tracks.
+//!
+//! Rules, in order; the first that fits decides:
+//! 1. A time near the stream's newest one is taken as it is: a track may pause and come back.
+//! 2. A time that moved as far as the wall clock did is taken as it is: the whole source paused.
+//! 3. A time that fits the offset which another track jumped to follows that track, so that the
+//!    distance between sound and picture survives a new time base.
+//! 4. Anything else is a jump of this track: it continues one step after its own last time. If the
+//!    next time fits the old offset again, the jump was one bad timestamp and is forgotten.
+//!
+//! Units: [`MediaTime`]. Limits: [`TRACKS_MAX`] tracks.
+
+use codecs::time::MediaTime;
+
+/// Tracks of one timeline at most.
+pub const TRACKS_MAX: usize = 16;
+
+/// What was done to one timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing.
+    None,
+    /// It was raised to the last one of its track.
+    Raised,
+    /// It began a new time base, or was one bad value.
+    Jumped,
+}
+
+/// A timestamp on the stream's timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The decode time for every output.
+    pub dts: MediaTime,
+    /// What was done.
+    pub repair: Repair,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    last: MediaTime,
+    step: MediaTime,
+    offset: MediaTime,
+    /// The offset before the last jump, while the jump may still be one bad timestamp.
+    before_jump: Option<MediaTime>,
+}
+
+/// The timeline of one stream. Lives on: the home shard. Crosses by: never.
+#[derive(Debug)]
+pub struct Timeline {
+    jump_max: MediaTime,
+    offset: MediaTime,
+    newest: Option<(MediaTime, MediaTime)>,
+    tracks: [Option<Track>; TRACKS_MAX],
+    rebase: bool,
+}
+
+const FIRST_STEP: MediaTime = MediaTime::from_millis(20);
+
+impl Timeline {
+    /// An empty timeline; a step beyond `jump_max` is a jump.
+    #[must_use]
+    pub const fn new(jump_max: MediaTime) -> Self {
+        Self {
+            jump_max,
+            offset: MediaTime::ZERO,
+            newest: None,
+            tracks: [None; TRACKS_MAX],
+            rebase: false,
+        }
+    }
+
+    /// The newest decode time of any track.
+    #[must_use]
+    pub fn newest(&self) -> Option<MediaTime> {
+        self.newest.map(|(dts, _)| dts)
+    }
+
+    /// A new publisher follows: its first timestamp continues where the timeline would be by now.
+    pub const fn expect_new_source(&mut self) {
+        self.rebase = self.newest.is_some();
+    }
+
+    /// What is added to the raw timestamps of `track` now.
+    #[must_use]
+    pub fn offset_of(&self, track: usize) -> MediaTime {
+        self.tracks[track].map_or(self.offset, |track| track.offset)
+    }
+
+    /// Places `raw` of `track`, received `wall` after the stream began.
+    pub fn place(&mut self, track: usize, raw: MediaTime, wall: MediaTime) -> Placed {
+        if self.rebase {
+            self.rebase_to(raw, wall);
+        }
+        let placed = match self.tracks[track] {
+            None => self.first_of(track, raw),
+            Some(known) => self.next_of(track, known, raw, wall),
+        };
+        let newest = self.newest.map_or(placed.dts, |(dts, _)| dts.max(placed.dts));
+        self.newest = Some((newest, wall));
+        placed
+    }
+
+    fn rebase_to(&mut self, raw: MediaTime, wall: MediaTime) {
+        self.rebase = false;
+        let Some((newest, at)) = self.newest else { return };
+        let passed = (wall - at).max(FIRST_STEP);
+        self.offset = newest + passed - raw;
+        for track in self.tracks.iter_mut().flatten() {
+            track.offset = self.offset;
+            track.before_jump = None;
+        }
+    }
+
+    fn first_of(&mut self, track: usize, raw: MediaTime) -> Placed {
+        let near = |dts: MediaTime| {
+            self.newest.is_none_or(|(newest, _)| (dts - newest).abs() <= self.jump_max)
+        };
+        let (offset, repair) = if near(raw + self.offset) {
+            (self.offset, Repair::None)
+        } else {
+            // A second track that starts far away shares no clock with the first one.
+            let (newest, _) =
+                self.newest.expect("a far first timestamp has a newest to be far from");
+            (newest - raw, Repair::Jumped)
+        };
+        let dts = raw + offset;
+        self.tracks[track] = Some(Track { last: dts, step: FIRST_STEP, offset, before_jump: None });
+        Placed { dts, repair }
+    }
+
+    fn next_of(
+        &mut self,
+        index: usize,
+        mut track: Track,
+        raw: MediaTime,
+        wall: MediaTime,
+    ) -> Placed {
+        let (newest, newest_wall) = self.newest.expect("a known track has placed a timestamp");
+        let fits = |dts: MediaTime| {
+            let by_stream = (dts - newest).abs() <= self.jump_max;
+            let by_track = (dts - track.last).abs() <= self.jump_max;
+            let by_wall = ((dts - newest) - (wall - newest_wall)).abs() <= self.jump_max;
+            by_stream || by_track || by_wall
+        };
+        let mut repair = Repair::None;
+        if let Some(before) = track.before_jump.take()
+            && (raw + before - track.last).abs() <= self.jump_max
+        {
+            track.offset = before;
+        } else if !fits(raw + track.offset) {
+            repair = Repair::Jumped;
+            track.before_jump = Some(track.offset);
+            track.offset = self
+                .offset_of_another_jump(index, raw, newest)
+                .unwrap_or(track.last + track.step - raw);
+        }
+        let mut dts = raw + track.offset;
+        if dts < track.last {
+            dts = track.last;
+            if repair == Repair::None {
+                repair = Repair::Raised;
+            }
+        } else if repair == Repair::None && dts > track.last {
+            track.step = (dts - track.last).min(MediaTime::from_millis(1000));
+        }
+        track.last = dts;
+        self.tracks[index] = Some(track);
+        Placed { dts, repair }
+    }
+
+    fn offset_of_another_jump(
+        &self,
+        index: usize,
+        raw: MediaTime,
+        newest: MediaTime,
+    ) -> Option<MediaTime> {
+        self.tracks
+            .iter()
+            .enumerate()
+            .filter(|&(i, _)| i != index)
+            .filter_map(|(_, track)| track.map(|t| t.offset))
+            .find(|&offset| (raw + offset - newest).abs() <= self.jump_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIDEO: usize = 0;
+    const AUDIO: usize = 1;
+
+    fn ms(v: i64) -> MediaTime {
+        MediaTime::from_millis(v)
+    }
+
+    fn timeline() -> Timeline {
+        Timeline::new(ms(5000))
+    }
+
+    #[test]
+    fn good_timestamps_pass_unchanged() {
+        let mut t = timeline();
+        for i in 0..100 {
+            let v = t.place(VIDEO, ms(i * 40), ms(i * 40));
+            assert_eq!(v, Placed { dts: ms(i * 40), repair: Repair::None });
+            let a = t.place(AUDIO, ms(i * 40 + 7), ms(i * 40));
+            assert_eq!(a.dts, ms(i * 40 + 7));
+        }
+    }
+
+    #[test]
+    fn a_step_back_is_raised() {
+        let mut t = timeline();
+        t.place(VIDEO, ms(100), ms(0));
+        assert_eq!(t.place(VIDEO, ms(60), ms(1)), Placed { dts: ms(100), repair: Repair::Raised });
+        assert_eq!(t.place(VIDEO, ms(140), ms(2)), Placed { dts: ms(140), repair: Repair::None });
+    }
+
+    #[test]
+    fn one_bad_timestamp_is_forgotten() {
+        let mut t = timeline();
+        t.place(VIDEO, ms(0), ms(0));
+        t.place(VIDEO, ms(40), ms(40));
+        let bad = t.place(VIDEO, ms(4_000_000), ms(80));
+        assert_eq!(bad, Placed { dts: ms(80), repair: Repair::Jumped });
+        assert_eq!(t.place(VIDEO, ms(120), ms(120)), Placed { dts: ms(120), repair: Repair::None });
+    }
+
+    #[test]
+    fn a_new_time_base_keeps_the_offset_between_tracks() {
+        let mut t = timeline();
+        t.place(VIDEO, ms(1000), ms(0));
+        t.place(AUDIO, ms(1010), ms(0));
+        t.place(VIDEO, ms(1040), ms(40));
+        t.place(AUDIO, ms(1050), ms(40));
+        let v = t.place(VIDEO, ms(9_000_000), ms(80));
+        let a = t.place(AUDIO, ms(9_000_010), ms(80));
+        assert_eq!(v.dts, ms(1080));
+        assert_eq!(a.dts - v.dts, ms(10));
+        let v = t.place(VIDEO, ms(9_000_040), ms(120));
+        assert_eq!(v, Placed { dts: ms(1120), repair: Repair::None });
+    }
+
+    #[test]
+    fn a_track_that_paused_comes_back_where_the_stream_is() {
+        let mut t = timeline();
+        t.place(AUDIO, ms(0), ms(0));
+        for i in 0..1000 {
+            t.place(VIDEO, ms(i * 40), ms(i * 40));
+        }
+        let a = t.place(AUDIO, ms(39_970), ms(39_970));
+        assert_eq!(a, Placed { dts: ms(39_970), repair: Repair::None });
+    }
+
+    #[test]
+    fn a_pause_of_the_whole_source_stays_a_gap() {
+        let mut t = timeline();
+        t.place(VIDEO, ms(0), ms(0));
+        let v = t.place(VIDEO, ms(60_000), ms(60_100));
+        assert_eq!(v, Placed { dts: ms(60_000), repair: Repair::None });
+    }
+
+    #[test]
+    fn a_new_source_continues_after_the_wall_time_that_passed() {
+        let mut t = timeline();
+        t.place(VIDEO, ms(5000), ms(0));
+        t.place(AUDIO, ms(5005), ms(0));
+        t.expect_new_source();
+        assert_eq!(t.place(AUDIO, ms(0), ms(2000)).dts, ms(7005));
+        assert_eq!(t.place(VIDEO, ms(15), ms(2000)).dts, ms(7020), "one offset for both tracks");
+    }
+
+    #[test]
+    fn it_crosses_two_to_the_32_milliseconds() {
+        let mut t = timeline();
+        let wrap = 1_i64 << 32;
+        for i in -50..50 {
+            let dts = ms(wrap + i * 40);
+            assert_eq!(t.place(VIDEO, dts, ms(i * 40)), Placed { dts, repair: Repair::None });
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_track_ever_goes_back(
+            raws in proptest::collection::vec((0_usize..3, -1_i64 << 40..1_i64 << 40), 1..300),
+        ) {
+            let mut t = timeline();
+            let mut last = [MediaTime::from_nanos(i64::MIN); 3];
+            for (i, (track, raw)) in raws.into_iter().enumerate() {
+                let placed = t.place(track, ms(raw), ms(i as i64 * 10));
+                proptest::prop_assert!(placed.dts >= last[track]);
+                last[track] = placed.dts;
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The tracks of one stream and their decoder configurations.
+
+use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::time::MediaTime;
+
+use crate::control::TrackStatus;
+use crate::session::TrackId;
+
+/// Stream time over which a track's bit rate is measured.
+const RATE_WINDOW: MediaTime = MediaTime::from_millis(2_000);
+
+/// One track.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Its number within its kind.
+    pub id: TrackId,
+    /// Its codec.
+    pub codec: Codec,
+    /// What its decoder must know; `None` for codecs without a configuration, or before it came.
+    pub config: Option<DecoderConfig>,
+    /// Its publisher delivered units since it began.
+    pub delivered: bool,
+    window_began: Option<MediaTime>,
+    window_bytes: u64,
+    bps: u64,
+}
+
+impl Track {
+    /// True if its units cannot be decoded before a configuration came.
+    #[must_use]
+    pub const fn lacks_config(&self) -> bool {
+        let needs = matches!(self.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Aac);
+        needs && self.config.is_none()
+    }
+
+    /// Counts one unit into the bit rate.
+    pub fn account(&mut self, dts: MediaTime, bytes: u64) {
+        self.delivered = true;
+        let began = *self.window_began.get_or_insert(dts);
+        self.window_bytes += bytes;
+        let passed = dts - began;
+        if passed >= RATE_WINDOW {
+            let ms = u64::try_from(passed.as_millis()).unwrap_or(1).max(1);
+            self.bps = self.window_bytes * 8 * 1000 / ms;
+            self.window_began = Some(dts);
+            self.window_bytes = 0;
+        }
+    }
+
+    fn status(&self) -> TrackStatus {
+        TrackStatus {
+            id: self.id,
+            kind: self.codec.kind(),
+            codec: self.codec,
+            config: self.config.clone(),
+            bps: self.bps,
+        }
+    }
+}
+
+/// All tracks of a stream. Limits: `tracks_max`.
+#[derive(Debug)]
+pub struct Tracks {
+    tracks: Vec<Track>,
+    max: usize,
+}
+
+impl Tracks {
+    /// No track yet, `max` at most.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self { tracks: Vec::new(), max }
+    }
+
+    /// Track `id` of `codec`'s kind, created or changed to `codec`; `None` if there is no room.
+    ///
+    /// The second value is true if the track is new or carried another codec before.
+    pub fn ensure(&mut self, id: TrackId, codec: Codec) -> Option<(&mut Track, bool)> {
+        let same = |t: &Track| t.id == id && t.codec.kind() == codec.kind();
+        let at = match self.tracks.iter().position(same) {
+            Some(at) if self.tracks[at].codec == codec => {
+                return Some((&mut self.tracks[at], false));
+            }
+            Some(at) => {
+                self.tracks.remove(at);
+                at
+            }
+            None if self.tracks.len() < self.max => self.tracks.len(),
+            None => return None,
+        };
+        let (window_began, window_bytes, bps) = (None, 0, 0);
+        let track =
+            Track { id, codec, config: None, delivered: false, window_began, window_bytes, bps };
+        self.tracks.insert(at, track);
+        Some((&mut self.tracks[at], true))
+    }
+
+    /// The default track of `kind`.
+    #[must_use]
+    pub fn default_of(&self, kind: TrackKind) -> Option<&Track> {
+        self.tracks.iter().find(|t| t.id == 0 && t.codec.kind() == kind)
+    }
+
+    /// A new publisher begins: no track has delivered yet.
+    pub fn begin_source(&mut self) {
+        self.tracks.iter_mut().for_each(|track| track.delivered = false);
+    }
+
+    /// Forgets the tracks that the publisher does not deliver; true if there were any.
+    pub fn drop_silent(&mut self) -> bool {
+        let before = self.tracks.len();
+        self.tracks.retain(|track| track.delivered);
+        self.tracks.len() != before
+    }
+
+    /// The tracks, for the API.
+    #[must_use]
+    pub fn status(&self) -> Vec<TrackStatus> {
+        self.tracks.iter().map(Track::status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_change_replaces_the_track_and_forgets_its_config() {
+        let mut tracks = Tracks::new(2);
+        assert!(tracks.ensure(0, Codec::H264).unwrap().1);
+        assert!(!tracks.ensure(0, Codec::H264).unwrap().1);
+        assert!(tracks.ensure(0, Codec::Hevc).unwrap().1);
+        assert!(tracks.ensure(0, Codec::Aac).unwrap().1);
+        assert!(tracks.ensure(1, Codec::Aac).is_none(), "the limit holds");
+        assert_eq!(tracks.default_of(TrackKind::Video).map(|t| t.codec), Some(Codec::Hevc));
+    }
+
+    #[test]
+    fn silent_tracks_go_with_their_publisher() {
+        let mut tracks = Tracks::new(8);
+        tracks.ensure(0, Codec::H264);
+        tracks.ensure(0, Codec::Aac);
+        tracks.begin_source();
+        tracks.ensure(0, Codec::H264).unwrap().0.account(MediaTime::ZERO, 10);
+        assert!(tracks.drop_silent());
+        assert!(tracks.default_of(TrackKind::Audio).is_none());
+        assert!(!tracks.drop_silent());
+    }
+}

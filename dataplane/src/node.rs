@@ -1,0 +1,261 @@
+//! A running node: its shards, and the control plane's ends of their mailboxes.
+
+use std::net::SocketAddr;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::config::{Config, ListenerConfig, ListenerKind};
+use crate::control::{Command, Event};
+use crate::error::Error;
+use crate::ids::{SHARDS_MAX, ShardId};
+use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
+use crate::shard::mailbox::{self, MailboxLimits};
+use crate::shard::placement::Placement;
+use crate::shard::{ControlLink, Shard, ShardParts, Shared, readers_max};
+use crate::slab::{PageClass, Region, RegionConfig};
+
+/// Letters and answers between each pair of shards.
+const MAILBOX: MailboxLimits = MailboxLimits { letters_max: 1_024, answers_max: 1_024 };
+/// Commands to a shard, and events of it, that wait at most.
+pub const CONTROL_MAILBOX_MAX: usize = 4_096;
+/// One byte of this many goes to small pages: entry indexes and sound.
+const SMALL_SHARE: u64 = 8;
+
+/// A running node. Lives on: the control thread. Crosses by: never.
+#[derive(Debug)]
+pub struct Node {
+    shards: Vec<ShardEnd>,
+    shared: Arc<Shared>,
+    listeners: Vec<(ListenerKind, SocketAddr)>,
+    waker: Waker,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct ShardEnd {
+    commands: rtrb::Producer<Command>,
+    events: rtrb::Consumer<Event>,
+    thread: Option<JoinHandle<()>>,
+    reactor: &'static str,
+    fallback: Option<String>,
+}
+
+/// What a shard's thread tells once it runs.
+type Started = Result<(&'static str, Option<String>), Error>;
+
+impl Node {
+    /// Binds the listeners, maps the memory and starts the shards.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] names the address; [`Error::Io`] the operation.
+    pub fn start(mut config: Config) -> Result<Self, Error> {
+        let count = config.shards.len();
+        assert!((1..=SHARDS_MAX).contains(&count), "the configuration has 1 to 64 shards");
+        let mut listeners = bind_all(&mut config.listeners, count)?;
+        let placement = Placement::new(count as u16, config.pins.clone());
+        let shared = Arc::new(Shared::new(count, readers_max(&config), placement));
+        let (_, pools) = Region::map(&region_config(&config))?;
+        let waker = Waker::standalone()?;
+        let mesh = mailbox::mesh(count as u16, MAILBOX);
+        let bound = config.listeners.iter().map(|l| (l.kind, l.addr)).collect();
+        let mut node = Self { shards: Vec::new(), shared, listeners: bound, waker, next: 0 };
+        let (told, telling) = std::sync::mpsc::channel();
+        for (i, (pool, (outboxes, inboxes))) in pools.into_iter().zip(mesh).enumerate() {
+            let (commands, to_shard) = rtrb::RingBuffer::new(CONTROL_MAILBOX_MAX);
+            let (from_shard, events) = rtrb::RingBuffer::new(CONTROL_MAILBOX_MAX);
+            let waker = node.waker.clone();
+            let control = ControlLink { commands: to_shard, events: from_shard, waker };
+            let parts = ShardParts {
+                id: ShardId(i as u16),
+                config: config.clone(),
+                shared: Arc::clone(&node.shared),
+                pool,
+                outboxes,
+                inboxes,
+                control,
+                listeners: config.listeners.iter().copied().zip(listeners.remove(0)).collect(),
+            };
+            let thread = spawn(parts, told.clone())?;
+            node.shards.push(ShardEnd {
+                commands,
+                events,
+                thread: Some(thread),
+                reactor: "",
+                fallback: None,
+            });
+        }
+        drop(told);
+        for _ in 0..count {
+            let (id, started) =
+                telling.recv().map_err(|_| Error::Rejected("a shard died while starting"))?;
+            let id: ShardId = id;
+            let (kind, fallback) = started?;
+            node.shards[id.index()].reactor = kind;
+            node.shards[id.index()].fallback = fallback;
+        }
+        Ok(node)
+    }
+
+    /// How many shards run.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Where peers are accepted, in the order of the configuration, ports resolved.
+    #[must_use]
+    pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
+        &self.listeners
+    }
+
+    /// The reactor in use, and why it is not io_uring if another was preferred.
+    #[must_use]
+    pub fn reactor(&self) -> (&'static str, Option<&str>) {
+        let first = &self.shards[0];
+        (first.reactor, self.shards.iter().find_map(|shard| shard.fallback.as_deref()))
+    }
+
+    /// The home shard of a stream.
+    #[must_use]
+    pub fn home(&self, stream: &crate::ids::StreamName) -> ShardId {
+        self.shared.placement.home(stream)
+    }
+
+    /// Readable when a shard has sent an event.
+    #[must_use]
+    pub fn events_fd(&self) -> RawFd {
+        self.waker.event_fd()
+    }
+
+    /// The next event of any shard; `None` re-arms [`Self::events_fd`].
+    pub fn next_event(&mut self) -> Option<(ShardId, Event)> {
+        if let Some(event) = self.poll_shards() {
+            return Some(event);
+        }
+        // An event that was sent before the wake-up was taken is found by the second look.
+        self.waker.clear();
+        self.poll_shards()
+    }
+
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// Gives the command back if the shard's mailbox is full.
+    pub fn send(&mut self, shard: ShardId, command: Command) -> Result<(), Command> {
+        let rtrb_full = |rtrb::PushError::Full(command)| command;
+        self.shards[shard.index()].commands.push(command).map_err(rtrb_full)?;
+        if self.shared.wakes.alert(shard) {
+            self.shared.waker(shard).wake();
+        }
+        Ok(())
+    }
+
+    /// Waits until every shard's thread has ended; they end after [`Command::Drain`] or
+    /// [`Command::Stop`].
+    pub fn join(mut self) {
+        for shard in &mut self.shards {
+            if let Some(thread) = shard.thread.take() {
+                // A shard that panicked has said so; the others still end in order.
+                drop(thread.join());
+            }
+        }
+    }
+
+    fn poll_shards(&mut self) -> Option<(ShardId, Event)> {
+        for _ in 0..self.shards.len() {
+            let at = self.next;
+            self.next = (self.next + 1) % self.shards.len();
+            if let Ok(event) = self.shards[at].events.pop() {
+                return Some((ShardId(at as u16), event));
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for shard in 0..self.shards.len() {
+            // A full mailbox belongs to a thread that is ending already.
+            drop(self.send(ShardId(shard as u16), Command::Stop));
+        }
+        for shard in &mut self.shards {
+            if let Some(thread) = shard.thread.take() {
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+fn region_config(config: &Config) -> RegionConfig {
+    let per_shard = config.page_bytes / config.shards.len() as u64;
+    let small = per_shard / SMALL_SHARE;
+    let pages = |bytes: u64, class: PageClass| {
+        u32::try_from(bytes / u64::from(class.bytes())).unwrap_or(u32::MAX)
+    };
+    RegionConfig {
+        shards: config.shards.len() as u16,
+        large_pages_per_shard: pages(per_shard - small, PageClass::Large),
+        small_pages_per_shard: pages(small, PageClass::Small),
+        poison: config.poison,
+    }
+}
+
+/// Opens every listener once per shard; a port of 0 is chosen once.
+fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Vec<OwnedFd>>, Error> {
+    let mut per_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let failed = |error: Error| match error {
+            Error::Io { op, errno } => Error::Listen { addr: listener.addr, op, errno },
+            other => other,
+        };
+        // A first socket without SO_REUSEPORT finds out whether another process listens there,
+        // which sharing the port would hide.
+        let alone = ListenOptions { reuse_port: false, ..ListenOptions::default() };
+        let addr = Listener::bind(listener.addr, &alone).and_then(|l| l.local_addr());
+        let addr = addr.map_err(failed)?;
+        for fds in &mut per_shard {
+            let bound = Listener::bind(addr, &ListenOptions::default()).map_err(failed)?;
+            fds.push(bound.into_fd());
+        }
+        listener.addr = addr;
+    }
+    Ok(per_shard)
+}
+
+fn spawn(
+    parts: ShardParts,
+    told: std::sync::mpsc::Sender<(ShardId, Started)>,
+) -> Result<JoinHandle<()>, Error> {
+    let id = parts.id;
+    std::thread::Builder::new()
+        .name(format!("shard-{id}"))
+        .spawn(move || {
+            if let Some(cpu) = parts.config.shards[id.index()].cpu
+                && let Err(error) = reactor::pin_to_cpu(cpu)
+            {
+                tracing::warn!(shard = %id, cpu, %error, "not pinned");
+            }
+            match build(parts) {
+                Ok((shard, kind, fallback)) => {
+                    // Nobody listens any more if another shard failed to start.
+                    drop(told.send((id, Ok((kind, fallback)))));
+                    drop(told);
+                    shard.run();
+                }
+                Err(error) => drop(told.send((id, Err(error)))),
+            }
+        })
+        .map_err(|error| Error::Io { op: "thread", errno: error.raw_os_error().unwrap_or(0) })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the origin of the shard's clock")]
+fn build(parts: ShardParts) -> Result<(Shard, &'static str, Option<String>), Error> {
+    let (reactor, fallback) = Reactor::new(&parts.config.reactor)?;
+    let kind = reactor.kind().name();
+    parts.shared.set_waker(parts.id, reactor.waker());
+    let shard = Shard::new(parts, reactor, Instant::now())?;
+    Ok((shard, kind, fallback))
+}

@@ -1,0 +1,193 @@
+//! Listeners and fresh connections: admitted, placed on the less used shard, given a session.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::connection::{Connection, Outbox, Receiving, Sending};
+use super::message::{Accepted, Message};
+use super::shard::{Shard, TimerKey};
+use crate::config::{ListenerConfig, ListenerKind};
+use crate::ids::{SessionId, ShardId};
+use crate::reactor::{self, ListenOptions, Listener, SocketOptions, Token};
+use crate::session::{Session, http, rtmp};
+
+/// Connections by which another shard must be ahead before one is given to it.
+const REBALANCE_STEP: u32 = 8;
+/// Tokens of listeners lie above every connection's.
+pub(super) const LISTENER_SLOTS: u32 = 1 << 31;
+/// Accepting pauses this long when the process is out of descriptors.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A listener of one shard.
+#[derive(Debug)]
+pub(super) struct OpenListener {
+    pub config: ListenerConfig,
+    pub fd: OwnedFd,
+    pub token: Token,
+    /// It is being closed and accepts no more.
+    pub stopped: bool,
+}
+
+/// Opens one listener for one shard.
+pub(crate) fn open_listener(config: &ListenerConfig) -> Result<Listener, crate::error::Error> {
+    Listener::bind(config.addr, &ListenOptions::default())
+}
+
+impl Shard {
+    /// Starts accepting on a bound listener.
+    pub(super) fn listen(&mut self, config: ListenerConfig, fd: OwnedFd) {
+        let generation = self.listener_count;
+        self.listener_count = self.listener_count.wrapping_add(1);
+        let at = self.listeners.len() as u32;
+        let token = Token::new(LISTENER_SLOTS + at, generation);
+        self.reactor.accept_start(fd.as_fd(), token);
+        self.listeners.push(OpenListener { config, fd, token, stopped: false });
+    }
+
+    /// Stops accepting everywhere.
+    pub(super) fn stop_listening(&mut self) {
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.stopped) {
+            listener.stopped = true;
+            self.reactor.accept_stop(listener.token);
+        }
+    }
+
+    /// A connection was accepted.
+    pub(super) fn accepted(&mut self, token: Token, fd: OwnedFd, peer: SocketAddr) {
+        let listener = self.listeners.iter().find(|listener| listener.token == token);
+        let Some(kind) = listener.filter(|l| !l.stopped).map(|listener| listener.config.kind)
+        else {
+            return;
+        };
+        self.counters.connections_accepted += 1;
+        let admission = match self.shared.caps.enter(peer.ip(), &self.config.limits) {
+            Ok(admission) => admission,
+            Err(limit) => {
+                // Dropping the socket is the answer: a refused peer costs nothing further.
+                self.counters.connections_shed += 1;
+                self.counters.limit(limit);
+                tracing::debug!(%peer, limit = limit.name(), "connection shed");
+                return;
+            }
+        };
+        let fresh = Accepted { fd, peer, kind, admission };
+        let Some(other) = self.less_used_shard() else {
+            self.open(fresh);
+            return;
+        };
+        match self.outboxes.send(other, Message::Accepted(fresh)) {
+            Ok(()) => {
+                self.counters.connections_rebalanced += 1;
+                self.alert(other);
+            }
+            Err(Message::Accepted(fresh)) => self.open(fresh),
+            Err(_) => unreachable!("a full mailbox gives back what was sent"),
+        }
+    }
+
+    /// Accepting ended by itself: it is started again after a pause.
+    pub(super) fn accept_failed(&mut self, token: Token, errno: i32) {
+        let Some(at) = self.listeners.iter().position(|listener| listener.token == token) else {
+            return;
+        };
+        if self.listeners[at].stopped {
+            let listener = self.listeners.swap_remove(at);
+            drop(listener.fd);
+            return;
+        }
+        tracing::warn!(errno, addr = %self.listeners[at].config.addr, "accepting paused");
+        let key = TimerKey::Accept(token);
+        if self.timers.insert(self.now + ACCEPT_PAUSE, key).is_none() {
+            self.resume_accepting(token);
+        }
+    }
+
+    pub(super) fn resume_accepting(&mut self, token: Token) {
+        let found = self.listeners.iter().find(|listener| listener.token == token);
+        if let Some(listener) = found.filter(|listener| !listener.stopped) {
+            self.reactor.accept_start(listener.fd.as_fd(), token);
+        }
+    }
+
+    /// Gives a fresh connection its session on this shard.
+    pub(super) fn open(&mut self, fresh: Accepted) {
+        let Accepted { fd, peer, kind, admission } = fresh;
+        let egress = &self.config.egress;
+        let options = SocketOptions {
+            nodelay: true,
+            notsent_lowat: Some(egress.notsent_lowat_bytes),
+            send_buffer: Some(egress.send_buffer_bytes),
+            recv_buffer: None,
+            user_timeout_ms: u32::try_from(egress.user_timeout.as_millis()).ok(),
+        };
+        if let Err(error) = reactor::apply(fd.as_fd(), &options) {
+            tracing::debug!(%peer, %error, "socket options");
+        }
+        self.sessions_opened += 1;
+        let id = SessionId::new(self.id, self.sessions_opened);
+        let session = self.session_of(kind, id);
+        let proto = session.protocol().name();
+        let span = tracing::info_span!("session", shard = %self.id, session = %id, proto, %peer);
+        span.in_scope(|| tracing::info!("session opened"));
+        self.shared.load(self.id).add();
+        let slot = self.connections.insert(Box::new(Connection {
+            id,
+            fd,
+            peer,
+            session,
+            span,
+            admission,
+            opened: self.now,
+            progressed: self.now,
+            received: 0,
+            sent: 0,
+            receiving: Receiving::Off,
+            sending: Sending::Idle,
+            queued: false,
+            parked: Vec::new(),
+            out: Outbox::default(),
+            asked: None,
+            ask_epoch: 0,
+            role: None,
+            closing: None,
+            timer: None,
+        }));
+        self.arm(slot);
+        self.rearm(slot);
+    }
+
+    fn session_of(&mut self, kind: ListenerKind, id: SessionId) -> Session {
+        let (limits, config) = (&self.config.limits, &self.config.session);
+        match kind {
+            ListenerKind::Rtmp => {
+                let seed = self.seed_of(id);
+                Session::Rtmp(Box::new(rtmp::Server::new(self.now, limits, config, seed)))
+            }
+            ListenerKind::Http => {
+                Session::Http(Box::new(http::Server::new(self.now, limits, config)))
+            }
+        }
+    }
+
+    /// Thirty-two unpredictable bytes from the process's random key and the session's number.
+    fn seed_of(&self, id: SessionId) -> [u8; 32] {
+        use std::hash::BuildHasher;
+        let mut seed = [0; 32];
+        for (i, part) in seed.chunks_exact_mut(8).enumerate() {
+            part.copy_from_slice(&self.random.hash_one((id.0, i)).to_le_bytes());
+        }
+        seed
+    }
+
+    /// The shard after this one in turn, if it has clearly fewer connections.
+    fn less_used_shard(&mut self) -> Option<ShardId> {
+        let shards = self.shared.shards();
+        if shards < 2 {
+            return None;
+        }
+        self.rebalance_turn = self.rebalance_turn % (shards as u16 - 1) + 1;
+        let other = ShardId((self.id.0 + self.rebalance_turn) % shards as u16);
+        let (own, others) = (self.shared.load(self.id).get(), self.shared.load(other).get());
+        (own > others + REBALANCE_STEP.max(others / 8)).then_some(other)
+    }
+}

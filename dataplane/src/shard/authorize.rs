@@ -1,0 +1,136 @@
+//! Questions: may this peer publish or play? Asked of the control plane, answered by ticket.
+
+use super::connection::{Asked, Receiving};
+use super::shard::Shard;
+use crate::control::{Event, Role, Ticket, Verdict};
+use crate::ids::{Secret, StreamName};
+use crate::session::{Command, PlayOptions, Refusal};
+
+impl Shard {
+    /// A session is parked and asks.
+    pub(super) fn authorize(
+        &mut self,
+        slot: u32,
+        role: Role,
+        stream: StreamName,
+        key: Secret,
+        play: Option<PlayOptions>,
+    ) {
+        let deadline = self.now + self.config.session.authorize_deadline;
+        let generation = self.connections.token(slot).generation;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
+        let ticket = Ticket { slot, generation, epoch: connection.ask_epoch };
+        let asked = Asked { role, stream, play, deadline, allowed: false };
+        let request = Box::new(connection.request(&asked, key));
+        connection.asked = Some(Box::new(asked));
+        self.counters.authorize_asked += 1;
+        if self.draining.is_some() {
+            self.refuse(slot, Refusal::Draining);
+        } else if !self.control.send(Event::Authorize { ticket, request }) {
+            self.counters.mailbox_full += 1;
+            self.refuse(slot, Refusal::Overloaded);
+        } else {
+            self.rearm(slot);
+        }
+    }
+
+    /// The control plane answered.
+    pub(super) fn verdict(&mut self, ticket: Ticket, verdict: Verdict) {
+        let token = crate::reactor::Token { slot: ticket.slot, generation: ticket.generation };
+        if !self.connections.is_current(token) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(ticket.slot) else { return };
+        let Some(asked) = connection.asked.as_mut() else { return };
+        if connection.ask_epoch != ticket.epoch || asked.allowed {
+            return;
+        }
+        let Verdict::Allow { stream } = verdict else {
+            self.refuse(ticket.slot, Refusal::Denied);
+            return;
+        };
+        asked.allowed = true;
+        asked.stream = stream;
+        match asked.role {
+            Role::Publish => self.go_home(ticket.slot),
+            Role::Play => self.subscribe(ticket.slot),
+        }
+    }
+
+    /// The session hears that it may not.
+    pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(asked) = connection.asked.take() else { return };
+        connection.span.in_scope(|| {
+            tracing::info!(
+                role = asked.role.name(),
+                stream = %asked.stream,
+                reason = refusal.name(),
+                "refused"
+            );
+        });
+        match asked.role {
+            Role::Publish => self.counters.publishes_refused += 1,
+            Role::Play => self.counters.plays_refused += 1,
+        }
+        self.tell(slot, Command::Refused(refusal));
+        self.feed_parked(slot);
+        self.arm(slot);
+    }
+
+    /// A question whose deadline passed is refused; true if there was one.
+    pub(super) fn question_expired(&mut self, slot: u32) -> bool {
+        let expired = self
+            .connections
+            .get(slot)
+            .and_then(|connection| connection.asked.as_ref())
+            .is_some_and(|asked| asked.deadline <= self.now);
+        if expired {
+            self.counters.authorize_timeouts += 1;
+            self.forget_subscription(slot);
+            self.refuse(slot, Refusal::Timeout);
+            self.rearm(slot);
+        }
+        expired
+    }
+
+    /// The connection is closed: nobody waits for the answer.
+    pub(super) fn forget_question(&mut self, slot: u32) {
+        self.forget_subscription(slot);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.asked = None;
+        }
+    }
+
+    /// A publisher was allowed: its name is claimed on its home shard.
+    fn go_home(&mut self, slot: u32) {
+        let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        let home = self.shared.placement.home(&asked.stream);
+        if home == self.id {
+            self.claim(slot);
+            return;
+        }
+        // The socket leaves this reactor: its receives end first, then `receive_ended` moves it.
+        let token = self.connections.token(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.receiving != Receiving::Stopping {
+            connection.receiving = Receiving::Stopping;
+            self.reactor.recv_stop(token);
+        }
+    }
+
+    /// The receives of this connection ended: a publisher that waited for that moves now.
+    pub(super) fn receive_ended(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.receiving = Receiving::Off;
+        let asked = connection.asked.as_ref();
+        match asked.filter(|asked| asked.allowed && asked.role == Role::Publish) {
+            Some(asked) => {
+                let home = self.shared.placement.home(&asked.stream);
+                self.hand_over(slot, home);
+            }
+            None => self.arm(slot),
+        }
+    }
+}

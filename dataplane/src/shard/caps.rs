@@ -1,0 +1,231 @@
+//! Connection caps of the whole process: one small table of atomics that every shard counts in.
+//!
+//! Shape: totals, and three arrays of counters indexed by a keyed hash of the peer's address. Two
+//! addresses that share a counter share its cap; with 65,536 counters and a secret key that costs a
+//! stranger nothing he could aim at, and the table needs no lock, no list and no sweep.
+//!
+//! Lives on: every shard. Crosses by: atomics, on accept and close only.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::config::{LimitId, Limits};
+
+const COUNTERS: usize = 1 << 16;
+
+/// The process's counters.
+#[derive(Debug)]
+pub struct Caps {
+    hasher: RandomState,
+    connections: AtomicU32,
+    streams: AtomicU32,
+    players: AtomicU32,
+    by_address: Box<[AtomicU32]>,
+    by_prefix: Box<[AtomicU32]>,
+    half_open: Box<[AtomicU32]>,
+}
+
+/// What one connection counts in; given back with [`Caps::leave`].
+#[derive(Debug)]
+#[must_use]
+pub struct Admission {
+    address: Option<u32>,
+    prefix: u32,
+    half_open: bool,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        let zeroes = || (0..COUNTERS).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            hasher: RandomState::new(),
+            connections: AtomicU32::new(0),
+            streams: AtomicU32::new(0),
+            players: AtomicU32::new(0),
+            by_address: zeroes(),
+            by_prefix: zeroes(),
+            half_open: zeroes(),
+        }
+    }
+}
+
+/// Adds one unless that would pass `max`.
+fn take(counter: &AtomicU32, max: u64) -> bool {
+    let before = counter.fetch_add(1, Ordering::Relaxed);
+    let room = u64::from(before) < max;
+    if !room {
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+    room
+}
+
+fn give(counter: &AtomicU32) {
+    let before = counter.fetch_sub(1, Ordering::Relaxed);
+    debug_assert!(before > 0, "a cap was given back twice");
+}
+
+impl Caps {
+    /// Counts a connection from `peer`, half open at first.
+    ///
+    /// # Errors
+    /// The limit that has no room; nothing is counted then.
+    pub fn enter(&self, peer: IpAddr, limits: &Limits) -> Result<Admission, LimitId> {
+        if !take(&self.connections, limits.connections_max) {
+            return Err(LimitId::ConnectionsMax);
+        }
+        let mut admission = Admission { address: None, prefix: 0, half_open: false };
+        if limits.exempt.iter().any(|range| range.contains(peer)) {
+            return Ok(admission);
+        }
+        let (address, prefix) = self.counters_of(peer);
+        let tables = [
+            (
+                &self.by_address,
+                address,
+                limits.connections_per_ip_max,
+                LimitId::ConnectionsPerIpMax,
+            ),
+            (
+                &self.by_prefix,
+                prefix,
+                limits.connections_per_prefix_max,
+                LimitId::ConnectionsPerPrefixMax,
+            ),
+            (&self.half_open, address, limits.half_open_per_ip_max, LimitId::HalfOpenPerIpMax),
+        ];
+        for (taken, (table, at, max, limit)) in tables.iter().enumerate() {
+            if !take(&table[*at as usize], *max) {
+                for (table, at, ..) in &tables[..taken] {
+                    give(&table[*at as usize]);
+                }
+                give(&self.connections);
+                return Err(*limit);
+            }
+        }
+        admission.address = Some(address);
+        admission.prefix = prefix;
+        admission.half_open = true;
+        Ok(admission)
+    }
+
+    /// The connection publishes or plays now: it is no longer half open.
+    pub fn established(&self, admission: &mut Admission) {
+        if let (true, Some(address)) = (admission.half_open, admission.address) {
+            give(&self.half_open[address as usize]);
+            admission.half_open = false;
+        }
+    }
+
+    /// The connection is closed.
+    pub fn leave(&self, mut admission: Admission) {
+        self.established(&mut admission);
+        if let Some(address) = admission.address {
+            give(&self.by_address[address as usize]);
+            give(&self.by_prefix[admission.prefix as usize]);
+        }
+        give(&self.connections);
+    }
+
+    /// Counts a stream.
+    ///
+    /// # Errors
+    /// [`LimitId::StreamsMax`].
+    pub fn enter_stream(&self, limits: &Limits) -> Result<(), LimitId> {
+        take(&self.streams, limits.streams_max).then_some(()).ok_or(LimitId::StreamsMax)
+    }
+
+    /// A stream is over.
+    pub fn leave_stream(&self) {
+        give(&self.streams);
+    }
+
+    /// Counts a player.
+    ///
+    /// # Errors
+    /// [`LimitId::PlayersMax`].
+    pub fn enter_player(&self, limits: &Limits) -> Result<(), LimitId> {
+        take(&self.players, limits.players_max).then_some(()).ok_or(LimitId::PlayersMax)
+    }
+
+    /// A player is gone.
+    pub fn leave_player(&self) {
+        give(&self.players);
+    }
+
+    /// The address counts as IPv4 /32 or IPv6 /64, its prefix as IPv4 /24 or IPv6 /56.
+    fn counters_of(&self, peer: IpAddr) -> (u32, u32) {
+        let (address, prefix) = match peer.to_canonical() {
+            IpAddr::V4(v4) => {
+                let bits = u64::from(v4.to_bits());
+                ((4, bits), (24, bits >> 8))
+            }
+            IpAddr::V6(v6) => {
+                let bits = (v6.to_bits() >> 64) as u64;
+                ((6, bits), (56, bits >> 8))
+            }
+        };
+        let at = |key: (u8, u64)| (self.hasher.hash_one(key) as usize % COUNTERS) as u32;
+        (at(address), at(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strict() -> Limits {
+        let mut limits = Limits { exempt: vec![], ..Limits::default() };
+        limits.connections_per_ip_max = 3;
+        limits.connections_per_prefix_max = 4;
+        limits.half_open_per_ip_max = 2;
+        limits.connections_max = 5;
+        limits
+    }
+
+    #[test]
+    fn each_cap_refuses_by_its_name_and_counts_nothing_then() {
+        let (caps, limits) = (Caps::default(), strict());
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut a = caps.enter(one, &limits).unwrap();
+        let b = caps.enter(one, &limits).unwrap();
+        assert_eq!(caps.enter(one, &limits).unwrap_err(), LimitId::HalfOpenPerIpMax);
+        caps.established(&mut a);
+        let c = caps.enter(one, &limits).unwrap();
+        assert_eq!(caps.enter(one, &limits).unwrap_err(), LimitId::ConnectionsPerIpMax);
+        let d = caps.enter("192.0.2.2".parse().unwrap(), &limits).unwrap();
+        let third = "192.0.2.3".parse().unwrap();
+        assert_eq!(caps.enter(third, &limits).unwrap_err(), LimitId::ConnectionsPerPrefixMax);
+        let e = caps.enter("198.51.100.1".parse().unwrap(), &limits).unwrap();
+        let f = caps.enter("203.0.113.1".parse().unwrap(), &limits);
+        assert_eq!(f.unwrap_err(), LimitId::ConnectionsMax);
+        for admission in [a, b, c, d, e] {
+            caps.leave(admission);
+        }
+        let all = caps.by_address.iter().chain(&caps.by_prefix).chain(&caps.half_open);
+        assert_eq!(all.map(|n| n.load(Ordering::Relaxed)).sum::<u32>(), 0);
+        assert_eq!(caps.connections.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_ipv6_customer_is_one_address() {
+        let (caps, limits) = (Caps::default(), strict());
+        let _a = caps.enter("2001:db8::1".parse().unwrap(), &limits).unwrap();
+        let _b = caps.enter("2001:db8::2".parse().unwrap(), &limits).unwrap();
+        let third = caps.enter("2001:db8::3".parse().unwrap(), &limits);
+        assert_eq!(third.unwrap_err(), LimitId::HalfOpenPerIpMax);
+    }
+
+    #[test]
+    fn exempt_ranges_count_only_as_connections() {
+        let caps = Caps::default();
+        let limits = Limits { exempt: crate::config::AddrRange::loopback(), ..strict() };
+        let all: Vec<_> =
+            (0..5).map(|_| caps.enter("127.0.0.1".parse().unwrap(), &limits).unwrap()).collect();
+        assert_eq!(
+            caps.enter("127.0.0.1".parse().unwrap(), &limits).unwrap_err(),
+            LimitId::ConnectionsMax
+        );
+        all.into_iter().for_each(|a| caps.leave(a));
+    }
+}

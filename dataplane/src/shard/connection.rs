@@ -1,0 +1,278 @@
+//! One peer's connection: its socket, its session, and what waits to be sent.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use super::caps::Admission;
+use super::cursor::{Cursor, Filter, Jumps};
+use super::timer::TimerId;
+use crate::control::{AuthorizeRequest, Role};
+use crate::ids::{SessionId, StreamName};
+use crate::reactor::Token;
+use crate::session::{PlayOptions, Session};
+
+/// Connections of one shard, in slots with generations.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u16,
+    connection: Option<Box<Connection>>,
+}
+
+/// One connection. Lives on: its shard. Crosses by: mailbox, when a publisher goes home.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub id: SessionId,
+    pub fd: OwnedFd,
+    pub peer: SocketAddr,
+    pub session: Session,
+    pub span: tracing::Span,
+    pub admission: Admission,
+    pub opened: Instant,
+    /// When the peer last accepted a byte.
+    pub progressed: Instant,
+    pub received: u64,
+    pub sent: u64,
+    pub receiving: Receiving,
+    pub sending: Sending,
+    /// It waits in one of the egress queues.
+    pub queued: bool,
+    /// Bytes that came while the session could not take them.
+    pub parked: Vec<u8>,
+    pub out: Outbox,
+    pub asked: Option<Box<Asked>>,
+    /// Number of the last question.
+    pub ask_epoch: u32,
+    pub role: Option<Establish>,
+    pub closing: Option<Closing>,
+    pub timer: Option<(TimerId, Instant)>,
+}
+
+/// What the connection does with media.
+#[derive(Debug)]
+pub(crate) enum Establish {
+    /// It feeds the hub in this slot.
+    Publish { hub: u32 },
+    /// It reads.
+    Play(Box<Playing>),
+}
+
+/// A player. The hot part of a connection.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    /// The reader that it belongs to on this shard.
+    pub reader: u32,
+    pub options: PlayOptions,
+    /// Where it reads; `None` while it waits for a join point.
+    pub cursor: Option<Cursor>,
+    /// A join point before this does not count.
+    pub not_before: u64,
+    pub filter: Filter,
+    pub paused: bool,
+    /// The configuration that it was last greeted with.
+    pub told: Option<u32>,
+    /// It found no join point yet, and was counted.
+    pub waiting: bool,
+    pub ended: bool,
+    pub jumps: Jumps,
+    pub accepted: Instant,
+    pub first_byte: bool,
+}
+
+/// How far receiving is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receiving {
+    /// Nothing is armed.
+    Off,
+    /// One receive is armed, then it is off: so a session that parks holds at most one buffer.
+    Once,
+    /// Receives go on until they are stopped.
+    Multi,
+    /// They are being stopped.
+    Stopping,
+}
+
+/// How far sending is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// Nothing is in the kernel's hands.
+    Idle,
+    /// A send was submitted in this turn.
+    InFlight(InFlight),
+    /// The socket was full; writability is awaited.
+    Blocked,
+}
+
+/// A submitted send: so many bytes of our own, then the log up to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub own: u32,
+    pub from: u64,
+    pub to: u64,
+    pub boundary: bool,
+}
+
+/// Bytes for this peer alone: replies, preambles.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub bytes: Vec<u8>,
+    pub at: usize,
+}
+
+/// A question to the control plane or to a home shard.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub role: Role,
+    pub stream: StreamName,
+    pub play: Option<PlayOptions>,
+    pub deadline: Instant,
+    /// The control plane answered; the home shard is asked now.
+    pub allowed: bool,
+}
+
+/// The way out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    pub reason: &'static str,
+    /// The last words are out and the peer was told that nothing follows; its own end is awaited so
+    /// that unread bytes of its do not reset the connection before it has read them.
+    pub lingering: bool,
+    pub deadline: Instant,
+}
+
+impl Outbox {
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// `n` bytes are in the kernel. Memory goes back when all are: an idle player holds none.
+    pub(super) fn sent(&mut self, n: usize) {
+        self.at += n;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn playing(&self) -> Option<&Playing> {
+        match &self.role {
+            Some(Establish::Play(playing)) => Some(playing),
+            _ => None,
+        }
+    }
+
+    pub(super) fn playing_mut(&mut self) -> Option<&mut Playing> {
+        match &mut self.role {
+            Some(Establish::Play(playing)) => Some(playing),
+            _ => None,
+        }
+    }
+
+    pub(super) fn publishing(&self) -> Option<u32> {
+        match self.role {
+            Some(Establish::Publish { hub }) => Some(hub),
+            _ => None,
+        }
+    }
+
+    /// The question to the control plane.
+    pub(super) fn request(&self, asked: &Asked, key: crate::ids::Secret) -> AuthorizeRequest {
+        AuthorizeRequest {
+            session: self.id,
+            role: asked.role,
+            protocol: self.session.protocol(),
+            stream: asked.stream.clone(),
+            key,
+            peer: self.peer,
+            agent: self.session.agent().clone(),
+        }
+    }
+}
+
+impl Connections {
+    /// Puts a connection in a free slot.
+    pub(super) fn insert(&mut self, connection: Box<Connection>) -> u32 {
+        self.len += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).expect("connections_max is under 32 bits")
+        });
+        self.slots[slot as usize].connection = Some(connection);
+        slot
+    }
+
+    /// Frees a slot; completions of its old generation then find nobody.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Connection>> {
+        let held = self.slots.get_mut(slot as usize)?;
+        let connection = held.connection.take()?;
+        held.generation = held.generation.wrapping_add(1);
+        self.free.push(slot);
+        self.len -= 1;
+        Some(connection)
+    }
+
+    /// Lifts the connection out while its session is called; [`Self::put`] lays it back.
+    pub(super) fn take(&mut self, slot: u32) -> Option<Box<Connection>> {
+        self.slots.get_mut(slot as usize)?.connection.take()
+    }
+
+    pub(super) fn put(&mut self, slot: u32, connection: Box<Connection>) {
+        self.slots[slot as usize].connection = Some(connection);
+    }
+
+    pub(super) fn contains(&self, slot: u32) -> bool {
+        self.get(slot).is_some()
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Connection> {
+        self.slots.get(slot as usize)?.connection.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize)?.connection.as_deref_mut()
+    }
+
+    /// The token of the connection in `slot`.
+    pub(super) fn token(&self, slot: u32) -> Token {
+        Token { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// True if `token` still means the connection in its slot.
+    pub(super) fn is_current(&self, token: Token) -> bool {
+        self.slots
+            .get(token.slot as usize)
+            .is_some_and(|s| s.connection.is_some() && s.generation == token.generation)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Slots with a connection.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        (0..self.slots.len())
+            .filter(|&i| self.slots[i].connection.is_some())
+            .filter_map(|i| u32::try_from(i).ok())
+            .collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().filter_map(|slot| slot.connection.as_deref())
+    }
+}

@@ -1,0 +1,171 @@
+//! A player's place in a packaged log, and what it may be sent next.
+//!
+//! A cursor is the whole of a player's media state: no queue, no copy, no reference per frame.
+//! Units: offsets are bytes since the log began.
+
+use std::time::{Duration, Instant};
+
+use crate::config::EgressConfig;
+use crate::log::{Entry, EntryKind, Log};
+use crate::session::Join;
+
+/// Bytes of one send at most.
+pub(super) const SEND_BYTES_MAX: u64 = 64 << 10;
+
+/// A place in a log. Lives on: the player's shard. Crosses by: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The next byte to send.
+    pub offset: u64,
+    /// The configuration that the player was told.
+    pub version: u32,
+    /// `offset` is where an entry begins: other bytes may come in between, and a jump is harmless.
+    pub at_boundary: bool,
+}
+
+/// What a player wants of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub audio: bool,
+    pub video: bool,
+}
+
+impl Filter {
+    pub(super) const ALL: Self = Self { audio: true, video: true };
+
+    const fn passes(self, kind: EntryKind) -> bool {
+        match kind {
+            EntryKind::Audio => self.audio,
+            EntryKind::Video => self.video,
+            EntryKind::Data | EntryKind::Config | EntryKind::Notice => true,
+        }
+    }
+}
+
+/// What comes next for a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Send up to `to`, which is where an entry begins if `boundary`.
+    Send { to: u64, boundary: bool },
+    /// Nothing is there yet.
+    CaughtUp,
+    /// The cursor is too far behind: it goes on at the newest join point.
+    Jump,
+    /// The log ended and everything was sent.
+    Ended,
+    /// The tail overtook the cursor inside an entry.
+    Lost,
+}
+
+/// What holds a cursor back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restraint {
+    /// Other bytes wait for the next boundary, or the player pauses or leaves there.
+    pub stop_at_boundary: bool,
+    /// What the player wants.
+    pub filter: Filter,
+}
+
+impl Cursor {
+    /// A cursor at the place where a player joins; `None` while there is none.
+    pub(super) fn join(log: &Log, join: Join, not_before: u64) -> Option<(Self, Entry)> {
+        let entry = log.newest_join()?;
+        if join == Join::NextKeyframe && entry.offset < not_before {
+            return None;
+        }
+        let cursor =
+            Self { offset: entry.offset, version: entry.config_version, at_boundary: true };
+        Some((cursor, entry))
+    }
+
+    /// What comes next, skipping entries that the player does not want.
+    pub(super) fn step(&mut self, log: &Log, config: &EgressConfig, hold: Restraint) -> Step {
+        if self.offset < log.tail() {
+            return if self.at_boundary { Step::Jump } else { Step::Lost };
+        }
+        if hold.stop_at_boundary {
+            return self.finish_entry(log);
+        }
+        // Read before `committed`, so that a seal seen here comes with all bytes before it.
+        let sealed = log.sealed().is_some();
+        let committed = log.committed();
+        let behind = committed - self.offset;
+        if behind > SEND_BYTES_MAX
+            && log.lag(self.offset).is_some_and(|l| l > config.player_lag_max)
+        {
+            return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
+        }
+        if hold.filter != Filter::ALL {
+            return self.filtered(log, hold.filter, committed, sealed);
+        }
+        match behind {
+            0 if sealed => Step::Ended,
+            0 => Step::CaughtUp,
+            n if n <= SEND_BYTES_MAX => Step::Send { to: committed, boundary: true },
+            _ => Step::Send { to: self.offset + SEND_BYTES_MAX, boundary: false },
+        }
+    }
+
+    /// The bytes up to `offset` are in the kernel.
+    pub(super) fn sent(&mut self, offset: u64, boundary: bool, log: &Log) {
+        self.offset = offset;
+        self.at_boundary = boundary
+            || offset == log.committed()
+            || log.entry_containing(offset).is_some_and(|entry| entry.offset == offset);
+    }
+
+    /// The rest of the entry that the cursor is inside.
+    fn finish_entry(self, log: &Log) -> Step {
+        if self.at_boundary {
+            return Step::CaughtUp;
+        }
+        match log.entry_containing(self.offset) {
+            Some(entry) => {
+                let end = entry.end();
+                let to = end.min(self.offset + SEND_BYTES_MAX);
+                Step::Send { to, boundary: to == end }
+            }
+            None => Step::Lost,
+        }
+    }
+
+    fn filtered(&mut self, log: &Log, filter: Filter, committed: u64, sealed: bool) -> Step {
+        if !self.at_boundary {
+            return self.finish_entry(log);
+        }
+        while self.offset < committed {
+            let Some(entry) = log.entry_containing(self.offset) else { return Step::Jump };
+            if filter.passes(entry.kind) {
+                let to = entry.end().min(self.offset + SEND_BYTES_MAX);
+                return Step::Send { to, boundary: to == entry.end() };
+            }
+            self.offset = entry.end();
+        }
+        if sealed { Step::Ended } else { Step::CaughtUp }
+    }
+}
+
+/// Counts the jumps of a player: one that keeps jumping cannot keep up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jumps {
+    pub total: u32,
+    in_window: u8,
+    window_began: Instant,
+}
+
+impl Jumps {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { total: 0, in_window: 0, window_began: now }
+    }
+
+    /// Counts one; false if it was one too many.
+    pub(super) fn allow(&mut self, now: Instant, max: u8, window: Duration) -> bool {
+        if now.saturating_duration_since(self.window_began) > window {
+            self.window_began = now;
+            self.in_window = 0;
+        }
+        self.total += 1;
+        self.in_window = self.in_window.saturating_add(1);
+        self.in_window <= max
+    }
+}

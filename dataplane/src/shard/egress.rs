@@ -1,0 +1,408 @@
+//! Egress: every player whose cursor is behind gets one contiguous range of its log.
+//!
+//! A slice of sends is submitted, its completions are reaped, then the next slice follows, up to a
+//! bound per turn. Every send ends inside its submit, so no kernel reference to a page outlives it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Establish, InFlight, Playing, Sending};
+use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
+use super::queues::Class;
+use super::shard::Shard;
+use crate::config::EgressConfig;
+use crate::log::{Log, RangeList};
+use crate::metrics::ShardCounters;
+use crate::package::Packager;
+use crate::reactor::{SEND_PARTS_MAX, SendPart};
+
+/// Sends of one submit at most; their completions fit the completion queue several times.
+const SLICE_SENDS_MAX: usize = 256;
+/// Sends of one turn at most: about two milliseconds of kernel work.
+const TURN_SENDS_MAX: usize = 768;
+/// How long a closed connection is listened to for the peer's own end.
+pub(super) const LINGER: Duration = Duration::from_millis(1_000);
+
+/// What a connection needs after its turn in the queue.
+enum Outcome {
+    /// Nothing to send.
+    Idle,
+    /// A send of so many bytes was queued.
+    Sent(usize),
+    /// The join burst budget of this turn is spent.
+    Later,
+    /// The stream ended and everything was sent.
+    StreamEnded,
+    /// The last words are sent.
+    Farewell,
+    /// The player cannot keep up.
+    TooSlow,
+}
+
+impl Shard {
+    /// Sends what waits, in slices; true if something is left for the next turn.
+    pub(super) fn egress(&mut self) -> bool {
+        self.join_budget = self.config.egress.join_bytes_per_turn;
+        let mut sends = 0;
+        loop {
+            let slice = self.fill_slice();
+            sends += slice;
+            if slice == 0 {
+                break;
+            }
+            self.reactor.submit();
+            self.reap();
+            if sends >= TURN_SENDS_MAX {
+                self.counters.egress_slices_cut += 1;
+                break;
+            }
+        }
+        for slot in std::mem::take(&mut self.postponed) {
+            self.enqueue(slot, Class::CatchUp);
+        }
+        !self.queues.is_empty()
+    }
+
+    /// Puts a connection in line, once.
+    pub(super) fn enqueue(&mut self, slot: u32, class: Class) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.queues.push(slot, class);
+        }
+    }
+
+    /// A log of this shard moved: its subscribers are due now, or bucket by bucket.
+    pub(super) fn log_is_dirty(&mut self, reader_slot: u32) {
+        self.counters.dirty_logs += 1;
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        let sealed = reader.log().is_some_and(|log| log.sealed().is_some());
+        if sealed {
+            self.readers.retire(reader_slot);
+        }
+        if sealed || self.flush.immediate() {
+            for bucket in 0..super::flush::BUCKETS {
+                self.flush_bucket(reader_slot, bucket);
+            }
+            return;
+        }
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        for (bucket, subscribers) in reader.subscribers.iter().enumerate() {
+            if !subscribers.is_empty() {
+                reader.pending |= 1 << bucket;
+            }
+        }
+        self.enqueue_low_latency(reader_slot);
+    }
+
+    /// Flushes the buckets whose part of the interval has come.
+    pub(super) fn flush_due(&mut self) {
+        while let Some(bucket) = self.flush.due(self.now) {
+            let due: Vec<u32> = self
+                .readers
+                .iter_mut()
+                .filter(|(_, reader)| reader.pending & (1 << bucket) != 0)
+                .map(|(slot, _)| slot)
+                .collect();
+            for reader_slot in due {
+                self.flush_bucket(reader_slot, bucket);
+            }
+        }
+    }
+
+    /// True if frames are being gathered for somebody.
+    pub(super) fn is_gathering(&mut self) -> bool {
+        self.readers.iter_mut().any(|(_, reader)| reader.pending != 0)
+    }
+
+    fn flush_bucket(&mut self, reader_slot: u32, bucket: usize) {
+        let Self { readers, connections, queues, .. } = self;
+        let Some(reader) = readers.get_mut(reader_slot) else { return };
+        reader.pending &= !(1 << bucket);
+        for &slot in &reader.subscribers[bucket] {
+            if let Some(connection) = connections.get_mut(slot)
+                && !connection.queued
+                && connection.sending == Sending::Idle
+            {
+                connection.queued = true;
+                queues.push(slot, class_of(connection));
+            }
+        }
+    }
+
+    fn enqueue_low_latency(&mut self, reader_slot: u32) {
+        let Self { readers, connections, queues, .. } = self;
+        let Some(reader) = readers.get(reader_slot) else { return };
+        for &slot in &reader.low_latency {
+            if let Some(connection) = connections.get_mut(slot)
+                && !connection.queued
+                && connection.sending == Sending::Idle
+            {
+                connection.queued = true;
+                queues.push(slot, Class::LowLatency);
+            }
+        }
+    }
+
+    fn fill_slice(&mut self) -> usize {
+        let mut sends = 0;
+        while sends < SLICE_SENDS_MAX {
+            let Some(slot) = self.queues.pop() else { break };
+            let outcome = self.serve(slot);
+            self.queues.pay(if let Outcome::Sent(bytes) = outcome { bytes } else { 0 });
+            match outcome {
+                Outcome::Idle => {}
+                Outcome::Sent(_) => sends += 1,
+                Outcome::Later => self.postponed.push(slot),
+                Outcome::StreamEnded => self.stream_ended(slot),
+                Outcome::Farewell => self.farewell(slot),
+                Outcome::TooSlow => {
+                    self.counters.players_too_slow += 1;
+                    self.close(slot, "too_slow");
+                }
+            }
+        }
+        sends
+    }
+
+    /// Queues the next send of one connection.
+    fn serve(&mut self, slot: u32) -> Outcome {
+        let Self { connections, readers, counters, config, reactor, join_budget, now, .. } = self;
+        if connections.get(slot).is_none() {
+            return Outcome::Idle;
+        }
+        let token = connections.token(slot);
+        let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
+        connection.queued = false;
+        if connection.sending != Sending::Idle {
+            return Outcome::Idle;
+        }
+        let log = connection
+            .playing()
+            .and_then(|playing| readers.get(playing.reader))
+            .and_then(|reader| Some((Arc::clone(reader.log()?), reader.key)));
+        let mut ranges = RangeList::new();
+        let mut flight = InFlight { own: 0, from: 0, to: 0, boundary: true };
+        if let Some((log, key)) = log {
+            let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
+            let context = Context { log: &log, packager, egress: &config.egress, now: *now };
+            match context.plan(connection, counters, join_budget, &mut ranges) {
+                Ok(planned) => flight = planned,
+                Err(outcome) if connection.out.is_empty() => return outcome,
+                Err(_) => {}
+            }
+        }
+        let inside = connection.playing().and_then(|p| p.cursor).is_some_and(|c| !c.at_boundary);
+        let own: &[u8] = if inside { &[] } else { connection.out.rest() };
+        let mut parts = Parts::new();
+        parts.push(SendPart::new(own));
+        for range in ranges.as_slice() {
+            parts.push(SendPart { ptr: range.ptr, len: range.len });
+        }
+        if parts.bytes == 0 {
+            let last = connection.closing.is_some_and(|closing| !closing.lingering);
+            return if last && !inside { Outcome::Farewell } else { Outcome::Idle };
+        }
+        flight.own = u32::try_from(own.len()).expect("reply_bytes_max is under 32 bits");
+        connection.sending = Sending::InFlight(flight);
+        counters.sends += 1;
+        // SAFETY: the log ranges stay valid until this shard's epoch advances, which is after this
+        // turn's submits; the connection's own bytes are not touched while it is in flight, because
+        // no session runs between here and the submit.
+        unsafe { reactor.send(connection.fd(), token, parts.as_slice()) };
+        Outcome::Sent(parts.bytes)
+    }
+
+    /// The kernel took `bytes` of a connection's send.
+    pub(super) fn sent(&mut self, slot: u32, bytes: usize) {
+        let Self { connections, readers, counters, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let Sending::InFlight(flight) = connection.sending else { return };
+        connection.sending = Sending::Idle;
+        if bytes > 0 {
+            connection.progressed = *now;
+        }
+        connection.sent += bytes as u64;
+        counters.bytes_sent += bytes as u64;
+        let own = bytes.min(flight.own as usize);
+        connection.out.sent(own);
+        let from_log = (bytes - own) as u64;
+        let asked = u64::from(flight.own) + (flight.to - flight.from);
+        let mut more = !connection.out.is_empty() || connection.closing.is_some();
+        if let Some(Establish::Play(playing)) = &mut connection.role
+            && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
+            && let Some(cursor) = &mut playing.cursor
+            && flight.to > flight.from
+        {
+            let offset = flight.from + from_log;
+            if from_log > 0 {
+                cursor.sent(offset, flight.boundary && offset == flight.to, log);
+                observe_first_byte(playing, counters, *now);
+            }
+            more |= playing.cursor.is_some_and(|c| c.offset < log.committed())
+                || log.sealed().is_some();
+        }
+        if (bytes as u64) < asked {
+            self.blocked(slot);
+        } else if more {
+            let class = self.connections.get(slot).map_or(Class::Reply, class_of);
+            let class = if class == Class::Live { Class::CatchUp } else { class };
+            self.enqueue(slot, class);
+        }
+    }
+
+    /// The kernel had no room: the socket's writability is awaited.
+    pub(super) fn blocked(&mut self, slot: u32) {
+        self.counters.sends_blocked += 1;
+        let Self { connections, reactor, .. } = self;
+        let token = connections.token(slot);
+        let Some(connection) = connections.get_mut(slot) else { return };
+        connection.sending = Sending::Blocked;
+        reactor.poll_writable(connection.fd(), token);
+        self.rearm(slot);
+    }
+
+    /// The socket has room again.
+    pub(super) fn writable(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.sending == Sending::Blocked {
+            connection.sending = Sending::Idle;
+            let class = if connection.playing().is_some() { Class::CatchUp } else { Class::Reply };
+            self.enqueue(slot, class);
+        }
+    }
+}
+
+fn class_of(connection: &Connection) -> Class {
+    match connection.playing() {
+        None => Class::Reply,
+        Some(playing) if playing.options.low_latency => Class::LowLatency,
+        Some(playing) if playing.cursor.is_none() => Class::CatchUp,
+        Some(_) => Class::Live,
+    }
+}
+
+fn observe_first_byte(playing: &mut Playing, counters: &mut ShardCounters, now: Instant) {
+    if !playing.first_byte {
+        playing.first_byte = true;
+        let passed = now.saturating_duration_since(playing.accepted).as_micros();
+        counters.first_byte_us.observe(u64::try_from(passed).unwrap_or(u64::MAX));
+    }
+}
+
+/// What planning a send looks at.
+struct Context<'a> {
+    log: &'a Log,
+    packager: Packager,
+    egress: &'a EgressConfig,
+    now: Instant,
+}
+
+impl Context<'_> {
+    /// Decides what of the log a player is sent next.
+    fn plan(
+        &self,
+        connection: &mut Connection,
+        counters: &mut ShardCounters,
+        join_budget: &mut u32,
+        ranges: &mut RangeList,
+    ) -> Result<InFlight, Outcome> {
+        let closing = connection.closing.is_some();
+        let Connection { role: Some(Establish::Play(playing)), out, .. } = connection else {
+            return Err(Outcome::Idle);
+        };
+        if playing.cursor.is_none() {
+            if closing || playing.paused {
+                return Err(if closing { Outcome::Farewell } else { Outcome::Idle });
+            }
+            if *join_budget == 0 {
+                return Err(Outcome::Later);
+            }
+            if !self.join(playing, &mut out.bytes, counters) {
+                return Err(self.ended_or_idle(playing));
+            }
+        }
+        let cursor = playing.cursor.as_mut().ok_or(Outcome::Idle)?;
+        let waits = closing || playing.paused || (!out.is_empty() && !cursor.at_boundary);
+        let hold = Restraint { stop_at_boundary: waits, filter: playing.filter };
+        match cursor.step(self.log, self.egress, hold) {
+            Step::Send { to, boundary } => {
+                let from = cursor.offset;
+                let covered = self.log.ranges(from, to, ranges).map_err(|_| Outcome::Idle)?;
+                if playing.filter != Filter::ALL {
+                    counters.entries_filtered += 1;
+                }
+                if covered > SEND_BYTES_MAX / 2 {
+                    *join_budget = join_budget.saturating_sub(covered as u32);
+                }
+                let boundary = boundary && from + covered == to;
+                Ok(InFlight { own: 0, from, to: from + covered, boundary })
+            }
+            Step::CaughtUp if closing => Err(Outcome::Farewell),
+            Step::CaughtUp => Err(Outcome::Idle),
+            Step::Ended if playing.ended => Err(Outcome::Idle),
+            Step::Ended => Err(Outcome::StreamEnded),
+            Step::Lost => Err(Outcome::TooSlow),
+            Step::Jump => {
+                counters.player_jumps += 1;
+                let (max, window) = (self.egress.jumps_max, self.egress.jump_window);
+                if !playing.jumps.allow(self.now, max, window) {
+                    return Err(Outcome::TooSlow);
+                }
+                playing.cursor = None;
+                Err(Outcome::Later)
+            }
+        }
+    }
+
+    /// Starts the cursor at the join point, the preamble in force there first.
+    fn join(&self, playing: &mut Playing, out: &mut Vec<u8>, counters: &mut ShardCounters) -> bool {
+        let found = Cursor::join(self.log, playing.options.join, playing.not_before);
+        let preamble = found.and_then(|(cursor, _)| self.log.preamble(cursor.version));
+        let (Some((cursor, entry)), Some(preamble)) = (found, preamble) else {
+            if !playing.waiting {
+                playing.waiting = true;
+                counters.joins_waiting += 1;
+            }
+            return false;
+        };
+        if playing.told != Some(cursor.version) {
+            self.packager.greet(&preamble, entry.dts, playing.told.is_none(), out);
+            playing.told = Some(cursor.version);
+        }
+        playing.cursor = Some(cursor);
+        true
+    }
+
+    fn ended_or_idle(&self, playing: &Playing) -> Outcome {
+        let ended = self.log.sealed().is_some() && !playing.ended;
+        if ended { Outcome::StreamEnded } else { Outcome::Idle }
+    }
+}
+
+/// The parts of one send. Limits: [`SEND_PARTS_MAX`]; a send of 64 KiB lies in two pages at most.
+struct Parts {
+    parts: [SendPart; SEND_PARTS_MAX],
+    len: usize,
+    bytes: usize,
+}
+
+impl Parts {
+    const fn new() -> Self {
+        let none = SendPart { ptr: std::ptr::null(), len: 0 };
+        Self { parts: [none; SEND_PARTS_MAX], len: 0, bytes: 0 }
+    }
+
+    fn push(&mut self, part: SendPart) {
+        if part.len > 0 {
+            self.parts[self.len] = part;
+            self.len += 1;
+            self.bytes += part.len as usize;
+        }
+    }
+
+    fn as_slice(&self) -> &[SendPart] {
+        &self.parts[..self.len]
+    }
+}

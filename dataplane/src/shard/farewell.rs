@@ -1,0 +1,145 @@
+//! How connections end: at once, or after the last words of their protocol.
+
+use super::connection::{Closing, Connection, Establish};
+use super::egress::LINGER;
+use super::queues::Class;
+use super::shard::Shard;
+use crate::error::Error;
+use crate::session::Command;
+
+impl Shard {
+    /// A session failed: it is counted, its last words are sent, then it is closed.
+    pub(super) fn fail(&mut self, slot: u32, error: &Error) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        connection.span.in_scope(|| match error {
+            Error::Io { .. } | Error::Timeout { .. } => tracing::info!(%error, "session failed"),
+            Error::Panicked => tracing::error!(state = connection.session.state_name(), "panic"),
+            _ => tracing::warn!(%error, state = connection.session.state_name(), "peer fault"),
+        });
+        match error {
+            Error::Malformed(_) => self.counters.sessions_malformed += 1,
+            Error::Misbehaved { .. } => self.counters.sessions_misbehaved += 1,
+            Error::Timeout { .. } => self.counters.sessions_timed_out += 1,
+            Error::Limit(limit) => self.counters.limit(*limit),
+            Error::Panicked => {
+                self.counters.panics += 1;
+                self.close(slot, error.reason());
+                return;
+            }
+            _ => {}
+        }
+        self.close_after_words(slot, error.reason());
+    }
+
+    /// Closes a connection once what it was told is sent and the peer has had time to read it.
+    pub(super) fn close_after_words(&mut self, slot: u32, reason: &'static str) {
+        let deadline = self.now + self.config.session.drain;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.closing.is_some() {
+            return;
+        }
+        connection.closing = Some(Closing { reason, lingering: false, deadline });
+        connection.parked = Vec::new();
+        if connection.publishing().is_some() {
+            self.publisher_lost(slot);
+        }
+        self.enqueue(slot, Class::Reply);
+        self.arm(slot);
+        self.rearm(slot);
+    }
+
+    /// The last words are sent: the peer is told that nothing follows, its own end is awaited.
+    pub(super) fn farewell(&mut self, slot: u32) {
+        let deadline = self.now + LINGER;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(closing) = &mut connection.closing else { return };
+        closing.lingering = true;
+        closing.deadline = deadline;
+        self.reactor.shutdown_write(connection.fd());
+        self.arm(slot);
+        self.rearm(slot);
+    }
+
+    /// True if the connection is on its way out and its time is over.
+    pub(super) fn closing_expired(&mut self, slot: u32) -> bool {
+        let closing = self.connections.get(slot).and_then(|connection| connection.closing);
+        let expired = closing.filter(|closing| closing.deadline <= self.now);
+        if let Some(closing) = expired {
+            self.close(slot, closing.reason);
+        }
+        expired.is_some()
+    }
+
+    /// The peer ended its side, or its socket failed.
+    pub(super) fn peer_gone(&mut self, slot: u32, reason: &'static str) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let reason = connection.closing.map_or(reason, |closing| closing.reason);
+        self.close(slot, reason);
+    }
+
+    /// Closes a connection now and gives back everything that it held.
+    pub(super) fn close(&mut self, slot: u32, reason: &'static str) {
+        if !self.connections.contains(slot) {
+            return;
+        }
+        self.leave_media(slot);
+        let token = self.connections.token(slot);
+        let Some(mut connection) = self.connections.remove(slot) else { return };
+        if let Some((timer, _)) = connection.timer {
+            self.timers.cancel(timer);
+        }
+        connection.session.close(&self.pool);
+        connection.log_end(reason, self.now);
+        self.counters.connections_closed += 1;
+        let Connection { fd, admission, .. } = *connection;
+        self.shared.caps.leave(admission);
+        self.shared.load(self.id).sub();
+        self.reactor.close(fd, token);
+    }
+
+    /// Ends what the connection does with media.
+    pub(super) fn leave_media(&mut self, slot: u32) {
+        match self.connections.get(slot).map(|connection| &connection.role) {
+            Some(Some(Establish::Publish { .. })) => self.publisher_lost(slot),
+            Some(Some(Establish::Play(_))) => self.stop_playing(slot),
+            _ => {}
+        }
+        self.forget_question(slot);
+    }
+
+    /// A player that accepted no byte for too long is closed; true if it was.
+    pub(super) fn stalled(&mut self, slot: u32) -> bool {
+        let stall = self.config.egress.stall;
+        let stalled = self.connections.get(slot).is_some_and(|connection| {
+            connection.sending == super::connection::Sending::Blocked
+                && self.now.saturating_duration_since(connection.progressed) >= stall
+        });
+        if stalled {
+            self.counters.players_too_slow += 1;
+            self.close(slot, "stalled");
+        }
+        stalled
+    }
+
+    /// Every peer gets its protocol's end.
+    pub(super) fn say_goodbye_to_all(&mut self, reason: &'static str) {
+        for slot in self.connections.slots() {
+            self.tell(slot, Command::Shutdown { reason });
+        }
+    }
+}
+
+impl Connection {
+    fn log_end(&self, reason: &'static str, now: std::time::Instant) {
+        let age_ms = now.saturating_duration_since(self.opened).as_millis() as u64;
+        self.span.in_scope(|| {
+            tracing::info!(
+                reason,
+                age_ms,
+                bytes_in = self.received,
+                bytes_out = self.sent,
+                "session closed"
+            );
+        });
+    }
+}

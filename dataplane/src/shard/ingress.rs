@@ -1,0 +1,276 @@
+//! Ingress: received bytes to sessions, and what sessions then want.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use super::connection::{Connection, Receiving};
+use super::queues::Class;
+use super::shard::Shard;
+use crate::config::LimitId;
+use crate::error::Error;
+use crate::reactor::{RecvBuf, RecvMode};
+use crate::session::Event;
+
+impl Shard {
+    /// A receive buffer was filled for this connection.
+    pub(super) fn received(&mut self, slot: u32, buf: RecvBuf) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            let len = self.reactor.recv_bytes(&buf).len() as u64;
+            connection.received += len;
+            self.counters.bytes_received += len;
+            if connection.receiving == Receiving::Once {
+                connection.receiving = Receiving::Off;
+            }
+            if connection.closing.is_none() {
+                self.take_bytes(slot, &buf);
+            }
+        }
+        self.reactor.release(buf);
+        self.arm(slot);
+    }
+
+    fn take_bytes(&mut self, slot: u32, buf: &RecvBuf) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let bytes = self.reactor.recv_bytes(buf);
+        if connection.parked.is_empty() && connection.session.wants_bytes() {
+            self.feed(slot, Source::Received(buf));
+            return;
+        }
+        // COPY(parked): the session waits for a verdict and the receive buffer goes back.
+        connection.parked.extend_from_slice(bytes);
+        let max = self.config.limits.get(LimitId::ParkedBytesMax);
+        if connection.parked.len() as u64 > max {
+            self.fail(slot, &Error::Limit(LimitId::ParkedBytesMax));
+        } else {
+            self.feed_parked(slot);
+        }
+    }
+
+    /// Gives a session the bytes that waited for it.
+    pub(super) fn feed_parked(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.parked.is_empty() || !connection.session.wants_bytes() {
+            return;
+        }
+        let parked = std::mem::take(&mut connection.parked);
+        self.feed(slot, Source::Parked(parked));
+        self.arm(slot);
+    }
+
+    fn feed(&mut self, slot: u32, source: Source<'_>) {
+        let len = source.bytes(self).len();
+        let mut at = 0;
+        while at < len {
+            let wants = |c: &Connection| c.session.wants_bytes() && c.closing.is_none();
+            if !self.connections.get(slot).is_some_and(wants) {
+                break;
+            }
+            let Some(mut connection) = self.connections.take(slot) else { return };
+            let (now, pool) = (self.now, &self.pool);
+            let bytes = &source.bytes(self)[at..];
+            let result = fence(&mut connection, |session| session.handle_bytes(now, bytes, pool));
+            self.connections.put(slot, connection);
+            match result {
+                Ok(consumed) => {
+                    at += consumed;
+                    let parked = self.settle(slot);
+                    if consumed == 0 && !parked {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.settle(slot);
+                    self.fail(slot, &error);
+                    return;
+                }
+            }
+        }
+        let rest = &source.bytes(self)[at..];
+        if !rest.is_empty() {
+            let rest = rest.to_vec();
+            if let Some(connection) = self.connections.get_mut(slot) {
+                // COPY(parked): what follows a publish or play command waits for its verdict.
+                connection.parked = [rest, std::mem::take(&mut connection.parked)].concat();
+            }
+        }
+    }
+
+    /// Gives a session a word of the shard.
+    pub(super) fn tell(&mut self, slot: u32, command: crate::session::Command) {
+        let Some(mut connection) = self.connections.take(slot) else { return };
+        let now = self.now;
+        let span = connection.span.clone();
+        let result = span
+            .in_scope(|| fence(&mut connection, |session| session.handle_command(now, command)));
+        self.connections.put(slot, connection);
+        self.settle(slot);
+        if let Err(error) = result {
+            self.fail(slot, &error);
+        }
+    }
+
+    /// A connection's timer fired: its session, its question, its stall, its farewell.
+    pub(super) fn timed_out(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.timer = None;
+        }
+        if self.question_expired(slot) || self.closing_expired(slot) || self.stalled(slot) {
+            return;
+        }
+        let due = |c: &Connection| c.session.poll_timeout().is_some_and(|at| at <= self.now);
+        if self.connections.get(slot).is_some_and(due) {
+            let Some(mut connection) = self.connections.take(slot) else { return };
+            let now = self.now;
+            let span = connection.span.clone();
+            let result =
+                span.in_scope(|| fence(&mut connection, |session| session.handle_timeout(now)));
+            self.connections.put(slot, connection);
+            self.settle(slot);
+            if let Err(error) = result {
+                self.fail(slot, &error);
+                return;
+            }
+        }
+        self.rearm(slot);
+    }
+
+    /// Drains a session after it was called: its replies, its events, its deadline.
+    ///
+    /// True if there were events, so that the session may have room for more bytes.
+    pub(super) fn settle(&mut self, slot: u32) -> bool {
+        let mut any = false;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot) else { return any };
+            connection.session.poll_transmit(&mut connection.out.bytes);
+            let Some(event) = connection.session.poll_event() else { break };
+            any = true;
+            self.on_event(slot, event);
+        }
+        let Some(connection) = self.connections.get_mut(slot) else { return any };
+        if connection.out.rest().len() as u64 > self.config.limits.get(LimitId::ReplyBytesMax) {
+            self.fail(slot, &Error::Limit(LimitId::ReplyBytesMax));
+            return any;
+        }
+        if !connection.out.is_empty() {
+            self.enqueue(slot, Class::Reply);
+        }
+        self.rearm(slot);
+        any
+    }
+
+    fn on_event(&mut self, slot: u32, event: Event) {
+        match event {
+            Event::Authorize { role, stream, key, agent: _, play } => {
+                self.authorize(slot, role, stream, key, play);
+            }
+            Event::Media(unit) => self.media(slot, unit),
+            Event::Config { track, codec, record, dts } => {
+                self.with_hub(slot, |hub, sink| {
+                    if let Err(error) = hub.set_config(track, codec, &record, dts, sink) {
+                        sink.counters.units_dropped_malformed += 1;
+                        tracing::warn!(stream = %hub.name(), %error, "configuration dropped");
+                    }
+                });
+            }
+            Event::Metadata { body, dts } => {
+                self.with_hub(slot, |hub, sink| hub.set_metadata(body, dts, sink));
+            }
+            Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
+            Event::MediaDropped { reason } => {
+                self.counters.units_dropped_malformed += 1;
+                tracing::debug!(slot, reason, "frame dropped");
+            }
+            Event::PublishEnded => self.publish_ended(slot),
+            Event::Pause => self.pause(slot, true),
+            Event::Resume => self.pause(slot, false),
+            Event::Filter { audio, video } => self.filter(slot, audio, video),
+            Event::PlayEnded => self.play_ended(slot),
+            Event::Directory => {
+                let directory = self.directory.clone();
+                self.tell(slot, crate::session::Command::Directory(directory));
+            }
+            Event::Close { reason } => self.close_after_words(slot, reason),
+        }
+    }
+
+    /// Arms the next receive if the session wants bytes and nothing waits before them.
+    pub(super) fn arm(&mut self, slot: u32) {
+        let Self { connections, reactor, .. } = self;
+        let token = connections.token(slot);
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let wants = connection.closing.is_some()
+            || (connection.parked.is_empty() && connection.session.wants_bytes());
+        if !wants || connection.receiving != Receiving::Off {
+            return;
+        }
+        // Before it publishes or plays, a peer holds one receive at a time: it can park at any byte.
+        let multi = connection.role.is_some();
+        let (mode, state) = if multi {
+            (RecvMode::Multi, Receiving::Multi)
+        } else {
+            (RecvMode::Once, Receiving::Once)
+        };
+        connection.receiving = state;
+        reactor.recv_start(connection.fd(), token, mode);
+    }
+
+    /// Sets the connection's timer to its nearest deadline.
+    pub(super) fn rearm(&mut self, slot: u32) {
+        let generation = match self.connections.get(slot) {
+            Some(_) => self.connections.token(slot).generation,
+            None => return,
+        };
+        let Self { connections, timers, config, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let Some(at) = connection.deadline(config.egress.stall) else { return };
+        match connection.timer {
+            // A timer that fires early finds nothing due and is set again: cheaper than moving it
+            // on every packet.
+            Some((_, armed)) if armed <= at => {}
+            Some((id, _)) => {
+                timers.replace(id, at);
+                connection.timer = Some((id, at));
+            }
+            None => {
+                let key = super::shard::TimerKey::Connection { slot, generation };
+                connection.timer = timers.insert(at, key).map(|id| (id, at));
+            }
+        }
+    }
+}
+
+/// Where bytes for a session lie.
+enum Source<'a> {
+    Received(&'a RecvBuf),
+    Parked(Vec<u8>),
+}
+
+impl Source<'_> {
+    fn bytes<'s>(&'s self, shard: &'s Shard) -> &'s [u8] {
+        match self {
+            Self::Received(buf) => shard.reactor.recv_bytes(buf),
+            Self::Parked(bytes) => bytes,
+        }
+    }
+}
+
+impl Connection {
+    /// The nearest of its deadlines.
+    fn deadline(&self, stall: std::time::Duration) -> Option<Instant> {
+        let stalled = match self.sending {
+            super::connection::Sending::Blocked => Some(self.progressed + stall),
+            _ => None,
+        };
+        let question = self.asked.as_ref().map(|asked| asked.deadline);
+        let closing = self.closing.map(|closing| closing.deadline);
+        [self.session.poll_timeout(), stalled, question, closing].into_iter().flatten().min()
+    }
+}
+
+/// Calls a session behind a fence: a panic of its closes this connection and no other.
+fn fence<T>(
+    connection: &mut Connection,
+    call: impl FnOnce(&mut crate::session::Session) -> Result<T, Error>,
+) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(|| call(&mut connection.session))).unwrap_or(Err(Error::Panicked))
+}

@@ -1,0 +1,115 @@
+//! Who is to be sent something, fairly: deficit round-robin over classes of egress.
+//!
+//! Spec: Shreedhar and Varghese, "Efficient fair queueing using deficit round robin" (1995). Each
+//! class earns its quantum per round and pays for what it sends, so a burst of joins cannot keep
+//! live frames waiting, and live frames cannot starve those who catch up.
+
+use std::collections::VecDeque;
+
+/// A class of egress, in the order of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Replies of sessions, ingest among them.
+    Reply,
+    /// Players that asked for every frame at once.
+    LowLatency,
+    /// Players at the live edge.
+    Live,
+    /// Players that are behind: joins and stalls.
+    CatchUp,
+}
+
+/// Bytes that each class may send per round.
+const QUANTA: [i64; 4] = [256 << 10, 1 << 20, 1 << 20, 512 << 10];
+/// What a send costs beside its bytes: the kernel's work per send in terms of its work per byte.
+const SEND_COST: i64 = 24 << 10;
+
+/// Connection slots that wait, by class. Lives on: its shard. Crosses by: never.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    queues: [VecDeque<u32>; 4],
+    deficits: [i64; 4],
+    class: usize,
+    earned: bool,
+}
+
+impl Queues {
+    /// Appends a connection to a class.
+    pub(super) fn push(&mut self, slot: u32, class: Class) {
+        self.queues[class as usize].push_back(slot);
+    }
+
+    /// The next connection by turn; its cost is told with [`Self::pay`].
+    pub(super) fn pop(&mut self) -> Option<u32> {
+        for _ in 0..=2 * QUANTA.len() {
+            let class = self.class;
+            if self.queues[class].is_empty() {
+                self.deficits[class] = 0;
+            } else {
+                if !self.earned {
+                    self.deficits[class] += QUANTA[class];
+                    self.earned = true;
+                }
+                if self.deficits[class] > 0 {
+                    return self.queues[class].pop_front();
+                }
+            }
+            self.class = (class + 1) % QUANTA.len();
+            self.earned = false;
+        }
+        None
+    }
+
+    /// The connection that was popped last sent `bytes`.
+    pub(super) fn pay(&mut self, bytes: usize) {
+        let cost = i64::try_from(bytes).unwrap_or(i64::MAX / 2) + SEND_COST;
+        self.deficits[self.class] -= cost;
+    }
+
+    /// True if nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_gets_its_share_while_another_floods() {
+        let mut queues = Queues::default();
+        for slot in 0..1000 {
+            queues.push(slot, Class::CatchUp);
+        }
+        for slot in 1000..1100 {
+            queues.push(slot, Class::Live);
+        }
+        let mut live_done = 0;
+        for n in 0..250 {
+            let slot = queues.pop().unwrap();
+            queues.pay(if slot < 1000 { 64 << 10 } else { 8 << 10 });
+            if slot >= 1000 {
+                live_done = n;
+            }
+        }
+        assert!((100..200).contains(&live_done), "live ended after {live_done} sends");
+    }
+
+    #[test]
+    fn all_that_was_pushed_is_popped() {
+        let mut queues = Queues::default();
+        for slot in 0..40 {
+            let class = [Class::Reply, Class::LowLatency, Class::Live, Class::CatchUp];
+            queues.push(slot, class[slot as usize % 4]);
+        }
+        let mut seen = Vec::new();
+        while let Some(slot) = queues.pop() {
+            queues.pay(2 << 20);
+            seen.push(slot);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..40).collect::<Vec<_>>());
+        assert!(queues.is_empty());
+    }
+}

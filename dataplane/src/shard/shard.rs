@@ -1,0 +1,173 @@
+//! One shard: what its thread owns.
+
+use std::collections::hash_map::RandomState;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::accept::OpenListener;
+use super::commands::ControlLink;
+use super::connection::Connections;
+use super::demo::Demo;
+use super::flush::Flush;
+use super::mailbox::{Inboxes, Outboxes};
+use super::message::Message;
+use super::queues::Queues;
+use super::reader::Readers;
+use super::shared::Shared;
+use super::streams::Streams;
+use super::timer::TimerWheel;
+use crate::config::{Config, LimitId, ListenerConfig};
+use crate::error::Error;
+use crate::ids::ShardId;
+use crate::log::Gc;
+use crate::metrics::ShardCounters;
+use crate::reactor::{Reactor, Token};
+use crate::slab::Pool;
+
+/// Timers of a shard beside one per connection.
+const TIMERS_EXTRA: usize = 64;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimerKey {
+    Connection { slot: u32, generation: u16 },
+    Housekeeping,
+    Demo,
+    Accept(Token),
+}
+
+/// What a shard is built from; made on the starting thread.
+#[derive(Debug)]
+pub(crate) struct ShardParts {
+    pub id: ShardId,
+    pub config: Config,
+    pub shared: Arc<Shared>,
+    pub pool: Pool,
+    pub outboxes: Outboxes<Message>,
+    pub inboxes: Inboxes<Message>,
+    pub control: ControlLink,
+    pub listeners: Vec<(ListenerConfig, OwnedFd)>,
+}
+
+/// One shard. Lives on: its thread. Crosses by: never.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(super) id: ShardId,
+    pub(super) cpu: Option<usize>,
+    pub(super) config: Config,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reactor: Reactor,
+    pub(super) pool: Pool,
+    pub(super) gc: Gc,
+    pub(super) timers: TimerWheel<TimerKey>,
+    pub(super) connections: Connections,
+    pub(super) readers: Readers,
+    pub(super) streams: Streams,
+    pub(super) outboxes: Outboxes<Message>,
+    pub(super) inboxes: Inboxes<Message>,
+    pub(super) control: ControlLink,
+    pub(super) listeners: Vec<OpenListener>,
+    pub(super) listener_count: u16,
+    pub(super) queues: Queues,
+    pub(super) flush: Flush,
+    pub(super) counters: ShardCounters,
+    pub(super) demo: Option<Demo>,
+    pub(super) directory: Arc<[u8]>,
+    pub(super) random: RandomState,
+    pub(super) now: Instant,
+    pub(super) sessions_opened: u64,
+    pub(super) rebalance_turn: u16,
+    /// Bytes of join bursts that this turn may still send.
+    pub(super) join_budget: u32,
+    /// Connections whose join waits for the next turn's budget.
+    pub(super) postponed: Vec<u32>,
+    /// Scratch of a turn: the dirty slots.
+    pub(super) dirty: Vec<u32>,
+    /// Letters that a full mailbox gave back and that must not be lost.
+    pub(super) unsent: Vec<(ShardId, Message)>,
+    pub(super) draining: Option<Instant>,
+    pub(super) stopped: bool,
+}
+
+impl Shard {
+    /// Builds the shard on its own thread around a reactor that was made there.
+    pub(crate) fn new(parts: ShardParts, reactor: Reactor, now: Instant) -> Result<Self, Error> {
+        let ShardParts { id, config, shared, pool, outboxes, inboxes, control, listeners } = parts;
+        let connections_max = config.limits.get(LimitId::ConnectionsMax) as usize;
+        let readers_max = readers_max(&config);
+        let demo = match &config.demo {
+            Some(demo) if shared.placement.home(&demo.name) == id => Some(Demo::new(demo)?),
+            _ => None,
+        };
+        let mut shard = Self {
+            id,
+            cpu: config.shards[id.index()].cpu,
+            gc: Gc::new(&pool),
+            timers: TimerWheel::new(now, connections_max + TIMERS_EXTRA),
+            connections: Connections::default(),
+            readers: Readers::new(readers_max as usize),
+            streams: Streams::default(),
+            listeners: Vec::new(),
+            listener_count: 0,
+            queues: Queues::default(),
+            flush: Flush::new(&config.egress, now),
+            counters: ShardCounters::default(),
+            demo,
+            directory: Arc::from(&b"{\"streams\":[]}"[..]),
+            random: RandomState::new(),
+            now,
+            sessions_opened: 0,
+            rebalance_turn: 0,
+            join_budget: 0,
+            postponed: Vec::new(),
+            dirty: Vec::new(),
+            unsent: Vec::new(),
+            draining: None,
+            stopped: false,
+            config,
+            shared,
+            reactor,
+            pool,
+            outboxes,
+            inboxes,
+            control,
+        };
+        for (config, fd) in listeners {
+            shard.listen(config, fd);
+        }
+        Ok(shard)
+    }
+
+    /// Sends again what a full mailbox gave back.
+    pub(super) fn retry_unsent(&mut self) {
+        for (to, letter) in std::mem::take(&mut self.unsent) {
+            match self.outboxes.send(to, letter) {
+                Ok(()) => self.alert(to),
+                Err(letter) => self.unsent.push((to, letter)),
+            }
+        }
+    }
+
+    /// A letter was sent to `shard`: it is woken if it sleeps.
+    pub(super) fn alert(&mut self, shard: ShardId) {
+        if self.shared.wakes.alert(shard) {
+            self.counters.wakes_sent += 1;
+            self.reactor.wake_peer(self.shared.waker(shard));
+        }
+    }
+
+    /// A log of this shard moved: the reading shard's bit is set, and it is woken if it sleeps.
+    pub(super) fn mark(&mut self, shard: ShardId, reader: u32) {
+        if self.shared.wakes.mark(shard, reader) && shard != self.id {
+            self.counters.wakes_sent += 1;
+            self.reactor.wake_peer(self.shared.waker(shard));
+        }
+    }
+}
+
+/// Logs that one shard reads at most: every stream in every format and dialect.
+pub(crate) fn readers_max(config: &Config) -> u32 {
+    let streams = u32::try_from(config.limits.get(LimitId::StreamsMax)).unwrap_or(u32::MAX / 8);
+    streams.saturating_mul(4).clamp(64, 1 << 20)
+}

@@ -1,0 +1,77 @@
+//! What all shards share: a few atomics and maps that never change.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use super::caps::Caps;
+use super::placement::Placement;
+use super::wake::Wakes;
+use crate::ids::ShardId;
+use crate::log::Epochs;
+use crate::reactor::Waker;
+
+/// Lives on: every shard. Crosses by: atomics.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub placement: Placement,
+    pub caps: Caps,
+    pub epochs: Epochs,
+    pub wakes: Wakes,
+    wakers: Box<[OnceLock<Waker>]>,
+    loads: Box<[Load]>,
+}
+
+/// Connections of one shard, for those who place new ones.
+#[derive(Debug, Default)]
+pub(crate) struct Load(CachePadded<AtomicU32>);
+
+impl Load {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn sub(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(shards: usize, readers_max: u32, placement: Placement) -> Self {
+        Self {
+            placement,
+            caps: Caps::default(),
+            epochs: Epochs::new(shards),
+            wakes: Wakes::new(shards, readers_max),
+            wakers: (0..shards).map(|_| OnceLock::new()).collect(),
+            loads: (0..shards).map(|_| Load::default()).collect(),
+        }
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.loads.len()
+    }
+
+    pub(crate) fn load(&self, shard: ShardId) -> &Load {
+        &self.loads[shard.index()]
+    }
+
+    /// What wakes `shard`.
+    ///
+    /// # Panics
+    /// Before the shard called [`Self::set_waker`]. Only a shard that sleeps is woken, and each sets
+    /// its waker before its first turn.
+    pub(crate) fn waker(&self, shard: ShardId) -> &Waker {
+        self.wakers[shard.index()].get().expect("a shard sets its waker before it sleeps")
+    }
+
+    pub(crate) fn set_waker(&self, shard: ShardId, waker: Waker) {
+        let first = self.wakers[shard.index()].set(waker).is_ok();
+        assert!(first, "a shard sets its waker once");
+    }
+}

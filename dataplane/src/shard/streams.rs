@@ -1,0 +1,339 @@
+//! The streams whose home is this shard: who publishes them, who reads them, when they end.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::connection::Establish;
+use super::message::{Message, Subscribe};
+use super::shard::Shard;
+use crate::config::LimitId;
+use crate::control::{Event, Protocol};
+use crate::hub::{Hub, HubLog, Publisher, Sink};
+use crate::ids::{ShardId, StreamName};
+use crate::session::{AccessUnit, Command, Refusal};
+
+/// Hubs in slots, found by name at control rate and by slot per frame.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    hubs: Vec<Option<Hub>>,
+    by_name: HashMap<StreamName, u32>,
+    /// Hubs that took units since their logs were last published.
+    pub touched: Vec<u32>,
+    /// Logs of streams that ended, kept until their readers have drained them.
+    pub ended: Vec<(HubLog, Instant)>,
+    /// Readers that wait for a stream to appear.
+    pub awaited: Vec<Awaited>,
+}
+
+/// A reader that waits for a stream to appear.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    from: ShardId,
+    question: Subscribe,
+    until: Instant,
+}
+
+impl Streams {
+    pub(super) fn get(&self, slot: u32) -> Option<&Hub> {
+        self.hubs.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Hub> {
+        self.hubs.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(super) fn find(&self, name: &StreamName) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn insert(&mut self, hub: Hub) -> u32 {
+        let at = self.hubs.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.hubs.push(None);
+            self.hubs.len() - 1
+        });
+        let slot = u32::try_from(at).expect("streams_max is under 32 bits");
+        self.by_name.insert(hub.name().clone(), slot);
+        self.hubs[at] = Some(hub);
+        slot
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Hub> {
+        let hub = self.hubs.get_mut(slot as usize)?.take()?;
+        self.by_name.remove(hub.name());
+        Some(hub)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Hub> {
+        self.hubs.iter().flatten()
+    }
+
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.by_name.values().copied().collect()
+    }
+
+    pub(super) fn touch(&mut self, slot: u32) {
+        if !self.touched.contains(&slot) {
+            self.touched.push(slot);
+        }
+    }
+}
+
+impl Shard {
+    /// A publisher at home claims its name.
+    pub(super) fn claim(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(asked) = connection.asked.as_ref() else { return };
+        let (name, id) = (asked.stream.clone(), connection.id);
+        let protocol = connection.session.protocol();
+        let publisher = Publisher::Session { slot, id };
+        let hub = match self.claim_name(&name, publisher, protocol) {
+            Ok(hub) => hub,
+            Err(refusal) => {
+                self.refuse(slot, refusal);
+                return;
+            }
+        };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.asked = None;
+        connection.role = Some(Establish::Publish { hub });
+        connection.span.in_scope(|| tracing::info!(stream = %name, "publish started"));
+        self.shared.caps.established(&mut connection.admission);
+        self.counters.publishes_started += 1;
+        self.tell(slot, Command::PublishStarted);
+        self.feed_parked(slot);
+        self.arm(slot);
+    }
+
+    /// Gives `name` to `publisher` if nobody holds it or its holder has fallen silent.
+    pub(super) fn claim_name(
+        &mut self,
+        name: &StreamName,
+        publisher: Publisher,
+        protocol: Protocol,
+    ) -> Result<u32, Refusal> {
+        if let Some(slot) = self.streams.find(name) {
+            self.take_stream(slot, publisher, protocol)?;
+            return Ok(slot);
+        }
+        self.shared.caps.enter_stream(&self.config.limits).map_err(|limit| {
+            self.counters.limit(limit);
+            Refusal::Overloaded
+        })?;
+        let hub = Hub::new(
+            name.clone(),
+            &self.config.stream,
+            self.config.session.rtmp_chunk_bytes,
+            self.config.limits.get(LimitId::TracksMax) as usize,
+            (publisher, protocol),
+            self.now,
+        );
+        let slot = self.streams.insert(hub);
+        self.report(Event::StreamStarted { stream: name.clone() });
+        self.answer_awaited(name);
+        Ok(slot)
+    }
+
+    fn take_stream(
+        &mut self,
+        slot: u32,
+        publisher: Publisher,
+        protocol: Protocol,
+    ) -> Result<(), Refusal> {
+        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
+        let silent = self.now.saturating_duration_since(hub.last_media());
+        let holder = match hub.publisher() {
+            Publisher::Session { slot, .. } if silent >= self.config.stream.takeover_after => {
+                self.counters.publishes_taken_over += 1;
+                Some(slot)
+            }
+            Publisher::Session { .. } => return Err(Refusal::Busy),
+            Publisher::Lost(_) => {
+                self.counters.publishes_resumed += 1;
+                None
+            }
+            Publisher::Demo => None,
+        };
+        hub.begin_source(publisher, protocol, self.now);
+        if let Some(holder) = holder {
+            if let Some(connection) = self.connections.get_mut(holder) {
+                connection.role = None;
+            }
+            self.tell(holder, Command::Shutdown { reason: "taken_over" });
+        }
+        Ok(())
+    }
+
+    /// A publisher delivered a unit.
+    pub(super) fn media(&mut self, slot: u32, unit: AccessUnit) {
+        match self.connections.get(slot).and_then(|connection| connection.publishing()) {
+            Some(hub) => self.push_unit(hub, unit),
+            None => self.pool.release(unit.payload),
+        }
+    }
+
+    /// A unit for the stream in `hub`, whoever delivers it.
+    pub(super) fn push_unit(&mut self, hub: u32, unit: AccessUnit) {
+        let dropped = self.counters.units_dropped_memory;
+        let used = self.with_stream(hub, |hub, sink| {
+            hub.push(unit, sink);
+            if sink.counters.units_dropped_memory != dropped {
+                hub.relieve(sink);
+            }
+        });
+        debug_assert!(used, "a publisher's hub lives as long as it publishes");
+        self.streams.touch(hub);
+    }
+
+    /// Lets `act` work on the stream that the connection in `slot` publishes.
+    pub(super) fn with_hub(&mut self, slot: u32, act: impl FnOnce(&mut Hub, &mut Sink<'_>)) {
+        if let Some(hub) = self.connections.get(slot).and_then(|c| c.publishing()) {
+            self.with_stream(hub, act);
+            self.streams.touch(hub);
+        }
+    }
+
+    pub(super) fn with_stream(
+        &mut self,
+        hub: u32,
+        act: impl FnOnce(&mut Hub, &mut Sink<'_>),
+    ) -> bool {
+        let Self { streams, pool, gc, counters, now, .. } = self;
+        let Some(hub) = streams.get_mut(hub) else { return false };
+        act(hub, &mut Sink { pool, gc, counters, now: *now });
+        true
+    }
+
+    /// Makes what this turn appended visible and marks its readers, each log once.
+    pub(super) fn publish_logs(&mut self) {
+        for slot in std::mem::take(&mut self.streams.touched) {
+            self.with_stream(slot, |hub, sink| hub.evict(sink));
+            let Self { streams, shared, reactor, counters, id, .. } = self;
+            let Some(hub) = streams.get_mut(slot) else { continue };
+            for log in hub.logs_mut() {
+                for &(shard, reader) in log.publish() {
+                    if shared.wakes.mark(shard, reader) && shard != *id {
+                        counters.wakes_sent += 1;
+                        reactor.wake_peer(shared.waker(shard));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The publisher's connection broke: the grace time begins.
+    pub(super) fn publisher_lost(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(hub) = connection.publishing() else { return };
+        connection.role = None;
+        let grace = self.config.stream.grace;
+        let now = self.now;
+        let Some(hub_ref) = self.streams.get_mut(hub) else { return };
+        let holds = matches!(hub_ref.publisher(), Publisher::Session { slot: s, .. } if s == slot);
+        if !holds {
+            return;
+        }
+        if grace.is_zero() || self.draining.is_some() {
+            self.end_stream(hub);
+        } else {
+            tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
+            hub_ref.lose_source(now);
+        }
+    }
+
+    /// The publisher ended on purpose: no grace.
+    pub(super) fn publish_ended(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(hub) = connection.publishing() else { return };
+        connection.role = None;
+        self.end_stream(hub);
+    }
+
+    /// Ends a stream: its readers drain what is left and hear their protocol's end.
+    pub(super) fn end_stream(&mut self, slot: u32) {
+        self.publish_logs();
+        let Some(hub) = self.streams.remove(slot) else { return };
+        let name = hub.name().clone();
+        let (units, bytes, _) = hub.totals();
+        tracing::info!(stream = %name, units, bytes, "stream ended");
+        let Self { pool, gc, counters, now, .. } = self;
+        let logs = hub.end(&mut Sink { pool, gc, counters, now: *now });
+        let until = self.now + LAST_WORDS;
+        for log in logs {
+            for &(shard, reader) in log.readers() {
+                self.mark(shard, reader);
+            }
+            self.streams.ended.push((log, until));
+        }
+        self.shared.caps.leave_stream();
+        self.report(Event::StreamEnded { stream: name });
+    }
+
+    /// A reading shard asks for a log.
+    pub(super) fn subscription_asked(&mut self, from: ShardId, question: Subscribe) {
+        let Some(slot) = self.streams.find(&question.stream) else {
+            if question.wait.is_zero() || self.streams.awaited.len() >= AWAITED_MAX {
+                self.answer(from, question.slot, Err(Refusal::NotFound));
+            } else {
+                let until = self.now + question.wait;
+                self.streams.awaited.push(Awaited { from, question, until });
+            }
+            return;
+        };
+        let mut log = Err(crate::error::Error::Rejected("not_found"));
+        self.with_stream(slot, |hub, sink| {
+            log = hub.subscribe(question.key, (from, question.slot), sink);
+        });
+        self.answer(from, question.slot, log.map_err(|_| Refusal::Overloaded));
+    }
+
+    fn answer(
+        &mut self,
+        from: ShardId,
+        slot: u32,
+        log: Result<std::sync::Arc<crate::log::Log>, Refusal>,
+    ) {
+        if from == self.id {
+            self.subscribed(slot, log);
+        } else {
+            self.outboxes.answer(from, Message::Subscribed { slot, log });
+            self.alert(from);
+        }
+    }
+
+    fn answer_awaited(&mut self, name: &StreamName) {
+        let (now, later) = std::mem::take(&mut self.streams.awaited)
+            .into_iter()
+            .partition(|awaited| awaited.question.stream == *name);
+        self.streams.awaited = later;
+        for awaited in now {
+            self.subscription_asked(awaited.from, awaited.question);
+        }
+    }
+
+    /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
+    pub(super) fn keep_house(&mut self) {
+        for slot in self.streams.slots() {
+            self.with_stream(slot, |hub, sink| while hub.drop_idle_logs(sink) {});
+            let publisher = self.streams.get(slot).map(Hub::publisher);
+            let Some(Publisher::Lost(lost)) = publisher else { continue };
+            if self.now.saturating_duration_since(lost) >= self.config.stream.grace {
+                self.end_stream(slot);
+            }
+        }
+        let Self { streams, pool, gc, now, .. } = self;
+        for (log, _) in streams.ended.extract_if(.., |(_, until)| *until <= *now) {
+            log.close(pool, gc);
+        }
+        let expired: Vec<_> =
+            streams.awaited.extract_if(.., |awaited| awaited.until <= *now).collect();
+        for awaited in expired {
+            self.answer(awaited.from, awaited.question.slot, Err(Refusal::NotFound));
+        }
+        self.keep_demo();
+    }
+}
+
+/// How long the logs of an ended stream can be drained.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Questions for streams that do not exist yet, per shard.
+const AWAITED_MAX: usize = 4_096;

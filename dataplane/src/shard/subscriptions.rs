@@ -1,0 +1,207 @@
+//! Players: from an allowed play request to a cursor, and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::{Establish, Playing};
+use super::cursor::{Filter, Jumps};
+use super::message::{Message, Subscribe};
+use super::queues::Class;
+use super::reader::ReaderState;
+use super::shard::Shard;
+use crate::ids::ShardId;
+use crate::log::Log;
+use crate::session::{Command, Refusal};
+
+impl Shard {
+    /// A player was allowed: it joins a log that this shard reads, or the home shard is asked.
+    pub(super) fn subscribe(&mut self, slot: u32) {
+        let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        let Some(options) = asked.play else { return };
+        let stream = asked.stream.clone();
+        if let Err(limit) = self.shared.caps.enter_player(&self.config.limits) {
+            self.counters.limit(limit);
+            self.refuse(slot, Refusal::Overloaded);
+            return;
+        }
+        if let Some(found) = self.readers.find(&stream, options.log) {
+            match self.readers.get_mut(found).map(|reader| &mut reader.state) {
+                Some(ReaderState::Asked(waiting)) => waiting.push(slot),
+                _ => self.start_playing(slot, found),
+            }
+            return;
+        }
+        let home = self.shared.placement.home(&stream);
+        let configured = self.config.session.play_wait;
+        let wait = options.wait_ms.map_or(configured, |ms| {
+            Duration::from_millis(u64::from(ms)).min(self.config.session.authorize_deadline)
+        });
+        let Some(reader) = self.readers.ask(&stream, options.log, home, slot) else {
+            self.shared.caps.leave_player();
+            self.refuse(slot, Refusal::Overloaded);
+            return;
+        };
+        let question = Subscribe { stream, key: options.log, slot: reader, wait };
+        if home == self.id {
+            self.subscription_asked(home, question);
+        } else if self.outboxes.ask(home, Message::Subscribe(question)).is_ok() {
+            self.alert(home);
+        } else {
+            self.counters.mailbox_full += 1;
+            self.subscribed(reader, Err(Refusal::Overloaded));
+        }
+    }
+
+    /// The home shard answered: everybody who waits plays or is refused.
+    pub(super) fn subscribed(&mut self, reader_slot: u32, log: Result<Arc<Log>, Refusal>) {
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        let ReaderState::Asked(waiting) = &mut reader.state else { return };
+        let waiting = std::mem::take(waiting);
+        match log {
+            Ok(log) => {
+                reader.state = ReaderState::Reading(log);
+                for slot in waiting {
+                    self.start_playing(slot, reader_slot);
+                }
+                self.drop_unused_reader(reader_slot);
+            }
+            Err(refusal) => {
+                self.readers.remove(reader_slot);
+                for slot in waiting {
+                    self.shared.caps.leave_player();
+                    self.refuse(slot, refusal);
+                }
+            }
+        }
+    }
+
+    fn start_playing(&mut self, slot: u32, reader_slot: u32) {
+        let Self { connections, readers, shared, counters, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let Some(asked) = connection.asked.take() else { return };
+        let (Some(options), Some(reader)) = (asked.play, readers.get_mut(reader_slot)) else {
+            return;
+        };
+        reader.add(slot, options.low_latency);
+        let not_before = reader.log().map_or(0, |log| log.committed());
+        connection.role = Some(Establish::Play(Box::new(Playing {
+            reader: reader_slot,
+            options,
+            cursor: None,
+            not_before,
+            filter: Filter::ALL,
+            paused: false,
+            told: None,
+            waiting: false,
+            ended: false,
+            jumps: Jumps::new(*now),
+            accepted: *now,
+            first_byte: false,
+        })));
+        connection.span.in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
+        shared.caps.established(&mut connection.admission);
+        counters.plays_started += 1;
+        self.tell(slot, Command::PlayStarted);
+        self.enqueue(slot, Class::CatchUp);
+        self.feed_parked(slot);
+        self.arm(slot);
+    }
+
+    /// The session pauses or resumes: it goes on at the newest join point.
+    pub(super) fn pause(&mut self, slot: u32, paused: bool) {
+        let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) else {
+            return;
+        };
+        playing.paused = paused;
+        if !paused && playing.cursor.is_some_and(|cursor| cursor.at_boundary) {
+            playing.cursor = None;
+        }
+        self.enqueue(slot, Class::CatchUp);
+    }
+
+    /// The session wants only some kinds of entries.
+    pub(super) fn filter(&mut self, slot: u32, audio: bool, video: bool) {
+        let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) else {
+            return;
+        };
+        let returns = video && !playing.filter.video;
+        playing.filter = Filter { audio, video };
+        // Pictures begin at a keyframe again.
+        if returns && playing.cursor.is_some_and(|cursor| cursor.at_boundary) {
+            playing.cursor = None;
+        }
+        self.enqueue(slot, Class::CatchUp);
+    }
+
+    /// The stream ended and everything of it is sent.
+    pub(super) fn stream_ended(&mut self, slot: u32) {
+        if let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) {
+            playing.ended = true;
+        }
+        self.tell(slot, Command::StreamEnded);
+    }
+
+    /// The player is done, its connection may go on.
+    pub(super) fn play_ended(&mut self, slot: u32) {
+        self.stop_playing(slot);
+    }
+
+    /// Takes the player out of its reader; the last one gives the log back.
+    pub(super) fn stop_playing(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(reader_slot) = connection.playing().map(|playing| playing.reader) else { return };
+        connection.role = None;
+        self.shared.caps.leave_player();
+        if let Some(reader) = self.readers.get_mut(reader_slot) {
+            reader.remove(slot);
+        }
+        self.drop_unused_reader(reader_slot);
+    }
+
+    /// Nobody waits for the answer to this connection's question any more.
+    pub(super) fn forget_subscription(&mut self, slot: u32) {
+        let waits = |reader: &super::reader::Reader| match &reader.state {
+            ReaderState::Asked(waiting) => waiting.contains(&slot),
+            ReaderState::Reading(_) => false,
+        };
+        let found = self.readers.iter_mut().find(|(_, reader)| waits(reader));
+        if let Some((_, reader)) = found {
+            reader.remove(slot);
+            self.shared.caps.leave_player();
+        }
+    }
+
+    fn drop_unused_reader(&mut self, reader_slot: u32) {
+        if !self.readers.get(reader_slot).is_some_and(|reader| reader.is_unused()) {
+            return;
+        }
+        let Some(reader) = self.readers.remove(reader_slot) else { return };
+        if reader.home == self.id {
+            self.unsubscribed(self.id, &reader.stream, reader.key, reader_slot);
+            return;
+        }
+        let message =
+            Message::Unsubscribe { stream: reader.stream, key: reader.key, slot: reader_slot };
+        if let Err(message) = self.outboxes.send(reader.home, message) {
+            self.counters.mailbox_full += 1;
+            self.unsent.push((reader.home, message));
+        }
+        self.alert(reader.home);
+    }
+
+    /// A reading shard reads a log no longer.
+    pub(super) fn unsubscribed(
+        &mut self,
+        from: ShardId,
+        stream: &crate::ids::StreamName,
+        key: crate::session::LogKey,
+        reader: u32,
+    ) {
+        if let Some(slot) = self.streams.find(stream) {
+            let now = self.now;
+            if let Some(hub) = self.streams.get_mut(slot) {
+                hub.unsubscribe(key, (from, reader), now);
+            }
+        }
+    }
+}

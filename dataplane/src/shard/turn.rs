@@ -1,0 +1,205 @@
+//! The loop of a shard: one turn after the other.
+//!
+//! ```text
+//!   reap completions -> messages, commands -> publish logs -> flush what is due -> egress
+//!        ^                                                                          |
+//!        +---- wait (if nothing is left) <- free pages <- advance the epoch <- timers
+//! ```
+//!
+//! The clock is read here, at the start of a turn and after its work, and passed down.
+
+use std::time::{Duration, Instant};
+
+use super::accept::LISTENER_SLOTS;
+use super::message::Message;
+use super::shard::{Shard, TimerKey};
+use crate::control::Event;
+use crate::reactor::{Completion, Token};
+
+/// Completions that one turn reaps at most before it sends.
+const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
+/// Letters of other shards that one turn takes at most.
+const LETTERS_PER_TURN_MAX: usize = 256;
+/// Streams, logs and grace times are looked after this often.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of the data plane")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+impl Shard {
+    /// Runs until the control plane ends it.
+    pub(crate) fn run(mut self) {
+        self.timers.insert(self.now + HOUSEKEEPING, TimerKey::Housekeeping);
+        self.start_demo();
+        while !self.stopped {
+            let began = clock();
+            self.now = began;
+            self.shared.epochs.enter(self.id);
+            let busy = self.turn();
+            let ended = clock();
+            let took = ended.saturating_duration_since(began);
+            self.counters.turn_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            if !busy && !self.drained() {
+                self.sleep(ended);
+            }
+        }
+        self.shutdown();
+    }
+
+    /// One turn; true if work is left.
+    fn turn(&mut self) -> bool {
+        self.counters.turns += 1;
+        self.reap();
+        self.take_letters();
+        self.take_commands();
+        self.run_timers();
+        self.publish_logs();
+        self.collect_dirty();
+        self.flush_due();
+        let egress_began = clock();
+        let left = self.egress();
+        let egress_ended = clock();
+        let busy = egress_ended.saturating_duration_since(egress_began);
+        self.flush.account(egress_ended, busy);
+        // What egress reaped may have fed hubs: their readers must not wait for the next turn.
+        self.publish_logs();
+        self.reactor.submit();
+        self.shared.epochs.advance(self.id);
+        self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
+        self.retry_unsent();
+        left
+    }
+
+    /// Takes the completions that are ready, a bounded number of them.
+    pub(super) fn reap(&mut self) {
+        for _ in 0..COMPLETIONS_PER_TURN_MAX {
+            let Some(completion) = self.reactor.next_completion() else { return };
+            self.complete(completion);
+        }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Accepted { token, fd, peer } => self.accepted(token, fd, peer),
+            Completion::AcceptFailed { token, errno, ended: true } => {
+                self.accept_failed(token, errno);
+            }
+            Completion::AcceptFailed { .. } | Completion::Connected { .. } => {}
+            Completion::Received { token, buf } => match self.current(token) {
+                Some(slot) => self.received(slot, buf),
+                None => self.reactor.release(buf),
+            },
+            Completion::Eof { token } => {
+                self.with(token, |s, slot| s.peer_gone(slot, "peer_closed"))
+            }
+            Completion::RecvEnded { token } => self.with(token, Self::receive_ended),
+            Completion::RecvFailed { token, .. } | Completion::SendFailed { token, .. } => {
+                self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));
+            }
+            Completion::Sent { token, bytes } => {
+                self.with(token, |shard, slot| shard.sent(slot, bytes as usize));
+            }
+            Completion::SendBlocked { token } => self.with(token, |s, slot| s.sent(slot, 0)),
+            Completion::Writable { token } => self.with(token, Self::writable),
+            Completion::Woken => self.counters.wakes_received += 1,
+        }
+    }
+
+    fn with(&mut self, token: Token, act: impl FnOnce(&mut Self, u32)) {
+        if let Some(slot) = self.current(token) {
+            act(self, slot);
+        }
+    }
+
+    /// The connection's slot, unless the completion belongs to an earlier one.
+    fn current(&self, token: Token) -> Option<u32> {
+        debug_assert!(token.slot < LISTENER_SLOTS, "listeners only accept");
+        self.connections.is_current(token).then_some(token.slot)
+    }
+
+    fn take_letters(&mut self) {
+        for _ in 0..LETTERS_PER_TURN_MAX {
+            let Some((from, letter)) = self.inboxes.recv() else { return };
+            match letter {
+                Message::Accepted(fresh) => self.open(fresh),
+                Message::Publisher(connection) => self.take_over_connection(connection),
+                Message::Subscribe(question) => self.subscription_asked(from, question),
+                Message::Subscribed { slot, log } => {
+                    self.outboxes.settle(from);
+                    self.subscribed(slot, log);
+                }
+                Message::Unsubscribe { stream, key, slot } => {
+                    self.unsubscribed(from, &stream, key, slot);
+                }
+            }
+        }
+    }
+
+    fn collect_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        self.shared.wakes.drain(self.id, |slot| dirty.push(slot));
+        for slot in dirty.drain(..) {
+            self.log_is_dirty(slot);
+        }
+        self.dirty = dirty;
+    }
+
+    fn run_timers(&mut self) {
+        self.timers.advance(self.now);
+        while let Some(key) = self.timers.pop() {
+            match key {
+                TimerKey::Connection { slot, generation } => {
+                    if self.connections.is_current(Token::new(slot, generation)) {
+                        self.timed_out(slot);
+                    }
+                }
+                TimerKey::Housekeeping => {
+                    self.timers.insert(self.now + HOUSEKEEPING, TimerKey::Housekeeping);
+                    self.keep_house();
+                }
+                TimerKey::Demo => self.play_demo(),
+                TimerKey::Accept(token) => self.resume_accepting(token),
+            }
+        }
+    }
+
+    /// True once a draining shard has nobody left, or its time is over.
+    fn drained(&mut self) -> bool {
+        let Some(deadline) = self.draining else { return false };
+        if self.connections.len() == 0 || deadline <= self.now {
+            self.stopped = true;
+        }
+        self.stopped
+    }
+
+    fn sleep(&mut self, now: Instant) {
+        let gathering = self.is_gathering();
+        let Self { shared, inboxes, control, id, .. } = self;
+        let pending = || !inboxes.is_empty() || !control.commands.is_empty();
+        if !shared.wakes.prepare_sleep(*id, pending) {
+            return;
+        }
+        let mut until = self.timers.next_deadline();
+        if gathering {
+            let flush = self.flush.next_due();
+            until = Some(until.map_or(flush, |at| at.min(flush)));
+        }
+        if let Some(deadline) = self.draining {
+            until = Some(until.map_or(deadline, |at| at.min(deadline)));
+        }
+        self.shared.epochs.sleep(self.id);
+        self.reactor.submit_and_wait(until.map(|at| at.saturating_duration_since(now)));
+        self.shared.wakes.woke(self.id);
+    }
+
+    fn shutdown(&mut self) {
+        for slot in self.connections.slots() {
+            self.close(slot, "stopped");
+        }
+        self.reactor.submit();
+        self.shared.epochs.sleep(self.id);
+        self.report(Event::Stopped);
+    }
+}
