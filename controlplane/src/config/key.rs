@@ -1,0 +1,162 @@
+//! Key: one line of the configuration file, described once for reading, writing and reloading.
+
+use dataplane::config::LimitId;
+
+use super::document::Datum;
+use super::field::{Bounds, Field, Unit};
+use super::settings::Settings;
+
+/// When a changed value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// At a reload.
+    Now,
+    /// At the next start.
+    Restart,
+}
+
+/// Where a key's value lives.
+#[derive(Clone, Copy)]
+enum Slot {
+    Field(fn(&mut Settings) -> &mut dyn Field),
+    Limit(LimitId),
+}
+
+/// One key.
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// Its name within the section.
+    pub name: &'static str,
+    /// What it means, in one or more sentences.
+    pub about: &'static str,
+    /// When a changed value takes effect.
+    pub applies: Applies,
+    bounds: Bounds,
+    slot: Slot,
+}
+
+impl Key {
+    /// A key that needs a restart.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        about: &'static str,
+        field: fn(&mut Settings) -> &mut dyn Field,
+    ) -> Self {
+        let bounds = Bounds { min: 0, max: u64::MAX, unit: Unit::One };
+        Self { name, about, applies: Applies::Restart, bounds, slot: Slot::Field(field) }
+    }
+
+    /// The key of a limit of peers and messages.
+    #[must_use]
+    pub const fn limit(id: LimitId, unit: Unit) -> Self {
+        let bounds = Bounds { min: 1, max: u64::MAX, unit };
+        let slot = Slot::Limit(id);
+        Self { name: id.name(), about: id.about(), applies: Applies::Now, bounds, slot }
+    }
+
+    /// A reload applies it.
+    #[must_use]
+    pub const fn now(mut self) -> Self {
+        self.applies = Applies::Now;
+        self
+    }
+
+    /// Its legal range.
+    #[must_use]
+    pub const fn range(mut self, min: u64, max: u64) -> Self {
+        self.bounds.min = min;
+        self.bounds.max = max;
+        self
+    }
+
+    /// It counts bytes.
+    #[must_use]
+    pub const fn bytes(mut self) -> Self {
+        self.bounds.unit = Unit::Bytes;
+        self
+    }
+
+    /// It counts milliseconds.
+    #[must_use]
+    pub const fn millis(mut self) -> Self {
+        self.bounds.unit = Unit::Millis;
+        self
+    }
+
+    /// The words after "expected".
+    #[must_use]
+    pub fn expects(&self) -> String {
+        let mut settings = Settings::default();
+        match self.slot {
+            Slot::Field(field) => field(&mut settings).expects(&self.bounds),
+            Slot::Limit(_) => 0_u64.expects(&self.bounds),
+        }
+    }
+
+    /// Takes the value from TOML; `None` if it does not fit.
+    pub fn read(&self, settings: &mut Settings, datum: &Datum) -> Option<()> {
+        match self.slot {
+            Slot::Field(field) => field(settings).read(datum, &self.bounds),
+            Slot::Limit(id) => {
+                let mut value = settings.limits.get(id);
+                value.read(datum, &self.bounds)?;
+                settings.limits.set(id, value);
+                Some(())
+            }
+        }
+    }
+
+    /// The value in TOML.
+    #[must_use]
+    pub fn render(&self, settings: &Settings) -> String {
+        match self.slot {
+            // Rendering reads through the same accessor as reading, on a copy: it is not hot.
+            Slot::Field(field) => field(&mut settings.clone()).render(),
+            Slot::Limit(id) => settings.limits.get(id).render(),
+        }
+    }
+}
+
+/// One table of the configuration file.
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// Its keys, in the order of the file.
+    pub keys: Vec<Key>,
+}
+
+impl Section {
+    /// A section of fixed keys.
+    #[must_use]
+    pub fn new(name: &'static str, about: &'static str, keys: &[Key]) -> Self {
+        Self { name, about, keys: keys.to_vec() }
+    }
+
+    /// The key of that name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// Every section, in the order of the file.
+#[must_use]
+pub fn sections() -> Vec<Section> {
+    let mut sections = vec![super::auth::section()];
+    sections.extend(super::listeners::sections());
+    sections.extend([
+        super::limits::section(),
+        super::shards::section(),
+        super::reactor::section(),
+        super::egress::section(),
+        super::stream::section(),
+        super::session::section(),
+        super::log::section(),
+        super::data::section(),
+        super::demo::section(),
+    ]);
+    sections
+}

@@ -1,0 +1,54 @@
+//! `[limits]`: bounds of peers, messages and memory.
+
+use dataplane::config::{AddrRange, LimitId};
+
+use super::document::Datum;
+use super::field::{Bounds, Field, Unit, list, texts};
+use super::key::{Key, Section};
+
+const MEMORY_MAX: Key = Key::new(
+    "memory_max",
+    "Bytes of memory at most. \"auto\" is half of the machine's, or of the control group's.",
+    |s| &mut s.memory_max,
+)
+.range(64 << 20, i64::MAX as u64)
+.bytes();
+
+const EXEMPT: Key =
+    Key::new("exempt", "Addresses and ranges that the caps per address do not count.", |s| {
+        &mut s.limits.exempt
+    })
+    .now();
+
+pub(super) fn section() -> Section {
+    let unit = |id: LimitId| if id.name().contains("bytes") { Unit::Bytes } else { Unit::One };
+    let mut keys = vec![MEMORY_MAX, EXEMPT];
+    keys.extend(LimitId::ALL.iter().map(|&id| Key::limit(id, unit(id))));
+    Section {
+        name: "limits",
+        about: "Bounds. A peer that reaches one is closed with its name as the reason, and \
+                counted.",
+        keys,
+    }
+}
+
+impl Field for Vec<AddrRange> {
+    fn expects(&self, _: &Bounds) -> String {
+        "a list of addresses and ranges such as [\"127.0.0.0/8\", \"::1\"]".to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        *self = texts(datum)?.iter().map(|text| parse_range(text)).collect::<Option<_>>()?;
+        Some(())
+    }
+    fn render(&self) -> String {
+        list(self.iter().map(|range| format!("{}/{}", range.addr, range.bits)))
+    }
+}
+
+fn parse_range(text: &str) -> Option<AddrRange> {
+    let (addr, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let addr: std::net::IpAddr = addr.parse().ok()?;
+    let whole = if addr.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(whole), |bits| bits.parse().ok())?;
+    (bits <= whole).then_some(AddrRange { addr, bits })
+}

@@ -1,0 +1,485 @@
+//! Load: the file, then the environment, then what must hold between keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::document::{self, Datum, Entry, Node};
+use super::field::Auto;
+use super::key::{Key, Section, sections};
+use super::nearest::nearest;
+use super::settings::Settings;
+use crate::error::{Error, Place};
+
+/// Variables that put this node under a coordinator.
+pub const COORDINATOR_VARIABLES: &[&str] = &[
+    "KEY_VERIFICATION_URL",
+    "EVENT_CALLBACK_URL",
+    "COMMANDS_API_AUTH",
+    "CONTROL_BASE_URL",
+    "CONTROL_SECRET",
+    "CALLBACK_URL",
+    "JWT_SECRET",
+];
+
+/// Variables that override keys start with this and separate section and key by two underscores.
+const PREFIX: &str = "GRANDSTAND_";
+/// Bytes of the file at most.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A configuration, and where each of its values comes from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub settings: Settings,
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The coordinator's variables that are set.
+    pub coordinator: Vec<&'static str>,
+    places: BTreeMap<String, Place>,
+}
+
+impl Loaded {
+    /// Where the value of the full key `key` comes from.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Place {
+        self.places.get(key).cloned().unwrap_or(Place::Default)
+    }
+
+    /// True if somebody set the full key `key`.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    /// Whether the built-in stream plays.
+    #[must_use]
+    pub fn demo(&self) -> bool {
+        match self.settings.demo.enabled {
+            Auto::Set(enabled) => enabled,
+            Auto::Auto => self.file.is_none() && self.coordinator.is_empty(),
+        }
+    }
+
+    /// The error of a value of `key` that is legal alone but not here.
+    pub(crate) fn misfit(&self, key: &str, what: String, mend: String) -> Error {
+        Error::Value { place: self.place(key), key: key.to_owned(), what, mend }
+    }
+}
+
+/// Reads the configuration from `file`, if any, and from the variables of `env`.
+///
+/// Errors: the first wrong line of the file, else the first wrong variable, else the first
+/// contradiction between keys.
+pub fn load(
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Error> {
+    let env: BTreeMap<String, String> = env.into_iter().collect();
+    let set = |name: &&&str| env.get(**name).is_some_and(|value| !value.is_empty());
+    let mut reader = Reader {
+        sections: sections(),
+        loaded: Loaded {
+            settings: Settings::default(),
+            file: file.map(Path::to_owned),
+            coordinator: COORDINATOR_VARIABLES.iter().filter(set).copied().collect(),
+            places: BTreeMap::new(),
+        },
+    };
+    if let Some(file) = file {
+        reader.file(file)?;
+    }
+    for (name, value) in &env {
+        reader.variable(name, value)?;
+    }
+    let loaded = reader.loaded;
+    if let (Some(file), false) = (file, loaded.is_set("auth.mode")) {
+        return Err(Error::Document {
+            place: Place::File(file.to_owned()),
+            what: "says not who may publish and play".to_owned(),
+            mend: "add the two lines `[auth]` and `mode = \"open\"`".to_owned(),
+        });
+    }
+    agree(&loaded)?;
+    Ok(loaded)
+}
+
+struct Reader {
+    sections: Vec<Section>,
+    loaded: Loaded,
+}
+
+impl Reader {
+    fn file(&mut self, file: &Path) -> Result<(), Error> {
+        let mend = "name another file with --config";
+        let size = std::fs::metadata(file).map_err(|e| Error::file("read", file, &e, mend))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(Error::Document {
+                place: Place::File(file.to_owned()),
+                what: format!("{size} bytes are more than a configuration can need"),
+                mend: mend.to_owned(),
+            });
+        }
+        let text =
+            std::fs::read_to_string(file).map_err(|e| Error::file("read", file, &e, mend))?;
+        let mut wrong = Vec::new();
+        self.table(file, "", &document::parse(file, &text)?, &mut wrong);
+        wrong.into_iter().min_by_key(|&(line, _)| line).map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    fn table(
+        &mut self,
+        file: &Path,
+        table: &str,
+        entries: &[Entry],
+        wrong: &mut Vec<(usize, Error)>,
+    ) {
+        for entry in entries {
+            let full = join(table, &entry.key);
+            let place = Place::Line { file: file.to_owned(), line: entry.line };
+            let within = |s: &Section| s.name == full || s.name.starts_with(&format!("{full}."));
+            let known = self.sections.iter().any(within);
+            let result = match &entry.node {
+                Node::Table(entries) if known => {
+                    self.table(file, &full, entries, wrong);
+                    Ok(())
+                }
+                Node::Table(_) => Err(self.unknown_table(place, &full)),
+                Node::Value(_) if known => Err(Error::Document {
+                    place,
+                    what: format!("{full} is a section, not a value"),
+                    mend: format!("write `[{full}]` on a line of its own"),
+                }),
+                Node::Value(datum) => self.value(place, table, &entry.key, datum),
+            };
+            if let Err(error) = result {
+                wrong.push((entry.line, error));
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
+            return Ok(());
+        };
+        let path = path.to_ascii_lowercase().replace("__", ".");
+        let Some((table, key)) = path.rsplit_once('.') else { return Ok(()) };
+        let place = Place::Env(name.to_owned());
+        if !self.sections.iter().any(|section| section.name == table) {
+            return Err(self.unknown_table(place, table));
+        }
+        self.value(place, table, key, &document::parse_variable(value))
+    }
+
+    fn value(&mut self, place: Place, table: &str, key: &str, datum: &Datum) -> Result<(), Error> {
+        let section = self.sections.iter().find(|section| section.name == table);
+        let Some(&known) = section.and_then(|section| section.key(key)) else {
+            return Err(self.unknown_key(place, table, key));
+        };
+        let full = join(table, key);
+        known.read(&mut self.loaded.settings, datum).ok_or_else(|| Error::Value {
+            place: place.clone(),
+            key: full.clone(),
+            what: format!("expected {}, got {}", known.expects(), datum.show()),
+            mend: mend(&place, &known),
+        })?;
+        self.loaded.places.insert(full, place);
+        Ok(())
+    }
+
+    fn unknown_table(&self, place: Place, table: &str) -> Error {
+        let near = nearest(table, self.sections.iter().map(|section| section.name));
+        Error::Document {
+            mend: match (near, &place) {
+                (Some(near), Place::Env(_)) => {
+                    format!("the nearest is {PREFIX}{}__KEY", variable_of(near))
+                }
+                (Some(near), _) => format!("the nearest is [{near}]"),
+                (None, _) => "remove it".to_owned(),
+            },
+            place,
+            what: format!("there is no section [{table}]"),
+        }
+    }
+
+    fn unknown_key(&self, place: Place, table: &str, key: &str) -> Error {
+        let within = self.sections.iter().find(|section| section.name == table);
+        let near = within
+            .and_then(|section| nearest(key, section.keys.iter().map(|key| key.name)))
+            .map(|near| join(table, near));
+        let elsewhere = || {
+            let same = |section: &&Section| section.key(key).is_some();
+            self.sections.iter().find(same).map(|section| join(section.name, key))
+        };
+        Error::Document {
+            mend: match (near.or_else(elsewhere), &place) {
+                (Some(near), Place::Env(_)) => {
+                    format!("the nearest is {PREFIX}{}", variable_of(&near))
+                }
+                (Some(near), _) => format!("the nearest is {near}"),
+                (None, _) => "remove it".to_owned(),
+            },
+            place,
+            what: format!("there is no key {}", join(table, key)),
+        }
+    }
+}
+
+fn join(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}
+
+/// The part of a variable's name that stands for the full key `key`.
+fn variable_of(key: &str) -> String {
+    key.replace('.', "__").to_ascii_uppercase()
+}
+
+fn mend(place: &Place, key: &Key) -> String {
+    let default = key.render(&Settings::default());
+    match place {
+        Place::Env(name) => format!("unset it for the default, {name}={default}"),
+        _ => format!("remove the line for the default, {} = {default}", key.name),
+    }
+}
+
+/// What must hold between keys, whatever the host.
+fn agree(loaded: &Loaded) -> Result<(), Error> {
+    let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;
+    let check = |holds: bool, key: &str, what: String, mend: &str| {
+        if holds { Ok(()) } else { Err(loaded.misfit(key, what, mend.to_owned())) }
+    };
+    check(
+        egress.batch_min <= egress.batch_max,
+        pick(loaded, "egress.batch_ms_min", "egress.batch_ms_max"),
+        format!(
+            "batch_ms_min {} is above batch_ms_max {}",
+            egress.batch_min.as_millis(),
+            egress.batch_max.as_millis()
+        ),
+        "raise the maximum or lower the minimum",
+    )?;
+    let lag_max = stream.retain.as_millis() / 4 * 3;
+    check(
+        egress.player_lag_max.as_millis() <= lag_max,
+        pick(loaded, "egress.player_lag_ms_max", "stream.retain_ms"),
+        format!(
+            "{} ms of lag are more than 3/4 of the {} ms that streams retain",
+            egress.player_lag_max.as_millis(),
+            stream.retain.as_millis()
+        ),
+        &format!("at most {lag_max} fits, or raise stream.retain_ms"),
+    )?;
+    check(
+        stream.gop_bytes_max <= stream.bytes_max,
+        pick(loaded, "stream.gop_bytes_max", "stream.bytes_max"),
+        format!("gop_bytes_max {} is above bytes_max {}", stream.gop_bytes_max, stream.bytes_max),
+        "raise stream.bytes_max or lower stream.gop_bytes_max",
+    )?;
+    check(
+        reactor.sq_entries.is_power_of_two(),
+        "reactor.sq_entries",
+        format!("{} is no power of two", reactor.sq_entries),
+        &format!("the next is {}", reactor.sq_entries.next_power_of_two()),
+    )?;
+    check(
+        reactor.recv_buffers.is_power_of_two(),
+        "reactor.recv_buffers",
+        format!("{} is no power of two", reactor.recv_buffers),
+        &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
+    )?;
+    check(
+        listeners.rtmp.enabled || listeners.http.enabled,
+        pick(loaded, "listeners.rtmp.enabled", "listeners.http.enabled"),
+        "no media listener is enabled".to_owned(),
+        "enable listeners.rtmp or listeners.http",
+    )
+}
+
+/// The one of two contradicting keys that somebody set, so that the error names its line.
+fn pick<'a>(loaded: &Loaded, first: &'a str, second: &'a str) -> &'a str {
+    if loaded.is_set(first) || !loaded.is_set(second) { first } else { second }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(name: &str, text: &str) -> Result<Loaded, String> {
+        let dir = std::env::temp_dir().join(format!("grandstand-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        let prefix = format!("{}/", dir.display());
+        let loaded = load(Some(&path), []);
+        std::fs::remove_dir_all(&dir).unwrap();
+        loaded.map_err(|error| error.to_string().replace(&prefix, ""))
+    }
+
+    fn from_env(name: &str, value: &str) -> Result<Loaded, String> {
+        load(None, [(name.to_owned(), value.to_owned())]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_wrong_file_gets_its_one_line() {
+        let cases = [
+            (
+                "[auth]\nmode = \"open\"\n[egress]\nbatch_ms_max = \"fast\"\n",
+                "g.toml:4: egress.batch_ms_max: expected a number of milliseconds from 0 to 10000, \
+                 got \"fast\"; remove the line for the default, batch_ms_max = 130",
+            ),
+            (
+                "[auth]\nmode = \"opne\"\n",
+                "g.toml:2: auth.mode: expected \"open\", got \"opne\"; remove the line for the \
+                 default, mode = \"open\"",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[egress]\nbatch_max_ms = 1\n",
+                "g.toml:4: there is no key egress.batch_max_ms; the nearest is egress.batch_ms_max",
+            ),
+            (
+                "[egress]\nstreams_max = 1\n",
+                "g.toml:2: there is no key egress.streams_max; the nearest is limits.streams_max",
+            ),
+            (
+                "[egres]\nbatch_ms_max = 1\n",
+                "g.toml:1: there is no section [egres]; the nearest is [egress]",
+            ),
+            ("colour = 1\n", "g.toml:1: there is no key colour; remove it"),
+            (
+                "log = \"debug\"\n",
+                "g.toml:1: log is a section, not a value; write `[log]` on a line of its own",
+            ),
+            (
+                "[auth\nmode = 1\n",
+                "g.toml:1: not TOML: unclosed table, expected `]`; `grandstand config init` writes \
+                 a file to start from",
+            ),
+            (
+                "# nothing\n",
+                "g.toml: says not who may publish and play; add the two lines `[auth]` and `mode = \
+                 \"open\"`",
+            ),
+            (
+                "[limits]\nexempt = [\"10.0.0.0/33\"]\n",
+                "g.toml:2: limits.exempt: expected a list of addresses and ranges such as \
+                 [\"127.0.0.0/8\", \"::1\"], got [\"10.0.0.0/33\"]; remove the line for the default, \
+                 exempt = [\"127.0.0.0/8\", \"::1/128\"]",
+            ),
+            (
+                "[listeners.rtmp]\naddr = \"1935\"\n",
+                "g.toml:2: listeners.rtmp.addr: expected an address and port such as \
+                 \"[::]:1935\", or a list of them, got \"1935\"; remove the line for the default, \
+                 addr = \"[::]:1935\"",
+            ),
+            (
+                "[[shards.pin]]\nstream = \"a b\"\nshard = 0\n",
+                "g.toml:1: shards.pin: expected tables [[shards.pin]] of a stream pattern and a \
+                 shard number such as stream = \"news/*\" and shard = 1, got [{ shard = 0, stream = \
+                 \"a b\" }]; remove the line for the default, pin = []",
+            ),
+            (
+                "[limits]\nmemory_max = \"12 parsec\"\n",
+                "g.toml:2: limits.memory_max: expected \"auto\" or a number of bytes (or text such \
+                 as \"16MiB\") from 67108864 to 9223372036854775807, got \"12 parsec\"; remove the \
+                 line for the default, memory_max = \"auto\"",
+            ),
+            (
+                "[egress]\nutilisation_target = 1.5\n",
+                "g.toml:2: egress.utilisation_target: expected a number above 0.0 and at most 1.0, \
+                 got 1.5; remove the line for the default, utilisation_target = 0.2",
+            ),
+            (
+                "[listeners.http]\nenabled = 2024-01-01\n",
+                "g.toml:2: listeners.http.enabled: expected true or false, got 2024-01-01; remove \
+                 the line for the default, enabled = true",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[stream]\nretain_ms = 4000\n",
+                "g.toml:4: stream.retain_ms: 5000 ms of lag are more than 3/4 of the 4000 ms that \
+                 streams retain; at most 3000 fits, or raise stream.retain_ms",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[egress]\nbatch_ms_min = 200\n",
+                "g.toml:4: egress.batch_ms_min: batch_ms_min 200 is above batch_ms_max 130; raise \
+                 the maximum or lower the minimum",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[stream]\nbytes_max = \"1MiB\"\n",
+                "g.toml:4: stream.bytes_max: gop_bytes_max 16777216 is above bytes_max 1048576; \
+                 raise stream.bytes_max or lower stream.gop_bytes_max",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[reactor]\nrecv_buffers = 500\n",
+                "g.toml:4: reactor.recv_buffers: 500 is no power of two; the next is 512",
+            ),
+        ];
+        for (text, line) in cases {
+            assert_eq!(from_file("g.toml", text).unwrap_err(), line, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_line_is_reported() {
+        let text = "[stream]\nzzz = 1\n[egress]\naaa = 1\n";
+        assert!(from_file("first.toml", text).unwrap_err().starts_with("first.toml:2:"));
+    }
+
+    #[test]
+    fn a_missing_file_and_a_huge_one_are_named() {
+        let error = load(Some(Path::new("/nowhere/x.toml")), []).unwrap_err().to_string();
+        assert_eq!(error, "cannot read /nowhere/x.toml: no such file or directory; check the path");
+        let error = from_file("huge.toml", &" ".repeat(1 + (1 << 20))).unwrap_err();
+        assert!(error.contains("1048577 bytes are more"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_overrides_with_types() {
+        let loaded = from_env("GRANDSTAND_LISTENERS__RTMP__ADDR", "127.0.0.1:0, [::1]:0").unwrap();
+        assert_eq!(loaded.settings.listeners.rtmp.addr.len(), 2);
+        let loaded = from_env("GRANDSTAND_LIMITS__EXEMPT", "").unwrap();
+        assert_eq!(loaded.settings.limits.exempt, []);
+        let loaded = from_env("GRANDSTAND_REACTOR__BACKEND", "epoll").unwrap();
+        assert_eq!(loaded.settings.reactor.backend, crate::config::Backend::Epoll);
+        let loaded = from_env("GRANDSTAND_STREAM__GOP_BYTES_MAX", "2MiB").unwrap();
+        assert_eq!(loaded.settings.stream.gop_bytes_max, 2 << 20);
+        assert!(from_env("GRANDSTAND_HOME", "/x").is_ok() && from_env("PATH", "/x").is_ok());
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_with_its_mend() {
+        for (name, value, line) in [
+            (
+                "GRANDSTAND_EGRESS__BATCH_MS_MAX",
+                "soon",
+                "GRANDSTAND_EGRESS__BATCH_MS_MAX: egress.batch_ms_max: expected a number of \
+                 milliseconds from 0 to 10000, got \"soon\"; unset it for the default, \
+                 GRANDSTAND_EGRESS__BATCH_MS_MAX=130",
+            ),
+            (
+                "GRANDSTAND_EGRESS__BATCH_MX_MAX",
+                "1",
+                "GRANDSTAND_EGRESS__BATCH_MX_MAX: there is no key egress.batch_mx_max; the nearest \
+                 is GRANDSTAND_EGRESS__BATCH_MS_MAX",
+            ),
+            (
+                "GRANDSTAND_LISTENER__RTMP__ADDR",
+                "1",
+                "GRANDSTAND_LISTENER__RTMP__ADDR: there is no section [listener.rtmp]; the nearest \
+                 is GRANDSTAND_LISTENERS__RTMP__KEY",
+            ),
+        ] {
+            assert_eq!(from_env(name, value).unwrap_err(), line);
+        }
+    }
+
+    #[test]
+    fn the_demo_needs_neither_file_nor_coordinator() {
+        assert!(load(None, []).unwrap().demo());
+        assert!(!from_file("demo.toml", "[auth]\nmode = \"open\"\n").unwrap().demo());
+        for name in COORDINATOR_VARIABLES {
+            let loaded = from_env(name, "x").unwrap();
+            assert_eq!((loaded.coordinator.as_slice(), loaded.demo()), ([*name].as_slice(), false));
+            assert!(from_env(name, "").unwrap().demo());
+        }
+        assert!(!from_env("GRANDSTAND_DEMO__ENABLED", "false").unwrap().demo());
+    }
+}

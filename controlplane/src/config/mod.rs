@@ -1,0 +1,47 @@
+//! Configuration: one TOML file and the environment become typed values, once.
+//!
+//! Map: `document` reads TOML with lines, `field` reads one typed value, `key` describes a key;
+//! each section of the file has a file of its own that lists its keys; `load` puts them together,
+//! `template` writes the commented file, `change` compares two configurations, `host` asks the
+//! machine, `memory` adds up the ceiling, `plan` makes what the data plane starts with.
+
+mod auth;
+mod change;
+mod data;
+mod demo;
+mod document;
+mod egress;
+mod field;
+mod host;
+mod key;
+mod limits;
+mod listeners;
+mod load;
+mod log;
+mod memory;
+mod nearest;
+mod plan;
+mod reactor;
+mod session;
+mod settings;
+mod shards;
+mod stream;
+mod template;
+
+pub use auth::AuthSection;
+pub use change::{Change, change};
+pub use data::DataSection;
+pub use demo::DemoSection;
+pub use document::Datum;
+pub use field::{Auto, Bounds, Field, Unit, human_bytes};
+pub use host::Host;
+pub use key::{Applies, Key, Section, sections};
+pub use listeners::{ControlListener, ListenersSection, MediaListener};
+pub use load::{COORDINATOR_VARIABLES, Loaded, load};
+pub use log::{LogFormat, LogLevel, LogSection};
+pub use memory::{MemoryTable, Side, Term};
+pub use plan::{Plan, plan};
+pub use reactor::{Backend, ReactorSection};
+pub use settings::Settings;
+pub use shards::ShardsSection;
+pub use template::template;

@@ -1,0 +1,300 @@
+//! Plan: what the data plane starts with, made of the configuration and the host.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use dataplane::config::{Config, DemoConfig, ListenerConfig, ListenerKind, Reload, ShardConfig};
+use dataplane::ids::{SHARDS_MAX, StreamName};
+
+use super::field::{Auto, human_bytes};
+use super::host::Host;
+use super::listeners::MediaListener;
+use super::load::Loaded;
+use super::memory::{self, MemoryTable};
+use super::settings::Settings;
+use crate::error::Error;
+
+/// File descriptors that are no connection: logs, rings, event descriptors, the API.
+const NOFILE_HEADROOM: u64 = 64;
+/// Pages that a shard needs at least.
+const PAGE_BYTES_PER_SHARD_MIN: u64 = 4 << 20;
+
+/// What a node starts with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The data plane's configuration.
+    pub node: Config,
+    /// What it costs.
+    pub memory: MemoryTable,
+    /// What was adapted to the host, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// The part that a running node can take.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        Reload {
+            limits: self.node.limits.clone(),
+            egress: self.node.egress,
+            session: self.node.session,
+            stream: self.node.stream,
+            listeners: self.node.listeners.clone(),
+        }
+    }
+}
+
+/// Fits `loaded` to `host`.
+///
+/// Errors: a configured value that the host has no room for. Defaults are fitted instead, and said
+/// in the notes.
+pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Plan, Error> {
+    let mut settings = loaded.settings.clone();
+    let mut notes = Vec::new();
+    let shards = shards(loaded, host)?;
+    let count = shards.len() as u64;
+    let memory_max = match settings.memory_max {
+        Auto::Auto => host.memory_bytes / 2,
+        Auto::Set(bytes) => bytes,
+    };
+    fit_listeners(loaded, host, &mut settings, &mut notes);
+    fit_connections(loaded, &mut settings, &mut notes, &files(loaded, host, count)?)?;
+    let affordable = Room {
+        connections: memory::connections_affordable(&settings, count, memory_max),
+        what: format!("limits.memory_max {}", human_bytes(memory_max)),
+        mend: "raise limits.memory_max or lower limits.reply_bytes_max".to_owned(),
+    };
+    fit_connections(loaded, &mut settings, &mut notes, &affordable)?;
+    let page_bytes = memory::page_bytes(&settings, count, memory_max);
+    if page_bytes < count * PAGE_BYTES_PER_SHARD_MIN || settings.limits.connections_max == 0 {
+        return Err(loaded.misfit(
+            "limits.memory_max",
+            format!("{} leave too little to pages and connections", human_bytes(memory_max)),
+            "raise it, or lower shards.count, limits.streams_max or reactor.recv_buffers"
+                .to_owned(),
+        ));
+    }
+    let memory = MemoryTable::new(&settings, host, count, memory_max, page_bytes);
+    let listeners = listeners(&settings);
+    let node = Config {
+        shards,
+        pins: settings.shards.pin.clone(),
+        reactor: settings.reactor.config(),
+        listeners,
+        limits: settings.limits,
+        egress: settings.egress,
+        stream: settings.stream,
+        session: settings.session,
+        page_bytes,
+        poison: false,
+        demo: demo(loaded, demo_flv),
+    };
+    Ok(Plan { node, memory, notes })
+}
+
+fn demo(loaded: &Loaded, flv: &'static [u8]) -> Option<DemoConfig> {
+    let name = StreamName::parse("demo").expect("a legal name");
+    loaded.demo().then_some(DemoConfig { name, flv })
+}
+
+fn shards(loaded: &Loaded, host: &Host) -> Result<Vec<ShardConfig>, Error> {
+    let section = &loaded.settings.shards;
+    let count = match section.count {
+        Auto::Set(count) => usize::from(count),
+        Auto::Auto => host.parallelism.clamp(1, SHARDS_MAX),
+    };
+    let cpus = match &section.cpus {
+        Auto::Set(cpus) => cpus.0.as_slice(),
+        // Under a quota the same first CPUs would be everybody's: the scheduler knows better.
+        Auto::Auto if host.parallelism < host.cpus.len() => &[],
+        Auto::Auto => host.cpus.as_slice(),
+    };
+    if let Some(cpu) = cpus.iter().find(|cpu| !host.cpus.contains(cpu)) {
+        return Err(loaded.misfit(
+            "shards.cpus",
+            format!("CPU {cpu} is not in the affinity mask of this process"),
+            format!("choose from {:?}", host.cpus),
+        ));
+    }
+    if let Some(pin) = section.pin.iter().find(|pin| pin.shard.index() >= count) {
+        return Err(loaded.misfit(
+            "shards.pin",
+            format!("\"{}\" is pinned to shard {} of {count}", pin.pattern, pin.shard),
+            format!("shards count from 0 to {}", count - 1),
+        ));
+    }
+    let cpu = |shard: usize| (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
+    Ok((0..count).map(|shard| ShardConfig { cpu: cpu(shard) }).collect())
+}
+
+/// Room for connections, and what to do for more of it.
+struct Room {
+    connections: u64,
+    what: String,
+    mend: String,
+}
+
+fn files(loaded: &Loaded, host: &Host, shards: u64) -> Result<Room, Error> {
+    let control = &loaded.settings.listeners.control;
+    let addresses = listeners(&loaded.settings).len() as u64;
+    let taken = NOFILE_HEADROOM + u64::from(control.connections_max) + shards * (addresses + 4);
+    let nofile = host.nofile;
+    if nofile <= taken {
+        return Err(Error::System {
+            what: "cannot serve anybody",
+            reason: format!("the limit of {nofile} open files (nofile) is below {}", taken + 1),
+            mend: "raise it with `ulimit -n 20000` or LimitNOFILE=20000",
+        });
+    }
+    Ok(Room {
+        connections: nofile - taken,
+        what: format!("the limit of {nofile} open files (nofile)"),
+        mend: format!(
+            "raise it with `ulimit -n {}` or LimitNOFILE={0}",
+            loaded.settings.limits.connections_max.saturating_add(taken)
+        ),
+    })
+}
+
+fn fit_connections(
+    loaded: &Loaded,
+    settings: &mut Settings,
+    notes: &mut Vec<String>,
+    room: &Room,
+) -> Result<(), Error> {
+    const KEY: &str = "limits.connections_max";
+    let wanted = settings.limits.connections_max;
+    let fitting = room.connections;
+    if wanted > fitting {
+        if loaded.is_set(KEY) {
+            return Err(loaded.misfit(
+                KEY,
+                format!("{wanted} connections do not fit {}, {fitting} do", room.what),
+                room.mend.clone(),
+            ));
+        }
+        notes.push(format!("{KEY} is {fitting}, not {wanted}: {}; {}", room.what, room.mend));
+        settings.limits.connections_max = fitting;
+    }
+    let players = &mut settings.limits.players_max;
+    *players = (*players).min(settings.limits.connections_max);
+    Ok(())
+}
+
+fn fit_listeners(loaded: &Loaded, host: &Host, settings: &mut Settings, notes: &mut Vec<String>) {
+    if host.ipv6 {
+        return;
+    }
+    let section = &mut settings.listeners;
+    let pair: [(&str, &mut MediaListener); 2] =
+        [("listeners.rtmp.addr", &mut section.rtmp), ("listeners.http.addr", &mut section.http)];
+    for (key, listener) in pair {
+        if !loaded.is_set(key) {
+            for addr in &mut listener.addr {
+                *addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
+            }
+            notes.push(format!("{key} is 0.0.0.0: this host has no IPv6"));
+        }
+    }
+}
+
+/// The enabled listeners, RTMP first.
+fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
+    let section = &settings.listeners;
+    [(ListenerKind::Rtmp, &section.rtmp), (ListenerKind::Http, &section.http)]
+        .into_iter()
+        .filter(|(_, listener)| listener.enabled)
+        .flat_map(|(kind, listener)| {
+            listener.addr.iter().map(move |&addr| ListenerConfig { kind, addr })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Side, load};
+
+    fn host() -> Host {
+        Host {
+            cpus: vec![2, 3],
+            parallelism: 2,
+            memory_bytes: 32 << 30,
+            nofile: 20_000,
+            nofile_hard: 20_000,
+            ipv6: true,
+            tcp_receive_bytes: 6 << 20,
+        }
+    }
+
+    fn loaded(env: &[(&str, &str)]) -> Loaded {
+        load(None, env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()))).unwrap()
+    }
+
+    fn refusal(env: &[(&str, &str)], host: &Host) -> String {
+        plan(&loaded(env), host, b"").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_configuration_the_host_decides() {
+        let plan = plan(&loaded(&[]), &host(), b"").unwrap();
+        let cpus: Vec<_> = plan.node.shards.iter().map(|shard| shard.cpu).collect();
+        assert_eq!(cpus, [Some(2), Some(3)]);
+        assert_eq!(plan.node.limits.connections_max, 16_000);
+        assert_eq!(plan.node.listeners.len(), 2);
+        assert!(plan.node.demo.is_some() && plan.notes.is_empty());
+        assert!(plan.memory.total(Side::Process) <= 16 << 30);
+        assert!(plan.memory.total(Side::Process) > (16 << 30) - (64 << 10));
+    }
+
+    #[test]
+    fn under_a_quota_nothing_is_pinned() {
+        let plan = plan(&loaded(&[]), &Host { parallelism: 1, ..host() }, b"").unwrap();
+        assert_eq!(plan.node.shards, [ShardConfig { cpu: None }]);
+    }
+
+    #[test]
+    fn defaults_shrink_to_the_host_and_say_so() {
+        let small = Host { nofile: 1_024, ipv6: false, ..host() };
+        let small = plan(&loaded(&[]), &small, b"").unwrap();
+        assert_eq!(small.node.limits.connections_max, 1_024 - 64 - 64 - 2 * 6);
+        assert_eq!(small.node.limits.players_max, small.node.limits.connections_max);
+        assert_eq!(small.node.listeners[0].addr, "0.0.0.0:1935".parse().unwrap());
+        assert_eq!(small.notes.len(), 3);
+        let poor = Host { memory_bytes: 2 << 30, ..host() };
+        let poor = plan(&loaded(&[]), &poor, b"").unwrap();
+        assert!(poor.node.limits.connections_max < 2_000);
+        assert!(poor.memory.total(Side::Process) <= 1 << 30);
+    }
+
+    #[test]
+    fn configured_values_that_do_not_fit_are_refused() {
+        let few = Host { nofile: 1_024, ..host() };
+        assert_eq!(
+            refusal(&[("GRANDSTAND_LIMITS__CONNECTIONS_MAX", "5000")], &few),
+            "GRANDSTAND_LIMITS__CONNECTIONS_MAX: limits.connections_max: 5000 connections do not \
+             fit the limit of 1024 open files (nofile), 884 do; raise it with `ulimit -n 5140` or \
+             LimitNOFILE=5140"
+        );
+        assert_eq!(
+            refusal(&[], &Host { nofile: 128, ..host() }),
+            "cannot serve anybody: the limit of 128 open files (nofile) is below 141; raise it \
+             with `ulimit -n 20000` or LimitNOFILE=20000"
+        );
+        assert_eq!(
+            refusal(&[("GRANDSTAND_SHARDS__CPUS", "[9]")], &host()),
+            "GRANDSTAND_SHARDS__CPUS: shards.cpus: CPU 9 is not in the affinity mask of this \
+             process; choose from [2, 3]"
+        );
+        assert_eq!(
+            refusal(&[("GRANDSTAND_SHARDS__PIN", "[{stream='a/*', shard=2}]")], &host()),
+            "GRANDSTAND_SHARDS__PIN: shards.pin: \"a/*\" is pinned to shard 2 of 2; shards count \
+             from 0 to 1"
+        );
+        assert_eq!(
+            refusal(&[("GRANDSTAND_LIMITS__MEMORY_MAX", "64MiB")], &host()),
+            "GRANDSTAND_LIMITS__MEMORY_MAX: limits.memory_max: 64.0 MiB leave too little to pages \
+             and connections; raise it, or lower shards.count, limits.streams_max or \
+             reactor.recv_buffers"
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! `[session]`: how sessions are judged and paced.
+
+use super::key::{Key, Section};
+
+const HOUR: u64 = 3_600_000;
+
+const KEYS: &[Key] = &[
+    Key::new(
+        "connect_deadline_ms",
+        "From accept to the publish or play command, the wait for the verdict not counted.",
+        |s| &mut s.session.connect_deadline,
+    )
+    .range(100, HOUR)
+    .millis()
+    .now(),
+    Key::new("authorize_deadline_ms", "No verdict within this is a refusal.", |s| {
+        &mut s.session.authorize_deadline
+    })
+    .range(100, HOUR)
+    .millis()
+    .now(),
+    Key::new("publish_idle_ms", "A publisher that sends no media for this long is closed.", |s| {
+        &mut s.session.publish_idle
+    })
+    .range(1_000, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "publish_bps_min",
+        "A publisher slower than this over publish_idle_ms is closed, in bits per second.",
+        |s| &mut s.session.publish_bps_min,
+    )
+    .range(0, 1_000_000_000)
+    .now(),
+    Key::new("ping_interval_ms", "RTMP peers are pinged this often.", |s| {
+        &mut s.session.ping_interval
+    })
+    .range(1_000, HOUR)
+    .millis()
+    .now(),
+    Key::new("keep_alive_ms", "An idle HTTP connection is closed after this long.", |s| {
+        &mut s.session.keep_alive
+    })
+    .range(100, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "play_wait_ms",
+        "A player of an unknown stream waits this long for its publisher; 0 refuses at once.",
+        |s| &mut s.session.play_wait,
+    )
+    .range(0, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "rtmp_chunk_bytes",
+        "Bytes of an RTMP chunk that we send: the same for everybody, so that chunks can be \
+         shared.",
+        |s| &mut s.session.rtmp_chunk_bytes,
+    )
+    .range(128, 65_536)
+    .bytes(),
+    Key::new(
+        "drain_ms",
+        "At the end, sessions get this long to take their protocol's farewell.",
+        |s| &mut s.session.drain,
+    )
+    .range(0, 4_000)
+    .millis()
+    .now(),
+];
+
+pub(super) fn section() -> Section {
+    Section::new("session", "How sessions are judged and paced.", KEYS)
+}

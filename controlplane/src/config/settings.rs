@@ -1,0 +1,60 @@
+//! Settings: the typed values of every section.
+
+use dataplane::config::{EgressConfig, Limits, SessionConfig, StreamConfig};
+
+use super::auth::AuthSection;
+use super::data::DataSection;
+use super::demo::DemoSection;
+use super::field::Auto;
+use super::listeners::ListenersSection;
+use super::log::LogSection;
+use super::reactor::ReactorSection;
+use super::shards::ShardsSection;
+
+/// Everything that can be configured, as it is without a file.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[auth]`
+    pub auth: AuthSection,
+    /// `[listeners.*]`
+    pub listeners: ListenersSection,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `limits.memory_max`: bytes.
+    pub memory_max: Auto<u64>,
+    /// `[shards]`
+    pub shards: ShardsSection,
+    /// `[reactor]`
+    pub reactor: ReactorSection,
+    /// `[egress]`
+    pub egress: EgressConfig,
+    /// `[stream]`
+    pub stream: StreamConfig,
+    /// `[session]`
+    pub session: SessionConfig,
+    /// `[log]`
+    pub log: LogSection,
+    /// `[data]`
+    pub data: DataSection,
+    /// `[demo]`
+    pub demo: DemoSection,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auth: AuthSection::default(),
+            listeners: ListenersSection::default(),
+            limits: Limits::default(),
+            memory_max: Auto::Auto,
+            shards: ShardsSection::default(),
+            reactor: ReactorSection::default(),
+            egress: EgressConfig::default(),
+            stream: StreamConfig::default(),
+            session: SessionConfig::default(),
+            log: LogSection::default(),
+            data: DataSection::default(),
+            demo: DemoSection::default(),
+        }
+    }
+}
