@@ -2,14 +2,18 @@
 //!
 //! It is never in the packet path: with this thread stopped, running streams keep playing.
 //!
-//! Map: `config/` turns the file and the environment into values, `bridge` speaks with the shards,
-//! `auth/` judges who may publish and play, `api/` answers HTTP on the control listener, `logging`
-//! writes logs, `banner` greets, `probe` looks at a stream as a player would.
+//! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
+//! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
+//! play, `api/` answers HTTP on the control listener, `logging` writes logs, `banner` greets.
 
+pub mod api;
 pub mod auth;
-
+pub mod banner;
+pub mod bridge;
+pub mod check;
+pub mod cli;
 pub mod config;
-
 pub mod error;
+pub mod logging;
 
 pub use error::Error;

@@ -1,0 +1,270 @@
+//! Metrics: everything that shards count, in the text format of Prometheus.
+
+use std::fmt::{Display, Write};
+
+use dataplane::config::{LimitId, Limits};
+use dataplane::control::ShardSnapshot;
+use dataplane::metrics::BUCKETS_US;
+
+use super::process::Process;
+use crate::bridge::Gathered;
+
+/// Text of families, each with its type and help once.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.trim();
+        self.line(format_args!("# HELP grandstand_{name} {help}"));
+        self.line(format_args!("# TYPE grandstand_{name} {kind}"));
+    }
+
+    fn sample(&mut self, name: &str, labels: impl Display, value: impl Display) {
+        self.line(format_args!("grandstand_{name}{{{labels}}} {value}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(line).expect("a text grows");
+        self.0.push('\n');
+    }
+}
+
+/// The page that a Prometheus server reads.
+#[must_use]
+pub fn render(
+    gathered: &Gathered,
+    limits: &Limits,
+    process: &Process,
+    log_lines_dropped: usize,
+) -> String {
+    let mut text = Text(String::with_capacity(32 << 10));
+    node(&mut text, gathered, log_lines_dropped);
+    let shards = &gathered.snapshots;
+    if let Some(first) = shards.first() {
+        counters(&mut text, shards, first);
+        histograms(&mut text, shards, first);
+        limits_exceeded(&mut text, shards);
+        operations(&mut text, shards);
+        pools(&mut text, shards);
+        egress(&mut text, shards);
+    }
+    text.family("limit", "gauge", "Limits in force.");
+    for &id in LimitId::ALL {
+        text.sample("limit", format_args!("limit=\"{}\"", id.name()), limits.get(id));
+    }
+    own_process(&mut text, process);
+    text.0
+}
+
+fn node(text: &mut Text, gathered: &Gathered, log_lines_dropped: usize) {
+    text.family("info", "gauge", "The version.");
+    text.sample("info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    text.family("shard_up", "gauge", "Shards that answered in time.");
+    for shard in &gathered.snapshots {
+        text.sample("shard_up", format_args!("shard=\"{}\"", shard.shard), 1);
+    }
+    for shard in &gathered.missing {
+        text.sample("shard_up", format_args!("shard=\"{shard}\""), 0);
+    }
+    text.family("log_lines_dropped_total", "counter", "Log lines that found no room.");
+    text.line(format_args!("grandstand_log_lines_dropped_total {log_lines_dropped}"));
+}
+
+fn counters(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
+    for (index, (name, help, _)) in first.counters.counters().enumerate() {
+        let name = format!("{name}_total");
+        text.family(&name, "counter", help);
+        for shard in shards {
+            let value = shard.counters.counters().nth(index).map_or(0, |(_, _, value)| value);
+            text.sample(&name, format_args!("shard=\"{}\"", shard.shard), value);
+        }
+    }
+    for (index, (name, help, _)) in first.counters.gauges().enumerate() {
+        text.family(name, "gauge", help);
+        for shard in shards {
+            let value = shard.counters.gauges().nth(index).map_or(0, |(_, _, value)| value);
+            text.sample(name, format_args!("shard=\"{}\"", shard.shard), value);
+        }
+    }
+}
+
+fn histograms(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
+    for (index, (name, help, _)) in first.counters.histograms().enumerate() {
+        let name = format!("{}_seconds", name.trim_end_matches("_us"));
+        text.family(&name, "histogram", help);
+        for shard in shards {
+            let Some((_, _, histogram)) = shard.counters.histograms().nth(index) else { continue };
+            let id = shard.shard;
+            let mut count = 0;
+            for (&bound, &observed) in BUCKETS_US.iter().zip(&histogram.counts) {
+                count += observed;
+                let bound = match bound {
+                    u64::MAX => "+Inf".to_owned(),
+                    bound => seconds(bound),
+                };
+                let labels = format_args!("shard=\"{id}\",le=\"{bound}\"");
+                text.sample(&format!("{name}_bucket"), labels, count);
+            }
+            let shard = format_args!("shard=\"{id}\"");
+            text.sample(&format!("{name}_sum"), shard, seconds(histogram.sum_us));
+            text.sample(&format!("{name}_count"), shard, count);
+        }
+    }
+}
+
+fn limits_exceeded(text: &mut Text, shards: &[ShardSnapshot]) {
+    const NAME: &str = "limit_exceeded_total";
+    text.family(NAME, "counter", "Sessions closed or refused because of a limit.");
+    for shard in shards {
+        for (id, value) in LimitId::ALL.iter().zip(shard.counters.limits) {
+            let labels = format_args!("shard=\"{}\",limit=\"{}\"", shard.shard, id.name());
+            text.sample(NAME, labels, value);
+        }
+    }
+}
+
+fn operations(text: &mut Text, shards: &[ShardSnapshot]) {
+    type Column = fn(&(&'static str, u64, u64)) -> u64;
+    let columns: [(&str, &str, Column); 2] = [
+        ("reactor_operations_total", "Operations submitted.", |row| row.1),
+        ("reactor_operations_failed_total", "Operations that failed.", |row| row.2),
+    ];
+    for (name, help, column) in columns {
+        text.family(name, "counter", help);
+        for shard in shards {
+            for row in &shard.operations {
+                let labels = format_args!("shard=\"{}\",opcode=\"{}\"", shard.shard, row.0);
+                text.sample(name, labels, column(row));
+            }
+        }
+    }
+}
+
+fn pools(text: &mut Text, shards: &[ShardSnapshot]) {
+    type Column = fn(&dataplane::control::PoolStatus) -> u64;
+    let columns: [(&str, &str, Column); 4] = [
+        ("pool_page_bytes", "Bytes of one page.", |pool| pool.page_bytes),
+        ("pool_pages_used", "Pages in use.", |pool| pool.used),
+        ("pool_pages_peak", "Most pages ever in use.", |pool| pool.peak),
+        ("pool_pages", "Pages in all.", |pool| pool.total),
+    ];
+    for (name, help, column) in columns {
+        text.family(name, "gauge", help);
+        for shard in shards {
+            for pool in &shard.pools {
+                let labels = format_args!("shard=\"{}\",pool=\"{}\"", shard.shard, pool.name);
+                text.sample(name, labels, column(pool));
+            }
+        }
+    }
+}
+
+fn egress(text: &mut Text, shards: &[ShardSnapshot]) {
+    text.family("egress_utilisation", "gauge", "Share of the last second spent in egress.");
+    for shard in shards {
+        text.sample(
+            "egress_utilisation",
+            format_args!("shard=\"{}\"", shard.shard),
+            shard.utilisation,
+        );
+    }
+    text.family("flush_interval_seconds", "gauge", "How long frames are gathered now.");
+    for shard in shards {
+        text.sample(
+            "flush_interval_seconds",
+            format_args!("shard=\"{}\"", shard.shard),
+            shard.flush_interval_ms / 1000.0,
+        );
+    }
+}
+
+fn own_process(text: &mut Text, process: &Process) {
+    // These names are what every dashboard expects, without our prefix.
+    let rows: [(&str, &str, &str, String); 6] = [
+        ("resident_memory_bytes", "gauge", "Resident bytes.", process.resident_bytes.to_string()),
+        ("virtual_memory_bytes", "gauge", "Mapped bytes.", process.virtual_bytes.to_string()),
+        ("cpu_seconds_total", "counter", "Seconds of CPU.", process.cpu_seconds.to_string()),
+        ("threads", "gauge", "Threads.", process.threads.to_string()),
+        ("open_fds", "gauge", "Open file descriptors.", process.open_fds.to_string()),
+        ("max_fds", "gauge", "File descriptors at most.", process.max_fds.to_string()),
+    ];
+    for (name, kind, help, value) in rows {
+        text.line(format_args!("# HELP process_{name} {help}"));
+        text.line(format_args!("# TYPE process_{name} {kind}"));
+        text.line(format_args!("process_{name} {value}"));
+    }
+}
+
+/// Microseconds as seconds, exactly.
+fn seconds(us: u64) -> String {
+    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::control::PoolStatus;
+    use dataplane::ids::ShardId;
+    use dataplane::metrics::ShardCounters;
+
+    fn snapshot(shard: u16) -> ShardSnapshot {
+        let mut counters = ShardCounters { bytes_sent: 10, players: 3, ..Default::default() };
+        counters.limit(LimitId::StreamsMax);
+        counters.turn_us.observe(60);
+        counters.turn_us.observe(2_000_000);
+        ShardSnapshot {
+            shard: ShardId(shard),
+            id: 0,
+            counters,
+            operations: vec![("SEND", 5, 1)],
+            cpu: None,
+            pools: vec![PoolStatus { name: "small", page_bytes: 8192, used: 1, peak: 2, total: 3 }],
+            utilisation: 0.25,
+            flush_interval_ms: 20.0,
+            streams: Vec::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_family_is_described_once_and_every_sample_belongs_to_one() {
+        let gathered =
+            Gathered { snapshots: vec![snapshot(0), snapshot(1)], missing: vec![ShardId(2)] };
+        let text = render(&gathered, &Limits::default(), &Process::default(), 4);
+        for line in [
+            "grandstand_bytes_sent_total{shard=\"1\"} 10",
+            "grandstand_players{shard=\"0\"} 3",
+            "grandstand_limit_exceeded_total{shard=\"0\",limit=\"streams_max\"} 1",
+            "grandstand_reactor_operations_total{shard=\"0\",opcode=\"SEND\"} 5",
+            "grandstand_reactor_operations_failed_total{shard=\"1\",opcode=\"SEND\"} 1",
+            "grandstand_pool_pages_peak{shard=\"0\",pool=\"small\"} 2",
+            "grandstand_turn_seconds_bucket{shard=\"0\",le=\"0.00005\"} 0",
+            "grandstand_turn_seconds_bucket{shard=\"0\",le=\"0.0001\"} 1",
+            "grandstand_turn_seconds_bucket{shard=\"0\",le=\"+Inf\"} 2",
+            "grandstand_turn_seconds_sum{shard=\"0\"} 2.00006",
+            "grandstand_turn_seconds_count{shard=\"0\"} 2",
+            "grandstand_flush_interval_seconds{shard=\"1\"} 0.02",
+            "grandstand_shard_up{shard=\"2\"} 0",
+            "grandstand_limit{limit=\"tracks_max\"} 8",
+            "grandstand_log_lines_dropped_total 4",
+            "process_threads 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        let mut families = std::collections::HashSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let name = rest.split(' ').next().unwrap();
+                assert!(families.insert(name.to_owned()), "{name} twice");
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let stem = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| name.strip_suffix(end))
+                    .unwrap_or(name);
+                assert!(families.contains(name) || families.contains(stem), "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The control listener: health, metrics and the API over HTTP.
+//!
+//! Map: `listener` accepts and bounds connections, `router` says which path is answered by what,
+//! `guard` checks Host and token, `token` keeps the secret, `view` is the JSON, `metrics` the text
+//! for Prometheus, `process` what the kernel counts of us.
+
+mod guard;
+mod listener;
+mod metrics;
+mod process;
+mod reply;
+mod router;
+mod token;
+mod view;
+
+pub use listener::serve;
+pub use metrics::render;
+pub use process::Process;
+pub use router::{ApiState, router};
+pub use token::Token;

@@ -1,0 +1,75 @@
+//! Process: what the kernel counts of this process.
+
+use rustix::process::Resource;
+
+/// One reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Resident bytes.
+    pub resident_bytes: u64,
+    /// Mapped bytes.
+    pub virtual_bytes: u64,
+    /// Seconds of CPU, user and system.
+    pub cpu_seconds: f64,
+    /// Threads.
+    pub threads: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// File descriptors at most.
+    pub max_fds: u64,
+}
+
+impl Process {
+    /// Asks the kernel; what it does not tell is zero.
+    #[must_use]
+    pub fn read() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let mut process = Self::parse(
+            &stat,
+            rustix::param::clock_ticks_per_second(),
+            rustix::param::page_size() as u64,
+        )
+        .unwrap_or_default();
+        process.open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64);
+        let nofile = rustix::process::getrlimit(Resource::Nofile);
+        process.max_fds = nofile.current.unwrap_or(u64::MAX);
+        process
+    }
+
+    /// `/proc/PID/stat`: fields are counted from the end of the name, which may hold anything.
+    fn parse(stat: &str, ticks: u64, page: u64) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<u64> =
+            rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        let cpu = fields.get(11)? + fields.get(12)?;
+        #[expect(clippy::cast_precision_loss, reason = "ticks stay far below 2^52")]
+        let cpu_seconds = cpu as f64 / ticks.max(1) as f64;
+        Some(Self {
+            cpu_seconds,
+            threads: *fields.get(17)?,
+            virtual_bytes: *fields.get(20)?,
+            resident_bytes: fields.get(21)? * page,
+            ..Self::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_brackets_shifts_nothing() {
+        let stat = "42 (a) b (c)) S 1 2 3 4 -1 5 6 7 8 9 150 50 0 0 20 0 7 0 99 4096 3 0";
+        let process = Process::parse(stat, 100, 4096).unwrap();
+        assert_eq!((process.cpu_seconds, process.threads), (2.0, 7));
+        assert_eq!((process.virtual_bytes, process.resident_bytes), (4096, 3 * 4096));
+        assert_eq!(Process::parse("42 (x", 100, 4096), None);
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let process = Process::read();
+        assert!(process.resident_bytes > 0 && process.threads > 0 && process.open_fds > 2);
+    }
+}

@@ -1,0 +1,157 @@
+//! Token: the secret of the API, in a file that only its owner reads.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use subtle::ConstantTimeEq;
+
+use crate::error::Error;
+
+const FILE: &str = "api-token";
+/// Random bytes of a token.
+const RANDOM_BYTES: usize = 32;
+/// Bytes of a token file at most, so that a wrong file is not read whole.
+const FILE_BYTES_MAX: u64 = 1_024;
+/// Letters of a token at least.
+const LETTERS_MIN: usize = 16;
+
+/// The secret that a request must show.
+///
+/// Never shown by `Debug`.
+#[derive(Clone)]
+pub struct Token {
+    secret: String,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// Reads the token of the data directory, or makes both: the directory 0700, the file 0600.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let mend = "name another directory with data.dir";
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|e| Error::file("make the data directory", dir, &e, mend))?;
+        let path = dir.join(FILE);
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
+        match options.open(&path) {
+            Ok(file) => Self::make(file, path),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::read(path),
+            Err(e) => Err(Error::file("write the token", &path, &e, mend)),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True if `shown` is the token; the time taken does not tell how much of it is right.
+    #[must_use]
+    pub fn matches(&self, shown: &str) -> bool {
+        self.secret.as_bytes().ct_eq(shown.as_bytes()).into()
+    }
+
+    fn make(mut file: File, path: PathBuf) -> Result<Self, Error> {
+        let mut random = [0; RANDOM_BYTES];
+        getrandom::fill(&mut random).map_err(|error| Error::System {
+            what: "cannot make the token of the API",
+            reason: error.to_string(),
+            mend: "the system must give random bytes",
+        })?;
+        let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
+        written.map_err(|e| {
+            // A half-written token would be taken for the whole one at the next start.
+            let _ = std::fs::remove_file(&path);
+            Error::file("write the token", &path, &e, "make room on its disk")
+        })?;
+        Ok(Self { secret, path })
+    }
+
+    fn read(path: PathBuf) -> Result<Self, Error> {
+        let mend = "remove it for a new one";
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| {
+            // Somebody may have copied it with wider rights.
+            if file.metadata()?.permissions().mode() & 0o077 != 0 {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+            }
+            (&file).take(FILE_BYTES_MAX).read_to_string(&mut text)
+        });
+        read.map_err(|e| Error::file("read the token", &path, &e, mend))?;
+        let secret = text.trim().to_owned();
+        let legal = secret.len() >= LETTERS_MIN && secret.bytes().all(|c| c.is_ascii_graphic());
+        if !legal {
+            return Err(Error::File {
+                op: "use the token",
+                reason: format!("it is not one word of at least {LETTERS_MIN} letters"),
+                path,
+                mend: mend.to_owned(),
+            });
+        }
+        Ok(Self { secret, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let name = format!("grandstand-token-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(name).join("data"))
+        }
+        fn mode(&self, file: &str) -> u32 {
+            std::fs::metadata(self.0.join(file)).unwrap().permissions().mode() & 0o777
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_first_start_makes_it_and_the_second_reads_it() {
+        let dir = Dir::new("made");
+        let first = Token::open(&dir.0).unwrap();
+        assert_eq!((dir.mode(""), dir.mode(FILE)), (0o700, 0o600));
+        let second = Token::open(&dir.0).unwrap();
+        assert!(second.matches(&first.secret));
+        assert!(!second.matches("") && !second.matches(&first.secret[1..]));
+        assert!(!format!("{second:?}").contains(&first.secret));
+    }
+
+    #[test]
+    fn wide_rights_are_narrowed() {
+        let dir = Dir::new("wide");
+        Token::open(&dir.0).unwrap();
+        let wide = Permissions::from_mode(0o644);
+        std::fs::set_permissions(dir.0.join(FILE), wide).unwrap();
+        Token::open(&dir.0).unwrap();
+        assert_eq!(dir.mode(FILE), 0o600);
+    }
+
+    #[test]
+    fn a_short_token_is_refused_with_its_mend() {
+        let dir = Dir::new("short");
+        Token::open(&dir.0).unwrap();
+        std::fs::write(dir.0.join(FILE), "abc\n").unwrap();
+        let error = Token::open(&dir.0).unwrap_err().to_string();
+        assert!(error.ends_with(
+            "data/api-token: it is not one word of at least 16 letters; remove it for a new one"
+        ));
+    }
+}

@@ -1,0 +1,138 @@
+//! Banner: what standard output says once everything is up.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use dataplane::config::ListenerKind;
+
+use crate::auth::Mode;
+use crate::config::human_bytes;
+
+/// What the banner tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Banner<'a> {
+    /// Shards.
+    pub shards: usize,
+    /// The reactor in use.
+    pub reactor: &'a str,
+    /// Addresses that are listened on.
+    pub listeners: &'a [(ListenerKind, SocketAddr)],
+    /// The address of the API.
+    pub control: Option<SocketAddr>,
+    /// The token's file.
+    pub token: Option<&'a Path>,
+    /// Who may publish and play.
+    pub mode: Mode,
+    /// The built-in stream plays.
+    pub demo: bool,
+    /// The memory ceiling and the part of it that is pages.
+    pub memory: (u64, u64),
+}
+
+impl Banner<'_> {
+    /// The lines, at most twelve.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!(
+            "Grandstand {} - {} shards on {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.shards,
+            self.reactor
+        );
+        let rtmp = self.first(ListenerKind::Rtmp).map(|addr| authority(addr, 1935));
+        let http = self.first(ListenerKind::Http).map(|addr| authority(addr, 80));
+        let mut line = |name: &str, words: String| {
+            writeln!(text, "  {name:<10} {words}").expect("a text grows");
+        };
+        line("listening", self.addresses());
+        match self.mode {
+            Mode::Open => line("warning", "anybody may publish and play (auth.mode)".to_owned()),
+        }
+        if let Some(http) = &http {
+            line("page", format!("http://{http}/"));
+        }
+        if let Some(rtmp) = &rtmp {
+            line("OBS", format!("server rtmp://{rtmp}/live   stream key mystream"));
+            line(
+                "ffmpeg",
+                format!("ffmpeg -re -i FILE -c copy -f flv rtmp://{rtmp}/live/mystream"),
+            );
+        }
+        if self.demo {
+            let urls = [
+                rtmp.map(|rtmp| format!("rtmp://{rtmp}/live/demo")),
+                http.map(|http| format!("http://{http}/demo.flv")),
+            ];
+            line("demo", urls.into_iter().flatten().collect::<Vec<_>>().join("   "));
+        }
+        if let (Some(control), Some(token)) = (self.control, self.token) {
+            let control = authority(control, 80);
+            line("API", format!("http://{control}/api/v1/   token in {}", token.display()));
+        }
+        let (ceiling, pages) = self.memory;
+        let (ceiling, pages) = (human_bytes(ceiling), human_bytes(pages));
+        line("memory", format!("at most {ceiling}, of which {pages} for media"));
+        text.push_str("  Ctrl-C ends it\n");
+        text
+    }
+
+    fn first(&self, kind: ListenerKind) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(k, _)| *k == kind).map(|&(_, addr)| addr)
+    }
+
+    fn addresses(&self) -> String {
+        let media = self.listeners.iter().map(|(kind, addr)| match kind {
+            ListenerKind::Rtmp => format!("rtmp {addr}"),
+            ListenerKind::Http => format!("http {addr}"),
+        });
+        let control = self.control.map(|addr| format!("control {addr}"));
+        media.chain(control).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The part of a URL that leads to `addr` from this machine.
+fn authority(addr: SocketAddr, default_port: u16) -> String {
+    let host = match addr.ip().to_canonical() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    if addr.port() == default_port { host } else { format!("{host}:{}", addr.port()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_has_at_most_twelve_lines() {
+        let listeners = [
+            (ListenerKind::Rtmp, "[::]:1935".parse().unwrap()),
+            (ListenerKind::Http, "192.0.2.1:8080".parse().unwrap()),
+        ];
+        let banner = Banner {
+            shards: 2,
+            reactor: "io_uring",
+            listeners: &listeners,
+            control: Some("127.0.0.1:8090".parse().unwrap()),
+            token: Some(Path::new("./grandstand-data/api-token")),
+            mode: Mode::Open,
+            demo: true,
+            memory: (12 << 30, 3 << 30),
+        };
+        let text = banner.render();
+        assert!(text.lines().count() <= 12, "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        for part in [
+            "listening  rtmp [::]:1935, http 192.0.2.1:8080, control 127.0.0.1:8090\n",
+            "demo       rtmp://localhost/live/demo   http://192.0.2.1:8080/demo.flv\n",
+            "page       http://192.0.2.1:8080/\n",
+            "server rtmp://localhost/live   stream key mystream\n",
+            "token in ./grandstand-data/api-token\n",
+            "at most 12.0 GiB, of which 3.0 GiB for media\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Exchange: takes the shards' events and the API's questions, gives answers and orders.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::config::Reload;
+use dataplane::control::{Command, Event, Verdict};
+use dataplane::ids::ShardId;
+use tokio::sync::oneshot;
+
+use super::directory::Directory;
+use super::fleet::Fleet;
+use super::gather::{Asker, Gather, Gathered};
+use super::outbox::Outbox;
+use crate::auth::Mode;
+
+/// Events taken in one turn, so that the API is served even while shards ask a lot.
+const EVENTS_PER_TURN: usize = 1_024;
+/// Questions under way at most; more are answered with nobody's answers.
+const GATHERS_MAX: usize = 64;
+/// A full mailbox is tried again after this long.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// A question of the API.
+#[derive(Debug)]
+pub enum Ask {
+    /// The state of every shard.
+    Snapshot {
+        /// With streams and sessions.
+        detail: bool,
+        /// Takes the answer.
+        reply: oneshot::Sender<Gathered>,
+    },
+}
+
+/// The control plane's side of all mailboxes.
+#[derive(Debug)]
+pub struct Exchange<F> {
+    fleet: F,
+    mode: Mode,
+    outbox: Outbox,
+    gathers: Vec<Gather>,
+    next_id: u64,
+    directory: Directory,
+    live: Vec<bool>,
+}
+
+impl<F: Fleet> Exchange<F> {
+    /// Starts to speak with `fleet`, all of whose shards are up.
+    pub fn new(fleet: F, mode: Mode, now: Instant) -> Self {
+        let shards = fleet.shards();
+        Self {
+            fleet,
+            mode,
+            outbox: Outbox::new(shards),
+            gathers: Vec::new(),
+            next_id: 0,
+            directory: Directory::new(now),
+            live: vec![true; shards],
+        }
+    }
+
+    /// Takes waiting events; true if there may be more.
+    pub fn pump(&mut self, now: Instant) -> bool {
+        for _ in 0..EVENTS_PER_TURN {
+            let Some((shard, event)) = self.fleet.next_event() else {
+                self.outbox.flush(&mut self.fleet);
+                return false;
+            };
+            self.event(shard, event, now);
+        }
+        self.outbox.flush(&mut self.fleet);
+        true
+    }
+
+    /// Takes a question of the API.
+    pub fn ask(&mut self, ask: Ask, now: Instant) {
+        match ask {
+            Ask::Snapshot { detail, reply } => self.gather(Asker::Api(reply), detail, now),
+        }
+    }
+
+    /// Does what time alone makes due.
+    pub fn tick(&mut self, now: Instant) {
+        self.outbox.flush(&mut self.fleet);
+        while let Some(late) = self.gathers.iter().position(|gather| gather.deadline <= now) {
+            self.finish(late);
+        }
+        if self.directory.due().is_some_and(|due| due <= now) {
+            self.directory.asked(now);
+            self.gather(Asker::Directory, true, now);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
+        let gathers = self.gathers.iter().map(|gather| gather.deadline).min();
+        [retry, gathers, self.directory.due()].into_iter().flatten().min()
+    }
+
+    /// Judges requests from now on by `mode`.
+    pub const fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Gives every shard its new values.
+    pub fn reload(&mut self, reload: &Arc<Reload>) {
+        self.tell_all(|| Command::Reload(Arc::clone(reload)));
+    }
+
+    /// Lets every shard end its sessions, then itself.
+    pub fn drain(&mut self) {
+        self.tell_all(|| Command::Drain);
+    }
+
+    /// Ends every shard now.
+    pub fn stop(&mut self) {
+        self.tell_all(|| Command::Stop);
+    }
+
+    /// Shards that run.
+    pub fn live(&self) -> usize {
+        self.live.iter().filter(|&&live| live).count()
+    }
+
+    /// The shards, to be joined when all are over.
+    pub fn into_fleet(self) -> F {
+        self.fleet
+    }
+
+    fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
+        match event {
+            Event::Authorize { ticket, request } => {
+                let verdict = self.mode.judge(&request);
+                let word = if matches!(verdict, Verdict::Deny) { "deny" } else { "allow" };
+                tracing::debug!(
+                    shard = shard.0,
+                    session = %request.session,
+                    role = request.role.name(),
+                    stream = %request.stream,
+                    peer = %request.peer,
+                    verdict = word,
+                    "authorize"
+                );
+                self.tell(shard, Command::Verdict { ticket, verdict });
+            }
+            Event::StreamStarted { stream } => {
+                tracing::debug!(shard = shard.0, %stream, "stream is listed");
+                self.directory.changed(now);
+            }
+            Event::StreamEnded { stream } => {
+                tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
+                self.directory.changed(now);
+            }
+            Event::Snapshot(snapshot) => {
+                let asked = self.gathers.iter().position(|gather| gather.id == snapshot.id);
+                let Some(index) = asked else { return };
+                self.gathers[index].answer(*snapshot);
+                if self.gathers[index].complete() {
+                    self.finish(index);
+                }
+            }
+            Event::ListenFailed { addr, error } => {
+                tracing::error!(shard = shard.0, %addr, reason = %error, "cannot listen");
+            }
+            Event::Stopped => {
+                self.live[shard.index()] = false;
+                self.outbox.forget(shard);
+            }
+            // A node is handed over when all its shards are up.
+            Event::Ready { .. } => {}
+        }
+    }
+
+    fn gather(&mut self, asker: Asker, detail: bool, now: Instant) {
+        let shards = self.shards();
+        if self.gathers.len() >= GATHERS_MAX {
+            self.answer(asker, Gathered { snapshots: Vec::new(), missing: shards });
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let waiting = shards.clone();
+        self.gathers.push(Gather::new(id, asker, waiting, now));
+        for shard in shards {
+            self.tell(shard, Command::Snapshot { id, detail });
+        }
+    }
+
+    fn finish(&mut self, index: usize) {
+        let (asker, gathered) = self.gathers.swap_remove(index).finish();
+        self.answer(asker, gathered);
+    }
+
+    fn answer(&mut self, asker: Asker, gathered: Gathered) {
+        match asker {
+            // The request may be gone: then nobody misses the answer.
+            Asker::Api(reply) => drop(reply.send(gathered)),
+            Asker::Directory => {
+                if let Some(json) = self.directory.update(&gathered) {
+                    self.tell_all(|| Command::Directory(Arc::clone(&json)));
+                }
+            }
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardId> {
+        let count = u16::try_from(self.live.len()).expect("shards are at most 64");
+        (0..count).map(ShardId).collect()
+    }
+
+    fn tell(&mut self, shard: ShardId, command: Command) {
+        if self.live[shard.index()] {
+            self.outbox.send(&mut self.fleet, shard, command);
+        }
+    }
+
+    fn tell_all(&mut self, command: impl Fn() -> Command) {
+        for shard in self.shards() {
+            self.tell(shard, command());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    use codecs::media::Codec;
+    use dataplane::control::{
+        AuthorizeRequest, Protocol, Role, ShardSnapshot, StreamState, StreamStatus, Ticket,
+        TrackStatus,
+    };
+    use dataplane::ids::{Secret, SessionId, StreamName};
+    use dataplane::metrics::ShardCounters;
+
+    /// Mailboxes of two shards that the test reads and writes.
+    #[derive(Default)]
+    struct Boxes {
+        events: VecDeque<(ShardId, Event)>,
+        sent: Vec<(ShardId, Command)>,
+        full: bool,
+    }
+
+    impl Fleet for Boxes {
+        fn shards(&self) -> usize {
+            2
+        }
+        fn next_event(&mut self) -> Option<(ShardId, Event)> {
+            self.events.pop_front()
+        }
+        fn send(&mut self, shard: ShardId, command: Command) -> Result<(), Command> {
+            if self.full {
+                return Err(command);
+            }
+            self.sent.push((shard, command));
+            Ok(())
+        }
+    }
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    fn question(epoch: u32) -> Event {
+        Event::Authorize {
+            ticket: Ticket { slot: 1, generation: 2, epoch },
+            request: Box::new(AuthorizeRequest {
+                session: SessionId(7),
+                role: Role::Play,
+                protocol: Protocol::Rtmp,
+                stream: name("one"),
+                key: Secret::default(),
+                peer: "192.0.2.1:5".parse().unwrap(),
+                agent: "test".into(),
+            }),
+        }
+    }
+
+    fn snapshot(shard: u16, id: u64, streams: &[&str]) -> (ShardId, Event) {
+        let shard = ShardId(shard);
+        let track = TrackStatus {
+            id: 0,
+            kind: Codec::H264.kind(),
+            codec: Codec::H264,
+            config: None,
+            bps: 0,
+        };
+        let status = |stream: &&str| StreamStatus {
+            name: name(stream),
+            shard,
+            state: StreamState::Live,
+            publisher: None,
+            protocol: Protocol::Rtmp,
+            age_ms: 0,
+            tracks: vec![track.clone()],
+            logs: Vec::new(),
+            bytes_in: 0,
+            units_in: 0,
+            timestamps_repaired: 0,
+        };
+        let snapshot = ShardSnapshot {
+            shard,
+            id,
+            counters: ShardCounters::default(),
+            operations: Vec::new(),
+            cpu: None,
+            pools: Vec::new(),
+            utilisation: 0.0,
+            flush_interval_ms: 0.0,
+            streams: streams.iter().map(status).collect(),
+            sessions: Vec::new(),
+        };
+        (shard, Event::Snapshot(Box::new(snapshot)))
+    }
+
+    fn exchange(now: Instant) -> Exchange<Boxes> {
+        Exchange::new(Boxes::default(), Mode::Open, now)
+    }
+
+    #[test]
+    fn every_question_gets_its_verdict_even_through_a_full_mailbox() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        exchange.fleet.full = true;
+        for epoch in 0..3 {
+            exchange.fleet.events.push_back((ShardId(1), question(epoch)));
+        }
+        assert!(!exchange.pump(now));
+        assert!(exchange.fleet.sent.is_empty());
+        assert_eq!(exchange.deadline(now), Some(now), "the directory is due before the retry");
+        exchange.fleet.full = false;
+        exchange.pump(now);
+        let epochs: Vec<_> = exchange
+            .fleet
+            .sent
+            .iter()
+            .map(|(shard, command)| match command {
+                Command::Verdict { ticket, verdict: Verdict::Allow { stream } } => {
+                    assert_eq!((shard.0, stream.as_str()), (1, "one"));
+                    ticket.epoch
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(epochs, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_shard_that_does_not_answer_is_missing_and_fails_nothing() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let (reply, mut answer) = oneshot::channel();
+        exchange.ask(Ask::Snapshot { detail: false, reply }, now);
+        exchange.fleet.events.push_back(snapshot(1, 0, &[]));
+        exchange.fleet.events.push_back(snapshot(1, 0, &[]));
+        exchange.fleet.events.push_back(snapshot(0, 99, &[]));
+        exchange.pump(now);
+        assert!(answer.try_recv().is_err());
+        exchange.tick(now + super::super::GATHER_DEADLINE);
+        let gathered = answer.try_recv().unwrap();
+        assert_eq!(gathered.snapshots.len(), 1);
+        assert_eq!(gathered.missing, [ShardId(0)]);
+    }
+
+    #[test]
+    fn the_directory_goes_out_when_it_changes_and_only_then() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let refresh = |exchange: &mut Exchange<Boxes>, now, streams: &[&str]| {
+            exchange.tick(now);
+            let id = match exchange.fleet.sent.first() {
+                Some((_, Command::Snapshot { id, detail: true })) => *id,
+                other => panic!("{other:?}"),
+            };
+            exchange.fleet.sent.clear();
+            exchange.fleet.events.push_back(snapshot(0, id, streams));
+            exchange.fleet.events.push_back(snapshot(1, id, &[]));
+            exchange.pump(now);
+            let sent = std::mem::take(&mut exchange.fleet.sent);
+            let text = |(_, command)| match command {
+                Command::Directory(json) => String::from_utf8(json.to_vec()).unwrap(),
+                other => panic!("{other:?}"),
+            };
+            sent.into_iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(refresh(&mut exchange, now, &[]), [r#"{"streams":[]}"#; 2]);
+        let now = exchange.deadline(now).unwrap();
+        assert!(refresh(&mut exchange, now, &[]).is_empty());
+        exchange.fleet.events.push_back((ShardId(0), Event::StreamStarted { stream: name("b") }));
+        exchange.pump(now);
+        let soon = exchange.deadline(now).unwrap();
+        assert_eq!(soon, now + Duration::from_millis(250));
+        let track = r#"[{"codec":"h264","codec_string":"","width":null,"height":null}]"#;
+        let listing = format!(
+            r#"{{"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
+        );
+        assert_eq!(refresh(&mut exchange, soon, &["b", "a"]), [listing.as_str(); 2]);
+    }
+
+    #[test]
+    fn a_stopped_shard_is_told_nothing_more() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        exchange.fleet.full = true;
+        exchange.drain();
+        exchange.fleet.events.push_back((ShardId(0), Event::Stopped));
+        exchange.pump(now);
+        exchange.fleet.full = false;
+        exchange.stop();
+        exchange.pump(now);
+        assert_eq!(exchange.live(), 1);
+        let told: Vec<_> = exchange.fleet.sent.iter().map(|(shard, _)| shard.0).collect();
+        assert_eq!(told, [1, 1]);
+    }
+}

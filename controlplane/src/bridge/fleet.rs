@@ -1,0 +1,14 @@
+//! Fleet: the shards, as the bridge sees them.
+
+use dataplane::control::{Command, Event};
+use dataplane::ids::ShardId;
+
+/// The mailboxes of all shards.
+pub trait Fleet {
+    /// How many shards there are.
+    fn shards(&self) -> usize;
+    /// The next event of any shard.
+    fn next_event(&mut self) -> Option<(ShardId, Event)>;
+    /// Puts a command into a shard's mailbox, or gives it back when that is full.
+    fn send(&mut self, shard: ShardId, command: Command) -> Result<(), Command>;
+}

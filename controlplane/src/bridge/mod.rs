@@ -1,0 +1,20 @@
+//! Bridge: the one place that speaks with the shards.
+//!
+//! ```text
+//!   shards --events--> Exchange --verdicts, reloads, directory--> Outbox --mailboxes--> shards
+//!                        ^   |
+//!      API --Ask---------+   +--Gathered--> API
+//! ```
+//!
+//! Lives on: the control thread. Nothing here waits: a full mailbox keeps its commands in the
+//! outbox, a silent shard is reported as missing after [`GATHER_DEADLINE`].
+
+mod directory;
+mod exchange;
+mod fleet;
+mod gather;
+mod outbox;
+
+pub use exchange::{Ask, Exchange};
+pub use fleet::Fleet;
+pub use gather::{GATHER_DEADLINE, Gathered};

@@ -1,0 +1,53 @@
+//! `check` and `config init`: the commands that look and write, but serve nobody.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::config::{Loaded, Plan, template};
+use crate::error::Error;
+
+/// What `check` prints: the source, the shard map and the table of memory terms.
+#[must_use]
+pub fn report(loaded: &Loaded, plan: &Plan) -> String {
+    let mut text = match &loaded.file {
+        Some(file) => format!("{}: valid\n", file.display()),
+        None => "no configuration file: the defaults are valid\n".to_owned(),
+    };
+    for note in &plan.notes {
+        writeln!(text, "note: {note}").expect("a text grows");
+    }
+    text.push_str("\nshard  cpu  streams\n");
+    for (index, shard) in plan.node.shards.iter().enumerate() {
+        let cpu = shard.cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string());
+        let pins = plan.node.pins.iter().filter(|pin| pin.shard.index() == index);
+        let pins: Vec<_> = pins.map(|pin| pin.pattern.as_str()).collect();
+        let by_hash = if pins.is_empty() { "by hash" } else { ", and by hash" };
+        writeln!(text, "{index:>5}  {cpu:>3}  {}{by_hash}", pins.join(", ")).expect("a text grows");
+    }
+    text.push_str("\nmemory\n");
+    text.push_str(&plan.memory.to_string());
+    text
+}
+
+/// Writes the commented file to `path`; `force` replaces one that is there.
+///
+/// Errors: the path cannot be written, or a file is there.
+pub fn init(path: &Path, force: bool) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    let written = options.open(path).and_then(|mut file| file.write_all(template().as_bytes()));
+    written.map_err(|error| {
+        let mend = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "--force replaces it",
+            _ => "name another path",
+        };
+        Error::file("write", path, &error, mend)
+    })
+}

@@ -1,0 +1,229 @@
+//! Command line: what the program is asked to do.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Grandstand, a live-media edge server.
+
+usage:
+  grandstand [--config FILE]                    serve until Ctrl-C
+  grandstand [--config FILE] check              validate, print shards and memory
+  grandstand config init [--force] [PATH]       write a commented grandstand.toml
+  grandstand probe URL [--json] [--ca FILE] [--timeout SECONDS]
+                                                look at an RTMP stream as a player does
+  grandstand --version
+  grandstand --help
+
+Without --config the file ./grandstand.toml is read if it exists; without any file the server
+starts with its defaults. GRANDSTAND_SECTION__KEY in the environment overrides a key. SIGHUP
+reloads the file, SIGTERM and Ctrl-C end the server, a second one at once.
+";
+
+/// What the program is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cli {
+    /// Serve.
+    Serve {
+        /// The configuration file, if one was named.
+        config: Option<PathBuf>,
+    },
+    /// Validate the configuration and print what it costs.
+    Check {
+        /// The configuration file, if one was named.
+        config: Option<PathBuf>,
+    },
+    /// Write a commented configuration file.
+    ConfigInit {
+        /// Where.
+        path: PathBuf,
+        /// Overwrite what is there.
+        force: bool,
+    },
+    /// Play a stream and describe it.
+    Probe(Probe),
+    /// Print the version.
+    Version,
+    /// Print the help.
+    Help,
+}
+
+/// The arguments of `probe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The stream.
+    pub url: String,
+    /// Print JSON.
+    pub json: bool,
+    /// Certificates to trust besides the built-in ones.
+    pub ca: Option<PathBuf>,
+    /// Give up after this long without a frame.
+    pub timeout: Duration,
+}
+
+/// The file that is read and written when none is named.
+pub const DEFAULT_FILE: &str = "grandstand.toml";
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Cli {
+    /// Parses the arguments, the program's name left out.
+    ///
+    /// Errors: an argument that is not understood, named.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        let mut words = Words::default();
+        words.read(args).map_err(|error| Error::Usage(error.to_string()))?;
+        words.command()
+    }
+}
+
+/// The arguments, sorted into options and words.
+#[derive(Default)]
+struct Words {
+    words: Vec<String>,
+    config: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    timeout: Option<Duration>,
+    force: bool,
+    json: bool,
+    version: bool,
+    help: bool,
+}
+
+impl Words {
+    fn read(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), lexopt::Error> {
+        use lexopt::prelude::{Long, Short, Value, ValueExt};
+        let mut parser = lexopt::Parser::from_args(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('c') | Long("config") => self.config = Some(parser.value()?.into()),
+                Short('V') | Long("version") => self.version = true,
+                Short('h') | Long("help") => self.help = true,
+                Long("force") => self.force = true,
+                Long("json") => self.json = true,
+                Long("ca") => self.ca = Some(parser.value()?.into()),
+                Long("timeout") => self.timeout = Some(parser.value()?.parse_with(seconds)?),
+                Value(word) => self.words.push(word.string()?),
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        Ok(())
+    }
+
+    fn command(self) -> Result<Cli, Error> {
+        if self.help {
+            return Ok(Cli::Help);
+        }
+        if self.version {
+            return Ok(Cli::Version);
+        }
+        let words: Vec<_> = self.words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [] => {
+                self.only(&["--config"])?;
+                Ok(Cli::Serve { config: self.config })
+            }
+            ["check"] => {
+                self.only(&["--config"])?;
+                Ok(Cli::Check { config: self.config })
+            }
+            ["config", "init", rest @ ..] if rest.len() < 2 => {
+                self.only(&["--force"])?;
+                let path = rest.first().map_or(DEFAULT_FILE, |path| *path);
+                Ok(Cli::ConfigInit { path: path.into(), force: self.force })
+            }
+            ["probe", url] => {
+                self.only(&["--json", "--ca", "--timeout"])?;
+                Ok(Cli::Probe(Probe {
+                    url: (*url).to_owned(),
+                    json: self.json,
+                    ca: self.ca,
+                    timeout: self.timeout.unwrap_or(TIMEOUT),
+                }))
+            }
+            ["probe"] => Err(Error::Usage("probe needs a URL".to_owned())),
+            ["config"] => Err(Error::Usage("config needs `init`".to_owned())),
+            [word, ..] => Err(Error::Usage(format!("`{word}` is not understood here"))),
+        }
+    }
+
+    /// Refuses options that the command does not have.
+    fn only(&self, known: &[&str]) -> Result<(), Error> {
+        let given = [
+            ("--config", self.config.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("--timeout", self.timeout.is_some()),
+            ("--force", self.force),
+            ("--json", self.json),
+        ];
+        match given.iter().find(|(name, given)| *given && !known.contains(name)) {
+            Some((name, _)) => Err(Error::Usage(format!("{name} has no meaning here"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Seconds from a tenth to an hour.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let legal = |seconds: &f64| (0.1..=3600.0).contains(seconds);
+    let seconds = text.parse().ok().filter(legal).ok_or("seconds go from 0.1 to 3600")?;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let args = line.split_whitespace().map(OsString::from);
+        Cli::parse(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn commands_and_their_options() {
+        let config = || Some(PathBuf::from("f"));
+        let probe = |json, ca, seconds| {
+            Cli::Probe(Probe {
+                url: "rtmp://h/s".to_owned(),
+                json,
+                ca,
+                timeout: Duration::from_secs(seconds),
+            })
+        };
+        for (line, cli) in [
+            ("", Cli::Serve { config: None }),
+            ("--config f", Cli::Serve { config: config() }),
+            ("-c f check", Cli::Check { config: config() }),
+            ("check --config=f", Cli::Check { config: config() }),
+            ("config init", Cli::ConfigInit { path: "grandstand.toml".into(), force: false }),
+            ("config init --force x", Cli::ConfigInit { path: "x".into(), force: true }),
+            ("probe rtmp://h/s", probe(false, None, 10)),
+            ("probe --json --ca f --timeout 3 rtmp://h/s", probe(true, config(), 3)),
+            ("--version", Cli::Version),
+            ("check --help", Cli::Help),
+        ] {
+            assert_eq!(parse(line), Ok(cli), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let tail = "; `grandstand --help` lists what is understood";
+        for (line, error) in [
+            ("serve", "`serve` is not understood here"),
+            ("check more", "`check` is not understood here"),
+            ("--colour", "invalid option '--colour'"),
+            ("--config", "missing argument for option '--config'"),
+            ("check --json", "--json has no meaning here"),
+            ("--force", "--force has no meaning here"),
+            ("probe", "probe needs a URL"),
+            ("config", "config needs `init`"),
+            ("probe x --timeout 0", "cannot parse argument \"0\": seconds go from 0.1 to 3600"),
+        ] {
+            assert_eq!(parse(line), Err(format!("{error}{tail}")), "{line}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Logging: standard error, without ever making a writer wait.
+//!
+//! Limits: lines wait in a queue of [`LINES_MAX`]; when it is full further lines are dropped, and
+//! counted, rather than a shard blocked.
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use crate::config::{LogFormat, LogLevel, LogSection};
+
+/// Lines that wait to be written at most.
+const LINES_MAX: usize = 8_192;
+
+/// The running log: dropping it writes what still waits.
+pub struct Logging {
+    level: reload::Handle<LevelFilter, Registry>,
+    dropped: ErrorCounter,
+    _worker: WorkerGuard,
+}
+
+impl Logging {
+    /// Starts to write.
+    #[must_use]
+    pub fn start(section: LogSection) -> Self {
+        let (writer, worker) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(LINES_MAX)
+            .thread_name("grandstand-log")
+            .finish(std::io::stderr());
+        let dropped = writer.error_counter();
+        let (filter, level) = reload::Layer::new(filter(section.level));
+        let lines = fmt::layer().with_writer(writer);
+        let lines = match section.format {
+            LogFormat::Text => lines.with_ansi(false).boxed(),
+            LogFormat::Json => lines.json().boxed(),
+        };
+        // A second start in one process, as in a test, keeps the first.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        Self { level, dropped, _worker: worker }
+    }
+
+    /// Replaces the level.
+    pub fn reload(&self, section: LogSection) {
+        // The handle outlives the subscriber only while the process ends.
+        let _ = self.level.reload(filter(section.level));
+    }
+
+    /// Counts the lines that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> ErrorCounter {
+        self.dropped.clone()
+    }
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
