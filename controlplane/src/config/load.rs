@@ -275,12 +275,6 @@ fn agree(loaded: &Loaded) -> Result<(), Error> {
         "raise stream.bytes_max or lower stream.gop_bytes_max",
     )?;
     check(
-        reactor.sq_entries.is_power_of_two(),
-        "reactor.sq_entries",
-        format!("{} is no power of two", reactor.sq_entries),
-        &format!("the next is {}", reactor.sq_entries.next_power_of_two()),
-    )?;
-    check(
         reactor.recv_buffers.is_power_of_two(),
         "reactor.recv_buffers",
         format!("{} is no power of two", reactor.recv_buffers),
@@ -438,7 +432,7 @@ mod tests {
         let loaded = from_env("GRANDSTAND_LIMITS__EXEMPT", "").unwrap();
         assert_eq!(loaded.settings.limits.exempt, []);
         let loaded = from_env("GRANDSTAND_REACTOR__BACKEND", "epoll").unwrap();
-        assert_eq!(loaded.settings.reactor.backend, crate::config::Backend::Epoll);
+        assert_eq!(loaded.settings.reactor.choice, dataplane::reactor::BackendChoice::Epoll);
         let loaded = from_env("GRANDSTAND_STREAM__GOP_BYTES_MAX", "2MiB").unwrap();
         assert_eq!(loaded.settings.stream.gop_bytes_max, 2 << 20);
         assert!(from_env("GRANDSTAND_HOME", "/x").is_ok() && from_env("PATH", "/x").is_ok());

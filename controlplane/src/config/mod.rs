@@ -41,7 +41,6 @@ pub use load::{COORDINATOR_VARIABLES, Loaded, load};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};
 pub use plan::{Plan, plan};
-pub use reactor::{Backend, ReactorSection};
 pub use settings::Settings;
 pub use shards::ShardsSection;
 pub use template::template;

@@ -9,9 +9,9 @@ use super::field::{Auto, human_bytes};
 use super::host::Host;
 use super::listeners::MediaListener;
 use super::load::Loaded;
-use super::memory::{self, MemoryTable};
+use super::memory::{self, MemoryTable, Side};
 use super::settings::Settings;
-use crate::error::Error;
+use crate::error::{Error, Place};
 
 /// File descriptors that are no connection: logs, rings, event descriptors, the API.
 const NOFILE_HEADROOM: u64 = 64;
@@ -27,19 +27,36 @@ pub struct Plan {
     pub memory: MemoryTable,
     /// What was adapted to the host, a sentence each.
     pub notes: Vec<String>,
+    /// The settings before they were fitted to the host, to be compared at a reload.
+    pub configured: Settings,
+    file: Option<std::path::PathBuf>,
 }
 
 impl Plan {
-    /// The part that a running node can take.
-    #[must_use]
-    pub fn reload(&self) -> Reload {
-        Reload {
+    /// The part that a node, started by the plan `running`, can take.
+    ///
+    /// Errors: limits that do not fit beside the pages that are mapped already.
+    pub fn reload(&self, running: &Self) -> Result<Reload, Error> {
+        let pages = running.node.page_bytes;
+        let beside = self.memory.total(Side::Process) - self.node.page_bytes;
+        if pages.saturating_add(beside) > running.memory.memory_max {
+            return Err(Error::Document {
+                place: self.file.clone().map_or(Place::Default, Place::File),
+                what: format!(
+                    "these limits need {}, beside {} of pages more than limits.memory_max",
+                    human_bytes(beside),
+                    human_bytes(pages)
+                ),
+                mend: "restart, or lower limits.connections_max".to_owned(),
+            });
+        }
+        Ok(Reload {
             limits: self.node.limits.clone(),
             egress: self.node.egress,
             session: self.node.session,
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
-        }
+        })
     }
 }
 
@@ -78,7 +95,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     let node = Config {
         shards,
         pins: settings.shards.pin.clone(),
-        reactor: settings.reactor.config(),
+        reactor: settings.reactor.clone(),
         listeners,
         limits: settings.limits,
         egress: settings.egress,
@@ -88,7 +105,8 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         poison: false,
         demo: demo(loaded, demo_flv),
     };
-    Ok(Plan { node, memory, notes })
+    let configured = loaded.settings.clone();
+    Ok(Plan { node, memory, notes, configured, file: loaded.file.clone() })
 }
 
 fn demo(loaded: &Loaded, flv: &'static [u8]) -> Option<DemoConfig> {
@@ -212,7 +230,7 @@ fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Side, load};
+    use crate::config::load;
 
     fn host() -> Host {
         Host {
@@ -264,6 +282,16 @@ mod tests {
         let poor = plan(&loaded(&[]), &poor, b"").unwrap();
         assert!(poor.node.limits.connections_max < 2_000);
         assert!(poor.memory.total(Side::Process) <= 1 << 30);
+    }
+
+    #[test]
+    fn a_reload_stays_beside_the_pages_that_are_mapped() {
+        let running = plan(&loaded(&[]), &host(), b"").unwrap();
+        let fresh = plan(&loaded(&[("GRANDSTAND_LIMITS__STREAMS_MAX", "9")]), &host(), b"");
+        assert_eq!(fresh.unwrap().reload(&running).unwrap().limits.streams_max, 9);
+        let more = loaded(&[("GRANDSTAND_LIMITS__CONNECTIONS_MAX", "17000")]);
+        let error = plan(&more, &host(), b"").unwrap().reload(&running).unwrap_err().to_string();
+        assert!(error.ends_with("; restart, or lower limits.connections_max"), "{error}");
     }
 
     #[test]

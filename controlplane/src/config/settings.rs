@@ -1,6 +1,7 @@
 //! Settings: the typed values of every section.
 
 use dataplane::config::{EgressConfig, Limits, SessionConfig, StreamConfig};
+use dataplane::reactor::ReactorConfig;
 
 use super::auth::AuthSection;
 use super::data::DataSection;
@@ -8,7 +9,6 @@ use super::demo::DemoSection;
 use super::field::Auto;
 use super::listeners::ListenersSection;
 use super::log::LogSection;
-use super::reactor::ReactorSection;
 use super::shards::ShardsSection;
 
 /// Everything that can be configured, as it is without a file.
@@ -25,7 +25,7 @@ pub struct Settings {
     /// `[shards]`
     pub shards: ShardsSection,
     /// `[reactor]`
-    pub reactor: ReactorSection,
+    pub reactor: ReactorConfig,
     /// `[egress]`
     pub egress: EgressConfig,
     /// `[stream]`
@@ -48,7 +48,7 @@ impl Default for Settings {
             limits: Limits::default(),
             memory_max: Auto::Auto,
             shards: ShardsSection::default(),
-            reactor: ReactorSection::default(),
+            reactor: ReactorConfig::default(),
             egress: EgressConfig::default(),
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
