@@ -15,5 +15,6 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod logging;
+pub mod server;
 
 pub use error::Error;

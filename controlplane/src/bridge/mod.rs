@@ -13,6 +13,7 @@ mod directory;
 mod exchange;
 mod fleet;
 mod gather;
+mod node;
 mod outbox;
 
 pub use exchange::{Ask, Exchange};

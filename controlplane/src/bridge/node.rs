@@ -1,0 +1,19 @@
+//! The running node as a fleet.
+
+use dataplane::Node;
+use dataplane::control::{Command, Event};
+use dataplane::ids::ShardId;
+
+use super::fleet::Fleet;
+
+impl Fleet for Node {
+    fn shards(&self) -> usize {
+        Self::shards(self)
+    }
+    fn next_event(&mut self) -> Option<(ShardId, Event)> {
+        Self::next_event(self)
+    }
+    fn send(&mut self, shard: ShardId, command: Command) -> Result<(), Command> {
+        Self::send(self, shard, command)
+    }
+}

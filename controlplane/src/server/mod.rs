@@ -1,0 +1,8 @@
+//! The server: start-up in order, then one loop until a signal.
+
+mod control;
+mod reload;
+mod run;
+mod start;
+
+pub use start::{configure, serve};

@@ -1,0 +1,119 @@
+//! Start: everything that can fail fails here, before the first peer is let in.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dataplane::Node;
+use dataplane::config::{ListenerConfig, ListenerKind};
+
+use super::control::ControlPlane;
+use super::run;
+use crate::api::Token;
+use crate::banner::Banner;
+use crate::cli::DEFAULT_FILE;
+use crate::config::{Host, Loaded, Plan, load, plan};
+use crate::error::Error;
+use crate::logging::Logging;
+
+/// The clip that plays as `demo`.
+static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
+
+/// The configuration that `named`, or the default file, or nothing gives on this host.
+///
+/// Errors: the first value that cannot be used.
+pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
+    let beside = PathBuf::from(DEFAULT_FILE);
+    let file = named.or_else(|| beside.exists().then_some(beside));
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let loaded = load(file.as_deref(), std::env::vars_os().filter_map(text))?;
+    let mut host = Host::detect();
+    host.raise_nofile();
+    let plan = plan(&loaded, &host, DEMO_FLV)?;
+    Ok((loaded, plan))
+}
+
+/// Serves until a signal.
+///
+/// Errors: whatever keeps the server from starting.
+pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
+    let (loaded, plan) = configure(named)?;
+    for listener in &plan.node.listeners {
+        probe_address(listener)?;
+    }
+    let control = match loaded.settings.listeners.control.enabled {
+        true => Some(open_control(&loaded)?),
+        false => None,
+    };
+    let logging = Logging::start(loaded.settings.log);
+    let node = Node::start(plan.node.clone()).map_err(|error| name_listener(error, &plan))?;
+    say(&loaded, &plan, &node);
+    let address = control.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
+    let banner = Banner {
+        shards: node.shards(),
+        reactor: node.reactor().0,
+        listeners: &node.listeners(),
+        control: address,
+        token: control.as_ref().map(|(_, token)| token.path()),
+        mode: loaded.settings.auth.mode,
+        demo: loaded.demo(),
+        memory: (plan.memory.memory_max, plan.node.page_bytes),
+    }
+    .render();
+    run::run(ControlPlane { loaded, plan, logging }, node, control, &banner)
+}
+
+/// Opens and closes an address before shards share it.
+///
+/// Shards open their listeners with `SO_REUSEPORT`, which would let a second server of the same
+/// user take half of the first one's connections without a word.
+fn probe_address(listener: &ListenerConfig) -> Result<(), Error> {
+    let opened = TcpListener::bind(listener.addr);
+    opened.map(drop).map_err(|error| Error::listen(section(listener.kind), listener.addr, &error))
+}
+
+const fn section(kind: ListenerKind) -> &'static str {
+    match kind {
+        ListenerKind::Rtmp => "listeners.rtmp",
+        ListenerKind::Http => "listeners.http",
+    }
+}
+
+fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
+    let addr: SocketAddr = loaded.settings.listeners.control.addr;
+    let open = || {
+        let listener = TcpListener::bind(addr)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    let listener = open().map_err(|error| Error::listen("listeners.control", addr, &error))?;
+    let state = std::env::var("STATE_DIRECTORY").ok();
+    let token = Token::open(&loaded.settings.data.directory(state.as_deref()))?;
+    Ok((listener, token))
+}
+
+/// A listener that failed only in the data plane, under its key.
+fn name_listener(error: dataplane::Error, plan: &Plan) -> Error {
+    let dataplane::Error::Listen { addr, errno } = error else { return error.into() };
+    let listener = plan.node.listeners.iter().find(|listener| listener.addr == addr);
+    let section = listener.map_or("listeners", |listener| section(listener.kind));
+    Error::listen(section, addr, &std::io::Error::from_raw_os_error(errno))
+}
+
+/// Logs what was decided at start.
+fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
+    for note in &plan.notes {
+        tracing::info!("{note}");
+    }
+    let (reactor, fallback) = node.reactor();
+    if let Some(reason) = fallback {
+        tracing::warn!(%reason, "io_uring is not in use, {reactor} is");
+    }
+    if !loaded.coordinator.is_empty() {
+        let names = loaded.coordinator.join(", ");
+        tracing::warn!("the demo is off because of {names}, which have no further effect yet");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), shards = node.shards(), reactor, "started");
+}
