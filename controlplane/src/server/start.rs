@@ -96,7 +96,7 @@ fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
 
 /// A listener that failed only in the data plane, under its key.
 fn name_listener(error: dataplane::Error, plan: &Plan) -> Error {
-    let dataplane::Error::Listen { addr, errno } = error else { return error.into() };
+    let dataplane::Error::Listen { addr, errno, .. } = error else { return error.into() };
     let listener = plan.node.listeners.iter().find(|listener| listener.addr == addr);
     let section = listener.map_or("listeners", |listener| section(listener.kind));
     Error::listen(section, addr, &std::io::Error::from_raw_os_error(errno))

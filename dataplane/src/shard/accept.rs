@@ -13,8 +13,8 @@ use crate::session::{Session, http, rtmp};
 
 /// Connections by which another shard must be ahead before one is given to it.
 const REBALANCE_STEP: u32 = 8;
-/// Tokens of listeners lie above every connection's.
-pub(super) const LISTENER_SLOTS: u32 = 1 << 31;
+/// Tokens of listeners lie below every connection's.
+pub(super) const LISTENER_SLOTS: u32 = 64;
 /// Accepting pauses this long when the process is out of descriptors.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -38,8 +38,12 @@ impl Shard {
     pub(super) fn listen(&mut self, config: ListenerConfig, fd: OwnedFd) {
         let generation = self.listener_count;
         self.listener_count = self.listener_count.wrapping_add(1);
-        let at = self.listeners.len() as u32;
-        let token = Token::new(LISTENER_SLOTS + at, generation);
+        let taken = |slot: u32| self.listeners.iter().any(|l| l.token.slot == slot);
+        let Some(slot) = (0..LISTENER_SLOTS).find(|&slot| !taken(slot)) else {
+            tracing::error!(addr = %config.addr, "too many listeners");
+            return;
+        };
+        let token = Token::new(slot, generation);
         self.reactor.accept_start(fd.as_fd(), token);
         self.listeners.push(OpenListener { config, fd, token, stopped: false });
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use super::accept::LISTENER_SLOTS;
 use super::caps::Admission;
 use super::cursor::{Cursor, Filter, Jumps};
 use super::timer::TimerId;
@@ -12,8 +13,8 @@ use crate::ids::{SessionId, StreamName};
 use crate::reactor::Token;
 use crate::session::{PlayOptions, Session};
 
-/// Connections of one shard, in slots with generations.
-#[derive(Debug, Default)]
+/// Connections of one shard, in slots with generations; the lowest slots are the listeners'.
+#[derive(Debug)]
 pub(crate) struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -202,6 +203,13 @@ impl Connection {
             peer: self.peer,
             agent: self.session.agent().clone(),
         }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let slots = (0..LISTENER_SLOTS).map(|_| Slot::default()).collect();
+        Self { slots, free: Vec::new(), len: 0 }
     }
 }
 

@@ -115,7 +115,7 @@ impl Shard {
 
     /// The connection's slot, unless the completion belongs to an earlier one.
     fn current(&self, token: Token) -> Option<u32> {
-        debug_assert!(token.slot < LISTENER_SLOTS, "listeners only accept");
+        debug_assert!(token.slot >= LISTENER_SLOTS, "listeners only accept");
         self.connections.is_current(token).then_some(token.slot)
     }
 
