@@ -15,6 +15,9 @@ use super::uring::Uring;
 use super::waker::Waker;
 use crate::error::Error;
 
+/// One sleep at most: longer timeouts end early, and none overflows the kernel's clock.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
 /// The completion loop of one shard.
 ///
 /// Lives on: the shard's thread, where it was created. Crosses by: never (a [`Waker`] does).
@@ -188,9 +191,13 @@ impl Reactor {
     /// Submits and sleeps until there is a completion, a wake-up, a signal or the timeout; `None`
     /// is no timeout. Returns at once while completions are ready.
     ///
+    /// It may return early without a completion, after the end of an operation that the shard no
+    /// longer waits for: the shard looks at its own deadlines each turn.
+    ///
     /// # Panics
     /// As [`Self::submit`].
     pub fn submit_and_wait(&mut self, timeout: Option<Duration>) {
+        let timeout = timeout.map(|timeout| timeout.min(SLEEP_MAX));
         dispatch!(self, backend, core => backend.submit_and_wait(core, timeout));
     }
 
@@ -232,6 +239,91 @@ impl Drop for Reactor {
             && !uring.drain(&mut self.core.counters)
         {
             self.core.buffers.leak();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes system calls of the calling thread fail, as a container's filter does.
+    fn deny(calls: &[libc::c_long], errno: i32) {
+        let op = |code: u32, k: u32, jt: u8| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+        let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        for (at, &call) in calls.iter().enumerate() {
+            // A match jumps over the other comparisons and the return that allows.
+            let jump = u8::try_from(calls.len() - at).unwrap();
+            let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+            program.push(op(code, u32::try_from(call).unwrap(), jump));
+        }
+        program.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0));
+        program.push(op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0));
+        let filter = libc::sock_fprog {
+            len: u16::try_from(program.len()).unwrap(),
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: the call takes no pointer.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the program is readable for the length that is told.
+        let code = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
+        assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    fn with(choice: BackendChoice) -> ReactorConfig {
+        ReactorConfig { choice, ..ReactorConfig::default() }
+    }
+
+    /// The filter stays with its thread, so each case has one.
+    fn on_a_thread(case: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(case).join().unwrap();
+    }
+
+    #[test]
+    fn the_ring_is_the_first_choice() {
+        let (reactor, reason) = Reactor::new(&with(BackendChoice::Auto)).unwrap();
+        assert_eq!((reactor.kind(), reason), (BackendKind::IoUring, None));
+    }
+
+    #[test]
+    fn a_filter_leads_to_epoll_with_a_reason() {
+        for (call, op) in [
+            (libc::SYS_io_uring_setup, "io_uring_setup"),
+            (libc::SYS_io_uring_register, "io_uring probe"),
+        ] {
+            on_a_thread(move || {
+                deny(&[call], libc::EPERM);
+                let (reactor, reason) = Reactor::new(&with(BackendChoice::Auto)).unwrap();
+                assert_eq!(reactor.kind(), BackendKind::Epoll);
+                let reason = reason.unwrap();
+                assert!(reason.contains(op) && reason.contains("not permitted"), "{reason}");
+                let asked = Reactor::new(&with(BackendChoice::IoUring)).unwrap_err();
+                assert_eq!(asked, Error::Io { op, errno: libc::EPERM });
+            });
+        }
+    }
+
+    #[test]
+    fn an_old_filter_leaves_coarse_timeouts() {
+        on_a_thread(|| {
+            deny(&[libc::SYS_epoll_pwait2], libc::ENOSYS);
+            let (mut reactor, _) = Reactor::new(&with(BackendChoice::Epoll)).unwrap();
+            reactor.submit_and_wait(Some(Duration::from_micros(10)));
+            assert!(reactor.next_completion().is_none());
+            reactor.waker().wake();
+            reactor.submit_and_wait(None);
+            assert!(matches!(reactor.next_completion(), Some(Completion::Woken)));
+        });
+    }
+
+    #[test]
+    fn the_longest_timeout_is_no_error() {
+        for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
+            let (mut reactor, _) = Reactor::new(&with(choice)).unwrap();
+            reactor.waker().wake();
+            reactor.submit_and_wait(Some(Duration::MAX));
+            assert!(matches!(reactor.next_completion(), Some(Completion::Woken)));
         }
     }
 }

@@ -274,6 +274,7 @@ impl Epoll {
                 core.counters.completed(OpKind::Poll, false);
                 core.ready.push_back(Completion::Writable { token });
             }
+            self.unregister_idle(core, token);
         }
         self.run_if_readable(token);
     }
