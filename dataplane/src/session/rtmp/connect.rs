@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use codecs::amf0::Value;
 use codecs::flv::enhanced::four_cc;
-use codecs::media::Codec;
+use codecs::media::{Codec, TrackKind};
 use codecs::rtmp::command::{
     Command, ConnectInfo, Level, caps_ex, code, four_cc_info, info, result,
 };
@@ -72,8 +72,8 @@ fn connected(peer: &ConnectInfo) -> Value {
         extra.push(("fourCcList", Value::StrictArray(names)));
     }
     for (key, theirs, kind) in [
-        ("videoFourCcInfoMap", &peer.video_four_cc_info, codecs::media::TrackKind::Video),
-        ("audioFourCcInfoMap", &peer.audio_four_cc_info, codecs::media::TrackKind::Audio),
+        ("videoFourCcInfoMap", &peer.video_four_cc_info, TrackKind::Video),
+        ("audioFourCcInfoMap", &peer.audio_four_cc_info, TrackKind::Audio),
     ] {
         if !theirs.is_empty() {
             let forward = Value::Number(f64::from(four_cc_info::CAN_FORWARD));
@@ -88,7 +88,8 @@ fn connected(peer: &ConnectInfo) -> Value {
     info(Level::Status, code::CONNECT_SUCCESS, "Connection succeeded.", extra)
 }
 
-fn names(kind: Option<codecs::media::TrackKind>) -> impl Iterator<Item = String> {
+/// The names of those of one kind, or of all.
+pub(super) fn names(kind: Option<TrackKind>) -> impl Iterator<Item = String> {
     CODECS
         .into_iter()
         .filter(move |codec| kind.is_none_or(|kind| codec.kind() == kind))

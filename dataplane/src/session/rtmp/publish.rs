@@ -8,9 +8,10 @@ use std::time::Instant;
 use codecs::rtmp::command::{Command, code};
 use codecs::rtmp::message::UserControl;
 
+use super::limit::chunk_limits;
 use super::pace::Supply;
 use super::reply::MSID;
-use super::server::{Server, chunk_limits};
+use super::server::Server;
 use super::state::{Asking, PlayArgs, Publishing, State};
 use super::url::Target;
 use crate::Error;

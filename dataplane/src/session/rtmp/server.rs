@@ -1,17 +1,17 @@
 //! The server's side of an RTMP connection: the contract of `session`, and the way of a fragment.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use codecs::amf0;
-use codecs::rtmp::chunk_reader::{ChunkLimits, ChunkReader, Fragment};
+use codecs::rtmp::chunk_reader::{ChunkReader, Fragment};
 use codecs::rtmp::handshake;
-use codecs::rtmp::message::{AggregateMessages, MessageHeader, MessageKind, UserControl};
+use codecs::rtmp::message::{MessageKind, UserControl};
 
-use super::assembly::{Assembly, Body, Way};
+use super::assembly::{Assembly, Body};
 use super::ingest::Ingest;
+use super::limit::{amf_limits, chunk_limits, limit_of};
 use super::pace::Rates;
 use super::reply::Replies;
 use super::state::{Hello, State};
@@ -25,8 +25,6 @@ use crate::slab::Pool;
 
 /// Events that wait before the session stops consuming bytes.
 pub(in crate::session) const EVENTS_MAX: usize = 64;
-/// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
-const AGGREGATE_MESSAGES_MAX: usize = 256;
 
 /// The server's side of one RTMP connection.
 ///
@@ -175,95 +173,6 @@ impl Server {
         }
     }
 
-    /// Where the message of a header goes, or why it may not come at all.
-    fn way(&self, header: &MessageHeader) -> Result<Way, Error> {
-        let media = match header.kind {
-            MessageKind::Audio | MessageKind::Video => Way::Pages,
-            MessageKind::Aggregate => Way::Bytes,
-            MessageKind::SharedObjectAmf0
-            | MessageKind::SharedObjectAmf3
-            | MessageKind::Unknown(_) => return Ok(Way::Skip),
-            _ if u64::from(header.len) > self.limits.rtmp_command_bytes_max => {
-                return Err(Error::Limit(LimitId::RtmpCommandBytesMax));
-            }
-            _ => return Ok(Way::Bytes),
-        };
-        match self.state {
-            State::Publishing(_) => Ok(media),
-            // What was under way when the publication ended.
-            State::Connected => Ok(Way::Skip),
-            _ => Err(self.misbehaved("media")),
-        }
-    }
-
-    fn message(
-        &mut self,
-        now: Instant,
-        header: &MessageHeader,
-        body: Cow<'_, [u8]>,
-        pool: &Pool,
-    ) -> Result<(), Error> {
-        match header.kind {
-            MessageKind::SetChunkSize
-            | MessageKind::Abort
-            | MessageKind::Acknowledgement
-            | MessageKind::WindowAckSize
-            | MessageKind::SetPeerBandwidth => self.control(header.kind, &body, pool),
-            MessageKind::UserControl => self.user_control(&body),
-            MessageKind::CommandAmf0 => self.command(now, header.msid, &body, false),
-            MessageKind::CommandAmf3 => self.command(now, header.msid, &body, true),
-            MessageKind::DataAmf0 | MessageKind::DataAmf3 => self.data(header, &body),
-            MessageKind::Aggregate => {
-                self.aggregate(header, &body, pool);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Script data of a publisher; in other states nobody listens.
-    fn data(&mut self, header: &MessageHeader, body: &[u8]) -> Result<(), Error> {
-        if !matches!(self.state, State::Publishing(_)) {
-            tracing::debug!(state = self.state.name(), "data message ignored");
-            return Ok(());
-        }
-        let limits = self.amf_limits();
-        self.ingest.data(header, body, &limits, &mut self.events).map_err(|e| self.limit_of(e))
-    }
-
-    /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
-    fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) {
-        let dropped = |reason| Event::MediaDropped { reason };
-        if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
-            self.events.push_back(dropped("aggregate_messages"));
-            return;
-        }
-        for message in AggregateMessages::new(body, header) {
-            let Ok((header, body)) = message else {
-                self.events.push_back(dropped("aggregate"));
-                return;
-            };
-            match header.kind {
-                MessageKind::Audio | MessageKind::Video => {
-                    match self.assembly.whole(header.kind, body, pool) {
-                        Body::Unit(unit) => {
-                            self.ingest.media(&header, unit, pool, &mut self.events);
-                        }
-                        Body::Dropped(reason) => self.events.push_back(dropped(reason)),
-                        Body::Partial | Body::Bytes(_) => {}
-                    }
-                }
-                MessageKind::DataAmf0 | MessageKind::DataAmf3 => {
-                    let limits = self.amf_limits();
-                    if self.ingest.data(&header, body, &limits, &mut self.events).is_err() {
-                        self.events.push_back(dropped("data"));
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Takes the shard's word.
     ///
     /// # Errors
@@ -370,11 +279,7 @@ impl Server {
         self.config = SessionConfig { rtmp_chunk_bytes: self.config.rtmp_chunk_bytes, ..*config };
         self.replies.set_bytes_max(limits.reply_bytes_max);
         self.ingest.reload(limits);
-        let partial = match self.state {
-            State::Publishing(_) => LimitId::RtmpPartialBytesMax,
-            _ => LimitId::RtmpPartialBytesPreauthMax,
-        };
-        self.reader.set_limits(chunk_limits(limits, partial));
+        self.reader.set_limits(chunk_limits(limits, self.partial_limit()));
     }
 
     /// Gives every page back; nothing may be called afterwards.
@@ -400,39 +305,22 @@ impl Server {
     }
 
     pub(super) fn amf_limits(&self) -> amf0::Limits {
-        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        amf0::Limits {
-            depth_max: count(self.limits.amf_depth_max),
-            elements_max: count(self.limits.amf_elements_max),
-            ..amf0::Limits::default()
+        amf_limits(&self.limits)
+    }
+
+    /// As [`limit_of`], but unfinished messages have a limit of their own before authorisation.
+    pub(super) fn limit_of(&self, error: codecs::Error) -> Error {
+        match limit_of(error) {
+            Error::Limit(LimitId::RtmpPartialBytesMax) => Error::Limit(self.partial_limit()),
+            error => error,
         }
     }
 
-    /// A limit that a codec enforced, by our name for it; other errors are malformed bytes.
-    pub(super) fn limit_of(&self, error: codecs::Error) -> Error {
-        let codecs::Error::TooLarge { what, .. } = error else { return Error::Malformed(error) };
-        Error::Limit(match what {
-            "rtmp.csids" => LimitId::RtmpChunkStreamsMax,
-            "rtmp.message_bytes" => LimitId::RtmpMessageBytesMax,
-            "rtmp.partial_bytes" if matches!(self.state, State::Publishing(_)) => {
-                LimitId::RtmpPartialBytesMax
-            }
-            "rtmp.partial_bytes" => LimitId::RtmpPartialBytesPreauthMax,
-            "amf.depth" => LimitId::AmfDepthMax,
-            "amf.elements" => LimitId::AmfElementsMax,
-            "amf.string_bytes" => LimitId::RtmpCommandBytesMax,
-            _ => return Error::Malformed(error),
-        })
-    }
-}
-
-/// The chunk reader's share of the limits; `partial` names the bound of unfinished messages.
-pub(super) fn chunk_limits(limits: &Limits, partial: LimitId) -> ChunkLimits {
-    let bytes = |id| u32::try_from(limits.get(id)).unwrap_or(u32::MAX);
-    ChunkLimits {
-        csids_max: usize::try_from(limits.rtmp_chunk_streams_max).unwrap_or(usize::MAX),
-        message_bytes_max: bytes(LimitId::RtmpMessageBytesMax),
-        partial_bytes_max: bytes(partial),
+    const fn partial_limit(&self) -> LimitId {
+        match self.state {
+            State::Publishing(_) => LimitId::RtmpPartialBytesMax,
+            _ => LimitId::RtmpPartialBytesPreauthMax,
+        }
     }
 }
 

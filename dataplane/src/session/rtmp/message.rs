@@ -1,0 +1,108 @@
+//! Messages of a peer: which kinds may come where, and who takes them.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use codecs::rtmp::message::{AggregateMessages, MessageHeader, MessageKind};
+
+use super::assembly::{Body, Way};
+use super::server::Server;
+use super::state::State;
+use crate::Error;
+use crate::config::LimitId;
+use crate::session::Event;
+use crate::slab::Pool;
+
+/// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
+const AGGREGATE_MESSAGES_MAX: usize = 256;
+
+impl Server {
+    /// Where the message of a header goes, or why it may not come at all.
+    pub(super) fn way(&self, header: &MessageHeader) -> Result<Way, Error> {
+        let media = match header.kind {
+            MessageKind::Audio | MessageKind::Video => Way::Pages,
+            MessageKind::Aggregate => Way::Bytes,
+            MessageKind::SharedObjectAmf0
+            | MessageKind::SharedObjectAmf3
+            | MessageKind::Unknown(_) => return Ok(Way::Skip),
+            _ if u64::from(header.len) > self.limits.rtmp_command_bytes_max => {
+                return Err(Error::Limit(LimitId::RtmpCommandBytesMax));
+            }
+            _ => return Ok(Way::Bytes),
+        };
+        match self.state {
+            State::Publishing(_) => Ok(media),
+            // What was under way when the publication ended.
+            State::Connected => Ok(Way::Skip),
+            _ => Err(self.misbehaved("media")),
+        }
+    }
+
+    pub(super) fn message(
+        &mut self,
+        now: Instant,
+        header: &MessageHeader,
+        body: Cow<'_, [u8]>,
+        pool: &Pool,
+    ) -> Result<(), Error> {
+        match header.kind {
+            MessageKind::SetChunkSize
+            | MessageKind::Abort
+            | MessageKind::Acknowledgement
+            | MessageKind::WindowAckSize
+            | MessageKind::SetPeerBandwidth => self.control(header.kind, &body, pool),
+            MessageKind::UserControl => self.user_control(&body),
+            MessageKind::CommandAmf0 => self.command(now, header.msid, &body, false),
+            MessageKind::CommandAmf3 => self.command(now, header.msid, &body, true),
+            MessageKind::DataAmf0 | MessageKind::DataAmf3 => self.data(header, &body),
+            MessageKind::Aggregate => {
+                self.aggregate(header, &body, pool);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Script data of a publisher; in other states nobody listens.
+    fn data(&mut self, header: &MessageHeader, body: &[u8]) -> Result<(), Error> {
+        if !matches!(self.state, State::Publishing(_)) {
+            tracing::debug!(state = self.state.name(), "data message ignored");
+            return Ok(());
+        }
+        let limits = self.amf_limits();
+        self.ingest.data(header, body, &limits, &mut self.events).map_err(|e| self.limit_of(e))
+    }
+
+    /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
+    fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) {
+        let dropped = |reason| Event::MediaDropped { reason };
+        if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
+            self.events.push_back(dropped("aggregate_messages"));
+            return;
+        }
+        for message in AggregateMessages::new(body, header) {
+            let Ok((header, body)) = message else {
+                self.events.push_back(dropped("aggregate"));
+                return;
+            };
+            match header.kind {
+                MessageKind::Audio | MessageKind::Video => {
+                    match self.assembly.whole(header.kind, body, pool) {
+                        Body::Unit(unit) => {
+                            self.ingest.media(&header, unit, pool, &mut self.events);
+                        }
+                        Body::Dropped(reason) => self.events.push_back(dropped(reason)),
+                        Body::Partial | Body::Bytes(_) => {}
+                    }
+                }
+                MessageKind::DataAmf0 | MessageKind::DataAmf3 => {
+                    let limits = self.amf_limits();
+                    if self.ingest.data(&header, body, &limits, &mut self.events).is_err() {
+                        self.events.push_back(dropped("data"));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}

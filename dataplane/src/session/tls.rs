@@ -1,0 +1,266 @@
+//! TLS as a byte filter around a session: ciphertext of the socket on one side, plain bytes of the
+//! session on the other.
+//!
+//! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here.
+//! In/Out: `handle_bytes` takes ciphertext and appends plain bytes; `send` takes plain bytes;
+//! `poll_transmit` appends ciphertext.
+//! Errors: final; a TLS alert for the peer, if one is due, is in `poll_transmit`.
+//! Limits: [`INCOMING_BYTES_MAX`] of ciphertext that is no whole record yet, and
+//! [`EARLY_BYTES_MAX`] of plain bytes while the handshake runs.
+
+use std::sync::Arc;
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{CertificateError, ClientConfig};
+
+use crate::Error;
+
+/// Ciphertext that waits for its record or handshake message to be complete. rustls refuses larger
+/// ones by itself.
+const INCOMING_BYTES_MAX: usize = 128 << 10;
+/// Plain bytes that wait for the end of the handshake.
+const EARLY_BYTES_MAX: usize = 256 << 10;
+/// Ciphertext that is looked at in one go.
+const STEP_BYTES: usize = 16 << 10;
+/// Room for one record and its overhead.
+const RECORD_ROOM: usize = (16 << 10) + 512;
+
+/// A client's TLS connection.
+///
+/// Lives on: its owner's thread. Crosses by: never.
+pub struct TlsClient {
+    connection: UnbufferedClientConnection,
+    incoming: Vec<u8>,
+    /// Plain bytes that wait for the end of the handshake.
+    early: Vec<u8>,
+    outgoing: Vec<u8>,
+    stage: Stage,
+}
+
+/// Where the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Open,
+    /// The peer sends no more.
+    PeerClosed,
+    /// An error, or both ends have closed.
+    Closed,
+}
+
+impl std::fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys and plain bytes stay out of every log.
+        f.debug_struct("TlsClient").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl TlsClient {
+    /// Opens towards `host`, whose certificate is checked against the roots of `config`; the first
+    /// bytes are ready to be sent.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if `host` is neither a name nor an address.
+    pub fn new(config: Arc<ClientConfig>, host: &str) -> Result<Self, Error> {
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| Error::Rejected("tls_name"))?;
+        let connection = UnbufferedClientConnection::new(config, name).map_err(|e| reason(&e))?;
+        let (incoming, early, outgoing) = (Vec::new(), Vec::new(), Vec::new());
+        let mut this = Self { connection, incoming, early, outgoing, stage: Stage::Handshake };
+        this.drive(&mut Vec::new())?;
+        Ok(this)
+    }
+
+    /// Takes ciphertext and appends what it decrypts to.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`]: `tls_certificate` if the peer is not who it should be, `tls` for
+    /// everything else.
+    pub fn handle_bytes(&mut self, ciphertext: &[u8], plain: &mut Vec<u8>) -> Result<(), Error> {
+        for step in ciphertext.chunks(STEP_BYTES) {
+            if self.incoming.len() + step.len() > INCOMING_BYTES_MAX {
+                self.stage = Stage::Closed;
+                return Err(Error::Rejected("tls_record"));
+            }
+            self.incoming.extend_from_slice(step);
+            self.drive(plain)?;
+        }
+        Ok(())
+    }
+
+    /// Takes plain bytes to be encrypted, at once or when the handshake is over.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the connection is closed or too much waits.
+    pub fn send(&mut self, plain: &[u8]) -> Result<(), Error> {
+        if self.stage == Stage::Closed {
+            return Err(Error::Rejected("tls_closed"));
+        }
+        if self.early.len() + plain.len() > EARLY_BYTES_MAX {
+            return Err(Error::Rejected("tls_early_bytes"));
+        }
+        self.early.extend_from_slice(plain);
+        if self.stage == Stage::Handshake { Ok(()) } else { self.drive(&mut Vec::new()) }
+    }
+
+    /// Tells the peer that no more comes.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] while the handshake runs.
+    pub fn close(&mut self) -> Result<(), Error> {
+        let Self { connection, incoming, outgoing, .. } = self;
+        let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
+        let closed = match state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                put(outgoing, |room| match traffic.queue_close_notify(room) {
+                    Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
+                    other => other.map_err(|_| None),
+                })
+            }
+            _ => Err(Error::Rejected("tls")),
+        };
+        incoming.drain(..discard.min(incoming.len()));
+        self.stage = Stage::Closed;
+        closed
+    }
+
+    /// Appends the ciphertext that waits; true if there was any.
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let any = !self.outgoing.is_empty();
+        out.append(&mut self.outgoing);
+        any
+    }
+
+    /// True until the peer has proved who it is.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.stage == Stage::Handshake
+    }
+
+    /// True once the peer said that it sends no more: an end without it was cut.
+    #[must_use]
+    pub fn peer_closed(&self) -> bool {
+        self.stage == Stage::PeerClosed
+    }
+
+    /// Moves records until one is missing.
+    fn drive(&mut self, plain: &mut Vec<u8>) -> Result<(), Error> {
+        loop {
+            match self.step(plain) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.stage = Stage::Closed;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One state of the connection; true if there may be another at once.
+    fn step(&mut self, plain: &mut Vec<u8>) -> Result<bool, Error> {
+        let Self { connection, incoming, early, outgoing, stage } = self;
+        let UnbufferedStatus { mut discard, state } = connection.process_tls_records(incoming);
+        let again = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+                match traffic.next_record() {
+                    Some(Ok(record)) => {
+                        discard += record.discard;
+                        plain.extend_from_slice(record.payload);
+                    }
+                    Some(Err(error)) => break Err(reason(&error)),
+                    None => break Ok(true),
+                }
+            },
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                put(outgoing, |room| match data.encode(room) {
+                    Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
+                    other => other.map_err(|_| None),
+                })
+                .map(|()| true)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                // What is encoded waits in `outgoing`, in order: nothing may overtake it.
+                data.done();
+                Ok(true)
+            }
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                if *stage == Stage::Handshake {
+                    *stage = Stage::Open;
+                }
+                let sent = early.chunks(STEP_BYTES).try_for_each(|piece| {
+                    put(outgoing, |room| match traffic.encrypt(piece, room) {
+                        Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
+                        other => other.map_err(|_| None),
+                    })
+                });
+                early.clear();
+                sent.map(|()| false)
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                *stage = Stage::PeerClosed;
+                Ok(true)
+            }
+            Ok(ConnectionState::Closed) => {
+                *stage = Stage::Closed;
+                Ok(false)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => Err(reason(&error)),
+        };
+        incoming.drain(..discard.min(incoming.len()));
+        if again.is_err() {
+            self.alert();
+        }
+        again
+    }
+
+    /// After an error: the alert that tells the peer, if there is one.
+    fn alert(&mut self) {
+        let Self { connection, incoming, outgoing, .. } = self;
+        let UnbufferedStatus { state, .. } = connection.process_tls_records(incoming);
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+            // The connection is lost either way.
+            let _ = put(outgoing, |room| data.encode(room).map_err(|_| None));
+        }
+    }
+}
+
+/// Lets `encode` write behind the end of `out`, with more room if it asks for it.
+fn put(
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
+) -> Result<(), Error> {
+    let before = out.len();
+    let mut room = RECORD_ROOM;
+    loop {
+        out.resize(before + room, 0);
+        match encode(&mut out[before..]) {
+            Ok(written) => {
+                out.truncate(before + written);
+                return Ok(());
+            }
+            Err(Some(required)) if required > room => room = required,
+            Err(_) => {
+                out.truncate(before);
+                return Err(Error::Rejected("tls"));
+            }
+        }
+    }
+}
+
+/// The word for an error; the detail goes to the log.
+fn reason(error: &rustls::Error) -> Error {
+    tracing::debug!(%error, "tls");
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Expired) => {
+            Error::Rejected("tls_certificate_expired")
+        }
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Error::Rejected("tls_certificate")
+        }
+        _ => Error::Rejected("tls"),
+    }
+}
