@@ -1,0 +1,17 @@
+//! An HTTP session: operations of a peer and a shard.
+#![no_main]
+
+#[path = "../operations.rs"]
+mod operations;
+
+use std::time::Instant;
+
+use dataplane::config::{Limits, SessionConfig};
+use dataplane::session::{Session, http};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let now = Instant::now();
+    let server = http::Server::new(now, &Limits::default(), &SessionConfig::default());
+    operations::run(Session::Http(Box::new(server)), now, &[], data);
+});
