@@ -45,6 +45,7 @@ pub fn render(
         histograms(&mut text, shards, first);
         limits_exceeded(&mut text, shards);
         operations(&mut text, shards);
+        rare(&mut text, shards);
         pools(&mut text, shards);
         egress(&mut text, shards);
     }
@@ -140,6 +141,27 @@ fn operations(text: &mut Text, shards: &[ShardSnapshot]) {
     }
 }
 
+fn rare(text: &mut Text, shards: &[ShardSnapshot]) {
+    type Rows = fn(&ShardSnapshot) -> &[(&'static str, u64)];
+    let families: [(&str, &str, &str, Rows); 2] = [
+        ("reactor_system_calls_total", "System calls of the reactor.", "call", |shard| {
+            &shard.system_calls
+        }),
+        ("reactor_incidents_total", "What should be rare in the reactor.", "kind", |shard| {
+            &shard.incidents
+        }),
+    ];
+    for (name, help, label, rows) in families {
+        text.family(name, "counter", help);
+        for shard in shards {
+            for (kind, count) in rows(shard) {
+                let labels = format_args!("shard=\"{}\",{label}=\"{kind}\"", shard.shard);
+                text.sample(name, labels, count);
+            }
+        }
+    }
+}
+
 fn pools(text: &mut Text, shards: &[ShardSnapshot]) {
     type Column = fn(&dataplane::control::PoolStatus) -> u64;
     let columns: [(&str, &str, Column); 4] = [
@@ -218,6 +240,8 @@ mod tests {
             id: 0,
             counters,
             operations: vec![("SEND", 5, 1)],
+            system_calls: vec![("io_uring_enter", 9)],
+            incidents: vec![("overflows", 2)],
             cpu: None,
             pools: vec![PoolStatus { name: "small", page_bytes: 8192, used: 1, peak: 2, total: 3 }],
             utilisation: 0.25,
@@ -238,6 +262,8 @@ mod tests {
             "grandstand_limit_exceeded_total{shard=\"0\",limit=\"streams_max\"} 1",
             "grandstand_reactor_operations_total{shard=\"0\",opcode=\"SEND\"} 5",
             "grandstand_reactor_operations_failed_total{shard=\"1\",opcode=\"SEND\"} 1",
+            "grandstand_reactor_system_calls_total{shard=\"0\",call=\"io_uring_enter\"} 9",
+            "grandstand_reactor_incidents_total{shard=\"1\",kind=\"overflows\"} 2",
             "grandstand_pool_pages_peak{shard=\"0\",pool=\"small\"} 2",
             "grandstand_turn_seconds_bucket{shard=\"0\",le=\"0.00005\"} 0",
             "grandstand_turn_seconds_bucket{shard=\"0\",le=\"0.0001\"} 1",

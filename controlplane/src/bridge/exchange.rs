@@ -306,6 +306,8 @@ mod tests {
             id,
             counters: ShardCounters::default(),
             operations: Vec::new(),
+            system_calls: Vec::new(),
+            incidents: Vec::new(),
             cpu: None,
             pools: Vec::new(),
             utilisation: 0.0,

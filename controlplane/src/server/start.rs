@@ -54,7 +54,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let banner = Banner {
         shards: node.shards(),
         reactor: node.reactor().0,
-        listeners: &node.listeners(),
+        listeners: node.listeners(),
         control: address,
         token: control.as_ref().map(|(_, token)| token.path()),
         mode: loaded.settings.auth.mode,
