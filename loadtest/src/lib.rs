@@ -1,1 +1,9 @@
-//! Load generation against a running server.
+//! Load generation against a running server, as an independent peer of it.
+//!
+//! Reading order: [`scenario`] (what to do), [`source`] and [`stamp`] (what is published),
+//! [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`], [`process`] (what the
+//! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
+//! calls the kernel on its own; [`client`] speaks RTMP and [`http_flv`] HTTP-FLV.
+
+pub mod connection;
+pub mod socket;
