@@ -7,3 +7,5 @@
 
 pub mod connection;
 pub mod socket;
+pub mod source;
+pub mod stamp;

@@ -1,0 +1,91 @@
+//! The mark in every published frame: when it was sent, and which one it is.
+//!
+//! Spec: ITU-T H.264 7.3.2.3 and D.1.7 (user data unregistered SEI).
+//!
+//! Shape: SEI NAL unit header, payload type 5, its length, a UUID, send time and sequence number
+//! as 16 hexadecimal digits each, the stop bit. As text there is nothing in it that would need
+//! emulation prevention.
+//!
+//! Units: nanoseconds of the monotonic clock, so both ends must run on one machine.
+
+use codecs::reader::Reader;
+
+const UUID: [u8; 16] = *b"grandstand-stamp";
+
+/// Bytes of the NAL unit.
+pub const STAMP_LEN: usize = 3 + 16 + 16 + 16 + 1;
+
+/// When a frame was sent, and which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was given to the socket, in nanoseconds of the monotonic clock.
+    pub sent_ns: u64,
+    /// Its number, from 0.
+    pub sequence: u64,
+}
+
+impl Stamp {
+    /// The NAL unit.
+    #[must_use]
+    pub fn encode(self) -> [u8; STAMP_LEN] {
+        let mut unit = [0x80; STAMP_LEN];
+        unit[..3].copy_from_slice(&[6, 5, 48]);
+        unit[3..19].copy_from_slice(&UUID);
+        put_hex(&mut unit[19..35], self.sent_ns);
+        put_hex(&mut unit[35..51], self.sequence);
+        unit
+    }
+
+    /// Reads the stamp at the start of a length-prefixed access unit.
+    #[must_use]
+    pub fn find(access_unit: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(access_unit);
+        let len = r.u32("stamp.len").ok()?;
+        let unit = r.array::<STAMP_LEN>("stamp").ok()?;
+        let known = len as usize == STAMP_LEN && unit[..3] == [6, 5, 48] && unit[3..19] == UUID;
+        if !known {
+            return None;
+        }
+        Some(Self { sent_ns: hex(&unit[19..35])?, sequence: hex(&unit[35..51])? })
+    }
+}
+
+fn put_hex(digits: &mut [u8], value: u64) {
+    for (at, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(value >> (4 * at) & 0xf) as usize];
+    }
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn access_unit(stamp: Stamp) -> Vec<u8> {
+        [&u32::try_from(STAMP_LEN).unwrap().to_be_bytes()[..], &stamp.encode()].concat()
+    }
+
+    #[test]
+    fn other_access_units_have_none() {
+        let unit = access_unit(Stamp { sent_ns: 1, sequence: 2 });
+        assert_eq!(Stamp::find(&unit[..unit.len() - 1]), None);
+        for at in [3, 4, 10, 30, 50] {
+            let mut other = unit.clone();
+            other[at] ^= 0x80;
+            assert_eq!(Stamp::find(&other), None, "byte {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn stamps_return(sent_ns in any::<u64>(), sequence in any::<u64>()) {
+            let stamp = Stamp { sent_ns, sequence };
+            prop_assert_eq!(Stamp::find(&access_unit(stamp)), Some(stamp));
+            prop_assert!(!stamp.encode().windows(2).any(|pair| pair == [0, 0]));
+        }
+    }
+}
