@@ -5,7 +5,11 @@
 //! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
 //! calls the kernel on its own; [`client`] speaks RTMP and [`http_flv`] HTTP-FLV.
 
+pub mod client;
 pub mod connection;
+pub mod http_flv;
+pub mod piece;
 pub mod socket;
 pub mod source;
 pub mod stamp;
+pub mod stream_url;

@@ -1,0 +1,178 @@
+//! Where a stream is published or played.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail};
+
+/// How the stream travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// RTMP.
+    Rtmp,
+    /// FLV over HTTP.
+    HttpFlv,
+}
+
+/// A stream's address, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamUrl {
+    /// How it travels.
+    pub scheme: Scheme,
+    /// Host and port, as the peer is to be called.
+    pub authority: String,
+    /// Host and port to connect to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The RTMP application, or the folder; may have slashes or be empty for HTTP.
+    pub app: String,
+    /// The stream's name, without its query.
+    pub name: String,
+    /// The query with its `?`, or nothing.
+    pub query: String,
+}
+
+impl StreamUrl {
+    /// Takes `rtmp://host[:port]/app/name[?query]` or `http://host[:port]/path.flv[?query]` apart.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (scheme, rest) = text.split_once("://").context("a URL needs a scheme")?;
+        let (scheme, default_port) = match scheme {
+            "rtmp" => (Scheme::Rtmp, 1935),
+            "http" => (Scheme::HttpFlv, 80),
+            other => bail!("cannot speak {other}://, only rtmp:// and http://"),
+        };
+        let (authority, path) = rest.split_once('/').context("the URL names no stream")?;
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (path, String::new()),
+        };
+        let (app, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if name.is_empty() || authority.is_empty() {
+            bail!("the URL names no stream: {text}");
+        }
+        if app.is_empty() && scheme == Scheme::Rtmp {
+            bail!("an RTMP URL needs an application and a name: {text}");
+        }
+        let (host, port) = split_authority(authority, default_port)?;
+        Ok(Self {
+            scheme,
+            authority: authority.to_owned(),
+            host,
+            port,
+            app: app.to_owned(),
+            name: name.to_owned(),
+            query,
+        })
+    }
+
+    /// The address of the host.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn resolve(&self) -> Result<SocketAddr> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        found
+            .with_context(|| format!("cannot resolve {}", self.host))?
+            .next()
+            .with_context(|| format!("{} has no address", self.host))
+    }
+
+    /// The address of stream `index` of `count`: the name itself if there is one, else `NAME-0`
+    /// and so on, with the extension of a file kept at the end.
+    #[must_use]
+    pub fn nth(&self, index: usize, count: usize) -> Self {
+        let mut url = self.clone();
+        if count > 1 {
+            url.name = match self.name.rsplit_once('.').filter(|_| self.scheme == Scheme::HttpFlv) {
+                Some((stem, extension)) => format!("{stem}-{index}.{extension}"),
+                None => format!("{}-{index}", self.name),
+            };
+        }
+        url
+    }
+
+    /// The path and query of an HTTP request.
+    #[must_use]
+    pub fn request_target(&self) -> String {
+        let slash = if self.app.is_empty() { "" } else { "/" };
+        format!("/{}{slash}{}{}", self.app, self.name, self.query)
+    }
+
+    /// The name with its query, as RTMP's `publish` and `play` take it.
+    #[must_use]
+    pub fn stream_key(&self) -> String {
+        format!("{}{}", self.name, self.query)
+    }
+}
+
+impl fmt::Display for StreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Rtmp => "rtmp",
+            Scheme::HttpFlv => "http",
+        };
+        // The query may hold a key, which no message may show.
+        let slash = if self.app.is_empty() { "" } else { "/" };
+        write!(f, "{scheme}://{}/{}{slash}{}", self.authority, self.app, self.name)
+    }
+}
+
+fn split_authority(authority: &str, default_port: u16) -> Result<(String, u16)> {
+    // An IPv6 address has brackets, and colons of its own.
+    let host_end = authority.rfind(']').map_or(0, |at| at + 1);
+    let (host, port) = match authority[host_end..].rfind(':') {
+        Some(at) => {
+            let (host, port) = authority.split_at(host_end + at);
+            let port = port[1..].parse().with_context(|| format!("no port: {authority}"))?;
+            (host, port)
+        }
+        None => (authority, default_port),
+    };
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let table = [
+            ("rtmp://h/live/a", ("h", 1935, "live", "a", "")),
+            ("rtmp://h:19/live/b/a?key=x/y", ("h", 19, "live/b", "a", "?key=x/y")),
+            ("http://127.0.0.1:8080/a.flv", ("127.0.0.1", 8080, "", "a.flv", "")),
+            ("http://[::1]:81/live/a.flv?t=1", ("::1", 81, "live", "a.flv", "?t=1")),
+            ("http://[::1]/a.flv", ("::1", 80, "", "a.flv", "")),
+        ];
+        for (text, parts) in table {
+            let url = StreamUrl::parse(text).unwrap();
+            let read = (&*url.host, url.port, &*url.app, &*url.name, &*url.query);
+            assert_eq!(read, parts, "{text}");
+        }
+        for text in [
+            "",
+            "h/live/a",
+            "rtmps://h/live/a",
+            "rtmp://h/a",
+            "http://h/",
+            "rtmp://h",
+            "rtmp:///live/a",
+            "rtmp://h:x/live/a",
+        ] {
+            assert!(StreamUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn streams_of_a_set_are_numbered() {
+        let flv = StreamUrl::parse("http://h/live/a.flv?k=1").unwrap();
+        assert_eq!(flv.nth(3, 4).request_target(), "/live/a-3.flv?k=1");
+        assert_eq!(flv.nth(0, 1).request_target(), "/live/a.flv?k=1");
+        let rtmp = StreamUrl::parse("rtmp://h/live/a.b?k=1").unwrap();
+        assert_eq!(rtmp.nth(3, 4).stream_key(), "a.b-3?k=1");
+    }
+}
