@@ -12,4 +12,6 @@ pub mod piece;
 pub mod socket;
 pub mod source;
 pub mod stamp;
+pub mod stats;
 pub mod stream_url;
+pub mod verify;

@@ -1,0 +1,144 @@
+//! Counting: a histogram with a bounded error, and what is printed of it.
+
+use serde::Serialize;
+
+/// Sub-buckets of each power of two: 1/64 is the largest relative error.
+const SUB_BUCKETS: usize = 64;
+const SUB_BITS: u32 = SUB_BUCKETS.ilog2();
+const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB_BUCKETS;
+
+/// A log-linear histogram of nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Vec<u64>,
+    total: u64,
+    max: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; BUCKETS], total: 0, max: 0 }
+    }
+}
+
+impl Histogram {
+    /// Counts a value.
+    pub fn record(&mut self, value: u64) {
+        self.counts[bucket(value)] += 1;
+        self.total += 1;
+        self.max = self.max.max(value);
+    }
+
+    /// Values counted.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// True if nothing was counted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// The smallest value that at least `per_mille` thousandths of all values do not exceed, to
+    /// the precision of the histogram; 0 if it is empty.
+    #[must_use]
+    pub fn quantile(&self, per_mille: u64) -> u64 {
+        let wanted = (self.total * per_mille).div_ceil(1000).max(1);
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                return upper_bound(index).min(self.max);
+            }
+        }
+        self.max
+    }
+
+    /// The usual percentiles in milliseconds, `None` if nothing was counted.
+    #[must_use]
+    pub fn percentiles(&self) -> Option<Percentiles> {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        (!self.is_empty()).then(|| Percentiles {
+            count: self.total,
+            p50_ms: ms(self.quantile(500)),
+            p90_ms: ms(self.quantile(900)),
+            p99_ms: ms(self.quantile(990)),
+            p999_ms: ms(self.quantile(999)),
+            max_ms: ms(self.max),
+        })
+    }
+}
+
+/// What is told of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Values counted.
+    pub count: u64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 90 %.
+    pub p90_ms: f64,
+    /// 99 %.
+    pub p99_ms: f64,
+    /// 99.9 %.
+    pub p999_ms: f64,
+    /// The largest.
+    pub max_ms: f64,
+}
+
+fn bucket(value: u64) -> usize {
+    if value < SUB_BUCKETS as u64 {
+        return value as usize;
+    }
+    let shift = value.ilog2() - SUB_BITS;
+    (shift as usize + 1) * SUB_BUCKETS + ((value >> shift) as usize - SUB_BUCKETS)
+}
+
+fn upper_bound(bucket: usize) -> u64 {
+    let (group, sub) = (bucket / SUB_BUCKETS, (bucket % SUB_BUCKETS) as u64);
+    if group == 0 {
+        return sub;
+    }
+    let shift = group - 1;
+    // The last bucket ends where 64 bits do.
+    let end = u128::from(sub + SUB_BUCKETS as u64 + 1) << shift;
+    u64::try_from(end - 1).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn percentiles_of_a_known_set() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.percentiles(), None);
+        for value in 1..=1000 {
+            histogram.record(value * 1_000_000);
+        }
+        let percentiles = histogram.percentiles().unwrap();
+        for (read, truth) in [
+            (percentiles.p50_ms, 500.0),
+            (percentiles.p90_ms, 900.0),
+            (percentiles.p99_ms, 990.0),
+            (percentiles.p999_ms, 999.0),
+            (percentiles.max_ms, 1000.0),
+        ] {
+            assert!(read >= truth && read <= truth * 65.0 / 64.0, "{read} for {truth}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_falls_into_its_bucket(value in any::<u64>()) {
+            let index = bucket(value);
+            prop_assert!(index < BUCKETS);
+            prop_assert!(value <= upper_bound(index));
+            prop_assert!(index == 0 || value > upper_bound(index - 1));
+            prop_assert!(upper_bound(index) - value <= value / 64 + 1);
+        }
+    }
+}
