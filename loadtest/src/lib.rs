@@ -9,6 +9,7 @@ pub mod client;
 pub mod connection;
 pub mod http_flv;
 pub mod piece;
+pub mod publisher;
 pub mod socket;
 pub mod source;
 pub mod stamp;
