@@ -9,6 +9,7 @@ pub mod client;
 pub mod connection;
 pub mod http_flv;
 pub mod piece;
+pub mod player;
 pub mod publisher;
 pub mod socket;
 pub mod source;
