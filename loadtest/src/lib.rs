@@ -7,9 +7,11 @@
 
 pub mod client;
 pub mod connection;
+pub mod fanout;
 pub mod http_flv;
 pub mod piece;
 pub mod player;
+pub mod process;
 pub mod publisher;
 pub mod socket;
 pub mod source;
