@@ -13,6 +13,8 @@ pub mod piece;
 pub mod player;
 pub mod process;
 pub mod publisher;
+pub mod report;
+pub mod scenario;
 pub mod socket;
 pub mod source;
 pub mod stamp;

@@ -1,0 +1,104 @@
+//! Doing what a scenario says.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use super::plan::{Action, Audience, Scenario};
+use crate::fanout::{Measurement, RssBefore, Step, measure};
+use crate::player::{Crowd, CrowdPlan};
+use crate::process::ServerProcess;
+use crate::publisher::{PublishPlan, PublishSummary, publish};
+use crate::socket;
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// One for each number of players.
+    pub measurements: Vec<Measurement>,
+    /// What was published.
+    pub published: Option<PublishSummary>,
+}
+
+/// Does it; tells each measurement as it comes.
+///
+/// # Errors
+/// In one line, if the server cannot be reached or refuses, or if nobody gets a frame.
+pub fn perform(scenario: &Scenario, told: impl FnMut(&Measurement)) -> Result<Outcome> {
+    if let Some(cpu) = scenario.cpu {
+        socket::pin(cpu).with_context(|| format!("cannot stay on CPU {cpu}"))?;
+    }
+    socket::raise_open_files().context("cannot raise the limit of open files")?;
+    match &scenario.action {
+        Action::Help => Ok(Outcome::default()),
+        Action::Publish(plan) => {
+            let totals = publish(plan, &AtomicBool::new(false), || {})?;
+            Ok(Outcome { measurements: Vec::new(), published: Some(totals.summary()) })
+        }
+        Action::Play(audience) => while_publishing(None, || play(audience, None, told)),
+        Action::Fanout { publish, audience, server } => {
+            while_publishing(publish.as_ref(), || play(audience, *server, told))
+        }
+        Action::Canonical { publish, audience } => {
+            while_publishing(Some(publish), || play(audience, None, told))
+        }
+    }
+}
+
+fn play(
+    audience: &Audience,
+    server: Option<ServerProcess>,
+    mut told: impl FnMut(&Measurement),
+) -> Result<Vec<Measurement>> {
+    let smallest = audience.players.first().copied().unwrap_or(1);
+    let mut crowd = Crowd::new(CrowdPlan {
+        url: audience.url.clone(),
+        streams: audience.streams,
+        ramp_per_s: audience.ramp_per_s,
+        sampled: audience.sampled,
+        sample_stride: (smallest / audience.sampled.max(1)).max(1),
+    })?;
+    let mut measurements = Vec::new();
+    let mut before = None;
+    for players in &audience.players {
+        let (ramp_per_s, window_ns) = (audience.ramp_per_s, audience.window_ns);
+        let step = Step { players: *players, ramp_per_s, window_ns };
+        let measurement = measure(&mut crowd, step, server, before)
+            .with_context(|| format!("playing {}", audience.url))?;
+        told(&measurement);
+        before = measurement
+            .server
+            .map(|cost| RssBefore { held: measurement.held, rss_bytes: cost.rss_bytes });
+        measurements.push(measurement);
+    }
+    Ok(measurements)
+}
+
+/// Publishes on a thread of its own for as long as `act` takes.
+fn while_publishing(
+    plan: Option<&PublishPlan>,
+    act: impl FnOnce() -> Result<Vec<Measurement>>,
+) -> Result<Outcome> {
+    let Some(plan) = plan else {
+        return Ok(Outcome { measurements: act()?, published: None });
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (sender, started) = mpsc::channel();
+        let publisher = scope.spawn(|| {
+            publish(plan, &stop, move || {
+                // Nobody listens any more only if the players failed first.
+                let _ = sender.send(());
+            })
+        });
+        // The sender is dropped unused if publishing fails.
+        let acted = started.recv().is_ok().then(act);
+        stop.store(true, Ordering::Relaxed);
+        // A publisher that failed is why players got nothing, so its error comes first.
+        let totals = publisher.join().expect("the publisher does not panic")?;
+        let measurements = acted.context("publishing ended before it began")??;
+        Ok(Outcome { measurements, published: Some(totals.summary()) })
+    })
+}
