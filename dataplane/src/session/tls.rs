@@ -264,3 +264,126 @@ fn reason(error: &rustls::Error) -> Error {
         _ => Error::Rejected("tls"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use rustls::{RootCertStore, ServerConfig, ServerConnection};
+    use std::io::{Read, Write};
+
+    /// A server for `localhost` and a client configuration that trusts it.
+    fn pair() -> (ServerConnection, Arc<ClientConfig>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+        let certificate = own.cert.der().clone();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        (ServerConnection::new(Arc::new(server)).unwrap(), client_config(roots))
+    }
+
+    fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+
+    /// Carries ciphertext both ways, `size` bytes at a time to the client, until both are silent.
+    fn talk(
+        client: &mut TlsClient,
+        server: &mut ServerConnection,
+        size: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let (mut at_client, mut at_server) = (Vec::new(), Vec::new());
+        loop {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            client.poll_transmit(&mut up);
+            let mut rest = up.as_slice();
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).unwrap();
+                // An alert of the client is its own affair.
+                if server.process_new_packets().is_err() {
+                    return Ok((at_client, at_server));
+                }
+                let mut room = [0; 4096];
+                while let Ok(n @ 1..) = server.reader().read(&mut room) {
+                    at_server.extend_from_slice(&room[..n]);
+                }
+            }
+            while server.wants_write() {
+                server.write_tls(&mut down).unwrap();
+            }
+            if up.is_empty() && down.is_empty() {
+                return Ok((at_client, at_server));
+            }
+            for piece in down.chunks(size) {
+                client.handle_bytes(piece, &mut at_client)?;
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_go_both_ways_whatever_the_pieces() {
+        for size in [1, 7, 1000, usize::MAX] {
+            let (mut server, config) = pair();
+            let mut client = TlsClient::new(config, "localhost").unwrap();
+            assert!(client.is_handshaking());
+            client.send(b"early").unwrap();
+            server.writer().write_all(&[9; 50_000]).unwrap();
+            let (at_client, at_server) = talk(&mut client, &mut server, size).unwrap();
+            assert_eq!((at_client, at_server), (vec![9; 50_000], b"early".to_vec()));
+            assert!(!client.is_handshaking());
+            let long = vec![7; 100_000];
+            client.send(&long).unwrap();
+            let (_, at_server) = talk(&mut client, &mut server, size).unwrap();
+            assert_eq!(at_server, long);
+            server.send_close_notify();
+            talk(&mut client, &mut server, size).unwrap();
+            assert!(client.peer_closed());
+            client.close().unwrap();
+            assert!(client.poll_transmit(&mut Vec::new()));
+            assert_eq!(client.send(b"late"), Err(Error::Rejected("tls_closed")));
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_does_not_prove_the_host_is_refused_with_an_alert() {
+        let (_, stranger) = pair();
+        for (host, trusted) in [("example.org", true), ("localhost", false)] {
+            let (mut server, config) = pair();
+            let config = if trusted { config } else { Arc::clone(&stranger) };
+            let mut client = TlsClient::new(config, host).unwrap();
+            let error = talk(&mut client, &mut server, usize::MAX).unwrap_err();
+            assert_eq!(error, Error::Rejected("tls_certificate"), "{host}");
+            assert!(client.poll_transmit(&mut Vec::new()), "an alert is due");
+        }
+    }
+
+    #[test]
+    fn what_is_no_tls_is_refused() {
+        let (_, config) = pair();
+        let mut client = TlsClient::new(Arc::clone(&config), "localhost").unwrap();
+        let error = client.handle_bytes(b"HTTP/1.1 400 Bad Request\r\n", &mut Vec::new());
+        assert_eq!(error, Err(Error::Rejected("tls")));
+        assert_eq!(TlsClient::new(config, "no name").map(|_| ()), Err(Error::Rejected("tls_name")));
+    }
+
+    #[test]
+    fn waiting_bytes_have_a_bound() {
+        let (_, config) = pair();
+        let mut client = TlsClient::new(config, "localhost").unwrap();
+        client.send(&vec![0; EARLY_BYTES_MAX]).unwrap();
+        assert_eq!(client.send(b"x"), Err(Error::Rejected("tls_early_bytes")));
+    }
+}
