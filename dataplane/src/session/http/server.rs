@@ -218,7 +218,7 @@ impl Server {
                 (431, "the request head is too large\n")
             }
             Error::Malformed(codecs::Error::Unsupported { .. }) => {
-                (505, "only HTTP/1.0 and HTTP/1.1 are spoken here\n")
+                (505, "this version of HTTP is not spoken here\n")
             }
             Error::Timeout { .. } => (408, "the request took too long\n"),
             _ => (400, "bad request\n"),

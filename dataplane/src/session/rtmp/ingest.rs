@@ -314,7 +314,7 @@ impl Ingest {
         let Some(Value::String(name)) = values.first() else { return Ok(()) };
         let metadata = name == "onMetaData";
         if !metadata && (set || name.starts_with('@')) {
-            // Other stored frames, and `@clearDataFrame`: nobody reads them back from a live stream.
+            // Other stored frames, and `@clearDataFrame`: a live stream gives nothing back.
             return Ok(());
         }
         let dts = MediaTime::from_millis(self.clock.unwrap(u64::from(header.timestamp)));

@@ -1,8 +1,9 @@
 //! RTMP sessions: the server's side of a connection, and a client.
 //!
 //! Spec: RTMP 1.0 section 7, Enhanced RTMP v2; the wire format is in `codecs::rtmp`.
-//! Shape: the diagram of states is in `state.rs`. A fragment's way: `server.rs` (rates, what may
-//! come) -> `assembly.rs` (pages or bytes) -> `message.rs` -> `ingest.rs` (access units) or `command.rs`.
+//! Shape: the diagram of states is in `state.rs`. A fragment's way: `server.rs` (rates) ->
+//! `message.rs` (what may come) -> `assembly.rs` (pages or bytes) -> `ingest.rs` (access units) or
+//! `command.rs`.
 //! In/Out: media of players never comes by here: their log frames it with fixed chunk streams and
 //! message stream 1; replies are whole messages of their own, so they fit between any two entries.
 //! Limits: [`Limits`](crate::config::Limits) `rtmp_*` and `amf_*`.

@@ -9,8 +9,8 @@ const RTMPS_PORT: u16 = 443;
 
 /// Where to connect, and what to ask for there.
 ///
-/// Shape: `rtmp[s]://host[:port]/APP[/INSTANCE]/STREAM[?query]`; the last segment is the stream, the
-/// query belongs to it.
+/// Shape: `rtmp[s]://host[:port]/APP[/INSTANCE]/STREAM[?query]`; the last segment is the stream,
+/// the query belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// TLS around it.

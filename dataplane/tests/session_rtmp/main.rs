@@ -1,0 +1,9 @@
+//! RTMP sessions against scripted peers: every state with every input, every reply, every limit.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod client;
+mod hostile;
+mod peer;
+mod play;
+mod publish;
+mod states;
