@@ -5,8 +5,8 @@
 //! In/Out: `handle_bytes` takes ciphertext and appends plain bytes; `send` takes plain bytes;
 //! `poll_transmit` appends ciphertext.
 //! Errors: final; a TLS alert for the peer, if one is due, is in `poll_transmit`.
-//! Limits: [`INCOMING_BYTES_MAX`] of ciphertext that is no whole record yet, and
-//! [`EARLY_BYTES_MAX`] of plain bytes while the handshake runs.
+//! Limits: `INCOMING_BYTES_MAX` of ciphertext that is no whole record yet, and
+//! `EARLY_BYTES_MAX` of plain bytes while the handshake runs.
 
 use std::sync::Arc;
 
