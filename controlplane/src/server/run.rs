@@ -142,7 +142,7 @@ impl Desk {
             if self.exchange.live() == 0 {
                 return if draining.is_some() { End::Drained } else { End::Lost };
             }
-            let since = draining.map(|start| now - start);
+            let since = draining.map(|start| now.saturating_duration_since(start));
             if since.is_some_and(|since| since >= EXIT_AFTER) {
                 return End::Late;
             }
@@ -166,15 +166,16 @@ impl Desk {
                         ready.clear_ready();
                     }
                 }
-                Some(ask) = self.asks.recv() => self.exchange.ask(ask, now),
+                // The wait was long: the turn's time is not that of the question.
+                Some(ask) = self.asks.recv() => self.exchange.ask(ask, Instant::now()),
                 _ = self.hangup.recv() => self.control.reload(&mut self.exchange, &self.limits),
                 _ = self.terminate.recv() => {
-                    if self.drain(&mut draining, now) {
+                    if self.drain(&mut draining) {
                         return End::Twice;
                     }
                 }
                 _ = self.interrupt.recv() => {
-                    if self.drain(&mut draining, now) {
+                    if self.drain(&mut draining) {
                         return End::Twice;
                     }
                 }
@@ -184,12 +185,12 @@ impl Desk {
     }
 
     /// Begins to end; true if that had begun before.
-    fn drain(&mut self, draining: &mut Option<Instant>, now: Instant) -> bool {
+    fn drain(&mut self, draining: &mut Option<Instant>) -> bool {
         if draining.is_some() {
             return true;
         }
         tracing::info!("ending: nobody new is accepted, sessions get their farewell");
-        *draining = Some(now);
+        *draining = Some(Instant::now());
         self.ready.send_replace(false);
         self.exchange.drain();
         false
