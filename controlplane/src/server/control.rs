@@ -1,5 +1,7 @@
 //! Control plane: what the running server keeps to reload itself.
 
+use dataplane::config::ListenerConfig;
+
 use crate::config::{Loaded, Plan};
 use crate::logging::Logging;
 
@@ -9,6 +11,8 @@ pub(super) struct ControlPlane {
     pub(super) loaded: Loaded,
     /// What the node was started with.
     pub(super) plan: Plan,
+    /// Each configured listener beside the one that is open, whose port is never 0.
+    pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
     /// The log.
     pub(super) logging: Logging,
 }

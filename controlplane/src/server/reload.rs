@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use dataplane::config::Limits;
+use dataplane::config::{Limits, ListenerConfig};
 use tokio::sync::watch;
 
 use super::control::ControlPlane;
-use super::start::configure;
+use super::start::{configure, probe_address};
 use crate::bridge::{Exchange, Fleet};
-use crate::config::change;
+use crate::config::{Loaded, Plan, change};
+use crate::error::Error;
 
 impl ControlPlane {
     /// Reads the file again. An error keeps everything as it is and says so.
@@ -17,9 +18,13 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) {
-        let fresh = configure(self.loaded.file.clone())
-            .and_then(|(loaded, plan)| Ok((plan.reload(&self.plan)?, loaded)));
-        let (reload, loaded) = match fresh {
+        let fresh = configure(self.loaded.file.clone()).and_then(|(loaded, plan)| {
+            let mut reload = plan.reload(&self.plan)?;
+            let open = self.listeners(&reload.listeners)?;
+            reload.listeners = open.iter().map(|&(_, open)| open).collect();
+            Ok((reload, open, loaded))
+        });
+        let (reload, open, loaded) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -33,14 +38,31 @@ impl ControlPlane {
         limits.send_replace(reload.limits.clone());
         exchange.reload(&Arc::new(reload));
         self.loaded = loaded;
+        self.open = open;
         tracing::info!(applied = change.now.join(" "), "reloaded");
         for key in restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
     }
+
+    /// The wanted listeners, each with the one that is or will be open for it.
+    fn listeners(
+        &self,
+        wanted: &[ListenerConfig],
+    ) -> Result<Vec<(ListenerConfig, ListenerConfig)>, Error> {
+        let open = |wanted: &ListenerConfig| {
+            let known = self.open.iter().find(|(asked, open)| asked == wanted || open == wanted);
+            let open = match known {
+                Some(&(_, open)) => open,
+                None => ListenerConfig { addr: probe_address(wanted)?, ..*wanted },
+            };
+            Ok((*wanted, open))
+        };
+        wanted.iter().map(open).collect()
+    }
 }
 
 /// Keys that differ from what was started and need a restart, whichever reload changed them.
-fn change_since_start(plan: &crate::config::Plan, loaded: &crate::config::Loaded) -> Vec<String> {
+fn change_since_start(plan: &Plan, loaded: &Loaded) -> Vec<String> {
     change(&plan.configured, &loaded.settings).restart
 }

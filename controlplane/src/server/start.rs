@@ -62,16 +62,18 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         memory: (plan.memory.memory_max, plan.node.page_bytes),
     }
     .render();
-    run::run(ControlPlane { loaded, plan, logging }, node, control, &banner)
+    let bound = node.listeners().iter().map(|&(kind, addr)| ListenerConfig { kind, addr });
+    let open = plan.node.listeners.iter().copied().zip(bound).collect();
+    run::run(ControlPlane { loaded, plan, open, logging }, node, control, &banner)
 }
 
-/// Opens and closes an address before shards share it.
+/// Opens and closes an address before shards share it; the address, its port chosen.
 ///
 /// Shards open their listeners with `SO_REUSEPORT`, which would let a second server of the same
 /// user take half of the first one's connections without a word.
-fn probe_address(listener: &ListenerConfig) -> Result<(), Error> {
-    let opened = TcpListener::bind(listener.addr);
-    opened.map(drop).map_err(|error| Error::listen(section(listener.kind), listener.addr, &error))
+pub(super) fn probe_address(listener: &ListenerConfig) -> Result<SocketAddr, Error> {
+    let opened = TcpListener::bind(listener.addr).and_then(|listener| listener.local_addr());
+    opened.map_err(|error| Error::listen(section(listener.kind), listener.addr, &error))
 }
 
 const fn section(kind: ListenerKind) -> &'static str {
