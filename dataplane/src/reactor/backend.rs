@@ -318,6 +318,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_fails_becomes_an_event() {
+        use std::os::fd::AsRawFd;
+
+        let (mut reactor, _) = Reactor::new(&with(BackendChoice::IoUring)).unwrap();
+        let event = reactor.waker().event().as_raw_fd();
+        // Not a ring, as the number of a ring that is gone may be by now.
+        let odd = Waker::new(Some(event)).unwrap();
+        reactor.wake_peer(&odd);
+        reactor.submit();
+        assert!(reactor.next_completion().is_none());
+        let mut count = [0_u8; 8];
+        // SAFETY: the buffer is writable for its length.
+        let read = unsafe { libc::read(odd.event().as_raw_fd(), count.as_mut_ptr().cast(), 8) };
+        assert_eq!((read, u64::from_ne_bytes(count)), (8, 1));
+        assert_eq!(reactor.counters().op(super::super::counters::OpKind::Message).errors, 1);
+    }
+
+    #[test]
     fn the_longest_timeout_is_no_error() {
         for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
             let (mut reactor, _) = Reactor::new(&with(choice)).unwrap();

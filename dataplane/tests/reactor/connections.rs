@@ -22,6 +22,7 @@ crate::on_both_backends! {
     both_families_are_accepted
     a_connect_succeeds_or_is_refused
     a_close_is_seen_by_the_peer
+    a_close_does_not_wait_for_the_sleep
     a_dropped_reactor_lets_go
 }
 
@@ -249,7 +250,26 @@ fn a_close_is_seen_by_the_peer(config: &ReactorConfig) {
     }
 }
 
+fn a_close_does_not_wait_for_the_sleep(config: &ReactorConfig) {
+    let mut rig = Rig::new(config);
+    let ((fd, mut peer), (idle, _idle_peer)) = (rig.connect(), rig.connect());
+    let waker = rig.reactor.waker();
+    let reader = std::thread::spawn(move || {
+        assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+        waker.wake();
+    });
+    // The receive is queued and answers nothing: only the close can end the sleep.
+    rig.recv(&idle, Token::new(2, 0));
+    rig.reactor.close(fd, PEER);
+    assert!(matches!(rig.next(), Completion::Woken));
+    reader.join().unwrap();
+}
+
 fn a_dropped_reactor_lets_go(config: &ReactorConfig) {
+    (0..20).for_each(|_| drop_once(config));
+}
+
+fn drop_once(config: &ReactorConfig) {
     let options = ListenOptions { reuse_port: false, ..ListenOptions::default() };
     let mut rig = Rig::with_options(config, &options);
     let (fd, mut peer) = rig.connect();

@@ -5,8 +5,9 @@
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use dataplane::reactor::{Completion, OpKind, ReactorConfig, RecvMode, Token};
+use dataplane::reactor::{Completion, OpKind, ReactorConfig, RecvMode, SendPart, Token};
 
 use crate::rig::{Rig, patterned};
 
@@ -17,6 +18,9 @@ crate::on_both_backends! {
     a_stop_loses_no_byte
     receives_pause_without_buffers
     a_starved_receive_can_be_stopped
+    silent_peers_do_not_hide_a_loud_one
+    answers_outnumber_the_queue
+    a_connection_moves_to_another_shard
     a_broken_connection_fails
     a_slot_is_used_again
 }
@@ -181,6 +185,116 @@ fn a_starved_receive_can_be_stopped(config: &ReactorConfig) {
     }
     held.into_iter().for_each(|buf| rig.reactor.release(buf));
     assert!(rig.ready().is_empty());
+}
+
+fn silent_peers_do_not_hide_a_loud_one(config: &ReactorConfig) {
+    let (count, each) = (usize::from(config.recv_buffers), config.recv_buffer_bytes as usize);
+    let mut rig = Rig::new(config);
+    let mut held = Vec::new();
+    let (hog, mut hog_peer) = rig.connect();
+    let silent: Vec<_> = (0..3 * count).map(|_| rig.connect()).collect();
+    let (loud, mut loud_peer) = rig.connect();
+    let writer = std::thread::spawn(move || {
+        hog_peer.write_all(&patterned(0, count * each)).unwrap();
+        hog_peer
+    });
+    rig.recv(&hog, PEER);
+    while held.len() < count {
+        match rig.next() {
+            Completion::Received { token: PEER, buf } => held.push(buf),
+            other => panic!("{other:?}"),
+        }
+    }
+    // More receives than there are buffers are refused one, and the last of them has data.
+    for (slot, (fd, _)) in (100..).zip(&silent) {
+        rig.recv(fd, Token::new(slot, 0));
+    }
+    loud_peer.write_all(b"here").unwrap();
+    rig.recv(&loud, Token::new(2, 0));
+    assert!(rig.ready().is_empty());
+    let mut bytes = Vec::new();
+    held.into_iter().for_each(|buf| rig.take(buf, &mut bytes));
+    drop(writer.join().unwrap());
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        match rig.next() {
+            Completion::Received { token, buf } if token.slot == 2 => rig.take(buf, &mut heard),
+            Completion::Received { token: PEER, buf } => rig.take(buf, &mut bytes),
+            Completion::Eof { token: PEER } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, b"here");
+}
+
+fn answers_outnumber_the_queue(config: &ReactorConfig) {
+    const PEERS: usize = 100;
+    // Enough buffers, so that the completion queue alone is short.
+    let config = ReactorConfig { recv_buffers: 1024, ..config.clone() };
+    let mut rig = Rig::new(&config);
+    let mut peers: Vec<_> = (0..PEERS).map(|_| rig.connect()).collect();
+    let mut got = vec![Vec::new(); PEERS];
+    for (slot, (fd, _)) in (0..).zip(&peers) {
+        rig.recv(fd, Token::new(slot, 9));
+    }
+    rig.reactor.submit();
+    for round in 1..=5 {
+        for (_, peer) in &mut peers {
+            peer.write_all(&patterned(100 * (round - 1), 100)).unwrap();
+        }
+        // Received bytes come to light in the turns in which nobody takes an answer.
+        rig.reactor.submit();
+        for (slot, (fd, _)) in (0..).zip(&peers) {
+            let parts = [SendPart::new(b"pong")];
+            // SAFETY: the bytes are constant.
+            unsafe { rig.reactor.send(fd.as_fd(), Token::new(slot, 9), &parts) };
+        }
+        rig.reactor.submit();
+        let mut sent = 0;
+        while let Some(completion) = rig.reactor.next_completion() {
+            match completion {
+                Completion::Sent { bytes: 4, .. } => sent += 1,
+                Completion::Received { token, buf } => {
+                    rig.take(buf, &mut got[token.slot as usize]);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent, PEERS, "a submit answers its sends");
+        while got.iter().any(|got| got.len() < 100 * round) {
+            match rig.next() {
+                Completion::Received { token, buf } => {
+                    rig.take(buf, &mut got[token.slot as usize]);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(got.iter().all(|got| *got == patterned(0, 500)));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shard that is left alone sleeps its time")]
+fn a_connection_moves_to_another_shard(config: &ReactorConfig) {
+    let (mut rig, mut home) = (Rig::new(config), Rig::new(config));
+    let (fd, mut peer) = rig.connect();
+    peer.write_all(&patterned(0, 40)).unwrap();
+    rig.recv(&fd, PEER);
+    assert_eq!(rig.read_exactly(PEER, 40), patterned(0, 40));
+    assert_eq!(rig.stop(PEER), b"");
+    let token = Token::new(5, 0);
+    home.recv(&fd, token);
+    for round in 1..4 {
+        peer.write_all(&patterned(40 * round, 40)).unwrap();
+        assert_eq!(home.read_exactly(token, 40), patterned(40 * round, 40));
+    }
+    // The first shard hears nothing of it: no completion, and no shortened sleep.
+    assert!(rig.ready().is_empty());
+    peer.write_all(&patterned(160, 40)).unwrap();
+    let (start, timeout) = (Instant::now(), Duration::from_millis(20));
+    rig.reactor.submit_and_wait(Some(timeout));
+    assert!(rig.reactor.next_completion().is_none());
+    assert!(start.elapsed() >= timeout);
+    assert_eq!(home.read_exactly(token, 40), patterned(160, 40));
 }
 
 fn a_broken_connection_fails(config: &ReactorConfig) {

@@ -143,6 +143,10 @@ fn a_stalled_reader_blocks_until_it_reads(config: &ReactorConfig) {
         ..SocketOptions::default()
     };
     apply(fd.as_fd(), &options).unwrap();
+    // A receive waits on the same connection, and is not disturbed.
+    rig.recv(&fd, PEER);
+    rig.reactor.poll_writable(fd.as_fd(), PEER);
+    assert!(matches!(rig.next(), Completion::Writable { token: PEER }));
     let mut at = fill(&mut rig, &fd);
     assert!(outgoing_queue_bytes(fd.as_fd()).unwrap() > 0);
     assert!(rig.reactor.counters().sends_blocked > 0);
@@ -155,6 +159,7 @@ fn a_stalled_reader_blocks_until_it_reads(config: &ReactorConfig) {
         let mut got = vec![0; total];
         peer.read_exact(&mut got).unwrap();
         assert!((0..).zip(&got).all(|(at, &byte)| byte == pattern(at)));
+        peer
     });
     while at < total {
         match rig.next() {
@@ -173,7 +178,9 @@ fn a_stalled_reader_blocks_until_it_reads(config: &ReactorConfig) {
             }
         }
     }
-    reader.join().unwrap();
+    drop(reader.join().unwrap());
+    let end = rig.ready();
+    assert!(matches!(end.last(), Some(Completion::Eof { token: PEER })), "{end:?}");
 }
 
 fn a_poll_can_be_given_up(config: &ReactorConfig) {
