@@ -31,6 +31,12 @@ impl fmt::Display for ShardId {
 pub struct SessionId(pub u64);
 
 impl SessionId {
+    /// The shard that accepted it.
+    #[must_use]
+    pub const fn accepted_by(self) -> ShardId {
+        ShardId((self.0 >> 48) as u16)
+    }
+
     /// The `count`-th session of `shard`.
     #[must_use]
     pub const fn new(shard: ShardId, count: u64) -> Self {

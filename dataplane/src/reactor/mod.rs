@@ -43,6 +43,9 @@ pub use config::{
 pub use counters::{OpCount, OpCounters, OpKind};
 pub use host::{affinity_cpus, pin_to_cpu, raise_nofile};
 pub use listener::{ListenOptions, Listener};
-pub use socket::{SocketOptions, apply, local_addr, outgoing_queue_bytes, peer_addr, tcp_socket};
+pub use socket::{
+    SocketOptions, acknowledge_at_once, apply, local_addr, outgoing_queue_bytes, peer_addr,
+    tcp_socket,
+};
 pub use token::Token;
 pub use waker::Waker;

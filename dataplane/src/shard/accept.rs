@@ -130,16 +130,12 @@ impl Shard {
         self.sessions_opened += 1;
         let id = SessionId::new(self.id, self.sessions_opened);
         let session = self.session_of(kind, id);
-        let proto = session.protocol().name();
-        let span = tracing::info_span!("session", shard = %self.id, session = %id, proto, %peer);
-        span.in_scope(|| tracing::info!("session opened"));
         self.shared.load(self.id).add();
-        let slot = self.connections.insert(Box::new(Connection {
+        let connection = Box::new(Connection {
             id,
             fd,
             peer,
             session,
-            span,
             admission,
             opened: self.now,
             progressed: self.now,
@@ -155,7 +151,9 @@ impl Shard {
             role: None,
             closing: None,
             timer: None,
-        }));
+        });
+        connection.span().in_scope(|| tracing::info!("session opened"));
+        let slot = self.connections.insert(connection);
         self.arm(slot);
         self.rearm(slot);
     }

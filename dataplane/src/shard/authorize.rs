@@ -62,7 +62,7 @@ impl Shard {
     pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(asked) = connection.asked.take() else { return };
-        connection.span.in_scope(|| {
+        connection.span().in_scope(|| {
             tracing::info!(
                 role = asked.role.name(),
                 stream = %asked.stream,

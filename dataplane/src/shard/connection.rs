@@ -34,7 +34,6 @@ pub(crate) struct Connection {
     pub fd: OwnedFd,
     pub peer: SocketAddr,
     pub session: Session,
-    pub span: tracing::Span,
     pub admission: Admission,
     pub opened: Instant,
     /// When the peer last accepted a byte.
@@ -167,6 +166,20 @@ impl Outbox {
 }
 
 impl Connection {
+    /// The session's span, with the fields that every line about it has.
+    ///
+    /// It is made when a line is logged: a registered span for each of thousands of players would
+    /// cost more memory than the player.
+    pub(super) fn span(&self) -> tracing::Span {
+        let proto = self.session.protocol().name();
+        let shard = self.id.accepted_by();
+        let (session, peer) = (self.id, self.peer);
+        match self.session.stream() {
+            Some(stream) => tracing::info_span!("session", %shard, %session, proto, %peer, %stream),
+            None => tracing::info_span!("session", %shard, %session, proto, %peer),
+        }
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

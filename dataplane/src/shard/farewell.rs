@@ -11,7 +11,7 @@ impl Shard {
     /// A session failed: it is counted, its last words are sent, then it is closed.
     pub(super) fn fail(&mut self, slot: u32, error: &Error) {
         let Some(connection) = self.connections.get(slot) else { return };
-        connection.span.in_scope(|| match error {
+        connection.span().in_scope(|| match error {
             Error::Io { .. } | Error::Timeout { .. } => tracing::info!(%error, "session failed"),
             Error::Panicked => tracing::error!(state = connection.session.state_name(), "panic"),
             _ => tracing::warn!(%error, state = connection.session.state_name(), "peer fault"),
@@ -132,7 +132,7 @@ impl Shard {
 impl Connection {
     fn log_end(&self, reason: &'static str, now: std::time::Instant) {
         let age_ms = now.saturating_duration_since(self.opened).as_millis() as u64;
-        self.span.in_scope(|| {
+        self.span().in_scope(|| {
             tracing::info!(
                 reason,
                 age_ms,

@@ -27,7 +27,7 @@ impl Shard {
             connection.sending = Sending::Idle;
         }
         connection.queued = false;
-        connection.span.in_scope(|| tracing::debug!(to = %home, "handed over"));
+        connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
         self.counters.publishers_handed_over += 1;
         self.shared.load(self.id).sub();
         let sent = self.outboxes.send(home, Message::Publisher(connection));

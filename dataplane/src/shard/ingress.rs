@@ -99,7 +99,7 @@ impl Shard {
     pub(super) fn tell(&mut self, slot: u32, command: crate::session::Command) {
         let Some(mut connection) = self.connections.take(slot) else { return };
         let now = self.now;
-        let span = connection.span.clone();
+        let span = connection.span();
         let result = span
             .in_scope(|| fence(&mut connection, |session| session.handle_command(now, command)));
         self.connections.put(slot, connection);
@@ -121,7 +121,7 @@ impl Shard {
         if self.connections.get(slot).is_some_and(due) {
             let Some(mut connection) = self.connections.take(slot) else { return };
             let now = self.now;
-            let span = connection.span.clone();
+            let span = connection.span();
             let result =
                 span.in_scope(|| fence(&mut connection, |session| session.handle_timeout(now)));
             self.connections.put(slot, connection);
@@ -211,6 +211,11 @@ impl Shard {
             (RecvMode::Once, Receiving::Once)
         };
         connection.receiving = state;
+        if !multi {
+            // An encoder that waits for our acknowledgement before its next small command (Nagle's
+            // algorithm: ffmpeg) would lose 40 ms on each of them.
+            crate::reactor::acknowledge_at_once(connection.fd());
+        }
         reactor.recv_start(connection.fd(), token, mode);
     }
 

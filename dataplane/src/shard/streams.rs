@@ -96,7 +96,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.asked = None;
         connection.role = Some(Establish::Publish { hub });
-        connection.span.in_scope(|| tracing::info!(stream = %name, "publish started"));
+        connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
         self.shared.caps.established(&mut connection.admission);
         self.counters.publishes_started += 1;
         self.tell(slot, Command::PublishStarted);

@@ -98,7 +98,7 @@ impl Shard {
             accepted: *now,
             first_byte: false,
         })));
-        connection.span.in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
+        connection.span().in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
         shared.caps.established(&mut connection.admission);
         counters.plays_started += 1;
         self.tell(slot, Command::PlayStarted);
