@@ -197,6 +197,17 @@ impl Default for SessionConfig {
     }
 }
 
+/// What sessions are judged by: one value per shard, shared by all its sessions.
+///
+/// Lives on: each shard. Crosses by: cloning a reference, with a publisher that moves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// Bounds of peers and messages.
+    pub limits: Limits,
+    /// Deadlines and pace.
+    pub session: SessionConfig,
+}
+
 /// An address range: the first `bits` bits of `addr` count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddrRange {

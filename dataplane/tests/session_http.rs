@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::Error;
-use dataplane::config::{LimitId, Limits, SessionConfig};
+use dataplane::config::{LimitId, Limits, SessionConfig, Terms};
 use dataplane::control::Protocol;
 use dataplane::session::http::Server;
 use dataplane::session::{Command, Event, Refusal};
@@ -27,6 +27,10 @@ struct Bench {
     verdict: Option<Command>,
 }
 
+fn terms(limits: &Limits) -> Arc<Terms> {
+    Arc::new(Terms { limits: limits.clone(), session: SessionConfig::default() })
+}
+
 impl Bench {
     fn with(limits: &Limits) -> Self {
         let config = RegionConfig {
@@ -37,7 +41,7 @@ impl Bench {
         };
         let pool = Region::map(&config).unwrap().1.remove(0);
         let now = epoch();
-        let server = Server::new(now, limits, &SessionConfig::default());
+        let server = Server::new(now, &terms(limits));
         Self { pool, now, server, sent: Vec::new(), events: Vec::new(), verdict: None }
     }
 

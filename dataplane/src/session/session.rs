@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Command, Event, http, rtmp};
 use crate::Error;
-use crate::config::{Limits, SessionConfig};
+use crate::config::Terms;
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::slab::Pool;
@@ -116,8 +116,8 @@ impl Session {
     }
 
     /// Takes new limits and settings.
-    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
-        each!(self, session => session.reload(limits, config));
+    pub fn reload(&mut self, terms: &Arc<Terms>) {
+        each!(self, session => session.reload(terms));
     }
 
     /// Gives every page back. Call it once, at the end.

@@ -159,15 +159,12 @@ impl Shard {
     }
 
     fn session_of(&mut self, kind: ListenerKind, id: SessionId) -> Session {
-        let (limits, config) = (&self.config.limits, &self.config.session);
         match kind {
             ListenerKind::Rtmp => {
                 let seed = self.seed_of(id);
-                Session::Rtmp(Box::new(rtmp::Server::new(self.now, limits, config, seed)))
+                Session::Rtmp(Box::new(rtmp::Server::new(self.now, &self.terms, seed)))
             }
-            ListenerKind::Http => {
-                Session::Http(Box::new(http::Server::new(self.now, limits, config)))
-            }
+            ListenerKind::Http => Session::Http(Box::new(http::Server::new(self.now, &self.terms))),
         }
     }
 

@@ -102,11 +102,12 @@ impl Shard {
         self.config.session = reload.session;
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.stream = reload.stream;
+        self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);
         for slot in self.connections.slots() {
-            let Self { connections, config, .. } = self;
+            let Self { connections, terms, .. } = self;
             if let Some(connection) = connections.get_mut(slot) {
-                connection.session.reload(&config.limits, &config.session);
+                connection.session.reload(terms);
             }
         }
         self.reload_listeners(reload);

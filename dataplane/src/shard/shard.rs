@@ -17,7 +17,7 @@ use super::reader::Readers;
 use super::shared::Shared;
 use super::streams::Streams;
 use super::timer::TimerWheel;
-use crate::config::{Config, LimitId, ListenerConfig};
+use crate::config::{Config, LimitId, ListenerConfig, Terms};
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::log::Gc;
@@ -56,6 +56,8 @@ pub(crate) struct Shard {
     pub(super) id: ShardId,
     pub(super) cpu: Option<usize>,
     pub(super) config: Config,
+    /// What its sessions are judged by.
+    pub(super) terms: Arc<Terms>,
     pub(super) shared: Arc<Shared>,
     pub(super) reactor: Reactor,
     pub(super) pool: Pool,
@@ -125,6 +127,7 @@ impl Shard {
             unsent: Vec::new(),
             draining: None,
             stopped: false,
+            terms: terms_of(&config),
             config,
             shared,
             reactor,
@@ -164,6 +167,11 @@ impl Shard {
             self.reactor.wake_peer(self.shared.waker(shard));
         }
     }
+}
+
+/// The part of the configuration that sessions are judged by.
+pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
+    Arc::new(Terms { limits: config.limits.clone(), session: config.session })
 }
 
 /// Logs that one shard reads at most: every stream in every format and dialect.

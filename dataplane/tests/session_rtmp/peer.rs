@@ -1,5 +1,6 @@
 //! A scripted peer: its messages, and a server that is drained after every step.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use codecs::amf0::Value;
@@ -9,7 +10,7 @@ use codecs::rtmp::command::Command as Call;
 use codecs::rtmp::handshake;
 use codecs::rtmp::message::{Control, Csid, MessageHeader, MessageKind};
 use dataplane::Error;
-use dataplane::config::{Limits, SessionConfig};
+use dataplane::config::{Limits, SessionConfig, Terms};
 use dataplane::session::rtmp::Server;
 use dataplane::session::{Command, Event};
 use dataplane::slab::{PageClass, Pool, Region, RegionConfig};
@@ -112,7 +113,11 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn with(limits: &Limits, config: &SessionConfig, pool: Pool) -> Self {
         let now = epoch();
-        let server = Server::new(now, limits, config, [9; 32]);
+        let server = Server::new(
+            now,
+            &Arc::new(Terms { limits: limits.clone(), session: *config }),
+            [9; 32],
+        );
         let reader = ChunkReader::new(ChunkLimits::default());
         let (sent, events, verdict) = (Vec::new(), Vec::new(), None);
         let handshake_left = handshake::S0S1S2_LEN;

@@ -10,7 +10,7 @@ use super::reply::Replies;
 use super::routes::Route;
 use super::state::{Pending, State};
 use crate::Error;
-use crate::config::{LimitId, Limits, SessionConfig};
+use crate::config::{LimitId, Limits, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::agent;
@@ -34,7 +34,7 @@ pub struct Server {
     limits: RequestLimits,
     requests_max: u64,
     ignored_bytes_max: u64,
-    config: SessionConfig,
+    terms: Arc<Terms>,
     deadline: Instant,
     requests: u64,
     ignored: u64,
@@ -44,7 +44,8 @@ pub struct Server {
 impl Server {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(now: Instant, limits: &Limits, config: &SessionConfig) -> Self {
+    pub fn new(now: Instant, terms: &Arc<Terms>) -> Self {
+        let Terms { limits, session: config } = &**terms;
         Self {
             state: State::Head,
             head: Vec::new(),
@@ -53,7 +54,7 @@ impl Server {
             limits: request_limits(limits),
             requests_max: limits.http_requests_max,
             ignored_bytes_max: limits.http_pipeline_bytes_max,
-            config: *config,
+            terms: Arc::clone(terms),
             deadline: now + config.connect_deadline,
             requests: 0,
             ignored: 0,
@@ -107,7 +108,7 @@ impl Server {
                 return Ok(blank);
             }
             if self.requests > 0 {
-                self.deadline = now + self.config.connect_deadline;
+                self.deadline = now + self.terms.session.connect_deadline;
             }
         }
         let before = self.head.len();
@@ -145,7 +146,7 @@ impl Server {
     fn answer(&mut self, now: Instant, request: &Request<'_>) {
         self.requests += 1;
         self.agent = agent(request.header("user-agent").unwrap_or_default());
-        self.deadline = now + self.config.keep_alive;
+        self.deadline = now + self.terms.session.keep_alive;
         let pending = Pending {
             head_only: request.method == Method::Head,
             keep_alive: request.keep_alive() && self.requests < self.requests_max,
@@ -232,7 +233,7 @@ impl Server {
     /// # Errors
     /// [`Error::Misbehaved`] if it does not fit the state.
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        self.deadline = now + self.config.keep_alive;
+        self.deadline = now + self.terms.session.keep_alive;
         match (&self.state, command) {
             (State::AskingDirectory(pending), Command::Directory(json)) => {
                 let pending = *pending;
@@ -360,11 +361,12 @@ impl Server {
     }
 
     /// Takes new limits and settings.
-    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
+    pub fn reload(&mut self, terms: &Arc<Terms>) {
+        let limits = &terms.limits;
         self.limits = request_limits(limits);
         self.requests_max = limits.http_requests_max;
         self.ignored_bytes_max = limits.http_pipeline_bytes_max;
-        self.config = *config;
+        self.terms = Arc::clone(terms);
     }
 
     /// Ends the session, which holds no page.

@@ -70,7 +70,7 @@ impl Server {
 
     fn create_stream(&mut self, command: &Command) -> Result<(), Error> {
         self.streams_created += 1;
-        if self.streams_created > self.limits.rtmp_streams_max {
+        if self.streams_created > self.terms.limits.rtmp_streams_max {
             return Err(Error::Limit(LimitId::RtmpStreamsMax));
         }
         // One stream a connection, always the same: players share bytes that name it.
@@ -131,7 +131,7 @@ impl Server {
             _ => return,
         };
         self.events.push_back(event);
-        self.deadline = now + self.config.connect_deadline;
+        self.deadline = now + self.terms.session.connect_deadline;
         self.transition(State::Connected, "stream_ended_by_peer");
     }
 }

@@ -49,7 +49,7 @@ impl Server {
         let limit = PeerBandwidthLimit::Dynamic;
         self.replies.control(Control::SetPeerBandwidth { size: WINDOW_BYTES, limit });
         // Shared logs are framed with this size, so it is in force before the peer plays.
-        self.replies.control(Control::SetChunkSize(self.config.rtmp_chunk_bytes));
+        self.replies.control(Control::SetChunkSize(self.terms.session.rtmp_chunk_bytes));
         let server = Value::object([
             ("fmsVer", Value::from("FMS/3,0,1,123")),
             ("capabilities", Value::Number(31.0)),

@@ -25,7 +25,7 @@ impl Server {
             MessageKind::SharedObjectAmf0
             | MessageKind::SharedObjectAmf3
             | MessageKind::Unknown(_) => return Ok(Way::Skip),
-            _ if u64::from(header.len) > self.limits.rtmp_command_bytes_max => {
+            _ if u64::from(header.len) > self.terms.limits.rtmp_command_bytes_max => {
                 return Err(Error::Limit(LimitId::RtmpCommandBytesMax));
             }
             _ => return Ok(Way::Bytes),

@@ -113,7 +113,7 @@ impl Server {
         self.replies.status(MSID, code::PLAY_STOP, "the duration is over");
         self.replies.user_control(UserControl::StreamEof(MSID));
         self.events.push_back(Event::PlayEnded);
-        self.deadline = now + self.config.connect_deadline;
+        self.deadline = now + self.terms.session.connect_deadline;
         self.transition(State::Connected, "play_complete");
     }
 

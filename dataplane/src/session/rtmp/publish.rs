@@ -69,8 +69,8 @@ impl Server {
         self.replies.user_control(UserControl::StreamBegin(MSID));
         let text = format!("{} is now published", target.stream);
         self.replies.status(msid, code::PUBLISH_START, &text);
-        self.reader.set_limits(chunk_limits(&self.limits, LimitId::RtmpPartialBytesMax));
-        let supply = Supply::new(now, &self.config);
+        self.reader.set_limits(chunk_limits(&self.terms.limits, LimitId::RtmpPartialBytesMax));
+        let supply = Supply::new(now, &self.terms.session);
         let publishing = Publishing { stream: target.stream, msid, supply };
         self.transition(State::Publishing(publishing), "publish_started");
     }

@@ -17,7 +17,7 @@ use super::reply::Replies;
 use super::state::{Hello, State};
 use super::window::Window;
 use crate::Error;
-use crate::config::{LimitId, Limits, SessionConfig};
+use crate::config::{LimitId, Terms};
 use crate::control::Role;
 use crate::ids::StreamName;
 use crate::session::{Command, Event};
@@ -40,8 +40,7 @@ pub struct Server {
     pub(super) ingest: Ingest,
     pub(super) replies: Replies,
     pub(super) events: VecDeque<Event>,
-    pub(super) limits: Limits,
-    pub(super) config: SessionConfig,
+    pub(super) terms: Arc<Terms>,
     pub(super) window: Window,
     rates: Rates,
     born: Instant,
@@ -59,7 +58,8 @@ pub struct Server {
 impl Server {
     /// A connection that was just accepted; `seed` fills the handshake.
     #[must_use]
-    pub fn new(now: Instant, limits: &Limits, config: &SessionConfig, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, terms: &Arc<Terms>, seed: [u8; 32]) -> Self {
+        let Terms { limits, session: config } = &**terms;
         Self {
             state: State::Hello(Hello { bytes: Box::new([0; handshake::C0C1_LEN]), len: 0 }),
             reader: ChunkReader::new(chunk_limits(limits, LimitId::RtmpPartialBytesPreauthMax)),
@@ -67,8 +67,7 @@ impl Server {
             ingest: Ingest::new(limits),
             replies: Replies::new(limits.reply_bytes_max),
             events: VecDeque::new(),
-            limits: own(limits),
-            config: *config,
+            terms: Arc::clone(terms),
             window: Window::new(),
             rates: Rates::new(now),
             born: now,
@@ -153,7 +152,7 @@ impl Server {
         let header = fragment.header;
         let way = self.way(&header)?;
         let media = matches!(header.kind, MessageKind::Audio | MessageKind::Video);
-        self.rates.count(now, fragment.last, media, &self.limits)?;
+        self.rates.count(now, fragment.last, media, &self.terms.limits)?;
         if let State::Publishing(publishing) = &mut self.state
             && (media || header.kind == MessageKind::Aggregate)
         {
@@ -200,7 +199,7 @@ impl Server {
     fn tick(&mut self, now: Instant) -> Result<(), Error> {
         match &mut self.state {
             State::Asking(_) | State::Closing => return Ok(()),
-            State::Publishing(publishing) => publishing.supply.check(now, &self.config)?,
+            State::Publishing(publishing) => publishing.supply.check(now, &self.terms.session)?,
             State::Playing(playing) if playing.ends_at.is_some_and(|at| at <= now) => {
                 self.play_complete(now);
             }
@@ -211,7 +210,7 @@ impl Server {
             _ => {}
         }
         if now >= self.ping_at {
-            self.ping_at = now + self.config.ping_interval;
+            self.ping_at = now + self.terms.session.ping_interval;
             if !matches!(self.state, State::Hello(_) | State::Ack(_)) {
                 self.replies.user_control(UserControl::PingRequest(millis(self.born, now)));
             }
@@ -226,7 +225,15 @@ impl Server {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        // A player has no more events worth their room; a publisher has some with every packet.
+        if event.is_none()
+            && self.events.capacity() > 0
+            && !matches!(self.state, State::Publishing(_))
+        {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// When to call [`Self::handle_timeout`]; `None` while the shard answers or closes.
@@ -274,9 +281,9 @@ impl Server {
     }
 
     /// Takes new limits and settings; the chunk size stays as it was announced.
-    pub fn reload(&mut self, limits: &Limits, config: &SessionConfig) {
-        self.limits = own(limits);
-        self.config = SessionConfig { rtmp_chunk_bytes: self.config.rtmp_chunk_bytes, ..*config };
+    pub fn reload(&mut self, terms: &Arc<Terms>) {
+        self.terms = Arc::clone(terms);
+        let limits = &terms.limits;
         self.replies.set_bytes_max(limits.reply_bytes_max);
         self.ingest.reload(limits);
         self.reader.set_limits(chunk_limits(limits, self.partial_limit()));
@@ -305,7 +312,7 @@ impl Server {
     }
 
     pub(super) fn amf_limits(&self) -> amf0::Limits {
-        amf_limits(&self.limits)
+        amf_limits(&self.terms.limits)
     }
 
     /// As [`limit_of`], but unfinished messages have a limit of their own before authorisation.
@@ -322,11 +329,6 @@ impl Server {
             _ => LimitId::RtmpPartialBytesPreauthMax,
         }
     }
-}
-
-/// The limits without the list that only listeners read.
-fn own(limits: &Limits) -> Limits {
-    Limits { exempt: Vec::new(), ..limits.clone() }
 }
 
 /// Milliseconds of the session's life, as its clock on the wire.
