@@ -1,0 +1,99 @@
+//! Clips to publish, made once from ffmpeg's test sources and kept in the target folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The ffmpeg of the distribution.
+pub(crate) const FFMPEG: &str = "ffmpeg";
+
+/// A newer ffmpeg, which publishes and plays Enhanced RTMP.
+pub(crate) fn ffmpeg_newer() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/ffmpeg-newer");
+    path.canonicalize().expect("the newer ffmpeg is there: run .ci/setup")
+}
+
+/// What a clip holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clip {
+    /// H.264 with B-frames, several slices a picture, AAC.
+    H264,
+    /// HEVC in an enhanced tag, AAC.
+    Hevc,
+    /// AV1 in an enhanced tag, AAC.
+    Av1,
+    /// H.264 without sound.
+    VideoOnly,
+    /// AAC without pictures.
+    AudioOnly,
+    /// H.264 of another size, with sound of another rate.
+    Small,
+}
+
+/// How long a clip is.
+pub(crate) const SECONDS: u32 = 6;
+
+impl Clip {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+            Self::VideoOnly => "video-only",
+            Self::AudioOnly => "audio-only",
+            Self::Small => "small",
+        }
+    }
+
+    fn encoder(self) -> &'static str {
+        match self {
+            Self::H264 | Self::VideoOnly => {
+                "-c:v libx264 -preset veryfast -bf 2 -g 30 -sc_threshold 0 -b:v 600k \
+                 -x264-params slices=2"
+            }
+            Self::Small => {
+                "-c:v libx264 -preset veryfast -profile:v baseline -g 30 -b:v 200k -s 320x180"
+            }
+            Self::Hevc => {
+                "-c:v libx265 -preset ultrafast -b:v 500k -bf 2 \
+                 -x265-params keyint=30:min-keyint=30:scenecut=0:log-level=error"
+            }
+            Self::Av1 => "-c:v libsvtav1 -preset 12 -g 30 -b:v 500k -svtav1-params lookahead=0",
+            Self::AudioOnly => "-vn",
+        }
+    }
+
+    const fn sound(self) -> &'static str {
+        match self {
+            Self::VideoOnly => "-an",
+            Self::Small => "-c:a aac -b:a 48k -ar 44100 -ac 1",
+            _ => "-c:a aac -b:a 96k -ar 48000 -ac 2",
+        }
+    }
+
+    /// The FLV file, made if it is not there yet.
+    pub(crate) fn file(self) -> PathBuf {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let file = folder.join(format!("clip-{}-{SECONDS}s.flv", self.name()));
+        if file.exists() {
+            return file;
+        }
+        let mut command = Command::new(ffmpeg_newer());
+        command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"]);
+        command.args(["-f", "lavfi", "-i", &format!("testsrc2=s=640x360:r=30:d={SECONDS}")]);
+        command.args(["-f", "lavfi", "-i", &format!("sine=f=440:r=48000:d={SECONDS}")]);
+        command.args(["-pix_fmt", "yuv420p"]).args(self.encoder().split_whitespace());
+        command.args(self.sound().split_whitespace()).args(["-f", "flv"]);
+        // Tests run at the same time: the name appears when the file is whole.
+        let part = folder.join(format!("clip-{}-{}.part", self.name(), std::process::id()));
+        let output = command.arg(&part).output().expect("the newer ffmpeg runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(&part, &file).expect("a file of ours can be renamed");
+        file
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        fs::read(self.file()).expect("the clip can be read")
+    }
+}

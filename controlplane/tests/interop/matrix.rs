@@ -1,0 +1,103 @@
+//! Every publisher with every player: what was published arrives once, in order, intact.
+
+use crate::clip::Clip;
+use crate::player::{ALL, Client, ENHANCED, Player};
+use crate::publisher::Publisher;
+use crate::rml;
+use crate::server::{Backend, Options, Server};
+use crate::verify::{Media, tags};
+
+const WAIT: &str = "[session]\nplay_wait_ms = 30000\n";
+
+/// Players wait for the publisher, so that all of them get the whole publication.
+fn serve(backend: Backend) -> Server {
+    let mut options = Options::on(backend);
+    options.config = WAIT.to_owned();
+    Server::start(&options)
+}
+
+fn start_all(server: &Server, clients: &[Client], name: &str) -> Vec<Player> {
+    clients.iter().map(|&client| Player::start(client, server, name)).collect()
+}
+
+fn check(players: Vec<Player>, published: &Media) {
+    for player in players {
+        let (who, got) = player.finish();
+        got.assert_whole(published, &who);
+        assert_eq!(got.video_configs, published.video_configs, "{who}: video configuration");
+        assert_eq!(got.audio_configs, published.audio_configs, "{who}: audio configuration");
+    }
+}
+
+fn ffmpeg(backend: Backend) {
+    let server = serve(backend);
+    let players = start_all(&server, &ALL, "studio");
+    let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
+    check(players, &publisher.finish());
+    server.stop();
+}
+
+fn hevc(backend: Backend) {
+    let server = serve(backend);
+    let players = start_all(&server, &ENHANCED, "news/uhd");
+    let publisher = Publisher::ffmpeg_newer(Clip::Hevc, &server.rtmp_url("news/uhd"));
+    check(players, &publisher.finish());
+    server.stop();
+}
+
+fn av1(backend: Backend) {
+    let server = serve(backend);
+    let players = start_all(&server, &ENHANCED, "av1");
+    let publisher = Publisher::ffmpeg_newer(Clip::Av1, &server.rtmp_url("av1"));
+    check(players, &publisher.finish());
+    server.stop();
+}
+
+fn gstreamer(backend: Backend) {
+    let server = serve(backend);
+    let players = start_all(&server, &ALL, "gst");
+    let publisher = Publisher::gstreamer(&server.rtmp_url("gst"), server.folder());
+    check(players, &publisher.finish());
+    server.stop();
+}
+
+fn library(backend: Backend) {
+    let server = serve(backend);
+    let players = start_all(&server, &ALL, "rml");
+    let published = tags(&Clip::H264.bytes());
+    rml::publish(server.rtmp, "live", "rml", &published);
+    check(players, &Media::of_tags(&published));
+    server.stop();
+}
+
+fn one_track(backend: Backend) {
+    let server = serve(backend);
+    let clients = [Client::FfmpegRtmp, Client::FfmpegHttp, Client::Rml, Client::Plain];
+    let video = start_all(&server, &clients, "silent");
+    let audio = start_all(&server, &clients, "radio");
+    let silent = Publisher::ffmpeg(Clip::VideoOnly, &server.rtmp_url("silent"));
+    let radio = Publisher::ffmpeg(Clip::AudioOnly, &server.rtmp_url("radio"));
+    check(video, &silent.finish());
+    check(audio, &radio.finish());
+    server.stop();
+}
+
+macro_rules! on_both_backends {
+    ($($name:ident)*) => {$(
+        mod $name {
+            use crate::server::Backend;
+
+            #[test]
+            fn is_played_intact_on_io_uring() {
+                super::$name(Backend::IoUring);
+            }
+
+            #[test]
+            fn is_played_intact_on_epoll() {
+                super::$name(Backend::Epoll);
+            }
+        }
+    )*};
+}
+
+on_both_backends!(ffmpeg hevc av1 gstreamer library one_track);

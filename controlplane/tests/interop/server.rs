@@ -1,0 +1,190 @@
+//! The real binary, on free ports, with a data directory of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::http_flv::get;
+use crate::metrics::Metrics;
+use crate::process::Process;
+
+const START: Duration = Duration::from_secs(20);
+/// What the server promises from the signal to its end.
+const STOP: Duration = Duration::from_secs(5);
+
+/// How shards wait for their sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// io_uring, or the start fails.
+    IoUring,
+    /// epoll.
+    Epoll,
+    /// io_uring if the host has it.
+    Auto,
+}
+
+impl Backend {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::IoUring => "io_uring",
+            Self::Epoll => "epoll",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// What a test wants of its server.
+pub(crate) struct Options {
+    /// The reactor.
+    pub(crate) backend: Backend,
+    /// Whether the built-in stream plays.
+    pub(crate) demo: bool,
+    /// More of the configuration file: whole sections.
+    pub(crate) config: String,
+}
+
+impl Options {
+    /// Two shards, nothing built in.
+    pub(crate) const fn on(backend: Backend) -> Self {
+        Self { backend, demo: false, config: String::new() }
+    }
+
+    /// A command that starts the server in a new folder.
+    pub(crate) fn command(&self, folder: &Folder) -> Command {
+        let file = folder.path().join("test.toml");
+        let text = format!(
+            "[auth]\nmode = \"open\"\n[shards]\ncount = 2\n[reactor]\nbackend = \"{}\"\n\
+             [demo]\nenabled = {}\n[data]\ndir = \"{}\"\n[limits]\nmemory_max = 536870912\n\
+             [listeners.rtmp]\naddr = \"127.0.0.1:0\"\n[listeners.http]\naddr = \"127.0.0.1:0\"\n\
+             [listeners.control]\naddr = \"127.0.0.1:0\"\n{}",
+            self.backend.word(),
+            self.demo,
+            folder.path().join("data").display(),
+            self.config
+        );
+        fs::write(&file, text).expect("the test's folder can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grandstand"));
+        command.arg("--config").arg(&file).current_dir(folder.path());
+        command
+    }
+}
+
+/// A folder that goes with its test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A new folder below the target folder.
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("interop-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("the target folder can be written");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+    /// Where RTMP is spoken.
+    pub(crate) rtmp: SocketAddr,
+    /// Where HTTP is spoken.
+    pub(crate) http: SocketAddr,
+    /// Where the API is.
+    pub(crate) control: SocketAddr,
+    folder: Folder,
+}
+
+impl Server {
+    /// Starts a server and waits until it says where it listens.
+    pub(crate) fn start(options: &Options) -> Self {
+        let folder = Folder::new();
+        Self::run(&mut options.command(&folder), folder)
+    }
+
+    /// Starts a prepared command.
+    pub(crate) fn run(command: &mut Command, folder: Folder) -> Self {
+        let mut process = Process::start(command);
+        let listening = loop {
+            match process.line(START) {
+                Some(line) if line.trim_start().starts_with("listening") => break line,
+                Some(_) => {}
+                None => {
+                    let status = process.wait(START);
+                    panic!("the server ended with {status}:\n{}", process.output());
+                }
+            }
+        };
+        let address = |kind: &str| -> SocketAddr {
+            let (_, rest) = listening
+                .split_once(&format!("{kind} "))
+                .unwrap_or_else(|| panic!("no {kind} in `{listening}`"));
+            let text = rest.split(',').next().unwrap_or(rest).trim();
+            text.parse().unwrap_or_else(|_| panic!("no address in `{text}`"))
+        };
+        let (rtmp, http, control) = (address("rtmp"), address("http"), address("control"));
+        let server = Self { process, rtmp, http, control, folder };
+        assert_eq!(get(server.control, "/readyz", "").0, 200, "ready once it says so");
+        server
+    }
+
+    /// `rtmp://.../live/NAME`
+    pub(crate) fn rtmp_url(&self, name: &str) -> String {
+        format!("rtmp://{}/live/{name}", self.rtmp)
+    }
+
+    /// `http://.../NAME.flv`
+    pub(crate) fn flv_url(&self, name: &str) -> String {
+        format!("http://{}/{name}.flv", self.http)
+    }
+
+    /// The counters now.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let (status, body) = get(self.control, "/metrics", "");
+        assert_eq!(status, 200);
+        Metrics::parse(&String::from_utf8(body).expect("metrics are text"))
+    }
+
+    /// An answer of the API, with the token.
+    pub(crate) fn api(&self, path: &str) -> serde_json::Value {
+        let token = fs::read_to_string(self.folder.path().join("data/api-token"))
+            .expect("the token was written at start");
+        let header = format!("Authorization: Bearer {}\r\n", token.trim());
+        let (status, body) = get(self.control, path, &header);
+        assert_eq!(status, 200, "{path}");
+        serde_json::from_slice(&body).expect("the API speaks JSON")
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// A folder for the files of the test.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends it as an operator does, and checks that it keeps its promise.
+    pub(crate) fn stop(mut self) {
+        self.process.signal("TERM");
+        self.process.finish(STOP);
+        let log = self.process.output();
+        assert!(!log.contains("panicked"), "a thread panicked:\n{log}");
+    }
+}
