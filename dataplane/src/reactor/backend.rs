@@ -235,6 +235,7 @@ impl Reactor {
 
 impl Drop for Reactor {
     fn drop(&mut self) {
+        self.core.waker.forget_ring();
         if let Backend::Uring(uring) = &mut self.backend
             && !uring.drain(&mut self.core.counters)
         {

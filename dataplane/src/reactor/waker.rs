@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::Error;
 
@@ -14,10 +15,14 @@ pub struct Waker(Arc<Target>);
 #[derive(Debug)]
 struct Target {
     event: OwnedFd,
-    /// The ring, if the reactor has one. The number is not owned: once its reactor is gone a
-    /// message to it fails, or at worst wakes a newer ring once for nothing.
-    ring: Option<RawFd>,
+    /// The ring, or [`NO_RING`]. The number is not owned: the reactor takes it back when it is
+    /// dropped. A message that is queued at that very moment fails, and becomes an event, or wakes
+    /// a ring that got the number once for nothing.
+    ring: AtomicI32,
 }
+
+/// Not a descriptor.
+const NO_RING: RawFd = -1;
 
 impl Waker {
     pub(super) fn new(ring: Option<RawFd>) -> Result<Self, Error> {
@@ -28,7 +33,7 @@ impl Waker {
         }
         // SAFETY: the descriptor is new and nobody else owns it.
         let event = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self(Arc::new(Target { event, ring })))
+        Ok(Self(Arc::new(Target { event, ring: AtomicI32::new(ring.unwrap_or(NO_RING)) })))
     }
 
     /// One that wakes whoever polls [`Self::event_fd`]: a thread without a reactor of ours.
@@ -66,10 +71,15 @@ impl Waker {
         let _ = unsafe { libc::write(self.0.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// The ring of the reactor; `None` on epoll.
+    /// The ring of the reactor; `None` on epoll, and once the reactor is gone.
     #[must_use]
     pub fn ring_fd(&self) -> Option<RawFd> {
-        self.0.ring
+        Some(self.0.ring.load(Ordering::Relaxed)).filter(|&ring| ring != NO_RING)
+    }
+
+    /// The ring is about to be closed.
+    pub(super) fn forget_ring(&self) {
+        self.0.ring.store(NO_RING, Ordering::Relaxed);
     }
 
     /// The event that [`Self::wake`] raises.

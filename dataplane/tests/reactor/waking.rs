@@ -1,10 +1,11 @@
 //! Sleeping and being woken.
 
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use dataplane::reactor::{
-    BackendChoice, BackendKind, Completion, OpKind, Reactor, ReactorConfig, Waker,
+    BackendChoice, BackendKind, Completion, OpKind, Reactor, ReactorConfig, SendPart, Token, Waker,
 };
 
 use crate::rig::{Rig, usual};
@@ -14,6 +15,7 @@ crate::on_both_backends! {
     a_wake_before_the_sleep_counts
     two_shards_wake_each_other
     shards_of_both_backends_wake_each_other
+    a_flood_of_wakes_hides_no_send
     a_peer_that_is_gone_is_no_harm
     a_timeout_ends_the_sleep
 }
@@ -100,6 +102,40 @@ fn shards_of_both_backends_wake_each_other(config: &ReactorConfig) {
             assert_eq!(errors, 0);
         }
     }
+}
+
+fn a_flood_of_wakes_hides_no_send(config: &ReactorConfig) {
+    const PEERS: u32 = 6;
+    let mut rig = Rig::new(config);
+    let peers: Vec<_> = (0..PEERS).map(|_| rig.connect()).collect();
+    let (mut other, _) = Reactor::new(config).unwrap();
+    let waker = rig.reactor.waker();
+    for round in 1..=3 {
+        // Far more than the completion queue of the smallest ring holds.
+        for _ in 0..60 {
+            other.wake_peer(&waker);
+            other.submit();
+        }
+        rig.reactor.submit();
+        for (slot, (fd, _)) in (1..).zip(&peers) {
+            // SAFETY: the bytes are constant.
+            unsafe { rig.reactor.send(fd.as_fd(), Token::new(slot, 0), &[SendPart::new(b"x")]) };
+        }
+        rig.reactor.submit();
+        let (mut sent, mut woken) = (0, false);
+        while let Some(completion) = rig.reactor.next_completion() {
+            match completion {
+                Completion::Sent { bytes: 1, .. } => sent += 1,
+                Completion::Woken => woken = true,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent, PEERS, "round {round}: {:?}", rig.reactor.counters());
+        woken |= rig.ready().iter().any(|all| matches!(all, Completion::Woken));
+        assert!(woken);
+    }
+    let small_ring = config.sq_entries == 8 && rig.reactor.kind() == BackendKind::IoUring;
+    assert_eq!(rig.reactor.counters().cq_overflows > 0, small_ring);
 }
 
 fn a_peer_that_is_gone_is_no_harm(config: &ReactorConfig) {
