@@ -359,3 +359,340 @@ impl Drop for LogWriter {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::ShardId;
+    use crate::log::{EntryKind, Epochs, Lapped, PreambleItem, PreambleKind, RangeList};
+    use crate::slab::{Region, RegionConfig};
+
+    const HOME: ShardId = ShardId(0);
+    const LIMITS: LogLimits = LogLimits {
+        bytes_max: 256 << 10,
+        retain: MediaTime::from_millis(2_000),
+        gop_bytes_max: 192 << 10,
+    };
+
+    /// A log beside the plain truth about it.
+    struct Bench {
+        pool: Pool,
+        gc: Gc,
+        epochs: Epochs,
+        writer: LogWriter,
+        log: Arc<Log>,
+        bytes: Vec<u8>,
+        entries: Vec<Entry>,
+        /// Bytes and entries that were published.
+        published: (usize, usize),
+        dts: MediaTime,
+    }
+
+    impl Bench {
+        fn new(large: u32, small: u32, limits: LogLimits) -> Self {
+            let config = RegionConfig {
+                shards: 1,
+                large_pages_per_shard: large,
+                small_pages_per_shard: small,
+                poison: true,
+            };
+            let pool = Region::map(&config).unwrap().1.remove(0);
+            let writer = LogWriter::new(&pool, limits);
+            let epochs = Epochs::new(1);
+            epochs.enter(HOME);
+            Self {
+                gc: Gc::new(&pool),
+                epochs,
+                log: Arc::clone(writer.log()),
+                writer,
+                pool,
+                bytes: Vec::new(),
+                entries: Vec::new(),
+                published: (0, 0),
+                dts: MediaTime::ZERO,
+            }
+        }
+
+        fn entry(&mut self, len: usize, join: bool, step_ms: i64) -> Result<(), Exhausted> {
+            let seed = self.entries.len() as u8;
+            let bytes: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ seed).collect();
+            self.dts += MediaTime::from_millis(step_ms);
+            let kind = if join { EntryKind::Video } else { EntryKind::Audio };
+            let meta = EntryMeta { dts: self.dts, kind, join, config_version: u32::from(seed) };
+            self.writer.begin();
+            let (head, body) = bytes.split_at(len.min(11));
+            let put = self.writer.put(&self.pool, head);
+            let put = put.and_then(|()| self.writer.put(&self.pool, body));
+            if let Err(e) = put.and_then(|()| self.writer.end(&self.pool, meta)) {
+                self.writer.abandon(&self.pool);
+                return Err(e);
+            }
+            self.entries.push(Entry {
+                number: self.entries.len() as u64,
+                offset: self.bytes.len() as u64,
+                len: u32::try_from(len).unwrap(),
+                dts: self.dts,
+                kind,
+                join,
+                config_version: u32::from(seed),
+            });
+            self.bytes.extend(bytes);
+            Ok(())
+        }
+
+        fn publish(&mut self) {
+            let moved = self.writer.publish();
+            assert_eq!(moved, self.published.1 < self.entries.len());
+            self.published = (self.bytes.len(), self.entries.len());
+        }
+
+        fn turn(&mut self) {
+            self.epochs.advance(HOME);
+            self.gc.collect(&self.epochs, &self.pool);
+        }
+
+        /// Everything that a reader can ask, against the truth.
+        fn check(&self, probe: u64) -> Result<(), TestCaseError> {
+            let (log, tail, committed) = (&self.log, self.log.tail(), self.published.0 as u64);
+            prop_assert_eq!(log.committed(), committed);
+            prop_assert_eq!(log.entries_committed(), self.published.1 as u64);
+            let published = &self.entries[..self.published.1];
+            let kept = published.partition_point(|e| e.offset < tail || e.end() < tail);
+            for number in kept.saturating_sub(2)..published.len() + 2 {
+                let entry = log.entry(number as u64);
+                if let Some(entry) = entry {
+                    prop_assert_eq!(&entry, &self.entries[number]);
+                }
+                prop_assert!(entry.is_some() || number <= kept || number >= published.len());
+            }
+            let from = probe % (committed + 2);
+            let mut out = vec![0; 1 + (probe % 90_000) as usize];
+            match log.read(from, &mut out) {
+                Ok(n) => {
+                    prop_assert!(from >= tail);
+                    let left = self.published.0.saturating_sub(from as usize);
+                    prop_assert_eq!(n, out.len().min(left));
+                    let from = self.bytes.len().min(from as usize);
+                    prop_assert_eq!(&out[..n], &self.bytes[from..][..n]);
+                }
+                Err(Lapped) => prop_assert!(from < tail),
+            }
+            let holder = published.iter().find(|e| e.offset <= from && from < e.end());
+            let holder = holder.filter(|_| from >= tail).copied();
+            prop_assert_eq!(log.entry_containing(from), holder);
+            let newest = published.last();
+            let lag = holder.zip(newest).map(|(e, newest)| newest.dts - e.dts);
+            let caught_up = (from >= committed).then_some(MediaTime::ZERO);
+            prop_assert_eq!(log.lag(from), lag.or(caught_up));
+            if let Some(join) = log.newest_join() {
+                let newest = published.iter().rev().find(|e| e.join);
+                prop_assert_eq!(Some(&join), newest);
+                prop_assert!(join.offset >= tail);
+            }
+            Ok(())
+        }
+
+        /// What holds after each eviction.
+        fn check_bounds(&self) -> Result<(), TestCaseError> {
+            let (tail, committed) = (self.log.tail(), self.log.committed());
+            prop_assert!(committed - tail <= LIMITS.bytes_max);
+            let published = &self.entries[..self.published.1];
+            let oldest = self.log.entry_containing(tail);
+            let join = self.log.newest_join();
+            if let (Some(oldest), Some(newest)) = (oldest, published.last()) {
+                let pinned = join.is_some_and(|join| join.number <= oldest.number);
+                prop_assert!(pinned || newest.dts - oldest.dts <= LIMITS.retain);
+            }
+            let last_join = published.iter().rev().find(|e| e.join);
+            let small_gop = last_join.filter(|e| committed - e.offset <= LIMITS.gop_bytes_max);
+            prop_assert_eq!(join, small_gop.copied());
+            Ok(())
+        }
+
+        fn close(mut self) {
+            self.writer.close(&self.pool, &mut self.gc);
+            self.epochs.sleep(HOME);
+            self.gc.collect(&self.epochs, &self.pool);
+            assert_eq!(self.log.tail(), self.log.committed());
+            let in_use = |class| self.pool.usage(class).in_use;
+            assert_eq!((in_use(PageClass::Large), in_use(PageClass::Small)), (0, 0));
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Entry { len: usize, join: bool, step_ms: i64 },
+        Abandon(usize),
+        Publish,
+        Evict,
+        Turn,
+        Check(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let len = prop_oneof![0_usize..200, 0_usize..9_000, 60_000_usize..150_000];
+        let entry = (len, prop::bool::weighted(0.2), -20_i64..120);
+        prop_oneof![
+            6 => entry.prop_map(|(len, join, step_ms)| Op::Entry { len, join, step_ms }),
+            1 => (0_usize..100_000).prop_map(Op::Abandon),
+            4 => Just(Op::Publish),
+            2 => Just(Op::Evict),
+            2 => Just(Op::Turn),
+            4 => any::<u64>().prop_map(Op::Check),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn readers_see_exactly_what_was_written_or_that_they_were_lapped(
+            ops in prop::collection::vec(op(), 1..300),
+        ) {
+            let mut bench = Bench::new(9, 3, LIMITS);
+            for op in ops {
+                match op {
+                    Op::Entry { len, join, step_ms } => {
+                        let _ = bench.entry(len, join, step_ms);
+                    }
+                    Op::Abandon(len) => {
+                        bench.writer.begin();
+                        let _ = bench.writer.put(&bench.pool, &vec![9; len]);
+                        bench.writer.abandon(&bench.pool);
+                    }
+                    Op::Publish => bench.publish(),
+                    Op::Evict => {
+                        // Published entries alone are judged, so publish what the truth counts.
+                        bench.publish();
+                        bench.writer.evict(&mut bench.gc);
+                        bench.check_bounds()?;
+                    }
+                    Op::Turn => bench.turn(),
+                    Op::Check(probe) => bench.check(probe)?,
+                }
+                let (data, index) = bench.writer.pages();
+                let used = |class| u64::from(bench.pool.usage(class).in_use);
+                let pages = used(PageClass::Large) + used(PageClass::Small);
+                prop_assert_eq!(pages, data + index + bench.gc.waiting() as u64);
+            }
+            bench.close();
+        }
+    }
+
+    #[test]
+    fn an_idle_log_holds_no_page_and_a_quiet_one_two() {
+        let mut bench = Bench::new(2, 2, LIMITS);
+        assert_eq!(bench.writer.pages(), (0, 0));
+        assert_eq!((bench.log.newest_entry(), bench.log.newest_join()), (None, None));
+        bench.entry(100, true, 0).unwrap();
+        assert_eq!(bench.log.newest_entry(), None, "not published");
+        bench.publish();
+        assert_eq!(bench.writer.pages(), (1, 1));
+        assert_eq!(bench.log.newest_join(), Some(bench.entries[0]));
+        bench.close();
+    }
+
+    #[test]
+    fn a_gop_that_grows_too_large_is_no_join_point_until_the_next() {
+        let mut bench = Bench::new(9, 2, LIMITS);
+        bench.entry(1_000, true, 0).unwrap();
+        for _ in 0..20 {
+            bench.entry(10_000, false, 40).unwrap();
+            bench.publish();
+            bench.writer.evict(&mut bench.gc);
+        }
+        assert_eq!(bench.log.newest_join(), None);
+        assert_eq!(bench.writer.counters().joins_lost, 1);
+        bench.entry(1_000, true, 40).unwrap();
+        bench.publish();
+        assert_eq!(bench.log.newest_join().map(|e| e.number), Some(21));
+        bench.close();
+    }
+
+    #[test]
+    fn a_flood_of_tiny_entries_is_bounded_by_their_number() {
+        let mut bench =
+            Bench::new(2, 20, LogLimits { retain: MediaTime::from_millis(1 << 40), ..LIMITS });
+        for _ in 0..3 * ENTRIES_MIN {
+            bench.entry(1, false, 0).unwrap();
+            bench.publish();
+            bench.writer.evict(&mut bench.gc);
+            bench.turn();
+        }
+        let kept = bench.log.entries_committed() - bench.writer.counters().entries_evicted;
+        assert_eq!(kept, ENTRIES_MIN);
+        assert!(bench.writer.pages().1 <= ENTRIES_MIN / 256 + 1);
+        bench.close();
+    }
+
+    #[test]
+    fn an_entry_beyond_its_bound_is_refused_and_leaves_nothing() {
+        let limits = LogLimits { bytes_max: 64 << 20, gop_bytes_max: 64 << 20, ..LIMITS };
+        let mut bench = Bench::new(4, 2, limits);
+        bench.entry(70_000, true, 0).unwrap();
+        bench.writer.begin();
+        let too_large = vec![0; usize::try_from(ENTRY_BYTES_MAX).unwrap() + 1];
+        assert!(bench.writer.put(&bench.pool, &too_large).is_err());
+        assert!(bench.writer.put(&bench.pool, &[0; 300_000]).is_err(), "the pool is empty");
+        assert_eq!(bench.writer.pages().0, 4);
+        bench.writer.abandon(&bench.pool);
+        assert_eq!(bench.writer.pages().0, 2);
+        assert_eq!(bench.writer.counters().entries_abandoned, 1);
+        bench.entry(10, false, 1).unwrap();
+        bench.publish();
+        bench.check(69_999).unwrap();
+        bench.close();
+    }
+
+    #[test]
+    fn a_range_list_takes_eight_pages_at_once() {
+        let limits = LogLimits { bytes_max: 4 << 20, gop_bytes_max: 4 << 20, ..LIMITS };
+        let mut bench = Bench::new(16, 1, limits);
+        bench.entry(900_000, true, 0).unwrap();
+        bench.publish();
+        let mut list = RangeList::new();
+        assert_eq!(bench.log.ranges(10, 900_000, &mut list), Ok(8 * 65_536 - 10));
+        assert_eq!(list.as_slice().len(), 8);
+        assert_eq!(bench.log.ranges(600_000, u64::MAX, &mut list), Ok(300_000));
+        assert_eq!(bench.log.ranges(900_000, u64::MAX, &mut list), Ok(0));
+        assert!(list.as_slice().is_empty());
+        bench.close();
+    }
+
+    #[test]
+    fn preambles_are_kept_by_version_and_freed_by_epoch() {
+        let mut bench = Bench::new(1, 1, LIMITS);
+        let preamble = |version: u32| Preamble {
+            version,
+            items: vec![PreambleItem { kind: PreambleKind::Video, body: vec![version as u8; 3] }],
+        };
+        for version in 0..10 {
+            bench.writer.set_preamble(&mut bench.gc, preamble(version));
+        }
+        assert!(bench.log.preamble(1).is_none() && bench.log.preamble(10).is_none());
+        for version in 2..10 {
+            assert_eq!(*bench.log.preamble(version).unwrap(), preamble(version));
+        }
+        assert_eq!(bench.gc.waiting(), 2);
+        bench.turn();
+        bench.turn();
+        assert_eq!(bench.gc.waiting(), 0);
+        bench.close();
+    }
+
+    #[test]
+    fn a_sealed_log_is_read_to_its_end_and_leads_to_the_next() {
+        let mut bench = Bench::new(2, 2, LIMITS);
+        bench.entry(500, true, 0).unwrap();
+        let next = LogWriter::new(&bench.pool, LIMITS);
+        assert!(bench.log.sealed().is_none() && bench.log.next().is_none());
+        bench.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
+        assert_eq!(bench.log.sealed(), Some(SealReason::Moved));
+        assert_eq!(bench.log.committed(), 500, "sealing publishes");
+        assert!(Arc::ptr_eq(&bench.log.next().unwrap(), next.log()));
+        next.close(&bench.pool, &mut bench.gc);
+        let log = Arc::clone(&bench.log);
+        bench.close();
+        assert_eq!(log.read(0, &mut [0; 4]), Err(Lapped));
+    }
+}

@@ -249,3 +249,176 @@ impl AuWriter {
         (self.tail, self.fill) = (NO_PAGE, 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::slab::{Region, RegionConfig};
+
+    fn pool(large: u32, small: u32) -> Pool {
+        let config = RegionConfig {
+            shards: 1,
+            large_pages_per_shard: large,
+            small_pages_per_shard: small,
+            poison: true,
+        };
+        Region::map(&config).unwrap().1.remove(0)
+    }
+
+    fn in_use(pool: &Pool) -> u32 {
+        pool.usage(PageClass::Large).in_use + pool.usage(PageClass::Small).in_use
+    }
+
+    fn bytes_of(pool: &Pool, unit: &AuBytes) -> Vec<u8> {
+        pool.chunks(unit).flatten().copied().collect()
+    }
+
+    #[test]
+    fn small_units_share_a_page_until_the_last_is_released() {
+        let (pool, mut writer) = (pool(1, 0), AuWriter::new());
+        assert_eq!(in_use(&pool), 0, "an idle writer holds nothing");
+        let units: Vec<_> = (0..100_u8)
+            .map(|n| {
+                writer.append(&pool, PageClass::Large, &[n; 10]).unwrap();
+                writer.finish(&pool)
+            })
+            .collect();
+        writer.close(&pool);
+        for (n, unit) in (0..).zip(units) {
+            assert_eq!(bytes_of(&pool, &unit), [n; 10]);
+            assert_eq!(in_use(&pool), 1);
+            pool.release(unit);
+        }
+        assert_eq!(in_use(&pool), 0);
+    }
+
+    #[test]
+    fn an_empty_pool_refuses_and_an_aborted_unit_gives_its_pages_back() {
+        let (pool, mut writer) = (pool(0, 3), AuWriter::new());
+        writer.append(&pool, PageClass::Small, &[1; 100]).unwrap();
+        let kept = writer.finish(&pool);
+        let refused = writer.append(&pool, PageClass::Small, &[2; 30_000]);
+        assert_eq!(refused, Err(Exhausted(PageClass::Small)));
+        writer.abort(&pool);
+        assert_eq!((in_use(&pool), writer.len()), (2, 0), "the kept unit's page and the tail");
+        writer.append(&pool, PageClass::Small, &[3; 16_000]).unwrap();
+        let next = writer.finish(&pool);
+        assert_eq!(bytes_of(&pool, &next), [3; 16_000]);
+        assert_eq!(bytes_of(&pool, &kept), [1; 100]);
+        pool.release(next);
+        pool.release(kept);
+        writer.close(&pool);
+        assert_eq!(in_use(&pool), 0);
+    }
+
+    #[test]
+    fn a_unit_that_fills_its_page_leaves_no_tail_behind() {
+        let (pool, mut writer) = (pool(0, 1), AuWriter::new());
+        writer.append(&pool, PageClass::Small, &[5; 8 << 10]).unwrap();
+        let unit = writer.finish(&pool);
+        pool.release(unit);
+        assert_eq!(in_use(&pool), 0);
+        let empty = writer.finish(&pool);
+        assert!(empty.is_empty() && pool.chunks(&empty).next().is_none());
+        pool.release(empty);
+        writer.close(&pool);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Append(usize, bool, usize),
+        Finish(usize),
+        Abort(usize),
+        Release(usize),
+        Retain(usize),
+        Skip(usize, usize),
+        Look(usize, usize, usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let len = || prop_oneof![0_usize..300, 0_usize..20_000, 60_000_usize..140_000];
+        prop_oneof![
+            5 => (0_usize..3, any::<bool>(), len()).prop_map(|(w, c, n)| Op::Append(w, c, n)),
+            4 => (0_usize..3).prop_map(Op::Finish),
+            1 => (0_usize..3).prop_map(Op::Abort),
+            3 => any::<usize>().prop_map(Op::Release),
+            1 => any::<usize>().prop_map(Op::Retain),
+            1 => (any::<usize>(), len()).prop_map(|(u, n)| Op::Skip(u, n)),
+            2 => (any::<usize>(), len(), len()).prop_map(|(u, s, n)| Op::Look(u, s, n)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn units_keep_their_bytes_until_they_are_released(
+            ops in prop::collection::vec(op(), 1..120),
+        ) {
+            let pool = pool(8, 20);
+            let mut writers = [AuWriter::new(), AuWriter::new(), AuWriter::new()];
+            let mut open: [Vec<u8>; 3] = Default::default();
+            let mut units: Vec<(AuBytes, Vec<u8>)> = Vec::new();
+            let mut seed = 0_u8;
+            for op in ops {
+                match op {
+                    Op::Append(w, large, len) => {
+                        seed = seed.wrapping_add(41);
+                        let bytes: Vec<_> =
+                            (0..len).map(|i| (i as u8).wrapping_mul(7) ^ seed).collect();
+                        let class = if large { PageClass::Large } else { PageClass::Small };
+                        if writers[w].append(&pool, class, &bytes).is_ok() {
+                            open[w].extend(bytes);
+                        } else {
+                            writers[w].abort(&pool);
+                            open[w].clear();
+                        }
+                        prop_assert_eq!(writers[w].len(), open[w].len());
+                    }
+                    Op::Finish(w) => {
+                        units.push((writers[w].finish(&pool), std::mem::take(&mut open[w])));
+                    }
+                    Op::Abort(w) => {
+                        writers[w].abort(&pool);
+                        open[w].clear();
+                    }
+                    _ if units.is_empty() => {}
+                    Op::Release(n) => {
+                        let (unit, bytes) = units.swap_remove(n % units.len());
+                        prop_assert_eq!(bytes_of(&pool, &unit), bytes);
+                        pool.release(unit);
+                    }
+                    Op::Retain(n) => {
+                        let (unit, bytes) = &units[n % units.len()];
+                        let second = (pool.retain(unit), bytes.clone());
+                        units.push(second);
+                    }
+                    Op::Skip(n, by) => {
+                        let n = n % units.len();
+                        let (unit, bytes) = &mut units[n];
+                        unit.skip(by);
+                        bytes.drain(..by.min(bytes.len()));
+                        prop_assert_eq!(unit.len(), bytes.len());
+                    }
+                    Op::Look(n, start, len) => {
+                        let (unit, bytes) = &units[n % units.len()];
+                        let from = start.min(bytes.len());
+                        let to = (from + len).min(bytes.len());
+                        let seen: Vec<u8> =
+                            pool.chunks_from(unit, start, len).flatten().copied().collect();
+                        prop_assert_eq!(&seen, &bytes[from..to]);
+                        let mut head = [0; 700];
+                        let filled = pool.prefix(unit, &mut head);
+                        prop_assert_eq!(&head[..filled], &bytes[..bytes.len().min(700)]);
+                    }
+                }
+            }
+            for (unit, bytes) in units {
+                prop_assert_eq!(bytes_of(&pool, &unit), bytes);
+                pool.release(unit);
+            }
+            writers.into_iter().for_each(|writer| writer.close(&pool));
+            prop_assert_eq!(in_use(&pool), 0);
+        }
+    }
+}
