@@ -65,10 +65,11 @@ impl PageRing {
         self.slots.len() as u64
     }
 
-    /// The page in the slot of page `number`: of this lap only if [`Self::still_holds`] says so.
+    /// The page in the slot of page `number`: of this lap only if [`Self::still_holds`] says so,
+    /// which also orders this load.
     #[must_use]
     pub fn slot(&self, number: u64) -> u32 {
-        self.slots[self.slot_index(number)].load(Ordering::Acquire)
+        self.slots[self.slot_index(number)].load(Ordering::Relaxed)
     }
 
     /// Checks, after slots were read, that they belong to `position` and what follows it.

@@ -96,7 +96,8 @@ impl Wakes {
     #[must_use = "a shard that waits although there is work loses a wake-up"]
     pub fn prepare_sleep(&self, shard: ShardId, pending: impl FnOnce() -> bool) -> bool {
         let level = &*self.shards[shard.index()];
-        level.sleeping.store(true, Ordering::Relaxed);
+        // A swap, so that a writer's swap of an earlier sleep can never be ordered behind it.
+        level.sleeping.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let dirty = level.summary.iter().any(|word| word.load(Ordering::Relaxed) != 0);
         if dirty || pending() {
