@@ -1,0 +1,246 @@
+//! The control plane of a case: answers questions, collects snapshots, gives orders.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use dataplane::Node;
+use dataplane::config::LimitId;
+use dataplane::control::{
+    AuthorizeRequest, Command, Event, SessionStatus, ShardSnapshot, StreamStatus, Verdict,
+};
+use dataplane::ids::{SessionId, ShardId};
+use dataplane::metrics::ShardCounters;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::peer::TIME_BOUND;
+
+const NODE: Token = Token(0);
+const ORDERS: Token = Token(1);
+
+/// Judges a question; `None` leaves it without an answer.
+pub(crate) type Judge = Box<dyn FnMut(&AuthorizeRequest) -> Option<Verdict> + Send>;
+
+enum Order {
+    Command(ShardId, Command),
+    Snapshot(Sender<Vec<ShardSnapshot>>),
+    Judge(Judge),
+    /// Waits for the end of all shards.
+    Join(Sender<()>),
+    Stop,
+}
+
+/// Both shards at about one moment.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    pub(crate) shards: Vec<ShardSnapshot>,
+}
+
+impl Totals {
+    /// The sum of one counter or gauge.
+    pub(crate) fn sum(&self, of: impl Fn(&ShardCounters) -> u64) -> u64 {
+        self.shards.iter().map(|shard| of(&shard.counters)).sum()
+    }
+
+    pub(crate) fn limit(&self, limit: LimitId) -> u64 {
+        self.sum(|counters| counters.limits[limit as usize])
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &SessionStatus> {
+        self.shards.iter().flat_map(|shard| &shard.sessions)
+    }
+
+    pub(crate) fn stream(&self, name: &str) -> Option<&StreamStatus> {
+        self.shards.iter().flat_map(|shard| &shard.streams).find(|s| s.name.as_str() == name)
+    }
+
+    /// The shard and number of the session whose peer has this address.
+    pub(crate) fn session_of(&self, peer: std::net::SocketAddr) -> Option<(ShardId, SessionId)> {
+        self.sessions().find(|s| s.peer == peer).map(|s| (s.shard, s.id))
+    }
+
+    /// Pages in use over all pools.
+    pub(crate) fn pages_used(&self) -> u64 {
+        self.shards.iter().flat_map(|shard| &shard.pools).map(|pool| pool.used).sum()
+    }
+}
+
+/// The control thread of a case.
+pub(crate) struct Control {
+    orders: Sender<Order>,
+    waker: Waker,
+    events: Receiver<(ShardId, Event)>,
+    thread: Option<JoinHandle<()>>,
+    shards: usize,
+}
+
+impl Control {
+    pub(crate) fn start(node: Node) -> Self {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), ORDERS).unwrap();
+        poll.registry()
+            .register(&mut SourceFd(&node.events_fd()), NODE, Interest::READABLE)
+            .unwrap();
+        let (orders, taken) = channel();
+        let (told, events) = channel();
+        let shards = node.shards();
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || serve(node, poll, &taken, &told))
+            .unwrap();
+        Self { orders, waker, events, thread: Some(thread), shards }
+    }
+
+    /// Judges from now on by `judge`.
+    pub(crate) fn judge(&self, judge: Judge) {
+        self.order(Order::Judge(judge));
+    }
+
+    pub(crate) fn send(&self, shard: ShardId, command: Command) {
+        self.order(Order::Command(shard, command));
+    }
+
+    /// Gives every shard a command.
+    pub(crate) fn send_all(&self, command: impl Fn() -> Command) {
+        for shard in 0..self.shards {
+            self.send(ShardId(shard as u16), command());
+        }
+    }
+
+    /// The state of all shards, with streams and sessions.
+    pub(crate) fn snapshot(&self) -> Totals {
+        let (reply, answer) = channel();
+        self.order(Order::Snapshot(reply));
+        Totals { shards: answer.recv_timeout(TIME_BOUND).expect("shards answer") }
+    }
+
+    /// Asks again and again until `is` holds.
+    pub(crate) fn until(&self, what: &str, is: impl Fn(&Totals) -> bool) -> Totals {
+        let late = Instant::now() + TIME_BOUND;
+        loop {
+            let totals = self.snapshot();
+            if is(&totals) {
+                return totals;
+            }
+            assert!(Instant::now() < late, "never: {what}\n{:#?}", totals.shards);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits for an event of any shard; those before it are skipped.
+    pub(crate) fn event(&self, what: &str, is: impl Fn(&Event) -> bool) -> (ShardId, Event) {
+        loop {
+            let event = self.events.recv_timeout(TIME_BOUND);
+            let event = event.unwrap_or_else(|error| panic!("no event {what}: {error}"));
+            if is(&event.1) {
+                return event;
+            }
+        }
+    }
+
+    pub(crate) fn stream_started(&self, name: &str) {
+        self.event(
+            "stream started",
+            |event| matches!(event, Event::StreamStarted { stream } if stream.as_str() == name),
+        );
+    }
+
+    pub(crate) fn stream_ended(&self, name: &str) {
+        self.event(
+            "stream ended",
+            |event| matches!(event, Event::StreamEnded { stream } if stream.as_str() == name),
+        );
+    }
+
+    /// Waits until every shard's thread has ended.
+    pub(crate) fn joined(&mut self) {
+        let (reply, answer) = channel();
+        self.order(Order::Join(reply));
+        answer.recv_timeout(TIME_BOUND).expect("shards end");
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.send(order).expect("the control thread lives");
+        self.waker.wake().unwrap();
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            drop(self.orders.send(Order::Stop));
+            drop(self.waker.wake());
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the control thread panicked");
+        }
+    }
+}
+
+/// Snapshots that are being collected.
+struct Asked {
+    id: u64,
+    reply: Sender<Vec<ShardSnapshot>>,
+    got: Vec<ShardSnapshot>,
+}
+
+fn serve(
+    mut node: Node,
+    mut poll: Poll,
+    orders: &Receiver<Order>,
+    told: &Sender<(ShardId, Event)>,
+) {
+    let mut events = Events::with_capacity(8);
+    let mut judge: Judge =
+        Box::new(|request| Some(Verdict::Allow { stream: request.stream.clone() }));
+    let mut asked: Vec<Asked> = Vec::new();
+    let mut next_id = 0;
+    loop {
+        while let Some((shard, event)) = node.next_event() {
+            match event {
+                Event::Authorize { ticket, request } => {
+                    if let Some(verdict) = judge(&request) {
+                        node.send(shard, Command::Verdict { ticket, verdict }).unwrap();
+                    }
+                }
+                Event::Snapshot(snapshot) => take_snapshot(&mut asked, *snapshot, node.shards()),
+                other => drop(told.send((shard, other))),
+            }
+        }
+        for order in orders.try_iter() {
+            match order {
+                Order::Command(shard, command) => node.send(shard, command).unwrap(),
+                Order::Judge(new) => judge = new,
+                Order::Snapshot(reply) => {
+                    next_id += 1;
+                    asked.push(Asked { id: next_id, reply, got: Vec::new() });
+                    for shard in 0..node.shards() {
+                        let command = Command::Snapshot { id: next_id, detail: true };
+                        node.send(ShardId(shard as u16), command).unwrap();
+                    }
+                }
+                Order::Join(reply) => {
+                    node.join();
+                    reply.send(()).expect("the case waits");
+                    return;
+                }
+                Order::Stop => return,
+            }
+        }
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => panic!("{error}"),
+            _ => {}
+        }
+    }
+}
+
+fn take_snapshot(asked: &mut Vec<Asked>, snapshot: ShardSnapshot, shards: usize) {
+    let Some(at) = asked.iter().position(|asked| asked.id == snapshot.id) else { return };
+    asked[at].got.push(snapshot);
+    if asked[at].got.len() == shards {
+        let Asked { reply, mut got, .. } = asked.swap_remove(at);
+        got.sort_by_key(|snapshot| snapshot.shard);
+        drop(reply.send(got));
+    }
+}

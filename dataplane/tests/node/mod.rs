@@ -1,0 +1,26 @@
+//! A whole node inside the test's process, and independent peers over real sockets.
+//!
+//! Peers are blocking sockets of the standard library; each read and write has a time bound that
+//! only a failing case reaches. Nothing sleeps: cases wait for bytes, events or counters.
+
+#![allow(dead_code, reason = "each test binary uses its own part of the harness")]
+#![allow(unused_imports, reason = "each test binary uses its own part of the harness")]
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+#![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
+
+mod control;
+mod media;
+mod peer;
+mod player;
+mod publisher;
+mod script;
+mod server;
+
+pub(crate) use control::{Control, Totals};
+pub(crate) use media::{Content, Frame, Item, asc, avcc, payload};
+pub(crate) use peer::{Message, Peer, TIME_BOUND};
+pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous, join_head};
+pub(crate) use publisher::Publisher;
+pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
+pub(crate) use server::{Server, config, tiny};

@@ -1,0 +1,85 @@
+//! A running node with one RTMP and one HTTP listener on loopback.
+
+use std::net::SocketAddr;
+
+use dataplane::Node;
+use dataplane::config::{
+    Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin, SessionConfig, ShardConfig,
+    StreamConfig,
+};
+use dataplane::ids::ShardId;
+use dataplane::reactor::{BackendChoice, ReactorConfig};
+
+use super::control::Control;
+
+/// Two shards, two listeners, pages that are poisoned when freed.
+pub(crate) fn config(choice: BackendChoice) -> Config {
+    let listener = |kind| ListenerConfig { kind, addr: "127.0.0.1:0".parse().unwrap() };
+    Config {
+        shards: vec![ShardConfig { cpu: None }; 2],
+        pins: Vec::new(),
+        reactor: ReactorConfig {
+            choice,
+            sq_entries: 256,
+            recv_buffers: 64,
+            recv_buffer_bytes: 4096,
+        },
+        listeners: vec![listener(ListenerKind::Rtmp), listener(ListenerKind::Http)],
+        limits: Limits::default(),
+        egress: EgressConfig::default(),
+        stream: StreamConfig::default(),
+        session: SessionConfig::default(),
+        page_bytes: 128 << 20,
+        poison: true,
+        demo: None,
+    }
+}
+
+/// The smallest rings and buffers: every read is split, every queue overflows.
+pub(crate) fn tiny(mut config: Config) -> Config {
+    config.reactor.sq_entries = 8;
+    config.reactor.recv_buffers = 4;
+    config.reactor.recv_buffer_bytes = 64;
+    config
+}
+
+/// A node that runs until it is dropped.
+pub(crate) struct Server {
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) control: Control,
+}
+
+impl Server {
+    pub(crate) fn start(config: Config) -> Self {
+        let node = Node::start(config).unwrap();
+        let of = |kind| node.listeners().iter().find(|(k, _)| *k == kind).map(|(_, addr)| *addr);
+        let rtmp = of(ListenerKind::Rtmp).unwrap();
+        let http = of(ListenerKind::Http).unwrap();
+        Self { rtmp, http, control: Control::start(node) }
+    }
+
+    /// As [`Self::start`], with the home of every stream on shard `home`.
+    pub(crate) fn with_home(mut config: Config, home: u16) -> Self {
+        config.pins = vec![Pin { pattern: "*".into(), shard: ShardId(home) }];
+        Self::start(config)
+    }
+}
+
+/// Runs each function on both backends, with two shards.
+#[macro_export]
+macro_rules! on_both_backends {
+    ($($case:ident)*) => {$(
+        mod $case {
+            #[test]
+            fn io_uring() {
+                super::$case(super::node::config(dataplane::reactor::BackendChoice::IoUring));
+            }
+
+            #[test]
+            fn epoll() {
+                super::$case(super::node::config(dataplane::reactor::BackendChoice::Epoll));
+            }
+        }
+    )*};
+}
