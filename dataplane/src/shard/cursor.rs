@@ -11,6 +11,8 @@ use crate::session::Join;
 
 /// Bytes of one send at most.
 pub(super) const SEND_BYTES_MAX: u64 = 64 << 10;
+/// Less than this is never seconds of a stream, so its lag is not looked up.
+const LAG_BYTES_MIN: u64 = 4 << 10;
 
 /// A place in a log. Lives on: the player's shard. Crosses by: never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +92,7 @@ impl Cursor {
         let sealed = log.sealed().is_some();
         let committed = log.committed();
         let behind = committed - self.offset;
-        if behind > SEND_BYTES_MAX
-            && log.lag(self.offset).is_some_and(|l| l > config.player_lag_max)
-        {
+        if behind > LAG_BYTES_MIN && self.should_jump(log, config) {
             return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
         }
         if hold.filter != Filter::ALL {
@@ -112,6 +112,15 @@ impl Cursor {
         self.at_boundary = boundary
             || offset == log.committed()
             || log.entry_containing(offset).is_some_and(|entry| entry.offset == offset);
+    }
+
+    /// True if the cursor is too far behind and there is a join point ahead of it.
+    ///
+    /// Without one, as in a GOP longer than the lag that is allowed, a jump would go back in time:
+    /// the player reads on as fast as it can, and the log's tail is its limit.
+    fn should_jump(self, log: &Log, config: &EgressConfig) -> bool {
+        log.lag(self.offset).is_some_and(|lag| lag > config.player_lag_max)
+            && log.newest_join().is_some_and(|join| join.offset > self.offset)
     }
 
     /// The rest of the entry that the cursor is inside.
