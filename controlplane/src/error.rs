@@ -55,6 +55,16 @@ pub enum Error {
     /// The data plane did not start.
     #[error("cannot start the data plane: {0}; `grandstand check` shows what it would use")]
     Dataplane(#[from] dataplane::Error),
+    /// A stream could not be looked at.
+    #[error("probe {url}: {what}; {mend}")]
+    Probe {
+        /// The address, without any key.
+        url: String,
+        /// What went wrong.
+        what: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// The command line makes no sense.
     #[error("{0}; `grandstand --help` lists what is understood")]
     Usage(String),

@@ -4,7 +4,8 @@
 //!
 //! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
-//! play, `api/` answers HTTP on the control listener, `logging` writes logs, `banner` greets.
+//! play, `api/` answers HTTP on the control listener, `logging` writes logs, `banner` greets,
+//! `probe/` looks at a stream as a player does.
 
 pub mod api;
 pub mod auth;
@@ -15,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod logging;
+pub mod probe;
 pub mod server;
 
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use controlplane::Error;
 use controlplane::cli::{Cli, HELP};
-use controlplane::{check, server};
+use controlplane::{check, probe, server};
 
 fn main() -> ExitCode {
     match Cli::parse(std::env::args_os().skip(1)).and_then(run) {
@@ -29,7 +29,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             check::init(&path, force)?;
             format!("{}: written; start with `grandstand --config {0}`\n", path.display())
         }
-        Cli::Probe(_) => return Err(Error::Usage("probe is not part of this build".to_owned())),
+        Cli::Probe(args) => return probe::probe(&args),
         Cli::Version => concat!("grandstand ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         Cli::Help => HELP.to_owned(),
     };

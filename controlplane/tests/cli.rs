@@ -481,3 +481,34 @@ fn a_hangup_reloads_what_can_be_and_names_the_rest() {
     server.signal(libc::SIGTERM);
     assert_eq!(server.end().0, Some(0));
 }
+
+#[test]
+fn a_probe_tells_tracks_and_times_or_why_not() {
+    let dir = Dir::new("probe");
+    let server = Server::start(&mut dir.command(&[]));
+    let rtmp = server.addr("rtmp");
+    let url = format!("rtmp://{rtmp}/live/demo?key=hidden");
+    let (code, out, err) = output(&mut dir.command(&["probe", "--json", &url]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for part in [
+        r#""kind":"video","id":0,"codec":"h264""#,
+        r#""width":640,"height":360"#,
+        r#""kind":"audio","id":0,"codec":"aac""#,
+        r#""sample_rate":48000,"channels":2"#,
+        r#""first_keyframe_ms":"#,
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    assert!(!out.contains("hidden") && !out.contains(r#""fps":null"#), "{out}");
+    let url = format!("rtmp://{rtmp}/live/nobody");
+    let line = failure(&mut dir.command(&["probe", &url]), 1);
+    assert!(line.contains(": the server says NetStream.Play.StreamNotFound"), "{line}");
+    for url in [format!("rtmp://{}/live/demo", server.addr("http")), format!("rtmps://{rtmp}/a/b")]
+    {
+        let line = failure(&mut dir.command(&["probe", "--timeout", "5", &url]), 1);
+        assert!(line.ends_with("this port"), "{line}");
+    }
+    drop(server);
+    let line = failure(&mut dir.command(&["probe", &format!("rtmp://{rtmp}/live/demo")]), 1);
+    assert!(line.contains("connection refused; check that the server runs"), "{line}");
+}
