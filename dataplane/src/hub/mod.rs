@@ -1,8 +1,8 @@
 //! Hubs: one per stream, on the stream's home shard.
 //!
-//! A hub puts the access units of whoever publishes on one continuous timeline ([`timeline`]), keeps
-//! the recent ones ([`ring`]), knows the tracks and their decoder configurations ([`tracks`]), and
-//! drives the packaged logs that somebody reads ([`hub`]).
+//! A hub puts the access units of whoever publishes on one continuous timeline (`timeline.rs`), keeps
+//! the recent ones (`ring.rs`), knows the tracks and their decoder configurations (`tracks.rs`), and
+//! drives the packaged logs that somebody reads (`hub.rs`).
 //!
 //! Not here: framing (`package/`), pages and readers (`log/`), who may publish (`shard/streams.rs`).
 

@@ -30,7 +30,7 @@ pub(in crate::session) const EVENTS_MAX: usize = 64;
 ///
 /// Lives on: the shard of its connection; a publisher moves to its stream's home shard while it is
 /// parked, when it holds no page. Crosses by: mailbox, then.
-/// Limits: see [`Limits`]; before authorisation at most `rtmp_partial_bytes_preauth_max` of unread
+/// Limits: see [`crate::config::Limits`]; before authorisation at most `rtmp_partial_bytes_preauth_max` of unread
 /// messages are kept.
 #[derive(Debug)]
 pub struct Server {
