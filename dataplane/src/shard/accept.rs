@@ -154,6 +154,7 @@ impl Shard {
         });
         connection.span().in_scope(|| tracing::info!("session opened"));
         let slot = self.connections.insert(connection);
+        self.queues.reserve(self.connections.len());
         self.arm(slot);
         self.rearm(slot);
     }
@@ -173,6 +174,7 @@ impl Shard {
         use std::hash::BuildHasher;
         let mut seed = [0; 32];
         for (i, part) in seed.chunks_exact_mut(8).enumerate() {
+            // CONTROL: random bytes of a handshake.
             part.copy_from_slice(&self.random.hash_one((id.0, i)).to_le_bytes());
         }
         seed

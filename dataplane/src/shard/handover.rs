@@ -39,6 +39,7 @@ impl Shard {
     pub(super) fn take_over_connection(&mut self, connection: Box<Connection>) {
         self.shared.load(self.id).add();
         let slot = self.connections.insert(connection);
+        self.queues.reserve(self.connections.len());
         self.claim(slot);
         self.rearm(slot);
     }

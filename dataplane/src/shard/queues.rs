@@ -34,6 +34,13 @@ pub(super) struct Queues {
 }
 
 impl Queues {
+    /// Makes room for so many connections, so that waiting never allocates.
+    pub(super) fn reserve(&mut self, connections: usize) {
+        for queue in &mut self.queues {
+            queue.reserve(connections.saturating_sub(queue.len()));
+        }
+    }
+
     /// Appends a connection to a class.
     pub(super) fn push(&mut self, slot: u32, class: Class) {
         self.queues[class as usize].push_back(slot);
@@ -41,7 +48,7 @@ impl Queues {
 
     /// The next connection by turn; its cost is told with [`Self::pay`].
     pub(super) fn pop(&mut self) -> Option<u32> {
-        // Each round earns every waiting class its quantum, so a debt is soon paid.
+        // Each round lets every class that waits earn, so one of them is out of debt soon.
         while !self.is_empty() {
             let class = self.class;
             if self.queues[class].is_empty() {
