@@ -13,6 +13,9 @@ use crate::ids::{SessionId, StreamName};
 use crate::reactor::Token;
 use crate::session::{PlayOptions, Session};
 
+/// Bytes that an idle connection keeps for its next reply.
+const OUTBOX_KEPT_BYTES: usize = 64;
+
 /// Connections of one shard, in slots with generations; the lowest slots are the listeners'.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -156,12 +159,18 @@ impl Outbox {
         self.at == self.bytes.len()
     }
 
-    /// `n` bytes are in the kernel. Memory goes back when all are: an idle player holds none.
+    /// `n` bytes are in the kernel. Memory goes back when all are, but for what an acknowledgement
+    /// or a ping needs: those come again and again.
     pub(super) fn sent(&mut self, n: usize) {
         self.at += n;
-        if self.is_empty() {
+        if !self.is_empty() {
+            return;
+        }
+        if self.bytes.capacity() > OUTBOX_KEPT_BYTES {
             *self = Self::default();
         }
+        self.bytes.clear();
+        self.at = 0;
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Establish, InFlight, Playing, Sending};
 use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
 use super::queues::Class;
+use super::reader::Reader;
 use super::shard::Shard;
 use crate::config::EgressConfig;
 use crate::log::{Log, RangeList};
@@ -57,9 +58,10 @@ impl Shard {
                 break;
             }
         }
-        for slot in std::mem::take(&mut self.postponed) {
-            self.enqueue(slot, Class::CatchUp);
+        for at in 0..self.postponed.len() {
+            self.enqueue(self.postponed[at], Class::CatchUp);
         }
+        self.postponed.clear();
         !self.queues.is_empty()
     }
 
@@ -99,14 +101,11 @@ impl Shard {
     /// Flushes the buckets whose part of the interval has come.
     pub(super) fn flush_due(&mut self) {
         while let Some(bucket) = self.flush.due(self.now) {
-            let due: Vec<u32> = self
-                .readers
-                .iter_mut()
-                .filter(|(_, reader)| reader.pending & (1 << bucket) != 0)
-                .map(|(slot, _)| slot)
-                .collect();
-            for reader_slot in due {
-                self.flush_bucket(reader_slot, bucket);
+            for reader_slot in self.readers.slots() {
+                let waits = |reader: &Reader| reader.pending & (1 << bucket) != 0;
+                if self.readers.get(reader_slot).is_some_and(waits) {
+                    self.flush_bucket(reader_slot, bucket);
+                }
             }
         }
     }
@@ -189,6 +188,8 @@ impl Shard {
             let context = Context { log: &log, packager, egress: &config.egress, now: *now };
             match context.plan(connection, counters, join_budget, &mut ranges) {
                 Ok(planned) => flight = planned,
+                // Inside an entry that is gone there is no place for other bytes either.
+                Err(outcome @ Outcome::TooSlow) => return outcome,
                 Err(outcome) if connection.out.is_empty() => return outcome,
                 Err(_) => {}
             }

@@ -139,6 +139,11 @@ impl Readers {
         self.slots[slot as usize].take()
     }
 
+    /// Every slot, with a reader or without.
+    pub(super) fn slots(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.slots.len()).expect("readers are bounded by the dirty bits")
+    }
+
     /// (slot, reader) of every reader.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Reader)> {
         (0_u32..).zip(self.slots.iter_mut()).filter_map(|(i, r)| Some((i, r.as_mut()?)))

@@ -67,8 +67,9 @@ impl Streams {
         self.hubs.iter().flatten()
     }
 
-    pub(super) fn slots(&self) -> Vec<u32> {
-        self.by_name.values().copied().collect()
+    /// Every slot, with a stream or without.
+    pub(super) fn slots(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.hubs.len()).expect("streams_max is under 32 bits")
     }
 
     pub(super) fn touch(&mut self, slot: u32) {
@@ -205,7 +206,8 @@ impl Shard {
 
     /// Makes what this turn appended visible and marks its readers, each log once.
     pub(super) fn publish_logs(&mut self) {
-        for slot in std::mem::take(&mut self.streams.touched) {
+        for at in 0..self.streams.touched.len() {
+            let slot = self.streams.touched[at];
             self.with_stream(slot, |hub, sink| hub.evict(sink));
             let Self { streams, shared, reactor, counters, id, .. } = self;
             let Some(hub) = streams.get_mut(slot) else { continue };
@@ -218,6 +220,7 @@ impl Shard {
                 }
             }
         }
+        self.streams.touched.clear();
     }
 
     /// The publisher's connection broke: the grace time begins.
