@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Command, Event, http, rtmp};
 use crate::Error;
-use crate::config::Terms;
+use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::slab::Pool;
@@ -88,6 +88,15 @@ impl Session {
         match self {
             Self::Rtmp(_) => Protocol::Rtmp,
             Self::Http(session) => session.protocol(),
+        }
+    }
+
+    /// What bounds the bytes that wait while the session is parked.
+    #[must_use]
+    pub const fn parking_limit(&self) -> LimitId {
+        match self {
+            Self::Rtmp(_) => LimitId::ParkedBytesMax,
+            Self::Http(_) => LimitId::HttpPipelineBytesMax,
         }
     }
 

@@ -17,10 +17,16 @@ impl Shard {
         play: Option<PlayOptions>,
     ) {
         let deadline = self.now + self.config.session.authorize_deadline;
-        let generation = self.connections.token(slot).generation;
+        let token = self.connections.token(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
+        // A peer that published or played before may still have receives that go on: the socket
+        // holds it back from here.
+        if connection.receiving == Receiving::Multi {
+            connection.receiving = Receiving::Stopping;
+            self.reactor.recv_stop(token);
+        }
         connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
-        let ticket = Ticket { slot, generation, epoch: connection.ask_epoch };
+        let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
         let asked = Asked { role, stream, play, deadline, allowed: false };
         let request = Box::new(connection.request(&asked, key));
         connection.asked = Some(Box::new(asked));

@@ -36,14 +36,22 @@ impl Shard {
             self.feed(slot, Source::Received(buf));
             return;
         }
-        // COPY(parked): the session waits for a verdict and the receive buffer goes back.
+        // COPY(handover): the session waits for a verdict and the receive buffer goes back.
         connection.parked.extend_from_slice(bytes);
-        let max = self.config.limits.get(LimitId::ParkedBytesMax);
-        if connection.parked.len() as u64 > max {
-            self.fail(slot, &Error::Limit(LimitId::ParkedBytesMax));
-        } else {
+        if self.may_park(slot) {
             self.feed_parked(slot);
         }
+    }
+
+    /// False if too many bytes wait for a session, which is closed then.
+    fn may_park(&mut self, slot: u32) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return false };
+        let limit = connection.session.parking_limit();
+        let fits = connection.parked.len() as u64 <= self.config.limits.get(limit);
+        if !fits {
+            self.fail(slot, &Error::Limit(limit));
+        }
+        fits
     }
 
     /// Gives a session the bytes that waited for it.
@@ -86,12 +94,14 @@ impl Shard {
             }
         }
         let rest = &source.bytes(self)[at..];
-        if !rest.is_empty() {
-            let rest = rest.to_vec();
-            if let Some(connection) = self.connections.get_mut(slot) {
-                // COPY(parked): what follows a publish or play command waits for its verdict.
-                connection.parked = [rest, std::mem::take(&mut connection.parked)].concat();
-            }
+        if rest.is_empty() || self.connections.get(slot).is_none_or(|c| c.closing.is_some()) {
+            return;
+        }
+        // COPY(handover): what follows a publish or play command waits for its verdict.
+        let rest = rest.to_vec();
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.parked = [rest, std::mem::take(&mut connection.parked)].concat();
+            self.may_park(slot);
         }
     }
 

@@ -81,7 +81,9 @@ impl Server {
             match self.read(now, &bytes[at..]) {
                 Ok(taken) => at += taken,
                 Err(error) => {
-                    self.refuse(&error);
+                    if !matches!(self.state, State::Closing) {
+                        self.refuse(&error);
+                    }
                     return Err(error);
                 }
             }
@@ -119,21 +121,23 @@ impl Server {
         // are the last that a head may have or the first, which tell at once who is no browser.
         let look = before == 0 || new.contains(&b'\n') || taken == room;
         if before == 0 {
-            if let Some((request, len)) = parse_request(new, &self.limits)? {
-                self.answer(now, &request);
+            if let Some((request, len)) = parse_request(new, &self.limits).map_err(limit_of)? {
+                self.answer(now, &request)?;
                 return Ok(len);
             }
+            // CONTROL: a request head that came in pieces.
             self.head.extend_from_slice(new);
             return Ok(taken);
         }
+        // CONTROL: a request head that came in pieces.
         self.head.extend_from_slice(new);
         if !look {
             return Ok(taken);
         }
         let head = std::mem::take(&mut self.head);
-        match parse_request(&head, &self.limits)? {
+        match parse_request(&head, &self.limits).map_err(limit_of)? {
             Some((request, len)) => {
-                self.answer(now, &request);
+                self.answer(now, &request)?;
                 Ok(len.saturating_sub(before))
             }
             None => {
@@ -143,7 +147,7 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, now: Instant, request: &Request<'_>) {
+    fn answer(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Error> {
         self.requests += 1;
         self.agent = agent(request.header("user-agent").unwrap_or_default());
         self.deadline = now + self.terms.session.keep_alive;
@@ -155,16 +159,19 @@ impl Server {
         if matches!(request.method, Method::Post | Method::Other) {
             // Its body, if it has one, is not read, so the connection cannot go on.
             self.replies.refusal(405, "method not allowed\n", closes);
-            return self.end("method_not_allowed");
+            self.end("method_not_allowed");
+            return Ok(());
         }
         match request.content_length() {
             Err(_) => {
                 self.replies.refusal(400, "bad request\n", closes);
-                return self.end("request_body");
+                self.end("request_body");
+                return Ok(());
             }
             Ok(_) if request.expects_body() => {
                 self.replies.refusal(413, "no request may have a body\n", closes);
-                return self.end("request_body");
+                self.end("request_body");
+                return Ok(());
             }
             Ok(_) => {}
         }
@@ -172,17 +179,18 @@ impl Server {
             self.replies.options(pending);
             return self.answered(pending);
         }
-        self.resource(request, pending);
+        self.resource(request, pending)
     }
 
-    fn resource(&mut self, request: &Request<'_>, pending: Pending) {
+    fn resource(&mut self, request: &Request<'_>, pending: Pending) -> Result<(), Error> {
         match Route::of(request.path, request.query) {
             Route::Page(page) => self.replies.page(page, pending),
             Route::Icon => self.replies.icon(pending),
             Route::Unknown => self.replies.not_found(pending),
             Route::Directory => {
                 self.events.push_back(Event::Directory);
-                return self.transition(State::AskingDirectory(pending), "directory");
+                self.transition(State::AskingDirectory(pending), "directory");
+                return Ok(());
             }
             Route::Flv(stream, params) => {
                 self.events.push_back(Event::Authorize {
@@ -192,19 +200,26 @@ impl Server {
                     play: Some(params.play(Format::Flv)),
                     key: params.key,
                 });
-                return self.transition(State::AskingPlay(pending, stream), "play");
+                self.transition(State::AskingPlay(pending, stream), "play");
+                return Ok(());
             }
         }
-        self.answered(pending);
+        self.answered(pending)
     }
 
     /// An answer is complete: the next request may come, or the connection ends.
-    fn answered(&mut self, pending: Pending) {
+    fn answered(&mut self, pending: Pending) -> Result<(), Error> {
+        if self.requests >= self.requests_max {
+            let limit = LimitId::HttpRequestsMax;
+            self.transition(State::Closing, limit.name());
+            return Err(Error::Limit(limit));
+        }
         if !pending.keep_alive {
             self.end("connection_close");
         } else if !matches!(self.state, State::Head) {
             self.transition(State::Head, "answered");
         }
+        Ok(())
     }
 
     fn end(&mut self, reason: &'static str) {
@@ -215,7 +230,7 @@ impl Server {
     /// Tells a peer what was wrong with its request.
     fn refuse(&mut self, error: &Error) {
         let (status, text) = match error {
-            Error::Malformed(codecs::Error::TooLarge { .. }) => {
+            Error::Limit(LimitId::HttpHeadBytesMax | LimitId::HttpHeadersMax) => {
                 (431, "the request head is too large\n")
             }
             Error::Malformed(codecs::Error::Unsupported { .. }) => {
@@ -238,7 +253,7 @@ impl Server {
             (State::AskingDirectory(pending), Command::Directory(json)) => {
                 let pending = *pending;
                 self.replies.directory(&json, pending);
-                self.answered(pending);
+                self.answered(pending)?;
             }
             (State::AskingPlay(pending, stream), Command::PlayStarted) => {
                 let (pending, stream) = (*pending, stream.clone());
@@ -251,7 +266,7 @@ impl Server {
             }
             (State::AskingPlay(pending, _), Command::Refused(refusal)) => {
                 let pending = *pending;
-                self.refused(refusal, pending);
+                self.refused(refusal, pending)?;
             }
             (State::Streaming(_), Command::StreamEnded) => self.end("stream_ended"),
             // Told twice, or after the last word was spoken: there is nothing left to do.
@@ -274,7 +289,7 @@ impl Server {
         Ok(())
     }
 
-    fn refused(&mut self, refusal: Refusal, pending: Pending) {
+    fn refused(&mut self, refusal: Refusal, pending: Pending) -> Result<(), Error> {
         match refusal {
             Refusal::NotFound => self.replies.not_found(pending),
             Refusal::Denied => self.replies.refusal(403, "forbidden\n", pending),
@@ -282,7 +297,7 @@ impl Server {
                 self.replies.refusal(503, "try again later\n", pending);
             }
         }
-        self.answered(pending);
+        self.answered(pending)
     }
 
     /// Lets time pass.
@@ -380,6 +395,16 @@ impl Server {
         tracing::debug!(prev = self.state.name(), next = next.name(), event, "http session");
         self.state = next;
     }
+}
+
+/// A limit that the codec enforced, by our name for it; other errors are malformed bytes.
+fn limit_of(error: codecs::Error) -> Error {
+    let codecs::Error::TooLarge { what, .. } = error else { return Error::Malformed(error) };
+    Error::Limit(match what {
+        "http.request.head" => LimitId::HttpHeadBytesMax,
+        "http.request.headers" => LimitId::HttpHeadersMax,
+        _ => return Error::Malformed(error),
+    })
 }
 
 fn request_limits(limits: &Limits) -> RequestLimits {

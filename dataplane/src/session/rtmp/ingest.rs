@@ -4,7 +4,7 @@
 //! and Flash's empty video tags), ends of sequences, commands, unknown codecs, headers that cannot
 //! be read. HEVC in the layout of AVC under AVC's id (OBS before 29.1 and cameras after it) is
 //! told by its record and taken as HEVC.
-//! Limits: `tracks_max`; [`RECORD_BYTES_MAX`] a configuration record.
+//! Limits: `tracks_max`, over which the peer is closed; [`RECORD_BYTES_MAX`] a configuration record.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use codecs::time::{MediaTime, Unwrapper};
 
 use super::assembly::class_of;
 use super::nal_length::widen;
-use crate::config::Limits;
+use crate::config::{LimitId, Limits};
 use crate::session::{AccessUnit, Event, TrackId};
 use crate::slab::{AuBytes, AuWriter, Pool};
 
@@ -63,9 +63,13 @@ pub(super) struct Ingest {
 
 type Events = VecDeque<Event>;
 
-fn drop_unit(reason: &'static str, unit: AuBytes, pool: &Pool, events: &mut Events) {
+/// Taken or dropped, or the limit that the peer reached.
+type Taken = Result<(), LimitId>;
+
+fn drop_unit(reason: &'static str, unit: AuBytes, pool: &Pool, events: &mut Events) -> Taken {
     pool.release(unit);
     events.push_back(Event::MediaDropped { reason });
+    Ok(())
 }
 
 impl Ingest {
@@ -84,21 +88,23 @@ impl Ingest {
     }
 
     /// Takes the body of an audio or video message.
+    ///
+    /// Errors: [`LimitId::TracksMax`].
     pub(super) fn media(
         &mut self,
         header: &MessageHeader,
         unit: AuBytes,
         pool: &Pool,
         events: &mut Events,
-    ) {
+    ) -> Taken {
         let millis = self.clock.unwrap(u64::from(header.timestamp));
         let mut bytes = [0; HEADER_BYTES_MAX];
         let len = pool.prefix(&unit, &mut bytes);
         let dts = MediaTime::from_millis(millis);
         if header.kind == MessageKind::Video {
-            self.video(dts, &bytes[..len], unit, pool, events);
+            self.video(dts, &bytes[..len], unit, pool, events)
         } else {
-            self.audio(dts, &bytes[..len], unit, pool, events);
+            self.audio(dts, &bytes[..len], unit, pool, events)
         }
     }
 
@@ -109,7 +115,7 @@ impl Ingest {
         mut unit: AuBytes,
         pool: &Pool,
         events: &mut Events,
-    ) {
+    ) -> Taken {
         if unit.is_empty() {
             return drop_unit("empty", unit, pool, events);
         }
@@ -140,7 +146,7 @@ impl Ingest {
             return self.split(packet, tag.tracks(&body), &body, pool, events);
         }
         unit.skip(tag.header_len);
-        self.packet(packet, unit, pool, events);
+        self.packet(packet, unit, pool, events)
     }
 
     fn audio(
@@ -150,7 +156,7 @@ impl Ingest {
         mut unit: AuBytes,
         pool: &Pool,
         events: &mut Events,
-    ) {
+    ) -> Taken {
         let Ok(tag) = AudioTagHeader::parse(head) else {
             return drop_unit("audio_header", unit, pool, events);
         };
@@ -177,7 +183,7 @@ impl Ingest {
             return self.split(packet, tag.tracks(&body), &body, pool, events);
         }
         unit.skip(tag.header_len);
-        self.packet(packet, unit, pool, events);
+        self.packet(packet, unit, pool, events)
     }
 
     /// Several tracks in one message. No encoder in use sends it live, so the bodies are copied out
@@ -189,18 +195,20 @@ impl Ingest {
         body: &[u8],
         pool: &Pool,
         events: &mut Events,
-    ) {
+    ) -> Taken {
         let count = usize::try_from(self.tracks_max).unwrap_or(usize::MAX);
-        for track in tracks.take(count) {
+        // One more than may be, so that it is noticed.
+        for track in tracks.take(count.saturating_add(1)) {
             let Ok(TagTrack { track_id, codec, composition_time_ms, range }) = track else {
                 events.push_back(Event::MediaDropped { reason: "multitrack" });
-                return;
+                return Ok(());
             };
             let kind = match codec.kind() {
                 TrackKind::Audio => MessageKind::Audio,
                 TrackKind::Video | TrackKind::Data => MessageKind::Video,
             };
             let payload = body.get(range).unwrap_or_default();
+            // COPY(aggregate): one track of a multitrack message.
             if self.rewriter.append(pool, class_of(kind), payload).is_err() {
                 self.rewriter.abort(pool);
                 events.push_back(Event::MediaDropped { reason: "memory" });
@@ -208,16 +216,18 @@ impl Ingest {
             }
             let unit = self.rewriter.finish(pool);
             let cts = MediaTime::from_millis(i64::from(composition_time_ms));
-            self.packet(Packet { track: track_id, codec, cts, ..packet }, unit, pool, events);
+            self.packet(Packet { track: track_id, codec, cts, ..packet }, unit, pool, events)?;
         }
+        Ok(())
     }
 
-    fn packet(&mut self, packet: Packet, unit: AuBytes, pool: &Pool, events: &mut Events) {
+    fn packet(&mut self, packet: Packet, unit: AuBytes, pool: &Pool, events: &mut Events) -> Taken {
         if unit.is_empty() {
             return drop_unit("empty", unit, pool, events);
         }
         let Some(index) = self.track(&packet) else {
-            return drop_unit("tracks_max", unit, pool, events);
+            pool.release(unit);
+            return Err(LimitId::TracksMax);
         };
         if packet.starts {
             return self.config(index, packet, unit, pool, events);
@@ -243,6 +253,7 @@ impl Ingest {
             keyframe,
             payload,
         }));
+        Ok(())
     }
 
     fn config(
@@ -252,7 +263,7 @@ impl Ingest {
         unit: AuBytes,
         pool: &Pool,
         events: &mut Events,
-    ) {
+    ) -> Taken {
         if unit.len() > RECORD_BYTES_MAX {
             return drop_unit("config_bytes", unit, pool, events);
         }
@@ -262,10 +273,12 @@ impl Ingest {
         track.codec = actual_codec(track.named, &record);
         track.nal_length_bytes = nal_length_bytes(track.codec, &record);
         if track.codec == Codec::Opus {
+            // COPY(config): an identification header without its magic.
             record = codecs::opus::without_magic(&record).to_vec();
         }
         let Packet { track: id, dts, .. } = packet;
         events.push_back(Event::Config { track: id, codec: track.codec, record, dts });
+        Ok(())
     }
 
     /// The track of a packet, known or new; `None` over the limit.
@@ -330,6 +343,7 @@ impl Ingest {
 /// The bytes of a unit of control rate.
 fn gather(unit: &AuBytes, pool: &Pool) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(unit.len());
+    // COPY(config): a configuration record, or a rare multitrack body, in one piece.
     pool.chunks(unit).for_each(|chunk| bytes.extend_from_slice(chunk));
     bytes
 }

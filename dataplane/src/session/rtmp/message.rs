@@ -55,10 +55,7 @@ impl Server {
             MessageKind::CommandAmf0 => self.command(now, header.msid, &body, false),
             MessageKind::CommandAmf3 => self.command(now, header.msid, &body, true),
             MessageKind::DataAmf0 | MessageKind::DataAmf3 => self.data(header, &body),
-            MessageKind::Aggregate => {
-                self.aggregate(header, &body, pool);
-                Ok(())
-            }
+            MessageKind::Aggregate => self.aggregate(header, &body, pool),
             _ => Ok(()),
         }
     }
@@ -74,22 +71,23 @@ impl Server {
     }
 
     /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
-    fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) {
+    fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) -> Result<(), Error> {
         let dropped = |reason| Event::MediaDropped { reason };
         if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
             self.events.push_back(dropped("aggregate_messages"));
-            return;
+            return Ok(());
         }
         for message in AggregateMessages::new(body, header) {
             let Ok((header, body)) = message else {
                 self.events.push_back(dropped("aggregate"));
-                return;
+                return Ok(());
             };
             match header.kind {
                 MessageKind::Audio | MessageKind::Video => {
                     match self.assembly.whole(header.kind, body, pool) {
                         Body::Unit(unit) => {
-                            self.ingest.media(&header, unit, pool, &mut self.events);
+                            let taken = self.ingest.media(&header, unit, pool, &mut self.events);
+                            taken.map_err(Error::Limit)?;
                         }
                         Body::Dropped(reason) => self.events.push_back(dropped(reason)),
                         Body::Partial | Body::Bytes(_) => {}
@@ -104,5 +102,6 @@ impl Server {
                 _ => {}
             }
         }
+        Ok(())
     }
 }

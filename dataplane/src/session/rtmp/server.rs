@@ -126,6 +126,7 @@ impl Server {
     fn hello(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
         let State::Hello(hello) = &mut self.state else { return Ok(0) };
         let taken = bytes.len().min(hello.bytes.len() - hello.len);
+        // CONTROL: a handshake, which may come in pieces.
         hello.bytes[hello.len..hello.len + taken].copy_from_slice(&bytes[..taken]);
         hello.len += taken;
         // The version is the first byte: who speaks something else is told at once.
@@ -165,8 +166,7 @@ impl Server {
                 Ok(())
             }
             Body::Unit(unit) => {
-                self.ingest.media(&header, unit, pool, &mut self.events);
-                Ok(())
+                self.ingest.media(&header, unit, pool, &mut self.events).map_err(Error::Limit)
             }
             Body::Bytes(body) => self.message(now, &header, body, pool),
         }
