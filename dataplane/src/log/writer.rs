@@ -204,6 +204,7 @@ impl LogWriter {
             let room = usize::try_from(room).expect("at most a page");
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             let to = self.log.data_address(ring.slot(number), self.head);
+            // COPY(package): an access unit into the log, once per format and not per player.
             // SAFETY: the bytes behind `head` are not committed, so no reader looks at them, and
             // this writer is the only one; `now` fits in what is left of the page.
             unsafe { std::ptr::copy_nonoverlapping(now.as_ptr(), to, now.len()) };

@@ -44,8 +44,11 @@ pub(super) fn append(piece: &Piece<'_>, log: &mut LogWriter, pool: &Pool) -> Res
 /// Frames one tag without slab payload into a connection's own bytes.
 pub(super) fn write(piece: &Piece<'_>, out: &mut Vec<u8>) {
     let header = header(piece);
+    // CONTROL: the header of a tag of the preamble.
     out.extend_from_slice(&encode(&header));
+    // COPY(config): metadata or a record.
     out.extend_from_slice(piece.head);
+    // CONTROL: the length behind the tag.
     out.extend_from_slice(&previous_tag_size(&header));
 }
 
@@ -58,5 +61,6 @@ pub(super) fn write_file_header(preamble: &Preamble, out: &mut Vec<u8>) {
     let mut bytes = [0; tag::FILE_HEADER_LEN];
     let flags = tag::FileHeader { audio: audio || unknown, video: video || unknown };
     flags.encode(&mut Writer::new(&mut bytes));
+    // CONTROL: the file header.
     out.extend_from_slice(&bytes);
 }

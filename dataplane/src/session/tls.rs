@@ -84,6 +84,7 @@ impl TlsClient {
                 self.stage = Stage::Closed;
                 return Err(Error::Rejected("tls_record"));
             }
+            // COPY(tls): cipher text of a record that is not complete yet.
             self.incoming.extend_from_slice(step);
             self.drive(plain)?;
         }
@@ -101,6 +102,7 @@ impl TlsClient {
         if self.early.len() + plain.len() > EARLY_BYTES_MAX {
             return Err(Error::Rejected("tls_early_bytes"));
         }
+        // COPY(tls): plain text that came before the handshake was over.
         self.early.extend_from_slice(plain);
         if self.stage == Stage::Handshake { Ok(()) } else { self.drive(&mut Vec::new()) }
     }
@@ -168,6 +170,7 @@ impl TlsClient {
                 match traffic.next_record() {
                     Some(Ok(record)) => {
                         discard += record.discard;
+                        // COPY(tls): plain text of a record.
                         plain.extend_from_slice(record.payload);
                     }
                     Some(Err(error)) => break Err(reason(&error)),

@@ -75,6 +75,7 @@ impl Demo {
             let (consumed, fragment) = reader.feed(rest)?;
             rest = &rest[consumed..];
             let Some(fragment) = fragment else { continue };
+            // COPY(demo): tags of the clip, once at start.
             body.extend_from_slice(fragment.data);
             if fragment.last {
                 let dts = MediaTime::from_millis(i64::from(fragment.header.timestamp_ms));
@@ -109,6 +110,7 @@ impl Demo {
             _ => return Ok(()),
         };
         let Some(codec) = codec else { return Ok(()) };
+        // COPY(demo): payloads of the clip, once at start.
         let payload = body.get(header_len..).unwrap_or_default().to_vec();
         if config {
             self.configs.push((codec, payload));

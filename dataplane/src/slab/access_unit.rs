@@ -101,6 +101,7 @@ impl Pool {
     pub fn prefix(&self, unit: &AuBytes, out: &mut [u8]) -> usize {
         let mut filled = 0;
         for chunk in self.chunks_from(unit, 0, out.len()) {
+            // COPY(prefix): the first bytes of a unit, which may span pages.
             out[filled..filled + chunk.len()].copy_from_slice(chunk);
             filled += chunk.len();
         }
@@ -198,6 +199,7 @@ impl AuWriter {
             // page is held by this writer alone as writer; `now` fits in what is left of it.
             unsafe {
                 let to = pool.region().address(self.tail).add(self.fill as usize);
+                // COPY(ingest): the one copy of a payload on its way in.
                 std::ptr::copy_nonoverlapping(now.as_ptr(), to, now.len());
             }
             let n = u32::try_from(now.len()).expect("at most a page");

@@ -61,6 +61,7 @@ impl Replies {
         ResponseHead { status, content_type, content_length, keep_alive, extra }
             .encode(&mut self.out);
         if !pending.head_only {
+            // CONTROL: the body of a page or of the list of streams.
             self.out.extend_from_slice(body.unwrap_or_default());
         }
     }
@@ -98,6 +99,7 @@ impl Replies {
             return self.refusal(404, "not found\n", pending);
         }
         let body = if pending.head_only { NOT_FOUND_BODY } else { 0 };
+        // CONTROL: a refusal.
         self.out.extend_from_slice(&NOT_FOUND[..NOT_FOUND.len() - body]);
     }
 

@@ -89,7 +89,9 @@ impl Assembly {
         let slot = &mut self.slots[index];
         match &mut slot.part {
             Part::Idle | Part::Skip(None) => {}
+            // COPY(script): a message of control rate that came in pieces; media goes to pages.
             Part::Bytes(bytes) => bytes.extend_from_slice(data),
+            // COPY(ingest): a fragment of a media message.
             Part::Unit(writer) => {
                 if writer.append(pool, class, data).is_err() {
                     writer.abort(pool);
@@ -119,6 +121,7 @@ impl Assembly {
     pub(super) fn whole(&mut self, kind: MessageKind, body: &[u8], pool: &Pool) -> Body<'static> {
         let class = class_of(kind);
         let Some(mut writer) = self.take(class) else { return Body::Dropped("chunk_streams") };
+        // COPY(aggregate): a body that was gathered with its aggregate.
         let unit = if writer.append(pool, class, body).is_ok() {
             Body::Unit(writer.finish(pool))
         } else {

@@ -18,6 +18,7 @@ pub(super) fn filler(seed: [u8; 32]) -> [u8; RANDOM_LEN] {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
+        // CONTROL: the filler of a handshake.
         chunk.copy_from_slice(&mixed.to_be_bytes()[..chunk.len()]);
     }
     bytes

@@ -52,6 +52,7 @@ fn copy(
 }
 
 fn append(writer: &mut AuWriter, pool: &Pool, bytes: &[u8]) -> Result<(), &'static str> {
+    // COPY(nal-length): units behind short length fields.
     writer.append(pool, PageClass::Large, bytes).map_err(|_| "memory")
 }
 

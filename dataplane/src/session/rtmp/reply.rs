@@ -57,6 +57,7 @@ impl Replies {
 
     /// Bytes outside any message: the handshake.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
+        // CONTROL: the answer to a handshake.
         self.out.extend_from_slice(bytes);
     }
 

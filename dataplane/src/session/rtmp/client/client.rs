@@ -128,6 +128,7 @@ impl Client {
         seed: [u8; 32],
     ) -> Self {
         let handshake = ClientHandshake::new(config.handshake, &filler(seed), 0);
+        // CONTROL: a handshake.
         let out = handshake.c0c1().to_vec();
         let bytes = [0; handshake::S0S1S2_LEN];
         Self {
@@ -169,11 +170,13 @@ impl Client {
             let rest = &bytes[at..];
             if let State::Hello(hello) = &mut self.state {
                 let taken = rest.len().min(hello.bytes.len() - hello.len);
+                // CONTROL: a handshake, which may come in pieces.
                 hello.bytes[hello.len..hello.len + taken].copy_from_slice(&rest[..taken]);
                 hello.len += taken;
                 at += taken;
                 if hello.len == hello.bytes.len() {
                     let c2 = hello.handshake.finish(&hello.bytes)?;
+                    // CONTROL: the end of a handshake.
                     self.out.extend_from_slice(&c2);
                     self.connect();
                     self.transition(State::Connecting, "s2");
@@ -216,6 +219,7 @@ impl Client {
         if offset == 0 {
             bytes.clear();
         }
+        // CONTROL: a message for a probe that came in pieces.
         bytes.extend_from_slice(data);
         if !last {
             return Ok(());

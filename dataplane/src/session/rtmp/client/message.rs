@@ -63,6 +63,7 @@ impl Client {
             _ => VideoTagHeader::parse(body).map(MediaHeader::Video),
         };
         let header = header.unwrap_or(MediaHeader::Unknown);
+        // CONTROL: what a probe looks at; no player is fed from here.
         self.events.push_back(ClientEvent::Media(Media { timestamp, header, body: body.to_vec() }));
     }
 
