@@ -48,7 +48,7 @@ fn each_format_is_packaged_once_for_any_number_of_players() {
     let units = published.video.len() + published.audio.len() + 2;
     assert_eq!(metrics.sum("entries_packaged_flv_total"), units as f64);
     assert_eq!(metrics.sum("entries_packaged_rtmp_total"), 0.0);
-    assert!(metrics.sum_where("reactor_operations_total", "opcode=\"SEND") > 0.0);
+    assert!(metrics.sum_where("reactor_operations_total", "opcode=\"send") > 0.0);
     server.stop();
 }
 

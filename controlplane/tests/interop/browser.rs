@@ -1,6 +1,6 @@
 //! A picture in a real browser: the server's own page, and mpegts.js.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use crate::server::{Backend, Options, Server};
 const SECONDS: u32 = 6;
 const FRAMES_PER_SECOND: f64 = 30.0;
 
+/// Where the browser is.
+fn chromium() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join("chromium"));
+    files.find(|file| file.exists()).expect("chromium is there: run .ci/setup")
+}
+
 /// Runs `watch.mjs` and gives its report.
 fn watch(server: &Server, stream: &str, player: &str) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/watch.mjs");
@@ -22,7 +29,7 @@ fn watch(server: &Server, stream: &str, player: &str) -> Value {
         "stream": stream,
         "player": player,
         "seconds": SECONDS,
-        "chromium": "chromium",
+        "chromium": chromium(),
     });
     let mut command = Command::new("node");
     command.arg(script).arg(job.to_string());

@@ -119,8 +119,11 @@ impl Player {
 
     /// What came until the stream ended.
     pub(crate) fn finish(self) -> (String, Media) {
-        let name = format!("{:?}", self.client);
-        (name, Media::of_tags(&self.tags()))
+        let (client, name) = (self.client, format!("{:?}", self.client));
+        let mut media = Media::of_tags(&self.tags());
+        // rtmp2src holds one message and drops it when the server says that the stream has ended.
+        media.end_missing_max = usize::from(client == Client::GstreamerRtmp);
+        (name, media)
     }
 }
 

@@ -48,8 +48,8 @@ impl Publisher {
         let pictures = SECONDS * 30;
         let sounds = SECONDS * 48_000 / 1024;
         let pipeline = format!(
-            "videotestsrc is-live=true num-buffers={pictures} \
-             ! video/x-raw,width=640,height=360,framerate=30/1 ! timeoverlay \
+            "videotestsrc is-live=true pattern=ball num-buffers={pictures} \
+             ! video/x-raw,width=640,height=360,framerate=30/1 \
              ! x264enc key-int-max=30 bitrate=600 speed-preset=veryfast tune=zerolatency \
              ! h264parse ! queue ! mux. \
              audiotestsrc is-live=true num-buffers={sounds} samplesperbuffer=1024 \
