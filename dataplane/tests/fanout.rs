@@ -3,19 +3,136 @@
 mod node;
 
 use dataplane::config::Config;
-use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
+use dataplane::control::{Role, SessionStatus};
+use dataplane::ids::ShardId;
+use node::{FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, Totals, assert_contiguous};
 
-on_both_backends! { both_formats_play_what_is_published }
+on_both_backends! {
+    a_format_is_packaged_once_for_one_player
+    a_format_is_packaged_once_for_five_hundred_players
+    an_unused_format_is_not_packaged
+    rtmp_players_on_both_shards_get_equal_bytes
+    flv_players_on_both_shards_get_equal_bytes
+    the_smallest_rings_and_buffers_deliver_every_frame
+}
 
-fn both_formats_play_what_is_published(config: Config) {
+/// Video frames that a case sends; each is followed by a frame of audio.
+const FRAMES: u32 = 60;
+
+fn entries(totals: &Totals) -> (u64, u64) {
+    (totals.sum(|c| c.entries_packaged_rtmp), totals.sum(|c| c.entries_packaged_flv))
+}
+
+/// Sends to `players` of each format and returns the entries that were packaged for them.
+fn entries_for(config: Config, players: usize) -> (u64, u64) {
+    dataplane::reactor::raise_nofile().unwrap();
     let server = Server::start(config);
-    let mut publisher = Publisher::start(server.rtmp, "one");
-    publisher.send_frames(15);
-    let mut rtmp = RtmpPlayer::start(server.rtmp, "one");
-    let mut flv = FlvPlayer::start(server.http, "one");
-    publisher.send_frames(30);
-    let items = rtmp.items_to_audio(44);
-    assert_contiguous(&items);
-    let items = flv.items_to_audio(44);
-    assert_contiguous(&items);
+    let mut publisher = Publisher::start(server.rtmp, "fan");
+    let mut rtmp: Vec<_> = (0..players).map(|_| RtmpPlayer::start(server.rtmp, "fan")).collect();
+    let mut flv: Vec<_> = (0..players).map(|_| FlvPlayer::start(server.http, "fan")).collect();
+    let before = entries(&server.control.snapshot());
+    let (joined, last) = (publisher.send_frames(1) - 1, FRAMES - 1);
+    let mut rtmp_heads: Vec<_> = rtmp.iter_mut().map(|p| p.items_to_audio(joined)).collect();
+    let mut flv_heads: Vec<_> = flv.iter_mut().map(|p| p.items_to_audio(joined)).collect();
+    publisher.send_frames(last);
+    for (player, items) in rtmp.iter_mut().zip(&mut rtmp_heads) {
+        items.extend(player.items_to_audio(last));
+        assert_complete(items);
+    }
+    for (player, items) in flv.iter_mut().zip(&mut flv_heads) {
+        items.extend(player.items_to_audio(last));
+        assert_complete(items);
+    }
+    let totals = server.control.snapshot();
+    assert_eq!(totals.sum(|c| c.units_received), u64::from(2 * FRAMES));
+    let after = entries(&totals);
+    (after.0 - before.0, after.1 - before.1)
+}
+
+fn assert_complete(items: &[Item]) {
+    assert_contiguous(items);
+    let count = items.iter().filter(|item| item.frame().is_some()).count();
+    assert_eq!(count, 2 * FRAMES as usize);
+}
+
+fn a_format_is_packaged_once_for_one_player(config: Config) {
+    let units = u64::from(2 * FRAMES);
+    assert_eq!(entries_for(config, 1), (units, units));
+}
+
+fn a_format_is_packaged_once_for_five_hundred_players(config: Config) {
+    let units = u64::from(2 * FRAMES);
+    assert_eq!(entries_for(config, 250), (units, units));
+}
+
+fn an_unused_format_is_not_packaged(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "fan");
+    publisher.send_frames(FRAMES);
+    let units = u64::from(2 * FRAMES);
+    let totals = server.control.until("all units", |t| t.sum(|c| c.units_received) == units);
+    assert_eq!(entries(&totals), (0, 0), "nobody plays");
+    let mut player = FlvPlayer::start(server.http, "fan");
+    publisher.send_frames(FRAMES);
+    player.items_to_audio(2 * FRAMES - 1);
+    let (rtmp, flv) = entries(&server.control.snapshot());
+    assert_eq!(rtmp, 0, "nobody plays RTMP");
+    assert!(flv >= units, "{flv}");
+}
+
+fn of_player(totals: &Totals, shard: u16) -> Vec<&SessionStatus> {
+    let plays = |s: &&SessionStatus| s.role == Some(Role::Play) && s.shard == ShardId(shard);
+    totals.sessions().filter(plays).collect()
+}
+
+/// Opens players until each shard serves two, so that one of them is not the stream's home.
+fn on_both_shards<P: Player>(server: &Server, open: impl Fn() -> P) -> Vec<P> {
+    let mut players = Vec::new();
+    loop {
+        assert!(players.len() < 200, "connections never spread over both shards");
+        players.push(open());
+        let totals = server.control.snapshot();
+        if (0..2).all(|shard| of_player(&totals, shard).len() >= 2) {
+            return players;
+        }
+    }
+}
+
+fn assert_equal_bytes<P: Player>(server: &Server, players: &mut [P], mut publisher: Publisher) {
+    let count = players.len();
+    let joined = publisher.send_frames(1) - 1;
+    let mut heads: Vec<_> = players.iter_mut().map(|p| p.items_to_audio(joined)).collect();
+    let last = publisher.send_frames(FRAMES - 1) - 1;
+    let mut bytes_from_first_frame = |at: usize| {
+        let mut items = std::mem::take(&mut heads[at]);
+        items.extend(players[at].items_to_audio(last));
+        assert_complete(&items);
+        let first = items.iter().position(|item| item.frame().is_some()).unwrap();
+        items[first..].iter().flat_map(|item| item.wire.clone()).collect::<Vec<u8>>()
+    };
+    let first = bytes_from_first_frame(0);
+    for at in 1..count {
+        assert!(bytes_from_first_frame(at) == first, "every player gets the same bytes");
+    }
+    let home = server.control.snapshot().stream("fan").unwrap().shard;
+    assert_eq!(home, ShardId(0));
+}
+
+fn rtmp_players_on_both_shards_get_equal_bytes(config: Config) {
+    let server = Server::with_home(config, 0);
+    let publisher = Publisher::start(server.rtmp, "fan");
+    let mut players = on_both_shards(&server, || RtmpPlayer::start(server.rtmp, "fan"));
+    assert_equal_bytes(&server, &mut players, publisher);
+}
+
+fn flv_players_on_both_shards_get_equal_bytes(config: Config) {
+    let server = Server::with_home(config, 0);
+    let publisher = Publisher::start(server.rtmp, "fan");
+    let mut players = on_both_shards(&server, || FlvPlayer::start(server.http, "fan"));
+    assert_equal_bytes(&server, &mut players, publisher);
+}
+
+fn the_smallest_rings_and_buffers_deliver_every_frame(config: Config) {
+    let units = u64::from(2 * FRAMES);
+    assert_eq!(entries_for(node::tiny(config), 6), (units, units));
 }

@@ -85,10 +85,9 @@ impl RtmpPlayer {
                 return items;
             }
             let heard = self.step();
-            match heard.unwrap_or_else(|| panic!("closed before {code}: {:?}", self.statuses)) {
-                Some(item) => items.push(item),
-                None => {}
-            }
+            items.extend(
+                heard.unwrap_or_else(|| panic!("closed before {code}: {:?}", self.statuses)),
+            );
         }
     }
 

@@ -148,7 +148,7 @@ impl Script {
     /// Video frame `number` and the audio frame of the same number; every tenth is a keyframe.
     pub(crate) fn frame(&mut self, number: u32) {
         let ms = number.wrapping_mul(FRAME_MS);
-        self.video(number, ms, number % GOP_FRAMES == 0);
+        self.video(number, ms, number.is_multiple_of(GOP_FRAMES));
         self.audio(number, ms.wrapping_add(FRAME_MS / 2));
     }
 

@@ -1,0 +1,145 @@
+//! A publisher that was accepted off its stream's home shard goes there, and loses nothing.
+
+mod node;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use codecs::time::MediaTime;
+use dataplane::config::Config;
+use node::{Player, RtmpPlayer, Script, Server, assert_contiguous};
+
+on_both_backends! {
+    bytes_cut_inside_connect_arrive
+    bytes_cut_inside_publish_arrive
+    bytes_cut_inside_a_chunk_of_media_arrive
+    a_flood_that_waits_for_no_reply_arrives
+    a_flood_arrives_through_the_smallest_rings_and_buffers
+    a_flood_that_outlasts_the_verdict_arrives
+}
+
+/// Attempts until the kernel accepts one off the home shard; each is as likely as not.
+const ATTEMPTS_MAX: u32 = 40;
+/// Hand-overs that a case wants to see.
+const HANDED_OVER: u64 = 2;
+
+/// Where a script is cut.
+#[derive(Clone, Copy)]
+struct Marks {
+    connect: usize,
+    publish: usize,
+    media: usize,
+}
+
+/// A whole publication of one GOP of `frames` frames, and places inside it.
+fn publication(name: &str, frames: u32) -> (Vec<u8>, Marks) {
+    let mut script = Script::default();
+    script.hello();
+    let connect = script.out.len() + 60;
+    script.connect();
+    script.create_stream();
+    let publish = script.out.len() + 25;
+    script.publish(name);
+    script.configure(0);
+    for number in 0..frames {
+        script.video(number, number, number == 0);
+        script.audio(number, number);
+    }
+    let media = script.out.len() / 2;
+    (script.out, Marks { connect, publish, media })
+}
+
+/// Players wait for the stream, and no lag makes them jump.
+fn patient(mut config: Config) -> Config {
+    config.session.play_wait = Duration::from_secs(60);
+    config.session.authorize_deadline = Duration::from_secs(60);
+    config.egress.player_lag_max = MediaTime::from_millis(3_600_000);
+    config
+}
+
+/// Publishes stream after stream through `deliver`, with a player that waits for each, until some
+/// publishers were handed over; nothing of any of them may be missing.
+fn nothing_is_lost(config: Config, frames: u32, deliver: impl Fn(&Server, TcpStream, &str)) {
+    let server = Server::with_home(patient(config), 1);
+    for attempt in 0..ATTEMPTS_MAX {
+        let name = format!("s{attempt}");
+        let mut player = RtmpPlayer::ask(server.rtmp, &name);
+        let socket = TcpStream::connect(server.rtmp).unwrap();
+        let publisher = socket.try_clone().unwrap();
+        deliver(&server, socket, &name);
+        let items = player.items_to_audio(frames - 1);
+        assert_contiguous(&items);
+        let count = items.iter().filter(|item| item.frame().is_some()).count();
+        assert_eq!(count, 2 * frames as usize, "every unit arrives");
+        let totals = server.control.snapshot();
+        assert_eq!(totals.sum(|c| c.units_dropped_malformed + c.sessions_malformed), 0);
+        drop(publisher);
+        if totals.sum(|c| c.publishers_handed_over) >= HANDED_OVER {
+            return;
+        }
+    }
+    panic!("no publisher was accepted off its home shard");
+}
+
+/// Writes up to `cut`, waits until the node has read that far, then writes the rest.
+fn write_in_two(server: &Server, mut socket: TcpStream, bytes: &[u8], cut: usize) {
+    socket.set_nodelay(true).unwrap();
+    let addr = socket.local_addr().unwrap();
+    socket.write_all(&bytes[..cut]).unwrap();
+    let read = |t: &node::Totals| t.sessions().any(|s| s.peer == addr && s.bytes_in == cut as u64);
+    server.control.until("the first part is read", read);
+    socket.write_all(&bytes[cut..]).unwrap();
+}
+
+fn bytes_cut_inside_connect_arrive(config: Config) {
+    nothing_is_lost(config, 50, |server, socket, name| {
+        let (bytes, marks) = publication(name, 50);
+        write_in_two(server, socket, &bytes, marks.connect);
+    });
+}
+
+fn bytes_cut_inside_publish_arrive(config: Config) {
+    nothing_is_lost(config, 50, |server, socket, name| {
+        let (bytes, marks) = publication(name, 50);
+        write_in_two(server, socket, &bytes, marks.publish);
+    });
+}
+
+fn bytes_cut_inside_a_chunk_of_media_arrive(config: Config) {
+    nothing_is_lost(config, 50, |server, socket, name| {
+        let (bytes, marks) = publication(name, 50);
+        write_in_two(server, socket, &bytes, marks.media);
+    });
+}
+
+fn a_flood_that_waits_for_no_reply_arrives(config: Config) {
+    nothing_is_lost(config, 1500, |_, mut socket, name| {
+        socket.write_all(&publication(name, 1500).0).unwrap();
+    });
+}
+
+fn a_flood_arrives_through_the_smallest_rings_and_buffers(config: Config) {
+    nothing_is_lost(node::tiny(config), 150, |_, mut socket, name| {
+        socket.write_all(&publication(name, 150).0).unwrap();
+    });
+}
+
+fn a_flood_that_outlasts_the_verdict_arrives(config: Config) {
+    use dataplane::control::{Role, Verdict};
+    nothing_is_lost(config, 300, |server, mut socket, name| {
+        let (bytes, marks) = publication(name, 300);
+        // The verdict is held back until media waits behind the publish command.
+        let (go, gone) = std::sync::mpsc::channel();
+        server.control.judge(Box::new(move |request| {
+            if request.role == Role::Publish {
+                gone.recv_timeout(node::TIME_BOUND).expect("the flood is on its way");
+            }
+            Some(Verdict::Allow { stream: request.stream.clone() })
+        }));
+        let written = bytes.len().min(marks.publish + 32_000);
+        socket.write_all(&bytes[..written]).unwrap();
+        go.send(()).unwrap();
+        socket.write_all(&bytes[written..]).unwrap();
+    });
+}
