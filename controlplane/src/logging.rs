@@ -1,6 +1,6 @@
 //! Logging: standard error, without ever making a writer wait.
 //!
-//! Limits: lines wait in a queue of [`LINES_MAX`]; when it is full further lines are dropped, and
+//! Limits: lines wait in a queue of `LINES_MAX`; when it is full further lines are dropped, and
 //! counted, rather than a shard blocked.
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};

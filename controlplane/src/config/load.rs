@@ -344,8 +344,8 @@ mod tests {
             ),
             (
                 "[auth\nmode = 1\n",
-                "g.toml:1: not TOML: unclosed table, expected `]`; `grandstand config init` writes \
-                 a file to start from",
+                "g.toml:1: not TOML: unclosed table, expected `]`; `grandstand config init` \
+                 writes a file to start from",
             ),
             (
                 "# nothing\n",
@@ -355,8 +355,8 @@ mod tests {
             (
                 "[limits]\nexempt = [\"10.0.0.0/33\"]\n",
                 "g.toml:2: limits.exempt: expected a list of addresses and ranges such as \
-                 [\"127.0.0.0/8\", \"::1\"], got [\"10.0.0.0/33\"]; remove the line for the default, \
-                 exempt = [\"127.0.0.0/8\", \"::1/128\"]",
+                 [\"127.0.0.0/8\", \"::1\"], got [\"10.0.0.0/33\"]; remove the line for the \
+                 default, exempt = [\"127.0.0.0/8\", \"::1/128\"]",
             ),
             (
                 "[listeners.rtmp]\naddr = \"1935\"\n",
@@ -367,8 +367,8 @@ mod tests {
             (
                 "[[shards.pin]]\nstream = \"a b\"\nshard = 0\n",
                 "g.toml:1: shards.pin: expected tables [[shards.pin]] of a stream pattern and a \
-                 shard number such as stream = \"news/*\" and shard = 1, got [{ shard = 0, stream = \
-                 \"a b\" }]; remove the line for the default, pin = []",
+                 shard number such as stream = \"news/*\" and shard = 1, got [{ shard = 0, \
+                 stream = \"a b\" }]; remove the line for the default, pin = []",
             ),
             (
                 "[limits]\nmemory_max = \"12 parsec\"\n",

@@ -1,0 +1,6 @@
+//! The program as its operator meets it: commands, errors, signals, the control listener.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod commands;
+mod program;
+mod serving;

@@ -1,0 +1,162 @@
+//! The running server: the control listener, the demo, signals and reloads.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::program::{Dir, PATIENCE, Server, get, http, status};
+
+#[test]
+fn the_control_listener_tells_everybody_how_it_is_and_the_rest_to_the_token() {
+    let dir = Dir::new("api");
+    let server = Server::start(&mut dir.command(&[]));
+    let addr = server.addr("control");
+    for (path, part) in [
+        ("/healthz", "\r\n\r\nok\n"),
+        ("/readyz", "\r\n\r\nready\n"),
+        ("/metrics", "\ngrandstand_shard_up{shard=\"1\"} 1\n"),
+        ("/metrics", "\nprocess_resident_memory_bytes "),
+        ("/api/v1/version", concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "\"")),
+    ] {
+        let reply = get(addr, path, "");
+        assert_eq!(status(&reply), "200", "{path}");
+        assert!(reply.contains(part), "{path}: {part:?}\n{reply}");
+    }
+    let path = dir.0.join("grandstand-data/api-token");
+    let mode = |path: &Path| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions())
+            & 0o777
+    };
+    assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+    let token = std::fs::read_to_string(&path).unwrap();
+    let right = format!("Authorization: Bearer {}\r\n", token.trim());
+    for (path, part) in [
+        ("/api/v1/shards", "\"missing\":[]"),
+        ("/api/v1/streams", "\"name\":\"demo\""),
+        ("/api/v1/sessions", "\"sessions\":["),
+    ] {
+        assert_eq!(status(&get(addr, path, "")), "401", "{path}");
+        assert_eq!(status(&get(addr, path, "Authorization: Bearer x\r\n")), "401", "{path}");
+        let reply = get(addr, path, &right);
+        assert!(status(&reply) == "200" && reply.contains(part), "{path}\n{reply}");
+    }
+    let reply = get(addr, "/nothing", &right);
+    assert!(reply.contains(r#"{"error":{"code":"not_found","#), "{reply}");
+    let post = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    assert_eq!(status(&http(addr, &format!("{post}Content-Length: 0\r\n\r\n"))), "405");
+    let other = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&http(addr, other)), "421");
+    assert!(!server.banner.contains(token.trim()), "the token is in its file alone");
+}
+
+#[test]
+fn the_demo_plays_without_a_file_and_stops_with_one() {
+    let dir = Dir::new("demo");
+    let server = Server::start(&mut dir.command(&[]));
+    let mut stream = TcpStream::connect(server.addr("http")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /demo.flv HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut reply = vec![0; 4096];
+    stream.read_exact(&mut reply).unwrap();
+    let body = reply.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(&reply[body..body + 3], b"FLV");
+    drop((stream, server));
+    dir.write("g.toml", "[auth]\nmode = \"open\"\n");
+    let server = Server::start(&mut dir.command(&["--config", "g.toml"]));
+    assert!(!server.banner.contains("demo"), "{}", server.banner);
+    assert_eq!(status(&get(server.addr("http"), "/demo.flv", "")), "404");
+    drop(server);
+    let url = ("EVENT_CALLBACK_URL", "http://127.0.0.1:1/");
+    let mut server = Server::start(dir.command(&[]).env(url.0, url.1));
+    assert!(!server.banner.contains("demo"), "{}", server.banner);
+    server.log_line("the demo is off because of EVENT_CALLBACK_URL");
+}
+
+#[test]
+fn a_signal_ends_the_server_in_order_and_in_time() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let dir = Dir::new(&format!("signal-{signal}"));
+        let server = Server::start(&mut dir.command(&[]));
+        let mut player = TcpStream::connect(server.addr("http")).unwrap();
+        player.set_read_timeout(Some(PATIENCE)).unwrap();
+        player.write_all(b"GET /demo.flv HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        player.read_exact(&mut [0; 1024]).unwrap();
+        let asked = Instant::now();
+        server.signal(signal);
+        let mut rest = Vec::new();
+        player.read_to_end(&mut rest).unwrap();
+        let (code, log) = server.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{log}");
+        assert!(log.contains("ending: nobody new is accepted"), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let dir = Dir::new("twice");
+    let mut server = Server::start(&mut dir.command(&[]));
+    // A player that reads nothing keeps the farewell waiting.
+    let mut player = TcpStream::connect(server.addr("http")).unwrap();
+    player.write_all(b"GET /demo.flv HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    player.read_exact(&mut [0; 64]).unwrap();
+    server.signal(libc::SIGTERM);
+    server.log_line("ending: nobody new is accepted");
+    let asked = Instant::now();
+    server.signal(libc::SIGTERM);
+    let (code, log) = server.end();
+    // The first may have been enough by now.
+    assert!(matches!(code, Some(0 | 1)), "{code:?}: {log}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{log}");
+}
+
+#[test]
+fn a_hangup_reloads_what_can_be_and_names_the_rest() {
+    let dir = Dir::new("hangup");
+    let auth = "[auth]\nmode = \"open\"\n";
+    let http = "[listeners.http]\naddr = \"127.0.0.1:0\"\n";
+    let auth = format!("{auth}{http}");
+    dir.write("g.toml", &auth);
+    let mut command = dir.command(&["--config", "g.toml"]);
+    let mut server = Server::start(command.env_remove("GRANDSTAND_LISTENERS__HTTP__ADDR"));
+    dir.write("g.toml", &format!("{auth}[egress]\nbatch_ms_max = \"soon\"\n"));
+    server.signal(libc::SIGHUP);
+    let line = server.log_line("reload refused");
+    assert!(line.contains("g.toml:6: egress.batch_ms_max: expected"), "{line}");
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = held.local_addr().unwrap();
+    let listener = format!("[listeners.http]\naddr = [\"127.0.0.1:0\", \"{addr}\"]\n");
+    dir.write("g.toml", &auth.replace(http, &listener));
+    server.signal(libc::SIGHUP);
+    assert!(
+        server.log_line("reload refused").contains("for listeners.http: address already in use")
+    );
+    drop(held);
+    server.signal(libc::SIGHUP);
+    server.log_line("reloaded");
+    for addr in [server.addr("http"), addr] {
+        assert_eq!(status(&get(addr, "/streams.json", "")), "200");
+    }
+    let fresh = "[egress]\nbatch_ms_max = 50\n[limits]\nstreams_max = 77\n[reactor]\n\
+                 recv_buffers = 256\n";
+    dir.write("g.toml", &format!("{auth}{fresh}"));
+    server.signal(libc::SIGHUP);
+    let line = server.log_line("reloaded");
+    assert!(
+        line.contains("applied=\"listeners.http.addr limits.streams_max egress.batch_ms_max\""),
+        "{line}"
+    );
+    let line = server.log_line("needs a restart");
+    assert!(line.contains("key=\"reactor.recv_buffers\""), "{line}");
+    let metrics = get(server.addr("control"), "/metrics", "");
+    assert!(metrics.contains("\ngrandstand_limit{limit=\"streams_max\"} 77\n"), "{metrics}");
+    dir.write("g.toml", &format!("{auth}[log]\nlevel = \"debug\"\n"));
+    server.signal(libc::SIGHUP);
+    server.log_line("reloaded");
+    assert_eq!(status(&get(server.addr("http"), "/streams.json", "")), "200");
+    server.log_line("DEBUG");
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end().0, Some(0));
+}
