@@ -11,6 +11,10 @@ impl Shard {
     /// A session failed: it is counted, its last words are sent, then it is closed.
     pub(super) fn fail(&mut self, slot: u32, error: &Error) {
         let Some(connection) = self.connections.get(slot) else { return };
+        if connection.closing.is_some() && *error != Error::Panicked {
+            // One fault is counted once, whatever follows it.
+            return;
+        }
         connection.span().in_scope(|| match error {
             Error::Io { .. } | Error::Timeout { .. } => tracing::info!(%error, "session failed"),
             Error::Panicked => tracing::error!(state = connection.session.state_name(), "panic"),

@@ -313,6 +313,15 @@ impl Shard {
         }
     }
 
+    /// Gives back the logs that can be drained no longer, or all of them.
+    pub(super) fn close_ended_logs(&mut self, by: Option<Instant>) {
+        let Self { streams, pool, gc, .. } = self;
+        for (log, _) in streams.ended.extract_if(.., |(_, until)| by.is_none_or(|by| *until <= by))
+        {
+            log.close(pool, gc);
+        }
+    }
+
     /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
     pub(super) fn keep_house(&mut self) {
         for slot in self.streams.slots() {
@@ -323,10 +332,8 @@ impl Shard {
                 self.end_stream(slot);
             }
         }
-        let Self { streams, pool, gc, now, .. } = self;
-        for (log, _) in streams.ended.extract_if(.., |(_, until)| *until <= *now) {
-            log.close(pool, gc);
-        }
+        self.close_ended_logs(Some(self.now));
+        let Self { streams, now, .. } = self;
         let expired: Vec<_> =
             streams.awaited.extract_if(.., |awaited| awaited.until <= *now).collect();
         for awaited in expired {

@@ -198,6 +198,10 @@ impl Shard {
         for slot in self.connections.slots() {
             self.close(slot, "stopped");
         }
+        for slot in self.streams.slots() {
+            self.end_stream(slot);
+        }
+        self.close_ended_logs(None);
         self.reactor.submit();
         self.shared.epochs.sleep(self.id);
         self.report(Event::Stopped);
