@@ -1,0 +1,79 @@
+//! Limits of how many: connections by address, players.
+
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use codecs::rtmp::command::code;
+
+use crate::node::{FlvPlayer, Peer, RtmpPlayer, Server, TIME_BOUND};
+
+/// A connection from that loopback address.
+fn from(source: &str, to: SocketAddr) -> TcpStream {
+    let domain = socket2::Domain::IPV4;
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    let source: IpAddr = source.parse().unwrap();
+    socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(TIME_BOUND)).unwrap();
+    stream
+}
+
+/// True once the server has closed without a word.
+fn is_shed(mut stream: TcpStream) -> bool {
+    match stream.read(&mut [0; 16]) {
+        Ok(len) => len == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+/// A connection that shook hands, so that it surely was admitted.
+fn admitted(source: &str, server: &Server) -> Peer {
+    let mut peer = Peer::raw(from(source, server.rtmp));
+    peer.hello();
+    peer.flush();
+    peer.skip_hello();
+    peer
+}
+
+pub(crate) fn one_too_many(server: &Server) -> u64 {
+    assert!(is_shed(from("127.0.0.1", server.rtmp)));
+    assert!(is_shed(from("127.0.0.2", server.http)));
+    2
+}
+
+pub(crate) fn one_too_many_of_an_address(server: &Server) -> u64 {
+    let _held = [admitted("127.0.0.2", server), admitted("127.0.0.2", server)];
+    assert!(is_shed(from("127.0.0.2", server.rtmp)));
+    assert!(is_shed(from("127.0.0.2", server.http)));
+    let _other = admitted("127.0.0.3", server);
+    2
+}
+
+pub(crate) fn one_too_many_of_a_prefix(server: &Server) -> u64 {
+    let _held = [admitted("127.0.0.2", server), admitted("127.0.0.3", server)];
+    assert!(is_shed(from("127.0.0.4", server.rtmp)));
+    let _other = admitted("127.0.1.2", server);
+    1
+}
+
+pub(crate) fn one_too_many_half_open(server: &Server) -> u64 {
+    let (_held, mut peer) = (admitted("127.0.0.2", server), admitted("127.0.0.2", server));
+    assert!(is_shed(from("127.0.0.2", server.rtmp)));
+    // One that plays is no longer half open.
+    peer.connect();
+    peer.create_stream();
+    peer.play("good");
+    peer.flush();
+    peer.expect_status(code::PLAY_START);
+    let _next = admitted("127.0.0.2", server);
+    1
+}
+
+pub(crate) fn one_player_too_many(server: &Server) -> u64 {
+    let mut player = RtmpPlayer::ask(server.rtmp, "good");
+    assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED]);
+    let player = FlvPlayer::ask(server.http, "/good.flv");
+    assert!(player.head.starts_with("HTTP/1.1 503 "), "{}", player.head);
+    2
+}

@@ -1,0 +1,67 @@
+//! Limits of HTTP.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use crate::node::{FlvPlayer, Player, Server, TIME_BOUND};
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.http).unwrap();
+    stream.set_read_timeout(Some(TIME_BOUND)).unwrap();
+    stream
+}
+
+/// Everything up to the end of the connection.
+fn to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => String::from_utf8_lossy(&answer).into_owned(),
+    }
+}
+
+fn refused_with_431(server: &Server, head: &str) {
+    let mut stream = connect(server);
+    stream.write_all(head.as_bytes()).unwrap();
+    let answer = to_end(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+pub(crate) fn a_long_head(server: &Server) -> u64 {
+    let long = "x".repeat(600);
+    refused_with_431(server, &format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"));
+    refused_with_431(server, &format!("GET /{long}"));
+    2
+}
+
+pub(crate) fn many_header_fields(server: &Server) -> u64 {
+    let fields = "X: y\r\n".repeat(8);
+    refused_with_431(server, &format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+    1
+}
+
+pub(crate) fn many_requests(server: &Server) -> u64 {
+    for target in ["/nothing.ts", "/streams.json"] {
+        let mut stream = connect(server);
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.repeat(5).as_bytes()).unwrap();
+        let answer = to_end(&mut stream);
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 3, "{answer}");
+        assert_eq!(answer.matches("Connection: close").count(), 1, "{answer}");
+    }
+    2
+}
+
+pub(crate) fn bytes_that_nobody_asked_for(server: &Server) -> u64 {
+    // While a stream runs nothing is read but the end.
+    let mut player = FlvPlayer::start(server.http, "good");
+    player.socket.write_all(&[b'x'; 300]).unwrap();
+    player.items_to_end();
+    // While an answer is awaited the next requests wait.
+    let mut stream = connect(server);
+    let mut requests = b"GET /parked.flv HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    requests.extend_from_slice(&[b'x'; 300]);
+    stream.write_all(&requests).unwrap();
+    assert_eq!(to_end(&mut stream), "");
+    2
+}

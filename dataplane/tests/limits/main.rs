@@ -1,0 +1,111 @@
+//! Every limit, broken by one peer while others publish and play.
+
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
+mod connections;
+mod http;
+#[path = "../node/mod.rs"]
+mod node;
+mod rtmp;
+#[path = "../witness/mod.rs"]
+mod witness;
+
+use dataplane::config::{AddrRange, Config, LimitId};
+use dataplane::control::Verdict;
+use node::Server;
+use witness::{WITNESS_CONNECTIONS, Witness, grown};
+
+on_both_backends! { each_limit_is_broken_by_its_peer_alone }
+
+fn each_limit_is_broken_by_its_peer_alone(config: Config) {
+    for &limit in LimitId::ALL {
+        let mut config = config.clone();
+        tighten(&mut config, limit);
+        let server = Server::start(config);
+        leave_unanswered(&server, "parked");
+        let mut witness = Witness::start(&server);
+        let before = server.control.snapshot();
+        assert_eq!(grown(&before, &before), [], "{}", limit.name());
+        let expected = break_limit(limit, &server);
+        server.control.until(limit.name(), |totals| totals.limit(limit) == expected);
+        witness.works();
+        let alone = |totals: &node::Totals| totals.sum(|c| c.connections) == WITNESS_CONNECTIONS;
+        let after = server.control.until("the breaker is gone", alone);
+        assert_eq!(grown(&before, &after), [(limit, expected)]);
+        assert_eq!(after.sum(|c| c.panics), 0);
+        witness.works();
+    }
+}
+
+/// The smallest value that the witness can live with.
+fn tighten(config: &mut Config, limit: LimitId) {
+    use LimitId as L;
+    // What comes from another loopback address is a stranger.
+    config.limits.exempt = vec![AddrRange { addr: "127.0.0.1".parse().unwrap(), bits: 32 }];
+    let value = match limit {
+        L::ConnectionsMax => WITNESS_CONNECTIONS,
+        L::ConnectionsPerIpMax | L::ConnectionsPerPrefixMax | L::HalfOpenPerIpMax => 2,
+        L::StreamsMax => 1,
+        L::PlayersMax | L::TracksMax | L::RtmpStreamsMax => 2,
+        L::RtmpChunkStreamsMax => 8,
+        L::RtmpMessageBytesMax => 4_096,
+        L::RtmpCommandBytesMax => 1_024,
+        L::RtmpPartialBytesMax => 20_000,
+        L::RtmpPartialBytesPreauthMax => 10_000,
+        L::RtmpMessagesPerSecondMax => 300,
+        L::RtmpChunksPerSecondMax => 500,
+        L::RtmpControlPerSecondMax => 50,
+        L::AmfDepthMax => 8,
+        L::AmfElementsMax => 32,
+        L::HttpHeadBytesMax => 512,
+        L::HttpHeadersMax => 8,
+        L::HttpRequestsMax => 3,
+        L::HttpPipelineBytesMax => 200,
+        L::ReplyBytesMax => 3_500,
+        L::ParkedBytesMax => 1_000,
+    };
+    config.limits.set(limit, value);
+    if matches!(limit, L::RtmpMessagesPerSecondMax | L::ReplyBytesMax) {
+        // Control messages break it, and have a limit of their own.
+        config.limits.set(L::RtmpControlPerSecondMax, 1 << 20);
+    }
+}
+
+/// Breaks a limit and sees the breaker refused; returns how often it was broken.
+fn break_limit(limit: LimitId, server: &Server) -> u64 {
+    use LimitId as L;
+    match limit {
+        L::ConnectionsMax => connections::one_too_many(server),
+        L::ConnectionsPerIpMax => connections::one_too_many_of_an_address(server),
+        L::ConnectionsPerPrefixMax => connections::one_too_many_of_a_prefix(server),
+        L::HalfOpenPerIpMax => connections::one_too_many_half_open(server),
+        L::StreamsMax => rtmp::one_stream_too_many(server),
+        L::PlayersMax => connections::one_player_too_many(server),
+        L::TracksMax => rtmp::one_track_too_many(server),
+        L::RtmpChunkStreamsMax => rtmp::many_chunk_streams(server),
+        L::RtmpMessageBytesMax => rtmp::a_long_message(server),
+        L::RtmpCommandBytesMax => rtmp::a_long_command(server),
+        L::RtmpPartialBytesMax => rtmp::many_unfinished_media_messages(server),
+        L::RtmpPartialBytesPreauthMax => rtmp::many_unfinished_commands(server),
+        L::RtmpMessagesPerSecondMax => rtmp::a_flood_of_messages(server),
+        L::RtmpChunksPerSecondMax => rtmp::a_flood_of_chunks(server),
+        L::RtmpControlPerSecondMax => rtmp::a_flood_of_pings(server, 100),
+        L::RtmpStreamsMax => rtmp::many_message_streams(server),
+        L::AmfDepthMax => rtmp::deep_values(server),
+        L::AmfElementsMax => rtmp::many_elements(server),
+        L::HttpHeadBytesMax => http::a_long_head(server),
+        L::HttpHeadersMax => http::many_header_fields(server),
+        L::HttpRequestsMax => http::many_requests(server),
+        L::HttpPipelineBytesMax => http::bytes_that_nobody_asked_for(server),
+        L::ReplyBytesMax => rtmp::a_flood_of_pings(server, 400),
+        L::ParkedBytesMax => rtmp::media_before_the_verdict(server),
+    }
+}
+
+/// The control plane never answers questions for that stream.
+fn leave_unanswered(server: &Server, name: &'static str) {
+    server.control.judge(Box::new(move |request| {
+        let allow = || Verdict::Allow { stream: request.stream.clone() };
+        (request.stream.as_str() != name).then(allow)
+    }));
+}
