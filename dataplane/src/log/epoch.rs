@@ -41,11 +41,8 @@ impl Epochs {
 
     /// `shard` ended a turn: it holds no address of a page, and goes on with the next turn.
     pub fn advance(&self, shard: ShardId) {
-        let own = &self.shards[shard.index()];
         let now = self.global.load(Ordering::Acquire);
-        if own.load(Ordering::Relaxed) != now {
-            own.store(now, Ordering::Release);
-        }
+        self.shards[shard.index()].store(now, Ordering::Release);
     }
 
     /// `shard` ended a turn and is about to wait: it reads nothing until it enters again.

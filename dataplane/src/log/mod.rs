@@ -36,7 +36,7 @@
 //!   `Gc` moved `tail`, fenced, and then read "asleep". Of two sequentially consistent fences one is
 //!   first: either the `Gc` sees the shard awake and waits, or the shard sees the moved `tail`.
 //! - *A reader that races with the writer in the same turn* may find in the slot the page of a later
-//!   lap, or one that was cut a moment ago. It loads the slots (acquire), fences, and loads `tail`
+//!   lap, or one that was cut a moment ago. It loads the slots, fences (acquire), and loads `tail`
 //!   again. A slot of a later lap was stored (release) after the cut, so the second load sees the
 //!   cut, and the answer is [`Lapped`]. If `tail` is not yet beyond the offset, the slot held the
 //!   right page, and whatever the writer does from now on, the epoch keeps the page until the turn
