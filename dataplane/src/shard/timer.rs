@@ -1,6 +1,6 @@
 //! Timers: a hierarchical wheel of one-millisecond ticks.
 //!
-//! Shape: [`LEVELS`] wheels of 64 slots; a slot of level `n` spans `64^n` ticks. A timer lies on the
+//! Shape: seven wheels of 64 slots; a slot of level `n` spans `64^n` ticks. A timer lies on the
 //! level of the highest bit in which its tick differs from now, and comes down as time passes.
 //!
 //! ```text
