@@ -217,7 +217,7 @@ impl Shard {
 
     /// The kernel took `bytes` of a connection's send.
     pub(super) fn sent(&mut self, slot: u32, bytes: usize) {
-        let Self { connections, readers, counters, now, .. } = self;
+        let Self { connections, readers, counters, flush, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Sending::InFlight(flight) = connection.sending else { return };
         connection.sending = Sending::Idle;
@@ -231,6 +231,7 @@ impl Shard {
         let from_log = (bytes - own) as u64;
         let asked = u64::from(flight.own) + (flight.to - flight.from);
         let mut more = !connection.out.is_empty() || connection.closing.is_some();
+        let hears_again = own > 0 && connection.out.is_empty();
         if let Some(Establish::Play(playing)) = &mut connection.role
             && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
             && let Some(cursor) = &mut playing.cursor
@@ -241,8 +242,14 @@ impl Shard {
                 cursor.sent(offset, flight.boundary && offset == flight.to, log);
                 observe_first_byte(playing, counters, *now);
             }
-            more |= playing.cursor.is_some_and(|c| c.offset < log.committed())
-                || log.sealed().is_some();
+            // What was committed since the send was planned waits for its flush like everything.
+            let cut = flight.to - flight.from >= SEND_BYTES_MAX || !flight.boundary;
+            let at_once = cut
+                || flush.immediate()
+                || playing.options.low_latency
+                || playing.filter != Filter::ALL;
+            more |= at_once && playing.cursor.is_some_and(|c| c.offset < log.committed());
+            more |= log.sealed().is_some();
         }
         if (bytes as u64) < asked {
             self.blocked(slot);
@@ -250,6 +257,10 @@ impl Shard {
             let class = self.connections.get(slot).map_or(Class::Reply, class_of);
             let class = if class == Class::Live { Class::CatchUp } else { class };
             self.enqueue(slot, class);
+        }
+        if hears_again {
+            self.feed_parked(slot);
+            self.arm(slot);
         }
     }
 

@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::reactor::{RecvBuf, RecvMode};
 use crate::session::Event;
 
+/// Bytes of replies that wait for a peer before it is heard again.
+const REPLIES_PAUSE: usize = 64 << 10;
+
 impl Shard {
     /// A receive buffer was filled for this connection.
     pub(super) fn received(&mut self, slot: u32, buf: RecvBuf) {
@@ -32,7 +35,7 @@ impl Shard {
     fn take_bytes(&mut self, slot: u32, buf: &RecvBuf) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let bytes = self.reactor.recv_bytes(buf);
-        if connection.parked.is_empty() && connection.session.wants_bytes() {
+        if connection.parked.is_empty() && connection.hears() {
             self.feed(slot, Source::Received(buf));
             return;
         }
@@ -57,7 +60,7 @@ impl Shard {
     /// Gives a session the bytes that waited for it.
     pub(super) fn feed_parked(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.parked.is_empty() || !connection.session.wants_bytes() {
+        if connection.parked.is_empty() || !connection.hears() {
             return;
         }
         let parked = std::mem::take(&mut connection.parked);
@@ -69,8 +72,8 @@ impl Shard {
         let len = source.bytes(self).len();
         let mut at = 0;
         while at < len {
-            let wants = |c: &Connection| c.session.wants_bytes() && c.closing.is_none();
-            if !self.connections.get(slot).is_some_and(wants) {
+            let hears = |c: &Connection| c.hears() && c.closing.is_none();
+            if !self.connections.get(slot).is_some_and(hears) {
                 break;
             }
             let Some(mut connection) = self.connections.take(slot) else { return };
@@ -208,8 +211,8 @@ impl Shard {
         let Self { connections, reactor, .. } = self;
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return };
-        let wants = connection.closing.is_some()
-            || (connection.parked.is_empty() && connection.session.wants_bytes());
+        let wants =
+            connection.closing.is_some() || (connection.parked.is_empty() && connection.hears());
         if !wants || connection.receiving != Receiving::Off {
             return;
         }
@@ -270,6 +273,12 @@ impl Source<'_> {
 }
 
 impl Connection {
+    /// True if its session takes bytes now. A peer that asks without reading the answers is not
+    /// heard until it has read them.
+    fn hears(&self) -> bool {
+        self.session.wants_bytes() && self.out.rest().len() < REPLIES_PAUSE
+    }
+
     /// The nearest of its deadlines.
     fn deadline(&self, stall: std::time::Duration) -> Option<Instant> {
         let stalled = match self.sending {

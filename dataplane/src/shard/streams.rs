@@ -322,6 +322,17 @@ impl Shard {
         }
     }
 
+    /// The thread ends: every stream, and every log that was still to be drained, is closed.
+    pub(super) fn close_streams(&mut self) {
+        for slot in self.streams.slots() {
+            self.end_stream(slot);
+        }
+        let Self { streams, pool, gc, .. } = self;
+        for (log, _) in streams.ended.drain(..) {
+            log.close(pool, gc);
+        }
+    }
+
     /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
     pub(super) fn keep_house(&mut self) {
         for slot in self.streams.slots() {

@@ -202,6 +202,7 @@ impl Shard {
             self.end_stream(slot);
         }
         self.close_ended_logs(None);
+        self.close_streams();
         self.reactor.submit();
         self.shared.epochs.sleep(self.id);
         self.report(Event::Stopped);
