@@ -114,6 +114,13 @@ impl Server {
         }
     }
 
+    /// Reads the log until a reload is over, which must have worked.
+    pub(crate) fn reloaded(&mut self) -> String {
+        let line = self.log_line("server::reload");
+        assert!(line.contains("reloaded"), "{line}");
+        line
+    }
+
     fn rest_of_log(&mut self) -> String {
         let mut text = String::new();
         self.log.read_to_string(&mut text).unwrap();
