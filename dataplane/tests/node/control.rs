@@ -25,7 +25,7 @@ pub(crate) type Judge = Box<dyn FnMut(&AuthorizeRequest) -> Option<Verdict> + Se
 enum Order {
     Command(ShardId, Command),
     Snapshot(Sender<Vec<ShardSnapshot>>),
-    Judge(Judge),
+    Judge(Judge, Sender<()>),
     /// Waits for the end of all shards.
     Join(Sender<()>),
     Stop,
@@ -92,9 +92,11 @@ impl Control {
         Self { orders, waker, events, thread: Some(thread), shards }
     }
 
-    /// Judges from now on by `judge`.
+    /// Judges every question that comes after this call by `judge`.
     pub(crate) fn judge(&self, judge: Judge) {
-        self.order(Order::Judge(judge));
+        let (reply, taken) = channel();
+        self.order(Order::Judge(judge, reply));
+        taken.recv_timeout(TIME_BOUND).expect("the control thread takes the judge");
     }
 
     pub(crate) fn send(&self, shard: ShardId, command: Command) {
@@ -211,7 +213,10 @@ fn serve(
         for order in orders.try_iter() {
             match order {
                 Order::Command(shard, command) => node.send(shard, command).unwrap(),
-                Order::Judge(new) => judge = new,
+                Order::Judge(new, reply) => {
+                    judge = new;
+                    reply.send(()).expect("the case waits");
+                }
                 Order::Snapshot(reply) => {
                     next_id += 1;
                     asked.push(Asked { id: next_id, reply, got: Vec::new() });
