@@ -15,6 +15,7 @@ fn a_late_player_begins_at_a_keyframe_and_gets_the_rest() {
         options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
         let server = Server::start(&options);
         let first = Player::start(Client::Plain, &server, "studio");
+        server.wait_for_players("studio", 1);
         let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
         first.wait_for_media();
         let late: Vec<Player> = [Client::Rml, Client::Plain, Client::FfmpegHttp]
@@ -38,6 +39,7 @@ fn each_format_is_packaged_once_for_any_number_of_players() {
     let server = Server::start(&options);
     let players: Vec<Player> =
         (0..20).map(|_| Player::start(Client::Plain, &server, "studio")).collect();
+    server.wait_for_players("studio", 20);
     rml::publish(server.rtmp, "live", "studio", &tags(&Clip::H264.bytes()));
     let published = Media::of_flv(&Clip::H264.bytes());
     for player in players {
@@ -58,6 +60,7 @@ fn a_new_configuration_in_mid_stream_reaches_every_player() {
     options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
     let server = Server::start(&options);
     let players = [Client::Rml, Client::Plain].map(|c| Player::start(c, &server, "studio"));
+    server.wait_for_players("studio", 2);
     let mut published = tags(&Clip::H264.bytes());
     let end = published.last().expect("the clip has tags").timestamp + 40;
     published.extend(tags(&Clip::Small.bytes()).into_iter().map(|mut tag| {

@@ -17,7 +17,9 @@ fn serve(backend: Backend) -> Server {
 }
 
 fn start_all(server: &Server, clients: &[Client], name: &str) -> Vec<Player> {
-    clients.iter().map(|&client| Player::start(client, server, name)).collect()
+    let players = clients.iter().map(|&client| Player::start(client, server, name)).collect();
+    server.wait_for_players(name, clients.len());
+    players
 }
 
 fn check(players: Vec<Player>, published: &Media) {

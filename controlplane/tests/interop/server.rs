@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::http_flv::get;
 use crate::metrics::Metrics;
@@ -161,13 +163,29 @@ impl Server {
     }
 
     /// An answer of the API, with the token.
-    pub(crate) fn api(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn api(&self, path: &str) -> Value {
         let token = fs::read_to_string(self.folder.path().join("data/api-token"))
             .expect("the token was written at start");
         let header = format!("Authorization: Bearer {}\r\n", token.trim());
         let (status, body) = get(self.control, path, &header);
         assert_eq!(status, 200, "{path}");
         serde_json::from_slice(&body).expect("the API speaks JSON")
+    }
+
+    /// Waits until `count` players of a stream are served or wait for its publisher.
+    pub(crate) fn wait_for_players(&self, name: &str, count: usize) {
+        let deadline = Instant::now() + START;
+        loop {
+            let answer = self.api("/api/v1/sessions");
+            let sessions = answer["sessions"].as_array().expect("sessions are listed");
+            let plays = |session: &&Value| session["role"] == "play" && session["stream"] == name;
+            if sessions.iter().filter(plays).count() >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{count} players never came: {answer:#}");
+            // Asked again when the clients had the processor for a moment.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// What it logged.

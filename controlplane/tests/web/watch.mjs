@@ -21,15 +21,21 @@ async function openMpegts(page) {
   await page.goto(`${job.base}/`);
   await page.addScriptTag({ path: bundle });
   await page.evaluate((url) => {
-    document.body.innerHTML = '<video id="video" muted autoplay width="640" height="360"></video>';
+    document.body.innerHTML = '<video id="video" width="640" height="360"></video>';
     const video = document.getElementById("video");
     video.muted = true;
     const player = window.mpegts.createPlayer({ type: "flv", isLive: true, url });
     window.__errors = [];
     player.on(window.mpegts.Events.ERROR, (...what) => window.__errors.push(what.join(" ")));
     player.attachMediaElement(video);
+    // A live player holds a moment of media before it begins, as its users configure it.
+    const begin = () => {
+      if (video.buffered.length === 0 || video.buffered.end(0) - video.currentTime < 1) return;
+      video.removeEventListener("progress", begin);
+      video.play();
+    };
+    video.addEventListener("progress", begin);
     player.load();
-    video.play();
   }, `${job.base}/${job.stream}.flv${job.query ?? ""}`);
 }
 
