@@ -226,7 +226,11 @@ fn what_cannot_be_answered_closes() {
     ] {
         let mut bench = Bench::new();
         let error = bench.feed(&bytes).unwrap_err();
-        assert!(matches!(error, Error::Malformed(_)), "{error}");
+        let limits = [LimitId::HttpHeadBytesMax, LimitId::HttpHeadersMax];
+        match error {
+            Error::Limit(limit) => assert!(status == "431" && limits.contains(&limit), "{error}"),
+            _ => assert!(matches!(error, Error::Malformed(_)), "{error}"),
+        }
         assert_eq!(
             bench.statuses(),
             [status],
@@ -241,7 +245,8 @@ fn what_cannot_be_answered_closes() {
 fn counts_and_bytes_have_limits() {
     let limits = Limits { http_requests_max: 3, ..Limits::default() };
     let mut bench = Bench::with(&limits);
-    bench.feed(&get("/n.o").repeat(5)).unwrap();
+    let error = bench.feed(&get("/n.o").repeat(5)).unwrap_err();
+    assert_eq!(error, Error::Limit(LimitId::HttpRequestsMax));
     let said = bench.said();
     assert_eq!(said.matches("HTTP/1.1 404 ").count(), 3);
     assert_eq!(said.matches("Connection: close").count(), 1);
