@@ -209,7 +209,7 @@ impl Shard {
             role: match connection.role {
                 Some(Establish::Publish { .. }) => Some(Role::Publish),
                 Some(Establish::Play(_)) => Some(Role::Play),
-                None => None,
+                None => connection.asked.as_ref().map(|asked| asked.role),
             },
             stream: connection.session.stream().cloned(),
             peer: connection.peer,

@@ -26,7 +26,11 @@ impl Shard {
         }
         if let Some(found) = self.readers.find(&stream, options.log) {
             match self.readers.get_mut(found).map(|reader| &mut reader.state) {
-                Some(ReaderState::Asked(waiting)) => waiting.push(slot),
+                Some(ReaderState::Asked(waiting)) => {
+                    waiting.push(slot);
+                    let wait = self.config.session.play_wait;
+                    self.wait_at_home(slot, wait);
+                }
                 _ => self.start_playing(slot, found),
             }
             return;
@@ -41,6 +45,7 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
             return;
         };
+        self.wait_at_home(slot, wait);
         let question = Subscribe { stream, key: options.log, slot: reader, wait };
         if home == self.id {
             self.subscription_asked(home, question);
@@ -49,6 +54,14 @@ impl Shard {
         } else {
             self.counters.mailbox_full += 1;
             self.subscribed(reader, Err(Refusal::Overloaded));
+        }
+    }
+
+    /// The home shard may keep a player waiting for its stream: the deadline moves.
+    fn wait_at_home(&mut self, slot: u32, wait: Duration) {
+        let deadline = self.now + wait + self.config.session.authorize_deadline;
+        if let Some(asked) = self.connections.get_mut(slot).and_then(|c| c.asked.as_mut()) {
+            asked.deadline = deadline;
         }
     }
 
