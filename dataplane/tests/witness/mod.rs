@@ -32,7 +32,17 @@ impl Witness {
 
     /// Sends some frames and sees every one of them arrive at both players.
     pub(crate) fn works(&mut self) {
-        let end = self.publisher.send_frames(3);
+        self.publish(3);
+    }
+
+    /// Sends `count` frames and sees every one of them arrive at both players.
+    pub(crate) fn publish(&mut self, count: u32) {
+        let end = self.publisher.send_frames(count);
+        self.arrives(end);
+    }
+
+    /// Sees every frame before number `end` arrive at both players.
+    pub(crate) fn arrives(&mut self, end: u32) {
         let Self { rtmp, flv, last, .. } = self;
         let rounds = [rtmp.items_to_audio(end - 1), flv.items_to_audio(end - 1)];
         for (last, round) in last.iter_mut().zip(rounds) {
