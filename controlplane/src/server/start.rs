@@ -48,7 +48,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         false => None,
     };
     let logging = Logging::start(loaded.settings.log);
-    let node = Node::start(plan.node.clone()).map_err(|error| name_listener(error, &plan))?;
+    let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
     let address = control.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
     let banner = Banner {
@@ -96,8 +96,19 @@ fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
     Ok((listener, token))
 }
 
-/// A listener that failed only in the data plane, under its key.
-fn name_listener(error: dataplane::Error, plan: &Plan) -> Error {
+/// What failed only in the data plane, under its key.
+fn name_cause(error: dataplane::Error, plan: &Plan) -> Error {
+    let demanded = plan.node.reactor.choice == dataplane::reactor::BackendChoice::IoUring;
+    if let (true, dataplane::Error::Io { op, errno }) = (demanded, &error)
+        && op.starts_with("io_uring")
+    {
+        return Error::System {
+            what: "io_uring is demanded by reactor.backend but not to be had",
+            reason: crate::error::reason(&std::io::Error::from_raw_os_error(*errno)),
+            mend: "allow its system calls (seccomp, kernel.io_uring_disabled) or set \
+                   reactor.backend to \"auto\" or \"epoll\"",
+        };
+    }
     let dataplane::Error::Listen { addr, errno, .. } = error else { return error.into() };
     let listener = plan.node.listeners.iter().find(|listener| listener.addr == addr);
     let section = listener.map_or("listeners", |listener| section(listener.kind));
