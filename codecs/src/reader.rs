@@ -10,7 +10,10 @@ pub struct Reader<'a> {
 
 macro_rules! big_endian {
     ($($name:ident: $ty:ty, $width:literal);* $(;)?) => {$(
-        #[doc = concat!("Reads a big-endian `", stringify!($ty), "`.\n\n# Errors\n[`Error::Truncated`].")]
+        #[doc = concat!("Reads a big-endian `", stringify!($ty), "`.")]
+        ///
+        /// # Errors
+        /// [`Error::Truncated`].
         pub fn $name(&mut self, what: &'static str) -> Result<$ty, Error> {
             Ok(<$ty>::from_be_bytes(self.array::<$width>(what)?))
         }

@@ -159,7 +159,9 @@ mod tests {
         }
 
         #[test]
-        fn unwrapping_follows_any_walk(steps in prop::collection::vec(-1_000_000_i64..1_000_000, 1..200)) {
+        fn unwrapping_follows_any_walk(
+            steps in prop::collection::vec(-1_000_000_i64..1_000_000, 1..200),
+        ) {
             let mut u = Unwrapper::<33>::new();
             let mut truth = 1_i64 << 32;
             u.unwrap(truth as u64);

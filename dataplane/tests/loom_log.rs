@@ -74,8 +74,8 @@ impl Rig {
     }
 }
 
-/// The writing shard. It remembers what it wrote and loads nothing: loom tries fewer orders around a
-/// store that its own thread has just loaded.
+/// The writing shard. It remembers what it wrote and loads nothing: loom tries fewer orders around
+/// a store that its own thread has just loaded.
 struct Home {
     limbo: Limbo<usize>,
     free: Vec<usize>,

@@ -53,7 +53,8 @@ impl Publisher {
              ! x264enc key-int-max=30 bitrate=600 speed-preset=veryfast tune=zerolatency \
              ! h264parse ! queue ! mux. \
              audiotestsrc is-live=true num-buffers={sounds} samplesperbuffer=1024 \
-             ! audio/x-raw,rate=48000,channels=2 ! avenc_aac bitrate=96000 ! aacparse ! queue ! mux. \
+             ! audio/x-raw,rate=48000,channels=2 ! avenc_aac bitrate=96000 ! aacparse \
+             ! queue ! mux. \
              flvmux name=mux streamable=true ! tee name=t \
              t. ! queue ! rtmp2sink location={url} async-connect=false \
              t. ! queue ! filesink location={}",

@@ -1,10 +1,11 @@
 //! Hubs: one per stream, on the stream's home shard.
 //!
-//! A hub puts the access units of whoever publishes on one continuous timeline (`timeline.rs`), keeps
-//! the recent ones (`ring.rs`), knows the tracks and their decoder configurations (`tracks.rs`), and
-//! drives the packaged logs that somebody reads (`hub.rs`).
+//! A hub puts the access units of whoever publishes on one continuous timeline (`timeline.rs`),
+//! keeps the recent ones (`ring.rs`), knows the tracks and their decoder configurations
+//! (`tracks.rs`), and drives the packaged logs that somebody reads (`hub.rs`).
 //!
-//! Not here: framing (`package/`), pages and readers (`log/`), who may publish (`shard/streams.rs`).
+//! Not here: framing (`package/`), pages and readers (`log/`), who may publish
+//! (`shard/streams.rs`).
 
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod hub;

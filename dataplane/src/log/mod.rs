@@ -1,8 +1,8 @@
 //! Packaged logs: a stream framed once for the wire, written by one shard, read by all.
 //!
-//! Shape: an endless sequence of bytes of which a window, `tail..committed`, is kept in large pages,
-//! and beside it the window of entries (one framed access unit each) in small pages. A player is an
-//! offset into the bytes; nothing is queued, copied or counted for it.
+//! Shape: an endless sequence of bytes of which a window, `tail..committed`, is kept in large
+//! pages, and beside it the window of entries (one framed access unit each) in small pages. A
+//! player is an offset into the bytes; nothing is queued, copied or counted for it.
 //!
 //! ```text
 //!   bytes    ....|tail==========|==========|=====committed|....open entry....
@@ -33,31 +33,33 @@
 //!   `Gc` acquired: those reads happened before the page was reused.
 //! - *A shard that sleeps* stored "asleep" (release) after its last turn, so its reads happened
 //!   before as well. When it wakes it stores its epoch, fences, and only then reads a `tail`; the
-//!   `Gc` moved `tail`, fenced, and then read "asleep". Of two sequentially consistent fences one is
-//!   first: either the `Gc` sees the shard awake and waits, or the shard sees the moved `tail`.
-//! - *A reader that races with the writer in the same turn* may find in the slot the page of a later
-//!   lap, or one that was cut a moment ago. It loads the slots, fences (acquire), and loads `tail`
-//!   again. A slot of a later lap was stored (release) after the cut, so the second load sees the
-//!   cut, and the answer is [`Lapped`]. If `tail` is not yet beyond the offset, the slot held the
-//!   right page, and whatever the writer does from now on, the epoch keeps the page until the turn
-//!   of this reader is over.
+//!   `Gc` moved `tail`, fenced, and then read "asleep". Of two sequentially consistent fences one
+//!   is first: either the `Gc` sees the shard awake and waits, or the shard sees the moved `tail`.
+//! - *A reader that races with the writer in the same turn* may find in the slot the page of a
+//!   later lap, or one that was cut a moment ago. It loads the slots, fences (acquire), and loads
+//!   `tail` again. A slot of a later lap was stored (release) after the cut, so the second load
+//!   sees the cut, and the answer is [`Lapped`]. If `tail` is not yet beyond the offset, the slot
+//!   held the right page, and whatever the writer does from now on, the epoch keeps the page until
+//!   the turn of this reader is over.
 //!
-//! Bytes and entries are written once, before the release store of `committed`; a reader never looks
-//! beyond the `committed` that it acquired. Preambles are immutable and retired in the same way.
+//! Bytes and entries are written once, before the release store of `committed`; a reader never
+//! looks beyond the `committed` that it acquired. Preambles are immutable and retired in the same
+//! way.
 //!
-//! **Bounded how.** A log keeps at most `bytes_max` and its open entry; [`LogWriter::evict`] depends
-//! on no reader. What is retired but not yet free is bounded by the pages of the pool, and lasts as
-//! long as the longest turn of a shard that is awake; a stalled player delays nothing, because it is
-//! a number. A reader that is too slow gets [`Lapped`] and jumps to the newest join point.
+//! **Bounded how.** A log keeps at most `bytes_max` and its open entry; [`LogWriter::evict`]
+//! depends on no reader. What is retired but not yet free is bounded by the pages of the pool, and
+//! lasts as long as the longest turn of a shard that is awake; a stalled player delays nothing,
+//! because it is a number. A reader that is too slow gets [`Lapped`] and jumps to the newest join
+//! point.
 //!
-//! **The wake-up.** The writer publishes, then sets the dirty bit of each reading shard, fences, and
-//! looks whether that shard sleeps. The shard says that it sleeps, fences, and looks at its bits.
-//! Again one of two fences is first: either the writer sees the sleeper and wakes it, or the sleeper
-//! sees the bit and stays. The bit is a level, the word `sleeping` is swapped, so one publication
-//! wakes once and none is lost (`shard/wake.rs`).
+//! **The wake-up.** The writer publishes, then sets the dirty bit of each reading shard, fences,
+//! and looks whether that shard sleeps. The shard says that it sleeps, fences, and looks at its
+//! bits. Again one of two fences is first: either the writer sees the sleeper and wakes it, or the
+//! sleeper sees the bit and stays. The bit is a level, the word `sleeping` is swapped, so one
+//! publication wakes once and none is lost (`shard/wake.rs`).
 //!
-//! `tests/loom_log.rs` lets loom try the interleavings of exactly this; `tests/poison.rs` runs it on
-//! two threads over pages that are overwritten the moment they are free:
+//! `tests/loom_log.rs` lets loom try the interleavings of exactly this; `tests/poison.rs` runs it
+//! on two threads over pages that are overwritten the moment they are free:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p grandstand-dataplane --test loom_log --release

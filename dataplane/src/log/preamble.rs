@@ -73,8 +73,8 @@ impl PreambleRing {
 
     pub(super) fn get(&self, version: u32) -> Option<PreambleRef<'_>> {
         let pointer = self.slot(version).load(Ordering::Acquire);
-        // SAFETY: a preamble in a slot is immutable, and once replaced it is kept by the epochs until
-        // the turn of every reader that may have loaded the pointer is over.
+        // SAFETY: a preamble in a slot is immutable, and once replaced it is kept by the epochs
+        // until the turn of every reader that may have loaded the pointer is over.
         let preamble = unsafe { pointer.as_ref() }?;
         let current = preamble.version == version;
         current.then_some(PreambleRef { preamble, of_this_turn: PhantomData })

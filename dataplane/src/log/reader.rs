@@ -45,7 +45,8 @@ impl RawRange {
     /// epochs, and the result is not used beyond the turn.
     #[must_use]
     pub const unsafe fn as_slice<'a>(self) -> &'a [u8] {
-        // SAFETY: `ranges` gave out committed bytes of one page, which the epochs keep for this turn.
+        // SAFETY: `ranges` gave out committed bytes of one page, which the epochs keep for this
+        // turn.
         unsafe { std::slice::from_raw_parts(self.ptr, self.len as usize) }
     }
 }
@@ -224,7 +225,8 @@ impl Log {
     /// Fills `out` with the published bytes from `from` up to `to`, page by page.
     ///
     /// Returns how many bytes that are: fewer than asked for if they are not published, or if they
-    /// lie in more than [`RANGES_MAX`] pages. The ranges are valid until this shard's epoch advances.
+    /// lie in more than [`RANGES_MAX`] pages. The ranges are valid until this shard's epoch
+    /// advances.
     ///
     /// # Errors
     /// [`Lapped`] if `from` is no longer kept; `out` is empty then.

@@ -67,8 +67,8 @@ struct Join {
 
 /// The one writer of a log.
 ///
-/// Per entry: `begin`, `put` as often as needed, `end`; then, for all entries of a turn, `publish` and
-/// `evict`. It must be closed, or its pages are lost to their pool.
+/// Per entry: `begin`, `put` as often as needed, `end`; then, for all entries of a turn, `publish`
+/// and `evict`. It must be closed, or its pages are lost to their pool.
 /// Lives on: the home shard. Crosses by: never.
 #[derive(Debug)]
 pub struct LogWriter {

@@ -1,8 +1,8 @@
 //! The tag header that RTMP messages and FLV tags share.
 //!
 //! Spec: Adobe FLV 10.1, E.4.2 and E.4.3; Enhanced RTMP v2. AVC, AAC and the other codecs that FLV
-//! always had keep their legacy tags, which every player reads; everything newer has FourCC tags. In
-//! the dialect of legacy ids HEVC is codec 12 and AV1 is 13.
+//! always had keep their legacy tags, which every player reads; everything newer has FourCC tags.
+//! In the dialect of legacy ids HEVC is codec 12 and AV1 is 13.
 
 use codecs::flv::audio::{self, AudioPacket};
 use codecs::flv::video::{self, VideoPacket};

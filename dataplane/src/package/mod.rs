@@ -1,8 +1,8 @@
 //! Packaging: access units become entries of a packaged log, once per format and dialect.
 //!
 //! `body.rs` writes the tag header that RTMP and FLV share, `rtmp.rs` puts messages into chunks,
-//! `flv.rs` into tags; `packager.rs` chooses. Nothing here depends on a connection, which is why one
-//! packaging serves every player of the log.
+//! `flv.rs` into tags; `packager.rs` chooses. Nothing here depends on a connection, which is why
+//! one packaging serves every player of the log.
 
 mod body;
 mod flv;

@@ -2,8 +2,8 @@
 //!
 //! Below the target utilisation every frame goes out at once. Above it frames are gathered for an
 //! interval that grows until sending takes no more than the target share of the shard's time.
-//! Subscribers are spread over [`BUCKETS`] parts of the interval, so that a shard never sends to all
-//! of them in one turn.
+//! Subscribers are spread over [`BUCKETS`] parts of the interval, so that a shard never sends to
+//! all of them in one turn.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! A publisher moves to the home shard of its stream: socket, session and unparsed bytes.
 //!
-//! While it is parked nothing is armed on its socket, so TCP itself holds the peer back and there is
-//! nothing to lose: a send ends inside its turn, and a receive is one at a time until the verdict.
+//! While it is parked nothing is armed on its socket, so TCP itself holds the peer back and there
+//! is nothing to lose: a send ends inside its turn, and a receive is one at a time until the
+//! verdict.
 
 use super::connection::{Connection, Sending};
 use super::message::Message;

@@ -216,7 +216,8 @@ impl Shard {
         if !wants || connection.receiving != Receiving::Off {
             return;
         }
-        // Before it publishes or plays, a peer holds one receive at a time: it can park at any byte.
+        // Before it publishes or plays, a peer holds one receive at a time: it can park at any
+        // byte.
         let multi = connection.role.is_some();
         let (mode, state) = if multi {
             (RecvMode::Multi, Receiving::Multi)

@@ -1,9 +1,9 @@
 //! Mailboxes: bounded queues between each ordered pair of shards.
 //!
-//! Shape: one single-producer single-consumer ring per pair, with room for `letters_max` letters that
-//! expect nothing and, kept free for them, `answers_max` answers. Who asks reserves the slot of the
-//! answer in the ring that comes back; so an answer always has room, and a full mailbox is told to
-//! the one who can still refuse: the asker.
+//! Shape: one single-producer single-consumer ring per pair, with room for `letters_max` letters
+//! that expect nothing and, kept free for them, `answers_max` answers. Who asks reserves the slot
+//! of the answer in the ring that comes back; so an answer always has room, and a full mailbox is
+//! told to the one who can still refuse: the asker.
 //!
 //! ```text
 //!   a: ask(b)  --- letter --->  b        a reserves 1 of answers_max in the ring b -> a

@@ -1,9 +1,9 @@
 //! Shards: one pinned thread each, with its own reactor, memory, hubs and sessions.
 //!
-//! A turn (`turn.rs`) reaps completions, feeds sessions (`ingress.rs`), publishes what hubs appended
-//! (`streams.rs`), sends to players (`egress.rs`) and runs timers. Publishers move to the home shard
-//! of their stream (`placement.rs`, `handover.rs`); players stay where they were accepted and read
-//! the home shard's logs from there (`subscriptions.rs`).
+//! A turn (`turn.rs`) reaps completions, feeds sessions (`ingress.rs`), publishes what hubs
+//! appended (`streams.rs`), sends to players (`egress.rs`) and runs timers. Publishers move to the
+//! home shard of their stream (`placement.rs`, `handover.rs`); players stay where they were
+//! accepted and read the home shard's logs from there (`subscriptions.rs`).
 
 mod accept;
 mod authorize;

@@ -64,8 +64,8 @@ impl Shared {
     /// What wakes `shard`.
     ///
     /// # Panics
-    /// Before the shard called [`Self::set_waker`]. Only a shard that sleeps is woken, and each sets
-    /// its waker before its first turn.
+    /// Before the shard called [`Self::set_waker`]. Only a shard that sleeps is woken, and each
+    /// sets its waker before its first turn.
     pub(crate) fn waker(&self, shard: ShardId) -> &Waker {
         self.wakers[shard.index()].get().expect("a shard sets its waker before it sleeps")
     }

@@ -7,8 +7,8 @@
 //!   level 0: 64 slots of 1 ms | level 1: 64 of 64 ms | level 2: 64 of 4 s | ...
 //! ```
 //!
-//! Units: `Instant` outside, ticks since the wheel was made inside. A timer never fires early, and at
-//! most one tick late.
+//! Units: `Instant` outside, ticks since the wheel was made inside. A timer never fires early, and
+//! at most one tick late.
 //! Limits: a fixed number of timers; all memory is taken when the wheel is made.
 
 use std::time::{Duration, Instant};

@@ -74,7 +74,8 @@ impl Wakes {
         self.shards[shard.index()].must_wake()
     }
 
-    /// Clears the dirty slots of `shard` and hands each to `visit`, who then reads what was published.
+    /// Clears the dirty slots of `shard` and hands each to `visit`, who then reads what was
+    /// published.
     pub fn drain(&self, shard: ShardId, mut visit: impl FnMut(u32)) {
         let level = &*self.shards[shard.index()];
         for (s, summary) in level.summary.iter().enumerate() {

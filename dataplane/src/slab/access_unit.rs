@@ -58,8 +58,8 @@ impl<'a> Iterator for Chunks<'a> {
             return None;
         }
         let n = self.left.min(class_of(self.page).bytes() - self.offset);
-        // SAFETY: `offset + n` lies within the page. The unit, borrowed for 'a, holds the page until
-        // it is released, which takes it by value; its writer only appends behind its end.
+        // SAFETY: `offset + n` lies within the page. The unit, borrowed for 'a, holds the page
+        // until it is released, which takes it by value; its writer only appends behind its end.
         let chunk = unsafe {
             let start = self.pool.region().address(self.page).add(self.offset as usize);
             std::slice::from_raw_parts(start, n as usize)
@@ -173,7 +173,8 @@ impl AuWriter {
     /// Adds `bytes` to the open unit; a new page, if one is needed, is of `class`.
     ///
     /// # Errors
-    /// [`Exhausted`] if the pool is empty: a part of `bytes` may have been taken, so abort the unit.
+    /// [`Exhausted`] if the pool is empty: a part of `bytes` may have been taken, so abort the
+    /// unit.
     pub fn append(
         &mut self,
         pool: &Pool,

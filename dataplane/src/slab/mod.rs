@@ -1,8 +1,8 @@
 //! Slab memory: page pools mapped at start, and access units in chains of their pages.
 //!
 //! Shape: one [`Region`] of address space holds, per shard, `large_pages_per_shard` pages of 64 KiB
-//! and `small_pages_per_shard` pages of 8 KiB. Every shard owns the free lists of its own pages in a
-//! [`Pool`]; every shard may read every page through the region.
+//! and `small_pages_per_shard` pages of 8 KiB. Every shard owns the free lists of its own pages in
+//! a [`Pool`]; every shard may read every page through the region.
 //!
 //! ```text
 //!   region: | large: shard 0 | shard 1 | ... | small: shard 0 | shard 1 | ... |

@@ -47,7 +47,8 @@ impl Region {
     /// [`Error::Io`] if the address space is refused, [`Error::Exhausted`] if it cannot be named.
     pub fn map(config: &RegionConfig) -> Result<(Arc<Self>, Vec<Pool>), Error> {
         let bytes = Self::mapped_bytes(config)?;
-        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no other memory.
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no other
+        // memory.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -139,8 +140,8 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         poison::permit(self.base.as_ptr(), self.bytes);
-        // SAFETY: the mapping was made by `map` with these bounds, and whoever reads pages holds the
-        // region by an `Arc`, so nobody is left.
+        // SAFETY: the mapping was made by `map` with these bounds, and whoever reads pages holds
+        // the region by an `Arc`, so nobody is left.
         let result = unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
         debug_assert_eq!(result, 0, "unmapping what was mapped cannot fail");
     }

@@ -4,7 +4,8 @@
 //! and Flash's empty video tags), ends of sequences, commands, unknown codecs, headers that cannot
 //! be read. HEVC in the layout of AVC under AVC's id (OBS before 29.1 and cameras after it) is
 //! told by its record and taken as HEVC.
-//! Limits: `tracks_max`, over which the peer is closed; [`RECORD_BYTES_MAX`] a configuration record.
+//! Limits: `tracks_max`, over which the peer is closed; [`RECORD_BYTES_MAX`] a configuration
+//! record.
 
 use std::collections::VecDeque;
 

@@ -30,8 +30,8 @@ pub(in crate::session) const EVENTS_MAX: usize = 64;
 ///
 /// Lives on: the shard of its connection; a publisher moves to its stream's home shard while it is
 /// parked, when it holds no page. Crosses by: mailbox, then.
-/// Limits: see [`crate::config::Limits`]; before authorisation at most `rtmp_partial_bytes_preauth_max` of unread
-/// messages are kept.
+/// Limits: see [`crate::config::Limits`]; before authorisation at most
+/// `rtmp_partial_bytes_preauth_max` of unread messages are kept.
 #[derive(Debug)]
 pub struct Server {
     pub(super) state: State,
