@@ -68,7 +68,7 @@ impl Server {
         }
         if !matches!(self.state, State::Hello(_) | State::Ack(_) | State::Open) {
             let code = match reason {
-                "drain" | "shutdown" => code::CONNECT_APP_SHUTDOWN,
+                "draining" => code::CONNECT_APP_SHUTDOWN,
                 _ => code::CONNECT_CLOSED,
             };
             self.replies.status(0, code, reason);
