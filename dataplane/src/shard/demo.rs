@@ -84,6 +84,10 @@ impl Demo {
             }
         }
         demo.duration = demo.measure();
+        if demo.duration <= MediaTime::ZERO {
+            // A loop without a length would never end its turn.
+            return Err(codecs::Error::Invalid { what: "demo.duration", value: 0 }.into());
+        }
         Ok(demo)
     }
 
