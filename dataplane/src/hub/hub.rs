@@ -6,6 +6,7 @@ use std::time::Instant;
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::time::MediaTime;
 
+use super::packaged::AUDIO_JOIN_STEP;
 use super::timeline::{Repair, Timeline};
 use super::{HubLog, Tracks, UnitRing};
 use crate::config::StreamConfig;
@@ -331,14 +332,21 @@ impl Hub {
         let packager = Packager::new(key, self.chunk_bytes);
         let mut log = HubLog::new(packager, limits, self.preamble(packager), sink);
         // Units before the last change of configuration would follow the wrong preamble.
-        let from = self.ring.newest_keyframe().filter(|&at| at >= self.config_changed_at);
+        let video = self.has_video();
+        let from = if video {
+            self.ring.newest_keyframe().filter(|&at| at >= self.config_changed_at)
+        } else {
+            let since = self.timeline.newest().map(|newest| newest - AUDIO_JOIN_STEP);
+            since.map(|since| self.ring.first_since(since).max(self.config_changed_at))
+        };
         if let Some(from) = from {
-            let video = self.has_video();
             for unit in self.ring.from(from).filter(|unit| unit.track == 0) {
                 log.append_unit(unit, video, self.config_version, sink);
             }
         }
         log.publish();
+        // A GOP that is too large for joiners is so for the first one, too.
+        sink.counters.gops_oversized += log.evict(sink.gc);
         self.logs.push(log);
         self.logs.len() - 1
     }

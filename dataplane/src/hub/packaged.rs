@@ -18,7 +18,7 @@ use crate::session::{AccessUnit, Format, LogKey};
 use crate::slab::Pool;
 
 /// Stream time between join points where no video marks them.
-const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
+pub(super) const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
 
 /// One packaged log and its readers. Lives on: the home shard. Crosses by: never; readers hold the
 /// [`Log`].

@@ -62,6 +62,12 @@ impl UnitRing {
         self.newest_keyframe.filter(|&number| number >= self.first)
     }
 
+    /// Number of the first unit that is decoded at `since` or later.
+    #[must_use]
+    pub fn first_since(&self, since: MediaTime) -> u64 {
+        self.first + self.units.partition_point(|unit| unit.dts < since) as u64
+    }
+
     /// The units from `number` on.
     pub fn from(&self, number: u64) -> impl Iterator<Item = &AccessUnit> {
         let skip = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
