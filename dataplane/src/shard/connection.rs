@@ -79,6 +79,8 @@ pub(crate) struct Playing {
     pub not_before: u64,
     pub filter: Filter,
     pub paused: bool,
+    /// It was paused: at the next boundary it goes on at the newest join point, if that is ahead.
+    pub resumed: bool,
     /// The configuration that it was last greeted with.
     pub told: Option<u32>,
     /// It found no join point yet, and was counted.

@@ -30,15 +30,28 @@ pub(crate) struct Cursor {
 pub(crate) struct Filter {
     pub audio: bool,
     pub video: bool,
+    /// Pictures were switched on again: they begin at the next join point.
+    pub video_from_join: bool,
 }
 
 impl Filter {
-    pub(super) const ALL: Self = Self { audio: true, video: true };
+    pub(super) const ALL: Self = Self { audio: true, video: true, video_from_join: false };
 
-    const fn passes(self, kind: EntryKind) -> bool {
-        match kind {
+    /// What a player that had `self` has when it asks for `audio` and `video`.
+    pub(super) const fn asked(self, audio: bool, video: bool) -> Self {
+        let had = self.video;
+        Self { audio, video: video && had, video_from_join: video && !had }
+    }
+
+    const fn passes(&mut self, entry: &Entry) -> bool {
+        match entry.kind {
             EntryKind::Audio => self.audio,
-            EntryKind::Video => self.video,
+            EntryKind::Video => {
+                if self.video_from_join && entry.join {
+                    (self.video, self.video_from_join) = (true, false);
+                }
+                self.video
+            }
             EntryKind::Data | EntryKind::Config | EntryKind::Notice => true,
         }
     }
@@ -60,12 +73,12 @@ pub(crate) enum Step {
 }
 
 /// What holds a cursor back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Restraint {
+#[derive(Debug)]
+pub(crate) struct Restraint<'a> {
     /// Other bytes wait for the next boundary, or the player pauses or leaves there.
     pub stop_at_boundary: bool,
     /// What the player wants.
-    pub filter: Filter,
+    pub filter: &'a mut Filter,
 }
 
 impl Cursor {
@@ -81,7 +94,7 @@ impl Cursor {
     }
 
     /// What comes next, skipping entries that the player does not want.
-    pub(super) fn step(&mut self, log: &Log, config: &EgressConfig, hold: Restraint) -> Step {
+    pub(super) fn step(&mut self, log: &Log, config: &EgressConfig, hold: Restraint<'_>) -> Step {
         if self.offset < log.tail() {
             return if self.at_boundary { Step::Jump } else { Step::Lost };
         }
@@ -95,7 +108,7 @@ impl Cursor {
         if behind > LAG_BYTES_MIN && self.should_jump(log, config) {
             return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
         }
-        if hold.filter != Filter::ALL {
+        if *hold.filter != Filter::ALL {
             return self.filtered(log, hold.filter, committed, sealed);
         }
         match behind {
@@ -138,13 +151,13 @@ impl Cursor {
         }
     }
 
-    fn filtered(&mut self, log: &Log, filter: Filter, committed: u64, sealed: bool) -> Step {
+    fn filtered(&mut self, log: &Log, filter: &mut Filter, committed: u64, sealed: bool) -> Step {
         if !self.at_boundary {
             return self.finish_entry(log);
         }
         while self.offset < committed {
             let Some(entry) = log.entry_containing(self.offset) else { return Step::Jump };
-            if filter.passes(entry.kind) {
+            if filter.passes(&entry) {
                 let to = entry.end().min(self.offset + SEND_BYTES_MAX);
                 return Step::Send { to, boundary: to == entry.end() };
             }

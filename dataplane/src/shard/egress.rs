@@ -234,11 +234,11 @@ impl Shard {
         let hears_again = own > 0 && connection.out.is_empty();
         if let Some(Establish::Play(playing)) = &mut connection.role
             && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
-            && let Some(cursor) = &mut playing.cursor
-            && flight.to > flight.from
         {
-            let offset = flight.from + from_log;
-            if from_log > 0 {
+            if from_log > 0
+                && let Some(cursor) = &mut playing.cursor
+            {
+                let offset = flight.from + from_log;
                 cursor.sent(offset, flight.boundary && offset == flight.to, log);
                 observe_first_byte(playing, counters, *now);
             }
@@ -249,7 +249,8 @@ impl Shard {
                 || playing.options.low_latency
                 || playing.filter != Filter::ALL;
             more |= at_once && playing.cursor.is_some_and(|c| c.offset < log.committed());
-            more |= log.sealed().is_some();
+            // Replies may have gone in place of a join, or of the word that the stream ended.
+            more |= playing.cursor.is_none() || log.sealed().is_some();
         }
         if (bytes as u64) < asked {
             self.blocked(slot);
@@ -324,9 +325,11 @@ impl Context<'_> {
         let Connection { role: Some(Establish::Play(playing)), out, .. } = connection else {
             return Err(Outcome::Idle);
         };
+        self.resume(playing);
         if playing.cursor.is_none() {
             if closing || playing.paused {
-                return Err(if closing { Outcome::Farewell } else { Outcome::Idle });
+                let paused = self.ended_or_idle(playing);
+                return Err(if closing { Outcome::Farewell } else { paused });
             }
             if *join_budget == 0 {
                 return Err(Outcome::Later);
@@ -337,7 +340,7 @@ impl Context<'_> {
         }
         let cursor = playing.cursor.as_mut().ok_or(Outcome::Idle)?;
         let waits = closing || playing.paused || (!out.is_empty() && !cursor.at_boundary);
-        let hold = Restraint { stop_at_boundary: waits, filter: playing.filter };
+        let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter };
         match cursor.step(self.log, self.egress, hold) {
             Step::Send { to, boundary } => {
                 let from = cursor.offset;
@@ -352,6 +355,7 @@ impl Context<'_> {
                 Ok(InFlight { own: 0, from, to: from + covered, boundary })
             }
             Step::CaughtUp if closing => Err(Outcome::Farewell),
+            Step::CaughtUp if playing.paused => Err(self.ended_or_idle(playing)),
             Step::CaughtUp => Err(Outcome::Idle),
             Step::Ended if playing.ended => Err(Outcome::Idle),
             Step::Ended => Err(Outcome::StreamEnded),
@@ -366,6 +370,17 @@ impl Context<'_> {
                 Err(Outcome::Later)
             }
         }
+    }
+
+    /// Drops the cursor of a player that was paused, if it can join ahead of where it stopped.
+    fn resume(&self, playing: &mut Playing) {
+        if !playing.resumed || playing.cursor.is_some_and(|cursor| !cursor.at_boundary) {
+            return;
+        }
+        playing.resumed = false;
+        let join = self.log.newest_join();
+        playing.cursor =
+            playing.cursor.filter(|at| join.is_none_or(|join| join.offset <= at.offset));
     }
 
     /// Starts the cursor at the join point, the preamble in force there first.

@@ -104,6 +104,7 @@ impl Shard {
             not_before,
             filter: Filter::ALL,
             paused: false,
+            resumed: false,
             told: None,
             waiting: false,
             ended: false,
@@ -126,9 +127,7 @@ impl Shard {
             return;
         };
         playing.paused = paused;
-        if !paused && playing.cursor.is_some_and(|cursor| cursor.at_boundary) {
-            playing.cursor = None;
-        }
+        playing.resumed = !paused;
         self.enqueue(slot, Class::CatchUp);
     }
 
@@ -137,12 +136,7 @@ impl Shard {
         let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) else {
             return;
         };
-        let returns = video && !playing.filter.video;
-        playing.filter = Filter { audio, video };
-        // Pictures begin at a keyframe again.
-        if returns && playing.cursor.is_some_and(|cursor| cursor.at_boundary) {
-            playing.cursor = None;
-        }
+        playing.filter = playing.filter.asked(audio, video);
         self.enqueue(slot, Class::CatchUp);
     }
 
