@@ -1,6 +1,7 @@
 //! Synthetic media: the content of an access unit is a function of its number.
 
 use codecs::flv::audio::{AudioPacket, AudioTagHeader, encode_audio_header};
+use codecs::flv::tag::{FileHeader, TagHeader, TagKind};
 use codecs::flv::video::{VideoPacket, VideoTagHeader, encode_video_header};
 use codecs::h264::AvcDecoderConfigurationRecord;
 use codecs::media::Codec;
@@ -199,4 +200,27 @@ impl Bits {
         };
         self.0.chunks(8).map(byte).collect()
     }
+}
+
+/// The number of the last frames of [`demo_clip`].
+pub(crate) const DEMO_NUMBER: u32 = 7_777;
+
+/// An FLV file of two pictures and two frames of sound, 80 ms long.
+pub(crate) fn demo_clip() -> &'static [u8] {
+    let mut file = header(|writer| FileHeader { audio: true, video: true }.encode(writer));
+    for (timestamp_ms, kind, body) in [
+        (0, TagKind::Video, video_config_body(&avcc(40, 30, 0x80))),
+        (0, TagKind::Audio, audio_config_body(&asc(4))),
+        (0, TagKind::Video, video_body(DEMO_NUMBER - 1, true, 0, 200)),
+        (0, TagKind::Audio, audio_body(DEMO_NUMBER - 1, 50)),
+        (40, TagKind::Video, video_body(DEMO_NUMBER, false, 0, 200)),
+        (40, TagKind::Audio, audio_body(DEMO_NUMBER, 50)),
+    ] {
+        let data_len = u32::try_from(body.len()).unwrap();
+        let tag = TagHeader { kind, data_len, timestamp_ms };
+        file.extend(header(|writer| tag.encode(writer)));
+        file.extend(body);
+        file.extend(tag.previous_tag_size().to_be_bytes());
+    }
+    file.leak()
 }

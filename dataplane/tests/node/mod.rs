@@ -18,7 +18,7 @@ mod script;
 mod server;
 
 pub(crate) use control::{Control, Totals};
-pub(crate) use media::{Content, Frame, Item, asc, avcc, payload};
+pub(crate) use media::{Content, DEMO_NUMBER, Frame, Item, asc, avcc, demo_clip, payload};
 pub(crate) use peer::{Message, Peer, TIME_BOUND};
 pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous, join_head};
 pub(crate) use publisher::Publisher;
