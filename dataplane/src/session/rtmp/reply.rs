@@ -16,6 +16,9 @@ use crate::config::LimitId;
 /// The message stream of every publication and playback.
 pub(super) const MSID: u32 = 1;
 
+/// Acknowledgements and pings, which come again and again: what they need is kept.
+const SMALL_BYTES: usize = 64;
+
 /// Replies that wait to be taken by `poll_transmit`.
 #[derive(Debug)]
 pub(super) struct Replies {
@@ -45,7 +48,7 @@ impl Replies {
     /// Moves what waits to `out`; true if there was anything.
     pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> bool {
         let any = !self.out.is_empty();
-        if out.is_empty() {
+        if out.is_empty() && self.out.len() > SMALL_BYTES {
             // The vector goes to the connection, which frees it once it is sent.
             *out = std::mem::take(&mut self.out);
         } else {
