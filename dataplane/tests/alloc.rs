@@ -1,0 +1,164 @@
+//! Zero allocation in the steady state: a counting allocator under the shards of a whole node.
+
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+
+mod node;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use codecs::rtmp::message::{Csid, MessageKind, UserControl};
+use codecs::time::MediaTime;
+use dataplane::config::Config;
+use dataplane::control::Protocol;
+use dataplane::reactor::BackendChoice;
+use node::{FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
+
+/// Counts what the threads of shards take while it is armed.
+struct Counting;
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// True on a shard's thread. It asks the kernel, because the library's answer may allocate.
+fn on_a_shard() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes, the end included.
+    let asked = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    asked == 0 && name.starts_with(b"shard-")
+}
+
+fn count(bytes: usize) {
+    if ARMED.load(Ordering::Relaxed) && on_a_shard() {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is the system's allocator's work; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Players of each format.
+const PLAYERS: usize = 100;
+/// Frames of the measured ten seconds.
+const MEASURED: u32 = 10_000 / FRAME_MS;
+/// Frames that go out between two looks at all players.
+const STEP: u32 = 5;
+
+/// A publisher and its crowd.
+struct Crowd {
+    publisher: Publisher,
+    rtmp: Vec<RtmpPlayer>,
+    flv: Vec<FlvPlayer>,
+}
+
+impl Crowd {
+    fn start(server: &Server) -> Self {
+        let mut publisher = Publisher::start(server.rtmp, "steady");
+        publisher.video_bytes = 2_000;
+        // Acknowledgements are a part of the steady state.
+        let window = 20_000_u32.to_be_bytes();
+        publisher.message(Csid::CONTROL, MessageKind::WindowAckSize, 0, 0, &window);
+        publisher.send_frames(1);
+        let rtmp = (0..PLAYERS).map(|_| RtmpPlayer::start(server.rtmp, "steady")).collect();
+        let flv = (0..PLAYERS).map(|_| FlvPlayer::start(server.http, "steady")).collect();
+        Self { publisher, rtmp, flv }
+    }
+
+    /// Publishes so many frames, each acknowledged by its arrival at every player.
+    fn play(&mut self, frames: u32) {
+        for _ in 0..frames / STEP {
+            let end = self.publisher.send_frames(STEP);
+            let mut reference: Option<Vec<Item>> = None;
+            let Self { rtmp, flv, .. } = self;
+            let rtmp = rtmp.iter_mut().map(|player| player as &mut dyn Player);
+            for player in rtmp.chain(flv.iter_mut().map(|player| player as &mut dyn Player)) {
+                let items = player.items_to_audio(end - 1);
+                let first = reference.get_or_insert_with(|| items.clone());
+                assert_eq!(items.len(), first.len(), "every player gets every frame");
+                assert_contiguous(&items);
+            }
+        }
+    }
+
+    /// True once every RTMP player was pinged.
+    fn all_pinged(&self) -> bool {
+        let pings = |event: &UserControl| matches!(event, UserControl::PingRequest(_));
+        self.rtmp.iter().all(|player| player.controls.iter().any(pings))
+    }
+}
+
+/// Warms up beyond every window, then counts over ten seconds of the stream.
+fn takes_nothing(mut config: Config) {
+    dataplane::reactor::raise_nofile().unwrap();
+    config.stream.retain = MediaTime::from_millis(2_000);
+    config.session.ping_interval = Duration::from_millis(500);
+    let server = Server::start(config);
+    let mut crowd = Crowd::start(&server);
+    // Joins differ in what they begin with; from here on everybody is at the live edge.
+    let end = crowd.publisher.send_frames(STEP);
+    crowd.rtmp.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
+    crowd.flv.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
+    crowd.play(100);
+    while !crowd.all_pinged() {
+        crowd.play(STEP);
+    }
+    // The counter counts: a snapshot takes memory on every shard.
+    ARMED.store(true, Ordering::SeqCst);
+    let before = server.control.snapshot();
+    ARMED.store(false, Ordering::SeqCst);
+    assert!(TAKEN.swap(0, Ordering::SeqCst) > 0 && BYTES.swap(0, Ordering::SeqCst) > 0);
+    assert!(before.shards.iter().all(|s| s.counters.players > 0), "both shards have players");
+    // What the snapshot itself takes is freed before the frames come.
+    crowd.play(STEP);
+    ARMED.store(true, Ordering::SeqCst);
+    crowd.play(MEASURED);
+    ARMED.store(false, Ordering::SeqCst);
+    let (taken, bytes) = (TAKEN.load(Ordering::SeqCst), BYTES.load(Ordering::SeqCst));
+    assert_eq!((taken, bytes), (0, 0), "allocations on the threads of shards, and their bytes");
+    let after = server.control.snapshot();
+    let sent = |totals: &node::Totals| totals.sum(|c| c.units_received);
+    assert_eq!(sent(&after) - sent(&before), u64::from(2 * (MEASURED + STEP)));
+    let of = |protocol| after.sessions().filter(|s| s.protocol == protocol).count();
+    assert_eq!((of(Protocol::Rtmp), of(Protocol::HttpFlv)), (PLAYERS + 1, PLAYERS));
+}
+
+/// One after the other, because the count is the process's: both backends, at once and gathered.
+#[test]
+fn ten_seconds_of_a_crowd_allocate_nothing() {
+    for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
+        for batch_ms in [0, 10] {
+            let mut config = node::config(choice);
+            config.egress.batch_min = Duration::from_millis(batch_ms);
+            takes_nothing(config);
+        }
+    }
+}
