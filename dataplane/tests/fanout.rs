@@ -1,5 +1,8 @@
 //! One packaging per format, however many players on whatever shard.
 
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
 mod node;
 
 use dataplane::config::Config;

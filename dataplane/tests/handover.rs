@@ -1,5 +1,8 @@
 //! A publisher that was accepted off its stream's home shard goes there, and loses nothing.
 
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
 mod node;
 
 use std::io::Write;

@@ -1,5 +1,8 @@
 //! How players join, pause, choose media, and hear of a new configuration.
 
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
 mod node;
 
 use codecs::amf0::Value;

@@ -1,5 +1,8 @@
 //! How streams begin, survive their publisher, and end.
 
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
 mod node;
 
 use std::net::Shutdown;
