@@ -106,7 +106,7 @@ fn ends_of_a_play() {
     assert_eq!(bench.events, ["Close { reason: \"stream_ended\" }"]);
     bench.close();
     for (reason, code) in [
-        ("drain", "onStatus NetConnection.Connect.AppShutdown"),
+        ("draining", "onStatus NetConnection.Connect.AppShutdown"),
         ("kicked", "onStatus NetConnection.Connect.Closed"),
     ] {
         let mut bench = playing();
