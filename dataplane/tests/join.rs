@@ -272,6 +272,7 @@ fn a_new_sound_format_reaches_every_player_before_its_frames(config: Config) {
 
 fn new_metadata_reaches_every_player(config: Config) {
     let width = 1234.0_f64.to_be_bytes();
-    let is = |content: &Content| matches!(content, Content::Data(body) if body.windows(8).any(|bytes| bytes == width));
+    let has_width = |body: &[u8]| body.windows(8).any(|bytes| bytes == width);
+    let is = |content: &Content| matches!(content, Content::Data(body) if has_width(body));
     changed(config, |publisher, ms| publisher.metadata(1234, ms), is);
 }
