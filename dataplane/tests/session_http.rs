@@ -324,7 +324,7 @@ fn outcome(state: &str, input: &str) -> String {
         "Refused" => bench.command(Command::Refused(Refusal::NotFound)),
         "Directory" => bench.command(directory()),
         "StreamEnded" => bench.command(Command::StreamEnded),
-        "Shutdown" => bench.command(Command::Shutdown { reason: "drain" }),
+        "Shutdown" => bench.command(Command::Shutdown { reason: "draining" }),
         _ => bench.server.handle_timeout(bench.now + Duration::from_secs(60)),
     };
     match result {

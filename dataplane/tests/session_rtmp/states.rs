@@ -54,7 +54,7 @@ fn outcome(state: &str, input: &str) -> String {
         "PlayStarted" => bench.command(Command::PlayStarted),
         "Refused" => bench.command(Command::Refused(Refusal::Denied)),
         "StreamEnded" => bench.command(Command::StreamEnded),
-        "Shutdown" => bench.command(Command::Shutdown { reason: "drain" }),
+        "Shutdown" => bench.command(Command::Shutdown { reason: "draining" }),
         "Directory" => bench.command(Command::Directory([0_u8; 2].into())),
         "timeout" => match bench.server.poll_timeout() {
             None => Ok(()),
