@@ -165,9 +165,9 @@ impl Shard {
         }
     }
 
-    /// True once a draining shard has nobody left, or its time is over.
+    /// True once the shard was told to stop, or drains and has nobody left or no time.
     fn drained(&mut self) -> bool {
-        let Some(deadline) = self.draining else { return false };
+        let Some(deadline) = self.draining else { return self.stopped };
         if self.connections.len() == 0 || deadline <= self.now {
             self.stopped = true;
         }
