@@ -141,6 +141,11 @@ impl Control {
         }
     }
 
+    /// Forgets the events that nobody asked for, and the memory that they take.
+    pub(crate) fn forget_events(&self) {
+        while self.events.try_recv().is_ok() {}
+    }
+
     pub(crate) fn stream_started(&self, name: &str) {
         self.event(
             "stream started",
