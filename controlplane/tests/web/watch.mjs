@@ -126,7 +126,7 @@ const browser = await chromium.launch({
   args: ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 1120, height: 900 } });
+  const page = await browser.newPage({ viewport: { width: 640, height: 720 } });
   const console_ = [];
   page.on("console", (message) => message.type() === "error" && console_.push(message.text()));
   page.on("pageerror", (error) => console_.push(String(error)));
