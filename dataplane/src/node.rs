@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -225,6 +226,19 @@ fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Vec<O
     Ok(per_shard)
 }
 
+/// Runs a shard to its end.
+///
+/// A panic outside a session's fence leaves the shard's memory in an unknown state, and the other
+/// shards waiting for an epoch that never comes: the process ends, and whoever watches it starts it
+/// again.
+fn run(shard: Shard) {
+    let id = shard.id();
+    if catch_unwind(AssertUnwindSafe(|| shard.run())).is_err() {
+        tracing::error!(shard = %id, "a shard panicked, the process ends");
+        std::process::abort();
+    }
+}
+
 fn spawn(
     parts: ShardParts,
     told: std::sync::mpsc::Sender<(ShardId, Started)>,
@@ -243,7 +257,7 @@ fn spawn(
                     // Nobody listens any more if another shard failed to start.
                     drop(told.send((id, Ok((kind, fallback)))));
                     drop(told);
-                    shard.run();
+                    run(shard);
                 }
                 Err(error) => drop(told.send((id, Err(error)))),
             }

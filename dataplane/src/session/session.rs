@@ -129,6 +129,14 @@ impl Session {
         each!(self, session => session.reload(terms));
     }
 
+    /// Gives every page back before the session moves to another shard.
+    pub fn leave_pages(&mut self, pool: &Pool) {
+        match self {
+            Self::Rtmp(session) => session.leave_pages(pool),
+            Self::Http(_) => {}
+        }
+    }
+
     /// Gives every page back. Call it once, at the end.
     pub fn close(&mut self, pool: &Pool) {
         each!(self, session => session.close(pool));

@@ -113,6 +113,12 @@ impl Shard {
         }
     }
 
+    /// Drops a fresh connection: this shard takes no more.
+    pub(super) fn shed(&mut self, fresh: Accepted) {
+        self.counters.connections_shed += 1;
+        self.shared.caps.leave(fresh.admission);
+    }
+
     /// Gives a fresh connection its session on this shard.
     pub(super) fn open(&mut self, fresh: Accepted) {
         let Accepted { fd, peer, kind, admission } = fresh;

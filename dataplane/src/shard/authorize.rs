@@ -1,6 +1,6 @@
 //! Questions: may this peer publish or play? Asked of the control plane, answered by ticket.
 
-use super::connection::{Asked, Receiving};
+use super::connection::{Asked, Receiving, Sending};
 use super::shard::Shard;
 use crate::control::{Event, Role, Ticket, Verdict};
 use crate::ids::{Secret, StreamName};
@@ -49,7 +49,7 @@ impl Shard {
         }
         let Some(connection) = self.connections.get_mut(ticket.slot) else { return };
         let Some(asked) = connection.asked.as_mut() else { return };
-        if connection.ask_epoch != ticket.epoch || asked.allowed {
+        if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
         let Verdict::Allow { stream } = verdict else {
@@ -126,17 +126,27 @@ impl Shard {
         }
     }
 
+    /// Hands a publisher over once nothing of it is in the kernel's hands; [`Self::sent`] calls
+    /// again if a send was.
+    pub(super) fn move_home(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        if matches!(connection.sending, Sending::InFlight(_)) {
+            return;
+        }
+        if let Some(asked) = connection.asked.as_ref() {
+            let home = self.shared.placement.home(&asked.stream);
+            self.hand_over(slot, home);
+        }
+    }
+
     /// The receives of this connection ended: a publisher that waited for that moves now.
     pub(super) fn receive_ended(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.receiving = Receiving::Off;
-        let asked = connection.asked.as_ref();
-        match asked.filter(|asked| asked.allowed && asked.role == Role::Publish) {
-            Some(asked) => {
-                let home = self.shared.placement.home(&asked.stream);
-                self.hand_over(slot, home);
-            }
-            None => self.arm(slot),
+        if connection.leaves_for_home() {
+            self.move_home(slot);
+        } else {
+            self.arm(slot);
         }
     }
 }

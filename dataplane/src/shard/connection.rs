@@ -86,6 +86,8 @@ pub(crate) struct Playing {
     /// It found no join point yet, and was counted.
     pub waiting: bool,
     pub ended: bool,
+    /// The play is over; the entry in hand is finished before other bytes.
+    pub leaving: bool,
     pub jumps: Jumps,
     pub accepted: Instant,
     pub first_byte: bool,
@@ -152,6 +154,13 @@ pub(crate) struct Closing {
     pub deadline: Instant,
 }
 
+impl Playing {
+    /// True if the play is over and no entry of it is unfinished.
+    pub(super) fn has_left(&self) -> bool {
+        self.leaving && self.cursor.is_none_or(|cursor| cursor.at_boundary)
+    }
+}
+
 impl Outbox {
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.at..]
@@ -214,6 +223,12 @@ impl Connection {
             Some(Establish::Publish { hub }) => Some(hub),
             _ => None,
         }
+    }
+
+    /// True if it is a publisher that was allowed and whose receives have ended for its move.
+    pub(super) fn leaves_for_home(&self) -> bool {
+        let asks = |asked: &Asked| asked.allowed && asked.role == Role::Publish;
+        self.receiving == Receiving::Off && self.asked.as_deref().is_some_and(asks)
     }
 
     /// The question to the control plane.

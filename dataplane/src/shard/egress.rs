@@ -36,6 +36,8 @@ enum Outcome {
     StreamEnded,
     /// The last words are sent.
     Farewell,
+    /// The play is over and its last entry finished.
+    Left,
     /// The player cannot keep up.
     TooSlow,
 }
@@ -156,6 +158,10 @@ impl Shard {
                 Outcome::Later => self.postponed.push(slot),
                 Outcome::StreamEnded => self.stream_ended(slot),
                 Outcome::Farewell => self.farewell(slot),
+                Outcome::Left => {
+                    self.stop_playing(slot);
+                    self.enqueue(slot, Class::Reply);
+                }
                 Outcome::TooSlow => {
                     self.counters.players_too_slow += 1;
                     self.close(slot, "too_slow");
@@ -189,7 +195,7 @@ impl Shard {
             match context.plan(connection, counters, join_budget, &mut ranges) {
                 Ok(planned) => flight = planned,
                 // Inside an entry that is gone there is no place for other bytes either.
-                Err(outcome @ Outcome::TooSlow) => return outcome,
+                Err(outcome @ (Outcome::TooSlow | Outcome::Left)) => return outcome,
                 Err(outcome) if connection.out.is_empty() => return outcome,
                 Err(_) => {}
             }
@@ -230,7 +236,9 @@ impl Shard {
         connection.out.sent(own);
         let from_log = (bytes - own) as u64;
         let asked = u64::from(flight.own) + (flight.to - flight.from);
-        let mut more = !connection.out.is_empty() || connection.closing.is_some();
+        let mut more = !connection.out.is_empty()
+            || connection.closing.is_some()
+            || connection.playing().is_some_and(|playing| playing.leaving);
         let hears_again = own > 0 && connection.out.is_empty();
         if let Some(Establish::Play(playing)) = &mut connection.role
             && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
@@ -258,6 +266,10 @@ impl Shard {
             let class = self.connections.get(slot).map_or(Class::Reply, class_of);
             let class = if class == Class::Live { Class::CatchUp } else { class };
             self.enqueue(slot, class);
+        }
+        if self.connections.get(slot).is_some_and(Connection::leaves_for_home) {
+            self.move_home(slot);
+            return;
         }
         if hears_again {
             self.feed_parked(slot);
@@ -322,6 +334,9 @@ impl Context<'_> {
         ranges: &mut RangeList,
     ) -> Result<InFlight, Outcome> {
         let closing = connection.closing.is_some();
+        if connection.playing().is_some_and(Playing::has_left) {
+            return Err(Outcome::Left);
+        }
         let Connection { role: Some(Establish::Play(playing)), out, .. } = connection else {
             return Err(Outcome::Idle);
         };
@@ -339,7 +354,10 @@ impl Context<'_> {
             }
         }
         let cursor = playing.cursor.as_mut().ok_or(Outcome::Idle)?;
-        let waits = closing || playing.paused || (!out.is_empty() && !cursor.at_boundary);
+        let waits = closing
+            || playing.paused
+            || playing.leaving
+            || (!out.is_empty() && !cursor.at_boundary);
         let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter };
         match cursor.step(self.log, self.egress, hold) {
             Step::Send { to, boundary } => {
@@ -354,6 +372,7 @@ impl Context<'_> {
                 let boundary = boundary && from + covered == to;
                 Ok(InFlight { own: 0, from, to: from + covered, boundary })
             }
+            Step::CaughtUp if playing.leaving => Err(Outcome::Left),
             Step::CaughtUp if closing => Err(Outcome::Farewell),
             Step::CaughtUp if playing.paused => Err(self.ended_or_idle(playing)),
             Step::CaughtUp => Err(Outcome::Idle),

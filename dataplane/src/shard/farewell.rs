@@ -44,6 +44,8 @@ impl Shard {
         }
         connection.closing = Some(Closing { reason, lingering: false, deadline });
         connection.parked = Vec::new();
+        self.forget_question(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.publishing().is_some() {
             self.publisher_lost(slot);
         }
@@ -60,6 +62,7 @@ impl Shard {
         closing.lingering = true;
         closing.deadline = deadline;
         self.reactor.shutdown_write(connection.fd());
+        self.leave_media(slot);
         self.arm(slot);
         self.rearm(slot);
     }
@@ -92,7 +95,14 @@ impl Shard {
         if let Some((timer, _)) = connection.timer {
             self.timers.cancel(timer);
         }
-        connection.session.close(&self.pool);
+        let pool = &self.pool;
+        let closed = super::ingress::fence(&mut connection, |session| {
+            session.close(pool);
+            Ok(())
+        });
+        if closed.is_err() {
+            self.counters.panics += 1;
+        }
         connection.log_end(reason, self.now);
         self.counters.connections_closed += 1;
         let Connection { fd, admission, .. } = *connection;

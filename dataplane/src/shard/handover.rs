@@ -20,6 +20,8 @@ impl Shard {
             return;
         }
         let Some(mut connection) = self.connections.remove(slot) else { return };
+        // Pages belong to this shard's pool: a publication before this one may have left some.
+        connection.session.leave_pages(&self.pool);
         if let Some((timer, _)) = connection.timer.take() {
             self.timers.cancel(timer);
         }
@@ -41,7 +43,11 @@ impl Shard {
         self.shared.load(self.id).add();
         let slot = self.connections.insert(connection);
         self.queues.reserve(self.connections.len());
-        self.claim(slot);
+        if self.draining.is_some() {
+            self.refuse(slot, Refusal::Draining);
+        } else {
+            self.claim(slot);
+        }
         self.rearm(slot);
     }
 }

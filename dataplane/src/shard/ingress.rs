@@ -293,7 +293,7 @@ impl Connection {
 }
 
 /// Calls a session behind a fence: a panic of its closes this connection and no other.
-fn fence<T>(
+pub(super) fn fence<T>(
     connection: &mut Connection,
     call: impl FnOnce(&mut crate::session::Session) -> Result<T, Error>,
 ) -> Result<T, Error> {

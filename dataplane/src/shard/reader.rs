@@ -23,6 +23,8 @@ pub(super) struct Reader {
     pub pending: u16,
     /// The log ended: new players ask anew.
     pub retired: bool,
+    /// Those who waited for the log are being started.
+    pub starting: bool,
 }
 
 /// How far the subscription is.
@@ -44,7 +46,7 @@ impl Reader {
 
     /// True if nobody reads it and no answer is awaited.
     pub(super) fn is_unused(&self) -> bool {
-        self.log().is_some() && self.subscribers.iter().all(Vec::is_empty)
+        self.log().is_some() && !self.starting && self.subscribers.iter().all(Vec::is_empty)
     }
 
     pub(super) fn add(&mut self, slot: u32, low_latency: bool) {
@@ -109,6 +111,7 @@ impl Readers {
             low_latency: Vec::new(),
             pending: 0,
             retired: false,
+            starting: false,
         };
         let slot = match self.slots.iter().position(Option::is_none) {
             Some(free) => free,

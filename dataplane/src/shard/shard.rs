@@ -93,6 +93,10 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    pub(crate) const fn id(&self) -> ShardId {
+        self.id
+    }
+
     /// Builds the shard on its own thread around a reactor that was made there.
     pub(crate) fn new(parts: ShardParts, reactor: Reactor, now: Instant) -> Result<Self, Error> {
         let ShardParts { id, config, shared, pool, outboxes, inboxes, control, listeners } = parts;

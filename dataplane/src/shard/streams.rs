@@ -82,6 +82,7 @@ impl Streams {
 impl Shard {
     /// A publisher at home claims its name.
     pub(super) fn claim(&mut self, slot: u32) {
+        self.stop_playing(slot);
         let Some(connection) = self.connections.get(slot) else { return };
         let Some(asked) = connection.asked.as_ref() else { return };
         let (name, id) = (asked.stream.clone(), connection.id);

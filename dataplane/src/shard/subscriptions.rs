@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Establish, Playing};
+use super::connection::{Establish, Playing, Sending};
 use super::cursor::{Filter, Jumps};
 use super::message::{Message, Subscribe};
 use super::queues::Class;
@@ -36,6 +36,12 @@ impl Shard {
             return;
         }
         let home = self.shared.placement.home(&stream);
+        if self.unsent.iter().any(|(to, _)| *to == home) {
+            // An earlier Unsubscribe waits for room and must not arrive after this question.
+            self.shared.caps.leave_player();
+            self.refuse(slot, Refusal::Overloaded);
+            return;
+        }
         let configured = self.config.session.play_wait;
         let wait = options.wait_ms.map_or(configured, |ms| {
             Duration::from_millis(u64::from(ms)).min(self.config.session.authorize_deadline)
@@ -73,8 +79,13 @@ impl Shard {
         match log {
             Ok(log) => {
                 reader.state = ReaderState::Reading(log);
+                // A play that ends while the others are being started must not drop the reader.
+                reader.starting = true;
                 for slot in waiting {
                     self.start_playing(slot, reader_slot);
+                }
+                if let Some(reader) = self.readers.get_mut(reader_slot) {
+                    reader.starting = false;
                 }
                 self.drop_unused_reader(reader_slot);
             }
@@ -89,6 +100,12 @@ impl Shard {
     }
 
     fn start_playing(&mut self, slot: u32, reader_slot: u32) {
+        if self.connections.get(slot).is_some_and(|c| c.role.is_some()) {
+            // Its last play has not finished the entry in hand: a peer that does not read.
+            self.shared.caps.leave_player();
+            self.refuse(slot, Refusal::Overloaded);
+            return;
+        }
         let Self { connections, readers, shared, counters, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(asked) = connection.asked.take() else { return };
@@ -108,6 +125,7 @@ impl Shard {
             told: None,
             waiting: false,
             ended: false,
+            leaving: false,
             jumps: Jumps::new(*now),
             accepted: *now,
             first_byte: false,
@@ -149,8 +167,18 @@ impl Shard {
     }
 
     /// The player is done, its connection may go on.
+    ///
+    /// Replies may follow only where an entry ends, so a player inside one finishes it first.
     pub(super) fn play_ended(&mut self, slot: u32) {
-        self.stop_playing(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let in_flight = matches!(connection.sending, Sending::InFlight(_));
+        let Some(playing) = connection.playing_mut() else { return };
+        if in_flight || playing.cursor.is_some_and(|cursor| !cursor.at_boundary) {
+            playing.leaving = true;
+            self.enqueue(slot, Class::CatchUp);
+        } else {
+            self.stop_playing(slot);
+        }
     }
 
     /// Takes the player out of its reader; the last one gives the log back.

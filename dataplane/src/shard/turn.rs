@@ -41,7 +41,7 @@ impl Shard {
             let ended = clock();
             let took = ended.saturating_duration_since(began);
             self.counters.turn_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-            if !busy && !self.drained() {
+            if !self.drained() && !busy {
                 self.sleep(ended);
             }
         }
@@ -123,6 +123,7 @@ impl Shard {
         for _ in 0..LETTERS_PER_TURN_MAX {
             let Some((from, letter)) = self.inboxes.recv() else { return };
             match letter {
+                Message::Accepted(fresh) if self.draining.is_some() => self.shed(fresh),
                 Message::Accepted(fresh) => self.open(fresh),
                 Message::Publisher(connection) => self.take_over_connection(connection),
                 Message::Subscribe(question) => self.subscription_asked(from, question),

@@ -132,6 +132,22 @@ impl Assembly {
         unit
     }
 
+    /// The session moves to a shard with pages of its own: media in hand is dropped.
+    pub(super) fn leave_pages(&mut self, pool: &Pool) {
+        for slot in &mut self.slots {
+            if matches!(slot.part, Part::Unit(_)) {
+                let part = std::mem::replace(&mut slot.part, Part::Skip(Some("moved")));
+                if let Part::Unit(writer) = part {
+                    writer.close(pool);
+                    self.busy -= 1;
+                }
+            }
+        }
+        for (_, writer) in self.idle.drain(..) {
+            writer.close(pool);
+        }
+    }
+
     /// Gives every page back.
     pub(super) fn close(&mut self, pool: &Pool) {
         for slot in self.slots.drain(..) {

@@ -289,6 +289,12 @@ impl Server {
         self.reader.set_limits(chunk_limits(limits, self.partial_limit()));
     }
 
+    /// Gives every page back before the session moves to another shard.
+    pub fn leave_pages(&mut self, pool: &Pool) {
+        self.assembly.leave_pages(pool);
+        self.ingest.close(pool);
+    }
+
     /// Gives every page back; nothing may be called afterwards.
     pub fn close(&mut self, pool: &Pool) {
         self.assembly.close(pool);
