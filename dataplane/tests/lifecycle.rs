@@ -11,9 +11,9 @@ use std::time::Duration;
 use codecs::amf0::Value;
 use codecs::rtmp::command::code;
 use codecs::rtmp::message::UserControl;
-use dataplane::config::{Config, DemoConfig};
+use dataplane::config::{Config, DemoConfig, Pin};
 use dataplane::control::{Command, Protocol, StreamState};
-use dataplane::ids::StreamName;
+use dataplane::ids::{ShardId, StreamName};
 use node::{
     Content, FlvPlayer, Item, Peer, Player, Publisher, RtmpPlayer, Server, assert_contiguous,
     demo_clip, join_head,
@@ -26,6 +26,7 @@ on_both_backends! {
     fc_unpublish_ends_at_once
     close_stream_ends_at_once
     a_stream_can_be_published_again_on_the_same_connection
+    one_connection_publishes_on_one_shard_after_the_other
     a_second_publisher_is_refused_while_the_first_delivers
     a_second_publisher_takes_over_a_silent_stream
     a_kicked_publisher_ends_its_stream_at_once
@@ -166,6 +167,32 @@ fn a_stream_can_be_published_again_on_the_same_connection(config: Config) {
     let last = scene.publisher.send_frames(20) - 1;
     assert_contiguous(&rtmp.items_to_audio(last));
     assert_contiguous(&flv.items_to_audio(last));
+}
+
+fn one_connection_publishes_on_one_shard_after_the_other(mut config: Config) {
+    let pin = |pattern: &str, shard| Pin { pattern: pattern.into(), shard: ShardId(shard) };
+    config.pins = vec![pin("even-*", 0), pin("odd-*", 1)];
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "even-0");
+    publisher.send_frames(5);
+    for round in 1..6 {
+        // A frame that has begun when its publication ends must not follow to the next shard.
+        publisher.command("deleteStream", 0, Value::Null, &[Value::Number(1.0)]);
+        publisher.create_stream();
+        let name = if round % 2 == 0 { format!("even-{round}") } else { format!("odd-{round}") };
+        publisher.publish(&name);
+        publisher.flush();
+        publisher.expect_status(code::PUBLISH_START);
+        publisher.configure(0);
+        publisher.flush();
+        let mut player = RtmpPlayer::start(server.rtmp, &name);
+        let last = publisher.send_frames(20) - 1;
+        assert_contiguous(&player.items_to_audio(last));
+    }
+    drop(publisher);
+    server.control.until("five moves without a panic", |totals| {
+        totals.sum(|counters| counters.panics) == 0 && totals.sum(|c| c.publishers_handed_over) >= 4
+    });
 }
 
 fn a_second_publisher_is_refused_while_the_first_delivers(config: Config) {
