@@ -92,7 +92,7 @@ enum Expect {
     Header,
     /// After a type 3 header: the repeated extended timestamp's, unless the peer does not repeat
     /// it and this is payload already.
-    Repeated { matched: usize },
+    Repeated { matched: u8 },
     /// Payload's, up to the end of the chunk.
     Payload,
 }
@@ -114,9 +114,9 @@ pub struct ChunkReader {
     /// Bytes that were taken for a repeated extended timestamp, but were something else; they
     /// come before the input.
     unread: [u8; 4],
-    unread_len: usize,
+    unread_len: u8,
     head: [u8; HEADER_LEN_MAX],
-    head_len: usize,
+    head_len: u8,
 }
 
 impl ChunkReader {
@@ -187,7 +187,7 @@ impl ChunkReader {
                 let byte = usize::from(self.unread[0]);
                 let (used, fragment) = self.step(&EVERY_BYTE[byte..=byte])?;
                 self.unread.copy_within(used.., 0);
-                self.unread_len -= used;
+                self.unread_len -= len8(used);
                 fragment
             } else if at < input.len() {
                 let (used, fragment) = self.step(&input[at..])?;
@@ -211,10 +211,10 @@ impl ChunkReader {
             }
             Expect::Repeated { matched: before } => {
                 let value = self.streams[self.current].delta.to_be_bytes();
-                let pairs = bytes.iter().zip(&value[before..]);
+                let pairs = bytes.iter().zip(&value[usize::from(before)..]);
                 let used = pairs.take_while(|(byte, expected)| byte == expected).count();
-                let matched = before + used;
-                if matched == value.len() {
+                let matched = before + len8(used);
+                if usize::from(matched) == value.len() {
                     return Ok((used, self.begin_chunk()?));
                 }
                 if used == bytes.len() {
@@ -223,8 +223,9 @@ impl ChunkReader {
                 }
                 // Not repeated: all of this is payload, or what follows.
                 self.repeats_extended &= self.streams[self.current].received.is_none();
-                self.unread.copy_within(..self.unread_len, before);
-                self.unread[..before].copy_from_slice(&value[..before]);
+                let (unread, matched) = (usize::from(self.unread_len), usize::from(before));
+                self.unread.copy_within(..unread, matched);
+                self.unread[..matched].copy_from_slice(&value[..matched]);
                 self.unread_len += before;
                 Ok((0, self.begin_chunk()?))
             }
@@ -236,7 +237,8 @@ impl ChunkReader {
     fn gather(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut used = 0;
         loop {
-            let missing = header_len(&self.head[..self.head_len]) - self.head_len;
+            let held = usize::from(self.head_len);
+            let missing = header_len(&self.head[..held]) - held;
             if missing == 0 {
                 return (used, true);
             }
@@ -245,15 +247,15 @@ impl ChunkReader {
             if rest.is_empty() {
                 return (used, false);
             }
-            self.head[self.head_len..][..rest.len()].copy_from_slice(rest);
-            self.head_len += rest.len();
+            self.head[held..][..rest.len()].copy_from_slice(rest);
+            self.head_len += len8(rest.len());
             used += rest.len();
         }
     }
 
     fn header<'a>(&mut self) -> Result<Option<Fragment<'a>>, Error> {
         let head = self.head;
-        let mut reader = Reader::new(&head[..self.head_len]);
+        let mut reader = Reader::new(&head[..usize::from(self.head_len)]);
         self.head_len = 0;
         let first = reader.u8("rtmp.chunk.basic")?;
         let (fmt, csid) = (first >> 6, read_csid(first, &mut reader)?);
@@ -353,6 +355,8 @@ impl ChunkReader {
         }
         let kind = MessageKind::Unknown(0);
         let header = MessageHeader { csid, timestamp: 0, len: 0, kind, msid: 0 };
+        // Most peers use two or three: room is made for one at a time.
+        self.streams.reserve_exact(1);
         self.streams.push(ChunkStream { header, delta: 0, extended: false, received: None });
         Ok(index)
     }
@@ -361,6 +365,11 @@ impl ChunkReader {
         let received = self.streams[index].received.take().unwrap_or_default();
         self.partial_bytes -= u64::from(received);
     }
+}
+
+/// A length within a chunk header, as it is kept.
+fn len8(len: usize) -> u8 {
+    u8::try_from(len).expect("a header has 18 bytes at most")
 }
 
 /// Bytes of a chunk header, as far as those that are there tell.
