@@ -45,9 +45,12 @@ struct Slot {
     part: Part,
 }
 
-/// All messages in the making.
+/// All messages in the making. A player, whose messages are short and whole, has no table.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub(super) struct Assembly(Option<Box<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
     slots: Vec<Slot>,
     /// Writers between messages, one kind a page class so that small audio shares small pages.
     idle: Vec<(PageClass, AuWriter)>,
@@ -81,14 +84,54 @@ impl Assembly {
                 return Body::Bytes(Cow::Borrowed(data));
             }
         }
+        let table = self.0.get_or_insert_default();
         let class = class_of(header.kind);
-        let index = self.slot(header.csid);
+        let index = table.slot(header.csid);
         if offset == 0 {
-            self.slots[index].part = self.begin(way, class);
+            table.slots[index].part = table.begin(way, class);
         }
-        let slot = &mut self.slots[index];
-        match &mut slot.part {
-            Part::Idle | Part::Skip(None) => {}
+        table.append(index, class, data, pool);
+        if !last {
+            return Body::Partial;
+        }
+        let body = table.complete(index, class, pool);
+        if table.is_unused() {
+            self.0 = None;
+        }
+        body
+    }
+
+    /// Drops the message in hand on a chunk stream, if there is one.
+    pub(super) fn abort(&mut self, csid: Csid, pool: &Pool) {
+        if let Some(table) = &mut self.0 {
+            table.abort(csid, pool);
+        }
+    }
+
+    /// One media body that came in one piece inside an aggregate.
+    pub(super) fn whole(&mut self, kind: MessageKind, body: &[u8], pool: &Pool) -> Body<'static> {
+        self.0.get_or_insert_default().whole(class_of(kind), body, pool)
+    }
+
+    /// The session moves to a shard with pages of its own: media in hand is dropped.
+    pub(super) fn leave_pages(&mut self, pool: &Pool) {
+        if let Some(table) = &mut self.0 {
+            table.leave_pages(pool);
+        }
+    }
+
+    /// Gives every page back.
+    pub(super) fn close(&mut self, pool: &Pool) {
+        if let Some(table) = self.0.take() {
+            table.close(pool);
+        }
+    }
+}
+
+impl Table {
+    fn append(&mut self, index: usize, class: PageClass, data: &[u8], pool: &Pool) {
+        match &mut self.slots[index].part {
+            Part::Idle | Part::Skip(_) => {}
             // COPY(script): a message of control rate that came in pieces; media goes to pages.
             Part::Bytes(bytes) => bytes.extend_from_slice(data),
             // COPY(ingest): a fragment of a media message.
@@ -99,13 +142,15 @@ impl Assembly {
                     self.slots[index].part = Part::Skip(Some("memory"));
                 }
             }
-            Part::Skip(Some(_)) => {}
         }
-        if last { self.complete(index, class, pool) } else { Body::Partial }
     }
 
-    /// Drops the message in hand on a chunk stream, if there is one.
-    pub(super) fn abort(&mut self, csid: Csid, pool: &Pool) {
+    /// True if no message is in hand and no writer is kept for the next one.
+    fn is_unused(&self) -> bool {
+        self.idle.is_empty() && self.slots.iter().all(|slot| matches!(slot.part, Part::Idle))
+    }
+
+    fn abort(&mut self, csid: Csid, pool: &Pool) {
         let Some(index) = self.slots.iter().position(|slot| slot.csid == csid) else { return };
         match std::mem::replace(&mut self.slots[index].part, Part::Idle) {
             Part::Unit(writer) => {
@@ -117,9 +162,7 @@ impl Assembly {
         }
     }
 
-    /// One media body that came in one piece inside an aggregate.
-    pub(super) fn whole(&mut self, kind: MessageKind, body: &[u8], pool: &Pool) -> Body<'static> {
-        let class = class_of(kind);
+    fn whole(&mut self, class: PageClass, body: &[u8], pool: &Pool) -> Body<'static> {
         let Some(mut writer) = self.take(class) else { return Body::Dropped("chunk_streams") };
         // COPY(aggregate): a body that was gathered with its aggregate.
         let unit = if writer.append(pool, class, body).is_ok() {
@@ -132,8 +175,7 @@ impl Assembly {
         unit
     }
 
-    /// The session moves to a shard with pages of its own: media in hand is dropped.
-    pub(super) fn leave_pages(&mut self, pool: &Pool) {
+    fn leave_pages(&mut self, pool: &Pool) {
         for slot in &mut self.slots {
             if matches!(slot.part, Part::Unit(_)) {
                 let part = std::mem::replace(&mut slot.part, Part::Skip(Some("moved")));
@@ -148,17 +190,15 @@ impl Assembly {
         }
     }
 
-    /// Gives every page back.
-    pub(super) fn close(&mut self, pool: &Pool) {
-        for slot in self.slots.drain(..) {
+    fn close(self, pool: &Pool) {
+        for slot in self.slots {
             if let Part::Unit(writer) = slot.part {
                 writer.close(pool);
             }
         }
-        for (_, writer) in self.idle.drain(..) {
+        for (_, writer) in self.idle {
             writer.close(pool);
         }
-        self.busy = 0;
     }
 
     fn slot(&mut self, csid: Csid) -> usize {

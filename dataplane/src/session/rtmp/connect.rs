@@ -13,6 +13,7 @@ use codecs::rtmp::message::{Control, PeerBandwidthLimit};
 
 use super::server::Server;
 use super::state::State;
+use super::url::Address;
 use super::window::WINDOW_BYTES;
 use crate::Error;
 
@@ -57,8 +58,8 @@ impl Server {
         ]);
         let args = [connected(&peer)];
         self.replies.command(0, &result(command.transaction_id, server, args));
-        (self.app, self.tc_url) = (peer.app, peer.tc_url);
-        tracing::debug!(app = self.app, agent = &*self.agent, ?now, "rtmp connect");
+        self.address = Address::new(&peer.app, &peer.tc_url);
+        tracing::debug!(app = peer.app, agent = &*self.agent, ?now, "rtmp connect");
         self.transition(State::Connected, "connect");
         Ok(())
     }

@@ -62,12 +62,13 @@ impl Server {
 
     /// Script data of a publisher; in other states nobody listens.
     fn data(&mut self, header: &MessageHeader, body: &[u8]) -> Result<(), Error> {
+        let limits = self.amf_limits();
         if !matches!(self.state, State::Publishing(_)) {
             tracing::debug!(state = self.state.name(), "data message ignored");
             return Ok(());
         }
-        let limits = self.amf_limits();
-        self.ingest.data(header, body, &limits, &mut self.events).map_err(|e| self.limit_of(e))
+        let (ingest, events) = self.ingest();
+        ingest.data(header, body, &limits, events).map_err(|e| self.limit_of(e))
     }
 
     /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
@@ -86,8 +87,8 @@ impl Server {
                 MessageKind::Audio | MessageKind::Video => {
                     match self.assembly.whole(header.kind, body, pool) {
                         Body::Unit(unit) => {
-                            let taken = self.ingest.media(&header, unit, pool, &mut self.events);
-                            taken.map_err(Error::Limit)?;
+                            let (ingest, events) = self.ingest();
+                            ingest.media(&header, unit, pool, events).map_err(Error::Limit)?;
                         }
                         Body::Dropped(reason) => self.events.push_back(dropped(reason)),
                         Body::Partial | Body::Bytes(_) => {}
@@ -95,8 +96,9 @@ impl Server {
                 }
                 MessageKind::DataAmf0 | MessageKind::DataAmf3 => {
                     let limits = self.amf_limits();
-                    if self.ingest.data(&header, body, &limits, &mut self.events).is_err() {
-                        self.events.push_back(dropped("data"));
+                    let (ingest, events) = self.ingest();
+                    if ingest.data(&header, body, &limits, events).is_err() {
+                        events.push_back(dropped("data"));
                     }
                 }
                 _ => {}

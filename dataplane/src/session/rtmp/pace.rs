@@ -11,9 +11,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Rates {
     since: Instant,
-    chunks: u64,
-    messages: u64,
-    controls: u64,
+    chunks: u32,
+    messages: u32,
+    controls: u32,
 }
 
 impl Rates {
@@ -35,14 +35,14 @@ impl Rates {
             *self = Self::new(now);
         }
         self.chunks += 1;
-        self.messages += u64::from(ends);
-        self.controls += u64::from(ends && !media);
+        self.messages += u32::from(ends);
+        self.controls += u32::from(ends && !media);
         for (count, limit) in [
             (self.chunks, LimitId::RtmpChunksPerSecondMax),
             (self.messages, LimitId::RtmpMessagesPerSecondMax),
             (self.controls, LimitId::RtmpControlPerSecondMax),
         ] {
-            if count > limits.get(limit) {
+            if u64::from(count) > limits.get(limit) {
                 return Err(Error::Limit(limit));
             }
         }

@@ -13,7 +13,6 @@ use codecs::rtmp::message::UserControl;
 use super::reply::MSID;
 use super::server::Server;
 use super::state::{Asking, PlayArgs, Playing, State};
-use super::url::Target;
 use crate::Error;
 use crate::control::Role;
 use crate::session::{Event, Refusal};
@@ -68,7 +67,7 @@ impl Server {
             self.replies.error(msid, code::PLAY_FAILED, "createStream gave another stream id");
             return Err(Error::Rejected("bad_stream_id"));
         }
-        let Some(target) = Target::parse(&self.app, &self.tc_url, name) else {
+        let Some(target) = self.address.target(name) else {
             let text = "the stream's name is not legal";
             self.replies.error(msid, code::PLAY_STREAM_NOT_FOUND, text);
             return Err(Error::Rejected("bad_name"));

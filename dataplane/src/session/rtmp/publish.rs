@@ -32,7 +32,7 @@ impl Server {
             return Err(self.misbehaved("publish"));
         }
         let name = command.first_str().unwrap_or_default();
-        let Some(target) = Target::parse(&self.app, &self.tc_url, name) else {
+        let Some(target) = self.address.target(name) else {
             self.replies.error(msid, code::PUBLISH_BAD_NAME, "the stream's name is not legal");
             return Err(Error::Rejected("bad_name"));
         };
@@ -71,7 +71,7 @@ impl Server {
         self.replies.status(msid, code::PUBLISH_START, &text);
         self.reader.set_limits(chunk_limits(&self.terms.limits, LimitId::RtmpPartialBytesMax));
         let supply = Supply::new(now, &self.terms.session);
-        let publishing = Publishing { stream: target.stream, msid, supply };
+        let publishing = Box::new(Publishing { stream: target.stream, msid, supply });
         self.transition(State::Publishing(publishing), "publish_started");
     }
 

@@ -11,7 +11,7 @@ use codecs::rtmp::message::{Control, Csid, MessageHeader, MessageKind, UserContr
 use codecs::writer::Writer;
 
 use crate::Error;
-use crate::config::LimitId;
+use crate::config::{LimitId, Limits};
 
 /// The message stream of every publication and playback.
 pub(super) const MSID: u32 = 1;
@@ -23,23 +23,17 @@ const SMALL_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Replies {
     out: Vec<u8>,
-    body: Vec<u8>,
     chunk_bytes: u32,
-    bytes_max: u64,
 }
 
 impl Replies {
-    pub(super) const fn new(bytes_max: u64) -> Self {
-        Self { out: Vec::new(), body: Vec::new(), chunk_bytes: CHUNK_SIZE_DEFAULT, bytes_max }
-    }
-
-    pub(super) const fn set_bytes_max(&mut self, bytes_max: u64) {
-        self.bytes_max = bytes_max;
+    pub(super) const fn new() -> Self {
+        Self { out: Vec::new(), chunk_bytes: CHUNK_SIZE_DEFAULT }
     }
 
     /// An error if the peer made us owe it more than it may.
-    pub(super) const fn check(&self) -> Result<(), Error> {
-        if self.out.len() as u64 > self.bytes_max {
+    pub(super) const fn check(&self, limits: &Limits) -> Result<(), Error> {
+        if self.out.len() as u64 > limits.reply_bytes_max {
             return Err(Error::Limit(LimitId::ReplyBytesMax));
         }
         Ok(())
@@ -54,7 +48,6 @@ impl Replies {
         } else {
             out.append(&mut self.out);
         }
-        self.body = Vec::new();
         any
     }
 
@@ -85,12 +78,10 @@ impl Replies {
 
     /// A command on the connection's own stream or, if `msid` is one, on that stream.
     pub(super) fn command(&mut self, msid: u32, command: &Command) {
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
+        let mut body = Vec::new();
         command.encode(&mut body);
         let csid = if msid == 0 { Csid::COMMAND } else { Csid::DATA };
         self.message(csid, MessageKind::CommandAmf0, msid, &body);
-        self.body = body;
     }
 
     /// `onStatus` of level `status`.
@@ -111,11 +102,9 @@ impl Replies {
 
     /// A data message on the media stream.
     pub(super) fn data(&mut self, values: &[Value]) {
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
+        let mut body = Vec::new();
         encode_data(values, &mut body);
         self.message(Csid::DATA, MessageKind::DataAmf0, MSID, &body);
-        self.body = body;
     }
 
     fn message(&mut self, csid: Csid, kind: MessageKind, msid: u32, body: &[u8]) {

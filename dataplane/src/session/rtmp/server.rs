@@ -14,7 +14,8 @@ use super::ingest::Ingest;
 use super::limit::{amf_limits, chunk_limits, limit_of};
 use super::pace::Rates;
 use super::reply::Replies;
-use super::state::{Hello, State};
+use super::state::{Hello, HelloPart, State};
+use super::url::Address;
 use super::window::Window;
 use crate::Error;
 use crate::config::{LimitId, Terms};
@@ -37,7 +38,7 @@ pub struct Server {
     pub(super) state: State,
     pub(super) reader: ChunkReader,
     pub(super) assembly: Assembly,
-    pub(super) ingest: Ingest,
+    ingest: Option<Box<Ingest>>,
     pub(super) replies: Replies,
     pub(super) events: VecDeque<Event>,
     pub(super) terms: Arc<Terms>,
@@ -48,11 +49,9 @@ pub struct Server {
     pub(super) deadline: Instant,
     ping_at: Instant,
     /// What `connect` said.
-    pub(super) app: String,
-    pub(super) tc_url: String,
+    pub(super) address: Address,
     pub(super) agent: Arc<str>,
     pub(super) streams_created: u64,
-    seed: [u8; 32],
 }
 
 impl Server {
@@ -61,11 +60,11 @@ impl Server {
     pub fn new(now: Instant, terms: &Arc<Terms>, seed: [u8; 32]) -> Self {
         let Terms { limits, session: config } = &**terms;
         Self {
-            state: State::Hello(Hello { bytes: Box::new([0; handshake::C0C1_LEN]), len: 0 }),
+            state: State::Hello(Hello { part: None, seed }),
             reader: ChunkReader::new(chunk_limits(limits, LimitId::RtmpPartialBytesPreauthMax)),
             assembly: Assembly::default(),
-            ingest: Ingest::new(limits),
-            replies: Replies::new(limits.reply_bytes_max),
+            ingest: None,
+            replies: Replies::new(),
             events: VecDeque::new(),
             terms: Arc::clone(terms),
             window: Window::new(),
@@ -73,11 +72,9 @@ impl Server {
             born: now,
             deadline: now + config.connect_deadline,
             ping_at: now + config.ping_interval,
-            app: String::new(),
-            tc_url: String::new(),
+            address: Address::default(),
             agent: Arc::from(""),
             streams_created: 0,
-            seed,
         }
     }
 
@@ -119,24 +116,31 @@ impl Server {
         if let Some(acknowledgement) = self.window.due() {
             self.replies.control(acknowledgement);
         }
-        self.replies.check()?;
+        self.replies.check(&self.terms.limits)?;
         Ok(at)
     }
 
     fn hello(&mut self, now: Instant, bytes: &[u8]) -> Result<usize, Error> {
         let State::Hello(hello) = &mut self.state else { return Ok(0) };
-        let taken = bytes.len().min(hello.bytes.len() - hello.len);
-        // CONTROL: a handshake, which may come in pieces.
-        hello.bytes[hello.len..hello.len + taken].copy_from_slice(&bytes[..taken]);
-        hello.len += taken;
-        // The version is the first byte: who speaks something else is told at once.
-        let client = handshake::parse_c0c1(&hello.bytes)?;
-        if hello.len == hello.bytes.len() {
-            let random = super::filler::filler(self.seed);
-            let time_ms = millis(self.born, now);
-            self.replies.raw(&handshake::server_response(client.c1, &random, time_ms));
-            self.transition(State::Ack(handshake::BODY_LEN), "c1");
-        }
+        let random = super::filler::filler(hello.seed);
+        let time_ms = millis(self.born, now);
+        // Most come whole, and take no memory then.
+        let (taken, whole) = match (&mut hello.part, bytes.first_chunk()) {
+            (None, Some(whole)) => (whole.len(), whole),
+            (part, _) => {
+                let part = part.get_or_insert_with(HelloPart::boxed);
+                let taken = part.take(bytes);
+                // The version is the first byte: who speaks something else is told at once.
+                handshake::parse_c0c1(&part.bytes)?;
+                if part.len < part.bytes.len() {
+                    return Ok(taken);
+                }
+                (taken, &part.bytes)
+            }
+        };
+        let client = handshake::parse_c0c1(whole)?;
+        self.replies.raw(&handshake::server_response(client.c1, &random, time_ms));
+        self.transition(State::Ack(handshake::BODY_LEN), "c1");
         Ok(taken)
     }
 
@@ -166,7 +170,8 @@ impl Server {
                 Ok(())
             }
             Body::Unit(unit) => {
-                self.ingest.media(&header, unit, pool, &mut self.events).map_err(Error::Limit)
+                let (ingest, events) = self.ingest();
+                ingest.media(&header, unit, pool, events).map_err(Error::Limit)
             }
             Body::Bytes(body) => self.message(now, &header, body, pool),
         }
@@ -284,21 +289,26 @@ impl Server {
     pub fn reload(&mut self, terms: &Arc<Terms>) {
         self.terms = Arc::clone(terms);
         let limits = &terms.limits;
-        self.replies.set_bytes_max(limits.reply_bytes_max);
-        self.ingest.reload(limits);
+        if let Some(ingest) = &mut self.ingest {
+            ingest.reload(limits);
+        }
         self.reader.set_limits(chunk_limits(limits, self.partial_limit()));
     }
 
     /// Gives every page back before the session moves to another shard.
     pub fn leave_pages(&mut self, pool: &Pool) {
         self.assembly.leave_pages(pool);
-        self.ingest.close(pool);
+        if let Some(ingest) = &mut self.ingest {
+            ingest.close(pool);
+        }
     }
 
     /// Gives every page back; nothing may be called afterwards.
     pub fn close(&mut self, pool: &Pool) {
         self.assembly.close(pool);
-        self.ingest.close(pool);
+        if let Some(ingest) = &mut self.ingest {
+            ingest.close(pool);
+        }
         for event in self.events.drain(..) {
             if let Event::Media(unit) = event {
                 pool.release(unit.payload);
@@ -315,6 +325,12 @@ impl Server {
 
     pub(super) const fn misbehaved(&self, got: &'static str) -> Error {
         Error::Misbehaved { state: self.state.name(), got }
+    }
+
+    /// What becomes of media, and where it goes. A player never has one.
+    pub(super) fn ingest(&mut self) -> (&mut Ingest, &mut VecDeque<Event>) {
+        let ingest = self.ingest.get_or_insert_with(|| Box::new(Ingest::new(&self.terms.limits)));
+        (ingest, &mut self.events)
     }
 
     pub(super) fn amf_limits(&self) -> amf0::Limits {

@@ -38,17 +38,26 @@ pub(super) enum State {
     /// The shard was asked; no byte is read.
     Asking(Box<Asking>),
     /// Media comes in.
-    Publishing(Publishing),
+    Publishing(Box<Publishing>),
     /// The shard's cursor reads for the peer.
     Playing(Playing),
     /// The last words are in the replies.
     Closing,
 }
 
-/// The bytes of `C0` and `C1` so far.
+/// A handshake that has begun.
 #[derive(Debug)]
 pub(super) struct Hello {
-    pub(super) bytes: Box<[u8; C0C1_LEN]>,
+    /// What came of `C0` and `C1`, if a read ended within them.
+    pub(super) part: Option<Box<HelloPart>>,
+    /// What the filler of our answer comes from.
+    pub(super) seed: [u8; 32],
+}
+
+/// The bytes of `C0` and `C1` so far.
+#[derive(Debug)]
+pub(super) struct HelloPart {
+    pub(super) bytes: [u8; C0C1_LEN],
     pub(super) len: usize,
 }
 
@@ -88,6 +97,22 @@ pub(super) struct Playing {
     pub(super) paused: bool,
     pub(super) audio: bool,
     pub(super) video: bool,
+}
+
+impl HelloPart {
+    pub(super) fn boxed() -> Box<Self> {
+        Box::new(Self { bytes: [0; C0C1_LEN], len: 0 })
+    }
+
+    /// Keeps what is still missing of the bytes; tells how many that were.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        let room = &mut self.bytes[self.len..];
+        let taken = bytes.len().min(room.len());
+        // CONTROL: a handshake that came in pieces.
+        room[..taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+        taken
+    }
 }
 
 impl State {

@@ -82,32 +82,49 @@ fn path_of(url: &str) -> &str {
     rest.split_once('/').map_or("", |(_, path)| path)
 }
 
-/// What a peer addressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) stream: StreamName,
-    pub(super) params: Params,
-}
+/// Where a peer connected: what a stream's name is put behind.
+///
+/// Shape: a path, and behind a `?` the queries of `tcUrl` and of the app.
+#[derive(Debug, Default)]
+pub(super) struct Address(Box<str>);
 
-impl Target {
-    /// Puts the address together; `None` if it names no legal stream.
-    pub(super) fn parse(app: &str, tc_url: &str, stream: &str) -> Option<Self> {
+impl Address {
+    /// Takes what matters of `connect`.
+    pub(super) fn new(app: &str, tc_url: &str) -> Self {
         let (tc_path, tc_query) = split_query(tc_url);
         let (app_path, app_query) = split_query(app);
-        let (stream_path, stream_query) = split_query(stream);
         // Encoders that leave the app empty still say in tcUrl where they connected.
-        let app_path = if app_path.is_empty() { path_of(tc_path) } else { app_path };
+        let path = if app_path.is_empty() { path_of(tc_path) } else { app_path };
+        let mut address = path.to_owned();
+        for (query, sign) in [tc_query, app_query].into_iter().flatten().zip(['?', '&']) {
+            address.push(sign);
+            address.push_str(query);
+        }
+        Self(address.into())
+    }
+
+    /// The stream that is named here; `None` if that is no legal name.
+    pub(super) fn target(&self, stream: &str) -> Option<Target> {
+        let (path, query) = split_query(&self.0);
+        let (stream_path, stream_query) = split_query(stream);
         let stream_path = ["mp4:", "flv:", "f4v:"]
             .iter()
             .find_map(|prefix| stream_path.strip_prefix(prefix))
             .unwrap_or(stream_path);
         let mut params = Params::default();
-        for query in [tc_query, app_query, stream_query].into_iter().flatten() {
+        for query in [query, stream_query].into_iter().flatten() {
             params.take(query)?;
         }
-        let stream = stream_of(&format!("{app_path}/{stream_path}"))?;
-        Some(Self { stream, params })
+        let stream = stream_of(&format!("{path}/{stream_path}"))?;
+        Some(Target { stream, params })
     }
+}
+
+/// What a peer addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) stream: StreamName,
+    pub(super) params: Params,
 }
 
 #[cfg(test)]
@@ -137,8 +154,9 @@ mod tests {
             ("live", h, "live", "live", ""),
         ];
         for (app, tc_url, stream, name, key) in shapes {
-            let target =
-                Target::parse(app, tc_url, stream).unwrap_or_else(|| panic!("{app} {stream}"));
+            let target = Address::new(app, tc_url)
+                .target(stream)
+                .unwrap_or_else(|| panic!("{app} {stream}"));
             assert_eq!((target.stream.as_str(), target.params.key.0.as_str()), (name, key));
         }
     }
@@ -155,16 +173,16 @@ mod tests {
             ("live", "%00"),
             ("live", "%zz"),
         ] {
-            assert_eq!(Target::parse(app, "rtmp://h/", stream), None, "{app} {stream}");
+            assert_eq!(Address::new(app, "rtmp://h/").target(stream), None, "{app} {stream}");
         }
         let long = format!("cam?key={}", "k".repeat(SECRET_BYTES_MAX + 1));
-        assert_eq!(Target::parse("live", "", &long), None);
+        assert_eq!(Address::new("live", "").target(&long), None);
     }
 
     #[test]
     fn the_query_says_how_to_play() {
         let query = "cam?latency=low&cache=no&dialect=legacy&x=y&&";
-        let play = Target::parse("live", "", query).map(|t| t.params.play(Format::Flv));
+        let play = Address::new("live", "").target(query).map(|t| t.params.play(Format::Flv));
         let expected = PlayOptions {
             log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds },
             join: Join::NextKeyframe,

@@ -40,7 +40,7 @@ impl Server {
                 return Err(Error::Misbehaved { state: state.name(), got: command.name() });
             }
         }
-        self.replies.check()
+        self.replies.check(&self.terms.limits)
     }
 
     /// Takes the question that was answered, and lets the connect deadline run on.
