@@ -54,8 +54,8 @@ pub(crate) struct Connection {
     /// Number of the last question.
     pub ask_epoch: u32,
     pub role: Option<Establish>,
-    pub closing: Option<Closing>,
-    pub timer: Option<(TimerId, Instant)>,
+    pub closing: Option<Box<Closing>>,
+    pub timer: Option<TimerId>,
 }
 
 /// What the connection does with media.
@@ -64,7 +64,7 @@ pub(crate) enum Establish {
     /// It feeds the hub in this slot.
     Publish { hub: u32 },
     /// It reads.
-    Play(Box<Playing>),
+    Play(Playing),
 }
 
 /// A player. The hot part of a connection.
@@ -117,12 +117,13 @@ pub(crate) enum Sending {
     Blocked,
 }
 
-/// A submitted send: so many bytes of our own, then the log up to `to`.
+/// A submitted send: so many bytes of our own, then so many of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InFlight {
     pub own: u32,
     pub from: u64,
-    pub to: u64,
+    pub len: u32,
+    /// The log's bytes end where an entry does.
     pub boundary: bool,
 }
 
@@ -145,7 +146,7 @@ pub(crate) struct Asked {
 }
 
 /// The way out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Closing {
     pub reason: &'static str,
     /// The last words are out and the peer was told that nothing follows; its own end is awaited so
@@ -321,5 +322,25 @@ impl Connections {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.slots.iter().filter_map(|slot| slot.connection.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{http, rtmp};
+
+    /// What sending to a player looks at.
+    const HOT_BYTES_MAX: usize = 352;
+    /// Its session, which sleeps meanwhile.
+    const SESSION_BYTES_MAX: usize = 384;
+
+    #[test]
+    fn a_player_takes_no_more_memory_than_is_planned() {
+        let hot = size_of::<Connection>();
+        assert!(hot <= HOT_BYTES_MAX, "a connection has {hot} bytes");
+        for bytes in [size_of::<rtmp::Server>(), size_of::<http::Server>()] {
+            assert!(bytes <= SESSION_BYTES_MAX, "a session has {bytes} bytes");
+        }
     }
 }

@@ -188,7 +188,7 @@ impl Shard {
             .and_then(|playing| readers.get(playing.reader))
             .and_then(|reader| Some((Arc::clone(reader.log()?), reader.key)));
         let mut ranges = RangeList::new();
-        let mut flight = InFlight { own: 0, from: 0, to: 0, boundary: true };
+        let mut flight = InFlight { own: 0, from: 0, len: 0, boundary: true };
         if let Some((log, key)) = log {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
             let context = Context { log: &log, packager, egress: &config.egress, now: *now };
@@ -208,7 +208,7 @@ impl Shard {
             parts.push(SendPart { ptr: range.ptr, len: range.len });
         }
         if parts.bytes == 0 {
-            let last = connection.closing.is_some_and(|closing| !closing.lingering);
+            let last = connection.closing.as_ref().is_some_and(|closing| !closing.lingering);
             return if last && !inside { Outcome::Farewell } else { Outcome::Idle };
         }
         flight.own = u32::try_from(own.len()).expect("reply_bytes_max is under 32 bits");
@@ -235,7 +235,7 @@ impl Shard {
         let own = bytes.min(flight.own as usize);
         connection.out.sent(own);
         let from_log = (bytes - own) as u64;
-        let asked = u64::from(flight.own) + (flight.to - flight.from);
+        let asked = u64::from(flight.own) + u64::from(flight.len);
         let mut more = !connection.out.is_empty()
             || connection.closing.is_some()
             || connection.playing().is_some_and(|playing| playing.leaving);
@@ -247,11 +247,12 @@ impl Shard {
                 && let Some(cursor) = &mut playing.cursor
             {
                 let offset = flight.from + from_log;
-                cursor.sent(offset, flight.boundary && offset == flight.to, log);
+                let whole = from_log == u64::from(flight.len);
+                cursor.sent(offset, flight.boundary && whole, log);
                 observe_first_byte(playing, counters, *now);
             }
             // What was committed since the send was planned waits for its flush like everything.
-            let cut = flight.to - flight.from >= SEND_BYTES_MAX || !flight.boundary;
+            let cut = u64::from(flight.len) >= SEND_BYTES_MAX || !flight.boundary;
             let at_once = cut
                 || flush.immediate()
                 || playing.options.low_latency
@@ -366,11 +367,12 @@ impl Context<'_> {
                 if playing.filter != Filter::ALL {
                     counters.entries_filtered += 1;
                 }
+                let len = u32::try_from(covered).expect("a step is SEND_BYTES_MAX at most");
                 if covered > SEND_BYTES_MAX / 2 {
-                    *join_budget = join_budget.saturating_sub(covered as u32);
+                    *join_budget = join_budget.saturating_sub(len);
                 }
                 let boundary = boundary && from + covered == to;
-                Ok(InFlight { own: 0, from, to: from + covered, boundary })
+                Ok(InFlight { own: 0, from, len, boundary })
             }
             Step::CaughtUp if playing.leaving => Err(Outcome::Left),
             Step::CaughtUp if closing => Err(Outcome::Farewell),

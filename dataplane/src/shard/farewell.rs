@@ -42,7 +42,7 @@ impl Shard {
         if connection.closing.is_some() {
             return;
         }
-        connection.closing = Some(Closing { reason, lingering: false, deadline });
+        connection.closing = Some(Box::new(Closing { reason, lingering: false, deadline }));
         connection.parked = Vec::new();
         self.forget_question(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
@@ -69,18 +69,18 @@ impl Shard {
 
     /// True if the connection is on its way out and its time is over.
     pub(super) fn closing_expired(&mut self, slot: u32) -> bool {
-        let closing = self.connections.get(slot).and_then(|connection| connection.closing);
-        let expired = closing.filter(|closing| closing.deadline <= self.now);
-        if let Some(closing) = expired {
-            self.close(slot, closing.reason);
-        }
-        expired.is_some()
+        let closing = self.connections.get(slot).and_then(|connection| connection.closing.as_ref());
+        let Some(closing) = closing.filter(|closing| closing.deadline <= self.now) else {
+            return false;
+        };
+        self.close(slot, closing.reason);
+        true
     }
 
     /// The peer ended its side, or its socket failed.
     pub(super) fn peer_gone(&mut self, slot: u32, reason: &'static str) {
         let Some(connection) = self.connections.get(slot) else { return };
-        let reason = connection.closing.map_or(reason, |closing| closing.reason);
+        let reason = connection.closing.as_ref().map_or(reason, |closing| closing.reason);
         self.close(slot, reason);
     }
 
@@ -92,7 +92,7 @@ impl Shard {
         self.leave_media(slot);
         let token = self.connections.token(slot);
         let Some(mut connection) = self.connections.remove(slot) else { return };
-        if let Some((timer, _)) = connection.timer {
+        if let Some(timer) = connection.timer {
             self.timers.cancel(timer);
         }
         let pool = &self.pool;

@@ -22,7 +22,7 @@ impl Shard {
         let Some(mut connection) = self.connections.remove(slot) else { return };
         // Pages belong to this shard's pool: a publication before this one may have left some.
         connection.session.leave_pages(&self.pool);
-        if let Some((timer, _)) = connection.timer.take() {
+        if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }
         if connection.sending == Sending::Blocked {

@@ -245,14 +245,13 @@ impl Shard {
         match connection.timer {
             // A timer that fires early finds nothing due and is set again: cheaper than moving it
             // on every packet.
-            Some((_, armed)) if armed <= at => {}
-            Some((id, _)) => {
+            Some(id) if timers.fires_by(id, at) => {}
+            Some(id) => {
                 timers.replace(id, at);
-                connection.timer = Some((id, at));
             }
             None => {
                 let key = super::shard::TimerKey::Connection { slot, generation };
-                connection.timer = timers.insert(at, key).map(|id| (id, at));
+                connection.timer = timers.insert(at, key);
             }
         }
     }
@@ -287,7 +286,7 @@ impl Connection {
             _ => None,
         };
         let question = self.asked.as_ref().map(|asked| asked.deadline);
-        let closing = self.closing.map(|closing| closing.deadline);
+        let closing = self.closing.as_ref().map(|closing| closing.deadline);
         [self.session.poll_timeout(), stalled, question, closing].into_iter().flatten().min()
     }
 }

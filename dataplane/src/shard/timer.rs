@@ -120,6 +120,12 @@ impl<K: Copy> TimerWheel<K> {
         node.is_some_and(|node| node.generation == id.generation && node.list.is_some())
     }
 
+    /// True if a pending timer fires for a deadline of `at`, or before it.
+    #[must_use]
+    pub fn fires_by(&self, id: TimerId, at: Instant) -> bool {
+        self.is_pending(id) && self.nodes[id.slot as usize].tick <= self.tick_of(at)
+    }
+
     /// Moves time on to `now`; what came due is then taken with [`Self::pop`].
     pub fn advance(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.start).as_millis();
@@ -286,7 +292,8 @@ mod tests {
         wheel.advance(start + Duration::from_micros(1_999));
         assert_eq!(wheel.pop(), None);
         wheel.advance(start + Duration::from_millis(2));
-        assert!(wheel.is_pending(id));
+        assert!(wheel.is_pending(id) && wheel.fires_by(id, start + Duration::from_millis(2)));
+        assert!(!wheel.fires_by(id, start + Duration::from_millis(1)));
         assert_eq!(wheel.pop(), Some(7));
         assert_eq!(wheel.pop(), None);
         assert!(!wheel.is_pending(id) && wheel.cancel(id).is_none() && !wheel.replace(id, start));
