@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::words::Words;
+
 /// Bytes of a stream name at most.
 pub const STREAM_NAME_BYTES_MAX: usize = 128;
 /// Shards of a process at most: one bit each in a reader mask.
@@ -72,6 +74,11 @@ impl StreamName {
         let whole = !name.is_empty() && name.len() <= STREAM_NAME_BYTES_MAX;
         let fits = whole && name.split('/').all(|s| !s.is_empty() && s.bytes().all(legal));
         fits.then(|| Self(Arc::from(name)))
+    }
+
+    /// Shares the letters with equal names.
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        words.share(&mut self.0);
     }
 
     /// The name.

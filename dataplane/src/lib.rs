@@ -20,6 +20,7 @@ pub mod session;
 pub mod shard;
 pub mod slab;
 mod sync;
+mod words;
 
 pub use error::Error;
 pub use node::Node;

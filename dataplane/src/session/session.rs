@@ -9,6 +9,7 @@ use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::slab::Pool;
+use crate::words::Words;
 
 /// The server's side of one peer.
 #[derive(Debug)]
@@ -122,6 +123,11 @@ impl Session {
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         each!(self, session => session.state_name())
+    }
+
+    /// Shares with other sessions what they say, too: for one that stays.
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        each!(self, session => session.share(words));
     }
 
     /// Takes new limits and settings.

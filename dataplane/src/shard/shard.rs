@@ -24,6 +24,7 @@ use crate::log::Gc;
 use crate::metrics::ShardCounters;
 use crate::reactor::{Reactor, Token};
 use crate::slab::Pool;
+use crate::words::Words;
 
 /// Timers of a shard beside one per connection.
 const TIMERS_EXTRA: usize = 64;
@@ -77,6 +78,7 @@ pub(crate) struct Shard {
     pub(super) demo: Option<Demo>,
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
+    pub(super) words: Words,
     pub(super) now: Instant,
     pub(super) sessions_opened: u64,
     pub(super) rebalance_turn: u16,
@@ -122,6 +124,7 @@ impl Shard {
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),
+            words: Words::default(),
             now,
             sessions_opened: 0,
             rebalance_turn: 0,

@@ -106,7 +106,7 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
             return;
         }
-        let Self { connections, readers, shared, counters, now, .. } = self;
+        let Self { connections, readers, shared, counters, words, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(asked) = connection.asked.take() else { return };
         let (Some(options), Some(reader)) = (asked.play, readers.get_mut(reader_slot)) else {
@@ -130,6 +130,7 @@ impl Shard {
             accepted: *now,
             first_byte: false,
         }));
+        connection.session.share(words);
         connection.span().in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
         shared.caps.established(&mut connection.admission);
         counters.plays_started += 1;

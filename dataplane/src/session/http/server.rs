@@ -16,6 +16,7 @@ use crate::ids::StreamName;
 use crate::session::rtmp::agent;
 use crate::session::{Command, Event, Format, Refusal};
 use crate::slab::Pool;
+use crate::words::Words;
 
 /// Answers of pipelined requests that wait before the next request is read.
 const REPLIES_PAUSE_BYTES: usize = 64 << 10;
@@ -373,6 +374,14 @@ impl Server {
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         self.state.name()
+    }
+
+    /// Shares with other sessions what they say, too.
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        words.share(&mut self.agent);
+        if let State::AskingPlay(_, stream) | State::Streaming(stream) = &mut self.state {
+            stream.share(words);
+        }
     }
 
     /// Takes new limits and settings.

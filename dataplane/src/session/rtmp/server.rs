@@ -23,6 +23,7 @@ use crate::control::Role;
 use crate::ids::StreamName;
 use crate::session::{Command, Event};
 use crate::slab::Pool;
+use crate::words::Words;
 
 /// Events that wait before the session stops consuming bytes.
 pub(in crate::session) const EVENTS_MAX: usize = 64;
@@ -283,6 +284,15 @@ impl Server {
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         self.state.name()
+    }
+
+    /// Shares with other sessions what they say, too.
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        words.share(&mut self.agent);
+        self.address.share(words);
+        if let Some(stream) = self.state.stream_mut() {
+            stream.share(words);
+        }
     }
 
     /// Takes new limits and settings; the chunk size stays as it was announced.

@@ -153,4 +153,14 @@ impl State {
             _ => None,
         }
     }
+
+    /// As [`Self::stream`].
+    pub(super) const fn stream_mut(&mut self) -> Option<&mut StreamName> {
+        match self {
+            Self::Asking(asking) => Some(&mut asking.target.stream),
+            Self::Publishing(publishing) => Some(&mut publishing.stream),
+            Self::Playing(playing) => Some(&mut playing.stream),
+            _ => None,
+        }
+    }
 }

@@ -6,10 +6,13 @@
 //! app, on `tcUrl` or on the stream name (OBS's stream key field). A later place wins.
 //! Limits: [`SECRET_BYTES_MAX`]; the name's own limits are those of [`StreamName`].
 
+use std::sync::Arc;
+
 use codecs::http1::percent_decode;
 
 use crate::ids::{Secret, StreamName};
 use crate::session::{Dialect, Format, Join, LogKey, PlayOptions};
+use crate::words::Words;
 
 /// Bytes of a stream key at most: room for a signed token.
 const SECRET_BYTES_MAX: usize = 2048;
@@ -86,7 +89,7 @@ fn path_of(url: &str) -> &str {
 ///
 /// Shape: a path, and behind a `?` the queries of `tcUrl` and of the app.
 #[derive(Debug, Default)]
-pub(super) struct Address(Box<str>);
+pub(super) struct Address(Arc<str>);
 
 impl Address {
     /// Takes what matters of `connect`.
@@ -101,6 +104,10 @@ impl Address {
             address.push_str(query);
         }
         Self(address.into())
+    }
+
+    pub(super) fn share(&mut self, words: &mut Words) {
+        words.share(&mut self.0);
     }
 
     /// The stream that is named here; `None` if that is no legal name.
