@@ -8,10 +8,13 @@ use codecs::time::MediaTime;
 use crate::session::AccessUnit;
 use crate::slab::Pool;
 
-/// Access units in decode order, bounded in bytes and time.
+/// Access units of one stream at most: small ones would otherwise be many within `bytes_max`.
+const UNITS_MAX: usize = 65_536;
+
+/// Access units in decode order, bounded in bytes, number and time.
 ///
 /// Lives on: the home shard. Crosses by: never.
-/// Limits: `bytes_max`; `retain` before the newest unit, but at least the newest GOP.
+/// Limits: `bytes_max`; 65536 units; `retain` before the newest unit, but at least the newest GOP.
 #[derive(Debug)]
 pub struct UnitRing {
     units: VecDeque<AccessUnit>,
@@ -97,7 +100,8 @@ impl UnitRing {
     fn front_is_spent(&self, newest: MediaTime) -> bool {
         let Some(front) = self.units.front() else { return false };
         let before_gop = self.newest_keyframe().is_none_or(|keyframe| self.first < keyframe);
-        self.bytes > self.bytes_max || (before_gop && newest - front.dts > self.retain)
+        let full = self.bytes > self.bytes_max || self.units.len() > UNITS_MAX;
+        full || (before_gop && newest - front.dts > self.retain)
     }
 
     fn pop(&mut self, pool: &Pool) {
@@ -106,5 +110,46 @@ impl UnitRing {
             self.bytes -= unit.payload.len() as u64;
             pool.release(unit.payload);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codecs::media::Codec;
+
+    use super::*;
+    use crate::slab::{AuBytes, Region, RegionConfig};
+
+    fn pool() -> Pool {
+        let config = RegionConfig {
+            shards: 1,
+            large_pages_per_shard: 1,
+            small_pages_per_shard: 1,
+            poison: true,
+        };
+        Region::map(&config).unwrap().1.remove(0)
+    }
+
+    fn unit(codec: Codec, ms: i64, keyframe: bool) -> AccessUnit {
+        AccessUnit {
+            track: 0,
+            codec,
+            dts: MediaTime::from_millis(ms),
+            cts: MediaTime::ZERO,
+            keyframe,
+            payload: AuBytes::EMPTY,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_tiny_units_is_bounded_by_their_number() {
+        let pool = pool();
+        let mut ring = UnitRing::new(1 << 20, MediaTime::from_millis(1_000));
+        for number in 0..UNITS_MAX + 10 {
+            ring.push(unit(Codec::H264, 0, number == 0), &pool);
+        }
+        assert_eq!(ring.next_number(), UNITS_MAX as u64 + 10);
+        assert_eq!(ring.from(0).count(), UNITS_MAX);
+        assert_eq!(ring.newest_keyframe(), None, "its keyframe is gone");
     }
 }
