@@ -270,11 +270,12 @@ impl LogWriter {
             return false;
         }
         log.index.commit(self.entries);
+        log.data.commit(self.open.unwrap_or(self.head));
+        // Last, so that whoever sees a join point sees its bytes too.
         if let Some(join) = self.join_ended.take() {
             self.join = Some(join);
             log.newest_join.store(join.number + 1, Ordering::Release);
         }
-        log.data.commit(self.open.unwrap_or(self.head));
         true
     }
 
@@ -590,6 +591,25 @@ mod tests {
         bench.publish();
         assert_eq!(bench.writer.pages(), (1, 1));
         assert_eq!(bench.log.newest_join(), Some(bench.entries[0]));
+        bench.close();
+    }
+
+    #[test]
+    fn a_join_point_that_is_seen_has_its_bytes() {
+        let mut bench = Bench::new(9, 9, LIMITS);
+        let log = Arc::clone(&bench.log);
+        let reader = std::thread::spawn(move || {
+            while log.sealed().is_none() {
+                let Some(join) = log.newest_join() else { continue };
+                assert!(log.committed() >= join.end(), "entry {}", join.number);
+            }
+        });
+        for _ in 0..2_000 {
+            bench.entry(100, true, 1).unwrap();
+            bench.publish();
+        }
+        bench.writer.seal(SealReason::Ended, None);
+        reader.join().unwrap();
         bench.close();
     }
 

@@ -104,7 +104,7 @@ impl Cursor {
         // Read before `committed`, so that a seal seen here comes with all bytes before it.
         let sealed = log.sealed().is_some();
         let committed = log.committed();
-        let behind = committed - self.offset;
+        let Some(behind) = committed.checked_sub(self.offset) else { return Step::CaughtUp };
         if behind > LAG_BYTES_MIN && self.should_jump(log, config) {
             return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
         }
