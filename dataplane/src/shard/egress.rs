@@ -3,7 +3,6 @@
 //! A slice of sends is submitted, its completions are reaped, then the next slice follows, up to a
 //! bound per turn. Every send ends inside its submit, so no kernel reference to a page outlives it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Establish, InFlight, Playing, Sending};
@@ -186,12 +185,12 @@ impl Shard {
         let log = connection
             .playing()
             .and_then(|playing| readers.get(playing.reader))
-            .and_then(|reader| Some((Arc::clone(reader.log()?), reader.key)));
+            .and_then(|reader| Some((&**reader.log()?, reader.key)));
         let mut ranges = RangeList::new();
         let mut flight = InFlight { own: 0, from: 0, len: 0, boundary: true };
         if let Some((log, key)) = log {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
-            let context = Context { log: &log, packager, egress: &config.egress, now: *now };
+            let context = Context { log, packager, egress: &config.egress, now: *now };
             match context.plan(connection, counters, join_budget, &mut ranges) {
                 Ok(planned) => flight = planned,
                 // Inside an entry that is gone there is no place for other bytes either.
