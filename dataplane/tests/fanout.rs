@@ -31,6 +31,10 @@ fn entries_for(config: Config, players: usize) -> (u64, u64) {
     dataplane::reactor::raise_nofile().unwrap();
     let server = Server::start(config);
     let mut publisher = Publisher::start(server.rtmp, "fan");
+    // A configuration that came after the first player would be one more entry.
+    server
+        .control
+        .until("both tracks", |t| t.stream("fan").is_some_and(|stream| stream.tracks.len() == 2));
     let mut rtmp: Vec<_> = (0..players).map(|_| RtmpPlayer::start(server.rtmp, "fan")).collect();
     let mut flv: Vec<_> = (0..players).map(|_| FlvPlayer::start(server.http, "fan")).collect();
     let before = entries(&server.control.snapshot());
