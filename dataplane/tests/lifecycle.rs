@@ -82,7 +82,9 @@ impl Scene {
     fn assert_drained(&mut self) {
         assert_eq!(self.rtmp.items_to_end(), []);
         assert_eq!(self.rtmp.statuses[0], code::PLAY_UNPUBLISH_NOTIFY);
-        assert_eq!(self.rtmp.statuses[1..], [code::CONNECT_APP_SHUTDOWN]);
+        // On another shard than the home, the stream may end before the shard itself drains.
+        let (_, after) = self.rtmp.statuses.split_first().unwrap();
+        assert!(after.is_empty() || after == [code::CONNECT_APP_SHUTDOWN], "{after:?}");
         assert!(self.rtmp.controls.contains(&UserControl::StreamEof(1)));
         assert_eq!(self.flv.items_to_end(), []);
         let heard = self.publisher.statuses_to_end();
