@@ -10,6 +10,9 @@
 //!    distance between sound and picture survives a new time base.
 //! 4. Anything else is a jump of this track: it continues one step after its own last time. If the
 //!    next time fits the old offset again, the jump was one bad timestamp and is forgotten.
+//! 5. A time below the last one of its track is raised to it. If that goes on, for
+//!    `RAISED_UNITS_MAX` units or `RAISED_MAX` of time, the source stepped back for good: the track,
+//!    and with it all that are raised too, goes on one step after its last time.
 //!
 //! Units: [`MediaTime`]. Limits: [`TRACKS_MAX`] tracks.
 
@@ -45,6 +48,16 @@ struct Track {
     offset: MediaTime,
     /// The offset before the last jump, while the jump may still be one bad timestamp.
     before_jump: Option<MediaTime>,
+    /// The raised times that came one after the other, while there are any.
+    raised: Option<Raised>,
+}
+
+/// A run of raised times.
+#[derive(Clone, Copy, Debug)]
+struct Raised {
+    /// The raw time of the first.
+    from: MediaTime,
+    units: u32,
 }
 
 /// The timeline of one stream. Lives on: the home shard. Crosses by: never.
@@ -58,6 +71,10 @@ pub struct Timeline {
 }
 
 const FIRST_STEP: MediaTime = MediaTime::from_millis(20);
+/// Units that are raised one after the other at most.
+const RAISED_UNITS_MAX: u32 = 10;
+/// Time of the source that a track stands still at most.
+const RAISED_MAX: MediaTime = MediaTime::from_millis(200);
 
 impl Timeline {
     /// An empty timeline; a step beyond `jump_max` is a jump.
@@ -111,6 +128,7 @@ impl Timeline {
         for track in self.tracks.iter_mut().flatten() {
             track.offset = self.offset;
             track.before_jump = None;
+            track.raised = None;
         }
     }
 
@@ -127,7 +145,9 @@ impl Timeline {
             (newest - raw, Repair::Jumped)
         };
         let dts = raw + offset;
-        self.tracks[track] = Some(Track { last: dts, step: FIRST_STEP, offset, before_jump: None });
+        let (before_jump, raised) = (None, None);
+        self.tracks[track] =
+            Some(Track { last: dts, step: FIRST_STEP, offset, before_jump, raised });
         Placed { dts, repair }
     }
 
@@ -157,6 +177,10 @@ impl Timeline {
                 .offset_of_another_jump(index, raw, newest)
                 .unwrap_or(track.last + track.step - raw);
         }
+        if repair == Repair::None && self.stands_still(&mut track, raw) {
+            repair = Repair::Jumped;
+            self.step_on(index, &mut track, raw);
+        }
         let mut dts = raw + track.offset;
         if dts < track.last {
             dts = track.last;
@@ -169,6 +193,39 @@ impl Timeline {
         track.last = dts;
         self.tracks[index] = Some(track);
         Placed { dts, repair }
+    }
+
+    /// Counts a time that is to be raised; true if it is one too many in a row.
+    fn stands_still(&self, track: &mut Track, raw: MediaTime) -> bool {
+        if raw + track.offset >= track.last {
+            track.raised = None;
+            return false;
+        }
+        let raised = track.raised.get_or_insert(Raised { from: raw, units: 0 });
+        raised.units += 1;
+        raised.units > RAISED_UNITS_MAX || raw - raised.from >= RAISED_MAX
+    }
+
+    /// Lets `track` go on after a step back for good, and all tracks that are raised with it.
+    fn step_on(&mut self, index: usize, track: &mut Track, raw: MediaTime) {
+        track.raised = None;
+        let before = track.offset;
+        let follows = |offset: &MediaTime| {
+            let ahead = raw + *offset - track.last;
+            ahead >= MediaTime::ZERO && ahead <= self.jump_max
+        };
+        let others = self.tracks.iter().enumerate().filter(|&(i, _)| i != index);
+        let known = others.filter_map(|(_, other)| other.map(|o| o.offset)).find(follows);
+        // A track that stepped on before has the offset for all that share its clock.
+        track.offset = known.unwrap_or(track.last + track.step - raw);
+        let shift = track.offset - before;
+        for other in self.tracks.iter_mut().flatten().filter(|other| other.raised.is_some()) {
+            other.raised = None;
+            other.offset += shift;
+        }
+        if self.offset == before {
+            self.offset = track.offset;
+        }
     }
 
     fn offset_of_another_jump(
@@ -218,6 +275,42 @@ mod tests {
         t.place(VIDEO, ms(100), ms(0));
         assert_eq!(t.place(VIDEO, ms(60), ms(1)), Placed { dts: ms(100), repair: Repair::Raised });
         assert_eq!(t.place(VIDEO, ms(140), ms(2)), Placed { dts: ms(140), repair: Repair::None });
+    }
+
+    #[test]
+    fn a_step_back_for_good_moves_both_tracks_alike() {
+        let mut t = timeline();
+        for i in 0..50 {
+            t.place(VIDEO, ms(i * 40), ms(i * 40));
+            t.place(AUDIO, ms(i * 40 + 10), ms(i * 40));
+        }
+        let (mut raised, mut last) = (0, None);
+        for i in 50..75 {
+            let raw = i * 40 - 3_000;
+            let video = t.place(VIDEO, ms(raw), ms(i * 40));
+            let audio = t.place(AUDIO, ms(raw + 10), ms(i * 40));
+            raised += u32::from(video.repair == Repair::Raised);
+            last = Some((video, audio));
+        }
+        let (video, audio) = last.unwrap();
+        assert!(raised <= 10, "{raised} pictures at one time");
+        assert_eq!((video.repair, audio.repair), (Repair::None, Repair::None));
+        assert_eq!(audio.dts - video.dts, ms(10), "sound and picture stay together");
+        assert!((video.dts - ms(74 * 40)).abs() <= ms(400), "the stream is no longer behind");
+    }
+
+    #[test]
+    fn a_step_back_of_one_track_leaves_the_other_alone() {
+        let mut t = timeline();
+        for i in 0..200 {
+            let back = if i < 50 { 0 } else { 2_000 };
+            t.place(VIDEO, ms(i * 40 - back), ms(i * 40));
+            let audio = t.place(AUDIO, ms(i * 40 + 10), ms(i * 40));
+            assert_eq!(audio, Placed { dts: ms(i * 40 + 10), repair: Repair::None });
+        }
+        let video = t.place(VIDEO, ms(200 * 40 - 2_000), ms(8_000));
+        assert_eq!(video.repair, Repair::None);
+        assert!((video.dts - ms(8_000)).abs() <= ms(400));
     }
 
     #[test]
