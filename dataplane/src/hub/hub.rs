@@ -217,9 +217,10 @@ impl Hub {
             return;
         }
         self.metadata = Some(body);
-        let version = self.config_changed(sink);
+        // No decoder needs it: the version stays, so that what is kept can still be joined.
+        self.renew_preambles(sink);
         let dts = self.timeline.newest().unwrap_or(raw);
-        self.append_config(TrackKind::Data, version, dts, sink);
+        self.append_config(TrackKind::Data, self.config_version, dts, sink);
     }
 
     /// Relays a data message.
@@ -376,11 +377,16 @@ impl Hub {
     fn config_changed(&mut self, sink: &mut Sink<'_>) -> u32 {
         self.config_version += 1;
         self.config_changed_at = self.ring.next_number();
+        self.renew_preambles(sink);
+        self.config_version
+    }
+
+    /// Shows every log the preamble of the version in force.
+    fn renew_preambles(&mut self, sink: &mut Sink<'_>) {
         for at in 0..self.logs.len() {
             let preamble = self.preamble(self.logs[at].packager());
             self.logs[at].set_preamble(preamble, sink);
         }
-        self.config_version
     }
 
     fn preamble(&self, packager: Packager) -> Preamble {
@@ -440,4 +446,115 @@ const fn track_index(kind: TrackKind, id: TrackId) -> usize {
         TrackKind::Audio | TrackKind::Data => super::timeline::TRACKS_MAX / 2,
     };
     base + id as usize % (super::timeline::TRACKS_MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Dialect, Format};
+    use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
+
+    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::LegacyIds };
+    const READER: (ShardId, u32) = (ShardId(0), 0);
+    const AVCC: &[u8] = &[
+        1, 66, 0xc0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80, 1, 0, 4,
+        0x68, 0xce, 0x3c, 0x80,
+    ];
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    /// A hub, its memory, and what a publisher does to it.
+    struct Bench {
+        pool: Pool,
+        gc: Gc,
+        counters: ShardCounters,
+        now: Instant,
+        writer: AuWriter,
+        hub: Hub,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let region = RegionConfig {
+                shards: 1,
+                large_pages_per_shard: 16,
+                small_pages_per_shard: 16,
+                poison: true,
+            };
+            let pool = Region::map(&region).unwrap().1.remove(0);
+            let now = origin();
+            let config = StreamConfig { bytes_max: 512 << 10, ..StreamConfig::default() };
+            let publisher = (Publisher::Demo, Protocol::Demo);
+            let name = StreamName::parse("test").unwrap();
+            let hub = Hub::new(name, &config, 4_096, 8, publisher, now);
+            let (gc, counters) = (Gc::new(&pool), ShardCounters::default());
+            Self { gc, pool, counters, now, writer: AuWriter::new(), hub }
+        }
+
+        fn with<T>(&mut self, act: impl FnOnce(&mut Hub, &mut Sink<'_>) -> T) -> T {
+            let Self { pool, gc, counters, now, hub, .. } = self;
+            act(hub, &mut Sink { pool, gc, counters, now: *now })
+        }
+
+        fn configure(&mut self, codec: Codec, record: &[u8]) {
+            self.with(|hub, sink| hub.set_config(0, codec, record, MediaTime::ZERO, sink)).unwrap();
+        }
+
+        fn unit(&mut self, codec: Codec, ms: i64, keyframe: bool) {
+            self.unit_of(codec, ms, keyframe, 10);
+        }
+
+        fn unit_of(&mut self, codec: Codec, ms: i64, keyframe: bool, bytes: usize) {
+            self.writer.append(&self.pool, PageClass::Large, &vec![7; bytes]).unwrap();
+            let payload = self.writer.finish(&self.pool);
+            let (dts, cts) = (MediaTime::from_millis(ms), MediaTime::ZERO);
+            let unit = AccessUnit { track: 0, codec, dts, cts, keyframe, payload };
+            self.with(|hub, sink| hub.push(unit, sink));
+            self.publish();
+        }
+
+        fn publish(&mut self) {
+            self.with(Hub::evict);
+            self.hub.logs_mut().iter_mut().for_each(|log| _ = log.publish());
+        }
+
+        fn log(&mut self) -> Arc<Log> {
+            self.with(|hub, sink| hub.subscribe(KEY, READER, sink)).unwrap()
+        }
+
+        fn end(self) {
+            let Self { pool, mut gc, mut counters, now, writer, hub } = self;
+            let mut sink = Sink { pool: &pool, gc: &mut gc, counters: &mut counters, now };
+            let logs = hub.end(&mut sink);
+            logs.into_iter().for_each(|log| log.close(&pool, &mut gc));
+            writer.close(&pool);
+            gc.collect(&crate::log::Epochs::new(1), &pool);
+            assert_eq!(pool.usage(PageClass::Large).in_use, 0);
+        }
+    }
+
+    #[test]
+    fn metadata_each_second_leaves_the_gop_joinable() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        bench.unit(Codec::H264, 0, true);
+        let early = bench.log();
+        for second in 1..20_u8 {
+            bench.with(|hub, sink| {
+                hub.set_metadata(vec![second], MediaTime::from_millis(0), sink);
+            });
+            bench.unit(Codec::H264, i64::from(second) * 100, false);
+        }
+        let other = LogKey { format: Format::Rtmp, ..KEY };
+        let late = bench.with(|hub, sink| hub.subscribe(other, READER, sink)).unwrap();
+        for log in [early, late] {
+            let join = log.newest_join().expect("the keyframe is kept");
+            let preamble = log.preamble(join.config_version).expect("its preamble, too");
+            assert_eq!(preamble.items[0].body, [19], "with the newest metadata");
+        }
+        bench.end();
+    }
 }
