@@ -10,6 +10,9 @@ use super::socket;
 use super::token::Token;
 use super::waker::Waker;
 
+/// Completions that wait at once in the steady state: a slice of sends and a batch of receives.
+const READY: usize = 2_048;
+
 /// The part of a reactor that does not depend on its backend. Lives on: its shard.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -22,7 +25,13 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(buffers: Buffers, waker: Waker) -> Self {
-        Self { ready: VecDeque::new(), counters: OpCounters::default(), buffers, waker }
+        // A turn's completions find room without growing, however long the busiest turn is.
+        Self {
+            ready: VecDeque::with_capacity(READY),
+            counters: OpCounters::default(),
+            buffers,
+            waker,
+        }
     }
 
     /// Files the result of a send: a count, or an errno below zero.
