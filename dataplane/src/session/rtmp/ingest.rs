@@ -26,6 +26,8 @@ use crate::slab::{AuBytes, AuWriter, Pool};
 
 /// Bytes of a configuration record at most.
 const RECORD_BYTES_MAX: usize = 64 << 10;
+/// The reason of a drop for want of pages.
+const MEMORY: &str = "memory";
 /// Bytes of a tag header that are looked at: some modifiers and a multitrack header fit well.
 const HEADER_BYTES_MAX: usize = 64;
 
@@ -39,6 +41,8 @@ struct Track {
     codec: Codec,
     /// Bytes of a NAL unit's length field.
     nal_length_bytes: u8,
+    /// A picture was dropped for memory: those up to the next keyframe cannot be decoded.
+    awaits_keyframe: bool,
 }
 
 /// One packet of one track.
@@ -86,6 +90,16 @@ impl Ingest {
     /// Gives every page back.
     pub(super) fn close(&mut self, pool: &Pool) {
         std::mem::take(&mut self.rewriter).close(pool);
+    }
+
+    /// A message was dropped before it was read.
+    pub(super) fn dropped(&mut self, kind: MessageKind, reason: &'static str, events: &mut Events) {
+        if reason == MEMORY && kind == MessageKind::Video {
+            // Its header was not looked at, so it may have been of any track.
+            let pictures = self.tracks.iter_mut().filter(|track| track.kind == TrackKind::Video);
+            pictures.for_each(|track| track.awaits_keyframe = true);
+        }
+        events.push_back(Event::MediaDropped { reason });
     }
 
     /// Takes the body of an audio or video message.
@@ -212,7 +226,7 @@ impl Ingest {
             // COPY(aggregate): one track of a multitrack message.
             if self.rewriter.append(pool, class_of(kind), payload).is_err() {
                 self.rewriter.abort(pool);
-                events.push_back(Event::MediaDropped { reason: "memory" });
+                self.dropped(kind, MEMORY, events);
                 continue;
             }
             let unit = self.rewriter.finish(pool);
@@ -234,8 +248,12 @@ impl Ingest {
             return self.config(index, packet, unit, pool, events);
         }
         let Packet { track: id, dts, cts, keyframe, .. } = packet;
-        let track = &self.tracks[index];
+        let track = &mut self.tracks[index];
         let codec = track.codec;
+        track.awaits_keyframe &= !keyframe;
+        if track.awaits_keyframe {
+            return drop_unit("awaits_keyframe", unit, pool, events);
+        }
         let payload = match track.nal_length_bytes {
             4 => unit,
             bytes => match widen(&unit, bytes, &mut self.rewriter, pool) {
@@ -243,7 +261,10 @@ impl Ingest {
                     pool.release(unit);
                     wide
                 }
-                Err(reason) => return drop_unit(reason, unit, pool, events),
+                Err(reason) => {
+                    track.awaits_keyframe = reason == MEMORY && track.kind == TrackKind::Video;
+                    return drop_unit(reason, unit, pool, events);
+                }
             },
         };
         events.push_back(Event::Media(AccessUnit {
@@ -298,7 +319,8 @@ impl Ingest {
             return None;
         }
         let (named, codec, nal_length_bytes) = fresh;
-        self.tracks.push(Track { kind, id, named, codec, nal_length_bytes });
+        let awaits_keyframe = false;
+        self.tracks.push(Track { kind, id, named, codec, nal_length_bytes, awaits_keyframe });
         Some(self.tracks.len() - 1)
     }
 
@@ -366,4 +388,51 @@ fn nal_length_bytes(codec: Codec, record: &[u8]) -> u8 {
         _ => None,
     };
     at.map_or(4, |byte| (byte & 3) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use codecs::rtmp::message::Csid;
+
+    use super::*;
+    use crate::slab::{PageClass, Region, RegionConfig};
+
+    #[test]
+    fn pictures_after_a_drop_for_memory_wait_for_a_keyframe() {
+        let config = RegionConfig {
+            shards: 1,
+            large_pages_per_shard: 2,
+            small_pages_per_shard: 1,
+            poison: true,
+        };
+        let pool = Region::map(&config).unwrap().1.remove(0);
+        let mut ingest = Ingest::new(&Limits::default());
+        let (mut events, mut writer) = (Events::new(), AuWriter::new());
+        let header = MessageHeader {
+            csid: Csid::COMMAND,
+            msid: 1,
+            kind: MessageKind::Video,
+            timestamp: 0,
+            len: 0,
+        };
+        let mut send = |ingest: &mut Ingest, first: u8| {
+            writer.append(&pool, PageClass::Large, &[first, 1, 0, 0, 0, 9]).unwrap();
+            let unit = writer.finish(&pool);
+            ingest.media(&header, unit, &pool, &mut events).unwrap();
+            match events.pop_front() {
+                Some(Event::Media(unit)) => {
+                    pool.release(unit.payload);
+                    "media"
+                }
+                Some(Event::MediaDropped { reason }) => reason,
+                _ => "nothing",
+            }
+        };
+        assert_eq!(send(&mut ingest, 0x17), "media");
+        ingest.dropped(MessageKind::Video, MEMORY, &mut Events::new());
+        assert_eq!(send(&mut ingest, 0x27), "awaits_keyframe");
+        assert_eq!(send(&mut ingest, 0x17), "media");
+        assert_eq!(send(&mut ingest, 0x27), "media");
+        ingest.close(&pool);
+    }
 }

@@ -90,7 +90,9 @@ impl Server {
                             let (ingest, events) = self.ingest();
                             ingest.media(&header, unit, pool, events).map_err(Error::Limit)?;
                         }
-                        Body::Dropped(reason) => self.events.push_back(dropped(reason)),
+                        Body::Dropped(reason) => {
+                            self.ingest.dropped(header.kind, reason, &mut self.events);
+                        }
                         Body::Partial | Body::Bytes(_) => {}
                     }
                 }

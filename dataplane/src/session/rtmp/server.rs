@@ -167,7 +167,7 @@ impl Server {
         match self.assembly.push(fragment, way, pool) {
             Body::Partial => Ok(()),
             Body::Dropped(reason) => {
-                self.events.push_back(Event::MediaDropped { reason });
+                self.ingest.dropped(header.kind, reason, &mut self.events);
                 Ok(())
             }
             Body::Unit(unit) => {
