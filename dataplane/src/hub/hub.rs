@@ -1,7 +1,7 @@
 //! One stream: from the publisher's units to the packaged logs.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::time::MediaTime;
@@ -21,7 +21,7 @@ use crate::package::Packager;
 use crate::session::{AccessUnit, LogKey, TrackId};
 use crate::slab::Pool;
 
-/// Stream time after which a track that a new publisher does not deliver is forgotten.
+/// Stream time after which a track that a new publisher does not deliver is hidden.
 const SILENT_TRACK: MediaTime = MediaTime::from_millis(1_500);
 
 /// Who delivers the units.
@@ -105,7 +105,7 @@ impl Hub {
             began: now,
             last_media: now,
             source_began: None,
-            silent_checked: true,
+            silent_checked: false,
             units: 0,
             bytes: 0,
             repaired: 0,
@@ -238,15 +238,15 @@ impl Hub {
         }
     }
 
-    /// Takes one access unit: timeline, logs, ring.
-    pub fn push(&mut self, mut unit: AccessUnit, sink: &mut Sink<'_>) {
+    /// Takes one access unit: timeline, logs, ring; false if no page was left for a log.
+    pub fn push(&mut self, mut unit: AccessUnit, sink: &mut Sink<'_>) -> bool {
         let kind = unit.codec.kind();
         let known = self.tracks.ensure(unit.track, unit.codec);
         let usable = known.as_ref().is_some_and(|(track, _)| !track.lacks_config());
         let Some((track, changed)) = known.filter(|_| usable) else {
             sink.counters.units_dropped_malformed += 1;
             sink.pool.release(unit.payload);
-            return;
+            return true;
         };
         let wall = sink.now.saturating_duration_since(self.began);
         let wall = MediaTime::from_nanos(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
@@ -259,19 +259,22 @@ impl Hub {
         }
         unit.dts = placed.dts;
         track.account(unit.dts, unit.payload.len() as u64);
-        if changed {
-            self.config_changed(sink);
+        let speaks = std::mem::take(&mut track.silent);
+        if changed || speaks {
+            let version = self.config_changed(sink);
+            if speaks && unit.track == 0 {
+                self.append_config(kind, version, unit.dts, sink);
+            }
         }
         self.last_media = sink.now;
         self.units += 1;
         self.bytes += unit.payload.len() as u64;
         sink.counters.units_received += 1;
         sink.counters.unit_bytes_received += unit.payload.len() as u64;
-        self.forget_silent_tracks(&unit, sink);
-        if unit.track == 0 {
-            self.package(&unit, sink);
-        }
+        self.hide_silent_tracks(&unit, sink);
+        let kept = unit.track != 0 || self.package(&unit, sink);
         self.ring.push(unit, sink.pool);
+        kept
     }
 
     /// The log of `key`, created and filled from the newest keyframe on if nobody used it yet.
@@ -298,7 +301,11 @@ impl Hub {
 
     /// Drops logs that nobody has read for the idle time; true if any was.
     pub fn drop_idle_logs(&mut self, sink: &mut Sink<'_>) -> bool {
-        let (idle, now) = (self.config.idle_log, sink.now);
+        self.drop_log_idle_for(self.config.idle_log, sink)
+    }
+
+    fn drop_log_idle_for(&mut self, idle: Duration, sink: &mut Sink<'_>) -> bool {
+        let now = sink.now;
         let Some(at) = self.logs.iter().position(|log| log.is_idle(idle, now)) else {
             return false;
         };
@@ -313,9 +320,32 @@ impl Hub {
         }
     }
 
-    /// Answers an exhausted pool: the older half of the units goes, then the stream recovers.
-    pub fn relieve(&mut self, sink: &mut Sink<'_>) {
-        self.ring.shrink(sink.pool);
+    /// Bytes of units and logs.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let logs = self.logs.iter().map(|log| log.log().committed() - log.log().tail());
+        self.ring.bytes() + logs.sum::<u64>()
+    }
+
+    /// Closes the logs that nobody reads, at once.
+    pub fn drop_unread_logs(&mut self, sink: &mut Sink<'_>) {
+        while self.drop_log_idle_for(Duration::ZERO, sink) {}
+    }
+
+    /// Answers a pool under pressure: what lies before the newest GOP goes; false if nothing did.
+    pub fn relieve(&mut self, sink: &mut Sink<'_>) -> bool {
+        let mut any = self.ring.shrink(sink.pool);
+        for log in &mut self.logs {
+            any |= log.shrink(sink.gc);
+        }
+        any
+    }
+
+    /// Answers an exhausted pool that nothing else has helped: even the newest GOP goes, and the
+    /// stream recovers at its next keyframe.
+    pub fn forget(&mut self, sink: &mut Sink<'_>) {
+        self.ring.clear(sink.pool);
+        self.logs.iter_mut().for_each(|log| log.forget(sink.gc));
     }
 
     /// The stream is over: its logs are sealed for their readers to drain.
@@ -333,7 +363,7 @@ impl Hub {
         let packager = Packager::new(key, self.chunk_bytes);
         let mut log = HubLog::new(packager, limits, self.preamble(packager), sink);
         // Units before the last change of configuration would follow the wrong preamble.
-        let video = self.has_video();
+        let video = self.timeline.newest().map_or(self.has_video(), |now| self.shows(now));
         let from = if video {
             self.ring.newest_keyframe().filter(|&at| at >= self.config_changed_at)
         } else {
@@ -352,22 +382,29 @@ impl Hub {
         self.logs.len() - 1
     }
 
-    fn package(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
-        let video = self.has_video();
+    fn package(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) -> bool {
+        let video = unit.codec.kind() == TrackKind::Video || self.shows(unit.dts);
+        let mut kept = true;
         for log in &mut self.logs {
-            log.append_unit(unit, video, self.config_version, sink);
+            kept &= log.append_unit(unit, video, self.config_version, sink);
         }
+        kept
+    }
+
+    /// True if there are pictures, so that players begin at one.
+    fn shows(&self, now: MediaTime) -> bool {
+        self.has_video() && !self.ring.pictures_stalled(now)
     }
 
     fn has_video(&self) -> bool {
         self.tracks.default_of(TrackKind::Video).is_some()
     }
 
-    fn forget_silent_tracks(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
+    fn hide_silent_tracks(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
         let began = *self.source_began.get_or_insert(unit.dts);
         if !self.silent_checked && unit.keyframe && unit.dts - began >= SILENT_TRACK {
             self.silent_checked = true;
-            if self.tracks.drop_silent() {
+            if self.tracks.hide_silent() {
                 self.config_changed(sink);
             }
         }
@@ -504,16 +541,26 @@ mod tests {
         }
 
         fn unit(&mut self, codec: Codec, ms: i64, keyframe: bool) {
-            self.unit_of(codec, ms, keyframe, 10);
+            assert!(self.try_unit(codec, ms, keyframe, 10));
         }
 
-        fn unit_of(&mut self, codec: Codec, ms: i64, keyframe: bool, bytes: usize) {
-            self.writer.append(&self.pool, PageClass::Large, &vec![7; bytes]).unwrap();
+        /// False if there was no page for the unit or for its entry.
+        fn try_unit(&mut self, codec: Codec, ms: i64, keyframe: bool, bytes: usize) -> bool {
+            let bytes = vec![7; bytes];
+            if self.writer.append(&self.pool, PageClass::Large, &bytes).is_err() {
+                self.writer.abort(&self.pool);
+                return false;
+            }
             let payload = self.writer.finish(&self.pool);
             let (dts, cts) = (MediaTime::from_millis(ms), MediaTime::ZERO);
             let unit = AccessUnit { track: 0, codec, dts, cts, keyframe, payload };
-            self.with(|hub, sink| hub.push(unit, sink));
+            let kept = self.with(|hub, sink| hub.push(unit, sink));
             self.publish();
+            kept
+        }
+
+        fn collect(&mut self) {
+            self.gc.collect(&crate::log::Epochs::new(1), &self.pool);
         }
 
         fn publish(&mut self) {
@@ -534,6 +581,70 @@ mod tests {
             gc.collect(&crate::log::Epochs::new(1), &pool);
             assert_eq!(pool.usage(PageClass::Large).in_use, 0);
         }
+    }
+
+    const ASC: &[u8] = &[0x12, 0x10];
+
+    #[test]
+    fn sound_is_joined_while_announced_pictures_do_not_come() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        bench.configure(Codec::Aac, ASC);
+        let log = bench.log();
+        (0..100).for_each(|number| bench.unit(Codec::Aac, number * 25, true));
+        let join = log.newest_join().expect("players of sound join");
+        assert_eq!(log.preamble(join.config_version).unwrap().items.len(), 1);
+        bench.unit(Codec::H264, 2_500, true);
+        let join = log.newest_join().expect("players of both join");
+        assert_eq!(join.dts, MediaTime::from_millis(2_500));
+        assert_eq!(log.preamble(join.config_version).unwrap().items.len(), 2);
+        let headers = (0..log.entries_committed()).filter_map(|number| log.entry(number));
+        let told = headers.filter(|entry| entry.kind == EntryKind::Config).count();
+        assert_eq!(told, 1, "who is there learns of the pictures");
+        bench.end();
+    }
+
+    #[test]
+    fn pictures_that_stall_do_not_hold_joins_back() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        bench.configure(Codec::Aac, ASC);
+        let log = bench.log();
+        bench.unit(Codec::H264, 0, true);
+        (0..1_200).for_each(|number| bench.unit(Codec::Aac, number * 25, true));
+        let join = log.newest_join().expect("sound is joined");
+        assert!(join.dts >= MediaTime::from_millis(28_900), "not {:?}", join.dts);
+        let oldest = log.entry_containing(log.tail()).unwrap();
+        assert!(oldest.dts >= MediaTime::from_millis(19_000), "not {:?}", oldest.dts);
+        bench.end();
+    }
+
+    #[test]
+    fn a_publisher_of_large_pictures_recovers_from_an_empty_pool() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        let log = bench.log();
+        let (mut lost, mut joins) = (0, 0);
+        for number in 0..200_i64 {
+            let keyframe = number % 25 == 0;
+            if !bench.try_unit(Codec::H264, number * 40, keyframe, 90_000) {
+                lost += 1;
+                if !bench.with(Hub::relieve) {
+                    bench.with(Hub::forget);
+                }
+            }
+            bench.collect();
+            if keyframe && number >= 50 {
+                joins += u32::from(
+                    log.newest_join()
+                        .is_some_and(|join| join.dts == MediaTime::from_millis(number * 40)),
+                );
+            }
+        }
+        assert!(lost > 0, "the pool is too small for a GOP");
+        assert!(joins >= 4, "most keyframes are places to join again: {joins} of 6");
+        assert!(bench.counters.units_dropped_memory > lost, "pictures wait for a keyframe");
+        bench.end();
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct HubLog {
     readers: Vec<(ShardId, u32)>,
     idle_since: Option<Instant>,
     last_join: Option<MediaTime>,
+    /// A picture is missing: those that follow cannot be decoded before the next keyframe.
+    awaits_keyframe: bool,
     entries: u64,
     bytes: u64,
 }
@@ -51,6 +53,7 @@ impl HubLog {
             readers: Vec::new(),
             idle_since: Some(sink.now),
             last_join: None,
+            awaits_keyframe: false,
             entries: 0,
             bytes: 0,
         }
@@ -118,6 +121,22 @@ impl HubLog {
         self.writer.counters().joins_lost - before
     }
 
+    /// Drops what lies before the newest join point; true if there was anything.
+    pub fn shrink(&mut self, gc: &mut Gc) -> bool {
+        self.writer.shrink(gc)
+    }
+
+    /// Drops everything that is published.
+    pub fn forget(&mut self, gc: &mut Gc) {
+        self.writer.forget(gc);
+    }
+
+    /// True if no shard can read it any more.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        Arc::strong_count(self.log()) == 1
+    }
+
     /// Seals it for its readers to drain.
     #[must_use]
     pub fn end(mut self, reason: SealReason) -> Self {
@@ -131,15 +150,19 @@ impl HubLog {
         self.writer.close(pool, gc);
     }
 
-    /// Packages one access unit.
+    /// Packages one access unit, if what it follows is there; false if no page was left.
     pub fn append_unit(
         &mut self,
         unit: &AccessUnit,
         has_video: bool,
         config_version: u32,
         sink: &mut Sink<'_>,
-    ) {
+    ) -> bool {
         let kind = unit.codec.kind();
+        if kind == TrackKind::Video && self.awaits_keyframe && !unit.keyframe {
+            sink.counters.units_dropped_memory += 1;
+            return true;
+        }
         let join = if has_video {
             kind == TrackKind::Video && unit.keyframe
         } else {
@@ -152,9 +175,17 @@ impl HubLog {
                 if join {
                     self.last_join = Some(unit.dts);
                 }
+                if kind == TrackKind::Video {
+                    self.awaits_keyframe = false;
+                }
                 self.count_entry(before, sink.counters);
+                true
             }
-            Err(_) => sink.counters.units_dropped_memory += 1,
+            Err(_) => {
+                sink.counters.units_dropped_memory += 1;
+                self.awaits_keyframe |= kind == TrackKind::Video;
+                false
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub struct UnitRing {
     /// Number of the unit at the front, counted from the stream's first.
     first: u64,
     newest_keyframe: Option<u64>,
+    newest_picture: Option<MediaTime>,
     bytes: u64,
     bytes_max: u64,
     retain: MediaTime,
@@ -34,6 +35,7 @@ impl UnitRing {
             units: VecDeque::new(),
             first: 0,
             newest_keyframe: None,
+            newest_picture: None,
             bytes: 0,
             bytes_max,
             retain,
@@ -42,10 +44,16 @@ impl UnitRing {
 
     /// Appends a unit and drops those that are too old or too many.
     pub fn push(&mut self, unit: AccessUnit, pool: &Pool) {
-        if unit.keyframe && unit.codec.kind() == TrackKind::Video {
-            self.newest_keyframe = Some(self.next_number());
-        }
         let newest = unit.dts;
+        if unit.track == 0 && unit.codec.kind() == TrackKind::Video {
+            self.newest_picture = Some(newest);
+            if unit.keyframe {
+                self.newest_keyframe = Some(self.next_number());
+            }
+        } else if self.pictures_stalled(newest) {
+            // Nobody joins there any more, and it would keep all sound that follows.
+            self.newest_keyframe = None;
+        }
         self.bytes += unit.payload.len() as u64;
         self.units.push_back(unit);
         while self.front_is_spent(newest) {
@@ -63,6 +71,12 @@ impl UnitRing {
     #[must_use]
     pub fn newest_keyframe(&self) -> Option<u64> {
         self.newest_keyframe.filter(|&number| number >= self.first)
+    }
+
+    /// True if pictures came, but none for as long as units are kept.
+    #[must_use]
+    pub fn pictures_stalled(&self, now: MediaTime) -> bool {
+        self.newest_picture.is_some_and(|newest| now - newest > self.retain)
     }
 
     /// Number of the first unit that is decoded at `since` or later.
@@ -90,11 +104,15 @@ impl UnitRing {
         }
     }
 
-    /// Drops the older half: the answer to an exhausted pool.
-    pub fn shrink(&mut self, pool: &Pool) {
-        for _ in 0..self.units.len().div_ceil(2) {
+    /// Drops what lies before the newest GOP, or the older half where there is none: the answer to
+    /// an exhausted pool. True if there was anything.
+    pub fn shrink(&mut self, pool: &Pool) -> bool {
+        let half = self.first + self.units.len().div_ceil(2) as u64;
+        let (first, until) = (self.first, self.newest_keyframe().unwrap_or(half));
+        while self.first < until {
             self.pop(pool);
         }
+        self.first > first
     }
 
     fn front_is_spent(&self, newest: MediaTime) -> bool {
@@ -139,6 +157,18 @@ mod tests {
             keyframe,
             payload: AuBytes::EMPTY,
         }
+    }
+
+    #[test]
+    fn sound_after_the_last_picture_is_bounded_by_time() {
+        let pool = pool();
+        let mut ring = UnitRing::new(1 << 20, MediaTime::from_millis(1_000));
+        ring.push(unit(Codec::H264, 0, true), &pool);
+        for number in 0..1_000 {
+            ring.push(unit(Codec::Aac, number * 20, true), &pool);
+        }
+        assert_eq!(ring.newest_keyframe(), None);
+        assert_eq!(ring.from(0).count(), 51);
     }
 
     #[test]

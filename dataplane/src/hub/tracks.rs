@@ -20,6 +20,8 @@ pub struct Track {
     pub config: Option<DecoderConfig>,
     /// Its publisher delivered units since it began.
     pub delivered: bool,
+    /// Announced but not delivered: players are not told of it until its first unit.
+    pub silent: bool,
     window_began: Option<MediaTime>,
     window_bytes: u64,
     bps: u64,
@@ -77,6 +79,10 @@ impl Tracks {
     /// The second value is true if the track is new or carried another codec before.
     pub fn ensure(&mut self, id: TrackId, codec: Codec) -> Option<(&mut Track, bool)> {
         let same = |t: &Track| t.id == id && t.codec.kind() == codec.kind();
+        if self.tracks.len() >= self.max && !self.tracks.iter().any(same) {
+            // A silent track makes room for one that is.
+            self.tracks.retain(|track| !track.silent);
+        }
         let at = match self.tracks.iter().position(same) {
             Some(at) if self.tracks[at].codec == codec => {
                 return Some((&mut self.tracks[at], false));
@@ -89,8 +95,9 @@ impl Tracks {
             None => return None,
         };
         let (window_began, window_bytes, bps) = (None, 0, 0);
-        let track =
-            Track { id, codec, config: None, delivered: false, window_began, window_bytes, bps };
+        let (delivered, silent) = (false, false);
+        let config = None;
+        let track = Track { id, codec, config, delivered, silent, window_began, window_bytes, bps };
         self.tracks.insert(at, track);
         Some((&mut self.tracks[at], true))
     }
@@ -98,7 +105,7 @@ impl Tracks {
     /// The default track of `kind`.
     #[must_use]
     pub fn default_of(&self, kind: TrackKind) -> Option<&Track> {
-        self.tracks.iter().find(|t| t.id == 0 && t.codec.kind() == kind)
+        self.tracks.iter().find(|t| t.id == 0 && t.codec.kind() == kind && !t.silent)
     }
 
     /// A new publisher begins: no track has delivered yet.
@@ -106,17 +113,20 @@ impl Tracks {
         self.tracks.iter_mut().for_each(|track| track.delivered = false);
     }
 
-    /// Forgets the tracks that the publisher does not deliver; true if there were any.
-    pub fn drop_silent(&mut self) -> bool {
-        let before = self.tracks.len();
-        self.tracks.retain(|track| track.delivered);
-        self.tracks.len() != before
+    /// Hides the tracks that the publisher does not deliver; true if there were any.
+    pub fn hide_silent(&mut self) -> bool {
+        let mut any = false;
+        for track in self.tracks.iter_mut().filter(|track| !track.delivered && !track.silent) {
+            track.silent = true;
+            any = true;
+        }
+        any
     }
 
     /// The tracks, for the API.
     #[must_use]
     pub fn status(&self) -> Vec<TrackStatus> {
-        self.tracks.iter().map(Track::status).collect()
+        self.tracks.iter().filter(|track| !track.silent).map(Track::status).collect()
     }
 }
 
@@ -142,8 +152,8 @@ mod tests {
         tracks.ensure(0, Codec::Aac);
         tracks.begin_source();
         tracks.ensure(0, Codec::H264).unwrap().0.account(MediaTime::ZERO, 10);
-        assert!(tracks.drop_silent());
+        assert!(tracks.hide_silent());
         assert!(tracks.default_of(TrackKind::Audio).is_none());
-        assert!(!tracks.drop_silent());
+        assert!(!tracks.hide_silent());
     }
 }

@@ -315,6 +315,28 @@ impl LogWriter {
         }
     }
 
+    /// Drops the published entries before the newest join point; true if there were any.
+    pub fn shrink(&mut self, gc: &mut Gc) -> bool {
+        let Some(join) = self.join else { return false };
+        let tail = self.log.index.tail();
+        if join.number <= tail {
+            return false;
+        }
+        self.counters.entries_evicted += join.number - tail;
+        self.cut(join.number, join.offset, gc);
+        true
+    }
+
+    /// Drops every published entry: players go on with the next join point.
+    pub fn forget(&mut self, gc: &mut Gc) {
+        if self.join.is_some() {
+            self.lose_join();
+        }
+        let (tail, entries) = (self.log.index.tail(), self.log.index.committed());
+        self.counters.entries_evicted += entries - tail;
+        self.cut(entries, self.log.data.committed(), gc);
+    }
+
     /// Publishes what has ended and says that nothing follows, or what does.
     pub fn seal(&mut self, reason: SealReason, next: Option<Arc<Log>>) {
         self.publish();
@@ -627,6 +649,25 @@ mod tests {
         bench.entry(1_000, true, 40).unwrap();
         bench.publish();
         assert_eq!(bench.log.newest_join().map(|e| e.number), Some(21));
+        bench.close();
+    }
+
+    #[test]
+    fn a_log_shrinks_to_its_newest_join_point_and_to_nothing() {
+        let mut bench = Bench::new(9, 2, LIMITS);
+        for join in [true, false, true, false] {
+            bench.entry(40_000, join, 40).unwrap();
+        }
+        bench.publish();
+        assert!(bench.writer.shrink(&mut bench.gc));
+        assert!(!bench.writer.shrink(&mut bench.gc), "it is as small as it gets");
+        assert_eq!(bench.log.tail(), 80_000);
+        assert_eq!(bench.log.newest_join(), Some(bench.entries[2]));
+        bench.writer.forget(&mut bench.gc);
+        assert_eq!((bench.log.tail(), bench.log.newest_join()), (160_000, None));
+        bench.entry(10, true, 40).unwrap();
+        bench.publish();
+        assert_eq!(bench.log.newest_join(), Some(bench.entries[4]));
         bench.close();
     }
 

@@ -189,10 +189,7 @@ impl Shard {
                 self.with_hub(slot, |hub, sink| hub.set_metadata(body, dts, sink));
             }
             Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
-            Event::MediaDropped { reason } => {
-                self.counters.units_dropped_malformed += 1;
-                tracing::debug!(slot, reason, "frame dropped");
-            }
+            Event::MediaDropped { reason } => self.media_dropped(slot, reason),
             Event::PublishEnded => self.publish_ended(slot),
             Event::Pause => self.pause(slot, true),
             Event::Resume => self.pause(slot, false),

@@ -22,6 +22,7 @@ mod message;
 pub mod placement;
 mod queues;
 mod reader;
+mod relief;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
 mod shared;

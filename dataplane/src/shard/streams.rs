@@ -23,6 +23,8 @@ pub(super) struct Streams {
     pub ended: Vec<(HubLog, Instant)>,
     /// Readers that wait for a stream to appear.
     pub awaited: Vec<Awaited>,
+    /// The turn that last gave pages back under pressure.
+    pub relieved: Option<Instant>,
 }
 
 /// A reader that waits for a stream to appear.
@@ -117,6 +119,9 @@ impl Shard {
             self.take_stream(slot, publisher, protocol)?;
             return Ok(slot);
         }
+        if self.pool.is_low() {
+            return Err(Refusal::Overloaded);
+        }
         self.shared.caps.enter_stream(&self.config.limits).map_err(|limit| {
             self.counters.limit(limit);
             Refusal::Overloaded
@@ -175,15 +180,13 @@ impl Shard {
 
     /// A unit for the stream in `hub`, whoever delivers it.
     pub(super) fn push_unit(&mut self, hub: u32, unit: AccessUnit) {
-        let dropped = self.counters.units_dropped_memory;
-        let used = self.with_stream(hub, |hub, sink| {
-            hub.push(unit, sink);
-            if sink.counters.units_dropped_memory != dropped {
-                hub.relieve(sink);
-            }
-        });
+        let mut kept = true;
+        let used = self.with_stream(hub, |hub, sink| kept = hub.push(unit, sink));
         debug_assert!(used, "a publisher's hub lives as long as it publishes");
         self.streams.touch(hub);
+        if !kept || self.pool.is_low() {
+            self.relieve(!kept);
+        }
     }
 
     /// Lets `act` work on the stream that the connection in `slot` publishes.
@@ -263,6 +266,10 @@ impl Shard {
         let logs = hub.end(&mut Sink { pool, gc, counters, now: *now });
         let until = self.now + LAST_WORDS;
         for log in logs {
+            if log.is_unread() {
+                log.close(&self.pool, &mut self.gc);
+                continue;
+            }
             for &(shard, reader) in log.readers() {
                 self.mark(shard, reader);
             }
@@ -314,11 +321,12 @@ impl Shard {
         }
     }
 
-    /// Gives back the logs that can be drained no longer, or all of them.
+    /// Gives back the logs that can be drained no longer or whose readers left, or all of them.
     pub(super) fn close_ended_logs(&mut self, by: Option<Instant>) {
         let Self { streams, pool, gc, .. } = self;
-        for (log, _) in streams.ended.extract_if(.., |(_, until)| by.is_none_or(|by| *until <= by))
-        {
+        let over =
+            |log: &HubLog, until: Instant| log.is_unread() || by.is_none_or(|by| until <= by);
+        for (log, _) in streams.ended.extract_if(.., |(log, until)| over(log, *until)) {
             log.close(pool, gc);
         }
     }

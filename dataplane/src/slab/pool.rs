@@ -8,6 +8,9 @@ use super::poison::{self, POISON};
 use super::region::Region;
 use crate::ids::ShardId;
 
+/// A pool is low when less than one page in so many is free.
+const FREE_SHARE_MIN: u32 = 16;
+
 /// How many pages of a class a pool has given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsage {
@@ -85,6 +88,15 @@ impl Pool {
         let shelf = self.shelf(class);
         let total = self.region.pages_per_shard(class);
         PoolUsage { in_use: shelf.in_use.get(), peak: shelf.peak.get(), total }
+    }
+
+    /// True if less than 1/16 of the pages of a class is free.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        [PageClass::Large, PageClass::Small].into_iter().any(|class| {
+            let usage = self.usage(class);
+            (usage.total - usage.in_use).saturating_mul(FREE_SHARE_MIN) < usage.total
+        })
     }
 
     /// The region of all shards' pages.
@@ -225,6 +237,17 @@ mod tests {
                 assert!(pool.alloc(class).is_some());
             }
         }
+    }
+
+    #[test]
+    fn a_pool_is_low_when_a_class_is_nearly_gone() {
+        let pool = pools(1, 32, 1).remove(0);
+        let mut pages: Vec<_> = (0..30).filter_map(|_| pool.alloc(PageClass::Large)).collect();
+        assert!(!pool.is_low());
+        pages.extend(pool.alloc(PageClass::Large));
+        assert!(pool.is_low());
+        pages.drain(..).for_each(|page| pool.free(page));
+        assert!(!pool.is_low());
     }
 
     #[test]
