@@ -19,6 +19,7 @@ use node::{
 use witness::Witness;
 
 on_both_backends! {
+    a_publisher_of_large_pictures_outlives_an_empty_pool
     a_slow_player_jumps_to_the_newest_keyframe
     a_slow_player_jumps_through_the_smallest_rings
     a_player_that_keeps_jumping_is_closed
@@ -223,4 +224,22 @@ fn a_stream_of_few_bytes_can_lag_too(config: Config) {
     assert_eq!(jumps(&player.items_to_audio(end - 1)), 1);
     assert_eq!(server.control.snapshot().sum(|c| c.player_jumps), 1);
     witness.works();
+}
+
+fn a_publisher_of_large_pictures_outlives_an_empty_pool(mut config: Config) {
+    config.page_bytes = 8 << 20;
+    let server = Server::start(config);
+    let mut publisher = Publisher::bare(server.rtmp, "large");
+    publisher.video_config(&node::avcc(40, 30, 0x80), 0);
+    publisher.video_bytes = 900_000;
+    let mut send = |from: u32| {
+        (from..from + 20).for_each(|n| publisher.video(n, n * 40, n % 10 == 0));
+        publisher.flush();
+    };
+    send(0);
+    server.control.until("memory ends", |t| t.sum(|c| c.units_dropped_memory) > 0);
+    let before = server.control.snapshot().sum(|c| c.units_received);
+    (1..6).for_each(|round| send(round * 20));
+    server.control.until("frames again", |t| t.sum(|c| c.units_received) >= before + 10);
+    assert_eq!(server.control.snapshot().sum(|c| c.units_dropped_malformed), 0);
 }
