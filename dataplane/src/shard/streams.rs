@@ -18,7 +18,9 @@ pub(super) struct Streams {
     hubs: Vec<Option<Hub>>,
     by_name: HashMap<StreamName, u32>,
     /// Hubs that took units since their logs were last published.
-    pub touched: Vec<u32>,
+    touched: Vec<u32>,
+    /// By slot: it is among the touched.
+    is_touched: Vec<bool>,
     /// Logs of streams that ended, kept until their readers have drained them.
     pub ended: Vec<(HubLog, Instant)>,
     /// Readers that wait for a stream to appear.
@@ -51,6 +53,7 @@ impl Streams {
     pub(super) fn insert(&mut self, hub: Hub) -> u32 {
         let at = self.hubs.iter().position(Option::is_none).unwrap_or_else(|| {
             self.hubs.push(None);
+            self.is_touched.push(false);
             self.hubs.len() - 1
         });
         let slot = u32::try_from(at).expect("streams_max is under 32 bits");
@@ -75,7 +78,8 @@ impl Streams {
     }
 
     pub(super) fn touch(&mut self, slot: u32) {
-        if !self.touched.contains(&slot) {
+        let Some(is_touched) = self.is_touched.get_mut(slot as usize) else { return };
+        if !std::mem::replace(is_touched, true) {
             self.touched.push(slot);
         }
     }
@@ -224,7 +228,10 @@ impl Shard {
                 }
             }
         }
-        self.streams.touched.clear();
+        let Streams { touched, is_touched, .. } = &mut self.streams;
+        for slot in touched.drain(..) {
+            is_touched[slot as usize] = false;
+        }
     }
 
     /// The publisher's connection broke: the grace time begins.
