@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Establish, InFlight, Playing, Sending};
 use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
 use super::queues::Class;
-use super::reader::Reader;
 use super::shard::Shard;
 use crate::config::EgressConfig;
 use crate::log::{Log, RangeList};
@@ -85,42 +84,41 @@ impl Shard {
             self.readers.retire(reader_slot);
         }
         if sealed || self.flush.immediate() {
-            for bucket in 0..super::flush::BUCKETS {
-                self.flush_bucket(reader_slot, bucket);
-            }
+            self.flush_buckets(reader_slot, u16::MAX);
             return;
         }
-        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
-        for (bucket, subscribers) in reader.subscribers.iter().enumerate() {
-            if !subscribers.is_empty() {
-                reader.pending |= 1 << bucket;
-            }
-        }
+        self.readers.gather(reader_slot);
         self.enqueue_low_latency(reader_slot);
     }
 
     /// Flushes the buckets whose part of the interval has come.
     pub(super) fn flush_due(&mut self) {
+        let mut due = 0;
         while let Some(bucket) = self.flush.due(self.now) {
-            for reader_slot in self.readers.slots() {
-                let waits = |reader: &Reader| reader.pending & (1 << bucket) != 0;
-                if self.readers.get(reader_slot).is_some_and(waits) {
-                    self.flush_bucket(reader_slot, bucket);
-                }
-            }
+            due |= 1 << bucket;
         }
+        if due == 0 {
+            return;
+        }
+        for nth in 0..self.readers.gathering() {
+            let slot = self.readers.gathers(nth);
+            let waiting = self.readers.get(slot).map_or(0, |reader| reader.pending);
+            self.flush_buckets(slot, waiting & due);
+        }
+        self.readers.settle();
     }
 
     /// True if frames are being gathered for somebody.
-    pub(super) fn is_gathering(&mut self) -> bool {
-        self.readers.iter_mut().any(|(_, reader)| reader.pending != 0)
+    pub(super) const fn is_gathering(&self) -> bool {
+        self.readers.gathering() > 0
     }
 
-    fn flush_bucket(&mut self, reader_slot: u32, bucket: usize) {
+    fn flush_buckets(&mut self, reader_slot: u32, buckets: u16) {
         let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return };
-        reader.pending &= !(1 << bucket);
-        for &slot in &reader.subscribers[bucket] {
+        reader.pending &= !buckets;
+        let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
+        for &slot in reader.subscribers.iter().enumerate().filter(due).flat_map(|(_, s)| s) {
             if let Some(connection) = connections.get_mut(slot)
                 && !connection.queued
                 && connection.sending == Sending::Idle

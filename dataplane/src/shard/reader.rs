@@ -21,6 +21,8 @@ pub(super) struct Reader {
     pub low_latency: Vec<u32>,
     /// Buckets that have not been flushed since the log moved.
     pub pending: u16,
+    /// It is in the list of those that gather.
+    listed: bool,
     /// The log ended: new players ask anew.
     pub retired: bool,
     /// Those who waited for the log are being started.
@@ -72,13 +74,23 @@ impl Reader {
 #[derive(Debug)]
 pub(super) struct Readers {
     slots: Vec<Option<Reader>>,
+    /// Slots without a reader.
+    free: Vec<u32>,
+    /// Slots whose reader has, or had until now, buckets to flush.
+    gathering: Vec<u32>,
     by_log: HashMap<(StreamName, LogKey), u32>,
     max: usize,
 }
 
 impl Readers {
     pub(super) fn new(max: usize) -> Self {
-        Self { slots: Vec::new(), by_log: HashMap::new(), max }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            gathering: Vec::new(),
+            by_log: HashMap::new(),
+            max,
+        }
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Reader> {
@@ -110,19 +122,19 @@ impl Readers {
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),
             pending: 0,
+            listed: false,
             retired: false,
             starting: false,
         };
-        let slot = match self.slots.iter().position(Option::is_none) {
+        let slot = match self.free.pop() {
             Some(free) => free,
             None if self.slots.len() < self.max => {
                 self.slots.push(None);
-                self.slots.len() - 1
+                u32::try_from(self.slots.len() - 1).expect("readers are bounded by the dirty bits")
             }
             None => return None,
         };
-        self.slots[slot] = Some(reader);
-        let slot = u32::try_from(slot).expect("readers are bounded by the dirty bits");
+        self.slots[slot as usize] = Some(reader);
         self.by_log.insert((stream.clone(), key), slot);
         Some(slot)
     }
@@ -139,16 +151,99 @@ impl Readers {
 
     pub(super) fn remove(&mut self, slot: u32) -> Option<Reader> {
         self.retire(slot);
-        self.slots[slot as usize].take()
+        let reader = self.slots[slot as usize].take()?;
+        self.free.push(slot);
+        if reader.listed {
+            self.gathering.retain(|&listed| listed != slot);
+        }
+        Some(reader)
     }
 
-    /// Every slot, with a reader or without.
-    pub(super) fn slots(&self) -> std::ops::Range<u32> {
-        0..u32::try_from(self.slots.len()).expect("readers are bounded by the dirty bits")
+    /// The log of this reader moved: every bucket with a subscriber waits for its flush.
+    pub(super) fn gather(&mut self, slot: u32) {
+        let Some(reader) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        for (bucket, subscribers) in reader.subscribers.iter().enumerate() {
+            if !subscribers.is_empty() {
+                reader.pending |= 1 << bucket;
+            }
+        }
+        if reader.pending != 0 && !reader.listed {
+            reader.listed = true;
+            self.gathering.push(slot);
+        }
     }
 
-    /// (slot, reader) of every reader.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Reader)> {
-        (0_u32..).zip(self.slots.iter_mut()).filter_map(|(i, r)| Some((i, r.as_mut()?)))
+    /// How many readers gather.
+    pub(super) const fn gathering(&self) -> usize {
+        self.gathering.len()
+    }
+
+    /// The `nth` of the readers that gather.
+    pub(super) fn gathers(&self, nth: usize) -> u32 {
+        self.gathering[nth]
+    }
+
+    /// Forgets the readers that have nothing left to flush.
+    pub(super) fn settle(&mut self) {
+        let Self { slots, gathering, .. } = self;
+        gathering.retain(|&slot| {
+            let Some(reader) = slots[slot as usize].as_mut() else { return false };
+            reader.listed = reader.pending != 0;
+            reader.listed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Dialect, Format};
+
+    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::Native };
+
+    fn readers(names: &[&str]) -> (Readers, Vec<u32>) {
+        let mut readers = Readers::new(names.len());
+        let slots = names.iter().map(|name| ask(&mut readers, name).unwrap()).collect();
+        (readers, slots)
+    }
+
+    fn ask(readers: &mut Readers, name: &str) -> Option<u32> {
+        readers.ask(&StreamName::parse(name).unwrap(), KEY, ShardId(0), 7)
+    }
+
+    #[test]
+    fn a_slot_is_used_again_and_there_are_no_more_than_allowed() {
+        let (mut readers, slots) = readers(&["a", "b", "c"]);
+        assert_eq!(slots, [0, 1, 2]);
+        assert_eq!(ask(&mut readers, "d"), None);
+        assert!(readers.remove(1).is_some());
+        assert!(readers.remove(1).is_none(), "a slot is freed once");
+        assert_eq!(ask(&mut readers, "d"), Some(1));
+        assert_eq!(ask(&mut readers, "e"), None);
+        assert_eq!(readers.find(&StreamName::parse("d").unwrap(), KEY), Some(1));
+    }
+
+    #[test]
+    fn readers_gather_once_until_all_their_buckets_are_flushed() {
+        let (mut readers, slots) = readers(&["a", "b", "c"]);
+        readers.gather(slots[2]);
+        assert_eq!(readers.gathering(), 0, "nobody subscribed");
+        for &slot in &slots {
+            readers.get_mut(slot).unwrap().add(3, false);
+            readers.get_mut(slot).unwrap().add(4, false);
+            readers.gather(slot);
+            readers.gather(slot);
+        }
+        assert_eq!(readers.gathering(), 3);
+        readers.remove(slots[1]);
+        assert_eq!(readers.gathering(), 2);
+        readers.get_mut(slots[0]).unwrap().pending = 0;
+        readers.get_mut(slots[2]).unwrap().pending &= !(1 << 3);
+        readers.settle();
+        assert_eq!((readers.gathering(), readers.gathers(0)), (1, slots[2]));
+        readers.gather(slots[0]);
+        assert_eq!(readers.gathering(), 2);
     }
 }

@@ -196,12 +196,12 @@ impl Shard {
 
     /// Nobody waits for the answer to this connection's question any more.
     pub(super) fn forget_subscription(&mut self, slot: u32) {
-        let waits = |reader: &super::reader::Reader| match &reader.state {
-            ReaderState::Asked(waiting) => waiting.contains(&slot),
-            ReaderState::Reading(_) => false,
-        };
-        let found = self.readers.iter_mut().find(|(_, reader)| waits(reader));
-        if let Some((_, reader)) = found {
+        let Self { connections, readers, .. } = self;
+        let Some(asked) = connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        let Some(options) = asked.play.filter(|_| asked.allowed) else { return };
+        let found = readers.find(&asked.stream, options.log);
+        let Some(reader) = found.and_then(|found| readers.get_mut(found)) else { return };
+        if matches!(&reader.state, ReaderState::Asked(waiting) if waiting.contains(&slot)) {
             reader.remove(slot);
             self.shared.caps.leave_player();
         }
