@@ -5,8 +5,11 @@
 
 mod node;
 
-use dataplane::config::Config;
-use dataplane::control::{Role, SessionStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::config::{Config, EgressConfig, Reload};
+use dataplane::control::{Command, Role, SessionStatus};
 use dataplane::ids::ShardId;
 use node::{FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, Totals, assert_contiguous};
 
@@ -17,6 +20,7 @@ on_both_backends! {
     rtmp_players_on_both_shards_get_equal_bytes
     flv_players_on_both_shards_get_equal_bytes
     the_smallest_rings_and_buffers_deliver_every_frame
+    what_was_gathered_goes_out_when_gathering_ends
 }
 
 /// Video frames that a case sends; each is followed by a frame of audio.
@@ -142,4 +146,32 @@ fn flv_players_on_both_shards_get_equal_bytes(config: Config) {
 fn the_smallest_rings_and_buffers_deliver_every_frame(config: Config) {
     let units = u64::from(2 * FRAMES);
     assert_eq!(entries_for(node::tiny(config), 6), (units, units));
+}
+
+fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {
+    config.egress.batch_max = Duration::from_secs(3_600);
+    config.egress.batch_min = config.egress.batch_max;
+    let reload = Arc::new(Reload {
+        limits: config.limits.clone(),
+        egress: EgressConfig {
+            batch_max: Duration::ZERO,
+            batch_min: Duration::ZERO,
+            ..config.egress
+        },
+        session: config.session,
+        stream: config.stream,
+        listeners: config.listeners.clone(),
+    });
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "fan");
+    publisher.send_frames(1);
+    server.control.until("one frame", |t| t.sum(|c| c.units_received) == 2);
+    let mut player = FlvPlayer::start(server.http, "fan");
+    let mut items = player.items_to_audio(0);
+    publisher.send_frames(FRAMES - 1);
+    let units = u64::from(2 * FRAMES);
+    server.control.until("all units", |t| t.sum(|c| c.units_received) == units);
+    server.control.send_all(|| Command::Reload(Arc::clone(&reload)));
+    items.extend(player.items_to_audio(FRAMES - 1));
+    assert_complete(&items);
 }

@@ -91,11 +91,15 @@ impl Shard {
         self.enqueue_low_latency(reader_slot);
     }
 
-    /// Flushes the buckets whose part of the interval has come.
+    /// Flushes the buckets whose part of the interval has come: all that wait once there is no
+    /// interval any more.
     pub(super) fn flush_due(&mut self) {
         let mut due = 0;
         while let Some(bucket) = self.flush.due(self.now) {
             due |= 1 << bucket;
+        }
+        if self.flush.immediate() {
+            due = u16::MAX;
         }
         if due == 0 {
             return;
