@@ -14,6 +14,7 @@ use codecs::rtmp::message::UserControl;
 use dataplane::config::{Config, DemoConfig, Pin};
 use dataplane::control::{Command, Protocol, StreamState};
 use dataplane::ids::{ShardId, StreamName};
+use dataplane::metrics::ShardCounters;
 use node::{
     Content, FlvPlayer, Item, Peer, Player, Publisher, RtmpPlayer, Server, assert_contiguous,
     demo_clip, join_head,
@@ -32,6 +33,7 @@ on_both_backends! {
     a_kicked_publisher_ends_its_stream_at_once
     a_kicked_player_leaves_the_others_alone
     an_unknown_stream_is_not_found
+    what_is_exported_is_counted
     a_player_can_wait_for_its_stream
     a_drain_says_farewell_and_ends
     the_demo_yields_to_an_encoder_and_returns
@@ -246,6 +248,18 @@ fn a_kicked_player_leaves_the_others_alone(config: Config) {
     assert_eq!(scene.rtmp.statuses, [code::PLAY_UNPUBLISH_NOTIFY, code::CONNECT_CLOSED]);
     scene.publisher.send_frames(10);
     assert_contiguous(&scene.flv.items_to_audio(19));
+}
+
+fn what_is_exported_is_counted(config: Config) {
+    let server = Server::start(config);
+    let player = FlvPlayer::ask(server.http, "/nothing.flv");
+    assert!(player.head.starts_with("HTTP/1.1 404 "), "{}", player.head);
+    server.control.until("both counters and a timer", |totals| {
+        let timers = |c: &ShardCounters| c.timer_lag_us.counts.iter().sum();
+        totals.sum(|c| c.http_requests) == 1
+            && totals.sum(|c| c.http_not_found) == 1
+            && totals.sum(timers) > 0
+    });
 }
 
 fn an_unknown_stream_is_not_found(config: Config) {

@@ -8,7 +8,7 @@ use dataplane::Error;
 use dataplane::config::{LimitId, Limits, SessionConfig, Terms};
 use dataplane::control::Protocol;
 use dataplane::session::http::Server;
-use dataplane::session::{Command, Event, Refusal};
+use dataplane::session::{Command, Counts, Event, Refusal};
 use dataplane::slab::{Pool, Region, RegionConfig};
 use proptest::prelude::*;
 
@@ -114,6 +114,20 @@ fn get(target: &str) -> Vec<u8> {
 
 fn request(method: &str, target: &str, fields: &str) -> Vec<u8> {
     format!("{method} {target} HTTP/1.1\r\nHost: h\r\nUser-Agent: t/1\r\n{fields}\r\n").into_bytes()
+}
+
+#[test]
+fn answers_are_counted_once() {
+    let mut bench = Bench::new();
+    bench.feed(&[get("/"), get("/nothing.ts"), get("/favicon.ico")].concat()).unwrap();
+    let counts = bench.server.take_counts();
+    assert_eq!((counts.http_requests, counts.http_not_found), (3, 1));
+    assert_eq!(bench.server.take_counts(), Counts::default());
+    bench.feed(&get("/cam.flv")).unwrap();
+    assert_eq!(bench.server.take_counts(), Counts::default(), "no answer yet");
+    bench.command(Command::Refused(Refusal::NotFound)).unwrap();
+    let counts = bench.server.take_counts();
+    assert_eq!((counts.http_requests, counts.http_not_found), (1, 1));
 }
 
 #[test]

@@ -145,6 +145,17 @@ pub enum Event {
     },
 }
 
+/// What a session counted since it was asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Access units whose NAL unit lengths were widened to four bytes.
+    pub units_converted: u64,
+    /// HTTP requests answered, the refused ones too.
+    pub http_requests: u64,
+    /// Those that were answered with 404.
+    pub http_not_found: u64,
+}
+
 /// What a player asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayOptions {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Command, Event, http, rtmp};
+use super::{Command, Counts, Event, http, rtmp};
 use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
@@ -69,6 +69,11 @@ impl Session {
     /// The next event; media that is not taken is given back by [`Self::close`].
     pub fn poll_event(&mut self) -> Option<Event> {
         each!(self, session => session.poll_event())
+    }
+
+    /// What was counted since the last call.
+    pub const fn take_counts(&mut self) -> Counts {
+        each!(self, session => session.take_counts())
     }
 
     /// When to call [`Self::handle_timeout`].

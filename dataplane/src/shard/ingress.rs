@@ -159,6 +159,7 @@ impl Shard {
             any = true;
             self.on_event(slot, event);
         }
+        self.count(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return any };
         if connection.out.rest().len() as u64 > self.config.limits.get(LimitId::ReplyBytesMax) {
             self.fail(slot, &Error::Limit(LimitId::ReplyBytesMax));
@@ -169,6 +170,15 @@ impl Shard {
         }
         self.rearm(slot);
         any
+    }
+
+    /// Adds what a session counted to what the shard counts.
+    fn count(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let counts = connection.session.take_counts();
+        self.counters.units_converted += counts.units_converted;
+        self.counters.http_requests += counts.http_requests;
+        self.counters.http_not_found += counts.http_not_found;
     }
 
     fn on_event(&mut self, slot: u32, event: Event) {

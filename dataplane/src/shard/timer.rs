@@ -137,14 +137,15 @@ impl<K: Copy> TimerWheel<K> {
         self.now = self.now.max(target);
     }
 
-    /// The next timer that came due, earlier ticks first.
-    pub fn pop(&mut self) -> Option<K> {
+    /// The next timer that came due, earlier ticks first: when its tick was, and its key.
+    pub fn pop(&mut self) -> Option<(Instant, K)> {
         let slot = self.lists[DUE].head;
         if slot == NONE {
             return None;
         }
         self.unlink(slot);
-        Some(self.give_node(slot))
+        let at = self.start + Duration::from_millis(self.nodes[slot as usize].tick);
+        Some((at, self.give_node(slot)))
     }
 
     /// When to advance next: no timer is due before, and some may still not be due then.
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn pops(wheel: &mut TimerWheel<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| wheel.pop()).collect()
+        std::iter::from_fn(|| wheel.pop()).map(|(_, key)| key).collect()
     }
 
     #[test]
@@ -294,7 +295,7 @@ mod tests {
         wheel.advance(start + Duration::from_millis(2));
         assert!(wheel.is_pending(id) && wheel.fires_by(id, start + Duration::from_millis(2)));
         assert!(!wheel.fires_by(id, start + Duration::from_millis(1)));
-        assert_eq!(wheel.pop(), Some(7));
+        assert_eq!(wheel.pop(), Some((start + Duration::from_millis(2), 7)));
         assert_eq!(wheel.pop(), None);
         assert!(!wheel.is_pending(id) && wheel.cancel(id).is_none() && !wheel.replace(id, start));
     }

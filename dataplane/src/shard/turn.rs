@@ -149,7 +149,9 @@ impl Shard {
 
     fn run_timers(&mut self) {
         self.timers.advance(self.now);
-        while let Some(key) = self.timers.pop() {
+        while let Some((due, key)) = self.timers.pop() {
+            let lag = self.now.saturating_duration_since(due).as_micros();
+            self.counters.timer_lag_us.observe(u64::try_from(lag).unwrap_or(u64::MAX));
             match key {
                 TimerKey::Connection { slot, generation } => {
                     if self.connections.is_current(Token::new(slot, generation)) {

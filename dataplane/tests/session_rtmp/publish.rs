@@ -214,6 +214,19 @@ fn short_lengths_are_widened() {
 }
 
 #[test]
+fn widened_units_are_counted_once() {
+    let mut avcc = AVCC.to_vec();
+    avcc[4] = 0xfc | 1;
+    let mut bench = Bench::after(Some(Command::PublishStarted), &opening());
+    bench.feed(&video(0, &tag(&[0x17, 0, 0, 0, 0], &avcc))).unwrap();
+    bench.feed(&video(0, &tag(&[0x17, 1, 0, 0, 0], &[0, 3, 1, 2, 3]))).unwrap();
+    bench.feed(&video(1, &tag(&[0x27, 1, 0, 0, 0], &[0, 1, 4]))).unwrap();
+    assert_eq!(bench.server.take_counts().units_converted, 2);
+    assert_eq!(bench.server.take_counts().units_converted, 0);
+    bench.close();
+}
+
+#[test]
 fn tracks_and_refined_times_of_enhanced_rtmp() {
     let multitrack = [0x96, 0x01, b'h', b'v', b'c', b'1', 3, 0, 0, 7, 1, 2];
     let nano = [0x97, 2, 0, 0, 5, 0x03, b'a', b'v', b'c', b'1', 1, 2];

@@ -5,6 +5,7 @@ use codecs::http1::ResponseHead;
 use super::cors;
 use super::pages::Page;
 use super::state::Pending;
+use crate::session::Counts;
 
 /// Fields of one answer at most.
 const FIELDS_MAX: usize = 8;
@@ -30,6 +31,7 @@ const NOT_FOUND_BODY: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     out: Vec<u8>,
+    counts: Counts,
 }
 
 impl Replies {
@@ -44,6 +46,12 @@ impl Replies {
         any
     }
 
+    /// What was answered since the last call.
+    pub(super) const fn take_counts(&mut self) -> Counts {
+        let none = Counts { units_converted: 0, http_requests: 0, http_not_found: 0 };
+        std::mem::replace(&mut self.counts, none)
+    }
+
     fn put(
         &mut self,
         status: u16,
@@ -52,6 +60,7 @@ impl Replies {
         own: &[(&str, &str)],
         body: Option<&[u8]>,
     ) {
+        self.counts.http_requests += 1;
         let mut extra = [("", ""); FIELDS_MAX];
         let fields = cors::FIELDS.iter().chain(own);
         let len = fields.zip(&mut extra).map(|(field, slot)| *slot = *field).count();
@@ -95,9 +104,11 @@ impl Replies {
 
     /// The path names nothing.
     pub(super) fn not_found(&mut self, pending: Pending) {
+        self.counts.http_not_found += 1;
         if !pending.keep_alive {
             return self.refusal(404, "not found\n", pending);
         }
+        self.counts.http_requests += 1;
         let body = if pending.head_only { NOT_FOUND_BODY } else { 0 };
         // CONTROL: a refusal.
         self.out.extend_from_slice(&NOT_FOUND[..NOT_FOUND.len() - body]);

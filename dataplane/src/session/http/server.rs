@@ -14,7 +14,7 @@ use crate::config::{LimitId, Limits, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::agent;
-use crate::session::{Command, Event, Format, Refusal};
+use crate::session::{Command, Counts, Event, Format, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -326,6 +326,11 @@ impl Server {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// What was counted since the last call.
+    pub const fn take_counts(&mut self) -> Counts {
+        self.replies.take_counts()
     }
 
     /// When to call [`Self::handle_timeout`].

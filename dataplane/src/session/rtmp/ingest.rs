@@ -64,6 +64,8 @@ pub(super) struct Ingest {
     tracks_max: u64,
     /// For units that must be written anew.
     rewriter: AuWriter,
+    /// Units rewritten and not yet reported.
+    converted: u64,
 }
 
 type Events = VecDeque<Event>;
@@ -80,11 +82,16 @@ fn drop_unit(reason: &'static str, unit: AuBytes, pool: &Pool, events: &mut Even
 impl Ingest {
     pub(super) const fn new(limits: &Limits) -> Self {
         let (clock, rewriter) = (Unwrapper::new(), AuWriter::new());
-        Self { clock, tracks: Vec::new(), tracks_max: limits.tracks_max, rewriter }
+        Self { clock, tracks: Vec::new(), tracks_max: limits.tracks_max, rewriter, converted: 0 }
     }
 
     pub(super) const fn reload(&mut self, limits: &Limits) {
         self.tracks_max = limits.tracks_max;
+    }
+
+    /// Access units rewritten since the last call.
+    pub(super) const fn take_converted(&mut self) -> u64 {
+        std::mem::replace(&mut self.converted, 0)
     }
 
     /// Gives every page back.
@@ -259,6 +266,7 @@ impl Ingest {
             bytes => match widen(&unit, bytes, &mut self.rewriter, pool) {
                 Ok(wide) => {
                     pool.release(unit);
+                    self.converted += 1;
                     wide
                 }
                 Err(reason) => {

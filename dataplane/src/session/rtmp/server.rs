@@ -21,7 +21,7 @@ use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::Role;
 use crate::ids::StreamName;
-use crate::session::{Command, Event};
+use crate::session::{Command, Counts, Event};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -240,6 +240,15 @@ impl Server {
             self.events = VecDeque::new();
         }
         event
+    }
+
+    /// What was counted since the last call.
+    pub const fn take_counts(&mut self) -> Counts {
+        Counts {
+            units_converted: self.ingest.take_converted(),
+            http_requests: 0,
+            http_not_found: 0,
+        }
     }
 
     /// When to call [`Self::handle_timeout`]; `None` while the shard answers or closes.
