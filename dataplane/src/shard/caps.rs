@@ -109,7 +109,7 @@ impl Caps {
         Ok(admission)
     }
 
-    /// The connection publishes or plays now: it is no longer half open.
+    /// The connection publishes, plays or got an answer: it is no longer half open.
     pub fn established(&self, admission: &mut Admission) {
         if let (true, Some(address)) = (admission.half_open, admission.address) {
             give(&self.half_open[address as usize]);

@@ -179,6 +179,10 @@ impl Shard {
         self.counters.units_converted += counts.units_converted;
         self.counters.http_requests += counts.http_requests;
         self.counters.http_not_found += counts.http_not_found;
+        if counts.http_requests > 0 && connection.closing.is_none() {
+            // Who reads pages or asks for the list is a peer like one that plays.
+            self.shared.caps.established(&mut connection.admission);
+        }
     }
 
     fn on_event(&mut self, slot: u32, event: Event) {

@@ -1,6 +1,6 @@
 //! Limits of how many: connections by address, players.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use codecs::rtmp::command::code;
@@ -36,6 +36,16 @@ fn admitted(source: &str, server: &Server) -> Peer {
     peer
 }
 
+/// A connection whose request was answered and that stays open.
+fn answered(source: &str, server: &Server) -> TcpStream {
+    let mut stream = from(source, server.http);
+    stream.write_all(b"GET /nothing.ts HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 404");
+    stream
+}
+
 pub(crate) fn one_too_many(server: &Server) -> u64 {
     assert!(is_shed(from("127.0.0.1", server.rtmp)));
     assert!(is_shed(from("127.0.0.2", server.http)));
@@ -67,6 +77,8 @@ pub(crate) fn one_too_many_half_open(server: &Server) -> u64 {
     peer.flush();
     peer.expect_status(code::PLAY_START);
     let _next = admitted("127.0.0.2", server);
+    // Nor is one whose request was answered.
+    let _readers: Vec<_> = (0..4).map(|_| answered("127.0.0.5", server)).collect();
     1
 }
 
