@@ -91,7 +91,8 @@ impl Server {
                             ingest.media(&header, unit, pool, events).map_err(Error::Limit)?;
                         }
                         Body::Dropped(reason) => {
-                            self.ingest.dropped(header.kind, reason, &mut self.events);
+                            let (ingest, events) = self.ingest();
+                            ingest.dropped(header.kind, reason, events);
                         }
                         Body::Partial | Body::Bytes(_) => {}
                     }

@@ -46,6 +46,10 @@ impl Replies {
             // The vector goes to the connection, which frees it once it is sent.
             *out = std::mem::take(&mut self.out);
         } else {
+            // Room for a ping beside an acknowledgement, taken once.
+            if out.capacity() < SMALL_BYTES {
+                out.reserve_exact(SMALL_BYTES);
+            }
             out.append(&mut self.out);
         }
         any

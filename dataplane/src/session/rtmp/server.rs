@@ -167,7 +167,8 @@ impl Server {
         match self.assembly.push(fragment, way, pool) {
             Body::Partial => Ok(()),
             Body::Dropped(reason) => {
-                self.ingest.dropped(header.kind, reason, &mut self.events);
+                let (ingest, events) = self.ingest();
+                ingest.dropped(header.kind, reason, events);
                 Ok(())
             }
             Body::Unit(unit) => {
@@ -243,9 +244,9 @@ impl Server {
     }
 
     /// What was counted since the last call.
-    pub const fn take_counts(&mut self) -> Counts {
+    pub fn take_counts(&mut self) -> Counts {
         Counts {
-            units_converted: self.ingest.take_converted(),
+            units_converted: self.ingest.as_mut().map_or(0, |ingest| ingest.take_converted()),
             http_requests: 0,
             http_not_found: 0,
         }
