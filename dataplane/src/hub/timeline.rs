@@ -11,8 +11,8 @@
 //! 4. Anything else is a jump of this track: it continues one step after its own last time. If the
 //!    next time fits the old offset again, the jump was one bad timestamp and is forgotten.
 //! 5. A time below the last one of its track is raised to it. If that goes on, for
-//!    `RAISED_UNITS_MAX` units or `RAISED_MAX` of time, the source stepped back for good: the track,
-//!    and with it all that are raised too, goes on one step after its last time.
+//!    `RAISED_UNITS_MAX` units or `RAISED_MAX` of time, the source stepped back for good: the
+//!    track, and with it all that are raised too, goes on one step after its last time.
 //!
 //! Units: [`MediaTime`]. Limits: [`TRACKS_MAX`] tracks.
 

@@ -1,11 +1,10 @@
 //! The control plane's side of a shard: its commands, and what it is told.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::connection::Establish;
 use super::shard::Shard;
-use crate::config::Reload;
+use crate::config::{ListenerConfig, Reload};
 use crate::control::{
     Command, Event, PoolStatus, Role, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
 };
@@ -114,8 +113,8 @@ impl Shard {
     }
 
     fn reload_listeners(&mut self, reload: &Reload) {
-        let gone = |addr: SocketAddr| !reload.listeners.iter().any(|l| l.addr == addr);
-        for listener in self.listeners.iter_mut().filter(|l| !l.stopped && gone(l.config.addr)) {
+        let gone = |config: &ListenerConfig| !reload.listeners.contains(config);
+        for listener in self.listeners.iter_mut().filter(|l| !l.stopped && gone(&l.config)) {
             listener.stopped = true;
             self.reactor.accept_stop(listener.token);
         }

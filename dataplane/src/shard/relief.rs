@@ -1,8 +1,8 @@
 //! Relief: what a shard gives up when its pages run out, so that its streams go on.
 //!
 //! Under pressure, in this order: logs that nobody reads, of all streams; then what lies before the
-//! newest GOP, of the largest streams first, a few in each turn. Only when a frame found no page and
-//! none of that helped does the largest stream lose its newest GOP. New streams are refused
+//! newest GOP, of the largest streams first, a few in each turn. Only when a frame found no page
+//! and none of that helped does the largest stream lose its newest GOP. New streams are refused
 //! meanwhile.
 
 use super::shard::Shard;
