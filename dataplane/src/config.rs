@@ -217,6 +217,14 @@ pub struct AddrRange {
     pub bits: u8,
 }
 
+impl LimitId {
+    /// True if tables are made for its value when a node starts, so that only a restart changes it.
+    #[must_use]
+    pub const fn sizes_tables(self) -> bool {
+        matches!(self, Self::ConnectionsMax)
+    }
+}
+
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $variant:ident, $field:ident = $default:expr;)*) => {
         /// Bounds of peers and messages. A peer that reaches one is closed with its name as reason.

@@ -47,12 +47,13 @@ impl Key {
         Self { name, about, applies: Applies::Restart, bounds, slot: Slot::Field(field) }
     }
 
-    /// The key of a limit of peers and messages.
+    /// The key of a limit of peers and messages; tables are sized by some of them at the start.
     #[must_use]
     pub const fn limit(id: LimitId, unit: Unit) -> Self {
         let bounds = Bounds { min: 1, max: u64::MAX, unit };
         let slot = Slot::Limit(id);
-        Self { name: id.name(), about: id.about(), applies: Applies::Now, bounds, slot }
+        let applies = if id.sizes_tables() { Applies::Restart } else { Applies::Now };
+        Self { name: id.name(), about: id.about(), applies, bounds, slot }
     }
 
     /// A reload applies it.

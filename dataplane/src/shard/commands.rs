@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::connection::Establish;
 use super::shard::Shard;
-use crate::config::{ListenerConfig, Reload};
+use crate::config::{LimitId, ListenerConfig, Reload};
 use crate::control::{
     Command, Event, PoolStatus, Role, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
 };
@@ -96,7 +96,11 @@ impl Shard {
 
     fn reload(&mut self, reload: &Arc<Reload>) {
         let chunk_bytes = self.config.session.rtmp_chunk_bytes;
-        self.config.limits = reload.limits.clone();
+        let mut limits = reload.limits.clone();
+        for &id in LimitId::ALL.iter().filter(|id| id.sizes_tables()) {
+            limits.set(id, self.config.limits.get(id));
+        }
+        self.config.limits = limits;
         self.config.egress = reload.egress;
         self.config.session = reload.session;
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
