@@ -137,7 +137,15 @@ fn assert_tail(got: &[Vec<u8>], published: &[Vec<u8>], missing_max: usize, what:
     let at = got.iter().zip(&published[latest..]).position(|(a, b)| a != b);
     let at = at.expect("the runs differ somewhere");
     let is = published.iter().position(|unit| *unit == got[at]);
-    panic!("{what}: {came} of {total} came; number {at} is not {} but {is:?}", latest + at);
+    let (bytes, wanted) = (&got[at], &published[latest + at]);
+    let differs = bytes.iter().zip(wanted).position(|(a, b)| a != b);
+    panic!(
+        "{what}: {came} of {total} came; number {at} is not {} but {is:?}: {} bytes for {}, \
+         different from byte {differs:?} on",
+        latest + at,
+        bytes.len(),
+        wanted.len(),
+    );
 }
 
 /// The VCL NAL units of a length-prefixed access unit; other codecs as they are.
