@@ -130,6 +130,8 @@ impl Readers {
             Some(free) => free,
             None if self.slots.len() < self.max => {
                 self.slots.push(None);
+                // Room for all of them to gather, so that a turn that gathers takes no memory.
+                self.gathering.reserve(self.slots.len() - self.gathering.len());
                 u32::try_from(self.slots.len() - 1).expect("readers are bounded by the dirty bits")
             }
             None => return None,
