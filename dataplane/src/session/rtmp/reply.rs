@@ -16,8 +16,9 @@ use crate::config::{LimitId, Limits};
 /// The message stream of every publication and playback.
 pub(super) const MSID: u32 = 1;
 
-/// Acknowledgements and pings, which come again and again: what they need is kept.
-const SMALL_BYTES: usize = 64;
+/// An acknowledgement and a ping, which come again and again, now and then together: what they
+/// need is kept.
+const SMALL_BYTES: usize = 40;
 
 /// Replies that wait to be taken by `poll_transmit`.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ impl Replies {
         if out.is_empty() && self.out.len() > SMALL_BYTES {
             // The vector goes to the connection, which frees it once it is sent.
             *out = std::mem::take(&mut self.out);
-        } else {
-            // Room for a ping beside an acknowledgement, taken once.
-            if out.capacity() < SMALL_BYTES {
+        } else if any {
+            // Taken once. Whoever has nothing to say takes nothing.
+            if out.is_empty() {
                 out.reserve_exact(SMALL_BYTES);
             }
             out.append(&mut self.out);
