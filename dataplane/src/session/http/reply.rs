@@ -42,7 +42,12 @@ impl Replies {
     /// Moves what waits to `out`; true if there was anything.
     pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> bool {
         let any = !self.out.is_empty();
-        out.append(&mut self.out);
+        if out.is_empty() {
+            // The vector goes to the connection, which frees it once it is sent.
+            *out = std::mem::take(&mut self.out);
+        } else {
+            out.append(&mut self.out);
+        }
         any
     }
 
