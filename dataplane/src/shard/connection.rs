@@ -333,7 +333,7 @@ mod tests {
     /// What sending to a player looks at.
     const HOT_BYTES_MAX: usize = 352;
     /// Its session, which sleeps meanwhile.
-    const SESSION_BYTES_MAX: usize = 384;
+    const SESSION_BYTES_MAX: usize = 352;
 
     #[test]
     fn a_player_takes_no_more_memory_than_is_planned() {

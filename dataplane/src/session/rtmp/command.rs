@@ -69,8 +69,8 @@ impl Server {
     }
 
     fn create_stream(&mut self, command: &Command) -> Result<(), Error> {
-        self.streams_created += 1;
-        if self.streams_created > self.terms.limits.rtmp_streams_max {
+        self.streams_created = self.streams_created.saturating_add(1);
+        if u64::from(self.streams_created) > self.terms.limits.rtmp_streams_max {
             return Err(Error::Limit(LimitId::RtmpStreamsMax));
         }
         // One stream a connection, always the same: players share bytes that name it.

@@ -1,38 +1,36 @@
 //! How fast and how long: rates that a peer may not exceed, and silence that it may not keep.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Error;
 use crate::config::{LimitId, Limits, SessionConfig};
 
-const SECOND: Duration = Duration::from_secs(1);
+const SECOND_MS: u32 = 1_000;
 
 /// Things counted in windows of one second.
-#[derive(Debug)]
+///
+/// Units: milliseconds of the session's life, which wrap.
+#[derive(Debug, Default)]
 pub(super) struct Rates {
-    since: Instant,
+    since_ms: u32,
     chunks: u32,
     messages: u32,
     controls: u32,
 }
 
 impl Rates {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { since: now, chunks: 0, messages: 0, controls: 0 }
-    }
-
     /// Counts one fragment; one that ends a message counts as that, too, and one that is not media
     /// as a control message. A chunk cut by the end of a read counts twice, which only the limit of
     /// chunks sees.
     pub(super) fn count(
         &mut self,
-        now: Instant,
+        now_ms: u32,
         ends: bool,
         media: bool,
         limits: &Limits,
     ) -> Result<(), Error> {
-        if now.saturating_duration_since(self.since) >= SECOND {
-            *self = Self::new(now);
+        if now_ms.wrapping_sub(self.since_ms) >= SECOND_MS {
+            *self = Self { since_ms: now_ms, ..Self::default() };
         }
         self.chunks += 1;
         self.messages += u32::from(ends);
@@ -99,16 +97,18 @@ impl Supply {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::session::clock::epoch;
 
     #[test]
     fn a_rate_counts_its_own_second_only() {
         let limits = Limits { rtmp_control_per_second_max: 2, ..Limits::default() };
-        let start = epoch();
-        let mut rates = Rates::new(start);
+        let mut rates = Rates::default();
+        // The clock wraps between the second and the third.
         for second in 0..3 {
-            let now = start + SECOND * second;
+            let now = (u32::MAX - SECOND_MS).wrapping_add(SECOND_MS * second);
             assert_eq!(rates.count(now, true, false, &limits), Ok(()));
             assert_eq!(rates.count(now, true, false, &limits), Ok(()));
             assert_eq!(rates.count(now, true, true, &limits), Ok(()), "media is no control");

@@ -52,7 +52,7 @@ pub struct Server {
     /// What `connect` said.
     pub(super) address: Address,
     pub(super) agent: Arc<str>,
-    pub(super) streams_created: u64,
+    pub(super) streams_created: u32,
 }
 
 impl Server {
@@ -69,7 +69,7 @@ impl Server {
             events: VecDeque::new(),
             terms: Arc::clone(terms),
             window: Window::new(),
-            rates: Rates::new(now),
+            rates: Rates::default(),
             born: now,
             deadline: now + config.connect_deadline,
             ping_at: now + config.ping_interval,
@@ -158,7 +158,7 @@ impl Server {
         let header = fragment.header;
         let way = self.way(&header)?;
         let media = matches!(header.kind, MessageKind::Audio | MessageKind::Video);
-        self.rates.count(now, fragment.last, media, &self.terms.limits)?;
+        self.rates.count(millis(self.born, now), fragment.last, media, &self.terms.limits)?;
         if let State::Publishing(publishing) = &mut self.state
             && (media || header.kind == MessageKind::Aggregate)
         {
