@@ -1,4 +1,5 @@
 // Plays /NAME.flv in a browser: fetch -> FLV tags -> fragmented MP4 -> Media Source Extensions.
+// A browser that cannot do that, or is asked not to, plays HLS by itself (native.js).
 //
 // Top down: the page, Player (state, live edge, reconnects), Track (one source buffer), FlvReader
 // (tags), decoder configurations, the boxes of fragmented MP4.
@@ -25,11 +26,19 @@ function startPage() {
   const name = decodeURI(location.pathname).replace(/^\/+(live\/)?/, "").replace(/\/+$/, "");
   const path = name.split("/").map(encodeURIComponent).join("/");
   const host = location.hostname;
-  const flv = `${location.origin}/${path}.flv${location.search}`;
+  const query = new URLSearchParams(location.search);
+  const asked = query.get("player");
+  query.delete("player");
+  const options = `${query}` ? `?${query}` : "";
+  const address = (suffix, scheme = location.protocol) => `${scheme}//${location.host}/${path}${suffix}${options}`;
+  const flv = address(".flv");
+  const hls = address("/index.m3u8");
+  const socket = location.protocol === "https:" ? "wss:" : "ws:";
   document.title = `${name} · Grandstand`;
   element("name").textContent = name;
   const addresses = {
     "url-rtmp": `rtmp://${host}/live/${path}`, "url-flv": flv, "url-ffplay": `ffplay -fflags nobuffer ${flv}`,
+    "url-hls": hls, "url-ts": address(".ts"), "url-ws": address(".flv", socket),
     "url-obs": `rtmp://${host}/live`, "url-key": name,
   };
   for (const id in addresses) element(id).textContent = addresses[id];
@@ -49,17 +58,32 @@ function startPage() {
     if (video.volume === 0) video.volume = 1;
     video.play().catch(() => undefined);
   });
-  try {
-    const player = new Player(video, flv, onState);
-    window.__player = { video, stats: player.stats };
-    setInterval(() => {
-      unmute.hidden = !video.muted || !(player.tracks && player.tracks.audio);
-      showStats(element, player.stats);
-    }, 500);
-  } catch (error) {
-    onState("unsupported", error.message);
+  const ways = { flv: mediaSource() !== undefined, hls: NativeHls.plays(video) };
+  const way = ways[asked] ? asked : ["flv", "hls"].find((name) => ways[name]);
+  element("ways").hidden = !(ways.flv && ways.hls);
+  for (const link of element("ways").querySelectorAll("a")) {
+    const chosen = new URLSearchParams(query);
+    chosen.set("player", link.dataset.way);
+    link.href = `?${chosen}`;
+    if (link.dataset.way === way) link.setAttribute("aria-current", "true");
   }
+  if (!way) {
+    onState("unsupported", "This browser has neither Media Source Extensions nor HLS of its own");
+    return;
+  }
+  // A codec that the extensions lack may be one that the browser's own player has.
+  const instead = () => location.replace(`?${new URLSearchParams([...query, ["player", "hls"]])}`);
+  const player = way === "hls"
+    ? new NativeHls(video, hls, onState)
+    : new Player(video, flv, onState, ways.hls && asked !== "flv" ? instead : null);
+  window.__player = { video, way, stats: player.stats };
+  setInterval(() => {
+    unmute.hidden = !video.muted || !(player.tracks && player.tracks.audio);
+    showStats(element, player.stats);
+  }, 500);
 }
+
+const mediaSource = () => window.ManagedMediaSource || window.MediaSource;
 
 function showStats(element, stats) {
   const kilobits = Math.round(stats.bitsPerSecond / 1000);
@@ -87,10 +111,12 @@ async function copyText(button, source) {
 // ---------------------------------------------------------------- player
 
 class Player {
-  constructor(video, url, onState) {
+  // `instead` is called when the browser cannot decode the stream this way.
+  constructor(video, url, onState, instead) {
     this.video = video;
     this.url = url;
     this.onState = onState;
+    this.instead = instead;
     this.attempt = 0;
     this.startBuffer = START_BUFFER_S;
     this.stats = {
@@ -114,8 +140,7 @@ class Player {
 
   // A fresh MediaSource: at the start, and when the set of tracks changes.
   resetSource() {
-    const Source = window.ManagedMediaSource || window.MediaSource;
-    if (!Source) throw new Error("this browser has no Media Source Extensions");
+    const Source = mediaSource();
     this.tracks = null; // {video?, audio?} once the set of tracks is known
     this.configs = {};
     this.held = [];
@@ -138,6 +163,7 @@ class Player {
         text = (await this.receive()) || text;
       } catch (error) {
         if (error.fatal) {
+          if (this.instead) return this.instead();
           this.stats.error = error.message;
           this.setState("unsupported", error.message);
           return;

@@ -1,42 +1,113 @@
-// Watches a stream in headless Chromium and prints what was seen as one line of JSON.
+// Watches a stream in headless Chromium and prints what was seen as lines of JSON.
 //
 // node watch.mjs '{"base": "http://127.0.0.1:8080", "stream": "demo", "player": "page",
-//   "seconds": 5, "shots": "DIR", "chromium": "PATH"}'
+//   "seconds": 5, "until": {"width": 320}, "shots": "DIR", "chromium": "PATH"}'
 //
-// `player` is "page" (the server's own page), "mpegts" (mpegts.js on the HTTP-FLV address) or
-// "index" (the list of streams). The exit code is 0 whenever a report was printed.
+// `player`: "page" (the server's own page), "hls.js", "mpegts.flv", "mpegts.ws", "mpegts.ts"
+// (mpegts.js on HTTP-FLV, WebSocket-FLV, HTTP-TS), "plain" (the page in a browser that has HLS of
+// its own and no Media Source Extensions) or "index" (the list of streams).
+//
+// The first line is {"event": "playing"}, once the start-up is over. Then `seconds` of the stream
+// are watched; with `until`, what is watched begins once the picture has that width, and what came
+// before may have been interrupted. The last line is the report. The exit code is 0 whenever a
+// report was printed.
 import { chromium } from "playwright-core";
 import { createRequire } from "node:module";
 import { writeFile } from "node:fs/promises";
 
 const job = JSON.parse(process.argv[2]);
-const bundle = createRequire(import.meta.url).resolve("mpegts.js/dist/mpegts.js");
+const { resolve } = createRequire(import.meta.url);
+const bundles = { mpegts: resolve("mpegts.js/dist/mpegts.js"), hls: resolve("hls.js/dist/hls.js") };
+const START_MS = 40000;
+
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function openPage(page) {
   await page.goto(`${job.base}/${job.stream}${job.query ?? ""}`);
 }
 
-// mpegts.js on a page of the server's own origin, whose body is replaced by one video element.
-async function openMpegts(page) {
+// As Safari on a telephone once was: HLS by itself, and nothing for a script to feed.
+async function openPlain(page) {
+  await page.addInitScript(() => {
+    delete window.MediaSource;
+    delete window.ManagedMediaSource;
+  });
+  await openPage(page);
+}
+
+// A page of the server's own origin, whose body is replaced by one video element.
+async function openBlank(page, bundle) {
   await page.goto(`${job.base}/`);
   await page.addScriptTag({ path: bundle });
-  await page.evaluate((url) => {
-    document.body.innerHTML = '<video id="video" width="640" height="360"></video>';
-    const video = document.getElementById("video");
-    video.muted = true;
-    const player = window.mpegts.createPlayer({ type: "flv", isLive: true, url });
+  await page.evaluate(() => {
+    document.body.innerHTML = '<video id="video" width="640" height="360" muted></video>';
+    document.getElementById("video").muted = true;
     window.__errors = [];
-    player.on(window.mpegts.Events.ERROR, (...what) => window.__errors.push(what.join(" ")));
-    player.attachMediaElement(video);
-    // A live player holds a moment of media before it begins, as its users configure it.
-    const begin = () => {
-      if (video.buffered.length === 0 || video.buffered.end(0) - video.currentTime < 1) return;
-      video.removeEventListener("progress", begin);
-      video.play();
+  });
+}
+
+async function openMpegts(page, kind) {
+  await openBlank(page, bundles.mpegts);
+  const base = kind === "ws" ? job.base.replace(/^http/, "ws") : job.base;
+  const type = kind === "ts" ? "mpegts" : "flv";
+  const url = `${base}/${job.stream}.${kind === "ts" ? "ts" : "flv"}${job.query ?? ""}`;
+  await page.evaluate(([type, url]) => {
+    const { mpegts } = window;
+    mpegts.LoggingControl.enableAll = false;
+    const video = document.getElementById("video");
+    let shown = null;
+    const open = () => {
+      const player = mpegts.createPlayer({ type, isLive: true, url }, { enableStashBuffer: false });
+      const again = () => {
+        player.destroy();
+        shown = null;
+        open();
+      };
+      player.on(mpegts.Events.ERROR, (...what) => window.__errors.push(what.join(" ")));
+      // mpegts.js gives another configuration to the old source buffer, which Chromium does not
+      // take: its users load the player anew.
+      player.on(mpegts.Events.MEDIA_INFO, (info) => {
+        const media = `${info.mimeType} ${info.width}x${info.height} ${info.audioSampleRate}`;
+        if (shown !== null && shown !== media) setTimeout(again, 0);
+        shown = media;
+      });
+      player.attachMediaElement(video);
+      // A live player holds a moment of media before it begins, as its users configure it.
+      const begin = () => {
+        if (video.buffered.length === 0 || video.buffered.end(0) - video.currentTime < 1) return;
+        video.removeEventListener("progress", begin);
+        video.play();
+      };
+      video.addEventListener("progress", begin);
+      player.load();
     };
-    video.addEventListener("progress", begin);
-    player.load();
-  }, `${job.base}/${job.stream}.flv${job.query ?? ""}`);
+    open();
+  }, [type, url]);
+}
+
+async function openHls(page) {
+  await openBlank(page, bundles.hls);
+  const url = `${job.base}/${job.stream}/index.m3u8${job.query ?? ""}`;
+  // The player begins three segments behind the end: it is given a list that has them.
+  await page.waitForFunction(async (url) => {
+    const top = await fetch(url, { cache: "no-store" });
+    if (!top.ok) return false;
+    const child = (await top.text()).split("\n").find((line) => line && !line.startsWith("#"));
+    const list = await fetch(new URL(child, url), { cache: "no-store" });
+    return list.ok && (await list.text()).split("#EXTINF").length > 3;
+  }, url, { timeout: START_MS, polling: 500 });
+  await page.evaluate((url) => {
+    const video = document.getElementById("video");
+    const player = new window.Hls({ liveSyncDurationCount: 3 });
+    // What the player recovers from by itself is told apart from what ends it.
+    player.on(window.Hls.Events.ERROR, (_, what) => {
+      if (what.fatal) window.__errors.push(`${what.type} ${what.details}`);
+    });
+    player.on(window.Hls.Events.MANIFEST_PARSED, () => video.play());
+    player.loadSource(url);
+    player.attachMedia(video);
+    window.__hls = player;
+  }, url);
 }
 
 // Counts from the first shown frame on: frames of the start-up are not an underrun.
@@ -67,37 +138,76 @@ function sample(page) {
       height: video.videoHeight,
       audioBytes: video.webkitAudioDecodedByteCount ?? 0,
       paused: video.paused,
+      source: video.currentSrc,
       error: video.error ? video.error.message : null,
       seen: { ...window.__seen },
-      stats: window.__player ? { ...window.__player.stats } : null,
+      stats: window.__player ? { ...window.__player.stats, way: window.__player.way } : null,
     };
   });
 }
 
 const picture = (page) => page.locator("#video").screenshot();
 
-async function watchVideo(page) {
-  await (job.player === "page" ? openPage(page) : openMpegts(page));
+function open(page) {
+  const [kind, what] = job.player.split(".");
+  if (kind === "mpegts") return openMpegts(page, what);
+  if (kind === "hls") return openHls(page);
+  return kind === "plain" ? openPlain(page) : openPage(page);
+}
+
+// Until the picture moves, and one second further: decoders warm up, the live edge is found.
+async function started(page, timeout) {
   await page.waitForFunction(
-    () => document.getElementById("video").currentTime > 0 && document.getElementById("video").videoWidth > 0
-      && !document.getElementById("video").paused,
+    () => {
+      const video = document.getElementById("video");
+      return video.currentTime > 0 && video.videoWidth > 0 && !video.paused;
+    },
     null,
-    { timeout: 20000 },
+    { timeout },
   );
-  // The first second is the start-up: decoders warm up, the live edge is found.
-  await page.waitForFunction(
-    (from) => document.getElementById("video").currentTime > from + 1,
-    await page.evaluate(() => document.getElementById("video").currentTime),
-    { timeout: 20000 },
+  await advance(page, 1, timeout);
+}
+
+// Until so much more of the stream was played, whatever happens to the element's own clock.
+function advance(page, seconds, timeout) {
+  return page.evaluate(
+    ([seconds, timeout]) =>
+      new Promise((done, fail) => {
+        const video = document.getElementById("video");
+        let [played, last] = [0, video.currentTime];
+        const end = setTimeout(() => fail(new Error(`${played} of ${seconds} s in ${timeout} ms`)), timeout);
+        const timer = setInterval(() => {
+          const step = video.currentTime - last;
+          if (step > 0 && step < 2) played += step;
+          last = video.currentTime;
+          if (played < seconds) return;
+          clearInterval(timer);
+          clearTimeout(end);
+          done();
+        }, 50);
+      }),
+    [seconds, timeout],
   );
+}
+
+async function watchVideo(page) {
+  await open(page);
+  await started(page, START_MS);
+  say({ event: "playing" });
+  if (job.until?.width) {
+    await page.waitForFunction(
+      (width) => document.getElementById("video").videoWidth === width,
+      job.until.width,
+      { timeout: START_MS },
+    );
+    await started(page, START_MS);
+  }
+  // A break that is to be survived: what follows it is judged.
+  if (job.until?.seconds) await advance(page, job.until.seconds, job.until.seconds * 1000 + START_MS);
   await observe(page);
   const before = await sample(page);
   const first = await picture(page);
-  await page.waitForFunction(
-    ([from, seconds]) => document.getElementById("video").currentTime >= from + seconds,
-    [before.time, job.seconds],
-    { timeout: (job.seconds + 20) * 1000 },
-  );
+  await advance(page, job.seconds, job.seconds * 1000 + START_MS);
   const after = await sample(page);
   const second = await picture(page);
   if (job.shots) {
@@ -123,10 +233,13 @@ async function watchIndex(page) {
 
 const browser = await chromium.launch({
   executablePath: job.chromium,
-  args: ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"],
+  args: [
+    "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required", "--disable-quic",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 640, height: 720 } });
+  const page = await browser.newPage({ viewport: { width: 640, height: 720 }, ignoreHTTPSErrors: true });
   const console_ = [];
   page.on("console", (message) => message.type() === "error" && console_.push(message.text()));
   page.on("pageerror", (error) => console_.push(String(error)));
@@ -135,9 +248,10 @@ try {
     report = await (job.player === "index" ? watchIndex(page) : watchVideo(page));
   } catch (error) {
     const last = await sample(page).catch(() => null);
-    report = { failed: String(error), last };
+    const errors = await page.evaluate(() => window.__errors ?? []).catch(() => []);
+    report = { failed: String(error), last, errors };
   }
-  process.stdout.write(`${JSON.stringify({ ...report, console: console_ })}\n`);
+  say({ event: "report", ...report, console: console_ });
 } finally {
   await browser.close();
 }

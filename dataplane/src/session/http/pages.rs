@@ -8,6 +8,7 @@ pub(super) struct Page {
 }
 
 const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The list of streams.
 pub(super) const INDEX: Page =
@@ -17,8 +18,10 @@ pub(super) const INDEX: Page =
 pub(super) const PLAYER: Page =
     Page { content_type: HTML, body: include_bytes!("../../../assets/player.html") };
 
-/// The player's script.
-pub(super) const PLAYER_SCRIPT: Page = Page {
-    content_type: "text/javascript; charset=utf-8",
-    body: include_bytes!("../../../assets/player.js"),
-};
+/// The script of the page and of its FLV player.
+pub(super) const PLAYER_SCRIPT: Page =
+    Page { content_type: SCRIPT, body: include_bytes!("../../../assets/player.js") };
+
+/// The script that leaves HLS to the browser.
+pub(super) const NATIVE_SCRIPT: Page =
+    Page { content_type: SCRIPT, body: include_bytes!("../../../assets/native.js") };

@@ -2,7 +2,7 @@
 
 use codecs::http1::percent_decode;
 
-use super::pages::{INDEX, PLAYER, PLAYER_SCRIPT, Page};
+use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
 use crate::ids::StreamName;
 use crate::session::rtmp::{Params, stream_of};
 
@@ -27,6 +27,7 @@ impl Route {
         match path {
             "/" | "/index.html" => return Self::Page(INDEX),
             "/player.js" => return Self::Page(PLAYER_SCRIPT),
+            "/native.js" => return Self::Page(NATIVE_SCRIPT),
             "/streams.json" => return Self::Directory,
             "/favicon.ico" => return Self::Icon,
             _ => {}
@@ -70,6 +71,7 @@ mod tests {
         for (target, expected) in [
             ("/", "page text/html; charset=utf-8"),
             ("/player.js", "page text/javascript; charset=utf-8"),
+            ("/native.js", "page text/javascript; charset=utf-8"),
             ("/streams.json?x=1", "directory"),
             ("/favicon.ico", "icon"),
             ("/cam", "page text/html; charset=utf-8"),

@@ -1,0 +1,52 @@
+//! The built-in pages.
+
+use serde_json::json;
+
+use super::watch::{assert_smooth, watch};
+use crate::clip::Clip;
+use crate::publisher::Publisher;
+use crate::server::{Backend, Options, Server};
+
+const SECONDS: u32 = 6;
+
+fn with_demo() -> Server {
+    let mut options = Options::on(Backend::Auto);
+    options.demo = true;
+    Server::start(&options)
+}
+
+#[test]
+fn the_demo_plays_on_the_page() {
+    let server = with_demo();
+    let report = watch(&server, "demo", "page", SECONDS);
+    assert_smooth(&report);
+    assert_eq!(report["after"]["stats"]["state"], "live", "{report:#}");
+    assert_eq!(report["after"]["stats"]["way"], "flv", "{report:#}");
+    assert_eq!(report["after"]["width"], 640);
+    assert_eq!(report["console"], json!([]), "{report:#}");
+    server.stop();
+}
+
+#[test]
+fn the_demo_is_on_the_list() {
+    let server = with_demo();
+    let report = watch(&server, "demo", "index", SECONDS);
+    assert_eq!(report["links"], json!(["/demo"]), "{report:#}");
+    server.stop();
+}
+
+#[test]
+fn the_demo_plays_in_mpegts_js() {
+    let server = with_demo();
+    assert_smooth(&watch(&server, "demo", "mpegts.flv", SECONDS));
+    server.stop();
+}
+
+#[test]
+fn an_encoder_plays_on_the_page() {
+    let server = Server::start(&Options::on(Backend::Auto));
+    let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("studio"));
+    assert_smooth(&watch(&server, "studio", "page", SECONDS));
+    publisher.interrupt();
+    server.stop();
+}
