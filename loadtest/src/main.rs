@@ -19,7 +19,8 @@ fn main() -> ExitCode {
         }
     };
     match run(&scenario) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("grandstand-load: {error:#}");
             ExitCode::FAILURE
@@ -27,11 +28,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(scenario: &Scenario) -> Result<()> {
+/// Does what is asked; false if a stream that was judged breaks a rule.
+fn run(scenario: &Scenario) -> Result<bool> {
     let is_canonical = matches!(scenario.action, Action::Canonical { .. });
     if scenario.action == Action::Help {
         print!("{}", scenario::USAGE);
-        return Ok(());
+        return Ok(true);
     }
     let outcome = scenario::perform(scenario, |measurement| {
         if !is_canonical {
@@ -46,7 +48,11 @@ fn run(scenario: &Scenario) -> Result<()> {
     if let Some(published) = outcome.published.filter(|_| !is_canonical) {
         print!("{}", report::published(&published));
     }
-    write_json(scenario, &outcome)
+    if let Some(verdict) = &outcome.verdict {
+        print!("{verdict}");
+    }
+    write_json(scenario, &outcome)?;
+    Ok(outcome.verdict.is_none_or(|verdict| verdict.is_clean()))
 }
 
 fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
@@ -64,6 +70,7 @@ fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
         machine: Machine::read(),
         measurements: &outcome.measurements,
         published: outcome.published,
+        verdict: outcome.verdict.as_ref(),
     };
     let text = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::fanout::Measurement;
+use crate::mpegts::Verdict;
 use crate::process::Machine;
 use crate::publisher::PublishSummary;
 use crate::scenario::Outcome;
@@ -21,6 +22,9 @@ pub struct Report<'a> {
     pub measurements: &'a [Measurement],
     /// What was published.
     pub published: Option<PublishSummary>,
+    /// What is wrong with a transport stream, if one was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<&'a Verdict>,
 }
 
 /// A measurement as a few lines.

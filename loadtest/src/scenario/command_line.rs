@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::plan::{Action, Audience, SECOND_NS, Scenario};
+use crate::mpegts::PID_PERIOD_DEFAULT_MS;
 use crate::process::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
@@ -21,6 +22,9 @@ grandstand-load: a load generator for live streams
   grandstand-load publish --url rtmp://HOST[:PORT]/APP/NAME[?QUERY]
   grandstand-load play    --url rtmp://... | http://HOST[:PORT]/NAME.flv
   grandstand-load fanout  --url rtmp://... | http://... [--server-pid PID]
+  grandstand-load check-ts FILE | -
+                                  judge an MPEG transport stream by TR 101 290 priorities 1 and 2;
+                                  ends with 1 if a rule is broken
 
 publish, fanout:
   --streams N        streams, named NAME-0 and so on if more than one    [1]
@@ -43,6 +47,8 @@ fanout:
   --softirq-cpu N    add the time of ksoftirqd of this CPU
   --publish-url URL  where to publish                                    [--url, if rtmp://]
   --no-publish       somebody else publishes
+check-ts:
+  --pid-period TIME  how long a PID of a PMT may be silent               [5s]
 everywhere:
   --json FILE        write the results there
   --cpu N            stay on this CPU
@@ -51,6 +57,7 @@ everywhere:
 const EVERYWHERE: [&str; 2] = ["json", "cpu"];
 const PUBLISH: [&str; 7] = ["url", "streams", "bitrate", "fps", "gop", "audio", "duration"];
 const PLAY: [&str; 6] = ["url", "streams", "players", "ramp", "sampled", "duration"];
+const CHECK_TS: [&str; 1] = ["pid-period"];
 const FANOUT: [&str; 14] = [
     "url",
     "streams",
@@ -83,6 +90,7 @@ struct Options {
     players: Vec<usize>,
     ramp_per_s: u64,
     sampled: usize,
+    pid_period_ns: u64,
     server_pid: Option<u32>,
     softirq_cpu: Option<usize>,
     json: Option<PathBuf>,
@@ -105,6 +113,7 @@ impl Default for Options {
             players: vec![1000],
             ramp_per_s: 500,
             sampled: 10,
+            pid_period_ns: PID_PERIOD_DEFAULT_MS * 1_000_000,
             server_pid: None,
             softirq_cpu: None,
             json: None,
@@ -138,6 +147,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
         "publish" => &PUBLISH,
         "play" => &PLAY,
         "fanout" => &FANOUT,
+        "check-ts" => return check_ts(parser),
         "help" => return Ok(help),
         other => bail!("unknown command {other}; try --help"),
     };
@@ -146,6 +156,30 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
         return Ok(help);
     }
     options.scenario(&command)
+}
+
+/// The file stands among the options, or before or behind them.
+fn check_ts(mut parser: Parser) -> Result<Scenario> {
+    let mut options = Options::default();
+    let mut file: Option<PathBuf> = None;
+    while let Some(arg) = parser.next()? {
+        let option = match arg {
+            Arg::Long("help") | Arg::Short('h') => {
+                return Ok(Scenario { action: Action::Help, json: None, cpu: None });
+            }
+            Arg::Value(path) if file.is_none() => {
+                file = Some(path.into());
+                continue;
+            }
+            Arg::Long(option) => option.to_owned(),
+            other => return Err(other.unexpected().into()),
+        };
+        options.set_allowed(&option, &mut parser, "check-ts", &CHECK_TS)?;
+    }
+    let file = file.context("check-ts needs a file, or - for the standard input")?;
+    let pid_period_ms = options.pid_period_ns / 1_000_000;
+    let action = Action::CheckTs { file, pid_period_ms };
+    Ok(Scenario { action, json: options.json, cpu: options.cpu })
 }
 
 impl Options {
@@ -157,12 +191,22 @@ impl Options {
                 Arg::Long(option) => option.to_owned(),
                 other => return Err(other.unexpected().into()),
             };
-            if !allowed.iter().chain(&EVERYWHERE).any(|name| *name == option) {
-                bail!("{command} has no option --{option}; try --help");
-            }
-            self.set(&option, parser).with_context(|| format!("--{option}"))?;
+            self.set_allowed(&option, parser, command, allowed)?;
         }
         Ok(false)
+    }
+
+    fn set_allowed(
+        &mut self,
+        option: &str,
+        parser: &mut Parser,
+        command: &str,
+        allowed: &[&str],
+    ) -> Result<()> {
+        if !allowed.iter().chain(&EVERYWHERE).any(|name| *name == option) {
+            bail!("{command} has no option --{option}; try --help");
+        }
+        self.set(option, parser).with_context(|| format!("--{option}"))
     }
 
     fn set(&mut self, option: &str, parser: &mut Parser) -> Result<()> {
@@ -180,6 +224,7 @@ impl Options {
             "players" => self.players = counts(&parser.value()?.string()?)?,
             "ramp" => self.ramp_per_s = positive(parser)? as u64,
             "sampled" => self.sampled = parser.value()?.parse()?,
+            "pid-period" => self.pid_period_ns = time(&parser.value()?.string()?)?,
             "server-pid" => self.server_pid = Some(parser.value()?.parse()?),
             "softirq-cpu" => self.softirq_cpu = Some(parser.value()?.parse()?),
             "json" => self.json = Some(parser.value()?.into()),
@@ -334,6 +379,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_to_be_checked() {
+        let check = |line: &str| read(line).map(|scenario| scenario.action);
+        let wanted =
+            |file: &str, pid_period_ms| Action::CheckTs { file: file.into(), pid_period_ms };
+        assert_eq!(check("check-ts a.ts").unwrap(), wanted("a.ts", 5000));
+        assert_eq!(check("check-ts --pid-period 1s - --cpu 0").unwrap(), wanted("-", 1000));
+    }
+
+    #[test]
     fn nonsense_is_one_clear_line() {
         let table = [
             ("sing", "unknown command sing"),
@@ -351,6 +405,9 @@ mod tests {
             ("publish --url rtmp://h/live/a --gop -1s", "--gop: no time: -1s"),
             ("publish --url", "--url: missing argument"),
             ("publish loud", "unexpected argument"),
+            ("check-ts", "check-ts needs a file"),
+            ("check-ts a.ts b.ts", "unexpected argument"),
+            ("check-ts a.ts --url rtmp://h/live/a", "check-ts has no option --url"),
         ];
         for (line, start) in table {
             let error = format!("{:#}", read(line).unwrap_err());

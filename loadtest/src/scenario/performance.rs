@@ -1,5 +1,8 @@
 //! Doing what a scenario says.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -8,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::plan::{Action, Audience, Scenario};
 use crate::fanout::{Measurement, RssBefore, Step, measure};
+use crate::mpegts::{Tr101290, Verdict};
 use crate::player::{Crowd, CrowdPlan};
 use crate::process::ServerProcess;
 use crate::publisher::{PublishPlan, PublishSummary, publish};
@@ -20,7 +24,12 @@ pub struct Outcome {
     pub measurements: Vec<Measurement>,
     /// What was published.
     pub published: Option<PublishSummary>,
+    /// What is wrong with a transport stream, if one was judged.
+    pub verdict: Option<Verdict>,
 }
+
+/// Bytes of a file that are read at once.
+const READ_BYTES: usize = 256 * 1024;
 
 /// Does it; tells each measurement as it comes.
 ///
@@ -33,9 +42,14 @@ pub fn perform(scenario: &Scenario, told: impl FnMut(&Measurement)) -> Result<Ou
     socket::raise_open_files().context("cannot raise the limit of open files")?;
     match &scenario.action {
         Action::Help => Ok(Outcome::default()),
+        Action::CheckTs { file, pid_period_ms } => {
+            let verdict = check_ts(file, *pid_period_ms)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            Ok(Outcome { verdict: Some(verdict), ..Outcome::default() })
+        }
         Action::Publish(plan) => {
             let totals = publish(plan, &AtomicBool::new(false), || {})?;
-            Ok(Outcome { measurements: Vec::new(), published: Some(totals.summary()) })
+            Ok(Outcome { published: Some(totals.summary()), ..Outcome::default() })
         }
         Action::Play(audience) => while_publishing(None, || play(audience, None, told)),
         Action::Fanout { publish, audience, server } => {
@@ -43,6 +57,23 @@ pub fn perform(scenario: &Scenario, told: impl FnMut(&Measurement)) -> Result<Ou
         }
         Action::Canonical { publish, audience } => {
             while_publishing(Some(publish), || play(audience, None, told))
+        }
+    }
+}
+
+fn check_ts(file: &Path, pid_period_ms: u64) -> Result<Verdict> {
+    let mut stream: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(file)?),
+    };
+    let mut checker = Tr101290::new(pid_period_ms);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(checker.finish()),
+            Ok(len) => checker.feed(&buffer[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -82,7 +113,7 @@ fn while_publishing(
     act: impl FnOnce() -> Result<Vec<Measurement>>,
 ) -> Result<Outcome> {
     let Some(plan) = plan else {
-        return Ok(Outcome { measurements: act()?, published: None });
+        return Ok(Outcome { measurements: act()?, ..Outcome::default() });
     };
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -99,6 +130,6 @@ fn while_publishing(
         // A publisher that failed is why players got nothing, so its error comes first.
         let totals = publisher.join().expect("the publisher does not panic")?;
         let measurements = acted.context("publishing ended before it began")??;
-        Ok(Outcome { measurements, published: Some(totals.summary()) })
+        Ok(Outcome { measurements, published: Some(totals.summary()), verdict: None })
     })
 }

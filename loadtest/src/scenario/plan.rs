@@ -30,6 +30,13 @@ pub struct Scenario {
 pub enum Action {
     /// Print the usage.
     Help,
+    /// Judge a transport stream.
+    CheckTs {
+        /// Where it is; `-` is the standard input.
+        file: PathBuf,
+        /// How long a PID that a PMT names may be silent.
+        pid_period_ms: u64,
+    },
     /// Publish only.
     Publish(PublishPlan),
     /// Play only, once.
