@@ -274,6 +274,8 @@ pub struct TrackStatus {
 pub struct LogStatus {
     /// Its format and dialect.
     pub format: &'static str,
+    /// The number of its tracks.
+    pub track: u8,
     /// Shards that read it.
     pub reader_shards: u32,
     /// Entries packaged.

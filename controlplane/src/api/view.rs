@@ -90,6 +90,7 @@ struct Track {
 #[derive(Serialize)]
 struct Log {
     format: &'static str,
+    track: u8,
     reader_shards: u32,
     entries: u64,
     bytes: u64,
@@ -220,8 +221,8 @@ impl From<&TrackStatus> for Track {
 
 impl From<&LogStatus> for Log {
     fn from(log: &LogStatus) -> Self {
-        let &LogStatus { format, reader_shards, entries, bytes, held_bytes } = log;
-        Self { format, reader_shards, entries, bytes, held_bytes }
+        let &LogStatus { format, track, reader_shards, entries, bytes, held_bytes } = log;
+        Self { format, track, reader_shards, entries, bytes, held_bytes }
     }
 }
 

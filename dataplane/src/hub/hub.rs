@@ -8,7 +8,7 @@ use codecs::time::MediaTime;
 
 use super::packaged::AUDIO_JOIN_STEP;
 use super::timeline::{Repair, Timeline};
-use super::{HubLog, Tracks, UnitRing};
+use super::{HubLog, Shown, Tracks, UnitRing};
 use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl Hub {
             metadata: None,
             config_version: 0,
             config_changed_at: 0,
-            timeline: Timeline::new(config.jump_max),
+            timeline: Timeline::new(config.jump_max, tracks_max),
             ring: UnitRing::new(config.bytes_max, config.retain),
             logs: Vec::new(),
             began: now,
@@ -202,12 +202,8 @@ impl Hub {
         }
         track.config = Some(config);
         tracing::info!(stream = %self.name, track = id, codec = codec.name(), "configuration");
-        let kind = codec.kind();
-        let version = self.config_changed(sink);
-        if id == 0 {
-            let dts = self.timeline.newest().unwrap_or(raw);
-            self.append_config(kind, version, dts, sink);
-        }
+        let dts = self.timeline.newest().unwrap_or(raw);
+        self.config_changed(Some((codec.kind(), id)), dts, sink);
         Ok(())
     }
 
@@ -218,9 +214,11 @@ impl Hub {
         }
         self.metadata = Some(body);
         // No decoder needs it: the version stays, so that what is kept can still be joined.
-        self.renew_preambles(sink);
         let dts = self.timeline.newest().unwrap_or(raw);
-        self.append_config(TrackKind::Data, self.config_version, dts, sink);
+        for at in 0..self.logs.len() {
+            self.renew_preamble(at, sink);
+            self.append_config(at, TrackKind::Data, dts, sink);
+        }
     }
 
     /// Relays a data message.
@@ -250,21 +248,18 @@ impl Hub {
         };
         let wall = sink.now.saturating_duration_since(self.began);
         let wall = MediaTime::from_nanos(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
-        let placed = self.timeline.place(track_index(kind, unit.track), unit.dts, wall);
+        let placed = self.timeline.place((kind, unit.track), unit.dts, wall);
         count_repair(placed.repair, &mut self.repaired, sink.counters);
         // A raised decode time must not move the picture: presentation stays where it was.
         if placed.repair == Repair::Raised && kind == TrackKind::Video {
-            let offset = self.timeline.offset_of(track_index(kind, unit.track));
+            let offset = self.timeline.offset_of((kind, unit.track));
             unit.cts = (unit.dts + offset + unit.cts - placed.dts).max(MediaTime::ZERO);
         }
         unit.dts = placed.dts;
         track.account(unit.dts, unit.payload.len() as u64);
         let speaks = std::mem::take(&mut track.silent);
         if changed || speaks {
-            let version = self.config_changed(sink);
-            if speaks && unit.track == 0 {
-                self.append_config(kind, version, unit.dts, sink);
-            }
+            self.config_changed(speaks.then_some((kind, unit.track)), unit.dts, sink);
         }
         self.last_media = sink.now;
         self.units += 1;
@@ -272,12 +267,15 @@ impl Hub {
         sink.counters.units_received += 1;
         sink.counters.unit_bytes_received += unit.payload.len() as u64;
         self.hide_silent_tracks(&unit, sink);
-        let kept = unit.track != 0 || self.package(&unit, sink);
+        let kept = self.package(&unit, sink);
         self.ring.push(unit, sink.pool);
         kept
     }
 
     /// The log of `key`, created and filled from the newest keyframe on if nobody used it yet.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the stream has no track of its number.
     pub fn subscribe(
         &mut self,
         key: LogKey,
@@ -286,6 +284,7 @@ impl Hub {
     ) -> Result<Arc<Log>, Error> {
         let at = match self.logs.iter().position(|log| log.key() == key) {
             Some(at) => at,
+            None if !self.tracks.offers(key.track) => return Err(Error::Rejected("no_track")),
             None => self.open_log(key, sink),
         };
         self.logs[at].add_reader(reader);
@@ -361,18 +360,24 @@ impl Hub {
             gop_bytes_max: self.config.gop_bytes_max,
         };
         let packager = Packager::new(key, self.chunk_bytes);
-        let mut log = HubLog::new(packager, limits, self.preamble(packager), sink);
+        let shown = self.shown(key);
+        let mut log = HubLog::new(packager, shown, limits, self.preamble(packager, shown), sink);
         // Units before the last change of configuration would follow the wrong preamble.
-        let video = self.timeline.newest().map_or(self.has_video(), |now| self.shows(now));
-        let from = if video {
-            self.ring.newest_keyframe().filter(|&at| at >= self.config_changed_at)
+        let video = shown.video.filter(|&id| match self.timeline.newest() {
+            Some(now) => !self.ring.pictures_stalled(id, now),
+            None => true,
+        });
+        let from = if let Some(id) = video {
+            self.ring.newest_keyframe(id).filter(|&at| at >= self.config_changed_at)
         } else {
             let since = self.timeline.newest().map(|newest| newest - AUDIO_JOIN_STEP);
             since.map(|since| self.ring.first_since(since).max(self.config_changed_at))
         };
         if let Some(from) = from {
-            for unit in self.ring.from(from).filter(|unit| unit.track == 0) {
-                log.append_unit(unit, video, self.config_version, sink);
+            for unit in self.ring.from(from) {
+                if shown.of(unit.codec.kind()) == Some(unit.track) {
+                    log.append_unit(unit, video.is_some(), self.config_version, sink);
+                }
             }
         }
         log.publish();
@@ -382,22 +387,27 @@ impl Hub {
         self.logs.len() - 1
     }
 
+    /// Hands a unit to the logs that hold its track.
     fn package(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) -> bool {
-        let video = unit.codec.kind() == TrackKind::Video || self.shows(unit.dts);
+        let kind = unit.codec.kind();
         let mut kept = true;
         for log in &mut self.logs {
+            let shown = log.shown();
+            if shown.of(kind) != Some(unit.track) {
+                continue;
+            }
+            // Where pictures come, players begin at one.
+            let stalled = |id| self.ring.pictures_stalled(id, unit.dts);
+            let video = kind == TrackKind::Video || shown.video.is_some_and(|id| !stalled(id));
             kept &= log.append_unit(unit, video, self.config_version, sink);
         }
         kept
     }
 
-    /// True if there are pictures, so that players begin at one.
-    fn shows(&self, now: MediaTime) -> bool {
-        self.has_video() && !self.ring.pictures_stalled(now)
-    }
-
-    fn has_video(&self) -> bool {
-        self.tracks.default_of(TrackKind::Video).is_some()
+    /// The tracks that a log of `key` holds now.
+    fn shown(&self, key: LogKey) -> Shown {
+        let id = |kind| self.tracks.chosen_of(kind, key.track).map(|track| track.id);
+        Shown { video: id(TrackKind::Video), audio: id(TrackKind::Audio) }
     }
 
     fn hide_silent_tracks(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
@@ -405,63 +415,67 @@ impl Hub {
         if !self.silent_checked && unit.keyframe && unit.dts - began >= SILENT_TRACK {
             self.silent_checked = true;
             if self.tracks.hide_silent() {
-                self.config_changed(sink);
+                self.config_changed(None, unit.dts, sink);
             }
         }
     }
 
-    /// A new version of the configuration begins: every log gets its preamble.
-    fn config_changed(&mut self, sink: &mut Sink<'_>) -> u32 {
+    /// A new version of the configuration begins: every log gets its tracks and its preamble, and
+    /// its players hear of `news` and of the tracks that they did not get before.
+    fn config_changed(
+        &mut self,
+        news: Option<(TrackKind, TrackId)>,
+        dts: MediaTime,
+        sink: &mut Sink<'_>,
+    ) {
         self.config_version += 1;
         self.config_changed_at = self.ring.next_number();
-        self.renew_preambles(sink);
-        self.config_version
-    }
-
-    /// Shows every log the preamble of the version in force.
-    fn renew_preambles(&mut self, sink: &mut Sink<'_>) {
         for at in 0..self.logs.len() {
-            let preamble = self.preamble(self.logs[at].packager());
-            self.logs[at].set_preamble(preamble, sink);
+            let shown = self.shown(self.logs[at].key());
+            let before = self.logs[at].show(shown);
+            self.renew_preamble(at, sink);
+            for kind in [TrackKind::Video, TrackKind::Audio] {
+                let Some(id) = shown.of(kind) else { continue };
+                let other = before.of(kind).is_some_and(|before| before != id);
+                if other || news == Some((kind, id)) {
+                    self.append_config(at, kind, dts, sink);
+                }
+            }
         }
     }
 
-    fn preamble(&self, packager: Packager) -> Preamble {
+    /// Shows a log the preamble of the version in force.
+    fn renew_preamble(&mut self, at: usize, sink: &mut Sink<'_>) {
+        let log = &self.logs[at];
+        let preamble = self.preamble(log.packager(), log.shown());
+        self.logs[at].set_preamble(preamble, sink);
+    }
+
+    fn preamble(&self, packager: Packager, shown: Shown) -> Preamble {
         let metadata = self
             .metadata
             .iter()
             .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() });
         let headers = [TrackKind::Video, TrackKind::Audio].into_iter().filter_map(|kind| {
-            let config = self.tracks.default_of(kind)?.config.as_ref()?;
-            packager.sequence_header(config)
+            let track = self.tracks.chosen_of(kind, shown.of(kind)?)?;
+            packager.sequence_header(track.config.as_ref()?)
         });
         Preamble { version: self.config_version, items: metadata.chain(headers).collect() }
     }
 
-    fn append_config(
-        &mut self,
-        kind: TrackKind,
-        version: u32,
-        dts: MediaTime,
-        sink: &mut Sink<'_>,
-    ) {
-        let meta = EntryMeta { dts, kind: EntryKind::Config, join: false, config_version: version };
-        for at in 0..self.logs.len() {
-            let packager = self.logs[at].packager();
-            let item = match kind {
-                TrackKind::Data => self
-                    .metadata
-                    .as_ref()
-                    .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() }),
-                _ => self
-                    .tracks
-                    .default_of(kind)
-                    .and_then(|track| track.config.as_ref())
-                    .and_then(|config| packager.sequence_header(config)),
-            };
-            if let Some(item) = item {
-                self.logs[at].append_message(&item, meta, sink);
-            }
+    /// Tells the players of a log what is in force for one kind of track.
+    fn append_config(&mut self, at: usize, kind: TrackKind, dts: MediaTime, sink: &mut Sink<'_>) {
+        let config_version = self.config_version;
+        let meta = EntryMeta { dts, kind: EntryKind::Config, join: false, config_version };
+        let log = &self.logs[at];
+        let wanted = match kind {
+            TrackKind::Video => PreambleKind::Video,
+            TrackKind::Audio => PreambleKind::Audio,
+            TrackKind::Data => PreambleKind::Metadata,
+        };
+        let preamble = self.preamble(log.packager(), log.shown());
+        for item in preamble.items.iter().filter(|item| item.kind == wanted) {
+            self.logs[at].append_message(item, meta, sink);
         }
     }
 }
@@ -476,22 +490,13 @@ const fn count_repair(repair: Repair, repaired: &mut u64, counters: &mut ShardCo
     counters.timestamps_repaired += 1;
 }
 
-/// Audio and data tracks follow the video tracks in the timeline's table.
-const fn track_index(kind: TrackKind, id: TrackId) -> usize {
-    let base = match kind {
-        TrackKind::Video => 0,
-        TrackKind::Audio | TrackKind::Data => super::timeline::TRACKS_MAX / 2,
-    };
-    base + id as usize % (super::timeline::TRACKS_MAX / 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::{Dialect, Format};
     use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
 
-    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::LegacyIds };
+    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 0 };
     const READER: (ShardId, u32) = (ShardId(0), 0);
     const AVCC: &[u8] = &[
         1, 66, 0xc0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80, 1, 0, 4,
@@ -537,15 +542,31 @@ mod tests {
         }
 
         fn configure(&mut self, codec: Codec, record: &[u8]) {
-            self.with(|hub, sink| hub.set_config(0, codec, record, MediaTime::ZERO, sink)).unwrap();
+            self.configure_track(0, codec, record);
+        }
+
+        fn configure_track(&mut self, id: TrackId, codec: Codec, record: &[u8]) {
+            let dts = MediaTime::ZERO;
+            self.with(|hub, sink| hub.set_config(id, codec, record, dts, sink)).unwrap();
         }
 
         fn unit(&mut self, codec: Codec, ms: i64, keyframe: bool) {
-            assert!(self.try_unit(codec, ms, keyframe, 10));
+            self.unit_of(0, codec, ms, keyframe);
+        }
+
+        fn unit_of(&mut self, track: TrackId, codec: Codec, ms: i64, keyframe: bool) {
+            assert!(self.try_unit(track, codec, ms, keyframe, 10));
         }
 
         /// False if there was no page for the unit or for its entry.
-        fn try_unit(&mut self, codec: Codec, ms: i64, keyframe: bool, bytes: usize) -> bool {
+        fn try_unit(
+            &mut self,
+            track: TrackId,
+            codec: Codec,
+            ms: i64,
+            keyframe: bool,
+            bytes: usize,
+        ) -> bool {
             let bytes = vec![7; bytes];
             if self.writer.append(&self.pool, PageClass::Large, &bytes).is_err() {
                 self.writer.abort(&self.pool);
@@ -553,7 +574,7 @@ mod tests {
             }
             let payload = self.writer.finish(&self.pool);
             let (dts, cts) = (MediaTime::from_millis(ms), MediaTime::ZERO);
-            let unit = AccessUnit { track: 0, codec, dts, cts, keyframe, payload };
+            let unit = AccessUnit { track, codec, dts, cts, keyframe, payload };
             let kept = self.with(|hub, sink| hub.push(unit, sink));
             self.publish();
             kept
@@ -569,7 +590,12 @@ mod tests {
         }
 
         fn log(&mut self) -> Arc<Log> {
-            self.with(|hub, sink| hub.subscribe(KEY, READER, sink)).unwrap()
+            self.log_of(0).unwrap()
+        }
+
+        fn log_of(&mut self, track: TrackId) -> Result<Arc<Log>, Error> {
+            let key = LogKey { track, ..KEY };
+            self.with(|hub, sink| hub.subscribe(key, READER, sink))
         }
 
         fn end(self) {
@@ -627,7 +653,7 @@ mod tests {
         let (mut lost, mut joins) = (0, 0);
         for number in 0..200_i64 {
             let keyframe = number % 25 == 0;
-            if !bench.try_unit(Codec::H264, number * 40, keyframe, 90_000) {
+            if !bench.try_unit(0, Codec::H264, number * 40, keyframe, 90_000) {
                 lost += 1;
                 if !bench.with(Hub::relieve) {
                     bench.with(Hub::forget);
@@ -666,6 +692,61 @@ mod tests {
             let preamble = log.preamble(join.config_version).expect("its preamble, too");
             assert_eq!(preamble.items[0].body, [19], "with the newest metadata");
         }
+        bench.end();
+    }
+
+    /// (kind, time) of every entry.
+    fn entries(log: &Log) -> Vec<(EntryKind, i64)> {
+        let entries = (0..log.entries_committed()).filter_map(|number| log.entry(number));
+        entries.map(|entry| (entry.kind, entry.dts.as_millis())).collect()
+    }
+
+    #[test]
+    fn a_log_holds_its_tracks_from_their_own_keyframe_on() {
+        let mut bench = Bench::new();
+        for id in [0, 1] {
+            bench.configure_track(id, Codec::H264, AVCC);
+        }
+        bench.configure(Codec::Aac, ASC);
+        for number in 0..10 {
+            bench.unit_of(0, Codec::H264, number * 40, number % 5 == 0);
+            bench.unit_of(1, Codec::H264, number * 40 + 1, number % 8 == 2);
+            bench.unit_of(0, Codec::Aac, number * 40 + 2, true);
+        }
+        let log = bench.log_of(1).unwrap();
+        let kept = entries(&log);
+        assert_eq!(kept[0], (EntryKind::Video, 81), "its own keyframe");
+        assert!(kept.iter().all(|&(kind, ms)| (kind == EntryKind::Audio) == (ms % 40 == 2)));
+        assert_eq!(kept.len(), 16);
+        assert!(matches!(bench.log_of(2), Err(Error::Rejected("no_track"))));
+        assert_eq!(bench.hub.log_status().len(), 1, "no log for what is not there");
+        bench.end();
+    }
+
+    #[test]
+    fn a_log_falls_back_to_the_default_track_and_returns() {
+        let mut bench = Bench::new();
+        for id in [0, 1] {
+            bench.configure_track(id, Codec::H264, AVCC);
+            bench.unit_of(id, Codec::H264, 0, true);
+        }
+        let log = bench.log_of(1).unwrap();
+        bench.with(|hub, sink| hub.begin_source(Publisher::Demo, Protocol::Demo, sink.now));
+        bench.publish();
+        let before = log.entries_committed();
+        for number in 0..100 {
+            bench.unit(Codec::H264, number * 40, number % 50 == 0);
+        }
+        let since = |log: &Log, from: u64| entries(log).split_off(usize::try_from(from).unwrap());
+        let fallen = since(&log, before);
+        assert_eq!(fallen[0].0, EntryKind::Config, "{fallen:?}");
+        assert_eq!(fallen.len(), 51, "from the keyframe on which the other track was given up");
+        let before = log.entries_committed();
+        bench.unit_of(1, Codec::H264, 4_000, false);
+        bench.unit(Codec::H264, 4_000, true);
+        bench.unit_of(1, Codec::H264, 4_040, true);
+        let kinds: Vec<_> = since(&log, before).iter().map(|&(kind, _)| kind).collect();
+        assert_eq!(kinds, [EntryKind::Config, EntryKind::Video]);
         bench.end();
     }
 }

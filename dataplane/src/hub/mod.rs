@@ -15,6 +15,6 @@ pub mod timeline;
 mod tracks;
 
 pub use hub::{Hub, Publisher, Sink};
-pub use packaged::HubLog;
+pub use packaged::{HubLog, Shown};
 pub use ring::UnitRing;
 pub use tracks::{Track, Tracks};

@@ -14,17 +14,39 @@ use crate::log::{
 };
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
-use crate::session::{AccessUnit, Format, LogKey};
+use crate::session::{AccessUnit, Format, LogKey, TrackId};
 use crate::slab::Pool;
 
 /// Stream time between join points where no video marks them.
 pub(super) const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
+
+/// The track of each kind that a log holds, if there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The pictures.
+    pub video: Option<TrackId>,
+    /// The sound.
+    pub audio: Option<TrackId>,
+}
+
+impl Shown {
+    /// The track of `kind`.
+    #[must_use]
+    pub const fn of(self, kind: TrackKind) -> Option<TrackId> {
+        match kind {
+            TrackKind::Video => self.video,
+            TrackKind::Audio => self.audio,
+            TrackKind::Data => None,
+        }
+    }
+}
 
 /// One packaged log and its readers. Lives on: the home shard. Crosses by: never; readers hold the
 /// [`Log`].
 #[derive(Debug)]
 pub struct HubLog {
     packager: Packager,
+    shown: Shown,
     writer: LogWriter,
     /// Reading shards, and the slot that each of them watches.
     readers: Vec<(ShardId, u32)>,
@@ -32,6 +54,8 @@ pub struct HubLog {
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
     awaits_keyframe: bool,
+    /// That is because the pictures are of another track from now on.
+    switched: bool,
     entries: u64,
     bytes: u64,
 }
@@ -41,6 +65,7 @@ impl HubLog {
     #[must_use]
     pub fn new(
         packager: Packager,
+        shown: Shown,
         limits: LogLimits,
         preamble: Preamble,
         sink: &mut Sink<'_>,
@@ -49,11 +74,13 @@ impl HubLog {
         writer.set_preamble(sink.gc, preamble);
         Self {
             packager,
+            shown,
             writer,
             readers: Vec::new(),
             idle_since: Some(sink.now),
             last_join: None,
             awaits_keyframe: false,
+            switched: false,
             entries: 0,
             bytes: 0,
         }
@@ -69,6 +96,21 @@ impl HubLog {
     #[must_use]
     pub const fn packager(&self) -> Packager {
         self.packager
+    }
+
+    /// The tracks that it holds.
+    #[must_use]
+    pub const fn shown(&self) -> Shown {
+        self.shown
+    }
+
+    /// It holds other tracks from now on; what it held until now.
+    pub fn show(&mut self, shown: Shown) -> Shown {
+        let before = std::mem::replace(&mut self.shown, shown);
+        if before.video.is_some() && before.video != shown.video {
+            (self.awaits_keyframe, self.switched) = (true, true);
+        }
+        before
     }
 
     /// The readers' side.
@@ -160,7 +202,7 @@ impl HubLog {
     ) -> bool {
         let kind = unit.codec.kind();
         if kind == TrackKind::Video && self.awaits_keyframe && !unit.keyframe {
-            sink.counters.units_dropped_memory += 1;
+            sink.counters.units_dropped_memory += u64::from(!self.switched);
             return true;
         }
         let join = if has_video {
@@ -176,7 +218,7 @@ impl HubLog {
                     self.last_join = Some(unit.dts);
                 }
                 if kind == TrackKind::Video {
-                    self.awaits_keyframe = false;
+                    (self.awaits_keyframe, self.switched) = (false, false);
                 }
                 self.count_entry(before, sink.counters);
                 true
@@ -203,6 +245,7 @@ impl HubLog {
     pub fn status(&self) -> LogStatus {
         LogStatus {
             format: self.key().name(),
+            track: self.key().track,
             reader_shards: u32::try_from(self.readers.len()).unwrap_or(u32::MAX),
             entries: self.entries,
             bytes: self.bytes,

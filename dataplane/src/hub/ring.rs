@@ -5,23 +5,33 @@ use std::collections::VecDeque;
 use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
-use crate::session::AccessUnit;
+use crate::session::{AccessUnit, TrackId};
 use crate::slab::Pool;
 
 /// Access units of one stream at most: small ones would otherwise be many within `bytes_max`.
 const UNITS_MAX: usize = 65_536;
 
+/// The newest pictures of one track.
+#[derive(Debug)]
+struct Pictures {
+    track: TrackId,
+    /// Number of the newest keyframe; `None` once nobody joins there any more.
+    keyframe: Option<u64>,
+    newest: MediaTime,
+}
+
 /// Access units in decode order, bounded in bytes, number and time.
 ///
 /// Lives on: the home shard. Crosses by: never.
-/// Limits: `bytes_max`; 65536 units; `retain` before the newest unit, but at least the newest GOP.
+/// Limits: `bytes_max`; 65536 units; `retain` before the newest unit, but at least the newest GOP
+/// of every track.
 #[derive(Debug)]
 pub struct UnitRing {
     units: VecDeque<AccessUnit>,
     /// Number of the unit at the front, counted from the stream's first.
     first: u64,
-    newest_keyframe: Option<u64>,
-    newest_picture: Option<MediaTime>,
+    /// Every video track that ever delivered.
+    pictures: Vec<Pictures>,
     bytes: u64,
     bytes_max: u64,
     retain: MediaTime,
@@ -31,28 +41,20 @@ impl UnitRing {
     /// An empty ring.
     #[must_use]
     pub const fn new(bytes_max: u64, retain: MediaTime) -> Self {
-        Self {
-            units: VecDeque::new(),
-            first: 0,
-            newest_keyframe: None,
-            newest_picture: None,
-            bytes: 0,
-            bytes_max,
-            retain,
-        }
+        Self { units: VecDeque::new(), first: 0, pictures: Vec::new(), bytes: 0, bytes_max, retain }
     }
 
     /// Appends a unit and drops those that are too old or too many.
     pub fn push(&mut self, unit: AccessUnit, pool: &Pool) {
         let newest = unit.dts;
-        if unit.track == 0 && unit.codec.kind() == TrackKind::Video {
-            self.newest_picture = Some(newest);
-            if unit.keyframe {
-                self.newest_keyframe = Some(self.next_number());
+        if unit.codec.kind() == TrackKind::Video {
+            self.picture(unit.track, unit.keyframe, newest);
+        }
+        for pictures in &mut self.pictures {
+            if newest - pictures.newest > self.retain {
+                // Nobody joins there any more, and it would keep all that follows.
+                pictures.keyframe = None;
             }
-        } else if self.pictures_stalled(newest) {
-            // Nobody joins there any more, and it would keep all sound that follows.
-            self.newest_keyframe = None;
         }
         self.bytes += unit.payload.len() as u64;
         self.units.push_back(unit);
@@ -67,16 +69,37 @@ impl UnitRing {
         self.first + self.units.len() as u64
     }
 
-    /// Number of the newest video keyframe that is kept.
+    /// Number of the newest keyframe of a video track that is kept.
     #[must_use]
-    pub fn newest_keyframe(&self) -> Option<u64> {
-        self.newest_keyframe.filter(|&number| number >= self.first)
+    pub fn newest_keyframe(&self, track: TrackId) -> Option<u64> {
+        self.pictures_of(track)?.keyframe.filter(|&number| number >= self.first)
     }
 
-    /// True if pictures came, but none for as long as units are kept.
+    /// True if pictures of a track came, but none for as long as units are kept.
     #[must_use]
-    pub fn pictures_stalled(&self, now: MediaTime) -> bool {
-        self.newest_picture.is_some_and(|newest| now - newest > self.retain)
+    pub fn pictures_stalled(&self, track: TrackId, now: MediaTime) -> bool {
+        self.pictures_of(track).is_some_and(|pictures| now - pictures.newest > self.retain)
+    }
+
+    fn pictures_of(&self, track: TrackId) -> Option<&Pictures> {
+        self.pictures.iter().find(|pictures| pictures.track == track)
+    }
+
+    fn picture(&mut self, track: TrackId, keyframe: bool, newest: MediaTime) {
+        let keyframe = keyframe.then(|| self.next_number());
+        match self.pictures.iter_mut().find(|pictures| pictures.track == track) {
+            Some(pictures) => {
+                pictures.newest = newest;
+                pictures.keyframe = keyframe.or(pictures.keyframe);
+            }
+            None => self.pictures.push(Pictures { track, keyframe, newest }),
+        }
+    }
+
+    /// Number of the first unit of a newest GOP, whatever the track.
+    fn newest_gops(&self) -> Option<u64> {
+        let keyframes = self.pictures.iter().filter_map(|pictures| pictures.keyframe);
+        keyframes.filter(|&number| number >= self.first).min()
     }
 
     /// Number of the first unit that is decoded at `since` or later.
@@ -108,7 +131,7 @@ impl UnitRing {
     /// an exhausted pool. True if there was anything.
     pub fn shrink(&mut self, pool: &Pool) -> bool {
         let half = self.first + self.units.len().div_ceil(2) as u64;
-        let (first, until) = (self.first, self.newest_keyframe().unwrap_or(half));
+        let (first, until) = (self.first, self.newest_gops().unwrap_or(half));
         while self.first < until {
             self.pop(pool);
         }
@@ -117,7 +140,7 @@ impl UnitRing {
 
     fn front_is_spent(&self, newest: MediaTime) -> bool {
         let Some(front) = self.units.front() else { return false };
-        let before_gop = self.newest_keyframe().is_none_or(|keyframe| self.first < keyframe);
+        let before_gop = self.newest_gops().is_none_or(|keyframe| self.first < keyframe);
         let full = self.bytes > self.bytes_max || self.units.len() > UNITS_MAX;
         full || (before_gop && newest - front.dts > self.retain)
     }
@@ -167,8 +190,29 @@ mod tests {
         for number in 0..1_000 {
             ring.push(unit(Codec::Aac, number * 20, true), &pool);
         }
-        assert_eq!(ring.newest_keyframe(), None);
+        assert_eq!(ring.newest_keyframe(0), None);
         assert_eq!(ring.from(0).count(), 51);
+    }
+
+    #[test]
+    fn every_track_keeps_its_newest_gop() {
+        let pool = pool();
+        let mut ring = UnitRing::new(1 << 20, MediaTime::from_millis(1_000));
+        for number in 0..500 {
+            ring.push(unit(Codec::H264, number * 40, number % 25 == 0), &pool);
+            let other = unit(Codec::Hevc, number * 40, number % 100 == 0);
+            ring.push(AccessUnit { track: 1, ..other }, &pool);
+        }
+        let oldest = ring.from(0).next().map(|unit| unit.dts);
+        assert_eq!(oldest, Some(MediaTime::from_millis(400 * 40)), "the longer GOP is kept");
+        assert_eq!((ring.newest_keyframe(0), ring.newest_keyframe(1)), (Some(950), Some(801)));
+        assert_eq!(ring.newest_keyframe(2), None);
+        for number in 500..600 {
+            ring.push(unit(Codec::H264, number * 40, number % 25 == 0), &pool);
+        }
+        assert_eq!(ring.newest_keyframe(1), None, "a track that stalls keeps nothing");
+        assert!(ring.pictures_stalled(1, MediaTime::from_millis(600 * 40)));
+        assert!(ring.from(0).count() < 30);
     }
 
     #[test]
@@ -180,6 +224,6 @@ mod tests {
         }
         assert_eq!(ring.next_number(), UNITS_MAX as u64 + 10);
         assert_eq!(ring.from(0).count(), UNITS_MAX);
-        assert_eq!(ring.newest_keyframe(), None, "its keyframe is gone");
+        assert_eq!(ring.newest_keyframe(0), None, "its keyframe is gone");
     }
 }

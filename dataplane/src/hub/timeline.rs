@@ -14,12 +14,16 @@
 //!    `RAISED_UNITS_MAX` units or `RAISED_MAX` of time, the source stepped back for good: the
 //!    track, and with it all that are raised too, goes on one step after its last time.
 //!
-//! Units: [`MediaTime`]. Limits: [`TRACKS_MAX`] tracks.
+//! Units: [`MediaTime`]. Limits: as many tracks as it was made for; one more takes the place of
+//! the one that has been silent for longest.
 
+use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
-/// Tracks of one timeline at most.
-pub const TRACKS_MAX: usize = 16;
+use crate::session::TrackId;
+
+/// Which track a timestamp is of.
+pub type TrackKey = (TrackKind, TrackId);
 
 /// What was done to one timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct Placed {
 
 #[derive(Clone, Copy, Debug)]
 struct Track {
+    key: TrackKey,
     last: MediaTime,
     step: MediaTime,
     offset: MediaTime,
@@ -66,7 +71,8 @@ pub struct Timeline {
     jump_max: MediaTime,
     offset: MediaTime,
     newest: Option<(MediaTime, MediaTime)>,
-    tracks: [Option<Track>; TRACKS_MAX],
+    tracks: Vec<Track>,
+    tracks_max: usize,
     rebase: bool,
 }
 
@@ -77,14 +83,15 @@ const RAISED_UNITS_MAX: u32 = 10;
 const RAISED_MAX: MediaTime = MediaTime::from_millis(200);
 
 impl Timeline {
-    /// An empty timeline; a step beyond `jump_max` is a jump.
+    /// An empty timeline of at most `tracks_max` tracks; a step beyond `jump_max` is a jump.
     #[must_use]
-    pub const fn new(jump_max: MediaTime) -> Self {
+    pub const fn new(jump_max: MediaTime, tracks_max: usize) -> Self {
         Self {
             jump_max,
             offset: MediaTime::ZERO,
             newest: None,
-            tracks: [None; TRACKS_MAX],
+            tracks: Vec::new(),
+            tracks_max,
             rebase: false,
         }
     }
@@ -102,18 +109,36 @@ impl Timeline {
 
     /// What is added to the raw timestamps of `track` now.
     #[must_use]
-    pub fn offset_of(&self, track: usize) -> MediaTime {
-        self.tracks[track].map_or(self.offset, |track| track.offset)
+    pub fn offset_of(&self, track: TrackKey) -> MediaTime {
+        self.known(track).map_or(self.offset, |track| track.offset)
+    }
+
+    fn known(&self, key: TrackKey) -> Option<Track> {
+        self.tracks.iter().find(|track| track.key == key).copied()
+    }
+
+    fn keep(&mut self, track: Track) {
+        let known = self.tracks.iter_mut().find(|known| known.key == track.key);
+        if let Some(known) = known {
+            *known = track;
+            return;
+        }
+        if self.tracks.len() >= self.tracks_max.max(1)
+            && let Some(silent) = (0..self.tracks.len()).min_by_key(|&at| self.tracks[at].last)
+        {
+            self.tracks.swap_remove(silent);
+        }
+        self.tracks.push(track);
     }
 
     /// Places `raw` of `track`, received `wall` after the stream began.
-    pub fn place(&mut self, track: usize, raw: MediaTime, wall: MediaTime) -> Placed {
+    pub fn place(&mut self, track: TrackKey, raw: MediaTime, wall: MediaTime) -> Placed {
         if self.rebase {
             self.rebase_to(raw, wall);
         }
-        let placed = match self.tracks[track] {
+        let placed = match self.known(track) {
             None => self.first_of(track, raw),
-            Some(known) => self.next_of(track, known, raw, wall),
+            Some(known) => self.next_of(known, raw, wall),
         };
         let newest = self.newest.map_or(placed.dts, |(dts, _)| dts.max(placed.dts));
         self.newest = Some((newest, wall));
@@ -125,14 +150,14 @@ impl Timeline {
         let Some((newest, at)) = self.newest else { return };
         let passed = (wall - at).max(FIRST_STEP);
         self.offset = newest + passed - raw;
-        for track in self.tracks.iter_mut().flatten() {
+        for track in &mut self.tracks {
             track.offset = self.offset;
             track.before_jump = None;
             track.raised = None;
         }
     }
 
-    fn first_of(&mut self, track: usize, raw: MediaTime) -> Placed {
+    fn first_of(&mut self, key: TrackKey, raw: MediaTime) -> Placed {
         let near = |dts: MediaTime| {
             self.newest.is_none_or(|(newest, _)| (dts - newest).abs() <= self.jump_max)
         };
@@ -146,18 +171,11 @@ impl Timeline {
         };
         let dts = raw + offset;
         let (before_jump, raised) = (None, None);
-        self.tracks[track] =
-            Some(Track { last: dts, step: FIRST_STEP, offset, before_jump, raised });
+        self.keep(Track { key, last: dts, step: FIRST_STEP, offset, before_jump, raised });
         Placed { dts, repair }
     }
 
-    fn next_of(
-        &mut self,
-        index: usize,
-        mut track: Track,
-        raw: MediaTime,
-        wall: MediaTime,
-    ) -> Placed {
+    fn next_of(&mut self, mut track: Track, raw: MediaTime, wall: MediaTime) -> Placed {
         let (newest, newest_wall) = self.newest.expect("a known track has placed a timestamp");
         let fits = |dts: MediaTime| {
             let by_stream = (dts - newest).abs() <= self.jump_max;
@@ -174,12 +192,12 @@ impl Timeline {
             repair = Repair::Jumped;
             track.before_jump = Some(track.offset);
             track.offset = self
-                .offset_of_another_jump(index, raw, newest)
+                .offset_of_another_jump(track.key, raw, newest)
                 .unwrap_or(track.last + track.step - raw);
         }
         if repair == Repair::None && self.stands_still(&mut track, raw) {
             repair = Repair::Jumped;
-            self.step_on(index, &mut track, raw);
+            self.step_on(&mut track, raw);
         }
         let mut dts = raw + track.offset;
         if dts < track.last {
@@ -191,7 +209,7 @@ impl Timeline {
             track.step = (dts - track.last).min(MediaTime::from_millis(1000));
         }
         track.last = dts;
-        self.tracks[index] = Some(track);
+        self.keep(track);
         Placed { dts, repair }
     }
 
@@ -207,19 +225,19 @@ impl Timeline {
     }
 
     /// Lets `track` go on after a step back for good, and all tracks that are raised with it.
-    fn step_on(&mut self, index: usize, track: &mut Track, raw: MediaTime) {
+    fn step_on(&mut self, track: &mut Track, raw: MediaTime) {
         track.raised = None;
         let before = track.offset;
         let follows = |offset: &MediaTime| {
             let ahead = raw + *offset - track.last;
             ahead >= MediaTime::ZERO && ahead <= self.jump_max
         };
-        let others = self.tracks.iter().enumerate().filter(|&(i, _)| i != index);
-        let known = others.filter_map(|(_, other)| other.map(|o| o.offset)).find(follows);
+        let others = self.tracks.iter().filter(|other| other.key != track.key);
+        let known = others.map(|other| other.offset).find(follows);
         // A track that stepped on before has the offset for all that share its clock.
         track.offset = known.unwrap_or(track.last + track.step - raw);
         let shift = track.offset - before;
-        for other in self.tracks.iter_mut().flatten().filter(|other| other.raised.is_some()) {
+        for other in self.tracks.iter_mut().filter(|other| other.raised.is_some()) {
             other.raised = None;
             other.offset += shift;
         }
@@ -230,15 +248,14 @@ impl Timeline {
 
     fn offset_of_another_jump(
         &self,
-        index: usize,
+        key: TrackKey,
         raw: MediaTime,
         newest: MediaTime,
     ) -> Option<MediaTime> {
         self.tracks
             .iter()
-            .enumerate()
-            .filter(|&(i, _)| i != index)
-            .filter_map(|(_, track)| track.map(|t| t.offset))
+            .filter(|track| track.key != key)
+            .map(|track| track.offset)
             .find(|&offset| (raw + offset - newest).abs() <= self.jump_max)
     }
 }
@@ -247,15 +264,15 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    const VIDEO: usize = 0;
-    const AUDIO: usize = 1;
+    const VIDEO: TrackKey = (TrackKind::Video, 0);
+    const AUDIO: TrackKey = (TrackKind::Audio, 0);
 
     fn ms(v: i64) -> MediaTime {
         MediaTime::from_millis(v)
     }
 
     fn timeline() -> Timeline {
-        Timeline::new(ms(5000))
+        Timeline::new(ms(5000), 3)
     }
 
     #[test]
@@ -377,17 +394,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_track_too_many_takes_the_place_of_the_most_silent() {
+        let mut t = timeline();
+        for id in 0..3 {
+            t.place((TrackKind::Audio, id), ms(i64::from(id) * 10), ms(0));
+        }
+        let placed = t.place(VIDEO, ms(1_000), ms(0));
+        assert_eq!(placed, Placed { dts: ms(1_000), repair: Repair::None });
+        assert_eq!((t.tracks.len(), t.known(AUDIO).is_none()), (3, true));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_track_ever_goes_back(
-            raws in proptest::collection::vec((0_usize..3, -1_i64 << 40..1_i64 << 40), 1..300),
+            raws in proptest::collection::vec((0_u8..3, -1_i64 << 40..1_i64 << 40), 1..300),
         ) {
             let mut t = timeline();
             let mut last = [MediaTime::from_nanos(i64::MIN); 3];
             for (i, (track, raw)) in raws.into_iter().enumerate() {
-                let placed = t.place(track, ms(raw), ms(i as i64 * 10));
-                proptest::prop_assert!(placed.dts >= last[track]);
-                last[track] = placed.dts;
+                let placed = t.place((TrackKind::Video, track), ms(raw), ms(i as i64 * 10));
+                let last = &mut last[usize::from(track)];
+                proptest::prop_assert!(placed.dts >= *last);
+                *last = placed.dts;
             }
         }
     }

@@ -102,10 +102,27 @@ impl Tracks {
         Some((&mut self.tracks[at], true))
     }
 
-    /// The default track of `kind`.
+    /// The track of `kind` for players of number `wanted`: that one, or else the default one.
     #[must_use]
-    pub fn default_of(&self, kind: TrackKind) -> Option<&Track> {
-        self.tracks.iter().find(|t| t.id == 0 && t.codec.kind() == kind && !t.silent)
+    pub fn chosen_of(&self, kind: TrackKind, wanted: TrackId) -> Option<&Track> {
+        self.shown(kind, wanted).or_else(|| self.shown(kind, 0))
+    }
+
+    /// True if players of number `wanted` find anything that those of the default track do not.
+    ///
+    /// A stream whose tracks are not known yet may have it.
+    #[must_use]
+    pub fn offers(&self, wanted: TrackId) -> bool {
+        let of_number = |kind| self.shown(kind, wanted).is_some();
+        wanted == 0
+            || self.tracks.iter().all(|track| track.silent)
+            || of_number(TrackKind::Video)
+            || of_number(TrackKind::Audio)
+    }
+
+    fn shown(&self, kind: TrackKind, id: TrackId) -> Option<&Track> {
+        let of = |track: &&Track| track.id == id && track.codec.kind() == kind;
+        self.tracks.iter().find(of).filter(|track| !track.silent && !track.lacks_config())
     }
 
     /// A new publisher begins: no track has delivered yet.
@@ -142,18 +159,39 @@ mod tests {
         assert!(tracks.ensure(0, Codec::Hevc).unwrap().1);
         assert!(tracks.ensure(0, Codec::Aac).unwrap().1);
         assert!(tracks.ensure(1, Codec::Aac).is_none(), "the limit holds");
-        assert_eq!(tracks.default_of(TrackKind::Video).map(|t| t.codec), Some(Codec::Hevc));
+        assert_eq!(
+            tracks.status().iter().map(|t| t.codec).collect::<Vec<_>>(),
+            [Codec::Hevc, Codec::Aac]
+        );
+        assert!(tracks.chosen_of(TrackKind::Video, 0).is_none(), "nobody can decode it yet");
+    }
+
+    #[test]
+    fn a_number_is_chosen_where_there_is_one() {
+        let mut tracks = Tracks::new(8);
+        assert!(tracks.offers(1), "nobody knows yet");
+        for (id, codec) in [(0, Codec::Vp9), (0, Codec::Mp3), (1, Codec::Opus)] {
+            tracks.ensure(id, codec);
+        }
+        let chosen = |wanted| {
+            [TrackKind::Video, TrackKind::Audio].map(|kind| tracks.chosen_of(kind, wanted))
+        };
+        let codecs = |wanted| chosen(wanted).map(|track| track.map(|track| track.codec));
+        assert_eq!(codecs(0), [Some(Codec::Vp9), Some(Codec::Mp3)]);
+        assert_eq!(codecs(1), [Some(Codec::Vp9), Some(Codec::Opus)]);
+        assert_eq!(codecs(2), codecs(0));
+        assert!(tracks.offers(0) && tracks.offers(1) && !tracks.offers(2));
     }
 
     #[test]
     fn silent_tracks_go_with_their_publisher() {
         let mut tracks = Tracks::new(8);
-        tracks.ensure(0, Codec::H264);
-        tracks.ensure(0, Codec::Aac);
+        tracks.ensure(0, Codec::Vp9);
+        tracks.ensure(0, Codec::Mp3);
         tracks.begin_source();
-        tracks.ensure(0, Codec::H264).unwrap().0.account(MediaTime::ZERO, 10);
+        tracks.ensure(0, Codec::Vp9).unwrap().0.account(MediaTime::ZERO, 10);
         assert!(tracks.hide_silent());
-        assert!(tracks.default_of(TrackKind::Audio).is_none());
+        assert!(tracks.chosen_of(TrackKind::Audio, 0).is_none());
         assert!(!tracks.hide_silent());
     }
 }

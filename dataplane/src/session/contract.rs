@@ -37,6 +37,8 @@ pub struct LogKey {
     pub format: Format,
     /// The dialect.
     pub dialect: Dialect,
+    /// The track of each kind that it holds; track 0 of a kind that has none of that number.
+    pub track: TrackId,
 }
 
 impl LogKey {
@@ -185,6 +187,8 @@ pub enum Refusal {
     Denied,
     /// No such stream.
     NotFound,
+    /// The stream has no track of the number that was asked for.
+    NoTrack,
     /// Another publisher holds the name.
     Busy,
     /// No room: a limit, a full mailbox or memory.
@@ -217,6 +221,7 @@ impl Refusal {
         match self {
             Self::Denied => "denied",
             Self::NotFound => "not_found",
+            Self::NoTrack => "no_track",
             Self::Busy => "busy",
             Self::Overloaded => "overloaded",
             Self::Timeout => "authorize_timeout",

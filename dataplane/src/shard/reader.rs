@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::session::{Dialect, Format};
 
-    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::Native };
+    const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::Native, track: 0 };
 
     fn readers(names: &[&str]) -> (Readers, Vec<u32>) {
         let mut readers = Readers::new(names.len());

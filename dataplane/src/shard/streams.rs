@@ -301,7 +301,11 @@ impl Shard {
         self.with_stream(slot, |hub, sink| {
             log = hub.subscribe(question.key, (from, question.slot), sink);
         });
-        self.answer(from, question.slot, log.map_err(|_| Refusal::Overloaded));
+        let log = log.map_err(|error| match error {
+            crate::error::Error::Rejected("no_track") => Refusal::NoTrack,
+            _ => Refusal::Overloaded,
+        });
+        self.answer(from, question.slot, log);
     }
 
     fn answer(

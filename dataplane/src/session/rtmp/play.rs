@@ -97,6 +97,7 @@ impl Server {
         let (code, text) = match refusal {
             Refusal::Denied => (code::PLAY_FAILED, "not allowed to play this"),
             Refusal::NotFound => (code::PLAY_STREAM_NOT_FOUND, "no such stream"),
+            Refusal::NoTrack => (code::PLAY_STREAM_NOT_FOUND, "the stream has no such track"),
             Refusal::Busy => (code::PLAY_FAILED, "the stream is busy"),
             Refusal::Overloaded => (code::PLAY_FAILED, "the server has no room"),
             Refusal::Timeout => (code::PLAY_FAILED, "authorisation took too long"),

@@ -78,7 +78,7 @@ impl Server {
     pub(super) fn publish_refused(&mut self, msid: u32, refusal: Refusal) {
         let (code, text) = match refusal {
             Refusal::Denied => (code::PUBLISH_DENIED, "not allowed to publish here"),
-            Refusal::NotFound => (code::PUBLISH_BAD_NAME, "no such stream"),
+            Refusal::NotFound | Refusal::NoTrack => (code::PUBLISH_BAD_NAME, "no such stream"),
             Refusal::Busy => (code::PUBLISH_BAD_NAME, "the stream is published by somebody else"),
             Refusal::Overloaded => (code::CONNECT_REJECTED, "the server has no room"),
             Refusal::Timeout => (code::PUBLISH_DENIED, "authorisation took too long"),

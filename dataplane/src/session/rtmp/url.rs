@@ -11,7 +11,7 @@ use std::sync::Arc;
 use codecs::http1::percent_decode;
 
 use crate::ids::{Secret, StreamName};
-use crate::session::{Dialect, Format, Join, LogKey, PlayOptions};
+use crate::session::{Dialect, Format, Join, LogKey, PlayOptions, TrackId};
 use crate::words::Words;
 
 /// Bytes of a stream key at most: room for a signed token.
@@ -25,12 +25,13 @@ pub(in crate::session) struct Params {
     low_latency: bool,
     next_keyframe: bool,
     legacy_ids: bool,
+    track: TrackId,
 }
 
 impl Params {
     /// Takes one query, pair by pair; unknown pairs are other people's and are ignored.
     ///
-    /// `None` if a key is over its limit or does not decode.
+    /// `None` if a key is over its limit or does not decode, or a track is no number of one.
     pub(in crate::session) fn take(&mut self, query: &str) -> Option<()> {
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -40,6 +41,7 @@ impl Params {
                 "latency" => self.low_latency = value == "low",
                 "cache" => self.next_keyframe = value == "no",
                 "dialect" => self.legacy_ids = value == "legacy",
+                "track" => self.track = value.parse().ok()?,
                 _ => {}
             }
         }
@@ -50,8 +52,8 @@ impl Params {
     pub(in crate::session) const fn play(&self, format: Format) -> PlayOptions {
         let dialect = if self.legacy_ids { Dialect::LegacyIds } else { Dialect::Native };
         let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
-        let low_latency = self.low_latency;
-        PlayOptions { log: LogKey { format, dialect }, join, low_latency, wait_ms: None }
+        let (low_latency, track) = (self.low_latency, self.track);
+        PlayOptions { log: LogKey { format, dialect, track }, join, low_latency, wait_ms: None }
     }
 }
 
@@ -182,16 +184,20 @@ mod tests {
         ] {
             assert_eq!(Address::new(app, "rtmp://h/").target(stream), None, "{app} {stream}");
         }
+        for track in ["256", "-1", "two", ""] {
+            let target = Address::new("live", "").target(&format!("cam?track={track}"));
+            assert_eq!(target, None, "{track}");
+        }
         let long = format!("cam?key={}", "k".repeat(SECRET_BYTES_MAX + 1));
         assert_eq!(Address::new("live", "").target(&long), None);
     }
 
     #[test]
     fn the_query_says_how_to_play() {
-        let query = "cam?latency=low&cache=no&dialect=legacy&x=y&&";
+        let query = "cam?latency=low&cache=no&dialect=legacy&track=3&x=y&&";
         let play = Address::new("live", "").target(query).map(|t| t.params.play(Format::Flv));
         let expected = PlayOptions {
-            log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds },
+            log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 3 },
             join: Join::NextKeyframe,
             low_latency: true,
             wait_ms: None,
