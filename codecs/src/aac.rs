@@ -24,7 +24,7 @@ pub const PS: u8 = 29;
 /// The length of an ADTS header without its checksum.
 pub const ADTS_HEADER_LEN: usize = 7;
 
-const SAMPLE_RATES: [u32; 13] = [
+pub(crate) const SAMPLE_RATES: [u32; 13] = [
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
     7_350,
 ];
@@ -46,6 +46,10 @@ pub struct AudioSpecificConfig {
     pub sbr: bool,
     /// Parametric stereo is signalled.
     pub ps: bool,
+    /// The channel configuration as it stands there; 0 if a program config element tells.
+    pub channel_config: u8,
+    /// The first bit of the program config element, if there is one.
+    pub(crate) program_config_at: Option<u32>,
 }
 
 impl AudioSpecificConfig {
@@ -66,6 +70,8 @@ impl AudioSpecificConfig {
             samples_per_unit: 0,
             sbr: matches!(first_type, SBR | PS),
             ps: first_type == PS,
+            channel_config,
+            program_config_at: None,
         };
         if asc.sbr {
             asc.sample_rate = sample_rate(&mut bits)?;
@@ -74,7 +80,7 @@ impl AudioSpecificConfig {
                 bits.skip(4, "aac.asc.extension_channel_config")?;
             }
         }
-        let core_samples = asc.core_config(&mut bits, channel_config)?;
+        let core_samples = asc.core_config(&mut bits, config.len() * 8)?;
         if !asc.sbr && has_general_audio_config(asc.object_type) {
             // Decoders that know no SBR ignore what follows, so damage there harms nobody.
             asc.sync_extension(bits);
@@ -88,7 +94,7 @@ impl AudioSpecificConfig {
     }
 
     /// Reads what the core's object type wants; gives the samples of its access unit.
-    fn core_config(&mut self, bits: &mut BitReader<'_>, channel_config: u8) -> Result<u32, Error> {
+    fn core_config(&mut self, bits: &mut BitReader<'_>, bit_len: usize) -> Result<u32, Error> {
         match self.object_type {
             39 => {
                 // ELDSpecificConfig (4.6.20).
@@ -100,7 +106,8 @@ impl AudioSpecificConfig {
                     bits.skip(14, "aac.asc.core_delay")?;
                 }
                 let extension = bits.flag("aac.asc.extension")?;
-                if channel_config == 0 {
+                if self.channel_config == 0 {
+                    self.program_config_at = u32::try_from(bit_len - bits.bits_left()).ok();
                     self.channels = program_config_channels(bits)?;
                 }
                 if matches!(kind, 6 | 20) {

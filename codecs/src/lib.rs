@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod aac;
+pub mod adts;
 pub mod amf0;
 pub mod amf3;
 pub mod av1;
@@ -22,6 +23,7 @@ pub mod h264;
 pub mod hevc;
 pub mod http1;
 pub mod media;
+pub mod mpegts;
 pub mod nal;
 pub mod opus;
 pub mod reader;

@@ -36,6 +36,8 @@ pub enum Protocol {
     Rtmp,
     /// FLV over HTTP.
     HttpFlv,
+    /// MPEG-TS over HTTP.
+    HttpTs,
     /// HTTP without media.
     Http,
     /// The built-in demo stream.
@@ -44,7 +46,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 4] = [Self::Rtmp, Self::HttpFlv, Self::Http, Self::Demo];
+    pub const ALL: [Self; 5] = [Self::Rtmp, Self::HttpFlv, Self::HttpTs, Self::Http, Self::Demo];
 
     /// The word.
     #[must_use]
@@ -52,6 +54,7 @@ impl Protocol {
         match self {
             Self::Rtmp => "rtmp",
             Self::HttpFlv => "http-flv",
+            Self::HttpTs => "http-ts",
             Self::Http => "http",
             Self::Demo => "demo",
         }

@@ -130,6 +130,12 @@ counters! {
         entries_packaged_flv,
         /// FLV log bytes packaged.
         bytes_packaged_flv,
+        /// MPEG-TS log entries packaged.
+        entries_packaged_ts,
+        /// MPEG-TS log bytes packaged.
+        bytes_packaged_ts,
+        /// Access units that MPEG-TS cannot carry.
+        units_left_out_ts,
         /// Access units whose NAL unit lengths were widened to four bytes.
         units_converted,
         /// Players that jumped to the newest join point.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use codecs::mpegts::Continuity;
 use codecs::time::MediaTime;
 use dataplane::ids::ShardId;
 use dataplane::log::{
@@ -82,6 +83,7 @@ fn write(
                 kind: EntryKind::Video,
                 join: number % ENTRIES_PER_GOP == 0,
                 config_version: 0,
+                continuity: Continuity::from_bits(number),
             };
             log.end(pool, meta).expect("the index has room for every entry of the ring");
             (offset, number) = (offset + len, number + 1);

@@ -119,7 +119,7 @@ fn request(method: &str, target: &str, fields: &str) -> Vec<u8> {
 #[test]
 fn answers_are_counted_once() {
     let mut bench = Bench::new();
-    bench.feed(&[get("/"), get("/nothing.ts"), get("/favicon.ico")].concat()).unwrap();
+    bench.feed(&[get("/"), get("/nothing.mkv"), get("/favicon.ico")].concat()).unwrap();
     let counts = bench.server.take_counts();
     assert_eq!((counts.http_requests, counts.http_not_found), (3, 1));
     assert_eq!(bench.server.take_counts(), Counts::default());
@@ -152,6 +152,16 @@ fn a_stream_is_authorised_and_then_handed_to_the_shard() {
     assert_eq!(bench.said(), "", "what comes during a stream is ignored");
     bench.command(Command::StreamEnded).unwrap();
     assert_eq!(bench.events[1..], ["Close { reason: \"stream_ended\" }"]);
+}
+
+#[test]
+fn packets_have_their_type_and_no_dialect() {
+    let mut bench = Bench::new();
+    bench.feed(&get("/live/cam.ts?dialect=legacy")).unwrap();
+    assert_eq!(bench.events, ["play cam  t/1 Some((NewestKeyframe, false, \"mpegts\"))"]);
+    assert_eq!(bench.server.protocol(), Protocol::HttpTs);
+    bench.command(Command::PlayStarted).unwrap();
+    assert!(bench.said().contains("\r\nContent-Type: video/mp2t\r\nConnection: close\r\n"));
 }
 
 #[test]

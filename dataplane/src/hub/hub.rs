@@ -225,12 +225,7 @@ impl Hub {
     pub fn push_data(&mut self, body: Vec<u8>, sink: &mut Sink<'_>) {
         let Some(dts) = self.timeline.newest() else { return };
         let item = PreambleItem { kind: PreambleKind::Metadata, body };
-        let meta = EntryMeta {
-            dts,
-            kind: EntryKind::Data,
-            join: false,
-            config_version: self.config_version,
-        };
+        let meta = EntryMeta::plain(EntryKind::Data, dts, self.config_version);
         for log in &mut self.logs {
             log.append_message(&item, meta, sink);
         }
@@ -362,6 +357,7 @@ impl Hub {
         let packager = Packager::new(key, self.chunk_bytes);
         let shown = self.shown(key);
         let mut log = HubLog::new(packager, shown, limits, self.preamble(packager, shown), sink);
+        log.set_tracks(&self.tracks);
         // Units before the last change of configuration would follow the wrong preamble.
         let video = shown.video.filter(|&id| match self.timeline.newest() {
             Some(now) => !self.ring.pictures_stalled(id, now),
@@ -433,6 +429,7 @@ impl Hub {
         for at in 0..self.logs.len() {
             let shown = self.shown(self.logs[at].key());
             let before = self.logs[at].show(shown);
+            self.logs[at].set_tracks(&self.tracks);
             self.renew_preamble(at, sink);
             for kind in [TrackKind::Video, TrackKind::Audio] {
                 let Some(id) = shown.of(kind) else { continue };
@@ -452,6 +449,9 @@ impl Hub {
     }
 
     fn preamble(&self, packager: Packager, shown: Shown) -> Preamble {
+        if !packager.has_messages() {
+            return Preamble { version: self.config_version, items: Vec::new() };
+        }
         let metadata = self
             .metadata
             .iter()
@@ -465,8 +465,7 @@ impl Hub {
 
     /// Tells the players of a log what is in force for one kind of track.
     fn append_config(&mut self, at: usize, kind: TrackKind, dts: MediaTime, sink: &mut Sink<'_>) {
-        let config_version = self.config_version;
-        let meta = EntryMeta { dts, kind: EntryKind::Config, join: false, config_version };
+        let meta = EntryMeta::plain(EntryKind::Config, dts, self.config_version);
         let log = &self.logs[at];
         let wanted = match kind {
             TrackKind::Video => PreambleKind::Video,

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
-use super::Sink;
+use super::{Sink, Tracks};
 use crate::control::LogStatus;
 use crate::ids::ShardId;
 use crate::log::{
     EntryKind, EntryMeta, Gc, Log, LogLimits, LogWriter, Preamble, PreambleItem, SealReason,
 };
 use crate::metrics::ShardCounters;
-use crate::package::Packager;
+use crate::package::{Packaged, Packager, PacketPackager};
 use crate::session::{AccessUnit, Format, LogKey, TrackId};
 use crate::slab::Pool;
 
@@ -47,6 +47,8 @@ impl Shown {
 pub struct HubLog {
     packager: Packager,
     shown: Shown,
+    /// What frames units into packets; in logs of packets alone.
+    packets: Option<Box<PacketPackager>>,
     writer: LogWriter,
     /// Reading shards, and the slot that each of them watches.
     readers: Vec<(ShardId, u32)>,
@@ -72,9 +74,11 @@ impl HubLog {
     ) -> Self {
         let mut writer = LogWriter::new(sink.pool, limits);
         writer.set_preamble(sink.gc, preamble);
+        let packets = packager.key().format == Format::MpegTs;
         Self {
             packager,
             shown,
+            packets: packets.then(Box::default),
             writer,
             readers: Vec::new(),
             idle_since: Some(sink.now),
@@ -151,6 +155,15 @@ impl HubLog {
         self.writer.set_preamble(sink.gc, preamble);
     }
 
+    /// The tracks that it holds are these from now on.
+    pub fn set_tracks(&mut self, tracks: &Tracks) {
+        let Some(packets) = &mut self.packets else { return };
+        let shown = self.shown;
+        let kinds = [TrackKind::Video, TrackKind::Audio].into_iter();
+        let held = kinds.filter_map(|kind| tracks.chosen_of(kind, shown.of(kind)?));
+        packets.set_tracks(held.map(|track| (track.codec, track.config.as_ref())));
+    }
+
     /// Makes what was appended visible; the readers to wake if there was anything.
     pub fn publish(&mut self) -> &[(ShardId, u32)] {
         if self.writer.publish() { &self.readers } else { &[] }
@@ -205,15 +218,30 @@ impl HubLog {
             sink.counters.units_dropped_memory += u64::from(!self.switched);
             return true;
         }
+        let has_video = has_video && self.packets.as_ref().is_none_or(|ts| ts.has_video());
         let join = if has_video {
             kind == TrackKind::Video && unit.keyframe
         } else {
             self.last_join.is_none_or(|last| unit.dts - last >= AUDIO_JOIN_STEP)
         };
-        let meta = EntryMeta { dts: unit.dts, kind: EntryKind::from(kind), join, config_version };
+        let meta = EntryMeta::plain(EntryKind::from(kind), unit.dts, config_version);
+        let meta = EntryMeta { join, ..meta };
         let before = self.writer.head();
-        match self.packager.unit(&mut self.writer, sink.pool, unit, meta) {
-            Ok(()) => {
+        let packaged = match &mut self.packets {
+            Some(packets) => packets.unit(&mut self.writer, sink.pool, unit, meta),
+            None => {
+                let whole = self.packager.unit(&mut self.writer, sink.pool, unit, meta);
+                whole.map(|()| Packaged::Whole)
+            }
+        };
+        match packaged {
+            Ok(Packaged::LeftOut) => {
+                sink.counters.units_left_out_ts += 1;
+                // Pictures may refer to this one.
+                self.awaits_keyframe |= kind == TrackKind::Video;
+                true
+            }
+            Ok(Packaged::Whole) => {
                 if join {
                     self.last_join = Some(unit.dts);
                 }
@@ -233,6 +261,9 @@ impl HubLog {
 
     /// Packages a configuration, metadata or a data message.
     pub fn append_message(&mut self, item: &PreambleItem, meta: EntryMeta, sink: &mut Sink<'_>) {
+        if !self.packager.has_messages() {
+            return;
+        }
         let before = self.writer.head();
         match self.packager.message(&mut self.writer, sink.pool, item, meta) {
             Ok(()) => self.count_entry(before, sink.counters),
@@ -265,6 +296,10 @@ impl HubLog {
             Format::Flv => {
                 counters.entries_packaged_flv += 1;
                 counters.bytes_packaged_flv += bytes;
+            }
+            Format::MpegTs => {
+                counters.entries_packaged_ts += 1;
+                counters.bytes_packaged_ts += bytes;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Entries: what a log knows about each framed access unit.
 
+use codecs::mpegts::Continuity;
 use codecs::time::MediaTime;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(super) const ENTRY_SLOT_BYTES: u32 = 32;
 /// Entries of one index page, as a power of two.
 pub(super) const ENTRIES_PER_PAGE_SHIFT: u32 = 8;
+/// What the last word of a slot has left for the counters.
+const CONTINUITY_SHIFT: u32 = u64::BITS - Continuity::BITS;
 
 /// What an entry carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +41,16 @@ pub struct EntryMeta {
     pub join: bool,
     /// The preamble in force.
     pub config_version: u32,
+    /// The packet counters that it begins with; none in a log without packets.
+    pub continuity: Continuity,
+}
+
+impl EntryMeta {
+    /// An entry that nobody may begin at.
+    #[must_use]
+    pub fn plain(kind: EntryKind, dts: MediaTime, config_version: u32) -> Self {
+        Self { dts, kind, join: false, config_version, continuity: Continuity::default() }
+    }
 }
 
 /// One entry of a log.
@@ -57,6 +70,8 @@ pub struct Entry {
     pub join: bool,
     /// The preamble in force.
     pub config_version: u32,
+    /// The packet counters that it begins with; none in a log without packets.
+    pub continuity: Continuity,
 }
 
 impl Entry {
@@ -66,13 +81,16 @@ impl Entry {
         self.offset + self.len as u64
     }
 
-    /// Shape of a slot: offset, (config_version << 32 | len), dts, (join << 8 | kind).
+    /// Shape of a slot: offset, (config_version << 32 | len), dts, (continuity << 16 | join << 8 |
+    /// kind).
     pub(super) fn store(&self, slot: &[AtomicU64; 4]) {
         let words = [
             self.offset,
             (u64::from(self.config_version) << 32) | u64::from(self.len),
             self.dts.as_nanos().cast_unsigned(),
-            (u64::from(self.join) << 8) | self.kind as u64,
+            self.continuity.to_bits() << CONTINUITY_SHIFT
+                | u64::from(self.join) << 8
+                | self.kind as u64,
         ];
         for (to, word) in slot.iter().zip(words) {
             to.store(word, Ordering::Relaxed);
@@ -90,6 +108,7 @@ impl Entry {
             kind: *EntryKind::ALL.get(usize::try_from(flags & 0xff).ok()?)?,
             join: flags >> 8 & 1 == 1,
             config_version: u32::try_from(sizes >> 32).ok()?,
+            continuity: Continuity::from_bits(flags >> CONTINUITY_SHIFT),
         })
     }
 }
@@ -109,6 +128,7 @@ mod tests {
                 kind,
                 join: i % 2 == 0,
                 config_version: u32::MAX - 1,
+                continuity: Continuity::from_bits(u64::MAX << i),
             };
             let slot = [const { AtomicU64::new(u64::MAX) }; 4];
             entry.store(&slot);

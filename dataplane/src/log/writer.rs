@@ -232,6 +232,7 @@ impl LogWriter {
             kind: meta.kind,
             join: meta.join,
             config_version: meta.config_version,
+            continuity: meta.continuity,
         };
         entry.store(self.log.entry_slot(ring.slot(page), number));
         self.open = None;
@@ -386,6 +387,7 @@ impl Drop for LogWriter {
 
 #[cfg(test)]
 mod tests {
+    use codecs::mpegts::Continuity;
     use proptest::prelude::*;
 
     use super::*;
@@ -444,7 +446,14 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|i| (i / 7) as u8 ^ seed).collect();
             self.dts += MediaTime::from_millis(step_ms);
             let kind = if join { EntryKind::Video } else { EntryKind::Audio };
-            let meta = EntryMeta { dts: self.dts, kind, join, config_version: u32::from(seed) };
+            let continuity = Continuity::from_bits(u64::from(seed) << 40);
+            let meta = EntryMeta {
+                dts: self.dts,
+                kind,
+                join,
+                config_version: u32::from(seed),
+                continuity,
+            };
             self.writer.begin();
             let (head, body) = bytes.split_at(len.min(11));
             let put = self.writer.put(&self.pool, head);
@@ -461,6 +470,7 @@ mod tests {
                 kind,
                 join,
                 config_version: u32::from(seed),
+                continuity,
             });
             self.bytes.extend(bytes);
             Ok(())

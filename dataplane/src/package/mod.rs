@@ -1,12 +1,15 @@
 //! Packaging: access units become entries of a packaged log, once per format and dialect.
 //!
 //! `body.rs` writes the tag header that RTMP and FLV share, `rtmp.rs` puts messages into chunks,
-//! `flv.rs` into tags; `packager.rs` chooses. Nothing here depends on a connection, which is why
-//! one packaging serves every player of the log.
+//! `flv.rs` into tags; `packager.rs` chooses. `mpegts.rs` puts units into packets, whose counters
+//! go on from one unit to the next. Nothing here depends on a connection, which is why one
+//! packaging serves every player of the log.
 
 mod body;
 mod flv;
+mod mpegts;
 mod packager;
 mod rtmp;
 
+pub use mpegts::{Packaged, PacketPackager};
 pub use packager::{Packager, Piece};

@@ -3,9 +3,9 @@
 use codecs::media::{DecoderConfig, TrackKind};
 use codecs::time::MediaTime;
 
-use super::{body, flv, rtmp};
+use super::{body, flv, mpegts, rtmp};
 use crate::error::Error;
-use crate::log::{EntryKind, EntryMeta, LogWriter, Preamble, PreambleItem, PreambleKind};
+use crate::log::{Entry, EntryKind, EntryMeta, LogWriter, Preamble, PreambleItem, PreambleKind};
 use crate::session::{AccessUnit, Dialect, Format, LogKey};
 use crate::slab::Pool;
 
@@ -90,6 +90,12 @@ impl Packager {
         self.append(log, pool, &piece, meta)
     }
 
+    /// True if configurations and data are messages of their own; packets carry theirs inside.
+    #[must_use]
+    pub const fn has_messages(&self) -> bool {
+        !matches!(self.key.format, Format::MpegTs)
+    }
+
     /// The sequence header of a track, as a body of this dialect; `None` if its codec has none.
     #[must_use]
     pub fn sequence_header(&self, config: &DecoderConfig) -> Option<PreambleItem> {
@@ -112,7 +118,15 @@ impl Packager {
             match self.key.format {
                 Format::Rtmp => rtmp::write(&piece, self.chunk_bytes, out),
                 Format::Flv => flv::write(&piece, out),
+                Format::MpegTs => {}
             }
+        }
+    }
+
+    /// Appends what a player needs that goes on at `entry` and did not read what is before it.
+    pub fn splice(&self, entry: &Entry, out: &mut Vec<u8>) {
+        if self.key.format == Format::MpegTs {
+            mpegts::write_splice(entry.continuity, out);
         }
     }
 
@@ -131,6 +145,7 @@ impl Packager {
         let framed = match self.key.format {
             Format::Rtmp => rtmp::append(piece, self.chunk_bytes, log, pool),
             Format::Flv => flv::append(piece, log, pool),
+            Format::MpegTs => unreachable!("packets are counted, see PacketPackager"),
         };
         let done = framed.and_then(|()| log.end(pool, meta));
         done.map_err(|exhausted| {

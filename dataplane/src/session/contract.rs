@@ -19,6 +19,8 @@ pub enum Format {
     Rtmp,
     /// FLV tags.
     Flv,
+    /// Transport packets; it has one dialect.
+    MpegTs,
 }
 
 /// A different framing of the same format.
@@ -50,6 +52,7 @@ impl LogKey {
             (Format::Rtmp, Dialect::LegacyIds) => "rtmp-legacy-ids",
             (Format::Flv, Dialect::Native) => "flv",
             (Format::Flv, Dialect::LegacyIds) => "flv-legacy-ids",
+            (Format::MpegTs, _) => "mpegts",
         }
     }
 }

@@ -416,6 +416,9 @@ impl Context<'_> {
             }
             return false;
         };
+        if playing.told.is_some() {
+            self.packager.splice(&entry, out);
+        }
         if playing.told != Some(cursor.version) {
             self.packager.greet(&preamble, entry.dts, playing.told.is_none(), out);
             playing.told = Some(cursor.version);

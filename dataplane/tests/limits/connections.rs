@@ -39,7 +39,7 @@ fn admitted(source: &str, server: &Server) -> Peer {
 /// A connection whose request was answered and that stays open.
 fn answered(source: &str, server: &Server) -> TcpStream {
     let mut stream = from(source, server.http);
-    stream.write_all(b"GET /nothing.ts HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.write_all(b"GET /nothing.mkv HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 404");

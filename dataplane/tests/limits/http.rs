@@ -41,7 +41,7 @@ pub(crate) fn many_header_fields(server: &Server) -> u64 {
 }
 
 pub(crate) fn many_requests(server: &Server) -> u64 {
-    for target in ["/nothing.ts", "/streams.json"] {
+    for target in ["/nothing.mkv", "/streams.json"] {
         let mut stream = connect(server);
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         stream.write_all(request.repeat(5).as_bytes()).unwrap();

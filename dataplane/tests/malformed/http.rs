@@ -52,7 +52,7 @@ pub(crate) fn attacks() -> Vec<(&'static str, Vec<u8>)> {
         ("TLS", [b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(), vec![7; 500]].concat()),
         ("RTMP", [vec![3], vec![0; 3_072]].concat()),
         ("every byte", (0..=255_u8).cycle().take(50_000).collect()),
-        ("a flood of requests", target("/nothing.ts").repeat(2_000)),
+        ("a flood of requests", target("/nothing.mkv").repeat(2_000)),
         ("a flood of pages", target("/").repeat(200)),
         (
             "an upload",

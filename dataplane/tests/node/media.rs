@@ -1,5 +1,6 @@
 //! Synthetic media: the content of an access unit is a function of its number.
 
+use codecs::aac::AdtsHeader;
 use codecs::flv::audio::{AudioPacket, AudioTagHeader, encode_audio_header};
 use codecs::flv::tag::{FileHeader, TagHeader, TagKind};
 use codecs::flv::video::{VideoPacket, VideoTagHeader, encode_video_header};
@@ -90,6 +91,37 @@ fn audio(body: &[u8]) -> Content {
             Content::Audio(Frame { number, keyframe: true, cts_ms: 0, len: body.len() })
         }
         other => panic!("a player got {other:?}"),
+    }
+}
+
+impl Content {
+    /// The picture of an access unit as a byte stream, and the parameter sets before it.
+    pub(crate) fn of_byte_stream(bytes: &[u8], cts_ms: i32) -> (Self, Vec<Vec<u8>>) {
+        let mut units = codecs::nal::annex_b_ranges(bytes);
+        let delimiter = units.next().unwrap();
+        assert_eq!(bytes[delimiter], [0x09, 0xf0], "a delimiter comes first");
+        let mut sets = Vec::new();
+        // The one slice goes to the end, whatever its content looks like.
+        let unit = loop {
+            let range = units.next().unwrap();
+            match bytes[range.start] & 0x1f {
+                7 | 8 => sets.push(bytes[range].to_vec()),
+                _ => break &bytes[range.start..],
+            }
+        };
+        let keyframe = unit[0] == nal_header(true);
+        assert_eq!((unit[0], sets.is_empty()), (nal_header(keyframe), !keyframe));
+        let number = check(&unit[1..]);
+        let frame = Frame { number, keyframe, cts_ms, len: unit.len() + 9 };
+        (Self::Video(frame), sets)
+    }
+
+    /// The sound of one ADTS frame.
+    pub(crate) fn of_adts(bytes: &[u8]) -> Self {
+        let (header, len) = AdtsHeader::parse(bytes).unwrap().unwrap();
+        assert_eq!(usize::from(header.frame_len), bytes.len(), "one frame");
+        let rest = &bytes[len..];
+        Self::Audio(Frame { number: check(rest), keyframe: true, cts_ms: 0, len: rest.len() + 2 })
     }
 }
 

@@ -16,6 +16,7 @@ mod player;
 mod publisher;
 mod script;
 mod server;
+mod transport;
 
 pub(crate) use control::{Control, Totals};
 pub(crate) use media::{Content, DEMO_NUMBER, Frame, Item, asc, avcc, demo_clip, payload};
@@ -24,3 +25,4 @@ pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous, join_h
 pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
 pub(crate) use server::{Server, config, tiny};
+pub(crate) use transport::TsPlayer;

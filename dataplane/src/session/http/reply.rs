@@ -5,7 +5,7 @@ use codecs::http1::ResponseHead;
 use super::cors;
 use super::pages::Page;
 use super::state::Pending;
-use crate::session::Counts;
+use crate::session::{Counts, Format};
 
 /// Fields of one answer at most.
 const FIELDS_MAX: usize = 8;
@@ -92,9 +92,10 @@ impl Replies {
     }
 
     /// The head before a stream's bytes; the connection ends the body.
-    pub(super) fn stream(&mut self) {
+    pub(super) fn stream(&mut self, format: Format) {
         let pending = Pending { head_only: true, keep_alive: false };
-        self.put(200, Some("video/x-flv"), pending, &[NO_STORE, NO_SNIFF], None);
+        let content_type = if format == Format::MpegTs { "video/mp2t" } else { "video/x-flv" };
+        self.put(200, Some(content_type), pending, &[NO_STORE, NO_SNIFF], None);
     }
 
     /// Nothing, and no body.

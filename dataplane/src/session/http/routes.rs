@@ -4,13 +4,14 @@ use codecs::http1::percent_decode;
 
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
 use crate::ids::StreamName;
+use crate::session::Format;
 use crate::session::rtmp::{Params, stream_of};
 
 /// A resource.
 #[derive(Debug)]
 pub(super) enum Route {
-    /// FLV of a stream.
-    Flv(StreamName, Params),
+    /// A stream, in this format.
+    Stream(StreamName, Format, Params),
     /// A built-in page.
     Page(Page),
     /// The list of streams.
@@ -34,18 +35,19 @@ impl Route {
         }
         // A dot is legal in no name, so the suffix is told from the name whatever its encoding.
         let Ok(path) = percent_decode(path) else { return Self::Unknown };
-        let flv = path.strip_suffix(".flv");
-        let name = flv.unwrap_or(&path);
+        let formats = [(".flv", Format::Flv), (".ts", Format::MpegTs)];
+        let found = formats
+            .iter()
+            .find_map(|&(suffix, format)| Some((path.strip_suffix(suffix)?, Some(format))));
+        let (name, format) = found.unwrap_or((&path, None));
         // The path was decoded once already: what still looks encoded is no legal letter.
         let Some(stream) = stream_of(name).filter(|_| !name.contains('%')) else {
             return Self::Unknown;
         };
-        if flv.is_none() {
-            return Self::Page(PLAYER);
-        }
+        let Some(format) = format else { return Self::Page(PLAYER) };
         let mut params = Params::default();
         match params.take(query.unwrap_or_default()) {
-            Some(()) => Self::Flv(stream, params),
+            Some(()) => Self::Stream(stream, format, params),
             None => Self::Unknown,
         }
     }
@@ -58,7 +60,10 @@ mod tests {
     fn word(target: &str) -> String {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         match Route::of(path, query) {
-            Route::Flv(name, params) => format!("flv {name} {}", params.key.0),
+            Route::Stream(name, format, params) => {
+                let format = if format == Format::Flv { "flv" } else { "ts" };
+                format!("{format} {name} {}", params.key.0)
+            }
             Route::Page(page) => format!("page {}", page.content_type),
             Route::Directory => "directory".into(),
             Route::Icon => "icon".into(),
@@ -82,7 +87,10 @@ mod tests {
             ("/news%2Fcam.flv", "flv news/cam "),
             ("/live.flv", "unknown"),
             ("/.flv", "unknown"),
-            ("/cam.ts", "unknown"),
+            ("/cam.ts", "ts cam "),
+            ("/live/news/cam.ts?key=k&dialect=legacy", "ts news/cam k"),
+            ("/cam.flv.ts", "unknown"),
+            ("/cam.mkv", "unknown"),
             ("/a/../b.flv", "unknown"),
             ("/%252e.flv", "unknown"),
             ("/%2561.flv", "unknown"),

@@ -76,7 +76,7 @@ impl Server {
     ) -> Result<usize, Error> {
         let mut at = 0;
         while at < bytes.len() && self.wants_bytes() && self.replies.len() < REPLIES_PAUSE_BYTES {
-            if let State::Streaming(_) = self.state {
+            if let State::Streaming(..) = self.state {
                 return self.ignore(bytes.len() - at).map(|()| bytes.len());
             }
             match self.read(now, &bytes[at..]) {
@@ -193,15 +193,15 @@ impl Server {
                 self.transition(State::AskingDirectory(pending), "directory");
                 return Ok(());
             }
-            Route::Flv(stream, params) => {
+            Route::Stream(stream, format, params) => {
                 self.events.push_back(Event::Authorize {
                     role: Role::Play,
                     stream: stream.clone(),
                     agent: self.agent.clone(),
-                    play: Some(params.play(Format::Flv)),
+                    play: Some(params.play(format)),
                     key: params.key,
                 });
-                self.transition(State::AskingPlay(pending, stream), "play");
+                self.transition(State::AskingPlay(pending, stream, format), "play");
                 return Ok(());
             }
         }
@@ -256,24 +256,24 @@ impl Server {
                 self.replies.directory(&json, pending);
                 self.answered(pending)?;
             }
-            (State::AskingPlay(pending, stream), Command::PlayStarted) => {
-                let (pending, stream) = (*pending, stream.clone());
-                self.replies.stream();
-                self.transition(State::Streaming(stream), "play_started");
+            (State::AskingPlay(pending, stream, format), Command::PlayStarted) => {
+                let (pending, stream, format) = (*pending, stream.clone(), *format);
+                self.replies.stream(format);
+                self.transition(State::Streaming(stream, format), "play_started");
                 if pending.head_only {
                     self.events.push_back(Event::PlayEnded);
                     self.end("head_only");
                 }
             }
-            (State::AskingPlay(pending, _), Command::Refused(refusal)) => {
+            (State::AskingPlay(pending, ..), Command::Refused(refusal)) => {
                 let pending = *pending;
                 self.refused(refusal, pending)?;
             }
-            (State::Streaming(_), Command::StreamEnded) => self.end("stream_ended"),
+            (State::Streaming(..), Command::StreamEnded) => self.end("stream_ended"),
             // Told twice, or after the last word was spoken: there is nothing left to do.
             (State::Closing, Command::Shutdown { .. }) => {}
             (
-                State::AskingDirectory(pending) | State::AskingPlay(pending, _),
+                State::AskingDirectory(pending) | State::AskingPlay(pending, ..),
                 Command::Shutdown { reason },
             ) => {
                 let closes = Pending { keep_alive: false, ..*pending };
@@ -348,14 +348,17 @@ impl Server {
     /// False while parked or closing.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
-        matches!(self.state, State::Head | State::Streaming(_))
+        matches!(self.state, State::Head | State::Streaming(..))
     }
 
-    /// HTTP, or FLV over it once a stream was asked for.
+    /// HTTP, or a stream over it once one was asked for.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         match self.state {
-            State::AskingPlay(..) | State::Streaming(_) => Protocol::HttpFlv,
+            State::AskingPlay(.., format) | State::Streaming(_, format) => match format {
+                Format::MpegTs => Protocol::HttpTs,
+                Format::Flv | Format::Rtmp => Protocol::HttpFlv,
+            },
             _ => Protocol::Http,
         }
     }
@@ -370,7 +373,7 @@ impl Server {
     #[must_use]
     pub const fn stream(&self) -> Option<&StreamName> {
         match &self.state {
-            State::AskingPlay(_, stream) | State::Streaming(stream) => Some(stream),
+            State::AskingPlay(_, stream, _) | State::Streaming(stream, _) => Some(stream),
             _ => None,
         }
     }
@@ -390,7 +393,7 @@ impl Server {
     /// Shares with other sessions what they say, too.
     pub(crate) fn share(&mut self, words: &mut Words) {
         words.share(&mut self.agent);
-        if let State::AskingPlay(_, stream) | State::Streaming(stream) = &mut self.state {
+        if let State::AskingPlay(_, stream, _) | State::Streaming(stream, _) = &mut self.state {
             stream.share(words);
         }
     }

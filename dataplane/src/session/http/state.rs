@@ -6,7 +6,7 @@
 //!   --> head ----- GET /streams.json ---> asking_directory --Directory--> head
 //!        |  ^
 //!        |  +--------------- Refused: 403, 404, 503 ---+
-//!        +---- GET /NAME.flv ----> asking_play --------+
+//!        +- GET /NAME.flv, .ts --> asking_play --------+
 //!        |                             | PlayStarted: 200
 //!        | close, bad request          v
 //!        v                         streaming --StreamEnded, Shutdown--> closing
@@ -14,6 +14,7 @@
 //! ```
 
 use crate::ids::StreamName;
+use crate::session::Format;
 
 /// The state, with what only that state knows.
 #[derive(Debug)]
@@ -23,9 +24,9 @@ pub(super) enum State {
     /// The shard was asked for the list of streams; no byte is read.
     AskingDirectory(Pending),
     /// The shard was asked for a play; no byte is read.
-    AskingPlay(Pending, StreamName),
+    AskingPlay(Pending, StreamName, Format),
     /// The shard writes the body.
-    Streaming(StreamName),
+    Streaming(StreamName, Format),
     /// The last words are in the replies.
     Closing,
 }
@@ -46,7 +47,7 @@ impl State {
             Self::Head => "head",
             Self::AskingDirectory(_) => "asking_directory",
             Self::AskingPlay(..) => "asking_play",
-            Self::Streaming(_) => "streaming",
+            Self::Streaming(..) => "streaming",
             Self::Closing => "closing",
         }
     }

@@ -50,7 +50,8 @@ impl Params {
 
     /// How the peer wants to play, from a log of `format`.
     pub(in crate::session) const fn play(&self, format: Format) -> PlayOptions {
-        let dialect = if self.legacy_ids { Dialect::LegacyIds } else { Dialect::Native };
+        let legacy = self.legacy_ids && !matches!(format, Format::MpegTs);
+        let dialect = if legacy { Dialect::LegacyIds } else { Dialect::Native };
         let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
         let (low_latency, track) = (self.low_latency, self.track);
         PlayOptions { log: LogKey { format, dialect, track }, join, low_latency, wait_ms: None }

@@ -1,0 +1,24 @@
+//! MPEG transport streams, the writing side.
+//!
+//! Spec: ITU-T H.222.0 (ISO/IEC 13818-1); ATSC A/52 Annexes A and G (AC-3, E-AC-3); "OpusTS" of
+//! Xiph (Opus); ETSI TR 101 290 for what receivers check.
+//!
+//! Reading order: [`packet`], [`psi`], [`pes`], then [`es`] and [`annex_b`] for what is in a
+//! stream, [`clock`] for its time, [`mux`] for all of it together.
+//!
+//! In/Out: heads of packets are written, the payload between them is the caller's to chain; nothing
+//! here sees more of it than the first byte of each NAL unit.
+//!
+//! Not here: reading (players and the checker have readers of their own).
+
+pub mod annex_b;
+pub mod clock;
+pub mod es;
+pub mod mux;
+pub mod packet;
+pub mod pes;
+pub mod psi;
+
+pub use es::{ElementaryStream, Framing};
+pub use mux::{Muxer, PacketHead, Unit};
+pub use packet::{Continuity, PACKET_LEN, Pid, Splice};

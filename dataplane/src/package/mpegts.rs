@@ -1,0 +1,252 @@
+//! Transport packets that every player can share.
+//!
+//! Spec: ITU-T H.222.0; the codec's part is in [`codecs::mpegts`]. An entry is one access unit in
+//! packets of its own, with the tables and the clock that are due before it. Its counters go on
+//! from the entry before, which is why the packager has a state, and why each entry keeps the
+//! counters that it begins with: who did not read the entry before is given a splice first.
+//!
+//! Left out, and counted: tracks of codecs that no transport stream carries, units whose NAL units
+//! are broken, and sound that fits no header.
+
+use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::mpegts::annex_b::{AnnexB, Layout};
+use codecs::mpegts::es::HEAD_LEN_MAX;
+use codecs::mpegts::{
+    Continuity, ElementaryStream, Framing, Muxer, PACKET_LEN, PacketHead, Splice, Unit,
+};
+use codecs::writer::Writer;
+
+use crate::error::Error;
+use crate::log::{EntryKind, EntryMeta, LogWriter};
+use crate::session::AccessUnit;
+use crate::slab::{Exhausted, Pool};
+
+/// A track in the log's program.
+#[derive(Debug)]
+struct Carried {
+    codec: Codec,
+    framing: Framing,
+}
+
+/// What became of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packaged {
+    /// It is in the log.
+    Whole,
+    /// A transport stream cannot carry it.
+    LeftOut,
+}
+
+/// Frames the log of one stream. Lives on: the home shard. Crosses by: never.
+#[derive(Debug, Default)]
+pub struct PacketPackager {
+    muxer: Muxer,
+    video: Option<Carried>,
+    audio: Option<Carried>,
+}
+
+/// What stands before the payload of one unit, and how long all of it is.
+struct Plan<'a> {
+    lead: [&'a [u8]; 2],
+    len: usize,
+}
+
+impl PacketPackager {
+    /// The stream has these default tracks from now on; those that cannot be carried are left out.
+    pub fn set_tracks<'a>(
+        &mut self,
+        tracks: impl Iterator<Item = (Codec, Option<&'a DecoderConfig>)>,
+    ) {
+        let mut streams = [None, None];
+        (self.video, self.audio) = (None, None);
+        for (codec, config) in tracks {
+            let Ok(framing) = Framing::of(codec, config) else { continue };
+            let carried = Some(Carried { codec, framing });
+            let stream = ElementaryStream::of(codec, config);
+            match codec.kind() {
+                TrackKind::Video => (self.video, streams[0]) = (carried, stream),
+                TrackKind::Audio => (self.audio, streams[1]) = (carried, stream),
+                TrackKind::Data => {}
+            }
+        }
+        self.muxer.set_streams(streams[0], streams[1]);
+    }
+
+    /// True if pictures are in the program, so that players begin at one.
+    #[must_use]
+    pub const fn has_video(&self) -> bool {
+        self.video.is_some()
+    }
+
+    /// Appends one access unit; before a join point what is due of the clock is an entry of its
+    /// own, so that players and segments begin with the tables.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`]; the log ends with a whole entry then.
+    pub fn unit(
+        &mut self,
+        log: &mut LogWriter,
+        pool: &Pool,
+        unit: &AccessUnit,
+        meta: EntryMeta,
+    ) -> Result<Packaged, Error> {
+        let Self { muxer, video, audio } = self;
+        let track = if unit.codec.kind() == TrackKind::Video { video } else { audio };
+        let Some(Carried { framing, .. }) = track.as_ref().filter(|t| t.codec == unit.codec) else {
+            return Ok(Packaged::LeftOut);
+        };
+        let mut head = [0; HEAD_LEN_MAX];
+        let Ok(Plan { lead, len }) = plan(framing, unit, pool, &mut head) else {
+            return Ok(Packaged::LeftOut);
+        };
+        if unit.codec == Codec::Mp3 {
+            let mut first = [0; 2];
+            let filled = pool.prefix(&unit.payload, &mut first);
+            muxer.see(unit.codec, &first[..filled]);
+        }
+        let AccessUnit { codec, dts, cts, keyframe, .. } = *unit;
+        let random_access = meta.join || (keyframe && codec.kind() == TrackKind::Video);
+        let described = Unit { codec, dts, cts, random_access, join: meta.join, len };
+        if meta.join {
+            muxer.advance(&described);
+            if muxer.is_due() {
+                entry(muxer, log, pool, meta, |writing| writing.rest())?;
+            }
+        }
+        let mut packaged = Packaged::Whole;
+        entry(muxer, log, pool, meta, |writing| {
+            if writing.muxer.begin(described).is_err() {
+                packaged = Packaged::LeftOut;
+                return Ok(());
+            }
+            for piece in lead {
+                writing.put(piece)?;
+            }
+            let chunks = pool.chunks(&unit.payload);
+            if let Framing::AnnexB { codec, .. } = framing {
+                for piece in AnnexB::new(*codec, chunks).flatten() {
+                    writing.put(piece.bytes())?;
+                }
+            } else {
+                for piece in chunks {
+                    writing.put(piece)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(packaged)
+    }
+}
+
+/// Looks at a unit before it is written: a PES packet begins with its length.
+fn plan<'a>(
+    framing: &'a Framing,
+    unit: &AccessUnit,
+    pool: &Pool,
+    head: &'a mut [u8; HEAD_LEN_MAX],
+) -> Result<Plan<'a>, codecs::Error> {
+    let (lead, payload_len) = if let Framing::AnnexB { codec, .. } = framing {
+        let layout = Layout::of(*codec, pool.chunks(&unit.payload))?;
+        let len = layout.len;
+        (framing.lead(unit.keyframe && !layout.has_parameter_sets), len)
+    } else {
+        let len = unit.payload.len();
+        let written = framing.encode_head(len, head)?;
+        ([&head[..written], &[]], len)
+    };
+    if payload_len == 0 {
+        return Err(codecs::Error::Truncated { what: "mpegts.unit" });
+    }
+    Ok(Plan { lead, len: lead[0].len() + lead[1].len() + payload_len })
+}
+
+/// Writes one entry, if there is anything to write; without it all is as it was.
+fn entry(
+    muxer: &mut Muxer,
+    log: &mut LogWriter,
+    pool: &Pool,
+    meta: EntryMeta,
+    write: impl FnOnce(&mut Writing<'_>) -> Result<(), Exhausted>,
+) -> Result<(), Error> {
+    let before = *muxer;
+    let begun = log.head();
+    let continuity = before.continuity();
+    log.begin();
+    let mut writing = Writing { muxer, log, pool, room: 0, of_unit: false };
+    let written = write(&mut writing);
+    let of_unit = writing.of_unit;
+    let done = written.and_then(|()| {
+        if log.head() == begun {
+            log.abandon(pool);
+            return Ok(());
+        }
+        let meta = if of_unit {
+            EntryMeta { continuity, ..meta }
+        } else {
+            EntryMeta { continuity, kind: EntryKind::Notice, join: false, ..meta }
+        };
+        log.end(pool, meta)
+    });
+    done.map_err(|exhausted| {
+        *muxer = before;
+        log.abandon(pool);
+        Error::from(exhausted)
+    })
+}
+
+/// Cuts bytes into the packets of the open entry.
+struct Writing<'a> {
+    muxer: &'a mut Muxer,
+    log: &'a mut LogWriter,
+    pool: &'a Pool,
+    /// Payload bytes that the packet in hand still takes.
+    room: usize,
+    /// A packet with payload of the unit was written.
+    of_unit: bool,
+}
+
+impl Writing<'_> {
+    /// Writes packets that need no payload.
+    fn rest(&mut self) -> Result<(), Exhausted> {
+        while self.head()? {}
+        Ok(())
+    }
+
+    /// Writes payload, and the heads before it.
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Exhausted> {
+        while !bytes.is_empty() {
+            if self.room == 0 {
+                assert!(self.head()?, "the unit's length was counted before");
+                continue;
+            }
+            let (now, later) = bytes.split_at(self.room.min(bytes.len()));
+            self.log.put(self.pool, now)?;
+            self.room -= now.len();
+            self.of_unit = true;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Writes the next head; false if there is none.
+    fn head(&mut self) -> Result<bool, Exhausted> {
+        let mut head = [0; PACKET_LEN];
+        let Some(PacketHead { len, payload }) = self.muxer.next(&mut head) else {
+            return Ok(false);
+        };
+        self.log.put(self.pool, &head[..len])?;
+        self.room = payload;
+        Ok(true)
+    }
+}
+
+/// Appends what a player needs that goes on at another place than it stopped.
+pub(super) fn write_splice(continuity: Continuity, out: &mut Vec<u8>) {
+    let splice = Splice(continuity);
+    let mut bytes = [0; Splice::LEN_MAX];
+    let mut writer = Writer::new(&mut bytes);
+    splice.encode(&mut writer);
+    let len = writer.written();
+    // CONTROL: packets without payload.
+    out.extend_from_slice(&bytes[..len]);
+}
