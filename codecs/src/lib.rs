@@ -29,6 +29,7 @@ pub mod opus;
 pub mod reader;
 pub mod rtmp;
 pub mod time;
+pub mod websocket;
 pub mod writer;
 
 pub use error::Error;
