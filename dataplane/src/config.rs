@@ -169,7 +169,7 @@ pub struct SessionConfig {
     pub publish_idle: Duration,
     /// A publisher slower than this over [`Self::publish_idle`] is closed, bits per second.
     pub publish_bps_min: u64,
-    /// RTMP peers are pinged this often.
+    /// RTMP peers and WebSocket players are pinged this often.
     pub ping_interval: Duration,
     /// An idle HTTP connection is closed after this long.
     pub keep_alive: Duration,
@@ -322,6 +322,10 @@ limits! {
     HttpRequestsMax, http_requests_max = 10_000;
     /// Bytes of requests that wait while one is answered.
     HttpPipelineBytesMax, http_pipeline_bytes_max = 16 << 10;
+    /// Bytes of one message of a WebSocket player.
+    WebsocketMessageBytesMax, websocket_message_bytes_max = 16 << 10;
+    /// Frames in one second of a WebSocket player.
+    WebsocketFramesPerSecondMax, websocket_frames_per_second_max = 100;
     /// Bytes that wait for one connection outside the shared logs.
     ReplyBytesMax, reply_bytes_max = 256 << 10;
     /// Bytes received while a session waits for a verdict or for its home shard.

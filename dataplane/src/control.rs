@@ -38,6 +38,10 @@ pub enum Protocol {
     HttpFlv,
     /// MPEG-TS over HTTP.
     HttpTs,
+    /// FLV over WebSocket.
+    WsFlv,
+    /// MPEG-TS over WebSocket.
+    WsTs,
     /// HTTP without media.
     Http,
     /// The built-in demo stream.
@@ -46,7 +50,8 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 5] = [Self::Rtmp, Self::HttpFlv, Self::HttpTs, Self::Http, Self::Demo];
+    pub const ALL: [Self; 7] =
+        [Self::Rtmp, Self::HttpFlv, Self::HttpTs, Self::WsFlv, Self::WsTs, Self::Http, Self::Demo];
 
     /// The word.
     #[must_use]
@@ -55,6 +60,8 @@ impl Protocol {
             Self::Rtmp => "rtmp",
             Self::HttpFlv => "http-flv",
             Self::HttpTs => "http-ts",
+            Self::WsFlv => "ws-flv",
+            Self::WsTs => "ws-ts",
             Self::Http => "http",
             Self::Demo => "demo",
         }

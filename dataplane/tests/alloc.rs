@@ -13,7 +13,9 @@ use codecs::time::MediaTime;
 use dataplane::config::Config;
 use dataplane::control::Protocol;
 use dataplane::reactor::BackendChoice;
-use node::{FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
+use node::{
+    FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, WsPlayer, assert_contiguous,
+};
 
 /// Counts what the threads of shards take while it is armed.
 struct Counting;
@@ -78,6 +80,7 @@ struct Crowd {
     publisher: Publisher,
     rtmp: Vec<RtmpPlayer>,
     flv: Vec<FlvPlayer>,
+    ws: Vec<WsPlayer>,
 }
 
 impl Crowd {
@@ -90,7 +93,8 @@ impl Crowd {
         publisher.send_frames(1);
         let rtmp = (0..PLAYERS).map(|_| RtmpPlayer::start(server.rtmp, "steady")).collect();
         let flv = (0..PLAYERS).map(|_| FlvPlayer::start(server.http, "steady")).collect();
-        Self { publisher, rtmp, flv }
+        let ws = (0..PLAYERS).map(|_| WsPlayer::start(server.http, "steady")).collect();
+        Self { publisher, rtmp, flv, ws }
     }
 
     /// Publishes so many frames, each acknowledged by its arrival at every player.
@@ -98,9 +102,11 @@ impl Crowd {
         for _ in 0..frames / STEP {
             let end = self.publisher.send_frames(STEP);
             let mut reference: Option<Vec<Item>> = None;
-            let Self { rtmp, flv, .. } = self;
+            let Self { rtmp, flv, ws, .. } = self;
             let rtmp = rtmp.iter_mut().map(|player| player as &mut dyn Player);
-            for player in rtmp.chain(flv.iter_mut().map(|player| player as &mut dyn Player)) {
+            let flv = flv.iter_mut().map(|player| player as &mut dyn Player);
+            let ws = ws.iter_mut().map(|player| player as &mut dyn Player);
+            for player in rtmp.chain(flv).chain(ws) {
                 let items = player.items_to_audio(end - 1);
                 let first = reference.get_or_insert_with(|| items.clone());
                 assert_eq!(items.len(), first.len(), "every player gets every frame");
@@ -109,10 +115,12 @@ impl Crowd {
         }
     }
 
-    /// True once every RTMP player was pinged.
+    /// True once every RTMP and WebSocket player was pinged, the latter until their room for it is
+    /// taken: one reply of it, and one of the connection.
     fn all_pinged(&self) -> bool {
         let pings = |event: &UserControl| matches!(event, UserControl::PingRequest(_));
-        self.rtmp.iter().all(|player| player.controls.iter().any(pings))
+        let rtmp = self.rtmp.iter().all(|player| player.controls.iter().any(pings));
+        rtmp && self.ws.iter().all(|player| player.pings > 2)
     }
 }
 
@@ -127,6 +135,7 @@ fn takes_nothing(mut config: Config) {
     let end = crowd.publisher.send_frames(STEP);
     crowd.rtmp.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
     crowd.flv.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
+    crowd.ws.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
     crowd.play(100);
     while !crowd.all_pinged() {
         crowd.play(STEP);
@@ -149,6 +158,7 @@ fn takes_nothing(mut config: Config) {
     assert_eq!(sent(&after) - sent(&before), u64::from(2 * (MEASURED + STEP)));
     let of = |protocol| after.sessions().filter(|s| s.protocol == protocol).count();
     assert_eq!((of(Protocol::Rtmp), of(Protocol::HttpFlv)), (PLAYERS + 1, PLAYERS));
+    assert_eq!(of(Protocol::WsFlv), PLAYERS);
 }
 
 /// One after the other, because the count is the process's: both backends, at once and gathered.

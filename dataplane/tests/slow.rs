@@ -14,7 +14,7 @@ use codecs::time::MediaTime;
 use dataplane::config::Config;
 use node::{
     Content, FRAME_MS, FlvPlayer, GOP_FRAMES, Item, Peer, Player, Publisher, RtmpPlayer, Server,
-    assert_contiguous, avcc, tiny,
+    WsPlayer, assert_contiguous, avcc, tiny,
 };
 use witness::Witness;
 
@@ -73,13 +73,14 @@ fn jumps_forward(config: Config) {
     witness.publisher.video_bytes = 8_000;
     let rtmp = RtmpPlayer::start(server.rtmp, "good");
     let flv = FlvPlayer::start(server.http, "good");
+    let ws = WsPlayer::start(server.http, "good");
     overwhelm(&mut witness, 50);
     let record = avcc(20, 15, 0x81);
     let changed = witness.publisher.next_number();
     witness.publisher.video_config(&record, changed * FRAME_MS);
     let end = overwhelm(&mut witness, 50);
     let mut seen = 0;
-    for mut player in [Box::new(rtmp) as Box<dyn Player>, Box::new(flv)] {
+    for mut player in [Box::new(rtmp) as Box<dyn Player>, Box::new(flv), Box::new(ws)] {
         let items = player.items_to_audio(end - 1);
         let of_player = jumps(&items);
         assert!(of_player > 0, "far more was published than its sockets hold");
@@ -185,9 +186,10 @@ fn a_player_without_progress_is_closed(config: Config) {
     witness.publisher.video_bytes = 8_000;
     let _rtmp = RtmpPlayer::start(server.rtmp, "good");
     let _flv = FlvPlayer::start(server.http, "good");
+    let _ws = WsPlayer::start(server.http, "good");
     overwhelm(&mut witness, 100);
     // The witness is idle meanwhile, which is no stall.
-    let totals = server.control.until("both stalled", |t| t.sum(|c| c.players_too_slow) == 2);
+    let totals = server.control.until("all stalled", |t| t.sum(|c| c.players_too_slow) == 3);
     assert_eq!(totals.sum(|c| c.players), 2);
     witness.works();
 }

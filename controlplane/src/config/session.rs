@@ -32,7 +32,7 @@ const KEYS: &[Key] = &[
     )
     .range(0, 1_000_000_000)
     .now(),
-    Key::new("ping_interval_ms", "RTMP peers are pinged this often.", |s| {
+    Key::new("ping_interval_ms", "RTMP peers and WebSocket players are pinged this often.", |s| {
         &mut s.session.ping_interval
     })
     .range(1_000, HOUR)

@@ -170,8 +170,19 @@ pub struct PlayOptions {
     pub join: Join,
     /// Every frame at once, whatever the shard's flush interval.
     pub low_latency: bool,
+    /// What is put around the log's bytes.
+    pub framing: Framing,
     /// How long an unknown stream is waited for; `None` takes the configured time.
     pub wait_ms: Option<u32>,
+}
+
+/// What a connection puts around the bytes of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing.
+    Bare,
+    /// A binary frame of WebSocket around each send of whole entries.
+    WebSocket,
 }
 
 /// Where a player begins.

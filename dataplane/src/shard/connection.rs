@@ -7,9 +7,11 @@ use std::time::Instant;
 use super::accept::LISTENER_SLOTS;
 use super::caps::Admission;
 use super::cursor::{Cursor, Filter, Jumps};
+use super::frame::Frame;
 use super::timer::TimerId;
 use crate::control::{AuthorizeRequest, Role};
 use crate::ids::{SessionId, StreamName};
+use crate::metrics::ShardCounters;
 use crate::reactor::Token;
 use crate::session::{PlayOptions, Session};
 
@@ -78,6 +80,8 @@ pub(crate) struct Playing {
     /// A join point before this does not count.
     pub not_before: u64,
     pub filter: Filter,
+    /// The WebSocket frame in hand, for a player of those.
+    pub frame: Option<Box<Frame>>,
     pub paused: bool,
     /// It was paused: at the next boundary it goes on at the newest join point, if that is ahead.
     pub resumed: bool,
@@ -117,14 +121,17 @@ pub(crate) enum Sending {
     Blocked,
 }
 
-/// A submitted send: so many bytes of our own, then so many of the log.
+/// A submitted send: so many bytes of our own, of a frame's header, and of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InFlight {
     pub own: u32,
+    pub head: u8,
     pub from: u64,
     pub len: u32,
     /// The log's bytes end where an entry does.
     pub boundary: bool,
+    /// More was published than one send takes.
+    pub cut: bool,
 }
 
 /// Bytes for this peer alone: replies, preambles.
@@ -159,6 +166,15 @@ impl Playing {
     /// True if the play is over and no entry of it is unfinished.
     pub(super) fn has_left(&self) -> bool {
         self.leaving && self.cursor.is_none_or(|cursor| cursor.at_boundary)
+    }
+
+    /// The socket took bytes of the stream: the first ones are counted.
+    pub(super) fn observe_first_byte(&mut self, counters: &mut ShardCounters, now: Instant) {
+        if !self.first_byte {
+            self.first_byte = true;
+            let passed = now.saturating_duration_since(self.accepted).as_micros();
+            counters.first_byte_us.observe(u64::try_from(passed).unwrap_or(u64::MAX));
+        }
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Restraint<'a> {
     pub stop_at_boundary: bool,
     /// What the player wants.
     pub filter: &'a mut Filter,
+    /// Where a frame ends that was begun and must be finished first.
+    pub frame: Option<u64>,
 }
 
 impl Cursor {
@@ -97,6 +99,9 @@ impl Cursor {
     pub(super) fn step(&mut self, log: &Log, config: &EgressConfig, hold: Restraint<'_>) -> Step {
         if self.offset < log.tail() {
             return if self.at_boundary { Step::Jump } else { Step::Lost };
+        }
+        if let Some(end) = hold.frame {
+            return self.up_to(end);
         }
         if hold.stop_at_boundary {
             return self.finish_entry(log);
@@ -142,13 +147,15 @@ impl Cursor {
             return Step::CaughtUp;
         }
         match log.entry_containing(self.offset) {
-            Some(entry) => {
-                let end = entry.end();
-                let to = end.min(self.offset + SEND_BYTES_MAX);
-                Step::Send { to, boundary: to == end }
-            }
+            Some(entry) => self.up_to(entry.end()),
             None => Step::Lost,
         }
+    }
+
+    /// As much up to `end`, the border of an entry, as one send takes.
+    fn up_to(self, end: u64) -> Step {
+        let to = end.min(self.offset + SEND_BYTES_MAX);
+        Step::Send { to, boundary: to == end }
     }
 
     fn filtered(&mut self, log: &Log, filter: &mut Filter, committed: u64, sealed: bool) -> Step {
@@ -158,8 +165,7 @@ impl Cursor {
         while self.offset < committed {
             let Some(entry) = log.entry_containing(self.offset) else { return Step::Jump };
             if filter.passes(&entry) {
-                let to = entry.end().min(self.offset + SEND_BYTES_MAX);
-                return Step::Send { to, boundary: to == entry.end() };
+                return self.up_to(entry.end());
             }
             self.offset = entry.end();
         }

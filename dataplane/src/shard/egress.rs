@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Establish, InFlight, Playing, Sending};
 use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
+use super::frame::Frame;
 use super::queues::Class;
 use super::shard::Shard;
 use crate::config::EgressConfig;
@@ -163,10 +164,7 @@ impl Shard {
                     self.stop_playing(slot);
                     self.enqueue(slot, Class::Reply);
                 }
-                Outcome::TooSlow => {
-                    self.counters.players_too_slow += 1;
-                    self.close(slot, "too_slow");
-                }
+                Outcome::TooSlow => self.outpaced(slot),
             }
         }
         sends
@@ -189,7 +187,7 @@ impl Shard {
             .and_then(|playing| readers.get(playing.reader))
             .and_then(|reader| Some((&**reader.log()?, reader.key)));
         let mut ranges = RangeList::new();
-        let mut flight = InFlight { own: 0, from: 0, len: 0, boundary: true };
+        let mut flight = InFlight { own: 0, head: 0, from: 0, len: 0, boundary: true, cut: false };
         if let Some((log, key)) = log {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
             let context = Context { log, packager, egress: &config.egress, now: *now };
@@ -203,8 +201,11 @@ impl Shard {
         }
         let inside = connection.playing().and_then(|p| p.cursor).is_some_and(|c| !c.at_boundary);
         let own: &[u8] = if inside { &[] } else { connection.out.rest() };
+        let frame = connection.playing().and_then(|playing| playing.frame.as_deref());
+        let head = frame.filter(|_| flight.len > 0).map_or(&[][..], Frame::head);
         let mut parts = Parts::new();
         parts.push(SendPart::new(own));
+        parts.push(SendPart::new(head));
         for range in ranges.as_slice() {
             parts.push(SendPart { ptr: range.ptr, len: range.len });
         }
@@ -213,6 +214,7 @@ impl Shard {
             return if last && !inside { Outcome::Farewell } else { Outcome::Idle };
         }
         flight.own = u32::try_from(own.len()).expect("reply_bytes_max is under 32 bits");
+        flight.head = u8::try_from(head.len()).expect("a header has 10 bytes at most");
         connection.sending = Sending::InFlight(flight);
         counters.sends += 1;
         // SAFETY: the log ranges stay valid until this shard's epoch advances, which is after this
@@ -235,8 +237,9 @@ impl Shard {
         counters.bytes_sent += bytes as u64;
         let own = bytes.min(flight.own as usize);
         connection.out.sent(own);
-        let from_log = (bytes - own) as u64;
-        let asked = u64::from(flight.own) + u64::from(flight.len);
+        let head = (bytes - own).min(flight.head.into());
+        let from_log = (bytes - own - head) as u64;
+        let asked = u64::from(flight.own) + u64::from(flight.head) + u64::from(flight.len);
         let mut more = !connection.out.is_empty()
             || connection.closing.is_some()
             || connection.playing().is_some_and(|playing| playing.leaving);
@@ -244,17 +247,14 @@ impl Shard {
         if let Some(Establish::Play(playing)) = &mut connection.role
             && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
         {
-            if from_log > 0
-                && let Some(cursor) = &mut playing.cursor
-            {
-                let offset = flight.from + from_log;
-                let whole = from_log == u64::from(flight.len);
-                cursor.sent(offset, flight.boundary && whole, log);
-                observe_first_byte(playing, counters, *now);
+            if flight.len > 0 {
+                playing.advance(&flight, head as u8, from_log, log);
+            }
+            if from_log > 0 {
+                playing.observe_first_byte(counters, *now);
             }
             // What was committed since the send was planned waits for its flush like everything.
-            let cut = u64::from(flight.len) >= SEND_BYTES_MAX || !flight.boundary;
-            let at_once = cut
+            let at_once = flight.cut
                 || flush.immediate()
                 || playing.options.low_latency
                 || playing.filter != Filter::ALL;
@@ -310,14 +310,6 @@ fn class_of(connection: &Connection) -> Class {
     }
 }
 
-fn observe_first_byte(playing: &mut Playing, counters: &mut ShardCounters, now: Instant) {
-    if !playing.first_byte {
-        playing.first_byte = true;
-        let passed = now.saturating_duration_since(playing.accepted).as_micros();
-        counters.first_byte_us.observe(u64::try_from(passed).unwrap_or(u64::MAX));
-    }
-}
-
 /// What planning a send looks at.
 struct Context<'a> {
     log: &'a Log,
@@ -360,10 +352,16 @@ impl Context<'_> {
             || playing.paused
             || playing.leaving
             || (!out.is_empty() && !cursor.at_boundary);
-        let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter };
+        let frame = playing.frame.as_deref_mut();
+        let open = frame.as_ref().and_then(|frame| frame.open());
+        let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter, frame: open };
         match cursor.step(self.log, self.egress, hold) {
-            Step::Send { to, boundary } => {
+            Step::Send { mut to, boundary } => {
                 let from = cursor.offset;
+                let cut = open.is_some() || !boundary || to - from >= SEND_BYTES_MAX;
+                if let Some(frame) = frame.filter(|_| open.is_none()) {
+                    to = frame.begin(self.log, from, to, boundary).ok_or(Outcome::Later)?;
+                }
                 let covered = self.log.ranges(from, to, ranges).map_err(|_| Outcome::Idle)?;
                 if playing.filter != Filter::ALL {
                     counters.entries_filtered += 1;
@@ -373,7 +371,7 @@ impl Context<'_> {
                     *join_budget = join_budget.saturating_sub(len);
                 }
                 let boundary = boundary && from + covered == to;
-                Ok(InFlight { own: 0, from, len, boundary })
+                Ok(InFlight { own: 0, head: 0, from, len, boundary, cut })
             }
             Step::CaughtUp if playing.leaving => Err(Outcome::Left),
             Step::CaughtUp if closing => Err(Outcome::Farewell),
@@ -385,11 +383,9 @@ impl Context<'_> {
             Step::Jump => {
                 counters.player_jumps += 1;
                 let (max, window) = (self.egress.jumps_max, self.egress.jump_window);
-                if !playing.jumps.allow(self.now, max, window) {
-                    return Err(Outcome::TooSlow);
-                }
                 playing.cursor = None;
-                Err(Outcome::Later)
+                let allowed = playing.jumps.allow(self.now, max, window);
+                Err(if allowed { Outcome::Later } else { Outcome::TooSlow })
             }
         }
     }
@@ -416,12 +412,16 @@ impl Context<'_> {
             }
             return false;
         };
+        let start = out.len();
         if playing.told.is_some() {
             self.packager.splice(&entry, out);
         }
         if playing.told != Some(cursor.version) {
             self.packager.greet(&preamble, entry.dts, playing.told.is_none(), out);
             playing.told = Some(cursor.version);
+        }
+        if playing.frame.is_some() {
+            super::frame::enclose(out, start);
         }
         playing.cursor = Some(cursor);
         true

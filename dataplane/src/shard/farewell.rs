@@ -121,6 +121,18 @@ impl Shard {
         self.forget_question(slot);
     }
 
+    /// A player cannot keep up: it is told so, unless it is inside an entry, where no other byte
+    /// may stand.
+    pub(super) fn outpaced(&mut self, slot: u32) {
+        self.counters.players_too_slow += 1;
+        let cursor = self.connections.get(slot).and_then(|c| c.playing()?.cursor);
+        if cursor.is_none_or(|cursor| cursor.at_boundary) {
+            self.tell(slot, Command::Shutdown { reason: "too_slow" });
+        } else {
+            self.close(slot, "too_slow");
+        }
+    }
+
     /// A player that accepted no byte for too long is closed; true if it was.
     pub(super) fn stalled(&mut self, slot: u32) -> bool {
         let stall = self.config.egress.stall;

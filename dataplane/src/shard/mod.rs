@@ -15,6 +15,7 @@ mod demo;
 mod egress;
 mod farewell;
 pub mod flush;
+mod frame;
 mod handover;
 mod ingress;
 pub mod mailbox;

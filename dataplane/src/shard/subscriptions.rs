@@ -11,7 +11,7 @@ use super::reader::ReaderState;
 use super::shard::Shard;
 use crate::ids::ShardId;
 use crate::log::Log;
-use crate::session::{Command, Refusal};
+use crate::session::{Command, Framing, Refusal};
 
 impl Shard {
     /// A player was allowed: it joins a log that this shard reads, or the home shard is asked.
@@ -120,6 +120,7 @@ impl Shard {
             cursor: None,
             not_before,
             filter: Filter::ALL,
+            frame: (options.framing == Framing::WebSocket).then(Box::default),
             paused: false,
             resumed: false,
             told: None,

@@ -8,6 +8,7 @@ mod http;
 #[path = "../node/mod.rs"]
 mod node;
 mod rtmp;
+mod websocket;
 #[path = "../witness/mod.rs"]
 mod witness;
 
@@ -62,6 +63,8 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::HttpHeadersMax => 8,
         L::HttpRequestsMax => 3,
         L::HttpPipelineBytesMax => 200,
+        L::WebsocketMessageBytesMax => 500,
+        L::WebsocketFramesPerSecondMax => 20,
         L::ReplyBytesMax => 3_500,
         L::ParkedBytesMax => 1_000,
     };
@@ -98,6 +101,8 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::HttpHeadersMax => http::many_header_fields(server),
         L::HttpRequestsMax => http::many_requests(server),
         L::HttpPipelineBytesMax => http::bytes_that_nobody_asked_for(server),
+        L::WebsocketMessageBytesMax => websocket::long_messages(server),
+        L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
         L::ReplyBytesMax => rtmp::a_flood_of_pings(server, 400),
         L::ParkedBytesMax => rtmp::media_before_the_verdict(server),
     }

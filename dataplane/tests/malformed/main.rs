@@ -8,6 +8,7 @@ mod http;
 #[path = "../node/mod.rs"]
 mod node;
 mod rtmp;
+mod websocket;
 #[path = "../witness/mod.rs"]
 mod witness;
 
@@ -83,7 +84,8 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
     let server = Server::start(config);
     let mut witness = Witness::start(&server);
     let rtmp = rtmp::attacks();
-    let http = http::attacks();
+    let mut http = http::attacks();
+    http.extend(websocket::attacks());
     let mut level = (0, 0);
     for round in 0..WARM_UP + REPETITIONS {
         rtmp.iter().for_each(|attack| attack.run(&server));

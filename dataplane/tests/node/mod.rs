@@ -17,6 +17,7 @@ mod publisher;
 mod script;
 mod server;
 mod transport;
+mod websocket;
 
 pub(crate) use control::{Control, Totals};
 pub(crate) use media::{Content, DEMO_NUMBER, Frame, Item, asc, avcc, demo_clip, payload};
@@ -26,3 +27,4 @@ pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
 pub(crate) use server::{Server, config, tiny};
 pub(crate) use transport::TsPlayer;
+pub(crate) use websocket::{WsPlayer, client_frame, opening as ws_opening};

@@ -1,16 +1,21 @@
-//! HTTP/1.1 sessions: FLV to players, the built-in pages, the list of streams.
+//! HTTP/1.1 sessions: streams to players, as a body or as WebSocket messages; the built-in pages,
+//! the list of streams.
 //!
-//! Spec: RFC 9110 and 9112; CORS by the Fetch standard. The wire format is in `codecs::http1`.
+//! Spec: RFC 9110 and 9112; CORS by the Fetch standard; RFC 6455. The wire formats are in
+//! `codecs::http1` and `codecs::websocket`.
 //! Shape: the diagram of states is in `state.rs`.
-//! In/Out: a player's body is written by the shard from the FLV log; the session writes its head
+//! In/Out: a player's body is written by the shard from a log; the session writes its head
 //! and steps aside. Requests are answered one after another; those that wait stay with the shard.
-//! Limits: [`Limits`](crate::config::Limits) `http_*`; no request may have a body.
+//! Limits: [`Limits`](crate::config::Limits) `http_*` and `websocket_*`; no request may have a
+//! body.
 
 mod cors;
+mod limits;
 mod pages;
 mod reply;
 mod routes;
 mod server;
+mod socket;
 mod state;
 
 pub use server::Server;

@@ -1,9 +1,14 @@
 //! Answers: heads with the same few fields everywhere, and bodies that are at hand.
 
 use codecs::http1::ResponseHead;
+use codecs::websocket::{
+    CloseCode, FrameHeader, Opcode, SERVER_HEADER_BYTES_MAX, VERSION, encode_close,
+};
+use codecs::writer::Writer;
 
 use super::cors;
 use super::pages::Page;
+use super::socket::Upgrade;
 use super::state::Pending;
 use crate::session::{Counts, Format};
 
@@ -42,8 +47,9 @@ impl Replies {
     /// Moves what waits to `out`; true if there was anything.
     pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> bool {
         let any = !self.out.is_empty();
-        if out.is_empty() {
-            // The vector goes to the connection, which frees it once it is sent.
+        if out.is_empty() && out.capacity() < self.out.len() {
+            // The vector goes to the connection, which frees it once it is sent. Small replies, as
+            // pings are, fit what the connection keeps.
             *out = std::mem::take(&mut self.out);
         } else {
             out.append(&mut self.out);
@@ -98,6 +104,46 @@ impl Replies {
         self.put(200, Some(content_type), pending, &[NO_STORE, NO_SNIFF], None);
     }
 
+    /// The switch to WebSocket.
+    pub(super) fn switch(&mut self, upgrade: &Upgrade) {
+        let protocol = upgrade.subprotocol.as_deref();
+        let own = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", upgrade.accept.as_str()),
+            ("Sec-WebSocket-Protocol", protocol.unwrap_or_default()),
+        ];
+        let own = if protocol.is_some() { &own[..] } else { &own[..3] };
+        self.put(101, None, Pending { head_only: true, keep_alive: true }, own, None);
+    }
+
+    /// A ping without payload.
+    pub(super) fn ping(&mut self) {
+        self.frame(Opcode::Ping, &[]);
+    }
+
+    /// The answer to a ping.
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        self.frame(Opcode::Pong, payload);
+    }
+
+    /// The end of our direction.
+    pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str) {
+        encode_close(code, reason, &mut self.out);
+    }
+
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let header = FrameHeader { fin: true, opcode, mask: None, len: payload.len() as u64 };
+        let mut bytes = [0; SERVER_HEADER_BYTES_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        header.encode(&mut writer);
+        let written = writer.written();
+        // CONTROL: the header of a control frame.
+        self.out.extend_from_slice(&bytes[..written]);
+        // CONTROL: what a peer wants back.
+        self.out.extend_from_slice(payload);
+    }
+
     /// Nothing, and no body.
     pub(super) fn icon(&mut self, pending: Pending) {
         self.put(204, None, pending, &[("Cache-Control", "max-age=86400")], None);
@@ -124,6 +170,12 @@ impl Replies {
     pub(super) fn refusal(&mut self, status: u16, text: &str, pending: Pending) {
         let own: &[(&str, &str)] = match status {
             405 => &[NO_STORE, ("Allow", cors::METHODS)],
+            426 => &[
+                NO_STORE,
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Version", VERSION),
+            ],
             503 => &[NO_STORE, RETRY_AFTER],
             _ => &[NO_STORE],
         };

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use codecs::http1::{Method, Request, RequestLimits, parse_request};
 
+use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
 use super::routes::Route;
+use super::socket::Upgrade;
 use super::state::{Pending, State};
 use crate::Error;
-use crate::config::{LimitId, Limits, Terms};
+use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::agent;
-use crate::session::{Command, Counts, Event, Format, Refusal};
+use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -27,16 +29,16 @@ const REPLIES_PAUSE_BYTES: usize = 64 << 10;
 /// Limits: `http_*`; at most one request head is kept, and only while it is incomplete.
 #[derive(Debug)]
 pub struct Server {
-    state: State,
+    pub(super) state: State,
     /// The head in hand, if a read ended within it.
     head: Vec<u8>,
-    replies: Replies,
-    events: VecDeque<Event>,
+    pub(super) replies: Replies,
+    pub(super) events: VecDeque<Event>,
     limits: RequestLimits,
     requests_max: u64,
     ignored_bytes_max: u64,
-    terms: Arc<Terms>,
-    deadline: Instant,
+    pub(super) terms: Arc<Terms>,
+    pub(super) deadline: Instant,
     requests: u64,
     ignored: u64,
     agent: Arc<str>,
@@ -79,7 +81,11 @@ impl Server {
             if let State::Streaming(..) = self.state {
                 return self.ignore(bytes.len() - at).map(|()| bytes.len());
             }
-            match self.read(now, &bytes[at..]) {
+            let read = match self.state {
+                State::Socket(..) | State::SocketClosing(..) => self.hear(now, &bytes[at..]),
+                _ => self.read(now, &bytes[at..]),
+            };
+            match read {
                 Ok(taken) => at += taken,
                 Err(error) => {
                     if !matches!(self.state, State::Closing) {
@@ -194,14 +200,26 @@ impl Server {
                 return Ok(());
             }
             Route::Stream(stream, format, params) => {
+                let upgrade = match Upgrade::asked_by(request, pending, format) {
+                    Ok(upgrade) => upgrade,
+                    Err((status, text)) => {
+                        self.replies.refusal(status, text, pending);
+                        return self.answered(pending);
+                    }
+                };
+                let framing = upgrade.as_ref().map_or(Framing::Bare, |_| Framing::WebSocket);
                 self.events.push_back(Event::Authorize {
                     role: Role::Play,
                     stream: stream.clone(),
                     agent: self.agent.clone(),
-                    play: Some(params.play(format)),
+                    play: Some(PlayOptions { framing, ..params.play(format) }),
                     key: params.key,
                 });
-                self.transition(State::AskingPlay(pending, stream, format), "play");
+                let asking = match upgrade {
+                    Some(upgrade) => State::AskingSocket(upgrade, stream),
+                    None => State::AskingPlay(pending, stream, format),
+                };
+                self.transition(asking, "play");
                 return Ok(());
             }
         }
@@ -223,13 +241,16 @@ impl Server {
         Ok(())
     }
 
-    fn end(&mut self, reason: &'static str) {
+    pub(super) fn end(&mut self, reason: &'static str) {
         self.events.push_back(Event::Close { reason });
         self.transition(State::Closing, reason);
     }
 
     /// Tells a peer what was wrong with its request.
     fn refuse(&mut self, error: &Error) {
+        if let State::Socket(..) | State::SocketClosing(..) = self.state {
+            return self.fail_socket(error);
+        }
         let (status, text) = match error {
             Error::Limit(LimitId::HttpHeadBytesMax | LimitId::HttpHeadersMax) => {
                 (431, "the request head is too large\n")
@@ -249,6 +270,9 @@ impl Server {
     /// # Errors
     /// [`Error::Misbehaved`] if it does not fit the state.
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        if let State::Socket(..) | State::SocketClosing(..) = self.state {
+            return self.command_socket(now, command);
+        }
         self.deadline = now + self.terms.session.keep_alive;
         match (&self.state, command) {
             (State::AskingDirectory(pending), Command::Directory(json)) => {
@@ -265,22 +289,27 @@ impl Server {
                     self.end("head_only");
                 }
             }
-            (State::AskingPlay(pending, ..), Command::Refused(refusal)) => {
-                let pending = *pending;
-                self.refused(refusal, pending)?;
+            (State::AskingSocket(..), Command::PlayStarted) => {
+                let asking = std::mem::replace(&mut self.state, State::Closing);
+                if let State::AskingSocket(upgrade, stream) = asking {
+                    self.open_socket(now, &upgrade, stream);
+                }
+            }
+            (State::AskingPlay(..) | State::AskingSocket(..), Command::Refused(refusal)) => {
+                if let Some(pending) = self.state.pending() {
+                    self.refused(refusal, pending)?;
+                }
             }
             (State::Streaming(..), Command::StreamEnded) => self.end("stream_ended"),
             // Told twice, or after the last word was spoken: there is nothing left to do.
             (State::Closing, Command::Shutdown { .. }) => {}
-            (
-                State::AskingDirectory(pending) | State::AskingPlay(pending, ..),
-                Command::Shutdown { reason },
-            ) => {
-                let closes = Pending { keep_alive: false, ..*pending };
-                self.replies.refusal(503, "try again later\n", closes);
+            (state, Command::Shutdown { reason }) => {
+                if let Some(pending) = state.pending() {
+                    let closes = Pending { keep_alive: false, ..pending };
+                    self.replies.refusal(503, "try again later\n", closes);
+                }
                 self.end(reason);
             }
-            (_, Command::Shutdown { reason }) => self.end(reason),
             (state, command) => {
                 let error = Error::Misbehaved { state: state.name(), got: command.name() };
                 self.transition(State::Closing, error.reason());
@@ -307,8 +336,11 @@ impl Server {
     /// # Errors
     /// [`Error::Timeout`] if a request head did not come in time.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if !matches!(self.state, State::Head) || now < self.deadline {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return Ok(());
+        }
+        if !matches!(self.state, State::Head) {
+            return self.time_socket(now);
         }
         if self.requests > 0 && self.head.is_empty() {
             self.end("keep_alive");
@@ -342,23 +374,31 @@ impl Server {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
-        if matches!(self.state, State::Head) { Some(self.deadline) } else { None }
+        match self.state {
+            State::Head | State::Socket(..) | State::SocketClosing(..) => Some(self.deadline),
+            _ => None,
+        }
     }
 
     /// False while parked or closing.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
-        matches!(self.state, State::Head | State::Streaming(..))
+        matches!(
+            self.state,
+            State::Head | State::Streaming(..) | State::Socket(..) | State::SocketClosing(..)
+        )
     }
 
-    /// HTTP, or a stream over it once one was asked for.
+    /// HTTP, or a stream over it or WebSocket once one was asked for.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
-        match self.state {
+        match &self.state {
             State::AskingPlay(.., format) | State::Streaming(_, format) => match format {
                 Format::MpegTs => Protocol::HttpTs,
                 Format::Flv | Format::Rtmp => Protocol::HttpFlv,
             },
+            State::AskingSocket(upgrade, _) => upgrade.protocol(),
+            State::Socket(socket, _) | State::SocketClosing(socket, _) => socket.protocol(),
             _ => Protocol::Http,
         }
     }
@@ -373,7 +413,10 @@ impl Server {
     #[must_use]
     pub const fn stream(&self) -> Option<&StreamName> {
         match &self.state {
-            State::AskingPlay(_, stream, _) | State::Streaming(stream, _) => Some(stream),
+            State::AskingPlay(_, stream, _)
+            | State::Streaming(stream, _)
+            | State::AskingSocket(_, stream)
+            | State::Socket(_, stream) => Some(stream),
             _ => None,
         }
     }
@@ -393,7 +436,11 @@ impl Server {
     /// Shares with other sessions what they say, too.
     pub(crate) fn share(&mut self, words: &mut Words) {
         words.share(&mut self.agent);
-        if let State::AskingPlay(_, stream, _) | State::Streaming(stream, _) = &mut self.state {
+        if let State::AskingPlay(_, stream, _)
+        | State::Streaming(stream, _)
+        | State::AskingSocket(_, stream)
+        | State::Socket(_, stream) = &mut self.state
+        {
             stream.share(words);
         }
     }
@@ -404,6 +451,9 @@ impl Server {
         self.limits = request_limits(limits);
         self.requests_max = limits.http_requests_max;
         self.ignored_bytes_max = limits.http_pipeline_bytes_max;
+        if let State::Socket(socket, _) | State::SocketClosing(socket, _) = &mut self.state {
+            socket.reload(limits);
+        }
         self.terms = Arc::clone(terms);
     }
 
@@ -414,26 +464,8 @@ impl Server {
     }
 
     /// The only way from one state to another.
-    fn transition(&mut self, next: State, event: &'static str) {
+    pub(super) fn transition(&mut self, next: State, event: &'static str) {
         tracing::debug!(prev = self.state.name(), next = next.name(), event, "http session");
         self.state = next;
-    }
-}
-
-/// A limit that the codec enforced, by our name for it; other errors are malformed bytes.
-fn limit_of(error: codecs::Error) -> Error {
-    let codecs::Error::TooLarge { what, .. } = error else { return Error::Malformed(error) };
-    Error::Limit(match what {
-        "http.request.head" => LimitId::HttpHeadBytesMax,
-        "http.request.headers" => LimitId::HttpHeadersMax,
-        _ => return Error::Malformed(error),
-    })
-}
-
-fn request_limits(limits: &Limits) -> RequestLimits {
-    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    RequestLimits {
-        head_bytes_max: count(limits.http_head_bytes_max),
-        headers_max: count(limits.http_headers_max),
     }
 }

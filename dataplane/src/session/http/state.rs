@@ -11,8 +11,16 @@
 //!        | close, bad request          v
 //!        v                         streaming --StreamEnded, Shutdown--> closing
 //!     closing
+//!
+//!   --> head -- GET /NAME.EXT, Upgrade --> asking_socket -- Refused: 403, 404, 503 --> head
+//!                                               | PlayStarted: 101
+//!                                               v
+//!   closing <-- Close, wrong frame, no pong -- socket --StreamEnded, Shutdown--> socket_closing
+//!      ^                                                                              |
+//!      +------------------------ Close, wrong frame, deadline ------------------------+
 //! ```
 
+use super::socket::{Socket, Upgrade};
 use crate::ids::StreamName;
 use crate::session::Format;
 
@@ -27,6 +35,12 @@ pub(super) enum State {
     AskingPlay(Pending, StreamName, Format),
     /// The shard writes the body.
     Streaming(StreamName, Format),
+    /// As [`Self::AskingPlay`], for a player that wants to switch to WebSocket.
+    AskingSocket(Box<Upgrade>, StreamName),
+    /// The shard writes messages; the player may say what a frame can say.
+    Socket(Box<Socket>, StreamName),
+    /// The player was told that nothing follows, for this reason; its own word is awaited.
+    SocketClosing(Box<Socket>, &'static str),
     /// The last words are in the replies.
     Closing,
 }
@@ -41,6 +55,15 @@ pub(super) struct Pending {
 }
 
 impl State {
+    /// The request whose verdict or answer is awaited, and how it must be answered.
+    pub(super) const fn pending(&self) -> Option<Pending> {
+        match self {
+            Self::AskingDirectory(pending) | Self::AskingPlay(pending, ..) => Some(*pending),
+            Self::AskingSocket(upgrade, _) => Some(upgrade.pending),
+            _ => None,
+        }
+    }
+
     /// The word for logs and the API.
     pub(super) const fn name(&self) -> &'static str {
         match self {
@@ -48,6 +71,9 @@ impl State {
             Self::AskingDirectory(_) => "asking_directory",
             Self::AskingPlay(..) => "asking_play",
             Self::Streaming(..) => "streaming",
+            Self::AskingSocket(..) => "asking_socket",
+            Self::Socket(..) => "socket",
+            Self::SocketClosing(..) => "socket_closing",
             Self::Closing => "closing",
         }
     }

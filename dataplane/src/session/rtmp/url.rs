@@ -11,7 +11,7 @@ use std::sync::Arc;
 use codecs::http1::percent_decode;
 
 use crate::ids::{Secret, StreamName};
-use crate::session::{Dialect, Format, Join, LogKey, PlayOptions, TrackId};
+use crate::session::{Dialect, Format, Framing, Join, LogKey, PlayOptions, TrackId};
 use crate::words::Words;
 
 /// Bytes of a stream key at most: room for a signed token.
@@ -54,7 +54,13 @@ impl Params {
         let dialect = if legacy { Dialect::LegacyIds } else { Dialect::Native };
         let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
         let (low_latency, track) = (self.low_latency, self.track);
-        PlayOptions { log: LogKey { format, dialect, track }, join, low_latency, wait_ms: None }
+        PlayOptions {
+            log: LogKey { format, dialect, track },
+            join,
+            low_latency,
+            framing: Framing::Bare,
+            wait_ms: None,
+        }
     }
 }
 
@@ -201,6 +207,7 @@ mod tests {
             log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 3 },
             join: Join::NextKeyframe,
             low_latency: true,
+            framing: Framing::Bare,
             wait_ms: None,
         };
         assert_eq!(play, Some(expected));

@@ -1,0 +1,24 @@
+//! The codec's limits of requests, and our names for them.
+
+use codecs::http1::RequestLimits;
+
+use crate::Error;
+use crate::config::{LimitId, Limits};
+
+/// A limit that the codec enforced, by our name for it; other errors are malformed bytes.
+pub(super) fn limit_of(error: codecs::Error) -> Error {
+    let codecs::Error::TooLarge { what, .. } = error else { return Error::Malformed(error) };
+    Error::Limit(match what {
+        "http.request.head" => LimitId::HttpHeadBytesMax,
+        "http.request.headers" => LimitId::HttpHeadersMax,
+        _ => return Error::Malformed(error),
+    })
+}
+
+pub(super) fn request_limits(limits: &Limits) -> RequestLimits {
+    let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    RequestLimits {
+        head_bytes_max: count(limits.http_head_bytes_max),
+        headers_max: count(limits.http_headers_max),
+    }
+}
