@@ -14,7 +14,8 @@ use dataplane::config::Config;
 use dataplane::control::Protocol;
 use dataplane::reactor::BackendChoice;
 use node::{
-    FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, WsPlayer, assert_contiguous,
+    FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, TsPlayer, WsPlayer,
+    assert_contiguous,
 };
 
 /// Counts what the threads of shards take while it is armed.
@@ -81,6 +82,7 @@ struct Crowd {
     rtmp: Vec<RtmpPlayer>,
     flv: Vec<FlvPlayer>,
     ws: Vec<WsPlayer>,
+    ts: Vec<TsPlayer>,
 }
 
 impl Crowd {
@@ -94,7 +96,8 @@ impl Crowd {
         let rtmp = (0..PLAYERS).map(|_| RtmpPlayer::start(server.rtmp, "steady")).collect();
         let flv = (0..PLAYERS).map(|_| FlvPlayer::start(server.http, "steady")).collect();
         let ws = (0..PLAYERS).map(|_| WsPlayer::start(server.http, "steady")).collect();
-        Self { publisher, rtmp, flv, ws }
+        let ts = (0..PLAYERS).map(|_| TsPlayer::start(server.http, "steady")).collect();
+        Self { publisher, rtmp, flv, ws, ts }
     }
 
     /// Publishes so many frames, each acknowledged by its arrival at every player.
@@ -102,11 +105,12 @@ impl Crowd {
         for _ in 0..frames / STEP {
             let end = self.publisher.send_frames(STEP);
             let mut reference: Option<Vec<Item>> = None;
-            let Self { rtmp, flv, ws, .. } = self;
+            let Self { rtmp, flv, ws, ts, .. } = self;
             let rtmp = rtmp.iter_mut().map(|player| player as &mut dyn Player);
             let flv = flv.iter_mut().map(|player| player as &mut dyn Player);
             let ws = ws.iter_mut().map(|player| player as &mut dyn Player);
-            for player in rtmp.chain(flv).chain(ws) {
+            let ts = ts.iter_mut().map(|player| player as &mut dyn Player);
+            for player in rtmp.chain(flv).chain(ws).chain(ts) {
                 let items = player.items_to_audio(end - 1);
                 let first = reference.get_or_insert_with(|| items.clone());
                 assert_eq!(items.len(), first.len(), "every player gets every frame");
@@ -136,6 +140,7 @@ fn takes_nothing(mut config: Config) {
     crowd.rtmp.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
     crowd.flv.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
     crowd.ws.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
+    crowd.ts.iter_mut().for_each(|player| drop(player.items_to_audio(end - 1)));
     crowd.play(100);
     while !crowd.all_pinged() {
         crowd.play(STEP);
@@ -159,6 +164,7 @@ fn takes_nothing(mut config: Config) {
     let of = |protocol| after.sessions().filter(|s| s.protocol == protocol).count();
     assert_eq!((of(Protocol::Rtmp), of(Protocol::HttpFlv)), (PLAYERS + 1, PLAYERS));
     assert_eq!(of(Protocol::WsFlv), PLAYERS);
+    assert_eq!(of(Protocol::HttpTs), PLAYERS);
 }
 
 /// One after the other, because the count is the process's: both backends, at once and gathered.

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use codecs::mpegts::Continuity;
+use codecs::mpegts::{Continuity, PACKET_LEN};
 use codecs::time::MediaTime;
 use dataplane::ids::ShardId;
 use dataplane::log::{
-    EntryKind, EntryMeta, Epochs, Gc, Lapped, Log, LogLimits, LogWriter, RangeList, SealReason,
+    EntryKind, EntryMeta, Epochs, GROUP_BYTES_MAX, Gc, Lapped, Log, LogLimits, LogWriter,
+    RangeList, SealReason,
 };
 use dataplane::shard::wake::Wakes;
 use dataplane::slab::{POISON, PageClass, Pool, Region, RegionConfig};
@@ -74,7 +75,7 @@ fn write(
     shared.epochs.enter(HOME);
     // A reader that has failed would hold its epoch for ever.
     while number < ENTRIES && !reader.is_finished() {
-        let len = 64 + dice.below(9_000);
+        let len = PACKET_LEN as u64 * (1 + dice.below(48));
         let bytes: Vec<u8> = (offset..offset + len).map(content).collect();
         log.begin();
         if log.put(pool, &bytes).is_ok() {
@@ -113,6 +114,7 @@ struct Read {
     bytes: u64,
     laps: u64,
     sleeps: u64,
+    groups: u64,
 }
 
 /// Takes the addresses for one send of `cursor`, or moves it to the newest join point.
@@ -137,11 +139,42 @@ fn check(list: &RangeList, from: u64) -> u64 {
     at - from
 }
 
+/// Reads some groups from `number` on, which begins at `offset`; the place to go on from.
+fn groups(log: &Log, (mut number, mut offset): (u64, u64), seen: &mut Read) -> (u64, u64) {
+    let mut list = RangeList::new();
+    for _ in 0..SENDS_PER_TURN {
+        let Some(group) = log.group(number) else {
+            let tail = log.groups_tail();
+            if number >= tail {
+                break;
+            }
+            seen.laps += 1;
+            (number, offset) = (tail, log.group(tail).map_or(u64::MAX, |group| group.offset));
+            continue;
+        };
+        assert_eq!(group.number, number);
+        assert!(offset == u64::MAX || group.offset == offset, "{group:?} begins at {offset}");
+        assert!((1..=GROUP_BYTES_MAX).contains(&u64::from(group.len)), "{group:?}");
+        assert!(group.end() <= log.committed(), "the bytes of a group are there before it");
+        let entry = log.entry_containing(group.offset);
+        if let Some(entry) = entry.filter(|entry| entry.offset > group.offset) {
+            panic!("{entry:?} does not contain {group:?}");
+        }
+        if log.ranges(group.offset, group.end(), &mut list).is_ok() {
+            assert_eq!(check(&list, group.offset), u64::from(group.len));
+        }
+        seen.groups += 1;
+        (number, offset) = (number + 1, group.end());
+    }
+    (number, offset)
+}
+
 fn follow(shared: &Shared, log: &Log) -> Read {
     let mut dice = Dice(0xD1CE);
     let mut cursors = vec![0_u64; CURSORS];
     let mut sends = [(0_usize, 0_u64, RangeList::new()); SENDS_PER_TURN];
     let mut seen = Read::default();
+    let mut place = (0, 0);
     shared.epochs.enter(READER);
     loop {
         shared.wakes.drain(READER, |_| ());
@@ -163,6 +196,7 @@ fn follow(shared: &Shared, log: &Log) -> Read {
                 }
             }
         }
+        place = groups(log, place, &mut seen);
         // The addresses of one turn are used only now, when the writer has gone on.
         for (at, from, list) in &sends[..queued] {
             seen.bytes += check(list, *from);
@@ -221,7 +255,7 @@ fn stalled_cursors_never_see_a_poisoned_page() {
     };
     let (_, mut pools) = Region::map(&config).unwrap();
     let pool = pools.remove(0);
-    let mut writer = LogWriter::new(&pool, LIMITS);
+    let mut writer = LogWriter::of_packets(&pool, LIMITS);
     let mut gc = Gc::new(&pool);
     let shared = Arc::new(Shared { epochs: Epochs::new(2), wakes: Wakes::new(2, 1) });
     let reader = thread::spawn({
@@ -231,6 +265,7 @@ fn stalled_cursors_never_see_a_poisoned_page() {
     let written = write(&shared, &pool, &mut writer, &mut gc, &reader);
     let read = reader.join().unwrap();
     assert!(read.bytes > written.bytes / 100 && read.laps > 0, "readers did read, and were lapped");
+    assert!(read.groups > 1_000, "the table was read: {}", read.groups);
     assert!(written.evicted > ENTRIES / 2 && pool.usage(PageClass::Large).peak <= 7);
     writer.close(&pool, &mut gc);
     gc.collect(&shared.epochs, &pool);

@@ -72,9 +72,10 @@ impl HubLog {
         preamble: Preamble,
         sink: &mut Sink<'_>,
     ) -> Self {
-        let mut writer = LogWriter::new(sink.pool, limits);
-        writer.set_preamble(sink.gc, preamble);
         let packets = packager.key().format == Format::MpegTs;
+        let open = if packets { LogWriter::of_packets } else { LogWriter::new };
+        let mut writer = open(sink.pool, limits);
+        writer.set_preamble(sink.gc, preamble);
         Self {
             packager,
             shown,

@@ -2,7 +2,8 @@
 //!
 //! Shape: an endless sequence of bytes of which a window, `tail..committed`, is kept in large
 //! pages, and beside it the window of entries (one framed access unit each) in small pages. A
-//! player is an offset into the bytes; nothing is queued, copied or counted for it.
+//! player is an offset into the bytes; nothing is queued, copied or counted for it. A log of
+//! packets has a third window, of the groups that its packets are sent in (`groups.rs`).
 //!
 //! ```text
 //!   bytes    ....|tail==========|==========|=====committed|....open entry....
@@ -42,8 +43,10 @@
 //!   held the right page, and whatever the writer does from now on, the epoch keeps the page until
 //!   the turn of this reader is over.
 //!
-//! Bytes and entries are written once, before the release store of `committed`; a reader never
-//! looks beyond the `committed` that it acquired. Preambles are immutable and retired in the same
+//! Bytes, entries and groups are written once, before the release store of their `committed`; a
+//! reader never looks beyond the `committed` that it acquired. An entry and a group are a few words
+//! of a page: they are read only after the page was found to be that of this lap, and a group is
+//! committed after its bytes, cut off with them. Preambles are immutable and retired in the same
 //! way.
 //!
 //! **Bounded how.** A log keeps at most `bytes_max` and its open entry; [`LogWriter::evict`]
@@ -68,13 +71,16 @@
 
 mod entry;
 mod epoch;
+mod groups;
 mod page_ring;
+mod pages;
 mod preamble;
 mod reader;
 mod writer;
 
 pub use entry::{Entry, EntryKind, EntryMeta};
 pub use epoch::{Epochs, Gc, Limbo};
+pub use groups::{GROUP_BYTES_MAX, GROUP_PACKETS_MAX, Group};
 pub use page_ring::{Lapped, PageRing};
 pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};

@@ -6,6 +6,7 @@ use codecs::time::MediaTime;
 use core::sync::atomic::AtomicU64 as EntryWord;
 
 use super::entry::{ENTRIES_PER_PAGE_SHIFT, ENTRY_SLOT_BYTES, Entry};
+use super::groups::{GROUP_BYTES_MAX, GROUP_SLOT_BYTES, GROUPS_PER_PAGE_SHIFT, Group};
 use super::page_ring::{Lapped, PageRing};
 use super::preamble::{PreambleRef, PreambleRing};
 use super::writer::LogLimits;
@@ -102,6 +103,8 @@ pub struct Log {
     region: Arc<Region>,
     pub(super) data: PageRing,
     pub(super) index: PageRing,
+    /// The groups of a log of packets.
+    pub(super) groups: Option<PageRing>,
     /// The number of the newest join point plus 1; 0 is none.
     pub(super) newest_join: AtomicU64,
     pub(super) preambles: PreambleRing,
@@ -110,7 +113,7 @@ pub struct Log {
 }
 
 impl Log {
-    pub(super) fn new(region: Arc<Region>, limits: &LogLimits) -> Self {
+    pub(super) fn new(region: Arc<Region>, limits: &LogLimits, of_packets: bool) -> Self {
         let data_bytes = limits.bytes_max.saturating_add(super::ENTRY_BYTES_MAX);
         let pages = |units: u64, shift: u32| usize::try_from(units >> shift).unwrap_or(usize::MAX);
         Self {
@@ -120,6 +123,10 @@ impl Log {
                 pages(limits.entries_max(), ENTRIES_PER_PAGE_SHIFT) + 2,
                 ENTRIES_PER_PAGE_SHIFT,
             ),
+            groups: of_packets.then(|| {
+                let most = data_bytes / GROUP_BYTES_MAX + limits.entries_max();
+                PageRing::new(pages(most, GROUPS_PER_PAGE_SHIFT) + 2, GROUPS_PER_PAGE_SHIFT)
+            }),
             newest_join: AtomicU64::new(0),
             preambles: PreambleRing::new(),
             sealed: AtomicU8::new(0),
@@ -188,6 +195,47 @@ impl Log {
             }
         }
         found.filter(|entry| offset < entry.end())
+    }
+
+    /// The number behind the last published group; 0 in a log without groups.
+    #[must_use]
+    pub fn groups_committed(&self) -> u64 {
+        self.groups.as_ref().map_or(0, PageRing::committed)
+    }
+
+    /// The number of the first group that is still kept as a whole.
+    #[must_use]
+    pub fn groups_tail(&self) -> u64 {
+        self.groups.as_ref().map_or(0, PageRing::tail)
+    }
+
+    /// The group with this number; `None` if it is not yet published or no longer kept.
+    #[must_use]
+    pub fn group(&self, number: u64) -> Option<Group> {
+        let ring = self.groups.as_ref().filter(|ring| number < ring.committed())?;
+        let page = ring.page(number).ok()?;
+        Some(Group::load(number, self.group_slot(ring, page, number)))
+    }
+
+    /// The published group that holds the byte at `offset`; `None` if there is none (any more).
+    ///
+    /// A join point is the first byte of its group.
+    #[must_use]
+    pub fn group_containing(&self, offset: u64) -> Option<Group> {
+        let (mut low, mut high) = (self.groups_tail(), self.groups_committed());
+        let mut found = None;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.group(middle) {
+                Some(group) if group.offset > offset => high = middle,
+                group => {
+                    // Cut off since the search began, or before the byte: what is left lies higher.
+                    found = group.or(found);
+                    low = middle + 1;
+                }
+            }
+        }
+        found.filter(|group| group.offset <= offset && offset < group.end())
     }
 
     /// How far, in decode time, `offset` is behind the newest entry; `None` if it was lapped.
@@ -284,6 +332,16 @@ impl Log {
         let start = self.data.page_start(self.data.page_number(offset));
         let within = usize::try_from(offset - start).expect("below a page");
         self.region.address(page).wrapping_add(within)
+    }
+
+    /// The slot of group `number` in a raw page of the table.
+    pub(super) fn group_slot(&self, ring: &PageRing, page: u32, number: u64) -> &[EntryWord; 2] {
+        let start = ring.page_start(ring.page_number(number));
+        let nth = usize::try_from(number - start).expect("below a page");
+        let address = self.region.address(page).wrapping_add(nth * GROUP_SLOT_BYTES);
+        // SAFETY: the slot lies within its page and is aligned to its 16 bytes; pages of the table
+        // are accessed as atomic words alone, and the region is mapped as long as the log lives.
+        unsafe { &*address.cast::<[EntryWord; 2]>() }
     }
 
     /// The slot of entry `number` in a raw index page.

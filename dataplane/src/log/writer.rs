@@ -8,10 +8,11 @@ use codecs::time::MediaTime;
 
 use super::entry::{Entry, EntryMeta};
 use super::epoch::{Gc, Retired};
-use super::page_ring::PageRing;
+use super::groups::GroupWriter;
+use super::pages::Pages;
 use super::preamble::Preamble;
 use super::reader::{Log, SealReason};
-use crate::slab::{Exhausted, PageClass, PageId, Pool};
+use crate::slab::{Exhausted, PageClass, Pool};
 use crate::sync::Ordering;
 
 /// Bytes of one entry at most: the largest message of any protocol, and its framing.
@@ -87,55 +88,29 @@ pub struct LogWriter {
     newest_dts: MediaTime,
     data: Pages,
     index: Pages,
+    groups: Option<GroupWriter>,
     counters: LogCounters,
     closed: bool,
     of_one_thread: PhantomData<Cell<()>>,
-}
-
-/// The numbers of the pages that a ring holds now.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pages {
-    first: u64,
-    end: u64,
-}
-
-impl Pages {
-    /// Makes sure that page `number` is there.
-    fn reach(
-        &mut self,
-        number: u64,
-        ring: &PageRing,
-        pool: &Pool,
-        class: PageClass,
-    ) -> Result<(), Exhausted> {
-        if number < self.end {
-            return Ok(());
-        }
-        debug_assert_eq!(number, self.end, "a sequence grows page by page");
-        if self.end - self.first >= ring.slots() {
-            return Err(Exhausted(class));
-        }
-        let page = pool.alloc(class).ok_or(Exhausted(class))?;
-        ring.install(self.end, page.into_raw());
-        self.end += 1;
-        Ok(())
-    }
-
-    /// Retires the pages below `first`.
-    fn retire_below(&mut self, first: u64, ring: &PageRing, gc: &mut Gc) {
-        while self.first < first.min(self.end) {
-            gc.retire(Retired::Page(PageId::from_raw(ring.slot(self.first))));
-            self.first += 1;
-        }
-    }
 }
 
 impl LogWriter {
     /// A log without a page, in the region of `pool`.
     #[must_use]
     pub fn new(pool: &Pool, limits: LogLimits) -> Self {
+        Self::with(Log::new(Arc::clone(pool.region()), &limits, false), limits, None)
+    }
+
+    /// A log of packets, which has a table of groups: its entries are whole packets.
+    #[must_use]
+    pub fn of_packets(pool: &Pool, limits: LogLimits) -> Self {
+        let log = Log::new(Arc::clone(pool.region()), &limits, true);
+        Self::with(log, limits, Some(GroupWriter::new()))
+    }
+
+    fn with(log: Log, limits: LogLimits, groups: Option<GroupWriter>) -> Self {
         Self {
-            log: Arc::new(Log::new(Arc::clone(pool.region()), &limits)),
+            log: Arc::new(log),
             limits,
             head: 0,
             open: None,
@@ -145,6 +120,7 @@ impl LogWriter {
             newest_dts: MediaTime::ZERO,
             data: Pages::default(),
             index: Pages::default(),
+            groups,
             counters: LogCounters::default(),
             closed: false,
             of_one_thread: PhantomData,
@@ -171,8 +147,9 @@ impl LogWriter {
 
     /// Pages that the log holds, data and index.
     #[must_use]
-    pub const fn pages(&self) -> (u64, u64) {
-        (self.data.end - self.data.first, self.index.end - self.index.first)
+    pub fn pages(&self) -> (u64, u64) {
+        let groups = self.groups.as_ref().map_or(0, GroupWriter::pages);
+        (self.data.len(), self.index.len() + groups)
     }
 
     /// Takes new limits; the slots of its rings stay as they were made, so a log only shrinks.
@@ -224,6 +201,9 @@ impl LogWriter {
         let ring = &self.log.index;
         let page = ring.page_number(number);
         self.index.reach(page, ring, pool, PageClass::Small)?;
+        if let Some(groups) = &mut self.groups {
+            groups.reserve(&self.log, pool, self.head)?;
+        }
         let entry = Entry {
             number,
             offset,
@@ -238,6 +218,9 @@ impl LogWriter {
         self.open = None;
         self.entries += 1;
         self.newest_dts = meta.dts;
+        if let Some(groups) = &mut self.groups {
+            groups.entry(&self.log, &entry);
+        }
         if meta.join {
             self.join_ended = Some(Join { number, offset });
         }
@@ -250,10 +233,7 @@ impl LogWriter {
         let ring = &self.log.data;
         self.head = begun;
         // A page that starts at or behind `begun` was never committed, so no reader knows it.
-        while self.data.end > self.data.first && ring.page_start(self.data.end - 1) >= begun {
-            self.data.end -= 1;
-            pool.free(PageId::from_raw(ring.slot(self.data.end)));
-        }
+        self.data.give_up(begun, ring, pool);
         self.counters.entries_abandoned += 1;
     }
 
@@ -271,7 +251,11 @@ impl LogWriter {
             return false;
         }
         log.index.commit(self.entries);
-        log.data.commit(self.open.unwrap_or(self.head));
+        let end = self.open.unwrap_or(self.head);
+        log.data.commit(end);
+        if let Some(groups) = &mut self.groups {
+            groups.publish(log, end);
+        }
         // Last, so that whoever sees a join point sees its bytes too.
         if let Some(join) = self.join_ended.take() {
             self.join = Some(join);
@@ -358,6 +342,9 @@ impl LogWriter {
         // The pages at the ends are not full, so the cuts alone did not retire them.
         self.data.retire_below(u64::MAX, &self.log.data, gc);
         self.index.retire_below(u64::MAX, &self.log.index, gc);
+        if let Some(groups) = &mut self.groups {
+            groups.end(&self.log, gc);
+        }
         self.closed = true;
     }
 
@@ -373,6 +360,9 @@ impl LogWriter {
         log.data.cut(offset);
         self.data.retire_below(log.data.page_number(offset), &log.data, gc);
         self.index.retire_below(log.index.page_number(entry), &log.index, gc);
+        if let Some(groups) = &mut self.groups {
+            groups.cut(log, offset, gc);
+        }
     }
 }
 
