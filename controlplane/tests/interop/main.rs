@@ -15,4 +15,5 @@ mod publisher;
 mod rml;
 mod seccomp;
 mod server;
+mod transport;
 mod verify;

@@ -1,7 +1,7 @@
 //! Every publisher with every player: what was published arrives once, in order, intact.
 
 use crate::clip::Clip;
-use crate::player::{ALL, Client, ENHANCED, Player};
+use crate::player::{ALL, Client, ENHANCED, Player, TRANSPORT};
 use crate::publisher::Publisher;
 use crate::rml;
 use crate::server::{Backend, Options, Server};
@@ -16,24 +16,30 @@ fn serve(backend: Backend) -> Server {
     Server::start(&options)
 }
 
-fn start_all(server: &Server, clients: &[Client], name: &str) -> Vec<Player> {
-    let players = clients.iter().map(|&client| Player::start(client, server, name)).collect();
-    server.wait_for_players(name, clients.len());
+fn start_all(server: &Server, clients: &[&[Client]], name: &str) -> Vec<Player> {
+    let clients = clients.iter().copied().flatten();
+    let players: Vec<_> = clients.map(|&client| Player::start(client, server, name)).collect();
+    server.wait_for_players(name, players.len());
     players
 }
 
 fn check(players: Vec<Player>, published: &Media) {
     for player in players {
+        let framed = !player.client.is_transport();
         let (who, got) = player.finish();
         got.assert_whole(published, &who);
-        assert_eq!(got.video_configs, published.video_configs, "{who}: video configuration");
-        assert_eq!(got.audio_configs, published.audio_configs, "{who}: audio configuration");
+        // A transport stream has no records: its parameter sets lie among the pictures, from where
+        // each demuxer makes its own.
+        if framed {
+            assert_eq!(got.video_configs, published.video_configs, "{who}: video configuration");
+            assert_eq!(got.audio_configs, published.audio_configs, "{who}: audio configuration");
+        }
     }
 }
 
 fn ffmpeg(backend: Backend) {
     let server = serve(backend);
-    let players = start_all(&server, &ALL, "studio");
+    let players = start_all(&server, &[ALL, TRANSPORT, &[Client::FfmpegTs]], "studio");
     let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
     check(players, &publisher.finish());
     server.stop();
@@ -41,7 +47,7 @@ fn ffmpeg(backend: Backend) {
 
 fn hevc(backend: Backend) {
     let server = serve(backend);
-    let players = start_all(&server, &ENHANCED, "news/uhd");
+    let players = start_all(&server, &[ENHANCED, TRANSPORT], "news/uhd");
     let publisher = Publisher::ffmpeg_newer(Clip::Hevc, &server.rtmp_url("news/uhd"));
     check(players, &publisher.finish());
     server.stop();
@@ -49,7 +55,7 @@ fn hevc(backend: Backend) {
 
 fn av1(backend: Backend) {
     let server = serve(backend);
-    let players = start_all(&server, &ENHANCED, "av1");
+    let players = start_all(&server, &[ENHANCED], "av1");
     let publisher = Publisher::ffmpeg_newer(Clip::Av1, &server.rtmp_url("av1"));
     check(players, &publisher.finish());
     server.stop();
@@ -57,7 +63,7 @@ fn av1(backend: Backend) {
 
 fn gstreamer(backend: Backend) {
     let server = serve(backend);
-    let players = start_all(&server, &ALL, "gst");
+    let players = start_all(&server, &[ALL, TRANSPORT, &[Client::FfmpegTs]], "gst");
     let publisher = Publisher::gstreamer(&server.rtmp_url("gst"), server.folder());
     check(players, &publisher.finish());
     server.stop();
@@ -65,7 +71,7 @@ fn gstreamer(backend: Backend) {
 
 fn library(backend: Backend) {
     let server = serve(backend);
-    let players = start_all(&server, &ALL, "rml");
+    let players = start_all(&server, &[ALL, TRANSPORT, &[Client::FfmpegTs]], "rml");
     let published = tags(&Clip::H264.bytes());
     rml::publish(server.rtmp, "live", "rml", &published);
     check(players, &Media::of_tags(&published));
@@ -75,8 +81,8 @@ fn library(backend: Backend) {
 fn one_track(backend: Backend) {
     let server = serve(backend);
     let clients = [Client::FfmpegRtmp, Client::FfmpegHttp, Client::Rml, Client::Plain];
-    let video = start_all(&server, &clients, "silent");
-    let audio = start_all(&server, &clients, "radio");
+    let video = start_all(&server, &[&clients, TRANSPORT], "silent");
+    let audio = start_all(&server, &[&clients, TRANSPORT], "radio");
     let silent = Publisher::ffmpeg(Clip::VideoOnly, &server.rtmp_url("silent"));
     let radio = Publisher::ffmpeg(Clip::AudioOnly, &server.rtmp_url("radio"));
     check(video, &silent.finish());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,6 +14,7 @@ use crate::http_flv::Answer;
 use crate::process::Process;
 use crate::rml;
 use crate::server::Server;
+use crate::transport;
 use crate::verify::{Media, Tag, tags};
 
 /// A stream ends, and its players with it, within this.
@@ -37,10 +39,23 @@ pub(crate) enum Client {
     Rml,
     /// The bytes of HTTP-FLV as they come.
     Plain,
+    /// The distribution's ffmpeg over HTTP-TS.
+    FfmpegTs,
+    /// The newer ffmpeg over HTTP-TS.
+    NewerTs,
+    /// The bytes of HTTP-TS as they come.
+    PlainTs,
+}
+
+impl Client {
+    /// True if it gets a transport stream.
+    pub(crate) fn is_transport(self) -> bool {
+        self == Self::FfmpegTs || TRANSPORT.contains(&self)
+    }
 }
 
 /// Clients that know Enhanced RTMP, or do not look into tags.
-pub(crate) const ENHANCED: [Client; 6] = [
+pub(crate) const ENHANCED: &[Client] = &[
     Client::NewerRtmp,
     Client::NewerHttp,
     Client::GstreamerRtmp,
@@ -49,8 +64,11 @@ pub(crate) const ENHANCED: [Client; 6] = [
     Client::Plain,
 ];
 
-/// Every client.
-pub(crate) const ALL: [Client; 8] = [
+/// Clients of MPEG-TS that write every codec that it carries.
+pub(crate) const TRANSPORT: &[Client] = &[Client::NewerTs, Client::PlainTs];
+
+/// Every client of RTMP and FLV.
+pub(crate) const ALL: &[Client] = &[
     Client::FfmpegRtmp,
     Client::FfmpegHttp,
     Client::NewerRtmp,
@@ -63,13 +81,20 @@ pub(crate) const ALL: [Client; 8] = [
 
 /// A client at work.
 pub(crate) struct Player {
-    client: Client,
+    /// Who plays.
+    pub(crate) client: Client,
     work: Work,
 }
 
 enum Work {
     Process(Process, PathBuf),
-    Thread(Option<JoinHandle<Vec<Tag>>>, Receiver<()>),
+    Thread(Option<JoinHandle<Body>>, Receiver<()>),
+}
+
+/// What a client got.
+enum Body {
+    Tags(Vec<Tag>),
+    Transport(Vec<u8>),
 }
 
 impl Player {
@@ -77,6 +102,7 @@ impl Player {
     pub(crate) fn start(client: Client, server: &Server, name: &str) -> Self {
         let file = server.folder().join(format!("{client:?}-{}.flv", name.replace('/', "-")));
         let (rtmp, http) = (server.rtmp_url(name), server.flv_url(name));
+        let transport = format!("http://{}/{name}.ts", server.http);
         let newer = ffmpeg_newer();
         let work = match client {
             Client::FfmpegRtmp => ffmpeg(Path::new(FFMPEG), &rtmp, file),
@@ -87,11 +113,19 @@ impl Player {
             Client::GstreamerHttp => gstreamer("souphttpsrc", &http, file),
             Client::Rml => {
                 let (addr, name) = (server.rtmp, name.to_owned());
-                thread_work(move |begun| rml::play(addr, "live", &name, begun))
+                thread_work(move |begun| Body::Tags(rml::play(addr, "live", &name, begun)))
             }
             Client::Plain => {
                 let (addr, path) = (server.http, format!("/{name}.flv"));
-                thread_work(move |begun| plain(addr, &path, begun))
+                thread_work(move |begun| {
+                    Body::Tags(tags(&plain(addr, &path, "video/x-flv", begun)))
+                })
+            }
+            Client::FfmpegTs => ffmpeg(Path::new(FFMPEG), &transport, file),
+            Client::NewerTs => ffmpeg(&newer, &transport, file),
+            Client::PlainTs => {
+                let (addr, path) = (server.http, format!("/{name}.ts"));
+                thread_work(move |begun| Body::Transport(plain(addr, &path, "video/mp2t", begun)))
             }
         };
         Self { client, work }
@@ -105,25 +139,37 @@ impl Player {
 
     /// What came until the stream ended, as tags.
     pub(crate) fn tags(self) -> Vec<Tag> {
-        match self.work {
-            Work::Process(mut process, file) => {
-                process.finish(END);
-                tags(&fs::read(file).expect("the player wrote a file"))
-            }
-            Work::Thread(thread, _) => thread
-                .expect("a player is asked once")
-                .join()
-                .unwrap_or_else(|_| panic!("{:?} failed", self.client)),
+        match self.body() {
+            (_, Body::Tags(tags)) => tags,
+            (client, Body::Transport(_)) => panic!("{client:?} gets no tags"),
         }
     }
 
     /// What came until the stream ended.
     pub(crate) fn finish(self) -> (String, Media) {
-        let (client, name) = (self.client, format!("{:?}", self.client));
-        let mut media = Media::of_tags(&self.tags());
+        let (client, body) = self.body();
+        let name = format!("{client:?}");
+        let mut media = match body {
+            Body::Tags(tags) => Media::of_tags(&tags),
+            Body::Transport(stream) => transport::media(&stream, &name),
+        };
         // rtmp2src holds one message and drops it when the server says that the stream has ended.
         media.end_missing_max = usize::from(client == Client::GstreamerRtmp);
         (name, media)
+    }
+
+    fn body(self) -> (Client, Body) {
+        let body = match self.work {
+            Work::Process(mut process, file) => {
+                process.finish(END);
+                Body::Tags(tags(&fs::read(file).expect("the player wrote a file")))
+            }
+            Work::Thread(thread, _) => thread
+                .expect("a player is asked once")
+                .join()
+                .unwrap_or_else(|_| panic!("{:?} failed", self.client)),
+        };
+        (self.client, body)
     }
 }
 
@@ -141,7 +187,7 @@ fn gstreamer(source: &str, url: &str, file: PathBuf) -> Work {
     Work::Process(Process::start(&mut command), file)
 }
 
-fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Vec<Tag> + Send + 'static) -> Work {
+fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Body + Send + 'static) -> Work {
     let (say, begun) = channel();
     let thread = thread::spawn(move || {
         play(&mut || {
@@ -152,17 +198,17 @@ fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Vec<Tag> + Send + 'static)
     Work::Thread(Some(thread), begun)
 }
 
-fn plain(addr: std::net::SocketAddr, path: &str, begun: &mut dyn FnMut()) -> Vec<Tag> {
+fn plain(addr: SocketAddr, path: &str, content_type: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
     let mut answer = Answer::request(addr, path, "");
     assert_eq!(answer.status, 200, "{path}");
-    assert_eq!(answer.header("content-type"), Some("video/x-flv"));
+    assert_eq!(answer.header("content-type"), Some(content_type));
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     assert_eq!(answer.header("content-length"), None, "the body ends with the connection");
     let mut body = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
         match answer.body.read(&mut buffer).expect("the stream goes on or ends") {
-            0 => return tags(&body),
+            0 => return body,
             n => body.extend_from_slice(&buffer[..n]),
         }
         // Header and configurations are less than this.

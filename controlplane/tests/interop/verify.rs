@@ -148,22 +148,47 @@ fn assert_tail(got: &[Vec<u8>], published: &[Vec<u8>], missing_max: usize, what:
     );
 }
 
+/// How NAL units tell what they carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Nals {
+    /// ITU-T H.264.
+    H264,
+    /// ITU-T H.265.
+    Hevc,
+}
+
+impl Nals {
+    /// True for a coded slice.
+    pub(crate) fn is_vcl(self, unit: &[u8]) -> bool {
+        unit.first().is_some_and(|byte| match self {
+            Self::H264 => (1..=5).contains(&(byte & 31)),
+            Self::Hevc => (byte >> 1) & 63 < 32,
+        })
+    }
+
+    /// True for a slice of a picture at which decoding may start.
+    pub(crate) fn is_key(self, unit: &[u8]) -> bool {
+        unit.first().is_some_and(|byte| match self {
+            Self::H264 => byte & 31 == 5,
+            Self::Hevc => (16..24).contains(&((byte >> 1) & 63)),
+        })
+    }
+}
+
 /// The VCL NAL units of a length-prefixed access unit; other codecs as they are.
 fn vcl(codec: Codec, payload: &[u8]) -> Vec<u8> {
-    let is_vcl = |unit: &[u8]| match codec {
-        Codec::H264 => unit.first().is_some_and(|byte| (1..=5).contains(&(byte & 31))),
-        _ => unit.first().is_some_and(|byte| (byte >> 1) & 63 < 32),
+    let nals = match codec {
+        Codec::H264 => Nals::H264,
+        Codec::Hevc => Nals::Hevc,
+        _ => return payload.to_vec(),
     };
-    if !matches!(codec, Codec::H264 | Codec::Hevc) {
-        return payload.to_vec();
-    }
     let mut kept = Vec::new();
     let mut rest = payload;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
         assert!(length <= after.len(), "a NAL unit is longer than its access unit");
         let (unit, next) = after.split_at(length);
-        if is_vcl(unit) {
+        if nals.is_vcl(unit) {
             kept.extend_from_slice(&(length as u32).to_be_bytes());
             kept.extend_from_slice(unit);
         }

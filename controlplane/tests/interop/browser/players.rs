@@ -82,4 +82,6 @@ macro_rules! for_each_player {
 for_each_player! {
     page: "page";
     mpegts_js_on_http_flv: "mpegts.flv";
+    mpegts_js_on_websocket_flv: "mpegts.ws";
+    mpegts_js_on_http_ts: "mpegts.ts";
 }
