@@ -1,11 +1,35 @@
-//! A socket with the bytes that it could not send yet.
+//! A socket with the bytes that it could not send yet, and TLS around it if there is.
 //!
 //! Lives on: the thread of its [`Poll`].
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use anyhow::Result;
+use rustls::client::ClientConnection;
+
 use crate::socket::{self, Interest, Poll};
+use crate::stream_url::StreamUrl;
+use crate::tls::{TlsPeer, Trust};
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The address.
+    pub addr: SocketAddr,
+    tls: Option<TlsPeer>,
+}
+
+impl Route {
+    /// The way to the server of a stream.
+    ///
+    /// # Errors
+    /// If it has no address, or its certificate could not be checked.
+    pub fn to(url: &StreamUrl, trust: &Trust) -> Result<Self> {
+        let tls = url.is_tls.then(|| TlsPeer::new(&url.host, trust)).transpose()?;
+        Ok(Self { addr: url.resolve()?, tls })
+    }
+}
 
 /// One connection, watched by a [`Poll`] for as long as [`Self::unwatch`] is not called.
 #[derive(Debug)]
@@ -15,6 +39,9 @@ pub struct Connection {
     out: Vec<u8>,
     sent: usize,
     interest: Option<Interest>,
+    tls: Option<Box<ClientConnection>>,
+    /// Bytes that came from the socket since they were last asked for.
+    received: u64,
 }
 
 impl Connection {
@@ -22,11 +49,13 @@ impl Connection {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn open(addr: SocketAddr, token: u64, poll: &Poll) -> io::Result<Self> {
-        let stream = socket::connect(addr)?;
+    pub fn open(route: &Route, token: u64, poll: &Poll) -> io::Result<Self> {
+        let tls = route.tls.as_ref().map(TlsPeer::connect).transpose();
+        let tls = tls.map_err(io::Error::other)?.map(Box::new);
+        let stream = socket::connect(route.addr)?;
         poll.add(&stream, token, Interest::ReadWrite)?;
         let interest = Some(Interest::ReadWrite);
-        Ok(Self { stream, token, out: Vec::new(), sent: 0, interest })
+        Ok(Self { stream, token, out: Vec::new(), sent: 0, interest, tls, received: 0 })
     }
 
     /// Where to append what is to be sent by the next [`Self::flush`].
@@ -34,10 +63,22 @@ impl Connection {
         &mut self.out
     }
 
+    /// Whether what comes is encrypted.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Bytes that are not sent yet.
     #[must_use]
-    pub const fn backlog(&self) -> usize {
-        self.out.len() - self.sent
+    pub fn backlog(&self) -> usize {
+        let encrypted = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
+        self.out.len() - self.sent + usize::from(encrypted)
+    }
+
+    /// Bytes that the socket gave since this was last asked, headers of TLS included.
+    pub const fn take_received(&mut self) -> u64 {
+        std::mem::replace(&mut self.received, 0)
     }
 
     /// Sends what the socket takes, and watches for room if it does not take all.
@@ -45,6 +86,23 @@ impl Connection {
     /// # Errors
     /// What the kernel says.
     pub fn flush(&mut self, poll: &Poll) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.flush_plain()?,
+            Some(tls) => {
+                tls.writer().write_all(&self.out)?;
+                self.out.clear();
+                flush_tls(tls, &mut self.stream)?;
+            }
+        }
+        let wanted = if self.backlog() == 0 { Interest::Read } else { Interest::ReadWrite };
+        if self.interest.is_some_and(|interest| interest != wanted) {
+            poll.modify(&self.stream, self.token, wanted)?;
+            self.interest = Some(wanted);
+        }
+        Ok(())
+    }
+
+    fn flush_plain(&mut self) -> io::Result<()> {
         while self.sent < self.out.len() {
             match self.stream.write(&self.out[self.sent..]) {
                 Ok(taken) => self.sent += taken,
@@ -60,35 +118,53 @@ impl Connection {
             self.out.drain(..self.sent);
             self.sent = 0;
         }
-        let wanted = if self.out.is_empty() { Interest::Read } else { Interest::ReadWrite };
-        if self.interest.is_some_and(|interest| interest != wanted) {
-            poll.modify(&self.stream, self.token, wanted)?;
-            self.interest = Some(wanted);
-        }
         Ok(())
     }
 
     /// Reads into `buffer`: `None` if nothing is there, 0 if the peer ended.
     ///
     /// # Errors
-    /// What the kernel says; a connection that was refused tells it here.
+    /// What the kernel or TLS says; a connection that was refused tells it here.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Self { stream, tls, received, .. } = self;
+        let Some(tls) = tls else {
+            let len = would_block_is_none(stream.read(buffer))?;
+            *received += len.unwrap_or(0) as u64;
+            return Ok(len);
+        };
         loop {
-            match self.stream.read(buffer) {
-                Ok(len) => return Ok(Some(len)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match tls.reader().read(buffer) {
+                // A peer that ends without saying so is no worse than one without TLS.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Some(0)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other.map(Some),
+            }
+            let Some(len) = would_block_is_none(tls.read_tls(stream))? else { return Ok(None) };
+            *received += len as u64;
+            let processed = tls.process_new_packets();
+            // An alert that says what is wrong goes out before the end.
+            flush_tls(tls, stream)?;
+            processed.map_err(io::Error::other)?;
+            if len == 0 {
+                return Ok(Some(0));
             }
         }
     }
 
-    /// Throws received bytes away inside the kernel.
+    /// Throws received bytes away inside the kernel. After that nothing can be decrypted.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn discard(&self) -> io::Result<socket::Discarded> {
         socket::discard(&self.stream)
+    }
+
+    /// Wakes for so many bytes at the earliest.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wake_at(&self, bytes: usize) -> io::Result<()> {
+        socket::receive_low_water(&self.stream, bytes)
     }
 
     /// Watches no more, so that no packet wakes this thread; the buffer is given back.
@@ -101,5 +177,28 @@ impl Connection {
         }
         self.out.shrink_to_fit();
         Ok(())
+    }
+}
+
+fn flush_tls(tls: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {
+    while tls.wants_write() {
+        match tls.write_tls(stream) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn would_block_is_none(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(len) => Ok(Some(len)),
+        // An interrupted call is repeated when the socket is looked at again.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -55,7 +55,7 @@ pub struct Measurement {
     pub failed: u64,
     /// Players lost because the server closed the connection.
     pub closed: u64,
-    /// Times that a player got nothing for two seconds.
+    /// Times that a player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
     /// Length of the window.
     pub window_s: f64,
@@ -77,6 +77,16 @@ pub struct Measurement {
     pub reordered: u64,
     /// Messages of sampled players whose time went back.
     pub timestamps_back: u64,
+    /// From asking for a playlist to its last byte, of all players.
+    pub playlist: Option<Percentiles>,
+    /// From asking for a segment to its last byte, of all players.
+    pub segment: Option<Percentiles>,
+    /// Segments that were gone before a player had them.
+    pub missed_segments: u64,
+    /// Faults by TR 101 290 in the transport streams of sampled players.
+    pub transport_faults: u64,
+    /// The first of them.
+    pub first_transport_fault: Option<String>,
     /// Players whose stream did not begin with configuration and keyframe.
     pub undecodable_starts: u64,
     /// What the server spent, if its process is known.
@@ -161,6 +171,13 @@ fn summarise(joined: &Tally, window: &Tally) -> Measurement {
         duplicated: sampled.duplicated,
         reordered: sampled.reordered,
         timestamps_back: sampled.timestamps_back,
+        playlist: window.playlist.percentiles(),
+        segment: window.segment.percentiles(),
+        missed_segments: joined.missed_segments + window.missed_segments,
+        transport_faults: joined.transport_faults + window.transport_faults,
+        first_transport_fault: [joined, window]
+            .iter()
+            .find_map(|tally| tally.first_transport_fault.clone()),
         undecodable_starts: starts(joined) + starts(window),
         server: None,
         first_loss: joined.first_loss.clone().or_else(|| window.first_loss.clone()),

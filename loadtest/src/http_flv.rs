@@ -2,23 +2,21 @@
 //!
 //! Spec: RFC 9112; FLV 10.1 Annex E.
 //!
-//! Limits: [`HEAD_BYTES_MAX`] of response head. Chunked bodies are refused: the server that is
-//! measured here ends its body with the connection.
+//! Limits: those of [`crate::http_head`]. Chunked bodies are refused: the server that is measured
+//! here ends its body with the connection.
 
-use anyhow::{Context, Result, bail};
-use codecs::flv::tag::{FlvReader, TAG_DATA_LEN_MAX, TagKind};
+use anyhow::Result;
+use codecs::flv::tag::{FlvReader, TAG_DATA_LEN_MAX, TagFragment, TagKind};
 
+use crate::http_head::{Head, HeadReader};
 use crate::piece::{Event, Piece, PieceKind};
 use crate::stream_url::StreamUrl;
-
-/// Bytes of a response head.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    /// The response head as far as it came; `None` behind it.
-    head: Option<Vec<u8>>,
+    /// `None` behind the response head.
+    head: Option<HeadReader>,
     reader: FlvReader,
 }
 
@@ -26,13 +24,8 @@ impl Client {
     /// Starts; the request is in `out`.
     #[must_use]
     pub fn new(url: &StreamUrl, out: &mut Vec<u8>) -> Self {
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: grandstand-load\r\nAccept: */*\r\n\r\n",
-            url.request_target(),
-            url.authority
-        );
-        out.extend_from_slice(request.as_bytes());
-        Self { head: Some(Vec::new()), reader: FlvReader::new(TAG_DATA_LEN_MAX) }
+        put_request(&url.request_target(), &url.authority, &[], out);
+        Self { head: Some(HeadReader::default()), reader: FlvReader::new(TAG_DATA_LEN_MAX) }
     }
 
     /// Takes bytes of the server; tells how many, and the first thing that they said. Without an
@@ -41,63 +34,66 @@ impl Client {
     /// # Errors
     /// If the server breaks the protocol.
     pub fn feed<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Option<Event<'a>>)> {
-        let mut at = 0;
-        if let Some(head) = &mut self.head {
-            let before = head.len();
-            head.extend_from_slice(input);
-            let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
-                if head.len() > HEAD_BYTES_MAX {
-                    bail!("a response head of {} bytes", head.len());
-                }
-                return Ok((input.len(), None));
-            };
-            head.truncate(end);
-            let event = verdict(head)?;
+        if let Some(reader) = &mut self.head {
+            let (taken, head) = reader.feed(input)?;
+            let Some(head) = head else { return Ok((taken, None)) };
             self.head = None;
-            return Ok((end + 4 - before, Some(event)));
+            return Ok((taken, Some(verdict(&head))));
         }
+        let mut at = 0;
         while at < input.len() {
             let (taken, fragment) = self.reader.feed(&input[at..])?;
             at += taken;
             let Some(fragment) = fragment else { break };
-            let kind = match fragment.header.kind {
-                TagKind::Audio => PieceKind::Audio,
-                TagKind::Video => PieceKind::Video,
-                TagKind::Script => continue,
-            };
-            let piece = Piece {
-                kind,
-                timestamp_ms: fragment.header.timestamp_ms,
-                offset: fragment.offset,
-                data: fragment.data,
-                last: fragment.last,
-            };
-            return Ok((at, Some(Event::Media(piece))));
+            if let Some(piece) = media(&fragment) {
+                return Ok((at, Some(Event::Media(piece))));
+            }
         }
         Ok((at, None))
     }
 }
 
-fn verdict(head: &[u8]) -> Result<Event<'static>> {
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head.lines();
-    let status_line = lines.next().unwrap_or_default();
-    let status = status_line
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1))
-        .with_context(|| format!("no HTTP response: {status_line}"))?;
-    if status != "200" {
-        return Ok(Event::Refused(status_line.to_owned()));
+/// Appends a request; `fields` are whole lines.
+pub fn put_request(target: &str, authority: &str, fields: &[&str], out: &mut Vec<u8>) {
+    let mut request = format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n");
+    for line in ["User-Agent: grandstand-load", "Accept: */*"].iter().chain(fields) {
+        request.push_str(line);
+        request.push_str("\r\n");
     }
-    if lines.any(|line| line.to_ascii_lowercase().starts_with("transfer-encoding:")) {
-        bail!("the response is chunked, which is not supported");
+    request.push_str("\r\n");
+    out.extend_from_slice(request.as_bytes());
+}
+
+/// What a response without a length says.
+#[must_use]
+pub fn verdict(head: &Head) -> Event<'static> {
+    match head.status {
+        200 => Event::Accepted,
+        _ => Event::Refused(head.status_line.clone()),
     }
-    Ok(Event::Accepted)
+}
+
+/// The media of a tag; `None` if it has none.
+#[must_use]
+pub fn media<'a>(fragment: &TagFragment<'a>) -> Option<Piece<'a>> {
+    let kind = match fragment.header.kind {
+        TagKind::Audio => PieceKind::Audio,
+        TagKind::Video => PieceKind::Video,
+        TagKind::Script => return None,
+    };
+    Some(Piece {
+        kind,
+        timestamp_ms: fragment.header.timestamp_ms,
+        offset: fragment.offset,
+        data: fragment.data,
+        last: fragment.last,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_head::HEAD_BYTES_MAX;
 
     /// A file header and one video tag of five bytes at 40 ms.
     const FLV: &[u8] = b"FLV\x01\x01\0\0\0\x09\0\0\0\0\
@@ -118,6 +114,7 @@ mod tests {
                         assert_eq!((piece.kind, piece.timestamp_ms), (PieceKind::Video, 40));
                         media += piece.data.len();
                     }
+                    Some(Event::Unit(_)) => unreachable!("no unit is told over FLV"),
                     None => assert!(piece.is_empty()),
                 }
             }

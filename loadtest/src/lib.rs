@@ -3,13 +3,17 @@
 //! Reading order: [`scenario`] (what to do), [`source`] and [`stamp`] (what is published),
 //! [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`], [`process`] (what the
 //! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
-//! calls the kernel on its own; [`client`] speaks RTMP and [`http_flv`] HTTP-FLV. [`mpegts`] judges
-//! transport streams.
+//! calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`], [`websocket`]
+//! and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`] judges transport
+//! streams.
 
 pub mod client;
 pub mod connection;
 pub mod fanout;
+pub mod hls;
 pub mod http_flv;
+pub mod http_head;
+pub mod http_ts;
 pub mod mpegts;
 pub mod piece;
 pub mod player;
@@ -22,4 +26,6 @@ pub mod source;
 pub mod stamp;
 pub mod stats;
 pub mod stream_url;
+pub mod tls;
 pub mod verify;
+pub mod websocket;

@@ -1,5 +1,7 @@
 //! Media as a player gets it, whatever protocol brought it.
 
+use crate::stamp::Stamp;
+
 /// What a message carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceKind {
@@ -24,6 +26,21 @@ pub struct Piece<'a> {
     pub last: bool,
 }
 
+/// A picture that came whole, where media is told by units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// When it is decoded; ticks of any length that wrap.
+    pub time: u32,
+    /// The stamp in it.
+    pub stamp: Option<Stamp>,
+    /// It is a keyframe.
+    pub is_key: bool,
+    /// It brings its configuration with it.
+    pub has_config: bool,
+    /// When its last byte came.
+    pub arrived_ns: u64,
+}
+
 /// What a connection tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -33,4 +50,6 @@ pub enum Event<'a> {
     Refused(String),
     /// Media came.
     Media(Piece<'a>),
+    /// A whole picture came.
+    Unit(Unit),
 }

@@ -51,6 +51,13 @@ pub fn measurement(of: &Measurement) -> String {
     line("join", percentiles(of.join));
     line("first video", percentiles(of.first_video));
     line("latency", percentiles(of.latency));
+    if of.playlist.is_some() || of.segment.is_some() {
+        line("playlist", percentiles(of.playlist));
+        line("segment", format!("{}, {} missed", percentiles(of.segment), of.missed_segments));
+    }
+    if let Some(fault) = &of.first_transport_fault {
+        line("TR 101 290", format!("{} faults, the first: {fault}", of.transport_faults));
+    }
     line(
         "frames",
         format!(

@@ -107,6 +107,21 @@ pub fn discard(stream: &TcpStream) -> io::Result<Discarded> {
     }
 }
 
+/// Wakes the owner of a socket for so many bytes at the earliest, or the end.
+///
+/// # Errors
+/// What the kernel says.
+pub fn receive_low_water(stream: &TcpStream, bytes: usize) -> io::Result<()> {
+    let value = i32::try_from(bytes.max(1)).unwrap_or(i32::MAX);
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads one int, whose length is told; the descriptor is open.
+    check(unsafe {
+        let value = ptr::from_ref(&value).cast();
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, len)
+    })
+    .map(|_| ())
+}
+
 /// What a socket is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {

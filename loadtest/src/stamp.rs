@@ -41,9 +41,14 @@ impl Stamp {
     pub fn find(access_unit: &[u8]) -> Option<Self> {
         let mut r = Reader::new(access_unit);
         let len = r.u32("stamp.len").ok()?;
-        let unit = r.array::<STAMP_LEN>("stamp").ok()?;
-        let known = len as usize == STAMP_LEN && unit[..3] == [6, 5, 48] && unit[3..19] == UUID;
-        if !known {
+        Self::parse(r.rest()).filter(|_| len as usize == STAMP_LEN)
+    }
+
+    /// Reads a stamp at the start of a NAL unit.
+    #[must_use]
+    pub fn parse(unit: &[u8]) -> Option<Self> {
+        let unit = unit.first_chunk::<STAMP_LEN>()?;
+        if unit[..3] != [6, 5, 48] || unit[3..19] != UUID {
             return None;
         }
         Some(Self { sent_ns: hex(&unit[19..35])?, sequence: hex(&unit[35..51])? })

@@ -12,13 +12,24 @@ pub enum Scheme {
     Rtmp,
     /// FLV over HTTP.
     HttpFlv,
+    /// An MPEG transport stream over HTTP.
+    HttpTs,
+    /// FLV over WebSocket.
+    WebSocketFlv,
+    /// Playlists and segments over HTTP.
+    Hls,
 }
+
+/// The name that says nothing of its stream.
+const INDEX: &str = "index.m3u8";
 
 /// A stream's address, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamUrl {
     /// How it travels.
     pub scheme: Scheme,
+    /// Whether all of it is inside TLS.
+    pub is_tls: bool,
     /// Host and port, as the peer is to be called.
     pub authority: String,
     /// Host and port to connect to.
@@ -34,16 +45,21 @@ pub struct StreamUrl {
 }
 
 impl StreamUrl {
-    /// Takes `rtmp://host[:port]/app/name[?query]` or `http://host[:port]/path.flv[?query]` apart.
+    /// Takes `rtmp[s]://host[:port]/app/name[?query]`, `http[s]://host[:port]/path[?query]` or
+    /// `ws[s]://` apart. What HTTP brings is told by the path's end: `.ts`, `.m3u8`, else FLV.
     ///
     /// # Errors
-    /// If it is neither.
+    /// If it is none of them.
     pub fn parse(text: &str) -> Result<Self> {
         let (scheme, rest) = text.split_once("://").context("a URL needs a scheme")?;
-        let (scheme, default_port) = match scheme {
-            "rtmp" => (Scheme::Rtmp, 1935),
-            "http" => (Scheme::HttpFlv, 80),
-            other => bail!("cannot speak {other}://, only rtmp:// and http://"),
+        let (scheme, is_tls, default_port) = match scheme {
+            "rtmp" => (Scheme::Rtmp, false, 1935),
+            "rtmps" => (Scheme::Rtmp, true, 443),
+            "http" => (Scheme::HttpFlv, false, 80),
+            "https" => (Scheme::HttpFlv, true, 443),
+            "ws" => (Scheme::WebSocketFlv, false, 80),
+            "wss" => (Scheme::WebSocketFlv, true, 443),
+            other => bail!("cannot speak {other}://, only rtmp, rtmps, http, https, ws and wss"),
         };
         let (authority, path) = rest.split_once('/').context("the URL names no stream")?;
         let (path, query) = match path.split_once('?') {
@@ -58,8 +74,14 @@ impl StreamUrl {
             bail!("an RTMP URL needs an application and a name: {text}");
         }
         let (host, port) = split_authority(authority, default_port)?;
+        let scheme = match name.rsplit_once('.') {
+            Some((_, "ts")) if scheme == Scheme::HttpFlv => Scheme::HttpTs,
+            Some((_, "m3u8")) if scheme == Scheme::HttpFlv => Scheme::Hls,
+            _ => scheme,
+        };
         Ok(Self {
             scheme,
+            is_tls,
             authority: authority.to_owned(),
             host,
             port,
@@ -82,16 +104,22 @@ impl StreamUrl {
     }
 
     /// The address of stream `index` of `count`: the name itself if there is one, else `NAME-0`
-    /// and so on, with the extension of a file kept at the end.
+    /// and so on, with the extension of a file kept at the end. The name of a stream whose
+    /// playlist is `NAME/index.m3u8` is its folder.
     #[must_use]
     pub fn nth(&self, index: usize, count: usize) -> Self {
         let mut url = self.clone();
-        if count > 1 {
-            url.name = match self.name.rsplit_once('.').filter(|_| self.scheme == Scheme::HttpFlv) {
-                Some((stem, extension)) => format!("{stem}-{index}.{extension}"),
-                None => format!("{}-{index}", self.name),
-            };
+        if count <= 1 {
+            return url;
         }
+        if self.scheme == Scheme::Hls && self.name == INDEX && !self.app.is_empty() {
+            url.app = format!("{}-{index}", self.app);
+            return url;
+        }
+        url.name = match self.name.rsplit_once('.').filter(|_| self.scheme != Scheme::Rtmp) {
+            Some((stem, extension)) => format!("{stem}-{index}.{extension}"),
+            None => format!("{}-{index}", self.name),
+        };
         url
     }
 
@@ -113,11 +141,13 @@ impl fmt::Display for StreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
             Scheme::Rtmp => "rtmp",
-            Scheme::HttpFlv => "http",
+            Scheme::HttpFlv | Scheme::HttpTs | Scheme::Hls => "http",
+            Scheme::WebSocketFlv => "ws",
         };
+        let tls = if self.is_tls { "s" } else { "" };
         // The query may hold a key, which no message may show.
         let slash = if self.app.is_empty() { "" } else { "/" };
-        write!(f, "{scheme}://{}/{}{slash}{}", self.authority, self.app, self.name)
+        write!(f, "{scheme}{tls}://{}/{}{slash}{}", self.authority, self.app, self.name)
     }
 }
 
@@ -156,7 +186,8 @@ mod tests {
         for text in [
             "",
             "h/live/a",
-            "rtmps://h/live/a",
+            "srt://h/live/a",
+            "rtmps://h/a",
             "rtmp://h/a",
             "http://h/",
             "rtmp://h",
@@ -168,11 +199,32 @@ mod tests {
     }
 
     #[test]
+    fn the_path_tells_what_http_brings() {
+        let table = [
+            ("rtmps://h/live/a.ts", Scheme::Rtmp, true, 443),
+            ("http://h/a.ts?k=1", Scheme::HttpTs, false, 80),
+            ("https://h:8443/live/a/index.m3u8", Scheme::Hls, true, 8443),
+            ("https://h/a", Scheme::HttpFlv, true, 443),
+            ("ws://h/a.flv", Scheme::WebSocketFlv, false, 80),
+            ("wss://h/a.flv", Scheme::WebSocketFlv, true, 443),
+        ];
+        for (text, scheme, is_tls, port) in table {
+            let url = StreamUrl::parse(text).unwrap();
+            assert_eq!((url.scheme, url.is_tls, url.port), (scheme, is_tls, port), "{text}");
+            assert_eq!(url.to_string(), text.split('?').next().unwrap());
+        }
+    }
+
+    #[test]
     fn streams_of_a_set_are_numbered() {
         let flv = StreamUrl::parse("http://h/live/a.flv?k=1").unwrap();
         assert_eq!(flv.nth(3, 4).request_target(), "/live/a-3.flv?k=1");
         assert_eq!(flv.nth(0, 1).request_target(), "/live/a.flv?k=1");
         let rtmp = StreamUrl::parse("rtmp://h/live/a.b?k=1").unwrap();
         assert_eq!(rtmp.nth(3, 4).stream_key(), "a.b-3?k=1");
+        let hls = |text: &str| StreamUrl::parse(text).unwrap().nth(3, 4).request_target();
+        assert_eq!(hls("http://h/live/a/index.m3u8"), "/live/a-3/index.m3u8");
+        assert_eq!(hls("http://h/a.m3u8?k=1"), "/a-3.m3u8?k=1");
+        assert_eq!(hls("http://h/a.ts"), "/a-3.ts");
     }
 }

@@ -2,7 +2,7 @@
 
 use codecs::flv::video::{VideoPacket, VideoTagHeader};
 
-use crate::piece::{Piece, PieceKind};
+use crate::piece::{Piece, PieceKind, Unit};
 use crate::stamp::{STAMP_LEN, Stamp};
 use crate::stats::Histogram;
 
@@ -67,7 +67,7 @@ impl Verifier {
     /// Takes a piece of media that came at `now_ns`.
     pub fn piece(&mut self, piece: &Piece<'_>, now_ns: u64, findings: &mut Findings) -> Arrival {
         if piece.offset == 0 {
-            self.check_timestamp(piece, findings);
+            self.check_timestamp(piece.kind, piece.timestamp_ms, findings);
             self.prefix_len = 0;
         }
         if piece.kind == PieceKind::Audio {
@@ -80,13 +80,21 @@ impl Verifier {
         if piece.last { self.message(now_ns, findings) } else { Arrival::Plain }
     }
 
-    fn check_timestamp(&mut self, piece: &Piece<'_>, findings: &mut Findings) {
-        let last = &mut self.last_timestamps[usize::from(piece.kind == PieceKind::Video)];
+    /// Takes a whole picture.
+    pub fn unit(&mut self, unit: &Unit, findings: &mut Findings) -> Arrival {
+        self.check_timestamp(PieceKind::Video, unit.time, findings);
+        self.configured |= unit.has_config;
+        self.frame(unit.is_key, unit.stamp, unit.arrived_ns, findings);
+        Arrival::Frame
+    }
+
+    fn check_timestamp(&mut self, kind: PieceKind, time: u32, findings: &mut Findings) {
+        let last = &mut self.last_timestamps[usize::from(kind == PieceKind::Video)];
         // The clock wraps: half its range ahead is behind.
-        if last.is_some_and(|last| piece.timestamp_ms.wrapping_sub(last) > u32::MAX / 2) {
+        if last.is_some_and(|last| time.wrapping_sub(last) > u32::MAX / 2) {
             findings.timestamps_back += 1;
         }
-        *last = Some(piece.timestamp_ms);
+        *last = Some(time);
     }
 
     fn message(&mut self, now_ns: u64, findings: &mut Findings) -> Arrival {
@@ -102,16 +110,21 @@ impl Verifier {
             VideoPacket::Coded { .. } => {}
             _ => return Arrival::Plain,
         }
-        if self.frames == 0 && !(self.configured && header.frame_type.is_key()) {
+        let stamp = Stamp::find(body.get(header.header_len..).unwrap_or_default());
+        self.frame(header.frame_type.is_key(), stamp, now_ns, findings);
+        Arrival::Frame
+    }
+
+    fn frame(&mut self, is_key: bool, stamp: Option<Stamp>, now_ns: u64, findings: &mut Findings) {
+        if self.frames == 0 && !(self.configured && is_key) {
             findings.undecodable_starts += 1;
         }
         self.frames += 1;
         findings.frames += 1;
-        match Stamp::find(body.get(header.header_len..).unwrap_or_default()) {
+        match stamp {
             Some(stamp) => self.stamped(stamp, now_ns, findings),
             None => findings.unstamped += 1,
         }
-        Arrival::Frame
     }
 
     fn stamped(&mut self, stamp: Stamp, now_ns: u64, findings: &mut Findings) {

@@ -102,6 +102,18 @@ impl Tr101290 {
         }
     }
 
+    /// How many faults were found so far.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.findings.total()
+    }
+
+    /// The first fault that was found.
+    #[must_use]
+    pub fn first_fault(&self) -> Option<String> {
+        self.findings.first()
+    }
+
     /// The stream is over.
     #[must_use]
     pub fn finish(mut self) -> Verdict {

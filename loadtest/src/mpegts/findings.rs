@@ -30,6 +30,16 @@ impl Findings {
         }
     }
 
+    /// How many there are.
+    pub(super) fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The first one, in words.
+    pub(super) fn first(&self) -> Option<String> {
+        self.kept.first().map(|first| format!("{}: {}", first.indicator.name(), first.what))
+    }
+
     /// The counts of broken rules, and the findings that were kept.
     pub(super) fn into_parts(self) -> (Vec<(Indicator, u64)>, Vec<Finding>) {
         let counts = Indicator::ALL.into_iter().zip(self.counts);

@@ -5,18 +5,18 @@
 //!
 //! Limits: [`BACKLOG_BYTES_MAX`] unsent bytes of a stream, then frames are dropped and counted.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
 use super::PublishTotals;
 use crate::client::{Client, Role};
-use crate::connection::Connection;
+use crate::connection::{Connection, Route};
 use crate::piece::{Event, PieceKind};
 use crate::socket::{Poll, monotonic_ns};
 use crate::source::{Source, SourceSettings};
 use crate::stream_url::{Scheme, StreamUrl};
+use crate::tls::Trust;
 
 /// Bytes that a stream may have unsent.
 pub const BACKLOG_BYTES_MAX: usize = 8 << 20;
@@ -34,6 +34,8 @@ const READ_BYTES: usize = 16 * 1024;
 pub struct PublishPlan {
     /// Where; the first of several streams is `NAME-0`.
     pub url: StreamUrl,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// How many streams.
     pub streams: usize,
     /// What each of them holds.
@@ -60,10 +62,11 @@ pub fn publish(
     started: impl FnOnce(),
 ) -> Result<PublishTotals> {
     if plan.url.scheme != Scheme::Rtmp {
-        bail!("streams are published by rtmp://");
+        bail!("streams are published by rtmp:// or rtmps://");
     }
-    let addr = plan.url.resolve()?;
-    let mut bank = Bank::open(plan, addr)?;
+    let route = Route::to(&plan.url, &plan.trust)?;
+    let addr = route.addr;
+    let mut bank = Bank::open(plan, &route)?;
     let opened_ns = monotonic_ns();
     while bank.totals.streams < plan.streams {
         if stop.load(Ordering::Relaxed) {
@@ -92,12 +95,12 @@ struct Bank {
 }
 
 impl Bank {
-    fn open(plan: &PublishPlan, addr: SocketAddr) -> Result<Self> {
+    fn open(plan: &PublishPlan, route: &Route) -> Result<Self> {
         let poll = Poll::new()?;
         let mut publications = Vec::with_capacity(plan.streams);
         for index in 0..plan.streams {
-            let mut connection = Connection::open(addr, index as u64, &poll)
-                .with_context(|| format!("cannot connect to {addr}"))?;
+            let mut connection = Connection::open(route, index as u64, &poll)
+                .with_context(|| format!("cannot connect to {}", route.addr))?;
             let url = plan.url.nth(index, plan.streams);
             let client = Client::new(Role::Publish, url, monotonic_ns(), connection.out());
             let source = Source::new(plan.source);
@@ -145,7 +148,7 @@ impl Bank {
                     Some(Event::Refused(reason)) => {
                         bail!("the server refused stream {index}: {reason}");
                     }
-                    Some(Event::Media(_)) | None => {}
+                    Some(Event::Media(_) | Event::Unit(_)) | None => {}
                 }
             }
         }

@@ -12,6 +12,7 @@ use crate::process::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
 use crate::stream_url::{Scheme, StreamUrl};
+use crate::tls::Trust;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -19,13 +20,18 @@ grandstand-load: a load generator for live streams
 
   grandstand-load                 publish rtmp://127.0.0.1:1935/live/load, play it 1000 times
                                   for 10 s, print players held, p99 latency and lost frames
-  grandstand-load publish --url rtmp://HOST[:PORT]/APP/NAME[?QUERY]
-  grandstand-load play    --url rtmp://... | http://HOST[:PORT]/NAME.flv
-  grandstand-load fanout  --url rtmp://... | http://... [--server-pid PID]
+  grandstand-load publish --url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY]
+  grandstand-load play    --url URL
+  grandstand-load fanout  --url URL [--server-pid PID]
   grandstand-load check-ts FILE | -
                                   judge an MPEG transport stream by TR 101 290 priorities 1 and 2;
                                   ends with 1 if a rule is broken
 
+URL of a player:     rtmp[s]://HOST[:PORT]/APP/NAME      RTMP
+                     http[s]://HOST[:PORT]/NAME.flv      FLV over HTTP
+                     ws[s]://HOST[:PORT]/NAME.flv        FLV over WebSocket
+                     http[s]://HOST[:PORT]/NAME.ts       MPEG-TS over HTTP
+                     http[s]://HOST[:PORT]/NAME/index.m3u8   HLS, as a player follows it
 publish, fanout:
   --streams N        streams, named NAME-0 and so on if more than one    [1]
   --bitrate RATE     bits per second of each, such as 800k or 2M         [2M]
@@ -39,14 +45,18 @@ play, fanout:
   --streams N        streams that the players take turns with            [1]
   --ramp N           players that connect in a second                    [500]
   --sampled N        players that check every frame                      [10]
+  --hold             players of HLS ask for one playlist and keep their connection
 play:
   --duration TIME    how long to watch once all play                     [10s]
 fanout:
   --window TIME      the same, for each number of players                [10s]
   --server-pid PID   measure CPU and memory of this process
   --softirq-cpu N    add the time of ksoftirqd of this CPU
-  --publish-url URL  where to publish                                    [--url, if rtmp://]
+  --publish-url URL  where to publish                                    [--url, if rtmp]
   --no-publish       somebody else publishes
+publish, play, fanout:
+  --tls-ca FILE      believe certificates of these authorities (PEM)     [the system's]
+  --tls-insecure     believe any certificate
 check-ts:
   --pid-period TIME  how long a PID of a PMT may be silent               [5s]
 everywhere:
@@ -55,10 +65,11 @@ everywhere:
 ";
 
 const EVERYWHERE: [&str; 2] = ["json", "cpu"];
+const TLS: [&str; 2] = ["tls-ca", "tls-insecure"];
 const PUBLISH: [&str; 7] = ["url", "streams", "bitrate", "fps", "gop", "audio", "duration"];
-const PLAY: [&str; 6] = ["url", "streams", "players", "ramp", "sampled", "duration"];
+const PLAY: [&str; 7] = ["url", "streams", "players", "ramp", "sampled", "hold", "duration"];
 const CHECK_TS: [&str; 1] = ["pid-period"];
-const FANOUT: [&str; 14] = [
+const FANOUT: [&str; 15] = [
     "url",
     "streams",
     "bitrate",
@@ -68,6 +79,7 @@ const FANOUT: [&str; 14] = [
     "players",
     "ramp",
     "sampled",
+    "hold",
     "window",
     "server-pid",
     "softirq-cpu",
@@ -80,6 +92,8 @@ struct Options {
     url: Option<StreamUrl>,
     publish_url: Option<StreamUrl>,
     no_publish: bool,
+    trust: Trust,
+    holds: bool,
     streams: usize,
     bitrate: u64,
     fps: u32,
@@ -103,6 +117,8 @@ impl Default for Options {
             url: None,
             publish_url: None,
             no_publish: false,
+            trust: Trust::default(),
+            holds: false,
             streams: 1,
             bitrate: 2_000_000,
             fps: 30,
@@ -203,7 +219,8 @@ impl Options {
         command: &str,
         allowed: &[&str],
     ) -> Result<()> {
-        if !allowed.iter().chain(&EVERYWHERE).any(|name| *name == option) {
+        let tls: &[&str] = if allowed.contains(&"url") { &TLS } else { &[] };
+        if !allowed.iter().chain(&EVERYWHERE).chain(tls).any(|name| *name == option) {
             bail!("{command} has no option --{option}; try --help");
         }
         self.set(option, parser).with_context(|| format!("--{option}"))
@@ -212,6 +229,9 @@ impl Options {
     fn set(&mut self, option: &str, parser: &mut Parser) -> Result<()> {
         match option {
             "audio" => self.audio = true,
+            "hold" => self.holds = true,
+            "tls-ca" => self.trust = Trust::Authority(parser.value()?.into()),
+            "tls-insecure" => self.trust = Trust::Anybody,
             "no-publish" => self.no_publish = true,
             "url" => self.url = Some(StreamUrl::parse(&parser.value()?.string()?)?),
             "publish-url" => self.publish_url = Some(StreamUrl::parse(&parser.value()?.string()?)?),
@@ -250,7 +270,7 @@ impl Options {
                     _ if self.no_publish => None,
                     Some(publish_url) => Some(publish_url.clone()),
                     None if url.scheme == Scheme::Rtmp => Some(url.clone()),
-                    None => bail!("an http:// stream needs --publish-url or --no-publish"),
+                    None => bail!("{url} is only played: it needs --publish-url or --no-publish"),
                 };
                 let publish = publish_url.map(|url| self.publish_plan(url)).transpose()?;
                 if self.softirq_cpu.is_some() && self.server_pid.is_none() {
@@ -267,7 +287,7 @@ impl Options {
 
     fn publish_plan(&self, url: StreamUrl) -> Result<PublishPlan> {
         if url.scheme != Scheme::Rtmp {
-            bail!("streams are published by rtmp://");
+            bail!("streams are published by rtmp:// or rtmps://");
         }
         let gop_frames = (self.gop_ns * u64::from(self.fps)).div_ceil(SECOND_NS);
         let source = SourceSettings {
@@ -276,12 +296,15 @@ impl Options {
             gop_frames: u32::try_from(gop_frames).context("--gop is too long")?,
             audio: self.audio,
         };
-        Ok(PublishPlan { url, streams: self.streams, source, duration_ns: self.duration_ns })
+        let (trust, duration_ns) = (self.trust.clone(), self.duration_ns);
+        Ok(PublishPlan { url, trust, streams: self.streams, source, duration_ns })
     }
 
     fn audience(&self, url: StreamUrl, window_ns: u64) -> Audience {
         Audience {
             url,
+            trust: self.trust.clone(),
+            holds: self.holds,
             streams: self.streams,
             players: self.players.clone(),
             ramp_per_s: self.ramp_per_s,
@@ -375,7 +398,12 @@ mod tests {
         let (publish, audience, _) =
             plan("fanout --url http://h:1/a.flv --publish-url rtmp://h/live/a");
         assert_eq!((publish.unwrap().url.app.as_str(), audience.url.port), ("live", 1));
-        assert_eq!(plan("fanout --url http://h/a.flv --no-publish").0, None);
+        let (publish, audience, _) =
+            plan("fanout --url https://h/a/index.m3u8 --no-publish --hold --tls-insecure");
+        assert_eq!((publish, audience.holds, audience.trust), (None, true, Trust::Anybody));
+        let (publish, audience, _) = plan("fanout --url rtmps://h/live/a --tls-ca ca.pem");
+        assert_eq!(audience.trust, Trust::Authority("ca.pem".into()));
+        assert_eq!(publish.unwrap().trust, audience.trust);
     }
 
     #[test]
@@ -397,7 +425,7 @@ mod tests {
             ("play --url rtmp://h/live/a --players 1,2", "play takes one number"),
             ("play --url rtmp://h/live/a --players 0", "--players: players are at least 1"),
             ("fanout --url rtmp://h/live/a --players 9,2", "--players: players are at least 1"),
-            ("fanout --url http://h/a.flv", "an http:// stream needs --publish-url"),
+            ("fanout --url http://h/a.flv", "http://h/a.flv is only played"),
             ("fanout --url rtmp://h/live/a --softirq-cpu 1", "--softirq-cpu needs --server-pid"),
             ("publish --url http://h/a.flv", "streams are published by rtmp://"),
             ("publish --url rtmp://h/live/a --streams 0", "--streams: must be at least 1"),

@@ -86,6 +86,8 @@ fn play(
     let smallest = audience.players.first().copied().unwrap_or(1);
     let mut crowd = Crowd::new(CrowdPlan {
         url: audience.url.clone(),
+        trust: audience.trust.clone(),
+        holds: audience.holds,
         streams: audience.streams,
         ramp_per_s: audience.ramp_per_s,
         sampled: audience.sampled,

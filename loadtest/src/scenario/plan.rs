@@ -8,6 +8,7 @@ use crate::process::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
 use crate::stream_url::StreamUrl;
+use crate::tls::Trust;
 
 /// What is loaded without any argument.
 pub const CANONICAL_URL: &str = "rtmp://127.0.0.1:1935/live/load";
@@ -64,6 +65,10 @@ pub enum Action {
 pub struct Audience {
     /// What is played.
     pub url: StreamUrl,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// Players of HLS ask for one playlist and keep their connection.
+    pub holds: bool,
     /// Streams that players take turns with.
     pub streams: usize,
     /// Numbers of players, each at least the one before.
@@ -84,9 +89,17 @@ impl Scenario {
     pub fn canonical() -> Result<Self> {
         let url = StreamUrl::parse(CANONICAL_URL)?;
         let source = SourceSettings { bitrate: 2_000_000, fps: 30, gop_frames: 60, audio: false };
-        let publish = PublishPlan { url: url.clone(), streams: 1, source, duration_ns: None };
+        let publish = PublishPlan {
+            url: url.clone(),
+            trust: Trust::default(),
+            streams: 1,
+            source,
+            duration_ns: None,
+        };
         let audience = Audience {
             url,
+            trust: Trust::default(),
+            holds: false,
             streams: 1,
             players: vec![1000],
             ramp_per_s: 500,

@@ -53,9 +53,10 @@ impl Stream {
             }
             let dts = (now + LEAD_MS) * 90;
             // Pictures are shown later than they are decoded.
-            let picture = pes(0xe0, dts + 40 * 90, Some(dts), 700 + 11 * (frame as usize % 40));
+            let picture = vec![0xa5; 700 + 11 * (frame as usize % 40)];
+            let picture = pes(0xe0, dts + 40 * 90, Some(dts), &picture);
             mux.unit(VIDEO_PID, Some(now * 27_000), &picture);
-            mux.unit(AUDIO_PID, None, &pes(0xc0, dts, None, 100));
+            mux.unit(AUDIO_PID, None, &pes(0xc0, dts, None, &[0xa5; 100]));
         }
         mux.push(NULL_PID, &[0x10], &[0xff; 184]);
         Self { packets: mux.packets }
@@ -140,8 +141,8 @@ pub(crate) fn pcr_ms(frame: u64) -> u64 {
 }
 
 #[derive(Default)]
-struct Multiplex {
-    packets: Vec<Packet>,
+pub(crate) struct Multiplex {
+    pub(crate) packets: Vec<Packet>,
     counters: std::collections::HashMap<u16, u8>,
 }
 
@@ -158,12 +159,12 @@ impl Multiplex {
         self.packets.push([&head[..], rest].concat().try_into().unwrap());
     }
 
-    fn section(&mut self, pid: u16, section: &[u8]) {
+    pub(crate) fn section(&mut self, pid: u16, section: &[u8]) {
         let head = self.head(pid, 0x40, 0x10);
         self.packets.push(section_packet(head, section));
     }
 
-    fn unit(&mut self, pid: u16, pcr: Option<u64>, unit: &[u8]) {
+    pub(crate) fn unit(&mut self, pid: u16, pcr: Option<u64>, unit: &[u8]) {
         let mut rest = unit;
         let mut adaptation = pcr.map(|pcr| [&[0x50][..], &pcr_bytes(pcr)].concat());
         let mut flags = 0x40;
@@ -214,13 +215,13 @@ fn time(prefix: u64, stamp: u64) -> [u8; 5] {
     *bits.to_be_bytes().last_chunk().unwrap()
 }
 
-fn pes(stream_id: u8, pts: u64, dts: Option<u64>, body: usize) -> Vec<u8> {
+pub(crate) fn pes(stream_id: u8, pts: u64, dts: Option<u64>, body: &[u8]) -> Vec<u8> {
     let (flags, prefix) = if dts.is_some() { (0xc0, 3) } else { (0x80, 2) };
     let mut times = time(prefix, pts).to_vec();
     times.extend(dts.iter().flat_map(|dts| time(1, *dts)));
     let mut pes = vec![0, 0, 1, stream_id, 0, 0, 0x80, flags, times.len() as u8];
     pes.extend(times);
-    pes.resize(pes.len() + body, 0xa5);
+    pes.extend(body);
     if stream_id == 0xc0 {
         let len = (pes.len() - 6) as u16;
         pes[4..6].copy_from_slice(&len.to_be_bytes());
@@ -239,7 +240,7 @@ pub(crate) fn table(id: u8, extension: u16, body: &[u8]) -> Vec<u8> {
     section
 }
 
-fn pat() -> Vec<u8> {
+pub(crate) fn pat() -> Vec<u8> {
     table(0, 1, &[0, 1, 0xe0 | (PMT_PID >> 8) as u8, PMT_PID as u8])
 }
 

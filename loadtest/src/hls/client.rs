@@ -1,0 +1,456 @@
+//! One player on one keep-alive connection, sans-IO: bytes in, bytes out, what came of them.
+//!
+//! Spec: RFC 8216 6.3.1 to 6.3.5.
+//!
+//! Shape: multivariant playlist -> media playlist -> its last three segments -> wait, reload, each
+//! new segment once -> wait -> ... A playlist is reloaded a target duration after the last load
+//! began, half of one if it had not changed. There is one request at a time.
+//!
+//! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist; segments are passed on and not kept.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context, Result, ensure};
+
+use super::playlist::{MediaPlaylist, Playlist, Segment, resolve};
+use crate::http_flv::put_request;
+use crate::http_head::{Head, HeadReader};
+use crate::stream_url::StreamUrl;
+
+/// Bytes of a playlist.
+pub const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+
+/// A player begins so many segments before the end of the list.
+const SEGMENTS_AT_START: usize = 3;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How often a server may ask for patience before it refuses.
+const RETRIES_MAX: u32 = 15;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Asked {
+    /// A playlist.
+    Playlist,
+    /// A segment of so many seconds.
+    Segment {
+        /// How long it lasts.
+        duration_s: f64,
+    },
+}
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told<'a> {
+    /// A piece of a segment.
+    Body(&'a [u8]),
+    /// What was asked for at `asked_ns` has come whole.
+    Whole {
+        /// What it is.
+        asked: Asked,
+        /// When it was asked for.
+        asked_ns: u64,
+    },
+    /// Segments that left the list before they were asked for, or are gone.
+    Missed(u64),
+    /// The server said no, or the stream is over; its own words.
+    Refused(String),
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// A playlist is asked for at this time.
+    Wait {
+        until_ns: u64,
+    },
+    /// Nothing is asked for any more.
+    Hold,
+    Head {
+        asked: Asked,
+        asked_ns: u64,
+        reader: HeadReader,
+    },
+    Body {
+        asked: Asked,
+        asked_ns: u64,
+        left: u64,
+        text: Vec<u8>,
+        missing: bool,
+    },
+}
+
+/// One player.
+#[derive(Debug)]
+pub struct Client {
+    authority: String,
+    /// The playlist that is asked for next.
+    target: String,
+    phase: Phase,
+    queue: VecDeque<Segment>,
+    /// The number of the segment that comes after those of the queue; `None` before any list.
+    next_sequence: Option<u64>,
+    /// When the playlist is to be loaded again.
+    reload_ns: u64,
+    /// What to tell before anything else.
+    missed: u64,
+    retries: u32,
+    /// Ask for one playlist, then nothing.
+    holds: bool,
+}
+
+impl Client {
+    /// Starts; the request is in `out`. One that `holds` asks for one playlist and stays.
+    #[must_use]
+    pub fn new(url: &StreamUrl, holds: bool, now_ns: u64, out: &mut Vec<u8>) -> Self {
+        let mut client = Self {
+            authority: url.authority.clone(),
+            target: url.request_target(),
+            phase: Phase::Hold,
+            queue: VecDeque::new(),
+            next_sequence: None,
+            reload_ns: 0,
+            missed: 0,
+            retries: 0,
+            holds,
+        };
+        client.ask(Asked::Playlist, now_ns, out);
+        client
+    }
+
+    /// Asks for the playlist if its time has come.
+    pub fn poll(&mut self, now_ns: u64, out: &mut Vec<u8>) {
+        if matches!(self.phase, Phase::Wait { until_ns } if until_ns <= now_ns) {
+            self.ask(Asked::Playlist, now_ns, out);
+        }
+    }
+
+    /// Bytes of a segment that are still to come, if one is coming.
+    #[must_use]
+    pub const fn segment_left(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Body { asked: Asked::Segment { .. }, left, .. } => Some(left),
+            _ => None,
+        }
+    }
+
+    /// True while an answer is due.
+    #[must_use]
+    pub const fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Head { .. } | Phase::Body { .. })
+    }
+
+    /// Takes bytes of the server; tells how many, and the first thing that came of them. Without
+    /// one all were taken. The next request is appended to `out`.
+    ///
+    /// # Errors
+    /// If the server breaks the protocol.
+    pub fn feed<'a>(
+        &mut self,
+        input: &'a [u8],
+        now_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(usize, Option<Told<'a>>)> {
+        if self.missed > 0 {
+            return Ok((0, Some(Told::Missed(std::mem::take(&mut self.missed)))));
+        }
+        match &mut self.phase {
+            Phase::Wait { .. } | Phase::Hold => {
+                ensure!(input.is_empty(), "the server answers what nobody asked");
+                Ok((0, None))
+            }
+            Phase::Head { asked, asked_ns, reader } => {
+                let (taken, head) = reader.feed(input)?;
+                let Some(head) = head else { return Ok((taken, None)) };
+                let (asked, asked_ns) = (*asked, *asked_ns);
+                Ok((taken, self.head(&head, asked, asked_ns, now_ns, out)?))
+            }
+            Phase::Body { asked, left, text, .. } => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let body = &input[..len];
+                match asked {
+                    Asked::Segment { .. } if len > 0 => {
+                        *left -= len as u64;
+                        Ok((len, Some(Told::Body(body))))
+                    }
+                    Asked::Segment { .. } => Ok((0, self.end_body(now_ns, out)?)),
+                    Asked::Playlist => {
+                        text.extend_from_slice(body);
+                        *left -= len as u64;
+                        Ok((len, self.end_body(now_ns, out)?))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes of a segment were thrown away; tells if it has come whole.
+    ///
+    /// # Errors
+    /// If there are more than the segment has.
+    pub fn discarded(
+        &mut self,
+        bytes: u64,
+        now_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Told<'static>>> {
+        let Phase::Body { left, .. } = &mut self.phase else { return Ok(None) };
+        *left = left.checked_sub(bytes).context("the server sends more than a segment")?;
+        self.end_body(now_ns, out)
+    }
+
+    fn ask(&mut self, asked: Asked, now_ns: u64, out: &mut Vec<u8>) {
+        if asked == Asked::Playlist {
+            put_request(&self.target, &self.authority, &[], out);
+        }
+        self.phase = Phase::Head { asked, asked_ns: now_ns, reader: HeadReader::default() };
+    }
+
+    /// Asks for the next segment, or waits until `until_ns` for the playlist.
+    fn go_on(&mut self, until_ns: u64, now_ns: u64, out: &mut Vec<u8>) -> Result<()> {
+        let Some(Segment { uri, duration_s }) = self.queue.pop_front() else {
+            self.phase = Phase::Wait { until_ns };
+            return Ok(());
+        };
+        put_request(&resolve(&self.target, &uri)?, &self.authority, &[], out);
+        self.reload_ns = until_ns;
+        self.ask(Asked::Segment { duration_s }, now_ns, out);
+        Ok(())
+    }
+
+    fn head(
+        &mut self,
+        head: &Head,
+        asked: Asked,
+        asked_ns: u64,
+        now_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Told<'static>>> {
+        let is_gone = head.status == 404 && matches!(asked, Asked::Segment { .. });
+        let is_busy = head.status == 503 && self.retries < RETRIES_MAX;
+        if head.status != 200 && !is_gone && !is_busy {
+            return Ok(Some(Told::Refused(head.status_line.clone())));
+        }
+        self.retries = if is_busy { self.retries + 1 } else { 0 };
+        let left = head.content_length.context("a response without a length")?;
+        ensure!(
+            asked != Asked::Playlist || left <= PLAYLIST_BYTES_MAX,
+            "a playlist of {left} bytes"
+        );
+        let missing = is_gone || is_busy;
+        self.phase = Phase::Body { asked, asked_ns, left, text: Vec::new(), missing };
+        self.end_body(now_ns, out)
+    }
+
+    /// Acts on a body that has come whole.
+    fn end_body(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<Option<Told<'static>>> {
+        let Phase::Body { left: 0, .. } = self.phase else { return Ok(None) };
+        let Phase::Body { asked, asked_ns, text, missing, .. } =
+            std::mem::replace(&mut self.phase, Phase::Hold)
+        else {
+            return Ok(None);
+        };
+        match asked {
+            Asked::Playlist if missing => {
+                self.phase = Phase::Wait { until_ns: now_ns + SECOND_NS };
+                return Ok(None);
+            }
+            Asked::Playlist => {
+                let text = String::from_utf8(text).context("a playlist that is no text")?;
+                if let Some(refusal) = self.playlist(&text, asked_ns, now_ns, out)? {
+                    return Ok(Some(refusal));
+                }
+            }
+            Asked::Segment { .. } => {
+                self.go_on(self.reload_ns, now_ns, out)?;
+                if missing {
+                    return Ok(Some(Told::Missed(1)));
+                }
+            }
+        }
+        Ok(Some(Told::Whole { asked, asked_ns }))
+    }
+
+    fn playlist(
+        &mut self,
+        text: &str,
+        asked_ns: u64,
+        now_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Told<'static>>> {
+        let playlist = Playlist::parse(text)?;
+        if self.holds {
+            self.phase = Phase::Hold;
+            return Ok(None);
+        }
+        let media = match playlist {
+            Playlist::Multivariant(uri) => {
+                self.target = resolve(&self.target, &uri)?;
+                self.ask(Asked::Playlist, now_ns, out);
+                return Ok(None);
+            }
+            Playlist::Media(media) => media,
+        };
+        let target_ns = media.target_s.max(1).saturating_mul(SECOND_NS);
+        let (is_over, has_new) = (media.is_over, self.take_new(media)?);
+        if is_over && !has_new {
+            return Ok(Some(Told::Refused("the playlist has ended".to_owned())));
+        }
+        let wait_ns = if has_new { target_ns } else { target_ns / 2 };
+        self.go_on(asked_ns.saturating_add(wait_ns), now_ns, out)?;
+        Ok(None)
+    }
+
+    /// Queues the segments that are new; tells if there are any.
+    fn take_new(&mut self, media: MediaPlaylist) -> Result<bool> {
+        let first = media.media_sequence;
+        let end = first + media.segments.len() as u64;
+        let next = self.next_sequence.unwrap_or_else(|| {
+            first + media.segments.len().saturating_sub(SEGMENTS_AT_START) as u64
+        });
+        ensure!(end >= next, "the media sequence went back from {next} to {end}");
+        self.missed += first.saturating_sub(next);
+        let known = usize::try_from(next.saturating_sub(first)).context("a long playlist")?;
+        let before = self.queue.len();
+        self.queue.extend(media.segments.into_iter().skip(known));
+        // A list that is still empty says nothing about where it will begin.
+        self.next_sequence = (end > first).then_some(end).or(self.next_sequence);
+        Ok(self.queue.len() > before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = SECOND_NS;
+
+    struct Player {
+        client: Client,
+        out: Vec<u8>,
+        now_ns: u64,
+    }
+
+    impl Player {
+        fn new(holds: bool) -> Self {
+            let url = StreamUrl::parse("http://h:1/live/a/index.m3u8?key=1").unwrap();
+            let mut out = Vec::new();
+            let client = Client::new(&url, holds, 0, &mut out);
+            Self { client, out, now_ns: 0 }
+        }
+
+        /// The target of the request that was made, if one was.
+        fn asked(&mut self) -> Option<String> {
+            self.client.poll(self.now_ns, &mut self.out);
+            let request = String::from_utf8(std::mem::take(&mut self.out)).unwrap();
+            request.split(' ').nth(1).map(str::to_owned)
+        }
+
+        /// Answers; tells what came of it, without the pieces of bodies.
+        fn answer(&mut self, status: u16, body: &str, step: usize) -> Result<Vec<Told<'static>>> {
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+            let mut all = Vec::new();
+            for mut input in [head.as_bytes(), body.as_bytes()].concat().chunks(step) {
+                loop {
+                    let (taken, told) = self.client.feed(input, self.now_ns, &mut self.out)?;
+                    input = &input[taken..];
+                    match told {
+                        None if input.is_empty() => break,
+                        None | Some(Told::Body(_)) => {}
+                        Some(Told::Whole { asked, asked_ns }) => {
+                            all.push(Told::Whole { asked, asked_ns });
+                        }
+                        Some(Told::Missed(count)) => all.push(Told::Missed(count)),
+                        Some(Told::Refused(reason)) => all.push(Told::Refused(reason)),
+                    }
+                }
+            }
+            Ok(all)
+        }
+    }
+
+    fn media(first: u64, count: u64, over: bool) -> String {
+        let head = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:";
+        let segments = (first..first + count).map(|n| format!("#EXTINF:2,\n{n}.ts\n"));
+        let end = if over { "#EXT-X-ENDLIST\n" } else { "" };
+        format!("{head}{first}\n{}{end}", segments.collect::<String>())
+    }
+
+    fn whole(asked: Asked, asked_ns: u64) -> Told<'static> {
+        Told::Whole { asked, asked_ns }
+    }
+
+    const SEGMENT: Asked = Asked::Segment { duration_s: 2.0 };
+
+    #[test]
+    fn each_new_segment_is_asked_for_once_and_lists_in_their_time() {
+        for step in [1, 3, 1000] {
+            let mut player = Player::new(false);
+            assert_eq!(player.asked().unwrap(), "/live/a/index.m3u8?key=1");
+            let variants = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nmedia.m3u8\n";
+            assert_eq!(player.answer(200, variants, step).unwrap(), [whole(Asked::Playlist, 0)]);
+            assert_eq!(player.asked().unwrap(), "/live/a/media.m3u8");
+            player.now_ns = S;
+            player.answer(200, &media(10, 5, false), step).unwrap();
+            for (number, at) in [(12, 1), (13, 2), (14, 3)] {
+                assert_eq!(player.asked().unwrap(), format!("/live/a/{number}.ts"));
+                player.now_ns = (at + 1) * S;
+                let told = player.answer(200, "segment", step).unwrap();
+                assert_eq!(told, [whole(SEGMENT, at * S)]);
+            }
+            // A target duration after the list was asked for, at 0 s.
+            player.now_ns = 4 * S - 1;
+            assert_eq!(player.asked(), None);
+            player.now_ns = 4 * S;
+            assert_eq!(player.asked().unwrap(), "/live/a/media.m3u8");
+            player.answer(200, &media(10, 5, false), step).unwrap();
+            // Nothing was new: half of one.
+            player.now_ns = 6 * S - 1;
+            assert_eq!(player.asked(), None);
+            player.now_ns = 6 * S;
+            assert_eq!(player.asked().unwrap(), "/live/a/media.m3u8");
+            let told = player.answer(200, &media(17, 1, true), step).unwrap();
+            assert_eq!(told, [whole(Asked::Playlist, 6 * S), Told::Missed(2)]);
+            assert_eq!(player.asked().unwrap(), "/live/a/17.ts");
+            assert_eq!(player.answer(404, "gone", step).unwrap(), [Told::Missed(1)]);
+            player.now_ns = 10 * S;
+            assert_eq!(player.asked().unwrap(), "/live/a/media.m3u8");
+            let told = player.answer(200, &media(17, 1, true), step).unwrap();
+            assert_eq!(told, [Told::Refused("the playlist has ended".into())]);
+        }
+    }
+
+    #[test]
+    fn bytes_may_be_thrown_away() {
+        let mut player = Player::new(false);
+        player.answer(200, &media(0, 1, false), 1000).unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+        let (taken, told) = player.client.feed(head, S, &mut player.out).unwrap();
+        assert_eq!((taken, told), (head.len() - 3, None));
+        let (_, told) = player.client.feed(b"abc", S, &mut player.out).unwrap();
+        assert_eq!((told, player.client.segment_left()), (Some(Told::Body(b"abc")), Some(7)));
+        assert_eq!(player.client.discarded(5, S, &mut player.out).unwrap(), None);
+        let told = player.client.discarded(2, S, &mut player.out).unwrap();
+        assert_eq!(told, Some(whole(SEGMENT, 0)));
+        assert!(!player.client.is_asking());
+    }
+
+    #[test]
+    fn patience_and_refusals() {
+        let mut player = Player::new(false);
+        player.asked();
+        assert_eq!(player.answer(503, "soon", 10).unwrap(), []);
+        assert_eq!(player.asked(), None);
+        player.now_ns = S;
+        assert!(player.asked().is_some());
+        let told = player.answer(404, "no", 100).unwrap();
+        assert_eq!(told[0], Told::Refused("HTTP/1.1 404 X".into()));
+        let mut player = Player::new(true);
+        assert!(player.answer(200, &media(0, 4, false), 10).is_ok());
+        player.out.clear();
+        player.now_ns = 100 * S;
+        assert_eq!(player.asked(), None, "it holds");
+        assert!(player.answer(200, "", 10).is_err(), "nobody asked");
+    }
+}

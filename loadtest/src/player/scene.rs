@@ -1,0 +1,31 @@
+//! What all players of a crowd share: they borrow it in turn.
+
+use super::Tally;
+use crate::mpegts::Tr101290;
+use crate::socket::Poll;
+
+pub(super) struct Scene {
+    pub(super) poll: Poll,
+    pub(super) buffer: Vec<u8>,
+    pub(super) tally: Tally,
+}
+
+impl Scene {
+    /// Lets `act` use the buffer beside the rest.
+    pub(super) fn with_buffer<T>(&mut self, act: impl FnOnce(&mut Self, &mut [u8]) -> T) -> T {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = act(self, &mut buffer);
+        self.buffer = buffer;
+        result
+    }
+
+    /// Gives a sampled player's transport stream to its judge, and counts what it finds.
+    pub(super) fn judge(&mut self, judge: &mut Tr101290, bytes: &[u8]) {
+        let before = judge.faults();
+        judge.feed(bytes);
+        self.tally.transport_faults += judge.faults() - before;
+        if self.tally.first_transport_fault.is_none() && judge.faults() > before {
+            self.tally.first_transport_fault = judge.first_fault();
+        }
+    }
+}

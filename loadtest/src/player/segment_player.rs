@@ -1,0 +1,170 @@
+//! A player that asks for playlists and segments.
+//!
+//! All of them are woken by what they wait for, so that the time of each request is true. A sampled
+//! one reads its segments and judges them; the others throw them away inside the kernel, woken for
+//! large pieces only, because behind a network card no packet of theirs would wake this machine.
+//! What is encrypted has to be read, or nobody would know where it ends.
+
+use super::loss::Loss;
+use super::scene::Scene;
+use crate::connection::Connection;
+use crate::hls::{Asked, Client, Playback, Told};
+use crate::mpegts::{Tr101290, UnitReader};
+use crate::socket::monotonic_ns;
+use crate::stream_url::StreamUrl;
+use crate::verify::Verifier;
+
+/// Bytes of a segment that wake a player who throws them away.
+const WAKE_BYTES: u64 = 256 * 1024;
+
+/// What a sampled player reads with.
+#[derive(Default)]
+struct Eyes {
+    reader: UnitReader,
+    verifier: Verifier,
+    judge: Tr101290,
+}
+
+pub(super) struct SegmentPlayer {
+    connection: Connection,
+    client: Client,
+    eyes: Option<Box<Eyes>>,
+    playback: Playback,
+    connected_ns: u64,
+    wake_bytes: u64,
+    holds: bool,
+    pub(super) playing: bool,
+}
+
+impl SegmentPlayer {
+    pub(super) fn new(
+        mut connection: Connection,
+        url: &StreamUrl,
+        sampled: bool,
+        holds: bool,
+    ) -> Self {
+        let now_ns = monotonic_ns();
+        let client = Client::new(url, holds, now_ns, connection.out());
+        Self {
+            connection,
+            client,
+            eyes: (sampled && !holds).then(Box::default),
+            playback: Playback::default(),
+            connected_ns: now_ns,
+            wake_bytes: 1,
+            holds,
+            playing: false,
+        }
+    }
+
+    /// The socket has something, or room.
+    pub(super) fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        self.connection.flush(&scene.poll)?;
+        let discards = self.eyes.is_none() && !self.connection.is_tls();
+        scene.with_buffer(|scene, buffer| {
+            loop {
+                let is_idle = match self.client.segment_left() {
+                    Some(_) if discards => self.discard(scene)?,
+                    _ => self.read(buffer, scene)?,
+                };
+                self.connection.flush(&scene.poll)?;
+                if is_idle {
+                    return self.wake_for_what_is_due(discards);
+                }
+            }
+        })
+    }
+
+    /// Throws a segment's bytes away; true if there are no more for now.
+    fn discard(&mut self, scene: &mut Scene) -> Result<bool, Loss> {
+        let discarded = self.connection.discard()?;
+        let now_ns = monotonic_ns();
+        scene.tally.received += discarded.bytes;
+        let told = self.client.discarded(discarded.bytes, now_ns, self.connection.out())?;
+        if let Some(told) = told {
+            self.note(told, now_ns, scene)?;
+        }
+        if discarded.ended {
+            return Err(Loss::Closed);
+        }
+        Ok(discarded.bytes == 0)
+    }
+
+    /// Reads once; true if there is no more for now.
+    fn read(&mut self, buffer: &mut [u8], scene: &mut Scene) -> Result<bool, Loss> {
+        let len = self.connection.read(buffer)?;
+        scene.tally.received += self.connection.take_received();
+        let Some(len) = len else { return Ok(true) };
+        if len == 0 {
+            return Err(Loss::Closed);
+        }
+        let now_ns = monotonic_ns();
+        let mut input = &buffer[..len];
+        loop {
+            let (taken, told) = self.client.feed(input, now_ns, self.connection.out())?;
+            input = &input[taken..];
+            match told {
+                None if input.is_empty() => return Ok(false),
+                None => {}
+                Some(told) => self.note(told, now_ns, scene)?,
+            }
+        }
+    }
+
+    fn note(&mut self, told: Told<'_>, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        let tally = &mut scene.tally;
+        match told {
+            Told::Body(bytes) => self.look(bytes, now_ns, scene),
+            Told::Missed(count) => tally.missed_segments += count,
+            Told::Refused(reason) => return Err(Loss::Refused(reason)),
+            Told::Whole { asked: Asked::Playlist, asked_ns } => {
+                tally.playlist.record(now_ns - asked_ns);
+                if self.holds && !self.playing {
+                    self.joined(now_ns, scene);
+                }
+            }
+            Told::Whole { asked: Asked::Segment { duration_s }, asked_ns } => {
+                tally.segment.record(now_ns - asked_ns);
+                self.playback.add(duration_s, now_ns);
+                if !self.playing {
+                    self.joined(now_ns, scene);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, now_ns: u64, scene: &mut Scene) {
+        self.playing = true;
+        scene.tally.join.record(now_ns - self.connected_ns);
+    }
+
+    fn look(&mut self, mut bytes: &[u8], now_ns: u64, scene: &mut Scene) {
+        let Some(eyes) = &mut self.eyes else { return };
+        scene.judge(&mut eyes.judge, bytes);
+        while let Some(unit) = eyes.reader.next(&mut bytes, now_ns) {
+            eyes.verifier.unit(&unit, &mut scene.tally.sampled);
+        }
+    }
+
+    /// Sets how many bytes wake this player.
+    fn wake_for_what_is_due(&mut self, discards: bool) -> Result<(), Loss> {
+        let left = self.client.segment_left().filter(|_| discards);
+        let wanted = left.map_or(1, |left| left.clamp(1, WAKE_BYTES));
+        if wanted != self.wake_bytes {
+            self.wake_bytes = wanted;
+            self.connection.wake_at(wanted as usize)?;
+        }
+        Ok(())
+    }
+
+    /// Time has passed.
+    pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        self.client.poll(now_ns, self.connection.out());
+        self.connection.flush(&scene.poll)?;
+        if self.playback.starves(now_ns) {
+            scene.tally.stalls += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! A player whose stream comes by itself once it was asked for.
+//!
+//! It parses what it gets up to its first video frame. A sampled one goes on, woken by every
+//! packet, so that its latency is true. The others are quiet from then on: nothing wakes them, and
+//! their bytes are thrown away inside the kernel, encrypted ones too.
+
+use super::loss::Loss;
+use super::peer::Peer;
+use super::scene::Scene;
+use crate::client;
+use crate::connection::Connection;
+use crate::mpegts::Tr101290;
+use crate::piece::{Event, PieceKind};
+use crate::socket::monotonic_ns;
+use crate::stream_url::StreamUrl;
+use crate::verify::{Arrival, Verifier};
+
+/// Without bytes for so long a player has stalled.
+pub const STALL_NS: u64 = 2_000_000_000;
+
+enum Stage {
+    /// Up to the first frame; afterwards only if sampled.
+    Parsing { peer: Peer, verifier: Box<Verifier>, judge: Option<Box<Tr101290>> },
+    /// Bytes are thrown away; acknowledged every `window` bytes.
+    Quiet { acknowledged: u64, window: Option<u32> },
+}
+
+pub(super) struct StreamPlayer {
+    connection: Connection,
+    stage: Stage,
+    sampled: bool,
+    connected_ns: u64,
+    accepted_ns: Option<u64>,
+    video_ns: Option<u64>,
+    pub(super) playing: bool,
+    stalled: bool,
+    received: u64,
+    last_bytes_ns: u64,
+}
+
+impl StreamPlayer {
+    pub(super) fn new(mut connection: Connection, url: &StreamUrl, sampled: bool) -> Self {
+        let now_ns = monotonic_ns();
+        let peer = Peer::new(url, now_ns, connection.out());
+        let judge = (sampled && peer.is_transport_stream()).then(Box::default);
+        Self {
+            connection,
+            stage: Stage::Parsing { peer, verifier: Box::default(), judge },
+            sampled,
+            connected_ns: now_ns,
+            accepted_ns: None,
+            video_ns: None,
+            playing: false,
+            stalled: false,
+            received: 0,
+            last_bytes_ns: now_ns,
+        }
+    }
+
+    /// The socket has something, or room.
+    pub(super) fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        self.connection.flush(&scene.poll)?;
+        scene.with_buffer(|scene, buffer| {
+            while matches!(self.stage, Stage::Parsing { .. }) {
+                let Some(len) = self.connection.read(buffer)? else { break };
+                if len == 0 {
+                    return Err(Loss::Closed);
+                }
+                let now_ns = monotonic_ns();
+                let received = self.connection.take_received();
+                self.note_bytes(received, now_ns, scene);
+                self.parse(&buffer[..len], now_ns, scene)?;
+                self.connection.flush(&scene.poll)?;
+                if self.playing && !self.sampled && self.connection.backlog() == 0 {
+                    self.quieten();
+                    self.connection.unwatch(&scene.poll)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn parse(&mut self, mut input: &[u8], now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        let Stage::Parsing { peer, verifier, judge } = &mut self.stage else {
+            return Ok(());
+        };
+        loop {
+            let is_judged = judge.is_some() && peer.is_in_body();
+            let (taken, event) = peer.feed(input, now_ns, self.connection.out())?;
+            if let Some(judge) = judge.as_deref_mut().filter(|_| is_judged) {
+                scene.judge(judge, &input[..taken]);
+            }
+            input = &input[taken..];
+            let findings = match self.sampled {
+                true => &mut scene.tally.sampled,
+                false => &mut scene.tally.starts,
+            };
+            let (arrival, arrived_ns) = match event {
+                None if input.is_empty() => return Ok(()),
+                None => continue,
+                Some(Event::Refused(reason)) => return Err(Loss::Refused(reason)),
+                Some(Event::Accepted) => {
+                    self.accepted_ns = Some(now_ns);
+                    continue;
+                }
+                Some(Event::Media(piece)) => {
+                    let arrival = verifier.piece(&piece, now_ns, findings);
+                    if piece.kind != PieceKind::Video {
+                        continue;
+                    }
+                    (arrival, now_ns)
+                }
+                Some(Event::Unit(unit)) => (verifier.unit(&unit, findings), unit.arrived_ns),
+            };
+            if self.video_ns.is_none() {
+                self.video_ns = Some(arrived_ns);
+                let waited = arrived_ns - self.accepted_ns.unwrap_or(self.connected_ns);
+                scene.tally.first_video.record(waited);
+            }
+            if arrival == Arrival::Frame && !self.playing {
+                self.playing = true;
+                scene.tally.join.record(arrived_ns - self.connected_ns);
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        if let Stage::Quiet { .. } = self.stage {
+            let discarded = self.connection.discard()?;
+            if discarded.bytes > 0 {
+                self.note_bytes(discarded.bytes, now_ns, scene);
+            }
+            if discarded.ended {
+                return Err(Loss::Closed);
+            }
+            self.acknowledge();
+            self.connection.flush(&scene.poll)?;
+        }
+        let silent_ns = now_ns.saturating_sub(self.last_bytes_ns);
+        if self.playing && !self.stalled && silent_ns > STALL_NS {
+            self.stalled = true;
+            scene.tally.stalls += 1;
+        }
+        Ok(())
+    }
+
+    fn note_bytes(&mut self, bytes: u64, now_ns: u64, scene: &mut Scene) {
+        self.received += bytes;
+        scene.tally.received += bytes;
+        self.last_bytes_ns = now_ns;
+        self.stalled = false;
+    }
+
+    fn quieten(&mut self) {
+        if let Stage::Parsing { peer, .. } = &self.stage {
+            let window = peer.window();
+            self.stage = Stage::Quiet { acknowledged: self.received, window };
+        }
+    }
+
+    /// Acknowledges in the server's window, as a player that parses does.
+    fn acknowledge(&mut self) {
+        let received = self.received;
+        if let Stage::Quiet { acknowledged, window: Some(window) } = &mut self.stage
+            && received - *acknowledged >= u64::from(*window)
+        {
+            *acknowledged = received;
+            client::put_acknowledgement(received, self.connection.out());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! HTTP: streams that end with the connection, WebSockets, playlists and segments.
+
+use codecs::flv::tag::{FILE_HEADER_LEN, FileHeader, TAG_HEADER_LEN, TagHeader, TagKind};
+use codecs::writer::Writer;
+
+use crate::server::{Framing, Manner, Shared, Wire, join};
+
+pub(crate) fn tag(timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
+    let data_len = u32::try_from(body.len()).unwrap();
+    let header = TagHeader { kind: TagKind::Video, data_len, timestamp_ms };
+    let mut out = vec![0; TAG_HEADER_LEN];
+    header.encode(&mut Writer::new(&mut out));
+    out.extend_from_slice(body);
+    out.extend_from_slice(&header.previous_tag_size().to_be_bytes());
+    out
+}
+
+pub(crate) fn websocket_frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x82];
+    match payload.len() {
+        len @ 0..126 => frame.push(len as u8),
+        len @ 126..0x1_0000 => {
+            frame.push(126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(payload);
+    frame
+}
+
+fn flv_header() -> [u8; FILE_HEADER_LEN] {
+    let mut header = [0; FILE_HEADER_LEN];
+    FileHeader { audio: false, video: true }.encode(&mut Writer::new(&mut header));
+    header
+}
+
+/// A request's first line, with its other lines behind it.
+fn request(wire: &mut Box<dyn Wire>) -> std::io::Result<(String, String)> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        wire.read_exact(&mut byte)?;
+        request.push(byte[0]);
+    }
+    let request = String::from_utf8(request).unwrap();
+    let (first, rest) = request.split_once("\r\n").unwrap();
+    Ok((first.to_owned(), rest.to_ascii_lowercase()))
+}
+
+/// Answers requests until one is for a stream.
+pub(crate) fn serve(mut wire: Box<dyn Wire>, shared: &Shared) -> std::io::Result<()> {
+    loop {
+        let (line, fields) = request(&mut wire)?;
+        let target = line.split(' ').nth(1).unwrap();
+        let is_websocket = fields.contains("sec-websocket-key: dghlihnhbxbszsbub25jzq==");
+        match target {
+            _ if shared.lock().unwrap().manner == Manner::Refusing => {}
+            "/live/fake.flv?key=1" if is_websocket => {
+                let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+                write!(wire, "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: {accept}\r\n\r\n")?;
+                wire.write_all(&websocket_frame(&flv_header()))?;
+                // Nobody needs to answer a ping, but it must not disturb.
+                wire.write_all(&[0x89, 2, b'h', b'i'])?;
+                join(wire, Framing::WebSocket, shared);
+                return Ok(());
+            }
+            "/live/fake.flv?key=1" => {
+                wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n")?;
+                wire.write_all(&flv_header())?;
+                join(wire, Framing::Flv, shared);
+                return Ok(());
+            }
+            "/live/fake.ts" => {
+                wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")?;
+                join(wire, Framing::Transport, shared);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (status, body) = file(target, shared);
+        let length = body.len();
+        write!(wire, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n")?;
+        wire.write_all(&body)?;
+    }
+}
+
+/// A playlist or a segment.
+fn file(target: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
+    let stage = shared.lock().unwrap();
+    let path = target.split('?').next().unwrap();
+    let path = path.strip_prefix("/live/fake/").filter(|_| stage.manner != Manner::Refusing);
+    let playlist = stage.transport.playlist();
+    match (path, playlist) {
+        (Some("index.m3u8"), Some(_)) => {
+            let variant = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=400000\nmedia.m3u8\n";
+            ("200 OK", variant.as_bytes().to_vec())
+        }
+        (Some("media.m3u8"), Some(playlist)) => ("200 OK", playlist.into_bytes()),
+        // No segment is whole yet.
+        (Some("index.m3u8" | "media.m3u8"), None) => ("503 Service Unavailable", Vec::new()),
+        (Some(name), _) => match stage.transport.segment(name) {
+            Some(segment) => ("200 OK", segment.to_vec()),
+            None => ("404 Not Found", Vec::new()),
+        },
+        (None, _) => ("404 Not Found", Vec::new()),
+    }
+}

@@ -1,0 +1,134 @@
+//! The server: streams come by RTMP and go out in every way that the generator plays.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::transport::Transport;
+use crate::{http, rtmp, tls};
+
+/// How the server treats frames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Honest,
+    /// Every tenth frame goes to nobody.
+    Lossy,
+    /// Everybody is refused who wants to play.
+    Refusing,
+    /// Every tenth picture of a transport stream lacks a packet.
+    Leaky,
+}
+
+/// What a connection reads and writes with.
+pub(crate) trait Wire: Read + Write + Send {}
+impl<T: Read + Write + Send> Wire for T {}
+
+/// How a player's media is framed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Rtmp,
+    Flv,
+    WebSocket,
+    Transport,
+}
+
+struct Player {
+    wire: Box<dyn Wire>,
+    framing: Framing,
+    ready: bool,
+}
+
+/// What the connections share: players, and the start of the stream for new ones.
+pub(crate) struct Stage {
+    pub(crate) manner: Manner,
+    players: Vec<Player>,
+    config: Option<Vec<u8>>,
+    frames: u64,
+    pub(crate) transport: Transport,
+}
+
+pub(crate) type Shared = Arc<Mutex<Stage>>;
+
+/// The ports of a server.
+pub(crate) struct Ports {
+    pub(crate) rtmp: u16,
+    pub(crate) http: u16,
+    pub(crate) rtmps: u16,
+    pub(crate) https: u16,
+}
+
+type Serve = fn(Box<dyn Wire>, &Shared) -> std::io::Result<()>;
+
+/// Starts a server on free ports.
+pub(crate) fn start(manner: Manner) -> Ports {
+    let transport = Transport::new(manner == Manner::Leaky);
+    let stage = Stage { manner, players: Vec::new(), config: None, frames: 0, transport };
+    let shared = Arc::new(Mutex::new(stage));
+    let port = |serve: Serve, is_tls: bool| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = shared.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                let wire = wire(stream, is_tls);
+                // A generator that goes away ends its connection's thread by an error.
+                thread::spawn(move || serve(wire, &shared).ok());
+            }
+        });
+        port
+    };
+    Ports {
+        rtmp: port(rtmp::serve, false),
+        http: port(http::serve, false),
+        rtmps: port(rtmp::serve, true),
+        https: port(http::serve, true),
+    }
+}
+
+fn wire(stream: TcpStream, is_tls: bool) -> Box<dyn Wire> {
+    if is_tls { tls::accept(stream) } else { Box::new(stream) }
+}
+
+/// From now on the connection gets media.
+pub(crate) fn join(wire: Box<dyn Wire>, framing: Framing, shared: &Shared) {
+    shared.lock().unwrap().players.push(Player { wire, framing, ready: false });
+}
+
+/// Hands a video message on; players begin at a keyframe, with the configuration before it.
+pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) {
+    let mut stage = shared.lock().unwrap();
+    if body[1] == 0 {
+        stage.transport.configure(body);
+        stage.config = Some(body.to_vec());
+        return;
+    }
+    stage.frames += 1;
+    if stage.manner == Manner::Lossy && stage.frames.is_multiple_of(10) {
+        return;
+    }
+    let is_key = body[0] >> 4 == 1;
+    let config = stage.config.clone().unwrap();
+    let packets = stage.transport.frame(timestamp, is_key, body);
+    stage.players.retain_mut(|player| {
+        let framed = |body: &[u8]| match player.framing {
+            Framing::Rtmp => rtmp::video(timestamp, body),
+            Framing::Flv => http::tag(timestamp, body),
+            Framing::WebSocket => http::websocket_frame(&http::tag(timestamp, body)),
+            Framing::Transport => Vec::new(),
+        };
+        let mut bytes = Vec::new();
+        if !player.ready && is_key {
+            bytes.extend(framed(&config));
+            player.ready = true;
+        }
+        if player.ready {
+            bytes.extend(framed(body));
+            if player.framing == Framing::Transport {
+                bytes.extend(&packets);
+            }
+        }
+        player.wire.write_all(&bytes).is_ok()
+    });
+}
