@@ -15,7 +15,7 @@ use crate::h264::{self, AvcDecoderConfigurationRecord};
 use crate::hevc::{self, HevcDecoderConfigurationRecord};
 use crate::media::{AudioFormat, Codec, DecoderConfig, VideoFormat};
 use crate::opus::{self, OpusHead};
-use crate::{Error, nal};
+use crate::{Error, codec_string, nal};
 
 /// The largest record that is kept: parameter sets take a few hundred bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -50,7 +50,7 @@ impl DecoderConfig {
             _ => Description {
                 video: None,
                 audio: None,
-                codec_string: fixed_codec_string(codec).to_owned(),
+                codec_string: codec_string::of_codec(codec).unwrap_or_default().to_owned(),
             },
         };
         Ok(Self { codec, record: record.to_vec(), video, audio, codec_string })
@@ -110,17 +110,6 @@ fn describe_opus(record: &[u8]) -> Result<Description, Error> {
         samples_per_unit: 0,
     };
     Ok(Description { video: None, audio: Some(audio), codec_string: "opus".to_owned() })
-}
-
-/// The codec string where no record decides it, empty where one does that is not read here.
-const fn fixed_codec_string(codec: Codec) -> &'static str {
-    match codec {
-        Codec::Mp3 => "mp4a.40.34",
-        Codec::Flac => "fLaC",
-        Codec::Ac3 => "ac-3",
-        Codec::Eac3 => "ec-3",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

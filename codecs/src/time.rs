@@ -87,6 +87,63 @@ impl fmt::Debug for MediaTime {
     }
 }
 
+/// A moment of the calendar, in milliseconds since 1970 (UTC): what viewers and people are told.
+///
+/// It may step; stream time and deadlines never come from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WallTime(i64);
+
+const MILLIS_PER_DAY: i64 = 86_400_000;
+/// Days from 1 March of the year 0 to 1 January 1970.
+const DAYS_TO_1970: i64 = 719_468;
+/// Days of 400 years: the calendar repeats after them.
+const DAYS_PER_ERA: i64 = 146_097;
+
+impl WallTime {
+    /// From milliseconds since 1970.
+    #[must_use]
+    pub const fn from_unix_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn as_unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The moment `distance` later, or earlier if it is negative.
+    #[must_use]
+    pub fn after(self, distance: MediaTime) -> Self {
+        Self(self.0.saturating_add(distance.as_millis()))
+    }
+
+    /// Year, month and day.
+    const fn date(self) -> (i64, i64, i64) {
+        let days = self.0.div_euclid(MILLIS_PER_DAY) + DAYS_TO_1970;
+        let era = days.div_euclid(DAYS_PER_ERA);
+        let day = days.rem_euclid(DAYS_PER_ERA);
+        // Leap days lie at the end of a year that begins in March.
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let of_year = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let of_month = of_year - (153 * month + 2) / 5 + 1;
+        let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        (year + era * 400 + next, month, of_month)
+    }
+}
+
+impl fmt::Display for WallTime {
+    /// ISO 8601 with milliseconds, in UTC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date();
+        let millis = self.0.rem_euclid(MILLIS_PER_DAY);
+        let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
+        let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+}
+
 /// Unrolls a wrapping clock of `BITS` bits (RTMP and RTP 32, MPEG-TS 33) to 64 bits.
 ///
 /// A step of less than half the range in either direction is taken as it is, so reordering around
@@ -141,6 +198,27 @@ mod tests {
         assert_eq!(u.unwrap(0x10), 0x1_0000_0010);
         assert_eq!(u.unwrap(0xffff_fff0), 0xffff_fff0, "a reordered value goes back");
         assert_eq!(u.unwrap(0x20), 0x1_0000_0020);
+    }
+
+    #[test]
+    fn moments_have_a_date_in_every_kind_of_year() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+            (1_735_689_600_000, "2025-01-01T00:00:00.000Z"),
+            (1_772_323_199_001, "2026-02-28T23:59:59.001Z"),
+            (1_772_323_200_000, "2026-03-01T00:00:00.000Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(alloc::format!("{}", WallTime::from_unix_millis(millis)), text);
+        }
+        let moment = WallTime::from_unix_millis(1_000);
+        assert_eq!(moment.after(MediaTime::from_nanos(1_500_000)).as_unix_millis(), 1_002);
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct StreamConfig {
     pub idle_log: Duration,
     /// A jump of a timestamp beyond this, forward or back, is taken as a new time base.
     pub jump_max: MediaTime,
+    /// How the stream is cut into segments.
+    pub hls: HlsConfig,
 }
 
 impl Default for StreamConfig {
@@ -109,6 +111,56 @@ impl Default for StreamConfig {
             takeover_after: Duration::from_secs(3),
             idle_log: Duration::from_secs(10),
             jump_max: MediaTime::from_millis(5_000),
+            hls: HlsConfig::default(),
+        }
+    }
+}
+
+/// When segments are packaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HlsMode {
+    /// From the first request on, until nobody asked for [`HlsConfig::idle`].
+    #[default]
+    OnDemand,
+    /// As long as the stream lasts.
+    Always,
+    /// Never: there is no HLS.
+    Off,
+}
+
+/// How streams are cut into segments, and how long those are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HlsConfig {
+    /// When segments are packaged; where they begin is decided all the time.
+    pub mode: HlsMode,
+    /// A segment ends at the first keyframe after this.
+    pub segment: MediaTime,
+    /// A group of pictures beyond this is cut where it is no keyframe.
+    pub gop_max: MediaTime,
+    /// Segments that a playlist lists at least; it lists three target durations at least, too.
+    pub listed: u32,
+    /// Segments that are kept at least, once they were there; those that a playlist listed stay as
+    /// long as its viewers may ask for them (RFC 8216 6.2.2).
+    pub kept: u32,
+    /// Bytes of the packets of one stream while its segments are kept.
+    pub bytes_max: u64,
+    /// Segments are dropped when nobody asked for them for this long.
+    pub idle: Duration,
+    /// The last playlist of a stream that ended, and its segments, stay this long.
+    pub ended: Duration,
+}
+
+impl Default for HlsConfig {
+    fn default() -> Self {
+        Self {
+            mode: HlsMode::OnDemand,
+            segment: MediaTime::from_millis(2_000),
+            gop_max: MediaTime::from_millis(10_000),
+            listed: 6,
+            kept: 13,
+            bytes_max: 128 << 20,
+            idle: Duration::from_secs(60),
+            ended: Duration::from_secs(60),
         }
     }
 }

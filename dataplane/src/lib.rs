@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod node;
 pub mod package;
 pub mod reactor;
+pub mod segment;
 pub mod session;
 pub mod shard;
 pub mod slab;

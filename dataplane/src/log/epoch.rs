@@ -6,6 +6,7 @@ use crossbeam_utils::CachePadded;
 
 use super::preamble::Preamble;
 use crate::ids::ShardId;
+use crate::segment::Window;
 use crate::slab::{PageId, Pool};
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -125,9 +126,10 @@ impl<T> Limbo<T> {
 pub(super) enum Retired {
     Page(PageId),
     Preamble(Box<Preamble>),
+    Window(Box<Window>),
 }
 
-/// The retired pages and preambles of the logs of one shard.
+/// The retired pages, preambles and windows of the logs of one shard.
 ///
 /// Lives on: its shard. Limits: the pages of the shard's pool.
 #[derive(Debug)]
@@ -153,6 +155,7 @@ impl Gc {
         self.limbo.collect(epochs, |retired| match retired {
             Retired::Page(page) => pool.free(page),
             Retired::Preamble(preamble) => drop(preamble),
+            Retired::Window(window) => drop(window),
         })
     }
 

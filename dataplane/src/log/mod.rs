@@ -46,8 +46,8 @@
 //! Bytes, entries and groups are written once, before the release store of their `committed`; a
 //! reader never looks beyond the `committed` that it acquired. An entry and a group are a few words
 //! of a page: they are read only after the page was found to be that of this lap, and a group is
-//! committed after its bytes, cut off with them. Preambles are immutable and retired in the same
-//! way.
+//! committed after its bytes, cut off with them. Preambles and windows of
+//! segments are immutable and retired in the same way (`board.rs`).
 //!
 //! **Bounded how.** A log keeps at most `bytes_max` and its open entry; [`LogWriter::evict`]
 //! depends on no reader. What is retired but not yet free is bounded by the pages of the pool, and
@@ -69,6 +69,7 @@
 //! cargo test -p grandstand-dataplane --test poison
 //! ```
 
+mod board;
 mod entry;
 mod epoch;
 mod groups;
@@ -78,10 +79,12 @@ mod preamble;
 mod reader;
 mod writer;
 
+pub use board::TurnRef;
 pub use entry::{Entry, EntryKind, EntryMeta};
 pub use epoch::{Epochs, Gc, Limbo};
 pub use groups::{GROUP_BYTES_MAX, GROUP_PACKETS_MAX, Group};
 pub use page_ring::{Lapped, PageRing};
 pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
+
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
 pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 use codecs::time::MediaTime;
 use core::sync::atomic::AtomicU64 as EntryWord;
 
+use super::board::{Board, TurnRef};
 use super::entry::{ENTRIES_PER_PAGE_SHIFT, ENTRY_SLOT_BYTES, Entry};
 use super::groups::{GROUP_BYTES_MAX, GROUP_SLOT_BYTES, GROUPS_PER_PAGE_SHIFT, Group};
 use super::page_ring::{Lapped, PageRing};
 use super::preamble::{PreambleRef, PreambleRing};
 use super::writer::LogLimits;
+use crate::segment::Window;
 use crate::slab::{PageClass, Region};
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
@@ -108,6 +110,7 @@ pub struct Log {
     /// The number of the newest join point plus 1; 0 is none.
     pub(super) newest_join: AtomicU64,
     pub(super) preambles: PreambleRing,
+    pub(super) window: Board<Window>,
     sealed: AtomicU8,
     next: OnceLock<Arc<Self>>,
 }
@@ -129,6 +132,7 @@ impl Log {
             }),
             newest_join: AtomicU64::new(0),
             preambles: PreambleRing::new(),
+            window: Board::nothing(),
             sealed: AtomicU8::new(0),
             next: OnceLock::new(),
         }
@@ -254,6 +258,14 @@ impl Log {
     #[must_use]
     pub fn preamble(&self, version: u32) -> Option<PreambleRef<'_>> {
         self.preambles.get(version)
+    }
+
+    /// The segments and playlists, if somebody uses them and one is finished.
+    ///
+    /// Every byte of its segments is published; a segment that was lost since is [`Lapped`].
+    #[must_use]
+    pub fn window(&self) -> Option<TurnRef<'_, Window>> {
+        self.window.get()
     }
 
     /// Why there will be no more entries; a reader that sees it reads `committed` once more.

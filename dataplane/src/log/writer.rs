@@ -12,6 +12,7 @@ use super::groups::GroupWriter;
 use super::pages::Pages;
 use super::preamble::Preamble;
 use super::reader::{Log, SealReason};
+use crate::segment::Window;
 use crate::slab::{Exhausted, PageClass, Pool};
 use crate::sync::Ordering;
 
@@ -241,6 +242,14 @@ impl LogWriter {
     pub fn set_preamble(&mut self, gc: &mut Gc, preamble: Preamble) {
         if let Some(old) = self.log.preambles.replace(preamble) {
             gc.retire(Retired::Preamble(old));
+        }
+    }
+
+    /// Publishes, then shows `window`, whose segments have ended, in place of the one before.
+    pub fn show_window(&mut self, gc: &mut Gc, window: Option<Window>) {
+        self.publish();
+        if let Some(old) = self.log.window.replace(window) {
+            gc.retire(Retired::Window(old));
         }
     }
 
