@@ -1,13 +1,16 @@
 //! HTTP/1.1: request heads in, response heads out.
 //!
-//! Spec: RFC 9112 (messages), RFC 9110 (semantics), RFC 3986 2.1 (percent encoding).
+//! Spec: RFC 9112 (messages), RFC 9110 (semantics, conditions, ranges), RFC 3986 2.1 (percent
+//! encoding).
 //!
 //! Not here: bodies, chunked transfer coding, routing.
 
+mod conditional;
 mod request;
 mod response;
 mod target;
 
+pub use conditional::{if_range_names, none_match_names};
 pub use request::{ByteRange, HEADERS_MAX, Method, Request, RequestLimits, parse_request};
 pub use response::{ResponseHead, reason_phrase};
 pub use target::{percent_decode, query_pairs};
