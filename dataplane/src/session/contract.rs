@@ -154,11 +154,11 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Access units whose NAL unit lengths were widened to four bytes.
-    pub units_converted: u64,
+    pub units_converted: u32,
     /// HTTP requests answered, the refused ones too.
-    pub http_requests: u64,
+    pub http_requests: u32,
     /// Those that were answered with 404.
-    pub http_not_found: u64,
+    pub http_not_found: u32,
 }
 
 /// What a player asked for.

@@ -150,6 +150,7 @@ impl Shard {
             receiving: Receiving::Off,
             sending: Sending::Idle,
             queued: false,
+            half_closed: false,
             parked: Vec::new(),
             out: Outbox::default(),
             asked: None,

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     pub sending: Sending,
     /// It waits in one of the egress queues.
     pub queued: bool,
+    /// The peer ended its direction, but answers are owed to it.
+    pub half_closed: bool,
     /// Bytes that came while the session could not take them.
     pub parked: Vec<u8>,
     pub out: Outbox,
@@ -65,8 +67,8 @@ pub(crate) struct Connection {
 pub(crate) enum Establish {
     /// It feeds the hub in this slot.
     Publish { hub: u32 },
-    /// It reads.
-    Play(Playing),
+    /// It reads; in a box, because idle connections need no room for it.
+    Play(Box<Playing>),
 }
 
 /// A player. The hot part of a connection.
@@ -242,6 +244,13 @@ impl Connection {
         }
     }
 
+    /// True if something is still to be said to a peer that only waits for answers.
+    pub(super) fn owes(&self) -> bool {
+        let waits = self.asked.is_some() || !self.parked.is_empty();
+        let serves = matches!(self.session, Session::Http(_)) && self.playing().is_none();
+        serves && (waits || !self.out.is_empty() || self.sending != Sending::Idle)
+    }
+
     /// True if it is a publisher that was allowed and whose receives have ended for its move.
     pub(super) fn leaves_for_home(&self) -> bool {
         let asks = |asked: &Asked| asked.allowed && asked.role == Role::Publish;
@@ -347,16 +356,19 @@ mod tests {
     use crate::session::{http, rtmp};
 
     /// What sending to a player looks at.
-    const HOT_BYTES_MAX: usize = 352;
-    /// Its session, which sleeps meanwhile.
+    const HOT_BYTES_MAX: usize = 384;
+    /// A connection that waits for its next request, and its session.
+    const IDLE_BYTES_MAX: usize = 416;
+    /// A session, which sleeps while its peer plays.
     const SESSION_BYTES_MAX: usize = 352;
 
     #[test]
     fn a_player_takes_no_more_memory_than_is_planned() {
-        let hot = size_of::<Connection>();
-        assert!(hot <= HOT_BYTES_MAX, "a connection has {hot} bytes");
-        for bytes in [size_of::<rtmp::Server>(), size_of::<http::Server>()] {
-            assert!(bytes <= SESSION_BYTES_MAX, "a session has {bytes} bytes");
-        }
+        let hot = size_of::<Connection>() + size_of::<Playing>();
+        assert!(hot <= HOT_BYTES_MAX, "a connection and its player have {hot} bytes");
+        let idle = size_of::<Connection>() + size_of::<http::Server>();
+        assert!(idle <= IDLE_BYTES_MAX, "an idle connection and its session have {idle} bytes");
+        let session = size_of::<rtmp::Server>();
+        assert!(session <= SESSION_BYTES_MAX, "a session has {session} bytes");
     }
 }

@@ -276,6 +276,7 @@ impl Shard {
         if hears_again {
             self.feed_parked(slot);
             self.arm(slot);
+            self.close_answered(slot);
         }
     }
 

@@ -1,6 +1,6 @@
 //! How connections end: at once, or after the last words of their protocol.
 
-use super::connection::{Closing, Connection, Establish};
+use super::connection::{Closing, Connection, Establish, Receiving};
 use super::egress::LINGER;
 use super::queues::Class;
 use super::shard::Shard;
@@ -59,6 +59,12 @@ impl Shard {
         let deadline = self.now + LINGER;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(closing) = &mut connection.closing else { return };
+        if connection.half_closed {
+            // It has said everything, so nothing unread is left that could reset the connection.
+            let reason = closing.reason;
+            self.close(slot, reason);
+            return;
+        }
         closing.lingering = true;
         closing.deadline = deadline;
         self.reactor.shutdown_write(connection.fd());
@@ -77,7 +83,26 @@ impl Shard {
         true
     }
 
-    /// The peer ended its side, or its socket failed.
+    /// The peer ended its direction: it is gone, unless answers are owed to it.
+    pub(super) fn peer_ended(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.owes() {
+            self.peer_gone(slot, "peer_closed");
+            return;
+        }
+        connection.half_closed = true;
+        connection.receiving = Receiving::Off;
+    }
+
+    /// The last answer to a peer that ended its direction is sent: it is closed.
+    pub(super) fn close_answered(&mut self, slot: u32) {
+        let answered = |c: &Connection| c.half_closed && c.closing.is_none() && !c.owes();
+        if self.connections.get(slot).is_some_and(answered) {
+            self.close(slot, "peer_closed");
+        }
+    }
+
+    /// The peer is gone, or its socket failed.
     pub(super) fn peer_gone(&mut self, slot: u32, reason: &'static str) {
         let Some(connection) = self.connections.get(slot) else { return };
         let reason = connection.closing.as_ref().map_or(reason, |closing| closing.reason);

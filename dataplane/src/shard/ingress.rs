@@ -176,9 +176,9 @@ impl Shard {
     fn count(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let counts = connection.session.take_counts();
-        self.counters.units_converted += counts.units_converted;
-        self.counters.http_requests += counts.http_requests;
-        self.counters.http_not_found += counts.http_not_found;
+        self.counters.units_converted += u64::from(counts.units_converted);
+        self.counters.http_requests += u64::from(counts.http_requests);
+        self.counters.http_not_found += u64::from(counts.http_not_found);
         if counts.http_requests > 0 && connection.closing.is_none() {
             // Who reads pages or asks for the list is a peer like one that plays.
             self.shared.caps.established(&mut connection.admission);
@@ -224,7 +224,10 @@ impl Shard {
         let Some(connection) = connections.get_mut(slot) else { return };
         let wants =
             connection.closing.is_some() || (connection.parked.is_empty() && connection.hears());
-        if !wants || connection.receiving != Receiving::Off {
+        // A peer that ended its direction says no more, unless it turns out to be a player: then
+        // its end is heard once more, and is the end.
+        let ended = connection.half_closed && connection.playing().is_none();
+        if !wants || ended || connection.receiving != Receiving::Off {
             return;
         }
         // Before it publishes or plays, a peer holds one receive at a time: it can park at any

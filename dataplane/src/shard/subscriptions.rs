@@ -114,7 +114,7 @@ impl Shard {
         };
         reader.add(slot, options.low_latency);
         let not_before = reader.log().map_or(0, |log| log.committed());
-        connection.role = Some(Establish::Play(Playing {
+        connection.role = Some(Establish::Play(Box::new(Playing {
             reader: reader_slot,
             options,
             cursor: None,
@@ -130,7 +130,7 @@ impl Shard {
             jumps: Jumps::new(*now),
             accepted: *now,
             first_byte: false,
-        }));
+        })));
         connection.session.share(words);
         connection.span().in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
         shared.caps.established(&mut connection.admission);

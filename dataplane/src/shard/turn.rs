@@ -91,9 +91,7 @@ impl Shard {
                 Some(slot) => self.received(slot, buf),
                 None => self.reactor.release(buf),
             },
-            Completion::Eof { token } => {
-                self.with(token, |s, slot| s.peer_gone(slot, "peer_closed"))
-            }
+            Completion::Eof { token } => self.with(token, Self::peer_ended),
             Completion::RecvEnded { token } => self.with(token, Self::receive_ended),
             Completion::RecvFailed { token, .. } | Completion::SendFailed { token, .. } => {
                 self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));

@@ -10,6 +10,7 @@
 //! body.
 
 mod cors;
+mod events;
 mod limits;
 mod pages;
 mod reply;

@@ -1,11 +1,11 @@
 //! The server's side of an HTTP connection.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codecs::http1::{Method, Request, RequestLimits, parse_request};
+use codecs::http1::{Method, Request, parse_request};
 
+use super::events::Events;
 use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
 use super::routes::Route;
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
-use crate::session::rtmp::agent;
+use crate::session::rtmp::name_agent;
 use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
@@ -33,14 +33,12 @@ pub struct Server {
     /// The head in hand, if a read ended within it.
     head: Vec<u8>,
     pub(super) replies: Replies,
-    pub(super) events: VecDeque<Event>,
-    limits: RequestLimits,
-    requests_max: u64,
-    ignored_bytes_max: u64,
+    pub(super) events: Events,
     pub(super) terms: Arc<Terms>,
     pub(super) deadline: Instant,
-    requests: u64,
-    ignored: u64,
+    requests: u32,
+    /// Bytes that were heard while a stream ran.
+    ignored: u32,
     agent: Arc<str>,
 }
 
@@ -48,17 +46,13 @@ impl Server {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(now: Instant, terms: &Arc<Terms>) -> Self {
-        let Terms { limits, session: config } = &**terms;
         Self {
             state: State::Head,
             head: Vec::new(),
             replies: Replies::default(),
-            events: VecDeque::new(),
-            limits: request_limits(limits),
-            requests_max: limits.http_requests_max,
-            ignored_bytes_max: limits.http_pipeline_bytes_max,
+            events: Events::default(),
             terms: Arc::clone(terms),
-            deadline: now + config.connect_deadline,
+            deadline: now + terms.session.connect_deadline,
             requests: 0,
             ignored: 0,
             agent: Arc::from(""),
@@ -100,8 +94,8 @@ impl Server {
 
     /// What a player says while its stream runs means nothing, but it must end.
     fn ignore(&mut self, bytes: usize) -> Result<(), Error> {
-        self.ignored = self.ignored.saturating_add(bytes as u64);
-        if self.ignored > self.ignored_bytes_max {
+        self.ignored = self.ignored.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if u64::from(self.ignored) > self.terms.limits.http_pipeline_bytes_max {
             self.transition(State::Closing, "ignored_bytes");
             return Err(Error::Limit(LimitId::HttpPipelineBytesMax));
         }
@@ -120,15 +114,16 @@ impl Server {
                 self.deadline = now + self.terms.session.connect_deadline;
             }
         }
+        let limits = request_limits(&self.terms.limits);
         let before = self.head.len();
-        let room = self.limits.head_bytes_max.saturating_sub(before).max(1);
+        let room = limits.head_bytes_max.saturating_sub(before).max(1);
         let taken = bytes.len().min(room);
         let new = &bytes[..taken];
         // A head can only end with a line, so other bytes are not worth another look, unless they
         // are the last that a head may have or the first, which tell at once who is no browser.
         let look = before == 0 || new.contains(&b'\n') || taken == room;
         if before == 0 {
-            if let Some((request, len)) = parse_request(new, &self.limits).map_err(limit_of)? {
+            if let Some((request, len)) = parse_request(new, &limits).map_err(limit_of)? {
                 self.answer(now, &request)?;
                 return Ok(len);
             }
@@ -142,7 +137,7 @@ impl Server {
             return Ok(taken);
         }
         let head = std::mem::take(&mut self.head);
-        match parse_request(&head, &self.limits).map_err(limit_of)? {
+        match parse_request(&head, &limits).map_err(limit_of)? {
             Some((request, len)) => {
                 self.answer(now, &request)?;
                 Ok(len.saturating_sub(before))
@@ -155,12 +150,12 @@ impl Server {
     }
 
     fn answer(&mut self, now: Instant, request: &Request<'_>) -> Result<(), Error> {
-        self.requests += 1;
-        self.agent = agent(request.header("user-agent").unwrap_or_default());
+        self.requests = self.requests.saturating_add(1);
+        name_agent(&mut self.agent, request.header("user-agent").unwrap_or_default());
         self.deadline = now + self.terms.session.keep_alive;
         let pending = Pending {
             head_only: request.method == Method::Head,
-            keep_alive: request.keep_alive() && self.requests < self.requests_max,
+            keep_alive: request.keep_alive() && self.may_ask_again(),
         };
         let closes = Pending { keep_alive: false, ..pending };
         if matches!(request.method, Method::Post | Method::Other) {
@@ -195,7 +190,7 @@ impl Server {
             Route::Icon => self.replies.icon(pending),
             Route::Unknown => self.replies.not_found(pending),
             Route::Directory => {
-                self.events.push_back(Event::Directory);
+                self.events.push(Event::Directory);
                 self.transition(State::AskingDirectory(pending), "directory");
                 return Ok(());
             }
@@ -208,7 +203,7 @@ impl Server {
                     }
                 };
                 let framing = upgrade.as_ref().map_or(Framing::Bare, |_| Framing::WebSocket);
-                self.events.push_back(Event::Authorize {
+                self.events.push(Event::Authorize {
                     role: Role::Play,
                     stream: stream.clone(),
                     agent: self.agent.clone(),
@@ -228,7 +223,7 @@ impl Server {
 
     /// An answer is complete: the next request may come, or the connection ends.
     fn answered(&mut self, pending: Pending) -> Result<(), Error> {
-        if self.requests >= self.requests_max {
+        if !self.may_ask_again() {
             let limit = LimitId::HttpRequestsMax;
             self.transition(State::Closing, limit.name());
             return Err(Error::Limit(limit));
@@ -241,8 +236,12 @@ impl Server {
         Ok(())
     }
 
+    fn may_ask_again(&self) -> bool {
+        u64::from(self.requests) < self.terms.limits.http_requests_max
+    }
+
     pub(super) fn end(&mut self, reason: &'static str) {
-        self.events.push_back(Event::Close { reason });
+        self.events.push(Event::Close { reason });
         self.transition(State::Closing, reason);
     }
 
@@ -285,7 +284,7 @@ impl Server {
                 self.replies.stream(format);
                 self.transition(State::Streaming(stream, format), "play_started");
                 if pending.head_only {
-                    self.events.push_back(Event::PlayEnded);
+                    self.events.push(Event::PlayEnded);
                     self.end("head_only");
                 }
             }
@@ -358,12 +357,7 @@ impl Server {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        // A player has no more events worth their room.
-        if event.is_none() && self.events.capacity() > 0 {
-            self.events = VecDeque::new();
-        }
-        event
+        self.events.next()
     }
 
     /// What was counted since the last call.
@@ -447,12 +441,8 @@ impl Server {
 
     /// Takes new limits and settings.
     pub fn reload(&mut self, terms: &Arc<Terms>) {
-        let limits = &terms.limits;
-        self.limits = request_limits(limits);
-        self.requests_max = limits.http_requests_max;
-        self.ignored_bytes_max = limits.http_pipeline_bytes_max;
         if let State::Socket(socket, _) | State::SocketClosing(socket, _) = &mut self.state {
-            socket.reload(limits);
+            socket.reload(&terms.limits);
         }
         self.terms = Arc::clone(terms);
     }

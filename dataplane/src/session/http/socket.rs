@@ -167,7 +167,7 @@ impl Server {
             return;
         };
         self.replies.close(Some(code_of(reason)), reason);
-        self.events.push_back(Event::PlayEnded);
+        self.events.push(Event::PlayEnded);
         self.deadline = now + self.terms.session.drain;
         self.transition(State::SocketClosing(socket, reason), reason);
     }

@@ -37,15 +37,21 @@ const CODECS: [Codec; 12] = [
 ];
 
 /// A peer's name for its software, fit for a log: short and without control letters.
-pub(in crate::session) fn agent(text: &str) -> Arc<str> {
-    let legal = text.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX);
-    Arc::from(legal.collect::<String>())
+fn agent_letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX)
+}
+
+/// Takes a peer's name for its software, unless it is the one that is known.
+pub(in crate::session) fn name_agent(agent: &mut Arc<str>, text: &str) {
+    if !agent_letters(text).eq(agent.chars()) {
+        *agent = Arc::from(agent_letters(text).collect::<String>());
+    }
 }
 
 impl Server {
     pub(super) fn connect(&mut self, now: Instant, command: &Command) -> Result<(), Error> {
         let peer = ConnectInfo::from_command(command);
-        self.agent = agent(&peer.flash_ver);
+        name_agent(&mut self.agent, &peer.flash_ver);
         self.replies.control(Control::WindowAckSize(WINDOW_BYTES));
         let limit = PeerBandwidthLimit::Dynamic;
         self.replies.control(Control::SetPeerBandwidth { size: WINDOW_BYTES, limit });

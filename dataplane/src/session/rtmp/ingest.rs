@@ -65,7 +65,7 @@ pub(super) struct Ingest {
     /// For units that must be written anew.
     rewriter: AuWriter,
     /// Units rewritten and not yet reported.
-    converted: u64,
+    converted: u32,
 }
 
 type Events = VecDeque<Event>;
@@ -90,7 +90,7 @@ impl Ingest {
     }
 
     /// Access units rewritten since the last call.
-    pub(super) const fn take_converted(&mut self) -> u64 {
+    pub(super) const fn take_converted(&mut self) -> u32 {
         std::mem::replace(&mut self.converted, 0)
     }
 

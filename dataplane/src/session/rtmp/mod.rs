@@ -28,7 +28,7 @@ mod url;
 mod verdict;
 mod window;
 
-pub(in crate::session) use connect::agent;
+pub(in crate::session) use connect::name_agent;
 pub(in crate::session) use url::{Params, stream_of};
 
 pub use server::Server;
