@@ -11,14 +11,17 @@ use std::time::Duration;
 use dataplane::config::{Config, EgressConfig, Reload};
 use dataplane::control::{Command, Role, SessionStatus};
 use dataplane::ids::ShardId;
-use node::{FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, Totals, assert_contiguous};
+use node::{
+    FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, Totals, TsPlayer, assert_contiguous,
+};
 
 on_both_backends! {
     a_format_is_packaged_once_for_one_player
-    a_format_is_packaged_once_for_five_hundred_players
+    a_format_is_packaged_once_for_six_hundred_players
     an_unused_format_is_not_packaged
     rtmp_players_on_both_shards_get_equal_bytes
     flv_players_on_both_shards_get_equal_bytes
+    ts_players_on_both_shards_get_equal_bytes
     the_smallest_rings_and_buffers_deliver_every_frame
     what_was_gathered_goes_out_when_gathering_ends
 }
@@ -26,12 +29,17 @@ on_both_backends! {
 /// Video frames that a case sends; each is followed by a frame of audio.
 const FRAMES: u32 = 60;
 
-fn entries(totals: &Totals) -> (u64, u64) {
-    (totals.sum(|c| c.entries_packaged_rtmp), totals.sum(|c| c.entries_packaged_flv))
+/// Entries that were packaged: RTMP, FLV, MPEG-TS.
+fn entries(totals: &Totals) -> [u64; 3] {
+    [
+        totals.sum(|c| c.entries_packaged_rtmp),
+        totals.sum(|c| c.entries_packaged_flv),
+        totals.sum(|c| c.entries_packaged_ts),
+    ]
 }
 
 /// Sends to `players` of each format and returns the entries that were packaged for them.
-fn entries_for(config: Config, players: usize) -> (u64, u64) {
+fn entries_for(config: Config, players: usize) -> [u64; 3] {
     dataplane::reactor::raise_nofile().unwrap();
     let server = Server::start(config);
     let mut publisher = Publisher::start(server.rtmp, "fan");
@@ -41,10 +49,12 @@ fn entries_for(config: Config, players: usize) -> (u64, u64) {
         .until("both tracks", |t| t.stream("fan").is_some_and(|stream| stream.tracks.len() == 2));
     let mut rtmp: Vec<_> = (0..players).map(|_| RtmpPlayer::start(server.rtmp, "fan")).collect();
     let mut flv: Vec<_> = (0..players).map(|_| FlvPlayer::start(server.http, "fan")).collect();
+    let mut ts: Vec<_> = (0..players).map(|_| TsPlayer::start(server.http, "fan")).collect();
     let before = entries(&server.control.snapshot());
     let (joined, last) = (publisher.send_frames(1) - 1, FRAMES - 1);
     let mut rtmp_heads: Vec<_> = rtmp.iter_mut().map(|p| p.items_to_audio(joined)).collect();
     let mut flv_heads: Vec<_> = flv.iter_mut().map(|p| p.items_to_audio(joined)).collect();
+    let mut ts_heads: Vec<_> = ts.iter_mut().map(|p| p.items_to_audio(joined)).collect();
     publisher.send_frames(last);
     for (player, items) in rtmp.iter_mut().zip(&mut rtmp_heads) {
         items.extend(player.items_to_audio(last));
@@ -54,10 +64,15 @@ fn entries_for(config: Config, players: usize) -> (u64, u64) {
         items.extend(player.items_to_audio(last));
         assert_complete(items);
     }
+    for (player, items) in ts.iter_mut().zip(&mut ts_heads) {
+        items.extend(player.items_to_audio(last));
+        assert_complete(items);
+        assert_eq!(player.discontinuities, 0);
+    }
     let totals = server.control.snapshot();
     assert_eq!(totals.sum(|c| c.units_received), u64::from(2 * FRAMES));
     let after = entries(&totals);
-    (after.0 - before.0, after.1 - before.1)
+    std::array::from_fn(|format| after[format] - before[format])
 }
 
 fn assert_complete(items: &[Item]) {
@@ -68,12 +83,12 @@ fn assert_complete(items: &[Item]) {
 
 fn a_format_is_packaged_once_for_one_player(config: Config) {
     let units = u64::from(2 * FRAMES);
-    assert_eq!(entries_for(config, 1), (units, units));
+    assert_eq!(entries_for(config, 1), [units; 3]);
 }
 
-fn a_format_is_packaged_once_for_five_hundred_players(config: Config) {
+fn a_format_is_packaged_once_for_six_hundred_players(config: Config) {
     let units = u64::from(2 * FRAMES);
-    assert_eq!(entries_for(config, 250), (units, units));
+    assert_eq!(entries_for(config, 200), [units; 3]);
 }
 
 fn an_unused_format_is_not_packaged(config: Config) {
@@ -82,12 +97,12 @@ fn an_unused_format_is_not_packaged(config: Config) {
     publisher.send_frames(FRAMES);
     let units = u64::from(2 * FRAMES);
     let totals = server.control.until("all units", |t| t.sum(|c| c.units_received) == units);
-    assert_eq!(entries(&totals), (0, 0), "nobody plays");
+    assert_eq!(entries(&totals), [0; 3], "nobody plays");
     let mut player = FlvPlayer::start(server.http, "fan");
     publisher.send_frames(FRAMES);
     player.items_to_audio(2 * FRAMES - 1);
-    let (rtmp, flv) = entries(&server.control.snapshot());
-    assert_eq!(rtmp, 0, "nobody plays RTMP");
+    let [rtmp, flv, ts] = entries(&server.control.snapshot());
+    assert_eq!((rtmp, ts), (0, 0), "nobody plays those");
     assert!(flv >= units, "{flv}");
 }
 
@@ -143,9 +158,16 @@ fn flv_players_on_both_shards_get_equal_bytes(config: Config) {
     assert_equal_bytes(&server, &mut players, publisher);
 }
 
+fn ts_players_on_both_shards_get_equal_bytes(config: Config) {
+    let server = Server::with_home(config, 0);
+    let publisher = Publisher::start(server.rtmp, "fan");
+    let mut players = on_both_shards(&server, || TsPlayer::start(server.http, "fan"));
+    assert_equal_bytes(&server, &mut players, publisher);
+}
+
 fn the_smallest_rings_and_buffers_deliver_every_frame(config: Config) {
     let units = u64::from(2 * FRAMES);
-    assert_eq!(entries_for(node::tiny(config), 6), (units, units));
+    assert_eq!(entries_for(node::tiny(config), 6), [units; 3]);
 }
 
 fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {

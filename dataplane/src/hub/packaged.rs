@@ -41,6 +41,28 @@ impl Shown {
     }
 }
 
+/// Why a picture is not in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// No page was left for it.
+    Memory,
+    /// Its bytes do not fit the format.
+    LeftOut,
+    /// The pictures are of another track from now on.
+    Switched,
+}
+
+impl Missing {
+    /// Counts a picture that is dropped for it.
+    const fn count(self, counters: &mut ShardCounters) {
+        match self {
+            Self::Memory => counters.units_dropped_memory += 1,
+            Self::LeftOut => counters.units_left_out_ts += 1,
+            Self::Switched => {}
+        }
+    }
+}
+
 /// One packaged log and its readers. Lives on: the home shard. Crosses by: never; readers hold the
 /// [`Log`].
 #[derive(Debug)]
@@ -55,9 +77,7 @@ pub struct HubLog {
     idle_since: Option<Instant>,
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
-    awaits_keyframe: bool,
-    /// That is because the pictures are of another track from now on.
-    switched: bool,
+    missing: Option<Missing>,
     entries: u64,
     bytes: u64,
 }
@@ -84,8 +104,7 @@ impl HubLog {
             readers: Vec::new(),
             idle_since: Some(sink.now),
             last_join: None,
-            awaits_keyframe: false,
-            switched: false,
+            missing: None,
             entries: 0,
             bytes: 0,
         }
@@ -113,7 +132,7 @@ impl HubLog {
     pub fn show(&mut self, shown: Shown) -> Shown {
         let before = std::mem::replace(&mut self.shown, shown);
         if before.video.is_some() && before.video != shown.video {
-            (self.awaits_keyframe, self.switched) = (true, true);
+            self.missing = Some(Missing::Switched);
         }
         before
     }
@@ -215,8 +234,15 @@ impl HubLog {
         sink: &mut Sink<'_>,
     ) -> bool {
         let kind = unit.codec.kind();
-        if kind == TrackKind::Video && self.awaits_keyframe && !unit.keyframe {
-            sink.counters.units_dropped_memory += u64::from(!self.switched);
+        if self.packets.as_ref().is_some_and(|packets| !packets.carries(unit.codec)) {
+            sink.counters.units_left_out_ts += 1;
+            return true;
+        }
+        if let Some(missing) = self.missing
+            && kind == TrackKind::Video
+            && !unit.keyframe
+        {
+            missing.count(sink.counters);
             return true;
         }
         let has_video = has_video && self.packets.as_ref().is_none_or(|ts| ts.has_video());
@@ -237,9 +263,7 @@ impl HubLog {
         };
         match packaged {
             Ok(Packaged::LeftOut) => {
-                sink.counters.units_left_out_ts += 1;
-                // Pictures may refer to this one.
-                self.awaits_keyframe |= kind == TrackKind::Video;
+                self.lack(kind, Missing::LeftOut, sink.counters);
                 true
             }
             Ok(Packaged::Whole) => {
@@ -247,16 +271,23 @@ impl HubLog {
                     self.last_join = Some(unit.dts);
                 }
                 if kind == TrackKind::Video {
-                    (self.awaits_keyframe, self.switched) = (false, false);
+                    self.missing = None;
                 }
                 self.count_entry(before, sink.counters);
                 true
             }
             Err(_) => {
-                sink.counters.units_dropped_memory += 1;
-                self.awaits_keyframe |= kind == TrackKind::Video;
+                self.lack(kind, Missing::Memory, sink.counters);
                 false
             }
+        }
+    }
+
+    /// A unit is not in the log; pictures may refer to it.
+    const fn lack(&mut self, kind: TrackKind, why: Missing, counters: &mut ShardCounters) {
+        why.count(counters);
+        if matches!(kind, TrackKind::Video) && self.missing.is_none() {
+            self.missing = Some(why);
         }
     }
 

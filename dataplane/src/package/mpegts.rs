@@ -72,6 +72,12 @@ impl PacketPackager {
         self.muxer.set_streams(streams[0], streams[1]);
     }
 
+    /// True if the program has a stream of `codec`.
+    #[must_use]
+    pub fn carries(&self, codec: Codec) -> bool {
+        self.muxer.stream(codec).is_some()
+    }
+
     /// True if pictures are in the program, so that players begin at one.
     #[must_use]
     pub const fn has_video(&self) -> bool {

@@ -120,8 +120,12 @@ impl Content {
     pub(crate) fn of_adts(bytes: &[u8]) -> Self {
         let (header, len) = AdtsHeader::parse(bytes).unwrap().unwrap();
         assert_eq!(usize::from(header.frame_len), bytes.len(), "one frame");
-        let rest = &bytes[len..];
-        Self::Audio(Frame { number: check(rest), keyframe: true, cts_ms: 0, len: rest.len() + 2 })
+        Self::of_sound(&bytes[len..])
+    }
+
+    /// Sound as it was sent.
+    pub(crate) fn of_sound(bytes: &[u8]) -> Self {
+        Self::Audio(Frame { number: check(bytes), keyframe: true, cts_ms: 0, len: bytes.len() + 2 })
     }
 }
 

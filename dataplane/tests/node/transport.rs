@@ -38,6 +38,8 @@ pub(crate) struct TsPlayer {
     pub(crate) parameter_sets: Vec<Vec<u8>>,
     /// The newest clock reference.
     pub(crate) clock: Option<i64>,
+    /// What it was when the newest program map came.
+    tables: Option<i64>,
     /// All that was received, whole packets.
     pub(crate) received: Vec<u8>,
     input: Vec<u8>,
@@ -77,6 +79,7 @@ impl TsPlayer {
             discontinuities: 0,
             parameter_sets: Vec::new(),
             clock: None,
+            tables: None,
             received: Vec::new(),
             input: Vec::new(),
             counters: HashMap::new(),
@@ -132,7 +135,7 @@ impl TsPlayer {
             // A PES packet of unknown length ends here, a cut one would be lost.
             self.complete(pid);
             if pid == self.clock_pid {
-                self.clock = None;
+                (self.clock, self.tables) = (None, None);
             }
         }
         if flags & 0x10 != 0 {
@@ -154,10 +157,14 @@ impl TsPlayer {
             let step = (pcr - last).rem_euclid(CLOCK_WRAP);
             assert!((1..=27_000 * 40).contains(&step), "{step} ticks between two references");
         }
+        let tables = *self.tables.get_or_insert(pcr);
+        let step = (pcr - tables).rem_euclid(CLOCK_WRAP);
+        assert!(step <= 27_000 * 500, "{step} ticks without a program map");
     }
 
     fn map(&mut self, payload: &[u8]) {
         assert_eq!(payload[1], 2, "a program map table");
+        self.tables = self.clock;
         let len = usize::from(u16::from_be_bytes([payload[2] & 0x0f, payload[3]])) + 4;
         let version = payload[6] >> 1 & 0x1f;
         if self.versions.last() != Some(&version) {
@@ -217,6 +224,7 @@ impl TsPlayer {
                 content
             }
             0x0f => Content::of_adts(payload),
+            0x03 => Content::of_sound(payload),
             other => panic!("nobody published a stream of type {other:#x}"),
         };
         self.ready.push_back(Item { ms, content, wire });
