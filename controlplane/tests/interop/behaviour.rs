@@ -2,7 +2,7 @@
 
 use crate::clip::Clip;
 use crate::http_flv::get;
-use crate::player::{Client, Player};
+use crate::player::{Client, Player, Tool, Way};
 use crate::publisher::Publisher;
 use crate::rml::{self, Rml};
 use crate::server::{Backend, Options, Server};
@@ -14,19 +14,26 @@ fn a_late_player_begins_at_a_keyframe_and_gets_the_rest() {
         let mut options = Options::on(backend);
         options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
         let server = Server::start(&options);
-        let first = Player::start(Client::Plain, &server, "studio");
+        let first = Player::start(Client::PLAIN, &server, "studio");
         server.wait_for_players("studio", 1);
         let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
         first.wait_for_media();
-        let late: Vec<Player> = [Client::Rml, Client::Plain, Client::FfmpegHttp]
-            .map(|client| Player::start(client, &server, "studio"))
-            .into();
+        let late: Vec<Player> = [
+            Client::RML,
+            Client::PLAIN,
+            Client(Tool::Ffmpeg, Way::Flv),
+            Client(Tool::Library, Way::WsFlv),
+            Client(Tool::Plain, Way::Ts),
+            Client(Tool::Library, Way::WsTs),
+        ]
+        .map(|client| Player::start(client, &server, "studio"))
+        .into();
         let published = publisher.finish();
         let (who, got) = first.finish();
-        got.assert_whole(&published, &who);
+        got.assert_whole(&published, &format!("{who:?}"));
         for player in late {
             let (who, got) = player.finish();
-            got.assert_played(&published, &who);
+            got.assert_played(&published, &format!("{who:?}"));
         }
         server.stop();
     }
@@ -38,7 +45,7 @@ fn each_format_is_packaged_once_for_any_number_of_players() {
     options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
     let server = Server::start(&options);
     let players: Vec<Player> =
-        (0..20).map(|_| Player::start(Client::Plain, &server, "studio")).collect();
+        (0..20).map(|_| Player::start(Client::PLAIN, &server, "studio")).collect();
     server.wait_for_players("studio", 20);
     rml::publish(server.rtmp, "live", "studio", &tags(&Clip::H264.bytes()));
     let published = Media::of_flv(&Clip::H264.bytes());
@@ -59,7 +66,7 @@ fn a_new_configuration_in_mid_stream_reaches_every_player() {
     let mut options = Options::on(Backend::Auto);
     options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
     let server = Server::start(&options);
-    let players = [Client::Rml, Client::Plain].map(|c| Player::start(c, &server, "studio"));
+    let players = [Client::RML, Client::PLAIN].map(|c| Player::start(c, &server, "studio"));
     server.wait_for_players("studio", 2);
     let mut published = tags(&Clip::H264.bytes());
     let end = published.last().expect("the clip has tags").timestamp + 40;
@@ -72,9 +79,9 @@ fn a_new_configuration_in_mid_stream_reaches_every_player() {
     assert_eq!((published.video_configs.len(), published.audio_configs.len()), (2, 2));
     for player in players {
         let (who, got) = player.finish();
-        got.assert_whole(&published, &who);
-        assert_eq!(got.video_configs, published.video_configs, "{who}");
-        assert_eq!(got.audio_configs, published.audio_configs, "{who}");
+        got.assert_whole(&published, &format!("{who:?}"));
+        assert_eq!(got.video_configs, published.video_configs, "{who:?}");
+        assert_eq!(got.audio_configs, published.audio_configs, "{who:?}");
     }
     server.stop();
 }
@@ -84,7 +91,7 @@ fn players_stay_while_a_lost_publisher_comes_back() {
     let mut options = Options::on(Backend::Auto);
     options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
     let server = Server::start(&options);
-    let players = [Client::Rml, Client::Plain].map(|c| Player::start(c, &server, "studio"));
+    let players = [Client::RML, Client::PLAIN].map(|c| Player::start(c, &server, "studio"));
     let lost = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("studio"));
     players.iter().for_each(Player::wait_for_media);
     lost.kill();
@@ -108,7 +115,7 @@ fn a_second_publisher_is_refused_while_the_first_one_delivers() {
     let mut options = Options::on(Backend::Auto);
     options.config = "[session]\nplay_wait_ms = 30000\n".to_owned();
     let server = Server::start(&options);
-    let player = Player::start(Client::Plain, &server, "studio");
+    let player = Player::start(Client::PLAIN, &server, "studio");
     let first = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("studio"));
     player.wait_for_media();
     let second = std::panic::catch_unwind(|| {
@@ -159,7 +166,7 @@ fn the_end_of_the_server_is_an_end_for_its_players() {
         let mut options = Options::on(backend);
         options.demo = true;
         let server = Server::start(&options);
-        let players = [Client::Rml, Client::Plain].map(|c| Player::start(c, &server, "demo"));
+        let players = [Client::RML, Client::PLAIN].map(|c| Player::start(c, &server, "demo"));
         players.iter().for_each(Player::wait_for_media);
         server.stop();
         for player in players {

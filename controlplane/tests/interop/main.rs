@@ -17,3 +17,4 @@ mod seccomp;
 mod server;
 mod transport;
 mod verify;
+mod websocket;

@@ -1,8 +1,8 @@
 //! Players: each reads a stream to its end and gives what it got.
 
+use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,123 +12,152 @@ use std::time::Duration;
 use crate::clip::{FFMPEG, ffmpeg_newer};
 use crate::http_flv::Answer;
 use crate::process::Process;
-use crate::rml;
 use crate::server::Server;
-use crate::transport;
 use crate::verify::{Media, Tag, tags};
+use crate::{rml, transport, websocket};
 
 /// A stream ends, and its players with it, within this.
 const END: Duration = Duration::from_secs(60);
 
-/// A client that plays.
+/// What plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Client {
-    /// The distribution's ffmpeg over RTMP.
-    FfmpegRtmp,
-    /// The distribution's ffmpeg over HTTP-FLV.
-    FfmpegHttp,
-    /// The newer ffmpeg over RTMP.
-    NewerRtmp,
-    /// The newer ffmpeg over HTTP-FLV.
-    NewerHttp,
-    /// GStreamer over RTMP.
-    GstreamerRtmp,
-    /// GStreamer over HTTP-FLV.
-    GstreamerHttp,
-    /// An independent RTMP library.
-    Rml,
-    /// The bytes of HTTP-FLV as they come.
+pub(crate) enum Tool {
+    /// The distribution's ffmpeg.
+    Ffmpeg,
+    /// The newer ffmpeg.
+    Newer,
+    /// GStreamer.
+    Gstreamer,
+    /// An independent library: `rml_rtmp`, `tungstenite`.
+    Library,
+    /// The bytes of a body as they come.
     Plain,
-    /// The distribution's ffmpeg over HTTP-TS.
-    FfmpegTs,
-    /// The newer ffmpeg over HTTP-TS.
-    NewerTs,
-    /// The bytes of HTTP-TS as they come.
-    PlainTs,
 }
 
-impl Client {
-    /// True if it gets a transport stream.
-    pub(crate) fn is_transport(self) -> bool {
-        self == Self::FfmpegTs || TRANSPORT.contains(&self)
+/// How a stream comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// RTMP.
+    Rtmp,
+    /// FLV over HTTP.
+    Flv,
+    /// FLV over WebSocket.
+    WsFlv,
+    /// MPEG-TS over HTTP.
+    Ts,
+    /// MPEG-TS over WebSocket.
+    WsTs,
+}
+
+impl Way {
+    /// True if MPEG-TS comes, where parameter sets are in the pictures and not in a record.
+    pub(crate) const fn is_transport(self) -> bool {
+        matches!(self, Self::Ts | Self::WsTs)
+    }
+
+    /// A body of this way.
+    fn got(self, body: Vec<u8>) -> Got {
+        if self.is_transport() { Got::Packets(body) } else { Got::Tags(tags(&body)) }
+    }
+
+    fn url(self, server: &Server, name: &str) -> String {
+        match self {
+            Self::Rtmp => server.rtmp_url(name),
+            _ => format!("http://{}{}", server.http, self.path(name)),
+        }
+    }
+
+    fn path(self, name: &str) -> String {
+        format!("/{name}.{}", if self.is_transport() { "ts" } else { "flv" })
     }
 }
 
-/// Clients that know Enhanced RTMP, or do not look into tags.
-pub(crate) const ENHANCED: &[Client] = &[
-    Client::NewerRtmp,
-    Client::NewerHttp,
-    Client::GstreamerRtmp,
-    Client::GstreamerHttp,
-    Client::Rml,
-    Client::Plain,
-];
+/// A client that plays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) Tool, pub(crate) Way);
 
-/// Clients of MPEG-TS that write every codec that it carries.
-pub(crate) const TRANSPORT: &[Client] = &[Client::NewerTs, Client::PlainTs];
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}-{:?}", self.0, self.1)
+    }
+}
 
-/// Every client of RTMP and FLV.
-pub(crate) const ALL: &[Client] = &[
-    Client::FfmpegRtmp,
-    Client::FfmpegHttp,
-    Client::NewerRtmp,
-    Client::NewerHttp,
-    Client::GstreamerRtmp,
-    Client::GstreamerHttp,
-    Client::Rml,
-    Client::Plain,
+impl Client {
+    /// The bytes of HTTP-FLV as they come.
+    pub(crate) const PLAIN: Self = Self(Tool::Plain, Way::Flv);
+    /// An independent RTMP library.
+    pub(crate) const RML: Self = Self(Tool::Library, Way::Rtmp);
+
+    /// True if it knows Enhanced RTMP, or does not look into tags.
+    pub(crate) fn is_enhanced(self) -> bool {
+        self.0 != Tool::Ffmpeg
+    }
+}
+
+/// Every client.
+pub(crate) const ALL: [Client; 14] = [
+    Client(Tool::Ffmpeg, Way::Rtmp),
+    Client(Tool::Newer, Way::Rtmp),
+    Client(Tool::Gstreamer, Way::Rtmp),
+    Client(Tool::Library, Way::Rtmp),
+    Client(Tool::Ffmpeg, Way::Flv),
+    Client(Tool::Newer, Way::Flv),
+    Client(Tool::Gstreamer, Way::Flv),
+    Client(Tool::Plain, Way::Flv),
+    Client(Tool::Library, Way::WsFlv),
+    Client(Tool::Ffmpeg, Way::Ts),
+    Client(Tool::Newer, Way::Ts),
+    Client(Tool::Gstreamer, Way::Ts),
+    Client(Tool::Plain, Way::Ts),
+    Client(Tool::Library, Way::WsTs),
 ];
 
 /// A client at work.
 pub(crate) struct Player {
-    /// Who plays.
-    pub(crate) client: Client,
+    client: Client,
     work: Work,
+    /// Where it writes, or would if it were a program.
+    file: PathBuf,
 }
 
 enum Work {
-    Process(Process, PathBuf),
-    Thread(Option<JoinHandle<Body>>, Receiver<()>),
+    Process(Process),
+    Thread(JoinHandle<Got>, Receiver<()>),
 }
 
 /// What a client got.
-enum Body {
+enum Got {
     Tags(Vec<Tag>),
-    Transport(Vec<u8>),
+    Packets(Vec<u8>),
 }
 
 impl Player {
     /// Starts to play a stream of `server`, now or when its publisher comes.
     pub(crate) fn start(client: Client, server: &Server, name: &str) -> Self {
-        let file = server.folder().join(format!("{client:?}-{}.flv", name.replace('/', "-")));
-        let (rtmp, http) = (server.rtmp_url(name), server.flv_url(name));
-        let transport = format!("http://{}/{name}.ts", server.http);
-        let newer = ffmpeg_newer();
-        let work = match client {
-            Client::FfmpegRtmp => ffmpeg(Path::new(FFMPEG), &rtmp, file),
-            Client::FfmpegHttp => ffmpeg(Path::new(FFMPEG), &http, file),
-            Client::NewerRtmp => ffmpeg(&newer, &rtmp, file),
-            Client::NewerHttp => ffmpeg(&newer, &http, file),
-            Client::GstreamerRtmp => gstreamer("rtmp2src", &rtmp, file),
-            Client::GstreamerHttp => gstreamer("souphttpsrc", &http, file),
-            Client::Rml => {
+        let Client(tool, way) = client;
+        let raw = way.is_transport() && tool != Tool::Ffmpeg && tool != Tool::Newer;
+        let extension = if raw { "ts" } else { "flv" };
+        let file = format!("{client:?}-{}.{extension}", name.replace('/', "-"));
+        let file = server.folder().join(file);
+        let (url, path, http) = (way.url(server, name), way.path(name), server.http);
+        let work = match (tool, way) {
+            (Tool::Ffmpeg, _) => ffmpeg(Path::new(FFMPEG), &url, &file),
+            (Tool::Newer, _) => ffmpeg(&ffmpeg_newer(), &url, &file),
+            (Tool::Gstreamer, Way::Rtmp) => gstreamer("rtmp2src", &url, &file),
+            (Tool::Gstreamer, _) => gstreamer("souphttpsrc", &url, &file),
+            (Tool::Library, Way::Rtmp) => {
                 let (addr, name) = (server.rtmp, name.to_owned());
-                thread_work(move |begun| Body::Tags(rml::play(addr, "live", &name, begun)))
+                thread_work(move |begun| Got::Tags(rml::play(addr, "live", &name, begun)))
             }
-            Client::Plain => {
-                let (addr, path) = (server.http, format!("/{name}.flv"));
-                thread_work(move |begun| {
-                    Body::Tags(tags(&plain(addr, &path, "video/x-flv", begun)))
-                })
+            (Tool::Library, _) => {
+                thread_work(move |begun| way.got(websocket::play(http, &path, begun)))
             }
-            Client::FfmpegTs => ffmpeg(Path::new(FFMPEG), &transport, file),
-            Client::NewerTs => ffmpeg(&newer, &transport, file),
-            Client::PlainTs => {
-                let (addr, path) = (server.http, format!("/{name}.ts"));
-                thread_work(move |begun| Body::Transport(plain(addr, &path, "video/mp2t", begun)))
+            (Tool::Plain, _) => {
+                let kind = if way.is_transport() { "video/mp2t" } else { "video/x-flv" };
+                thread_work(move |begun| way.got(plain(http, &path, kind, begun)))
             }
         };
-        Self { client, work }
+        Self { client, work, file }
     }
 
     /// Waits until the first media came; for the clients that run in this process.
@@ -140,54 +169,59 @@ impl Player {
     /// What came until the stream ended, as tags.
     pub(crate) fn tags(self) -> Vec<Tag> {
         match self.body() {
-            (_, Body::Tags(tags)) => tags,
-            (client, Body::Transport(_)) => panic!("{client:?} gets no tags"),
+            (_, Got::Tags(tags)) => tags,
+            (client, Got::Packets(_)) => panic!("{client:?} gets no tags"),
         }
     }
 
     /// What came until the stream ended.
-    pub(crate) fn finish(self) -> (String, Media) {
-        let (client, body) = self.body();
-        let name = format!("{client:?}");
-        let mut media = match body {
-            Body::Tags(tags) => Media::of_tags(&tags),
-            Body::Transport(stream) => transport::media(&stream, &name),
+    pub(crate) fn finish(self) -> (Client, Media) {
+        let (client, got) = self.body();
+        let mut media = match got {
+            Got::Tags(tags) => Media::of_tags(&tags),
+            Got::Packets(packets) => transport::media(&packets, &format!("{client:?}")),
         };
         // rtmp2src holds one message and drops it when the server says that the stream has ended.
-        media.end_missing_max = usize::from(client == Client::GstreamerRtmp);
-        (name, media)
+        let holds_back = client == Client(Tool::Gstreamer, Way::Rtmp);
+        media.end_missing_max = usize::from(holds_back);
+        (client, media)
     }
 
-    fn body(self) -> (Client, Body) {
-        let body = match self.work {
-            Work::Process(mut process, file) => {
+    fn body(self) -> (Client, Got) {
+        let Self { client, work, file } = self;
+        let body = match work {
+            Work::Process(mut process) => {
                 process.finish(END);
-                Body::Tags(tags(&fs::read(file).expect("the player wrote a file")))
+                if client.1.is_transport() {
+                    assert_content(&process.output(), client);
+                }
+                fs::read(&file).expect("the player wrote a file")
             }
-            Work::Thread(thread, _) => thread
-                .expect("a player is asked once")
-                .join()
-                .unwrap_or_else(|_| panic!("{:?} failed", self.client)),
+            Work::Thread(thread, _) => {
+                let got = thread.join().unwrap_or_else(|_| panic!("{client:?} failed"));
+                return (client, got);
+            }
         };
-        (self.client, body)
+        let raw = file.extension().is_some_and(|extension| extension == "ts");
+        (client, if raw { Got::Packets(body) } else { Got::Tags(tags(&body)) })
     }
 }
 
-fn ffmpeg(program: &Path, url: &str, file: PathBuf) -> Work {
+fn ffmpeg(program: &Path, url: &str, file: &Path) -> Work {
     let mut command = Command::new(program);
     command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-y"]);
-    command.args(["-i", url, "-map", "0", "-c", "copy", "-f", "flv"]).arg(&file);
-    Work::Process(Process::start(&mut command), file)
+    command.args(["-i", url, "-map", "0", "-c", "copy", "-f", "flv"]).arg(file);
+    Work::Process(Process::start(&mut command))
 }
 
-fn gstreamer(source: &str, url: &str, file: PathBuf) -> Work {
+fn gstreamer(source: &str, url: &str, file: &Path) -> Work {
     let mut command = Command::new("gst-launch-1.0");
     command.args(["-q", source, &format!("location={url}")]);
     command.args(["!", "filesink", &format!("location={}", file.display())]);
-    Work::Process(Process::start(&mut command), file)
+    Work::Process(Process::start(&mut command))
 }
 
-fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Body + Send + 'static) -> Work {
+fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Got + Send + 'static) -> Work {
     let (say, begun) = channel();
     let thread = thread::spawn(move || {
         play(&mut || {
@@ -195,13 +229,23 @@ fn thread_work(play: impl FnOnce(&mut dyn FnMut()) -> Body + Send + 'static) -> 
             let _ = say.send(());
         })
     });
-    Work::Thread(Some(thread), begun)
+    Work::Thread(thread, begun)
 }
 
-fn plain(addr: SocketAddr, path: &str, content_type: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
+/// Nothing was wrong for ffmpeg but that the body ended with the connection, which it always says.
+fn assert_content(output: &str, client: Client) {
+    let ends = ["Stream ends prematurely", "Input/output error"];
+    let complaint = output.lines().find(|line| !ends.iter().any(|end| line.contains(end)));
+    assert_eq!(complaint, None, "{client:?}");
+}
+
+/// Header and configurations are less than this.
+pub(crate) const BEGUN_BYTES: usize = 4096;
+
+fn plain(addr: std::net::SocketAddr, path: &str, kind: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
     let mut answer = Answer::request(addr, path, "");
     assert_eq!(answer.status, 200, "{path}");
-    assert_eq!(answer.header("content-type"), Some(content_type));
+    assert_eq!(answer.header("content-type"), Some(kind));
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     assert_eq!(answer.header("content-length"), None, "the body ends with the connection");
     let mut body = Vec::new();
@@ -211,8 +255,7 @@ fn plain(addr: SocketAddr, path: &str, content_type: &str, begun: &mut dyn FnMut
             0 => return body,
             n => body.extend_from_slice(&buffer[..n]),
         }
-        // Header and configurations are less than this.
-        if body.len() > 4096 {
+        if body.len() > BEGUN_BYTES {
             begun();
         }
     }

@@ -44,7 +44,7 @@ fn the_server_falls_back_to_epoll_with_one_warning() {
     without_io_uring(&mut command);
     let server = Server::run(&mut command, folder);
     assert_eq!(get(server.http, "/", "").0, 200);
-    let player = Player::start(Client::Plain, &server, "demo");
+    let player = Player::start(Client::PLAIN, &server, "demo");
     player.wait_for_media();
     let log = server.log();
     let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("io_uring"));

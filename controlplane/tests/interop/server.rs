@@ -150,11 +150,6 @@ impl Server {
         format!("rtmp://{}/live/{name}", self.rtmp)
     }
 
-    /// `http://.../NAME.flv`
-    pub(crate) fn flv_url(&self, name: &str) -> String {
-        format!("http://{}/{name}.flv", self.http)
-    }
-
     /// The counters now.
     pub(crate) fn metrics(&self) -> Metrics {
         let (status, body) = get(self.control, "/metrics", "");
