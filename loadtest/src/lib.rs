@@ -5,7 +5,7 @@
 //! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
 //! calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`], [`websocket`]
 //! and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`] judges transport
-//! streams.
+//! streams; [`mirror`] copies segments for another server to serve.
 
 pub mod client;
 pub mod connection;
@@ -14,6 +14,7 @@ pub mod hls;
 pub mod http_flv;
 pub mod http_head;
 pub mod http_ts;
+pub mod mirror;
 pub mod mpegts;
 pub mod piece;
 pub mod player;

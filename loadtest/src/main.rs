@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use loadtest::mirror::MirrorTotals;
 use loadtest::process::Machine;
 use loadtest::report::{self, Report};
 use loadtest::scenario::{self, Action, Outcome, Scenario};
@@ -48,6 +49,9 @@ fn run(scenario: &Scenario) -> Result<bool> {
     if let Some(published) = outcome.published.filter(|_| !is_canonical) {
         print!("{}", report::published(&published));
     }
+    if let Some(MirrorTotals { segments, bytes }) = outcome.mirrored {
+        println!("mirrored    {segments} segments, {:.1} MB", bytes as f64 / 1e6);
+    }
     if let Some(verdict) = &outcome.verdict {
         print!("{verdict}");
     }
@@ -70,6 +74,7 @@ fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
         machine: Machine::read(),
         measurements: &outcome.measurements,
         published: outcome.published,
+        mirrored: outcome.mirrored,
         verdict: outcome.verdict.as_ref(),
     };
     let text = serde_json::to_string_pretty(&report).context("cannot write JSON")?;

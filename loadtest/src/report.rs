@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::fanout::Measurement;
+use crate::mirror::MirrorTotals;
 use crate::mpegts::Verdict;
 use crate::process::Machine;
 use crate::publisher::PublishSummary;
@@ -22,6 +23,9 @@ pub struct Report<'a> {
     pub measurements: &'a [Measurement],
     /// What was published.
     pub published: Option<PublishSummary>,
+    /// What was copied into a folder, if something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<MirrorTotals>,
     /// What is wrong with a transport stream, if one was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'a Verdict>,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::plan::{Action, Audience, SECOND_NS, Scenario};
+use crate::mirror::MirrorPlan;
 use crate::mpegts::PID_PERIOD_DEFAULT_MS;
 use crate::process::ServerProcess;
 use crate::publisher::PublishPlan;
@@ -14,57 +15,8 @@ use crate::source::SourceSettings;
 use crate::stream_url::{Scheme, StreamUrl};
 use crate::tls::Trust;
 
-/// What `--help` prints.
-pub const USAGE: &str = "\
-grandstand-load: a load generator for live streams
-
-  grandstand-load                 publish rtmp://127.0.0.1:1935/live/load, play it 1000 times
-                                  for 10 s, print players held, p99 latency and lost frames
-  grandstand-load publish --url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY]
-  grandstand-load play    --url URL
-  grandstand-load fanout  --url URL [--server-pid PID]
-  grandstand-load check-ts FILE | -
-                                  judge an MPEG transport stream by TR 101 290 priorities 1 and 2;
-                                  ends with 1 if a rule is broken
-
-URL of a player:     rtmp[s]://HOST[:PORT]/APP/NAME      RTMP
-                     http[s]://HOST[:PORT]/NAME.flv      FLV over HTTP
-                     ws[s]://HOST[:PORT]/NAME.flv        FLV over WebSocket
-                     http[s]://HOST[:PORT]/NAME.ts       MPEG-TS over HTTP
-                     http[s]://HOST[:PORT]/NAME/index.m3u8   HLS, as a player follows it
-publish, fanout:
-  --streams N        streams, named NAME-0 and so on if more than one    [1]
-  --bitrate RATE     bits per second of each, such as 800k or 2M         [2M]
-  --fps N            frames per second                                   [30]
-  --gop TIME         from keyframe to keyframe, such as 2s               [2s]
-  --audio            add a sound track
-publish:
-  --duration TIME    how long; without it until interrupted
-play, fanout:
-  --players N[,N..]  players; fanout takes several numbers               [1000]
-  --streams N        streams that the players take turns with            [1]
-  --ramp N           players that connect in a second                    [500]
-  --sampled N        players that check every frame                      [10]
-  --hold             players of HLS ask for one playlist and keep their connection
-play:
-  --duration TIME    how long to watch once all play                     [10s]
-fanout:
-  --window TIME      the same, for each number of players                [10s]
-  --server-pid PID   measure CPU and memory of this process
-  --softirq-cpu N    add the time of ksoftirqd of this CPU
-  --publish-url URL  where to publish                                    [--url, if rtmp]
-  --no-publish       somebody else publishes
-publish, play, fanout:
-  --tls-ca FILE      believe certificates of these authorities (PEM)     [the system's]
-  --tls-insecure     believe any certificate
-check-ts:
-  --pid-period TIME  how long a PID of a PMT may be silent               [5s]
-everywhere:
-  --json FILE        write the results there
-  --cpu N            stay on this CPU
-";
-
 const EVERYWHERE: [&str; 2] = ["json", "cpu"];
+const MIRROR: [&str; 3] = ["url", "into", "duration"];
 const TLS: [&str; 2] = ["tls-ca", "tls-insecure"];
 const PUBLISH: [&str; 7] = ["url", "streams", "bitrate", "fps", "gop", "audio", "duration"];
 const PLAY: [&str; 7] = ["url", "streams", "players", "ramp", "sampled", "hold", "duration"];
@@ -92,6 +44,7 @@ struct Options {
     url: Option<StreamUrl>,
     publish_url: Option<StreamUrl>,
     no_publish: bool,
+    into: Option<PathBuf>,
     trust: Trust,
     holds: bool,
     streams: usize,
@@ -117,6 +70,7 @@ impl Default for Options {
             url: None,
             publish_url: None,
             no_publish: false,
+            into: None,
             trust: Trust::default(),
             holds: false,
             streams: 1,
@@ -163,6 +117,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
         "publish" => &PUBLISH,
         "play" => &PLAY,
         "fanout" => &FANOUT,
+        "mirror" => &MIRROR,
         "check-ts" => return check_ts(parser),
         "help" => return Ok(help),
         other => bail!("unknown command {other}; try --help"),
@@ -229,6 +184,7 @@ impl Options {
     fn set(&mut self, option: &str, parser: &mut Parser) -> Result<()> {
         match option {
             "audio" => self.audio = true,
+            "into" => self.into = Some(parser.value()?.into()),
             "hold" => self.holds = true,
             "tls-ca" => self.trust = Trust::Authority(parser.value()?.into()),
             "tls-insecure" => self.trust = Trust::Anybody,
@@ -258,6 +214,10 @@ impl Options {
         let url = self.url.clone().with_context(|| format!("{command} needs --url"))?;
         let action = match command {
             "publish" => Action::Publish(self.publish_plan(url)?),
+            "mirror" => {
+                let into = self.into.clone().context("mirror needs --into")?;
+                Action::Mirror(MirrorPlan { url, into, duration_ns: self.duration_ns })
+            }
             "play" => {
                 if self.players.len() != 1 {
                     bail!("play takes one number of players, fanout several");
@@ -433,6 +393,7 @@ mod tests {
             ("publish --url rtmp://h/live/a --gop -1s", "--gop: no time: -1s"),
             ("publish --url", "--url: missing argument"),
             ("publish loud", "unexpected argument"),
+            ("mirror --url http://h/a/index.m3u8", "mirror needs --into"),
             ("check-ts", "check-ts needs a file"),
             ("check-ts a.ts b.ts", "unexpected argument"),
             ("check-ts a.ts --url rtmp://h/live/a", "check-ts has no option --url"),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::plan::{Action, Audience, Scenario};
 use crate::fanout::{Measurement, RssBefore, Step, measure};
+use crate::mirror::{MirrorTotals, mirror};
 use crate::mpegts::{Tr101290, Verdict};
 use crate::player::{Crowd, CrowdPlan};
 use crate::process::ServerProcess;
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub published: Option<PublishSummary>,
     /// What is wrong with a transport stream, if one was judged.
     pub verdict: Option<Verdict>,
+    /// What was copied into a folder.
+    pub mirrored: Option<MirrorTotals>,
 }
 
 /// Bytes of a file that are read at once.
@@ -46,6 +49,10 @@ pub fn perform(scenario: &Scenario, told: impl FnMut(&Measurement)) -> Result<Ou
             let verdict = check_ts(file, *pid_period_ms)
                 .with_context(|| format!("cannot read {}", file.display()))?;
             Ok(Outcome { verdict: Some(verdict), ..Outcome::default() })
+        }
+        Action::Mirror(plan) => {
+            let mirrored = Some(mirror(plan, &AtomicBool::new(false))?);
+            Ok(Outcome { mirrored, ..Outcome::default() })
         }
         Action::Publish(plan) => {
             let totals = publish(plan, &AtomicBool::new(false), || {})?;
@@ -132,6 +139,6 @@ fn while_publishing(
         // A publisher that failed is why players got nothing, so its error comes first.
         let totals = publisher.join().expect("the publisher does not panic")?;
         let measurements = acted.context("publishing ended before it began")??;
-        Ok(Outcome { measurements, published: Some(totals.summary()), verdict: None })
+        Ok(Outcome { measurements, published: Some(totals.summary()), ..Outcome::default() })
     })
 }

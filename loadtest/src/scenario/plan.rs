@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::mirror::MirrorPlan;
 use crate::process::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
@@ -38,6 +39,8 @@ pub enum Action {
         /// How long a PID that a PMT names may be silent.
         pid_period_ms: u64,
     },
+    /// Copy a stream's files into a folder.
+    Mirror(MirrorPlan),
     /// Publish only.
     Publish(PublishPlan),
     /// Play only, once.

@@ -151,6 +151,31 @@ fn players_of_segments_are_held_and_measured() {
 }
 
 #[test]
+fn a_mirror_has_the_files_that_the_list_names() {
+    let Ports { rtmp, http, .. } = start(Manner::Honest);
+    let folder = std::env::temp_dir().join(format!("grandstand-mirror-{}", std::process::id()));
+    let line = format!("publish --url rtmp://127.0.0.1:{rtmp}/live/fake --gop 200ms --duration 4s");
+    let publisher = std::thread::spawn(move || run(&line).unwrap());
+    let mirrored = run(&format!(
+        "mirror --url http://127.0.0.1:{http}/live/fake/index.m3u8 --into {} --duration 3s",
+        folder.display()
+    ));
+    publisher.join().unwrap();
+    let mirrored = mirrored.unwrap().mirrored.unwrap();
+    assert!(mirrored.segments >= 3, "{mirrored:?}");
+    let list = std::fs::read_to_string(folder.join("media.m3u8")).unwrap();
+    let names: Vec<&str> = list.lines().filter(|line| line.ends_with(".ts")).collect();
+    let mut stream = Vec::new();
+    for name in &names {
+        stream.extend(std::fs::read(folder.join(name)).unwrap());
+    }
+    assert!(folder.join("index.m3u8").exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+    let verdict = loadtest::mpegts::Tr101290::check(&stream);
+    assert!(verdict.is_clean() && names.len() >= 3, "{verdict}");
+}
+
+#[test]
 fn connections_are_held_that_ask_for_nothing() {
     let Ports { rtmp, http, .. } = start(Manner::Honest);
     let outcome = run(&format!(
