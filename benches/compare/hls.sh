@@ -1,0 +1,80 @@
+#!/bin/sh
+# hls.sh [PLAYERS] [ROUNDS] [WINDOW]: live HLS beside Debian's nginx, which serves the same bytes.
+#
+# A mirror follows our playlist and writes the files into memory, whole ones by renaming; nginx sends
+# them with sendfile. Both run at once on one core; rounds take turns; the process time of each server
+# counts while its own players watch. Ours has the publisher, the multiplexer and the mirror to serve
+# besides, which is not taken off.
+
+# shellcheck source=benches/compare/server.sh
+. "$(dirname "$0")/server.sh"
+
+PLAYERS=${1:-500}
+ROUNDS=${2:-5}
+WINDOW=${3:-8}
+need nginx nginx-light
+
+start_server </dev/null
+publish --url "rtmp://127.0.0.1:$RTMP/live/bench"
+started "$LOAD_CPU" "$BIN/grandstand-load" mirror \
+    --url "http://127.0.0.1:$HTTP/bench/index.m3u8" --into "$WORK/www/bench"
+
+cat >"$WORK/nginx.conf" <<CONF
+daemon off;
+user root;
+pid $WORK/nginx.pid;
+error_log $WORK/nginx.err warn;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+events { worker_connections 8192; }
+http {
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000;
+    client_body_temp_path $WORK/body;
+    proxy_temp_path $WORK/proxy;
+    fastcgi_temp_path $WORK/fastcgi;
+    uwsgi_temp_path $WORK/uwsgi;
+    scgi_temp_path $WORK/scgi;
+    types { application/vnd.apple.mpegurl m3u8; video/mp2t ts; }
+    server {
+        listen 127.0.0.1:$NGINX backlog=4096;
+        root $WORK/www;
+        add_header Access-Control-Allow-Origin *;
+        location ~ m3u8\$ {
+            add_header Access-Control-Allow-Origin *;
+            add_header Cache-Control no-cache;
+        }
+    }
+}
+CONF
+started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
+MASTER=$STARTED
+# Players begin three segments before the end of a list that is as long as it will be.
+sleep 16
+WORKER=$(cat "/proc/$MASTER/task/$MASTER/children" | tr -d ' ')
+
+round() {
+    fanout "$WORK/$1.json" --url "http://127.0.0.1:$2/bench/index.m3u8" --players "$PLAYERS" \
+        --ramp $((PLAYERS / 4 + 1)) --window "${WINDOW}s" --server-pid "$3"
+    for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
+        value "$WORK/$1.json" "$path" >>"$WORK/$1$path"
+    done
+    value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, playlist p50 \(.playlist.p50_ms) p99 \(.playlist.p99_ms) ms, segment p50 \(.segment.p50_ms) p99 \(.segment.p99_ms) ms, \(.stalls) stalls, \(.lost) lost, \(.missed_segments) missed, \(.transport_faults) faults"'
+}
+
+for _ in $(seq "$ROUNDS"); do
+    round grandstand "$HTTP" "$SERVER"
+    round nginx "$NGINX" "$WORKER"
+done
+for of in grandstand nginx; do
+    for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
+        printf '%s%s: median %s of %s\n' "$of" "$path" "$(median <"$WORK/$of$path")" \
+            "$(tr '\n' ' ' <"$WORK/$of$path")"
+    done
+done
+awk -v ours="$(median <"$WORK/grandstand.server.cpu_s_per_gb")" \
+    -v theirs="$(median <"$WORK/nginx.server.cpu_s_per_gb")" \
+    'BEGIN { printf "ratio: %.2f\n", ours / theirs }'

@@ -1,0 +1,130 @@
+# Sourced by the scripts beside it: a server on one core, a generator on another, and their end.
+#
+# SERVER_CPU and LOAD_CPU are the cores, BIN the folder of the binaries; without BIN they are built
+# in release. Files are made in memory and removed; only processes that were started here are ended.
+
+set -eu
+
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+SERVER_CPU=${SERVER_CPU:-0}
+LOAD_CPU=${LOAD_CPU:-1}
+RTMP=21935 RTMPS=21936 HTTP=28080 HTTPS=28443 CONTROL=28090 NGINX=28081
+
+if [ -z "${BIN:-}" ]; then
+    (cd "$ROOT" && cargo build -q --release --locked --bin grandstand --bin grandstand-load)
+    BIN=$ROOT/target/release
+fi
+
+WORK=$(mktemp -d /dev/shm/grandstand-compare.XXXXXX)
+PIDS=
+
+# shellcheck disable=SC2317
+finish() {
+    trap - EXIT INT TERM
+    for pid in $PIDS; do
+        kill "$pid" 2>/dev/null || true
+    done
+    for pid in $PIDS; do
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -rf "$WORK"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# need COMMAND PACKAGE: installs what is missing.
+need() {
+    command -v "$1" >/dev/null || apt-get install -y --no-install-recommends "$2" >/dev/null
+}
+
+# alone COMMAND...: in a session of its own, where nice counts against the rest of the machine.
+alone() {
+    setsid -w sh -c 'echo -20 >/proc/self/autogroup 2>/dev/null || true; exec "$@"' alone "$@"
+}
+
+# started CPU COMMAND...: runs it in the background; its process id is in STARTED.
+started() {
+    cpu=$1
+    shift
+    setsid sh -c 'echo -20 >/proc/self/autogroup 2>/dev/null || true; exec "$@"' alone \
+        taskset -c "$cpu" "$@" >>"$WORK/log" 2>&1 &
+    STARTED=$!
+    PIDS="$PIDS $STARTED"
+}
+
+# start_server: reads more configuration from the standard input; its process id is in SERVER.
+start_server() {
+    more=$(cat)
+    cat >"$WORK/grandstand.toml" <<TOML
+[auth]
+mode = "open"
+[shards]
+count = 1
+[log]
+level = "warn"
+[demo]
+enabled = false
+[data]
+dir = "$WORK/data"
+[listeners.rtmp]
+addr = "127.0.0.1:$RTMP"
+[listeners.http]
+addr = "127.0.0.1:$HTTP"
+[listeners.control]
+addr = "127.0.0.1:$CONTROL"
+$more
+TOML
+    started "$SERVER_CPU" "$BIN/grandstand" --config "$WORK/grandstand.toml"
+    SERVER=$STARTED
+    for _ in $(seq 100); do
+        if curl -fs "http://127.0.0.1:$CONTROL/readyz" >/dev/null; then return; fi
+        sleep 0.1
+    done
+    cat "$WORK/log" >&2
+    exit 1
+}
+
+# stop PROCESS: ends one and waits for it.
+stop() {
+    kill "$1"
+    wait "$1" 2>/dev/null || true
+    rest=
+    for pid in $PIDS; do
+        [ "$pid" = "$1" ] || rest="$rest $pid"
+    done
+    PIDS=$rest
+}
+
+# publish ARGUMENTS...: in the background; its process id is in STARTED.
+publish() {
+    started "$LOAD_CPU" "$BIN/grandstand-load" publish "$@"
+}
+
+# fanout FILE ARGUMENTS...: plays and writes the results there.
+fanout() {
+    file=$1
+    shift
+    alone "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" --softirq-cpu "$SERVER_CPU" \
+        --no-publish --json "$file" "$@" >>"$WORK/log" 2>&1 || {
+        cat "$WORK/log" >&2
+        exit 1
+    }
+}
+
+# value FILE PATH: a number of the last measurement in it.
+value() {
+    jq -r "(.measurements[-1] | $2) // \"none\"" "$1"
+}
+
+# median: of the numbers in the standard input.
+median() {
+    sort -n | awk '{ a[NR] = $1 } END { print NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2 }'
+}
+
+# cpu_seconds PROCESS: user and system time so far.
+cpu_seconds() {
+    awk -v ticks="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($12 + $13) / ticks }' "/proc/$1/stat"
+}
+
+need jq jq
+need curl curl
