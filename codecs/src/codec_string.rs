@@ -21,6 +21,7 @@ pub const fn of_codec(codec: Codec) -> Option<&'static str> {
     match codec {
         Codec::Mp3 => Some("mp4a.40.34"),
         Codec::Opus => Some("opus"),
+        Codec::Vp8 => Some("vp8"),
         Codec::Flac => Some("fLaC"),
         Codec::Ac3 => Some("ac-3"),
         Codec::Eac3 => Some("ec-3"),

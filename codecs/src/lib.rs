@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod aac;
+pub mod ac3;
 pub mod adts;
 pub mod amf0;
 pub mod amf3;
@@ -19,18 +20,22 @@ pub mod bits;
 pub mod codec_string;
 pub mod decoder_config;
 pub mod error;
+pub mod flac;
 pub mod flv;
 pub mod h264;
 pub mod hevc;
 pub mod http1;
 pub mod m3u8;
 pub mod media;
+pub mod mpeg_audio;
 pub mod mpegts;
 pub mod nal;
 pub mod opus;
 pub mod reader;
 pub mod rtmp;
 pub mod time;
+pub mod vp8;
+pub mod vp9;
 pub mod websocket;
 pub mod writer;
 

@@ -88,8 +88,8 @@ impl Codec {
 /// What a decoder must know before the first access unit, in the form of the codec's own record.
 ///
 /// `record` is avcC for H.264, hvcC for HEVC, av1C for AV1, vpcC for VP8/VP9, an
-/// `AudioSpecificConfig` for AAC, `OpusHead` without its magic for Opus, STREAMINFO for FLAC; empty
-/// for codecs that need none.
+/// `AudioSpecificConfig` for AAC, `OpusHead` without its magic for Opus, STREAMINFO for FLAC with
+/// its marker or without; empty for codecs that need none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecoderConfig {
     /// The codec.

@@ -67,6 +67,32 @@ fn audio_records_tell_rate_channels_and_codec() {
 }
 
 #[test]
+fn records_and_units_of_the_codecs_of_enhanced_rtmp() {
+    let size = |config: &DecoderConfig| config.video.map(|video| (video.width, video.height));
+    let mut vp9 = DecoderConfig::parse(Codec::Vp9, golden!("vpcc/ffmpeg_320x180")).unwrap();
+    assert_eq!((size(&vp9), vp9.codec_string.as_str()), (None, "vp09.00.11.08"));
+    assert!(vp9.learn(golden!("vp9/ffmpeg_320x180")));
+    assert_eq!((size(&vp9), vp9.codec_string.as_str()), (Some((320, 180)), "vp09.00.11.08"));
+    let mut vp8 = DecoderConfig::parse(Codec::Vp8, &[]).unwrap();
+    assert!(vp8.learn(golden!("vp8/ffmpeg_320x180")));
+    assert_eq!(size(&vp8), Some((320, 180)));
+    let flac = DecoderConfig::parse(Codec::Flac, golden!("streaminfo/ffmpeg_mono")).unwrap();
+    let audio =
+        |samples_per_unit| Some(AudioFormat { sample_rate: 48_000, channels: 1, samples_per_unit });
+    assert_eq!((flac.audio, flac.codec_string.as_str()), (audio(1024), "fLaC"));
+    let table = [
+        (Codec::Ac3, golden!("ac3/ffmpeg_mono"), 1536, "ac-3"),
+        (Codec::Eac3, golden!("eac3/ffmpeg_mono"), 1536, "ec-3"),
+        (Codec::Mp3, golden!("mp3/ffmpeg_mono"), 1152, "mp4a.40.34"),
+    ];
+    for (codec, unit, samples, codec_string) in table {
+        let mut config = DecoderConfig::parse(codec, &[]).unwrap();
+        assert!(config.learn(unit));
+        assert_eq!((config.audio, config.codec_string.as_str()), (audio(samples), codec_string));
+    }
+}
+
+#[test]
 fn avcc_is_rebuilt_byte_for_byte() {
     for record in AVCC {
         let avcc = AvcDecoderConfigurationRecord::parse(record).unwrap();

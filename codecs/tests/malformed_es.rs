@@ -9,7 +9,7 @@ use codecs::opus::OpusHead;
 use codecs::{av1, nal};
 use proptest::prelude::*;
 
-const RECORDS: [(Codec, &[u8]); 13] = [
+const RECORDS: [(Codec, &[u8]); 20] = [
     (Codec::H264, include_bytes!("../testdata/avcc/ffmpeg_baseline_320x180.bin")),
     (Codec::H264, include_bytes!("../testdata/avcc/ffmpeg_high_1080p.bin")),
     (Codec::H264, include_bytes!("../testdata/avcc/ffmpeg_high422_576i.bin")),
@@ -23,6 +23,27 @@ const RECORDS: [(Codec, &[u8]); 13] = [
     (Codec::Aac, include_bytes!("../testdata/asc/ffmpeg_lc_2_1_pce.bin")),
     (Codec::Aac, &[0xeb, 0x8a, 0x08, 0x00]),
     (Codec::Opus, include_bytes!("../testdata/opushead/ffmpeg_stereo.bin")),
+    (Codec::Vp9, include_bytes!("../testdata/vpcc/ffmpeg_320x180.bin")),
+    (Codec::Vp9, include_bytes!("../testdata/vp9/ffmpeg_320x180.bin")),
+    (Codec::Vp8, include_bytes!("../testdata/vp8/ffmpeg_320x180.bin")),
+    (Codec::Flac, include_bytes!("../testdata/streaminfo/ffmpeg_mono.bin")),
+    (Codec::Ac3, include_bytes!("../testdata/ac3/ffmpeg_mono.bin")),
+    (Codec::Eac3, include_bytes!("../testdata/eac3/ffmpeg_mono.bin")),
+    (Codec::Mp3, include_bytes!("../testdata/mp3/ffmpeg_mono.bin")),
+];
+
+const CODECS: [Codec; 11] = [
+    Codec::H264,
+    Codec::Hevc,
+    Codec::Av1,
+    Codec::Vp8,
+    Codec::Vp9,
+    Codec::Aac,
+    Codec::Opus,
+    Codec::Flac,
+    Codec::Mp3,
+    Codec::Ac3,
+    Codec::Eac3,
 ];
 
 const REQUEST: &[u8] = b"GET /live/a%20b.flv?key=%31&x HTTP/1.1\r\nHost: edge\r\n\
@@ -30,9 +51,15 @@ const REQUEST: &[u8] = b"GET /live/a%20b.flv?key=%31&x HTTP/1.1\r\nHost: edge\r\
 
 /// Gives the bytes to every parser, and follows what they lend into the next one.
 fn feed_all(bytes: &[u8]) {
-    for codec in [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Aac, Codec::Opus, Codec::Vp9] {
-        if let Ok(config) = DecoderConfig::parse(codec, bytes) {
+    for codec in CODECS {
+        if let Ok(mut config) = DecoderConfig::parse(codec, bytes) {
             assert!(config.record.len() <= bytes.len());
+            let _ = config.learn(bytes);
+        }
+        if DecoderConfig::learns(codec) {
+            let mut config = DecoderConfig::parse(codec, &[]).expect("it needs no record");
+            let _ = config.learn(bytes);
+            assert!(!config.learn(bytes), "the same is no news");
         }
     }
     if let Ok(avcc) = AvcDecoderConfigurationRecord::parse(bytes) {
