@@ -163,7 +163,10 @@ pub(super) fn preamble(
 }
 
 fn read_codec(reader: &mut Reader<'_>) -> Result<Codec, Error> {
-    let wire = reader.array::<4>("flv.four_cc")?;
+    known_codec(reader.array("flv.four_cc")?)
+}
+
+fn known_codec(wire: [u8; 4]) -> Result<Codec, Error> {
     let value = u64::from(u32::from_be_bytes(wire));
     codec_of(wire).ok_or(Error::Unsupported { what: "flv.four_cc", value })
 }
@@ -179,7 +182,9 @@ pub(super) struct Layout {
     pub(super) timed: bool,
 }
 
-/// The tracks of a tag, whatever its kind. Ends after the first error.
+/// The tracks of a tag, whatever its kind.
+///
+/// A track of an unknown codec is an error and passed over; after any other the tracks end.
 #[derive(Clone, Debug)]
 pub struct Tracks<'a> {
     body_len: usize,
@@ -199,17 +204,20 @@ impl<'a> Tracks<'a> {
         let multitrack =
             multitrack.unwrap_or(Multitrack { kind: MultitrackKind::OneTrack, track_id: 0 });
         let codec = match codec {
-            Some(codec) => codec,
-            None => read_codec(&mut self.reader)?,
+            Some(codec) => Ok(codec),
+            // What is unknown is passed over once its length is known.
+            None => known_codec(self.reader.array("flv.four_cc")?),
         };
         if multitrack.kind == MultitrackKind::OneTrack {
             let range = self.body_len - self.reader.remaining()..self.body_len;
             self.reader = Reader::new(&[]);
-            return Ok(Track { track_id: multitrack.track_id, codec, composition_time_ms, range });
+            let track_id = multitrack.track_id;
+            return Ok(Track { track_id, codec: codec?, composition_time_ms, range });
         }
         let track_id = self.reader.u8("flv.multitrack.track_id")?;
         let len = self.reader.u24("flv.multitrack.len")? as usize;
         let mut payload = Reader::new(self.reader.bytes(len, "flv.multitrack.track")?);
+        let codec = codec?;
         let timed = timed && has_composition_time(codec);
         let composition_time_ms = if timed { payload.i24("flv.multitrack.cts")? } else { 0 };
         let end = self.body_len - self.reader.remaining();
@@ -225,7 +233,7 @@ impl Iterator for Tracks<'_> {
             return None;
         }
         let track = self.track();
-        if track.is_err() {
+        if matches!(track, Err(Error::Truncated { .. })) {
             self.reader = Reader::new(&[]);
         }
         Some(track)

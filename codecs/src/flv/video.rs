@@ -22,6 +22,7 @@ pub const VIDEO_HEADER_LEN_MAX: usize = 8;
 
 const ENHANCED: u8 = 0x80;
 const MULTITRACK: u8 = 6;
+const METADATA: u8 = 4;
 
 /// How a frame depends on others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +171,12 @@ impl VideoTagHeader {
             header_len: 0,
             tracks_timed: false,
         };
-        if frame_type == FrameType::Command && packet_type != 4 {
+        // ffmpeg sends the colours of further tracks with the frame type of a command; a command
+        // itself has one byte.
+        let of_tracks = packet_type == MULTITRACK
+            && reader.remaining() > 1
+            && reader.clone().u8("flv.multitrack")? & 0x0f == METADATA;
+        if frame_type == FrameType::Command && packet_type != METADATA && !of_tracks {
             header.packet = VideoPacket::Command(reader.u8("flv.video.command")?);
             return Ok(header);
         }
@@ -187,7 +193,7 @@ impl VideoTagHeader {
             }
             2 => VideoPacket::SequenceEnd,
             3 => VideoPacket::Coded { composition_time_ms: 0 },
-            4 => VideoPacket::Metadata,
+            METADATA => VideoPacket::Metadata,
             5 => VideoPacket::Mpeg2TsSequenceStart,
             other => return Err(invalid_packet_type(other)),
         };
@@ -455,6 +461,25 @@ mod tests {
         let second =
             Track { track_id: 1, codec: Codec::H264, composition_time_ms: 3, range: 23..24 };
         assert_eq!(tracks, vec![Ok(first), Ok(second)]);
+    }
+
+    #[test]
+    fn colours_of_a_further_track_are_no_command() {
+        let body = b"\xd6\x04av01\x01x";
+        let header = VideoTagHeader::parse(body).unwrap();
+        assert_eq!((header.packet, header.header_len), (VideoPacket::Metadata, 7));
+        assert_eq!(header.multitrack.map(|multitrack| multitrack.track_id), Some(1));
+        let command = VideoTagHeader::parse(b"\xd6\x04").unwrap();
+        assert_eq!(command.packet, VideoPacket::Command(4));
+    }
+
+    #[test]
+    fn a_track_of_an_unknown_codec_is_passed_over() {
+        let body = b"\x96\x23XXXX\0\0\0\x02abvp08\x01\0\0\x01c";
+        let tracks: Vec<_> = VideoTagHeader::parse(body).unwrap().tracks(body).collect();
+        let known = Track { track_id: 1, codec: Codec::Vp8, composition_time_ms: 0, range: 20..21 };
+        assert!(matches!(tracks[..], [Err(Error::Unsupported { .. }), Ok(_)]), "{tracks:?}");
+        assert_eq!(tracks[1], Ok(known));
     }
 
     #[test]
