@@ -197,7 +197,8 @@ impl Hub {
         let Some((track, changed)) = self.tracks.ensure(id, codec) else {
             return Err(Error::Limit(crate::config::LimitId::TracksMax));
         };
-        if !changed && track.config.as_ref() == Some(&config) {
+        let known = |known: &DecoderConfig| known.record == config.record;
+        if !changed && track.config.as_ref().is_some_and(known) {
             return Ok(());
         }
         track.config = Some(config);
@@ -205,6 +206,37 @@ impl Hub {
         let dts = self.timeline.newest().unwrap_or(raw);
         self.config_changed(Some((codec.kind(), id)), dts, sink);
         Ok(())
+    }
+
+    /// What a track says beside its configuration began or changed.
+    pub fn set_detail(
+        &mut self,
+        id: TrackId,
+        codec: Codec,
+        body: Vec<u8>,
+        raw: MediaTime,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some((track, _)) = self.tracks.ensure(id, codec) else { return };
+        if track.detail.as_ref() == Some(&body) {
+            return;
+        }
+        track.detail = Some(body);
+        // As with metadata, the version stays.
+        let dts = self.timeline.newest().unwrap_or(raw);
+        let meta = EntryMeta::plain(EntryKind::Config, dts, self.config_version);
+        for at in 0..self.logs.len() {
+            if self.logs[at].shown().of(codec.kind()) != Some(id) {
+                continue;
+            }
+            self.renew_preamble(at, sink);
+            let Some(track) = self.tracks.chosen_of(codec.kind(), id) else { continue };
+            let packager = self.logs[at].packager();
+            let body = track.detail.as_ref();
+            if let Some(item) = body.and_then(|body| packager.detail(codec, body)) {
+                self.logs[at].append_message(&item, meta, sink);
+            }
+        }
     }
 
     /// The stream's metadata began or changed: an `onMetaData` body.
@@ -243,6 +275,7 @@ impl Hub {
         };
         let wall = sink.now.saturating_duration_since(self.began);
         let wall = MediaTime::from_nanos(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
+        let learned = track.learn(&unit, sink.pool);
         let placed = self.timeline.place((kind, unit.track), unit.dts, wall);
         count_repair(placed.repair, &mut self.repaired, sink.counters);
         // A raised decode time must not move the picture: presentation stays where it was.
@@ -253,8 +286,12 @@ impl Hub {
         unit.dts = placed.dts;
         track.account(unit.dts, unit.payload.len() as u64);
         let speaks = std::mem::take(&mut track.silent);
-        if changed || speaks {
-            self.config_changed(speaks.then_some((kind, unit.track)), unit.dts, sink);
+        if changed || speaks || learned {
+            let news = (speaks || learned).then_some((kind, unit.track));
+            self.config_changed(news, unit.dts, sink);
+        } else if self.source_began.is_none() {
+            // What the publisher before said of its tracks is no longer true.
+            (0..self.logs.len()).for_each(|at| self.renew_preamble(at, sink));
         }
         self.last_media = sink.now;
         self.units += 1;
@@ -449,18 +486,24 @@ impl Hub {
     }
 
     fn preamble(&self, packager: Packager, shown: Shown) -> Preamble {
+        let version = self.config_version;
+        let (video, audio) = (shown.video.is_some(), shown.audio.is_some());
         if !packager.has_messages() {
-            return Preamble { version: self.config_version, items: Vec::new() };
+            return Preamble { version, items: Vec::new(), video, audio };
         }
         let metadata = self
             .metadata
             .iter()
             .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() });
-        let headers = [TrackKind::Video, TrackKind::Audio].into_iter().filter_map(|kind| {
-            let track = self.tracks.chosen_of(kind, shown.of(kind)?)?;
-            packager.sequence_header(track.config.as_ref()?)
+        let kinds = [TrackKind::Video, TrackKind::Audio].into_iter();
+        let tracks = kinds.filter_map(|kind| self.tracks.chosen_of(kind, shown.of(kind)?));
+        let headers = tracks.flat_map(|track| {
+            let header = track.config.as_ref().and_then(|config| packager.sequence_header(config));
+            let detail = track.detail.as_ref();
+            let detail = detail.and_then(|detail| packager.detail(track.codec, detail));
+            header.into_iter().chain(detail)
         });
-        Preamble { version: self.config_version, items: metadata.chain(headers).collect() }
+        Preamble { version, items: metadata.chain(headers).collect(), video, audio }
     }
 
     /// Tells the players of a log what is in force for one kind of track.

@@ -1,10 +1,12 @@
 //! The tracks of one stream and their decoder configurations.
 
+use codecs::decoder_config::UNIT_START_LEN;
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::time::MediaTime;
 
 use crate::control::TrackStatus;
-use crate::session::TrackId;
+use crate::session::{AccessUnit, TrackId};
+use crate::slab::Pool;
 
 /// Stream time over which a track's bit rate is measured.
 const RATE_WINDOW: MediaTime = MediaTime::from_millis(2_000);
@@ -18,6 +20,8 @@ pub struct Track {
     pub codec: Codec,
     /// What its decoder must know; `None` for codecs without a configuration, or before it came.
     pub config: Option<DecoderConfig>,
+    /// What it says beside that: the colours of its pictures, or how its channels map to speakers.
+    pub detail: Option<Vec<u8>>,
     /// Its publisher delivered units since it began.
     pub delivered: bool,
     /// Announced but not delivered: players are not told of it until its first unit.
@@ -33,6 +37,23 @@ impl Track {
     pub const fn lacks_config(&self) -> bool {
         let needs = matches!(self.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Aac);
         needs && self.config.is_none()
+    }
+
+    /// Takes what the bytes of a unit tell where no record does: of every keyframe, and of sound
+    /// now and then. True if that was news.
+    pub fn learn(&mut self, unit: &AccessUnit, pool: &Pool) -> bool {
+        let due = if self.codec.kind() == TrackKind::Video {
+            unit.keyframe
+        } else {
+            self.window_bytes == 0
+        };
+        if !due || !DecoderConfig::learns(self.codec) {
+            return false;
+        }
+        let Ok(bare) = DecoderConfig::parse(self.codec, &[]) else { return false };
+        let mut start = [0; UNIT_START_LEN];
+        let len = pool.prefix(&unit.payload, &mut start);
+        self.config.get_or_insert(bare).learn(&start[..len])
     }
 
     /// Counts one unit into the bit rate.
@@ -96,8 +117,9 @@ impl Tracks {
         };
         let (window_began, window_bytes, bps) = (None, 0, 0);
         let (delivered, silent) = (false, false);
-        let config = None;
-        let track = Track { id, codec, config, delivered, silent, window_began, window_bytes, bps };
+        let (config, detail) = (None, None);
+        let track =
+            Track { id, codec, config, detail, delivered, silent, window_began, window_bytes, bps };
         self.tracks.insert(at, track);
         Some((&mut self.tracks[at], true))
     }
@@ -125,9 +147,11 @@ impl Tracks {
         self.tracks.iter().find(of).filter(|track| !track.silent && !track.lacks_config())
     }
 
-    /// A new publisher begins: no track has delivered yet.
+    /// A new publisher begins: no track has delivered or said anything yet.
     pub fn begin_source(&mut self) {
-        self.tracks.iter_mut().for_each(|track| track.delivered = false);
+        for track in &mut self.tracks {
+            (track.delivered, track.detail) = (false, None);
+        }
     }
 
     /// Hides the tracks that the publisher does not deliver; true if there were any.

@@ -32,6 +32,10 @@ pub struct Preamble {
     pub version: u32,
     /// The messages, in order.
     pub items: Vec<PreambleItem>,
+    /// Pictures follow, even if no message says so.
+    pub video: bool,
+    /// Sound follows, likewise.
+    pub audio: bool,
 }
 
 /// A preamble, valid for this turn: it cannot leave the thread.

@@ -736,6 +736,7 @@ mod tests {
         let preamble = |version: u32| Preamble {
             version,
             items: vec![PreambleItem { kind: PreambleKind::Video, body: vec![version as u8; 3] }],
+            ..Preamble::default()
         };
         for version in 0..10 {
             bench.writer.set_preamble(&mut bench.gc, preamble(version));

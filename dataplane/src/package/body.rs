@@ -7,6 +7,7 @@
 use codecs::flv::audio::{self, AudioPacket};
 use codecs::flv::video::{self, VideoPacket};
 use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::opus;
 use codecs::writer::Writer;
 
 use crate::session::AccessUnit;
@@ -48,27 +49,52 @@ pub(super) fn unit_head(
     writer.written()
 }
 
-/// The body of a sequence header; `None` for codecs that have none.
+/// The body of a sequence header; `None` for codecs that have none. With a FourCC it may be bare:
+/// the codec's name announces the track.
 pub(super) fn sequence_header(config: &DecoderConfig, legacy_ids: bool) -> Option<Vec<u8>> {
-    if config.record.is_empty() {
+    let codec = config.codec;
+    let enhanced = enhanced(codec, legacy_ids);
+    if config.record.is_empty() && !enhanced {
         return None;
     }
+    // Players of Ogg's header look for its magic, which the record is kept without.
+    let magic: &[u8] = match codec {
+        Codec::Opus if !config.record.is_empty() => opus::MAGIC,
+        _ => &[],
+    };
+    Some(message(codec, enhanced, Message::SequenceStart, &[magic, &config.record]))
+}
+
+/// The body of a message with colours or a speaker map; `None` in dialects that do not know it.
+pub(super) fn detail(codec: Codec, detail: &[u8], legacy_ids: bool) -> Option<Vec<u8>> {
+    enhanced(codec, legacy_ids).then(|| message(codec, true, Message::Detail, &[detail]))
+}
+
+/// A message of control rate.
+#[derive(Clone, Copy)]
+enum Message {
+    SequenceStart,
+    Detail,
+}
+
+fn message(codec: Codec, enhanced: bool, message: Message, parts: &[&[u8]]) -> Vec<u8> {
     let mut head = [0; HEAD_LEN_MAX];
     let mut writer = Writer::new(&mut head);
-    let enhanced = enhanced(config.codec, legacy_ids);
-    match config.codec.kind() {
-        TrackKind::Video => {
-            let packet = VideoPacket::SequenceStart;
-            video::encode_video_header(config.codec, enhanced, true, packet, &mut writer);
-        }
-        TrackKind::Audio => {
-            let packet = AudioPacket::SequenceStart;
-            audio::encode_audio_header(config.codec, enhanced, packet, &mut writer);
-        }
-        TrackKind::Data => return None,
+    if codec.kind() == TrackKind::Video {
+        let packet = match message {
+            Message::SequenceStart => VideoPacket::SequenceStart,
+            Message::Detail => VideoPacket::Metadata,
+        };
+        video::encode_video_header(codec, enhanced, true, packet, &mut writer);
+    } else {
+        let packet = match message {
+            Message::SequenceStart => AudioPacket::SequenceStart,
+            Message::Detail => AudioPacket::MultichannelConfig,
+        };
+        audio::encode_audio_header(codec, enhanced, packet, &mut writer);
     }
     let len = writer.written();
-    Some([&head[..len], &config.record].concat())
+    [&[&head[..len]], parts].concat().concat()
 }
 
 #[cfg(test)]
@@ -101,5 +127,31 @@ mod tests {
         assert_eq!(head(Codec::Hevc, true, 5, true), [0x1c, 1, 0, 0, 5]);
         assert_eq!(head(Codec::Av1, false, 0, false), b"\xa1av01");
         assert_eq!(head(Codec::Opus, true, 0, false), b"\x91Opus");
+    }
+
+    #[test]
+    fn sequence_headers_are_what_their_players_read() {
+        let header = |codec, record: &[u8]| {
+            let config = DecoderConfig::parse(codec, record).unwrap();
+            sequence_header(&config, false)
+        };
+        let opus = [1, 2, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0];
+        let with_magic = [&b"\x90OpusOpusHead"[..], &opus].concat();
+        assert_eq!(header(Codec::Opus, &opus), Some(with_magic));
+        assert_eq!(header(Codec::Aac, &[0x12, 0x10]), Some(vec![0xaf, 0, 0x12, 0x10]));
+        assert_eq!(header(Codec::Ac3, &[]).as_deref(), Some(&b"\x90ac-3"[..]), "bare");
+        assert_eq!(header(Codec::Mp3, &[]), None);
+        let plain = [0, 10, 0x82, 2, 2, 2, 0, 0];
+        assert_eq!(header(Codec::Vp9, &plain), Some([&b"\x90vp09"[..], &plain].concat()));
+    }
+
+    #[test]
+    fn details_go_where_their_dialect_is_known() {
+        assert_eq!(detail(Codec::Hevc, b"x", false).as_deref(), Some(&b"\xd4hvc1x"[..]));
+        assert_eq!(detail(Codec::Flac, b"x", true).as_deref(), Some(&b"\x94fLaCx"[..]));
+        for (codec, legacy_ids) in [(Codec::Hevc, true), (Codec::H264, false), (Codec::Aac, false)]
+        {
+            assert_eq!(detail(codec, b"x", legacy_ids), None);
+        }
     }
 }

@@ -7,7 +7,7 @@ use codecs::media::TrackKind;
 use codecs::writer::Writer;
 
 use super::Piece;
-use crate::log::{LogWriter, Preamble, PreambleKind};
+use crate::log::{LogWriter, Preamble};
 use crate::slab::{Exhausted, Pool};
 
 fn header(piece: &Piece<'_>) -> TagHeader {
@@ -54,9 +54,8 @@ pub(super) fn write(piece: &Piece<'_>, out: &mut Vec<u8>) {
 
 /// Writes the file header and the size of the tag before the first one, which is 0.
 pub(super) fn write_file_header(preamble: &Preamble, out: &mut Vec<u8>) {
-    let has = |kind| preamble.items.iter().any(|item| item.kind == kind);
-    let (video, audio) = (has(PreambleKind::Video), has(PreambleKind::Audio));
-    // Codecs without a sequence header leave no trace in the preamble: announce both kinds then.
+    let Preamble { video, audio, .. } = *preamble;
+    // A stream that has not begun may have both.
     let unknown = !video && !audio;
     let mut bytes = [0; tag::FILE_HEADER_LEN];
     let flags = tag::FileHeader { audio: audio || unknown, video: video || unknown };

@@ -1,6 +1,6 @@
 //! The framing of one log: what an access unit, a configuration or metadata looks like in it.
 
-use codecs::media::{DecoderConfig, TrackKind};
+use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::time::MediaTime;
 
 use super::{body, flv, mpegts, rtmp};
@@ -105,6 +105,18 @@ impl Packager {
             TrackKind::Data => return None,
         };
         body::sequence_header(config, self.legacy_ids()).map(|body| PreambleItem { kind, body })
+    }
+
+    /// What a track says beside its configuration, as a body of this dialect; `None` if the dialect
+    /// does not know it.
+    #[must_use]
+    pub fn detail(&self, codec: Codec, detail: &[u8]) -> Option<PreambleItem> {
+        let kind = match codec.kind() {
+            TrackKind::Video => PreambleKind::Video,
+            TrackKind::Audio => PreambleKind::Audio,
+            TrackKind::Data => return None,
+        };
+        body::detail(codec, detail, self.legacy_ids()).map(|body| PreambleItem { kind, body })
     }
 
     /// Appends what a player needs before it can join at `dts`: the container's own header if it is

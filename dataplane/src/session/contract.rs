@@ -105,6 +105,18 @@ pub enum Event {
         /// From when on.
         dts: MediaTime,
     },
+    /// What a track says beside its configuration began or changed: the colours of its pictures
+    /// (AMF0 values, `colorInfo` among them), or how its channels map to speakers.
+    Detail {
+        /// The track's number within its kind.
+        track: TrackId,
+        /// The codec.
+        codec: Codec,
+        /// The body of the message, without any tag header.
+        body: Vec<u8>,
+        /// From when on.
+        dts: MediaTime,
+    },
     /// Stream metadata: the AMF0 values of a data message (`onMetaData` and its object).
     Metadata {
         /// The body, `@setDataFrame` stripped.

@@ -199,6 +199,9 @@ impl Shard {
                     }
                 });
             }
+            Event::Detail { track, codec, body, dts } => {
+                self.with_hub(slot, |hub, sink| hub.set_detail(track, codec, body, dts, sink));
+            }
             Event::Metadata { body, dts } => {
                 self.with_hub(slot, |hub, sink| hub.set_metadata(body, dts, sink));
             }

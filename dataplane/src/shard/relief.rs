@@ -19,6 +19,8 @@ impl Shard {
                 self.counters.units_dropped_memory += 1;
                 self.relieve(true);
             }
+            // Tags that say nothing are no fault.
+            "silence" | "sequence_end" | "video_command" | "mpeg2ts_config" => {}
             "awaits_keyframe" => self.counters.units_dropped_memory += 1,
             _ => self.counters.units_dropped_malformed += 1,
         }

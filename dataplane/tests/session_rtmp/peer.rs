@@ -181,6 +181,28 @@ impl Bench {
         words(&mut self.reader, &sent[skipped..])
     }
 
+    /// The information object of the answer to connect, which ends what the server sent so far.
+    pub(crate) fn result_of_connect(&mut self) -> Value {
+        let sent = std::mem::take(&mut self.sent);
+        let (mut at, mut body) = (handshake::S0S1S2_LEN, Vec::new());
+        while at < sent.len() {
+            let (taken, fragment) = self.reader.feed(&sent[at..]).unwrap();
+            at += taken;
+            let Some(fragment) = fragment else { continue };
+            if fragment.header.kind == MessageKind::SetChunkSize {
+                let size = u32::from_be_bytes(fragment.data.try_into().unwrap());
+                self.reader.set_chunk_size(size).unwrap();
+            }
+            if fragment.offset == 0 {
+                body.clear();
+            }
+            body.extend_from_slice(fragment.data);
+        }
+        let call = Call::parse(&body, &codecs::amf0::Limits::default(), false).unwrap();
+        assert_eq!(call.name, "_result");
+        call.args.first().cloned().unwrap()
+    }
+
     /// Every page is given back at the end, whatever happened.
     pub(crate) fn close(mut self) {
         self.server.close(&self.pool);
@@ -206,6 +228,9 @@ pub(crate) fn text(event: Event, pool: &Pool) -> String {
         }
         Event::Config { track, codec, record, dts } => {
             format!("config {}/{track} {} bytes at {dts:?}", codec.name(), record.len())
+        }
+        Event::Detail { track, codec, body, dts } => {
+            format!("detail {}/{track} {} bytes at {dts:?}", codec.name(), body.len())
         }
         Event::Metadata { body, dts } => format!("metadata {} bytes at {dts:?}", body.len()),
         Event::Data { body, dts } => format!("data {} bytes at {dts:?}", body.len()),

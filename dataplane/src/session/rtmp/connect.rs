@@ -89,7 +89,8 @@ fn connected(peer: &ConnectInfo) -> Value {
         }
     }
     if peer.caps_ex != 0 {
-        let ours = caps_ex::MULTITRACK | caps_ex::MOD_EX | caps_ex::NANO_OFFSET;
+        let ours =
+            caps_ex::RECONNECT | caps_ex::MULTITRACK | caps_ex::MOD_EX | caps_ex::NANO_OFFSET;
         extra.push(("capsEx", Value::Number(f64::from(ours))));
     }
     info(Level::Status, code::CONNECT_SUCCESS, "Connection succeeded.", extra)

@@ -5,14 +5,12 @@
 //! be read. HEVC in the layout of AVC under AVC's id (OBS before 29.1 and cameras after it) is
 //! told by its record and taken as HEVC.
 //! Limits: `tracks_max`, over which the peer is closed; [`RECORD_BYTES_MAX`] a configuration
-//! record.
+//! record; [`DETAIL_BYTES_MAX`] colours or a speaker map.
 
 use std::collections::VecDeque;
 
 use codecs::amf0::{self, Value};
-use codecs::flv::audio::{AudioPacket, AudioTagHeader};
-use codecs::flv::enhanced::{MultitrackKind, Track as TagTrack, Tracks};
-use codecs::flv::video::{VideoPacket, VideoTagHeader};
+use codecs::flv::enhanced::Track as TagTrack;
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::rtmp::command::{encode_data, parse_data};
 use codecs::rtmp::message::{MessageHeader, MessageKind};
@@ -20,16 +18,17 @@ use codecs::time::{MediaTime, Unwrapper};
 
 use super::assembly::class_of;
 use super::nal_length::widen;
+use super::tag::{Content, Tag};
 use crate::config::{LimitId, Limits};
 use crate::session::{AccessUnit, Event, TrackId};
 use crate::slab::{AuBytes, AuWriter, Pool};
 
 /// Bytes of a configuration record at most.
 const RECORD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of what a track says beside its configuration at most: a colour volume or a speaker map.
+const DETAIL_BYTES_MAX: usize = 4 << 10;
 /// The reason of a drop for want of pages.
 const MEMORY: &str = "memory";
-/// Bytes of a tag header that are looked at: some modifiers and a multitrack header fit well.
-const HEADER_BYTES_MAX: usize = 64;
 
 /// What is known of a track.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ struct Packet {
     dts: MediaTime,
     cts: MediaTime,
     keyframe: bool,
-    starts: bool,
+    content: Content,
 }
 
 /// A publisher's tracks and clock.
@@ -120,90 +119,30 @@ impl Ingest {
         events: &mut Events,
     ) -> Taken {
         let millis = self.clock.unwrap(u64::from(header.timestamp));
-        let mut bytes = [0; HEADER_BYTES_MAX];
-        let len = pool.prefix(&unit, &mut bytes);
-        let dts = MediaTime::from_millis(millis);
-        if header.kind == MessageKind::Video {
-            self.video(dts, &bytes[..len], unit, pool, events)
-        } else {
-            self.audio(dts, &bytes[..len], unit, pool, events)
-        }
-    }
-
-    fn video(
-        &mut self,
-        dts: MediaTime,
-        head: &[u8],
-        mut unit: AuBytes,
-        pool: &Pool,
-        events: &mut Events,
-    ) -> Taken {
-        if unit.is_empty() {
+        if unit.is_empty() && header.kind == MessageKind::Video {
             return drop_unit("empty", unit, pool, events);
         }
-        let Ok(tag) = VideoTagHeader::parse(head) else {
-            return drop_unit("video_header", unit, pool, events);
-        };
-        let (starts, cts) = match tag.packet {
-            VideoPacket::SequenceStart => (true, 0),
-            VideoPacket::Coded { composition_time_ms } => (false, composition_time_ms),
-            VideoPacket::SequenceEnd => return drop_unit("sequence_end", unit, pool, events),
-            VideoPacket::Metadata => return drop_unit("video_metadata", unit, pool, events),
-            VideoPacket::Mpeg2TsSequenceStart => {
-                return drop_unit("mpeg2ts_config", unit, pool, events);
+        let tag = match Tag::read(header.kind, &unit, pool) {
+            Ok(Tag { content: Content::Nothing(reason), .. }) | Err(reason) => {
+                return drop_unit(reason, unit, pool, events);
             }
-            VideoPacket::Command(_) => return drop_unit("video_command", unit, pool, events),
+            Ok(tag) => tag,
         };
-        let packet = Packet {
+        let nanos = MediaTime::from_nanos(i64::from(tag.nano_offset));
+        let mut packet = Packet {
             track: tag.multitrack.map_or(0, |multitrack| multitrack.track_id),
-            codec: tag.codec.unwrap_or(Codec::H264),
-            dts: dts + MediaTime::from_nanos(i64::from(tag.nano_offset)),
-            cts: MediaTime::from_millis(i64::from(cts)),
-            keyframe: tag.frame_type.is_key(),
-            starts,
+            codec: Codec::H264,
+            dts: MediaTime::from_millis(millis) + nanos,
+            cts: MediaTime::from_millis(i64::from(tag.composition_time_ms)),
+            keyframe: tag.keyframe,
+            content: tag.content,
         };
-        if tag.multitrack.is_some_and(|multitrack| multitrack.kind != MultitrackKind::OneTrack) {
-            let body = gather(&unit, pool);
-            pool.release(unit);
-            return self.split(packet, tag.tracks(&body), &body, pool, events);
+        if tag.is_split() {
+            return self.split(packet, &tag, unit, pool, events);
         }
-        unit.skip(tag.header_len);
-        self.packet(packet, unit, pool, events)
-    }
-
-    fn audio(
-        &mut self,
-        dts: MediaTime,
-        head: &[u8],
-        mut unit: AuBytes,
-        pool: &Pool,
-        events: &mut Events,
-    ) -> Taken {
-        let Ok(tag) = AudioTagHeader::parse(head) else {
-            return drop_unit("audio_header", unit, pool, events);
-        };
-        let starts = match tag.packet {
-            AudioPacket::SequenceStart => true,
-            AudioPacket::Coded => false,
-            AudioPacket::Silence => return drop_unit("silence", unit, pool, events),
-            AudioPacket::SequenceEnd => return drop_unit("sequence_end", unit, pool, events),
-            AudioPacket::MultichannelConfig => {
-                return drop_unit("multichannel_config", unit, pool, events);
-            }
-        };
-        let packet = Packet {
-            track: tag.multitrack.map_or(0, |multitrack| multitrack.track_id),
-            codec: tag.codec.unwrap_or(Codec::Aac),
-            dts: dts + MediaTime::from_nanos(i64::from(tag.nano_offset)),
-            cts: MediaTime::ZERO,
-            keyframe: true,
-            starts,
-        };
-        if tag.multitrack.is_some_and(|multitrack| multitrack.kind != MultitrackKind::OneTrack) {
-            let body = gather(&unit, pool);
-            pool.release(unit);
-            return self.split(packet, tag.tracks(&body), &body, pool, events);
-        }
+        let Some(codec) = tag.codec else { return drop_unit("codec", unit, pool, events) };
+        packet.codec = codec;
+        let mut unit = unit;
         unit.skip(tag.header_len);
         self.packet(packet, unit, pool, events)
     }
@@ -213,17 +152,19 @@ impl Ingest {
     fn split(
         &mut self,
         packet: Packet,
-        tracks: Tracks<'_>,
-        body: &[u8],
+        tag: &Tag,
+        unit: AuBytes,
         pool: &Pool,
         events: &mut Events,
     ) -> Taken {
+        let body = gather(&unit, pool);
+        pool.release(unit);
         let count = usize::try_from(self.tracks_max).unwrap_or(usize::MAX);
         // One more than may be, so that it is noticed.
-        for track in tracks.take(count.saturating_add(1)) {
+        for track in tag.tracks(&body).take(count.saturating_add(1)) {
             let Ok(TagTrack { track_id, codec, composition_time_ms, range }) = track else {
                 events.push_back(Event::MediaDropped { reason: "multitrack" });
-                return Ok(());
+                continue;
             };
             let kind = match codec.kind() {
                 TrackKind::Audio => MessageKind::Audio,
@@ -244,15 +185,19 @@ impl Ingest {
     }
 
     fn packet(&mut self, packet: Packet, unit: AuBytes, pool: &Pool, events: &mut Events) -> Taken {
-        if unit.is_empty() {
+        // Some codecs begin with nothing but their name.
+        let bare = packet.content == Content::Config && begins_bare(packet.codec);
+        if unit.is_empty() && !bare {
             return drop_unit("empty", unit, pool, events);
         }
         let Some(index) = self.track(&packet) else {
             pool.release(unit);
             return Err(LimitId::TracksMax);
         };
-        if packet.starts {
-            return self.config(index, packet, unit, pool, events);
+        match packet.content {
+            Content::Config => return self.config(index, packet, unit, pool, events),
+            Content::Detail => return self.detail(index, packet, unit, pool, events),
+            Content::Unit | Content::Nothing(_) => {}
         }
         let Packet { track: id, dts, cts, keyframe, .. } = packet;
         let track = &mut self.tracks[index];
@@ -308,6 +253,25 @@ impl Ingest {
         }
         let Packet { track: id, dts, .. } = packet;
         events.push_back(Event::Config { track: id, codec: track.codec, record, dts });
+        Ok(())
+    }
+
+    fn detail(
+        &mut self,
+        index: usize,
+        packet: Packet,
+        unit: AuBytes,
+        pool: &Pool,
+        events: &mut Events,
+    ) -> Taken {
+        if unit.len() > DETAIL_BYTES_MAX {
+            return drop_unit("detail_bytes", unit, pool, events);
+        }
+        let body = gather(&unit, pool);
+        pool.release(unit);
+        let Packet { track, dts, .. } = packet;
+        let codec = self.tracks[index].codec;
+        events.push_back(Event::Detail { track, codec, body, dts });
         Ok(())
     }
 
@@ -377,6 +341,11 @@ fn gather(unit: &AuBytes, pool: &Pool) -> Vec<u8> {
     // COPY(config): a configuration record, or a rare multitrack body, in one piece.
     pool.chunks(unit).for_each(|chunk| bytes.extend_from_slice(chunk));
     bytes
+}
+
+/// True for codecs whose sequence header may be empty: their units tell the rest.
+const fn begins_bare(codec: Codec) -> bool {
+    DecoderConfig::learns(codec) || matches!(codec, Codec::Opus)
 }
 
 /// The codec that a record is of, if its tag names AVC: old OBS sends HEVC under that id.

@@ -24,6 +24,7 @@ mod publish;
 mod reply;
 mod server;
 mod state;
+mod tag;
 mod url;
 mod verdict;
 mod window;
