@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
 use super::packaged::AUDIO_JOIN_STEP;
@@ -14,15 +14,12 @@ use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
 use crate::ids::{SessionId, ShardId, StreamName};
 use crate::log::{
-    EntryKind, EntryMeta, Gc, Log, LogLimits, Preamble, PreambleItem, PreambleKind, SealReason,
+    EntryKind, EntryMeta, Gc, Log, LogLimits, PreambleItem, PreambleKind, SealReason,
 };
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
-use crate::session::{AccessUnit, LogKey, TrackId};
+use crate::session::{AccessUnit, LogKey};
 use crate::slab::Pool;
-
-/// Stream time after which a track that a new publisher does not deliver is hidden.
-const SILENT_TRACK: MediaTime = MediaTime::from_millis(1_500);
 
 /// Who delivers the units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +53,23 @@ pub struct Sink<'a> {
 /// One stream. Lives on: the home shard. Crosses by: never; its logs are read from every shard.
 #[derive(Debug)]
 pub struct Hub {
-    name: StreamName,
+    pub(super) name: StreamName,
     config: StreamConfig,
     chunk_bytes: u32,
     publisher: Publisher,
     protocol: Protocol,
-    tracks: Tracks,
-    metadata: Option<Vec<u8>>,
-    config_version: u32,
+    pub(super) tracks: Tracks,
+    pub(super) metadata: Option<Vec<u8>>,
+    pub(super) config_version: u32,
     /// Number of the unit before which the configuration last changed.
-    config_changed_at: u64,
-    timeline: Timeline,
-    ring: UnitRing,
-    logs: Vec<HubLog>,
+    pub(super) config_changed_at: u64,
+    pub(super) timeline: Timeline,
+    pub(super) ring: UnitRing,
+    pub(super) logs: Vec<HubLog>,
     began: Instant,
     last_media: Instant,
-    source_began: Option<MediaTime>,
-    silent_checked: bool,
+    pub(super) source_began: Option<MediaTime>,
+    pub(super) silent_checked: bool,
     units: u64,
     bytes: u64,
     repaired: u64,
@@ -179,78 +176,6 @@ impl Hub {
     /// The publisher is gone; players stay for the grace time.
     pub const fn lose_source(&mut self, now: Instant) {
         self.publisher = Publisher::Lost(now);
-    }
-
-    /// A track's decoder configuration began or changed.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if the record cannot be read; the track keeps what it had.
-    pub fn set_config(
-        &mut self,
-        id: TrackId,
-        codec: Codec,
-        record: &[u8],
-        raw: MediaTime,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Error> {
-        let config = DecoderConfig::parse(codec, record)?;
-        let Some((track, changed)) = self.tracks.ensure(id, codec) else {
-            return Err(Error::Limit(crate::config::LimitId::TracksMax));
-        };
-        let known = |known: &DecoderConfig| known.record == config.record;
-        if !changed && track.config.as_ref().is_some_and(known) {
-            return Ok(());
-        }
-        track.config = Some(config);
-        tracing::info!(stream = %self.name, track = id, codec = codec.name(), "configuration");
-        let dts = self.timeline.newest().unwrap_or(raw);
-        self.config_changed(Some((codec.kind(), id)), dts, sink);
-        Ok(())
-    }
-
-    /// What a track says beside its configuration began or changed.
-    pub fn set_detail(
-        &mut self,
-        id: TrackId,
-        codec: Codec,
-        body: Vec<u8>,
-        raw: MediaTime,
-        sink: &mut Sink<'_>,
-    ) {
-        let Some((track, _)) = self.tracks.ensure(id, codec) else { return };
-        if track.detail.as_ref() == Some(&body) {
-            return;
-        }
-        track.detail = Some(body);
-        // As with metadata, the version stays.
-        let dts = self.timeline.newest().unwrap_or(raw);
-        let meta = EntryMeta::plain(EntryKind::Config, dts, self.config_version);
-        for at in 0..self.logs.len() {
-            if self.logs[at].shown().of(codec.kind()) != Some(id) {
-                continue;
-            }
-            self.renew_preamble(at, sink);
-            let Some(track) = self.tracks.chosen_of(codec.kind(), id) else { continue };
-            let packager = self.logs[at].packager();
-            let body = track.detail.as_ref();
-            if let Some(item) = body.and_then(|body| packager.detail(codec, body)) {
-                self.logs[at].append_message(&item, meta, sink);
-            }
-        }
-    }
-
-    /// The stream's metadata began or changed: an `onMetaData` body.
-    pub fn set_metadata(&mut self, body: Vec<u8>, raw: MediaTime, sink: &mut Sink<'_>) {
-        if self.metadata.as_ref() == Some(&body) {
-            return;
-        }
-        self.metadata = Some(body);
-        // No decoder needs it: the version stays, so that what is kept can still be joined.
-        let dts = self.timeline.newest().unwrap_or(raw);
-        for at in 0..self.logs.len() {
-            self.renew_preamble(at, sink);
-            self.append_config(at, TrackKind::Data, dts, sink);
-        }
     }
 
     /// Relays a data message.
@@ -438,87 +363,9 @@ impl Hub {
     }
 
     /// The tracks that a log of `key` holds now.
-    fn shown(&self, key: LogKey) -> Shown {
+    pub(super) fn shown(&self, key: LogKey) -> Shown {
         let id = |kind| self.tracks.chosen_of(kind, key.track).map(|track| track.id);
         Shown { video: id(TrackKind::Video), audio: id(TrackKind::Audio) }
-    }
-
-    fn hide_silent_tracks(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) {
-        let began = *self.source_began.get_or_insert(unit.dts);
-        if !self.silent_checked && unit.keyframe && unit.dts - began >= SILENT_TRACK {
-            self.silent_checked = true;
-            if self.tracks.hide_silent() {
-                self.config_changed(None, unit.dts, sink);
-            }
-        }
-    }
-
-    /// A new version of the configuration begins: every log gets its tracks and its preamble, and
-    /// its players hear of `news` and of the tracks that they did not get before.
-    fn config_changed(
-        &mut self,
-        news: Option<(TrackKind, TrackId)>,
-        dts: MediaTime,
-        sink: &mut Sink<'_>,
-    ) {
-        self.config_version += 1;
-        self.config_changed_at = self.ring.next_number();
-        for at in 0..self.logs.len() {
-            let shown = self.shown(self.logs[at].key());
-            let before = self.logs[at].show(shown);
-            self.logs[at].set_tracks(&self.tracks);
-            self.renew_preamble(at, sink);
-            for kind in [TrackKind::Video, TrackKind::Audio] {
-                let Some(id) = shown.of(kind) else { continue };
-                let other = before.of(kind).is_some_and(|before| before != id);
-                if other || news == Some((kind, id)) {
-                    self.append_config(at, kind, dts, sink);
-                }
-            }
-        }
-    }
-
-    /// Shows a log the preamble of the version in force.
-    fn renew_preamble(&mut self, at: usize, sink: &mut Sink<'_>) {
-        let log = &self.logs[at];
-        let preamble = self.preamble(log.packager(), log.shown());
-        self.logs[at].set_preamble(preamble, sink);
-    }
-
-    fn preamble(&self, packager: Packager, shown: Shown) -> Preamble {
-        let version = self.config_version;
-        let (video, audio) = (shown.video.is_some(), shown.audio.is_some());
-        if !packager.has_messages() {
-            return Preamble { version, items: Vec::new(), video, audio };
-        }
-        let metadata = self
-            .metadata
-            .iter()
-            .map(|body| PreambleItem { kind: PreambleKind::Metadata, body: body.clone() });
-        let kinds = [TrackKind::Video, TrackKind::Audio].into_iter();
-        let tracks = kinds.filter_map(|kind| self.tracks.chosen_of(kind, shown.of(kind)?));
-        let headers = tracks.flat_map(|track| {
-            let header = track.config.as_ref().and_then(|config| packager.sequence_header(config));
-            let detail = track.detail.as_ref();
-            let detail = detail.and_then(|detail| packager.detail(track.codec, detail));
-            header.into_iter().chain(detail)
-        });
-        Preamble { version, items: metadata.chain(headers).collect(), video, audio }
-    }
-
-    /// Tells the players of a log what is in force for one kind of track.
-    fn append_config(&mut self, at: usize, kind: TrackKind, dts: MediaTime, sink: &mut Sink<'_>) {
-        let meta = EntryMeta::plain(EntryKind::Config, dts, self.config_version);
-        let log = &self.logs[at];
-        let wanted = match kind {
-            TrackKind::Video => PreambleKind::Video,
-            TrackKind::Audio => PreambleKind::Audio,
-            TrackKind::Data => PreambleKind::Metadata,
-        };
-        let preamble = self.preamble(log.packager(), log.shown());
-        for item in preamble.items.iter().filter(|item| item.kind == wanted) {
-            self.logs[at].append_message(item, meta, sink);
-        }
     }
 }
 
@@ -535,8 +382,9 @@ const fn count_repair(repair: Repair, repaired: &mut u64, counters: &mut ShardCo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Dialect, Format};
+    use crate::session::{Dialect, Format, TrackId};
     use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
+    use codecs::media::Codec;
 
     const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 0 };
     const READER: (ShardId, u32) = (ShardId(0), 0);

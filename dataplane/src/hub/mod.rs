@@ -2,11 +2,13 @@
 //!
 //! A hub puts the access units of whoever publishes on one continuous timeline (`timeline.rs`),
 //! keeps the recent ones (`ring.rs`), knows the tracks and their decoder configurations
-//! (`tracks.rs`), and drives the packaged logs that somebody reads (`hub.rs`).
+//! (`tracks.rs`), tells players of them (`configuration.rs`), and drives the packaged logs that
+//! somebody reads (`hub.rs`).
 //!
 //! Not here: framing (`package/`), pages and readers (`log/`), who may publish
 //! (`shard/streams.rs`).
 
+mod configuration;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod hub;
 mod packaged;
