@@ -20,7 +20,9 @@ mod transport;
 mod websocket;
 
 pub(crate) use control::{Control, Totals};
-pub(crate) use media::{Content, DEMO_NUMBER, Frame, Item, asc, avcc, demo_clip, payload};
+pub(crate) use media::{
+    Content, DEMO_NUMBER, Frame, Item, asc, audio_body, avcc, demo_clip, payload, video_body,
+};
 pub(crate) use peer::{Message, Peer, TIME_BOUND};
 pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous, join_head};
 pub(crate) use publisher::Publisher;

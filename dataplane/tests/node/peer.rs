@@ -97,8 +97,13 @@ impl Peer {
 
     /// Connects, shakes hands, says `connect` and `createStream`, and waits for both answers.
     pub(crate) fn open(addr: SocketAddr) -> Self {
+        Self::open_with(addr, 0.0)
+    }
+
+    /// As [`Self::open`], with these capabilities of Enhanced RTMP if there are any.
+    pub(crate) fn open_with(addr: SocketAddr, caps_ex: f64) -> Self {
         let mut peer = Self::connect(addr);
-        peer.script.connect();
+        peer.script.connect_with(caps_ex);
         peer.create_stream();
         peer.flush();
         for name in ["_result", "_result"] {

@@ -74,6 +74,11 @@ impl RtmpPlayer {
         let mut peer = Peer::open(addr);
         peer.play(name);
         peer.flush();
+        Self::of(peer)
+    }
+
+    /// A client that plays already.
+    pub(crate) const fn of(peer: Peer) -> Self {
         Self { peer, statuses: Vec::new(), controls: Vec::new() }
     }
 

@@ -42,6 +42,11 @@ impl Publisher {
         peer.publish(name);
         peer.flush();
         peer.expect_status(code::PUBLISH_START);
+        Self::of(peer)
+    }
+
+    /// A client that publishes already.
+    pub(crate) const fn of(peer: Peer) -> Self {
         Self { peer, next: 0 }
     }
 

@@ -71,11 +71,20 @@ impl Script {
 
     /// `connect` to the application `live`, and our chunk size.
     pub(crate) fn connect(&mut self) {
-        let object = Value::object([
+        self.connect_with(0.0);
+    }
+
+    /// As [`Self::connect`], with these capabilities of Enhanced RTMP if there are any.
+    pub(crate) fn connect_with(&mut self, caps_ex: f64) {
+        let mut object = vec![
             ("app", Value::from("live")),
             ("flashVer", "FMLE/3.0".into()),
             ("tcUrl", "rtmp://127.0.0.1/live".into()),
-        ]);
+        ];
+        if caps_ex > 0.0 {
+            object.push(("capsEx", Value::Number(caps_ex)));
+        }
+        let object = Value::object(object);
         self.command("connect", 0, object, &[]);
         self.set_chunk_size(CHUNK_BYTES);
     }
