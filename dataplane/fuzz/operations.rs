@@ -83,6 +83,7 @@ impl Shard {
             (Some(_), _) => Command::Refused(Refusal::Busy),
             (None, 0) => Command::Shutdown { reason: "drain" },
             (None, 1) => Command::StreamEnded,
+            (None, 2) if self.session.reconnects() => Command::Reconnect,
             (None, _) => return,
         };
         if self.session.handle_command(self.now, command).is_err() {

@@ -210,8 +210,34 @@ impl Default for EgressConfig {
     }
 }
 
+/// Where peers are asked to reconnect: an absolute URL, or a reference relative to theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconnectUrl(std::sync::Arc<str>);
+
+impl ReconnectUrl {
+    /// Bytes of one at most.
+    pub const BYTES_MAX: usize = 1_024;
+
+    /// Takes visible ASCII only; a scheme, if there is one, is `rtmp` or `rtmps`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let legal = !text.is_empty()
+            && text.len() <= Self::BYTES_MAX
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let known = scheme.is_none_or(|scheme| matches!(scheme, "rtmp" | "rtmps"));
+        (legal && known).then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// How sessions are judged and paced.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SessionConfig {
     /// From accept to the publish or play command, the wait for the control plane not counted.
     pub connect_deadline: Duration,
@@ -231,6 +257,8 @@ pub struct SessionConfig {
     pub rtmp_chunk_bytes: u32,
     /// Ending sessions get this long to take their protocol's farewell.
     pub drain: Duration,
+    /// Where peers that can reconnect are sent when the node goes down; the same address if `None`.
+    pub reconnect_url: Option<ReconnectUrl>,
 }
 
 impl Default for SessionConfig {
@@ -245,6 +273,7 @@ impl Default for SessionConfig {
             play_wait: Duration::ZERO,
             rtmp_chunk_bytes: 60_000,
             drain: Duration::from_secs(3),
+            reconnect_url: None,
         }
     }
 }

@@ -94,6 +94,8 @@ counters! {
         publishes_taken_over,
         /// Publishers that returned within the grace time.
         publishes_resumed,
+        /// Peers that were asked to reconnect because the node goes down.
+        reconnects_requested,
         /// Play requests accepted.
         plays_started,
         /// Play requests refused.

@@ -180,7 +180,7 @@ fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {
             batch_min: Duration::ZERO,
             ..config.egress
         },
-        session: config.session,
+        session: config.session.clone(),
         stream: config.stream,
         listeners: config.listeners.clone(),
     });

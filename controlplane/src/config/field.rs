@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use codecs::time::MediaTime;
+use dataplane::config::ReconnectUrl;
 
 use super::document::Datum;
 
@@ -66,6 +67,20 @@ pub trait Field {
     fn read(&mut self, datum: &Datum, bounds: &Bounds) -> Option<()>;
     /// The value in TOML; equal values have equal text.
     fn render(&self) -> String;
+}
+
+impl Field for Option<ReconnectUrl> {
+    fn expects(&self, _: &Bounds) -> String {
+        "a URL such as \"rtmp://other.example/live\", or \"\"".to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        let Datum::Text(text) = datum else { return None };
+        *self = if text.is_empty() { None } else { Some(ReconnectUrl::parse(text)?) };
+        Some(())
+    }
+    fn render(&self) -> String {
+        quoted(self.as_ref().map_or("", ReconnectUrl::as_str))
+    }
 }
 
 macro_rules! whole_number {

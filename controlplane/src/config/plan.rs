@@ -53,7 +53,7 @@ impl Plan {
         Ok(Reload {
             limits: self.node.limits.clone(),
             egress: self.node.egress,
-            session: self.node.session,
+            session: self.node.session.clone(),
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
         })
@@ -100,7 +100,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         limits: settings.limits,
         egress: settings.egress,
         stream: settings.stream,
-        session: settings.session,
+        session: settings.session.clone(),
         page_bytes,
         poison: false,
         demo: demo(loaded, demo_flv),

@@ -68,6 +68,13 @@ const KEYS: &[Key] = &[
     .range(0, 4_000)
     .millis()
     .now(),
+    Key::new(
+        "reconnect_url",
+        "Where peers that can reconnect (Enhanced RTMP) are sent at the end, while they are served \
+         on; relative to their own address, or a whole one. \"\" is the address they have.",
+        |s| &mut s.session.reconnect_url,
+    )
+    .now(),
 ];
 
 pub(super) fn section() -> Section {

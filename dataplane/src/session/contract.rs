@@ -235,6 +235,7 @@ impl Command {
             Self::Refused(_) => "refused",
             Self::Directory(_) => "directory",
             Self::StreamEnded => "stream_ended",
+            Self::Reconnect => "reconnect",
             Self::Shutdown { .. } => "shutdown",
         }
     }
@@ -269,6 +270,8 @@ pub enum Command {
     Directory(Arc<[u8]>),
     /// The stream that is played ended.
     StreamEnded,
+    /// The node goes down: a peer that can reconnect is asked to, and served until it does.
+    Reconnect,
     /// The session must end: the peer hears it in its protocol, then `Close` follows.
     Shutdown {
         /// Why, one fixed word.

@@ -106,6 +106,15 @@ impl Session {
         }
     }
 
+    /// True if the peer can be asked to reconnect.
+    #[must_use]
+    pub const fn reconnects(&self) -> bool {
+        match self {
+            Self::Rtmp(session) => session.reconnects(),
+            Self::Http(_) => false,
+        }
+    }
+
     /// What the peer does, once that is known.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {

@@ -81,19 +81,6 @@ impl Shard {
         }
     }
 
-    fn drain(&mut self) {
-        if self.draining.is_some() {
-            return;
-        }
-        self.draining = Some(self.now + self.config.session.drain);
-        self.stop_listening();
-        self.demo = None;
-        for slot in self.streams.slots() {
-            self.end_stream(slot);
-        }
-        self.say_goodbye_to_all("draining");
-    }
-
     fn reload(&mut self, reload: &Arc<Reload>) {
         let chunk_bytes = self.config.session.rtmp_chunk_bytes;
         let mut limits = reload.limits.clone();
@@ -102,7 +89,7 @@ impl Shard {
         }
         self.config.limits = limits;
         self.config.egress = reload.egress;
-        self.config.session = reload.session;
+        self.config.session = reload.session.clone();
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.stream = reload.stream;
         self.terms = super::shard::terms_of(&self.config);

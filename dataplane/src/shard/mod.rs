@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod cursor;
 mod demo;
+mod drain;
 mod egress;
 mod farewell;
 pub mod flush;

@@ -9,6 +9,7 @@ use super::accept::OpenListener;
 use super::commands::ControlLink;
 use super::connection::Connections;
 use super::demo::Demo;
+use super::drain::Draining;
 use super::flush::Flush;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
@@ -90,7 +91,7 @@ pub(crate) struct Shard {
     pub(super) dirty: Vec<u32>,
     /// Letters that a full mailbox gave back and that must not be lost.
     pub(super) unsent: Vec<(ShardId, Message)>,
-    pub(super) draining: Option<Instant>,
+    pub(super) draining: Option<Draining>,
     pub(super) stopped: bool,
 }
 
@@ -178,7 +179,7 @@ impl Shard {
 
 /// The part of the configuration that sessions are judged by.
 pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
-    Arc::new(Terms { limits: config.limits.clone(), session: config.session })
+    Arc::new(Terms { limits: config.limits.clone(), session: config.session.clone() })
 }
 
 /// Logs that one shard reads at most: every stream in every format and dialect.

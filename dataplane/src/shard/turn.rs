@@ -166,15 +166,6 @@ impl Shard {
         }
     }
 
-    /// True once the shard was told to stop, or drains and has nobody left or no time.
-    fn drained(&mut self) -> bool {
-        let Some(deadline) = self.draining else { return self.stopped };
-        if self.connections.len() == 0 || deadline <= self.now {
-            self.stopped = true;
-        }
-        self.stopped
-    }
-
     fn sleep(&mut self, now: Instant) {
         let gathering = self.is_gathering();
         let Self { shared, inboxes, control, id, .. } = self;
@@ -187,8 +178,8 @@ impl Shard {
             let flush = self.flush.next_due();
             until = Some(until.map_or(flush, |at| at.min(flush)));
         }
-        if let Some(deadline) = self.draining {
-            until = Some(until.map_or(deadline, |at| at.min(deadline)));
+        if let Some(draining) = self.draining {
+            until = Some(until.map_or(draining.next(), |at| at.min(draining.next())));
         }
         self.shared.epochs.sleep(self.id);
         self.reactor.submit_and_wait(until.map(|at| at.saturating_duration_since(now)));

@@ -1,11 +1,11 @@
-//! Publishers of Enhanced RTMP: codecs, modifiers, several tracks, and what a peer of bad will makes
-//! of them.
+//! Publishers of Enhanced RTMP: codecs, modifiers, several tracks, and what a peer of bad will
+//! makes of them.
 
 use codecs::amf0::Value;
 use codecs::rtmp::command::ConnectInfo;
 use codecs::rtmp::message::MessageKind;
 use dataplane::Error;
-use dataplane::config::LimitId;
+use dataplane::config::{LimitId, Limits, ReconnectUrl, SessionConfig};
 use dataplane::session::Command;
 
 use crate::peer::*;
@@ -282,6 +282,41 @@ fn what_both_sides_can_do_is_told_at_connect() {
     bench.close();
     let info = ConnectInfo::default();
     assert_eq!((info.caps_ex, info.four_cc_list.len()), (0, 0));
+}
+
+#[test]
+fn a_peer_is_asked_to_reconnect_only_if_it_can() {
+    let reconnect_url = ReconnectUrl::parse("rtmp://other/live");
+    let config = SessionConfig { reconnect_url, ..SessionConfig::default() };
+    for (caps_ex, url) in [(1.0, true), (3.0, false), (2.0, true)] {
+        let config = if url { config.clone() } else { SessionConfig::default() };
+        let mut bench = Bench::with(&Limits::default(), &config, pool(16, 16));
+        bench.verdict = Some(Command::PlayStarted);
+        bench.feed(&[hello(), connect_with("live", caps_ex), play("cam")].concat()).unwrap();
+        let _ = bench.replies();
+        let able = caps_ex != 2.0;
+        assert_eq!(bench.server.reconnects(), able);
+        let result = bench.command(Command::Reconnect);
+        if !able {
+            assert!(matches!(result, Err(Error::Misbehaved { .. })));
+            continue;
+        }
+        result.unwrap();
+        let call = bench.last_call();
+        assert_eq!((call.name.as_str(), call.transaction_id), ("onStatus", 0.0));
+        let text = |key| call.args[0].get(key).and_then(Value::as_str);
+        assert_eq!(text("code"), Some("NetConnection.Connect.ReconnectRequest"));
+        assert_eq!(text("level"), Some("status"));
+        assert_eq!(text("tcUrl"), url.then_some("rtmp://other/live"));
+        assert_eq!(bench.server.state_name(), "playing", "it is served on");
+        bench.close();
+    }
+    for text in ["", "rtmp://a b", "http://x/", "rtmp://x/\u{e4}", &"x".repeat(1_025)] {
+        assert_eq!(ReconnectUrl::parse(text), None, "{text}");
+    }
+    assert!(
+        ReconnectUrl::parse("/other/app").is_some() && ReconnectUrl::parse("//h:1935").is_some()
+    );
 }
 
 #[test]

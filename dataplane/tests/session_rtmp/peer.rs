@@ -71,11 +71,20 @@ pub(crate) fn call(name: &str, transaction: f64, msid: u32, args: &[Value]) -> V
 }
 
 pub(crate) fn connect(app: &str) -> Vec<u8> {
-    let object = Value::object([
+    connect_with(app, 0.0)
+}
+
+/// `connect` of a peer with these capabilities of Enhanced RTMP.
+pub(crate) fn connect_with(app: &str, caps_ex: f64) -> Vec<u8> {
+    let mut object = vec![
         ("app", Value::from(app)),
         ("flashVer", Value::from("test/1.0")),
         ("tcUrl", Value::from(format!("rtmp://h/{app}").as_str())),
-    ]);
+    ];
+    if caps_ex > 0.0 {
+        object.push(("capsEx", Value::Number(caps_ex)));
+    }
+    let object = Value::object(object);
     call_with("connect", 1.0, 0, object, &[])
 }
 
@@ -115,7 +124,7 @@ impl Bench {
         let now = epoch();
         let server = Server::new(
             now,
-            &Arc::new(Terms { limits: limits.clone(), session: *config }),
+            &Arc::new(Terms { limits: limits.clone(), session: config.clone() }),
             [9; 32],
         );
         let reader = ChunkReader::new(ChunkLimits::default());
@@ -183,24 +192,30 @@ impl Bench {
 
     /// The information object of the answer to connect, which ends what the server sent so far.
     pub(crate) fn result_of_connect(&mut self) -> Value {
+        let call = self.last_call();
+        assert_eq!(call.name, "_result");
+        call.args.first().cloned().unwrap()
+    }
+
+    /// The last message that the server sent, which is a command.
+    pub(crate) fn last_call(&mut self) -> Call {
         let sent = std::mem::take(&mut self.sent);
-        let (mut at, mut body) = (handshake::S0S1S2_LEN, Vec::new());
+        let (mut at, mut body) = (self.handshake_left.min(sent.len()), Vec::new());
+        self.handshake_left -= at;
         while at < sent.len() {
             let (taken, fragment) = self.reader.feed(&sent[at..]).unwrap();
             at += taken;
             let Some(fragment) = fragment else { continue };
-            if fragment.header.kind == MessageKind::SetChunkSize {
-                let size = u32::from_be_bytes(fragment.data.try_into().unwrap());
-                self.reader.set_chunk_size(size).unwrap();
-            }
             if fragment.offset == 0 {
                 body.clear();
             }
             body.extend_from_slice(fragment.data);
+            if fragment.last && fragment.header.kind == MessageKind::SetChunkSize {
+                let size = u32::from_be_bytes(body.as_slice().try_into().unwrap());
+                self.reader.set_chunk_size(size).unwrap();
+            }
         }
-        let call = Call::parse(&body, &codecs::amf0::Limits::default(), false).unwrap();
-        assert_eq!(call.name, "_result");
-        call.args.first().cloned().unwrap()
+        Call::parse(&body, &codecs::amf0::Limits::default(), false).unwrap()
     }
 
     /// Every page is given back at the end, whatever happened.

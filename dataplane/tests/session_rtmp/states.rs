@@ -9,7 +9,7 @@ use crate::peer::*;
 
 /// A server in the state of that name.
 fn bench_in(state: &str) -> Bench {
-    let connected = [hello(), connect("live")].concat();
+    let connected = [hello(), connect_with("live", 1.0)].concat();
     let publishing = Some(Command::PublishStarted);
     let playing = Some(Command::PlayStarted);
     let to = |verdict, last: Vec<u8>| Bench::after(verdict, &[connected.clone(), last]);
@@ -55,6 +55,7 @@ fn outcome(state: &str, input: &str) -> String {
         "Refused" => bench.command(Command::Refused(Refusal::Denied)),
         "StreamEnded" => bench.command(Command::StreamEnded),
         "Shutdown" => bench.command(Command::Shutdown { reason: "draining" }),
+        "Reconnect" => bench.command(Command::Reconnect),
         "Directory" => bench.command(Command::Directory([0_u8; 2].into())),
         "timeout" => match bench.server.poll_timeout() {
             None => Ok(()),
@@ -91,7 +92,7 @@ const STATES: [&str; 10] = [
 
 /// Per input, the outcome in each of the states; `.` is the same state, `!` misbehaved. The
 /// handshake takes any byte as its filler, and a parked or closing session takes none.
-const TABLE: [(&str, [&str; 10]); 17] = [
+const TABLE: [(&str, [&str; 10]); 18] = [
     ("connect", [".", ".", "connected", "!", ".", ".", "!", "!", "!", "."]),
     ("createStream", [".", ".", "!", ".", ".", ".", ".", ".", ".", "."]),
     ("publish", [".", ".", "!", "asking_publish", ".", ".", "!", "!", "!", "."]),
@@ -108,6 +109,8 @@ const TABLE: [(&str, [&str; 10]); 17] = [
     ("StreamEnded", ["!", "!", "!", "!", "!", "!", "!", "closing", "closing", "!"]),
     ("Shutdown", ["closing"; 10]),
     ("Directory", ["!"; 10]),
+    // These peers said at connect that they can.
+    ("Reconnect", ["!", "!", "!", "!", "!", "!", ".", ".", ".", "!"]),
     (
         "timeout",
         [

@@ -64,6 +64,7 @@ impl Server {
         ]);
         let args = [connected(&peer)];
         self.replies.command(0, &result(command.transaction_id, server, args));
+        self.reconnects = peer.caps_ex & caps_ex::RECONNECT != 0;
         self.address = Address::new(&peer.app, &peer.tc_url);
         tracing::debug!(app = peer.app, agent = &*self.agent, ?now, "rtmp connect");
         self.transition(State::Connected, "connect");

@@ -53,6 +53,8 @@ pub struct Server {
     pub(super) address: Address,
     pub(super) agent: Arc<str>,
     pub(super) streams_created: u32,
+    /// It understands a request to reconnect.
+    pub(super) reconnects: bool,
 }
 
 impl Server {
@@ -76,6 +78,7 @@ impl Server {
             address: Address::default(),
             agent: Arc::from(""),
             streams_created: 0,
+            reconnects: false,
         }
     }
 
@@ -270,6 +273,12 @@ impl Server {
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
         !matches!(self.state, State::Asking(_) | State::Closing)
+    }
+
+    /// True if the peer said that it understands a request to reconnect.
+    #[must_use]
+    pub const fn reconnects(&self) -> bool {
+        self.reconnects
     }
 
     /// What the peer does, once that is known.

@@ -14,6 +14,8 @@
 //!                                        +-- deleteStream ------+-----------------------+
 //!   any --StreamEnded, Shutdown, error--> closing
 //! ```
+//!
+//! A request to reconnect is heard while publishing or playing, and changes no state.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use codecs::rtmp::command::code;
+use codecs::amf0::Value;
+use codecs::rtmp::command::{Level, code, status};
 
 use super::server::Server;
 use super::state::State;
@@ -33,6 +34,9 @@ impl Server {
                 self.play_over("the stream ended");
                 self.end("stream_ended");
             }
+            (State::Publishing(_) | State::Playing(_), Command::Reconnect) if self.reconnects => {
+                self.ask_to_reconnect();
+            }
             // Told twice, or after the last word was spoken: there is nothing left to do.
             (State::Closing, Command::Shutdown { .. }) => {}
             (_, Command::Shutdown { reason }) => self.shut_down(reason),
@@ -55,6 +59,15 @@ impl Server {
                 Err(self.misbehaved("verdict"))
             }
         }
+    }
+
+    /// The peer goes to another node, or comes back, when it likes; until then nothing changes.
+    fn ask_to_reconnect(&mut self) {
+        let url = self.terms.session.reconnect_url.as_ref();
+        let details = url.map(|url| ("tcUrl", Value::from(url.as_str())));
+        let text = "the server goes down and serves on until it does";
+        let request = status(Level::Status, code::CONNECT_RECONNECT_REQUEST, text, details);
+        self.replies.command(0, &request);
     }
 
     fn shut_down(&mut self, reason: &'static str) {
