@@ -150,6 +150,13 @@ counters! {
         entries_filtered,
         /// GOPs too large to be kept for joiners.
         gops_oversized,
+        /// Segments that began, packaged or not.
+        segments_begun,
+        /// Segments that began without a keyframe, because a GOP was longer than the target
+        /// duration.
+        gops_cut,
+        /// Windows of segments shown: playlists written.
+        windows_shown,
         /// Requests answered with 404.
         http_not_found,
         /// HTTP requests answered.

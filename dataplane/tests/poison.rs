@@ -29,6 +29,7 @@ const LIMITS: LogLimits = LogLimits {
     bytes_max: 256 << 10,
     retain: MediaTime::from_millis(600_000),
     gop_bytes_max: 256 << 10,
+    held_bytes_max: 0,
 };
 
 /// The byte at `offset`: the same for 64 bytes, then something else, never the poison.
@@ -84,6 +85,7 @@ fn write(
                 kind: EntryKind::Video,
                 join: number % ENTRIES_PER_GOP == 0,
                 config_version: 0,
+                segment: false,
                 continuity: Continuity::from_bits(number),
             };
             log.end(pool, meta).expect("the index has room for every entry of the ring");

@@ -13,7 +13,7 @@ use crate::config::LimitId;
 use crate::error::Error;
 use crate::log::{EntryKind, EntryMeta, Preamble, PreambleItem, PreambleKind};
 use crate::package::Packager;
-use crate::session::{AccessUnit, TrackId};
+use crate::session::{AccessUnit, LogKey, TrackId};
 
 /// Stream time after which a track that a new publisher does not deliver is hidden.
 const SILENT_TRACK: MediaTime = MediaTime::from_millis(1_500);
@@ -111,6 +111,7 @@ impl Hub {
     ) {
         self.config_version += 1;
         self.config_changed_at = self.ring.next_number();
+        self.segments.set_tracks(&self.tracks, self.shown(LogKey::SEGMENTS), news);
         for at in 0..self.logs.len() {
             let shown = self.shown(self.logs[at].key());
             let before = self.logs[at].show(shown);

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codecs::media::TrackKind;
-use codecs::time::MediaTime;
+use codecs::time::{MediaTime, WallTime};
 
 use super::packaged::AUDIO_JOIN_STEP;
+use super::segments::{Begun, StreamSegments};
 use super::timeline::{Repair, Timeline};
 use super::{HubLog, Shown, Tracks, UnitRing};
 use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
 use crate::ids::{SessionId, ShardId, StreamName};
-use crate::log::{
-    EntryKind, EntryMeta, Gc, Log, LogLimits, PreambleItem, PreambleKind, SealReason,
-};
+use crate::log::{EntryKind, EntryMeta, Gc, Log, PreambleItem, PreambleKind, SealReason};
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
+use crate::segment::Numbering;
 use crate::session::{AccessUnit, LogKey};
 use crate::slab::Pool;
 
@@ -48,13 +48,15 @@ pub struct Sink<'a> {
     pub counters: &'a mut ShardCounters,
     /// The turn's clock.
     pub now: Instant,
+    /// The turn's calendar.
+    pub wall: WallTime,
 }
 
 /// One stream. Lives on: the home shard. Crosses by: never; its logs are read from every shard.
 #[derive(Debug)]
 pub struct Hub {
     pub(super) name: StreamName,
-    config: StreamConfig,
+    pub(super) config: StreamConfig,
     chunk_bytes: u32,
     publisher: Publisher,
     protocol: Protocol,
@@ -70,13 +72,14 @@ pub struct Hub {
     last_media: Instant,
     pub(super) source_began: Option<MediaTime>,
     pub(super) silent_checked: bool,
+    pub(super) segments: StreamSegments,
     units: u64,
     bytes: u64,
     repaired: u64,
 }
 
 impl Hub {
-    /// A stream that `publisher` begins.
+    /// A stream that `publisher` begins; its segments are numbered from `numbering` on.
     #[must_use]
     pub fn new(
         name: StreamName,
@@ -84,6 +87,7 @@ impl Hub {
         chunk_bytes: u32,
         tracks_max: usize,
         publisher: (Publisher, Protocol),
+        numbering: Numbering,
         now: Instant,
     ) -> Self {
         Self {
@@ -103,6 +107,7 @@ impl Hub {
             last_media: now,
             source_began: None,
             silent_checked: false,
+            segments: StreamSegments::new(&config.hls, numbering),
             units: 0,
             bytes: 0,
             repaired: 0,
@@ -169,6 +174,7 @@ impl Hub {
         self.last_media = now;
         self.timeline.expect_new_source();
         self.tracks.begin_source();
+        self.segments.begin_source();
         self.source_began = None;
         self.silent_checked = false;
     }
@@ -224,7 +230,8 @@ impl Hub {
         sink.counters.units_received += 1;
         sink.counters.unit_bytes_received += unit.payload.len() as u64;
         self.hide_silent_tracks(&unit, sink);
-        let kept = self.package(&unit, sink);
+        let begun = self.cut(&unit, sink);
+        let kept = self.package(&unit, begun, sink);
         self.ring.push(unit, sink.pool);
         kept
     }
@@ -257,14 +264,13 @@ impl Hub {
 
     /// Drops logs that nobody has read for the idle time; true if any was.
     pub fn drop_idle_logs(&mut self, sink: &mut Sink<'_>) -> bool {
-        self.drop_log_idle_for(self.config.idle_log, sink)
+        self.drop_log_idle_for(self.config.idle_log, false, sink)
     }
 
-    fn drop_log_idle_for(&mut self, idle: Duration, sink: &mut Sink<'_>) -> bool {
+    fn drop_log_idle_for(&mut self, idle: Duration, pressed: bool, sink: &mut Sink<'_>) -> bool {
         let now = sink.now;
-        let Some(at) = self.logs.iter().position(|log| log.is_idle(idle, now)) else {
-            return false;
-        };
+        let spent = |log: &HubLog| log.is_idle(idle, now) && (pressed || !log.is_kept_always());
+        let Some(at) = self.logs.iter().position(spent) else { return false };
         self.logs.swap_remove(at).end(SealReason::Idle).close(sink.pool, sink.gc);
         true
     }
@@ -285,7 +291,7 @@ impl Hub {
 
     /// Closes the logs that nobody reads, at once.
     pub fn drop_unread_logs(&mut self, sink: &mut Sink<'_>) {
-        while self.drop_log_idle_for(Duration::ZERO, sink) {}
+        while self.drop_log_idle_for(Duration::ZERO, true, sink) {}
     }
 
     /// Answers a pool under pressure: what lies before the newest GOP goes; false if nothing did.
@@ -307,18 +313,18 @@ impl Hub {
     /// The stream is over: its logs are sealed for their readers to drain.
     pub fn end(mut self, sink: &mut Sink<'_>) -> Vec<HubLog> {
         self.ring.clear(sink.pool);
+        self.end_segments(sink);
         self.logs.into_iter().map(|log| log.end(SealReason::Ended)).collect()
     }
 
-    fn open_log(&mut self, key: LogKey, sink: &mut Sink<'_>) -> usize {
-        let limits = LogLimits {
-            bytes_max: self.config.bytes_max,
-            retain: self.config.retain,
-            gop_bytes_max: self.config.gop_bytes_max,
-        };
+    pub(super) fn open_log(&mut self, key: LogKey, sink: &mut Sink<'_>) -> usize {
+        let limits = self.log_limits(key);
         let packager = Packager::new(key, self.chunk_bytes);
         let shown = self.shown(key);
         let mut log = HubLog::new(packager, shown, limits, self.preamble(packager, shown), sink);
+        let segments = self.log_segments(key);
+        let listed = segments.is_some();
+        segments.into_iter().for_each(|segments| log.list_segments(segments));
         log.set_tracks(&self.tracks);
         // Units before the last change of configuration would follow the wrong preamble.
         let video = shown.video.filter(|&id| match self.timeline.newest() {
@@ -331,10 +337,13 @@ impl Hub {
             let since = self.timeline.newest().map(|newest| newest - AUDIO_JOIN_STEP);
             since.map(|since| self.ring.first_since(since).max(self.config_changed_at))
         };
-        if let Some(from) = from {
-            for unit in self.ring.from(from) {
+        let whole = self.config_changed_at.max(self.ring.first_number());
+        let segment = self.segments.first_since(whole).filter(|_| listed);
+        if let Some(from) = from.into_iter().chain(segment).min() {
+            for (number, unit) in (from..).zip(self.ring.from(from)) {
                 if shown.of(unit.codec.kind()) == Some(unit.track) {
-                    log.append_unit(unit, video.is_some(), self.config_version, sink);
+                    let begun = self.segments.begun_by(number);
+                    log.append_unit(unit, video.is_some(), self.config_version, begun, sink);
                 }
             }
         }
@@ -346,7 +355,7 @@ impl Hub {
     }
 
     /// Hands a unit to the logs that hold its track.
-    fn package(&mut self, unit: &AccessUnit, sink: &mut Sink<'_>) -> bool {
+    fn package(&mut self, unit: &AccessUnit, begun: Option<Begun>, sink: &mut Sink<'_>) -> bool {
         let kind = unit.codec.kind();
         let mut kept = true;
         for log in &mut self.logs {
@@ -357,7 +366,7 @@ impl Hub {
             // Where pictures come, players begin at one.
             let stalled = |id| self.ring.pictures_stalled(id, unit.dts);
             let video = kind == TrackKind::Video || shown.video.is_some_and(|id| !stalled(id));
-            kept &= log.append_unit(unit, video, self.config_version, sink);
+            kept &= log.append_unit(unit, video, self.config_version, begun, sink);
         }
         kept
     }
@@ -421,14 +430,16 @@ mod tests {
             let config = StreamConfig { bytes_max: 512 << 10, ..StreamConfig::default() };
             let publisher = (Publisher::Demo, Protocol::Demo);
             let name = StreamName::parse("test").unwrap();
-            let hub = Hub::new(name, &config, 4_096, 8, publisher, now);
+            let numbering = Numbering::default();
+            let hub = Hub::new(name, &config, 4_096, 8, publisher, numbering, now);
             let (gc, counters) = (Gc::new(&pool), ShardCounters::default());
             Self { gc, pool, counters, now, writer: AuWriter::new(), hub }
         }
 
         fn with<T>(&mut self, act: impl FnOnce(&mut Hub, &mut Sink<'_>) -> T) -> T {
             let Self { pool, gc, counters, now, hub, .. } = self;
-            act(hub, &mut Sink { pool, gc, counters, now: *now })
+            let wall = WallTime::default();
+            act(hub, &mut Sink { pool, gc, counters, now: *now, wall })
         }
 
         fn configure(&mut self, codec: Codec, record: &[u8]) {
@@ -490,9 +501,11 @@ mod tests {
 
         fn end(self) {
             let Self { pool, mut gc, mut counters, now, writer, hub } = self;
-            let mut sink = Sink { pool: &pool, gc: &mut gc, counters: &mut counters, now };
+            let wall = WallTime::default();
+            let (gc, counters) = (&mut gc, &mut counters);
+            let mut sink = Sink { pool: &pool, gc, counters, now, wall };
             let logs = hub.end(&mut sink);
-            logs.into_iter().for_each(|log| log.close(&pool, &mut gc));
+            logs.into_iter().for_each(|log| log.close(&pool, sink.gc));
             writer.close(&pool);
             gc.collect(&crate::log::Epochs::new(1), &pool);
             assert_eq!(pool.usage(PageClass::Large).in_use, 0);

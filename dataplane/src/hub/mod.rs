@@ -2,8 +2,8 @@
 //!
 //! A hub puts the access units of whoever publishes on one continuous timeline (`timeline.rs`),
 //! keeps the recent ones (`ring.rs`), knows the tracks and their decoder configurations
-//! (`tracks.rs`), tells players of them (`configuration.rs`), and drives the packaged logs that
-//! somebody reads (`hub.rs`).
+//! (`tracks.rs`), tells players of them (`configuration.rs`), drives the packaged logs that
+//! somebody reads (`hub.rs`), and cuts the stream into segments (`segments.rs`).
 //!
 //! Not here: framing (`package/`), pages and readers (`log/`), who may publish
 //! (`shard/streams.rs`).
@@ -13,6 +13,7 @@ mod configuration;
 mod hub;
 mod packaged;
 mod ring;
+mod segments;
 pub mod timeline;
 mod tracks;
 

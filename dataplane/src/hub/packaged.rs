@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
+use super::segments::{Begun, LogSegments};
 use super::{Sink, Tracks};
 use crate::control::LogStatus;
 use crate::ids::ShardId;
@@ -14,6 +15,7 @@ use crate::log::{
 };
 use crate::metrics::ShardCounters;
 use crate::package::{Packaged, Packager, PacketPackager};
+use crate::segment::{Segment, Window};
 use crate::session::{AccessUnit, Format, LogKey, TrackId};
 use crate::slab::Pool;
 
@@ -78,6 +80,10 @@ pub struct HubLog {
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
     missing: Option<Missing>,
+    /// A window was shown that its readers have not heard of.
+    window_shown: bool,
+    /// The segments in it; in the log that they are ranges of.
+    segments: Option<Box<LogSegments>>,
     entries: u64,
     bytes: u64,
 }
@@ -105,6 +111,8 @@ impl HubLog {
             idle_since: Some(sink.now),
             last_join: None,
             missing: None,
+            window_shown: false,
+            segments: None,
             entries: 0,
             bytes: 0,
         }
@@ -158,9 +166,50 @@ impl HubLog {
 
     /// A shard reads no longer.
     pub fn remove_reader(&mut self, reader: (ShardId, u32), now: Instant) {
+        if let Some(segments) = &mut self.segments
+            && self.readers.contains(&reader)
+        {
+            segments.use_by(reader.0, false);
+        }
         self.readers.retain(|&known| known != reader);
         if self.readers.is_empty() {
             self.idle_since = Some(now);
+        }
+    }
+
+    /// Lists its segments from now on.
+    pub(super) fn list_segments(&mut self, segments: LogSegments) {
+        self.segments = Some(Box::new(segments));
+    }
+
+    /// Its segments.
+    pub(super) fn segments_mut(&mut self) -> Option<&mut LogSegments> {
+        self.segments.as_deref_mut()
+    }
+
+    /// True if playlists of its segments are shown, as soon as one is finished.
+    #[must_use]
+    pub fn serves_segments(&self) -> bool {
+        self.segments.as_ref().is_some_and(|segments| segments.are_used())
+    }
+
+    /// True if it is kept without a reader.
+    #[must_use]
+    pub fn is_kept_always(&self) -> bool {
+        self.segments.as_ref().is_some_and(|segments| segments.always())
+    }
+
+    /// Shows a window in place of the one before, or none.
+    pub(super) fn show_window(&mut self, window: Option<Window>, gc: &mut Gc) {
+        self.writer.show_window(gc, window);
+        self.window_shown = true;
+    }
+
+    /// The stream ended, and its last segment with it.
+    pub(super) fn end_segments(&mut self, finished: Option<&Segment>) {
+        let head = self.writer.head();
+        if let Some(segments) = &mut self.segments {
+            segments.end(head, finished);
         }
     }
 
@@ -186,24 +235,40 @@ impl HubLog {
 
     /// Makes what was appended visible; the readers to wake if there was anything.
     pub fn publish(&mut self) -> &[(ShardId, u32)] {
-        if self.writer.publish() { &self.readers } else { &[] }
+        let news = self.writer.publish() || self.window_shown;
+        self.window_shown = false;
+        if news { &self.readers } else { &[] }
     }
 
     /// Drops what the window no longer needs; the join points that were given up.
     pub fn evict(&mut self, gc: &mut Gc) -> u64 {
         let before = self.writer.counters().joins_lost;
+        self.writer.hold(self.segments.as_ref().and_then(|segments| segments.hold_from()));
         self.writer.evict(gc);
+        self.lose_segments();
         self.writer.counters().joins_lost - before
     }
 
-    /// Drops what lies before the newest join point; true if there was anything.
+    /// Drops what lies before the newest join point, and before the newest finished segment if
+    /// there are requests for it; true if there was anything.
     pub fn shrink(&mut self, gc: &mut Gc) -> bool {
-        self.writer.shrink(gc)
+        let least = self.segments.as_ref().and_then(|segments| segments.newest_from());
+        let any = self.writer.shrink(gc, least);
+        self.lose_segments();
+        any
     }
 
     /// Drops everything that is published.
     pub fn forget(&mut self, gc: &mut Gc) {
         self.writer.forget(gc);
+        self.lose_segments();
+    }
+
+    fn lose_segments(&mut self) {
+        let tail = self.writer.log().tail();
+        if let Some(segments) = &mut self.segments {
+            segments.lose_before(tail);
+        }
     }
 
     /// True if no shard can read it any more.
@@ -226,13 +291,20 @@ impl HubLog {
     }
 
     /// Packages one access unit, if what it follows is there; false if no page was left.
+    ///
+    /// `begun` is the segment that begins with it.
     pub fn append_unit(
         &mut self,
         unit: &AccessUnit,
         has_video: bool,
         config_version: u32,
+        begun: Option<Begun>,
         sink: &mut Sink<'_>,
     ) -> bool {
+        let head = self.writer.head();
+        if let (Some(segments), Some(begun)) = (&mut self.segments, begun) {
+            segments.expect(begun, head);
+        }
         let kind = unit.codec.kind();
         if self.packets.as_ref().is_some_and(|packets| !packets.carries(unit.codec)) {
             sink.counters.units_left_out_ts += 1;
@@ -252,7 +324,8 @@ impl HubLog {
             self.last_join.is_none_or(|last| unit.dts - last >= AUDIO_JOIN_STEP)
         };
         let meta = EntryMeta::plain(EntryKind::from(kind), unit.dts, config_version);
-        let meta = EntryMeta { join, ..meta };
+        let segment = self.segments.as_ref().is_some_and(|segments| segments.is_due());
+        let meta = EntryMeta { join, segment, ..meta };
         let before = self.writer.head();
         let packaged = match &mut self.packets {
             Some(packets) => packets.unit(&mut self.writer, sink.pool, unit, meta),
@@ -272,6 +345,9 @@ impl HubLog {
                 }
                 if kind == TrackKind::Video {
                     self.missing = None;
+                }
+                if let Some(segments) = &mut self.segments {
+                    segments.begin(self.writer.newest_offset());
                 }
                 self.count_entry(before, sink.counters);
                 true

@@ -63,6 +63,12 @@ impl UnitRing {
         }
     }
 
+    /// The number of the oldest unit that is kept.
+    #[must_use]
+    pub const fn first_number(&self) -> u64 {
+        self.first
+    }
+
     /// The number that the next unit gets.
     #[must_use]
     pub fn next_number(&self) -> u64 {

@@ -41,6 +41,8 @@ pub struct EntryMeta {
     pub join: bool,
     /// The preamble in force.
     pub config_version: u32,
+    /// A segment begins here: it can be read without what lies before it.
+    pub segment: bool,
     /// The packet counters that it begins with; none in a log without packets.
     pub continuity: Continuity,
 }
@@ -49,7 +51,8 @@ impl EntryMeta {
     /// An entry that nobody may begin at.
     #[must_use]
     pub fn plain(kind: EntryKind, dts: MediaTime, config_version: u32) -> Self {
-        Self { dts, kind, join: false, config_version, continuity: Continuity::default() }
+        let (join, segment, continuity) = (false, false, Continuity::default());
+        Self { dts, kind, join, config_version, segment, continuity }
     }
 }
 

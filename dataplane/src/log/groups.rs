@@ -182,6 +182,7 @@ mod tests {
         bytes_max: 192 << 10,
         retain: MediaTime::from_millis(2_000),
         gop_bytes_max: 128 << 10,
+        held_bytes_max: 0,
     };
 
     struct Bench {
@@ -351,7 +352,7 @@ mod tests {
                         bench.turn();
                         bench.groups();
                     }
-                    Op::Shrink => _ = bench.writer.shrink(&mut bench.gc),
+                    Op::Shrink => _ = bench.writer.shrink(&mut bench.gc, None),
                     Op::Forget => bench.writer.forget(&mut bench.gc),
                 }
             }

@@ -117,7 +117,7 @@ pub struct Log {
 
 impl Log {
     pub(super) fn new(region: Arc<Region>, limits: &LogLimits, of_packets: bool) -> Self {
-        let data_bytes = limits.bytes_max.saturating_add(super::ENTRY_BYTES_MAX);
+        let data_bytes = limits.room().saturating_add(super::ENTRY_BYTES_MAX);
         let pages = |units: u64, shift: u32| usize::try_from(units >> shift).unwrap_or(usize::MAX);
         Self {
             region,

@@ -33,13 +33,21 @@ pub struct LogLimits {
     pub retain: MediaTime,
     /// Bytes from the newest join point on; beyond, players wait for the next join point.
     pub gop_bytes_max: u64,
+    /// Bytes while something is held, if that is more than `bytes_max`.
+    pub held_bytes_max: u64,
 }
 
 impl LogLimits {
+    /// Bytes that a log with these limits keeps at most.
+    #[must_use]
+    pub const fn room(&self) -> u64 {
+        if self.held_bytes_max > self.bytes_max { self.held_bytes_max } else { self.bytes_max }
+    }
+
     /// Entries that a log with these limits keeps at most.
     #[must_use]
     pub const fn entries_max(&self) -> u64 {
-        let by_bytes = self.bytes_max / BYTES_PER_ENTRY;
+        let by_bytes = self.room() / BYTES_PER_ENTRY;
         if by_bytes < ENTRIES_MIN {
             ENTRIES_MIN
         } else if by_bytes > ENTRIES_MAX {
@@ -87,6 +95,9 @@ pub struct LogWriter {
     /// The newest join point that readers may begin at.
     join: Option<Join>,
     newest_dts: MediaTime,
+    newest_offset: u64,
+    /// What lies behind this offset is held, however old it is.
+    held: Option<u64>,
     data: Pages,
     index: Pages,
     groups: Option<GroupWriter>,
@@ -119,6 +130,8 @@ impl LogWriter {
             join_ended: None,
             join: None,
             newest_dts: MediaTime::ZERO,
+            newest_offset: 0,
+            held: None,
             data: Pages::default(),
             index: Pages::default(),
             groups,
@@ -138,6 +151,17 @@ impl LogWriter {
     #[must_use]
     pub const fn head(&self) -> u64 {
         self.head
+    }
+
+    /// The first byte of the newest entry that ended, or of the next one.
+    #[must_use]
+    pub const fn newest_offset(&self) -> u64 {
+        self.newest_offset
+    }
+
+    /// Holds what lies behind the offset `from`, whatever its age, within `held_bytes_max`.
+    pub const fn hold(&mut self, from: Option<u64>) {
+        self.held = from;
     }
 
     /// What was counted so far.
@@ -218,6 +242,7 @@ impl LogWriter {
         entry.store(self.log.entry_slot(ring.slot(page), number));
         self.open = None;
         self.entries += 1;
+        self.newest_offset = offset;
         self.newest_dts = meta.dts;
         if let Some(groups) = &mut self.groups {
             groups.entry(&self.log, &entry);
@@ -290,9 +315,11 @@ impl LogWriter {
         while first < entries {
             let entry = log.entry(first).expect("the writer has not cut this entry off");
             offset = entry.offset;
-            let full = committed - entry.offset > self.limits.bytes_max
-                || entries - first > self.limits.entries_max();
-            let old = self.newest_dts - entry.dts > self.limits.retain;
+            let held = self.held.is_some_and(|from| from <= entry.offset);
+            let bytes_max = if held { self.limits.room() } else { self.limits.bytes_max };
+            let full =
+                committed - entry.offset > bytes_max || entries - first > self.limits.entries_max();
+            let old = !held && self.newest_dts - entry.dts > self.limits.retain;
             let pinned = self.join.is_some_and(|join| join.number <= first);
             if !full && (pinned || !old) {
                 break;
@@ -309,15 +336,21 @@ impl LogWriter {
         }
     }
 
-    /// Drops the published entries before the newest join point; true if there were any.
-    pub fn shrink(&mut self, gc: &mut Gc) -> bool {
-        let Some(join) = self.join else { return false };
+    /// Drops the published entries before the newest join point, and before the entry at `least`
+    /// if that is older; true if there were any.
+    pub fn shrink(&mut self, gc: &mut Gc, least: Option<u64>) -> bool {
+        let Some(mut to) = self.join else { return false };
+        if let Some(entry) = least.and_then(|offset| self.log.entry_containing(offset))
+            && entry.number < to.number
+        {
+            to = Join { number: entry.number, offset: entry.offset };
+        }
         let tail = self.log.index.tail();
-        if join.number <= tail {
+        if to.number <= tail {
             return false;
         }
-        self.counters.entries_evicted += join.number - tail;
-        self.cut(join.number, join.offset, gc);
+        self.counters.entries_evicted += to.number - tail;
+        self.cut(to.number, to.offset, gc);
         true
     }
 
@@ -399,6 +432,7 @@ mod tests {
         bytes_max: 256 << 10,
         retain: MediaTime::from_millis(2_000),
         gop_bytes_max: 192 << 10,
+        held_bytes_max: 0,
     };
 
     /// A log beside the plain truth about it.
@@ -451,6 +485,7 @@ mod tests {
                 kind,
                 join,
                 config_version: u32::from(seed),
+                segment: false,
                 continuity,
             };
             self.writer.begin();
@@ -668,8 +703,8 @@ mod tests {
             bench.entry(40_000, join, 40).unwrap();
         }
         bench.publish();
-        assert!(bench.writer.shrink(&mut bench.gc));
-        assert!(!bench.writer.shrink(&mut bench.gc), "it is as small as it gets");
+        assert!(bench.writer.shrink(&mut bench.gc, None));
+        assert!(!bench.writer.shrink(&mut bench.gc, None), "it is as small as it gets");
         assert_eq!(bench.log.tail(), 80_000);
         assert_eq!(bench.log.newest_join(), Some(bench.entries[2]));
         bench.writer.forget(&mut bench.gc);

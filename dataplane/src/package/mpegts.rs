@@ -84,8 +84,8 @@ impl PacketPackager {
         self.video.is_some()
     }
 
-    /// Appends one access unit; before a join point what is due of the clock is an entry of its
-    /// own, so that players and segments begin with the tables.
+    /// Appends one access unit; before a join point or a segment what is due of the clock is an
+    /// entry of its own, so that players and segments begin with the tables.
     ///
     /// # Errors
     /// [`Error::Exhausted`]; the log ends with a whole entry then.
@@ -112,8 +112,10 @@ impl PacketPackager {
         }
         let AccessUnit { codec, dts, cts, keyframe, .. } = *unit;
         let random_access = meta.join || (keyframe && codec.kind() == TrackKind::Video);
-        let described = Unit { codec, dts, cts, random_access, join: meta.join, len };
-        if meta.join {
+        // What can be read from here on begins with the tables and the clock.
+        let join = meta.join || meta.segment;
+        let described = Unit { codec, dts, cts, random_access, join, len };
+        if join {
             muxer.advance(&described);
             if muxer.is_due() {
                 entry(muxer, log, pool, meta, |writing| writing.rest())?;

@@ -101,7 +101,7 @@ impl SegmentList {
     pub fn lose_before(&mut self, tail: u64) {
         while self.kept.front().is_some_and(|kept| kept.from < tail) {
             self.kept.pop_front();
-            self.changed |= self.unlisted == 0;
+            self.changed = true;
             self.unlisted = self.unlisted.saturating_sub(1);
         }
         if self.open.is_some_and(|(_, from)| from < tail) {
@@ -150,7 +150,7 @@ impl SegmentList {
         self.kept.back().map(|kept| kept.from)
     }
 
-    /// True if what is listed changed since it was settled.
+    /// True if what is listed or kept changed since it was settled.
     #[must_use]
     pub const fn has_changed(&self) -> bool {
         self.changed

@@ -44,6 +44,9 @@ pub struct LogKey {
 }
 
 impl LogKey {
+    /// The log that segments are ranges of: the packets of the default tracks.
+    pub const SEGMENTS: Self = Self { format: Format::MpegTs, dialect: Dialect::Native, track: 0 };
+
     /// The name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -55,6 +55,8 @@ pub(crate) struct Subscribe {
     pub key: LogKey,
     /// The reader's slot on the asking shard.
     pub slot: u32,
+    /// There are requests for its segments; to ask again changes that alone.
+    pub segments: bool,
     /// How long an unknown stream may take to appear.
     pub wait: Duration,
 }

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use codecs::time::WallTime;
+
 use super::accept::OpenListener;
 use super::commands::ControlLink;
 use super::connection::Connections;
@@ -81,6 +83,8 @@ pub(crate) struct Shard {
     pub(super) random: RandomState,
     pub(super) words: Words,
     pub(super) now: Instant,
+    /// The calendar at the start of the turn.
+    pub(super) wall: WallTime,
     pub(super) sessions_opened: u64,
     pub(super) rebalance_turn: u16,
     /// Bytes of join bursts that this turn may still send.
@@ -127,6 +131,7 @@ impl Shard {
             random: RandomState::new(),
             words: Words::default(),
             now,
+            wall: super::turn::calendar(),
             sessions_opened: 0,
             rebalance_turn: 0,
             join_budget: 0,

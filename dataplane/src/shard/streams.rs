@@ -10,7 +10,8 @@ use crate::config::LimitId;
 use crate::control::{Event, Protocol};
 use crate::hub::{Hub, HubLog, Publisher, Sink};
 use crate::ids::{ShardId, StreamName};
-use crate::session::{AccessUnit, Command, Refusal};
+use crate::segment::Numbering;
+use crate::session::{AccessUnit, Command, LogKey, Refusal};
 
 /// Hubs in slots, found by name at control rate and by slot per frame.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub(super) struct Streams {
     pub ended: Vec<(HubLog, Instant)>,
     /// Readers that wait for a stream to appear.
     pub awaited: Vec<Awaited>,
+    /// Follows every number of a segment that was used here.
+    numbering: Numbering,
     /// The turn that last gave pages back under pressure.
     pub relieved: Option<Instant>,
 }
@@ -136,6 +139,7 @@ impl Shard {
             self.config.session.rtmp_chunk_bytes,
             self.config.limits.get(LimitId::TracksMax) as usize,
             (publisher, protocol),
+            Numbering::at(self.wall).or_later(self.streams.numbering),
             self.now,
         );
         let slot = self.streams.insert(hub);
@@ -206,9 +210,9 @@ impl Shard {
         hub: u32,
         act: impl FnOnce(&mut Hub, &mut Sink<'_>),
     ) -> bool {
-        let Self { streams, pool, gc, counters, now, .. } = self;
+        let Self { streams, pool, gc, counters, now, wall, .. } = self;
         let Some(hub) = streams.get_mut(hub) else { return false };
-        act(hub, &mut Sink { pool, gc, counters, now: *now });
+        act(hub, &mut Sink { pool, gc, counters, now: *now, wall: *wall });
         true
     }
 
@@ -216,7 +220,10 @@ impl Shard {
     pub(super) fn publish_logs(&mut self) {
         for at in 0..self.streams.touched.len() {
             let slot = self.streams.touched[at];
-            self.with_stream(slot, |hub, sink| hub.evict(sink));
+            self.with_stream(slot, |hub, sink| {
+                hub.evict(sink);
+                hub.show_windows(sink);
+            });
             let Self { streams, shared, reactor, counters, id, .. } = self;
             let Some(hub) = streams.get_mut(slot) else { continue };
             for log in hub.logs_mut() {
@@ -269,8 +276,9 @@ impl Shard {
         let name = hub.name().clone();
         let (units, bytes, _) = hub.totals();
         tracing::info!(stream = %name, units, bytes, "stream ended");
-        let Self { pool, gc, counters, now, .. } = self;
-        let logs = hub.end(&mut Sink { pool, gc, counters, now: *now });
+        let Self { streams, pool, gc, counters, now, wall, .. } = self;
+        streams.numbering = streams.numbering.or_later(hub.numbering());
+        let logs = hub.end(&mut Sink { pool, gc, counters, now: *now, wall: *wall });
         let until = self.now + LAST_WORDS;
         for log in logs {
             if log.is_unread() {
@@ -300,6 +308,9 @@ impl Shard {
         let mut log = Err(crate::error::Error::Rejected("not_found"));
         self.with_stream(slot, |hub, sink| {
             log = hub.subscribe(question.key, (from, question.slot), sink);
+            if log.is_ok() && question.key == LogKey::SEGMENTS {
+                hub.use_segments(from, question.segments, sink);
+            }
         });
         let log = log.map_err(|error| match error {
             crate::error::Error::Rejected("no_track") => Refusal::NoTrack,

@@ -52,7 +52,8 @@ impl Shard {
             return;
         };
         self.wait_at_home(slot, wait);
-        let question = Subscribe { stream, key: options.log, slot: reader, wait };
+        let (key, segments) = (options.log, false);
+        let question = Subscribe { stream, key, slot: reader, segments, wait };
         if home == self.id {
             self.subscription_asked(home, question);
         } else if self.outboxes.ask(home, Message::Subscribe(question)).is_ok() {

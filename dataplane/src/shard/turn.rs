@@ -6,9 +6,12 @@
 //!        +---- wait (if nothing is left) <- free pages <- advance the epoch <- timers
 //! ```
 //!
-//! The clock is read here, at the start of a turn and after its work, and passed down.
+//! The clock is read here, at the start of a turn and after its work, and passed down; so is the
+//! calendar, for what people are told.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use codecs::time::WallTime;
 
 use super::accept::LISTENER_SLOTS;
 use super::message::Message;
@@ -28,6 +31,12 @@ fn clock() -> Instant {
     Instant::now()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one calendar of the data plane")]
+pub(super) fn calendar() -> WallTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 impl Shard {
     /// Runs until the control plane ends it.
     pub(crate) fn run(mut self) {
@@ -36,6 +45,7 @@ impl Shard {
         while !self.stopped {
             let began = clock();
             self.now = began;
+            self.wall = calendar();
             self.shared.epochs.enter(self.id);
             let busy = self.turn();
             let ended = clock();
