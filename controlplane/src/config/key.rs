@@ -154,6 +154,7 @@ pub fn sections() -> Vec<Section> {
         super::reactor::section(),
         super::egress::section(),
         super::stream::section(),
+        super::hls::section(),
         super::session::section(),
         super::log::section(),
         super::data::section(),

@@ -275,6 +275,12 @@ fn agree(loaded: &Loaded) -> Result<(), Error> {
         "raise stream.bytes_max or lower stream.gop_bytes_max",
     )?;
     check(
+        stream.hls.listed <= stream.hls.kept,
+        pick(loaded, "hls.kept", "hls.listed"),
+        format!("{} kept are fewer than {} listed", stream.hls.kept, stream.hls.listed),
+        "raise hls.kept or lower hls.listed",
+    )?;
+    check(
         reactor.recv_buffers.is_power_of_two(),
         "reactor.recv_buffers",
         format!("{} is no power of two", reactor.recv_buffers),
@@ -400,6 +406,16 @@ mod tests {
                 "[auth]\nmode = \"open\"\n[stream]\nbytes_max = \"1MiB\"\n",
                 "g.toml:4: stream.bytes_max: gop_bytes_max 16777216 is above bytes_max 1048576; \
                  raise stream.bytes_max or lower stream.gop_bytes_max",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[hls]\nmode = \"never\"\n",
+                "g.toml:4: hls.mode: expected \"on_demand\", \"always\" or \"off\", got \"never\"; \
+                 remove the line for the default, mode = \"on_demand\"",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[hls]\nlisted = 20\n",
+                "g.toml:4: hls.listed: 13 kept are fewer than 20 listed; raise hls.kept or lower \
+                 hls.listed",
             ),
             (
                 "[auth]\nmode = \"open\"\n[reactor]\nrecv_buffers = 500\n",

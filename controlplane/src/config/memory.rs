@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use dataplane::config::Limits;
+use dataplane::config::{HlsMode, Limits};
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -59,6 +59,8 @@ const PROCESS_BYTES: u64 = 32 << 20;
 const SHARD_BYTES: u64 = 8 << 20;
 /// Slot arrays and indexes of one stream with two packaged logs.
 const STREAM_BYTES: u64 = 64 << 10;
+/// The list of one stream's segments, two windows of it, and the slots of the log that holds them.
+const SEGMENTS_BYTES: u64 = 80 << 10;
 /// Slot, session and cursor of one connection.
 const CONNECTION_BYTES: u64 = 4 << 10;
 /// The unit in which pages are mapped.
@@ -86,7 +88,13 @@ const fn input_bytes(limits: &Limits) -> u64 {
 /// Bytes that are taken before the first connection and the first page.
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
-    PROCESS_BYTES + shards * (SHARD_BYTES + ring) + settings.limits.streams_max * STREAM_BYTES
+    let stream = STREAM_BYTES + segments_bytes(settings);
+    PROCESS_BYTES + shards * (SHARD_BYTES + ring) + settings.limits.streams_max * stream
+}
+
+/// Bytes that segments take of one stream besides pages.
+const fn segments_bytes(settings: &Settings) -> u64 {
+    if matches!(settings.stream.hls.mode, HlsMode::Off) { 0 } else { SEGMENTS_BYTES }
 }
 
 /// The most connections that leave a quarter of the memory to pages.
@@ -142,6 +150,12 @@ impl MemoryTable {
             process("replies", limits.reply_bytes_max, connections, "the connection is closed"),
             process("requests", input_bytes(limits), connections, "the connection is closed"),
             process("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
+            process(
+                "segments",
+                segments_bytes(settings),
+                limits.streams_max,
+                "the oldest segments go",
+            ),
             process("shards", SHARD_BYTES, shards, "fixed"),
             process("process", PROCESS_BYTES, 1, "fixed"),
             kernel(

@@ -12,6 +12,7 @@ mod demo;
 mod document;
 mod egress;
 mod field;
+mod hls;
 mod host;
 mod key;
 mod limits;

@@ -1,0 +1,84 @@
+//! `[hls]`: how streams are cut into segments, and how long those are kept.
+
+use dataplane::config::HlsMode;
+
+use super::field::words;
+use super::key::{Key, Section};
+
+const HOUR: u64 = 3_600_000;
+
+words!(HlsMode {
+    "on_demand" => HlsMode::OnDemand,
+    "always" => HlsMode::Always,
+    "off" => HlsMode::Off,
+});
+
+const KEYS: &[Key] = &[
+    Key::new(
+        "mode",
+        "\"on_demand\" packages segments from the first request on, \"always\" as long as a stream \
+         lasts, \"off\" never. A stream whose segments are packaged takes up to hls.bytes_max for \
+         them.",
+        |s| &mut s.stream.hls.mode,
+    )
+    .now(),
+    Key::new("segment_ms", "A segment ends at the first keyframe after this.", |s| {
+        &mut s.stream.hls.segment
+    })
+    .range(500, 60_000)
+    .millis()
+    .now(),
+    Key::new(
+        "gop_ms_max",
+        "A group of pictures beyond this is cut where it is no keyframe; shorter ones decide the \
+         target duration of a stream's playlist, at least twice segment_ms.",
+        |s| &mut s.stream.hls.gop_max,
+    )
+    .range(1_000, 120_000)
+    .millis()
+    .now(),
+    Key::new(
+        "listed",
+        "Segments that a playlist lists at least; it lists three target durations at least, too.",
+        |s| &mut s.stream.hls.listed,
+    )
+    .range(3, 60)
+    .now(),
+    Key::new(
+        "kept",
+        "Segments that are kept at least. Those that a playlist listed stay as long as its viewers \
+         may ask for them, which is up to 16 at the defaults.",
+        |s| &mut s.stream.hls.kept,
+    )
+    .range(3, 120)
+    .now(),
+    Key::new(
+        "bytes_max",
+        "Bytes of one stream's transport packets while segments are kept; beyond, the oldest \
+         segments go early.",
+        |s| &mut s.stream.hls.bytes_max,
+    )
+    .range(1 << 20, 4 << 30)
+    .bytes()
+    .now(),
+    Key::new(
+        "idle_ms",
+        "In mode \"on_demand\" segments are dropped when nobody asked for this long.",
+        |s| &mut s.stream.hls.idle,
+    )
+    .range(1_000, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "ended_ms",
+        "The last playlist of a stream that ended, and its segments, stay this long.",
+        |s| &mut s.stream.hls.ended,
+    )
+    .range(0, HOUR)
+    .millis()
+    .now(),
+];
+
+pub(super) fn section() -> Section {
+    Section::new("hls", "HLS. Applies to streams that start afterwards.", KEYS)
+}
