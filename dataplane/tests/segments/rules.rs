@@ -19,11 +19,13 @@ struct Removed {
 #[derive(Default)]
 pub(crate) struct Rules {
     before: Option<(MediaPlaylist, Window)>,
-    /// Number of the break before, place on the timeline: of each segment that was ever listed.
+    /// The period and the entry of each segment that was listed lately.
     known: BTreeMap<u64, (u64, MediaSegment)>,
     longest: BTreeMap<u64, f64>,
     removed: Vec<Removed>,
     pub(crate) windows: u32,
+    /// Breaks that were listed, each once.
+    pub(crate) breaks: u64,
     pub(crate) ended: bool,
 }
 
@@ -101,9 +103,15 @@ impl Rules {
         for (at, (segment, period)) in list.segments.iter().zip(periods(list)).enumerate() {
             let number = list.media_sequence + at as u64;
             let seen = (period, segment.clone());
-            let known = self.known.entry(number).or_insert_with(|| seen.clone());
+            let known = self.known.entry(number).or_insert_with(|| {
+                self.breaks += u64::from(seen.1.discontinuity);
+                seen.clone()
+            });
             assert_eq!(*known, seen, "segment {number}");
         }
+        // A day has more of them than need to be compared.
+        self.known = self.known.split_off(&list.media_sequence.saturating_sub(200));
+        self.longest = self.longest.split_off(&list.media_sequence.saturating_sub(200));
         let periods = self.known.values().map(|(period, _)| *period).collect::<Vec<_>>();
         assert!(periods.windows(2).all(|pair| pair[0] <= pair[1]), "{periods:?}");
     }
