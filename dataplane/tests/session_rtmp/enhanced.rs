@@ -88,6 +88,23 @@ fn every_codec_begins_as_its_encoders_do() {
 }
 
 #[test]
+fn colours_of_another_codec_leave_the_track_as_it_is() {
+    let starts = [
+        "h264/0 dts 1000000",
+        "MediaDropped { reason: \"detail_codec\" }",
+        "h264/0 dts 2000000",
+        "detail hevc/1 1 bytes",
+    ];
+    let messages = [
+        video(1, &[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]),
+        video(1, b"\xd4hvc1x"),
+        video(2, &[0x27, 1, 0, 0, 0, 0, 0, 0, 1, 0x61]),
+        video(2, b"\xd6\x04hvc1\x01x"),
+    ];
+    assert_starts(&messages, &starts);
+}
+
+#[test]
 fn multitrack_of_every_kind_is_split_into_its_tracks() {
     let messages = [
         // One track: a configuration, a frame, a speaker map.

@@ -190,6 +190,10 @@ impl Ingest {
         if unit.is_empty() && !bare {
             return drop_unit("empty", unit, pool, events);
         }
+        // ffmpeg tells the colours of every track as those of track 0, whatever its codec.
+        if packet.content == Content::Detail && self.is_another_codec(&packet) {
+            return drop_unit("detail_codec", unit, pool, events);
+        }
         let Some(index) = self.track(&packet) else {
             pool.release(unit);
             return Err(LimitId::TracksMax);
@@ -273,6 +277,13 @@ impl Ingest {
         let codec = self.tracks[index].codec;
         events.push_back(Event::Detail { track, codec, body, dts });
         Ok(())
+    }
+
+    /// True if the track of a packet is known with another codec.
+    fn is_another_codec(&self, packet: &Packet) -> bool {
+        let Packet { track: id, codec, .. } = *packet;
+        let same = |track: &&Track| track.kind == codec.kind() && track.id == id;
+        self.tracks.iter().find(same).is_some_and(|track| track.named != codec)
     }
 
     /// The track of a packet, known or new; `None` over the limit.
