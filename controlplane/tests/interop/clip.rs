@@ -29,6 +29,20 @@ pub(crate) enum Clip {
     AudioOnly,
     /// H.264 of another size, with sound of another rate.
     Small,
+    /// VP9 in an enhanced tag, with its colours, AAC.
+    Vp9,
+    /// H.264, Opus.
+    Opus,
+    /// H.264, AC-3.
+    Ac3,
+    /// H.264, E-AC-3.
+    Eac3,
+    /// H.264, FLAC.
+    Flac,
+    /// H.264, AAC, and MP3 as a second track.
+    TwoSounds,
+    /// H.264, a smaller one as a second track, AAC.
+    TwoPictures,
 }
 
 /// How long a clip is.
@@ -43,6 +57,13 @@ impl Clip {
             Self::VideoOnly => "video-only",
             Self::AudioOnly => "audio-only",
             Self::Small => "small",
+            Self::Vp9 => "vp9",
+            Self::Opus => "opus",
+            Self::Ac3 => "ac3",
+            Self::Eac3 => "eac3",
+            Self::Flac => "flac",
+            Self::TwoSounds => "two-sounds",
+            Self::TwoPictures => "two-pictures",
         }
     }
 
@@ -61,6 +82,20 @@ impl Clip {
             }
             Self::Av1 => "-c:v libsvtav1 -preset 12 -g 30 -b:v 500k -svtav1-params lookahead=0",
             Self::AudioOnly => "-vn",
+            Self::Opus | Self::Ac3 | Self::Eac3 | Self::Flac => {
+                "-c:v libx264 -preset veryfast -g 30 -b:v 300k -s 320x180"
+            }
+            Self::Vp9 => {
+                "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -b:v 300k -s 320x180"
+            }
+            Self::TwoSounds => {
+                "-map 0:v -map 1:a -map 1:a \
+                 -c:v libx264 -preset veryfast -g 30 -b:v 300k -s 320x180"
+            }
+            Self::TwoPictures => {
+                "-map 0:v -map 0:v -map 1:a -c:v libx264 -preset veryfast -sc_threshold 0 \
+                 -g:v:0 30 -b:v:0 600k -g:v:1 45 -b:v:1 200k -s:v:1 320x180"
+            }
         }
     }
 
@@ -68,6 +103,13 @@ impl Clip {
         match self {
             Self::VideoOnly => "-an",
             Self::Small => "-c:a aac -b:a 48k -ar 44100 -ac 1",
+            Self::Opus => "-c:a libopus -b:a 96k -ar 48000 -ac 2",
+            Self::Ac3 => "-c:a ac3 -b:a 192k -ar 48000 -ac 2",
+            Self::Eac3 => "-c:a eac3 -b:a 128k -ar 48000 -ac 2",
+            Self::Flac => "-c:a flac -ar 48000 -ac 2",
+            Self::TwoSounds => {
+                "-c:a:0 aac -b:a:0 96k -c:a:1 libmp3lame -b:a:1 128k -ar 48000 -ac 2"
+            }
             _ => "-c:a aac -b:a 96k -ar 48000 -ac 2",
         }
     }

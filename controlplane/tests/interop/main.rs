@@ -6,6 +6,7 @@
 mod behaviour;
 mod browser;
 mod clip;
+mod enhanced;
 mod http_flv;
 mod matrix;
 mod metrics;

@@ -67,8 +67,13 @@ impl Way {
         }
     }
 
+    /// What a name asks for behind a `?` stands behind the suffix.
     fn path(self, name: &str) -> String {
-        format!("/{name}.{}", if self.is_transport() { "ts" } else { "flv" })
+        let suffix = if self.is_transport() { "ts" } else { "flv" };
+        match name.split_once('?') {
+            Some((name, query)) => format!("/{name}.{suffix}?{query}"),
+            None => format!("/{name}.{suffix}"),
+        }
     }
 }
 

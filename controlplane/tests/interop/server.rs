@@ -167,6 +167,29 @@ impl Server {
         serde_json::from_slice(&body).expect("the API speaks JSON")
     }
 
+    /// Asks the API again and again until `is` holds of the answer.
+    pub(crate) fn api_until(&self, path: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + START;
+        loop {
+            let answer = self.api(path);
+            if is(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "never: {answer:#}");
+            // Asked again when others had the processor for a moment.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// What `grandstand probe` says of a stream.
+    pub(crate) fn probe(&self, name: &str) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grandstand"));
+        command.args(["probe", &self.rtmp_url(name)]);
+        let output = command.output().expect("the binary runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("the report is text")
+    }
+
     /// Waits until `count` players of a stream that nobody publishes yet wait for it.
     pub(crate) fn wait_for_players(&self, name: &str, count: usize) {
         let deadline = Instant::now() + START;
