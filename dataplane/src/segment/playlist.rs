@@ -33,8 +33,9 @@ pub struct Program {
 #[must_use]
 pub fn render(list: &SegmentList, tags: Tags, program: &Program) -> Option<Window> {
     let first = list.listed().next()?.segment;
-    let mut body = String::with_capacity(256 + 96 * list.kept().len());
-    let mut uri_ends = Vec::with_capacity(list.kept().len());
+    let listed = list.listed().count();
+    let mut body = String::with_capacity(192 + 96 * listed);
+    let mut uri_ends = Vec::with_capacity(listed);
     MediaPlaylist {
         target_duration_s: tags.target_s,
         media_sequence: first.number,

@@ -5,9 +5,9 @@
 //! 2. after a break: other tracks or configurations, a publisher that returned, a gap that no
 //!    segment may span. The segment begins a new period;
 //! 3. with a keyframe, or any sound where there are no pictures, `segment` after the last;
-//! 4. with an earlier keyframe, if a group of pictures as long as the longest would otherwise make
-//!    the segment too long, so no group is cut that the target duration allows; or if this segment
-//!    began without one;
+//! 4. with an earlier keyframe, if a group of pictures as long as the longest of late would make
+//!    the segment too long otherwise, or if this segment began without one: so hardly a group is
+//!    cut that the target duration allows;
 //! 5. with any unit, if the segment would become too long before the next one.
 //!
 //! **The target duration** is fixed when the first playlist is shown, at twice the segment or the
@@ -104,6 +104,28 @@ struct Open {
     first_unit: u64,
 }
 
+/// The longest of the last 16 to 32 groups of pictures.
+#[derive(Clone, Copy, Debug, Default)]
+struct RecentGops {
+    /// Of the last 16 that are complete, and of those that follow.
+    longest: [MediaTime; 2],
+    seen: u8,
+}
+
+impl RecentGops {
+    fn see(&mut self, gop: MediaTime) {
+        if self.seen == 16 {
+            (self.longest, self.seen) = ([self.longest[1], MediaTime::ZERO], 0);
+        }
+        self.longest[1] = self.longest[1].max(gop);
+        self.seen += 1;
+    }
+
+    fn longest(&self) -> MediaTime {
+        self.longest[0].max(self.longest[1])
+    }
+}
+
 /// Why a segment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -123,6 +145,7 @@ pub struct Segmenter {
     recent: VecDeque<Segment>,
     target_s: Option<u32>,
     longest_gop: MediaTime,
+    recent_gops: RecentGops,
     keyframe_at: Option<MediaTime>,
     newest: MediaTime,
     /// The newest unit of the kind that decides: pictures, where they come.
@@ -144,6 +167,7 @@ impl Segmenter {
             recent: VecDeque::with_capacity(RECENT_MAX),
             target_s: None,
             longest_gop: MediaTime::ZERO,
+            recent_gops: RecentGops::default(),
             keyframe_at: None,
             newest: MediaTime::ZERO,
             leading: MediaTime::ZERO,
@@ -259,7 +283,8 @@ impl Segmenter {
         if self.broken || (elapsed > allowed && mark.dts > self.natural_end() + SKEW_MAX) {
             return Some(Cause::Break);
         }
-        let soon = elapsed + self.longest_gop > allowed || open.begins_clean == Some(false);
+        let next_keyframe = elapsed + self.recent_gops.longest();
+        let soon = next_keyframe > allowed || open.begins_clean == Some(false);
         let early = mark.pictures && elapsed >= ROUNDING && soon;
         if clean && (elapsed >= self.config.segment || early) && elapsed <= allowed {
             return Some(Cause::Due);
@@ -356,6 +381,7 @@ impl Segmenter {
                 });
                 let gop = (mark.dts - before).min(longest);
                 self.longest_gop = self.longest_gop.max(gop);
+                self.recent_gops.see(gop);
             }
             self.keyframe_at = Some(mark.dts);
         }
@@ -494,6 +520,15 @@ mod tests {
         assert_eq!(bench.segmenter.gops_cut(), 0);
         assert!(bench.finished().iter().all(|segment| segment.independent));
         assert!(bench.durations().iter().all(|&ms| ms <= 4_499), "{:?}", bench.durations());
+    }
+
+    #[test]
+    fn one_long_group_is_forgotten() {
+        let mut bench = Bench::new();
+        bench.pictures(0, 4_000, every(4_000)).pictures(4_000, 60_000, every(1_000));
+        let durations = bench.durations();
+        assert!(durations.iter().rev().take(5).all(|&ms| ms == 2_000), "{durations:?}");
+        assert!(durations.len() < 40);
     }
 
     #[test]

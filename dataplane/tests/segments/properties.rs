@@ -45,16 +45,29 @@ struct Publisher {
     stream: Stream,
     clock_ms: i64,
     sound_ms: i64,
-    with_sound: bool,
+    tracks: Tracks,
     other: bool,
+}
+
+/// What a publisher has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tracks {
+    Both,
+    Pictures,
+    Sound,
+    /// Pictures that no transport stream carries, and sound.
+    Foreign,
 }
 
 impl Publisher {
     fn configure(&mut self) {
-        let record = if self.other { OTHER_AVCC } else { AVCC };
-        self.stream.configure(Codec::H264, record);
-        if self.with_sound {
-            self.stream.configure(Codec::Aac, ASC);
+        if matches!(self.tracks, Tracks::Both | Tracks::Pictures) {
+            let record = if self.other { OTHER_AVCC } else { AVCC };
+            self.stream.configure(Codec::H264, record);
+        }
+        if self.tracks != Tracks::Pictures {
+            let record: &[u8] = if self.other { &[0x11, 0x90] } else { ASC };
+            self.stream.configure(Codec::Aac, record);
         }
     }
 
@@ -66,8 +79,11 @@ impl Publisher {
         see: &mut impl FnMut(&mut Stream),
     ) {
         for at in 0..count {
-            self.stream.unit(Codec::H264, self.clock_ms, keyframe && at == 0, 400);
-            see(&mut self.stream);
+            let codec = if self.tracks == Tracks::Foreign { Codec::Vp8 } else { Codec::H264 };
+            if self.tracks != Tracks::Sound {
+                self.stream.unit(codec, self.clock_ms, keyframe && at == 0, 400);
+                see(&mut self.stream);
+            }
             self.pass(step_ms);
             self.catch_up(see);
         }
@@ -80,7 +96,7 @@ impl Publisher {
 
     /// Sound comes up to the clock.
     fn catch_up(&mut self, see: &mut impl FnMut(&mut Stream)) {
-        while self.with_sound && self.sound_ms + 23 <= self.clock_ms {
+        while self.tracks != Tracks::Pictures && self.sound_ms + 23 <= self.clock_ms {
             self.stream.unit(Codec::Aac, self.sound_ms, true, 60);
             see(&mut self.stream);
             self.sound_ms += 23;
@@ -123,7 +139,9 @@ proptest! {
     #[test]
     fn whatever_a_publisher_does_lists_follow_the_specification(
         acts in prop::collection::vec(act(), 5..60),
-        with_sound in any::<bool>(),
+        tracks in prop::sample::select(vec![
+            Tracks::Both, Tracks::Both, Tracks::Pictures, Tracks::Sound, Tracks::Foreign,
+        ]),
         always in any::<bool>(),
     ) {
         let mut config = StreamConfig::default();
@@ -132,7 +150,7 @@ proptest! {
         }
         let (clock_ms, sound_ms, other) = (5_000, 5_000, false);
         let stream = Stream::new(&config);
-        let mut publisher = Publisher { stream, clock_ms, sound_ms, with_sound, other };
+        let mut publisher = Publisher { stream, clock_ms, sound_ms, tracks, other };
         publisher.configure();
         let mut log = None;
         let mut rules = Rules::default();
