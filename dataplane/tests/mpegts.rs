@@ -35,6 +35,7 @@ on_both_backends! {
     a_publisher_that_returns_goes_on
     the_body_ends_with_the_stream
     what_no_transport_stream_carries_is_left_out
+    a_stream_that_no_packets_carry_is_not_found
     broken_pictures_are_left_out_to_the_next_keyframe
 }
 
@@ -341,6 +342,21 @@ fn what_no_transport_stream_carries_is_left_out(config: Config) {
     let totals = server.control.snapshot();
     assert_eq!(totals.sum(|c| c.units_left_out_ts), 40);
     assert_eq!(totals.sum(|c| c.units_dropped_memory), 0);
+}
+
+fn a_stream_that_no_packets_carry_is_not_found(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::bare(server.rtmp, "ts");
+    for number in 0..100_u32 {
+        let kind = if number.is_multiple_of(GOP_FRAMES) { 0x91 } else { 0xa1 };
+        let body = [&[kind][..], b"vp09", &payload(number, 100)].concat();
+        publisher.message(Csid::VIDEO, MessageKind::Video, 1, number * FRAME_MS, &body);
+    }
+    publisher.flush();
+    server.control.until("all units", |t| t.sum(|c| c.units_received) == 100);
+    let refused = TsPlayer::ask(server.http, "/ts.ts");
+    assert!(refused.head.starts_with("HTTP/1.1 404 "), "{}", refused.head);
+    assert_eq!(server.control.snapshot().sum(|c| c.units_left_out_ts), 0);
 }
 
 fn broken_pictures_are_left_out_to_the_next_keyframe(config: Config) {

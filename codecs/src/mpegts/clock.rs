@@ -47,8 +47,13 @@ impl Clock {
     pub(super) fn observe(&mut self, dts: MediaTime) {
         let newest = self.newest.map_or(dts, |newest| newest.max(dts));
         self.newest = Some(newest);
-        self.lag = self.lag.max(newest - dts).min(LAG_MAX);
+        self.expect_lag(newest - dts);
         self.goal = (newest - HELD_BACK - self.lag).as_ticks(TICKS_PER_SECOND);
+    }
+
+    /// A track lags, or is going to lag, so far behind another one.
+    pub(super) fn expect_lag(&mut self, lag: MediaTime) {
+        self.lag = self.lag.max(lag).min(LAG_MAX);
     }
 
     /// What it would show for the unit that was observed last.

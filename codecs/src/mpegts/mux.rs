@@ -155,6 +155,11 @@ impl Muxer {
         self.set_streams(seen[0], seen[1]);
     }
 
+    /// A track is going to lag so far behind another one.
+    pub fn expect_lag(&mut self, lag: MediaTime) {
+        self.clock.expect_lag(lag);
+    }
+
     /// The counters of what comes next.
     #[must_use]
     pub const fn continuity(&self) -> Continuity {
@@ -580,6 +585,24 @@ mod tests {
             drain(&mut muxer, 0).iter().for_each(|packet| receiver.take(packet));
         }
         assert_eq!(receiver.pictures, units);
+    }
+
+    #[test]
+    fn a_lag_that_is_known_holds_the_clock_back_from_the_start() {
+        let mut muxer = muxer(&[Codec::H264, Codec::Aac]);
+        let mut receiver = Receiver::default();
+        muxer.expect_lag(MediaTime::from_millis(700));
+        for number in 0..50 {
+            let units = [
+                unit(Codec::H264, number * 40, number % 25 == 0, 900),
+                unit(Codec::Aac, number * 40 - 700, false, 90),
+            ];
+            for unit in units {
+                let packets = write(&mut muxer, unit);
+                packets.iter().for_each(|packet| receiver.take(packet));
+            }
+        }
+        assert_eq!(receiver.pictures, 100);
     }
 
     proptest! {

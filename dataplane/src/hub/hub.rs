@@ -239,7 +239,8 @@ impl Hub {
     /// The log of `key`, created and filled from the newest keyframe on if nobody used it yet.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if the stream has no track of its number.
+    /// [`Error::Rejected`] if the stream has no track of its number, or none that the format
+    /// carries.
     pub fn subscribe(
         &mut self,
         key: LogKey,
@@ -248,11 +249,24 @@ impl Hub {
     ) -> Result<Arc<Log>, Error> {
         let at = match self.logs.iter().position(|log| log.key() == key) {
             Some(at) => at,
-            None if !self.tracks.offers(key.track) => return Err(Error::Rejected("no_track")),
+            None if !self.offers(key) => return Err(Error::Rejected("no_track")),
             None => self.open_log(key, sink),
         };
         self.logs[at].add_reader(reader);
         Ok(Arc::clone(self.logs[at].log()))
+    }
+
+    /// True if a log of `key` would hold anything that players of it ask for.
+    fn offers(&self, key: LogKey) -> bool {
+        let shown = self.shown(key);
+        let carried = |kind| {
+            let track = self.tracks.chosen_of(kind, shown.of(kind)?)?;
+            Some(Packager::carries(key.format, track.codec, track.config.as_ref()))
+        };
+        let carried = [carried(TrackKind::Video), carried(TrackKind::Audio)];
+        let in_vain = carried.contains(&Some(false)) && !carried.contains(&Some(true));
+        // A track that is not known yet may come soon after the first one.
+        self.tracks.offers(key.track) && !(self.silent_checked && in_vain)
     }
 
     /// `shard` reads the log of `key` no longer.
@@ -340,8 +354,10 @@ impl Hub {
         let whole = self.config_changed_at.max(self.ring.first_number());
         let segment = self.segments.first_since(whole).filter(|_| listed);
         if let Some(from) = from.into_iter().chain(segment).min() {
+            let held = |unit: &AccessUnit| shown.of(unit.codec.kind()) == Some(unit.track);
+            log.foresee(self.ring.from(from).filter(|unit| held(unit)));
             for (number, unit) in (from..).zip(self.ring.from(from)) {
-                if shown.of(unit.codec.kind()) == Some(unit.track) {
+                if held(unit) {
                     let begun = self.segments.begun_by(number);
                     log.append_unit(unit, video.is_some(), self.config_version, begun, sink);
                 }

@@ -233,6 +233,13 @@ impl HubLog {
         packets.set_tracks(held.map(|track| (track.codec, track.config.as_ref())));
     }
 
+    /// Looks at units before they are appended.
+    pub fn foresee<'a>(&mut self, units: impl Iterator<Item = &'a AccessUnit>) {
+        if let Some(packets) = &mut self.packets {
+            packets.foresee(units);
+        }
+    }
+
     /// Makes what was appended visible; the readers to wake if there was anything.
     pub fn publish(&mut self) -> &[(ShardId, u32)] {
         let news = self.writer.publish() || self.window_shown;

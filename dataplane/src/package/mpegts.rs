@@ -14,6 +14,7 @@ use codecs::mpegts::es::HEAD_LEN_MAX;
 use codecs::mpegts::{
     Continuity, ElementaryStream, Framing, Muxer, PACKET_LEN, PacketHead, Splice, Unit,
 };
+use codecs::time::MediaTime;
 use codecs::writer::Writer;
 
 use crate::error::Error;
@@ -70,6 +71,18 @@ impl PacketPackager {
             }
         }
         self.muxer.set_streams(streams[0], streams[1]);
+    }
+
+    /// Looks at units that are already there, for how far one track lags behind another: the clock
+    /// must begin behind all of them.
+    pub fn foresee<'a>(&mut self, units: impl Iterator<Item = &'a AccessUnit>) {
+        let mut newest: Option<MediaTime> = None;
+        for unit in units {
+            let dts = unit.dts + unit.cts.min(MediaTime::ZERO);
+            let ahead = newest.map_or(dts, |newest| newest.max(dts));
+            newest = Some(ahead);
+            self.muxer.expect_lag(ahead - dts);
+        }
     }
 
     /// True if the program has a stream of `codec`.
@@ -191,7 +204,8 @@ fn entry(
         let meta = if of_unit {
             EntryMeta { continuity, ..meta }
         } else {
-            EntryMeta { continuity, kind: EntryKind::Notice, join: false, ..meta }
+            let plain = EntryMeta::plain(EntryKind::Notice, meta.dts, meta.config_version);
+            EntryMeta { continuity, ..plain }
         };
         log.end(pool, meta)
     });
@@ -257,4 +271,175 @@ pub(super) fn write_splice(continuity: Continuity, out: &mut Vec<u8>) {
     let len = writer.written();
     // CONTROL: packets without payload.
     out.extend_from_slice(&bytes[..len]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::{Epochs, Gc, LogLimits};
+    use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
+
+    const LIMITS: LogLimits = LogLimits {
+        bytes_max: 4 << 20,
+        retain: MediaTime::from_millis(60_000),
+        gop_bytes_max: 4 << 20,
+        held_bytes_max: 4 << 20,
+    };
+    const AVCC: &[u8] =
+        &[1, 66, 0xc0, 30, 0xff, 0xe1, 0, 4, 0x67, 66, 0xc0, 30, 1, 0, 2, 0x68, 0xce];
+
+    /// A packager, its log, and memory that may end.
+    struct Bench {
+        pool: Pool,
+        gc: Gc,
+        source: AuWriter,
+        packager: PacketPackager,
+        log: LogWriter,
+        /// Entries that were read back.
+        read: u64,
+        /// The counter that each PID goes on with.
+        counters: HashMap<u16, u8>,
+    }
+
+    fn pid(packet: &[u8]) -> u16 {
+        u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+    }
+
+    impl Bench {
+        fn new(large: u32) -> Self {
+            let region = RegionConfig {
+                shards: 1,
+                large_pages_per_shard: large,
+                small_pages_per_shard: 64,
+                poison: true,
+            };
+            let pool = Region::map(&region).unwrap().1.remove(0);
+            let mut packager = PacketPackager::default();
+            let config = DecoderConfig::parse(Codec::H264, AVCC).unwrap();
+            packager.set_tracks([(Codec::H264, Some(&config)), (Codec::Mp3, None)].into_iter());
+            let log = LogWriter::of_packets(&pool, LIMITS);
+            let (gc, source) = (Gc::new(&pool), AuWriter::new());
+            Self { pool, gc, source, packager, log, read: 0, counters: HashMap::new() }
+        }
+
+        /// `None` if there was no page for the unit itself.
+        fn unit(&mut self, codec: Codec, ms: i64, key: bool, bytes: &[u8]) -> Option<AccessUnit> {
+            if self.source.append(&self.pool, PageClass::Small, bytes).is_err() {
+                self.source.abort(&self.pool);
+                return None;
+            }
+            let payload = self.source.finish(&self.pool);
+            let (dts, cts) = (MediaTime::from_millis(ms), MediaTime::ZERO);
+            Some(AccessUnit { track: 0, codec, dts, cts, keyframe: key, payload })
+        }
+
+        fn append(&mut self, unit: AccessUnit) -> Result<Packaged, Error> {
+            let join = unit.keyframe && unit.codec == Codec::H264;
+            let meta = EntryMeta::plain(EntryKind::from(unit.codec.kind()), unit.dts, 0);
+            let meta = EntryMeta { join, ..meta };
+            let Self { packager, log, pool, .. } = self;
+            let packaged = packager.unit(log, pool, &unit, meta);
+            pool.release(unit.payload);
+            packaged
+        }
+
+        /// Reads the entries that are new, packet by packet.
+        fn check(&mut self) {
+            self.log.publish();
+            let log = std::sync::Arc::clone(self.log.log());
+            while self.read < log.entries_committed() {
+                let entry = log.entry(self.read).expect("kept");
+                let mut bytes = vec![0; entry.len as usize];
+                assert_eq!(log.read(entry.offset, &mut bytes), Ok(bytes.len()));
+                let mut splice = Vec::new();
+                write_splice(entry.continuity, &mut splice);
+                for packet in splice.chunks(PACKET_LEN) {
+                    let next = self.counters.get(&pid(packet)).copied().unwrap_or(0);
+                    assert_eq!((packet[3] + 1) & 0x0f, next, "{:#x}", pid(packet));
+                }
+                for packet in bytes.chunks(PACKET_LEN) {
+                    assert_eq!((packet.len(), packet[0]), (PACKET_LEN, 0x47));
+                    let counter = self.counters.entry(pid(packet)).or_default();
+                    if packet[3] & 0x10 != 0 {
+                        assert_eq!(packet[3] & 0x0f, *counter, "{:#x}", pid(packet));
+                        *counter = (*counter + 1) % 16;
+                    }
+                }
+                if entry.join {
+                    assert_eq!(bytes[..3], [0x47, 0x40, 0], "a join begins with the tables");
+                }
+                self.read += 1;
+            }
+        }
+
+        fn end(self) {
+            let Self { pool, mut gc, source, log, .. } = self;
+            log.close(&pool, &mut gc);
+            source.close(&pool);
+            gc.collect(&Epochs::new(1), &pool);
+            assert_eq!(pool.usage(PageClass::Large).in_use, 0);
+        }
+    }
+
+    fn picture(len: usize) -> Vec<u8> {
+        let mut bytes = u32::try_from(len + 1).unwrap().to_be_bytes().to_vec();
+        bytes.push(0x41);
+        bytes.resize(len + 5, 7);
+        bytes
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_trace() {
+        let mut bench = Bench::new(4);
+        for (codec, bytes) in [
+            (Codec::Mp3, vec![]),
+            (Codec::Mp3, vec![7; 70_000]),
+            (Codec::Hevc, picture(10)),
+            (Codec::H264, vec![0, 0, 0, 9, 0x41]),
+            (Codec::H264, vec![0, 0, 0, 2, 9, 0xf0]),
+        ] {
+            let unit = bench.unit(codec, 0, true, &bytes).unwrap();
+            assert_eq!(bench.append(unit).unwrap(), Packaged::LeftOut, "{codec:?}");
+        }
+        assert_eq!((bench.log.head(), bench.log.counters().entries_abandoned), (0, 0));
+        let unit = bench.unit(Codec::H264, 0, true, &picture(10)).unwrap();
+        assert_eq!(bench.append(unit).unwrap(), Packaged::Whole);
+        bench.check();
+        bench.end();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn counters_go_on_whatever_memory_there_is(
+            units in prop::collection::vec(
+                (any::<bool>(), prop::bool::weighted(0.1), 0_i64..400, 1_usize..60_000), 1..80,
+            ),
+            large in 3_u32..12,
+        ) {
+            let mut bench = Bench::new(large);
+            let mut ms = 0;
+            for (is_picture, keyframe, step, len) in units {
+                ms += step;
+                let unit = if is_picture {
+                    bench.unit(Codec::H264, ms, keyframe, &picture(len))
+                } else {
+                    bench.unit(Codec::Mp3, ms, true, &vec![9; len])
+                };
+                let Some(unit) = unit else { continue };
+                if bench.append(unit).is_err() {
+                    bench.check();
+                    bench.log.forget(&mut bench.gc);
+                    bench.gc.collect(&Epochs::new(1), &bench.pool);
+                }
+                bench.check();
+            }
+            bench.end();
+        }
+    }
 }

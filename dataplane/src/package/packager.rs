@@ -1,6 +1,7 @@
 //! The framing of one log: what an access unit, a configuration or metadata looks like in it.
 
 use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::mpegts::Framing;
 use codecs::time::MediaTime;
 
 use super::{body, flv, mpegts, rtmp};
@@ -48,6 +49,12 @@ impl Packager {
     #[must_use]
     pub const fn new(key: LogKey, chunk_bytes: u32) -> Self {
         Self { key, chunk_bytes }
+    }
+
+    /// True if `format` has a place for a track of `codec`.
+    #[must_use]
+    pub fn carries(format: Format, codec: Codec, config: Option<&DecoderConfig>) -> bool {
+        format != Format::MpegTs || Framing::of(codec, config).is_ok()
     }
 
     /// The format and dialect.
