@@ -7,14 +7,16 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use codecs::mpegts::{Continuity, PACKET_LEN};
-use codecs::time::MediaTime;
+use codecs::time::{MediaTime, WallTime};
 use dataplane::ids::ShardId;
 use dataplane::log::{
     EntryKind, EntryMeta, Epochs, GROUP_BYTES_MAX, Gc, Lapped, Log, LogLimits, LogWriter,
     RangeList, SealReason,
 };
+use dataplane::segment::{ListTerms, Program, Segment, SegmentList, Tags, Window, render};
 use dataplane::shard::wake::Wakes;
 use dataplane::slab::{POISON, PageClass, Pool, Region, RegionConfig};
 
@@ -73,6 +75,7 @@ fn write(
 ) -> Written {
     let mut dice = Dice(0x5EED);
     let (mut offset, mut exhausted, mut number) = (0, 0, 0);
+    let mut list = SegmentList::new(ListTerms { listed: 3, kept: 3 });
     shared.epochs.enter(HOME);
     // A reader that has failed would hold its epoch for ever.
     while number < ENTRIES && !reader.is_finished() {
@@ -95,10 +98,14 @@ fn write(
             exhausted += 1;
             thread::yield_now();
         }
+        if number % ENTRIES_PER_GOP == 0 {
+            show_segments(log, gc, &mut list, number / ENTRIES_PER_GOP);
+        }
         if log.publish() && shared.wakes.mark(READER, 0) {
             reader.thread().unpark();
         }
         log.evict(gc);
+        list.lose_before(log.log().tail());
         shared.epochs.advance(HOME);
         gc.collect(&shared.epochs, pool);
     }
@@ -110,6 +117,47 @@ fn write(
     Written { bytes: offset, exhausted, evicted: log.counters().entries_evicted }
 }
 
+/// A GOP is a segment: another begins where the log ends, and a window takes the place of the last.
+fn show_segments(log: &mut LogWriter, gc: &mut Gc, list: &mut SegmentList, number: u64) {
+    let finished = Segment {
+        number: number.saturating_sub(1),
+        period: 1,
+        discontinuity: false,
+        start: MediaTime::ZERO,
+        duration: MediaTime::from_millis(500),
+        wall: WallTime::default(),
+        independent: true,
+        pictures: 25,
+        first_unit: number,
+    };
+    list.begin(number, log.head(), Some(&finished));
+    list.lose_before(log.log().tail());
+    list.settle(1, origin());
+    let tags = Tags { target_s: 1, independent: true };
+    log.show_window(gc, render(list, tags, &Program::default()));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+/// Looks at a window that was taken at the begin of a turn, at its end.
+fn windows(log: &Log, window: &Window, seen: &mut Read) {
+    let text = std::str::from_utf8(window.media.body()).expect("a text");
+    let newest = window.segments.last().expect("a window has segments");
+    assert!(text.starts_with("#EXTM3U\n"), "{text}");
+    assert!(text.ends_with(&format!("\nseg.{}.ts\n", newest.number)), "{text}");
+    let mut list = RangeList::new();
+    for segment in &window.segments {
+        assert!(segment.to <= log.committed(), "all of it is published");
+        if let Ok(bytes) = log.ranges(segment.from, segment.to, &mut list) {
+            assert_eq!(check(&list, segment.from), bytes);
+            seen.segments += 1;
+        }
+    }
+}
+
 /// What the reading shard saw.
 #[derive(Default)]
 struct Read {
@@ -117,6 +165,7 @@ struct Read {
     laps: u64,
     sleeps: u64,
     groups: u64,
+    segments: u64,
 }
 
 /// Takes the addresses for one send of `cursor`, or moves it to the newest join point.
@@ -182,6 +231,7 @@ fn follow(shared: &Shared, log: &Log) -> Read {
         shared.wakes.drain(READER, |_| ());
         let ended = log.sealed().is_some();
         let committed = log.committed();
+        let window = log.window();
         let mut queued = 0;
         for _ in 0..SENDS_PER_TURN {
             let at = usize::try_from(dice.below(CURSORS as u64)).expect("below CURSORS");
@@ -203,6 +253,9 @@ fn follow(shared: &Shared, log: &Log) -> Read {
         for (at, from, list) in &sends[..queued] {
             seen.bytes += check(list, *from);
             assert!(cursors[*at] <= committed.max(log.committed()));
+        }
+        if let Some(window) = window {
+            windows(log, &window, &mut seen);
         }
         if ended {
             break;
@@ -267,6 +320,7 @@ fn stalled_cursors_never_see_a_poisoned_page() {
     let written = write(&shared, &pool, &mut writer, &mut gc, &reader);
     let read = reader.join().unwrap();
     assert!(read.bytes > written.bytes / 100 && read.laps > 0, "readers did read, and were lapped");
+    assert!(read.segments > 100, "windows were read: {}", read.segments);
     assert!(read.groups > 1_000, "the table was read: {}", read.groups);
     assert!(written.evicted > ENTRIES / 2 && pool.usage(PageClass::Large).peak <= 7);
     writer.close(&pool, &mut gc);
