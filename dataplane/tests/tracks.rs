@@ -8,12 +8,14 @@ use codecs::rtmp::command::code;
 use codecs::rtmp::message::{Csid, MessageKind};
 use dataplane::config::{Config, LimitId};
 use node::{
-    Content, FRAME_MS, FlvPlayer, GOP_FRAMES, Item, Player, Publisher, RtmpPlayer, Server, asc,
-    assert_contiguous, audio_body, avcc, join_head, video_body,
+    Content, FRAME_MS, FlvPlayer, GOP_FRAMES, Item, Player, Publisher, RtmpPlayer, Server,
+    TsPlayer, WsPlayer, asc, assert_contiguous, audio_body, avcc, join_head, video_body,
 };
 
 on_both_backends! {
     every_player_gets_the_track_of_its_number
+    every_format_has_the_track_of_its_number
+    who_comes_before_the_tracks_waits_for_them
     a_number_that_is_not_there_is_refused
     late_players_begin_at_a_keyframe_of_their_track
     a_new_configuration_concerns_the_players_of_its_track
@@ -166,9 +168,51 @@ fn every_player_gets_the_track_of_its_number(config: Config) {
     assert_eq!(kinds, each, "one log for each number and format in use");
 }
 
+fn every_format_has_the_track_of_its_number(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = begin(&server);
+    let mut ws = WsPlayer::ask(server.http, "/many.flv?track=1");
+    let mut ts = TsPlayer::ask(server.http, "/many.ts?track=1");
+    assert!(ts.head.starts_with("HTTP/1.1 200 "), "{}", ts.head);
+    frames(&mut publisher, 0, 40);
+    for items in [ws.items_to_audio(base(1) + 39), ts.items_to_audio(base(1) + 39)] {
+        assert_of(&items, 1, 1);
+        assert!(items.iter().any(|item| item.video().is_some()));
+    }
+}
+
+fn who_comes_before_the_tracks_waits_for_them(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::bare(server.rtmp, "many");
+    server.control.stream_started("many");
+    // Nobody knows yet whether these are there, and nobody packages for them.
+    let mut second = RtmpPlayer::ask(server.rtmp, "many?track=1");
+    let mut ninth = RtmpPlayer::ask(server.rtmp, "many?track=9");
+    server.control.until("both ask", |t| {
+        t.sessions().filter(|session| session.state == "asking_play").count() == 2
+    });
+    assert!(server.control.snapshot().stream("many").unwrap().logs.is_empty());
+    for track in [0, 1] {
+        announce(&mut publisher, track, true, true);
+    }
+    for number in 0..10 {
+        for track in [0, 1] {
+            picture(&mut publisher, track, number, number == 0);
+            sound(&mut publisher, track, number);
+        }
+    }
+    publisher.flush();
+    second.peer.expect_status(code::PLAY_START);
+    let items = second.items_to_audio(base(1) + 9);
+    assert_of(&items, 1, 1);
+    assert_eq!(items.iter().filter(|item| item.video().is_some()).count(), 10, "from the first");
+    assert_eq!(ninth.peer.statuses_to_end(), [code::PLAY_STREAM_NOT_FOUND]);
+}
+
 fn a_number_that_is_not_there_is_refused(config: Config) {
     let server = Server::start(config);
-    let _publisher = begin(&server);
+    let mut publisher = begin(&server);
+    frames(&mut publisher, 0, 1);
     let mut rtmp = RtmpPlayer::ask(server.rtmp, "many?track=3");
     let statuses = rtmp.peer.statuses_to_end();
     assert_eq!(statuses, [code::PLAY_STREAM_NOT_FOUND]);

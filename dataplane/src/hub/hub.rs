@@ -18,8 +18,12 @@ use crate::log::{EntryKind, EntryMeta, Gc, Log, PreambleItem, PreambleKind, Seal
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
 use crate::segment::Numbering;
-use crate::session::{AccessUnit, LogKey};
+use crate::session::{AccessUnit, LogKey, TrackId};
 use crate::slab::Pool;
+
+/// Packaged logs of one stream at most: every format and dialect of every track that there may be,
+/// and of some that there were.
+const LOGS_MAX: usize = 64;
 
 /// Who delivers the units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub struct Hub {
     pub(super) silent_checked: bool,
     pub(super) segments: StreamSegments,
     units: u64,
+    /// Its first unit was noticed: see [`Self::has_just_begun`].
+    has_begun: bool,
     bytes: u64,
     repaired: u64,
 }
@@ -109,6 +115,7 @@ impl Hub {
             silent_checked: false,
             segments: StreamSegments::new(&config.hls, numbering),
             units: 0,
+            has_begun: false,
             bytes: 0,
             repaired: 0,
         }
@@ -236,11 +243,23 @@ impl Hub {
         kept
     }
 
+    /// False while it cannot be told whether the stream has a track of that number: encoders
+    /// announce all of theirs before the first unit.
+    #[must_use]
+    pub fn knows_track(&self, wanted: TrackId) -> bool {
+        self.units > 0 || self.tracks.offers(wanted)
+    }
+
+    /// True once, after the first unit: who waited for its tracks can be answered.
+    pub const fn has_just_begun(&mut self) -> bool {
+        self.units > 0 && !std::mem::replace(&mut self.has_begun, true)
+    }
+
     /// The log of `key`, created and filled from the newest keyframe on if nobody used it yet.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if the stream has no track of its number, or none that the format
-    /// carries.
+    /// [`Error::Rejected`] if the stream has no track of its number, none that the format carries,
+    /// or [`LOGS_MAX`] logs.
     pub fn subscribe(
         &mut self,
         key: LogKey,
@@ -250,6 +269,7 @@ impl Hub {
         let at = match self.logs.iter().position(|log| log.key() == key) {
             Some(at) => at,
             None if !self.offers(key) => return Err(Error::Rejected("no_track")),
+            None if self.logs.len() >= LOGS_MAX => return Err(Error::Rejected("logs")),
             None => self.open_log(key, sink),
         };
         self.logs[at].add_reader(reader);
@@ -407,7 +427,7 @@ const fn count_repair(repair: Repair, repaired: &mut u64, counters: &mut ShardCo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Dialect, Format, TrackId};
+    use crate::session::{Dialect, Format};
     use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
     use codecs::media::Codec;
 

@@ -50,10 +50,12 @@ impl Track {
         if !due || !DecoderConfig::learns(self.codec) {
             return false;
         }
-        let Ok(bare) = DecoderConfig::parse(self.codec, &[]) else { return false };
         let mut start = [0; UNIT_START_LEN];
         let len = pool.prefix(&unit.payload, &mut start);
-        self.config.get_or_insert(bare).learn(&start[..len])
+        if self.config.is_none() {
+            self.config = DecoderConfig::parse(self.codec, &[]).ok();
+        }
+        self.config.as_mut().is_some_and(|config| config.learn(&start[..len]))
     }
 
     /// Counts one unit into the bit rate.
@@ -131,15 +133,10 @@ impl Tracks {
     }
 
     /// True if players of number `wanted` find anything that those of the default track do not.
-    ///
-    /// A stream whose tracks are not known yet may have it.
     #[must_use]
     pub fn offers(&self, wanted: TrackId) -> bool {
         let of_number = |kind| self.shown(kind, wanted).is_some();
-        wanted == 0
-            || self.tracks.iter().all(|track| track.silent)
-            || of_number(TrackKind::Video)
-            || of_number(TrackKind::Audio)
+        wanted == 0 || of_number(TrackKind::Video) || of_number(TrackKind::Audio)
     }
 
     fn shown(&self, kind: TrackKind, id: TrackId) -> Option<&Track> {
@@ -193,7 +190,7 @@ mod tests {
     #[test]
     fn a_number_is_chosen_where_there_is_one() {
         let mut tracks = Tracks::new(8);
-        assert!(tracks.offers(1), "nobody knows yet");
+        assert!(tracks.offers(0) && !tracks.offers(1));
         for (id, codec) in [(0, Codec::Vp9), (0, Codec::Mp3), (1, Codec::Opus)] {
             tracks.ensure(id, codec);
         }

@@ -220,6 +220,7 @@ impl Shard {
     pub(super) fn publish_logs(&mut self) {
         for at in 0..self.streams.touched.len() {
             let slot = self.streams.touched[at];
+            self.answer_track_seekers(slot);
             self.with_stream(slot, |hub, sink| {
                 hub.evict(sink);
                 hub.show_windows(sink);
@@ -297,14 +298,19 @@ impl Shard {
     /// A reading shard asks for a log.
     pub(super) fn subscription_asked(&mut self, from: ShardId, question: Subscribe) {
         let Some(slot) = self.streams.find(&question.stream) else {
-            if question.wait.is_zero() || self.streams.awaited.len() >= AWAITED_MAX {
+            if question.wait.is_zero() {
                 self.answer(from, question.slot, Err(Refusal::NotFound));
             } else {
                 let until = self.now + question.wait;
-                self.streams.awaited.push(Awaited { from, question, until });
+                self.await_stream(Awaited { from, question, until });
             }
             return;
         };
+        if self.streams.get(slot).is_some_and(|hub| !hub.knows_track(question.key.track)) {
+            let until = self.now + question.wait.max(TRACKS_WAIT);
+            self.await_stream(Awaited { from, question, until });
+            return;
+        }
         let mut log = Err(crate::error::Error::Rejected("not_found"));
         self.with_stream(slot, |hub, sink| {
             log = hub.subscribe(question.key, (from, question.slot), sink);
@@ -317,6 +323,24 @@ impl Shard {
             _ => Refusal::Overloaded,
         });
         self.answer(from, question.slot, log);
+    }
+
+    /// The question is answered when the stream, or its tracks, are there, or not at all.
+    fn await_stream(&mut self, awaited: Awaited) {
+        if self.streams.awaited.len() >= AWAITED_MAX {
+            self.answer(awaited.from, awaited.question.slot, Err(Refusal::NotFound));
+        } else {
+            self.streams.awaited.push(awaited);
+        }
+    }
+
+    /// The first unit of the stream in `slot` came: who waits for one of its tracks is answered.
+    fn answer_track_seekers(&mut self, slot: u32) {
+        let Some(hub) = self.streams.get_mut(slot) else { return };
+        if hub.has_just_begun() && !self.streams.awaited.is_empty() {
+            let Some(name) = self.streams.get(slot).map(|hub| hub.name().clone()) else { return };
+            self.answer_awaited(&name);
+        }
     }
 
     fn answer(
@@ -387,5 +411,7 @@ impl Shard {
 
 /// How long the logs of an ended stream can be drained.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long the tracks of a stream that has just begun are waited for.
+const TRACKS_WAIT: Duration = Duration::from_secs(2);
 /// Questions for streams that do not exist yet, per shard.
 const AWAITED_MAX: usize = 4_096;

@@ -64,7 +64,12 @@ pub(crate) struct WsPlayer {
 impl WsPlayer {
     /// Plays; the response must be 101.
     pub(crate) fn start(addr: SocketAddr, name: &str) -> Self {
-        let player = Self::on(TcpStream::connect(addr).unwrap(), &format!("/{name}.flv"));
+        Self::ask(addr, &format!("/{name}.flv"))
+    }
+
+    /// Plays `target`; the response must be 101.
+    pub(crate) fn ask(addr: SocketAddr, target: &str) -> Self {
+        let player = Self::on(TcpStream::connect(addr).unwrap(), target);
         assert!(player.head.starts_with("HTTP/1.1 101 "), "{}", player.head);
         assert!(player.head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
         player
