@@ -64,7 +64,7 @@ impl Survey {
         match media.header {
             MediaHeader::Audio(header) => {
                 let what = What::of_audio(header.packet);
-                let tracks = header.tracks(&media.body).map_while(Result::ok);
+                let tracks = header.tracks(&media.body).flatten();
                 for track in tracks {
                     let payload = media.body.get(track.range).unwrap_or_default();
                     self.part((track.track_id, track.codec), media.timestamp, what, payload, now);
@@ -72,7 +72,7 @@ impl Survey {
             }
             MediaHeader::Video(header) => {
                 let what = What::of_video(header.packet, header.frame_type.is_key());
-                let tracks = header.tracks(&media.body).map_while(Result::ok);
+                let tracks = header.tracks(&media.body).flatten();
                 for track in tracks {
                     let payload = media.body.get(track.range).unwrap_or_default();
                     self.part((track.track_id, track.codec), media.timestamp, what, payload, now);
@@ -103,6 +103,7 @@ impl Survey {
         let elapsed = self.elapsed(now);
         let Some(track) = self.track(id, codec) else { return };
         track.frame(timestamp, payload.len(), keyframe);
+        track.learn(payload);
         self.first_frame.get_or_insert(elapsed);
         if keyframe && codec.kind() == TrackKind::Video {
             self.first_keyframe.get_or_insert(elapsed);
@@ -174,6 +175,15 @@ impl Track {
         self.bytes += bytes as u64;
     }
 
+    /// Takes what a frame tells of codecs whose record does not.
+    fn learn(&mut self, payload: &[u8]) {
+        if DecoderConfig::learns(self.codec) {
+            let bare = || DecoderConfig::parse(self.codec, &[]).ok();
+            self.config = self.config.take().or_else(bare);
+            self.config.as_mut().map(|config| config.learn(payload));
+        }
+    }
+
     /// Seconds of stream time from the first frame to the end of the last one, which is taken to
     /// last as long as the others; `None` for a single frame.
     ///
@@ -213,6 +223,16 @@ mod tests {
         assert_eq!((track.frames, track.keyframes), (50, 1));
         assert!((track.fps().unwrap() - 25.0).abs() < 1e-9);
         assert!((track.bps().unwrap() - 200_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn frames_tell_what_no_record_does() {
+        let mut track = Track::new(0, Codec::Mp3);
+        track.learn(b"\xff\xfb\x90\x64");
+        let audio = track.config.as_ref().and_then(|config| config.audio).unwrap();
+        assert_eq!((audio.sample_rate, audio.channels), (44_100, 2));
+        track.learn(b"\xff");
+        assert!(track.config.is_some_and(|config| config.audio.is_some()), "and nothing undoes it");
     }
 
     #[test]
