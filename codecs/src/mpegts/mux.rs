@@ -230,14 +230,16 @@ impl Muxer {
 
     /// Decides whether the tables come before the next packet.
     fn schedule_tables(&mut self) {
-        let due = |now: i64| self.tables_at.is_none_or(|at| now - at >= TABLES_INTERVAL);
+        // A new map comes before anything that only it lists, the clock's packets among them.
+        let due =
+            |now: i64| !self.told || self.tables_at.is_none_or(|at| now - at >= TABLES_INTERVAL);
         let before_clock = self.clock.due().map(|due| due.pcr).filter(|_| self.has_clock());
         let at = match (before_clock, &mut self.open) {
             (Some(pcr), _) => due(pcr).then_some(pcr),
             (None, Some(open)) if !open.tables_done => {
                 open.tables_done = true;
                 let now = self.clock.now();
-                (open.unit.join || !self.told || due(now)).then_some(now)
+                (open.unit.join || due(now)).then_some(now)
             }
             _ => None,
         };
@@ -498,6 +500,19 @@ mod tests {
             let packets = write(&mut muxer, unit(audio, 80, false, 10));
             assert_eq!(version(&packets), Some(version_told % 32));
         }
+    }
+
+    #[test]
+    fn a_new_clock_is_told_before_it_is_shown() {
+        let mut muxer = muxer(&[Codec::Aac]);
+        write(&mut muxer, unit(Codec::Aac, 0, true, 10));
+        let stream = |codec| ElementaryStream::of(codec, None);
+        muxer.set_streams(stream(Codec::H264), stream(Codec::Aac));
+        let packets = write(&mut muxer, unit(Codec::Aac, 100, false, 10));
+        assert_eq!(pids(&packets), [0, 0x1000, 0x100, 0x100, 0x110]);
+        muxer.set_streams(None, stream(Codec::Aac));
+        let packets = write(&mut muxer, unit(Codec::Aac, 200, false, 10));
+        assert_eq!(pids(&packets), [0, 0x1000, 0x110, 0x110, 0x110]);
     }
 
     #[test]
