@@ -146,6 +146,10 @@ pub struct HlsConfig {
     pub bytes_max: u64,
     /// Segments are dropped when nobody asked for them for this long.
     pub idle: Duration,
+    /// A first playlist is waited for this long.
+    pub first_playlist_wait: Duration,
+    /// What the control plane allowed a viewer is taken as allowed this long.
+    pub verdict: Duration,
     /// The last playlist of a stream that ended, and its segments, stay this long.
     pub ended: Duration,
 }
@@ -160,6 +164,8 @@ impl Default for HlsConfig {
             kept: 13,
             bytes_max: 128 << 20,
             idle: Duration::from_secs(60),
+            first_playlist_wait: Duration::from_secs(10),
+            verdict: Duration::from_secs(30),
             ended: Duration::from_secs(60),
         }
     }
@@ -407,6 +413,8 @@ limits! {
     WebsocketMessageBytesMax, websocket_message_bytes_max = 16 << 10;
     /// Frames in one second of a WebSocket player.
     WebsocketFramesPerSecondMax, websocket_frames_per_second_max = 100;
+    /// Viewers of one stream on one shard who wait for its first playlist.
+    HlsWaitersMax, hls_waiters_max = 4_096;
     /// Bytes that wait for one connection outside the shared logs.
     ReplyBytesMax, reply_bytes_max = 256 << 10;
     /// Bytes received while a session waits for a verdict or for its home shard.

@@ -42,6 +42,8 @@ pub enum Protocol {
     WsFlv,
     /// MPEG-TS over WebSocket.
     WsTs,
+    /// HLS, while a piece of it is asked for or sent.
+    Hls,
     /// HTTP without media.
     Http,
     /// The built-in demo stream.
@@ -50,8 +52,16 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 7] =
-        [Self::Rtmp, Self::HttpFlv, Self::HttpTs, Self::WsFlv, Self::WsTs, Self::Http, Self::Demo];
+    pub const ALL: [Self; 8] = [
+        Self::Rtmp,
+        Self::HttpFlv,
+        Self::HttpTs,
+        Self::WsFlv,
+        Self::WsTs,
+        Self::Hls,
+        Self::Http,
+        Self::Demo,
+    ];
 
     /// The word.
     #[must_use]
@@ -62,6 +72,7 @@ impl Protocol {
             Self::HttpTs => "http-ts",
             Self::WsFlv => "ws-flv",
             Self::WsTs => "ws-ts",
+            Self::Hls => "hls",
             Self::Http => "http",
             Self::Demo => "demo",
         }

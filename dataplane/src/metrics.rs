@@ -144,6 +144,18 @@ counters! {
         player_jumps,
         /// Players closed because they could not keep up.
         players_too_slow,
+        /// Playlists served.
+        playlists_served,
+        /// Whole segments served.
+        segments_served,
+        /// Ranges of segments served.
+        segment_ranges_served,
+        /// Requests for playlists and segments that the peer had already.
+        hls_not_modified,
+        /// Requests for HLS that waited for a first playlist.
+        hls_waits,
+        /// Viewers closed because their segment was lost before it was sent.
+        viewers_too_slow,
         /// Joins that wait for the next keyframe.
         joins_waiting,
         /// Entries sent one by one to filtered players.
@@ -191,6 +203,8 @@ counters! {
         publishers,
         /// Playing sessions.
         players,
+        /// Sessions that are sent a segment.
+        viewers,
         /// Streams whose home is here.
         streams,
         /// Packaged logs written here.

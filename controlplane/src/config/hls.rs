@@ -70,6 +70,23 @@ const KEYS: &[Key] = &[
     .millis()
     .now(),
     Key::new(
+        "first_playlist_wait_ms",
+        "Who asks for a stream that has no finished segment yet waits this long, then hears 503.",
+        |s| &mut s.stream.hls.first_playlist_wait,
+    )
+    .range(0, 60_000)
+    .millis()
+    .now(),
+    Key::new(
+        "verdict_ms",
+        "A viewer that was allowed is not asked about again for this long, for the same stream, \
+         key and address.",
+        |s| &mut s.stream.hls.verdict,
+    )
+    .range(0, HOUR)
+    .millis()
+    .now(),
+    Key::new(
         "ended_ms",
         "The last playlist of a stream that ended, and its segments, stay this long.",
         |s| &mut s.stream.hls.ended,

@@ -61,7 +61,7 @@ const SHARD_BYTES: u64 = 8 << 20;
 const STREAM_BYTES: u64 = 64 << 10;
 /// The list of one stream's segments, two windows of it, and the slots of the log that holds them.
 const SEGMENTS_BYTES: u64 = 80 << 10;
-/// Slot, session and cursor of one connection.
+/// Slot, session and cursor of one connection, and the verdict of its viewer.
 const CONNECTION_BYTES: u64 = 4 << 10;
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;

@@ -18,7 +18,7 @@ use crate::log::{EntryKind, EntryMeta, Gc, Log, PreambleItem, PreambleKind, Seal
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
 use crate::segment::Numbering;
-use crate::session::{AccessUnit, LogKey, TrackId};
+use crate::session::{AccessUnit, LogKey, TrackId, Use};
 use crate::slab::Pool;
 
 /// Packaged logs of one stream at most: every format and dialect of every track that there may be,
@@ -266,13 +266,23 @@ impl Hub {
         reader: (ShardId, u32),
         sink: &mut Sink<'_>,
     ) -> Result<Arc<Log>, Error> {
+        self.subscribe_as(key, Use::Live, reader, sink)
+    }
+
+    pub(super) fn subscribe_as(
+        &mut self,
+        key: LogKey,
+        usage: Use,
+        reader: (ShardId, u32),
+        sink: &mut Sink<'_>,
+    ) -> Result<Arc<Log>, Error> {
         let at = match self.logs.iter().position(|log| log.key() == key) {
             Some(at) => at,
             None if !self.offers(key) => return Err(Error::Rejected("no_track")),
             None if self.logs.len() >= LOGS_MAX => return Err(Error::Rejected("logs")),
             None => self.open_log(key, sink),
         };
-        self.logs[at].add_reader(reader);
+        self.logs[at].add_reader(reader, usage);
         Ok(Arc::clone(self.logs[at].log()))
     }
 
@@ -289,11 +299,12 @@ impl Hub {
         self.tracks.offers(key.track) && !(self.silent_checked && in_vain)
     }
 
-    /// `shard` reads the log of `key` no longer.
-    pub fn unsubscribe(&mut self, key: LogKey, reader: (ShardId, u32), now: Instant) {
+    /// A shard reads the log of `key` no longer.
+    pub fn unsubscribe(&mut self, key: LogKey, reader: (ShardId, u32), sink: &mut Sink<'_>) {
         if let Some(log) = self.logs.iter_mut().find(|log| log.key() == key) {
-            log.remove_reader(reader, now);
+            log.remove_reader(reader, sink.now);
         }
+        self.show_windows(sink);
     }
 
     /// Drops logs that nobody has read for the idle time; true if any was.
@@ -383,7 +394,8 @@ impl Hub {
                 }
             }
         }
-        log.publish();
+        // Nobody reads it yet.
+        log.publish().for_each(drop);
         // A GOP that is too large for joiners is so for the first one, too.
         sink.counters.gops_oversized += log.evict(sink.gc);
         self.logs.push(log);

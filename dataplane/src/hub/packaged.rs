@@ -16,7 +16,7 @@ use crate::log::{
 use crate::metrics::ShardCounters;
 use crate::package::{Packaged, Packager, PacketPackager};
 use crate::segment::{Segment, Window};
-use crate::session::{AccessUnit, Format, LogKey, TrackId};
+use crate::session::{AccessUnit, Format, LogKey, TrackId, Use};
 use crate::slab::Pool;
 
 /// Stream time between join points where no video marks them.
@@ -74,8 +74,10 @@ pub struct HubLog {
     /// What frames units into packets; in logs of packets alone.
     packets: Option<Box<PacketPackager>>,
     writer: LogWriter,
-    /// Reading shards, and the slot that each of them watches.
+    /// Shards with players, and the slot that each of them watches.
     readers: Vec<(ShardId, u32)>,
+    /// Shards with viewers of its segments, and the slot that each of them watches.
+    viewers: Vec<(ShardId, u32)>,
     idle_since: Option<Instant>,
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
@@ -108,6 +110,7 @@ impl HubLog {
             packets: packets.then(Box::default),
             writer,
             readers: Vec::new(),
+            viewers: Vec::new(),
             idle_since: Some(sink.now),
             last_join: None,
             missing: None,
@@ -151,29 +154,37 @@ impl HubLog {
         self.writer.log()
     }
 
-    /// Reading shards, and the slot that each of them watches.
-    #[must_use]
-    pub fn readers(&self) -> &[(ShardId, u32)] {
-        &self.readers
+    /// Reading shards, and the slots that each of them watches.
+    pub fn readers(&self) -> impl Iterator<Item = &(ShardId, u32)> {
+        self.readers.iter().chain(&self.viewers)
     }
 
     /// A shard reads from now on.
-    pub fn add_reader(&mut self, reader: (ShardId, u32)) {
-        self.readers.retain(|&(shard, _)| shard != reader.0);
-        self.readers.push(reader);
+    pub fn add_reader(&mut self, reader: (ShardId, u32), usage: Use) {
+        let readers = match usage {
+            Use::Live => &mut self.readers,
+            Use::Segments => &mut self.viewers,
+        };
+        readers.retain(|&(shard, _)| shard != reader.0);
+        readers.push(reader);
         self.idle_since = None;
+        self.count_viewers();
     }
 
     /// A shard reads no longer.
     pub fn remove_reader(&mut self, reader: (ShardId, u32), now: Instant) {
-        if let Some(segments) = &mut self.segments
-            && self.readers.contains(&reader)
-        {
-            segments.use_by(reader.0, false);
-        }
         self.readers.retain(|&known| known != reader);
-        if self.readers.is_empty() {
+        self.viewers.retain(|&known| known != reader);
+        if self.readers().next().is_none() {
             self.idle_since = Some(now);
+        }
+        self.count_viewers();
+    }
+
+    fn count_viewers(&mut self) {
+        let viewed = !self.viewers.is_empty();
+        if let Some(segments) = &mut self.segments {
+            segments.view(viewed);
         }
     }
 
@@ -240,11 +251,13 @@ impl HubLog {
         }
     }
 
-    /// Makes what was appended visible; the readers to wake if there was anything.
-    pub fn publish(&mut self) -> &[(ShardId, u32)] {
-        let news = self.writer.publish() || self.window_shown;
-        self.window_shown = false;
-        if news { &self.readers } else { &[] }
+    /// Makes what was appended visible; the readers to wake: players if there was anything, viewers
+    /// if there is another window.
+    pub fn publish(&mut self) -> impl Iterator<Item = &(ShardId, u32)> {
+        let published = self.writer.publish();
+        let window_shown = std::mem::take(&mut self.window_shown);
+        let players = self.readers.iter().filter(move |_| published || window_shown);
+        players.chain(self.viewers.iter().filter(move |_| window_shown))
     }
 
     /// Drops what the window no longer needs; the join points that were given up.
@@ -290,6 +303,11 @@ impl HubLog {
         self.writer.publish();
         self.writer.seal(reason, None);
         self
+    }
+
+    /// Says of a log that ended where the stream goes on.
+    pub fn seal(&mut self, reason: SealReason) {
+        self.writer.seal(reason, None);
     }
 
     /// Gives every page back.
@@ -386,13 +404,19 @@ impl HubLog {
         }
     }
 
+    fn reader_shards(&self) -> u32 {
+        let also = |(shard, _): &&(ShardId, u32)| self.readers.iter().all(|(of, _)| of != shard);
+        let shards = self.readers.len() + self.viewers.iter().filter(also).count();
+        u32::try_from(shards).unwrap_or(u32::MAX)
+    }
+
     /// What the API shows.
     #[must_use]
     pub fn status(&self) -> LogStatus {
         LogStatus {
             format: self.key().name(),
             track: self.key().track,
-            reader_shards: u32::try_from(self.readers.len()).unwrap_or(u32::MAX),
+            reader_shards: self.reader_shards(),
             entries: self.entries,
             bytes: self.bytes,
             held_bytes: self.log().committed() - self.log().tail(),

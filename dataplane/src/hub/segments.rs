@@ -4,18 +4,21 @@
 //! opened, is filled with the segments that the ring still holds. Whoever reads packets live needs
 //! no list: what it would hold is held only while segments are used.
 
+use std::sync::Arc;
+
 use codecs::codec_string;
 use codecs::media::{Codec, TrackKind};
 use codecs::mpegts::Framing;
 
 use super::{Hub, Shown, Sink, Track, Tracks};
 use crate::config::{HlsConfig, HlsMode};
+use crate::error::Error;
 use crate::ids::ShardId;
-use crate::log::LogLimits;
+use crate::log::{Log, LogLimits};
 use crate::segment::{
     ListTerms, Mark, Numbering, Program, Segment, SegmentList, Segmenter, Tags, render,
 };
-use crate::session::{AccessUnit, LogKey, TrackId};
+use crate::session::{AccessUnit, LogKey, TrackId, Use};
 
 /// A segment that begins with a unit, and the one that ended there.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,8 @@ pub(super) struct LogSegments {
     list: SegmentList,
     /// Kept without a request.
     always: bool,
-    /// Shards that have requests for them.
-    users: Vec<ShardId>,
+    /// There are viewers.
+    viewed: bool,
     /// Begins with the next unit that finds room.
     due: Option<Begun>,
     /// Who uses them changed since a window was shown.
@@ -43,7 +46,7 @@ impl LogSegments {
         Self {
             list: SegmentList::new(ListTerms::from(config)),
             always: config.mode == HlsMode::Always,
-            users: Vec::new(),
+            viewed: false,
             due: None,
             changed: true,
         }
@@ -54,16 +57,13 @@ impl LogSegments {
     }
 
     pub(super) const fn are_used(&self) -> bool {
-        self.always || !self.users.is_empty()
+        self.always || self.viewed
     }
 
-    /// A shard has requests for them, or has none any more.
-    pub(super) fn use_by(&mut self, shard: ShardId, on: bool) {
-        self.users.retain(|&user| user != shard);
-        if on {
-            self.users.push(shard);
-        }
-        self.changed = true;
+    /// There are viewers, or there are none any more.
+    pub(super) const fn view(&mut self, viewed: bool) {
+        self.changed |= self.viewed != viewed;
+        self.viewed = viewed;
     }
 
     /// The unit that comes next begins a segment; the log's next byte is `head`.
@@ -209,14 +209,21 @@ impl Hub {
         self.segments.begun_by(number)
     }
 
-    /// A shard has requests for segments, or has none any more; it reads their log.
-    pub fn use_segments(&mut self, shard: ShardId, on: bool, sink: &mut Sink<'_>) {
-        for log in &mut self.logs {
-            if let Some(segments) = log.segments_mut() {
-                segments.use_by(shard, on);
-            }
+    /// The log of segments, for a shard that has viewers from now on.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if there is no HLS.
+    pub fn subscribe_segments(
+        &mut self,
+        reader: (ShardId, u32),
+        sink: &mut Sink<'_>,
+    ) -> Result<Arc<Log>, Error> {
+        if self.config.hls.mode == HlsMode::Off {
+            return Err(Error::Rejected("not_found"));
         }
+        let log = self.subscribe_as(LogKey::SEGMENTS, Use::Segments, reader, sink)?;
         self.show_windows(sink);
+        Ok(log)
     }
 
     /// The numbers that follow those of this stream.

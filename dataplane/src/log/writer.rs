@@ -378,7 +378,7 @@ impl LogWriter {
         if self.log.sealed().is_none() {
             self.seal(SealReason::Ended, None);
         }
-        self.publish();
+        self.show_window(gc, None);
         self.log.newest_join.store(0, Ordering::Release);
         self.cut(self.entries, self.head, gc);
         // The pages at the ends are not full, so the cuts alone did not retire them.

@@ -57,8 +57,15 @@ impl Asset {
 /// `None` is for everything else: another player's URL, or nobody's.
 #[must_use]
 pub fn parse(path: &str) -> Option<(StreamName, Asset)> {
+    let (name, asset) = split(path)?;
+    Some((StreamName::parse(name)?, asset))
+}
+
+/// Splits `NAME/ASSET`, for those who are tolerant about names.
+#[must_use]
+pub fn split(path: &str) -> Option<(&str, Asset)> {
     let (name, asset) = path.rsplit_once('/')?;
-    Some((StreamName::parse(name)?, Asset::parse(asset)?))
+    Some((name, Asset::parse(asset)?))
 }
 
 #[cfg(test)]

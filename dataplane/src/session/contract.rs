@@ -1,5 +1,6 @@
 //! What sessions and shards say to each other.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use codecs::media::Codec;
@@ -97,6 +98,13 @@ pub enum Event {
         /// For play: what to read and how.
         play: Option<PlayOptions>,
     },
+    /// The session is parked until it was handed the window of the stream, or [`Command::Refused`].
+    Fetch {
+        /// The stream of which a playlist or a segment is asked for.
+        stream: StreamName,
+        /// The secret that the peer showed.
+        key: Secret,
+    },
     /// A track's decoder configuration began or changed: the record, without any tag header.
     Config {
         /// The track's number within its kind.
@@ -176,6 +184,49 @@ pub struct Counts {
     pub http_not_found: u32,
 }
 
+/// What the request for a piece of HLS was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What was said.
+    pub what: ServedAs,
+    /// Bytes of the log that follow what was said; then comes [`Command::Served`]. Nothing follows,
+    /// and no command comes, if it is empty.
+    pub body: Range<u64>,
+}
+
+impl Served {
+    /// An answer that is complete.
+    pub(crate) const fn whole(what: ServedAs) -> Self {
+        Self { what, body: 0..0 }
+    }
+}
+
+/// The kinds of answers to a request for a piece of HLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedAs {
+    /// A playlist.
+    Playlist,
+    /// A whole segment.
+    Segment,
+    /// A range of a segment.
+    Part,
+    /// The peer has it already.
+    NotModified,
+    /// The segment is kept no longer, or was never there.
+    NotFound,
+    /// The segment has no byte of the range.
+    Unsatisfiable,
+}
+
+/// Who reads a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Use {
+    /// Players at its end.
+    Live,
+    /// Viewers who ask for its segments one by one.
+    Segments,
+}
+
 /// What a player asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayOptions {
@@ -237,6 +288,7 @@ impl Command {
             Self::PlayStarted => "play_started",
             Self::Refused(_) => "refused",
             Self::Directory(_) => "directory",
+            Self::Served => "served",
             Self::StreamEnded => "stream_ended",
             Self::Reconnect => "reconnect",
             Self::Shutdown { .. } => "shutdown",
@@ -271,6 +323,8 @@ pub enum Command {
     Refused(Refusal),
     /// The answer to [`Event::Directory`]: the streams of all shards, as JSON.
     Directory(Arc<[u8]>),
+    /// The bytes behind an answer are sent.
+    Served,
     /// The stream that is played ended.
     StreamEnded,
     /// The node goes down: a peer that can reconnect is asked to, and served until it does.

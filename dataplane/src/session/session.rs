@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Command, Counts, Event, http, rtmp};
+use super::{Command, Counts, Event, Served, http, rtmp};
 use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
 use crate::ids::StreamName;
+use crate::segment::Window;
+use crate::segment::uri::Asset;
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -51,6 +53,34 @@ impl Session {
     /// [`Error::Misbehaved`] if it does not fit the state.
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         each!(self, session => session.handle_command(now, command))
+    }
+
+    /// Answers the request for a piece of HLS that waits from the window of its stream; what lies
+    /// before `tail` is in the log no longer.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if no request waits.
+    pub fn handle_window(
+        &mut self,
+        now: Instant,
+        window: &Window,
+        tail: u64,
+    ) -> Result<Served, Error> {
+        match self {
+            Self::Http(session) => session.handle_window(now, window, tail),
+            Self::Rtmp(session) => {
+                Err(Error::Misbehaved { state: session.state_name(), got: "window" })
+            }
+        }
+    }
+
+    /// The piece of HLS that is asked for, if one is.
+    #[must_use]
+    pub const fn asset(&self) -> Option<Asset> {
+        match self {
+            Self::Http(session) => session.asset(),
+            Self::Rtmp(_) => None,
+        }
     }
 
     /// Lets time pass.

@@ -140,7 +140,7 @@ impl Shard {
         let connection = Box::new(Connection {
             id,
             fd,
-            peer,
+            peer: peer.into(),
             session,
             admission,
             opened: self.now,

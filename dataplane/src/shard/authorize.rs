@@ -3,20 +3,12 @@
 use super::connection::{Asked, Receiving, Sending};
 use super::shard::Shard;
 use crate::control::{Event, Role, Ticket, Verdict};
-use crate::ids::{Secret, StreamName};
-use crate::session::{Command, PlayOptions, Refusal};
+use crate::ids::Secret;
+use crate::session::{Command, Refusal};
 
 impl Shard {
     /// A session is parked and asks.
-    pub(super) fn authorize(
-        &mut self,
-        slot: u32,
-        role: Role,
-        stream: StreamName,
-        key: Secret,
-        play: Option<PlayOptions>,
-    ) {
-        let deadline = self.now + self.config.session.authorize_deadline;
+    pub(super) fn authorize(&mut self, slot: u32, key: Secret, asked: Asked) {
         let token = self.connections.token(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that published or played before may still have receives that go on: the socket
@@ -27,7 +19,6 @@ impl Shard {
         }
         connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
         let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
-        let asked = Asked { role, stream, play, deadline, allowed: false };
         let request = Box::new(connection.request(&asked, key));
         connection.asked = Some(Box::new(asked));
         self.counters.authorize_asked += 1;
@@ -60,6 +51,7 @@ impl Shard {
         asked.stream = stream;
         match asked.role {
             Role::Publish => self.go_home(ticket.slot),
+            Role::Play if asked.permit.is_some() => self.view(ticket.slot),
             Role::Play => self.subscribe(ticket.slot),
         }
     }

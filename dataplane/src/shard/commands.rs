@@ -68,6 +68,7 @@ impl Shard {
             .slots()
             .into_iter()
             .find(|&slot| self.connections.get(slot).is_some_and(|c| c.id == session));
+        self.verdicts.forget();
         if let Some(slot) = found {
             self.leave_as_publisher(slot);
             self.tell(slot, session::Command::Shutdown { reason: "kicked" });
@@ -92,6 +93,7 @@ impl Shard {
         self.config.session = reload.session.clone();
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.stream = reload.stream;
+        self.verdicts.forget();
         self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);
         for slot in self.connections.slots() {
@@ -134,6 +136,7 @@ impl Shard {
             match connection.role {
                 Some(Establish::Publish { .. }) => counters.publishers += 1,
                 Some(Establish::Play(_)) => counters.players += 1,
+                Some(Establish::View(_)) => counters.viewers += 1,
                 None => {}
             }
         }
@@ -198,11 +201,11 @@ impl Shard {
             protocol: connection.session.protocol(),
             role: match connection.role {
                 Some(Establish::Publish { .. }) => Some(Role::Publish),
-                Some(Establish::Play(_)) => Some(Role::Play),
+                Some(Establish::Play(_) | Establish::View(_)) => Some(Role::Play),
                 None => connection.asked.as_ref().map(|asked| asked.role),
             },
             stream: connection.session.stream().cloned(),
-            peer: connection.peer,
+            peer: connection.peer.into(),
             agent: connection.session.agent().clone(),
             state: connection.session.state_name(),
             age_ms: self.age_ms(connection.opened),

@@ -1,14 +1,16 @@
 //! One peer's connection: its socket, its session, and what waits to be sent.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::accept::LISTENER_SLOTS;
 use super::caps::Admission;
 use super::cursor::{Cursor, Filter, Jumps};
+use super::fetch::Serving;
 use super::frame::Frame;
 use super::timer::TimerId;
+use super::verdicts::Permit;
 use crate::control::{AuthorizeRequest, Role};
 use crate::ids::{SessionId, StreamName};
 use crate::metrics::ShardCounters;
@@ -37,7 +39,7 @@ struct Slot {
 pub(crate) struct Connection {
     pub id: SessionId,
     pub fd: OwnedFd,
-    pub peer: SocketAddr,
+    pub peer: PeerAddr,
     pub session: Session,
     pub admission: Admission,
     pub opened: Instant,
@@ -62,6 +64,26 @@ pub(crate) struct Connection {
     pub timer: Option<TimerId>,
 }
 
+/// Where a peer comes from, in less room than a socket address takes: without the zone of a local
+/// one, which nobody asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerAddr {
+    pub ip: IpAddr,
+    port: u16,
+}
+
+impl From<SocketAddr> for PeerAddr {
+    fn from(peer: SocketAddr) -> Self {
+        Self { ip: peer.ip(), port: peer.port() }
+    }
+}
+
+impl From<PeerAddr> for SocketAddr {
+    fn from(peer: PeerAddr) -> Self {
+        Self::new(peer.ip, peer.port)
+    }
+}
+
 /// What the connection does with media.
 #[derive(Debug)]
 pub(crate) enum Establish {
@@ -69,6 +91,8 @@ pub(crate) enum Establish {
     Publish { hub: u32 },
     /// It reads; in a box, because idle connections need no room for it.
     Play(Box<Playing>),
+    /// It is sent a segment.
+    View(Serving),
 }
 
 /// A player. The hot part of a connection.
@@ -149,6 +173,8 @@ pub(crate) struct Asked {
     pub role: Role,
     pub stream: StreamName,
     pub play: Option<PlayOptions>,
+    /// For a viewer of HLS: what the verdict is remembered as.
+    pub permit: Option<Permit>,
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
@@ -162,6 +188,17 @@ pub(crate) struct Closing {
     /// that unread bytes of its do not reset the connection before it has read them.
     pub lingering: bool,
     pub deadline: Instant,
+}
+
+impl Asked {
+    pub(super) const fn new(
+        role: Role,
+        stream: StreamName,
+        play: Option<PlayOptions>,
+        deadline: Instant,
+    ) -> Self {
+        Self { role, stream, play, permit: None, deadline, allowed: false }
+    }
 }
 
 impl Playing {
@@ -212,7 +249,7 @@ impl Connection {
     pub(super) fn span(&self) -> tracing::Span {
         let proto = self.session.protocol().name();
         let shard = self.id.accepted_by();
-        let (session, peer) = (self.id, self.peer);
+        let (session, peer) = (self.id, SocketAddr::from(self.peer));
         match self.session.stream() {
             Some(stream) => tracing::info_span!("session", %shard, %session, proto, %peer, %stream),
             None => tracing::info_span!("session", %shard, %session, proto, %peer),
@@ -246,7 +283,8 @@ impl Connection {
 
     /// True if something is still to be said to a peer that only waits for answers.
     pub(super) fn owes(&self) -> bool {
-        let waits = self.asked.is_some() || !self.parked.is_empty();
+        let views = matches!(self.role, Some(Establish::View(_)));
+        let waits = views || self.asked.is_some() || !self.parked.is_empty();
         let serves = matches!(self.session, Session::Http(_)) && self.playing().is_none();
         serves && (waits || !self.out.is_empty() || self.sending != Sending::Idle)
     }
@@ -265,7 +303,7 @@ impl Connection {
             protocol: self.session.protocol(),
             stream: asked.stream.clone(),
             key,
-            peer: self.peer,
+            peer: self.peer.into(),
             agent: self.session.agent().clone(),
         }
     }

@@ -91,7 +91,9 @@ impl Shard {
         if over {
             draining.serving = None;
         }
-        if self.connections.len() == 0 || draining.deadline <= self.now {
+        // Peers of other shards may still be sent what lies here.
+        let nobody = self.connections.len() == 0 && !self.is_read_elsewhere();
+        if nobody || self.draining.is_some_and(|draining| draining.deadline <= self.now) {
             self.stopped = true;
         } else if over {
             for slot in self.streams.slots() {

@@ -3,58 +3,44 @@
 //! A slice of sends is submitted, its completions are reaped, then the next slice follows, up to a
 //! bound per turn. Every send ends inside its submit, so no kernel reference to a page outlives it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::connection::{Connection, Establish, InFlight, Playing, Sending};
-use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
+use super::connection::{Connection, Establish, InFlight, Sending};
+use super::cursor::Filter;
 use super::frame::Frame;
+use super::plan::{Context, Outcome};
 use super::queues::Class;
 use super::shard::Shard;
-use crate::config::EgressConfig;
-use crate::log::{Log, RangeList};
-use crate::metrics::ShardCounters;
+use crate::log::RangeList;
 use crate::package::Packager;
 use crate::reactor::{SEND_PARTS_MAX, SendPart};
+use crate::session::Use;
 
 /// Sends of one submit at most; their completions fit the completion queue several times.
 const SLICE_SENDS_MAX: usize = 256;
 /// Sends of one turn at most: about two milliseconds of kernel work.
 const TURN_SENDS_MAX: usize = 768;
+/// Bytes of one submit at most, and of one turn: a few milliseconds of copying for the kernel.
+const SLICE_BYTES_MAX: usize = 16 << 20;
+const TURN_BYTES_MAX: usize = 32 << 20;
 /// How long a closed connection is listened to for the peer's own end.
 pub(super) const LINGER: Duration = Duration::from_millis(1_000);
-
-/// What a connection needs after its turn in the queue.
-enum Outcome {
-    /// Nothing to send.
-    Idle,
-    /// A send of so many bytes was queued.
-    Sent(usize),
-    /// The join burst budget of this turn is spent.
-    Later,
-    /// The stream ended and everything was sent.
-    StreamEnded,
-    /// The last words are sent.
-    Farewell,
-    /// The play is over and its last entry finished.
-    Left,
-    /// The player cannot keep up.
-    TooSlow,
-}
 
 impl Shard {
     /// Sends what waits, in slices; true if something is left for the next turn.
     pub(super) fn egress(&mut self) -> bool {
         self.join_budget = self.config.egress.join_bytes_per_turn;
-        let mut sends = 0;
+        let (mut sends, mut bytes) = (0, 0);
         loop {
             let slice = self.fill_slice();
-            sends += slice;
-            if slice == 0 {
+            sends += slice.0;
+            bytes += slice.1;
+            if slice.0 == 0 {
                 break;
             }
             self.reactor.submit();
             self.reap();
-            if sends >= TURN_SENDS_MAX {
+            if sends >= TURN_SENDS_MAX || bytes >= TURN_BYTES_MAX {
                 self.counters.egress_slices_cut += 1;
                 break;
             }
@@ -80,6 +66,10 @@ impl Shard {
     pub(super) fn log_is_dirty(&mut self, reader_slot: u32) {
         self.counters.dirty_logs += 1;
         let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        if reader.usage == Use::Segments {
+            self.window_moved(reader_slot);
+            return;
+        }
         let sealed = reader.log().is_some_and(|log| log.sealed().is_some());
         if sealed {
             self.readers.retire(reader_slot);
@@ -148,15 +138,19 @@ impl Shard {
         }
     }
 
-    fn fill_slice(&mut self) -> usize {
-        let mut sends = 0;
-        while sends < SLICE_SENDS_MAX {
+    /// Queues the sends of one submit: how many, and their bytes.
+    fn fill_slice(&mut self) -> (usize, usize) {
+        let (mut sends, mut bytes) = (0, 0);
+        while sends < SLICE_SENDS_MAX && bytes < SLICE_BYTES_MAX {
             let Some(slot) = self.queues.pop() else { break };
             let outcome = self.serve(slot);
             self.queues.pay(if let Outcome::Sent(bytes) = outcome { bytes } else { 0 });
             match outcome {
                 Outcome::Idle => {}
-                Outcome::Sent(_) => sends += 1,
+                Outcome::Sent(sent) => {
+                    sends += 1;
+                    bytes += sent;
+                }
                 Outcome::Later => self.postponed.push(slot),
                 Outcome::StreamEnded => self.stream_ended(slot),
                 Outcome::Farewell => self.farewell(slot),
@@ -165,9 +159,13 @@ impl Shard {
                     self.enqueue(slot, Class::Reply);
                 }
                 Outcome::TooSlow => self.outpaced(slot),
+                Outcome::Overtaken => {
+                    self.counters.viewers_too_slow += 1;
+                    self.close(slot, "too_slow");
+                }
             }
         }
-        sends
+        (sends, bytes)
     }
 
     /// Queues the next send of one connection.
@@ -188,6 +186,11 @@ impl Shard {
             .and_then(|reader| Some((&**reader.log()?, reader.key)));
         let mut ranges = RangeList::new();
         let mut flight = InFlight { own: 0, head: 0, from: 0, len: 0, boundary: true, cut: false };
+        match connection.plan_segment(readers, &mut ranges) {
+            Some(Ok(planned)) => flight = planned,
+            Some(Err(_)) => return Outcome::Overtaken,
+            None => {}
+        }
         if let Some((log, key)) = log {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
             let context = Context { log, packager, egress: &config.egress, now: *now };
@@ -262,6 +265,12 @@ impl Shard {
             // Replies may have gone in place of a join, or of the word that the stream ended.
             more |= playing.cursor.is_none() || log.sealed().is_some();
         }
+        let mut viewed = false;
+        if let Some(Establish::View(serving)) = &mut connection.role {
+            serving.at += from_log;
+            viewed = serving.at == serving.end;
+            more |= !viewed;
+        }
         if (bytes as u64) < asked {
             self.blocked(slot);
         } else if more {
@@ -273,7 +282,9 @@ impl Shard {
             self.move_home(slot);
             return;
         }
-        if hears_again {
+        if viewed {
+            self.viewed(slot);
+        } else if hears_again {
             self.feed_parked(slot);
             self.arm(slot);
             self.close_answered(slot);
@@ -296,7 +307,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.sending == Sending::Blocked {
             connection.sending = Sending::Idle;
-            let class = if connection.playing().is_some() { Class::CatchUp } else { Class::Reply };
+            let class = match class_of(connection) {
+                class @ (Class::Reply | Class::Segments) => class,
+                _ => Class::CatchUp,
+            };
             self.enqueue(slot, class);
         }
     }
@@ -304,133 +318,11 @@ impl Shard {
 
 fn class_of(connection: &Connection) -> Class {
     match connection.playing() {
+        None if matches!(connection.role, Some(Establish::View(_))) => Class::Segments,
         None => Class::Reply,
         Some(playing) if playing.options.low_latency => Class::LowLatency,
         Some(playing) if playing.cursor.is_none() => Class::CatchUp,
         Some(_) => Class::Live,
-    }
-}
-
-/// What planning a send looks at.
-struct Context<'a> {
-    log: &'a Log,
-    packager: Packager,
-    egress: &'a EgressConfig,
-    now: Instant,
-}
-
-impl Context<'_> {
-    /// Decides what of the log a player is sent next.
-    fn plan(
-        &self,
-        connection: &mut Connection,
-        counters: &mut ShardCounters,
-        join_budget: &mut u32,
-        ranges: &mut RangeList,
-    ) -> Result<InFlight, Outcome> {
-        let closing = connection.closing.is_some();
-        if connection.playing().is_some_and(Playing::has_left) {
-            return Err(Outcome::Left);
-        }
-        let Connection { role: Some(Establish::Play(playing)), out, .. } = connection else {
-            return Err(Outcome::Idle);
-        };
-        self.resume(playing);
-        if playing.cursor.is_none() {
-            if closing || playing.paused {
-                let paused = self.ended_or_idle(playing);
-                return Err(if closing { Outcome::Farewell } else { paused });
-            }
-            if *join_budget == 0 {
-                return Err(Outcome::Later);
-            }
-            if !self.join(playing, &mut out.bytes, counters) {
-                return Err(self.ended_or_idle(playing));
-            }
-        }
-        let cursor = playing.cursor.as_mut().ok_or(Outcome::Idle)?;
-        let waits = closing
-            || playing.paused
-            || playing.leaving
-            || (!out.is_empty() && !cursor.at_boundary);
-        let frame = playing.frame.as_deref_mut();
-        let open = frame.as_ref().and_then(|frame| frame.open());
-        let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter, frame: open };
-        match cursor.step(self.log, self.egress, hold) {
-            Step::Send { mut to, boundary } => {
-                let from = cursor.offset;
-                let cut = open.is_some() || !boundary || to - from >= SEND_BYTES_MAX;
-                if let Some(frame) = frame.filter(|_| open.is_none()) {
-                    to = frame.begin(self.log, from, to, boundary).ok_or(Outcome::Later)?;
-                }
-                let covered = self.log.ranges(from, to, ranges).map_err(|_| Outcome::Idle)?;
-                if playing.filter != Filter::ALL {
-                    counters.entries_filtered += 1;
-                }
-                let len = u32::try_from(covered).expect("a step is SEND_BYTES_MAX at most");
-                if covered > SEND_BYTES_MAX / 2 {
-                    *join_budget = join_budget.saturating_sub(len);
-                }
-                let boundary = boundary && from + covered == to;
-                Ok(InFlight { own: 0, head: 0, from, len, boundary, cut })
-            }
-            Step::CaughtUp if playing.leaving => Err(Outcome::Left),
-            Step::CaughtUp if closing => Err(Outcome::Farewell),
-            Step::CaughtUp if playing.paused => Err(self.ended_or_idle(playing)),
-            Step::CaughtUp => Err(Outcome::Idle),
-            Step::Ended if playing.ended => Err(Outcome::Idle),
-            Step::Ended => Err(Outcome::StreamEnded),
-            Step::Lost => Err(Outcome::TooSlow),
-            Step::Jump => {
-                counters.player_jumps += 1;
-                let (max, window) = (self.egress.jumps_max, self.egress.jump_window);
-                playing.cursor = None;
-                let allowed = playing.jumps.allow(self.now, max, window);
-                Err(if allowed { Outcome::Later } else { Outcome::TooSlow })
-            }
-        }
-    }
-
-    /// Drops the cursor of a player that was paused, if it can join ahead of where it stopped.
-    fn resume(&self, playing: &mut Playing) {
-        if !playing.resumed || playing.cursor.is_some_and(|cursor| !cursor.at_boundary) {
-            return;
-        }
-        playing.resumed = false;
-        let join = self.log.newest_join();
-        playing.cursor =
-            playing.cursor.filter(|at| join.is_none_or(|join| join.offset <= at.offset));
-    }
-
-    /// Starts the cursor at the join point, the preamble in force there first.
-    fn join(&self, playing: &mut Playing, out: &mut Vec<u8>, counters: &mut ShardCounters) -> bool {
-        let found = Cursor::join(self.log, playing.options.join, playing.not_before);
-        let preamble = found.and_then(|(cursor, _)| self.log.preamble(cursor.version));
-        let (Some((cursor, entry)), Some(preamble)) = (found, preamble) else {
-            if !playing.waiting {
-                playing.waiting = true;
-                counters.joins_waiting += 1;
-            }
-            return false;
-        };
-        let start = out.len();
-        if playing.told.is_some() {
-            self.packager.splice(&entry, out);
-        }
-        if playing.told != Some(cursor.version) {
-            self.packager.greet(&preamble, entry.dts, playing.told.is_none(), out);
-            playing.told = Some(cursor.version);
-        }
-        if playing.frame.is_some() {
-            super::frame::enclose(out, start);
-        }
-        playing.cursor = Some(cursor);
-        true
-    }
-
-    fn ended_or_idle(&self, playing: &Playing) -> Outcome {
-        let ended = self.log.sealed().is_some() && !playing.ended;
-        if ended { Outcome::StreamEnded } else { Outcome::Idle }
     }
 }
 

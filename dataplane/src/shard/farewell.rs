@@ -141,6 +141,7 @@ impl Shard {
         match self.connections.get(slot).map(|connection| &connection.role) {
             Some(Some(Establish::Publish { .. })) => self.publisher_lost(slot),
             Some(Some(Establish::Play(_))) => self.stop_playing(slot),
+            Some(Some(Establish::View(_))) => self.stop_serving(slot),
             _ => {}
         }
         self.forget_question(slot);

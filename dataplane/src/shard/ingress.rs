@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use super::connection::{Connection, Receiving};
+use super::connection::{Asked, Connection, Receiving};
 use super::queues::Class;
 use super::shard::Shard;
 use crate::config::LimitId;
@@ -188,8 +188,10 @@ impl Shard {
     fn on_event(&mut self, slot: u32, event: Event) {
         match event {
             Event::Authorize { role, stream, key, agent: _, play } => {
-                self.authorize(slot, role, stream, key, play);
+                let deadline = self.now + self.config.session.authorize_deadline;
+                self.authorize(slot, key, Asked::new(role, stream, play, deadline));
             }
+            Event::Fetch { stream, key } => self.fetch(slot, stream, key),
             Event::Media(unit) => self.media(slot, unit),
             Event::Config { track, codec, record, dts } => {
                 self.with_hub(slot, |hub, sink| {
@@ -235,7 +237,7 @@ impl Shard {
         }
         // Before it publishes or plays, a peer holds one receive at a time: it can park at any
         // byte.
-        let multi = connection.role.is_some();
+        let multi = connection.publishing().is_some() || connection.playing().is_some();
         let (mode, state) = if multi {
             (RecvMode::Multi, Receiving::Multi)
         } else {

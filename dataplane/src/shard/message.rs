@@ -10,7 +10,7 @@ use super::connection::Connection;
 use crate::config::ListenerKind;
 use crate::ids::StreamName;
 use crate::log::Log;
-use crate::session::{LogKey, Refusal};
+use crate::session::{LogKey, Refusal, Use};
 
 /// A letter from one shard to another.
 #[derive(Debug)]
@@ -53,10 +53,9 @@ pub(crate) struct Accepted {
 pub(crate) struct Subscribe {
     pub stream: StreamName,
     pub key: LogKey,
+    pub usage: Use,
     /// The reader's slot on the asking shard.
     pub slot: u32,
-    /// There are requests for its segments; to ask again changes that alone.
-    pub segments: bool,
     /// How long an unknown stream may take to appear.
     pub wait: Duration,
 }

@@ -17,18 +17,21 @@ pub(super) enum Class {
     Live,
     /// Players that are behind: joins and stalls.
     CatchUp,
+    /// Viewers of segments, which are buffered ahead of what is shown.
+    Segments,
 }
 
 /// Bytes that each class may send per round.
-const QUANTA: [i64; 4] = [256 << 10, 1 << 20, 1 << 20, 512 << 10];
+const QUANTA: [i64; CLASSES] = [256 << 10, 1 << 20, 1 << 20, 512 << 10, 512 << 10];
+const CLASSES: usize = 5;
 /// What a send costs beside its bytes: the kernel's work per send in terms of its work per byte.
 const SEND_COST: i64 = 24 << 10;
 
 /// Connection slots that wait, by class. Lives on: its shard. Crosses by: never.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    queues: [VecDeque<u32>; 4],
-    deficits: [i64; 4],
+    queues: [VecDeque<u32>; CLASSES],
+    deficits: [i64; CLASSES],
     class: usize,
     earned: bool,
 }
@@ -108,8 +111,9 @@ mod tests {
     fn all_that_was_pushed_is_popped() {
         let mut queues = Queues::default();
         for slot in 0..40 {
-            let class = [Class::Reply, Class::LowLatency, Class::Live, Class::CatchUp];
-            queues.push(slot, class[slot as usize % 4]);
+            let classes =
+                [Class::Reply, Class::LowLatency, Class::Live, Class::CatchUp, Class::Segments];
+            queues.push(slot, classes[slot as usize % CLASSES]);
         }
         let mut seen = Vec::new();
         while let Some(slot) = queues.pop() {

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::flush::BUCKETS;
 use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
-use crate::session::LogKey;
+use crate::session::{LogKey, Use};
 
 /// One log as this shard reads it. Lives on: the reading shard. Crosses by: never.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub stream: StreamName,
     pub key: LogKey,
+    pub usage: Use,
     pub home: ShardId,
     pub state: ReaderState,
     /// Connection slots, spread over the parts of the flush interval.
@@ -27,6 +29,12 @@ pub(super) struct Reader {
     pub retired: bool,
     /// Those who waited for the log are being started.
     pub starting: bool,
+    /// Viewers who wait for the first window.
+    pub waiting: Vec<u32>,
+    /// Viewers who are sent a segment.
+    pub serving: u32,
+    /// When a viewer last asked or had its answer.
+    pub asked_at: Instant,
 }
 
 /// How far the subscription is.
@@ -46,9 +54,10 @@ impl Reader {
         }
     }
 
-    /// True if nobody reads it and no answer is awaited.
+    /// True if no player reads it and no answer is awaited. Viewers come and go.
     pub(super) fn is_unused(&self) -> bool {
-        self.log().is_some() && !self.starting && self.subscribers.iter().all(Vec::is_empty)
+        let nobody = self.subscribers.iter().all(Vec::is_empty);
+        self.usage == Use::Live && self.log().is_some() && !self.starting && nobody
     }
 
     pub(super) fn add(&mut self, slot: u32, low_latency: bool) {
@@ -56,6 +65,14 @@ impl Reader {
             self.low_latency.push(slot);
         }
         self.subscribers[slot as usize % BUCKETS].push(slot);
+    }
+
+    /// A viewer does not wait any more.
+    pub(super) fn forget_viewer(&mut self, slot: u32) {
+        if let ReaderState::Asked(waiting) = &mut self.state {
+            waiting.retain(|&s| s != slot);
+        }
+        self.waiting.retain(|&s| s != slot);
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
@@ -70,6 +87,16 @@ impl Reader {
     }
 }
 
+/// What a new reader is for, and the connection that waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub stream: &'a StreamName,
+    pub key: LogKey,
+    pub usage: Use,
+    pub home: ShardId,
+    pub asker: u32,
+}
+
 /// All readers of a shard; a slot number is the dirty bit that the home shard sets.
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -78,7 +105,9 @@ pub(super) struct Readers {
     free: Vec<u32>,
     /// Slots whose reader has, or had until now, buckets to flush.
     gathering: Vec<u32>,
-    by_log: HashMap<(StreamName, LogKey), u32>,
+    by_log: HashMap<(StreamName, LogKey, Use), u32>,
+    /// Retired readers of segments that can still be had.
+    superseded: HashMap<(StreamName, LogKey), u32>,
     max: usize,
 }
 
@@ -89,6 +118,7 @@ impl Readers {
             free: Vec::new(),
             gathering: Vec::new(),
             by_log: HashMap::new(),
+            superseded: HashMap::new(),
             max,
         }
     }
@@ -102,29 +132,42 @@ impl Readers {
     }
 
     /// The reader of a live log, if this shard has one.
-    pub(super) fn find(&self, stream: &StreamName, key: LogKey) -> Option<u32> {
-        self.by_log.get(&(stream.clone(), key)).copied()
+    pub(super) fn find(&self, stream: &StreamName, key: LogKey, usage: Use) -> Option<u32> {
+        self.by_log.get(&(stream.clone(), key, usage)).copied()
+    }
+
+    /// The reader of the last log of a stream that returned, if its segments can still be had.
+    pub(super) fn find_superseded(&self, stream: &StreamName, key: LogKey) -> Option<u32> {
+        self.superseded.get(&(stream.clone(), key)).copied()
+    }
+
+    /// The readers whose viewers come and go.
+    pub(super) fn of_segments(&self) -> Vec<u32> {
+        let of_segments = |slot: &Option<Reader>| {
+            slot.as_ref().is_some_and(|reader| reader.usage == Use::Segments)
+        };
+        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| of_segments(slot));
+        slots.map(|(_, at)| at).collect()
     }
 
     /// A new reader with one waiting connection; `None` if there is no slot.
-    pub(super) fn ask(
-        &mut self,
-        stream: &StreamName,
-        key: LogKey,
-        home: ShardId,
-        waiting: u32,
-    ) -> Option<u32> {
+    pub(super) fn ask(&mut self, question: Question<'_>, now: Instant) -> Option<u32> {
+        let Question { stream, key, usage, home, asker } = question;
         let reader = Reader {
             stream: stream.clone(),
             key,
+            usage,
             home,
-            state: ReaderState::Asked(vec![waiting]),
+            state: ReaderState::Asked(vec![asker]),
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),
             pending: 0,
             listed: false,
             retired: false,
             starting: false,
+            waiting: Vec::new(),
+            serving: 0,
+            asked_at: now,
         };
         let slot = match self.free.pop() {
             Some(free) => free,
@@ -137,7 +180,7 @@ impl Readers {
             None => return None,
         };
         self.slots[slot as usize] = Some(reader);
-        self.by_log.insert((stream.clone(), key), slot);
+        self.by_log.insert((stream.clone(), key, usage), slot);
         Some(slot)
     }
 
@@ -145,9 +188,12 @@ impl Readers {
     pub(super) fn retire(&mut self, slot: u32) {
         let Some(reader) = self.slots[slot as usize].as_mut() else { return };
         reader.retired = true;
-        let key = (reader.stream.clone(), reader.key);
+        let key = (reader.stream.clone(), reader.key, reader.usage);
         if self.by_log.get(&key) == Some(&slot) {
             self.by_log.remove(&key);
+            if key.2 == Use::Segments {
+                self.superseded.insert((key.0, key.1), slot);
+            }
         }
     }
 
@@ -155,6 +201,10 @@ impl Readers {
         self.retire(slot);
         let reader = self.slots[slot as usize].take()?;
         self.free.push(slot);
+        let key = (reader.stream.clone(), reader.key);
+        if self.superseded.get(&key) == Some(&slot) {
+            self.superseded.remove(&key);
+        }
         if reader.listed {
             self.gathering.retain(|&listed| listed != slot);
         }
@@ -212,7 +262,14 @@ mod tests {
     }
 
     fn ask(readers: &mut Readers, name: &str) -> Option<u32> {
-        readers.ask(&StreamName::parse(name).unwrap(), KEY, ShardId(0), 7)
+        let stream = &StreamName::parse(name).unwrap();
+        let (usage, home, asker) = (Use::Live, ShardId(0), 7);
+        readers.ask(Question { stream, key: KEY, usage, home, asker }, origin())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+    fn origin() -> Instant {
+        Instant::now()
     }
 
     #[test]
@@ -224,7 +281,7 @@ mod tests {
         assert!(readers.remove(1).is_none(), "a slot is freed once");
         assert_eq!(ask(&mut readers, "d"), Some(1));
         assert_eq!(ask(&mut readers, "e"), None);
-        assert_eq!(readers.find(&StreamName::parse("d").unwrap(), KEY), Some(1));
+        assert_eq!(readers.find(&StreamName::parse("d").unwrap(), KEY, Use::Live), Some(1));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Shard {
             return;
         }
         self.streams.relieved = Some(self.now);
-        self.close_ended_logs(Some(self.now));
+        self.close_ended_logs(true);
         let mut slots: Vec<u32> = self.streams.slots().collect();
         for &slot in &slots {
             self.with_stream(slot, |hub, sink| hub.drop_unread_logs(sink));

@@ -20,6 +20,7 @@ use super::reader::Readers;
 use super::shared::Shared;
 use super::streams::Streams;
 use super::timer::TimerWheel;
+use super::verdicts::Verdicts;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
 use crate::error::Error;
 use crate::ids::ShardId;
@@ -82,6 +83,7 @@ pub(crate) struct Shard {
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
     pub(super) words: Words,
+    pub(super) verdicts: Verdicts,
     pub(super) now: Instant,
     /// The calendar at the start of the turn.
     pub(super) wall: WallTime,
@@ -130,6 +132,7 @@ impl Shard {
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),
             words: Words::default(),
+            verdicts: Verdicts::new(connections_max / config.shards.len()),
             now,
             wall: super::turn::calendar(),
             sessions_opened: 0,

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::connection::Establish;
+use super::ended::EndedLog;
 use super::message::{Message, Subscribe};
 use super::shard::Shard;
 use crate::config::LimitId;
 use crate::control::{Event, Protocol};
-use crate::hub::{Hub, HubLog, Publisher, Sink};
+use crate::hub::{Hub, Publisher, Sink};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
-use crate::session::{AccessUnit, Command, LogKey, Refusal};
+use crate::session::{AccessUnit, Command, Refusal, Use};
 
 /// Hubs in slots, found by name at control rate and by slot per frame.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Streams {
     /// By slot: it is among the touched.
     is_touched: Vec<bool>,
     /// Logs of streams that ended, kept until their readers have drained them.
-    pub ended: Vec<(HubLog, Instant)>,
+    pub ended: Vec<EndedLog>,
     /// Readers that wait for a stream to appear.
     pub awaited: Vec<Awaited>,
     /// Follows every number of a segment that was used here.
@@ -144,6 +145,7 @@ impl Shard {
         );
         let slot = self.streams.insert(hub);
         self.report(Event::StreamStarted { stream: name.clone() });
+        self.supersede_ended(name);
         self.answer_awaited(name);
         Ok(slot)
     }
@@ -280,16 +282,8 @@ impl Shard {
         let Self { streams, pool, gc, counters, now, wall, .. } = self;
         streams.numbering = streams.numbering.or_later(hub.numbering());
         let logs = hub.end(&mut Sink { pool, gc, counters, now: *now, wall: *wall });
-        let until = self.now + LAST_WORDS;
         for log in logs {
-            if log.is_unread() {
-                log.close(&self.pool, &mut self.gc);
-                continue;
-            }
-            for &(shard, reader) in log.readers() {
-                self.mark(shard, reader);
-            }
-            self.streams.ended.push((log, until));
+            self.keep_ended(&name, log);
         }
         self.shared.caps.leave_stream();
         self.report(Event::StreamEnded { stream: name });
@@ -298,7 +292,9 @@ impl Shard {
     /// A reading shard asks for a log.
     pub(super) fn subscription_asked(&mut self, from: ShardId, question: Subscribe) {
         let Some(slot) = self.streams.find(&question.stream) else {
-            if question.wait.is_zero() {
+            if let Some(log) = self.find_ended(from, &question) {
+                self.answer(from, question.slot, Ok(log));
+            } else if question.wait.is_zero() {
                 self.answer(from, question.slot, Err(Refusal::NotFound));
             } else {
                 let until = self.now + question.wait;
@@ -313,13 +309,15 @@ impl Shard {
         }
         let mut log = Err(crate::error::Error::Rejected("not_found"));
         self.with_stream(slot, |hub, sink| {
-            log = hub.subscribe(question.key, (from, question.slot), sink);
-            if log.is_ok() && question.key == LogKey::SEGMENTS {
-                hub.use_segments(from, question.segments, sink);
-            }
+            let reader = (from, question.slot);
+            log = match question.usage {
+                Use::Live => hub.subscribe(question.key, reader, sink),
+                Use::Segments => hub.subscribe_segments(reader, sink),
+            };
         });
         let log = log.map_err(|error| match error {
             crate::error::Error::Rejected("no_track") => Refusal::NoTrack,
+            crate::error::Error::Rejected("not_found") => Refusal::NotFound,
             _ => Refusal::Overloaded,
         });
         self.answer(from, question.slot, log);
@@ -367,25 +365,12 @@ impl Shard {
         }
     }
 
-    /// Gives back the logs that can be drained no longer or whose readers left, or all of them.
-    pub(super) fn close_ended_logs(&mut self, by: Option<Instant>) {
-        let Self { streams, pool, gc, .. } = self;
-        let over =
-            |log: &HubLog, until: Instant| log.is_unread() || by.is_none_or(|by| until <= by);
-        for (log, _) in streams.ended.extract_if(.., |(log, until)| over(log, *until)) {
-            log.close(pool, gc);
-        }
-    }
-
     /// The thread ends: every stream, and every log that was still to be drained, is closed.
     pub(super) fn close_streams(&mut self) {
         for slot in self.streams.slots() {
             self.end_stream(slot);
         }
-        let Self { streams, pool, gc, .. } = self;
-        for (log, _) in streams.ended.drain(..) {
-            log.close(pool, gc);
-        }
+        self.forget_ended();
     }
 
     /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
@@ -398,7 +383,8 @@ impl Shard {
                 self.end_stream(slot);
             }
         }
-        self.close_ended_logs(Some(self.now));
+        self.close_ended_logs(false);
+        self.drop_idle_viewers();
         let Self { streams, now, .. } = self;
         let expired: Vec<_> =
             streams.awaited.extract_if(.., |awaited| awaited.until <= *now).collect();
@@ -409,8 +395,6 @@ impl Shard {
     }
 }
 
-/// How long the logs of an ended stream can be drained.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long the tracks of a stream that has just begun are waited for.
 const TRACKS_WAIT: Duration = Duration::from_secs(2);
 /// Questions for streams that do not exist yet, per shard.

@@ -7,11 +7,11 @@ use super::connection::{Establish, Playing, Sending};
 use super::cursor::{Filter, Jumps};
 use super::message::{Message, Subscribe};
 use super::queues::Class;
-use super::reader::ReaderState;
+use super::reader::{Question, ReaderState};
 use super::shard::Shard;
-use crate::ids::ShardId;
+use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
-use crate::session::{Command, Framing, Refusal};
+use crate::session::{Command, Framing, LogKey, Refusal, Use};
 
 impl Shard {
     /// A player was allowed: it joins a log that this shard reads, or the home shard is asked.
@@ -24,7 +24,7 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
             return;
         }
-        if let Some(found) = self.readers.find(&stream, options.log) {
+        if let Some(found) = self.readers.find(&stream, options.log, Use::Live) {
             match self.readers.get_mut(found).map(|reader| &mut reader.state) {
                 Some(ReaderState::Asked(waiting)) => {
                     waiting.push(slot);
@@ -35,25 +35,35 @@ impl Shard {
             }
             return;
         }
-        let home = self.shared.placement.home(&stream);
-        if self.unsent.iter().any(|(to, _)| *to == home) {
-            // An earlier Unsubscribe waits for room and must not arrive after this question.
-            self.shared.caps.leave_player();
-            self.refuse(slot, Refusal::Overloaded);
-            return;
-        }
         let configured = self.config.session.play_wait;
         let wait = options.wait_ms.map_or(configured, |ms| {
             Duration::from_millis(u64::from(ms)).min(self.config.session.authorize_deadline)
         });
-        let Some(reader) = self.readers.ask(&stream, options.log, home, slot) else {
+        if !self.ask_home(slot, stream, options.log, Use::Live, wait) {
             self.shared.caps.leave_player();
+        }
+    }
+
+    /// Asks the home shard for a log that this shard does not read yet; false if the one who wants
+    /// it is refused at once.
+    pub(super) fn ask_home(
+        &mut self,
+        slot: u32,
+        stream: StreamName,
+        key: LogKey,
+        usage: Use,
+        wait: Duration,
+    ) -> bool {
+        let home = self.shared.placement.home(&stream);
+        // An earlier Unsubscribe that waits for room must not arrive after this question.
+        let free = !self.unsent.iter().any(|(to, _)| *to == home);
+        let question = Question { stream: &stream, key, usage, home, asker: slot };
+        let Some(reader) = free.then(|| self.readers.ask(question, self.now)).flatten() else {
             self.refuse(slot, Refusal::Overloaded);
-            return;
+            return false;
         };
         self.wait_at_home(slot, wait);
-        let (key, segments) = (options.log, false);
-        let question = Subscribe { stream, key, slot: reader, segments, wait };
+        let question = Subscribe { stream, key, usage, slot: reader, wait };
         if home == self.id {
             self.subscription_asked(home, question);
         } else if self.outboxes.ask(home, Message::Subscribe(question)).is_ok() {
@@ -62,10 +72,11 @@ impl Shard {
             self.counters.mailbox_full += 1;
             self.subscribed(reader, Err(Refusal::Overloaded));
         }
+        true
     }
 
     /// The home shard may keep a player waiting for its stream: the deadline moves.
-    fn wait_at_home(&mut self, slot: u32, wait: Duration) {
+    pub(super) fn wait_at_home(&mut self, slot: u32, wait: Duration) {
         let deadline = self.now + wait + self.config.session.authorize_deadline;
         if let Some(asked) = self.connections.get_mut(slot).and_then(|c| c.asked.as_mut()) {
             asked.deadline = deadline;
@@ -77,7 +88,14 @@ impl Shard {
         let Some(reader) = self.readers.get_mut(reader_slot) else { return };
         let ReaderState::Asked(waiting) = &mut reader.state else { return };
         let waiting = std::mem::take(waiting);
+        let usage = reader.usage;
         match log {
+            Ok(log) if usage == Use::Segments => {
+                reader.state = ReaderState::Reading(log);
+                for slot in waiting {
+                    self.answer_viewer(slot, reader_slot, false);
+                }
+            }
             Ok(log) => {
                 reader.state = ReaderState::Reading(log);
                 // A play that ends while the others are being started must not drop the reader.
@@ -93,7 +111,9 @@ impl Shard {
             Err(refusal) => {
                 self.readers.remove(reader_slot);
                 for slot in waiting {
-                    self.shared.caps.leave_player();
+                    if usage == Use::Live {
+                        self.shared.caps.leave_player();
+                    }
                     self.refuse(slot, refusal);
                 }
             }
@@ -200,8 +220,13 @@ impl Shard {
     pub(super) fn forget_subscription(&mut self, slot: u32) {
         let Self { connections, readers, .. } = self;
         let Some(asked) = connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        if asked.permit.is_some() {
+            // A viewer waits for its log or for the first window of it, and counts nowhere.
+            readers.forget_viewer(&asked.stream, slot);
+            return;
+        }
         let Some(options) = asked.play.filter(|_| asked.allowed) else { return };
-        let found = readers.find(&asked.stream, options.log);
+        let found = readers.find(&asked.stream, options.log, Use::Live);
         let Some(reader) = found.and_then(|found| readers.get_mut(found)) else { return };
         if matches!(&reader.state, ReaderState::Asked(waiting) if waiting.contains(&slot)) {
             reader.remove(slot);
@@ -213,6 +238,11 @@ impl Shard {
         if !self.readers.get(reader_slot).is_some_and(|reader| reader.is_unused()) {
             return;
         }
+        self.leave_log(reader_slot);
+    }
+
+    /// Gives a log back to its home shard.
+    pub(super) fn leave_log(&mut self, reader_slot: u32) {
         let Some(reader) = self.readers.remove(reader_slot) else { return };
         if reader.home == self.id {
             self.unsubscribed(self.id, &reader.stream, reader.key, reader_slot);
@@ -231,15 +261,13 @@ impl Shard {
     pub(super) fn unsubscribed(
         &mut self,
         from: ShardId,
-        stream: &crate::ids::StreamName,
-        key: crate::session::LogKey,
+        stream: &StreamName,
+        key: LogKey,
         reader: u32,
     ) {
         if let Some(slot) = self.streams.find(stream) {
-            let now = self.now;
-            if let Some(hub) = self.streams.get_mut(slot) {
-                hub.unsubscribe(key, (from, reader), now);
-            }
+            self.with_stream(slot, |hub, sink| hub.unsubscribe(key, (from, reader), sink));
+            self.streams.touch(slot);
         }
     }
 }

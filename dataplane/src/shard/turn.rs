@@ -203,7 +203,6 @@ impl Shard {
         for slot in self.streams.slots() {
             self.end_stream(slot);
         }
-        self.close_ended_logs(None);
         self.close_streams();
         self.reactor.submit();
         self.shared.epochs.sleep(self.id);

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use crate::node::{FlvPlayer, Player, Server, TIME_BOUND};
+use dataplane::config::LimitId;
+
+use crate::node::{FlvPlayer, Player, Publisher, Server, TIME_BOUND, Totals, Viewer};
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.http).unwrap();
@@ -64,4 +66,16 @@ pub(crate) fn bytes_that_nobody_asked_for(server: &Server) -> u64 {
     stream.write_all(&requests).unwrap();
     assert_eq!(to_end(&mut stream), "");
     2
+}
+
+/// Three viewers on two shards of which one may wait on each.
+pub(crate) fn more_viewers_than_may_wait(server: &Server) -> u64 {
+    const LIMIT: LimitId = LimitId::HlsWaitersMax;
+    let publisher = Publisher::start(server.rtmp, "quiet");
+    let mut viewers: Vec<_> = (0..3).map(|_| Viewer::connect(server.http)).collect();
+    viewers.iter_mut().for_each(|viewer| viewer.ask("GET", "/quiet/index.m3u8", ""));
+    let all = |totals: &Totals| totals.sum(|c| c.hls_waits) + totals.limit(LIMIT) == 3;
+    let refused = server.control.until("all wait or are refused", all).limit(LIMIT);
+    drop((viewers, publisher));
+    refused
 }

@@ -17,6 +17,7 @@ mod publisher;
 mod script;
 mod server;
 mod transport;
+mod viewer;
 mod websocket;
 
 pub(crate) use control::{Control, Totals};
@@ -29,4 +30,5 @@ pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
 pub(crate) use server::{Server, config, tiny};
 pub(crate) use transport::TsPlayer;
+pub(crate) use viewer::{Answer, Viewer};
 pub(crate) use websocket::{WsPlayer, client_frame, opening as ws_opening};

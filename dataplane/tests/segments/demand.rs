@@ -1,6 +1,7 @@
 //! Segments that are packaged on demand are those that always were.
 
 use codecs::media::Codec;
+use dataplane::Error;
 use dataplane::config::{HlsMode, StreamConfig};
 use dataplane::session::{Dialect, Format, LogKey};
 
@@ -78,14 +79,14 @@ fn who_reads_packets_live_holds_no_segments() {
     assert!(log.window().is_none(), "nobody asked for segments");
     let oldest = log.entry_containing(log.tail()).unwrap();
     assert!(oldest.dts.as_millis() >= 49_000, "kept as any log, not from {:?}", oldest.dts);
-    stream.with(|hub, sink| hub.use_segments(READER.0, true, sink));
+    stream.with(|hub, sink| hub.subscribe_segments((READER.0, 1), sink)).unwrap();
     let shown = window(&log).expect("what is there is listed at once");
     assert!(shown.segments.len() >= 3);
     play(&mut stream, 60_000, 120_000);
     let used = log.committed() - log.tail();
     let kept = window(&log).unwrap().segments.len();
     assert!((13..=18).contains(&kept), "{kept} kept");
-    stream.with(|hub, sink| hub.use_segments(READER.0, false, sink));
+    stream.with(|hub, sink| hub.unsubscribe(LogKey::SEGMENTS, (READER.0, 1), sink));
     assert!(log.window().is_none());
     play(&mut stream, 120_000, 180_000);
     assert!((log.committed() - log.tail()) * 2 < used, "the window is given back");
@@ -98,8 +99,7 @@ fn a_log_of_segments_goes_with_its_last_reader() {
         let mut stream = stream(mode);
         play(&mut stream, 0, 5_000);
         stream.watch();
-        let now = stream.now;
-        stream.hub.unsubscribe(LogKey::SEGMENTS, READER, now);
+        stream.with(|hub, sink| hub.unsubscribe(LogKey::SEGMENTS, READER, sink));
         stream.pass(20_000);
         stream.with(|hub, sink| while hub.drop_idle_logs(sink) {});
         assert_eq!(stream.hub.log_status().len(), logs, "{mode:?}");
@@ -115,7 +115,9 @@ fn a_log_of_segments_goes_with_its_last_reader() {
 fn without_hls_nothing_is_cut() {
     let mut stream = stream(HlsMode::Off);
     play(&mut stream, 0, 5_000);
-    let log = stream.watch();
+    let log = stream.subscribe(LogKey::SEGMENTS).unwrap();
+    let refused = stream.with(|hub, sink| hub.subscribe_segments((READER.0, 1), sink));
+    assert_eq!(refused.unwrap_err(), Error::Rejected("not_found"));
     play(&mut stream, 5_000, 20_000);
     assert!(log.window().is_none());
     assert_eq!(stream.counters.segments_begun, 0);

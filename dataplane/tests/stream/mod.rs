@@ -132,9 +132,7 @@ impl Stream {
 
     /// A viewer of segments comes.
     pub(crate) fn watch(&mut self) -> Arc<Log> {
-        let log = self.subscribe(LogKey::SEGMENTS).unwrap();
-        self.with(|hub, sink| hub.use_segments(HOME, true, sink));
-        log
+        self.with(|hub, sink| hub.subscribe_segments((HOME, 0), sink)).unwrap()
     }
 
     /// The stream ends and begins anew under its name.

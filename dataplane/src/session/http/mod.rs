@@ -11,6 +11,7 @@
 
 mod cors;
 mod events;
+mod fetch;
 mod limits;
 mod pages;
 mod reply;

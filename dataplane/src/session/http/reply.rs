@@ -15,9 +15,12 @@ use crate::session::{Counts, Format};
 /// Fields of one answer at most.
 const FIELDS_MAX: usize = 8;
 
-const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
-const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
-const NO_SNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+pub(super) const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
+pub(super) const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
+pub(super) const NO_SNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+/// A segment never changes, and is asked for no longer than an hour.
+pub(super) const IMMUTABLE: (&str, &str) = ("Cache-Control", "max-age=3600, immutable");
+pub(super) const ACCEPT_RANGES: (&str, &str) = ("Accept-Ranges", "bytes");
 const TEXT: &str = "text/plain; charset=utf-8";
 /// Seconds after which a refused player may come back.
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "2");
@@ -63,7 +66,12 @@ impl Replies {
         std::mem::replace(&mut self.counts, none)
     }
 
-    fn put(
+    /// The end of what waits, for a body that is written by somebody else.
+    pub(super) const fn room(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    pub(super) fn put(
         &mut self,
         status: u16,
         content_type: Option<&str>,
@@ -71,19 +79,31 @@ impl Replies {
         own: &[(&str, &str)],
         body: Option<&[u8]>,
     ) {
-        self.counts.http_requests += 1;
-        let mut extra = [("", ""); FIELDS_MAX];
-        let fields = cors::FIELDS.iter().chain(own);
-        let len = fields.zip(&mut extra).map(|(field, slot)| *slot = *field).count();
         let content_length = body.map(|body| body.len() as u64);
-        let keep_alive = pending.keep_alive;
-        let extra = &extra[..len];
-        ResponseHead { status, content_type, content_length, keep_alive, extra }
-            .encode(&mut self.out);
+        self.put_head(status, content_type, content_length, pending, own);
         if !pending.head_only {
             // CONTROL: the body of a page or of the list of streams.
             self.out.extend_from_slice(body.unwrap_or_default());
         }
+    }
+
+    /// The head of an answer whose body is not at hand.
+    pub(super) fn put_head(
+        &mut self,
+        status: u16,
+        content_type: Option<&str>,
+        content_length: Option<u64>,
+        pending: Pending,
+        own: &[(&str, &str)],
+    ) {
+        self.counts.http_requests += 1;
+        let mut extra = [("", ""); FIELDS_MAX];
+        let fields = cors::FIELDS.iter().chain(own);
+        let len = fields.zip(&mut extra).map(|(field, slot)| *slot = *field).count();
+        let keep_alive = pending.keep_alive;
+        let extra = &extra[..len];
+        ResponseHead { status, content_type, content_length, keep_alive, extra }
+            .encode(&mut self.out);
     }
 
     /// A built-in file.
@@ -147,6 +167,11 @@ impl Replies {
     /// Nothing, and no body.
     pub(super) fn icon(&mut self, pending: Pending) {
         self.put(204, None, pending, &[("Cache-Control", "max-age=86400")], None);
+    }
+
+    /// The resource is elsewhere.
+    pub(super) fn elsewhere(&mut self, location: &str, pending: Pending) {
+        self.put(302, None, pending, &[NO_STORE, ("Location", location)], Some(&[]));
     }
 
     /// The answer to `OPTIONS`, be it a preflight or not.

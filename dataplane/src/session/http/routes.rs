@@ -2,8 +2,10 @@
 
 use codecs::http1::percent_decode;
 
+use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
 use crate::ids::StreamName;
+use crate::segment::uri::{self, Asset};
 use crate::session::Format;
 use crate::session::rtmp::{Params, stream_of};
 
@@ -12,6 +14,10 @@ use crate::session::rtmp::{Params, stream_of};
 pub(super) enum Route {
     /// A stream, in this format.
     Stream(StreamName, Format, Params),
+    /// A playlist or a segment of a stream.
+    Hls(StreamName, Asset, Params),
+    /// The playlist of a stream by its short name: it is elsewhere.
+    Elsewhere(String),
     /// A built-in page.
     Page(Page),
     /// The list of streams.
@@ -35,22 +41,38 @@ impl Route {
         }
         // A dot is legal in no name, so the suffix is told from the name whatever its encoding.
         let Ok(path) = percent_decode(path) else { return Self::Unknown };
+        if let Some((name, asset)) = uri::split(&path) {
+            return Self::stream(name, query)
+                .map_or(Self::Unknown, |(stream, params)| Self::Hls(stream, asset, params));
+        }
+        if let Some(name) = path.strip_suffix(".m3u8") {
+            let location = Self::stream(name, query).and_then(|_| location_of(&path, query));
+            return location.map_or(Self::Unknown, Self::Elsewhere);
+        }
         let formats = [(".flv", Format::Flv), (".ts", Format::MpegTs)];
         let found = formats
             .iter()
             .find_map(|&(suffix, format)| Some((path.strip_suffix(suffix)?, Some(format))));
         let (name, format) = found.unwrap_or((&path, None));
-        // The path was decoded once already: what still looks encoded is no legal letter.
-        let Some(stream) = stream_of(name).filter(|_| !name.contains('%')) else {
-            return Self::Unknown;
-        };
-        let Some(format) = format else { return Self::Page(PLAYER) };
-        let mut params = Params::default();
-        match params.take(query.unwrap_or_default()) {
-            Some(()) => Self::Stream(stream, format, params),
-            None => Self::Unknown,
+        match (format, Self::stream(name, query)) {
+            (Some(format), Some((stream, params))) => Self::Stream(stream, format, params),
+            // Whatever a page is asked for with, it asks with itself.
+            (None, _) if legal(name).is_some() => Self::Page(PLAYER),
+            _ => Self::Unknown,
         }
     }
+
+    /// The stream of a decoded path, and what the query asks for.
+    fn stream(name: &str, query: Option<&str>) -> Option<(StreamName, Params)> {
+        let mut params = Params::default();
+        params.take(query.unwrap_or_default())?;
+        Some((legal(name)?, params))
+    }
+}
+
+/// The path was decoded once already: what still looks encoded is no legal letter.
+fn legal(name: &str) -> Option<StreamName> {
+    stream_of(name).filter(|_| !name.contains('%'))
 }
 
 #[cfg(test)]
@@ -64,6 +86,12 @@ mod tests {
                 let format = if format == Format::Flv { "flv" } else { "ts" };
                 format!("{format} {name} {}", params.key.0)
             }
+            Route::Hls(name, asset, params) => {
+                let mut uri = String::new();
+                asset.write(&mut uri);
+                format!("hls {name} {uri} {}", params.key.0)
+            }
+            Route::Elsewhere(location) => format!("elsewhere {location}"),
             Route::Page(page) => format!("page {}", page.content_type),
             Route::Directory => "directory".into(),
             Route::Icon => "icon".into(),
@@ -85,6 +113,23 @@ mod tests {
             ("/live/cam.flv?token=t%2B", "flv cam t+"),
             ("//live//news/cam%2Eflv?key=k&latency=low", "flv news/cam k"),
             ("/news%2Fcam.flv", "flv news/cam "),
+            ("/cam/index.m3u8", "hls cam index.m3u8 "),
+            ("/live/news/cam/media.m3u8?key=k", "hls news/cam media.m3u8 k"),
+            ("//cam//seg.7.ts", "hls cam seg.7.ts "),
+            ("/cam/seg.7.ts?token=%41", "hls cam seg.7.ts A"),
+            ("/cam%2Fseg%2E7.ts", "hls cam seg.7.ts "),
+            ("/cam.m3u8?key=k", "elsewhere cam/index.m3u8?key=k"),
+            ("/live/a/cam.m3u8", "elsewhere cam/index.m3u8"),
+            ("/cam/7.ts", "ts cam/7 "),
+            ("/index.m3u8", "unknown"),
+            ("/live/index.m3u8", "unknown"),
+            ("/cam/seg.07.ts", "unknown"),
+            ("/cam/seg.99999999999999999999.ts", "unknown"),
+            ("/cam/seg.-1.ts", "unknown"),
+            ("/cam/../index.m3u8", "unknown"),
+            ("/cam/%252e/index.m3u8", "unknown"),
+            ("/.m3u8", "unknown"),
+            ("/cam/index.m3u8?key=%zz", "unknown"),
             ("/live.flv", "unknown"),
             ("/.flv", "unknown"),
             ("/cam.ts", "ts cam "),

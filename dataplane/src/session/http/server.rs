@@ -6,6 +6,7 @@ use std::time::Instant;
 use codecs::http1::{Method, Request, parse_request};
 
 use super::events::Events;
+use super::fetch::Fetch;
 use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
 use super::routes::Route;
@@ -189,6 +190,11 @@ impl Server {
             Route::Page(page) => self.replies.page(page, pending),
             Route::Icon => self.replies.icon(pending),
             Route::Unknown => self.replies.not_found(pending),
+            Route::Elsewhere(location) => self.replies.elsewhere(&location, pending),
+            Route::Hls(stream, asset, params) => {
+                self.fetch(Fetch::new(request, pending, stream, asset), params.key);
+                return Ok(());
+            }
             Route::Directory => {
                 self.events.push(Event::Directory);
                 self.transition(State::AskingDirectory(pending), "directory");
@@ -222,7 +228,7 @@ impl Server {
     }
 
     /// An answer is complete: the next request may come, or the connection ends.
-    fn answered(&mut self, pending: Pending) -> Result<(), Error> {
+    pub(super) fn answered(&mut self, pending: Pending) -> Result<(), Error> {
         if !self.may_ask_again() {
             let limit = LimitId::HttpRequestsMax;
             self.transition(State::Closing, limit.name());
@@ -294,7 +300,16 @@ impl Server {
                     self.open_socket(now, &upgrade, stream);
                 }
             }
-            (State::AskingPlay(..) | State::AskingSocket(..), Command::Refused(refusal)) => {
+            (State::Serving(pending, _), Command::Served) => {
+                let pending = *pending;
+                self.answered(pending)?;
+            }
+            // The last bytes of a segment went out behind the last word.
+            (State::Closing, Command::Served) => {}
+            (
+                State::AskingPlay(..) | State::AskingSocket(..) | State::Fetching(_),
+                Command::Refused(refusal),
+            ) => {
                 if let Some(pending) = self.state.pending() {
                     self.refused(refusal, pending)?;
                 }
@@ -392,6 +407,7 @@ impl Server {
                 Format::Flv | Format::Rtmp => Protocol::HttpFlv,
             },
             State::AskingSocket(upgrade, _) => upgrade.protocol(),
+            State::Fetching(_) | State::Serving(..) => Protocol::Hls,
             State::Socket(socket, _) | State::SocketClosing(socket, _) => socket.protocol(),
             _ => Protocol::Http,
         }
@@ -410,7 +426,9 @@ impl Server {
             State::AskingPlay(_, stream, _)
             | State::Streaming(stream, _)
             | State::AskingSocket(_, stream)
+            | State::Serving(_, stream)
             | State::Socket(_, stream) => Some(stream),
+            State::Fetching(fetch) => Some(&fetch.stream),
             _ => None,
         }
     }
@@ -430,12 +448,13 @@ impl Server {
     /// Shares with other sessions what they say, too.
     pub(crate) fn share(&mut self, words: &mut Words) {
         words.share(&mut self.agent);
-        if let State::AskingPlay(_, stream, _)
-        | State::Streaming(stream, _)
-        | State::AskingSocket(_, stream)
-        | State::Socket(_, stream) = &mut self.state
-        {
-            stream.share(words);
+        match &mut self.state {
+            State::AskingPlay(_, stream, _)
+            | State::Streaming(stream, _)
+            | State::AskingSocket(_, stream)
+            | State::Serving(_, stream)
+            | State::Socket(_, stream) => stream.share(words),
+            _ => {}
         }
     }
 

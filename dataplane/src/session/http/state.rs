@@ -12,6 +12,11 @@
 //!        v                         streaming --StreamEnded, Shutdown--> closing
 //!     closing
 //!
+//!   --> head -- GET of a playlist, a segment --> fetching -- window: playlist, 304, 404 --> head
+//!        ^                                          | window: 200, 206
+//!        |                                          v
+//!        +------------------ Served ------------ serving
+//!
 //!   --> head -- GET /NAME.EXT, Upgrade --> asking_socket -- Refused: 403, 404, 503 --> head
 //!                                               | PlayStarted: 101
 //!                                               v
@@ -20,6 +25,7 @@
 //!      +------------------------ Close, wrong frame, deadline ------------------------+
 //! ```
 
+use super::fetch::Fetch;
 use super::socket::{Socket, Upgrade};
 use crate::ids::StreamName;
 use crate::session::Format;
@@ -35,6 +41,10 @@ pub(super) enum State {
     AskingPlay(Pending, StreamName, Format),
     /// The shard writes the body.
     Streaming(StreamName, Format),
+    /// The shard was asked for the window of a stream; no byte is read.
+    Fetching(Box<Fetch>),
+    /// The shard writes a segment; no byte is read.
+    Serving(Pending, StreamName),
     /// As [`Self::AskingPlay`], for a player that wants to switch to WebSocket.
     AskingSocket(Box<Upgrade>, StreamName),
     /// The shard writes messages; the player may say what a frame can say.
@@ -60,6 +70,7 @@ impl State {
         match self {
             Self::AskingDirectory(pending) | Self::AskingPlay(pending, ..) => Some(*pending),
             Self::AskingSocket(upgrade, _) => Some(upgrade.pending),
+            Self::Fetching(fetch) => Some(fetch.pending),
             _ => None,
         }
     }
@@ -71,6 +82,8 @@ impl State {
             Self::AskingDirectory(_) => "asking_directory",
             Self::AskingPlay(..) => "asking_play",
             Self::Streaming(..) => "streaming",
+            Self::Fetching(_) => "fetching",
+            Self::Serving(..) => "serving",
             Self::AskingSocket(..) => "asking_socket",
             Self::Socket(..) => "socket",
             Self::SocketClosing(..) => "socket_closing",

@@ -1,0 +1,245 @@
+//! HLS: playlists and segments, asked for one by one.
+//!
+//! Spec: RFC 8216; RFC 9110 13 (conditions) and 14 (ranges).
+//! In/Out: the shard asks who may, finds the stream's window and hands it in; a playlist is written
+//! here, a segment's head too, and the shard sends the segment's bytes from the log behind it.
+//! Limits: tags of [`TAGS_BYTES_MAX`]; a query as long as a request head.
+//! Not here: several ranges in one request, which get the whole; dates, because nothing of a live
+//! stream has one.
+
+use std::fmt::Write;
+use std::ops::Range;
+use std::time::Instant;
+
+use codecs::http1::{
+    ByteRange, Method, Request, if_range_names, none_match_names, percent_decode, query_pairs,
+};
+
+use super::reply::{ACCEPT_RANGES, IMMUTABLE, NO_CACHE, NO_SNIFF, NO_STORE, Replies};
+use super::server::Server;
+use super::state::{Pending, State};
+use crate::Error;
+use crate::ids::{Secret, StreamName};
+use crate::segment::uri::Asset;
+use crate::segment::{KeptSegment, Playlist, Window};
+use crate::session::{Event, Served, ServedAs};
+
+/// Bytes of a list of entity tags that is looked at; a longer one matches nothing.
+const TAGS_BYTES_MAX: usize = 512;
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const SEGMENT: &str = "video/mp2t";
+
+/// A request for a piece of HLS that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) pending: Pending,
+    pub(super) stream: StreamName,
+    asset: Asset,
+    /// What the children of a playlist are asked for with.
+    query: Box<str>,
+    range: Option<ByteRange>,
+    /// `If-None-Match`.
+    none_match: Option<Box<str>>,
+    /// `If-Range`.
+    if_range: Option<Box<str>>,
+}
+
+impl Fetch {
+    pub(super) fn new(
+        request: &Request<'_>,
+        pending: Pending,
+        stream: StreamName,
+        asset: Asset,
+    ) -> Box<Self> {
+        let tags = |name| request.header(name).map(|tags| kept_tags(tags).into());
+        let whole = matches!(asset, Asset::Multivariant | Asset::Media);
+        Box::new(Self {
+            pending,
+            stream,
+            asset,
+            query: if whole { credentials(request.query) } else { "".into() },
+            // Playlists are short and change: they are always sent whole, as a server may.
+            range: request.range().filter(|_| request.method == Method::Get && !whole),
+            none_match: tags("if-none-match"),
+            if_range: tags("if-range"),
+        })
+    }
+
+    fn is_known(&self, etag: &str) -> bool {
+        self.none_match.as_deref().is_some_and(|tags| none_match_names(tags, etag))
+    }
+
+    /// The range that is to be sent of a representation.
+    fn range_of(&self, etag: &str) -> Option<ByteRange> {
+        let same = self.if_range.as_deref().is_none_or(|tag| if_range_names(tag, etag));
+        self.range.filter(|_| same)
+    }
+}
+
+/// The value of a field of tags, or one that matches nothing.
+fn kept_tags(tags: &str) -> &str {
+    if tags.len() <= TAGS_BYTES_MAX { tags } else { "" }
+}
+
+/// The part of a query that says who asks, as it was sent.
+fn credentials(query: Option<&str>) -> Box<str> {
+    let mut kept = String::new();
+    for (name, value) in query_pairs(query.unwrap_or_default()) {
+        if matches!(name, "key" | "token") {
+            let sign = if kept.is_empty() { "" } else { "&" };
+            write!(kept, "{sign}{name}={value}").expect("a string takes any text");
+        }
+    }
+    kept.into()
+}
+
+/// Where the playlist of `/NAME.m3u8` is: beside it, so that its children are found.
+pub(super) fn location_of(path: &str, query: Option<&str>) -> Option<String> {
+    let path = percent_decode(path).ok()?;
+    let name = path.strip_suffix(".m3u8")?.rsplit('/').next()?;
+    let mut location = format!("{name}/");
+    Asset::Multivariant.write(&mut location);
+    if let Some(query) = query {
+        location.push('?');
+        location.push_str(query);
+    }
+    Some(location)
+}
+
+/// The tag of a segment: its number alone would not tell two packagings of it apart.
+fn etag_of(segment: &KeptSegment) -> String {
+    format!("\"{:x}-{:x}-{:x}\"", segment.number, segment.from, segment.to)
+}
+
+impl Server {
+    /// The shard is asked for a piece of HLS.
+    pub(super) fn fetch(&mut self, fetch: Box<Fetch>, key: Secret) {
+        self.events.push(Event::Fetch { stream: fetch.stream.clone(), key });
+        self.transition(State::Fetching(fetch), "fetch");
+    }
+
+    /// The piece of HLS that is asked for, if one is.
+    #[must_use]
+    pub const fn asset(&self) -> Option<Asset> {
+        match &self.state {
+            State::Fetching(fetch) => Some(fetch.asset),
+            _ => None,
+        }
+    }
+
+    /// Answers the request that waits from the window of its stream. What lies before `tail` is in
+    /// the log no longer.
+    ///
+    /// The shard sends the bytes that it returns and says [`super::Command::Served`] then.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if no request waits.
+    pub fn handle_window(
+        &mut self,
+        now: Instant,
+        window: &Window,
+        tail: u64,
+    ) -> Result<Served, Error> {
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        let State::Fetching(fetch) = state else {
+            let error = Error::Misbehaved { state: state.name(), got: "window" };
+            self.transition(State::Closing, error.reason());
+            return Err(error);
+        };
+        self.deadline = now + self.terms.session.keep_alive;
+        let served = match fetch.asset {
+            Asset::Multivariant => self.replies.playlist(&fetch, &window.multivariant),
+            Asset::Media => self.replies.playlist(&fetch, &window.media),
+            Asset::Segment(number) => {
+                let kept = window.segment(number).filter(|segment| segment.from >= tail);
+                self.replies.segment(&fetch, kept)
+            }
+        };
+        let Fetch { pending, stream, .. } = *fetch;
+        if served.body.is_empty() {
+            self.transition(State::Head, "answered");
+            self.answered(pending)?;
+        } else {
+            self.transition(State::Serving(pending, stream), "serve");
+        }
+        Ok(served)
+    }
+}
+
+impl Replies {
+    fn playlist(&mut self, fetch: &Fetch, playlist: &Playlist) -> Served {
+        let etag = ("ETag", playlist.etag());
+        if fetch.is_known(playlist.etag()) {
+            self.put(304, None, fetch.pending, &[NO_CACHE, etag], None);
+            return Served::whole(ServedAs::NotModified);
+        }
+        let len = playlist.len_with_query(&fetch.query) as u64;
+        let own = [NO_CACHE, NO_SNIFF, etag];
+        self.put_head(200, Some(PLAYLIST), Some(len), fetch.pending, &own);
+        if !fetch.pending.head_only {
+            playlist.write_with_query(&fetch.query, self.room());
+        }
+        Served::whole(ServedAs::Playlist)
+    }
+
+    fn segment(&mut self, fetch: &Fetch, segment: Option<&KeptSegment>) -> Served {
+        let Some(segment) = segment else {
+            self.not_found(fetch.pending);
+            return Served::whole(ServedAs::NotFound);
+        };
+        let etag = etag_of(segment);
+        let tag = ("ETag", &*etag);
+        if fetch.is_known(&etag) {
+            self.put(304, None, fetch.pending, &[IMMUTABLE, tag], None);
+            return Served::whole(ServedAs::NotModified);
+        }
+        let len = segment.to - segment.from;
+        let Some(range) = fetch.range_of(&etag) else {
+            let own = [IMMUTABLE, ACCEPT_RANGES, tag, NO_SNIFF];
+            self.put_head(200, Some(SEGMENT), Some(len), fetch.pending, &own);
+            let body = if fetch.pending.head_only { 0..0 } else { segment.from..segment.to };
+            return Served { what: ServedAs::Segment, body };
+        };
+        let Some(Range { start, end }) = range.resolve(len) else {
+            let none = format!("bytes */{len}");
+            let own = [NO_STORE, ACCEPT_RANGES, ("Content-Range", &*none)];
+            self.put(416, None, fetch.pending, &own, Some(&[]));
+            return Served::whole(ServedAs::Unsatisfiable);
+        };
+        let place = format!("bytes {start}-{}/{len}", end - 1);
+        let own = [IMMUTABLE, ACCEPT_RANGES, tag, NO_SNIFF, ("Content-Range", &*place)];
+        self.put_head(206, Some(SEGMENT), Some(end - start), fetch.pending, &own);
+        Served { what: ServedAs::Part, body: segment.from + start..segment.from + end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_asked_for_with_what_says_who_asks() {
+        for (query, kept) in [
+            (None, ""),
+            (Some(""), ""),
+            (Some("latency=low"), ""),
+            (Some("key=a%2Bb"), "key=a%2Bb"),
+            (Some("x=1&token=t&y&key=k=k"), "token=t&key=k=k"),
+        ] {
+            assert_eq!(&*credentials(query), kept, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn the_short_name_leads_to_the_playlist_beside_it() {
+        for (path, query, location) in [
+            ("/cam.m3u8", None, Some("cam/index.m3u8")),
+            ("/live/news/cam.m3u8", Some("key=k"), Some("cam/index.m3u8?key=k")),
+            ("/news/c%61m%2em3u8", None, Some("cam/index.m3u8")),
+            ("/cam", None, None),
+        ] {
+            assert_eq!(location_of(path, query).as_deref(), location, "{path}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Viewers of HLS: from a request for a playlist or a segment to its last byte.
+//!
+//! ```text
+//!   request -> allowed? -> the reader of the log -> its window? -> answer -> bytes of the log
+//!                 |              |                     |
+//!                 v              v                     v
+//!           control plane   home shard: log    wait for the first one, 503 when it takes too long
+//! ```
+//!
+//! A shard has one reader for all viewers of a stream, which stays for `hls.idle` after the last
+//! request; with it the home shard packages segments. A viewer is a request, and between two of
+//! them only an idle connection.
+//!
+//! A segment is sent as a range of the log, like everything: no copy, no queue. If the log loses it
+//! meanwhile, the viewer was too slow and the connection ends, because its length was promised.
+//!
+//! Limits: `hls_waiters_max`; [`SEGMENT_SEND_BYTES_MAX`].
+
+use std::sync::Arc;
+
+use super::connection::{Asked, Connection, Establish, InFlight};
+use super::ingress::fence;
+use super::queues::Class;
+use super::reader::{ReaderState, Readers};
+use super::shard::Shard;
+use crate::config::LimitId;
+use crate::control::Role;
+use crate::ids::{Secret, StreamName};
+use crate::log::{Lapped, Log, RangeList, SealReason};
+use crate::segment::uri::Asset;
+use crate::session::{Command, LogKey, Refusal, Served, ServedAs, Use};
+
+/// Bytes of one send of a segment at most: each send wakes its peer, which costs more than the
+/// bytes of a small one. They lie in seven pages at most, which leaves one part for the head.
+const SEGMENT_SEND_BYTES_MAX: u64 = 384 << 10;
+
+/// A range of a log on its way to a viewer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Serving {
+    /// The reader of the log.
+    pub reader: u32,
+    /// The next byte to send.
+    pub at: u64,
+    /// The offset behind the last one.
+    pub end: u64,
+}
+
+impl Serving {
+    /// What of it one send takes.
+    pub(super) fn plan(
+        self,
+        readers: &Readers,
+        ranges: &mut RangeList,
+    ) -> Result<InFlight, Lapped> {
+        let log = readers.get(self.reader).and_then(|reader| reader.log()).ok_or(Lapped)?;
+        let to = self.end.min(self.at + SEGMENT_SEND_BYTES_MAX);
+        let covered = log.ranges(self.at, to, ranges)?;
+        let len = u32::try_from(covered).expect("a send is under 32 bits");
+        Ok(InFlight { own: 0, head: 0, from: self.at, len, boundary: true, cut: false })
+    }
+}
+
+impl Shard {
+    /// A session asks for a piece of HLS.
+    pub(super) fn fetch(&mut self, slot: u32, stream: StreamName, key: Secret) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let permit = self.verdicts.permit(&stream, &key, connection.peer.ip);
+        let deadline = self.now + self.config.session.authorize_deadline;
+        let mut asked = Asked::new(Role::Play, stream, None, deadline);
+        asked.permit = Some(permit);
+        let known = self.verdicts.find(permit, self.now).filter(|_| self.draining.is_none());
+        let Some(stream) = known else {
+            self.authorize(slot, key, asked);
+            return;
+        };
+        asked.stream = stream.clone();
+        asked.allowed = true;
+        connection.asked = Some(Box::new(asked));
+        self.view(slot);
+    }
+
+    /// A viewer was allowed: it is answered from a log that this shard reads, or its home is asked.
+    pub(super) fn view(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(asked) = connection.asked.as_ref() else { return };
+        let asset = connection.session.asset();
+        let Some(reader) = self.readers.holding(&asked.stream, asset) else {
+            let stream = asked.stream.clone();
+            let wait = self.config.session.play_wait;
+            self.ask_home(slot, stream, LogKey::SEGMENTS, Use::Segments, wait);
+            return;
+        };
+        match self.readers.get_mut(reader).map(|reader| &mut reader.state) {
+            Some(ReaderState::Asked(waiting)) => {
+                if waiting.len() as u64 >= self.config.limits.get(LimitId::HlsWaitersMax) {
+                    self.too_many_wait(slot);
+                    return;
+                }
+                waiting.push(slot);
+                self.wait_at_home(slot, self.config.session.play_wait);
+            }
+            _ => self.answer_viewer(slot, reader, true),
+        }
+    }
+
+    /// Answers a viewer from a log, now or when its first window is there.
+    ///
+    /// A log that is closed answers nothing any more: then its home is asked, if it `may_ask`.
+    pub(super) fn answer_viewer(&mut self, slot: u32, reader_slot: u32, may_ask: bool) {
+        let now = self.now;
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        reader.asked_at = now;
+        let Some(log) = reader.log().map(Arc::clone) else { return };
+        if let Some(window) = log.window() {
+            let Some(mut connection) = self.connections.take(slot) else { return };
+            connection.session.share(&mut self.words);
+            let tail = log.tail();
+            let answer =
+                fence(&mut connection, |session| session.handle_window(now, &window, tail));
+            self.connections.put(slot, connection);
+            match answer {
+                Ok(served) => self.answered_viewer(slot, reader_slot, served),
+                Err(error) => {
+                    self.settle(slot);
+                    self.fail(slot, &error);
+                }
+            }
+            return;
+        }
+        if log.sealed().is_none() {
+            self.wait_for_window(slot, reader_slot);
+            return;
+        }
+        self.readers.retire(reader_slot);
+        self.drop_idle_viewers_of(reader_slot);
+        if may_ask {
+            self.view(slot);
+        } else {
+            self.refuse(slot, Refusal::NotFound);
+        }
+    }
+
+    fn wait_for_window(&mut self, slot: u32, reader_slot: u32) {
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        if reader.waiting.len() as u64 >= self.config.limits.get(LimitId::HlsWaitersMax) {
+            self.too_many_wait(slot);
+            return;
+        }
+        reader.waiting.push(slot);
+        self.counters.hls_waits += 1;
+        let deadline = self.now + self.config.stream.hls.first_playlist_wait;
+        if let Some(asked) = self.connections.get_mut(slot).and_then(|c| c.asked.as_mut()) {
+            asked.deadline = deadline;
+        }
+        self.rearm(slot);
+    }
+
+    fn too_many_wait(&mut self, slot: u32) {
+        self.counters.limit(LimitId::HlsWaitersMax);
+        self.refuse(slot, Refusal::Overloaded);
+    }
+
+    /// The session said what it has to say: the bytes of the log follow, if there are any.
+    fn answered_viewer(&mut self, slot: u32, reader_slot: u32, served: Served) {
+        let Self { connections, readers, counters, shared, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        match served.what {
+            ServedAs::Playlist => counters.playlists_served += 1,
+            ServedAs::Segment => counters.segments_served += 1,
+            ServedAs::Part => counters.segment_ranges_served += 1,
+            ServedAs::NotModified => counters.hls_not_modified += 1,
+            ServedAs::NotFound | ServedAs::Unsatisfiable => {}
+        }
+        let asked = connection.asked.take();
+        shared.caps.established(&mut connection.admission);
+        if !served.body.is_empty() {
+            connection.role = Some(Establish::View(Serving {
+                reader: reader_slot,
+                at: served.body.start,
+                end: served.body.end,
+            }));
+            // What it accepted of the last answer says nothing about this one.
+            connection.progressed = *now;
+            if let Some(reader) = readers.get_mut(reader_slot) {
+                reader.serving += 1;
+            }
+        }
+        if let Some(Asked { permit: Some(permit), mut stream, .. }) = asked.map(|asked| *asked)
+            && self.verdicts.find(permit, self.now).is_none()
+        {
+            stream.share(&mut self.words);
+            let time = self.config.stream.hls.verdict;
+            self.verdicts.allow(permit, stream, self.now, time);
+        }
+        self.settle(slot);
+        self.enqueue(slot, Class::Segments);
+        self.feed_parked(slot);
+        self.arm(slot);
+    }
+
+    /// Everything of the answer is sent: the next request may come.
+    pub(super) fn viewed(&mut self, slot: u32) {
+        self.stop_serving(slot);
+        self.tell(slot, Command::Served);
+        self.feed_parked(slot);
+        self.arm(slot);
+        self.close_answered(slot);
+    }
+
+    /// Takes the viewer from its reader.
+    pub(super) fn stop_serving(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(Establish::View(serving)) = connection.role else { return };
+        connection.role = None;
+        let Some(reader) = self.readers.get_mut(serving.reader) else { return };
+        reader.serving -= 1;
+        reader.asked_at = self.now;
+        if reader.retired {
+            self.drop_idle_viewers_of(serving.reader);
+        }
+    }
+
+    /// A window was shown, or the log ended: those who waited are answered.
+    pub(super) fn window_moved(&mut self, reader_slot: u32) {
+        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        let Some(log) = reader.log() else { return };
+        let sealed = log.sealed();
+        let waiting = if log.window().is_some() || sealed.is_some() {
+            std::mem::take(&mut reader.waiting)
+        } else {
+            Vec::new()
+        };
+        for slot in waiting {
+            self.answer_viewer(slot, reader_slot, true);
+        }
+        // The list of a stream that ended is asked for until its home closes it.
+        if matches!(sealed, Some(SealReason::Moved | SealReason::Idle)) {
+            self.readers.retire(reader_slot);
+        }
+    }
+
+    /// Gives back the logs that no viewer has asked for in a while.
+    pub(super) fn drop_idle_viewers(&mut self) {
+        for slot in self.readers.of_segments() {
+            self.drop_idle_viewers_of(slot);
+        }
+    }
+
+    fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
+        let idle = self.config.stream.hls.idle;
+        let Some(reader) = self.readers.get(reader_slot) else { return };
+        let Some(log) = reader.log() else { return };
+        let closed = log.sealed().is_some() && log.window().is_none();
+        let passed =
+            self.draining.is_some() || self.now.saturating_duration_since(reader.asked_at) >= idle;
+        if reader.serving == 0 && reader.waiting.is_empty() && (passed || closed) {
+            self.leave_log(reader_slot);
+        }
+    }
+}
+
+impl Connection {
+    /// The next send to a viewer, `None` if it views nothing.
+    pub(super) fn plan_segment(
+        &self,
+        readers: &Readers,
+        ranges: &mut RangeList,
+    ) -> Option<Result<InFlight, Lapped>> {
+        let Some(Establish::View(serving)) = self.role else { return None };
+        Some(serving.plan(readers, ranges))
+    }
+}
+
+impl Readers {
+    /// A viewer waits no longer.
+    pub(super) fn forget_viewer(&mut self, stream: &StreamName, slot: u32) {
+        let readers = [
+            self.find(stream, LogKey::SEGMENTS, Use::Segments),
+            self.find_superseded(stream, LogKey::SEGMENTS),
+        ];
+        for reader in readers.into_iter().flatten() {
+            if let Some(reader) = self.get_mut(reader) {
+                reader.forget_viewer(slot);
+            }
+        }
+    }
+
+    /// The reader whose log holds a piece of a stream, or else the one that new questions go to.
+    ///
+    /// A stream that returned after its end has a log of its own; the segments of the last one can
+    /// be had a while longer.
+    pub(super) fn holding(&self, stream: &StreamName, asset: Option<Asset>) -> Option<u32> {
+        let current = self.find(stream, LogKey::SEGMENTS, Use::Segments);
+        let before = self.find_superseded(stream, LogKey::SEGMENTS);
+        let (Some(before), Some(Asset::Segment(number))) = (before, asset) else { return current };
+        let log: &Log = self.get(before)?.log()?;
+        let held = log.window().is_some_and(|window| window.segment(number).is_some());
+        if held { Some(before) } else { current }
+    }
+}
