@@ -6,6 +6,7 @@ mod stream;
 
 mod demand;
 mod properties;
+mod renditions;
 mod retention;
 mod returns;
 mod rules;

@@ -21,7 +21,7 @@ use dataplane::segment::{Numbering, Window};
 use dataplane::session::{AccessUnit, LogKey};
 use dataplane::slab::{AuWriter, PageClass, Pool, Region, RegionConfig};
 
-/// 640 x 360, constrained baseline.
+/// 640 x 480, constrained baseline.
 pub(crate) const AVCC: &[u8] = &[
     1, 66, 0xc0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80, 1, 0, 4, 0x68,
     0xce, 0x3c, 0x80,
@@ -107,7 +107,18 @@ impl Stream {
             payload[..4].copy_from_slice(&len.to_be_bytes());
             payload[4] = if keyframe { 0x65 } else { 0x41 };
         }
-        self.writer.append(&self.pool, PageClass::Large, &payload).unwrap();
+        self.push(codec, ms, keyframe, &payload);
+    }
+
+    /// A frame of MPEG-1 layer III, 128 kb/s and 48 kHz, at `ms`.
+    pub(crate) fn sound_of_layer_iii(&mut self, ms: i64) {
+        let mut payload = vec![0; 384];
+        payload[..4].copy_from_slice(&[0xff, 0xfb, 0x94, 0xc4]);
+        self.push(Codec::Mp3, ms, true, &payload);
+    }
+
+    fn push(&mut self, codec: Codec, ms: i64, keyframe: bool, payload: &[u8]) {
+        self.writer.append(&self.pool, PageClass::Large, payload).unwrap();
         let payload = self.writer.finish(&self.pool);
         let (dts, cts) = (MediaTime::from_millis(ms), MediaTime::ZERO);
         let unit = AccessUnit { track: 0, codec, dts, cts, keyframe, payload };
