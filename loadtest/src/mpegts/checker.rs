@@ -253,6 +253,9 @@ impl Tr101290 {
                 _ => {
                     let Findings { packet, offset, .. } = self.findings;
                     self.scrambled.get_or_insert((packet, offset, pid));
+                    for program in &mut self.programs {
+                        program.note_scrambled(pid);
+                    }
                 }
             }
             return;

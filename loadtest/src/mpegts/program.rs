@@ -197,6 +197,14 @@ impl Program {
         }
     }
 
+    /// A stream's times cannot be read here, so none of them is late.
+    pub(super) fn note_scrambled(&mut self, pid: u16) {
+        let now = self.clock.elapsed();
+        for stream in self.streams.iter_mut().filter(|stream| stream.listed.pid == pid) {
+            stream.pts_at = now;
+        }
+    }
+
     /// The stream is over: what never came is missing.
     pub(super) fn end(&mut self, findings: &mut Findings) {
         if self.layout.is_none() && !self.is_pmt_late {
