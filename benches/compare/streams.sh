@@ -26,7 +26,7 @@ TOML
         -v cpu="$(echo "$after $before" | awk -v s="$SECONDS_WATCHED" '{ print ($1 - $2) / s * 1000 }')" \
         'BEGIN { printf "%s: %d streams, %.0f MB resident (%.0f MB empty), %.1f KiB a stream, %.0f ms CPU a second\n",
             mode, streams, full / 1000 * 1.024, empty / 1000 * 1.024, (full - empty) / streams, cpu }'
-    curl -fs "http://127.0.0.1:$CONTROL/metrics" | grep '^grandstand_pool.*used' || true
+    curl -fs "http://127.0.0.1:$CONTROL/metrics" | grep '^grandstand_pool_pages_used' || true
     stop "$PUBLISHER"
     stop "$SERVER"
 done
