@@ -11,7 +11,8 @@ use crate::socket;
 /// A reading of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProcessReading {
-    /// User and system time of all its threads, those that ended too.
+    /// User and system time of the threads that live, to the nanosecond where the kernel tells it;
+    /// else that of all, in ticks.
     pub cpu_s: f64,
     /// Time of the soft interrupt thread that was asked for.
     pub softirq_s: f64,
@@ -44,7 +45,7 @@ impl ServerProcess {
             None => 0.0,
         };
         Ok(ProcessReading {
-            cpu_s: cpu_seconds(&stat)?,
+            cpu_s: run_seconds(&root).map_or_else(|| cpu_seconds(&stat), Ok)?,
             softirq_s,
             rss_bytes: status_field(&status, "VmRSS:").unwrap_or(0) * 1024,
             context_switches: context_switches(&root)?,
@@ -92,6 +93,17 @@ fn cpu_seconds(stat: &str) -> Result<f64> {
         anyhow::bail!("no times in a process status");
     };
     Ok((user + system) as f64 / socket::cpu_ticks_per_second() as f64)
+}
+
+/// How long the threads of a process have run, if the kernel keeps that.
+fn run_seconds(root: &str) -> Option<f64> {
+    let mut sum_ns = 0;
+    for thread in fs::read_dir(format!("{root}/task")).ok()? {
+        let told = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        sum_ns += told.split(' ').next()?.parse::<u64>().ok()?;
+    }
+    // A kernel that does not count tells zeros.
+    (sum_ns > 0).then_some(sum_ns as f64 / 1e9)
 }
 
 fn status_field(status: &str, name: &str) -> Option<u64> {
