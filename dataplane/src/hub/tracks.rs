@@ -22,6 +22,8 @@ pub struct Track {
     pub config: Option<DecoderConfig>,
     /// What it says beside that: the colours of its pictures, or how its channels map to speakers.
     pub detail: Option<Vec<u8>>,
+    /// Its publisher spoke of it, or delivered it, since it began.
+    pub mentioned: bool,
     /// Its publisher delivered units since it began.
     pub delivered: bool,
     /// Announced but not delivered: players are not told of it until its first unit.
@@ -103,11 +105,15 @@ impl Tracks {
     pub fn ensure(&mut self, id: TrackId, codec: Codec) -> Option<(&mut Track, bool)> {
         let same = |t: &Track| t.id == id && t.codec.kind() == codec.kind();
         if self.tracks.len() >= self.max && !self.tracks.iter().any(same) {
-            // A silent track makes room for one that is.
+            // A silent track makes room for one that is, and so does one of a publisher before.
             self.tracks.retain(|track| !track.silent);
+            if self.tracks.len() >= self.max {
+                self.tracks.retain(|track| track.mentioned);
+            }
         }
         let at = match self.tracks.iter().position(same) {
             Some(at) if self.tracks[at].codec == codec => {
+                self.tracks[at].mentioned = true;
                 return Some((&mut self.tracks[at], false));
             }
             Some(at) => {
@@ -118,10 +124,20 @@ impl Tracks {
             None => return None,
         };
         let (window_began, window_bytes, bps) = (None, 0, 0);
-        let (delivered, silent) = (false, false);
+        let (mentioned, delivered, silent) = (true, false, false);
         let (config, detail) = (None, None);
-        let track =
-            Track { id, codec, config, detail, delivered, silent, window_began, window_bytes, bps };
+        let track = Track {
+            id,
+            codec,
+            config,
+            detail,
+            mentioned,
+            delivered,
+            silent,
+            window_began,
+            window_bytes,
+            bps,
+        };
         self.tracks.insert(at, track);
         Some((&mut self.tracks[at], true))
     }
@@ -147,7 +163,7 @@ impl Tracks {
     /// A new publisher begins: no track has delivered or said anything yet.
     pub fn begin_source(&mut self) {
         for track in &mut self.tracks {
-            (track.delivered, track.detail) = (false, None);
+            (track.mentioned, track.delivered, track.detail) = (false, false, None);
         }
     }
 
@@ -185,6 +201,19 @@ mod tests {
             [Codec::Hevc, Codec::Aac]
         );
         assert!(tracks.chosen_of(TrackKind::Video, 0).is_none(), "nobody can decode it yet");
+    }
+
+    #[test]
+    fn tracks_of_a_publisher_before_make_room() {
+        let mut tracks = Tracks::new(2);
+        for id in [0, 1] {
+            tracks.ensure(id, Codec::Opus);
+        }
+        tracks.begin_source();
+        assert!(tracks.ensure(0, Codec::Opus).is_some_and(|(_, changed)| !changed));
+        assert!(tracks.ensure(2, Codec::Opus).is_some_and(|(_, changed)| changed));
+        assert!(tracks.ensure(3, Codec::Opus).is_none(), "those of this one do not");
+        assert_eq!(tracks.status().iter().map(|track| track.id).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]

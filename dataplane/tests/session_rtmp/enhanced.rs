@@ -145,8 +145,10 @@ fn what_is_unknown_is_passed_over() {
         // A kind of multitrack, and one track of two.
         video(0, b"\x96\x31hvc1\x00\x01"),
         video(1, b"\x96\x23XXXX\x00\0\0\x02abvp08\x01\0\0\x01c"),
-        // A packet type.
+        // A packet type, and codecs of the other kind.
         video(0, b"\x98hvc1\x01"),
+        audio(0, b"\x91avc1\x01"),
+        video(0, b"\x96\x21Opus\x00\0\0\x01a"),
         // A sequence start as a transport stream has it, which AV1 has beside its own.
         video(0, b"\x95av01\x80\x04"),
         audio(0, &[]),
@@ -159,6 +161,8 @@ fn what_is_unknown_is_passed_over() {
         &track,
         "vp8/1 dts 1000000 cts 0 key 1 bytes",
         &dropped("video_header"),
+        &codec,
+        &track,
         &dropped("mpeg2ts_config"),
         &dropped("silence"),
     ];

@@ -140,7 +140,9 @@ impl Ingest {
         if tag.is_split() {
             return self.split(packet, &tag, unit, pool, events);
         }
-        let Some(codec) = tag.codec else { return drop_unit("codec", unit, pool, events) };
+        let Some(codec) = tag.codec.filter(|codec| codec.kind() == tag.kind()) else {
+            return drop_unit("codec", unit, pool, events);
+        };
         packet.codec = codec;
         let mut unit = unit;
         unit.skip(tag.header_len);
@@ -162,7 +164,8 @@ impl Ingest {
         let count = usize::try_from(self.tracks_max).unwrap_or(usize::MAX);
         // One more than may be, so that it is noticed.
         for track in tag.tracks(&body).take(count.saturating_add(1)) {
-            let Ok(TagTrack { track_id, codec, composition_time_ms, range }) = track else {
+            let legal = track.ok().filter(|track| track.codec.kind() == tag.kind());
+            let Some(TagTrack { track_id, codec, composition_time_ms, range }) = legal else {
                 events.push_back(Event::MediaDropped { reason: "multitrack" });
                 continue;
             };

@@ -6,7 +6,7 @@
 use codecs::flv::audio::{AudioPacket, AudioTagHeader};
 use codecs::flv::enhanced::{Multitrack, MultitrackKind, Tracks};
 use codecs::flv::video::{VideoPacket, VideoTagHeader};
-use codecs::media::Codec;
+use codecs::media::{Codec, TrackKind};
 use codecs::rtmp::message::MessageKind;
 
 use crate::slab::{AuBytes, Pool};
@@ -112,6 +112,14 @@ impl Tag {
             nano_offset: tag.nano_offset,
             header_len: tag.header_len,
         })
+    }
+
+    /// The kind of its tracks; codecs of another have no place in it.
+    pub(super) const fn kind(&self) -> TrackKind {
+        match self.header {
+            Header::Video(_) => TrackKind::Video,
+            Header::Audio(_) => TrackKind::Audio,
+        }
     }
 
     /// True if each of its tracks has a header of its own.
