@@ -22,6 +22,7 @@ on_both_backends! {
     players_fall_back_when_their_track_does_not_return
     every_track_is_told_with_its_rate
     a_flood_of_tracks_closes_its_publisher_alone
+    what_a_track_says_of_itself_reaches_everybody
 }
 
 /// Numbers of the frames of a track begin here, so that each tells whose it is.
@@ -319,4 +320,39 @@ fn a_flood_of_tracks_closes_its_publisher_alone(config: Config) {
     assert!(totals.stream("flood").is_none_or(|stream| stream.tracks.len() <= 8));
     witness.send_frames(10);
     assert_contiguous(&player.items_to_audio(9));
+}
+
+/// The bodies of sound messages up to and with that frame.
+fn sounds_to(player: &mut RtmpPlayer, frame: &[u8]) -> Vec<Vec<u8>> {
+    let mut bodies: Vec<Vec<u8>> = Vec::new();
+    while bodies.last().is_none_or(|body| body != frame) {
+        let message = player.peer.next().unwrap();
+        if message.header.kind == MessageKind::Audio {
+            bodies.push(message.body);
+        }
+    }
+    bodies
+}
+
+fn what_a_track_says_of_itself_reaches_everybody(config: Config) {
+    const HEAD: &[u8] = b"\x90OpusOpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
+    const MAPS: [&[u8]; 2] = [b"\x94Opus\x01\x02\0\0\0\x03", b"\x94Opus\x01\x02\0\0\0\x30"];
+    const FRAMES: [&[u8]; 3] = [b"\x91Opus\xfc1", b"\x91Opus\xfc2", b"\x91Opus\xfc3"];
+    let server = Server::start(config);
+    let mut publisher = Publisher::bare(server.rtmp, "surround");
+    let mut send = |ms: u32, bodies: &[&[u8]]| {
+        for body in bodies {
+            publisher.message(Csid::AUDIO, MessageKind::Audio, 1, ms, body);
+        }
+        publisher.flush();
+    };
+    send(0, &[HEAD, MAPS[0], FRAMES[0]]);
+    server.control.until("a unit", |t| t.stream("surround").is_some_and(|s| s.units_in == 1));
+    let mut player = RtmpPlayer::start(server.rtmp, "surround");
+    assert_eq!(sounds_to(&mut player, FRAMES[0]), [HEAD, MAPS[0], FRAMES[0]]);
+    // The same map again is no news; another one is, and counts for those who come later.
+    send(20, &[MAPS[0], FRAMES[1], MAPS[1], FRAMES[2]]);
+    assert_eq!(sounds_to(&mut player, FRAMES[2]), [FRAMES[1], MAPS[1], FRAMES[2]]);
+    let mut late = RtmpPlayer::start(server.rtmp, "surround");
+    assert_eq!(sounds_to(&mut late, FRAMES[2])[..2], [HEAD, MAPS[1]]);
 }
