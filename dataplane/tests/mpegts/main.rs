@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 
+#[path = "../node/mod.rs"]
 mod node;
+#[path = "../witness/mod.rs"]
 mod witness;
+
+mod left_out;
 
 use std::net::Shutdown;
 
@@ -14,8 +18,8 @@ use codecs::time::MediaTime;
 use dataplane::config::Config;
 use dataplane::control::{Protocol, StreamState};
 use node::{
-    Content, FRAME_MS, GOP_FRAMES, Item, Player, Publisher, Server, TsPlayer, assert_contiguous,
-    avcc, payload, tiny,
+    FRAME_MS, GOP_FRAMES, Item, Player, Publisher, Server, TsPlayer, assert_contiguous, avcc,
+    payload, tiny,
 };
 use witness::Witness;
 
@@ -34,9 +38,6 @@ on_both_backends! {
     distant_pictures_have_clock_and_tables_between_them
     a_publisher_that_returns_goes_on
     the_body_ends_with_the_stream
-    what_no_transport_stream_carries_is_left_out
-    a_stream_that_no_packets_carry_is_not_found
-    broken_pictures_are_left_out_to_the_next_keyframe
 }
 
 /// Video frames that a case sends; each is followed by a frame of audio.
@@ -317,66 +318,4 @@ fn the_body_ends_with_the_stream(config: Config) {
     assert_eq!(items.last().and_then(Item::audio).map(|frame| frame.number), Some(4));
     let gone = TsPlayer::ask(server.http, "/ts.ts");
     assert!(gone.head.starts_with("HTTP/1.1 404 "), "{}", gone.head);
-}
-
-fn what_no_transport_stream_carries_is_left_out(config: Config) {
-    let server = Server::start(config);
-    let mut publisher = Publisher::bare(server.rtmp, "ts");
-    publisher.audio_config(&node::asc(4), 0);
-    let frame = |publisher: &mut Publisher, number: u32| {
-        // VP9 by its FourCC, keyframes and others.
-        let kind = if number.is_multiple_of(GOP_FRAMES) { 0x91 } else { 0xa1 };
-        let body = [&[kind][..], b"vp09", &payload(number, 100)].concat();
-        publisher.message(Csid::VIDEO, MessageKind::Video, 1, number * FRAME_MS, &body);
-        publisher.audio(number, number * FRAME_MS);
-        publisher.flush();
-    };
-    frame(&mut publisher, 0);
-    server.control.until("both tracks", |t| t.sum(|c| c.units_received) == 2);
-    let mut player = TsPlayer::start(server.http, "ts");
-    let mut items = player.items_to_audio(0);
-    (1..40).for_each(|number| frame(&mut publisher, number));
-    items.extend(player.items_to_audio(39));
-    assert_contiguous(&items);
-    assert_eq!((items.len(), player.streams.as_slice()), (40, &[(0x110, 0x0f)][..]));
-    let totals = server.control.snapshot();
-    assert_eq!(totals.sum(|c| c.units_left_out_ts), 40);
-    assert_eq!(totals.sum(|c| c.units_dropped_memory), 0);
-}
-
-fn a_stream_that_no_packets_carry_is_not_found(config: Config) {
-    let server = Server::start(config);
-    let mut publisher = Publisher::bare(server.rtmp, "ts");
-    for number in 0..100_u32 {
-        let kind = if number.is_multiple_of(GOP_FRAMES) { 0x91 } else { 0xa1 };
-        let body = [&[kind][..], b"vp09", &payload(number, 100)].concat();
-        publisher.message(Csid::VIDEO, MessageKind::Video, 1, number * FRAME_MS, &body);
-    }
-    publisher.flush();
-    server.control.until("all units", |t| t.sum(|c| c.units_received) == 100);
-    let refused = TsPlayer::ask(server.http, "/ts.ts");
-    assert!(refused.head.starts_with("HTTP/1.1 404 "), "{}", refused.head);
-    assert_eq!(server.control.snapshot().sum(|c| c.units_left_out_ts), 0);
-}
-
-fn broken_pictures_are_left_out_to_the_next_keyframe(config: Config) {
-    let server = Server::start(config);
-    let mut publisher = publish(&server, "ts");
-    publisher.send_frames(1);
-    let mut player = TsPlayer::start(server.http, "ts");
-    let mut items = player.items_to_audio(0);
-    publisher.send_frames(3);
-    // A NAL unit that ends behind its picture.
-    let body = [0x27, 1, 0, 0, 0, 0, 0, 1, 0, 0x41, 1, 2, 3];
-    let ms = 4 * FRAME_MS;
-    publisher.message(Csid::VIDEO, MessageKind::Video, 1, ms, &body);
-    publisher.send_frames(GOP_FRAMES);
-    items.extend(player.items_to_audio(GOP_FRAMES + 3));
-    let pictures: Vec<_> = items.iter().filter_map(|item| Some(item.video()?.number)).collect();
-    assert_eq!(pictures, [0, 1, 2, 3, 10, 11, 12, 13]);
-    assert!(!items.iter().any(|item| matches!(item.content, Content::Data(_))));
-    let totals = server.control.snapshot();
-    // It, and those that may refer to it.
-    assert_eq!(totals.sum(|c| c.units_left_out_ts), 1 + u64::from(GOP_FRAMES - 4));
-    assert_eq!(totals.sum(|c| c.units_dropped_memory), 0);
 }
