@@ -58,7 +58,7 @@ const KEYS: &[Key] = &[
          segments go early.",
         |s| &mut s.stream.hls.bytes_max,
     )
-    .range(1 << 20, 4 << 30)
+    .range(1 << 20, 2 << 30)
     .bytes()
     .now(),
     Key::new(

@@ -268,7 +268,8 @@ impl Shard {
         let mut viewed = false;
         if let Some(Establish::View(serving)) = &mut connection.role {
             serving.at += from_log;
-            viewed = serving.at == serving.end;
+            serving.left -= from_log as u32;
+            viewed = serving.left == 0;
             more |= !viewed;
         }
         if (bytes as u64) < asked {

@@ -41,8 +41,8 @@ pub(crate) struct Serving {
     pub reader: u32,
     /// The next byte to send.
     pub at: u64,
-    /// The offset behind the last one.
-    pub end: u64,
+    /// How many follow from there on; a log holds fewer than 32 bits tell.
+    pub left: u32,
 }
 
 impl Serving {
@@ -53,7 +53,7 @@ impl Serving {
         ranges: &mut RangeList,
     ) -> Result<InFlight, Lapped> {
         let log = readers.get(self.reader).and_then(|reader| reader.log()).ok_or(Lapped)?;
-        let to = self.end.min(self.at + SEGMENT_SEND_BYTES_MAX);
+        let to = self.at + u64::from(self.left).min(SEGMENT_SEND_BYTES_MAX);
         let covered = log.ranges(self.at, to, ranges)?;
         let len = u32::try_from(covered).expect("a send is under 32 bits");
         Ok(InFlight { own: 0, head: 0, from: self.at, len, boundary: true, cut: false })
@@ -177,7 +177,8 @@ impl Shard {
             connection.role = Some(Establish::View(Serving {
                 reader: reader_slot,
                 at: served.body.start,
-                end: served.body.end,
+                left: u32::try_from(served.body.end - served.body.start)
+                    .expect("a segment is under 32 bits"),
             }));
             // What it accepted of the last answer says nothing about this one.
             connection.progressed = *now;

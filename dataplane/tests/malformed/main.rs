@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
+mod hls;
 mod http;
 #[path = "../node/mod.rs"]
 mod node;
@@ -81,15 +82,20 @@ fn resident_bytes() -> u64 {
 fn hostile_bytes_leave_memory_flat(mut config: Config) {
     // A hostile publisher's stream ends with it.
     config.stream.grace = Duration::ZERO;
+    // Who asks before there is a segment is refused soon, and segments go with the viewers.
+    config.stream.hls.first_playlist_wait = Duration::from_millis(5);
+    config.stream.hls.idle = Duration::from_millis(500);
     let server = Server::start(config);
     let mut witness = Witness::start(&server);
     let rtmp = rtmp::attacks();
     let mut http = http::attacks();
     http.extend(websocket::attacks());
+    http.extend(hls::attacks());
     let mut level = (0, 0);
     for round in 0..WARM_UP + REPETITIONS {
         rtmp.iter().for_each(|attack| attack.run(&server));
         http.iter().for_each(|(name, bytes)| http::run(&server, name, bytes));
+        hls::leave_while_waiting(&server, 50);
         witness.works();
         let totals = quiet(&server);
         server.control.forget_events();
@@ -99,6 +105,7 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
     }
     // Names that nobody publishes are no state either.
     http::poll_unknown_names(&server, 10_000);
+    hls::poll_unknown_names(&server, 3_000);
     rtmp::poll_unknown_names(&server, 200);
     let totals = quiet(&server);
     let (pages, bytes) = (totals.pages_used(), resident_bytes());

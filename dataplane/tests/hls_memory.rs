@@ -1,0 +1,149 @@
+//! What a viewer takes of the process's memory: between two requests, and while it is sent a
+//! segment. An allocator that counts what the threads of shards hold is under the whole node.
+
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
+mod node;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use dataplane::config::{Config, LimitId};
+use dataplane::reactor::BackendChoice;
+use node::{FRAME_MS, Publisher, Server, Viewer};
+
+/// Counts while it is armed.
+struct Counting;
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+/// Bytes that shards took and did not give back, the allocator's own header of each included.
+static HELD: AtomicI64 = AtomicI64::new(0);
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// What glibc puts before each allocation.
+const HEADER_BYTES: i64 = 8;
+
+/// True on a shard's thread. It asks the kernel, because the library's answer may allocate.
+fn on_a_shard() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes, the end included.
+    let asked = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    asked == 0 && name.starts_with(b"shard-")
+}
+
+fn count(memory: *mut u8, sign: i64) {
+    if ARMED.load(Ordering::Relaxed) && !memory.is_null() && on_a_shard() {
+        // SAFETY: the memory is of the system's allocator and not yet freed.
+        let usable = unsafe { libc::malloc_usable_size(memory.cast()) };
+        HELD.fetch_add(sign * (usable as i64 + HEADER_BYTES), Ordering::Relaxed);
+        TAKEN.fetch_add(u64::from(sign > 0), Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is the system's allocator's work; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let memory = unsafe { System.alloc(layout) };
+        count(memory, 1);
+        memory
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let memory = unsafe { System.alloc_zeroed(layout) };
+        count(memory, 1);
+        memory
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(memory, -1);
+        // SAFETY: the caller's promise.
+        let memory = unsafe { System.realloc(memory, layout, size) };
+        count(memory, 1);
+        memory
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(memory, -1);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What an idle connection of a viewer may take, everything included.
+const IDLE_BYTES_MAX: i64 = 512;
+/// Allocations of one request for a segment: its parts, its head and its events.
+const REQUEST_ALLOCATIONS_MAX: u64 = 24;
+const SEGMENT_FRAMES: u32 = 2_000 / FRAME_MS;
+
+/// One after the other, because the counts are the process's.
+#[test]
+fn viewers_take_little() {
+    dataplane::reactor::raise_nofile().unwrap();
+    for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
+        an_idle_connection_is_small(node::config(choice));
+        a_send_takes_nothing(node::config(choice));
+    }
+}
+
+/// A stream with two segments, and the target of the first one.
+fn scene(config: Config, video_bytes: usize) -> (Server, Publisher, Viewer, String) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.video_bytes = video_bytes;
+    publisher.send_frames(2 * SEGMENT_FRAMES + 1);
+    let mut viewer = Viewer::connect(server.http);
+    let list = viewer.found("/cam/media.m3u8");
+    let target = format!("/cam/{}", list.uris()[0]);
+    (server, publisher, viewer, target)
+}
+
+/// A connection that asked for everything that a viewer asks for.
+fn view(server: &Server, target: &str) -> Viewer {
+    let mut viewer = Viewer::connect(server.http);
+    let agent = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0\r\n";
+    for target in ["/cam/index.m3u8", "/cam/media.m3u8", target] {
+        assert_eq!(viewer.get_with(target, agent).status, 200);
+    }
+    viewer
+}
+
+fn an_idle_connection_is_small(mut config: Config) {
+    const BEFORE: usize = 1_000;
+    const VIEWERS: usize = 1_000;
+    config.limits.set(LimitId::PlayersMax, 1);
+    config.shards.truncate(1);
+    let (server, _publisher, _viewer, target) = scene(config, 600);
+    // Tables grow by doubling: they do it once meanwhile, at 1,024, and so each new connection pays
+    // for its own places in them.
+    let mut viewers: Vec<_> = (0..BEFORE).map(|_| view(&server, &target)).collect();
+    HELD.store(0, Ordering::SeqCst);
+    ARMED.store(true, Ordering::SeqCst);
+    viewers.extend((0..VIEWERS).map(|_| view(&server, &target)));
+    // Each has read its last answer to the end. A snapshot would count: it is freed elsewhere.
+    ARMED.store(false, Ordering::SeqCst);
+    let each = HELD.load(Ordering::SeqCst) / VIEWERS as i64;
+    assert!((200..=IDLE_BYTES_MAX).contains(&each), "{each} bytes");
+    drop(viewers);
+}
+
+fn a_send_takes_nothing(mut config: Config) {
+    // Many sends of one segment: the socket takes a little at a time.
+    config.egress.send_buffer_bytes = 32 << 10;
+    let (server, _publisher, mut viewer, target) = scene(config, 60_000);
+    viewer.found(&target);
+    let before = server.control.snapshot().sum(|c| c.sends);
+    TAKEN.store(0, Ordering::SeqCst);
+    ARMED.store(true, Ordering::SeqCst);
+    let segment = viewer.found(&target);
+    ARMED.store(false, Ordering::SeqCst);
+    let taken = TAKEN.load(Ordering::SeqCst);
+    let sends = server.control.snapshot().sum(|c| c.sends) - before;
+    assert!(segment.body.len() > 2 << 20 && sends > REQUEST_ALLOCATIONS_MAX, "{sends} sends");
+    assert!((1..=REQUEST_ALLOCATIONS_MAX).contains(&taken), "{taken} in {sends} sends");
+}
