@@ -59,6 +59,15 @@ impl Banner<'_> {
                 format!("ffmpeg -re -i FILE -c copy -f flv rtmp://{rtmp}/live/mystream"),
             );
         }
+        let rtmps = self.first(ListenerKind::Rtmps).map(|addr| authority(addr, 443));
+        let https = self.first(ListenerKind::Https).map(|addr| authority(addr, 443));
+        if rtmps.is_some() || https.is_some() {
+            let urls = [
+                rtmps.map(|rtmps| format!("rtmps://{rtmps}/live")),
+                https.map(|https| format!("https://{https}/")),
+            ];
+            line("TLS", urls.into_iter().flatten().collect::<Vec<_>>().join("   "));
+        }
         if self.demo {
             let urls = [
                 rtmp.map(|rtmp| format!("rtmp://{rtmp}/live/demo")),
@@ -85,6 +94,8 @@ impl Banner<'_> {
         let media = self.listeners.iter().map(|(kind, addr)| match kind {
             ListenerKind::Rtmp => format!("rtmp {addr}"),
             ListenerKind::Http => format!("http {addr}"),
+            ListenerKind::Rtmps => format!("rtmps {addr}"),
+            ListenerKind::Https => format!("https {addr}"),
         });
         let control = self.control.map(|addr| format!("control {addr}"));
         media.chain(control).collect::<Vec<_>>().join(", ")

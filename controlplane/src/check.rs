@@ -15,7 +15,7 @@ pub fn report(loaded: &Loaded, plan: &Plan) -> String {
         Some(file) => format!("{}: valid\n", file.display()),
         None => "no configuration file: the defaults are valid\n".to_owned(),
     };
-    for note in &plan.notes {
+    for note in plan.notes.iter().chain(&plan.doubt) {
         writeln!(text, "note: {note}").expect("a text grows");
     }
     text.push_str("\nshard  cpu  streams\n");

@@ -9,6 +9,7 @@ use codecs::time::MediaTime;
 
 use crate::ids::ShardId;
 use crate::reactor::ReactorConfig;
+use crate::session::tls::Identity;
 
 /// Everything that a node needs to start.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub reactor: ReactorConfig,
     /// Sockets that accept peers.
     pub listeners: Vec<ListenerConfig>,
+    /// The certificate of listeners inside TLS.
+    pub tls: Option<Identity>,
     /// Bounds of peers, messages and time.
     pub limits: Limits,
     /// How players are served.
@@ -60,6 +63,18 @@ pub enum ListenerKind {
     Rtmp,
     /// HTTP/1.1.
     Http,
+    /// RTMP inside TLS.
+    Rtmps,
+    /// HTTP/1.1 inside TLS.
+    Https,
+}
+
+impl ListenerKind {
+    /// True if peers shake hands by TLS first, for which the node needs an identity.
+    #[must_use]
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Rtmps | Self::Https)
+    }
 }
 
 /// One listening address, opened by every shard with `SO_REUSEPORT`.
@@ -419,6 +434,10 @@ limits! {
     ReplyBytesMax, reply_bytes_max = 256 << 10;
     /// Bytes received while a session waits for a verdict or for its home shard.
     ParkedBytesMax, parked_bytes_max = 256 << 10;
+    /// TLS handshakes of one shard at one time.
+    TlsHandshakesMax, tls_handshakes_max = 4_096;
+    /// Bytes of one TLS connection that are no whole record or handshake message yet.
+    TlsPendingBytesMax, tls_pending_bytes_max = 32 << 10;
 }
 
 impl AddrRange {
@@ -463,6 +482,8 @@ pub struct Reload {
     pub stream: StreamConfig,
     /// Listeners to have: new ones are opened, missing ones closed, players stay.
     pub listeners: Vec<ListenerConfig>,
+    /// The certificate of handshakes that begin from now on.
+    pub tls: Option<Identity>,
 }
 
 #[cfg(test)]

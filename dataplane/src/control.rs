@@ -324,6 +324,8 @@ pub struct SessionStatus {
     pub peer: SocketAddr,
     /// `flashVer` or `User-Agent`.
     pub agent: Arc<str>,
+    /// The version of TLS, for a connection inside it.
+    pub tls: Option<&'static str>,
     /// The state of its protocol.
     pub state: &'static str,
     /// Milliseconds since it was accepted.

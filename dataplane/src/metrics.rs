@@ -1,6 +1,7 @@
 //! Counters of one shard: plain integers that one thread counts and copies out as a snapshot.
 
 use crate::config::LimitId;
+use crate::session::tls::TlsFailure;
 
 /// Buckets of [`Histogram`]: upper bounds in microseconds, the last one open.
 pub const BUCKETS_US: [u64; 12] =
@@ -38,6 +39,8 @@ macro_rules! counters {
             $($(#[doc = $hdoc])+ pub $hname: Histogram,)*
             /// Sessions closed per limit, in the order of [`LimitId::ALL`].
             pub limits: [u64; LimitId::ALL.len()],
+            /// TLS connections that failed, in the order of [`TlsFailure::ALL`].
+            pub tls_failures: [u64; TlsFailure::ALL.len()],
         }
 
         impl Default for ShardCounters {
@@ -47,6 +50,7 @@ macro_rules! counters {
                     $($gname: 0,)*
                     $($hname: Histogram::default(),)*
                     limits: [0; LimitId::ALL.len()],
+                    tls_failures: [0; TlsFailure::ALL.len()],
                 }
             }
         }
@@ -195,6 +199,14 @@ counters! {
         egress_slices_cut,
         /// Events that a full mailbox to the control plane lost.
         events_lost,
+        /// TLS handshakes completed.
+        tls_handshakes,
+        /// TLS handshakes that a ticket shortened.
+        tls_handshakes_resumed,
+        /// Turns that left TLS handshakes to the next one.
+        tls_handshakes_put_off,
+        /// Plain bytes encrypted.
+        tls_bytes_encrypted,
     }
     gauges {
         /// Open connections.
@@ -211,6 +223,10 @@ counters! {
         logs,
         /// Retired pages that wait for their epoch.
         pages_retired,
+        /// Open connections inside TLS.
+        tls_connections,
+        /// Bytes of buffers of TLS connections, and of the shard that encrypts for them.
+        tls_buffer_bytes,
     }
     histograms {
         /// Time of a turn without its wait.
@@ -226,6 +242,11 @@ impl ShardCounters {
     /// Counts a session that reached `limit`.
     pub const fn limit(&mut self, limit: LimitId) {
         self.limits[limit as usize] += 1;
+    }
+
+    /// Counts a TLS connection that failed.
+    pub const fn tls_failure(&mut self, failure: TlsFailure) {
+        self.tls_failures[failure as usize] += 1;
     }
 }
 

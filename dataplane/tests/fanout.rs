@@ -183,6 +183,7 @@ fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {
         session: config.session.clone(),
         stream: config.stream,
         listeners: config.listeners.clone(),
+        tls: None,
     });
     let server = Server::start(config);
     let mut publisher = Publisher::start(server.rtmp, "fan");

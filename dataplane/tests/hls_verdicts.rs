@@ -122,6 +122,7 @@ fn a_kick_and_a_reload_forget_all_verdicts(config: Config) {
         session: config.session.clone(),
         stream: config.stream,
         listeners: Vec::new(),
+        tls: None,
     });
     let (server, _publisher, questions) = scene(config, allow);
     let asked = || questions.try_iter().count();

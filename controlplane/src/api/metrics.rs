@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use dataplane::config::{LimitId, Limits};
 use dataplane::control::ShardSnapshot;
 use dataplane::metrics::BUCKETS_US;
+use dataplane::session::tls::TlsFailure;
 
 use super::process::Process;
 use crate::bridge::Gathered;
@@ -44,6 +45,7 @@ pub fn render(
         counters(&mut text, shards, first);
         histograms(&mut text, shards, first);
         limits_exceeded(&mut text, shards);
+        tls_failures(&mut text, shards);
         operations(&mut text, shards);
         rare(&mut text, shards);
         pools(&mut text, shards);
@@ -119,6 +121,18 @@ fn limits_exceeded(text: &mut Text, shards: &[ShardSnapshot]) {
     for shard in shards {
         for (id, value) in LimitId::ALL.iter().zip(shard.counters.limits) {
             let labels = format_args!("shard=\"{}\",limit=\"{}\"", shard.shard, id.name());
+            text.sample(NAME, labels, value);
+        }
+    }
+}
+
+fn tls_failures(text: &mut Text, shards: &[ShardSnapshot]) {
+    const NAME: &str = "tls_failures_total";
+    text.family(NAME, "counter", "TLS connections that failed, by reason.");
+    for shard in shards {
+        for (failure, value) in TlsFailure::ALL.iter().zip(shard.counters.tls_failures) {
+            let reason = failure.name().trim_start_matches("tls_");
+            let labels = format_args!("shard=\"{}\",reason=\"{reason}\"", shard.shard);
             text.sample(NAME, labels, value);
         }
     }

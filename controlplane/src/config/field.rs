@@ -208,6 +208,21 @@ impl Field for PathBuf {
     }
 }
 
+/// A file that need not be.
+impl Field for Option<PathBuf> {
+    fn expects(&self, _: &Bounds) -> String {
+        "a path, or \"\" for none".to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        let Datum::Text(text) = datum else { return None };
+        *self = (!text.is_empty()).then(|| PathBuf::from(text));
+        Some(())
+    }
+    fn render(&self) -> String {
+        quoted(&self.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy())
+    }
+}
+
 /// A value that the host decides unless it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auto<T> {

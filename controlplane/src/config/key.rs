@@ -149,6 +149,7 @@ pub fn sections() -> Vec<Section> {
     let mut sections = vec![super::auth::section()];
     sections.extend(super::listeners::sections());
     sections.extend([
+        super::tls::section(),
         super::limits::section(),
         super::shards::section(),
         super::reactor::section(),

@@ -33,6 +33,10 @@ pub struct ListenersSection {
     pub rtmp: MediaListener,
     /// `[listeners.http]`
     pub http: MediaListener,
+    /// `[listeners.rtmps]`; it needs a certificate.
+    pub rtmps: MediaListener,
+    /// `[listeners.https]`; it needs a certificate.
+    pub https: MediaListener,
     /// `[listeners.control]`
     pub control: ControlListener,
 }
@@ -46,6 +50,8 @@ impl Default for ListenersSection {
         Self {
             rtmp: everywhere(1935),
             http: everywhere(8080),
+            rtmps: everywhere(1936),
+            https: everywhere(8443),
             control: ControlListener {
                 enabled: true,
                 addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
@@ -56,7 +62,19 @@ impl Default for ListenersSection {
     }
 }
 
+impl ListenersSection {
+    /// True if the listener of that name is to be opened once there is a certificate.
+    #[must_use]
+    pub fn tls_wanted(&self, name: &str) -> bool {
+        match name {
+            "rtmps" => self.rtmps.enabled,
+            _ => self.https.enabled,
+        }
+    }
+}
+
 const ENABLED: &str = "Whether it is opened.";
+const ENABLED_TLS: &str = "Whether it is opened once tls.certificate is set.";
 const ADDR: &str = "Where it listens, one address or a list. `[::]` takes IPv4 and IPv6; without \
                     IPv6 the default is `0.0.0.0`. Port 0 takes a free port.";
 
@@ -68,6 +86,16 @@ const RTMP: &[Key] = &[
 const HTTP: &[Key] = &[
     Key::new("enabled", ENABLED, |s| &mut s.listeners.http.enabled).now(),
     Key::new("addr", ADDR, |s| &mut s.listeners.http.addr).now(),
+];
+
+const RTMPS: &[Key] = &[
+    Key::new("enabled", ENABLED_TLS, |s| &mut s.listeners.rtmps.enabled).now(),
+    Key::new("addr", ADDR, |s| &mut s.listeners.rtmps.addr).now(),
+];
+
+const HTTPS: &[Key] = &[
+    Key::new("enabled", ENABLED_TLS, |s| &mut s.listeners.https.enabled).now(),
+    Key::new("addr", ADDR, |s| &mut s.listeners.https.addr).now(),
 ];
 
 const CONTROL: &[Key] = &[
@@ -86,10 +114,12 @@ const CONTROL: &[Key] = &[
     .range(1, 4_096),
 ];
 
-pub(super) fn sections() -> [Section; 3] {
+pub(super) fn sections() -> [Section; 5] {
     [
         Section::new("listeners.rtmp", "RTMP: publish and play.", RTMP),
         Section::new("listeners.http", "HTTP: pages and HTTP-FLV.", HTTP),
+        Section::new("listeners.rtmps", "RTMP inside TLS: publish and play.", RTMPS),
+        Section::new("listeners.https", "HTTP inside TLS: pages and media.", HTTPS),
         Section::new("listeners.control", "API, metrics and health.", CONTROL),
     ]
 }

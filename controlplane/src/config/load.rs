@@ -287,7 +287,7 @@ fn agree(loaded: &Loaded) -> Result<(), Error> {
         &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
     )?;
     check(
-        listeners.rtmp.enabled || listeners.http.enabled,
+        listeners.rtmp.enabled || listeners.http.enabled || loaded.settings.has_tls(),
         pick(loaded, "listeners.rtmp.enabled", "listeners.http.enabled"),
         "no media listener is enabled".to_owned(),
         "enable listeners.rtmp or listeners.http",

@@ -63,12 +63,28 @@ const STREAM_BYTES: u64 = 64 << 10;
 const SEGMENTS_BYTES: u64 = 80 << 10;
 /// Slot, session and cursor of one connection, and the verdict of its viewer.
 const CONNECTION_BYTES: u64 = 4 << 10;
+/// Keys and state of one TLS connection in rustls, at worst while it shakes hands.
+const TLS_STATE_BYTES: u64 = 8 << 10;
+/// Ciphertext that a full socket left of one connection.
+const TLS_KEPT_BYTES: u64 = 68 << 10;
+/// Ciphertext of one slice of sends, and scratch, of one shard.
+const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
 
 /// Bytes that one connection takes at worst besides pages.
-const fn connection_bytes(limits: &Limits) -> u64 {
-    CONNECTION_BYTES + limits.reply_bytes_max + input_bytes(limits)
+const fn connection_bytes(settings: &Settings) -> u64 {
+    let limits = &settings.limits;
+    CONNECTION_BYTES + limits.reply_bytes_max + input_bytes(limits) + tls_bytes(settings)
+}
+
+/// Bytes that one connection takes at worst for TLS, if there is any.
+const fn tls_bytes(settings: &Settings) -> u64 {
+    if settings.has_tls() {
+        TLS_STATE_BYTES + TLS_KEPT_BYTES + settings.limits.tls_pending_bytes_max
+    } else {
+        0
+    }
 }
 
 /// A connection holds one unfinished command, or one request with its successors, or the bytes
@@ -89,7 +105,8 @@ const fn input_bytes(limits: &Limits) -> u64 {
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
     let stream = STREAM_BYTES + segments_bytes(settings);
-    PROCESS_BYTES + shards * (SHARD_BYTES + ring) + settings.limits.streams_max * stream
+    let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
+    PROCESS_BYTES + shards * (SHARD_BYTES + ring + tls) + settings.limits.streams_max * stream
 }
 
 /// Bytes that segments take of one stream besides pages.
@@ -100,14 +117,14 @@ const fn segments_bytes(settings: &Settings) -> u64 {
 /// The most connections that leave a quarter of the memory to pages.
 pub(super) fn connections_affordable(settings: &Settings, shards: u64, memory_max: u64) -> u64 {
     let rest = memory_max.saturating_sub(base_bytes(settings, shards));
-    (rest / 4 * 3) / connection_bytes(&settings.limits).max(1)
+    (rest / 4 * 3) / connection_bytes(settings).max(1)
 }
 
 /// Bytes that `memory_max` leaves to pages.
 pub(super) fn page_bytes(settings: &Settings, shards: u64, memory_max: u64) -> u64 {
     let connections = settings.limits.connections_max;
     let taken = base_bytes(settings, shards)
-        .saturating_add(connections.saturating_mul(connection_bytes(&settings.limits)));
+        .saturating_add(connections.saturating_mul(connection_bytes(settings)));
     memory_max.saturating_sub(taken) / PAGE_BYTES * PAGE_BYTES
 }
 
@@ -133,7 +150,7 @@ impl MemoryTable {
         };
         let connections = limits.connections_max;
         let ring_buffers = shards * u64::from(reactor.recv_buffers);
-        let terms = vec![
+        let mut terms = vec![
             process(
                 "pages",
                 PAGE_BYTES,
@@ -172,6 +189,12 @@ impl MemoryTable {
                 "publishers wait in TCP",
             ),
         ];
+        if settings.has_tls() {
+            let refused = "handshakes are refused, the connection is closed";
+            let waits = "sends wait for the next slice";
+            terms.push(process("TLS", tls_bytes(settings), connections, refused));
+            terms.push(process("TLS sends", TLS_SHARD_BYTES, shards, waits));
+        }
         Self { terms, memory_max }
     }
 

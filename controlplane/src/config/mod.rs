@@ -3,7 +3,8 @@
 //! Map: `document` reads TOML with lines, `field` reads one typed value, `key` describes a key;
 //! each section of the file has a file of its own that lists its keys; `load` puts them together,
 //! `template` writes the commented file, `change` compares two configurations, `host` asks the
-//! machine, `memory` adds up the ceiling, `plan` makes what the data plane starts with.
+//! machine, `identity` reads the certificate, `memory` adds up the ceiling, `plan` makes what the
+//! data plane starts with.
 
 mod auth;
 mod change;
@@ -14,6 +15,7 @@ mod egress;
 mod field;
 mod hls;
 mod host;
+mod identity;
 mod key;
 mod limits;
 mod listeners;
@@ -28,6 +30,7 @@ mod settings;
 mod shards;
 mod stream;
 mod template;
+mod tls;
 
 pub use auth::AuthSection;
 pub use change::{Change, change};
@@ -36,6 +39,7 @@ pub use demo::DemoSection;
 pub use document::Datum;
 pub use field::{Auto, Bounds, Field, Unit, human_bytes};
 pub use host::Host;
+pub use identity::identity;
 pub use key::{Applies, Key, Section, sections};
 pub use listeners::{ControlListener, ListenersSection, MediaListener};
 pub use load::{COORDINATOR_VARIABLES, Loaded, load};
@@ -45,3 +49,4 @@ pub use plan::{Plan, plan};
 pub use settings::Settings;
 pub use shards::ShardsSection;
 pub use template::template;
+pub use tls::TlsSection;

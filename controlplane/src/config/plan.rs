@@ -7,7 +7,6 @@ use dataplane::ids::{SHARDS_MAX, StreamName};
 
 use super::field::{Auto, human_bytes};
 use super::host::Host;
-use super::listeners::MediaListener;
 use super::load::Loaded;
 use super::memory::{self, MemoryTable, Side};
 use super::settings::Settings;
@@ -27,6 +26,8 @@ pub struct Plan {
     pub memory: MemoryTable,
     /// What was adapted to the host, a sentence each.
     pub notes: Vec<String>,
+    /// Why clients will refuse the certificate, if they will.
+    pub doubt: Option<String>,
     /// The settings before they were fitted to the host, to be compared at a reload.
     pub configured: Settings,
     file: Option<std::path::PathBuf>,
@@ -56,6 +57,7 @@ impl Plan {
             session: self.node.session.clone(),
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
+            tls: self.node.tls.clone(),
         })
     }
 }
@@ -97,6 +99,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         pins: settings.shards.pin.clone(),
         reactor: settings.reactor.clone(),
         listeners,
+        tls: None,
         limits: settings.limits,
         egress: settings.egress,
         stream: settings.stream,
@@ -106,7 +109,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         demo: demo(loaded, demo_flv),
     };
     let configured = loaded.settings.clone();
-    Ok(Plan { node, memory, notes, configured, file: loaded.file.clone() })
+    Ok(Plan { node, memory, notes, doubt: None, configured, file: loaded.file.clone() })
 }
 
 fn demo(loaded: &Loaded, flv: &'static [u8]) -> Option<DemoConfig> {
@@ -203,9 +206,15 @@ fn fit_listeners(loaded: &Loaded, host: &Host, settings: &mut Settings, notes: &
         return;
     }
     let section = &mut settings.listeners;
-    let pair: [(&str, &mut MediaListener); 2] =
-        [("listeners.rtmp.addr", &mut section.rtmp), ("listeners.http.addr", &mut section.http)];
-    for (key, listener) in pair {
+    let mut all = vec![
+        ("listeners.rtmp.addr", &mut section.rtmp),
+        ("listeners.http.addr", &mut section.http),
+    ];
+    if settings.tls.certificate.is_some() {
+        all.push(("listeners.rtmps.addr", &mut section.rtmps));
+        all.push(("listeners.https.addr", &mut section.https));
+    }
+    for (key, listener) in all {
         if !loaded.is_set(key) {
             for addr in &mut listener.addr {
                 *addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
@@ -215,12 +224,18 @@ fn fit_listeners(loaded: &Loaded, host: &Host, settings: &mut Settings, notes: &
     }
 }
 
-/// The enabled listeners, RTMP first.
+/// The enabled listeners, RTMP first; those inside TLS only with a certificate.
 fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
     let section = &settings.listeners;
-    [(ListenerKind::Rtmp, &section.rtmp), (ListenerKind::Http, &section.http)]
-        .into_iter()
-        .filter(|(_, listener)| listener.enabled)
+    let all = [
+        (ListenerKind::Rtmp, &section.rtmp),
+        (ListenerKind::Http, &section.http),
+        (ListenerKind::Rtmps, &section.rtmps),
+        (ListenerKind::Https, &section.https),
+    ];
+    let certified = settings.tls.certificate.is_some();
+    all.into_iter()
+        .filter(|(kind, listener)| listener.enabled && (certified || !kind.is_tls()))
         .flat_map(|(kind, listener)| {
             listener.addr.iter().map(move |&addr| ListenerConfig { kind, addr })
         })

@@ -10,6 +10,7 @@ use super::field::Auto;
 use super::listeners::ListenersSection;
 use super::log::LogSection;
 use super::shards::ShardsSection;
+use super::tls::TlsSection;
 
 /// Everything that can be configured, as it is without a file.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub auth: AuthSection,
     /// `[listeners.*]`
     pub listeners: ListenersSection,
+    /// `[tls]`
+    pub tls: TlsSection,
     /// `[limits]`
     pub limits: Limits,
     /// `limits.memory_max`: bytes.
@@ -40,11 +43,21 @@ pub struct Settings {
     pub demo: DemoSection,
 }
 
+impl Settings {
+    /// True if a listener inside TLS is to be opened.
+    #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        let wanted = self.listeners.rtmps.enabled || self.listeners.https.enabled;
+        self.tls.certificate.is_some() && wanted
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             auth: AuthSection::default(),
             listeners: ListenersSection::default(),
+            tls: TlsSection::default(),
             limits: Limits::default(),
             memory_max: Auto::Auto,
             shards: ShardsSection::default(),

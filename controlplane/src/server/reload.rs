@@ -20,11 +20,14 @@ impl ControlPlane {
     ) {
         let fresh = configure(self.loaded.file.clone()).and_then(|(loaded, plan)| {
             let mut reload = plan.reload(&self.plan)?;
+            if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
+                reload.tls = Some(new.with_tickets_of(old));
+            }
             let open = self.listeners(&reload.listeners)?;
             reload.listeners = open.iter().map(|&(_, open)| open).collect();
-            Ok((reload, open, loaded))
+            Ok((reload, open, loaded, plan.doubt))
         });
-        let (reload, open, loaded) = match fresh {
+        let (reload, open, loaded, doubt) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -36,10 +39,17 @@ impl ControlPlane {
         self.logging.reload(loaded.settings.log);
         exchange.set_mode(loaded.settings.auth.mode);
         limits.send_replace(reload.limits.clone());
+        if let Some(identity) = &reload.tls {
+            // The next reload takes its tickets from here.
+            self.plan.node.tls = Some(identity.clone());
+        }
         exchange.reload(&Arc::new(reload));
         self.loaded = loaded;
         self.open = open;
         tracing::info!(applied = change.now.join(" "), "reloaded");
+        if let Some(doubt) = doubt {
+            tracing::warn!("{doubt}");
+        }
         for key in restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }

@@ -12,7 +12,7 @@ use super::run;
 use crate::api::Token;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
-use crate::config::{Host, Loaded, Plan, load, plan};
+use crate::config::{Host, Loaded, Plan, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
 
@@ -31,7 +31,11 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     let loaded = load(file.as_deref(), std::env::vars_os().filter_map(text))?;
     let mut host = Host::detect();
     host.raise_nofile();
-    let plan = plan(&loaded, &host, DEMO_FLV)?;
+    let mut plan = plan(&loaded, &host, DEMO_FLV)?;
+    if let Some((identity, doubt)) = identity(&loaded)? {
+        plan.node.tls = Some(identity);
+        plan.doubt = doubt;
+    }
     Ok((loaded, plan))
 }
 
@@ -80,6 +84,8 @@ const fn section(kind: ListenerKind) -> &'static str {
     match kind {
         ListenerKind::Rtmp => "listeners.rtmp",
         ListenerKind::Http => "listeners.http",
+        ListenerKind::Rtmps => "listeners.rtmps",
+        ListenerKind::Https => "listeners.https",
     }
 }
 
@@ -119,6 +125,9 @@ fn name_cause(error: dataplane::Error, plan: &Plan) -> Error {
 fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
     for note in &plan.notes {
         tracing::info!("{note}");
+    }
+    if let Some(doubt) = &plan.doubt {
+        tracing::warn!("{doubt}");
     }
     let (reactor, fallback) = node.reactor();
     if let Some(reason) = fallback {

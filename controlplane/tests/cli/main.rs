@@ -4,3 +4,4 @@
 mod commands;
 mod program;
 mod serving;
+mod tls;

@@ -34,7 +34,7 @@ impl Dir {
             }
         }
         command.env_remove("STATE_DIRECTORY");
-        for name in ["RTMP", "HTTP", "CONTROL"] {
+        for name in ["RTMP", "HTTP", "RTMPS", "HTTPS", "CONTROL"] {
             command.env(format!("GRANDSTAND_LISTENERS__{name}__ADDR"), "127.0.0.1:0");
         }
         command.env("GRANDSTAND_SHARDS__COUNT", "2");

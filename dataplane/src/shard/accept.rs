@@ -121,6 +121,10 @@ impl Shard {
 
     /// Gives a fresh connection its session on this shard.
     pub(super) fn open(&mut self, fresh: Accepted) {
+        let Ok(tls) = self.tls_of(fresh.kind) else {
+            self.shed(fresh);
+            return;
+        };
         let Accepted { fd, peer, kind, admission } = fresh;
         let egress = &self.config.egress;
         let options = SocketOptions {
@@ -142,9 +146,10 @@ impl Shard {
             fd,
             peer: peer.into(),
             session,
+            tls,
             admission,
             opened: self.now,
-            progressed: self.now,
+            progressed_ms: 0,
             received: 0,
             sent: 0,
             receiving: Receiving::Off,
@@ -168,11 +173,13 @@ impl Shard {
 
     fn session_of(&mut self, kind: ListenerKind, id: SessionId) -> Session {
         match kind {
-            ListenerKind::Rtmp => {
+            ListenerKind::Rtmp | ListenerKind::Rtmps => {
                 let seed = self.seed_of(id);
                 Session::Rtmp(Box::new(rtmp::Server::new(self.now, &self.terms, seed)))
             }
-            ListenerKind::Http => Session::Http(Box::new(http::Server::new(self.now, &self.terms))),
+            ListenerKind::Http | ListenerKind::Https => {
+                Session::Http(Box::new(http::Server::new(self.now, &self.terms)))
+            }
         }
     }
 

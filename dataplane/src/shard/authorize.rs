@@ -1,6 +1,6 @@
 //! Questions: may this peer publish or play? Asked of the control plane, answered by ticket.
 
-use super::connection::{Asked, Receiving, Sending};
+use super::connection::{Asked, Receiving};
 use super::shard::Shard;
 use crate::control::{Event, Role, Ticket, Verdict};
 use crate::ids::Secret;
@@ -122,7 +122,7 @@ impl Shard {
     /// again if a send was.
     pub(super) fn move_home(&mut self, slot: u32) {
         let Some(connection) = self.connections.get(slot) else { return };
-        if matches!(connection.sending, Sending::InFlight(_)) {
+        if connection.is_sending() {
             return;
         }
         if let Some(asked) = connection.asked.as_ref() {

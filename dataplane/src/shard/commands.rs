@@ -94,6 +94,7 @@ impl Shard {
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.stream = reload.stream;
         self.verdicts.forget();
+        self.config.tls.clone_from(&reload.tls);
         self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);
         for slot in self.connections.slots() {
@@ -132,7 +133,12 @@ impl Shard {
         counters.streams = self.streams.iter().count() as u64;
         counters.logs = self.streams.iter().map(|hub| hub.log_status().len() as u64).sum();
         counters.pages_retired = self.gc.waiting() as u64;
+        counters.tls_buffer_bytes = self.cipher.buffer_bytes() as u64;
         for connection in self.connections.iter() {
+            if let Some(tls) = &connection.tls {
+                counters.tls_connections += 1;
+                counters.tls_buffer_bytes += tls.server.buffer_bytes() as u64;
+            }
             match connection.role {
                 Some(Establish::Publish { .. }) => counters.publishers += 1,
                 Some(Establish::Play(_)) => counters.players += 1,
@@ -206,6 +212,7 @@ impl Shard {
             },
             stream: connection.session.stream().cloned(),
             peer: connection.peer.into(),
+            tls: connection.tls.as_ref().map(|tls| tls.server.version()),
             agent: connection.session.agent().clone(),
             state: connection.session.state_name(),
             age_ms: self.age_ms(connection.opened),

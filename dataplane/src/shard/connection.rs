@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::accept::LISTENER_SLOTS;
 use super::caps::Admission;
+use super::cipher::{Ciphered, Tls};
 use super::cursor::{Cursor, Filter, Jumps};
 use super::fetch::Serving;
 use super::frame::Frame;
@@ -41,10 +42,13 @@ pub(crate) struct Connection {
     pub fd: OwnedFd,
     pub peer: PeerAddr,
     pub session: Session,
+    /// What encrypts and decrypts, for a peer inside TLS.
+    pub tls: Option<Box<Tls>>,
     pub admission: Admission,
     pub opened: Instant,
-    /// When the peer last accepted a byte.
-    pub progressed: Instant,
+    /// When the peer last accepted a byte, in milliseconds since it opened: an instant would cost
+    /// every idle connection another allocation class.
+    pub progressed_ms: u32,
     pub received: u64,
     pub sent: u64,
     pub receiving: Receiving,
@@ -143,6 +147,8 @@ pub(crate) enum Sending {
     Idle,
     /// A send was submitted in this turn.
     InFlight(InFlight),
+    /// Ciphertext was submitted in this turn; the plain bytes of it count as sent.
+    Ciphered(Ciphered),
     /// The socket was full; writability is awaited.
     Blocked,
 }
@@ -158,6 +164,12 @@ pub(crate) struct InFlight {
     pub boundary: bool,
     /// More was published than one send takes.
     pub cut: bool,
+}
+
+impl InFlight {
+    /// No byte of anything.
+    pub(super) const NOTHING: Self =
+        Self { own: 0, head: 0, from: 0, len: 0, boundary: true, cut: false };
 }
 
 /// Bytes for this peer alone: replies, preambles.
@@ -281,10 +293,32 @@ impl Connection {
         }
     }
 
+    /// The peer accepted a byte.
+    pub(super) fn progress(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.opened).as_millis();
+        self.progressed_ms = u32::try_from(passed).unwrap_or(u32::MAX);
+    }
+
+    /// When the peer last accepted a byte.
+    pub(super) fn progressed(&self) -> Instant {
+        self.opened + Duration::from_millis(self.progressed_ms.into())
+    }
+
+    /// True while a send is in the kernel's hands.
+    pub(super) const fn is_sending(&self) -> bool {
+        matches!(self.sending, Sending::InFlight(_) | Sending::Ciphered(_))
+    }
+
+    /// True if ciphertext waits to be sent before anything else.
+    pub(super) fn has_ciphertext(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.server.waiting().is_empty())
+    }
+
     /// True if something is still to be said to a peer that only waits for answers.
     pub(super) fn owes(&self) -> bool {
         let views = matches!(self.role, Some(Establish::View(_)));
         let waits = views || self.asked.is_some() || !self.parked.is_empty();
+        let waits = waits || self.has_ciphertext();
         let serves = matches!(self.session, Session::Http(_)) && self.playing().is_none();
         serves && (waits || !self.out.is_empty() || self.sending != Sending::Idle)
     }

@@ -5,15 +5,17 @@
 
 use std::time::Duration;
 
+use super::cipher::Took;
 use super::connection::{Connection, Establish, InFlight, Sending};
 use super::cursor::Filter;
 use super::frame::Frame;
+use super::parts::Parts;
 use super::plan::{Context, Outcome};
 use super::queues::Class;
 use super::shard::Shard;
 use crate::log::RangeList;
 use crate::package::Packager;
-use crate::reactor::{SEND_PARTS_MAX, SendPart};
+use crate::reactor::SendPart;
 use crate::session::Use;
 
 /// Sends of one submit at most; their completions fit the completion queue several times.
@@ -141,7 +143,7 @@ impl Shard {
     /// Queues the sends of one submit: how many, and their bytes.
     fn fill_slice(&mut self) -> (usize, usize) {
         let (mut sends, mut bytes) = (0, 0);
-        while sends < SLICE_SENDS_MAX && bytes < SLICE_BYTES_MAX {
+        while sends < SLICE_SENDS_MAX && bytes < SLICE_BYTES_MAX && !self.cipher.is_full() {
             let Some(slot) = self.queues.pop() else { break };
             let outcome = self.serve(slot);
             self.queues.pay(if let Outcome::Sent(bytes) = outcome { bytes } else { 0 });
@@ -159,6 +161,7 @@ impl Shard {
                     self.enqueue(slot, Class::Reply);
                 }
                 Outcome::TooSlow => self.outpaced(slot),
+                Outcome::Broken(error) => self.fail(slot, &error),
                 Outcome::Overtaken => {
                     self.counters.viewers_too_slow += 1;
                     self.close(slot, "too_slow");
@@ -170,22 +173,30 @@ impl Shard {
 
     /// Queues the next send of one connection.
     fn serve(&mut self, slot: u32) -> Outcome {
-        let Self { connections, readers, counters, config, reactor, join_budget, now, .. } = self;
-        if connections.get(slot).is_none() {
-            return Outcome::Idle;
-        }
-        let token = connections.token(slot);
-        let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
+        let Some(connection) = self.connections.get_mut(slot) else { return Outcome::Idle };
         connection.queued = false;
         if connection.sending != Sending::Idle {
             return Outcome::Idle;
         }
+        if connection.tls.is_some()
+            && let Some(outcome) = self.send_kept(slot)
+        {
+            return outcome;
+        }
+        self.serve_plain(slot)
+    }
+
+    /// Plans the next send of a connection that has no ciphertext waiting, and queues it.
+    fn serve_plain(&mut self, slot: u32) -> Outcome {
+        let Self { connections, readers, counters, config, reactor, join_budget, now, .. } = self;
+        let token = connections.token(slot);
+        let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
         let log = connection
             .playing()
             .and_then(|playing| readers.get(playing.reader))
             .and_then(|reader| Some((&**reader.log()?, reader.key)));
         let mut ranges = RangeList::new();
-        let mut flight = InFlight { own: 0, head: 0, from: 0, len: 0, boundary: true, cut: false };
+        let mut flight = InFlight::NOTHING;
         match connection.plan_segment(readers, &mut ranges) {
             Some(Ok(planned)) => flight = planned,
             Some(Err(_)) => return Outcome::Overtaken,
@@ -218,6 +229,10 @@ impl Shard {
         }
         flight.own = u32::try_from(own.len()).expect("reply_bytes_max is under 32 bits");
         flight.head = u8::try_from(head.len()).expect("a header has 10 bytes at most");
+        if connection.tls.is_some() {
+            // SAFETY: as below; and encrypting moves the cursor, not the bytes.
+            return unsafe { self.send_encrypted(slot, flight, parts.as_slice()) };
+        }
         connection.sending = Sending::InFlight(flight);
         counters.sends += 1;
         // SAFETY: the log ranges stay valid until this shard's epoch advances, which is after this
@@ -229,20 +244,38 @@ impl Shard {
 
     /// The kernel took `bytes` of a connection's send.
     pub(super) fn sent(&mut self, slot: u32, bytes: usize) {
-        let Self { connections, readers, counters, flush, now, .. } = self;
+        let Self { connections, counters, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
-        let Sending::InFlight(flight) = connection.sending else { return };
+        let sending = connection.sending;
+        if !connection.is_sending() {
+            return;
+        }
         connection.sending = Sending::Idle;
         if bytes > 0 {
-            connection.progressed = *now;
+            connection.progress(*now);
         }
         connection.sent += bytes as u64;
         counters.bytes_sent += bytes as u64;
+        match sending {
+            Sending::InFlight(flight) => {
+                let asked = flight.own as usize + usize::from(flight.head) + flight.len as usize;
+                let took = self.took(slot, &flight, bytes);
+                self.go_on(slot, took, bytes < asked);
+            }
+            Sending::Ciphered(sent) => self.ciphertext_sent(slot, sent, bytes),
+            Sending::Idle | Sending::Blocked => {}
+        }
+    }
+
+    /// The socket, or the cipher before it, took the first `bytes` plain bytes of a planned send.
+    pub(super) fn took(&mut self, slot: u32, flight: &InFlight, bytes: usize) -> Took {
+        let Self { connections, readers, counters, flush, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return Took::default() };
         let own = bytes.min(flight.own as usize);
         connection.out.sent(own);
         let head = (bytes - own).min(flight.head.into());
         let from_log = (bytes - own - head) as u64;
-        let asked = u64::from(flight.own) + u64::from(flight.head) + u64::from(flight.len);
+        let whole = from_log == u64::from(flight.len);
         let mut more = !connection.out.is_empty()
             || connection.closing.is_some()
             || connection.playing().is_some_and(|playing| playing.leaving);
@@ -251,13 +284,14 @@ impl Shard {
             && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
         {
             if flight.len > 0 {
-                playing.advance(&flight, head as u8, from_log, log);
+                playing.advance(flight, head as u8, from_log, log);
             }
             if from_log > 0 {
                 playing.observe_first_byte(counters, *now);
             }
             // What was committed since the send was planned waits for its flush like everything.
             let at_once = flight.cut
+                || !whole
                 || flush.immediate()
                 || playing.options.low_latency
                 || playing.filter != Filter::ALL;
@@ -272,83 +306,16 @@ impl Shard {
             viewed = serving.left == 0;
             more |= !viewed;
         }
-        if (bytes as u64) < asked {
-            self.blocked(slot);
-        } else if more {
-            let class = self.connections.get(slot).map_or(Class::Reply, class_of);
-            let class = if class == Class::Live { Class::CatchUp } else { class };
-            self.enqueue(slot, class);
-        }
-        if self.connections.get(slot).is_some_and(Connection::leaves_for_home) {
-            self.move_home(slot);
-            return;
-        }
-        if viewed {
-            self.viewed(slot);
-        } else if hears_again {
-            self.feed_parked(slot);
-            self.arm(slot);
-            self.close_answered(slot);
-        }
-    }
-
-    /// The kernel had no room: the socket's writability is awaited.
-    pub(super) fn blocked(&mut self, slot: u32) {
-        self.counters.sends_blocked += 1;
-        let Self { connections, reactor, .. } = self;
-        let token = connections.token(slot);
-        let Some(connection) = connections.get_mut(slot) else { return };
-        connection.sending = Sending::Blocked;
-        reactor.poll_writable(connection.fd(), token);
-        self.rearm(slot);
-    }
-
-    /// The socket has room again.
-    pub(super) fn writable(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.sending == Sending::Blocked {
-            connection.sending = Sending::Idle;
-            let class = match class_of(connection) {
-                class @ (Class::Reply | Class::Segments) => class,
-                _ => Class::CatchUp,
-            };
-            self.enqueue(slot, class);
-        }
+        Took { more, hears: hears_again, viewed }
     }
 }
 
-fn class_of(connection: &Connection) -> Class {
+pub(super) fn class_of(connection: &Connection) -> Class {
     match connection.playing() {
         None if matches!(connection.role, Some(Establish::View(_))) => Class::Segments,
         None => Class::Reply,
         Some(playing) if playing.options.low_latency => Class::LowLatency,
         Some(playing) if playing.cursor.is_none() => Class::CatchUp,
         Some(_) => Class::Live,
-    }
-}
-
-/// The parts of one send. Limits: [`SEND_PARTS_MAX`]; a send of 64 KiB lies in two pages at most.
-struct Parts {
-    parts: [SendPart; SEND_PARTS_MAX],
-    len: usize,
-    bytes: usize,
-}
-
-impl Parts {
-    const fn new() -> Self {
-        let none = SendPart { ptr: std::ptr::null(), len: 0 };
-        Self { parts: [none; SEND_PARTS_MAX], len: 0, bytes: 0 }
-    }
-
-    fn push(&mut self, part: SendPart) {
-        if part.len > 0 {
-            self.parts[self.len] = part;
-            self.len += 1;
-            self.bytes += part.len as usize;
-        }
-    }
-
-    fn as_slice(&self) -> &[SendPart] {
-        &self.parts[..self.len]
     }
 }

@@ -59,6 +59,10 @@ impl Shard {
         let deadline = self.now + LINGER;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(closing) = &mut connection.closing else { return };
+        if connection.tls.as_mut().is_some_and(|tls| tls.server.say_goodbye()) {
+            self.enqueue(slot, Class::Reply);
+            return;
+        }
         if connection.half_closed {
             // It has said everything, so nothing unread is left that could reset the connection.
             let reason = closing.reason;
@@ -86,18 +90,32 @@ impl Shard {
     /// The peer ended its direction: it is gone, unless answers are owed to it.
     pub(super) fn peer_ended(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if !connection.owes() {
-            self.peer_gone(slot, "peer_closed");
-            return;
-        }
-        connection.half_closed = true;
         connection.receiving = Receiving::Off;
+        self.peer_says_no_more(slot);
+    }
+
+    /// The peer says no more, by the end of its direction or inside TLS.
+    pub(super) fn peer_says_no_more(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.owes() {
+            connection.half_closed = true;
+        } else if connection.tls.as_deref().is_some_and(|tls| tls.server.peer_closed()) {
+            // Who says goodbye hears it.
+            connection.half_closed = true;
+            self.close_after_words(slot, "peer_closed");
+        } else {
+            self.peer_gone(slot, "peer_closed");
+        }
     }
 
     /// The last answer to a peer that ended its direction is sent: it is closed.
     pub(super) fn close_answered(&mut self, slot: u32) {
         let answered = |c: &Connection| c.half_closed && c.closing.is_none() && !c.owes();
-        if self.connections.get(slot).is_some_and(answered) {
+        let Some(connection) = self.connections.get(slot).filter(|c| answered(c)) else { return };
+        if connection.tls.is_some() {
+            // An end that TLS does not announce looks like a cut.
+            self.close_after_words(slot, "peer_closed");
+        } else {
             self.close(slot, "peer_closed");
         }
     }
@@ -120,6 +138,7 @@ impl Shard {
         if let Some(timer) = connection.timer {
             self.timers.cancel(timer);
         }
+        self.leave_tls(&mut connection);
         let pool = &self.pool;
         let closed = super::ingress::fence(&mut connection, |session| {
             session.close(pool);
@@ -164,7 +183,7 @@ impl Shard {
         let stall = self.config.egress.stall;
         let stalled = self.connections.get(slot).is_some_and(|connection| {
             connection.sending == super::connection::Sending::Blocked
-                && self.now.saturating_duration_since(connection.progressed) >= stall
+                && self.now.saturating_duration_since(connection.progressed()) >= stall
         });
         if stalled {
             self.counters.players_too_slow += 1;

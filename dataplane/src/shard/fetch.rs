@@ -181,7 +181,7 @@ impl Shard {
                     .expect("a segment is under 32 bits"),
             }));
             // What it accepted of the last answer says nothing about this one.
-            connection.progressed = *now;
+            connection.progress(*now);
             if let Some(reader) = readers.get_mut(reader_slot) {
                 reader.serving += 1;
             }

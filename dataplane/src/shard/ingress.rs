@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::cipher::Tls;
 use super::connection::{Asked, Connection, Receiving};
 use super::queues::Class;
 use super::shard::Shard;
 use crate::config::LimitId;
 use crate::error::Error;
-use crate::reactor::{RecvBuf, RecvMode};
+use crate::reactor::{Reactor, RecvBuf, RecvMode};
 use crate::session::Event;
 
 /// Bytes of replies that wait for a peer before it is heard again.
@@ -24,25 +25,38 @@ impl Shard {
             if connection.receiving == Receiving::Once {
                 connection.receiving = Receiving::Off;
             }
-            if connection.closing.is_none() {
-                self.take_bytes(slot, &buf);
+            let (closing, tls) = (connection.closing.is_some(), connection.tls.is_some());
+            match (closing, tls) {
+                (true, _) => {}
+                (false, true) => self.received_ciphertext(slot, &buf),
+                (false, false) => self.take_bytes(slot, &Source::Received(&buf)),
             }
         }
         self.reactor.release(buf);
         self.arm(slot);
     }
 
-    fn take_bytes(&mut self, slot: u32, buf: &RecvBuf) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let bytes = self.reactor.recv_bytes(buf);
+    fn take_bytes(&mut self, slot: u32, source: &Source<'_>) {
+        let Self { connections, reactor, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
         if connection.parked.is_empty() && connection.hears() {
-            self.feed(slot, Source::Received(buf));
+            self.feed(slot, source);
             return;
         }
         // COPY(handover): the session waits for a verdict and the receive buffer goes back.
-        connection.parked.extend_from_slice(bytes);
+        connection.parked.extend_from_slice(source.bytes(reactor));
         if self.may_park(slot) {
             self.feed_parked(slot);
+        }
+    }
+
+    /// Takes bytes that were decrypted; the buffer comes back for the next ones.
+    pub(super) fn take_decrypted(&mut self, slot: u32, plain: Vec<u8>) -> Vec<u8> {
+        let source = Source::Held(plain);
+        self.take_bytes(slot, &source);
+        match source {
+            Source::Held(plain) => plain,
+            Source::Received(_) => Vec::new(),
         }
     }
 
@@ -64,12 +78,12 @@ impl Shard {
             return;
         }
         let parked = std::mem::take(&mut connection.parked);
-        self.feed(slot, Source::Parked(parked));
+        self.feed(slot, &Source::Held(parked));
         self.arm(slot);
     }
 
-    fn feed(&mut self, slot: u32, source: Source<'_>) {
-        let len = source.bytes(self).len();
+    fn feed(&mut self, slot: u32, source: &Source<'_>) {
+        let len = source.bytes(&self.reactor).len();
         let mut at = 0;
         while at < len {
             let hears = |c: &Connection| c.hears() && c.closing.is_none();
@@ -78,7 +92,7 @@ impl Shard {
             }
             let Some(mut connection) = self.connections.take(slot) else { return };
             let (now, pool) = (self.now, &self.pool);
-            let bytes = &source.bytes(self)[at..];
+            let bytes = &source.bytes(&self.reactor)[at..];
             let result = fence(&mut connection, |session| session.handle_bytes(now, bytes, pool));
             self.connections.put(slot, connection);
             match result {
@@ -96,7 +110,7 @@ impl Shard {
                 }
             }
         }
-        let rest = &source.bytes(self)[at..];
+        let rest = &source.bytes(&self.reactor)[at..];
         if rest.is_empty() || self.connections.get(slot).is_none_or(|c| c.closing.is_some()) {
             return;
         }
@@ -165,7 +179,7 @@ impl Shard {
             self.fail(slot, &Error::Limit(LimitId::ReplyBytesMax));
             return any;
         }
-        if !connection.out.is_empty() {
+        if !connection.out.is_empty() || connection.has_ciphertext() {
             self.enqueue(slot, Class::Reply);
         }
         self.rearm(slot);
@@ -279,14 +293,14 @@ impl Shard {
 /// Where bytes for a session lie.
 enum Source<'a> {
     Received(&'a RecvBuf),
-    Parked(Vec<u8>),
+    Held(Vec<u8>),
 }
 
 impl Source<'_> {
-    fn bytes<'s>(&'s self, shard: &'s Shard) -> &'s [u8] {
+    fn bytes<'s>(&'s self, reactor: &'s Reactor) -> &'s [u8] {
         match self {
-            Self::Received(buf) => shard.reactor.recv_bytes(buf),
-            Self::Parked(bytes) => bytes,
+            Self::Received(buf) => reactor.recv_bytes(buf),
+            Self::Held(bytes) => bytes,
         }
     }
 }
@@ -295,13 +309,16 @@ impl Connection {
     /// True if its session takes bytes now. A peer that asks without reading the answers is not
     /// heard until it has read them.
     fn hears(&self) -> bool {
-        self.session.wants_bytes() && self.out.rest().len() < REPLIES_PAUSE
+        let waits = |tls: &Tls| tls.is_queued() || tls.server.waiting().len() >= REPLIES_PAUSE;
+        self.session.wants_bytes()
+            && self.out.rest().len() < REPLIES_PAUSE
+            && !self.tls.as_deref().is_some_and(waits)
     }
 
     /// The nearest of its deadlines.
     fn deadline(&self, stall: std::time::Duration) -> Option<Instant> {
         let stalled = match self.sending {
-            super::connection::Sending::Blocked => Some(self.progressed + stall),
+            super::connection::Sending::Blocked => Some(self.progressed() + stall),
             _ => None,
         };
         let question = self.asked.as_ref().map(|asked| asked.deadline);

@@ -7,7 +7,9 @@
 
 mod accept;
 mod authorize;
+mod backpressure;
 pub mod caps;
+mod cipher;
 mod commands;
 mod connection;
 mod cursor;
@@ -23,6 +25,7 @@ mod handover;
 mod ingress;
 pub mod mailbox;
 mod message;
+mod parts;
 pub mod placement;
 mod plan;
 mod queues;

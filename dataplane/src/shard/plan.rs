@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::connection::{Connection, Establish, InFlight, Playing};
 use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
 use crate::config::EgressConfig;
+use crate::error::Error;
 use crate::log::{Log, RangeList};
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
@@ -29,6 +30,8 @@ pub(super) enum Outcome {
     TooSlow,
     /// The segment was lost before it was sent.
     Overtaken,
+    /// Nothing can be encrypted for it any more.
+    Broken(Error),
 }
 
 /// What planning a send looks at.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use codecs::time::WallTime;
 
 use super::accept::OpenListener;
+use super::cipher::Cipher;
 use super::commands::ControlLink;
 use super::connection::Connections;
 use super::demo::Demo;
@@ -74,6 +75,7 @@ pub(crate) struct Shard {
     pub(super) outboxes: Outboxes<Message>,
     pub(super) inboxes: Inboxes<Message>,
     pub(super) control: ControlLink,
+    pub(super) cipher: Cipher,
     pub(super) listeners: Vec<OpenListener>,
     pub(super) listener_count: u16,
     pub(super) queues: Queues,
@@ -123,6 +125,7 @@ impl Shard {
             connections: Connections::default(),
             readers: Readers::new(readers_max as usize),
             streams: Streams::default(),
+            cipher: Cipher::default(),
             listeners: Vec::new(),
             listener_count: 0,
             queues: Queues::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Establish, Playing, Sending};
+use super::connection::{Establish, Playing};
 use super::cursor::{Filter, Jumps};
 use super::message::{Message, Subscribe};
 use super::queues::Class;
@@ -194,7 +194,7 @@ impl Shard {
     /// Replies may follow only where an entry ends, so a player inside one finishes it first.
     pub(super) fn play_ended(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let in_flight = matches!(connection.sending, Sending::InFlight(_));
+        let in_flight = connection.is_sending();
         let Some(playing) = connection.playing_mut() else { return };
         if in_flight || playing.cursor.is_some_and(|cursor| !cursor.at_boundary) {
             playing.leaving = true;

@@ -23,6 +23,8 @@ use crate::reactor::{Completion, Token};
 const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
 /// Letters of other shards that one turn takes at most.
 const LETTERS_PER_TURN_MAX: usize = 256;
+/// Time of one turn that TLS handshakes may take.
+const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(2);
 /// Streams, logs and grace times are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
@@ -75,11 +77,32 @@ impl Shard {
         self.flush.account(egress_ended, busy);
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
+        let shaking = self.shake_hands();
         self.reactor.submit();
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
-        left
+        left || shaking
+    }
+
+    /// Advances TLS handshakes for their share of a turn; true if some wait, or have words to send.
+    ///
+    /// A signature takes from 30 microseconds (ECDSA) to milliseconds (RSA): whoever floods this
+    /// shard with handshakes makes them wait, and not the frames of those who play.
+    fn shake_hands(&mut self) -> bool {
+        if !self.has_handshakes() {
+            return false;
+        }
+        let until = clock() + HANDSHAKES_PER_TURN;
+        while self.next_handshake() {
+            if clock() >= until {
+                break;
+            }
+        }
+        if self.has_handshakes() {
+            self.counters.tls_handshakes_put_off += 1;
+        }
+        true
     }
 
     /// Takes the completions that are ready, a bounded number of them.

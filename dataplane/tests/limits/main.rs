@@ -8,6 +8,7 @@ mod http;
 #[path = "../node/mod.rs"]
 mod node;
 mod rtmp;
+mod tls;
 mod websocket;
 #[path = "../witness/mod.rs"]
 mod witness;
@@ -21,7 +22,7 @@ on_both_backends! { each_limit_is_broken_by_its_peer_alone }
 
 fn each_limit_is_broken_by_its_peer_alone(config: Config) {
     for &limit in LimitId::ALL {
-        let mut config = config.clone();
+        let mut config = node::with_tls(config.clone());
         tighten(&mut config, limit);
         let server = Server::start(config);
         leave_unanswered(&server, "parked");
@@ -68,6 +69,8 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::WebsocketFramesPerSecondMax => 20,
         L::ReplyBytesMax => 3_500,
         L::ParkedBytesMax => 1_000,
+        L::TlsHandshakesMax => 1,
+        L::TlsPendingBytesMax => 2_000,
     };
     config.limits.set(limit, value);
     if matches!(limit, L::RtmpMessagesPerSecondMax | L::ReplyBytesMax) {
@@ -107,6 +110,8 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
         L::ReplyBytesMax => rtmp::a_flood_of_pings(server, 400),
         L::ParkedBytesMax => rtmp::media_before_the_verdict(server),
+        L::TlsHandshakesMax => tls::many_handshakes(server),
+        L::TlsPendingBytesMax => tls::endless_handshake_messages(server),
     }
 }
 

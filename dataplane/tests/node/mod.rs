@@ -17,6 +17,7 @@ mod publisher;
 mod script;
 mod server;
 mod transport;
+mod tunnel;
 mod viewer;
 mod websocket;
 
@@ -30,5 +31,6 @@ pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
 pub(crate) use server::{Server, config, tiny};
 pub(crate) use transport::TsPlayer;
+pub(crate) use tunnel::{Certificate, Tunnel, certificate, client, client_config, with_tls};
 pub(crate) use viewer::{Answer, Viewer};
 pub(crate) use websocket::{WsPlayer, client_frame, opening as ws_opening};

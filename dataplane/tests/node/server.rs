@@ -25,6 +25,7 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
             recv_buffer_bytes: 4096,
         },
         listeners: vec![listener(ListenerKind::Rtmp), listener(ListenerKind::Http)],
+        tls: None,
         limits: Limits::default(),
         egress: EgressConfig::default(),
         stream: StreamConfig::default(),
@@ -47,6 +48,9 @@ pub(crate) fn tiny(mut config: Config) -> Config {
 pub(crate) struct Server {
     pub(crate) rtmp: SocketAddr,
     pub(crate) http: SocketAddr,
+    rtmps: Option<SocketAddr>,
+    https: Option<SocketAddr>,
+    listeners: Vec<ListenerConfig>,
     pub(crate) control: Control,
 }
 
@@ -56,7 +60,25 @@ impl Server {
         let of = |kind| node.listeners().iter().find(|(k, _)| *k == kind).map(|(_, addr)| *addr);
         let rtmp = of(ListenerKind::Rtmp).unwrap();
         let http = of(ListenerKind::Http).unwrap();
-        Self { rtmp, http, control: Control::start(node) }
+        let (rtmps, https) = (of(ListenerKind::Rtmps), of(ListenerKind::Https));
+        let listener = |&(kind, addr): &_| ListenerConfig { kind, addr };
+        let listeners = node.listeners().iter().map(listener).collect();
+        Self { rtmp, http, rtmps, https, listeners, control: Control::start(node) }
+    }
+
+    /// What is listened on, ports resolved.
+    pub(crate) fn listeners(&self) -> &[ListenerConfig] {
+        &self.listeners
+    }
+
+    /// The listener of RTMPS, of a node that has TLS.
+    pub(crate) fn rtmps(&self) -> SocketAddr {
+        self.rtmps.unwrap()
+    }
+
+    /// The listener of HTTPS, of a node that has TLS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https.unwrap()
     }
 
     /// As [`Self::start`], with the home of every stream on shard `home`.

@@ -1,7 +1,5 @@
-//! TLS as a byte filter around a session: ciphertext of the socket on one side, plain bytes of the
-//! session on the other.
+//! The client's side of a TLS connection.
 //!
-//! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here.
 //! In/Out: `handle_bytes` takes ciphertext and appends plain bytes; `send` takes plain bytes;
 //! `poll_transmit` appends ciphertext.
 //! Errors: final; a TLS alert for the peer, if one is due, is in `poll_transmit`.
@@ -12,9 +10,10 @@ use std::sync::Arc;
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{CertificateError, ClientConfig};
 
+use super::record::put;
 use crate::Error;
 
 /// Ciphertext that waits for its record or handshake message to be complete. rustls refuses larger
@@ -24,8 +23,6 @@ const INCOMING_BYTES_MAX: usize = 128 << 10;
 const EARLY_BYTES_MAX: usize = 256 << 10;
 /// Ciphertext that is looked at in one go.
 const STEP_BYTES: usize = 16 << 10;
-/// Room for one record and its overhead.
-const RECORD_ROOM: usize = (16 << 10) + 512;
 
 /// A client's TLS connection.
 ///
@@ -116,10 +113,7 @@ impl TlsClient {
         let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
         let closed = match state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                put(outgoing, |room| match traffic.queue_close_notify(room) {
-                    Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                    other => other.map_err(|_| None),
-                })
+                put(outgoing, |room| traffic.queue_close_notify(room))
             }
             _ => Err(Error::Rejected("tls")),
         };
@@ -178,11 +172,7 @@ impl TlsClient {
                 }
             },
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                put(outgoing, |room| match data.encode(room) {
-                    Err(EncodeError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                    other => other.map_err(|_| None),
-                })
-                .map(|()| true)
+                put(outgoing, |room| data.encode(room)).map(|()| true)
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 // What is encoded waits in `outgoing`, in order: nothing may overtake it.
@@ -193,12 +183,9 @@ impl TlsClient {
                 if *stage == Stage::Handshake {
                     *stage = Stage::Open;
                 }
-                let sent = early.chunks(STEP_BYTES).try_for_each(|piece| {
-                    put(outgoing, |room| match traffic.encrypt(piece, room) {
-                        Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
-                        other => other.map_err(|_| None),
-                    })
-                });
+                let sent = early
+                    .chunks(STEP_BYTES)
+                    .try_for_each(|piece| put(outgoing, |room| traffic.encrypt(piece, room)));
                 early.clear();
                 sent.map(|()| false)
             }
@@ -226,30 +213,7 @@ impl TlsClient {
         let UnbufferedStatus { state, .. } = connection.process_tls_records(incoming);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
             // The connection is lost either way.
-            let _ = put(outgoing, |room| data.encode(room).map_err(|_| None));
-        }
-    }
-}
-
-/// Lets `encode` write behind the end of `out`, with more room if it asks for it.
-fn put(
-    out: &mut Vec<u8>,
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
-) -> Result<(), Error> {
-    let before = out.len();
-    let mut room = RECORD_ROOM;
-    loop {
-        out.resize(before + room, 0);
-        match encode(&mut out[before..]) {
-            Ok(written) => {
-                out.truncate(before + written);
-                return Ok(());
-            }
-            Err(Some(required)) if required > room => room = required,
-            Err(_) => {
-                out.truncate(before);
-                return Err(Error::Rejected("tls"));
-            }
+            let _ = put(outgoing, |room| data.encode(room));
         }
     }
 }

@@ -1,0 +1,24 @@
+//! TLS as a byte filter around a session: ciphertext of the socket on one side, plain bytes of the
+//! session on the other.
+//!
+//! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here. `server` is
+//! our side of a listener, `client` that of a connection which we open, `identity` what a server
+//! proves itself with.
+//!
+//! ```text
+//!   socket --ciphertext--> handle_bytes --plain--> session
+//!   session, log --plain--> encrypt --ciphertext--> socket
+//!                           waiting (handshake, alerts, what a full socket left) --> socket, first
+//! ```
+
+mod client;
+mod failure;
+mod identity;
+mod record;
+mod server;
+
+pub use client::TlsClient;
+pub use failure::TlsFailure;
+pub use identity::Identity;
+pub use record::{PLAIN_BYTES_MAX, RECORD_ROOM};
+pub use server::TlsServer;

@@ -1,0 +1,339 @@
+//! The server's side of a TLS connection.
+
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+
+use super::failure::TlsFailure;
+use super::record::{Unwritten, put};
+use crate::Error;
+
+/// What a peer hears that speaks HTTP where TLS is spoken.
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Content-Length: 23\r\nConnection: close\r\n\r\nThis port speaks TLS.\r\n";
+
+/// A server's TLS connection.
+///
+/// Lives on: its peer's shard. Crosses by: mailbox, with a publisher that goes home, also in the
+/// middle of a record.
+/// In/Out: `handle_bytes` takes ciphertext and appends plain bytes; `encrypt` writes ciphertext
+/// into the caller's room; what must go out before that is in `waiting`.
+/// Errors: final; the alert for the peer is in `waiting`.
+/// Limits: ciphertext of an incomplete record or handshake is bounded by the caller.
+pub struct TlsServer {
+    connection: UnbufferedServerConnection,
+    /// Ciphertext of a record or handshake message that is not complete.
+    incoming: Vec<u8>,
+    /// Ciphertext that waits for the socket, from `sent` on.
+    outgoing: Vec<u8>,
+    sent: usize,
+    stage: Stage,
+}
+
+/// Where the connection stands.
+///
+/// ```text
+///   Handshake --finished--> Open --close_notify--> PeerClosed
+///       |                    |                         |
+///       +--error--> Failed <-+--------- ours -> Closed-+
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Open,
+    /// The peer says no more; we may.
+    PeerClosed,
+    /// We said that nothing follows.
+    Closed,
+    Failed(TlsFailure),
+}
+
+impl std::fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys and plain bytes stay out of every log.
+        f.debug_struct("TlsServer").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl TlsServer {
+    /// Waits for a peer's first bytes.
+    ///
+    /// # Errors
+    /// The configuration cannot serve.
+    pub fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(config))
+            .map_err(|_| Error::Rejected("tls_configuration"))?;
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        Ok(Self { connection, incoming, outgoing, sent: 0, stage: Stage::Handshake })
+    }
+
+    /// Keeps ciphertext for the next [`Self::handle_bytes`]; false if more than `bytes_max` wait.
+    #[must_use]
+    pub fn hold(&mut self, ciphertext: &[u8], bytes_max: usize) -> bool {
+        // COPY(tls): ciphertext of a handshake that waits for its turn.
+        self.incoming.extend_from_slice(ciphertext);
+        self.incoming.len() <= bytes_max
+    }
+
+    /// Takes ciphertext and appends what it decrypts to; `scratch` is the caller's, for a moment.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the name of a [`TlsFailure`].
+    pub fn handle_bytes(
+        &mut self,
+        ciphertext: &[u8],
+        scratch: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        if let Stage::Failed(failure) = self.stage {
+            return Err(failure.error());
+        }
+        scratch.clear();
+        scratch.append(&mut self.incoming);
+        // COPY(tls): records are decrypted in place, which a receive buffer does not allow.
+        scratch.extend_from_slice(ciphertext);
+        let mut at = 0;
+        loop {
+            match self.step(&mut scratch[at..], plain) {
+                Ok((used, again)) => {
+                    at += used;
+                    if !again {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    let failure = TlsFailure::of(&error, self.is_handshaking());
+                    tracing::debug!(%error, reason = failure.name(), "tls");
+                    self.fail(failure, scratch.get(at..).unwrap_or_default());
+                    self.incoming = Vec::new();
+                    return Err(failure.error());
+                }
+            }
+        }
+        if at == scratch.len() {
+            self.incoming = Vec::new();
+        }
+        // COPY(tls): ciphertext of a record that is not complete yet.
+        self.incoming.extend_from_slice(&scratch[at..]);
+        Ok(())
+    }
+
+    /// One state of the connection: bytes that are done with, and whether another state may follow.
+    fn step(
+        &mut self,
+        incoming: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(usize, bool), rustls::Error> {
+        let Self { connection, outgoing, stage, .. } = self;
+        let UnbufferedStatus { mut discard, state } = connection.process_tls_records(incoming);
+        let again = match state? {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    discard += record.discard;
+                    // COPY(tls): plain text of a record.
+                    plain.extend_from_slice(record.payload);
+                }
+                true
+            }
+            ConnectionState::EncodeTlsData(mut data) => {
+                put(outgoing, |room| data.encode(room))
+                    .map_err(|_| rustls::Error::General("not encoded".to_owned()))?;
+                true
+            }
+            ConnectionState::TransmitTlsData(data) => {
+                // What is encoded waits in `outgoing`, in order: nothing overtakes it.
+                data.done();
+                true
+            }
+            ConnectionState::WriteTraffic(_) => {
+                if *stage == Stage::Handshake {
+                    *stage = Stage::Open;
+                }
+                false
+            }
+            ConnectionState::PeerClosed => {
+                if *stage != Stage::Closed {
+                    *stage = Stage::PeerClosed;
+                }
+                true
+            }
+            // The handshake wants more bytes, or nothing follows; early data is never offered.
+            _ => false,
+        };
+        Ok((discard, again))
+    }
+
+    /// Ends the connection; the alert for the peer, or an answer that it understands, waits.
+    fn fail(&mut self, failure: TlsFailure, rest: &[u8]) {
+        let Self { connection, outgoing, .. } = self;
+        self.stage = Stage::Failed(failure);
+        if failure == TlsFailure::Plain && rest.first().is_some_and(u8::is_ascii_uppercase) {
+            // CONTROL: the answer to somebody who forgot the `s` of https.
+            outgoing.extend_from_slice(PLAIN_HTTP_ANSWER);
+            return;
+        }
+        while let Ok(ConnectionState::EncodeTlsData(mut data)) =
+            connection.process_tls_records(&mut []).state
+        {
+            // The connection is lost either way.
+            if put(outgoing, |room| data.encode(room)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the connection from outside: no alert is due.
+    pub fn give_up(&mut self, failure: TlsFailure) {
+        if !matches!(self.stage, Stage::Failed(_)) {
+            self.stage = Stage::Failed(failure);
+        }
+    }
+
+    /// Encrypts `plain`, in records of [`super::PLAIN_BYTES_MAX`], into `room`; returns how much of
+    /// the room was written.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if the connection is not open, the keys are used up or `room` is short.
+    pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, Error> {
+        if !matches!(self.stage, Stage::Open | Stage::PeerClosed) {
+            return Err(Error::Rejected("tls_closed"));
+        }
+        let Self { connection, incoming, .. } = self;
+        let mut written = 0;
+        loop {
+            let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
+            let done = match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let encrypted = traffic.encrypt(plain, &mut room[written..]);
+                    Some(encrypted.map_err(|error| match Unwritten::from(error) {
+                        Unwritten::Room(_) => Error::Rejected("tls_room"),
+                        Unwritten::Exhausted => Error::Rejected("tls_exhausted"),
+                    })?)
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let encoded = data.encode(&mut room[written..]);
+                    written += encoded.map_err(|_| Error::Rejected("tls_room"))?;
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                _ => return Err(Error::Rejected("tls_closed")),
+            };
+            incoming.drain(..discard.min(incoming.len()));
+            if let Some(n) = done {
+                return Ok(written + n);
+            }
+        }
+    }
+
+    /// Tells the peer that nothing follows; true if that now waits to be sent, false if it was said
+    /// or cannot be said.
+    pub fn say_goodbye(&mut self) -> bool {
+        if !matches!(self.stage, Stage::Open | Stage::PeerClosed) {
+            return false;
+        }
+        self.stage = Stage::Closed;
+        let Self { connection, incoming, outgoing, .. } = self;
+        loop {
+            let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
+            let said = match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    Some(put(outgoing, |room| traffic.queue_close_notify(room)).is_ok())
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    put(outgoing, |room| data.encode(room)).err().map(|_| false)
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                _ => Some(false),
+            };
+            incoming.drain(..discard.min(incoming.len()));
+            if let Some(said) = said {
+                return said;
+            }
+        }
+    }
+
+    /// Ciphertext that must be sent before any other.
+    #[must_use]
+    pub fn waiting(&self) -> &[u8] {
+        &self.outgoing[self.sent..]
+    }
+
+    /// The socket took `n` bytes of what waits. Memory goes back with the last one.
+    pub fn sent(&mut self, n: usize) {
+        self.sent += n;
+        if self.sent == self.outgoing.len() {
+            self.outgoing = Vec::new();
+            self.sent = 0;
+        }
+    }
+
+    /// Keeps ciphertext that a full socket did not take.
+    pub fn keep(&mut self, ciphertext: &[u8]) {
+        // COPY(tls): ciphertext that a full socket left.
+        self.outgoing.extend_from_slice(ciphertext);
+    }
+
+    /// True until both ends have proved themselves.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.stage == Stage::Handshake
+    }
+
+    /// True if plain bytes can be encrypted.
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::PeerClosed)
+    }
+
+    /// True once the peer said that it sends no more.
+    #[must_use]
+    pub fn peer_closed(&self) -> bool {
+        self.stage == Stage::PeerClosed
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<TlsFailure> {
+        match self.stage {
+            Stage::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// True if the peer came back with a ticket.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The version, once it is agreed.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "handshake",
+        }
+    }
+
+    /// Bytes that are no whole record or handshake message yet.
+    #[must_use]
+    pub const fn pending_bytes(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Bytes of the buffers that this connection holds outside of rustls.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.incoming.capacity() + self.outgoing.capacity()
+    }
+}
