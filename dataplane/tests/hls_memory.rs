@@ -78,7 +78,7 @@ static ALLOCATOR: Counting = Counting;
 /// What an idle connection of a viewer may take, everything included.
 const IDLE_BYTES_MAX: i64 = 512;
 /// Allocations of one request for a segment: its parts, its head and its events.
-const REQUEST_ALLOCATIONS_MAX: u64 = 24;
+const REQUEST_ALLOCATIONS_MAX: u64 = 32;
 const SEGMENT_FRAMES: u32 = 2_000 / FRAME_MS;
 
 /// One after the other, because the counts are the process's.

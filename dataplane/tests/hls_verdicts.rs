@@ -99,6 +99,7 @@ fn a_refusal_is_asked_about_again(config: Config) {
 
 fn a_verdict_ends_with_its_time(mut config: Config) {
     config.stream.hls.verdict = Duration::from_millis(200);
+    config.limits.http_requests_max = u64::MAX;
     let (server, _publisher, questions) = scene(config, allow);
     let mut viewer = Viewer::connect(server.http);
     let late = Instant::now() + TIME_BOUND;

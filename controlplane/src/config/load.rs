@@ -274,6 +274,13 @@ fn agree(loaded: &Loaded) -> Result<(), Error> {
         format!("gop_bytes_max {} is above bytes_max {}", stream.gop_bytes_max, stream.bytes_max),
         "raise stream.bytes_max or lower stream.gop_bytes_max",
     )?;
+    let (segment, retain) = (stream.hls.segment.as_millis(), stream.retain.as_millis());
+    check(
+        segment <= retain,
+        pick(loaded, "hls.segment_ms", "stream.retain_ms"),
+        format!("{segment} ms of a segment are more than the {retain} ms that streams retain"),
+        "raise stream.retain_ms or lower hls.segment_ms",
+    )?;
     check(
         stream.hls.listed <= stream.hls.kept,
         pick(loaded, "hls.kept", "hls.listed"),

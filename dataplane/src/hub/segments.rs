@@ -127,7 +127,7 @@ impl StreamSegments {
     }
 
     /// Another publisher begins.
-    pub(super) const fn begin_source(&mut self) {
+    pub(super) fn begin_source(&mut self) {
         self.segmenter.expect_break();
     }
 

@@ -190,7 +190,16 @@ impl Segmenter {
     }
 
     /// A period ends here: with the next unit another begins.
-    pub const fn expect_break(&mut self) {
+    ///
+    /// A stream that has hardly begun, where the first sound only tells that there is any, begins
+    /// anew instead: nobody saw what came before.
+    pub fn expect_break(&mut self) {
+        let newest = self.newest;
+        let young = |open: &Open| newest - open.start < ROUNDING;
+        if self.recent.is_empty() && self.open.as_ref().is_some_and(young) {
+            self.open = None;
+            self.next.segment -= 1;
+        }
         self.broken = self.open.is_some();
     }
 
@@ -289,7 +298,9 @@ impl Segmenter {
         if clean && (elapsed >= self.config.segment || early) && elapsed <= allowed {
             return Some(Cause::Due);
         }
-        (elapsed + self.step() > allowed).then_some(Cause::TooLong)
+        // Sound does not wait for pictures that come seconds apart.
+        let step = if leads { self.step() } else { FIRST_STEP };
+        (elapsed + step > allowed).then_some(Cause::TooLong)
     }
 
     fn begin(&mut self, mark: &Mark, cause: Cause) {
@@ -582,6 +593,35 @@ mod tests {
             bench.push(TrackKind::Audio, ms + 900, true, true);
         }
         assert!(bench.durations().iter().all(|&ms| ms == 2_000), "{:?}", bench.durations());
+    }
+
+    #[test]
+    fn pictures_that_come_seconds_apart_do_not_make_each_sound_a_segment() {
+        let mut bench = Bench::new();
+        bench.pictures(0, 4_040, every(2_000));
+        let finished = bench.finished();
+        assert_eq!(bench.segmenter.fix_target(finished.iter()), 4);
+        for ms in (4_040..60_000).step_by(20) {
+            if ms % 6_000 == 0 {
+                bench.push(TrackKind::Video, ms, ms % 12_000 == 0, true);
+            }
+            bench.push(TrackKind::Audio, ms, true, true);
+        }
+        let durations = bench.durations();
+        assert!(durations.iter().all(|&ms| (1_000..=4_499).contains(&ms)), "{durations:?}");
+        assert!(durations.len() < 30, "{durations:?}");
+    }
+
+    #[test]
+    fn a_track_that_is_known_late_begins_the_stream_anew() {
+        let mut bench = Bench::new();
+        bench.push(TrackKind::Video, 0, true, true);
+        bench.segmenter.expect_break();
+        bench.push(TrackKind::Audio, 10, true, true);
+        bench.pictures(40, 5_000, every(2_000));
+        let first = bench.finished()[0];
+        assert_eq!((first.number, first.discontinuity, first.independent), (100, false, true));
+        assert_eq!(bench.durations(), [2_000]);
     }
 
     #[test]

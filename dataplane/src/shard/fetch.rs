@@ -108,9 +108,15 @@ impl Shard {
     /// A log that is closed answers nothing any more: then its home is asked, if it `may_ask`.
     pub(super) fn answer_viewer(&mut self, slot: u32, reader_slot: u32, may_ask: bool) {
         let now = self.now;
-        let Some(reader) = self.readers.get_mut(reader_slot) else { return };
+        let reader = self.readers.get_mut(reader_slot);
+        let Some((reader, log)) = reader.and_then(|reader| {
+            let log = Arc::clone(reader.log()?);
+            Some((reader, log))
+        }) else {
+            self.refuse(slot, Refusal::NotFound);
+            return;
+        };
         reader.asked_at = now;
-        let Some(log) = reader.log().map(Arc::clone) else { return };
         if let Some(window) = log.window() {
             let Some(mut connection) = self.connections.take(slot) else { return };
             connection.session.share(&mut self.words);
@@ -193,8 +199,9 @@ impl Shard {
             let time = self.config.stream.hls.verdict;
             self.verdicts.allow(permit, stream, self.now, time);
         }
-        self.settle(slot);
+        // Before its head is seen as a reply, which would go before those of encoders.
         self.enqueue(slot, Class::Segments);
+        self.settle(slot);
         self.feed_parked(slot);
         self.arm(slot);
     }
@@ -231,13 +238,28 @@ impl Shard {
         } else {
             Vec::new()
         };
-        for slot in waiting {
-            self.answer_viewer(slot, reader_slot, true);
-        }
+        self.answer_viewers(waiting, reader_slot, true);
         // The list of a stream that ended is asked for until its home closes it.
         if matches!(sealed, Some(SealReason::Moved | SealReason::Idle)) {
             self.readers.retire(reader_slot);
         }
+    }
+
+    /// Answers all who waited for one log, which stays until the last of them is answered.
+    pub(super) fn answer_viewers(&mut self, waiting: Vec<u32>, reader_slot: u32, may_ask: bool) {
+        if waiting.is_empty() {
+            return;
+        }
+        if let Some(reader) = self.readers.get_mut(reader_slot) {
+            reader.starting = true;
+        }
+        for slot in waiting {
+            self.answer_viewer(slot, reader_slot, may_ask);
+        }
+        if let Some(reader) = self.readers.get_mut(reader_slot) {
+            reader.starting = false;
+        }
+        self.drop_idle_viewers_of(reader_slot);
     }
 
     /// Gives back the logs that no viewer has asked for in a while.
@@ -254,7 +276,8 @@ impl Shard {
         let closed = log.sealed().is_some() && log.window().is_none();
         let passed =
             self.draining.is_some() || self.now.saturating_duration_since(reader.asked_at) >= idle;
-        if reader.serving == 0 && reader.waiting.is_empty() && (passed || closed) {
+        let unused = reader.serving == 0 && reader.waiting.is_empty() && !reader.starting;
+        if unused && (passed || closed) {
             self.leave_log(reader_slot);
         }
     }

@@ -92,9 +92,7 @@ impl Shard {
         match log {
             Ok(log) if usage == Use::Segments => {
                 reader.state = ReaderState::Reading(log);
-                for slot in waiting {
-                    self.answer_viewer(slot, reader_slot, false);
-                }
+                self.answer_viewers(waiting, reader_slot, false);
             }
             Ok(log) => {
                 reader.state = ReaderState::Reading(log);

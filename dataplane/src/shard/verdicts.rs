@@ -81,8 +81,10 @@ impl Verdicts {
         self.order.push_back((permit, until));
     }
 
-    /// Everybody is asked about anew.
+    /// Everybody is asked about anew, those too whose question is not answered yet: what they are
+    /// remembered by means nothing any more.
     pub(super) fn forget(&mut self) {
+        self.keys = [RandomState::new(), RandomState::new()];
         self.allowed = HashMap::new();
         self.order = VecDeque::new();
     }

@@ -96,9 +96,10 @@ fn credentials(query: Option<&str>) -> Box<str> {
 
 /// Where the playlist of `/NAME.m3u8` is: beside it, so that its children are found.
 pub(super) fn location_of(path: &str, query: Option<&str>) -> Option<String> {
-    let path = percent_decode(path).ok()?;
-    let name = path.strip_suffix(".m3u8")?.rsplit('/').next()?;
-    let mut location = format!("{name}/");
+    let last = percent_decode(path.rsplit('/').next()?).ok()?;
+    // A slash that was encoded parts no folders for whoever follows this.
+    let mut location = last.strip_suffix(".m3u8")?.replace('/', "%2F");
+    location.push('/');
     Asset::Multivariant.write(&mut location);
     if let Some(query) = query {
         location.push('?');
@@ -237,6 +238,7 @@ mod tests {
             ("/cam.m3u8", None, Some("cam/index.m3u8")),
             ("/live/news/cam.m3u8", Some("key=k"), Some("cam/index.m3u8?key=k")),
             ("/news/c%61m%2em3u8", None, Some("cam/index.m3u8")),
+            ("/a%2Fcam.m3u8", None, Some("a%2Fcam/index.m3u8")),
             ("/cam", None, None),
         ] {
             assert_eq!(location_of(path, query).as_deref(), location, "{path}");

@@ -40,13 +40,16 @@ impl Route {
             _ => {}
         }
         // A dot is legal in no name, so the suffix is told from the name whatever its encoding.
+        let raw = path;
         let Ok(path) = percent_decode(path) else { return Self::Unknown };
         if let Some((name, asset)) = uri::split(&path) {
+            // Segments are of the default tracks: another one is not to be had.
             return Self::stream(name, query)
+                .filter(|(_, params)| params.track == 0)
                 .map_or(Self::Unknown, |(stream, params)| Self::Hls(stream, asset, params));
         }
         if let Some(name) = path.strip_suffix(".m3u8") {
-            let location = Self::stream(name, query).and_then(|_| location_of(&path, query));
+            let location = Self::stream(name, query).and_then(|_| location_of(raw, query));
             return location.map_or(Self::Unknown, Self::Elsewhere);
         }
         let formats = [(".flv", Format::Flv), (".ts", Format::MpegTs)];

@@ -25,7 +25,8 @@ pub(in crate::session) struct Params {
     low_latency: bool,
     next_keyframe: bool,
     legacy_ids: bool,
-    track: TrackId,
+    /// The number of the tracks.
+    pub(in crate::session) track: TrackId,
 }
 
 impl Params {
