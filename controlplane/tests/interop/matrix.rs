@@ -18,7 +18,8 @@ fn serve(backend: Backend) -> Server {
 
 fn start_all(server: &Server, clients: &[Client], name: &str) -> Vec<Player> {
     let players = clients.iter().map(|&client| Player::start(client, server, name)).collect();
-    server.wait_for_players(name, clients.len());
+    let waiting = clients.iter().filter(|client| client.1.waits()).count();
+    server.wait_for_players(name, waiting);
     players
 }
 
@@ -88,6 +89,8 @@ fn one_track(backend: Backend) {
         Client(Tool::Ffmpeg, Way::Ts),
         Client(Tool::Library, Way::WsFlv),
         Client(Tool::Plain, Way::Ts),
+        Client(Tool::Newer, Way::Hls),
+        Client(Tool::Plain, Way::Hls),
         Client::RML,
         Client::PLAIN,
     ];

@@ -14,7 +14,7 @@ use crate::http_flv::Answer;
 use crate::process::Process;
 use crate::server::Server;
 use crate::verify::{Media, Tag, tags};
-use crate::{rml, transport, websocket};
+use crate::{hls, rml, transport, websocket};
 
 /// A stream ends, and its players with it, within this.
 const END: Duration = Duration::from_secs(60);
@@ -47,17 +47,24 @@ pub(crate) enum Way {
     Ts,
     /// MPEG-TS over WebSocket.
     WsTs,
+    /// HLS, from the first segment on.
+    Hls,
 }
 
 impl Way {
     /// True if MPEG-TS comes, where parameter sets are in the pictures and not in a record.
     pub(crate) const fn is_transport(self) -> bool {
-        matches!(self, Self::Ts | Self::WsTs)
+        matches!(self, Self::Ts | Self::WsTs | Self::Hls)
     }
 
     /// A body of this way.
     fn got(self, body: Vec<u8>) -> Got {
         if self.is_transport() { Got::Packets(body) } else { Got::Tags(tags(&body)) }
+    }
+
+    /// True if a client waits at the server for its publisher, and is seen there.
+    pub(crate) fn waits(self) -> bool {
+        self != Self::Hls
     }
 
     fn url(self, server: &Server, name: &str) -> String {
@@ -69,10 +76,14 @@ impl Way {
 
     /// What a name asks for behind a `?` stands behind the suffix.
     fn path(self, name: &str) -> String {
-        let suffix = if self.is_transport() { "ts" } else { "flv" };
+        let suffix = match self {
+            Self::Hls => "/index.m3u8",
+            Self::Ts | Self::WsTs => ".ts",
+            _ => ".flv",
+        };
         match name.split_once('?') {
-            Some((name, query)) => format!("/{name}.{suffix}?{query}"),
-            None => format!("/{name}.{suffix}"),
+            Some((name, query)) => format!("/{name}{suffix}?{query}"),
+            None => format!("/{name}{suffix}"),
         }
     }
 }
@@ -100,7 +111,7 @@ impl Client {
 }
 
 /// Every client.
-pub(crate) const ALL: [Client; 14] = [
+pub(crate) const ALL: [Client; 17] = [
     Client(Tool::Ffmpeg, Way::Rtmp),
     Client(Tool::Newer, Way::Rtmp),
     Client(Tool::Gstreamer, Way::Rtmp),
@@ -115,6 +126,9 @@ pub(crate) const ALL: [Client; 14] = [
     Client(Tool::Gstreamer, Way::Ts),
     Client(Tool::Plain, Way::Ts),
     Client(Tool::Library, Way::WsTs),
+    Client(Tool::Ffmpeg, Way::Hls),
+    Client(Tool::Newer, Way::Hls),
+    Client(Tool::Plain, Way::Hls),
 ];
 
 /// A client at work.
@@ -146,8 +160,21 @@ impl Player {
         let file = server.folder().join(file);
         let (url, path, http) = (way.url(server, name), way.path(name), server.http);
         let work = match (tool, way) {
-            (Tool::Ffmpeg, _) => ffmpeg(Path::new(FFMPEG), &url, &file),
-            (Tool::Newer, _) => ffmpeg(&ffmpeg_newer(), &url, &file),
+            (Tool::Ffmpeg | Tool::Newer, Way::Hls) => {
+                let (mut command, name) = (ffmpeg(tool, way, &url, &file), name.to_owned());
+                let file = file.clone();
+                thread_work(move |_| {
+                    hls::wait_for_list(http, &name);
+                    Got::Tags(tags(&finish(Process::start(&mut command), client, &file)))
+                })
+            }
+            (Tool::Ffmpeg | Tool::Newer, _) => {
+                Work::Process(Process::start(&mut ffmpeg(tool, way, &url, &file)))
+            }
+            (Tool::Plain, Way::Hls) => {
+                let name = name.to_owned();
+                thread_work(move |begun| Got::Packets(hls::follow(http, &name, begun)))
+            }
             (Tool::Gstreamer, Way::Rtmp) => gstreamer("rtmp2src", &url, &file),
             (Tool::Gstreamer, _) => gstreamer("souphttpsrc", &url, &file),
             (Tool::Library, Way::Rtmp) => {
@@ -195,13 +222,7 @@ impl Player {
     fn body(self) -> (Client, Got) {
         let Self { client, work, file } = self;
         let body = match work {
-            Work::Process(mut process) => {
-                process.finish(END);
-                if client.1.is_transport() {
-                    assert_content(&process.output(), client);
-                }
-                fs::read(&file).expect("the player wrote a file")
-            }
+            Work::Process(process) => finish(process, client, &file),
             Work::Thread(thread, _) => {
                 let got = thread.join().unwrap_or_else(|_| panic!("{client:?} failed"));
                 return (client, got);
@@ -212,11 +233,24 @@ impl Player {
     }
 }
 
-fn ffmpeg(program: &Path, url: &str, file: &Path) -> Work {
+/// What a program wrote, once it has ended without complaint.
+fn finish(mut process: Process, client: Client, file: &Path) -> Vec<u8> {
+    process.finish(END);
+    if client.1.is_transport() {
+        assert_content(&process.output(), client);
+    }
+    fs::read(file).expect("the player wrote a file")
+}
+
+fn ffmpeg(tool: Tool, way: Way, url: &str, file: &Path) -> Command {
+    let program = if tool == Tool::Newer { ffmpeg_newer() } else { FFMPEG.into() };
     let mut command = Command::new(program);
     command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-y"]);
+    if way == Way::Hls {
+        command.args(["-live_start_index", "0"]);
+    }
     command.args(["-i", url, "-map", "0", "-c", "copy", "-f", "flv"]).arg(file);
-    Work::Process(Process::start(&mut command))
+    command
 }
 
 fn gstreamer(source: &str, url: &str, file: &Path) -> Work {

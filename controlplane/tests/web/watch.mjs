@@ -88,14 +88,24 @@ async function openMpegts(page, kind) {
 async function openHls(page) {
   await openBlank(page, bundles.hls);
   const url = `${job.base}/${job.stream}/index.m3u8${job.query ?? ""}`;
-  // The player begins three segments behind the end: it is given a list that has them.
-  await page.waitForFunction(async (url) => {
-    const top = await fetch(url, { cache: "no-store" });
-    if (!top.ok) return false;
-    const child = (await top.text()).split("\n").find((line) => line && !line.startsWith("#"));
-    const list = await fetch(new URL(child, url), { cache: "no-store" });
-    return list.ok && (await list.text()).split("#EXTINF").length > 3;
-  }, url, { timeout: START_MS, polling: 500 });
+  // The player begins three target durations behind the end: it is given a list that has them, as
+  // every list has but that of a stream's first seconds.
+  await page.evaluate(async ([url, timeout]) => {
+    const text = async (url) => {
+      const answer = await fetch(url, { cache: "no-store" });
+      return answer.ok ? answer.text() : "";
+    };
+    const late = performance.now() + timeout;
+    for (;;) {
+      const child = (await text(url)).split("\n").find((line) => line && !line.startsWith("#"));
+      const list = child ? await text(new URL(child, url)) : "";
+      const target = Number(/#EXT-X-TARGETDURATION:(\d+)/.exec(list)?.[1]);
+      const durations = [...list.matchAll(/#EXTINF:([\d.]+)/g)].map((found) => Number(found[1]));
+      if (durations.reduce((sum, duration) => sum + duration, 0) >= 3 * target) return;
+      if (performance.now() > late) throw new Error(`no list of three targets: ${list}`);
+      await new Promise((done) => setTimeout(done, 500));
+    }
+  }, [url, START_MS]);
   await page.evaluate((url) => {
     const video = document.getElementById("video");
     const player = new window.Hls({ liveSyncDurationCount: 3 });
@@ -228,7 +238,8 @@ async function watchIndex(page) {
   await page.locator("#streams a", { hasText: job.stream }).waitFor({ timeout: 20000 });
   if (job.shots) await page.screenshot({ path: `${job.shots}/index.png`, fullPage: true });
   const links = await page.locator("#streams a").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
-  return { links };
+  const addresses = await page.locator("#addresses code").allTextContents();
+  return { links, addresses };
 }
 
 const browser = await chromium.launch({

@@ -15,15 +15,15 @@ const AFTER_SECONDS: u32 = 4;
 /// More than any player holds when the encoder leaves.
 const HELD_SECONDS: u32 = 16;
 
-fn start() -> (Server, Publisher, String) {
+fn start(clip: Clip) -> (Server, Publisher, String) {
     let server = Server::start(&Options::on(Backend::Auto));
     let url = server.rtmp_url("studio");
-    let publisher = Publisher::ffmpeg_endless(Clip::H264, &url);
+    let publisher = Publisher::ffmpeg_endless(clip, &url);
     (server, publisher, url)
 }
 
 fn plays_for_long(player: &str) {
-    let (server, publisher, _) = start();
+    let (server, publisher, _) = start(Clip::Small);
     let report = Watch::start(&server, "studio", player, LONG_SECONDS, json!({})).report();
     assert_smooth(&report);
     publisher.interrupt();
@@ -32,12 +32,12 @@ fn plays_for_long(player: &str) {
 
 /// The encoder's connection breaks and it comes back: the player goes on beyond what it held.
 fn goes_on_when_the_encoder_reconnects(player: &str) {
-    let (server, publisher, url) = start();
+    let (server, publisher, url) = start(Clip::Small);
     let until = json!({ "until": { "seconds": HELD_SECONDS } });
     let mut watch = Watch::start(&server, "studio", player, AFTER_SECONDS, until);
     watch.wait_until_it_plays();
     publisher.kill();
-    let publisher = Publisher::ffmpeg_endless(Clip::H264, &url);
+    let publisher = Publisher::ffmpeg_endless(Clip::Small, &url);
     assert_plays(&watch.report());
     publisher.interrupt();
     server.stop();
@@ -45,7 +45,7 @@ fn goes_on_when_the_encoder_reconnects(player: &str) {
 
 /// Another encoder takes over with another size, profile and kind of sound.
 fn goes_on_with_another_picture_and_sound(player: &str) {
-    let (server, publisher, url) = start();
+    let (server, publisher, url) = start(Clip::H264);
     let until = json!({ "until": { "width": 320 } });
     let mut watch = Watch::start(&server, "studio", player, AFTER_SECONDS, until);
     watch.wait_until_it_plays();
@@ -81,6 +81,7 @@ macro_rules! for_each_player {
 
 for_each_player! {
     page: "page";
+    hls_js: "hls.js";
     mpegts_js_on_http_flv: "mpegts.flv";
     mpegts_js_on_websocket_flv: "mpegts.ws";
     mpegts_js_on_http_ts: "mpegts.ts";
