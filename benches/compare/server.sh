@@ -1,14 +1,16 @@
 # Sourced by the scripts beside it: a server on one core, a generator on another, and their end.
 #
 # SERVER_CPU and LOAD_CPU are the cores, BIN the folder of the binaries; without BIN they are built
-# in release. Files are made in memory and removed; only processes that were started here are ended.
+# in release. PORT is the first of six ports. Files are made in memory and removed; only processes that were started here are ended.
 
 set -eu
 
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 SERVER_CPU=${SERVER_CPU:-0}
 LOAD_CPU=${LOAD_CPU:-1}
-RTMP=21935 RTMPS=21936 HTTP=28080 HTTPS=28443 CONTROL=28090 NGINX=28081
+PORT=${PORT:-27100}
+RTMP=$PORT RTMPS=$((PORT + 1)) HTTP=$((PORT + 2)) HTTPS=$((PORT + 3))
+CONTROL=$((PORT + 4)) NGINX=$((PORT + 5))
 
 if [ -z "${BIN:-}" ]; then
     (cd "$ROOT" && cargo build -q --release --locked --bin grandstand --bin grandstand-load)
@@ -77,6 +79,8 @@ TOML
     started "$SERVER_CPU" "$BIN/grandstand" --config "$WORK/grandstand.toml"
     SERVER=$STARTED
     for _ in $(seq 100); do
+        # A port that another process has ends ours at once.
+        kill -0 "$SERVER" 2>/dev/null || break
         if curl -fs "http://127.0.0.1:$CONTROL/readyz" >/dev/null; then return; fi
         sleep 0.1
     done
