@@ -1,8 +1,9 @@
 //! What the operator and the application developer rely on, seen from outside.
 
+use crate::client::{Client, Tool, Way};
 use crate::clip::Clip;
 use crate::http_flv::get;
-use crate::player::{Client, Player, Tool, Way};
+use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::rml::{self, Rml};
 use crate::server::{Backend, Options, Server};

@@ -2,8 +2,9 @@
 
 use codecs::flv::{AudioTagHeader, TagKind, VideoTagHeader};
 
+use crate::client::{Client, Tool, Way};
 use crate::clip::Clip;
-use crate::player::{Client, Player, Tool, Way};
+use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::server::{Backend, Options, Server};
 use crate::verify::{Media, Tag, tags};

@@ -1,9 +1,8 @@
 //! HLS: a client that follows a list segment by segment, and what other readers make of it.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::http_flv::get;
+use crate::http_flv::{Endpoint, get};
 
 /// A list comes, and grows, within this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,10 +53,10 @@ fn child(text: &str) -> &str {
 }
 
 /// The multivariant playlist, once the stream has one.
-pub(crate) fn wait_for_list(addr: SocketAddr, name: &str) -> String {
+pub(crate) fn wait_for_list(web: &Endpoint, name: &str) -> String {
     let late = Instant::now() + PATIENCE;
     loop {
-        let (status, body) = get(addr, &format!("/{name}/index.m3u8"), "");
+        let (status, body) = get(web, &format!("/{name}/index.m3u8"), "");
         if status == 200 {
             return String::from_utf8(body).expect("a list is text");
         }
@@ -68,13 +67,13 @@ pub(crate) fn wait_for_list(addr: SocketAddr, name: &str) -> String {
 }
 
 /// All segments from the first to the end of the stream, joined.
-pub(crate) fn follow(addr: SocketAddr, name: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
-    let media = format!("/{name}/{}", child(&wait_for_list(addr, name)));
+pub(crate) fn follow(web: &Endpoint, name: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
+    let media = format!("/{name}/{}", child(&wait_for_list(web, name)));
     let mut joined = Vec::new();
     let mut next = None;
     let mut late = Instant::now() + PATIENCE;
     loop {
-        let (status, body) = get(addr, &media, "");
+        let (status, body) = get(web, &media, "");
         assert_eq!(status, 200, "{media}");
         let list = List::parse(&String::from_utf8(body).expect("a list is text"));
         assert_eq!(list.breaks, 0, "one publication is one piece");
@@ -83,7 +82,7 @@ pub(crate) fn follow(addr: SocketAddr, name: &str, begun: &mut dyn FnMut()) -> V
         let known = usize::try_from(*next - list.sequence).expect("a short list");
         for (uri, duration) in list.segments.iter().skip(known) {
             assert!(duration.round() <= list.target, "{duration} s of at most {}", list.target);
-            let (status, segment) = get(addr, &format!("/{name}/{uri}"), "");
+            let (status, segment) = get(web, &format!("/{name}/{uri}"), "");
             assert_eq!(status, 200, "{uri}");
             joined.extend_from_slice(&segment);
             *next += 1;

@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod browser;
+mod client;
 mod clip;
 mod enhanced;
 mod hls;
@@ -18,6 +19,7 @@ mod readers;
 mod rml;
 mod seccomp;
 mod server;
+mod tls;
 mod transport;
 mod verify;
 mod websocket;

@@ -1,7 +1,8 @@
 //! Every publisher with every player: what was published arrives once, in order, intact.
 
+use crate::client::{ALL, Client, Tool, Way};
 use crate::clip::Clip;
-use crate::player::{ALL, Client, Player, Tool, Way};
+use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::rml;
 use crate::server::{Backend, Options, Server};
@@ -13,12 +14,13 @@ const WAIT: &str = "[session]\nplay_wait_ms = 30000\n";
 fn serve(backend: Backend) -> Server {
     let mut options = Options::on(backend);
     options.config = WAIT.to_owned();
+    options.tls = true;
     Server::start(&options)
 }
 
 fn start_all(server: &Server, clients: &[Client], name: &str) -> Vec<Player> {
     let players = clients.iter().map(|&client| Player::start(client, server, name)).collect();
-    let waiting = clients.iter().filter(|client| client.1.waits()).count();
+    let waiting = clients.iter().filter(|client| !client.1.is_hls()).count();
     server.wait_for_players(name, waiting);
     players
 }
@@ -81,6 +83,21 @@ fn library(backend: Backend) {
     server.stop();
 }
 
+fn secure(backend: Backend) {
+    let server = serve(backend);
+    let clients = [
+        Client(Tool::Newer, Way::Rtmps),
+        Client(Tool::Plain, Way::Https),
+        Client(Tool::Plain, Way::HttpsTs),
+        Client(Tool::Plain, Way::HttpsHls),
+        Client::RML,
+    ];
+    let players = start_all(&server, &clients, "sealed");
+    let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmps_url("sealed"));
+    check(players, &publisher.finish());
+    server.stop();
+}
+
 fn one_track(backend: Backend) {
     let server = serve(backend);
     let clients = [
@@ -121,4 +138,4 @@ macro_rules! on_both_backends {
     )*};
 }
 
-on_both_backends!(ffmpeg hevc av1 gstreamer library one_track);
+on_both_backends!(ffmpeg hevc av1 gstreamer library secure one_track);

@@ -34,7 +34,7 @@ fn ffprobe(url: &str) {
 fn ffprobe_reads_without_a_warning() {
     let server = Server::start(&Options::on(Backend::Auto));
     let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("studio"));
-    wait_for_list(server.http, "studio");
+    wait_for_list(&server.http.into(), "studio");
     ffprobe(&format!("http://{}/studio/index.m3u8", server.http));
     ffprobe(&format!("http://{}/studio.ts", server.http));
     publisher.interrupt();
@@ -74,7 +74,7 @@ fn every_picture_of_a_list_is_decoded() {
     let server = Server::start(&Options::on(Backend::Auto));
     let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
     // The first request of a list has its bytes kept from then on.
-    wait_for_list(server.http, "studio");
+    wait_for_list(&server.http.into(), "studio");
     publisher.finish();
     let url = format!("http://{}/studio/index.m3u8", server.http);
     let expected = SECONDS * FRAMES_PER_SECOND;

@@ -4,8 +4,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::client::Client;
 use crate::http_flv::get;
-use crate::player::{Client, Player};
+use crate::player::Player;
 use crate::process::Process;
 use crate::server::{Backend, Folder, Options, Server};
 

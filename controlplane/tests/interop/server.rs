@@ -7,11 +7,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use crate::http_flv::get;
+use crate::http_flv::{Endpoint, get};
 use crate::metrics::Metrics;
 use crate::process::Process;
+use crate::tls;
 
 const START: Duration = Duration::from_secs(20);
 /// What the server promises from the signal to its end.
@@ -44,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) backend: Backend,
     /// Whether the built-in stream plays.
     pub(crate) demo: bool,
+    /// Whether RTMPS and HTTPS are spoken, too.
+    pub(crate) tls: bool,
     /// More of the configuration file: whole sections.
     pub(crate) config: String,
 }
@@ -51,17 +55,27 @@ pub(crate) struct Options {
 impl Options {
     /// Two shards, nothing built in.
     pub(crate) const fn on(backend: Backend) -> Self {
-        Self { backend, demo: false, config: String::new() }
+        Self { backend, demo: false, tls: false, config: String::new() }
     }
 
     /// A command that starts the server in a new folder.
     pub(crate) fn command(&self, folder: &Folder) -> Command {
         let file = folder.path().join("test.toml");
+        let secure = if self.tls {
+            format!(
+                "[listeners.rtmps]\naddr = \"127.0.0.1:0\"\n\
+                 [listeners.https]\naddr = \"127.0.0.1:0\"\n\
+                 [tls]\ncertificate = \"{0}/certificate.pem\"\nkey = \"{0}/key.pem\"\n",
+                folder.path().display()
+            )
+        } else {
+            String::new()
+        };
         let text = format!(
             "[auth]\nmode = \"open\"\n[shards]\ncount = 2\n[reactor]\nbackend = \"{}\"\n\
              [demo]\nenabled = {}\n[data]\ndir = \"{}\"\n[limits]\nmemory_max = 536870912\n\
              [listeners.rtmp]\naddr = \"127.0.0.1:0\"\n[listeners.http]\naddr = \"127.0.0.1:0\"\n\
-             [listeners.control]\naddr = \"127.0.0.1:0\"\n{}",
+             [listeners.control]\naddr = \"127.0.0.1:0\"\n{}{secure}",
             self.backend.word(),
             self.demo,
             folder.path().join("data").display(),
@@ -100,6 +114,13 @@ impl Drop for Folder {
     }
 }
 
+/// The listeners inside TLS.
+struct Secure {
+    rtmps: SocketAddr,
+    https: SocketAddr,
+    certificate: CertificateDer<'static>,
+}
+
 /// A running server.
 pub(crate) struct Server {
     process: Process,
@@ -109,6 +130,7 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     /// Where the API is.
     pub(crate) control: SocketAddr,
+    secure: Option<Secure>,
     folder: Folder,
 }
 
@@ -116,11 +138,21 @@ impl Server {
     /// Starts a server and waits until it says where it listens.
     pub(crate) fn start(options: &Options) -> Self {
         let folder = Folder::new();
-        Self::run(&mut options.command(&folder), folder)
+        let certificate = options.tls.then(|| tls::certify(folder.path()));
+        let mut command = options.command(&folder);
+        Self::listening(&mut command, folder, certificate)
     }
 
     /// Starts a prepared command.
     pub(crate) fn run(command: &mut Command, folder: Folder) -> Self {
+        Self::listening(command, folder, None)
+    }
+
+    fn listening(
+        command: &mut Command,
+        folder: Folder,
+        certificate: Option<CertificateDer<'static>>,
+    ) -> Self {
         let mut process = Process::start(command);
         let listening = loop {
             match process.line(START) {
@@ -140,7 +172,12 @@ impl Server {
             text.parse().unwrap_or_else(|_| panic!("no address in `{text}`"))
         };
         let (rtmp, http, control) = (address("rtmp"), address("http"), address("control"));
-        let server = Self { process, rtmp, http, control, folder };
+        let secure = certificate.map(|certificate| Secure {
+            rtmps: address("rtmps"),
+            https: address("https"),
+            certificate,
+        });
+        let server = Self { process, rtmp, http, control, secure, folder };
         assert_eq!(get(server.control, "/readyz", "").0, 200, "ready once it says so");
         server
     }
@@ -148,6 +185,24 @@ impl Server {
     /// `rtmp://.../live/NAME`
     pub(crate) fn rtmp_url(&self, name: &str) -> String {
         format!("rtmp://{}/live/{name}", self.rtmp)
+    }
+
+    /// `rtmps://.../live/NAME`
+    pub(crate) fn rtmps_url(&self, name: &str) -> String {
+        format!("rtmps://{}/live/{name}", self.secure().rtmps)
+    }
+
+    /// Where HTTP is spoken, inside TLS or not.
+    pub(crate) fn web(&self, secure: bool) -> Endpoint {
+        if !secure {
+            return self.http.into();
+        }
+        let Secure { https, certificate, .. } = self.secure();
+        Endpoint { addr: *https, certificate: Some(certificate.clone()) }
+    }
+
+    fn secure(&self) -> &Secure {
+        self.secure.as_ref().expect("the test asked for TLS")
     }
 
     /// The counters now.

@@ -1,21 +1,17 @@
 //! An independent WebSocket client.
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::http_flv::Endpoint;
 use crate::player::BEGUN_BYTES;
 
-const SILENCE: Duration = Duration::from_secs(40);
-
 /// All binary messages of `path` in a row, until the server closes as the protocol wants it.
-pub(crate) fn play(addr: SocketAddr, path: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
-    let stream = TcpStream::connect(addr).expect("the server listens");
-    stream.set_read_timeout(Some(SILENCE)).expect("a timeout above zero is legal");
-    let url = format!("ws://{addr}{path}");
-    let (mut socket, _) = tungstenite::client(url, stream).expect("the server switches");
+pub(crate) fn play(web: &Endpoint, path: &str, begun: &mut dyn FnMut()) -> Vec<u8> {
+    // The stream is inside TLS or not; the address tells the library no more than the host.
+    let url = format!("ws://{}{path}", web.addr);
+    let opened = tungstenite::client(url, web.connect());
+    let (mut socket, _) = opened.unwrap_or_else(|error| panic!("the server switches: {error}"));
     let mut body = Vec::new();
     let mut code = None;
     loop {
