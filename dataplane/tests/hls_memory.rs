@@ -4,73 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 
+mod counting;
 mod node;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use counting::{ARMED, Counting, HELD, TAKEN};
 use dataplane::config::{Config, LimitId};
 use dataplane::reactor::BackendChoice;
 use node::{FRAME_MS, Publisher, Server, Viewer};
-
-/// Counts while it is armed.
-struct Counting;
-
-static ARMED: AtomicBool = AtomicBool::new(false);
-/// Bytes that shards took and did not give back, the allocator's own header of each included.
-static HELD: AtomicI64 = AtomicI64::new(0);
-static TAKEN: AtomicU64 = AtomicU64::new(0);
-
-/// What glibc puts before each allocation.
-const HEADER_BYTES: i64 = 8;
-
-/// True on a shard's thread. It asks the kernel, because the library's answer may allocate.
-fn on_a_shard() -> bool {
-    let mut name = [0_u8; 16];
-    // SAFETY: the kernel writes at most 16 bytes, the end included.
-    let asked = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    asked == 0 && name.starts_with(b"shard-")
-}
-
-fn count(memory: *mut u8, sign: i64) {
-    if ARMED.load(Ordering::Relaxed) && !memory.is_null() && on_a_shard() {
-        // SAFETY: the memory is of the system's allocator and not yet freed.
-        let usable = unsafe { libc::malloc_usable_size(memory.cast()) };
-        HELD.fetch_add(sign * (usable as i64 + HEADER_BYTES), Ordering::Relaxed);
-        TAKEN.fetch_add(u64::from(sign > 0), Ordering::Relaxed);
-    }
-}
-
-// SAFETY: everything is the system's allocator's work; counting touches no memory of the caller.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        let memory = unsafe { System.alloc(layout) };
-        count(memory, 1);
-        memory
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        let memory = unsafe { System.alloc_zeroed(layout) };
-        count(memory, 1);
-        memory
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(memory, -1);
-        // SAFETY: the caller's promise.
-        let memory = unsafe { System.realloc(memory, layout, size) };
-        count(memory, 1);
-        memory
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(memory, -1);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -63,9 +63,13 @@ pub(crate) fn attacks() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Says it all on one connection; whatever the answer is, it is HTTP.
 pub(crate) fn run(server: &Server, name: &str, bytes: &[u8]) {
-    let answer = say_and_leave(&mut connect(server.http), bytes);
+    is_answer(name, &say_and_leave(&mut connect(server.http), bytes));
+}
+
+/// Whatever was said, the answer is HTTP, or none.
+pub(crate) fn is_answer(name: &str, answer: &[u8]) {
     let is_http = answer.is_empty() || answer.starts_with(b"HTTP/1.1 ");
-    assert!(is_http, "{name}: {}", String::from_utf8_lossy(&answer));
+    assert!(is_http, "{name}: {}", String::from_utf8_lossy(answer));
 }
 
 /// Asks for streams that do not exist, each of another name, and hears 404 each time.

@@ -9,6 +9,7 @@ mod http;
 #[path = "../node/mod.rs"]
 mod node;
 mod rtmp;
+mod tls;
 mod websocket;
 #[path = "../witness/mod.rs"]
 mod witness;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use dataplane::config::Config;
 use dataplane::reactor::BackendChoice;
-use node::{Server, TIME_BOUND, Totals};
+use node::{Server, TIME_BOUND, Totals, certificate, client_config, with_tls};
 use witness::{WITNESS_CONNECTIONS, Witness};
 
 /// One after the other, because memory is the process's.
@@ -85,16 +86,22 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
     // Who asks before there is a segment is refused soon, and segments go with the viewers.
     config.stream.hls.first_playlist_wait = Duration::from_millis(5);
     config.stream.hls.idle = Duration::from_millis(500);
-    let server = Server::start(config);
+    let server = Server::start(with_tls(config));
     let mut witness = Witness::start(&server);
     let rtmp = rtmp::attacks();
+    let strangers = tls::strangers();
+    let trust = client_config(certificate(), rustls::ALL_VERSIONS);
     let mut http = http::attacks();
     http.extend(websocket::attacks());
     http.extend(hls::attacks());
     let mut level = (0, 0);
     for round in 0..WARM_UP + REPETITIONS {
         rtmp.iter().for_each(|attack| attack.run(&server));
-        http.iter().for_each(|(name, bytes)| http::run(&server, name, bytes));
+        for (name, bytes) in &http {
+            http::run(&server, name, bytes);
+            http::is_answer(name, &tls::say_inside(server.https(), &trust, bytes));
+        }
+        strangers.iter().for_each(|(name, bytes)| tls::run(&server, name, bytes));
         hls::leave_while_waiting(&server, 50);
         witness.works();
         let totals = quiet(&server);
@@ -112,6 +119,7 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
     assert!(pages <= level.0 + PAGES_GROWTH_MAX, "{} pages became {pages}", level.0);
     assert!(bytes <= level.1 + RSS_GROWTH_MAX, "{} bytes became {bytes}", level.1);
     assert_eq!(totals.sum(|c| c.panics), 0);
+    assert!(totals.sum(|c| c.tls_handshakes) > 0);
     assert!(totals.sum(|c| c.sessions_malformed) > 0 && totals.sum(|c| c.sessions_misbehaved) > 0);
     witness.works();
 }
