@@ -127,6 +127,15 @@ impl Hub {
         }
     }
 
+    /// A unit told what no record does: logs describe their tracks anew, and what is kept can still
+    /// be joined.
+    pub(super) fn format_learned(&mut self, sink: &mut Sink<'_>) {
+        for at in 0..self.logs.len() {
+            self.logs[at].set_tracks(&self.tracks);
+            self.renew_preamble(at, sink);
+        }
+    }
+
     /// Shows a log the preamble of the version in force.
     pub(super) fn renew_preamble(&mut self, at: usize, sink: &mut Sink<'_>) {
         let log = &self.logs[at];

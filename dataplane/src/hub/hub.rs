@@ -224,9 +224,11 @@ impl Hub {
         unit.dts = placed.dts;
         track.account(unit.dts, unit.payload.len() as u64);
         let speaks = std::mem::take(&mut track.silent);
-        if changed || speaks || learned {
+        if changed || speaks {
             let news = (speaks || learned).then_some((kind, unit.track));
             self.config_changed(news, unit.dts, sink);
+        } else if learned {
+            self.format_learned(sink);
         } else if self.source_began.is_none() {
             // What the publisher before said of its tracks is no longer true.
             (0..self.logs.len()).for_each(|at| self.renew_preamble(at, sink));
@@ -698,6 +700,27 @@ mod tests {
         bench.unit_of(1, Codec::H264, 4_040, true);
         let kinds: Vec<_> = since(&log, before).iter().map(|&(kind, _)| kind).collect();
         assert_eq!(kinds, [EntryKind::Config, EntryKind::Video]);
+        bench.end();
+    }
+
+    #[test]
+    fn what_a_unit_tells_leaves_the_gop_joinable() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        bench.configure(Codec::Mp3, &[]);
+        bench.unit(Codec::H264, 0, true);
+        let bytes = [&[0xff, 0xfb, 0x90, 0x64][..], &[0; 20]].concat();
+        bench.writer.append(&bench.pool, PageClass::Large, &bytes).unwrap();
+        let payload = bench.writer.finish(&bench.pool);
+        let (dts, cts) = (MediaTime::from_millis(10), MediaTime::ZERO);
+        let unit = AccessUnit { track: 0, codec: Codec::Mp3, dts, cts, keyframe: true, payload };
+        assert!(bench.with(|hub, sink| hub.push(unit, sink)));
+        bench.publish();
+        let rates = bench.hub.tracks().status();
+        let rate = rates.iter().find_map(|track| track.config.as_ref()?.audio);
+        assert_eq!(rate.map(|audio| audio.sample_rate), Some(44_100), "it was learned");
+        let join = bench.log().newest_join().map(|join| join.dts);
+        assert_eq!(join, Some(MediaTime::ZERO), "the keyframe before it can be joined");
         bench.end();
     }
 }

@@ -125,6 +125,8 @@ mod tests {
             ("/live/a/cam.m3u8", "elsewhere cam/index.m3u8"),
             ("/cam/7.ts", "ts cam/7 "),
             ("/index.m3u8", "unknown"),
+            ("/cam/index.m3u8?track=0", "hls cam index.m3u8 "),
+            ("/cam/index.m3u8?track=1", "unknown"),
             ("/live/index.m3u8", "unknown"),
             ("/cam/seg.07.ts", "unknown"),
             ("/cam/seg.99999999999999999999.ts", "unknown"),
