@@ -7,6 +7,7 @@ use codecs::media::TrackKind;
 use codecs::rtmp::command::code;
 use codecs::rtmp::message::{Csid, MessageKind};
 use dataplane::config::{Config, LimitId};
+use dataplane::control::StreamState;
 use node::{
     Content, FRAME_MS, FlvPlayer, GOP_FRAMES, Item, Player, Publisher, RtmpPlayer, Server,
     TsPlayer, WsPlayer, asc, assert_contiguous, audio_body, avcc, join_head, video_body,
@@ -271,6 +272,9 @@ fn players_fall_back_when_their_track_does_not_return(config: Config) {
     frames(&mut publisher, 0, 10);
     player.items_to_audio(base(1) + 9);
     publisher.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    server.control.until("grace", |t| {
+        t.stream("many").is_some_and(|stream| stream.state == StreamState::Grace)
+    });
     // Its successor has one track of each kind.
     let mut again = Publisher::start(server.rtmp, "many");
     again.send_frames(80);
