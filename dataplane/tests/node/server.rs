@@ -26,7 +26,8 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
         },
         listeners: vec![listener(ListenerKind::Rtmp), listener(ListenerKind::Http)],
         tls: None,
-        limits: Limits::default(),
+        // Cases that poll ask more often than anybody else.
+        limits: Limits { http_requests_max: u64::MAX, ..Limits::default() },
         egress: EgressConfig::default(),
         stream: StreamConfig::default(),
         session: SessionConfig::default(),
