@@ -66,6 +66,11 @@ impl Interest {
 pub(super) struct Interests(Vec<Interest>);
 
 impl Interests {
+    /// Slots that there are.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The interest of `token`, fresh if the slot was another generation's.
     pub(super) fn of(&mut self, token: Token) -> &mut Interest {
         let at = token.slot as usize;

@@ -25,6 +25,9 @@ impl Epoll {
             self.run_if_readable(token);
             return Ok(());
         }
+        // Room for all of them to be readable at once, so that no burst takes memory.
+        let room = self.interests.len().saturating_sub(self.runnable.len());
+        self.runnable.reserve(room);
         let registered = self.register(core, fd.as_raw_fd(), token, false);
         if registered.is_err() {
             self.interests.of(token).read = Read::Off;
