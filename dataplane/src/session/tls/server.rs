@@ -106,7 +106,7 @@ impl TlsServer {
                 Err(error) => {
                     let failure = TlsFailure::of(&error, self.is_handshaking());
                     tracing::debug!(%error, reason = failure.name(), "tls");
-                    self.fail(failure, scratch.get(at..).unwrap_or_default());
+                    self.fail(failure, scratch.get_mut(at..).unwrap_or_default());
                     self.incoming = Vec::new();
                     return Err(failure.error());
                 }
@@ -167,7 +167,9 @@ impl TlsServer {
     }
 
     /// Ends the connection; the alert for the peer, or an answer that it understands, waits.
-    fn fail(&mut self, failure: TlsFailure, rest: &[u8]) {
+    ///
+    /// The library remembers places in what it did not take, which is `rest`, unchanged.
+    fn fail(&mut self, failure: TlsFailure, rest: &mut [u8]) {
         let Self { connection, outgoing, .. } = self;
         self.stage = Stage::Failed(failure);
         if failure == TlsFailure::Plain && rest.first().is_some_and(u8::is_ascii_uppercase) {
@@ -175,13 +177,12 @@ impl TlsServer {
             outgoing.extend_from_slice(PLAIN_HTTP_ANSWER);
             return;
         }
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            connection.process_tls_records(&mut []).state
+        // Once: the library must not look at what it found wrong a second time.
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+            connection.process_tls_records(rest).state
         {
             // The connection is lost either way.
-            if put(outgoing, |room| data.encode(room)).is_err() {
-                return;
-            }
+            let _ = put(outgoing, |room| data.encode(room));
         }
     }
 
