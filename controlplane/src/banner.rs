@@ -71,7 +71,7 @@ impl Banner<'_> {
         if self.demo {
             let urls = [
                 rtmp.map(|rtmp| format!("rtmp://{rtmp}/live/demo")),
-                http.map(|http| format!("http://{http}/demo.flv")),
+                http.map(|http| format!("http://{http}/demo.flv (.ts, .m3u8)")),
             ];
             line("demo", urls.into_iter().flatten().collect::<Vec<_>>().join("   "));
         }
@@ -137,7 +137,7 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= 100), "{text}");
         for part in [
             "listening  rtmp [::]:1935, http 192.0.2.1:8080, control 127.0.0.1:8090\n",
-            "demo       rtmp://localhost/live/demo   http://192.0.2.1:8080/demo.flv\n",
+            "demo       rtmp://localhost/live/demo   http://192.0.2.1:8080/demo.flv (.ts, .m3u8)\n",
             "page       http://192.0.2.1:8080/\n",
             "server rtmp://localhost/live   stream key mystream\n",
             "token in ./grandstand-data/api-token\n",
