@@ -261,7 +261,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Error::Rejected`] if the stream has no track of its number, none that the format carries,
-    /// or [`LOGS_MAX`] logs.
+    /// or `LOGS_MAX` logs.
     pub fn subscribe(
         &mut self,
         key: LogKey,

@@ -132,7 +132,8 @@ impl Server {
     /// Answers the request that waits from the window of its stream. What lies before `tail` is in
     /// the log no longer.
     ///
-    /// The shard sends the bytes that it returns and says [`super::Command::Served`] then.
+    /// The shard sends the bytes that it returns, and says
+    /// [`Served`](crate::session::Command::Served) then.
     ///
     /// # Errors
     /// [`Error::Misbehaved`] if no request waits.
