@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
+mod counting;
 mod node;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use codecs::rtmp::message::{Csid, MessageKind, UserControl};
 use codecs::time::MediaTime;
+use counting::{ARMED, Counting, TAKEN, TAKEN_BYTES};
 use dataplane::config::Config;
 use dataplane::control::Protocol;
 use dataplane::reactor::BackendChoice;
@@ -17,54 +18,6 @@ use node::{
     FRAME_MS, FlvPlayer, Item, Player, Publisher, RtmpPlayer, Server, TsPlayer, WsPlayer,
     assert_contiguous,
 };
-
-/// Counts what the threads of shards take while it is armed.
-struct Counting;
-
-static ARMED: AtomicBool = AtomicBool::new(false);
-static TAKEN: AtomicU64 = AtomicU64::new(0);
-static BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// True on a shard's thread. It asks the kernel, because the library's answer may allocate.
-fn on_a_shard() -> bool {
-    let mut name = [0_u8; 16];
-    // SAFETY: the kernel writes at most 16 bytes, the end included.
-    let asked = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    asked == 0 && name.starts_with(b"shard-")
-}
-
-fn count(bytes: usize) {
-    if ARMED.load(Ordering::Relaxed) && on_a_shard() {
-        TAKEN.fetch_add(1, Ordering::Relaxed);
-        BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: everything is the system's allocator's work; counting touches no memory of the caller.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -149,14 +102,14 @@ fn takes_nothing(mut config: Config) {
     ARMED.store(true, Ordering::SeqCst);
     let before = server.control.snapshot();
     ARMED.store(false, Ordering::SeqCst);
-    assert!(TAKEN.swap(0, Ordering::SeqCst) > 0 && BYTES.swap(0, Ordering::SeqCst) > 0);
+    assert!(TAKEN.swap(0, Ordering::SeqCst) > 0 && TAKEN_BYTES.swap(0, Ordering::SeqCst) > 0);
     assert!(before.shards.iter().all(|s| s.counters.players > 0), "both shards have players");
     // What the snapshot itself takes is freed before the frames come.
     crowd.play(STEP);
     ARMED.store(true, Ordering::SeqCst);
     crowd.play(MEASURED);
     ARMED.store(false, Ordering::SeqCst);
-    let (taken, bytes) = (TAKEN.load(Ordering::SeqCst), BYTES.load(Ordering::SeqCst));
+    let (taken, bytes) = (TAKEN.load(Ordering::SeqCst), TAKEN_BYTES.load(Ordering::SeqCst));
     assert_eq!((taken, bytes), (0, 0), "allocations on the threads of shards, and their bytes");
     let after = server.control.snapshot();
     let sent = |totals: &node::Totals| totals.sum(|c| c.units_received);

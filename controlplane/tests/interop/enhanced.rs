@@ -119,24 +119,6 @@ fn two_pictures(backend: Backend) {
     play(backend, Clip::TwoPictures, &[FIRST, second], &TRANSPORT);
 }
 
-macro_rules! on_both_backends {
-    ($($name:ident)*) => {$(
-        mod $name {
-            use crate::server::Backend;
-
-            #[test]
-            fn is_played_intact_on_io_uring() {
-                super::$name(Backend::IoUring);
-            }
-
-            #[test]
-            fn is_played_intact_on_epoll() {
-                super::$name(Backend::Epoll);
-            }
-        }
-    )*};
-}
-
 on_both_backends!(vp9 opus ac3 eac3 flac two_sounds two_pictures);
 
 #[test]

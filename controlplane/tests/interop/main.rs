@@ -3,6 +3,25 @@
 //! Every test starts its own server, on free ports, with its own data directory and two shards, and
 //! leaves nothing running. The clients come from `.ci/setup`.
 
+/// Runs each function on both reactors.
+macro_rules! on_both_backends {
+    ($($name:ident)*) => {$(
+        mod $name {
+            use crate::server::Backend;
+
+            #[test]
+            fn is_played_intact_on_io_uring() {
+                super::$name(Backend::IoUring);
+            }
+
+            #[test]
+            fn is_played_intact_on_epoll() {
+                super::$name(Backend::Epoll);
+            }
+        }
+    )*};
+}
+
 mod behaviour;
 mod browser;
 mod client;

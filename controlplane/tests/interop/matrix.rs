@@ -120,22 +120,4 @@ fn one_track(backend: Backend) {
     server.stop();
 }
 
-macro_rules! on_both_backends {
-    ($($name:ident)*) => {$(
-        mod $name {
-            use crate::server::Backend;
-
-            #[test]
-            fn is_played_intact_on_io_uring() {
-                super::$name(Backend::IoUring);
-            }
-
-            #[test]
-            fn is_played_intact_on_epoll() {
-                super::$name(Backend::Epoll);
-            }
-        }
-    )*};
-}
-
 on_both_backends!(ffmpeg hevc av1 gstreamer library secure one_track);

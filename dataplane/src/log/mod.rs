@@ -85,6 +85,5 @@ pub use epoch::{Epochs, Gc, Limbo};
 pub use groups::{GROUP_BYTES_MAX, GROUP_PACKETS_MAX, Group};
 pub use page_ring::{Lapped, PageRing};
 pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
-
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
 pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

@@ -11,6 +11,8 @@ pub(crate) static ARMED: AtomicBool = AtomicBool::new(false);
 pub(crate) static HELD: AtomicI64 = AtomicI64::new(0);
 /// Allocations of shards.
 pub(crate) static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// Bytes of those, as the allocator gave them.
+pub(crate) static TAKEN_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// What glibc puts before each allocation.
 const HEADER_BYTES: i64 = 8;
@@ -28,7 +30,10 @@ fn count(memory: *mut u8, sign: i64) {
         // SAFETY: the memory is of the system's allocator and not yet freed.
         let usable = unsafe { libc::malloc_usable_size(memory.cast()) };
         HELD.fetch_add(sign * (usable as i64 + HEADER_BYTES), Ordering::Relaxed);
-        TAKEN.fetch_add(u64::from(sign > 0), Ordering::Relaxed);
+        if sign > 0 {
+            TAKEN.fetch_add(1, Ordering::Relaxed);
+            TAKEN_BYTES.fetch_add(usable as u64, Ordering::Relaxed);
+        }
     }
 }
 
