@@ -1,0 +1,85 @@
+#!/bin/sh
+# rtmp.sh [PLAYERS] [ROUNDS] [WINDOW]: live RTMP and HTTP-FLV beside another server on the same core.
+#
+# The other server is Debian's nginx with its RTMP module, or whatever runs already:
+#
+#   THEIRS=rtmp://HOST/APP/NAME THEIRS_PID=PID  its address, where we publish and play, and process
+#   THEIRS_PLAY=http://HOST/NAME.flv            where it is played, if that is another address
+#
+# FORMAT=flv plays ours over HTTP-FLV. BATCH_MIN and BATCH_MAX are our flush interval in
+# milliseconds: both 0 for frame by frame; without them the defaults hold. Both servers are published
+# to all the time, by processes of their own; rounds take turns, and the process time of each server
+# counts while its own players watch.
+
+# shellcheck source=benches/compare/server.sh
+. "$(dirname "$0")/server.sh"
+
+PLAYERS=${1:-1000}
+ROUNDS=${2:-3}
+WINDOW=${3:-8}
+BITRATE=${BITRATE:-2M}
+
+start_server <<TOML
+[egress]
+${BATCH_MIN:+batch_ms_min = $BATCH_MIN}
+${BATCH_MAX:+batch_ms_max = $BATCH_MAX}
+TOML
+OURS=rtmp://127.0.0.1:$RTMP/live/bench
+OURS_PLAY=$OURS
+[ "${FORMAT:-rtmp}" = rtmp ] || OURS_PLAY=http://127.0.0.1:$HTTP/bench.flv
+
+if [ -z "${THEIRS:-}" ]; then
+    need nginx nginx-light
+    MODULE=/usr/lib/nginx/modules/ngx_rtmp_module.so
+    [ -e "$MODULE" ] || apt-get install -y --no-install-recommends libnginx-mod-rtmp >/dev/null
+    cat >"$WORK/nginx.conf" <<CONF
+daemon off;
+user root;
+load_module $MODULE;
+pid $WORK/nginx.pid;
+error_log $WORK/nginx.err warn;
+worker_processes 1;
+worker_rlimit_nofile 40000;
+events { worker_connections 20000; }
+rtmp {
+    access_log off;
+    server {
+        listen 127.0.0.1:$NGINX;
+        application live { live on; }
+    }
+}
+CONF
+    started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
+    MASTER=$STARTED
+    sleep 1
+    THEIRS=rtmp://127.0.0.1:$NGINX/live/bench
+    THEIRS_PID=$(tr -d ' ' <"/proc/$MASTER/task/$MASTER/children")
+fi
+THEIRS_PLAY=${THEIRS_PLAY:-$THEIRS}
+
+publish --url "$OURS" --bitrate "$BITRATE"
+publish --url "$THEIRS" --bitrate "$BITRATE"
+sleep 3
+
+round() {
+    fanout "$WORK/$1.json" --url "$2" --players "$PLAYERS" --sampled 20 \
+        --ramp 1000 --window "${WINDOW}s" --server-pid "$3"
+    for path in .server.cpu_s_per_gb .latency.p99_ms; do
+        value "$WORK/$1.json" "$path" >>"$WORK/$1$path"
+    done
+    value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, latency p50 \(.latency.p50_ms) p99 \(.latency.p99_ms) max \(.latency.max_ms) ms, first frame p99 \(.first_video.p99_ms) ms, join p99 \(.join.p99_ms) ms, \(.server.rss_bytes / 1e6) MB, \(.stalls) stalls, \(.lost) lost"'
+}
+
+for _ in $(seq "$ROUNDS"); do
+    round ours "$OURS_PLAY" "$SERVER"
+    round theirs "$THEIRS_PLAY" "$THEIRS_PID"
+done
+for of in ours theirs; do
+    for path in .server.cpu_s_per_gb .latency.p99_ms; do
+        printf '%s%s: median %s of %s\n' "$of" "$path" "$(median <"$WORK/$of$path")" \
+            "$(tr '\n' ' ' <"$WORK/$of$path")"
+    done
+done
+awk -v ours="$(median <"$WORK/ours.server.cpu_s_per_gb")" \
+    -v theirs="$(median <"$WORK/theirs.server.cpu_s_per_gb")" \
+    'BEGIN { printf "ratio: %.2f\n", ours / theirs }'
