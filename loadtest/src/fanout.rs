@@ -1,11 +1,13 @@
 //! The measurement: a crowd of a given size is held, then watched for a window.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::observe::{RssBefore, Served, ServerCost, ServerProcess};
 use crate::player::{Crowd, Tally};
-use crate::process::{ProcessReading, ServerProcess};
-use crate::socket::monotonic_ns;
+use crate::socket::{interrupted, monotonic_ns};
 use crate::stats::Percentiles;
 
 /// What players may take to join beyond their ramp.
@@ -25,21 +27,6 @@ pub struct Step {
     pub ramp_per_s: u64,
     /// How long they are watched.
     pub window_ns: u64,
-}
-
-/// What the server spent in the window.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ServerCost {
-    /// CPU seconds, user and system, and of the soft interrupt thread if that was asked for.
-    pub cpu_s: f64,
-    /// CPU seconds for a gigabyte (10^9 bytes) that players received.
-    pub cpu_s_per_gb: f64,
-    /// Resident memory at the end.
-    pub rss_bytes: u64,
-    /// Growth of it since the step before, for each player more.
-    pub rss_bytes_per_player: Option<f64>,
-    /// Context switches.
-    pub context_switches: u64,
 }
 
 /// What was seen in a step.
@@ -95,16 +82,9 @@ pub struct Measurement {
     pub first_loss: Option<String>,
 }
 
-/// The memory of the step before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RssBefore {
-    /// Players held.
-    pub held: usize,
-    /// Resident memory.
-    pub rss_bytes: u64,
-}
-
 /// Grows the crowd, waits until it plays, and watches it.
+///
+/// An interrupt ends it early; the measurement tells of what was seen until then.
 ///
 /// # Errors
 /// If nobody plays, or the server's process is gone.
@@ -118,10 +98,13 @@ pub fn measure(
     crowd.grow(step.players);
     let ramp_ns = step.players as u64 * SECOND_NS / step.ramp_per_s.max(1);
     let join_end = monotonic_ns() + ramp_ns + JOIN_NS_MAX;
-    while !crowd.is_settled() && monotonic_ns() < join_end {
+    while !crowd.is_settled() && monotonic_ns() < join_end && !is_interrupted() {
         crowd.turn(join_end)?;
     }
     if crowd.playing() == 0 {
+        if is_interrupted() {
+            bail!("interrupted before a player got a frame");
+        }
         let reason = crowd.tally().first_loss.clone();
         bail!("no player got a frame: {}", reason.as_deref().unwrap_or("nothing came in time"));
     }
@@ -137,14 +120,20 @@ pub fn measure(
     measurement.players = step.players;
     measurement.held = crowd.playing();
     measurement.window_s = window_s;
-    measurement.server =
-        cost_before.zip(cost_after).map(|readings| server_cost(readings, &measurement, before));
+    let served = Served { bytes: measurement.received_bytes, held: measurement.held };
+    measurement.server = cost_before
+        .zip(cost_after)
+        .map(|(first, last)| ServerCost::between(&first, &last, served, before));
     Ok(measurement)
+}
+
+fn is_interrupted() -> bool {
+    interrupted().load(Ordering::Relaxed)
 }
 
 fn run_for(crowd: &mut Crowd, ns: u64) -> Result<()> {
     let end = monotonic_ns() + ns;
-    while monotonic_ns() < end {
+    while monotonic_ns() < end && !is_interrupted() {
         crowd.turn(end)?;
     }
     Ok(())
@@ -181,25 +170,5 @@ fn summarise(joined: &Tally, window: &Tally) -> Measurement {
         undecodable_starts: starts(joined) + starts(window),
         server: None,
         first_loss: joined.first_loss.clone().or_else(|| window.first_loss.clone()),
-    }
-}
-
-fn server_cost(
-    (before, after): (ProcessReading, ProcessReading),
-    measurement: &Measurement,
-    rss_before: Option<RssBefore>,
-) -> ServerCost {
-    let cpu_s = (after.cpu_s - before.cpu_s) + (after.softirq_s - before.softirq_s);
-    let gigabytes = measurement.received_bytes as f64 / 1e9;
-    let growth = rss_before.filter(|rss| measurement.held > rss.held).map(|rss| {
-        let bytes = after.rss_bytes as f64 - rss.rss_bytes as f64;
-        bytes / (measurement.held - rss.held) as f64
-    });
-    ServerCost {
-        cpu_s,
-        cpu_s_per_gb: if gigabytes > 0.0 { cpu_s / gigabytes } else { 0.0 },
-        rss_bytes: after.rss_bytes,
-        rss_bytes_per_player: growth,
-        context_switches: after.context_switches.saturating_sub(before.context_switches),
     }
 }

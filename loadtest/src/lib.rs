@@ -1,7 +1,7 @@
 //! Load generation against a running server, as an independent peer of it.
 //!
 //! Reading order: [`scenario`] (what to do), [`source`] and [`stamp`] (what is published),
-//! [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`], [`process`] (what the
+//! [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`], [`observe`] (what the
 //! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
 //! calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`], [`websocket`]
 //! and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`] judges transport
@@ -16,9 +16,9 @@ pub mod http_head;
 pub mod http_ts;
 pub mod mirror;
 pub mod mpegts;
+pub mod observe;
 pub mod piece;
 pub mod player;
-pub mod process;
 pub mod publisher;
 pub mod report;
 pub mod scenario;

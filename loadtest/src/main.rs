@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use loadtest::mirror::MirrorTotals;
-use loadtest::process::Machine;
+use loadtest::observe::Machine;
 use loadtest::report::{self, Report};
 use loadtest::scenario::{self, Action, Outcome, Scenario};
+use loadtest::socket;
 
 /// The arguments cannot be followed.
 const EXIT_USAGE: u8 = 2;
@@ -36,6 +37,7 @@ fn run(scenario: &Scenario) -> Result<bool> {
         print!("{}", scenario::USAGE);
         return Ok(true);
     }
+    socket::watch_interrupt().context("cannot watch for Ctrl-C")?;
     let outcome = scenario::perform(scenario, |measurement| {
         if !is_canonical {
             println!("{}", report::measurement(measurement));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::fanout::Measurement;
 use crate::mirror::MirrorTotals;
 use crate::mpegts::Verdict;
-use crate::process::Machine;
+use crate::observe::Machine;
 use crate::publisher::PublishSummary;
 use crate::scenario::Outcome;
 use crate::stats::Percentiles;
@@ -74,7 +74,7 @@ pub fn measurement(of: &Measurement) -> String {
             of.undecodable_starts
         ),
     );
-    if let Some(server) = of.server {
+    if let Some(server) = &of.server {
         let growth = server.rss_bytes_per_player;
         let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
         line(
@@ -115,7 +115,7 @@ pub fn table(measurements: &[Measurement]) -> String {
         let number = |value: Option<f64>, digits: usize| {
             value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
         };
-        let server = of.server;
+        let server = of.server.as_ref();
         let _ = writeln!(
             text,
             "{:>8}{:>8}{:>7.1}{:>10}{:>8}{:>10}{:>8}{:>8}{:>6}{:>8}",

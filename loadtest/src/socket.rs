@@ -3,6 +3,12 @@
 //!
 //! Lives on: each [`Poll`] and its sockets on one thread.
 
+mod interrupt;
+mod terminal;
+
+pub use interrupt::{interrupted, watch_interrupt};
+pub use terminal::columns;
+
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -244,6 +250,14 @@ pub fn cpu_ticks_per_second() -> u64 {
     // SAFETY: sysconf takes no pointer.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     u64::try_from(ticks).unwrap_or(100).max(1)
+}
+
+/// Bytes of a page, the unit of some counts in `/proc`.
+#[must_use]
+pub fn page_bytes() -> u64 {
+    // SAFETY: sysconf takes no pointer.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096).max(1)
 }
 
 /// Keeps the calling thread, and those that it starts, on one CPU.

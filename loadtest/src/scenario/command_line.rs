@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::plan::{Action, Audience, SECOND_NS, Scenario};
 use crate::mirror::MirrorPlan;
 use crate::mpegts::PID_PERIOD_DEFAULT_MS;
-use crate::process::ServerProcess;
+use crate::observe::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
 use crate::stream_url::{Scheme, StreamUrl};

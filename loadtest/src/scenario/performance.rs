@@ -10,11 +10,11 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use super::plan::{Action, Audience, Scenario};
-use crate::fanout::{Measurement, RssBefore, Step, measure};
+use crate::fanout::{Measurement, Step, measure};
 use crate::mirror::{MirrorTotals, mirror};
 use crate::mpegts::{Tr101290, Verdict};
+use crate::observe::{RssBefore, ServerProcess};
 use crate::player::{Crowd, CrowdPlan};
-use crate::process::ServerProcess;
 use crate::publisher::{PublishPlan, PublishSummary, publish};
 use crate::socket;
 
@@ -51,11 +51,11 @@ pub fn perform(scenario: &Scenario, told: impl FnMut(&Measurement)) -> Result<Ou
             Ok(Outcome { verdict: Some(verdict), ..Outcome::default() })
         }
         Action::Mirror(plan) => {
-            let mirrored = Some(mirror(plan, &AtomicBool::new(false))?);
+            let mirrored = Some(mirror(plan, socket::interrupted())?);
             Ok(Outcome { mirrored, ..Outcome::default() })
         }
         Action::Publish(plan) => {
-            let totals = publish(plan, &AtomicBool::new(false), || {})?;
+            let totals = publish(plan, socket::interrupted(), || {})?;
             Ok(Outcome { published: Some(totals.summary()), ..Outcome::default() })
         }
         Action::Play(audience) => while_publishing(None, || play(audience, None, told)),
@@ -110,8 +110,12 @@ fn play(
         told(&measurement);
         before = measurement
             .server
+            .as_ref()
             .map(|cost| RssBefore { held: measurement.held, rss_bytes: cost.rss_bytes });
         measurements.push(measurement);
+        if socket::interrupted().load(Ordering::Relaxed) {
+            break;
+        }
     }
     Ok(measurements)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::mirror::MirrorPlan;
-use crate::process::ServerProcess;
+use crate::observe::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
 use crate::stream_url::StreamUrl;

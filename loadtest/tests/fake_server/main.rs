@@ -51,7 +51,7 @@ fn rtmp_players_are_held_and_measured() {
     assert_eq!((four.lost, eight.lost), (0, 0));
     assert_eq!(four.join.map(|join| join.count), Some(4));
     assert_eq!(eight.join.map(|join| join.count), Some(4), "the first four had joined before");
-    assert!(eight.server.is_some_and(|server| server.rss_bytes_per_player.is_some()));
+    assert!(eight.server.as_ref().is_some_and(|server| server.rss_bytes_per_player.is_some()));
     assert_eq!(outcome.published.map(|published| published.dropped), Some(0));
 }
 
