@@ -7,7 +7,7 @@ use codecs::media::{Codec, DecoderConfig, TrackKind};
 
 use crate::config::Reload;
 use crate::ids::{Secret, SessionId, ShardId, StreamName};
-use crate::metrics::ShardCounters;
+use crate::metrics::{Recent, ShardCounters};
 
 /// The four words for what a session does with media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +62,12 @@ impl Protocol {
         Self::Http,
         Self::Demo,
     ];
+
+    /// True if a player of it is a cursor in a log.
+    #[must_use]
+    pub const fn plays(self) -> bool {
+        !matches!(self, Self::Hls | Self::Http | Self::Demo)
+    }
 
     /// The word.
     #[must_use]
@@ -121,6 +127,27 @@ pub enum Verdict {
     Deny,
 }
 
+/// What a snapshot lists beside the counters. Lists are gathered over as many turns as they need,
+/// so what begins or ends meanwhile may be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// The streams, and who plays them.
+    pub streams: bool,
+    /// The sessions.
+    pub sessions: bool,
+}
+
+impl Detail {
+    /// Counters alone, which are answered at once.
+    pub const NONE: Self = Self { streams: false, sessions: false };
+    /// The streams, and who plays them.
+    pub const STREAMS: Self = Self { streams: true, sessions: false };
+    /// The sessions.
+    pub const SESSIONS: Self = Self { streams: false, sessions: true };
+    /// Everything.
+    pub const ALL: Self = Self { streams: true, sessions: true };
+}
+
 /// The control plane's word to one shard.
 #[derive(Debug)]
 pub enum Command {
@@ -135,8 +162,8 @@ pub enum Command {
     Snapshot {
         /// Comes back with the snapshot.
         id: u64,
-        /// With the lists of streams and sessions, not just the counters.
-        detail: bool,
+        /// What is listed beside the counters.
+        detail: Detail,
     },
     /// Closes a session of this shard.
     Kick {
@@ -214,14 +241,33 @@ pub struct ShardSnapshot {
     pub cpu: Option<usize>,
     /// Page pools.
     pub pools: Vec<PoolStatus>,
-    /// Share of the last second spent in egress, 0 to 1.
+    /// Nobody new is accepted any more.
+    pub draining: bool,
+    /// Share of the last quarter of a second spent in egress, 0 to 1: what the flush interval
+    /// follows.
     pub utilisation: f64,
     /// The flush interval in force, milliseconds.
     pub flush_interval_ms: f64,
+    /// Rates of the last second, and how the loop kept up over the last seconds.
+    pub recent: Recent,
+    /// Players of this shard by stream and format, if streams are asked for; a stream may be listed
+    /// several times.
+    pub audiences: Vec<Audience>,
     /// Streams whose home is here, if asked for.
     pub streams: Vec<StreamStatus>,
     /// Sessions of this shard, if asked for.
     pub sessions: Vec<SessionStatus>,
+}
+
+/// The players of one stream in one format on one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// The stream.
+    pub stream: StreamName,
+    /// The format and dialect.
+    pub format: &'static str,
+    /// How many play.
+    pub players: u64,
 }
 
 /// One page pool.
@@ -263,6 +309,8 @@ pub struct StreamStatus {
     pub protocol: Protocol,
     /// Milliseconds since it started.
     pub age_ms: u64,
+    /// Milliseconds since its last access unit.
+    pub silent_ms: u64,
     /// Its tracks.
     pub tracks: Vec<TrackStatus>,
     /// Readers per packaged log in use.

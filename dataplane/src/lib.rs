@@ -9,6 +9,7 @@
 pub mod config;
 pub mod control;
 pub mod error;
+mod histogram;
 pub mod hub;
 pub mod ids;
 pub mod log;

@@ -1,42 +1,26 @@
 //! Counters of one shard: plain integers that one thread counts and copies out as a snapshot.
 
 use crate::config::LimitId;
+use crate::control::Protocol;
+pub use crate::histogram::{BUCKETS, BYTES, Histogram, MICROSECONDS, Scale};
 use crate::session::tls::TlsFailure;
-
-/// Buckets of [`Histogram`]: upper bounds in microseconds, the last one open.
-pub const BUCKETS_US: [u64; 12] =
-    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 1_000_000, u64::MAX];
-
-/// A histogram of durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Histogram {
-    /// Observations per bucket, not cumulative.
-    pub counts: [u64; BUCKETS_US.len()],
-    /// Sum of all observations, microseconds.
-    pub sum_us: u64,
-}
-
-impl Histogram {
-    /// Counts one duration.
-    pub fn observe(&mut self, us: u64) {
-        let at = BUCKETS_US.iter().position(|&bound| us <= bound).unwrap_or(BUCKETS_US.len() - 1);
-        self.counts[at] += 1;
-        self.sum_us = self.sum_us.saturating_add(us);
-    }
-}
 
 macro_rules! counters {
     (
         counters { $($(#[doc = $doc:literal])+ $name:ident,)* }
+        times { $($(#[doc = $tdoc:literal])+ $tname:ident,)* }
         gauges { $($(#[doc = $gdoc:literal])+ $gname:ident,)* }
-        histograms { $($(#[doc = $hdoc:literal])+ $hname:ident,)* }
+        histograms { $($(#[doc = $hdoc:literal])+ $hname:ident: $scale:ident,)* }
     ) => {
         /// Everything that one shard counts.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct ShardCounters {
             $($(#[doc = $doc])+ pub $name: u64,)*
+            $($(#[doc = $tdoc])+ pub $tname: u64,)*
             $($(#[doc = $gdoc])+ pub $gname: u64,)*
             $($(#[doc = $hdoc])+ pub $hname: Histogram,)*
+            /// Playing sessions per protocol, in the order of [`Protocol::ALL`].
+            pub players_of: [u64; Protocol::ALL.len()],
             /// Sessions closed per limit, in the order of [`LimitId::ALL`].
             pub limits: [u64; LimitId::ALL.len()],
             /// TLS connections that failed, in the order of [`TlsFailure::ALL`].
@@ -47,8 +31,10 @@ macro_rules! counters {
             fn default() -> Self {
                 Self {
                     $($name: 0,)*
+                    $($tname: 0,)*
                     $($gname: 0,)*
-                    $($hname: Histogram::default(),)*
+                    $($hname: Histogram::new(&$scale),)*
+                    players_of: [0; Protocol::ALL.len()],
                     limits: [0; LimitId::ALL.len()],
                     tls_failures: [0; TlsFailure::ALL.len()],
                 }
@@ -61,16 +47,22 @@ macro_rules! counters {
                 [$((stringify!($name), concat!($($doc),+), self.$name),)*].into_iter()
             }
 
+            /// (name, help, value) of every sum of time; a name ends in `_ns`, its unit.
+            pub fn times(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($tname), concat!($($tdoc),+), self.$tname),)*].into_iter()
+            }
+
             /// (name, help, value) of every gauge.
             pub fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($gname), concat!($($gdoc),+), self.$gname),)*].into_iter()
             }
 
-            /// (name, help, value) of every histogram; a name ends in `_us`, its unit.
+            /// (name, help, value) of every histogram; a name ends in `_us` or `_bytes`, its
+            /// unit.
             pub fn histograms(
                 &self,
-            ) -> impl Iterator<Item = (&'static str, &'static str, Histogram)> {
-                [$((stringify!($hname), concat!($($hdoc),+), self.$hname),)*].into_iter()
+            ) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
+                [$((stringify!($hname), concat!($($hdoc),+), &self.$hname),)*].into_iter()
             }
         }
     };
@@ -208,6 +200,12 @@ counters! {
         /// Plain bytes encrypted.
         tls_bytes_encrypted,
     }
+    times {
+        /// Time spent in turns, without their waits.
+        busy_ns,
+        /// Time spent in the egress part of turns.
+        egress_ns,
+    }
     gauges {
         /// Open connections.
         connections,
@@ -229,12 +227,14 @@ counters! {
         tls_buffer_bytes,
     }
     histograms {
-        /// Time of a turn without its wait.
-        turn_us,
-        /// From a timer's deadline to its run.
-        timer_lag_us,
+        /// Time of a turn without its wait: what a peer that becomes ready meanwhile may wait.
+        turn_us: MICROSECONDS,
+        /// From when a timer, a flush or a probe of the loop was due to its run.
+        loop_lag_us: MICROSECONDS,
         /// From a play request's acceptance to the first media byte given to the kernel.
-        first_byte_us,
+        first_byte_us: MICROSECONDS,
+        /// Bytes that the kernel took of one send.
+        send_bytes: BYTES,
     }
 }
 
@@ -250,18 +250,40 @@ impl ShardCounters {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a shard did lately: rates of its last whole second, and how its loop kept up over the last
+/// five to ten.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recent {
+    /// Share of the second spent in turns, 0 to 1.
+    pub utilisation: f64,
+    /// Share of the time in turns that egress took, 0 to 1.
+    pub egress_turn_share: f64,
+    /// Turns in the second.
+    pub turns: u64,
+    /// Sends in the second.
+    pub sends: u64,
+    /// Bytes sent in the second.
+    pub bytes_sent: u64,
+    /// Bytes received in the second.
+    pub bytes_received: u64,
+    /// Turns without their waits.
+    pub turn_us: Histogram,
+    /// How late the loop was for what was due.
+    pub loop_lag_us: Histogram,
+}
 
-    #[test]
-    fn a_histogram_counts_each_observation_once() {
-        let mut h = Histogram::default();
-        for us in [0, 50, 51, 5_000_000] {
-            h.observe(us);
+impl Default for Recent {
+    fn default() -> Self {
+        let histogram = Histogram::new(&MICROSECONDS);
+        Self {
+            utilisation: 0.0,
+            egress_turn_share: 0.0,
+            turns: 0,
+            sends: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            turn_us: histogram.clone(),
+            loop_lag_us: histogram,
         }
-        assert_eq!(h.counts.iter().sum::<u64>(), 4);
-        assert_eq!((h.counts[0], h.counts[1], h.counts[11]), (2, 1, 1));
-        assert_eq!(h.sum_us, 5_000_101);
     }
 }

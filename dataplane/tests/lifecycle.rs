@@ -255,7 +255,7 @@ fn what_is_exported_is_counted(config: Config) {
     let player = FlvPlayer::ask(server.http, "/nothing.flv");
     assert!(player.head.starts_with("HTTP/1.1 404 "), "{}", player.head);
     server.control.until("both counters and a timer", |totals| {
-        let timers = |c: &ShardCounters| c.timer_lag_us.counts.iter().sum();
+        let timers = |c: &ShardCounters| c.loop_lag_us.count();
         totals.sum(|c| c.http_requests) == 1
             && totals.sum(|c| c.http_not_found) == 1
             && totals.sum(timers) > 0

@@ -3,8 +3,7 @@
 use std::fmt::{Display, Write};
 
 use dataplane::config::{LimitId, Limits};
-use dataplane::control::ShardSnapshot;
-use dataplane::metrics::BUCKETS_US;
+use dataplane::control::{Protocol, ShardSnapshot};
 use dataplane::session::tls::TlsFailure;
 
 use super::process::Process;
@@ -43,13 +42,15 @@ pub fn render(
     let shards = &gathered.snapshots;
     if let Some(first) = shards.first() {
         counters(&mut text, shards, first);
+        times(&mut text, shards, first);
         histograms(&mut text, shards, first);
+        players(&mut text, shards);
         limits_exceeded(&mut text, shards);
         tls_failures(&mut text, shards);
         operations(&mut text, shards);
         rare(&mut text, shards);
         pools(&mut text, shards);
-        egress(&mut text, shards);
+        load(&mut text, shards);
     }
     text.family("limit", "gauge", "Limits in force.");
     for &id in LimitId::ALL {
@@ -91,26 +92,53 @@ fn counters(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
     }
 }
 
+/// Sums of time, in seconds.
+fn times(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
+    for (index, (name, help, _)) in first.counters.times().enumerate() {
+        let name = format!("{}_seconds_total", name.trim_end_matches("_ns"));
+        text.family(&name, "counter", help);
+        for shard in shards {
+            let ns = shard.counters.times().nth(index).map_or(0, |(_, _, ns)| ns);
+            text.sample(&name, format_args!("shard=\"{}\"", shard.shard), seconds(ns / 1_000));
+        }
+    }
+}
+
 fn histograms(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
     for (index, (name, help, _)) in first.counters.histograms().enumerate() {
-        let name = format!("{}_seconds", name.trim_end_matches("_us"));
+        // Prometheus counts time in seconds, everything else as it is.
+        let time = name.strip_suffix("_us");
+        let name = time.map_or_else(|| name.to_owned(), |name| format!("{name}_seconds"));
+        let value = |value| if time.is_some() { seconds(value) } else { value.to_string() };
         text.family(&name, "histogram", help);
         for shard in shards {
             let Some((_, _, histogram)) = shard.counters.histograms().nth(index) else { continue };
-            let id = shard.shard;
-            let mut count = 0;
-            for (&bound, &observed) in BUCKETS_US.iter().zip(&histogram.counts) {
-                count += observed;
-                let bound = match bound {
-                    u64::MAX => "+Inf".to_owned(),
-                    bound => seconds(bound),
-                };
-                let labels = format_args!("shard=\"{id}\",le=\"{bound}\"");
-                text.sample(&format!("{name}_bucket"), labels, count);
+            let shard = format!("shard=\"{}\"", shard.shard);
+            let bucket = format!("{name}_bucket");
+            for &bound in histogram.scale.shown {
+                let labels = format_args!("{shard},le=\"{}\"", value(bound));
+                text.sample(&bucket, labels, histogram.count_to(bound));
             }
-            let shard = format_args!("shard=\"{id}\"");
-            text.sample(&format!("{name}_sum"), shard, seconds(histogram.sum_us));
-            text.sample(&format!("{name}_count"), shard, count);
+            text.sample(&bucket, format_args!("{shard},le=\"+Inf\""), histogram.count());
+            text.sample(&format!("{name}_sum"), &shard, value(histogram.sum));
+            text.sample(&format!("{name}_count"), &shard, histogram.count());
+        }
+    }
+}
+
+fn players(text: &mut Text, shards: &[ShardSnapshot]) {
+    const NAME: &str = "protocol_players";
+    text.family(NAME, "gauge", "Playing sessions by protocol.");
+    for shard in shards {
+        for (protocol, players) in Protocol::ALL.iter().zip(shard.counters.players_of) {
+            if protocol.plays() {
+                let (shard, protocol) = (shard.shard, protocol.name());
+                text.sample(
+                    NAME,
+                    format_args!("shard=\"{shard}\",protocol=\"{protocol}\""),
+                    players,
+                );
+            }
         }
     }
 }
@@ -195,22 +223,29 @@ fn pools(text: &mut Text, shards: &[ShardSnapshot]) {
     }
 }
 
-fn egress(text: &mut Text, shards: &[ShardSnapshot]) {
-    text.family("egress_utilisation", "gauge", "Share of the last second spent in egress.");
-    for shard in shards {
-        text.sample(
-            "egress_utilisation",
-            format_args!("shard=\"{}\"", shard.shard),
-            shard.utilisation,
-        );
-    }
-    text.family("flush_interval_seconds", "gauge", "How long frames are gathered now.");
-    for shard in shards {
-        text.sample(
+fn load(text: &mut Text, shards: &[ShardSnapshot]) {
+    type Value = fn(&ShardSnapshot) -> f64;
+    let families: [(&str, &str, Value); 4] = [
+        ("utilisation", "Share of the last second spent in turns.", |s| s.recent.utilisation),
+        ("egress_utilisation", "Share of the last quarter of a second spent in egress.", |s| {
+            s.utilisation
+        }),
+        (
+            "egress_turn_share",
+            "Share of the time in turns, of the last second, that egress took.",
+            |s| s.recent.egress_turn_share,
+        ),
+        (
             "flush_interval_seconds",
-            format_args!("shard=\"{}\"", shard.shard),
-            shard.flush_interval_ms / 1000.0,
-        );
+            "How long frames are gathered now; 0 sends each at once.",
+            |s| s.flush_interval_ms / 1000.0,
+        ),
+    ];
+    for (name, help, value) in families {
+        text.family(name, "gauge", help);
+        for shard in shards {
+            text.sample(name, format_args!("shard=\"{}\"", shard.shard), value(shard));
+        }
     }
 }
 
@@ -242,13 +277,16 @@ mod tests {
     use super::*;
     use dataplane::control::PoolStatus;
     use dataplane::ids::ShardId;
-    use dataplane::metrics::ShardCounters;
+    use dataplane::metrics::{Recent, ShardCounters};
 
     fn snapshot(shard: u16) -> ShardSnapshot {
         let mut counters = ShardCounters { bytes_sent: 10, players: 3, ..Default::default() };
         counters.limit(LimitId::StreamsMax);
         counters.turn_us.observe(60);
         counters.turn_us.observe(2_000_000);
+        counters.send_bytes.observe(3_000);
+        counters.egress_ns = 1_500_000_000;
+        counters.players_of[Protocol::HttpFlv as usize] = 3;
         ShardSnapshot {
             shard: ShardId(shard),
             id: 0,
@@ -257,6 +295,9 @@ mod tests {
             system_calls: vec![("io_uring_enter", 9)],
             incidents: vec![("overflows", 2)],
             cpu: None,
+            draining: false,
+            recent: Recent { utilisation: 0.5, egress_turn_share: 0.75, ..Recent::default() },
+            audiences: Vec::new(),
             pools: vec![PoolStatus { name: "small", page_bytes: 8192, used: 1, peak: 2, total: 3 }],
             utilisation: 0.25,
             flush_interval_ms: 20.0,
@@ -285,6 +326,15 @@ mod tests {
             "grandstand_turn_seconds_sum{shard=\"0\"} 2.00006",
             "grandstand_turn_seconds_count{shard=\"0\"} 2",
             "grandstand_flush_interval_seconds{shard=\"1\"} 0.02",
+            "grandstand_utilisation{shard=\"0\"} 0.5",
+            "grandstand_egress_utilisation{shard=\"0\"} 0.25",
+            "grandstand_egress_turn_share{shard=\"0\"} 0.75",
+            "grandstand_egress_seconds_total{shard=\"0\"} 1.5",
+            "grandstand_send_bytes_bucket{shard=\"0\",le=\"2048\"} 0",
+            "grandstand_send_bytes_bucket{shard=\"0\",le=\"4096\"} 1",
+            "grandstand_send_bytes_sum{shard=\"0\"} 3000",
+            "grandstand_loop_lag_seconds_count{shard=\"1\"} 0",
+            "grandstand_protocol_players{shard=\"0\",protocol=\"http-flv\"} 3",
             "grandstand_shard_up{shard=\"2\"} 0",
             "grandstand_limit{limit=\"tracks_max\"} 8",
             "grandstand_log_lines_dropped_total 4",

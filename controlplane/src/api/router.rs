@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dataplane::config::Limits;
+use dataplane::control::Detail;
 use http::{HeaderValue, StatusCode, header};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -52,7 +53,7 @@ impl ApiState {
         Self { asks, ready, limits, log_lines_dropped, guard }
     }
 
-    async fn gather(&self, detail: bool) -> Result<Gathered, Refusal> {
+    async fn gather(&self, detail: Detail) -> Result<Gathered, Refusal> {
         let busy = Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
@@ -124,19 +125,19 @@ async fn version() -> Json<view::Version> {
 }
 
 async fn shards(State(state): State<ApiState>) -> Result<Json<view::Shards>, Refusal> {
-    Ok(Json(state.gather(false).await?.into()))
+    Ok(Json(state.gather(Detail::NONE).await?.into()))
 }
 
 async fn streams(State(state): State<ApiState>) -> Result<Json<view::Streams>, Refusal> {
-    Ok(Json(state.gather(true).await?.into()))
+    Ok(Json(state.gather(Detail::STREAMS).await?.into()))
 }
 
 async fn sessions(State(state): State<ApiState>) -> Result<Json<view::Sessions>, Refusal> {
-    Ok(Json(state.gather(true).await?.into()))
+    Ok(Json(state.gather(Detail::SESSIONS).await?.into()))
 }
 
 async fn metrics(State(state): State<ApiState>) -> Result<Response, Refusal> {
-    let gathered = state.gather(false).await?;
+    let gathered = state.gather(Detail::NONE).await?;
     let dropped = state.log_lines_dropped.dropped_lines();
     let text = render(&gathered, &state.limits.borrow(), &Process::read(), dropped);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

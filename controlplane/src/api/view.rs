@@ -1,10 +1,13 @@
 //! View: the JSON of the API, made of what shards tell.
 
+use std::collections::{BTreeMap, HashMap};
+
 use codecs::media::TrackKind;
 use dataplane::control::{
-    LogStatus, PoolStatus, Role, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
+    LogStatus, PoolStatus, Protocol, Role, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
     TrackStatus,
 };
+use dataplane::metrics::Histogram;
 use serde::Serialize;
 
 use crate::bridge::Gathered;
@@ -36,16 +39,35 @@ pub(crate) struct Sessions {
 #[derive(Serialize)]
 struct Shard {
     id: u16,
-    cpu: Option<usize>,
+    core: Option<usize>,
+    state: &'static str,
     utilisation: f64,
+    egress_utilisation: f64,
+    egress_turn_share: f64,
     flush_interval_ms: f64,
+    loop_lag_ms: Percentiles,
+    turn_ms: Percentiles,
+    turns_per_second: u64,
+    sends_per_second: u64,
+    bytes_sent_per_second: u64,
+    bytes_received_per_second: u64,
     connections: u64,
     publishers: u64,
     players: u64,
+    players_by_protocol: BTreeMap<&'static str, u64>,
+    viewers: u64,
     streams: u64,
     bytes_received: u64,
     bytes_sent: u64,
     pools: Vec<Pool>,
+}
+
+/// Of the last five to ten seconds, milliseconds.
+#[derive(Serialize)]
+struct Percentiles {
+    p50: f64,
+    p99: f64,
+    max: f64,
 }
 
 #[derive(Serialize)]
@@ -53,6 +75,7 @@ struct Pool {
     name: &'static str,
     page_bytes: u64,
     used: u64,
+    free: u64,
     peak: u64,
     total: u64,
 }
@@ -65,7 +88,8 @@ struct Stream {
     publisher: Option<String>,
     protocol: &'static str,
     age_ms: u64,
-    players: usize,
+    silent_ms: u64,
+    players: u64,
     tracks: Vec<Track>,
     logs: Vec<Log>,
     bytes_in: u64,
@@ -127,11 +151,9 @@ impl From<Gathered> for Shards {
 
 impl From<Gathered> for Streams {
     fn from(gathered: Gathered) -> Self {
-        let mut players = std::collections::HashMap::new();
-        for session in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions) {
-            if let (Some(Role::Play), Some(stream)) = (session.role, &session.stream) {
-                *players.entry(stream).or_insert(0) += 1;
-            }
+        let mut players = HashMap::new();
+        for audience in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences) {
+            *players.entry(&audience.stream).or_insert(0) += audience.players;
         }
         let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
         let streams = streams
@@ -149,15 +171,28 @@ impl From<Gathered> for Sessions {
 
 impl From<&ShardSnapshot> for Shard {
     fn from(shard: &ShardSnapshot) -> Self {
-        let counters = &shard.counters;
+        let (counters, recent) = (&shard.counters, &shard.recent);
+        let players = Protocol::ALL.into_iter().zip(counters.players_of);
+        let players = players.filter(|(protocol, _)| protocol.plays());
         Self {
             id: shard.shard.0,
-            cpu: shard.cpu,
-            utilisation: shard.utilisation,
+            core: shard.cpu,
+            state: if shard.draining { "draining" } else { "running" },
+            utilisation: recent.utilisation,
+            egress_utilisation: shard.utilisation,
+            egress_turn_share: recent.egress_turn_share,
             flush_interval_ms: shard.flush_interval_ms,
+            loop_lag_ms: Percentiles::from(&recent.loop_lag_us),
+            turn_ms: Percentiles::from(&recent.turn_us),
+            turns_per_second: recent.turns,
+            sends_per_second: recent.sends,
+            bytes_sent_per_second: recent.bytes_sent,
+            bytes_received_per_second: recent.bytes_received,
             connections: counters.connections,
             publishers: counters.publishers,
             players: counters.players,
+            players_by_protocol: players.map(|(protocol, n)| (protocol.name(), n)).collect(),
+            viewers: counters.viewers,
             streams: counters.streams,
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
@@ -166,15 +201,24 @@ impl From<&ShardSnapshot> for Shard {
     }
 }
 
+impl From<&Histogram> for Percentiles {
+    fn from(us: &Histogram) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "lags stay far below 2^52 microseconds")]
+        let ms = |us: u64| us as f64 / 1000.0;
+        Self { p50: ms(us.quantile(500)), p99: ms(us.quantile(990)), max: ms(us.max) }
+    }
+}
+
 impl From<&PoolStatus> for Pool {
     fn from(pool: &PoolStatus) -> Self {
         let &PoolStatus { name, page_bytes, used, peak, total } = pool;
-        Self { name, page_bytes, used, peak, total }
+        let free = total.saturating_sub(used);
+        Self { name, page_bytes, used, free, peak, total }
     }
 }
 
 impl Stream {
-    fn new(stream: &StreamStatus, players: usize) -> Self {
+    fn new(stream: &StreamStatus, players: u64) -> Self {
         Self {
             name: stream.name.to_string(),
             shard: stream.shard.0,
@@ -185,6 +229,7 @@ impl Stream {
             publisher: stream.publisher.map(|session| session.to_string()),
             protocol: stream.protocol.name(),
             age_ms: stream.age_ms,
+            silent_ms: stream.silent_ms,
             players,
             tracks: stream.tracks.iter().map(Track::from).collect(),
             logs: stream.logs.iter().map(Log::from).collect(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, Event, Verdict};
+use dataplane::control::{Command, Detail, Event, Verdict};
 use dataplane::ids::ShardId;
 use tokio::sync::oneshot;
 
@@ -26,8 +26,8 @@ const RETRY: Duration = Duration::from_millis(5);
 pub enum Ask {
     /// The state of every shard.
     Snapshot {
-        /// With streams and sessions.
-        detail: bool,
+        /// What is listed beside the counters.
+        detail: Detail,
         /// Takes the answer.
         reply: oneshot::Sender<Gathered>,
     },
@@ -88,7 +88,7 @@ impl<F: Fleet> Exchange<F> {
         }
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
-            self.gather(Asker::Directory, true, now);
+            self.gather(Asker::Directory, Detail::STREAMS, now);
         }
     }
 
@@ -173,7 +173,7 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    fn gather(&mut self, asker: Asker, detail: bool, now: Instant) {
+    fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         let shards = self.shards();
         if self.gathers.len() >= GATHERS_MAX {
             self.answer(asker, Gathered { snapshots: Vec::new(), missing: shards });
@@ -234,7 +234,7 @@ mod tests {
         TrackStatus,
     };
     use dataplane::ids::{Secret, SessionId, StreamName};
-    use dataplane::metrics::ShardCounters;
+    use dataplane::metrics::{Recent, ShardCounters};
 
     /// Mailboxes of two shards that the test reads and writes.
     #[derive(Default)]
@@ -295,6 +295,7 @@ mod tests {
             publisher: None,
             protocol: Protocol::Rtmp,
             age_ms: 0,
+            silent_ms: 0,
             tracks: vec![track.clone()],
             logs: Vec::new(),
             bytes_in: 0,
@@ -309,6 +310,9 @@ mod tests {
             system_calls: Vec::new(),
             incidents: Vec::new(),
             cpu: None,
+            draining: false,
+            recent: Recent::default(),
+            audiences: Vec::new(),
             pools: Vec::new(),
             utilisation: 0.0,
             flush_interval_ms: 0.0,
@@ -355,7 +359,7 @@ mod tests {
         let now = Instant::now();
         let mut exchange = exchange(now);
         let (reply, mut answer) = oneshot::channel();
-        exchange.ask(Ask::Snapshot { detail: false, reply }, now);
+        exchange.ask(Ask::Snapshot { detail: Detail::NONE, reply }, now);
         exchange.fleet.events.push_back(snapshot(1, 0, &[]));
         exchange.fleet.events.push_back(snapshot(1, 0, &[]));
         exchange.fleet.events.push_back(snapshot(0, 99, &[]));
@@ -374,7 +378,7 @@ mod tests {
         let refresh = |exchange: &mut Exchange<Boxes>, now, streams: &[&str]| {
             exchange.tick(now);
             let id = match exchange.fleet.sent.first() {
-                Some((_, Command::Snapshot { id, detail: true })) => *id,
+                Some((_, Command::Snapshot { id, detail: Detail::STREAMS })) => *id,
                 other => panic!("{other:?}"),
             };
             exchange.fleet.sent.clear();

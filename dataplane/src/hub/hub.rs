@@ -168,6 +168,12 @@ impl Hub {
         &mut self.logs
     }
 
+    /// How many logs are in use.
+    #[must_use]
+    pub const fn logs_in_use(&self) -> usize {
+        self.logs.len()
+    }
+
     /// The logs in use, for the API.
     #[must_use]
     pub fn log_status(&self) -> Vec<LogStatus> {

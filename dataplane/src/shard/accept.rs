@@ -140,7 +140,6 @@ impl Shard {
         self.sessions_opened += 1;
         let id = SessionId::new(self.id, self.sessions_opened);
         let session = self.session_of(kind, id);
-        self.shared.load(self.id).add();
         let connection = Box::new(Connection {
             id,
             fd,
@@ -165,8 +164,7 @@ impl Shard {
             timer: None,
         });
         connection.span().in_scope(|| tracing::info!("session opened"));
-        let slot = self.connections.insert(connection);
-        self.queues.reserve(self.connections.len());
+        let slot = self.take_in(connection);
         self.arm(slot);
         self.rearm(slot);
     }

@@ -47,12 +47,25 @@ pub(crate) struct Tls {
     counted: bool,
     /// The socket cut its last send.
     full: bool,
+    /// Bytes of its buffers that the shard's gauge has in it.
+    buffered: u32,
 }
 
 impl Tls {
     /// True while the handshake waits for its turn: nothing more is received before.
     pub(super) const fn is_queued(&self) -> bool {
         self.queued
+    }
+
+    /// Bytes of its buffers, which the shard's gauge gets now.
+    pub(super) fn count_buffers(&mut self) -> u64 {
+        self.buffered = u32::try_from(self.server.buffer_bytes()).unwrap_or(u32::MAX);
+        self.buffered.into()
+    }
+
+    /// Bytes of its buffers, which the shard's gauge gets no more.
+    pub(super) fn uncount_buffers(&mut self) -> u64 {
+        std::mem::take(&mut self.buffered).into()
     }
 }
 
@@ -195,7 +208,7 @@ impl Shard {
             return Err(NoTls);
         }
         self.cipher.handshakes += 1;
-        Ok(Some(Box::new(Tls { server, queued: false, counted: true, full: false })))
+        Ok(Some(Box::new(Tls { server, queued: false, counted: true, full: false, buffered: 0 })))
     }
 
     /// Ciphertext was received.
@@ -207,6 +220,7 @@ impl Shard {
         };
         if !tls.server.is_handshaking() {
             self.decrypt(slot, Some(buf));
+            self.count_tls_buffers(slot);
             return;
         }
         let max = config.limits.get(LimitId::TlsPendingBytesMax);
@@ -217,6 +231,7 @@ impl Shard {
             tls.queued = true;
             cipher.queue.push_back(token);
         }
+        self.count_tls_buffers(slot);
     }
 
     /// True if handshakes wait for their turn.
@@ -232,6 +247,7 @@ impl Shard {
             if let Some(tls) = self.connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) {
                 tls.queued = false;
                 self.decrypt(slot, None);
+                self.count_tls_buffers(slot);
                 self.arm(slot);
                 self.rearm(slot);
             }
@@ -401,6 +417,7 @@ impl Shard {
         }
         let cut = bytes < sent.len as usize;
         tls.full = cut;
+        self.count_tls_buffers(slot);
         // The log may have moved on since the plain bytes were taken.
         let now = self.took(slot, &InFlight::NOTHING, 0);
         let took = Took { more: sent.took.more || now.more, ..sent.took };

@@ -223,8 +223,7 @@ impl Playing {
     pub(super) fn observe_first_byte(&mut self, counters: &mut ShardCounters, now: Instant) {
         if !self.first_byte {
             self.first_byte = true;
-            let passed = now.saturating_duration_since(self.accepted).as_micros();
-            counters.first_byte_us.observe(u64::try_from(passed).unwrap_or(u64::MAX));
+            counters.first_byte_us.observe_time(now.saturating_duration_since(self.accepted));
         }
     }
 }
@@ -407,6 +406,11 @@ impl Connections {
 
     pub(super) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Slots with a connection or without.
+    pub(super) const fn capacity(&self) -> usize {
+        self.slots.len()
     }
 
     /// Slots with a connection.

@@ -256,6 +256,7 @@ impl Shard {
         }
         connection.sent += bytes as u64;
         counters.bytes_sent += bytes as u64;
+        counters.send_bytes.observe(bytes as u64);
         match sending {
             Sending::InFlight(flight) => {
                 let asked = flight.own as usize + usize::from(flight.head) + flight.len as usize;

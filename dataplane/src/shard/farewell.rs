@@ -134,7 +134,7 @@ impl Shard {
         }
         self.leave_media(slot);
         let token = self.connections.token(slot);
-        let Some(mut connection) = self.connections.remove(slot) else { return };
+        let Some(mut connection) = self.let_go(slot) else { return };
         if let Some(timer) = connection.timer {
             self.timers.cancel(timer);
         }
@@ -151,7 +151,6 @@ impl Shard {
         self.counters.connections_closed += 1;
         let Connection { fd, admission, .. } = *connection;
         self.shared.caps.leave(admission);
-        self.shared.load(self.id).sub();
         self.reactor.close(fd, token);
     }
 

@@ -180,12 +180,13 @@ impl Shard {
         let asked = connection.asked.take();
         shared.caps.established(&mut connection.admission);
         if !served.body.is_empty() {
-            connection.role = Some(Establish::View(Serving {
+            let viewing = Establish::View(Serving {
                 reader: reader_slot,
                 at: served.body.start,
                 left: u32::try_from(served.body.end - served.body.start)
                     .expect("a segment is under 32 bits"),
-            }));
+            });
+            connection.establish(Some(viewing), counters);
             // What it accepted of the last answer says nothing about this one.
             connection.progress(*now);
             if let Some(reader) = readers.get_mut(reader_slot) {
@@ -219,7 +220,7 @@ impl Shard {
     pub(super) fn stop_serving(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(Establish::View(serving)) = connection.role else { return };
-        connection.role = None;
+        connection.establish(None, &mut self.counters);
         let Some(reader) = self.readers.get_mut(serving.reader) else { return };
         reader.serving -= 1;
         reader.asked_at = self.now;

@@ -19,7 +19,7 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
             return;
         }
-        let Some(mut connection) = self.connections.remove(slot) else { return };
+        let Some(mut connection) = self.let_go(slot) else { return };
         // Pages belong to this shard's pool: a publication before this one may have left some.
         connection.session.leave_pages(&self.pool);
         if let Some(timer) = connection.timer.take() {
@@ -32,7 +32,6 @@ impl Shard {
         connection.queued = false;
         connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
         self.counters.publishers_handed_over += 1;
-        self.shared.load(self.id).sub();
         let sent = self.outboxes.send(home, Message::Publisher(connection));
         debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
         self.alert(home);
@@ -40,9 +39,7 @@ impl Shard {
 
     /// A publisher came home.
     pub(super) fn take_over_connection(&mut self, connection: Box<Connection>) {
-        self.shared.load(self.id).add();
-        let slot = self.connections.insert(connection);
-        self.queues.reserve(self.connections.len());
+        let slot = self.take_in(connection);
         if self.draining.is_some() {
             self.refuse(slot, Refusal::Draining);
         } else {

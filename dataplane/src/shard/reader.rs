@@ -67,6 +67,11 @@ impl Reader {
         self.subscribers[slot as usize % BUCKETS].push(slot);
     }
 
+    /// How many play it.
+    pub(super) fn players(&self) -> usize {
+        self.subscribers.iter().map(Vec::len).sum()
+    }
+
     /// A viewer does not wait any more.
     pub(super) fn forget_viewer(&mut self, slot: u32) {
         if let ReaderState::Asked(waiting) = &mut self.state {
@@ -139,6 +144,11 @@ impl Readers {
     /// The reader of the last log of a stream that returned, if its segments can still be had.
     pub(super) fn find_superseded(&self, stream: &StreamName, key: LogKey) -> Option<u32> {
         self.superseded.get(&(stream.clone(), key)).copied()
+    }
+
+    /// Slots with a reader or without.
+    pub(super) const fn capacity(&self) -> usize {
+        self.slots.len()
     }
 
     /// The readers whose viewers come and go.

@@ -16,10 +16,12 @@ use super::drain::Draining;
 use super::flush::Flush;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
+use super::pulse::Pulse;
 use super::queues::Queues;
 use super::reader::Readers;
 use super::shared::Shared;
 use super::streams::Streams;
+use super::survey::Surveys;
 use super::timer::TimerWheel;
 use super::verdicts::Verdicts;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
@@ -37,8 +39,13 @@ const TIMERS_EXTRA: usize = 64;
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimerKey {
-    Connection { slot: u32, generation: u16 },
+    Connection {
+        slot: u32,
+        generation: u16,
+    },
     Housekeeping,
+    /// Shows how late the loop is while nothing else is due.
+    Probe,
     Demo,
     Accept(Token),
 }
@@ -81,6 +88,8 @@ pub(crate) struct Shard {
     pub(super) queues: Queues,
     pub(super) flush: Flush,
     pub(super) counters: ShardCounters,
+    pub(super) pulse: Pulse,
+    pub(super) surveys: Surveys,
     pub(super) demo: Option<Demo>,
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
@@ -131,6 +140,8 @@ impl Shard {
             queues: Queues::default(),
             flush: Flush::new(&config.egress, now),
             counters: ShardCounters::default(),
+            pulse: Pulse::new(now),
+            surveys: Surveys::default(),
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),

@@ -76,6 +76,10 @@ impl Streams {
         self.hubs.iter().flatten()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Every slot, with a stream or without.
     pub(super) fn slots(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.hubs.len()).expect("streams_max is under 32 bits")
@@ -107,7 +111,7 @@ impl Shard {
         };
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.asked = None;
-        connection.role = Some(Establish::Publish { hub });
+        connection.establish(Some(Establish::Publish { hub }), &mut self.counters);
         connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
         self.shared.caps.established(&mut connection.admission);
         self.counters.publishes_started += 1;
@@ -173,7 +177,7 @@ impl Shard {
         hub.begin_source(publisher, protocol, self.now);
         if let Some(holder) = holder {
             if let Some(connection) = self.connections.get_mut(holder) {
-                connection.role = None;
+                connection.establish(None, &mut self.counters);
             }
             self.tell(holder, Command::Shutdown { reason: "taken_over" });
         }
@@ -248,7 +252,7 @@ impl Shard {
     pub(super) fn publisher_lost(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(hub) = connection.publishing() else { return };
-        connection.role = None;
+        connection.establish(None, &mut self.counters);
         let grace = self.config.stream.grace;
         let now = self.now;
         let Some(hub_ref) = self.streams.get_mut(hub) else { return };
@@ -268,7 +272,7 @@ impl Shard {
     pub(super) fn publish_ended(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(hub) = connection.publishing() else { return };
-        connection.role = None;
+        connection.establish(None, &mut self.counters);
         self.end_stream(hub);
     }
 

@@ -133,7 +133,7 @@ impl Shard {
         };
         reader.add(slot, options.low_latency);
         let not_before = reader.log().map_or(0, |log| log.committed());
-        connection.role = Some(Establish::Play(Box::new(Playing {
+        let playing = Establish::Play(Box::new(Playing {
             reader: reader_slot,
             options,
             cursor: None,
@@ -149,7 +149,8 @@ impl Shard {
             jumps: Jumps::new(*now),
             accepted: *now,
             first_byte: false,
-        })));
+        }));
+        connection.establish(Some(playing), counters);
         connection.session.share(words);
         connection.span().in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
         shared.caps.established(&mut connection.admission);
@@ -206,7 +207,7 @@ impl Shard {
     pub(super) fn stop_playing(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(reader_slot) = connection.playing().map(|playing| playing.reader) else { return };
-        connection.role = None;
+        connection.establish(None, &mut self.counters);
         self.shared.caps.leave_player();
         if let Some(reader) = self.readers.get_mut(reader_slot) {
             reader.remove(slot);

@@ -27,6 +27,8 @@ const LETTERS_PER_TURN_MAX: usize = 256;
 const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(2);
 /// Streams, logs and grace times are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// The loop shows this often how late it is, if nothing else does.
+const PROBE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the data plane")]
 fn clock() -> Instant {
@@ -43,6 +45,7 @@ impl Shard {
     /// Runs until the control plane ends it.
     pub(crate) fn run(mut self) {
         self.timers.insert(self.now + HOUSEKEEPING, TimerKey::Housekeeping);
+        self.timers.insert(self.now + PROBE, TimerKey::Probe);
         self.start_demo();
         while !self.stopped {
             let began = clock();
@@ -51,8 +54,7 @@ impl Shard {
             self.shared.epochs.enter(self.id);
             let busy = self.turn();
             let ended = clock();
-            let took = ended.saturating_duration_since(began);
-            self.counters.turn_us.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            self.pulse.turned(began, ended, &mut self.counters);
             if !self.drained() && !busy {
                 self.sleep(ended);
             }
@@ -63,9 +65,11 @@ impl Shard {
     /// One turn; true if work is left.
     fn turn(&mut self) -> bool {
         self.counters.turns += 1;
+        self.note_late_flush();
         self.reap();
         self.take_letters();
         self.take_commands();
+        let surveying = self.survey();
         self.run_timers();
         self.publish_logs();
         self.collect_dirty();
@@ -75,6 +79,7 @@ impl Shard {
         let egress_ended = clock();
         let busy = egress_ended.saturating_duration_since(egress_began);
         self.flush.account(egress_ended, busy);
+        self.pulse.egress_took(busy);
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
         let shaking = self.shake_hands();
@@ -82,7 +87,7 @@ impl Shard {
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
-        left || shaking
+        left || shaking || surveying
     }
 
     /// Advances TLS handshakes for their share of a turn; true if some wait, or have words to send.
@@ -178,11 +183,18 @@ impl Shard {
         self.dirty = dirty;
     }
 
+    /// A flush that others waited for is a deadline like a timer's.
+    fn note_late_flush(&mut self) {
+        let due = self.flush.next_due();
+        if self.is_gathering() && !self.flush.immediate() && due <= self.now {
+            self.pulse.late(self.now.saturating_duration_since(due), &mut self.counters);
+        }
+    }
+
     fn run_timers(&mut self) {
         self.timers.advance(self.now);
         while let Some((due, key)) = self.timers.pop() {
-            let lag = self.now.saturating_duration_since(due).as_micros();
-            self.counters.timer_lag_us.observe(u64::try_from(lag).unwrap_or(u64::MAX));
+            self.pulse.late(self.now.saturating_duration_since(due), &mut self.counters);
             match key {
                 TimerKey::Connection { slot, generation } => {
                     if self.connections.is_current(Token::new(slot, generation)) {
@@ -192,6 +204,9 @@ impl Shard {
                 TimerKey::Housekeeping => {
                     self.timers.insert(self.now + HOUSEKEEPING, TimerKey::Housekeeping);
                     self.keep_house();
+                }
+                TimerKey::Probe => {
+                    self.timers.insert(self.now + PROBE, TimerKey::Probe);
                 }
                 TimerKey::Demo => self.play_demo(),
                 TimerKey::Accept(token) => self.resume_accepting(token),

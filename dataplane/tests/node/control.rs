@@ -7,7 +7,7 @@ use std::time::Instant;
 use dataplane::Node;
 use dataplane::config::LimitId;
 use dataplane::control::{
-    AuthorizeRequest, Command, Event, SessionStatus, ShardSnapshot, StreamStatus, Verdict,
+    AuthorizeRequest, Command, Detail, Event, SessionStatus, ShardSnapshot, StreamStatus, Verdict,
 };
 use dataplane::ids::{SessionId, ShardId};
 use dataplane::metrics::ShardCounters;
@@ -226,7 +226,7 @@ fn serve(
                     next_id += 1;
                     asked.push(Asked { id: next_id, reply, got: Vec::new() });
                     for shard in 0..node.shards() {
-                        let command = Command::Snapshot { id: next_id, detail: true };
+                        let command = Command::Snapshot { id: next_id, detail: Detail::ALL };
                         node.send(ShardId(shard as u16), command).unwrap();
                     }
                 }

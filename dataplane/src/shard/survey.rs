@@ -1,0 +1,229 @@
+//! Survey: what the control plane wants to know of a shard, told in slices.
+//!
+//! Counters are copied at once. Lists are gathered a slice per turn, so that neither thousands of
+//! sessions nor thousands of streams delay a frame; one list is gathered at a time.
+
+use std::collections::VecDeque;
+
+use super::connection::{Connection, Establish};
+use super::shard::Shard;
+use crate::control::{
+    Audience, Detail, Event, PoolStatus, Role, SessionStatus, ShardSnapshot, StreamState,
+    StreamStatus,
+};
+use crate::hub::{Hub, Publisher};
+use crate::slab::PageClass;
+
+/// Slots of sessions that one turn looks at: about a fifth of a millisecond.
+const SESSIONS_PER_TURN: usize = 512;
+/// Slots of streams that one turn looks at.
+const STREAMS_PER_TURN: usize = 64;
+/// Slots of readers that one turn looks at.
+const READERS_PER_TURN: usize = 512;
+/// Questions that wait for their turn at most; whoever asks more finds this shard missing.
+const QUESTIONS_MAX: usize = 64;
+
+/// The questions under way. Lives on: its shard. Crosses by: never.
+#[derive(Debug, Default)]
+pub(super) struct Surveys {
+    waiting: VecDeque<(u64, Detail)>,
+    current: Option<Survey>,
+}
+
+/// One question with lists, and what is gathered for it so far.
+#[derive(Debug)]
+struct Survey {
+    id: u64,
+    detail: Detail,
+    /// The next slot to look at, of streams, then of readers, then of connections.
+    at: usize,
+    step: Step,
+    streams: Vec<StreamStatus>,
+    audiences: Vec<Audience>,
+    sessions: Vec<SessionStatus>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Streams,
+    Readers,
+    Sessions,
+    Done,
+}
+
+impl Survey {
+    const fn new(id: u64, detail: Detail) -> Self {
+        let step = if detail.streams { Step::Streams } else { Step::Sessions };
+        Self {
+            id,
+            detail,
+            at: 0,
+            step,
+            streams: Vec::new(),
+            audiences: Vec::new(),
+            sessions: Vec::new(),
+        }
+    }
+
+    /// Looks at the next slice of the shard.
+    fn look(&mut self, shard: &Shard) {
+        let (slots, slice) = match self.step {
+            Step::Streams => (shard.streams.slots().len(), STREAMS_PER_TURN),
+            Step::Readers => (shard.readers.capacity(), READERS_PER_TURN),
+            Step::Sessions => (shard.connections.capacity(), SESSIONS_PER_TURN),
+            Step::Done => return,
+        };
+        if self.step == Step::Sessions && self.at == 0 {
+            // At once, so that no later turn moves what is gathered; pages are touched as it grows.
+            self.sessions.reserve(shard.connections.len());
+        }
+        let end = slots.min(self.at + slice);
+        for at in self.at..end {
+            let slot = u32::try_from(at).expect("slots are counted in 32 bits");
+            match self.step {
+                Step::Streams => {
+                    self.streams.extend(shard.streams.get(slot).map(|hub| shard.stream_status(hub)))
+                }
+                Step::Readers => self.audiences.extend(shard.audience(slot)),
+                Step::Sessions => {
+                    let connection = shard.connections.get(slot);
+                    self.sessions.extend(connection.map(|c| shard.session_status(c)));
+                }
+                Step::Done => {}
+            }
+        }
+        self.at = end;
+        if end == slots {
+            self.step = match self.step {
+                Step::Streams => Step::Readers,
+                Step::Readers if self.detail.sessions => Step::Sessions,
+                Step::Readers | Step::Sessions | Step::Done => Step::Done,
+            };
+            self.at = 0;
+        }
+    }
+}
+
+impl Shard {
+    /// The control plane asks: counters are told at once, lists when they are gathered.
+    pub(super) fn ask_survey(&mut self, id: u64, detail: Detail) {
+        if detail == Detail::NONE {
+            let snapshot = Box::new(self.snapshot(Survey::new(id, detail)));
+            self.report(Event::Snapshot(snapshot));
+        } else if self.surveys.waiting.len() < QUESTIONS_MAX {
+            self.surveys.waiting.push_back((id, detail));
+        }
+    }
+
+    /// Gathers one slice of a list; true if more is to be gathered.
+    pub(super) fn survey(&mut self) -> bool {
+        let Surveys { waiting, current } = &mut self.surveys;
+        let next = || waiting.pop_front().map(|(id, detail)| Survey::new(id, detail));
+        let Some(mut survey) = current.take().or_else(next) else { return false };
+        survey.look(self);
+        if survey.step == Step::Done {
+            let snapshot = Box::new(self.snapshot(survey));
+            self.report(Event::Snapshot(snapshot));
+        } else {
+            self.surveys.current = Some(survey);
+        }
+        self.surveys.current.is_some() || !self.surveys.waiting.is_empty()
+    }
+
+    fn snapshot(&self, survey: Survey) -> ShardSnapshot {
+        debug_assert!(self.census_holds(), "{:?}", self.counters);
+        let mut counters = self.counters.clone();
+        counters.streams = self.streams.len() as u64;
+        counters.logs = self.streams.iter().map(|hub| hub.logs_in_use() as u64).sum();
+        counters.pages_retired = self.gc.waiting() as u64;
+        counters.tls_buffer_bytes += self.cipher.buffer_bytes() as u64;
+        ShardSnapshot {
+            shard: self.id,
+            id: survey.id,
+            counters,
+            operations: self.reactor.counters().operations(),
+            system_calls: self.reactor.counters().system_calls(),
+            incidents: self.reactor.counters().incidents(),
+            cpu: self.cpu,
+            pools: [PageClass::Large, PageClass::Small].map(|class| self.pool_status(class)).into(),
+            draining: self.draining.is_some(),
+            utilisation: self.flush.utilisation(),
+            flush_interval_ms: self.flush.interval().as_secs_f64() * 1000.0,
+            recent: self.pulse.recent(),
+            audiences: survey.audiences,
+            streams: survey.streams,
+            sessions: survey.sessions,
+        }
+    }
+
+    fn pool_status(&self, class: PageClass) -> PoolStatus {
+        let usage = self.pool.usage(class);
+        PoolStatus {
+            name: class.pool(),
+            page_bytes: u64::from(class.bytes()),
+            used: usage.in_use.into(),
+            peak: usage.peak.into(),
+            total: usage.total.into(),
+        }
+    }
+
+    fn stream_status(&self, hub: &Hub) -> StreamStatus {
+        let (units_in, bytes_in, timestamps_repaired) = hub.totals();
+        let (state, publisher) = match hub.publisher() {
+            Publisher::Session { id, .. } => (StreamState::Live, Some(id)),
+            Publisher::Demo => (StreamState::Live, None),
+            Publisher::Lost(_) => (StreamState::Grace, None),
+        };
+        StreamStatus {
+            name: hub.name().clone(),
+            shard: self.id,
+            state,
+            publisher,
+            protocol: hub.protocol(),
+            age_ms: self.age_ms(hub.began()),
+            silent_ms: self.age_ms(hub.last_media()),
+            tracks: hub.tracks().status(),
+            logs: hub.log_status(),
+            bytes_in,
+            units_in,
+            timestamps_repaired,
+        }
+    }
+
+    fn audience(&self, slot: u32) -> Option<Audience> {
+        let reader = self.readers.get(slot)?;
+        let players = reader.players() as u64;
+        (players > 0).then(|| Audience {
+            stream: reader.stream.clone(),
+            format: reader.key.name(),
+            players,
+        })
+    }
+
+    fn session_status(&self, connection: &Connection) -> SessionStatus {
+        SessionStatus {
+            id: connection.id,
+            shard: self.id,
+            protocol: connection.session.protocol(),
+            role: match connection.role {
+                Some(Establish::Publish { .. }) => Some(Role::Publish),
+                Some(Establish::Play(_) | Establish::View(_)) => Some(Role::Play),
+                None => connection.asked.as_ref().map(|asked| asked.role),
+            },
+            stream: connection.session.stream().cloned(),
+            peer: connection.peer.into(),
+            tls: connection.tls.as_ref().map(|tls| tls.server.version()),
+            agent: connection.session.agent().clone(),
+            state: connection.session.state_name(),
+            age_ms: self.age_ms(connection.opened),
+            bytes_in: connection.received,
+            bytes_out: connection.sent,
+            jumps: connection.playing().map_or(0, |playing| playing.jumps.total.into()),
+        }
+    }
+
+    fn age_ms(&self, since: std::time::Instant) -> u64 {
+        let age = self.now.saturating_duration_since(since);
+        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    }
+}
