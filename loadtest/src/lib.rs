@@ -1,14 +1,16 @@
 //! Load generation against a running server, as an independent peer of it.
 //!
-//! Reading order: [`scenario`] (what to do), [`source`] and [`stamp`] (what is published),
-//! [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`], [`observe`] (what the
-//! server spends), [`fanout`] (the measurement), [`report`]. [`socket`] is the only module that
-//! calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`], [`websocket`]
-//! and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`] judges transport
-//! streams; [`mirror`] copies segments for another server to serve.
+//! Reading order: [`scenario`] (what to do), [`source`], [`encoder`] and [`stamp`] (what is
+//! published), [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`],
+//! [`observe`] (what the server spends), [`fanout`] (the measurement), [`report`].
+//! [`socket`] is the only module that calls the kernel on its own; [`client`] speaks RTMP;
+//! [`http_flv`], [`http_ts`], [`websocket`] and [`hls`] speak what their names say; [`tls`] goes
+//! around them. [`mpegts`] judges transport streams; [`mirror`] copies segments for another server
+//! to serve.
 
 pub mod client;
 pub mod connection;
+pub mod encoder;
 pub mod fanout;
 pub mod hls;
 pub mod http_flv;

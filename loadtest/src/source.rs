@@ -1,38 +1,32 @@
-//! A synthetic encoder: H.264 and AAC that are sound in structure and filler in content.
+//! A synthetic encoder: H.264 and AAC that decode, of a given bit rate, frame rate and GOP.
 //!
-//! Shape: every access unit is a stamp ([`crate::stamp`]) and one slice NAL unit of filler without
-//! zero bytes; a keyframe has [`KEYFRAME_WEIGHT`] times the size of another frame.
+//! Shape: every access unit is a stamp ([`crate::stamp`]) and the NAL units of a picture
+//! ([`crate::encoder`]); a keyframe has [`KEYFRAME_WEIGHT`] times the size of another frame, or
+//! more if its picture needs that: then the other frames have less, so that the GOP keeps its size.
 
 use codecs::flv::audio::{self, AudioPacket};
 use codecs::flv::video::{self, VideoPacket};
+use codecs::h264::AvcDecoderConfigurationRecord;
 use codecs::media::Codec;
 use codecs::writer::Writer;
 
+use crate::encoder::{
+    AUDIO_CONFIG, PictureEncoder, PictureSize, SAMPLE_RATE, SAMPLES_PER_FRAME, SoundEncoder,
+    VideoFormat,
+};
 use crate::stamp::{STAMP_LEN, Stamp};
 
 /// How much larger a keyframe is than another frame.
 pub const KEYFRAME_WEIGHT: u64 = 8;
 
-/// Constrained baseline, level 3.1, 1280x720.
-const SPS: [u8; 9] = [0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe4];
-
-const PPS: [u8; 4] = [0x68, 0xce, 0x3c, 0x80];
-
-/// AAC LC, 48 kHz, stereo.
-const AUDIO_CONFIG: [u8; 2] = [0x11, 0x90];
-
 /// Bytes of an AAC frame: 128 kb/s.
 const AUDIO_FRAME_LEN: usize = 341;
-
-const AUDIO_SAMPLES: u64 = 1024;
-const AUDIO_RATE: u64 = 48_000;
-
-/// The smallest slice: its header and some filler.
-const SLICE_LEN_MIN: usize = 16;
 
 /// What the encoder is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
+    /// Width and height of the pictures.
+    pub size: PictureSize,
     /// Bits per second of the video.
     pub bitrate: u64,
     /// Frames per second.
@@ -58,38 +52,40 @@ pub struct Source {
     settings: SourceSettings,
     sequence: u64,
     audio_sequence: u64,
-    keyframe: Vec<u8>,
-    inter_frame: Vec<u8>,
-    audio_frame: Vec<u8>,
+    pictures: PictureEncoder,
+    sound: SoundEncoder,
+    gop: GopBudget,
+    /// The tag body of the last frame.
+    body: Vec<u8>,
 }
 
 impl Source {
-    /// Prepares the frames.
+    /// Prepares the encoder.
     #[must_use]
     pub fn new(settings: SourceSettings) -> Self {
-        let gop = u64::from(settings.gop_frames.max(1));
-        let gop_bytes = settings.bitrate / 8 * gop / u64::from(settings.fps.max(1));
-        let inter_len = gop_bytes / (gop - 1 + KEYFRAME_WEIGHT);
-        let mut audio_frame = audio_header(AudioPacket::Coded);
-        audio_frame.resize(audio_frame.len() + AUDIO_FRAME_LEN, 0x5a);
+        let SourceSettings { size, bitrate, fps, .. } = settings;
         Self {
             settings,
             sequence: 0,
             audio_sequence: 0,
-            keyframe: coded(true, inter_len * KEYFRAME_WEIGHT),
-            inter_frame: coded(false, inter_len),
-            audio_frame,
+            pictures: PictureEncoder::new(&VideoFormat { size, fps: fps.max(1), bitrate }),
+            sound: SoundEncoder::new(AUDIO_FRAME_LEN),
+            gop: GopBudget::new(&settings),
+            body: Vec::new(),
         }
     }
 
     /// The video sequence header, a tag body with avcC.
+    ///
+    /// # Panics
+    /// Never: our parameter sets fit.
     #[must_use]
-    pub fn video_config() -> Vec<u8> {
-        let mut body = video_header(true, VideoPacket::SequenceStart);
-        body.extend_from_slice(&[1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1, 0, SPS.len() as u8]);
-        body.extend_from_slice(&SPS);
-        body.extend_from_slice(&[1, 0, PPS.len() as u8]);
-        body.extend_from_slice(&PPS);
+    pub fn video_config(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_video_header(true, VideoPacket::SequenceStart, &mut body);
+        let sets = (&[self.pictures.sps()], &[self.pictures.pps()]);
+        let record = AvcDecoderConfigurationRecord::encode(sets.0, sets.1);
+        body.extend_from_slice(&record.expect("one set of each kind, a few bytes long"));
         body
     }
 
@@ -97,7 +93,8 @@ impl Source {
     #[must_use]
     pub fn audio_config(&self) -> Option<Vec<u8>> {
         self.settings.audio.then(|| {
-            let mut body = audio_header(AudioPacket::SequenceStart);
+            let mut body = Vec::new();
+            put_audio_header(AudioPacket::SequenceStart, &mut body);
             body.extend_from_slice(&AUDIO_CONFIG);
             body
         })
@@ -121,54 +118,76 @@ impl Source {
         let stamp = Stamp { sent_ns, sequence: self.sequence };
         let is_key = self.sequence.is_multiple_of(u64::from(self.settings.gop_frames.max(1)));
         self.sequence += 1;
-        let body = if is_key { &mut self.keyframe } else { &mut self.inter_frame };
-        let at = video_header_len() + 4;
-        body[at..at + STAMP_LEN].copy_from_slice(&stamp.encode());
-        SourceFrame { timestamp_ms, body }
+        self.body.clear();
+        let packet = VideoPacket::Coded { composition_time_ms: 0 };
+        put_video_header(is_key, packet, &mut self.body);
+        self.body.extend_from_slice(&(STAMP_LEN as u32).to_be_bytes());
+        self.body.extend_from_slice(&stamp.encode());
+        let len = self.gop.next(is_key).saturating_sub(self.body.len());
+        self.pictures.encode(is_key, len, &mut self.body);
+        self.gop.spend(is_key, self.body.len());
+        SourceFrame { timestamp_ms, body: &self.body }
     }
 
     /// The next audio frame, if one is due no later than the next video frame.
     pub fn audio(&mut self) -> Option<SourceFrame<'_>> {
-        let at_ns = self.audio_sequence * AUDIO_SAMPLES * 1_000_000_000 / AUDIO_RATE;
+        let at_ns = self.audio_sequence * SAMPLES_PER_FRAME * 1_000_000_000 / SAMPLE_RATE;
         if !self.settings.audio || at_ns > self.due_ns() {
             return None;
         }
         self.audio_sequence += 1;
         let timestamp_ms = (at_ns / 1_000_000) as u32;
-        Some(SourceFrame { timestamp_ms, body: &self.audio_frame })
+        self.body.clear();
+        put_audio_header(AudioPacket::Coded, &mut self.body);
+        self.body.extend_from_slice(self.sound.encode());
+        Some(SourceFrame { timestamp_ms, body: &self.body })
     }
 }
 
-const fn video_header_len() -> usize {
-    video::video_header_len(Codec::H264, false, VideoPacket::Coded { composition_time_ms: 0 })
+/// The bytes that the frames of a GOP may have.
+#[derive(Clone, Copy, Debug)]
+struct GopBudget {
+    gop_bytes: u64,
+    inter_frames: u64,
+    /// What the last keyframe took.
+    key_len: u64,
 }
 
-fn video_header(keyframe: bool, packet: VideoPacket) -> Vec<u8> {
-    let mut body = vec![0; video::video_header_len(Codec::H264, false, packet)];
-    video::encode_video_header(Codec::H264, false, keyframe, packet, &mut Writer::new(&mut body));
-    body
+impl GopBudget {
+    fn new(settings: &SourceSettings) -> Self {
+        let gop = u64::from(settings.gop_frames.max(1));
+        let gop_bytes = settings.bitrate / 8 * gop / u64::from(settings.fps.max(1));
+        Self { gop_bytes, inter_frames: gop - 1, key_len: 0 }
+    }
+
+    /// The size of the next tag body.
+    fn next(&self, is_key: bool) -> usize {
+        let len = if is_key {
+            self.gop_bytes * KEYFRAME_WEIGHT / (self.inter_frames + KEYFRAME_WEIGHT)
+        } else {
+            self.gop_bytes.saturating_sub(self.key_len) / self.inter_frames.max(1)
+        };
+        usize::try_from(len).unwrap_or(usize::MAX)
+    }
+
+    fn spend(&mut self, is_key: bool, len: usize) {
+        if is_key {
+            self.key_len = len as u64;
+        }
+    }
 }
 
-fn audio_header(packet: AudioPacket) -> Vec<u8> {
-    let mut body = vec![0; audio::audio_header_len(Codec::Aac, false, packet)];
-    audio::encode_audio_header(Codec::Aac, false, packet, &mut Writer::new(&mut body));
-    body
+fn put_video_header(keyframe: bool, packet: VideoPacket, body: &mut Vec<u8>) {
+    let at = body.len();
+    body.resize(at + video::video_header_len(Codec::H264, false, packet), 0);
+    let mut writer = Writer::new(&mut body[at..]);
+    video::encode_video_header(Codec::H264, false, keyframe, packet, &mut writer);
 }
 
-/// A tag body of about `len` bytes: header, room for the stamp, a slice.
-fn coded(keyframe: bool, len: u64) -> Vec<u8> {
-    let mut body = video_header(keyframe, VideoPacket::Coded { composition_time_ms: 0 });
-    body.extend_from_slice(&(STAMP_LEN as u32).to_be_bytes());
-    body.resize(body.len() + STAMP_LEN, 0);
-    let wanted = usize::try_from(len).unwrap_or(usize::MAX);
-    let slice_len = wanted.saturating_sub(body.len() + 4).max(SLICE_LEN_MIN);
-    body.extend_from_slice(&(slice_len as u32).to_be_bytes());
-    let slice_at = body.len();
-    // first_mb_in_slice 0, slice_type 7 (all I) or 5 (all P), pic_parameter_set_id 0, then filler.
-    let head: [u8; 3] = if keyframe { [0x65, 0x88, 0x84] } else { [0x41, 0x9a, 0x24] };
-    body.extend_from_slice(&head);
-    body.resize(slice_at + slice_len, 0xa5);
-    body
+fn put_audio_header(packet: AudioPacket, body: &mut Vec<u8>) {
+    let at = body.len();
+    body.resize(at + audio::audio_header_len(Codec::Aac, false, packet), 0);
+    audio::encode_audio_header(Codec::Aac, false, packet, &mut Writer::new(&mut body[at..]));
 }
 
 #[cfg(test)]
@@ -178,8 +197,13 @@ mod tests {
     use codecs::flv::video::VideoTagHeader;
     use codecs::media::DecoderConfig;
 
-    const SETTINGS: SourceSettings =
-        SourceSettings { bitrate: 2_000_000, fps: 30, gop_frames: 60, audio: true };
+    const SETTINGS: SourceSettings = SourceSettings {
+        size: PictureSize::DEFAULT,
+        bitrate: 2_000_000,
+        fps: 30,
+        gop_frames: 60,
+        audio: true,
+    };
 
     #[test]
     fn a_gop_has_its_bitrate_and_one_keyframe() {
@@ -194,7 +218,6 @@ mod tests {
                 Some(Stamp { sent_ns: 7, sequence })
             );
             assert_eq!(u64::from(frame.timestamp_ms), sequence * 1000 / 30);
-            assert!(!frame.body[header.header_len..].windows(4).any(|four| four == [0, 0, 0, 1]));
             bytes += frame.body.len() as u64;
         }
         let wanted = 2_000_000 / 8 * 2;
@@ -217,7 +240,7 @@ mod tests {
 
     #[test]
     fn configurations_can_be_read() {
-        let video = Source::video_config();
+        let video = Source::new(SETTINGS).video_config();
         let header = VideoTagHeader::parse(&video).unwrap();
         let config = DecoderConfig::parse(Codec::H264, &video[header.header_len..]).unwrap();
         assert_eq!(config.video.map(|video| (video.width, video.height)), Some((1280, 720)));
@@ -230,8 +253,9 @@ mod tests {
 
     #[test]
     fn tiny_bitrates_still_make_frames() {
-        let settings = SourceSettings { bitrate: 0, fps: 0, gop_frames: 0, audio: false };
+        let settings =
+            SourceSettings { bitrate: 0, fps: 0, gop_frames: 0, audio: false, ..SETTINGS };
         let mut source = Source::new(settings);
-        assert!(source.video(0).body.len() > STAMP_LEN + SLICE_LEN_MIN);
+        assert!(source.video(0).body.len() > STAMP_LEN);
     }
 }

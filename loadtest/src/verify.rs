@@ -143,10 +143,16 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::PictureSize;
     use crate::source::{Source, SourceSettings};
 
-    const SETTINGS: SourceSettings =
-        SourceSettings { bitrate: 500_000, fps: 30, gop_frames: 4, audio: false };
+    const SETTINGS: SourceSettings = SourceSettings {
+        size: PictureSize::DEFAULT,
+        bitrate: 500_000,
+        fps: 30,
+        gop_frames: 4,
+        audio: false,
+    };
 
     struct Player {
         verifier: Verifier,
@@ -176,7 +182,7 @@ mod tests {
     fn a_sound_stream_has_no_findings() {
         let mut player = Player::new();
         let mut source = Source::new(SETTINGS);
-        assert_eq!(player.message(0, &Source::video_config(), 7), Arrival::Plain);
+        assert_eq!(player.message(0, &source.video_config(), 7), Arrival::Plain);
         for step in [1, 10, 64, 65, 5000, 100_000] {
             let frame = source.video(400);
             assert_eq!(player.message(frame.timestamp_ms, frame.body, step), Arrival::Frame);

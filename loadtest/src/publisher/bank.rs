@@ -173,7 +173,7 @@ impl Publication {
     fn start(&mut self, started_ns: u64) {
         self.started_ns = Some(started_ns);
         let Self { connection, client, source, .. } = self;
-        client.send_media(PieceKind::Video, 0, &Source::video_config(), connection.out());
+        client.send_media(PieceKind::Video, 0, &source.video_config(), connection.out());
         if let Some(config) = source.audio_config() {
             client.send_media(PieceKind::Audio, 0, &config, connection.out());
         }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::plan::{Action, Audience, SECOND_NS, Scenario};
+use crate::encoder::PictureSize;
 use crate::mirror::MirrorPlan;
 use crate::mpegts::PID_PERIOD_DEFAULT_MS;
 use crate::observe::ServerProcess;
@@ -18,12 +19,13 @@ use crate::tls::Trust;
 const EVERYWHERE: [&str; 2] = ["json", "cpu"];
 const MIRROR: [&str; 3] = ["url", "into", "duration"];
 const TLS: [&str; 2] = ["tls-ca", "tls-insecure"];
-const PUBLISH: [&str; 7] = ["url", "streams", "bitrate", "fps", "gop", "audio", "duration"];
+const PUBLISH: [&str; 8] = ["url", "streams", "size", "bitrate", "fps", "gop", "audio", "duration"];
 const PLAY: [&str; 7] = ["url", "streams", "players", "ramp", "sampled", "hold", "duration"];
 const CHECK_TS: [&str; 1] = ["pid-period"];
-const FANOUT: [&str; 15] = [
+const FANOUT: [&str; 16] = [
     "url",
     "streams",
+    "size",
     "bitrate",
     "fps",
     "gop",
@@ -48,6 +50,7 @@ struct Options {
     trust: Trust,
     holds: bool,
     streams: usize,
+    size: PictureSize,
     bitrate: u64,
     fps: u32,
     gop_ns: u64,
@@ -74,6 +77,7 @@ impl Default for Options {
             trust: Trust::default(),
             holds: false,
             streams: 1,
+            size: PictureSize::DEFAULT,
             bitrate: 2_000_000,
             fps: 30,
             gop_ns: 2 * SECOND_NS,
@@ -192,6 +196,7 @@ impl Options {
             "url" => self.url = Some(StreamUrl::parse(&parser.value()?.string()?)?),
             "publish-url" => self.publish_url = Some(StreamUrl::parse(&parser.value()?.string()?)?),
             "streams" => self.streams = positive(parser)?,
+            "size" => self.size = PictureSize::parse(&parser.value()?.string()?)?,
             "bitrate" => self.bitrate = rate(&parser.value()?.string()?)?,
             "fps" => self.fps = u32::try_from(positive(parser)?).context("too many")?,
             "gop" => self.gop_ns = time(&parser.value()?.string()?)?,
@@ -251,6 +256,7 @@ impl Options {
         }
         let gop_frames = (self.gop_ns * u64::from(self.fps)).div_ceil(SECOND_NS);
         let source = SourceSettings {
+            size: self.size,
             bitrate: self.bitrate,
             fps: self.fps,
             gop_frames: u32::try_from(gop_frames).context("--gop is too long")?,
@@ -334,10 +340,16 @@ mod tests {
 
     #[test]
     fn publishing_is_planned() {
-        let line = "publish --url rtmp://h/live/a --streams 3 --bitrate 1.5M --fps 25 --gop 500ms \
-                    --duration 1m --audio";
+        let line = "publish --url rtmp://h/live/a --streams 3 --size 640x360 --bitrate 1.5M \
+                    --fps 25 --gop 500ms --duration 1m --audio";
         let Action::Publish(plan) = read(line).unwrap().action else { panic!("not publish") };
-        let source = SourceSettings { bitrate: 1_500_000, fps: 25, gop_frames: 13, audio: true };
+        let source = SourceSettings {
+            size: PictureSize::parse("640x360").unwrap(),
+            bitrate: 1_500_000,
+            fps: 25,
+            gop_frames: 13,
+            audio: true,
+        };
         assert_eq!((plan.source, plan.streams), (source, 3));
         assert_eq!(plan.duration_ns, Some(60 * SECOND_NS));
     }
@@ -390,6 +402,7 @@ mod tests {
             ("publish --url http://h/a.flv", "streams are published by rtmp://"),
             ("publish --url rtmp://h/live/a --streams 0", "--streams: must be at least 1"),
             ("publish --url rtmp://h/live/a --bitrate fast", "--bitrate: no bit rate: fast"),
+            ("publish --url rtmp://h/live/a --size 720p", "--size: no picture size: 720p"),
             ("publish --url rtmp://h/live/a --gop -1s", "--gop: no time: -1s"),
             ("publish --url", "--url: missing argument"),
             ("publish loud", "unexpected argument"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::encoder::PictureSize;
 use crate::mirror::MirrorPlan;
 use crate::observe::ServerProcess;
 use crate::publisher::PublishPlan;
@@ -91,7 +92,13 @@ impl Scenario {
     /// Never: the canonical address is one.
     pub fn canonical() -> Result<Self> {
         let url = StreamUrl::parse(CANONICAL_URL)?;
-        let source = SourceSettings { bitrate: 2_000_000, fps: 30, gop_frames: 60, audio: false };
+        let source = SourceSettings {
+            size: PictureSize::DEFAULT,
+            bitrate: 2_000_000,
+            fps: 30,
+            gop_frames: 60,
+            audio: false,
+        };
         let publish = PublishPlan {
             url: url.clone(),
             trust: Trust::default(),

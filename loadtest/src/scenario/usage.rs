@@ -22,6 +22,7 @@ URL of a player:     rtmp[s]://HOST[:PORT]/APP/NAME      RTMP
                      http[s]://HOST[:PORT]/NAME/index.m3u8   HLS, as a player follows it
 publish, fanout:
   --streams N        streams, named NAME-0 and so on if more than one    [1]
+  --size WxH         width and height of the pictures                    [1280x720]
   --bitrate RATE     bits per second of each, such as 800k or 2M         [2M]
   --fps N            frames per second                                   [30]
   --gop TIME         from keyframe to keyframe, such as 2s               [2s]
