@@ -1,6 +1,6 @@
 # `make run` starts the server; `make test` is everything that a change must pass.
 
-.PHONY: run test setup lint fuzz loom asan suite
+.PHONY: run test setup lint fuzz loom asan instructions suite
 
 run:
 	cargo run --release --bin grandstand
@@ -8,5 +8,5 @@ run:
 test:
 	.ci/test
 
-setup lint fuzz loom asan suite:
+setup lint fuzz loom asan instructions suite:
 	.ci/$@
