@@ -217,7 +217,7 @@ impl Default for EgressConfig {
     fn default() -> Self {
         Self {
             utilisation_target: 0.20,
-            batch_max: Duration::from_millis(130),
+            batch_max: Duration::from_millis(160),
             batch_min: Duration::ZERO,
             player_lag_max: MediaTime::from_millis(5_000),
             jumps_max: 5,

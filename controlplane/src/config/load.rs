@@ -331,7 +331,7 @@ mod tests {
             (
                 "[auth]\nmode = \"open\"\n[egress]\nbatch_ms_max = \"fast\"\n",
                 "g.toml:4: egress.batch_ms_max: expected a number of milliseconds from 0 to 10000, \
-                 got \"fast\"; remove the line for the default, batch_ms_max = 130",
+                 got \"fast\"; remove the line for the default, batch_ms_max = 160",
             ),
             (
                 "[auth]\nmode = \"opne\"\n",
@@ -406,7 +406,7 @@ mod tests {
             ),
             (
                 "[auth]\nmode = \"open\"\n[egress]\nbatch_ms_min = 200\n",
-                "g.toml:4: egress.batch_ms_min: batch_ms_min 200 is above batch_ms_max 130; raise \
+                "g.toml:4: egress.batch_ms_min: batch_ms_min 200 is above batch_ms_max 160; raise \
                  the maximum or lower the minimum",
             ),
             (

@@ -150,6 +150,12 @@ impl Log {
         self.index.committed()
     }
 
+    /// The number of the first entry that is still kept.
+    #[must_use]
+    pub fn entries_tail(&self) -> u64 {
+        self.index.tail()
+    }
+
     /// The first offset that can still be read.
     #[must_use]
     pub fn tail(&self) -> u64 {

@@ -10,6 +10,7 @@ use super::cipher::{Ciphered, Tls};
 use super::cursor::{Cursor, Filter, Jumps};
 use super::fetch::Serving;
 use super::frame::Frame;
+use super::prefetch;
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use crate::control::{AuthorizeRequest, Role};
@@ -390,6 +391,20 @@ impl Connections {
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
         self.slots.get_mut(slot as usize)?.connection.as_deref_mut()
+    }
+
+    /// The connection in `slot` is looked at soon.
+    pub(super) fn foresee(&self, slot: u32) {
+        if let Some(connection) = self.get(slot) {
+            prefetch::fetch(connection);
+        }
+    }
+
+    /// What the player in `slot` is about is looked at soon, and its connection was foreseen.
+    pub(super) fn foresee_playing(&self, slot: u32) {
+        if let Some(playing) = self.get(slot).and_then(Connection::playing) {
+            prefetch::fetch(playing);
+        }
     }
 
     /// The token of the connection in `slot`.

@@ -5,14 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::lateness::LateMark;
 use crate::config::EgressConfig;
 use crate::log::{Entry, EntryKind, Log};
 use crate::session::Join;
 
 /// Bytes of one send at most.
 pub(super) const SEND_BYTES_MAX: u64 = 64 << 10;
-/// Less than this is never seconds of a stream, so its lag is not looked up.
-const LAG_BYTES_MIN: u64 = 4 << 10;
 
 /// A place in a log. Lives on: the player's shard. Crosses by: never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +80,8 @@ pub(crate) struct Restraint<'a> {
     pub filter: &'a mut Filter,
     /// Where a frame ends that was begun and must be finished first.
     pub frame: Option<u64>,
+    /// What is too far behind.
+    pub late: LateMark,
 }
 
 impl Cursor {
@@ -110,7 +111,7 @@ impl Cursor {
         let sealed = log.sealed().is_some();
         let committed = log.committed();
         let Some(behind) = committed.checked_sub(self.offset) else { return Step::CaughtUp };
-        if behind > LAG_BYTES_MIN && self.should_jump(log, config) {
+        if hold.late.suspects(self.offset) && self.should_jump(log, config) {
             return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
         }
         if *hold.filter != Filter::ALL {

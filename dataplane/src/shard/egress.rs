@@ -11,7 +11,9 @@ use super::cursor::Filter;
 use super::frame::Frame;
 use super::parts::Parts;
 use super::plan::{Context, Outcome};
+use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::Class;
+use super::reader::ReaderState;
 use super::shard::Shard;
 use crate::log::RangeList;
 use crate::package::Packager;
@@ -19,34 +21,32 @@ use crate::reactor::SendPart;
 use crate::session::Use;
 
 /// Sends of one submit at most; their completions fit the completion queue several times.
-const SLICE_SENDS_MAX: usize = 256;
-/// Sends of one turn at most: about two milliseconds of kernel work.
-const TURN_SENDS_MAX: usize = 768;
-/// Bytes of one submit at most, and of one turn: a few milliseconds of copying for the kernel.
-const SLICE_BYTES_MAX: usize = 16 << 20;
-const TURN_BYTES_MAX: usize = 32 << 20;
+pub(super) const SLICE_SENDS_MAX: usize = 256;
+/// Bytes of one submit at most: about a millisecond of copying for the kernel.
+const SLICE_BYTES_MAX: usize = 4 << 20;
 /// How long a closed connection is listened to for the peer's own end.
 pub(super) const LINGER: Duration = Duration::from_millis(1_000);
 
 impl Shard {
-    /// Sends what waits, in slices; true if something is left for the next turn.
-    pub(super) fn egress(&mut self) -> bool {
+    /// Begins the sending of a turn: it may start joins again.
+    pub(super) const fn begin_egress(&mut self) {
         self.join_budget = self.config.egress.join_bytes_per_turn;
-        let (mut sends, mut bytes) = (0, 0);
-        loop {
-            let slice = self.fill_slice();
-            sends += slice.0;
-            bytes += slice.1;
-            if slice.0 == 0 {
-                break;
-            }
-            self.reactor.submit();
-            self.reap();
-            if sends >= TURN_SENDS_MAX || bytes >= TURN_BYTES_MAX {
-                self.counters.egress_slices_cut += 1;
-                break;
-            }
+    }
+
+    /// Sends one slice of what waits and reaps how far each send came; false if nothing was sent.
+    pub(super) fn send_slice(&mut self) -> bool {
+        self.slice.clear();
+        if self.fill_slice() == 0 {
+            return false;
         }
+        self.reactor.submit();
+        self.answered = 0;
+        self.reap();
+        true
+    }
+
+    /// Ends the sending of a turn; true if something is left for the next.
+    pub(super) fn end_egress(&mut self) -> bool {
         for at in 0..self.postponed.len() {
             self.enqueue(self.postponed[at], Class::CatchUp);
         }
@@ -71,6 +71,9 @@ impl Shard {
         if reader.usage == Use::Segments {
             self.window_moved(reader_slot);
             return;
+        }
+        if let ReaderState::Reading(log) = &reader.state {
+            reader.late.advance(log, self.config.egress.player_lag_max);
         }
         let sealed = reader.log().is_some_and(|log| log.sealed().is_some());
         if sealed {
@@ -115,13 +118,21 @@ impl Shard {
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.pending &= !buckets;
         let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
-        for &slot in reader.subscribers.iter().enumerate().filter(due).flat_map(|(_, s)| s) {
-            if let Some(connection) = connections.get_mut(slot)
-                && !connection.queued
-                && connection.sending == Sending::Idle
-            {
-                connection.queued = true;
-                queues.push(slot, class_of(connection));
+        for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
+            for (at, &slot) in bucket.iter().enumerate() {
+                if let Some(&soon) = bucket.get(at + CONNECTION_AHEAD) {
+                    connections.foresee(soon);
+                }
+                if let Some(&next) = bucket.get(at + PLAYING_AHEAD) {
+                    connections.foresee_playing(next);
+                }
+                if let Some(connection) = connections.get_mut(slot)
+                    && !connection.queued
+                    && connection.sending == Sending::Idle
+                {
+                    connection.queued = true;
+                    queues.push(slot, class_of(connection));
+                }
             }
         }
     }
@@ -140,16 +151,23 @@ impl Shard {
         }
     }
 
-    /// Queues the sends of one submit: how many, and their bytes.
-    fn fill_slice(&mut self) -> (usize, usize) {
+    /// Queues the sends of one submit: how many.
+    fn fill_slice(&mut self) -> usize {
         let (mut sends, mut bytes) = (0, 0);
         while sends < SLICE_SENDS_MAX && bytes < SLICE_BYTES_MAX && !self.cipher.is_full() {
             let Some(slot) = self.queues.pop() else { break };
+            if let Some(soon) = self.queues.ahead(CONNECTION_AHEAD) {
+                self.connections.foresee(soon);
+            }
+            if let Some(next) = self.queues.ahead(PLAYING_AHEAD) {
+                self.connections.foresee_playing(next);
+            }
             let outcome = self.serve(slot);
             self.queues.pay(if let Outcome::Sent(bytes) = outcome { bytes } else { 0 });
             match outcome {
                 Outcome::Idle => {}
                 Outcome::Sent(sent) => {
+                    self.slice.push(slot);
                     sends += 1;
                     bytes += sent;
                 }
@@ -168,7 +186,7 @@ impl Shard {
                 }
             }
         }
-        (sends, bytes)
+        sends
     }
 
     /// Queues the next send of one connection.
@@ -194,7 +212,7 @@ impl Shard {
         let log = connection
             .playing()
             .and_then(|playing| readers.get(playing.reader))
-            .and_then(|reader| Some((&**reader.log()?, reader.key)));
+            .and_then(|reader| Some((&**reader.log()?, reader.key, reader.late)));
         let mut ranges = RangeList::new();
         let mut flight = InFlight::NOTHING;
         match connection.plan_segment(readers, &mut ranges) {
@@ -202,9 +220,9 @@ impl Shard {
             Some(Err(_)) => return Outcome::Overtaken,
             None => {}
         }
-        if let Some((log, key)) = log {
+        if let Some((log, key, late)) = log {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
-            let context = Context { log, packager, egress: &config.egress, now: *now };
+            let context = Context { log, packager, egress: &config.egress, late, now: *now };
             match context.plan(connection, counters, join_budget, &mut ranges) {
                 Ok(planned) => flight = planned,
                 // Inside an entry that is gone there is no place for other bytes either.
@@ -244,6 +262,7 @@ impl Shard {
 
     /// The kernel took `bytes` of a connection's send.
     pub(super) fn sent(&mut self, slot: u32, bytes: usize) {
+        self.foresee_answers();
         let Self { connections, counters, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let sending = connection.sending;
@@ -266,6 +285,18 @@ impl Shard {
             Sending::Ciphered(sent) => self.ciphertext_sent(slot, sent, bytes),
             Sending::Idle | Sending::Blocked => {}
         }
+    }
+
+    /// Sends are answered in the order of their slice: the next ones are fetched.
+    fn foresee_answers(&mut self) {
+        let Self { slice, answered, connections, .. } = self;
+        if let Some(&soon) = slice.get(*answered + CONNECTION_AHEAD) {
+            connections.foresee(soon);
+        }
+        if let Some(&next) = slice.get(*answered + PLAYING_AHEAD) {
+            connections.foresee_playing(next);
+        }
+        *answered += 1;
     }
 
     /// The socket, or the cipher before it, took the first `bytes` plain bytes of a planned send.

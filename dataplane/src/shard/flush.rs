@@ -1,7 +1,8 @@
 //! The flush interval: latency when there is room, throughput when it is needed.
 //!
 //! Below the target utilisation every frame goes out at once. Above it frames are gathered for an
-//! interval that grows until sending takes no more than the target share of the shard's time.
+//! interval that grows until sending takes clearly less than the target share of the shard's time:
+//! at the target itself it would begin and end again and again.
 //! Subscribers are spread over [`BUCKETS`] parts of the interval, so that a shard never sends to
 //! all of them in one turn.
 
@@ -13,6 +14,9 @@ use crate::config::EgressConfig;
 pub const BUCKETS: usize = 16;
 
 const WINDOW: Duration = Duration::from_millis(250);
+/// While frames are gathered the interval grows above, and shrinks below, so much of the target.
+const GROWS_ABOVE: f64 = 0.8;
+const SHRINKS_BELOW: f64 = 0.6;
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Chooses the interval. Lives on: each shard. Crosses by: never.
@@ -100,9 +104,10 @@ impl Flush {
         self.utilisation = self.busy.as_secs_f64() / passed.as_secs_f64();
         self.window_began = now;
         self.busy = Duration::ZERO;
-        if self.utilisation > self.target {
+        let enough = if self.immediate() { self.target } else { self.target * GROWS_ABOVE };
+        if self.utilisation > enough {
             self.interval = (self.interval.mul_f64(1.25)).max(FIRST_INTERVAL);
-        } else if self.utilisation < self.target * 0.7 {
+        } else if self.utilisation < self.target * SHRINKS_BELOW {
             self.interval = self.interval.mul_f64(0.9);
             if self.interval < FIRST_INTERVAL / 2 {
                 self.interval = Duration::ZERO;
@@ -139,8 +144,8 @@ mod tests {
         assert!(flush.immediate());
         let t1 = run(&mut flush, t0, 40, 0.9);
         assert_eq!(flush.interval(), config.batch_max);
-        let t2 = run(&mut flush, t1, 3, 0.17);
-        assert_eq!(flush.interval(), config.batch_max, "between 70 % and 100 % it holds");
+        let t2 = run(&mut flush, t1, 3, 0.14);
+        assert_eq!(flush.interval(), config.batch_max, "between 60 % and 80 % it holds");
         run(&mut flush, t2, 60, 0.01);
         assert!(flush.immediate());
     }

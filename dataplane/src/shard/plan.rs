@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::connection::{Connection, Establish, InFlight, Playing};
 use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
+use super::lateness::LateMark;
 use crate::config::EgressConfig;
 use crate::error::Error;
 use crate::log::{Log, RangeList};
@@ -39,6 +40,7 @@ pub(super) struct Context<'a> {
     pub log: &'a Log,
     pub packager: Packager,
     pub egress: &'a EgressConfig,
+    pub late: LateMark,
     pub now: Instant,
 }
 
@@ -78,7 +80,9 @@ impl Context<'_> {
             || (!out.is_empty() && !cursor.at_boundary);
         let frame = playing.frame.as_deref_mut();
         let open = frame.as_ref().and_then(|frame| frame.open());
-        let hold = Restraint { stop_at_boundary: waits, filter: &mut playing.filter, frame: open };
+        let filter = &mut playing.filter;
+        let late = self.late;
+        let hold = Restraint { stop_at_boundary: waits, filter, frame: open, late };
         match cursor.step(self.log, self.egress, hold) {
             Step::Send { mut to, boundary } => {
                 let from = cursor.offset;

@@ -71,6 +71,11 @@ impl Queues {
         None
     }
 
+    /// The connection that comes `n` places after the next one of the class in turn.
+    pub(super) fn ahead(&self, n: usize) -> Option<u32> {
+        self.queues[self.class].get(n).copied()
+    }
+
     /// The connection that was popped last sent `bytes`.
     pub(super) fn pay(&mut self, bytes: usize) {
         let cost = i64::try_from(bytes).unwrap_or(i64::MAX / 2) + SEND_COST;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::flush::BUCKETS;
+use super::lateness::LateMark;
 use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
 use crate::session::{LogKey, Use};
@@ -21,6 +22,8 @@ pub(super) struct Reader {
     pub subscribers: [Vec<u32>; BUCKETS],
     /// Those of them that want every frame at once.
     pub low_latency: Vec<u32>,
+    /// Players before it are too far behind.
+    pub late: LateMark,
     /// Buckets that have not been flushed since the log moved.
     pub pending: u16,
     /// It is in the list of those that gather.
@@ -171,6 +174,7 @@ impl Readers {
             state: ReaderState::Asked(vec![asker]),
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),
+            late: LateMark::default(),
             pending: 0,
             listed: false,
             retired: false,

@@ -13,6 +13,7 @@ use super::commands::ControlLink;
 use super::connection::Connections;
 use super::demo::Demo;
 use super::drain::Draining;
+use super::egress::SLICE_SENDS_MAX;
 use super::flush::Flush;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
@@ -102,6 +103,10 @@ pub(crate) struct Shard {
     pub(super) rebalance_turn: u16,
     /// Bytes of join bursts that this turn may still send.
     pub(super) join_budget: u32,
+    /// The connections of the slice under way, in the order of its sends.
+    pub(super) slice: Vec<u32>,
+    /// Sends of the slice that were answered.
+    pub(super) answered: usize,
     /// Connections whose join waits for the next turn's budget.
     pub(super) postponed: Vec<u32>,
     /// Scratch of a turn: the dirty slots.
@@ -152,6 +157,8 @@ impl Shard {
             sessions_opened: 0,
             rebalance_turn: 0,
             join_budget: 0,
+            slice: Vec::with_capacity(SLICE_SENDS_MAX),
+            answered: 0,
             postponed: Vec::new(),
             dirty: Vec::new(),
             unsent: Vec::new(),

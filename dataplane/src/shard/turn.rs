@@ -23,6 +23,12 @@ use crate::reactor::{Completion, Token};
 const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
 /// Letters of other shards that one turn takes at most.
 const LETTERS_PER_TURN_MAX: usize = 256;
+/// Time that one round of completions may take, and what is due by the timers of one turn.
+const ROUND: Duration = Duration::from_millis(1);
+/// Steps of a round between two looks at the clock.
+const STEPS_PER_LOOK: u32 = 32;
+/// Time of one turn that sending may take, but for the slice that is under way.
+const EGRESS_PER_TURN: Duration = Duration::from_millis(2);
 /// Time of one turn that TLS handshakes may take.
 const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(2);
 /// Streams, logs and grace times are looked after this often.
@@ -70,16 +76,11 @@ impl Shard {
         self.take_letters();
         self.take_commands();
         let surveying = self.survey();
-        self.run_timers();
+        let due = self.run_timers();
         self.publish_logs();
         self.collect_dirty();
         self.flush_due();
-        let egress_began = clock();
-        let left = self.egress();
-        let egress_ended = clock();
-        let busy = egress_ended.saturating_duration_since(egress_began);
-        self.flush.account(egress_ended, busy);
-        self.pulse.egress_took(busy);
+        let left = self.send();
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
         let shaking = self.shake_hands();
@@ -87,7 +88,31 @@ impl Shard {
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
-        left || shaking || surveying
+        left || shaking || surveying || due
+    }
+
+    /// Sends in slices for its share of a turn; true if somebody waits for the next.
+    ///
+    /// Whatever was received meanwhile, and timers, then have their turn before sending goes on.
+    fn send(&mut self) -> bool {
+        let began = clock();
+        let until = began + EGRESS_PER_TURN;
+        self.begin_egress();
+        let now = loop {
+            let sent = self.send_slice();
+            let now = clock();
+            if !sent {
+                break now;
+            }
+            if now >= until {
+                self.counters.egress_slices_cut += 1;
+                break now;
+            }
+        };
+        let busy = now.saturating_duration_since(began);
+        self.flush.account(now, busy);
+        self.pulse.egress_took(busy);
+        self.end_egress()
     }
 
     /// Advances TLS handshakes for their share of a turn; true if some wait, or have words to send.
@@ -112,9 +137,13 @@ impl Shard {
 
     /// Takes the completions that are ready, a bounded number of them.
     pub(super) fn reap(&mut self) {
+        let mut round = Round::default();
         for _ in 0..COMPLETIONS_PER_TURN_MAX {
             let Some(completion) = self.reactor.next_completion() else { return };
             self.complete(completion);
+            if round.is_over() {
+                return;
+            }
         }
     }
 
@@ -191,8 +220,10 @@ impl Shard {
         }
     }
 
-    fn run_timers(&mut self) {
+    /// Does what is due; true if some of it is left for the next turn.
+    fn run_timers(&mut self) -> bool {
         self.timers.advance(self.now);
+        let mut round = Round::default();
         while let Some((due, key)) = self.timers.pop() {
             self.pulse.late(self.now.saturating_duration_since(due), &mut self.counters);
             match key {
@@ -211,7 +242,11 @@ impl Shard {
                 TimerKey::Demo => self.play_demo(),
                 TimerKey::Accept(token) => self.resume_accepting(token),
             }
+            if round.is_over() {
+                return true;
+            }
         }
+        false
     }
 
     fn sleep(&mut self, now: Instant) {
@@ -245,5 +280,24 @@ impl Shard {
         self.reactor.submit();
         self.shared.epochs.sleep(self.id);
         self.report(Event::Stopped);
+    }
+}
+
+/// Steps of like kind that a turn does one after the other, until their time is over.
+#[derive(Debug, Default)]
+struct Round {
+    steps: u32,
+    until: Option<Instant>,
+}
+
+impl Round {
+    /// Counts a step; true if its time is over.
+    fn is_over(&mut self) -> bool {
+        self.steps += 1;
+        if !self.steps.is_multiple_of(STEPS_PER_LOOK) {
+            return false;
+        }
+        let now = clock();
+        now >= *self.until.get_or_insert(now + ROUND)
     }
 }
