@@ -5,6 +5,9 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
+use dataplane::config::{Latency, ListenerKind};
+use dataplane::ids::ShardId;
+
 use crate::config::{Loaded, Plan, template};
 use crate::error::Error;
 
@@ -18,17 +21,47 @@ pub fn report(loaded: &Loaded, plan: &Plan) -> String {
     for note in plan.notes.iter().chain(&plan.doubt) {
         writeln!(text, "note: {note}").expect("a text grows");
     }
-    text.push_str("\nshard  cpu  streams\n");
+    text.push_str("\nshard  core  streams\n");
     for (index, shard) in plan.node.shards.iter().enumerate() {
-        let cpu = shard.cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string());
+        let core = shard.cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string());
         let pins = plan.node.pins.iter().filter(|pin| pin.shard.index() == index);
         let pins: Vec<_> = pins.map(|pin| pin.pattern.as_str()).collect();
         let by_hash = if pins.is_empty() { "by hash" } else { ", and by hash" };
-        writeln!(text, "{index:>5}  {cpu:>3}  {}{by_hash}", pins.join(", ")).expect("a text grows");
+        writeln!(text, "{index:>5}  {core:>4}  {}{by_hash}", pins.join(", "))
+            .expect("a text grows");
     }
+    listeners(&mut text, plan);
     text.push_str("\nmemory\n");
     text.push_str(&plan.memory.to_string());
     text
+}
+
+/// Who accepts where, and how players are served there.
+fn listeners(text: &mut String, plan: &Plan) {
+    let widest = plan.node.listeners.iter().map(|l| l.addr.to_string().len()).max();
+    let width = widest.unwrap_or(0).max("address".len());
+    let mut line = |kind: &str, addr: &str, latency: &str, shards: &str| {
+        writeln!(text, "{kind:<8}  {addr:<width$}  {latency:<7}  {shards}").expect("a text grows");
+    };
+    line("\nlistener", "address", "latency", "shards");
+    for listener in &plan.node.listeners {
+        let kind = match listener.kind {
+            ListenerKind::Rtmp => "rtmp",
+            ListenerKind::Http => "http",
+            ListenerKind::Rtmps => "rtmps",
+            ListenerKind::Https => "https",
+        };
+        let latency = match listener.latency {
+            Latency::Auto => "auto",
+            Latency::Low => "low",
+        };
+        let count = plan.node.shards.len();
+        let all = (0..).map(ShardId).take(count);
+        let accepting = all.filter(|&shard| listener.shards.contains(shard));
+        let accepting: Vec<_> = accepting.map(|shard| shard.to_string()).collect();
+        let shards = if accepting.len() == count { "all".to_owned() } else { accepting.join(", ") };
+        line(kind, &listener.addr.to_string(), latency, &shards);
+    }
 }
 
 /// Writes the commented file to `path`; `force` replaces one that is there.

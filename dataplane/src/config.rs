@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use codecs::time::MediaTime;
 
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::reactor::ReactorConfig;
 use crate::session::tls::Identity;
 
@@ -77,13 +77,44 @@ impl ListenerKind {
     }
 }
 
-/// One listening address, opened by every shard with `SO_REUSEPORT`.
+/// Listening addresses at most.
+pub const LISTENERS_MAX: usize = 32;
+
+/// How soon players are sent what was published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Latency {
+    /// By the flush interval of their shard.
+    #[default]
+    Auto,
+    /// Every frame at once, whatever the interval.
+    Low,
+}
+
+/// One listening address, opened by its shards with `SO_REUSEPORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// What is spoken there.
     pub kind: ListenerKind,
     /// Where; port 0 lets the system choose one port for all shards.
     pub addr: SocketAddr,
+    /// Who accepts there, and serves the players that it accepted.
+    pub shards: ShardSet,
+    /// The class of players whose address names none.
+    pub latency: Latency,
+}
+
+impl ListenerConfig {
+    /// A listener of every shard whose players follow the flush interval.
+    #[must_use]
+    pub const fn new(kind: ListenerKind, addr: SocketAddr) -> Self {
+        Self { kind, addr, shards: ShardSet::ALL, latency: Latency::Auto }
+    }
+
+    /// True if `other` is the same socket, whoever accepts there and however it is served.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.kind, self.addr) == (other.kind, other.addr)
+    }
 }
 
 /// The built-in stream.
@@ -480,7 +511,7 @@ pub struct Reload {
     pub session: SessionConfig,
     /// New stream settings; windows apply to streams that start afterwards.
     pub stream: StreamConfig,
-    /// Listeners to have: new ones are opened, missing ones closed, players stay.
+    /// Listeners to have: new ones are opened, missing ones closed, players stay as they were.
     pub listeners: Vec<ListenerConfig>,
     /// The certificate of handshakes that begin from now on.
     pub tls: Option<Identity>,

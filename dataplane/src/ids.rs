@@ -28,6 +28,31 @@ impl fmt::Display for ShardId {
     }
 }
 
+/// Some of the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+const _: () = assert!(SHARDS_MAX <= u64::BITS as usize, "a set has one bit per shard");
+
+impl ShardSet {
+    /// Every shard.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// True if `shard` is among them.
+    #[must_use]
+    pub const fn contains(self, shard: ShardId) -> bool {
+        shard.0 < u64::BITS as u16 && self.0 & (1 << shard.0) != 0
+    }
+}
+
+impl FromIterator<ShardId> for ShardSet {
+    /// Shards beyond [`SHARDS_MAX`] do not exist and are left out.
+    fn from_iter<I: IntoIterator<Item = ShardId>>(shards: I) -> Self {
+        let legal = shards.into_iter().filter(|shard| shard.index() < SHARDS_MAX);
+        Self(legal.fold(0, |set, shard| set | 1 << shard.0))
+    }
+}
+
 /// One session, unique for the life of the process: 16 bits of accepting shard, 48 of its count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);

@@ -76,7 +76,7 @@ impl Node {
                 outboxes,
                 inboxes,
                 control,
-                listeners: config.listeners.iter().copied().zip(listeners.remove(0)).collect(),
+                listeners: listeners.remove(0),
             };
             let thread = spawn(parts, told.clone())?;
             node.shards.push(ShardEnd {
@@ -204,9 +204,12 @@ fn region_config(config: &Config) -> RegionConfig {
     }
 }
 
-/// Opens every listener once per shard; a port of 0 is chosen once.
-fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Vec<OwnedFd>>, Error> {
-    let mut per_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+/// Listening sockets of one shard.
+type Bound = Vec<(ListenerConfig, OwnedFd)>;
+
+/// Opens every listener once for each of its shards; a port of 0 is chosen once.
+fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Bound>, Error> {
+    let mut per_shard: Vec<Bound> = (0..shards).map(|_| Vec::new()).collect();
     for listener in listeners {
         let failed = |error: Error| match error {
             Error::Io { op, errno } => Error::Listen { addr: listener.addr, op, errno },
@@ -217,11 +220,14 @@ fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Vec<O
         let alone = ListenOptions { reuse_port: false, ..ListenOptions::default() };
         let addr = Listener::bind(listener.addr, &alone).and_then(|l| l.local_addr());
         let addr = addr.map_err(failed)?;
-        for fds in &mut per_shard {
-            let bound = Listener::bind(addr, &ListenOptions::default()).map_err(failed)?;
-            fds.push(bound.into_fd());
+        let bound = ListenerConfig { addr, ..*listener };
+        for (shard, sockets) in (0..).map(ShardId).zip(&mut per_shard) {
+            if listener.shards.contains(shard) {
+                let socket = Listener::bind(addr, &ListenOptions::default()).map_err(failed)?;
+                sockets.push((bound, socket.into_fd()));
+            }
         }
-        listener.addr = addr;
+        *listener = bound;
     }
     Ok(per_shard)
 }

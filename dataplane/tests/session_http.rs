@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::Error;
-use dataplane::config::{LimitId, Limits, SessionConfig, Terms};
+use dataplane::config::{Latency, LimitId, Limits, SessionConfig, Terms};
 use dataplane::control::Protocol;
 use dataplane::session::http::Server;
 use dataplane::session::{Command, Counts, Event, Refusal};
@@ -83,7 +83,8 @@ impl Bench {
             };
             self.events.push(match event {
                 Event::Authorize { role, stream, key, agent, play } => {
-                    let play = play.map(|p| (p.join, p.low_latency, p.log.name()));
+                    let play =
+                        play.map(|p| (p.join, p.latency == Some(Latency::Low), p.log.name()));
                     format!("{} {stream} {} {agent} {play:?}", role.name(), key.0)
                 }
                 other => format!("{other:?}"),

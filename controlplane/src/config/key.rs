@@ -31,6 +31,8 @@ pub struct Key {
     pub about: &'static str,
     /// When a changed value takes effect.
     pub applies: Applies,
+    /// What it was called before.
+    pub former: Option<&'static str>,
     bounds: Bounds,
     slot: Slot,
 }
@@ -44,7 +46,8 @@ impl Key {
         field: fn(&mut Settings) -> &mut dyn Field,
     ) -> Self {
         let bounds = Bounds { min: 0, max: u64::MAX, unit: Unit::One };
-        Self { name, about, applies: Applies::Restart, bounds, slot: Slot::Field(field) }
+        let (applies, slot) = (Applies::Restart, Slot::Field(field));
+        Self { name, about, applies, former: None, bounds, slot }
     }
 
     /// The key of a limit of peers and messages; tables are sized by some of them at the start.
@@ -53,13 +56,20 @@ impl Key {
         let bounds = Bounds { min: 1, max: u64::MAX, unit };
         let slot = Slot::Limit(id);
         let applies = if id.sizes_tables() { Applies::Restart } else { Applies::Now };
-        Self { name: id.name(), about: id.about(), applies, bounds, slot }
+        Self { name: id.name(), about: id.about(), applies, former: None, bounds, slot }
     }
 
     /// A reload applies it.
     #[must_use]
     pub const fn now(mut self) -> Self {
         self.applies = Applies::Now;
+        self
+    }
+
+    /// It had another name once, which is told to whoever still uses it.
+    #[must_use]
+    pub const fn formerly(mut self, name: &'static str) -> Self {
+        self.former = Some(name);
         self
     }
 

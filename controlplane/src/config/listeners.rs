@@ -2,7 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use dataplane::config::{Latency, ListenerConfig, ListenerKind};
+use dataplane::ids::{ShardId, ShardSet};
+
+use super::document::Datum;
+use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
+
+/// More listeners of one protocol at most.
+const ALSO_MAX: usize = 8;
 
 /// A listener of the data plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +19,54 @@ pub struct MediaListener {
     pub enabled: bool,
     /// Where it listens.
     pub addr: Vec<SocketAddr>,
+    /// Which shards accept there.
+    pub shards: ShardList,
+    /// The class of its players.
+    pub latency: Latency,
+    /// More listeners of this protocol.
+    pub also: Vec<AlsoListener>,
+}
+
+/// One more listener of a protocol, with shards and a class of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlsoListener {
+    /// Where it listens.
+    pub addr: Vec<SocketAddr>,
+    /// Which shards accept there.
+    pub shards: ShardList,
+    /// The class of its players.
+    pub latency: Latency,
+}
+
+/// Shards by number; empty for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardList(pub Vec<u16>);
+
+impl MediaListener {
+    /// What is to be opened for it.
+    pub fn configs(&self, kind: ListenerKind) -> impl Iterator<Item = ListenerConfig> {
+        let own = (&self.addr, &self.shards, self.latency);
+        let also = self.also.iter().map(|also| (&also.addr, &also.shards, also.latency));
+        std::iter::once(own).chain(also).flat_map(move |(addrs, shards, latency)| {
+            let shards = shards.set();
+            addrs.iter().map(move |&addr| ListenerConfig { kind, addr, shards, latency })
+        })
+    }
+
+    /// Its lists of shards, and whether each is of one of the further listeners.
+    pub(super) fn shard_lists(&self) -> impl Iterator<Item = (bool, &ShardList)> {
+        let also = self.also.iter().map(|also| (true, &also.shards));
+        std::iter::once((false, &self.shards)).chain(also)
+    }
+}
+
+impl ShardList {
+    fn set(&self) -> ShardSet {
+        match self.0.as_slice() {
+            [] => ShardSet::ALL,
+            shards => shards.iter().copied().map(ShardId).collect(),
+        }
+    }
 }
 
 /// The listener of the API.
@@ -46,6 +102,9 @@ impl Default for ListenersSection {
         let everywhere = |port| MediaListener {
             enabled: true,
             addr: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))],
+            shards: ShardList::default(),
+            latency: Latency::Auto,
+            also: Vec::new(),
         };
         Self {
             rtmp: everywhere(1935),
@@ -71,6 +130,11 @@ impl ListenersSection {
             _ => self.https.enabled,
         }
     }
+
+    /// The listeners of media, with their names.
+    pub(super) const fn media(&self) -> [(&'static str, &MediaListener); 4] {
+        [("rtmp", &self.rtmp), ("http", &self.http), ("rtmps", &self.rtmps), ("https", &self.https)]
+    }
 }
 
 const ENABLED: &str = "Whether it is opened.";
@@ -78,24 +142,108 @@ const ENABLED_TLS: &str = "Whether it is opened once tls.certificate is set.";
 const ADDR: &str = "Where it listens, one address or a list. `[::]` takes IPv4 and IPv6; without \
                     IPv6 the default is `0.0.0.0`. Port 0 takes a free port.";
 
+const SHARDS: &str = "The shards that accept there, as [0, 1], or \"all\". They serve the players \
+                      that they accept; publishers go to the home of their stream.";
+const LATENCY: &str = "\"auto\": players are sent frames by the flush interval of their shard. \
+                       \"low\": each frame at once, at several times the cost under load. \
+                       ?latency=low and ?latency=auto in an address decide for one player.";
+const ALSO: &str = "More listeners of this protocol, with shards and a class of their own. In the \
+                    file: tables with addr and, if wanted, shards and latency.";
+
+words!(Latency {
+    "auto" => Latency::Auto,
+    "low" => Latency::Low,
+});
+
+impl Field for ShardList {
+    fn expects(&self, _: &Bounds) -> String {
+        "\"all\" or a list of shard numbers such as [0, 1]".to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        self.0 = match datum {
+            Datum::Text(text) if text == "all" => Vec::new(),
+            Datum::List(items) if !items.is_empty() => {
+                let shard = |item: &Datum| match item {
+                    Datum::Integer(shard) => u16::try_from(*shard).ok(),
+                    _ => None,
+                };
+                items.iter().map(shard).collect::<Option<_>>()?
+            }
+            _ => return None,
+        };
+        Some(())
+    }
+    fn render(&self) -> String {
+        if self.0.is_empty() { "\"all\"".to_owned() } else { format!("{:?}", self.0) }
+    }
+}
+
+impl Field for Vec<AlsoListener> {
+    fn expects(&self, _: &Bounds) -> String {
+        format!(
+            "tables [[listeners.rtmp.also]] of an addr and, if wanted, shards and latency such as \
+             addr = \"[::]:1937\" and latency = \"low\", at most {ALSO_MAX}"
+        )
+    }
+    fn read(&mut self, datum: &Datum, bounds: &Bounds) -> Option<()> {
+        let Datum::List(items) = datum else { return None };
+        let also = items.iter().map(|item| also(item, bounds)).collect::<Option<Self>>()?;
+        (also.len() <= ALSO_MAX).then(|| *self = also)
+    }
+    fn render(&self) -> String {
+        let table = |also: &AlsoListener| {
+            let (addr, shards) = (also.addr.render(), also.shards.render());
+            let latency = also.latency.render();
+            format!("{{ addr = {addr}, shards = {shards}, latency = {latency} }}")
+        };
+        format!("[{}]", self.iter().map(table).collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn also(datum: &Datum, bounds: &Bounds) -> Option<AlsoListener> {
+    let Datum::Table(fields) = datum else { return None };
+    let mut also = AlsoListener::default();
+    for (key, value) in fields {
+        match key.as_str() {
+            "addr" => also.addr.read(value, bounds)?,
+            "shards" => also.shards.read(value, bounds)?,
+            "latency" => also.latency.read(value, bounds)?,
+            _ => return None,
+        }
+    }
+    (!also.addr.is_empty()).then_some(also)
+}
+
 const RTMP: &[Key] = &[
     Key::new("enabled", ENABLED, |s| &mut s.listeners.rtmp.enabled).now(),
     Key::new("addr", ADDR, |s| &mut s.listeners.rtmp.addr).now(),
+    Key::new("shards", SHARDS, |s| &mut s.listeners.rtmp.shards).now(),
+    Key::new("latency", LATENCY, |s| &mut s.listeners.rtmp.latency).now(),
+    Key::new("also", ALSO, |s| &mut s.listeners.rtmp.also).now(),
 ];
 
 const HTTP: &[Key] = &[
     Key::new("enabled", ENABLED, |s| &mut s.listeners.http.enabled).now(),
     Key::new("addr", ADDR, |s| &mut s.listeners.http.addr).now(),
+    Key::new("shards", SHARDS, |s| &mut s.listeners.http.shards).now(),
+    Key::new("latency", LATENCY, |s| &mut s.listeners.http.latency).now(),
+    Key::new("also", ALSO, |s| &mut s.listeners.http.also).now(),
 ];
 
 const RTMPS: &[Key] = &[
     Key::new("enabled", ENABLED_TLS, |s| &mut s.listeners.rtmps.enabled).now(),
     Key::new("addr", ADDR, |s| &mut s.listeners.rtmps.addr).now(),
+    Key::new("shards", SHARDS, |s| &mut s.listeners.rtmps.shards).now(),
+    Key::new("latency", LATENCY, |s| &mut s.listeners.rtmps.latency).now(),
+    Key::new("also", ALSO, |s| &mut s.listeners.rtmps.also).now(),
 ];
 
 const HTTPS: &[Key] = &[
     Key::new("enabled", ENABLED_TLS, |s| &mut s.listeners.https.enabled).now(),
     Key::new("addr", ADDR, |s| &mut s.listeners.https.addr).now(),
+    Key::new("shards", SHARDS, |s| &mut s.listeners.https.shards).now(),
+    Key::new("latency", LATENCY, |s| &mut s.listeners.https.latency).now(),
+    Key::new("also", ALSO, |s| &mut s.listeners.https.also).now(),
 ];
 
 const CONTROL: &[Key] = &[

@@ -203,9 +203,11 @@ impl Reader {
 
     fn unknown_key(&self, place: Place, table: &str, key: &str) -> Error {
         let within = self.sections.iter().find(|section| section.name == table);
-        let near = within
-            .and_then(|section| nearest(key, section.keys.iter().map(|key| key.name)))
-            .map(|near| join(table, near));
+        let near = within.and_then(|section| {
+            let renamed = section.keys.iter().find(|known| known.former == Some(key));
+            let near = || nearest(key, section.keys.iter().map(|key| key.name));
+            renamed.map(|known| known.name).or_else(near).map(|near| join(table, near))
+        });
         let elsewhere = || {
             let same = |section: &&Section| section.key(key).is_some();
             self.sections.iter().find(same).map(|section| join(section.name, key))
@@ -382,6 +384,27 @@ mod tests {
                 "g.toml:1: shards.pin: expected tables [[shards.pin]] of a stream pattern and a \
                  shard number such as stream = \"news/*\" and shard = 1, got [{ shard = 0, \
                  stream = \"a b\" }]; remove the line for the default, pin = []",
+            ),
+            (
+                "[auth]\nmode = \"open\"\n[shards]\ncpus = [0, 1]\n",
+                "g.toml:4: there is no key shards.cpus; the nearest is shards.cores",
+            ),
+            (
+                "[listeners.http]\nlatency = \"high\"\n",
+                "g.toml:2: listeners.http.latency: expected \"auto\" or \"low\", got \"high\"; \
+                 remove the line for the default, latency = \"auto\"",
+            ),
+            (
+                "[listeners.rtmp]\nshards = []\n",
+                "g.toml:2: listeners.rtmp.shards: expected \"all\" or a list of shard numbers such \
+                 as [0, 1], got []; remove the line for the default, shards = \"all\"",
+            ),
+            (
+                "[[listeners.rtmp.also]]\nlatency = \"low\"\n",
+                "g.toml:1: listeners.rtmp.also: expected tables [[listeners.rtmp.also]] of an addr \
+                 and, if wanted, shards and latency such as addr = \"[::]:1937\" and latency = \
+                 \"low\", at most 8, got [{ latency = \"low\" }]; remove the line for the default, \
+                 also = []",
             ),
             (
                 "[limits]\nmemory_max = \"12 parsec\"\n",

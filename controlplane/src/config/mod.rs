@@ -41,7 +41,7 @@ pub use field::{Auto, Bounds, Field, Unit, human_bytes};
 pub use host::Host;
 pub use identity::identity;
 pub use key::{Applies, Key, Section, sections};
-pub use listeners::{ControlListener, ListenersSection, MediaListener};
+pub use listeners::{AlsoListener, ControlListener, ListenersSection, MediaListener, ShardList};
 pub use load::{COORDINATOR_VARIABLES, Loaded, load};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};

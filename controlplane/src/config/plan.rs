@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use dataplane::config::{Config, DemoConfig, ListenerConfig, ListenerKind, Reload, ShardConfig};
+use dataplane::config::{
+    Config, DemoConfig, LISTENERS_MAX, ListenerConfig, ListenerKind, Reload, ShardConfig,
+};
 use dataplane::ids::{SHARDS_MAX, StreamName};
 
 use super::field::{Auto, human_bytes};
@@ -94,6 +96,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     }
     let memory = MemoryTable::new(&settings, host, count, memory_max, page_bytes);
     let listeners = listeners(&settings);
+    check_listeners(loaded, &listeners, shards.len())?;
     let node = Config {
         shards,
         pins: settings.shards.pin.clone(),
@@ -123,15 +126,15 @@ fn shards(loaded: &Loaded, host: &Host) -> Result<Vec<ShardConfig>, Error> {
         Auto::Set(count) => usize::from(count),
         Auto::Auto => host.parallelism.clamp(1, SHARDS_MAX),
     };
-    let cpus = match &section.cpus {
-        Auto::Set(cpus) => cpus.0.as_slice(),
+    let cpus = match &section.cores {
+        Auto::Set(cores) => cores.0.as_slice(),
         // Under a quota the same first CPUs would be everybody's: the scheduler knows better.
         Auto::Auto if host.parallelism < host.cpus.len() => &[],
         Auto::Auto => host.cpus.as_slice(),
     };
     if let Some(cpu) = cpus.iter().find(|cpu| !host.cpus.contains(cpu)) {
         return Err(loaded.misfit(
-            "shards.cpus",
+            "shards.cores",
             format!("CPU {cpu} is not in the affinity mask of this process"),
             format!("choose from {:?}", host.cpus),
         ));
@@ -236,16 +239,63 @@ fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
     let certified = settings.tls.certificate.is_some();
     all.into_iter()
         .filter(|(kind, listener)| listener.enabled && (certified || !kind.is_tls()))
-        .flat_map(|(kind, listener)| {
-            listener.addr.iter().map(move |&addr| ListenerConfig { kind, addr })
-        })
+        .flat_map(|(kind, listener)| listener.configs(kind))
         .collect()
+}
+
+/// Errors: a shard that does not exist, an address that is listed twice, too many addresses.
+fn check_listeners(
+    loaded: &Loaded,
+    listeners: &[ListenerConfig],
+    shards: usize,
+) -> Result<(), Error> {
+    for (key, listener) in loaded.settings.listeners.media() {
+        for (also, set) in listener.shard_lists() {
+            if let Some(shard) = set.0.iter().find(|&&shard| usize::from(shard) >= shards) {
+                return Err(loaded.misfit(
+                    &format!("listeners.{key}.{}", if also { "also" } else { "shards" }),
+                    format!("shard {shard} of {shards} accepts there"),
+                    format!("shards count from 0 to {}", shards - 1),
+                ));
+            }
+        }
+    }
+    let twice = listeners.iter().enumerate().find(|(at, listener)| {
+        listener.addr.port() != 0 && listeners[..*at].iter().any(|l| l.addr == listener.addr)
+    });
+    let key = |kind: ListenerKind| {
+        let name = match kind {
+            ListenerKind::Rtmp => "rtmp",
+            ListenerKind::Http => "http",
+            ListenerKind::Rtmps => "rtmps",
+            ListenerKind::Https => "https",
+        };
+        let also = format!("listeners.{name}.also");
+        if loaded.is_set(&also) { also } else { format!("listeners.{name}.addr") }
+    };
+    if let Some((_, listener)) = twice {
+        return Err(loaded.misfit(
+            &key(listener.kind),
+            format!("{} is listed twice", listener.addr),
+            "give each listener an address of its own".to_owned(),
+        ));
+    }
+    match listeners.get(LISTENERS_MAX) {
+        Some(listener) => Err(loaded.misfit(
+            &key(listener.kind),
+            format!("{} addresses are more than {LISTENERS_MAX}", listeners.len()),
+            "list fewer".to_owned(),
+        )),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::load;
+    use dataplane::config::Latency;
+    use dataplane::ids::ShardId;
 
     fn host() -> Host {
         Host {
@@ -310,6 +360,57 @@ mod tests {
     }
 
     #[test]
+    fn listeners_have_their_shards_and_their_class() {
+        let also = "[{ addr = '127.0.0.1:1937', shards = [1], latency = 'low' }, \
+                    { addr = ['[::1]:1938', '[::1]:1939'] }]";
+        let env = [
+            ("GRANDSTAND_LISTENERS__RTMP__ALSO", also),
+            ("GRANDSTAND_LISTENERS__HTTP__SHARDS", "[0]"),
+            ("GRANDSTAND_LISTENERS__HTTP__LATENCY", "low"),
+        ];
+        let plan = plan(&loaded(&env), &host(), b"").unwrap();
+        let told: Vec<_> = plan
+            .node
+            .listeners
+            .iter()
+            .map(|l| {
+                let on = |shard| l.shards.contains(ShardId(shard));
+                (l.addr.port(), on(0), on(1), l.latency == Latency::Low)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1935, true, true, false),
+                (1937, false, true, true),
+                (1938, true, true, false),
+                (1939, true, true, false),
+                (8080, true, false, true),
+            ]
+        );
+        let also = |text: &str| refusal(&[("GRANDSTAND_LISTENERS__RTMP__ALSO", text)], &host());
+        let place = "GRANDSTAND_LISTENERS__RTMP__ALSO: listeners.rtmp.also";
+        assert_eq!(
+            also("[{ addr = '127.0.0.1:1', shards = [2] }]"),
+            format!("{place}: shard 2 of 2 accepts there; shards count from 0 to 1")
+        );
+        assert_eq!(
+            also("[{ addr = '[::]:1935' }]"),
+            format!("{place}: [::]:1935 is listed twice; give each listener an address of its own")
+        );
+        let many = "127.0.0.1:0,".repeat(32);
+        assert_eq!(
+            also(&format!("[{{ addr = '{many}' }}]")),
+            format!("{place}: 34 addresses are more than 32; list fewer")
+        );
+        assert_eq!(
+            refusal(&[("GRANDSTAND_LISTENERS__HTTP__SHARDS", "[7]")], &host()),
+            "GRANDSTAND_LISTENERS__HTTP__SHARDS: listeners.http.shards: shard 7 of 2 accepts \
+             there; shards count from 0 to 1"
+        );
+    }
+
+    #[test]
     fn configured_values_that_do_not_fit_are_refused() {
         let few = Host { nofile: 1_024, ..host() };
         assert_eq!(
@@ -324,8 +425,8 @@ mod tests {
              with `ulimit -n 20000` or LimitNOFILE=20000"
         );
         assert_eq!(
-            refusal(&[("GRANDSTAND_SHARDS__CPUS", "[9]")], &host()),
-            "GRANDSTAND_SHARDS__CPUS: shards.cpus: CPU 9 is not in the affinity mask of this \
+            refusal(&[("GRANDSTAND_SHARDS__CORES", "[9]")], &host()),
+            "GRANDSTAND_SHARDS__CORES: shards.cores: CPU 9 is not in the affinity mask of this \
              process; choose from [2, 3]"
         );
         assert_eq!(

@@ -1,4 +1,4 @@
-//! `[shards]`: how many, on which CPUs, and which streams live where.
+//! `[shards]`: how many, on which cores, and which streams live where.
 
 use dataplane::config::Pin;
 use dataplane::ids::{SHARDS_MAX, ShardId};
@@ -12,19 +12,20 @@ use super::key::{Key, Section};
 pub struct ShardsSection {
     /// How many.
     pub count: Auto<u16>,
-    /// On which CPUs, in the order of the shards.
-    pub cpus: Auto<Cpus>,
+    /// On which cores, in the order of the shards.
+    pub cores: Auto<Cores>,
     /// Overrides of the placement of streams.
     pub pin: Vec<Pin>,
 }
 
-/// CPU numbers; empty for none, which leaves the threads to the scheduler.
+/// Core numbers, as the system counts CPUs; empty for none, which leaves the threads to the
+/// scheduler.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cpus(pub Vec<usize>);
+pub struct Cores(pub Vec<usize>);
 
 impl Default for ShardsSection {
     fn default() -> Self {
-        Self { count: Auto::Auto, cpus: Auto::Auto, pin: Vec::new() }
+        Self { count: Auto::Auto, cores: Auto::Auto, pin: Vec::new() }
     }
 }
 
@@ -37,11 +38,13 @@ const KEYS: &[Key] = &[
     )
     .range(1, SHARDS_MAX as u64),
     Key::new(
-        "cpus",
-        "The CPUs that shards are pinned to, in turn. \"auto\" is those of the affinity mask, or \
-         none when a quota allows fewer than the mask; [] pins none.",
-        |s| &mut s.shards.cpus,
-    ),
+        "cores",
+        "The cores that shards are pinned to, in turn, by the system's CPU numbers. \"auto\" is \
+         those of the affinity mask, or none when a quota allows fewer than the mask; [] pins \
+         none.",
+        |s| &mut s.shards.cores,
+    )
+    .formerly("cpus"),
     Key::new(
         "pin",
         "Streams by name (`*` stands for any letters) and the shard that is their home, first \
@@ -54,17 +57,17 @@ pub(super) fn section() -> Section {
     Section::new("shards", "Threads of the data plane, and the homes of streams.", KEYS)
 }
 
-impl Field for Cpus {
+impl Field for Cores {
     fn expects(&self, _: &Bounds) -> String {
         "a list of CPU numbers such as [0, 2]".to_owned()
     }
     fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
         let Datum::List(items) = datum else { return None };
-        let cpu = |item: &Datum| match item {
-            Datum::Integer(cpu) => usize::try_from(*cpu).ok(),
+        let core = |item: &Datum| match item {
+            Datum::Integer(core) => usize::try_from(*core).ok(),
             _ => None,
         };
-        self.0 = items.iter().map(cpu).collect::<Option<_>>()?;
+        self.0 = items.iter().map(core).collect::<Option<_>>()?;
         Some(())
     }
     fn render(&self) -> String {

@@ -61,12 +61,14 @@ impl ControlPlane {
         wanted: &[ListenerConfig],
     ) -> Result<Vec<(ListenerConfig, ListenerConfig)>, Error> {
         let open = |wanted: &ListenerConfig| {
-            let known = self.open.iter().find(|(asked, open)| asked == wanted || open == wanted);
-            let open = match known {
-                Some(&(_, open)) => open,
-                None => ListenerConfig { addr: probe_address(wanted)?, ..*wanted },
+            let same = |(asked, open): &&(ListenerConfig, ListenerConfig)| {
+                asked.is_at(wanted) || open.is_at(wanted)
             };
-            Ok((*wanted, open))
+            let addr = match self.open.iter().find(same) {
+                Some((_, open)) => open.addr,
+                None => probe_address(wanted)?,
+            };
+            Ok((*wanted, ListenerConfig { addr, ..*wanted }))
         };
         wanted.iter().map(open).collect()
     }

@@ -66,8 +66,10 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         memory: (plan.memory.memory_max, plan.node.page_bytes),
     }
     .render();
-    let bound = node.listeners().iter().map(|&(kind, addr)| ListenerConfig { kind, addr });
-    let open = plan.node.listeners.iter().copied().zip(bound).collect();
+    let bound = |(&asked, &(_, addr)): (&ListenerConfig, &(_, SocketAddr))| {
+        (asked, ListenerConfig { addr, ..asked })
+    };
+    let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
     run::run(ControlPlane { loaded, plan, open, logging }, node, control, &banner)
 }
 

@@ -11,13 +11,16 @@ fn check_prints_the_shard_map_and_the_memory_table() {
     let dir = Dir::new("check");
     dir.write(
         "g.toml",
-        "[auth]\nmode = \"open\"\n[[shards.pin]]\nstream = \"news/*\"\nshard = 1\n",
+        "[auth]\nmode = \"open\"\n[[shards.pin]]\nstream = \"news/*\"\nshard = 1\n\
+         [[listeners.rtmp.also]]\naddr = \"127.0.0.1:1937\"\nshards = [1]\nlatency = \"low\"\n",
     );
     let (code, out, err) = output(&mut dir.command(&["check", "--config", "g.toml"]));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     for part in [
         "g.toml: valid\n",
         "news/*, and by hash\n",
+        "\nrtmp      127.0.0.1:0     auto     all\n",
+        "\nrtmp      127.0.0.1:1937  low      1\n",
         "\npages ",
         "\nreplies ",
         "\nsend buffers ",

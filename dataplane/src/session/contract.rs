@@ -6,6 +6,7 @@ use std::sync::Arc;
 use codecs::media::Codec;
 use codecs::time::MediaTime;
 
+use crate::config::Latency;
 use crate::control::Role;
 use crate::ids::{Secret, StreamName};
 use crate::slab::AuBytes;
@@ -234,8 +235,8 @@ pub struct PlayOptions {
     pub log: LogKey,
     /// Where to begin.
     pub join: Join,
-    /// Every frame at once, whatever the shard's flush interval.
-    pub low_latency: bool,
+    /// How soon it wants what was published; `None` is as its listener says.
+    pub latency: Option<Latency>,
     /// What is put around the log's bytes.
     pub framing: Framing,
     /// How long an unknown stream is waited for; `None` takes the configured time.

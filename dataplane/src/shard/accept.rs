@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::connection::{Connection, Outbox, Receiving, Sending};
 use super::message::{Accepted, Message};
 use super::shard::{Shard, TimerKey};
-use crate::config::{ListenerConfig, ListenerKind};
-use crate::ids::{SessionId, ShardId};
+use crate::config::{LISTENERS_MAX, ListenerConfig, ListenerKind};
+use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::reactor::{self, ListenOptions, Listener, SocketOptions, Token};
 use crate::session::{Session, http, rtmp};
 
 /// Connections by which another shard must be ahead before one is given to it.
 const REBALANCE_STEP: u32 = 8;
-/// Tokens of listeners lie below every connection's.
-pub(super) const LISTENER_SLOTS: u32 = 64;
+/// Tokens of listeners lie below every connection's: room for all of them twice, because those that
+/// a reload closes are still there when it opens others.
+pub(super) const LISTENER_SLOTS: u32 = 2 * LISTENERS_MAX as u32;
 /// Accepting pauses this long when the process is out of descriptors.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -59,7 +60,8 @@ impl Shard {
     /// A connection was accepted.
     pub(super) fn accepted(&mut self, token: Token, fd: OwnedFd, peer: SocketAddr) {
         let listener = self.listeners.iter().find(|listener| listener.token == token);
-        let Some(kind) = listener.filter(|l| !l.stopped).map(|listener| listener.config.kind)
+        let Some(ListenerConfig { kind, shards, latency, .. }) =
+            listener.filter(|l| !l.stopped).map(|listener| listener.config)
         else {
             return;
         };
@@ -74,8 +76,8 @@ impl Shard {
                 return;
             }
         };
-        let fresh = Accepted { fd, peer, kind, admission };
-        let Some(other) = self.less_used_shard() else {
+        let fresh = Accepted { fd, peer, kind, latency, admission };
+        let Some(other) = self.less_used_shard(shards) else {
             self.open(fresh);
             return;
         };
@@ -125,7 +127,7 @@ impl Shard {
             self.shed(fresh);
             return;
         };
-        let Accepted { fd, peer, kind, admission } = fresh;
+        let Accepted { fd, peer, kind, latency, admission } = fresh;
         let egress = &self.config.egress;
         let options = SocketOptions {
             nodelay: true,
@@ -147,6 +149,7 @@ impl Shard {
             session,
             tls,
             admission,
+            latency,
             opened: self.now,
             progressed_ms: 0,
             received: 0,
@@ -192,14 +195,14 @@ impl Shard {
         seed
     }
 
-    /// The shard after this one in turn, if it has clearly fewer connections.
-    fn less_used_shard(&mut self) -> Option<ShardId> {
-        let shards = self.shared.shards();
-        if shards < 2 {
-            return None;
-        }
-        self.rebalance_turn = self.rebalance_turn % (shards as u16 - 1) + 1;
-        let other = ShardId((self.id.0 + self.rebalance_turn) % shards as u16);
+    /// The next one of `accepting` in turn, if it has clearly fewer connections than this shard.
+    fn less_used_shard(&mut self, accepting: ShardSet) -> Option<ShardId> {
+        let shards = self.shared.shards() as u16;
+        let other = (1..shards).find_map(|_| {
+            self.rebalance_turn = self.rebalance_turn % (shards - 1) + 1;
+            let other = ShardId((self.id.0 + self.rebalance_turn) % shards);
+            accepting.contains(other).then_some(other)
+        })?;
         let (own, others) = (self.shared.load(self.id).get(), self.shared.load(other).get());
         (own > others + REBALANCE_STEP.max(others / 8)).then_some(other)
     }

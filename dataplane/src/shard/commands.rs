@@ -99,14 +99,20 @@ impl Shard {
     }
 
     fn reload_listeners(&mut self, reload: &Reload) {
-        let gone = |config: &ListenerConfig| !reload.listeners.contains(config);
-        for listener in self.listeners.iter_mut().filter(|l| !l.stopped && gone(&l.config)) {
-            listener.stopped = true;
-            self.reactor.accept_stop(listener.token);
+        let own = |wanted: &&ListenerConfig| wanted.shards.contains(self.id);
+        let wanted: Vec<_> = reload.listeners.iter().filter(own).collect();
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.stopped) {
+            match wanted.iter().find(|wanted| wanted.is_at(&listener.config)) {
+                // Its class and its other shards change without closing it.
+                Some(&&still) => listener.config = still,
+                None => {
+                    listener.stopped = true;
+                    self.reactor.accept_stop(listener.token);
+                }
+            }
         }
-        for wanted in &reload.listeners {
-            let known = |l: &super::accept::OpenListener| !l.stopped && l.config == *wanted;
-            if self.listeners.iter().any(known) {
+        for wanted in wanted {
+            if self.listeners.iter().any(|l| !l.stopped && l.config.is_at(wanted)) {
                 continue;
             }
             match super::accept::open_listener(wanted) {

@@ -13,6 +13,7 @@ use super::frame::Frame;
 use super::prefetch;
 use super::timer::TimerId;
 use super::verdicts::Permit;
+use crate::config::Latency;
 use crate::control::{AuthorizeRequest, Role};
 use crate::ids::{SessionId, StreamName};
 use crate::metrics::ShardCounters;
@@ -46,6 +47,8 @@ pub(crate) struct Connection {
     /// What encrypts and decrypts, for a peer inside TLS.
     pub tls: Option<Box<Tls>>,
     pub admission: Admission,
+    /// The class of its listener.
+    pub latency: Latency,
     pub opened: Instant,
     /// When the peer last accepted a byte, in milliseconds since it opened: an instant would cost
     /// every idle connection another allocation class.
@@ -106,6 +109,8 @@ pub(crate) struct Playing {
     /// The reader that it belongs to on this shard.
     pub reader: u32,
     pub options: PlayOptions,
+    /// Every frame at once, as its address says or else its listener.
+    pub low_latency: bool,
     /// Where it reads; `None` while it waits for a join point.
     pub cursor: Option<Cursor>,
     /// A join point before this does not count.

@@ -325,7 +325,7 @@ impl Shard {
             let at_once = flight.cut
                 || !whole
                 || flush.immediate()
-                || playing.options.low_latency
+                || playing.low_latency
                 || playing.filter != Filter::ALL;
             more |= at_once && playing.cursor.is_some_and(|c| c.offset < log.committed());
             // Replies may have gone in place of a join, or of the word that the stream ended.
@@ -346,7 +346,7 @@ pub(super) fn class_of(connection: &Connection) -> Class {
     match connection.playing() {
         None if matches!(connection.role, Some(Establish::View(_))) => Class::Segments,
         None => Class::Reply,
-        Some(playing) if playing.options.low_latency => Class::LowLatency,
+        Some(playing) if playing.low_latency => Class::LowLatency,
         Some(playing) if playing.cursor.is_none() => Class::CatchUp,
         Some(_) => Class::Live,
     }

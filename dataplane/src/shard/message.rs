@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::caps::Admission;
 use super::connection::Connection;
-use crate::config::ListenerKind;
+use crate::config::{Latency, ListenerKind};
 use crate::ids::StreamName;
 use crate::log::Log;
 use crate::session::{LogKey, Refusal, Use};
@@ -45,6 +45,7 @@ pub(crate) struct Accepted {
     pub fd: OwnedFd,
     pub peer: SocketAddr,
     pub kind: ListenerKind,
+    pub latency: Latency,
     pub admission: Admission,
 }
 

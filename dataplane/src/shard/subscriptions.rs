@@ -9,6 +9,7 @@ use super::message::{Message, Subscribe};
 use super::queues::Class;
 use super::reader::{Question, ReaderState};
 use super::shard::Shard;
+use crate::config::Latency;
 use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
 use crate::session::{Command, Framing, LogKey, Refusal, Use};
@@ -131,11 +132,13 @@ impl Shard {
         let (Some(options), Some(reader)) = (asked.play, readers.get_mut(reader_slot)) else {
             return;
         };
-        reader.add(slot, options.low_latency);
+        let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
+        reader.add(slot, low_latency);
         let not_before = reader.log().map_or(0, |log| log.committed());
         let playing = Establish::Play(Box::new(Playing {
             reader: reader_slot,
             options,
+            low_latency,
             cursor: None,
             not_before,
             filter: Filter::ALL,

@@ -14,7 +14,7 @@ use super::control::Control;
 
 /// Two shards, two listeners, pages that are poisoned when freed.
 pub(crate) fn config(choice: BackendChoice) -> Config {
-    let listener = |kind| ListenerConfig { kind, addr: "127.0.0.1:0".parse().unwrap() };
+    let listener = |kind| ListenerConfig::new(kind, "127.0.0.1:0".parse().unwrap());
     Config {
         shards: vec![ShardConfig { cpu: None }; 2],
         pins: Vec::new(),
@@ -62,7 +62,7 @@ impl Server {
         let rtmp = of(ListenerKind::Rtmp).unwrap();
         let http = of(ListenerKind::Http).unwrap();
         let (rtmps, https) = (of(ListenerKind::Rtmps), of(ListenerKind::Https));
-        let listener = |&(kind, addr): &_| ListenerConfig { kind, addr };
+        let listener = |&(kind, addr): &_| ListenerConfig::new(kind, addr);
         let listeners = node.listeners().iter().map(listener).collect();
         Self { rtmp, http, rtmps, https, listeners, control: Control::start(node) }
     }

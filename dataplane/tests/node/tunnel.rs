@@ -45,7 +45,7 @@ pub(crate) fn certificate() -> &'static Certificate {
 pub(crate) fn with_tls(mut config: Config) -> Config {
     let addr = "127.0.0.1:0".parse().unwrap();
     for kind in [ListenerKind::Rtmps, ListenerKind::Https] {
-        config.listeners.push(ListenerConfig { kind, addr });
+        config.listeners.push(ListenerConfig::new(kind, addr));
     }
     config.tls = Some(certificate().identity());
     config

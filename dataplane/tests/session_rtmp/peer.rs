@@ -10,7 +10,7 @@ use codecs::rtmp::command::Command as Call;
 use codecs::rtmp::handshake;
 use codecs::rtmp::message::{Control, Csid, MessageHeader, MessageKind};
 use dataplane::Error;
-use dataplane::config::{Limits, SessionConfig, Terms};
+use dataplane::config::{Latency, Limits, SessionConfig, Terms};
 use dataplane::session::rtmp::Server;
 use dataplane::session::{Command, Event};
 use dataplane::slab::{PageClass, Pool, Region, RegionConfig};
@@ -250,7 +250,7 @@ pub(crate) fn text(event: Event, pool: &Pool) -> String {
         Event::Metadata { body, dts } => format!("metadata {} bytes at {dts:?}", body.len()),
         Event::Data { body, dts } => format!("data {} bytes at {dts:?}", body.len()),
         Event::Authorize { role, stream, key, agent, play } => {
-            let options = play.map(|p| (p.join, p.low_latency, p.log.name()));
+            let options = play.map(|p| (p.join, p.latency == Some(Latency::Low), p.log.name()));
             format!("{} {stream} {} {agent} {options:?}", role.name(), key.0)
         }
         other => format!("{other:?}"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use codecs::http1::percent_decode;
 
+use crate::config::Latency;
 use crate::ids::{Secret, StreamName};
 use crate::session::{Dialect, Format, Framing, Join, LogKey, PlayOptions, TrackId};
 use crate::words::Words;
@@ -22,7 +23,7 @@ const SECRET_BYTES_MAX: usize = 2048;
 pub(in crate::session) struct Params {
     /// `key` or `token`.
     pub(in crate::session) key: Secret,
-    low_latency: bool,
+    latency: Option<Latency>,
     next_keyframe: bool,
     legacy_ids: bool,
     /// The number of the tracks.
@@ -39,7 +40,13 @@ impl Params {
             match name {
                 "key" | "token" if value.len() > SECRET_BYTES_MAX => return None,
                 "key" | "token" => self.key = Secret(percent_decode(value).ok()?),
-                "latency" => self.low_latency = value == "low",
+                "latency" => {
+                    self.latency = match value {
+                        "low" => Some(Latency::Low),
+                        "auto" => Some(Latency::Auto),
+                        _ => None,
+                    };
+                }
                 "cache" => self.next_keyframe = value == "no",
                 "dialect" => self.legacy_ids = value == "legacy",
                 "track" => self.track = value.parse().ok()?,
@@ -54,11 +61,11 @@ impl Params {
         let legacy = self.legacy_ids && !matches!(format, Format::MpegTs);
         let dialect = if legacy { Dialect::LegacyIds } else { Dialect::Native };
         let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
-        let (low_latency, track) = (self.low_latency, self.track);
+        let (latency, track) = (self.latency, self.track);
         PlayOptions {
             log: LogKey { format, dialect, track },
             join,
-            low_latency,
+            latency,
             framing: Framing::Bare,
             wait_ms: None,
         }
@@ -207,7 +214,7 @@ mod tests {
         let expected = PlayOptions {
             log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 3 },
             join: Join::NextKeyframe,
-            low_latency: true,
+            latency: Some(Latency::Low),
             framing: Framing::Bare,
             wait_ms: None,
         };
