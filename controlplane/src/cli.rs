@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::top::Sort;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -16,6 +17,10 @@ usage:
   grandstand config init [--force] [PATH]       write a commented grandstand.toml
   grandstand probe URL [--json] [--ca FILE] [--timeout SECONDS]
                                                 look at an RTMP stream as a player does
+  grandstand [--config FILE] top [--once] [--sort players|bitrate|lag] [--url http://HOST:PORT]
+                             [--token-file FILE]
+                                                shards and streams of a running server, each second;
+                                                s sorts, q quits, --once prints one frame
   grandstand --version
   grandstand --help
 
@@ -46,6 +51,8 @@ pub enum Cli {
     },
     /// Play a stream and describe it.
     Probe(Probe),
+    /// Show shards and streams of a running server.
+    Top(Top),
     /// Print the version.
     Version,
     /// Print the help.
@@ -63,6 +70,21 @@ pub struct Probe {
     pub ca: Option<PathBuf>,
     /// Give up after this long without a frame.
     pub timeout: Duration,
+}
+
+/// The arguments of `top`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// The control listener; by the configuration, if it was not named.
+    pub url: Option<String>,
+    /// The file of the token; by the configuration, if it was not named.
+    pub token_file: Option<PathBuf>,
+    /// What rows are sorted by at first.
+    pub sort: Sort,
+    /// Print one frame.
+    pub once: bool,
 }
 
 /// The file that is read and written when none is named.
@@ -87,6 +109,10 @@ struct Words {
     config: Option<PathBuf>,
     ca: Option<PathBuf>,
     timeout: Option<Duration>,
+    url: Option<String>,
+    token_file: Option<PathBuf>,
+    sort: Option<Sort>,
+    once: bool,
     force: bool,
     json: bool,
     version: bool,
@@ -106,6 +132,10 @@ impl Words {
                 Long("json") => self.json = true,
                 Long("ca") => self.ca = Some(parser.value()?.into()),
                 Long("timeout") => self.timeout = Some(parser.value()?.parse_with(seconds)?),
+                Long("url") => self.url = Some(parser.value()?.string()?),
+                Long("token-file") => self.token_file = Some(parser.value()?.into()),
+                Long("sort") => self.sort = Some(parser.value()?.parse_with(sort)?),
+                Long("once") => self.once = true,
                 Value(word) => self.words.push(word.string()?),
                 _ => return Err(arg.unexpected()),
             }
@@ -144,6 +174,16 @@ impl Words {
                     timeout: self.timeout.unwrap_or(TIMEOUT),
                 }))
             }
+            ["top"] => {
+                self.only(&["--config", "--url", "--token-file", "--sort", "--once"])?;
+                Ok(Cli::Top(Top {
+                    config: self.config,
+                    url: self.url,
+                    token_file: self.token_file,
+                    sort: self.sort.unwrap_or_default(),
+                    once: self.once,
+                }))
+            }
             ["probe"] => Err(Error::Usage("probe needs a URL".to_owned())),
             ["config"] => Err(Error::Usage("config needs `init`".to_owned())),
             [word, ..] => Err(Error::Usage(format!("`{word}` is not understood here"))),
@@ -156,6 +196,10 @@ impl Words {
             ("--config", self.config.is_some()),
             ("--ca", self.ca.is_some()),
             ("--timeout", self.timeout.is_some()),
+            ("--url", self.url.is_some()),
+            ("--token-file", self.token_file.is_some()),
+            ("--sort", self.sort.is_some()),
+            ("--once", self.once),
             ("--force", self.force),
             ("--json", self.json),
         ];
@@ -164,6 +208,11 @@ impl Words {
             None => Ok(()),
         }
     }
+}
+
+fn sort(text: &str) -> Result<Sort, &'static str> {
+    let found = Sort::ALL.into_iter().find(|sort| sort.name() == text);
+    found.ok_or("it is players, bitrate or lag")
 }
 
 /// Seconds from a tenth to an hour.
@@ -202,6 +251,16 @@ mod tests {
             ("config init --force x", Cli::ConfigInit { path: "x".into(), force: true }),
             ("probe rtmp://h/s", probe(false, None, 10)),
             ("probe --json --ca f --timeout 3 rtmp://h/s", probe(true, config(), 3)),
+            (
+                "top --once --sort lag --url http://h:1 --token-file f",
+                Cli::Top(Top {
+                    config: None,
+                    url: Some("http://h:1".to_owned()),
+                    token_file: config(),
+                    sort: Sort::Lag,
+                    once: true,
+                }),
+            ),
             ("--version", Cli::Version),
             ("check --help", Cli::Help),
         ] {
@@ -221,6 +280,8 @@ mod tests {
             ("--force", "--force has no meaning here"),
             ("probe", "probe needs a URL"),
             ("config", "config needs `init`"),
+            ("top --json", "--json has no meaning here"),
+            ("top --sort x", "cannot parse argument \"x\": it is players, bitrate or lag"),
             ("probe x --timeout 0", "cannot parse argument \"0\": seconds go from 0.1 to 3600"),
         ] {
             assert_eq!(parse(line), Err(format!("{error}{tail}")), "{line}");

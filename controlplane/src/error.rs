@@ -65,6 +65,16 @@ pub enum Error {
         /// What to do about it.
         mend: String,
     },
+    /// The API of a server could not be asked.
+    #[error("cannot ask {url}: {what}; {mend}")]
+    Api {
+        /// What was asked.
+        url: String,
+        /// What went wrong.
+        what: String,
+        /// What to do about it.
+        mend: &'static str,
+    },
     /// The command line makes no sense.
     #[error("{0}; `grandstand --help` lists what is understood")]
     Usage(String),

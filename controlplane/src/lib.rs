@@ -5,7 +5,7 @@
 //! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
 //! play, `api/` answers HTTP on the control listener, `logging` writes logs, `banner` greets,
-//! `probe/` looks at a stream as a player does.
+//! `probe/` looks at a stream as a player does, `top/` shows a running server on a terminal.
 
 pub mod api;
 pub mod auth;
@@ -18,5 +18,6 @@ pub mod error;
 pub mod logging;
 pub mod probe;
 pub mod server;
+pub mod top;
 
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use controlplane::Error;
 use controlplane::cli::{Cli, HELP};
-use controlplane::{check, probe, server};
+use controlplane::{check, probe, server, top};
 
 fn main() -> ExitCode {
     match Cli::parse(std::env::args_os().skip(1)).and_then(run) {
@@ -30,6 +30,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             format!("{}: written; start with `grandstand --config {0}`\n", path.display())
         }
         Cli::Probe(args) => return probe::probe(&args),
+        Cli::Top(args) => return top::top(&args),
         Cli::Version => concat!("grandstand ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         Cli::Help => HELP.to_owned(),
     };
