@@ -461,6 +461,9 @@ limits! {
     WebsocketFramesPerSecondMax, websocket_frames_per_second_max = 100;
     /// Viewers of one stream on one shard who wait for its first playlist.
     HlsWaitersMax, hls_waiters_max = 4_096;
+    /// Bytes of buffers of all connections together: messages in hand, bytes that wait for a
+    /// verdict, replies and ciphertext that wait for the socket.
+    BufferBytesMax, buffer_bytes_max = 64 << 20;
     /// Bytes that wait for one connection outside the shared logs.
     ReplyBytesMax, reply_bytes_max = 256 << 10;
     /// Bytes received while a session waits for a verdict or for its home shard.

@@ -221,6 +221,10 @@ counters! {
         logs,
         /// Retired pages that wait for their epoch.
         pages_retired,
+        /// Bytes of buffers of connections, of what `limits.buffer_bytes_max` allows.
+        buffer_bytes,
+        /// Most bytes of buffers of connections at one time.
+        buffer_bytes_peak,
         /// Open connections inside TLS.
         tls_connections,
         /// Bytes of buffers of TLS connections, and of the shard that encrypts for them.

@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// who hold them.
 const WORDS_MAX: usize = 1024;
 
+/// Bytes of a word at most that is shared: longer ones are nobody else's.
+pub(crate) const WORD_BYTES_MAX: usize = 256;
+
 /// The words of one shard. Lives on: its shard. Crosses by: never.
 #[derive(Debug, Default)]
 pub(crate) struct Words(HashSet<Arc<str>>);
@@ -17,6 +20,9 @@ pub(crate) struct Words(HashSet<Arc<str>>);
 impl Words {
     /// Replaces `word` by the copy that is shared.
     pub(crate) fn share(&mut self, word: &mut Arc<str>) {
+        if word.len() > WORD_BYTES_MAX {
+            return;
+        }
         if let Some(known) = self.0.get(word) {
             *word = Arc::clone(known);
             return;
@@ -50,5 +56,8 @@ mod tests {
             words.share(&mut Arc::from(n.to_string()));
             assert!(words.0.len() <= WORDS_MAX);
         }
+        let held = words.0.len();
+        words.share(&mut Arc::from("x".repeat(WORD_BYTES_MAX + 1)));
+        assert_eq!(words.0.len(), held, "nor fill it with long words");
     }
 }

@@ -174,6 +174,12 @@ impl ChunkReader {
         self.partial_bytes
     }
 
+    /// Bytes of the table of chunk streams.
+    #[must_use]
+    pub const fn table_bytes(&self) -> usize {
+        self.streams.capacity() * size_of::<ChunkStream>()
+    }
+
     /// Reads up to the end of one fragment and tells how many bytes that took, which may be 0 as
     /// long as there is a fragment. Without one, all of the input has been taken.
     ///

@@ -53,52 +53,50 @@ pub struct MemoryTable {
     pub memory_max: u64,
 }
 
-/// Code, tables of the process and the control plane.
-const PROCESS_BYTES: u64 = 32 << 20;
-/// Stack, mailboxes, timer wheel and rings of one shard.
-const SHARD_BYTES: u64 = 8 << 20;
+/// Code, the control plane, and what the allocator holds back.
+const PROCESS_BYTES: u64 = 24 << 20;
+/// Stack, mailboxes and rings of one shard.
+const SHARD_BYTES: u64 = 4 << 20;
 /// Slot arrays and indexes of one stream with two packaged logs.
 const STREAM_BYTES: u64 = 64 << 10;
 /// The list of one stream's segments, two windows of it, and the slots of the log that holds them.
 const SEGMENTS_BYTES: u64 = 80 << 10;
-/// Slot, session and cursor of one connection, and the verdict of its viewer.
-const CONNECTION_BYTES: u64 = 4 << 10;
+/// The shard's state of one connection: slot, cursor, subscription, timer.
+const CONNECTION_BYTES: u64 = 512;
+/// The record of one session: the state of its protocol, the names of its stream and software, and
+/// the first bytes of its buffers.
+const SESSION_BYTES: u64 = 2 << 10;
+/// One session in the answer to who asks for their list: as the shards tell it, and as text.
+const LISTED_BYTES: u64 = 1 << 10;
+/// What was allowed to one viewer.
+const VERDICT_BYTES: u64 = 320;
 /// Keys and state of one TLS connection in rustls, at worst while it shakes hands.
 const TLS_STATE_BYTES: u64 = 8 << 10;
-/// Ciphertext that a full socket left of one connection.
-const TLS_KEPT_BYTES: u64 = 68 << 10;
 /// Ciphertext of one slice of sends, and scratch, of one shard.
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
+/// Bytes that a full socket leaves of one TLS connection when room is scarce, and their buffer.
+const TLS_KEPT_BYTES: u64 = 20 << 10;
+/// Buffers have one byte of so many of the memory, unless they are told.
+const BUFFERS_SHARE: u64 = 8;
 
-/// Bytes that one connection takes at worst besides pages.
+/// Bytes that one connection takes at worst besides pages and its share of the buffers.
 const fn connection_bytes(settings: &Settings) -> u64 {
-    let limits = &settings.limits;
-    CONNECTION_BYTES + limits.reply_bytes_max + input_bytes(limits) + tls_bytes(settings)
+    let tls = if settings.has_tls() { TLS_STATE_BYTES } else { 0 };
+    CONNECTION_BYTES + SESSION_BYTES + LISTED_BYTES + verdict_bytes(settings) + tls
 }
 
-/// Bytes that one connection takes at worst for TLS, if there is any.
-const fn tls_bytes(settings: &Settings) -> u64 {
-    if settings.has_tls() {
-        TLS_STATE_BYTES + TLS_KEPT_BYTES + settings.limits.tls_pending_bytes_max
-    } else {
-        0
-    }
+/// Bytes of one viewer's verdict, if there are viewers.
+const fn verdict_bytes(settings: &Settings) -> u64 {
+    if matches!(settings.stream.hls.mode, HlsMode::Off) { 0 } else { VERDICT_BYTES }
 }
 
-/// A connection holds one unfinished command, or one request with its successors, or the bytes
-/// that wait while it is parked, but only one of them at a time.
-const fn input_bytes(limits: &Limits) -> u64 {
-    let request = limits.http_head_bytes_max + limits.http_pipeline_bytes_max;
-    let mut most = limits.rtmp_command_bytes_max;
-    if request > most {
-        most = request;
-    }
-    if limits.parked_bytes_max > most {
-        most = limits.parked_bytes_max;
-    }
-    most
+/// Bytes of all connections' buffers, where nobody has told how many.
+pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
+    let kept = if settings.has_tls() { TLS_KEPT_BYTES } else { 0 };
+    let wanted = Limits::default().buffer_bytes_max + kept * settings.limits.connections_max;
+    wanted.min(memory_max / BUFFERS_SHARE)
 }
 
 /// Bytes that are taken before the first connection and the first page.
@@ -106,7 +104,10 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
     let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
-    PROCESS_BYTES + shards * (SHARD_BYTES + ring + tls) + settings.limits.streams_max * stream
+    PROCESS_BYTES
+        + shards * (SHARD_BYTES + ring + tls)
+        + settings.limits.buffer_bytes_max
+        + settings.limits.streams_max * stream
 }
 
 /// Bytes that segments take of one stream besides pages.
@@ -164,8 +165,20 @@ impl MemoryTable {
                 "peers wait in TCP",
             ),
             process("connections", CONNECTION_BYTES, connections, "refused at accept"),
-            process("replies", limits.reply_bytes_max, connections, "the connection is closed"),
-            process("requests", input_bytes(limits), connections, "the connection is closed"),
+            process("sessions", SESSION_BYTES, connections, "refused at accept"),
+            process(
+                "buffers",
+                limits.buffer_bytes_max,
+                1,
+                "who asks for more than is left is closed: buffer_bytes_max",
+            ),
+            process(
+                "verdicts",
+                verdict_bytes(settings),
+                connections,
+                "the oldest is asked for again",
+            ),
+            process("listing", LISTED_BYTES, connections, "one is made at a time"),
             process("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
             process(
                 "segments",
@@ -190,9 +203,9 @@ impl MemoryTable {
             ),
         ];
         if settings.has_tls() {
-            let refused = "handshakes are refused, the connection is closed";
+            let refused = "handshakes are refused";
             let waits = "sends wait for the next slice";
-            terms.push(process("TLS", tls_bytes(settings), connections, refused));
+            terms.push(process("TLS", TLS_STATE_BYTES, connections, refused));
             terms.push(process("TLS sends", TLS_SHARD_BYTES, shards, waits));
         }
         Self { terms, memory_max }

@@ -79,10 +79,11 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     };
     fit_listeners(loaded, host, &mut settings, &mut notes);
     fit_connections(loaded, &mut settings, &mut notes, &files(loaded, host, count)?)?;
+    fit_buffers(loaded, &mut settings, memory_max);
     let affordable = Room {
         connections: memory::connections_affordable(&settings, count, memory_max),
         what: format!("limits.memory_max {}", human_bytes(memory_max)),
-        mend: "raise limits.memory_max or lower limits.reply_bytes_max".to_owned(),
+        mend: "raise limits.memory_max or lower limits.buffer_bytes_max".to_owned(),
     };
     fit_connections(loaded, &mut settings, &mut notes, &affordable)?;
     let page_bytes = memory::page_bytes(&settings, count, memory_max);
@@ -202,6 +203,12 @@ fn fit_connections(
     let players = &mut settings.limits.players_max;
     *players = (*players).min(settings.limits.connections_max);
     Ok(())
+}
+
+fn fit_buffers(loaded: &Loaded, settings: &mut Settings, memory_max: u64) {
+    if !loaded.is_set("limits.buffer_bytes_max") {
+        settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
+    }
 }
 
 fn fit_listeners(loaded: &Loaded, host: &Host, settings: &mut Settings, notes: &mut Vec<String>) {
@@ -345,7 +352,8 @@ mod tests {
         assert_eq!(small.notes.len(), 3);
         let poor = Host { memory_bytes: 2 << 30, ..host() };
         let poor = plan(&loaded(&[]), &poor, b"").unwrap();
-        assert!(poor.node.limits.connections_max < 2_000);
+        assert_eq!(poor.node.limits.connections_max, 16_000);
+        assert_eq!(poor.node.limits.buffer_bytes_max, 64 << 20);
         assert!(poor.memory.total(Side::Process) <= 1 << 30);
     }
 

@@ -163,6 +163,12 @@ impl Session {
         each!(self, session => session.agent())
     }
 
+    /// Bytes of buffers that it holds beside its record.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        each!(self, session => session.buffer_bytes())
+    }
+
     /// The word for the state of its protocol.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {

@@ -160,6 +160,7 @@ impl Shard {
             half_closed: false,
             parked: Vec::new(),
             out: Outbox::default(),
+            buffered: 0,
             asked: None,
             ask_epoch: 0,
             role: None,

@@ -17,6 +17,7 @@ impl Shard {
         let slot = self.connections.insert(connection);
         self.queues.reserve(self.connections.len());
         self.count_tls_buffers(slot);
+        self.account(slot);
         slot
     }
 
@@ -26,6 +27,7 @@ impl Shard {
         self.shared.load(self.id).sub();
         self.counters.connections -= 1;
         connection.establish(None, &mut self.counters);
+        self.forget_buffers(&mut connection);
         if let Some(tls) = connection.tls.as_deref_mut() {
             self.counters.tls_connections -= 1;
             self.counters.tls_buffer_bytes -= tls.uncount_buffers();

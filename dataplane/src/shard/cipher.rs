@@ -232,6 +232,7 @@ impl Shard {
             cipher.queue.push_back(token);
         }
         self.count_tls_buffers(slot);
+        self.account(slot);
     }
 
     /// True if handshakes wait for their turn.
@@ -276,6 +277,7 @@ impl Shard {
             other => other,
         };
         self.note_handshake(slot);
+        self.account(slot);
         if self.connections.get(slot).is_some_and(Connection::has_ciphertext) {
             self.enqueue(slot, Class::Reply);
         }
@@ -376,11 +378,13 @@ impl Shard {
         flight: InFlight,
         parts: &[SendPart],
     ) -> Outcome {
-        let Self { connections, cipher, counters, .. } = self;
+        let Self { connections, cipher, counters, budget, .. } = self;
         let Some(tls) = connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) else {
             return Outcome::Idle;
         };
-        let max = if tls.full { PLAIN_BYTES_MAX } else { SEND_PLAIN_MAX };
+        // What a full socket leaves is kept: one record at most when room for that is scarce.
+        let sparing = tls.full || budget.is_tight();
+        let max = if sparing { PLAIN_BYTES_MAX } else { SEND_PLAIN_MAX };
         // SAFETY: the caller's promise.
         let encrypted = unsafe { cipher.encrypt(&mut tls.server, parts, max) };
         let (plain, at, len) = match encrypted {
@@ -418,6 +422,9 @@ impl Shard {
         let cut = bytes < sent.len as usize;
         tls.full = cut;
         self.count_tls_buffers(slot);
+        if sent.at.is_none() || cut {
+            self.account(slot);
+        }
         // The log may have moved on since the plain bytes were taken.
         let now = self.took(slot, &InFlight::NOTHING, 0);
         let took = Took { more: sent.took.more || now.more, ..sent.took };

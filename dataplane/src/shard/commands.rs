@@ -89,6 +89,7 @@ impl Shard {
         self.config.tls.clone_from(&reload.tls);
         self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);
+        self.budget.reload(&self.config);
         for slot in self.connections.slots() {
             let Self { connections, terms, .. } = self;
             if let Some(connection) = connections.get_mut(slot) {

@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     /// Bytes that came while the session could not take them.
     pub parked: Vec<u8>,
     pub out: Outbox,
+    /// Bytes of its buffers that the shard counts.
+    pub buffered: u32,
     pub asked: Option<Box<Asked>>,
     /// Number of the last question.
     pub ask_epoch: u32,

@@ -280,6 +280,9 @@ impl Shard {
             Sending::InFlight(flight) => {
                 let asked = flight.own as usize + usize::from(flight.head) + flight.len as usize;
                 let took = self.took(slot, &flight, bytes);
+                if flight.own > 0 {
+                    self.account(slot);
+                }
                 self.go_on(slot, took, bytes < asked);
             }
             Sending::Ciphered(sent) => self.ciphertext_sent(slot, sent, bytes),

@@ -44,6 +44,7 @@ impl Shard {
         }
         connection.closing = Some(Box::new(Closing { reason, lingering: false, deadline }));
         connection.parked = Vec::new();
+        self.account(slot);
         self.forget_question(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.publishing().is_some() {

@@ -68,6 +68,7 @@ impl Shard {
         if !fits {
             self.fail(slot, &Error::Limit(limit));
         }
+        self.account(slot);
         fits
     }
 
@@ -79,6 +80,7 @@ impl Shard {
         }
         let parked = std::mem::take(&mut connection.parked);
         self.feed(slot, &Source::Held(parked));
+        self.account(slot);
         self.arm(slot);
     }
 
@@ -179,6 +181,8 @@ impl Shard {
             self.fail(slot, &Error::Limit(LimitId::ReplyBytesMax));
             return any;
         }
+        self.account(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return any };
         if !connection.out.is_empty() || connection.has_ciphertext() {
             self.enqueue(slot, Class::Reply);
         }

@@ -8,6 +8,7 @@
 mod accept;
 mod authorize;
 mod backpressure;
+mod budget;
 pub mod caps;
 mod census;
 mod cipher;

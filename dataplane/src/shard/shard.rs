@@ -8,6 +8,7 @@ use std::time::Instant;
 use codecs::time::WallTime;
 
 use super::accept::OpenListener;
+use super::budget::Budget;
 use super::cipher::Cipher;
 use super::commands::ControlLink;
 use super::connection::Connections;
@@ -84,6 +85,7 @@ pub(crate) struct Shard {
     pub(super) inboxes: Inboxes<Message>,
     pub(super) control: ControlLink,
     pub(super) cipher: Cipher,
+    pub(super) budget: Budget,
     pub(super) listeners: Vec<OpenListener>,
     pub(super) listener_count: u16,
     pub(super) queues: Queues,
@@ -140,6 +142,7 @@ impl Shard {
             readers: Readers::new(readers_max as usize),
             streams: Streams::default(),
             cipher: Cipher::default(),
+            budget: Budget::new(&config),
             listeners: Vec::new(),
             listener_count: 0,
             queues: Queues::default(),

@@ -136,6 +136,8 @@ impl Shard {
         counters.streams = self.streams.len() as u64;
         counters.logs = self.streams.iter().map(|hub| hub.logs_in_use() as u64).sum();
         counters.pages_retired = self.gc.waiting() as u64;
+        counters.buffer_bytes = self.budget.held();
+        counters.buffer_bytes_peak = self.budget.peak();
         counters.tls_buffer_bytes += self.cipher.buffer_bytes() as u64;
         ShardSnapshot {
             shard: self.id,

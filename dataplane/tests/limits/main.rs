@@ -67,6 +67,8 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::HlsWaitersMax => 1,
         L::WebsocketMessageBytesMax => 500,
         L::WebsocketFramesPerSecondMax => 20,
+        // Of each of two shards; the breaker alone comes near it.
+        L::BufferBytesMax => 128 << 10,
         L::ReplyBytesMax => 3_500,
         L::ParkedBytesMax => 1_000,
         L::TlsHandshakesMax => 1,
@@ -108,6 +110,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::HlsWaitersMax => http::more_viewers_than_may_wait(server),
         L::WebsocketMessageBytesMax => websocket::long_messages(server),
         L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
+        L::BufferBytesMax => rtmp::more_than_is_left(server),
         L::ReplyBytesMax => rtmp::a_flood_of_pings(server, 400),
         L::ParkedBytesMax => rtmp::media_before_the_verdict(server),
         L::TlsHandshakesMax => tls::many_handshakes(server),

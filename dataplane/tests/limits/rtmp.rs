@@ -94,6 +94,13 @@ pub(crate) fn many_unfinished_commands(server: &Server) -> u64 {
     1
 }
 
+pub(crate) fn more_than_is_left(server: &Server) -> u64 {
+    let mut peer = Peer::open(server.rtmp);
+    unfinished(&mut peer, MessageKind::CommandAmf0, 15);
+    is_closed(&mut peer);
+    1
+}
+
 pub(crate) fn a_flood_of_messages(server: &Server) -> u64 {
     let mut peer = Peer::open(server.rtmp);
     for _ in 0..1_000 {

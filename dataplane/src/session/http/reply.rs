@@ -47,6 +47,11 @@ impl Replies {
         self.out.len()
     }
 
+    /// Bytes of the buffer of what waits.
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// Moves what waits to `out`; true if there was anything.
     pub(super) fn drain(&mut self, out: &mut Vec<u8>) -> bool {
         let any = !self.out.is_empty();

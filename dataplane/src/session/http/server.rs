@@ -380,6 +380,12 @@ impl Server {
         self.replies.take_counts()
     }
 
+    /// Bytes of what it holds beside its record: a head in pieces, and replies.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.head.capacity() + self.replies.buffer_bytes()
+    }
+
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {

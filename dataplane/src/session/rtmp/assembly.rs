@@ -101,6 +101,19 @@ impl Assembly {
         body
     }
 
+    /// Bytes of vectors: messages of control rate in hand, and the table itself. Pages are counted
+    /// by their pool.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let Some(table) = &self.0 else { return 0 };
+        let bytes = |slot: &Slot| match &slot.part {
+            Part::Bytes(bytes) => bytes.capacity(),
+            Part::Idle | Part::Unit(_) | Part::Skip(_) => 0,
+        };
+        let slots = table.slots.capacity() * size_of::<Slot>();
+        let idle = table.idle.capacity() * size_of::<(PageClass, AuWriter)>();
+        slots + idle + table.slots.iter().map(bytes).sum::<usize>()
+    }
+
     /// Drops the message in hand on a chunk stream, if there is one.
     pub(super) fn abort(&mut self, csid: Csid, pool: &Pool) {
         if let Some(table) = &mut self.0 {

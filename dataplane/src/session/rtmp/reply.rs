@@ -56,6 +56,11 @@ impl Replies {
         any
     }
 
+    /// Bytes of the buffer of what waits.
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// Bytes outside any message: the handshake.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         // CONTROL: the answer to a handshake.

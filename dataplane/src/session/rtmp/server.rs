@@ -299,6 +299,19 @@ impl Server {
         &self.agent
     }
 
+    /// Bytes of what it holds beside its record: a handshake, headers and messages in hand, replies,
+    /// and an address too long to be shared.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        let hello = match &self.state {
+            State::Hello(Hello { part: Some(part), .. }) => size_of_val(&**part),
+            _ => 0,
+        };
+        let messages = self.reader.table_bytes() + self.assembly.buffer_bytes();
+        let events = self.events.capacity() * size_of::<Event>();
+        hello + messages + events + self.replies.buffer_bytes() + self.address.buffer_bytes()
+    }
+
     /// The state's word.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {

@@ -13,7 +13,7 @@ use codecs::http1::percent_decode;
 use crate::config::Latency;
 use crate::ids::{Secret, StreamName};
 use crate::session::{Dialect, Format, Framing, Join, LogKey, PlayOptions, TrackId};
-use crate::words::Words;
+use crate::words::{WORD_BYTES_MAX, Words};
 
 /// Bytes of a stream key at most: room for a signed token.
 const SECRET_BYTES_MAX: usize = 2048;
@@ -125,6 +125,12 @@ impl Address {
 
     pub(super) fn share(&mut self, words: &mut Words) {
         words.share(&mut self.0);
+    }
+
+    /// Bytes of an address too long to be shared, which is held by this session alone.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let len = self.0.len();
+        if len > WORD_BYTES_MAX { len } else { 0 }
     }
 
     /// The stream that is named here; `None` if that is no legal name.

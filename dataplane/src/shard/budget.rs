@@ -1,0 +1,157 @@
+//! The budget: bytes that the connections of a shard hold in buffers, all together.
+//!
+//! Heads and messages in hand, bytes that wait for a verdict, replies and ciphertext that wait for
+//! the socket: a connection has a bound of its own for each, but all of them at their bounds would
+//! be gigabytes, which no memory ceiling can promise. So they share one budget. What is left of it
+//! is the most that one connection may hold (the dynamic threshold of shared-memory switches): many
+//! hogs leave room for small needs, and the one that asks for more than is left is closed by
+//! `buffer_bytes_max`. The last quarter is for those that publish, play or view: strangers cannot
+//! take it from them.
+//!
+//! Lives on: its shard. Crosses by: never; a publisher that goes home is counted there.
+//! Limits: `buffer_bytes_max`, in equal parts for each shard. What is counted was taken already, so
+//! the peak may pass the limit by what one connection takes in one call.
+
+use super::connection::Connection;
+use super::shard::Shard;
+use crate::config::{Config, LimitId};
+use crate::error::Error;
+
+/// Bytes of a connection that count as a part of its record: what an acknowledgement, a ping and
+/// the table of a player's chunk streams need.
+pub(super) const UNCOUNTED_BYTES: usize = 512;
+/// One byte of this many is kept from strangers.
+const RESERVE_SHARE: u64 = 4;
+
+/// What is held of one shard's part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    max: u64,
+    held: u64,
+    peak: u64,
+}
+
+impl Budget {
+    /// An equal part of what the process may hold.
+    pub(super) fn new(config: &Config) -> Self {
+        Self { max: part_of(config), held: 0, peak: 0 }
+    }
+
+    /// Takes another limit; who holds more than it allows keeps what it has until it asks for more.
+    pub(super) fn reload(&mut self, config: &Config) {
+        self.max = part_of(config);
+    }
+
+    /// Bytes that are held.
+    pub(super) const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Most bytes that were held at one time.
+    pub(super) const fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// True if less than half is left: nobody takes more ahead than it must.
+    pub(super) const fn is_tight(&self) -> bool {
+        self.held > self.max / 2
+    }
+
+    /// Counts that a connection, which held `before`, now holds `after`.
+    fn replace(&mut self, before: u32, after: u32) {
+        self.held = self.held + u64::from(after) - u64::from(before);
+        self.peak = self.peak.max(self.held);
+    }
+
+    /// True if a connection may go on that holds so much, as it is counted already.
+    fn allows(&self, holds: u32, stranger: bool) -> bool {
+        let kept = if stranger { self.max / RESERVE_SHARE } else { 0 };
+        let left = (self.max - kept).saturating_sub(self.held);
+        u64::from(holds) <= left
+    }
+}
+
+fn part_of(config: &Config) -> u64 {
+    config.limits.get(LimitId::BufferBytesMax) / config.shards.len() as u64
+}
+
+impl Connection {
+    /// Bytes of its buffers that count.
+    fn buffer_bytes(&self) -> u32 {
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.server.buffer_bytes());
+        let own = self.out.bytes.capacity() + self.parked.capacity();
+        let all = own + tls + self.session.buffer_bytes();
+        u32::try_from(all.saturating_sub(UNCOUNTED_BYTES)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Shard {
+    /// Counts what a connection holds, after anything that may have changed it; one that asked for
+    /// more than is left is closed.
+    pub(super) fn account(&mut self, slot: u32) {
+        let Self { connections, budget, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let after = connection.buffer_bytes();
+        let before = std::mem::replace(&mut connection.buffered, after);
+        if after == before {
+            return;
+        }
+        budget.replace(before, after);
+        let asks = after > before && connection.closing.is_none();
+        if asks && !budget.allows(after, connection.role.is_none()) {
+            self.fail(slot, &Error::Limit(LimitId::BufferBytesMax));
+        }
+    }
+
+    /// A connection leaves this shard, with all that it holds.
+    pub(super) fn forget_buffers(&mut self, connection: &mut Connection) {
+        self.budget.replace(std::mem::take(&mut connection.buffered), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes as much as is allowed, by steps of a kilobyte.
+    fn hog(budget: &mut Budget, stranger: bool) -> u32 {
+        let mut holds = 0;
+        while budget.allows(holds + 1024, stranger) {
+            budget.replace(holds, holds + 1024);
+            if !budget.allows(holds + 1024, stranger) {
+                budget.replace(holds + 1024, holds);
+                break;
+            }
+            holds += 1024;
+        }
+        holds
+    }
+
+    #[test]
+    fn hogs_leave_room_for_small_needs_and_strangers_for_those_who_play() {
+        let max = 8 << 20;
+        let mut budget = Budget { max, held: 0, peak: 0 };
+        let held: Vec<_> = (0..200).map(|_| hog(&mut budget, true)).collect();
+        assert!(held[0] > 1 << 20 && held.is_sorted_by(|a, b| a >= b), "{held:?}");
+        assert!(budget.held() <= max / 4 * 3, "strangers have three quarters");
+        budget.replace(0, 4_096);
+        assert!(budget.allows(4_096, false), "who plays finds room");
+        assert!(budget.allows(1 << 20, false), "and much of it");
+        budget.replace(4_096, 0);
+        for holds in held {
+            budget.replace(holds, 0);
+        }
+        assert_eq!((budget.held(), budget.peak() > max / 2), (0, true));
+    }
+
+    #[test]
+    fn a_lower_limit_takes_nothing_away() {
+        let mut budget = Budget { max: 1_000, held: 0, peak: 0 };
+        budget.replace(0, 400);
+        assert!(budget.allows(400, false) && !budget.is_tight());
+        budget.max = 500;
+        assert!(budget.is_tight() && !budget.allows(400, false));
+        budget.replace(400, 0);
+        assert!(budget.allows(0, true));
+    }
+}
