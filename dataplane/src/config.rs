@@ -307,6 +307,10 @@ pub struct SessionConfig {
     pub play_wait: Duration,
     /// Bytes of a chunk that we send, the same for everybody so that chunks can be shared.
     pub rtmp_chunk_bytes: u32,
+    /// Receive buffer of the socket of a peer that does not publish.
+    pub receive_buffer_bytes: u32,
+    /// Receive buffer of a publisher's socket; the kernel's own choice where it has no room for it.
+    pub publish_receive_bytes: u32,
     /// Ending sessions get this long to take their protocol's farewell.
     pub drain: Duration,
     /// Where peers that can reconnect are sent when the node goes down; the same address if `None`.
@@ -324,6 +328,8 @@ impl Default for SessionConfig {
             keep_alive: Duration::from_secs(15),
             play_wait: Duration::ZERO,
             rtmp_chunk_bytes: 60_000,
+            receive_buffer_bytes: 64 << 10,
+            publish_receive_bytes: 1 << 20,
             drain: Duration::from_secs(3),
             reconnect_url: None,
         }

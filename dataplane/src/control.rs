@@ -283,6 +283,8 @@ pub struct PoolStatus {
     pub peak: u64,
     /// Pages in all.
     pub total: u64,
+    /// Pages that take memory of the machine: in use, or free since a short time.
+    pub resident: u64,
 }
 
 /// Where a stream is in its life.

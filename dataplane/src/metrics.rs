@@ -187,6 +187,8 @@ counters! {
         dirty_logs,
         /// Pages freed after their epoch.
         pages_reclaimed,
+        /// Bytes of pages that went back to the machine because nobody needed them.
+        page_bytes_given_back,
         /// Slices of egress that ended at their budget.
         egress_slices_cut,
         /// Events that a full mailbox to the control plane lost.
@@ -225,6 +227,10 @@ counters! {
         buffer_bytes,
         /// Most bytes of buffers of connections at one time.
         buffer_bytes_peak,
+        /// Bytes of kernel memory that sockets of connections hold: the last round over all.
+        socket_bytes,
+        /// Most bytes of kernel memory that a round found.
+        socket_bytes_peak,
         /// Open connections inside TLS.
         tls_connections,
         /// Bytes of buffers of TLS connections, and of the shard that encrypts for them.

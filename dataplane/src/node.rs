@@ -14,7 +14,7 @@ use crate::ids::{SHARDS_MAX, ShardId};
 use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
-use crate::shard::{ControlLink, Shard, ShardParts, Shared, readers_max};
+use crate::shard::{ControlLink, Message, Shard, ShardParts, Shared, readers_max};
 use crate::slab::{PageClass, Region, RegionConfig};
 
 /// Letters and answers between each pair of shards.
@@ -97,6 +97,15 @@ impl Node {
             node.shards[id.index()].fallback = fallback;
         }
         Ok(node)
+    }
+
+    /// Bytes of the mailboxes of a node with so many shards: from each to each, and between each
+    /// and the control plane.
+    #[must_use]
+    pub const fn mailbox_bytes(shards: u64) -> u64 {
+        let letters = (MAILBOX.letters_max + MAILBOX.answers_max) * size_of::<Message>();
+        let control = CONTROL_MAILBOX_MAX * (size_of::<Command>() + size_of::<Event>());
+        shards * (shards * letters as u64 + control as u64)
     }
 
     /// How many shards run.

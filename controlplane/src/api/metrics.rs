@@ -206,11 +206,12 @@ fn rare(text: &mut Text, shards: &[ShardSnapshot]) {
 
 fn pools(text: &mut Text, shards: &[ShardSnapshot]) {
     type Column = fn(&dataplane::control::PoolStatus) -> u64;
-    let columns: [(&str, &str, Column); 4] = [
+    let columns: [(&str, &str, Column); 5] = [
         ("pool_page_bytes", "Bytes of one page.", |pool| pool.page_bytes),
         ("pool_pages_used", "Pages in use.", |pool| pool.used),
         ("pool_pages_peak", "Most pages ever in use.", |pool| pool.peak),
         ("pool_pages", "Pages in all.", |pool| pool.total),
+        ("pool_pages_resident", "Pages that take memory of the machine.", |pool| pool.resident),
     ];
     for (name, help, column) in columns {
         text.family(name, "gauge", help);
@@ -250,6 +251,9 @@ fn load(text: &mut Text, shards: &[ShardSnapshot]) {
 }
 
 fn own_process(text: &mut Text, process: &Process) {
+    text.family("heap_bytes", "gauge", "Bytes of the heap: held, or kept for the next who asks.");
+    text.sample("heap_bytes", "state=\"used\"", process.heap_used_bytes);
+    text.sample("heap_bytes", "state=\"kept\"", process.heap_kept_bytes);
     // These names are what every dashboard expects, without our prefix.
     let rows: [(&str, &str, &str, String); 6] = [
         ("resident_memory_bytes", "gauge", "Resident bytes.", process.resident_bytes.to_string()),
@@ -298,7 +302,14 @@ mod tests {
             draining: false,
             recent: Recent { utilisation: 0.5, egress_turn_share: 0.75, ..Recent::default() },
             audiences: Vec::new(),
-            pools: vec![PoolStatus { name: "small", page_bytes: 8192, used: 1, peak: 2, total: 3 }],
+            pools: vec![PoolStatus {
+                name: "small",
+                page_bytes: 8192,
+                used: 1,
+                peak: 2,
+                total: 3,
+                resident: 2,
+            }],
             utilisation: 0.25,
             flush_interval_ms: 20.0,
             streams: Vec::new(),

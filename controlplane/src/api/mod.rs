@@ -1,11 +1,12 @@
 //! The control listener: health, metrics and the API over HTTP.
 //!
 //! Map: `listener` accepts and bounds connections, `router` says which path is answered by what,
-//! `guard` checks Host and token, `token` keeps the secret, `view` is the JSON, `metrics` the text
-//! for Prometheus, `process` what the kernel counts of us.
+//! `listing` bounds the long answers, `guard` checks Host and token, `token` keeps the secret,
+//! `view` is the JSON, `metrics` the text for Prometheus, `process` what the kernel counts of us.
 
 mod guard;
 mod listener;
+mod listing;
 mod metrics;
 mod process;
 mod reply;

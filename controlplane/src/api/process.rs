@@ -17,6 +17,10 @@ pub struct Process {
     pub open_fds: u64,
     /// File descriptors at most.
     pub max_fds: u64,
+    /// Bytes of the heap that somebody holds.
+    pub heap_used_bytes: u64,
+    /// Bytes of the heap that are kept for the next who asks.
+    pub heap_kept_bytes: u64,
 }
 
 impl Process {
@@ -32,6 +36,8 @@ impl Process {
         .unwrap_or_default();
         process.open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64);
         let nofile = rustix::process::getrlimit(Resource::Nofile);
+        let heap = dataplane::slab::HeapUse::now().unwrap_or_default();
+        (process.heap_used_bytes, process.heap_kept_bytes) = (heap.used, heap.kept);
         process.max_fds = nofile.current.unwrap_or(u64::MAX);
         process
     }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::guard::Guard;
+use super::listing::{Seats, take_seat};
 use super::metrics::render;
 use super::process::Process;
 use super::reply::Refusal;
@@ -73,10 +74,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/version", get(version));
-    let closed = Router::new()
-        .route("/api/v1/shards", get(shards))
+    let lists = Router::new()
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/sessions", get(sessions))
+        .route_layer(middleware::from_fn_with_state(Seats::default(), take_seat));
+    let closed = Router::new()
+        .route("/api/v1/shards", get(shards))
+        .merge(lists)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
     open.merge(closed)
         .fallback(not_found)

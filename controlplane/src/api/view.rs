@@ -78,6 +78,7 @@ struct Pool {
     free: u64,
     peak: u64,
     total: u64,
+    resident: u64,
 }
 
 #[derive(Serialize)]
@@ -211,9 +212,9 @@ impl From<&Histogram> for Percentiles {
 
 impl From<&PoolStatus> for Pool {
     fn from(pool: &PoolStatus) -> Self {
-        let &PoolStatus { name, page_bytes, used, peak, total } = pool;
+        let &PoolStatus { name, page_bytes, used, peak, total, resident } = pool;
         let free = total.saturating_sub(used);
-        Self { name, page_bytes, used, free, peak, total }
+        Self { name, page_bytes, used, free, peak, total, resident }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Host {
     pub ipv6: bool,
     /// The kernel's cap of one TCP socket's receive buffer.
     pub tcp_receive_bytes: u64,
+    /// The most that a socket may ask for as its receive buffer.
+    pub receive_buffer_max: u64,
 }
 
 impl Host {
@@ -41,6 +43,7 @@ impl Host {
             nofile_hard: nofile.maximum.unwrap_or(u64::MAX),
             ipv6: std::net::TcpListener::bind("[::]:0").is_ok(),
             tcp_receive_bytes: tcp_receive_bytes().unwrap_or(6 << 20),
+            receive_buffer_max: receive_buffer_max().unwrap_or(0),
         }
     }
 
@@ -97,6 +100,10 @@ fn group_limit(root: &Path, line: &str) -> Option<u64> {
 fn tcp_receive_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").ok()?;
     text.split_whitespace().nth(2)?.parse().ok()
+}
+
+fn receive_buffer_max() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use dataplane::Node;
 use dataplane::config::{HlsMode, Limits};
 
 use super::field::human_bytes;
@@ -54,8 +55,8 @@ pub struct MemoryTable {
 }
 
 /// Code, the control plane, and what the allocator holds back.
-const PROCESS_BYTES: u64 = 24 << 20;
-/// Stack, mailboxes and rings of one shard.
+const PROCESS_BYTES: u64 = 16 << 20;
+/// Stack, rings and words of one shard.
 const SHARD_BYTES: u64 = 4 << 20;
 /// Slot arrays and indexes of one stream with two packaged logs.
 const STREAM_BYTES: u64 = 64 << 10;
@@ -66,14 +67,19 @@ const CONNECTION_BYTES: u64 = 512;
 /// The record of one session: the state of its protocol, the names of its stream and software, and
 /// the first bytes of its buffers.
 const SESSION_BYTES: u64 = 2 << 10;
-/// One session in the answer to who asks for their list: as the shards tell it, and as text.
-const LISTED_BYTES: u64 = 1 << 10;
+/// One session in the answers to the two who may ask for a list at one time: as the shards tell it,
+/// and as text.
+const LISTED_BYTES: u64 = 1_536;
 /// What was allowed to one viewer.
 const VERDICT_BYTES: u64 = 320;
 /// Keys and state of one TLS connection in rustls, at worst while it shakes hands.
 const TLS_STATE_BYTES: u64 = 8 << 10;
 /// Ciphertext of one slice of sends, and scratch, of one shard.
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
+/// One segment, which the kernel may take beyond a buffer's bound.
+const SEGMENT_BYTES: u64 = 68 << 10;
+/// The kernel's own record of one TCP socket, its file and its inode.
+const SOCKET_BYTES: u64 = 4 << 10;
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
 /// Bytes that a full socket leaves of one TLS connection when room is scarce, and their buffer.
@@ -105,6 +111,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     PROCESS_BYTES
+        + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
         + settings.limits.streams_max * stream
@@ -129,6 +136,72 @@ pub(super) fn page_bytes(settings: &Settings, shards: u64, memory_max: u64) -> u
     memory_max.saturating_sub(taken) / PAGE_BYTES * PAGE_BYTES
 }
 
+fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term> {
+    let Settings { limits, reactor, .. } = settings;
+    let term = |pool, unit_bytes, count, at_limit| Term {
+        side: Side::Process,
+        pool,
+        unit_bytes,
+        count,
+        at_limit,
+    };
+    let connections = limits.connections_max;
+    let buffers = shards * u64::from(reactor.recv_buffers);
+    let relief = "idle formats are dropped, windows shrink, then publishers are refused";
+    let closed = "who asks for more than is left is closed: buffer_bytes_max";
+    let (verdicts, segments) = (verdict_bytes(settings), segments_bytes(settings));
+    let mut terms = vec![
+        term("pages", PAGE_BYTES, page_bytes / PAGE_BYTES, relief),
+        term("receive buffers", reactor.recv_buffer_bytes.into(), buffers, "peers wait in TCP"),
+        term("buffers", limits.buffer_bytes_max, 1, closed),
+        term("connections", CONNECTION_BYTES, connections, "refused at accept"),
+        term("sessions", SESSION_BYTES, connections, "refused at accept"),
+        term("verdicts", verdicts, connections, "the oldest is asked for again"),
+        term("listing", LISTED_BYTES, connections, "the next one waits"),
+        term("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
+        term("segments", segments, limits.streams_max, "the oldest segments go"),
+        term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
+        term("shards", SHARD_BYTES, shards, "fixed"),
+        term("process", PROCESS_BYTES, 1, "fixed"),
+    ];
+    if settings.has_tls() {
+        terms.push(term("TLS", TLS_STATE_BYTES, connections, "handshakes are refused"));
+        terms.push(term("TLS sends", TLS_SHARD_BYTES, shards, "sends wait for the next slice"));
+    }
+    terms
+}
+
+/// What sockets may hold: the kernel doubles what it is asked for, and looks before it takes a
+/// segment, not after.
+fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
+    let Settings { limits, egress, session, .. } = settings;
+    let term = |pool, unit_bytes, count, at_limit| Term {
+        side: Side::Kernel,
+        pool,
+        unit_bytes,
+        count,
+        at_limit,
+    };
+    let room = |bytes: u32| 2 * u64::from(bytes) + SEGMENT_BYTES;
+    let publish = if host.receive_buffer_max >= session.publish_receive_bytes.into() {
+        room(session.publish_receive_bytes)
+    } else {
+        host.tcp_receive_bytes
+    };
+    let slow = "players jump to a keyframe, then are closed";
+    [
+        term("send buffers", room(egress.send_buffer_bytes), limits.connections_max, slow),
+        term(
+            "receive buffers",
+            room(session.receive_buffer_bytes),
+            limits.connections_max,
+            "peers wait in TCP",
+        ),
+        term("publishers", publish, limits.streams_max, "publishers wait in TCP"),
+        term("sockets", SOCKET_BYTES, limits.connections_max, "refused at accept"),
+    ]
+}
+
 impl MemoryTable {
     pub(super) fn new(
         settings: &Settings,
@@ -137,77 +210,10 @@ impl MemoryTable {
         memory_max: u64,
         page_bytes: u64,
     ) -> Self {
-        let Settings { limits, reactor, egress, .. } = settings;
-        let process = |pool, unit_bytes, count, at_limit| Term {
-            side: Side::Process,
-            pool,
-            unit_bytes,
-            count,
-            at_limit,
-        };
-        let kernel = |pool, unit_bytes, count, at_limit| Term {
-            side: Side::Kernel,
-            ..process(pool, unit_bytes, count, at_limit)
-        };
-        let connections = limits.connections_max;
-        let ring_buffers = shards * u64::from(reactor.recv_buffers);
-        let mut terms = vec![
-            process(
-                "pages",
-                PAGE_BYTES,
-                page_bytes / PAGE_BYTES,
-                "idle formats are dropped, windows shrink, then publishers are refused",
-            ),
-            process(
-                "receive buffers",
-                u64::from(reactor.recv_buffer_bytes),
-                ring_buffers,
-                "peers wait in TCP",
-            ),
-            process("connections", CONNECTION_BYTES, connections, "refused at accept"),
-            process("sessions", SESSION_BYTES, connections, "refused at accept"),
-            process(
-                "buffers",
-                limits.buffer_bytes_max,
-                1,
-                "who asks for more than is left is closed: buffer_bytes_max",
-            ),
-            process(
-                "verdicts",
-                verdict_bytes(settings),
-                connections,
-                "the oldest is asked for again",
-            ),
-            process("listing", LISTED_BYTES, connections, "one is made at a time"),
-            process("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
-            process(
-                "segments",
-                segments_bytes(settings),
-                limits.streams_max,
-                "the oldest segments go",
-            ),
-            process("shards", SHARD_BYTES, shards, "fixed"),
-            process("process", PROCESS_BYTES, 1, "fixed"),
-            kernel(
-                "send buffers",
-                // The kernel doubles SO_SNDBUF for its own bookkeeping.
-                u64::from(egress.send_buffer_bytes) * 2,
-                connections,
-                "players jump to a keyframe, then are closed",
-            ),
-            kernel(
-                "receive windows",
-                host.tcp_receive_bytes,
-                limits.streams_max,
-                "publishers wait in TCP",
-            ),
-        ];
-        if settings.has_tls() {
-            let refused = "handshakes are refused";
-            let waits = "sends wait for the next slice";
-            terms.push(process("TLS", TLS_STATE_BYTES, connections, refused));
-            terms.push(process("TLS sends", TLS_SHARD_BYTES, shards, waits));
-        }
+        let terms = process_terms(settings, shards, page_bytes)
+            .into_iter()
+            .chain(kernel_terms(settings, host))
+            .collect();
         Self { terms, memory_max }
     }
 

@@ -313,6 +313,7 @@ mod tests {
             nofile_hard: 20_000,
             ipv6: true,
             tcp_receive_bytes: 6 << 20,
+            receive_buffer_max: 4 << 20,
         }
     }
 

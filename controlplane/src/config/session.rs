@@ -61,6 +61,22 @@ const KEYS: &[Key] = &[
     .range(128, 65_536)
     .bytes(),
     Key::new(
+        "receive_buffer_bytes",
+        "Receive buffer of a socket whose peer does not publish; the kernel takes twice that.",
+        |s| &mut s.session.receive_buffer_bytes,
+    )
+    .range(4 << 10, 16 << 20)
+    .bytes(),
+    Key::new(
+        "publish_receive_bytes",
+        "Receive buffer of a publisher's socket: what is under way at most, its bit rate times the \
+         path's delay. The kernel takes twice that; where net.core.rmem_max is below, it adapts \
+         the buffer up to net.ipv4.tcp_rmem.",
+        |s| &mut s.session.publish_receive_bytes,
+    )
+    .range(64 << 10, 64 << 20)
+    .bytes(),
+    Key::new(
         "drain_ms",
         "At the end, sessions get this long to take their protocol's farewell.",
         |s| &mut s.session.drain,

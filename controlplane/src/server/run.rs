@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::control::ControlPlane;
+use super::heap::Heap;
 use crate::api::{ApiState, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::error::{Error, reason};
@@ -88,6 +89,7 @@ struct Desk {
     events: AsyncFd<RawFd>,
     control: ControlPlane,
     exchange: Exchange<Node>,
+    heap: Heap,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
@@ -106,6 +108,7 @@ impl Desk {
         Ok(Self {
             events,
             exchange: Exchange::new(node, mode, Instant::now()),
+            heap: Heap::new(Instant::now()),
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -139,6 +142,7 @@ impl Desk {
             let now = Instant::now();
             let more = self.exchange.pump(now);
             self.exchange.tick(now);
+            self.heap.tick(now);
             if self.exchange.live() == 0 {
                 return if draining.is_some() { End::Drained } else { End::Lost };
             }
@@ -156,6 +160,7 @@ impl Desk {
                 continue;
             }
             let mut wake = self.exchange.deadline(now).unwrap_or(now + IDLE).min(now + IDLE);
+            wake = wake.min(self.heap.due());
             if let Some(start) = draining {
                 wake = wake.min(start + if stopped { EXIT_AFTER } else { STOP_AFTER });
             }

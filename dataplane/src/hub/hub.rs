@@ -14,7 +14,9 @@ use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
 use crate::ids::{SessionId, ShardId, StreamName};
-use crate::log::{EntryKind, EntryMeta, Gc, Log, PreambleItem, PreambleKind, SealReason};
+use crate::log::{
+    EntryKind, EntryMeta, Gc, Log, PREAMBLES_MAX, PreambleItem, PreambleKind, SealReason,
+};
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
 use crate::segment::Numbering;
@@ -340,6 +342,15 @@ impl Hub {
     pub fn held_bytes(&self) -> u64 {
         let logs = self.logs.iter().map(|log| log.log().committed() - log.log().tail());
         self.ring.bytes() + logs.sum::<u64>()
+    }
+
+    /// Bytes of what it holds beside pages: the table of units, and what players are told first, in
+    /// each log as often as a log may keep it.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        let told = self.metadata.as_ref().map_or(0, Vec::capacity) + self.tracks.told_bytes();
+        let versions = PREAMBLES_MAX.min(self.config_version as usize + 1);
+        self.ring.table_bytes() + told * (1 + versions * self.logs.len())
     }
 
     /// Closes the logs that nobody reads, at once.

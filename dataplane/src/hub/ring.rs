@@ -126,6 +126,12 @@ impl UnitRing {
         self.bytes
     }
 
+    /// Bytes of the table of units.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.units.capacity() * size_of::<AccessUnit>()
+    }
+
     /// Drops everything.
     pub fn clear(&mut self, pool: &Pool) {
         while !self.units.is_empty() {

@@ -99,6 +99,17 @@ impl Tracks {
         Self { tracks: Vec::new(), max }
     }
 
+    /// Bytes of what decoders must know.
+    #[must_use]
+    pub fn told_bytes(&self) -> usize {
+        let configs = self.tracks.iter().filter_map(|track| track.config.as_ref());
+        let details = self.tracks.iter().filter_map(|track| track.detail.as_ref());
+        configs
+            .map(|config| config.record.capacity() + config.codec_string.capacity())
+            .sum::<usize>()
+            + details.map(Vec::capacity).sum::<usize>()
+    }
+
     /// Track `id` of `codec`'s kind, created or changed to `codec`; `None` if there is no room.
     ///
     /// The second value is true if the track is new or carried another codec before.

@@ -44,8 +44,8 @@ pub use counters::{OpCount, OpCounters, OpKind};
 pub use host::{affinity_cpus, pin_to_cpu, raise_nofile};
 pub use listener::{ListenOptions, Listener};
 pub use socket::{
-    SocketOptions, acknowledge_at_once, apply, local_addr, outgoing_queue_bytes, peer_addr,
-    tcp_socket,
+    SocketOptions, acknowledge_at_once, apply, local_addr, memory_bytes, outgoing_queue_bytes,
+    peer_addr, tcp_socket, widen_receive,
 };
 pub use token::Token;
 pub use waker::Waker;

@@ -6,6 +6,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::address::RawAddress;
 use crate::error::Error;
 
+/// SO_MEMINFO of the socket level, Linux 4.12.
+const SO_MEMINFO: i32 = 55;
+/// SO_BUF_LOCK of the socket level, Linux 5.14: which buffers keep the size that was asked for.
+const SO_BUF_LOCK: i32 = 72;
+/// The send buffer does, the receive buffer does not.
+const SOCK_SNDBUF_LOCK: i32 = 1;
+
 /// Options of a connection; `None` leaves the kernel's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketOptions {
@@ -42,6 +49,60 @@ pub fn apply(fd: BorrowedFd<'_>, options: &SocketOptions) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Gives a connection a receive buffer of `bytes` and a window that uses all of it; where the
+/// kernel allows less, it is left to adapt the buffer by itself.
+///
+/// # Errors
+/// The first option that the kernel refuses.
+pub fn widen_receive(fd: BorrowedFd<'_>, bytes: u32) -> Result<(), Error> {
+    let value = i32::try_from(bytes).unwrap_or(i32::MAX / 2);
+    set(fd, "SO_RCVBUF", libc::SOL_SOCKET, libc::SO_RCVBUF, value)?;
+    let mut got = [0_u32];
+    query(fd, "SO_RCVBUF", libc::SO_RCVBUF, &mut got)?;
+    if got[0] / 2 >= bytes {
+        // The window's clamp was set when the connection began, by the buffer of that time.
+        return set(fd, "TCP_WINDOW_CLAMP", libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, value);
+    }
+    set(fd, "SO_BUF_LOCK", libc::SOL_SOCKET, SO_BUF_LOCK, SOCK_SNDBUF_LOCK)
+}
+
+/// Bytes of kernel memory that a socket holds: what was received, what waits to be sent or to be
+/// acknowledged, and what is set aside for more (SO_MEMINFO).
+///
+/// # Errors
+/// The kernel is too old to tell.
+pub fn memory_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
+    const RECEIVED: usize = 0;
+    const FORWARD: usize = 4;
+    const QUEUED: usize = 5;
+    const OPTIONS: usize = 6;
+    const BACKLOG: usize = 7;
+    let mut told = [0_u32; 9];
+    query(fd, "SO_MEMINFO", SO_MEMINFO, &mut told)?;
+    Ok([RECEIVED, FORWARD, QUEUED, OPTIONS, BACKLOG].iter().map(|&at| u64::from(told[at])).sum())
+}
+
+/// Reads an option of the socket level that is some integers.
+fn query<const N: usize>(
+    fd: BorrowedFd<'_>,
+    op: &'static str,
+    name: i32,
+    told: &mut [u32; N],
+) -> Result<(), Error> {
+    let mut len = size_of_val(told) as libc::socklen_t;
+    // SAFETY: the value is writable for the length that is told.
+    let code = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            told.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if code < 0 { Err(Error::last_os_error(op)) } else { Ok(()) }
 }
 
 /// Lets the kernel acknowledge what arrives next without delay (TCP_QUICKACK, which wears off).

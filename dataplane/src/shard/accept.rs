@@ -133,7 +133,7 @@ impl Shard {
             nodelay: true,
             notsent_lowat: Some(egress.notsent_lowat_bytes),
             send_buffer: Some(egress.send_buffer_bytes),
-            recv_buffer: None,
+            recv_buffer: Some(self.config.session.receive_buffer_bytes),
             user_timeout_ms: u32::try_from(egress.user_timeout.as_millis()).ok(),
         };
         if let Err(error) = reactor::apply(fd.as_fd(), &options) {

@@ -1,8 +1,9 @@
 //! The budget: bytes that the connections of a shard hold in buffers, all together.
 //!
 //! Heads and messages in hand, bytes that wait for a verdict, replies and ciphertext that wait for
-//! the socket: a connection has a bound of its own for each, but all of them at their bounds would
-//! be gigabytes, which no memory ceiling can promise. So they share one budget. What is left of it
+//! the socket, and the tables of a publisher's stream beyond the usual: a connection has a bound of
+//! its own for each, but all of them at their bounds would be gigabytes, which no memory ceiling
+//! can promise. So they share one budget. What is left of it
 //! is the most that one connection may hold (the dynamic threshold of shared-memory switches): many
 //! hogs leave room for small needs, and the one that asks for more than is left is closed by
 //! `buffer_bytes_max`. The last quarter is for those that publish, play or view: strangers cannot
@@ -16,10 +17,13 @@ use super::connection::Connection;
 use super::shard::Shard;
 use crate::config::{Config, LimitId};
 use crate::error::Error;
+use crate::hub::Publisher;
 
 /// Bytes of a connection that count as a part of its record: what an acknowledgement, a ping and
 /// the table of a player's chunk streams need.
 pub(super) const UNCOUNTED_BYTES: usize = 512;
+/// Bytes of a stream's tables that count as a part of the stream.
+const UNCOUNTED_STREAM_BYTES: usize = 48 << 10;
 /// One byte of this many is kept from strangers.
 const RESERVE_SHARE: u64 = 4;
 
@@ -101,6 +105,32 @@ impl Shard {
         if asks && !budget.allows(after, connection.role.is_none()) {
             self.fail(slot, &Error::Limit(LimitId::BufferBytesMax));
         }
+    }
+
+    /// Counts the tables of a stream: many small units, or long words about it, cost more than the
+    /// stream's own room. The publisher that asks for more than is left is closed.
+    pub(super) fn account_stream(&mut self, slot: u32) {
+        let Self { streams, budget, .. } = self;
+        let Some(hub) = streams.get(slot) else { return };
+        let counts = hub.table_bytes().saturating_sub(UNCOUNTED_STREAM_BYTES);
+        let after = u32::try_from(counts).unwrap_or(u32::MAX);
+        let publisher = hub.publisher();
+        let before = std::mem::replace(&mut streams.counted[slot as usize], after);
+        if after == before {
+            return;
+        }
+        budget.replace(before, after);
+        if after > before
+            && !budget.allows(after, false)
+            && let Publisher::Session { slot, .. } = publisher
+        {
+            self.fail(slot, &Error::Limit(LimitId::BufferBytesMax));
+        }
+    }
+
+    /// A stream is over, with all its tables.
+    pub(super) fn forget_stream(&mut self, slot: u32) {
+        self.budget.replace(std::mem::take(&mut self.streams.counted[slot as usize]), 0);
     }
 
     /// A connection leaves this shard, with all that it holds.

@@ -44,10 +44,12 @@ mod subscriptions;
 mod survey;
 pub mod timer;
 mod turn;
+mod upkeep;
 mod verdicts;
 pub mod wake;
 
 pub(crate) use commands::ControlLink;
+pub(crate) use message::Message;
 
 pub(crate) use shard::{Shard, ShardParts, readers_max};
 pub(crate) use shared::Shared;

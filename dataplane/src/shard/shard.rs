@@ -25,6 +25,7 @@ use super::shared::Shared;
 use super::streams::Streams;
 use super::survey::Surveys;
 use super::timer::TimerWheel;
+use super::upkeep::Upkeep;
 use super::verdicts::Verdicts;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
 use crate::error::Error;
@@ -86,6 +87,7 @@ pub(crate) struct Shard {
     pub(super) control: ControlLink,
     pub(super) cipher: Cipher,
     pub(super) budget: Budget,
+    pub(super) upkeep: Upkeep,
     pub(super) listeners: Vec<OpenListener>,
     pub(super) listener_count: u16,
     pub(super) queues: Queues,
@@ -143,6 +145,7 @@ impl Shard {
             streams: Streams::default(),
             cipher: Cipher::default(),
             budget: Budget::new(&config),
+            upkeep: Upkeep::default(),
             listeners: Vec::new(),
             listener_count: 0,
             queues: Queues::default(),

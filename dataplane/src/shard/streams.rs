@@ -23,6 +23,8 @@ pub(super) struct Streams {
     touched: Vec<u32>,
     /// By slot: it is among the touched.
     is_touched: Vec<bool>,
+    /// By slot: bytes of its tables that the budget counts.
+    pub counted: Vec<u32>,
     /// Logs of streams that ended, kept until their readers have drained them.
     pub ended: Vec<EndedLog>,
     /// Readers that wait for a stream to appear.
@@ -58,6 +60,7 @@ impl Streams {
         let at = self.hubs.iter().position(Option::is_none).unwrap_or_else(|| {
             self.hubs.push(None);
             self.is_touched.push(false);
+            self.counted.push(0);
             self.hubs.len() - 1
         });
         let slot = u32::try_from(at).expect("streams_max is under 32 bits");
@@ -114,6 +117,10 @@ impl Shard {
         connection.establish(Some(Establish::Publish { hub }), &mut self.counters);
         connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
         self.shared.caps.established(&mut connection.admission);
+        let bytes = self.config.session.publish_receive_bytes;
+        if let Err(error) = crate::reactor::widen_receive(connection.fd(), bytes) {
+            tracing::debug!(%error, "socket options");
+        }
         self.counters.publishes_started += 1;
         self.tell(slot, Command::PublishStarted);
         self.feed_parked(slot);
@@ -226,6 +233,7 @@ impl Shard {
     pub(super) fn publish_logs(&mut self) {
         for at in 0..self.streams.touched.len() {
             let slot = self.streams.touched[at];
+            self.account_stream(slot);
             self.answer_track_seekers(slot);
             self.with_stream(slot, |hub, sink| {
                 hub.evict(sink);
@@ -280,6 +288,7 @@ impl Shard {
     pub(super) fn end_stream(&mut self, slot: u32) {
         self.publish_logs();
         let Some(hub) = self.streams.remove(slot) else { return };
+        self.forget_stream(slot);
         let name = hub.name().clone();
         let (units, bytes, _) = hub.totals();
         tracing::info!(stream = %name, units, bytes, "stream ended");
@@ -396,6 +405,8 @@ impl Shard {
             self.answer(awaited.from, awaited.question.slot, Err(Refusal::NotFound));
         }
         self.keep_demo();
+        self.give_back_pages();
+        self.weigh_sockets();
     }
 }
 

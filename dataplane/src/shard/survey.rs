@@ -138,6 +138,8 @@ impl Shard {
         counters.pages_retired = self.gc.waiting() as u64;
         counters.buffer_bytes = self.budget.held();
         counters.buffer_bytes_peak = self.budget.peak();
+        counters.socket_bytes = self.upkeep.socket_bytes;
+        counters.socket_bytes_peak = self.upkeep.socket_bytes_peak;
         counters.tls_buffer_bytes += self.cipher.buffer_bytes() as u64;
         ShardSnapshot {
             shard: self.id,
@@ -166,6 +168,7 @@ impl Shard {
             used: usage.in_use.into(),
             peak: usage.peak.into(),
             total: usage.total.into(),
+            resident: usage.resident.into(),
         }
     }
 

@@ -26,12 +26,14 @@
 //! ```
 
 mod access_unit;
+mod heap;
 mod page;
 mod poison;
 mod pool;
 mod region;
 
 pub use access_unit::{AuBytes, AuWriter, Chunks};
+pub use heap::{HeapUse, trim_heap};
 pub use page::{Exhausted, PageClass, PageId};
 pub use poison::POISON;
 pub use pool::{Pool, PoolUsage};

@@ -20,6 +20,8 @@ pub struct PoolUsage {
     pub peak: u32,
     /// Pages of the pool.
     pub total: u32,
+    /// Pages that take memory of the machine: in use, or free since a short time.
+    pub resident: u32,
 }
 
 /// The pages of one shard.
@@ -45,6 +47,14 @@ struct Shelf {
     fresh: Cell<u32>,
     /// The first freed page, linked by `PageState::next`.
     freed: Cell<u32>,
+    /// Freed pages.
+    free: Cell<u32>,
+    /// The fewest freed pages since the last look.
+    free_min: Cell<u32>,
+    /// Freed pages that nobody needed between two looks.
+    spare: Cell<u32>,
+    /// The first page that was given back to the machine, linked likewise.
+    clean: Cell<u32>,
     in_use: Cell<u32>,
     peak: Cell<u32>,
     pages: Box<[PageState]>,
@@ -87,7 +97,32 @@ impl Pool {
     pub fn usage(&self, class: PageClass) -> PoolUsage {
         let shelf = self.shelf(class);
         let total = self.region.pages_per_shard(class);
-        PoolUsage { in_use: shelf.in_use.get(), peak: shelf.peak.get(), total }
+        let (in_use, peak) = (shelf.in_use.get(), shelf.peak.get());
+        PoolUsage { in_use, peak, total, resident: in_use + shelf.free.get() }
+    }
+
+    /// Looks which freed pages nobody needed since the last look: they may be given back.
+    pub fn look(&self) {
+        for shelf in [&self.large, &self.small] {
+            shelf.spare.set(shelf.free_min.get());
+            shelf.free_min.set(shelf.free.get());
+        }
+    }
+
+    /// Gives spare pages of at most `bytes_max` back to the machine; returns their bytes.
+    pub fn give_back(&self, bytes_max: u64) -> u64 {
+        let mut given = 0;
+        for shelf in [&self.large, &self.small] {
+            let bytes = u64::from(shelf.class.bytes());
+            while given + bytes <= bytes_max
+                && let Some(raw) = shelf.take_spare()
+            {
+                self.region.give_back(raw);
+                shelf.put_clean(raw);
+                given += bytes;
+            }
+        }
+        given
     }
 
     /// True if less than 1/16 of the pages of a class is free.
@@ -167,29 +202,31 @@ impl Shelf {
             first: pages * u32::from(shard.0),
             fresh: Cell::new(0),
             freed: Cell::new(NO_PAGE),
+            free: Cell::new(0),
+            free_min: Cell::new(0),
+            spare: Cell::new(0),
+            clean: Cell::new(NO_PAGE),
             in_use: Cell::new(0),
             peak: Cell::new(0),
             pages: (0..pages).map(|_| state()).collect(),
         }
     }
 
-    /// A raw page with one holder, and whether it was in use before.
+    /// A raw page with one holder, and whether it has bytes of its former use.
     fn take(&self) -> Option<(u32, bool)> {
-        let freed = self.freed.get();
-        let (raw, reused) = if freed == NO_PAGE {
+        let (raw, reused) = if let Some(raw) = self.take_freed() {
+            (raw, true)
+        } else if let Some(raw) = self.pop(&self.clean) {
+            (raw, false)
+        } else {
             let local = self.fresh.get();
             if local as usize >= self.pages.len() {
                 return None;
             }
             self.fresh.set(local + 1);
             (raw_page(self.class, self.first + local), false)
-        } else {
-            (freed, true)
         };
-        let state = &self.pages[(index_of(raw) - self.first) as usize];
-        if reused {
-            self.freed.set(state.next.get());
-        }
+        let state = self.state(raw);
         state.next.set(NO_PAGE);
         state.refs.set(1);
         self.in_use.set(self.in_use.get() + 1);
@@ -198,9 +235,45 @@ impl Shelf {
     }
 
     fn put(&self, raw: u32) {
-        self.pages[(index_of(raw) - self.first) as usize].next.set(self.freed.get());
-        self.freed.set(raw);
+        self.push(&self.freed, raw);
+        self.free.set(self.free.get() + 1);
         self.in_use.set(self.in_use.get() - 1);
+    }
+
+    fn take_freed(&self) -> Option<u32> {
+        let raw = self.pop(&self.freed)?;
+        self.free.set(self.free.get() - 1);
+        self.free_min.set(self.free_min.get().min(self.free.get()));
+        Some(raw)
+    }
+
+    /// A freed page that nobody needed for a while.
+    fn take_spare(&self) -> Option<u32> {
+        let spare = self.spare.get().checked_sub(1)?;
+        self.spare.set(spare);
+        self.take_freed()
+    }
+
+    fn put_clean(&self, raw: u32) {
+        self.push(&self.clean, raw);
+    }
+
+    fn push(&self, list: &Cell<u32>, raw: u32) {
+        self.state(raw).next.set(list.get());
+        list.set(raw);
+    }
+
+    fn pop(&self, list: &Cell<u32>) -> Option<u32> {
+        let raw = list.get();
+        if raw == NO_PAGE {
+            return None;
+        }
+        list.set(self.state(raw).next.get());
+        Some(raw)
+    }
+
+    fn state(&self, raw: u32) -> &PageState {
+        &self.pages[(index_of(raw) - self.first) as usize]
     }
 }
 
@@ -231,12 +304,56 @@ mod tests {
                 numbers.dedup();
                 assert_eq!(numbers.len(), count);
                 let total = u32::try_from(count).unwrap();
-                assert_eq!(pool.usage(class), PoolUsage { in_use: total, peak: total, total });
+                let used = PoolUsage { in_use: total, peak: total, total, resident: total };
+                assert_eq!(pool.usage(class), used);
                 pages.drain(..).for_each(|p| pool.free(p));
-                assert_eq!(pool.usage(class), PoolUsage { in_use: 0, peak: total, total });
+                assert_eq!(pool.usage(class), PoolUsage { in_use: 0, ..used });
                 assert!(pool.alloc(class).is_some());
             }
         }
+    }
+
+    #[test]
+    fn pages_that_nobody_needs_go_back_to_the_machine_and_come_again() {
+        let pool = pools(1, 8, 0).remove(0);
+        let resident = || pool.usage(PageClass::Large).resident;
+        let take = |n| (0..n).filter_map(|_| pool.alloc(PageClass::Large)).collect::<Vec<_>>();
+        let free = |pages: Vec<PageId>| pages.into_iter().for_each(|page| pool.free(page));
+        free(take(6));
+        pool.look();
+        assert_eq!(pool.give_back(u64::MAX), 0, "they were needed just now");
+        // Two are needed now and then, so four are not.
+        free(take(2));
+        pool.look();
+        let page = u64::from(PageClass::Large.bytes());
+        assert_eq!(pool.give_back(3 * page + 1), 3 * page, "so much at one time");
+        assert_eq!((pool.give_back(u64::MAX), resident()), (page, 2));
+        let pages = take(9);
+        assert_eq!((pages.len(), resident()), (8, 8), "every page is still there, once");
+        for page in &pages {
+            let address = pool.region().address(page.raw());
+            // SAFETY: the page is taken, and this test alone uses its region.
+            unsafe { address.write_bytes(1, PageClass::Large.bytes() as usize) };
+        }
+        free(pages);
+        assert_eq!(take(8).len(), 8);
+    }
+
+    #[test]
+    #[cfg(not(asan))]
+    fn a_page_that_went_back_takes_no_memory() {
+        let pool = pools(1, 1, 0).remove(0);
+        let page = pool.alloc(PageClass::Large).unwrap();
+        let address = pool.region().address(page.raw());
+        // SAFETY: the page is taken, and this test alone uses its region.
+        unsafe { address.write(1) };
+        pool.free(page);
+        for _ in 0..2 {
+            pool.look();
+        }
+        assert_eq!(pool.give_back(u64::MAX), u64::from(PageClass::Large.bytes()));
+        // SAFETY: the page is mapped; it has no bytes of its own any more, so zeroes are read.
+        assert_eq!(unsafe { address.read_volatile() }, 0);
     }
 
     #[test]

@@ -105,6 +105,14 @@ impl Region {
         unsafe { self.base.as_ptr().add(offset) }
     }
 
+    /// Gives the memory of a free page back to the machine; its bytes are zero at its next use.
+    pub(super) fn give_back(&self, raw: u32) {
+        let bytes = class_of(raw).bytes() as usize;
+        // SAFETY: the range is one page of this mapping, and the page is free: nobody reads it.
+        let given = unsafe { libc::madvise(self.address(raw).cast(), bytes, libc::MADV_DONTNEED) };
+        debug_assert_eq!(given, 0, "the range is mapped");
+    }
+
     pub(crate) const fn pages_per_shard(&self, class: PageClass) -> u32 {
         match class {
             PageClass::Large => self.config.large_pages_per_shard,

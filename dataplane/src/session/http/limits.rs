@@ -1,7 +1,8 @@
-//! The codec's limits of requests, and our names for them.
+//! The codec's limits of requests, our names for them, and what a session holds within them.
 
 use codecs::http1::RequestLimits;
 
+use super::server::Server;
 use crate::Error;
 use crate::config::{LimitId, Limits};
 
@@ -20,5 +21,13 @@ pub(super) fn request_limits(limits: &Limits) -> RequestLimits {
     RequestLimits {
         head_bytes_max: count(limits.http_head_bytes_max),
         headers_max: count(limits.http_headers_max),
+    }
+}
+
+impl Server {
+    /// Bytes of what it holds beside its record: a head in pieces, and replies.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.head.capacity() + self.replies.buffer_bytes()
     }
 }

@@ -32,7 +32,7 @@ const REPLIES_PAUSE_BYTES: usize = 64 << 10;
 pub struct Server {
     pub(super) state: State,
     /// The head in hand, if a read ended within it.
-    head: Vec<u8>,
+    pub(super) head: Vec<u8>,
     pub(super) replies: Replies,
     pub(super) events: Events,
     pub(super) terms: Arc<Terms>,
@@ -378,12 +378,6 @@ impl Server {
     /// What was counted since the last call.
     pub const fn take_counts(&mut self) -> Counts {
         self.replies.take_counts()
-    }
-
-    /// Bytes of what it holds beside its record: a head in pieces, and replies.
-    #[must_use]
-    pub const fn buffer_bytes(&self) -> usize {
-        self.head.capacity() + self.replies.buffer_bytes()
     }
 
     /// When to call [`Self::handle_timeout`].

@@ -299,8 +299,8 @@ impl Server {
         &self.agent
     }
 
-    /// Bytes of what it holds beside its record: a handshake, headers and messages in hand, replies,
-    /// and an address too long to be shared.
+    /// Bytes of what it holds beside its record: a handshake, headers and messages in hand,
+    /// replies, and an address too long to be shared.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         let hello = match &self.state {
