@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 pub(crate) struct Counting;
 
 pub(crate) static ARMED: AtomicBool = AtomicBool::new(false);
+/// Counts the control plane's thread, too: questions and snapshots are taken by shards and given
+/// back there.
+pub(crate) static WITH_CONTROL: AtomicBool = AtomicBool::new(false);
 /// Bytes that shards took and did not give back, the allocator's own header of each included.
 pub(crate) static HELD: AtomicI64 = AtomicI64::new(0);
 /// Allocations of shards.
@@ -17,16 +20,17 @@ pub(crate) static TAKEN_BYTES: AtomicU64 = AtomicU64::new(0);
 /// What glibc puts before each allocation.
 const HEADER_BYTES: i64 = 8;
 
-/// True on a shard's thread. It asks the kernel, because the library's answer may allocate.
-fn on_a_shard() -> bool {
+/// True on a thread that counts. It asks the kernel, because the library's answer may allocate.
+fn counts_here() -> bool {
     let mut name = [0_u8; 16];
     // SAFETY: the kernel writes at most 16 bytes, the end included.
     let asked = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    asked == 0 && name.starts_with(b"shard-")
+    let control = || WITH_CONTROL.load(Ordering::Relaxed) && name.starts_with(b"control\0");
+    asked == 0 && (name.starts_with(b"shard-") || control())
 }
 
 fn count(memory: *mut u8, sign: i64) {
-    if ARMED.load(Ordering::Relaxed) && !memory.is_null() && on_a_shard() {
+    if ARMED.load(Ordering::Relaxed) && !memory.is_null() && counts_here() {
         // SAFETY: the memory is of the system's allocator and not yet freed.
         let usable = unsafe { libc::malloc_usable_size(memory.cast()) };
         HELD.fetch_add(sign * (usable as i64 + HEADER_BYTES), Ordering::Relaxed);
