@@ -50,6 +50,12 @@ impl Process {
         Self { name, pid, lines, output, exit, status: None }
     }
 
+    /// Its number.
+    #[allow(dead_code, reason = "only the memory contract asks")]
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// The next line of standard output; `None` when it closed.
     pub(crate) fn line(&self, deadline: Duration) -> Option<String> {
         match self.lines.recv_timeout(deadline) {

@@ -182,6 +182,12 @@ impl Server {
         server
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "only the memory contract asks")]
+    pub(crate) const fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// `rtmp://.../live/NAME`
     pub(crate) fn rtmp_url(&self, name: &str) -> String {
         format!("rtmp://{}/live/{name}", self.rtmp)
