@@ -3,14 +3,18 @@
 //! Lives on: the thread of its [`Poll`].
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use anyhow::Result;
 use rustls::client::ClientConnection;
 
-use crate::socket::{self, Interest, Poll};
+use crate::socket::{self, Dial, Interest, Poll};
 use crate::stream_url::StreamUrl;
 use crate::tls::{TlsPeer, Trust};
+
+/// Addresses of this machine that connections to itself come from at most: each has some 28,000
+/// ports for a server's port.
+pub const SOURCES_MAX: u8 = 64;
 
 /// Where to connect, and how.
 #[derive(Clone, Debug)]
@@ -18,6 +22,10 @@ pub struct Route {
     /// The address.
     pub addr: SocketAddr,
     tls: Option<TlsPeer>,
+    /// Where connections come from; the kernel chooses until it has no port left.
+    from: Option<Ipv4Addr>,
+    /// Bytes that the kernel keeps unread for a connection; it chooses without.
+    receive_buffer: Option<usize>,
 }
 
 impl Route {
@@ -27,7 +35,29 @@ impl Route {
     /// If it has no address, or its certificate could not be checked.
     pub fn to(url: &StreamUrl, trust: &Trust) -> Result<Self> {
         let tls = url.is_tls.then(|| TlsPeer::new(&url.host, trust)).transpose()?;
-        Ok(Self { addr: url.resolve()?, tls })
+        Ok(Self { addr: url.resolve()?, tls, from: None, receive_buffer: None })
+    }
+
+    /// The same way, with so many bytes kept unread by the kernel.
+    #[must_use]
+    pub const fn with_receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Has connections come from the next address of this machine, after the ports of the one
+    /// before have run out; false if there is none.
+    pub const fn use_next_source(&mut self) -> bool {
+        let IpAddr::V4(to) = self.addr.ip() else { return false };
+        let last = match self.from {
+            Some(from) => from.octets()[3],
+            None => 1,
+        };
+        if !to.is_loopback() || last >= SOURCES_MAX {
+            return false;
+        }
+        self.from = Some(Ipv4Addr::new(127, 0, 0, last + 1));
+        true
     }
 }
 
@@ -52,7 +82,8 @@ impl Connection {
     pub fn open(route: &Route, token: u64, poll: &Poll) -> io::Result<Self> {
         let tls = route.tls.as_ref().map(TlsPeer::connect).transpose();
         let tls = tls.map_err(io::Error::other)?.map(Box::new);
-        let stream = socket::connect(route.addr)?;
+        let Route { addr, from, receive_buffer, .. } = *route;
+        let stream = socket::connect(Dial { to: addr, from, receive_buffer })?;
         poll.add(&stream, token, Interest::ReadWrite)?;
         let interest = Some(Interest::ReadWrite);
         Ok(Self { stream, token, out: Vec::new(), sent: 0, interest, tls, received: 0 })
@@ -151,12 +182,12 @@ impl Connection {
         }
     }
 
-    /// Throws received bytes away inside the kernel. After that nothing can be decrypted.
+    /// Throws `most` received bytes away inside the kernel. After that nothing can be decrypted.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn discard(&self) -> io::Result<socket::Discarded> {
-        socket::discard(&self.stream)
+    pub fn discard(&self, most: u64) -> io::Result<socket::Discarded> {
+        socket::discard_most(&self.stream, most)
     }
 
     /// Wakes for so many bytes at the earliest.
@@ -165,6 +196,18 @@ impl Connection {
     /// What the kernel says.
     pub fn wake_at(&self, bytes: usize) -> io::Result<()> {
         socket::receive_low_water(&self.stream, bytes)
+    }
+
+    /// Watches for the end only, so that no packet wakes this thread; what is unsent waits until it
+    /// is flushed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn watch_end(&mut self, poll: &Poll) -> io::Result<()> {
+        if self.interest.take().is_some() {
+            poll.modify(&self.stream, self.token, Interest::End)?;
+        }
+        Ok(())
     }
 
     /// Watches no more, so that no packet wakes this thread; the buffer is given back.

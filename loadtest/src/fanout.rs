@@ -1,20 +1,19 @@
 //! The measurement: a crowd of a given size is held, then watched for a window.
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::observe::{RssBefore, Served, ServerCost, ServerProcess};
-use crate::player::{Crowd, Tally};
-use crate::socket::{interrupted, monotonic_ns};
-use crate::stats::Percentiles;
-
-/// What players may take to join beyond their ramp.
-const JOIN_NS_MAX: u64 = 15_000_000_000;
+use crate::player::{Part, Tally};
+use crate::run::{News, Passage, Run, Stage};
+use crate::socket::monotonic_ns;
+use crate::stats::{Histogram, Percentiles};
+use crate::stream_url::Scheme;
 
 /// What the bursts of joining may take to pass.
-const SETTLE_NS: u64 = 1_000_000_000;
+pub const SETTLE_NS: u64 = 1_000_000_000;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -44,6 +43,8 @@ pub struct Measurement {
     pub closed: u64,
     /// Times that a player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
+    /// From the first connection of this step until everybody played or was lost.
+    pub join_s: f64,
     /// Length of the window.
     pub window_s: f64,
     /// Bytes that all players received in it.
@@ -80,81 +81,111 @@ pub struct Measurement {
     pub server: Option<ServerCost>,
     /// Why the first player was lost, if one was.
     pub first_loss: Option<String>,
+    /// Players lost, by reason.
+    pub losses: BTreeMap<String, u64>,
+    /// The same of each part of the players.
+    pub parts: Vec<PartMeasurement>,
+    /// What this generator spent in the window.
+    pub generator: GeneratorCost,
+}
+
+/// What was seen of the players who play alike.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartMeasurement {
+    /// Their name: a format, or what they are there for.
+    pub name: String,
+    /// Players that played at the end of the window.
+    pub held: usize,
+    /// Players that were refused, failed, or whose connection the server closed.
+    pub lost_players: u64,
+    /// Times that one of them got nothing for two seconds, or ran out of segments.
+    pub stalls: u64,
+    /// Bytes that they received in the window.
+    pub received_bytes: u64,
+    /// From connecting to the first frame, of the players that joined in this step.
+    pub join: Option<Percentiles>,
+    /// From a frame's stamp to its last byte, of sampled players.
+    pub latency: Option<Percentiles>,
+    /// Frames of sampled players.
+    pub frames: u64,
+    /// Missing frames of sampled players.
+    pub lost: u64,
+}
+
+/// What the generator spent in the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct GeneratorCost {
+    /// CPU seconds of the players' threads.
+    pub players_cpu_s: f64,
+    /// CPU seconds of the publishers' threads.
+    pub publishers_cpu_s: f64,
+    /// How much too late quiet players were emptied: large if the generator cannot keep up.
+    pub sweep_late: Option<Percentiles>,
 }
 
 /// Grows the crowd, waits until it plays, and watches it.
 ///
-/// An interrupt ends it early; the measurement tells of what was seen until then.
+/// The wish to stop ends it early; the measurement tells of what was seen until then.
 ///
 /// # Errors
 /// If nobody plays, or the server's process is gone.
 pub fn measure(
-    crowd: &mut Crowd,
+    run: &mut Run<'_>,
     step: Step,
+    cast: &[Part],
     server: Option<ServerProcess>,
     before: Option<RssBefore>,
 ) -> Result<Measurement> {
-    crowd.reset_tally();
-    crowd.grow(step.players);
-    let ramp_ns = step.players as u64 * SECOND_NS / step.ramp_per_s.max(1);
-    let join_end = monotonic_ns() + ramp_ns + JOIN_NS_MAX;
-    while !crowd.is_settled() && monotonic_ns() < join_end && !is_interrupted() {
-        crowd.turn(join_end)?;
-    }
-    if crowd.playing() == 0 {
-        if is_interrupted() {
+    run.mark()?;
+    let joining_ns = monotonic_ns();
+    let attendance = run.join(step.players, step.ramp_per_s)?;
+    let join_s = (monotonic_ns() - joining_ns) as f64 / SECOND_NS as f64;
+    if attendance.playing == 0 {
+        if run.is_stopped() {
             bail!("interrupted before a player got a frame");
         }
-        let reason = crowd.tally().first_loss.clone();
+        let reason = run.mark()?.sum().first_loss;
         bail!("no player got a frame: {}", reason.as_deref().unwrap_or("nothing came in time"));
     }
-    run_for(crowd, SETTLE_NS)?;
-    let joined = crowd.tally().clone();
-    crowd.reset_tally();
+    run.watch(Stage::Settling, SETTLE_NS)?;
+    let joined = run.mark()?;
     let cost_before = server.map(|server| server.read()).transpose()?;
-    let started_ns = monotonic_ns();
-    run_for(crowd, step.window_ns)?;
-    let window_s = (monotonic_ns() - started_ns) as f64 / SECOND_NS as f64;
+    run.watch(Stage::Watching, step.window_ns)?;
     let cost_after = server.map(|server| server.read()).transpose()?;
-    let mut measurement = summarise(&joined, crowd.tally());
-    measurement.players = step.players;
-    measurement.held = crowd.playing();
-    measurement.window_s = window_s;
+    let window = run.mark()?;
+    let mut measurement = summarise(&joined, &window, cast);
+    (measurement.players, measurement.join_s) = (step.players, join_s);
     let served = Served { bytes: measurement.received_bytes, held: measurement.held };
     measurement.server = cost_before
         .zip(cost_after)
         .map(|(first, last)| ServerCost::between(&first, &last, served, before));
+    run.tell(News::Measured(&measurement));
     Ok(measurement)
 }
 
-fn is_interrupted() -> bool {
-    interrupted().load(Ordering::Relaxed)
-}
-
-fn run_for(crowd: &mut Crowd, ns: u64) -> Result<()> {
-    let end = monotonic_ns() + ns;
-    while monotonic_ns() < end && !is_interrupted() {
-        crowd.turn(end)?;
-    }
-    Ok(())
-}
-
 /// Joins are told of the time before the window, media of the window, losses of both.
-fn summarise(joined: &Tally, window: &Tally) -> Measurement {
+#[must_use]
+pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurement {
+    let (joined, window) = (before.sum(), passage.sum());
+    let mut losses = window.losses.clone();
+    for (reason, players) in &joined.losses {
+        *losses.entry(reason.clone()).or_default() += players;
+    }
     let starts = |tally: &Tally| tally.starts.undecodable_starts + tally.sampled.undecodable_starts;
     let sampled = &window.sampled;
     Measurement {
         players: 0,
-        held: 0,
+        held: passage.playing.iter().sum(),
         refused: joined.refused + window.refused,
         failed: joined.failed + window.failed,
         closed: joined.closed + window.closed,
         stalls: joined.stalls + window.stalls,
-        window_s: 0.0,
+        join_s: 0.0,
+        window_s: passage.ns as f64 / SECOND_NS as f64,
         received_bytes: window.received,
         join: joined.join.percentiles(),
         first_video: joined.first_video.percentiles(),
-        latency: sampled.latency.percentiles(),
+        latency: latency(passage, cast).percentiles(),
         frames: sampled.frames,
         lost: sampled.lost,
         duplicated: sampled.duplicated,
@@ -164,11 +195,52 @@ fn summarise(joined: &Tally, window: &Tally) -> Measurement {
         segment: window.segment.percentiles(),
         missed_segments: joined.missed_segments + window.missed_segments,
         transport_faults: joined.transport_faults + window.transport_faults,
-        first_transport_fault: [joined, window]
+        first_transport_fault: [&joined, &window]
             .iter()
             .find_map(|tally| tally.first_transport_fault.clone()),
-        undecodable_starts: starts(joined) + starts(window),
+        undecodable_starts: starts(&joined) + starts(&window),
         server: None,
         first_loss: joined.first_loss.clone().or_else(|| window.first_loss.clone()),
+        losses,
+        parts: parts(before, passage, cast),
+        generator: GeneratorCost {
+            players_cpu_s: passage.players_cpu_ns as f64 / 1e9,
+            publishers_cpu_s: passage.publishers_cpu_ns as f64 / 1e9,
+            sweep_late: passage.sweep_late.percentiles(),
+        },
     }
+}
+
+/// The latency of all sampled players; those of segments, who are seconds behind by design, count
+/// only among themselves.
+fn latency(passage: &Passage, cast: &[Part]) -> Histogram {
+    let is_live = |part: &Part| part.url.scheme != Scheme::Hls;
+    let anybody_live = cast.iter().any(is_live);
+    let mut sum = Histogram::default();
+    for (tally, part) in passage.tallies.iter().zip(cast) {
+        if is_live(part) || !anybody_live {
+            sum.add(&tally.sampled.latency);
+        }
+    }
+    sum
+}
+
+fn parts(before: &Passage, passage: &Passage, cast: &[Part]) -> Vec<PartMeasurement> {
+    let nothing = Tally::default();
+    let part = |(at, part): (usize, &Part)| {
+        let joined = before.tallies.get(at).unwrap_or(&nothing);
+        let window = passage.tallies.get(at).unwrap_or(&nothing);
+        PartMeasurement {
+            name: part.name.clone(),
+            held: passage.playing.get(at).copied().unwrap_or(0),
+            lost_players: joined.lost_players() + window.lost_players(),
+            stalls: joined.stalls + window.stalls,
+            received_bytes: window.received,
+            join: joined.join.percentiles(),
+            latency: window.sampled.latency.percentiles(),
+            frames: window.sampled.frames,
+            lost: window.sampled.lost,
+        }
+    };
+    cast.iter().enumerate().map(part).collect()
 }

@@ -1,15 +1,16 @@
 //! Load generation against a running server, as an independent peer of it.
 //!
 //! Reading order: [`scenario`] (what to do), [`source`], [`encoder`] and [`stamp`] (what is
-//! published), [`publisher`], [`player`], [`verify`] (what a player checks), [`stats`],
-//! [`observe`] (what the server spends), [`fanout`] (the measurement), [`report`].
-//! [`socket`] is the only module that calls the kernel on its own; [`client`] speaks RTMP;
-//! [`http_flv`], [`http_ts`], [`websocket`] and [`hls`] speak what their names say; [`tls`] goes
-//! around them. [`mpegts`] judges transport streams; [`mirror`] copies segments for another server
-//! to serve.
+//! published), [`crew`] (the threads), [`publisher`], [`player`], [`verify`] (what a player
+//! checks), [`stats`], [`observe`] (what the server spends), [`run`] and [`fanout`] (the
+//! measurement), [`report`]. [`trend`] tells whether memory grows. [`socket`] is the only module
+//! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`],
+//! [`websocket`] and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`]
+//! judges transport streams; [`mirror`] copies segments for another server to serve.
 
 pub mod client;
 pub mod connection;
+pub mod crew;
 pub mod encoder;
 pub mod fanout;
 pub mod hls;
@@ -23,6 +24,7 @@ pub mod piece;
 pub mod player;
 pub mod publisher;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod socket;
 pub mod source;
@@ -30,5 +32,6 @@ pub mod stamp;
 pub mod stats;
 pub mod stream_url;
 pub mod tls;
+pub mod trend;
 pub mod verify;
 pub mod websocket;

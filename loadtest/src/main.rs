@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use loadtest::mirror::MirrorTotals;
+use loadtest::mpegts::Verdict;
 use loadtest::observe::Machine;
 use loadtest::report::{self, Report};
-use loadtest::scenario::{self, Action, Outcome, Scenario};
+use loadtest::run::News;
+use loadtest::scenario::{self, Action, Outcome, Plot, Scenario};
 use loadtest::socket;
 
 /// The arguments cannot be followed.
@@ -30,23 +32,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked; false if a stream that was judged breaks a rule.
+/// Does what is asked; false if a stream that was judged breaks a rule, or the server an
+/// expectation.
 fn run(scenario: &Scenario) -> Result<bool> {
-    let is_canonical = matches!(scenario.action, Action::Canonical { .. });
-    if scenario.action == Action::Help {
-        print!("{}", scenario::USAGE);
+    if let Action::Help(text) = &scenario.action {
+        print!("{text}");
         return Ok(true);
     }
     socket::watch_interrupt().context("cannot watch for Ctrl-C")?;
-    let outcome = scenario::perform(scenario, |measurement| {
-        if !is_canonical {
-            println!("{}", report::measurement(measurement));
-        }
+    let is_canonical = is_plot(scenario, |plot| plot == Plot::Canonical);
+    let outcome = scenario::perform(scenario, socket::interrupted(), &mut |news| match news {
+        News::Measured(of) if !is_canonical => println!("{}", report::measurement(of)),
+        News::Said(line) => eprintln!("{line}"),
+        News::Measured(_) | News::Progress(_) => {}
     })?;
-    match scenario.action {
-        Action::Canonical { .. } => print!("{}", report::three_numbers(&outcome)),
-        Action::Fanout { .. } => print!("{}", report::table(&outcome.measurements)),
-        _ => {}
+    if is_canonical {
+        print!("{}", report::three_numbers(&outcome));
+    } else if is_plot(scenario, |plot| plot == Plot::Hold) && outcome.measurements.len() > 1 {
+        print!("{}", report::table(&outcome.measurements));
+    } else if is_plot(scenario, |plot| matches!(plot, Plot::Storm(_))) {
+        print!("{}", report::rounds(&outcome.measurements));
     }
     if let Some(published) = outcome.published.filter(|_| !is_canonical) {
         print!("{}", report::published(&published));
@@ -54,11 +59,25 @@ fn run(scenario: &Scenario) -> Result<bool> {
     if let Some(MirrorTotals { segments, bytes }) = outcome.mirrored {
         println!("mirrored    {segments} segments, {:.1} MB", bytes as f64 / 1e6);
     }
+    if let Some(soak) = &outcome.soak {
+        print!("{}", report::soak(soak));
+    }
+    if let Some(knee) = &outcome.knee {
+        print!("{}", report::knee(knee));
+    }
     if let Some(verdict) = &outcome.verdict {
         print!("{verdict}");
     }
+    for breach in &outcome.breaches {
+        println!("FAILED      {breach}");
+    }
     write_json(scenario, &outcome)?;
-    Ok(outcome.verdict.is_none_or(|verdict| verdict.is_clean()))
+    let is_clean = outcome.verdict.as_ref().is_none_or(Verdict::is_clean);
+    Ok(is_clean && outcome.breaches.is_empty())
+}
+
+fn is_plot(scenario: &Scenario, is: impl Fn(Plot) -> bool) -> bool {
+    matches!(&scenario.action, Action::Load(load) if is(load.plot))
 }
 
 fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
@@ -78,6 +97,9 @@ fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
         published: outcome.published,
         mirrored: outcome.mirrored,
         verdict: outcome.verdict.as_ref(),
+        knee: outcome.knee.as_ref(),
+        soak: outcome.soak.as_ref(),
+        breaches: &outcome.breaches,
     };
     let text = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))

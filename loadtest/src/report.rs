@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::fanout::Measurement;
+use crate::fanout::{Measurement, PartMeasurement};
 use crate::mirror::MirrorTotals;
 use crate::mpegts::Verdict;
 use crate::observe::Machine;
 use crate::publisher::PublishSummary;
-use crate::scenario::Outcome;
+use crate::scenario::{Knee, Outcome, Soak};
 use crate::stats::Percentiles;
 
 /// The results of a run, with what is needed to repeat it.
@@ -29,6 +29,15 @@ pub struct Report<'a> {
     /// What is wrong with a transport stream, if one was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'a Verdict>,
+    /// How many players hold, if that was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knee: Option<&'a Knee>,
+    /// How memory grew, in a soak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<&'a Soak>,
+    /// What broke of what was expected.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub breaches: &'a [String],
 }
 
 /// A measurement as a few lines.
@@ -74,6 +83,19 @@ pub fn measurement(of: &Measurement) -> String {
             of.undecodable_starts
         ),
     );
+    for part in of.parts.iter().filter(|_| of.parts.len() > 1) {
+        line(&part.name, self::part(part));
+    }
+    let generator = of.generator;
+    line(
+        "generator",
+        format!(
+            "{:.2} CPU s of players, {:.2} of publishers, sweeps late {}",
+            generator.players_cpu_s,
+            generator.publishers_cpu_s,
+            percentiles(generator.sweep_late)
+        ),
+    );
     if let Some(server) = &of.server {
         let growth = server.rss_bytes_per_player;
         let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
@@ -89,6 +111,19 @@ pub fn measurement(of: &Measurement) -> String {
         );
     }
     text
+}
+
+fn part(of: &PartMeasurement) -> String {
+    format!(
+        "{} held, {} gone, {} stalls, {:.1} MB, {} sampled, {} lost, late {}",
+        of.held,
+        of.lost_players,
+        of.stalls,
+        of.received_bytes as f64 / 1e6,
+        of.frames,
+        of.lost,
+        percentiles(of.latency)
+    )
 }
 
 /// What was published, as one line.
@@ -132,6 +167,67 @@ pub fn table(measurements: &[Measurement]) -> String {
         );
     }
     text
+}
+
+/// The table of a storm: a line for each round.
+#[must_use]
+pub fn rounds(measurements: &[Measurement]) -> String {
+    let mut text =
+        String::from("   round players    held  all after s  join p50 ms  p99 ms  refused  lost\n");
+    for (round, of) in measurements.iter().enumerate() {
+        let ms = |pick: fn(&Percentiles) -> f64| {
+            of.join.as_ref().map_or("-".to_owned(), |join| format!("{:.1}", pick(join)))
+        };
+        let name = if round == 0 { "arrival".to_owned() } else { round.to_string() };
+        let _ = writeln!(
+            text,
+            "{name:>8}{:>8}{:>8}{:>13.2}{:>13}{:>8}{:>9}{:>6}",
+            of.players,
+            of.held,
+            of.join_s,
+            ms(|join| join.p50_ms),
+            ms(|join| join.p99_ms),
+            of.refused,
+            of.failed + of.closed,
+        );
+    }
+    text
+}
+
+/// How many players hold.
+#[must_use]
+pub fn knee(of: &Knee) -> String {
+    let mut text = String::new();
+    for step in &of.steps {
+        let told = step.breaches.first().map_or("holds", String::as_str);
+        let _ = writeln!(text, "tried       {} players, {} held: {told}", step.players, step.held);
+    }
+    let beyond = match of.broke_at {
+        Some(players) => format!("{players} do not hold: {}", of.broke_by.join("; ")),
+        None => "more were not tried, see --players-max".to_owned(),
+    };
+    let _ = writeln!(text, "knee        {} players hold; {beyond}", of.players);
+    text
+}
+
+/// How memory grew.
+#[must_use]
+pub fn soak(of: &Soak) -> String {
+    let Some(rss) = of.rss else {
+        return "memory      too few samples for a slope; see --duration and --interval\n"
+            .to_owned();
+    };
+    format!(
+        "memory      {:+.0} B/min (95 %: +-{:.0}), at most {} allowed; {:.1} to {:.1} MB in \
+         {:.0} s, {} samples\n",
+        rss.per_minute,
+        rss.within_95,
+        of.slope_max,
+        rss.first / 1e6,
+        rss.last / 1e6,
+        of.watched_s,
+        rss.samples
+    )
 }
 
 /// The three numbers of the canonical workload.

@@ -1,16 +1,18 @@
-//! The kernel's calls: connecting, readiness, discarding, the clock, and two settings of the
-//! process. The only unsafe code of the crate.
+//! The kernel's calls about sockets: connecting, readiness, discarding; the clock, and the limit of
+//! open files. The only unsafe code of the crate.
 //!
 //! Lives on: each [`Poll`] and its sockets on one thread.
 
 mod interrupt;
 mod terminal;
+mod thread;
 
 pub use interrupt::{interrupted, watch_interrupt};
 pub use terminal::columns;
+pub use thread::{affinity, pin, thread_cpu_ns};
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -20,11 +22,29 @@ const DISCARD_BYTES_MAX: usize = 1 << 20;
 /// Readiness that one call tells at most.
 const EVENTS_MAX: usize = 1024;
 
+/// How to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The address to connect from; the kernel chooses without.
+    pub from: Option<Ipv4Addr>,
+    /// Bytes that the kernel keeps unread; it chooses without.
+    pub receive_buffer: Option<usize>,
+}
+
+impl From<SocketAddr> for Dial {
+    fn from(to: SocketAddr) -> Self {
+        Self { to, from: None, receive_buffer: None }
+    }
+}
+
 /// Starts to connect, without waiting; the socket is writable when it is done.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+pub fn connect(dial: impl Into<Dial>) -> io::Result<TcpStream> {
+    let Dial { to: addr, from, receive_buffer } = dial.into();
     let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointer; the descriptor that it returns belongs to nobody else.
@@ -32,14 +52,16 @@ pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         let fd = check(libc::socket(family, kind, 0))?;
         OwnedFd::from_raw_fd(fd)
     };
+    if let Some(bytes) = receive_buffer {
+        // The window is agreed on when the connection is made, so it is bounded before.
+        set_option(&fd, (libc::SOL_SOCKET, libc::SO_RCVBUF), bytes)?;
+    }
+    if let Some(from) = from {
+        bind_from(&fd, from)?;
+    }
     let result = match addr {
         SocketAddr::V4(addr) => {
-            let raw = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: addr.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(addr.ip().octets()) },
-                sin_zero: [0; 8],
-            };
+            let raw = raw_address(addr);
             // SAFETY: the address lives until the call returns, and the length is its own.
             unsafe { connect_raw(&fd, ptr::from_ref(&raw).cast(), size_of_val(&raw)) }
         }
@@ -65,6 +87,36 @@ pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+fn raw_address(addr: SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: addr.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(addr.ip().octets()) },
+        sin_zero: [0; 8],
+    }
+}
+
+/// Connects from this address; the port is chosen together with the peer, so that an address has as
+/// many of them for each peer as there are ports.
+fn bind_from(fd: &OwnedFd, from: Ipv4Addr) -> io::Result<()> {
+    set_option(fd, (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT), 1)?;
+    let raw = raw_address(SocketAddrV4::new(from, 0));
+    let (addr, len) = (ptr::from_ref(&raw).cast(), size_of_val(&raw) as libc::socklen_t);
+    // SAFETY: the address lives until the call returns, and the length is its own.
+    check(unsafe { libc::bind(fd.as_raw_fd(), addr, len) }).map(|_| ())
+}
+
+/// Sets an option whose value is an int.
+fn set_option(fd: &impl AsRawFd, (level, name): (i32, i32), value: usize) -> io::Result<()> {
+    let value = i32::try_from(value).unwrap_or(i32::MAX);
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads one int, whose length is told; the descriptor is open.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), len)
+    })
+    .map(|_| ())
+}
+
 /// # Safety
 /// `addr` must point to `len` bytes of a socket address.
 unsafe fn connect_raw(fd: &OwnedFd, addr: *const libc::sockaddr, len: usize) -> io::Result<()> {
@@ -86,18 +138,29 @@ pub struct Discarded {
 /// # Errors
 /// What the kernel says, unless that nothing is there.
 pub fn discard(stream: &TcpStream) -> io::Result<Discarded> {
+    discard_most(stream, u64::MAX)
+}
+
+/// The same for `most` bytes.
+///
+/// # Errors
+/// What the kernel says, unless that nothing is there.
+pub fn discard_most(stream: &TcpStream, most: u64) -> io::Result<Discarded> {
     let mut bytes = 0;
     loop {
+        let left = usize::try_from(most - bytes).unwrap_or(usize::MAX).min(DISCARD_BYTES_MAX);
+        if left == 0 {
+            return Ok(Discarded { bytes, ended: false });
+        }
         let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
         // SAFETY: with MSG_TRUNC, TCP drops the bytes and writes none, so the null buffer is never
         // touched; the descriptor is open.
-        let result =
-            unsafe { libc::recv(stream.as_raw_fd(), ptr::null_mut(), DISCARD_BYTES_MAX, flags) };
+        let result = unsafe { libc::recv(stream.as_raw_fd(), ptr::null_mut(), left, flags) };
         match usize::try_from(result) {
             Ok(0) => return Ok(Discarded { bytes, ended: true }),
             Ok(taken) => {
                 bytes += taken as u64;
-                if taken < DISCARD_BYTES_MAX {
+                if taken < left {
                     return Ok(Discarded { bytes, ended: false });
                 }
             }
@@ -118,14 +181,7 @@ pub fn discard(stream: &TcpStream) -> io::Result<Discarded> {
 /// # Errors
 /// What the kernel says.
 pub fn receive_low_water(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    let value = i32::try_from(bytes.max(1)).unwrap_or(i32::MAX);
-    let len = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the kernel reads one int, whose length is told; the descriptor is open.
-    check(unsafe {
-        let value = ptr::from_ref(&value).cast();
-        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, len)
-    })
-    .map(|_| ())
+    set_option(stream, (libc::SOL_SOCKET, libc::SO_RCVLOWAT), bytes.max(1))
 }
 
 /// What a socket is watched for.
@@ -135,6 +191,8 @@ pub enum Interest {
     Read,
     /// That, and room to write.
     ReadWrite,
+    /// The peer's end only, bytes unread before it or not.
+    End,
 }
 
 impl Interest {
@@ -143,6 +201,7 @@ impl Interest {
         match self {
             Self::Read => read,
             Self::ReadWrite => read | libc::EPOLLOUT as u32,
+            Self::End => libc::EPOLLRDHUP as u32,
         }
     }
 }
@@ -260,21 +319,6 @@ pub fn page_bytes() -> u64 {
     u64::try_from(bytes).unwrap_or(4096).max(1)
 }
 
-/// Keeps the calling thread, and those that it starts, on one CPU.
-///
-/// # Errors
-/// If there is no such CPU.
-pub fn pin(cpu: usize) -> io::Result<()> {
-    // SAFETY: all zeros is an empty set; CPU_SET checks its index against the set's size, and the
-    // kernel reads as many bytes as the set has.
-    check(unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu.min(libc::CPU_SETSIZE as usize - 1), &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
-    })
-    .map(|_| ())
-}
-
 /// Raises the number of descriptors that this process may have to what it is allowed to; tells
 /// how many that are.
 ///
@@ -318,7 +362,8 @@ mod tests {
         loop {
             poll.wait(monotonic_ns() + 5_000_000_000, &mut ready).unwrap();
             assert_eq!(ready, [7]);
-            let discarded = discard(&client).unwrap();
+            let discarded = discard_most(&client, 2000).unwrap();
+            assert!(discarded.bytes <= 2000);
             bytes += discarded.bytes;
             if discarded.ended {
                 break;

@@ -7,26 +7,36 @@ const SUB_BUCKETS: usize = 64;
 const SUB_BITS: u32 = SUB_BUCKETS.ilog2();
 const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB_BUCKETS;
 
-/// A log-linear histogram of nanoseconds.
-#[derive(Clone, Debug)]
+/// A log-linear histogram of nanoseconds; one that has counted nothing takes no memory.
+#[derive(Clone, Debug, Default)]
 pub struct Histogram {
     counts: Vec<u64>,
     total: u64,
     max: u64,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], total: 0, max: 0 }
-    }
-}
-
 impl Histogram {
     /// Counts a value.
     pub fn record(&mut self, value: u64) {
+        if self.counts.is_empty() {
+            self.counts.resize(BUCKETS, 0);
+        }
         self.counts[bucket(value)] += 1;
         self.total += 1;
         self.max = self.max.max(value);
+    }
+
+    /// Adds the values that another one has counted.
+    pub fn add(&mut self, other: &Self) {
+        if other.total == 0 {
+            return;
+        }
+        self.counts.resize(BUCKETS, 0);
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+        self.max = self.max.max(other.max);
     }
 
     /// Values counted.
@@ -129,6 +139,19 @@ mod tests {
         ] {
             assert!(read >= truth && read <= truth * 65.0 / 64.0, "{read} for {truth}");
         }
+    }
+
+    #[test]
+    fn histograms_add_up() {
+        let (mut all, mut even, mut odd) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
+        for value in 0..5000 {
+            all.record(value);
+            if value % 2 == 0 { even.record(value) } else { odd.record(value) }
+        }
+        even.add(&odd);
+        even.add(&Histogram::default());
+        assert_eq!(even.percentiles(), all.percentiles());
     }
 
     proptest! {

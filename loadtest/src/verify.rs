@@ -30,6 +30,20 @@ pub struct Findings {
     pub unstamped: u64,
 }
 
+impl Findings {
+    /// Adds what was found elsewhere, or later.
+    pub fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency);
+        self.frames += other.frames;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.timestamps_back += other.timestamps_back;
+        self.undecodable_starts += other.undecodable_starts;
+        self.unstamped += other.unstamped;
+    }
+}
+
 /// What a piece of media was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {

@@ -1,209 +1,217 @@
-//! Any number of players on one thread.
-//!
-//! Players of streams are quiet unless they are sampled (`stream_player`): they are emptied every
-//! [`SWEEP_NS`], as a network card would take their bytes, so that thousands of them cost the
-//! server what real players cost, and this process next to nothing.
+//! Any number of players, dealt to the threads of a crew.
 
-use anyhow::{Context, Result};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
 
-use super::loss::Loss;
-use super::scene::Scene;
-use super::segment_player::SegmentPlayer;
-use super::stream_player::StreamPlayer;
-use super::tally::Tally;
-use crate::connection::{Connection, Route};
-use crate::socket::{Poll, monotonic_ns};
-use crate::stream_url::{Scheme, StreamUrl};
+use anyhow::{Context, Result, anyhow};
+
+use super::cast::{Part, Sampling};
+use super::census::{Census, Gauge};
+use super::worker::{Order, Seat, Worker, routes};
+use crate::crew::Crew;
+use crate::socket::monotonic_ns;
 use crate::tls::Trust;
 
-/// How often quiet players are emptied, and lists are asked for.
-pub const SWEEP_NS: u64 = 25_000_000;
-
-const READ_BYTES: usize = 256 * 1024;
-
 /// Who is in the crowd.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CrowdPlan {
-    /// What is played; players take turns with the streams.
-    pub url: StreamUrl,
+    /// Who plays what, how fast.
+    pub parts: Vec<Part>,
     /// Whose certificates are believed.
     pub trust: Trust,
-    /// How many streams there are.
+    /// How many streams each part's address stands for.
     pub streams: usize,
-    /// Players that connect in a second.
-    pub ramp_per_s: u64,
-    /// Sampled players at most.
-    pub sampled: usize,
-    /// Every how many players one is sampled, until there are enough.
-    pub sample_stride: usize,
+    /// How uneven players are spread over the streams: stream `k` has `1 / k^skew` of the first
+    /// one's.
+    pub skew: f64,
+    /// Who checks all that he gets.
+    pub sampling: Sampling,
+    /// Players of the first step, over which the sampled ones are spread.
+    pub first: usize,
     /// Players of HLS ask for one playlist and keep their connection.
     pub holds: bool,
 }
 
-enum Player {
-    Stream(StreamPlayer),
-    Segments(SegmentPlayer),
+/// How many players do what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attendance {
+    /// They are to be so many.
+    pub wanted: usize,
+    /// They have had a frame and are connected.
+    pub playing: usize,
+    /// They are connecting, or wait for their first frame.
+    pub joining: usize,
+    /// Their time to connect has not come.
+    pub waiting: usize,
 }
 
-/// The crowd.
+impl Attendance {
+    /// True once every player plays or is lost.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.joining == 0 && self.waiting == 0
+    }
+}
+
+/// The crowd; its threads end when it is dropped.
 pub struct Crowd {
-    plan: CrowdPlan,
-    route: Route,
-    scene: Scene,
-    players: Vec<Option<Player>>,
+    threads: Vec<Thread>,
     wanted: usize,
-    ramp_started_ns: u64,
-    ramp_base: usize,
-    sampled: usize,
-    next_sweep_ns: u64,
-    ready: Vec<u64>,
+    /// Whose turn it is to replace a player.
+    replaced: usize,
+}
+
+struct Thread {
+    orders: Option<Sender<Order>>,
+    given: u64,
+    gauge: Arc<Gauge>,
+    handle: Option<JoinHandle<Result<()>>>,
 }
 
 impl Crowd {
     /// An empty crowd.
     ///
     /// # Errors
-    /// If the host has no address, or its certificate could not be checked.
-    pub fn new(plan: CrowdPlan) -> Result<Self> {
-        let route = Route::to(&plan.url, &plan.trust)?;
-        let (poll, buffer) = (Poll::new()?, vec![0; READ_BYTES]);
-        Ok(Self {
-            plan,
-            route,
-            scene: Scene { poll, buffer, tally: Tally::default() },
-            players: Vec::new(),
-            wanted: 0,
-            ramp_started_ns: 0,
-            ramp_base: 0,
-            sampled: 0,
-            next_sweep_ns: monotonic_ns() + SWEEP_NS,
-            ready: Vec::new(),
-        })
+    /// If a host has no address, or its certificate could not be checked.
+    pub fn start(plan: CrowdPlan, crew: &Crew) -> Result<Self> {
+        let routes = routes(&plan)?;
+        let plan = Arc::new(plan);
+        let mut crowd = Self { threads: Vec::new(), wanted: 0, replaced: 0 };
+        let threads = crew.threads_for(usize::MAX);
+        for index in 0..threads {
+            let worker = Worker::new(plan.clone(), Seat { index, threads }, routes.clone())?;
+            let (sender, orders) = channel();
+            let gauge = Arc::new(Gauge::default());
+            let (crew, shown) = (crew.clone(), gauge.clone());
+            let thread = Builder::new().name(format!("players-{index}"));
+            let handle = thread.spawn(move || {
+                crew.settle(index)?;
+                worker.work(&orders, &shown)
+            });
+            let handle = Some(handle.context("cannot start a thread")?);
+            crowd.threads.push(Thread { orders: Some(sender), given: 0, gauge, handle });
+        }
+        Ok(crowd)
     }
 
-    /// Sets how many players are to be started in all, those that are lost included.
-    pub fn grow(&mut self, players: usize) {
-        self.wanted = players.max(self.players.len());
-        self.ramp_base = self.players.len();
-        self.ramp_started_ns = monotonic_ns();
-    }
-
-    /// How many play: they have had a frame, and are still connected.
-    #[must_use]
-    pub fn playing(&self) -> usize {
-        self.players.iter().flatten().filter(|player| player.is_playing()).count()
-    }
-
-    /// True once every player has been started and either plays or is lost.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.players.len() == self.wanted && self.players.iter().flatten().all(Player::is_playing)
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub const fn tally(&self) -> &Tally {
-        &self.scene.tally
-    }
-
-    /// Forgets what was counted; the players stay.
-    pub fn reset_tally(&mut self) {
-        self.scene.tally = Tally::default();
-    }
-
-    /// Waits for something to do until `deadline_ns`, and does it.
+    /// Sets how many players there are to be: the missing ones connect in a ramp, whoever was lost
+    /// among them; those too many leave.
     ///
     /// # Errors
-    /// If this process cannot go on; the loss of a player is counted instead.
-    pub fn turn(&mut self, deadline_ns: u64) -> Result<()> {
-        let connect_ns = self.connect_due()?;
-        let until = deadline_ns.min(self.next_sweep_ns).min(connect_ns);
-        let mut ready = std::mem::take(&mut self.ready);
-        self.scene.poll.wait(until, &mut ready)?;
-        for token in &ready {
-            self.with_player(*token as usize, |scene, player| player.receive(scene));
+    /// If a thread has failed.
+    pub fn resize(&mut self, players: usize, ramp_per_s: u64) -> Result<()> {
+        self.wanted = players;
+        let started_ns = monotonic_ns();
+        self.order(|| Order::Resize { players, ramp_per_s, started_ns })
+    }
+
+    /// Has everybody leave at once.
+    ///
+    /// # Errors
+    /// If a thread has failed.
+    pub fn leave(&mut self) -> Result<()> {
+        self.wanted = 0;
+        self.order(|| Order::Leave)
+    }
+
+    /// Has so many players leave, the next in turn on each thread, and come again at once.
+    ///
+    /// # Errors
+    /// If a thread has failed.
+    pub fn replace(&mut self, players: usize) -> Result<()> {
+        let threads = self.threads.len();
+        for number in 0..players.min(threads) {
+            let share = players / threads + usize::from(number < players % threads);
+            let index = (self.replaced + number) % threads;
+            self.threads[index].order(Order::Replace { players: share })?;
         }
-        self.ready = ready;
-        let now_ns = monotonic_ns();
-        if now_ns >= self.next_sweep_ns {
-            for index in 0..self.players.len() {
-                self.with_player(index, |scene, player| player.sweep(now_ns, scene));
-            }
-            // A sweep that takes longer than the interval does not pile up.
-            self.next_sweep_ns = (self.next_sweep_ns + SWEEP_NS).max(monotonic_ns());
-        }
+        self.replaced = (self.replaced + players) % threads;
         Ok(())
     }
 
-    /// Starts the players whose time has come; tells when the next one's comes.
-    fn connect_due(&mut self) -> Result<u64> {
-        let ramp = self.plan.ramp_per_s.max(1);
-        loop {
-            let index = self.players.len();
-            if index >= self.wanted {
-                return Ok(u64::MAX);
+    /// How many players do what now.
+    ///
+    /// # Errors
+    /// If a thread has failed.
+    pub fn attendance(&mut self) -> Result<Attendance> {
+        let mut sum = Attendance { wanted: self.wanted, ..Attendance::default() };
+        for thread in &mut self.threads {
+            let is_behind = thread.gauge.orders_done() < thread.given;
+            let [playing, joining, waiting] = thread.gauge.read();
+            sum.playing += playing;
+            sum.joining += joining;
+            // Until an order is followed, somebody waits.
+            sum.waiting += waiting.max(usize::from(is_behind));
+            if thread.handle.as_ref().is_none_or(JoinHandle::is_finished) {
+                return Err(thread.failure());
             }
-            let since_base = (index - self.ramp_base) as u64;
-            let due_ns = self.ramp_started_ns + since_base * 1_000_000_000 / ramp;
-            if due_ns > monotonic_ns() {
-                return Ok(due_ns);
-            }
-            let player = self.connect(index)?;
-            self.players.push(Some(player));
         }
+        Ok(sum)
     }
 
-    fn connect(&mut self, index: usize) -> Result<Player> {
-        let connection = Connection::open(&self.route, index as u64, &self.scene.poll)
-            .with_context(|| format!("cannot connect to {}", self.route.addr))?;
-        let url = self.plan.url.nth(index % self.plan.streams.max(1), self.plan.streams);
-        let sampled = self.sampled < self.plan.sampled
-            && index.is_multiple_of(self.plan.sample_stride.max(1));
-        self.sampled += usize::from(sampled);
-        Ok(match url.scheme {
-            Scheme::Hls => {
-                let holds = self.plan.holds;
-                Player::Segments(SegmentPlayer::new(connection, &url, sampled, holds))
+    /// What was counted since this was last asked.
+    ///
+    /// # Errors
+    /// If a thread has failed.
+    pub fn census(&mut self) -> Result<Census> {
+        let (sender, told) = channel();
+        self.order(|| Order::Tell(sender.clone()))?;
+        drop(sender);
+        let mut sum = Census::default();
+        for _ in 0..self.threads.len() {
+            match told.recv() {
+                Ok(census) => sum.add(&census),
+                // A thread that fails drops its end unused, and is found by its attendance.
+                Err(_) => return Err(self.first_failure()),
             }
-            _ => Player::Stream(StreamPlayer::new(connection, &url, sampled)),
-        })
+        }
+        Ok(sum)
     }
 
-    /// Lets `act` work on a player, and drops it if it is lost.
-    fn with_player(
-        &mut self,
-        index: usize,
-        act: impl FnOnce(&mut Scene, &mut Player) -> Result<(), Loss>,
-    ) {
-        let Some(mut player) = self.players.get_mut(index).and_then(Option::take) else {
-            return;
-        };
-        match act(&mut self.scene, &mut player) {
-            Ok(()) => self.players[index] = Some(player),
-            Err(loss) => loss.count(&mut self.scene.tally),
+    fn order(&mut self, order: impl Fn() -> Order) -> Result<()> {
+        self.threads.iter_mut().try_for_each(|thread| thread.order(order()))
+    }
+
+    fn first_failure(&mut self) -> anyhow::Error {
+        let ended =
+            |thread: &&mut Thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished);
+        match self.threads.iter_mut().find(ended) {
+            Some(thread) => thread.failure(),
+            None => anyhow!("a thread of players does not answer"),
         }
     }
 }
 
-impl Player {
-    const fn is_playing(&self) -> bool {
-        match self {
-            Self::Stream(player) => player.playing,
-            Self::Segments(player) => player.playing,
+impl Thread {
+    fn order(&mut self, order: Order) -> Result<()> {
+        self.given += 1;
+        match self.orders.as_ref().map(|orders| orders.send(order)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.failure()),
         }
     }
 
-    fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
-        match self {
-            Self::Stream(player) => player.receive(scene),
-            Self::Segments(player) => player.receive(scene),
+    /// Why it has ended.
+    fn failure(&mut self) -> anyhow::Error {
+        match self.handle.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error,
+            Some(Err(_)) => anyhow!("a thread of players panicked"),
+            Some(Ok(Ok(()))) | None => anyhow!("a thread of players has ended"),
         }
     }
+}
 
-    fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
-        match self {
-            Self::Stream(player) => player.sweep(now_ns, scene),
-            Self::Segments(player) => player.sweep(now_ns, scene),
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for thread in &mut self.threads {
+            thread.orders = None;
+        }
+        for thread in &mut self.threads {
+            if let Some(handle) = thread.handle.take() {
+                // Its failure has been told, or nobody wants to know it any more.
+                let _ = handle.join();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Loss {
 }
 
 impl Loss {
-    /// Counts it, and keeps its words if it is the first.
+    /// Counts it, and its words.
     pub(super) fn count(self, tally: &mut Tally) {
         let reason = match self {
             Self::Refused(reason) => {
@@ -31,7 +31,7 @@ impl Loss {
                 "the server closed the connection".to_owned()
             }
         };
-        tally.first_loss.get_or_insert(reason);
+        tally.lost_because(reason, 1);
     }
 }
 

@@ -1,5 +1,7 @@
-//! Playing: a crowd of players on one thread.
+//! Playing: a crowd of players on the threads of a crew.
 
+mod cast;
+mod census;
 mod crowd;
 mod loss;
 mod peer;
@@ -7,8 +9,12 @@ mod scene;
 mod segment_player;
 mod stream_player;
 mod tally;
+mod worker;
 
-pub use crowd::{Crowd, CrowdPlan, SWEEP_NS};
+pub use cast::{Pace, Part, SLOW_BUFFER, Sampling};
+pub use census::Census;
+pub use crowd::{Attendance, Crowd, CrowdPlan};
 pub use peer::Peer;
 pub use stream_player::STALL_NS;
-pub use tally::Tally;
+pub use tally::{REASONS_MAX, Tally};
+pub use worker::SWEEP_NS;

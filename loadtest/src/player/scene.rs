@@ -1,4 +1,4 @@
-//! What all players of a crowd share: they borrow it in turn.
+//! What all players of a thread share: they borrow it in turn.
 
 use super::Tally;
 use crate::mpegts::Tr101290;
@@ -7,10 +7,18 @@ use crate::socket::Poll;
 pub(super) struct Scene {
     pub(super) poll: Poll,
     pub(super) buffer: Vec<u8>,
-    pub(super) tally: Tally,
+    /// One for each part.
+    pub(super) tallies: Vec<Tally>,
+    /// Whose turn it is.
+    pub(super) part: usize,
 }
 
 impl Scene {
+    /// What the player's part has counted.
+    pub(super) fn tally(&mut self) -> &mut Tally {
+        &mut self.tallies[self.part]
+    }
+
     /// Lets `act` use the buffer beside the rest.
     pub(super) fn with_buffer<T>(&mut self, act: impl FnOnce(&mut Self, &mut [u8]) -> T) -> T {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -23,9 +31,10 @@ impl Scene {
     pub(super) fn judge(&mut self, judge: &mut Tr101290, bytes: &[u8]) {
         let before = judge.faults();
         judge.feed(bytes);
-        self.tally.transport_faults += judge.faults() - before;
-        if self.tally.first_transport_fault.is_none() && judge.faults() > before {
-            self.tally.first_transport_fault = judge.first_fault();
+        let tally = self.tally();
+        tally.transport_faults += judge.faults() - before;
+        if tally.first_transport_fault.is_none() && judge.faults() > before {
+            tally.first_transport_fault = judge.first_fault();
         }
     }
 }

@@ -3,8 +3,10 @@
 //! All of them are woken by what they wait for, so that the time of each request is true. A sampled
 //! one reads its segments and judges them; the others throw them away inside the kernel, woken for
 //! large pieces only, because behind a network card no packet of theirs would wake this machine.
-//! What is encrypted has to be read, or nobody would know where it ends.
+//! What is encrypted has to be read, or nobody would know where it ends. A slow one is swept once
+//! it plays, takes no more than its pace allows, and is woken by the end of its connection only.
 
+use super::cast::Pace;
 use super::loss::Loss;
 use super::scene::Scene;
 use crate::connection::Connection;
@@ -25,11 +27,23 @@ struct Eyes {
     judge: Tr101290,
 }
 
+/// What a player looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Eyesight {
+    /// Every segment.
+    pub(super) sampled: bool,
+    /// One playlist.
+    pub(super) holds: bool,
+}
+
 pub(super) struct SegmentPlayer {
     connection: Connection,
     client: Client,
     eyes: Option<Box<Eyes>>,
     playback: Playback,
+    pace: Pace,
+    /// When it began to be slow, and what it has taken since.
+    paced_from: Option<(u64, u64)>,
     connected_ns: u64,
     wake_bytes: u64,
     holds: bool,
@@ -40,9 +54,10 @@ impl SegmentPlayer {
     pub(super) fn new(
         mut connection: Connection,
         url: &StreamUrl,
-        sampled: bool,
-        holds: bool,
+        pace: Pace,
+        eyes: Eyesight,
     ) -> Self {
+        let Eyesight { sampled, holds } = eyes;
         let now_ns = monotonic_ns();
         let client = Client::new(url, holds, now_ns, connection.out());
         Self {
@@ -50,6 +65,8 @@ impl SegmentPlayer {
             client,
             eyes: (sampled && !holds).then(Box::default),
             playback: Playback::default(),
+            pace,
+            paced_from: None,
             connected_ns: now_ns,
             wake_bytes: 1,
             holds,
@@ -59,27 +76,56 @@ impl SegmentPlayer {
 
     /// The socket has something, or room.
     pub(super) fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        if self.paced_from.is_some() {
+            // It is watched for its end only.
+            return Err(Loss::Closed);
+        }
+        self.take(u64::MAX, scene)?;
+        if self.playing && self.pace != Pace::Live {
+            self.connection.wake_at(1)?;
+            self.connection.watch_end(&scene.poll)?;
+            self.paced_from = Some((monotonic_ns(), 0));
+            return Ok(());
+        }
+        self.wake_for_what_is_due()
+    }
+
+    /// Takes about `most` bytes, while there are any.
+    fn take(&mut self, most: u64, scene: &mut Scene) -> Result<(), Loss> {
         self.connection.flush(&scene.poll)?;
-        let discards = self.eyes.is_none() && !self.connection.is_tls();
+        let mut left = most;
         scene.with_buffer(|scene, buffer| {
-            loop {
-                let is_idle = match self.client.segment_left() {
-                    Some(_) if discards => self.discard(scene)?,
-                    _ => self.read(buffer, scene)?,
+            while left > 0 {
+                let taken = match self.client.segment_left() {
+                    Some(_) if self.discards() => self.discard(left, scene)?,
+                    _ => {
+                        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                        self.read(&mut buffer[..room], scene)?
+                    }
                 };
                 self.connection.flush(&scene.poll)?;
-                if is_idle {
-                    return self.wake_for_what_is_due(discards);
+                if taken == 0 {
+                    break;
+                }
+                left = left.saturating_sub(taken);
+                if let Some((_, had)) = &mut self.paced_from {
+                    *had += taken;
                 }
             }
+            Ok(())
         })
     }
 
-    /// Throws a segment's bytes away; true if there are no more for now.
-    fn discard(&mut self, scene: &mut Scene) -> Result<bool, Loss> {
-        let discarded = self.connection.discard()?;
+    /// Segments are thrown away unread.
+    const fn discards(&self) -> bool {
+        self.eyes.is_none() && !self.connection.is_tls()
+    }
+
+    /// Throws a segment's bytes away; tells how many there were.
+    fn discard(&mut self, most: u64, scene: &mut Scene) -> Result<u64, Loss> {
+        let discarded = self.connection.discard(most)?;
         let now_ns = monotonic_ns();
-        scene.tally.received += discarded.bytes;
+        scene.tally().received += discarded.bytes;
         let told = self.client.discarded(discarded.bytes, now_ns, self.connection.out())?;
         if let Some(told) = told {
             self.note(told, now_ns, scene)?;
@@ -87,14 +133,14 @@ impl SegmentPlayer {
         if discarded.ended {
             return Err(Loss::Closed);
         }
-        Ok(discarded.bytes == 0)
+        Ok(discarded.bytes)
     }
 
-    /// Reads once; true if there is no more for now.
-    fn read(&mut self, buffer: &mut [u8], scene: &mut Scene) -> Result<bool, Loss> {
+    /// Reads once; tells how much there was.
+    fn read(&mut self, buffer: &mut [u8], scene: &mut Scene) -> Result<u64, Loss> {
         let len = self.connection.read(buffer)?;
-        scene.tally.received += self.connection.take_received();
-        let Some(len) = len else { return Ok(true) };
+        scene.tally().received += self.connection.take_received();
+        let Some(len) = len else { return Ok(0) };
         if len == 0 {
             return Err(Loss::Closed);
         }
@@ -104,7 +150,7 @@ impl SegmentPlayer {
             let (taken, told) = self.client.feed(input, now_ns, self.connection.out())?;
             input = &input[taken..];
             match told {
-                None if input.is_empty() => return Ok(false),
+                None if input.is_empty() => return Ok(len as u64),
                 None => {}
                 Some(told) => self.note(told, now_ns, scene)?,
             }
@@ -112,7 +158,7 @@ impl SegmentPlayer {
     }
 
     fn note(&mut self, told: Told<'_>, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
-        let tally = &mut scene.tally;
+        let tally = scene.tally();
         match told {
             Told::Body(bytes) => self.look(bytes, now_ns, scene),
             Told::Missed(count) => tally.missed_segments += count,
@@ -136,20 +182,20 @@ impl SegmentPlayer {
 
     fn joined(&mut self, now_ns: u64, scene: &mut Scene) {
         self.playing = true;
-        scene.tally.join.record(now_ns - self.connected_ns);
+        scene.tally().join.record(now_ns - self.connected_ns);
     }
 
     fn look(&mut self, mut bytes: &[u8], now_ns: u64, scene: &mut Scene) {
         let Some(eyes) = &mut self.eyes else { return };
         scene.judge(&mut eyes.judge, bytes);
         while let Some(unit) = eyes.reader.next(&mut bytes, now_ns) {
-            eyes.verifier.unit(&unit, &mut scene.tally.sampled);
+            eyes.verifier.unit(&unit, &mut scene.tally().sampled);
         }
     }
 
     /// Sets how many bytes wake this player.
-    fn wake_for_what_is_due(&mut self, discards: bool) -> Result<(), Loss> {
-        let left = self.client.segment_left().filter(|_| discards);
+    fn wake_for_what_is_due(&mut self) -> Result<(), Loss> {
+        let left = self.client.segment_left().filter(|_| self.discards());
         let wanted = left.map_or(1, |left| left.clamp(1, WAKE_BYTES));
         if wanted != self.wake_bytes {
             self.wake_bytes = wanted;
@@ -161,9 +207,15 @@ impl SegmentPlayer {
     /// Time has passed.
     pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
         self.client.poll(now_ns, self.connection.out());
-        self.connection.flush(&scene.poll)?;
-        if self.playback.starves(now_ns) {
-            scene.tally.stalls += 1;
+        match self.paced_from {
+            Some((from_ns, had)) => {
+                let due = self.pace.due(now_ns.saturating_sub(from_ns));
+                self.take(due.saturating_sub(had), scene)?;
+            }
+            None => self.connection.flush(&scene.poll)?,
+        }
+        if self.playback.starves(now_ns) && self.pace == Pace::Live {
+            scene.tally().stalls += 1;
         }
         Ok(())
     }

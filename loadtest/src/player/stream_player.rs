@@ -2,8 +2,11 @@
 //!
 //! It parses what it gets up to its first video frame. A sampled one goes on, woken by every
 //! packet, so that its latency is true. The others are quiet from then on: nothing wakes them, and
-//! their bytes are thrown away inside the kernel, encrypted ones too.
+//! their bytes are thrown away inside the kernel when they are swept. What is encrypted is read and
+//! parsed at the sweep instead, because a viewer behind TLS pays for every byte. A slow player
+//! takes no more at a sweep than its pace allows, and is woken by the end of its connection only.
 
+use super::cast::Pace;
 use super::loss::Loss;
 use super::peer::Peer;
 use super::scene::Scene;
@@ -28,9 +31,14 @@ enum Stage {
 pub(super) struct StreamPlayer {
     connection: Connection,
     stage: Stage,
+    pace: Pace,
+    /// Nothing wakes it: it is looked at when it is swept.
+    is_swept: bool,
     sampled: bool,
     connected_ns: u64,
     accepted_ns: Option<u64>,
+    /// When it began to play, and what it had received by then.
+    paced_from: Option<(u64, u64)>,
     video_ns: Option<u64>,
     pub(super) playing: bool,
     stalled: bool,
@@ -39,16 +47,24 @@ pub(super) struct StreamPlayer {
 }
 
 impl StreamPlayer {
-    pub(super) fn new(mut connection: Connection, url: &StreamUrl, sampled: bool) -> Self {
+    pub(super) fn new(
+        mut connection: Connection,
+        url: &StreamUrl,
+        pace: Pace,
+        sampled: bool,
+    ) -> Self {
         let now_ns = monotonic_ns();
         let peer = Peer::new(url, now_ns, connection.out());
         let judge = (sampled && peer.is_transport_stream()).then(Box::default);
         Self {
             connection,
             stage: Stage::Parsing { peer, verifier: Box::default(), judge },
+            pace,
+            is_swept: false,
             sampled,
             connected_ns: now_ns,
             accepted_ns: None,
+            paced_from: None,
             video_ns: None,
             playing: false,
             stalled: false,
@@ -59,21 +75,44 @@ impl StreamPlayer {
 
     /// The socket has something, or room.
     pub(super) fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        if self.is_swept {
+            // Only a slow player is still watched, for its end.
+            return Err(Loss::Closed);
+        }
         self.connection.flush(&scene.poll)?;
+        self.read(u64::MAX, scene)?;
+        let is_quiet = self.playing && !self.sampled && self.connection.backlog() == 0;
+        if is_quiet {
+            self.is_swept = true;
+            if !self.connection.is_tls() {
+                self.quieten();
+            }
+            match self.pace {
+                Pace::Live => self.connection.unwatch(&scene.poll)?,
+                Pace::Slow { .. } => self.connection.watch_end(&scene.poll)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and parses about `most` bytes, while there are any.
+    fn read(&mut self, most: u64, scene: &mut Scene) -> Result<(), Loss> {
+        let mut left = most;
         scene.with_buffer(|scene, buffer| {
-            while matches!(self.stage, Stage::Parsing { .. }) {
-                let Some(len) = self.connection.read(buffer)? else { break };
+            while left > 0 && matches!(self.stage, Stage::Parsing { .. }) {
+                let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                let Some(len) = self.connection.read(&mut buffer[..room])? else { break };
                 if len == 0 {
                     return Err(Loss::Closed);
                 }
                 let now_ns = monotonic_ns();
                 let received = self.connection.take_received();
+                left = left.saturating_sub(received.max(len as u64));
                 self.note_bytes(received, now_ns, scene);
                 self.parse(&buffer[..len], now_ns, scene)?;
                 self.connection.flush(&scene.poll)?;
-                if self.playing && !self.sampled && self.connection.backlog() == 0 {
-                    self.quieten();
-                    self.connection.unwatch(&scene.poll)?;
+                if self.playing && !self.sampled && !self.is_swept {
+                    break;
                 }
             }
             Ok(())
@@ -92,8 +131,8 @@ impl StreamPlayer {
             }
             input = &input[taken..];
             let findings = match self.sampled {
-                true => &mut scene.tally.sampled,
-                false => &mut scene.tally.starts,
+                true => &mut scene.tally().sampled,
+                false => &mut scene.tally().starts,
             };
             let (arrival, arrived_ns) = match event {
                 None if input.is_empty() => return Ok(()),
@@ -115,19 +154,20 @@ impl StreamPlayer {
             if self.video_ns.is_none() {
                 self.video_ns = Some(arrived_ns);
                 let waited = arrived_ns - self.accepted_ns.unwrap_or(self.connected_ns);
-                scene.tally.first_video.record(waited);
+                scene.tally().first_video.record(waited);
             }
             if arrival == Arrival::Frame && !self.playing {
                 self.playing = true;
-                scene.tally.join.record(arrived_ns - self.connected_ns);
+                scene.tally().join.record(arrived_ns - self.connected_ns);
             }
         }
     }
 
     /// Time has passed.
     pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        let allowed = self.allowed(now_ns);
         if let Stage::Quiet { .. } = self.stage {
-            let discarded = self.connection.discard()?;
+            let discarded = self.connection.discard(allowed)?;
             if discarded.bytes > 0 {
                 self.note_bytes(discarded.bytes, now_ns, scene);
             }
@@ -136,18 +176,30 @@ impl StreamPlayer {
             }
             self.acknowledge();
             self.connection.flush(&scene.poll)?;
+        } else if self.is_swept {
+            self.read(allowed, scene)?;
         }
         let silent_ns = now_ns.saturating_sub(self.last_bytes_ns);
-        if self.playing && !self.stalled && silent_ns > STALL_NS {
+        let is_silent = self.playing && silent_ns > STALL_NS && self.pace == Pace::Live;
+        if is_silent && !self.stalled {
             self.stalled = true;
-            scene.tally.stalls += 1;
+            scene.tally().stalls += 1;
         }
         Ok(())
     }
 
+    /// Bytes that the pace lets it take now.
+    fn allowed(&mut self, now_ns: u64) -> u64 {
+        if !self.playing {
+            return u64::MAX;
+        }
+        let (from_ns, had) = *self.paced_from.get_or_insert((now_ns, self.received));
+        self.pace.due(now_ns - from_ns).saturating_sub(self.received - had)
+    }
+
     fn note_bytes(&mut self, bytes: u64, now_ns: u64, scene: &mut Scene) {
         self.received += bytes;
-        scene.tally.received += bytes;
+        scene.tally().received += bytes;
         self.last_bytes_ns = now_ns;
         self.stalled = false;
     }

@@ -1,5 +1,7 @@
 //! What a crowd counts.
 
+use std::collections::BTreeMap;
+
 use crate::stats::Histogram;
 use crate::verify::Findings;
 
@@ -36,4 +38,75 @@ pub struct Tally {
     pub sampled: Findings,
     /// Why the first player was lost.
     pub first_loss: Option<String>,
+    /// Players lost, by reason; reasons beyond [`REASONS_MAX`] are `other`.
+    pub losses: BTreeMap<String, u64>,
+}
+
+/// Reasons that are told apart.
+pub const REASONS_MAX: usize = 32;
+
+impl Tally {
+    /// Players that were lost in any way.
+    #[must_use]
+    pub const fn lost_players(&self) -> u64 {
+        self.refused + self.failed + self.closed
+    }
+
+    /// Counts the reason of a loss.
+    pub(super) fn lost_because(&mut self, reason: String, players: u64) {
+        if self.first_loss.is_none() {
+            self.first_loss = Some(reason.clone());
+        }
+        let is_known = self.losses.len() < REASONS_MAX || self.losses.contains_key(&reason);
+        let reason = if is_known { reason } else { "other".to_owned() };
+        *self.losses.entry(reason).or_default() += players;
+    }
+
+    /// Adds what was counted elsewhere, or later.
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.closed += other.closed;
+        self.stalls += other.stalls;
+        self.missed_segments += other.missed_segments;
+        self.transport_faults += other.transport_faults;
+        self.join.add(&other.join);
+        self.first_video.add(&other.first_video);
+        self.playlist.add(&other.playlist);
+        self.segment.add(&other.segment);
+        self.starts.add(&other.starts);
+        self.sampled.add(&other.sampled);
+        if self.first_transport_fault.is_none() {
+            self.first_transport_fault.clone_from(&other.first_transport_fault);
+        }
+        if self.first_loss.is_none() {
+            self.first_loss.clone_from(&other.first_loss);
+        }
+        for (reason, players) in &other.losses {
+            self.lost_because(reason.clone(), *players);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_add_up_and_reasons_are_bounded() {
+        let mut sum = Tally::default();
+        for number in 0..2 * REASONS_MAX {
+            let mut one = Tally { received: 10, closed: 1, ..Tally::default() };
+            one.lost_because(format!("reason {number}"), 1);
+            one.sampled.lost = 2;
+            one.join.record(number as u64);
+            sum.add(&one);
+        }
+        assert_eq!((sum.received, sum.lost_players()), (640, 64));
+        assert_eq!((sum.sampled.lost, sum.join.len()), (128, 64));
+        assert_eq!(sum.first_loss.as_deref(), Some("reason 0"));
+        assert_eq!(sum.losses.len(), REASONS_MAX + 1);
+        assert_eq!(sum.losses["other"], REASONS_MAX as u64);
+    }
 }

@@ -1,7 +1,10 @@
-//! Publishing: any number of synthetic streams, paced by one thread.
+//! Publishing: any number of synthetic streams, paced by the threads of a crew.
 
 mod bank;
+mod publication;
+mod publishing;
 mod totals;
 
-pub use bank::{BACKLOG_BYTES_MAX, PublishPlan, publish};
+pub use bank::BACKLOG_BYTES_MAX;
+pub use publishing::{OnAir, PublishPlan, Publishing};
 pub use totals::{PublishSummary, PublishTotals};

@@ -35,6 +35,15 @@ pub struct PublishSummary {
 }
 
 impl PublishTotals {
+    /// Adds what another thread has published.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.streams += other.streams;
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.dropped += other.dropped;
+        self.lateness.add(&other.lateness);
+    }
+
     /// What is told of them.
     #[must_use]
     pub fn summary(&self) -> PublishSummary {

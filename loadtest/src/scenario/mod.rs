@@ -1,11 +1,22 @@
 //! What to do: the command line, and doing it.
 
+mod amount;
+mod casting;
+mod command;
 mod command_line;
+mod knee;
+mod option;
 mod performance;
 mod plan;
-mod usage;
+mod settings;
+mod soak;
+mod unreachable;
+mod verdict;
 
 pub use command_line::parse;
+pub use knee::{Knee, KneeStep};
 pub use performance::{Outcome, perform};
-pub use plan::{Action, Audience, CANONICAL_URL, Scenario};
-pub use usage::USAGE;
+pub use plan::{
+    Action, Audience, CANONICAL_URL, KneePlan, Load, Plot, Scenario, SoakPlan, StormPlan,
+};
+pub use soak::Soak;

@@ -10,7 +10,6 @@ mod server;
 mod tls;
 mod transport;
 
-use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 
 use loadtest::fanout::Measurement;
@@ -21,7 +20,7 @@ use tls::CertificateFile;
 
 fn run(line: &str) -> anyhow::Result<Outcome> {
     let scenario = scenario::parse(line.split_whitespace().map(Into::into))?;
-    scenario::perform(&scenario, |_| ())
+    scenario::perform(&scenario, &AtomicBool::new(false), &mut |_| ())
 }
 
 fn fanout(url: &str, rtmp: u16, players: &str) -> anyhow::Result<Outcome> {
@@ -202,20 +201,10 @@ fn refusals_are_one_clear_line() {
     let told = |result: anyhow::Result<Outcome>| format!("{:#}", result.unwrap_err());
     let rtmp_url = format!("rtmp://127.0.0.1:{rtmp}/live/fake");
     let error = told(fanout(&rtmp_url, rtmp, "2"));
-    assert!(error.ends_with("refused: NetStream.Play.StreamNotFound"), "{error}");
+    assert!(error.contains("refused: NetStream.Play.StreamNotFound (is the stream"), "{error}");
     let error = told(fanout(&format!("http://127.0.0.1:{http}/other.flv?key=1"), rtmp, "2"));
-    assert!(error.ends_with("refused: HTTP/1.1 404 Not Found"), "{error}");
+    assert!(error.contains("refused: HTTP/1.1 404 Not Found (is the stream"), "{error}");
     assert!(!error.contains("key"), "{error}");
-}
-
-#[test]
-fn an_unreachable_server_is_one_clear_line() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    for command in ["publish", "play --players 3", "fanout --players 3"] {
-        let error = run(&format!("{command} --url rtmp://127.0.0.1:{port}/live/a")).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.contains("Connection refused") && !error.contains('\n'), "{error}");
-    }
 }
 
 #[test]
@@ -228,7 +217,6 @@ fn publishing_stops_when_it_is_told_to() {
     assert_eq!((published.streams, published.dropped), (2, 0));
     assert!(published.frames >= 20, "{published:?}");
     let scenario = scenario::parse(line.split_whitespace().map(Into::into)).unwrap();
-    let scenario::Action::Publish(plan) = scenario.action else { panic!("not publish") };
-    let totals = loadtest::publisher::publish(&plan, &AtomicBool::new(true), || {}).unwrap();
-    assert_eq!(totals.frames, 0);
+    let stopped = scenario::perform(&scenario, &AtomicBool::new(true), &mut |_| ()).unwrap();
+    assert_eq!(stopped.published.map(|published| published.frames), Some(0));
 }

@@ -1,0 +1,393 @@
+//! The players of one thread, in a loop of their own.
+//!
+//! Players of streams are quiet unless they are sampled (`stream_player`): they are emptied every
+//! [`SWEEP_NS`], as a network card would take their bytes, so that thousands of them cost the
+//! server what real players cost, and this process little. The sweep goes round in small batches,
+//! and whoever waits for a packet is looked at between two of them.
+//!
+//! Lives on: its thread. Crosses by: orders come through a channel that is looked at every turn, so
+//! at the latest after [`TICK_NS`]; counts go back by value, the gauge is plain stores.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+use anyhow::{Context, Result};
+
+use super::cast::{Cast, Pace, Role, SLOW_BUFFER};
+use super::census::{Census, Gauge};
+use super::crowd::CrowdPlan;
+use super::loss::Loss;
+use super::scene::Scene;
+use super::segment_player::{Eyesight, SegmentPlayer};
+use super::stream_player::StreamPlayer;
+use super::tally::Tally;
+use crate::connection::{Connection, Route};
+use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
+use crate::stats::Histogram;
+use crate::stream_url::Scheme;
+
+/// How often quiet players are emptied, and lists are asked for.
+pub const SWEEP_NS: u64 = 25_000_000;
+
+/// A sweep is done in so many parts, evenly spread over its time.
+const TICKS: usize = 10;
+
+const TICK_NS: u64 = SWEEP_NS / TICKS as u64;
+
+/// Players that are swept before those who wait for a packet are looked at.
+const SWEEP_BATCH: usize = 32;
+
+/// Connections that are begun before anything else is looked at.
+const CONNECT_BATCH: usize = 32;
+
+const READ_BYTES: usize = 256 * 1024;
+
+/// What a thread is told to do.
+pub(super) enum Order {
+    /// There are to be so many players on all threads; the missing connect in a ramp, those too
+    /// many leave.
+    Resize { players: usize, ramp_per_s: u64, started_ns: u64 },
+    /// Everybody leaves at once.
+    Leave,
+    /// So many players leave, the next in turn, and come again.
+    Replace { players: usize },
+    /// Tell what was counted since this was last asked.
+    Tell(Sender<Census>),
+}
+
+enum Player {
+    Stream(StreamPlayer),
+    Segments(SegmentPlayer),
+}
+
+struct Slot {
+    role: Role,
+    player: Option<Player>,
+}
+
+/// Which thread this is, of how many.
+#[derive(Clone, Copy)]
+pub(super) struct Seat {
+    pub(super) index: usize,
+    pub(super) threads: usize,
+}
+
+pub(super) struct Worker {
+    plan: Arc<CrowdPlan>,
+    seat: Seat,
+    routes: Vec<Route>,
+    cast: Cast,
+    /// Roles dealt on all threads.
+    dealt: usize,
+    scene: Scene,
+    slots: Vec<Slot>,
+    /// Slots whose player is to connect, and the ramp in which they do.
+    waiting: VecDeque<usize>,
+    ramp_per_s: u64,
+    ramp_started_ns: u64,
+    ramp_done: u64,
+    next_tick_ns: u64,
+    tick: usize,
+    late: Histogram,
+    ready: Vec<u64>,
+    /// Players that play, and those that are about to, of each part.
+    playing: Vec<usize>,
+    joining: usize,
+    /// The slot that was replaced last.
+    replaced: usize,
+    orders_done: u64,
+}
+
+impl Worker {
+    pub(super) fn new(plan: Arc<CrowdPlan>, seat: Seat, routes: Vec<Route>) -> Result<Self> {
+        let parts = plan.parts.len();
+        let scene = Scene {
+            poll: Poll::new()?,
+            buffer: vec![0; READ_BYTES],
+            tallies: vec![Tally::default(); parts],
+            part: 0,
+        };
+        Ok(Self {
+            cast: Cast::new(&plan.parts, plan.streams, plan.skew, plan.sampling, plan.first),
+            plan,
+            seat,
+            routes,
+            dealt: 0,
+            scene,
+            slots: Vec::new(),
+            waiting: VecDeque::new(),
+            ramp_per_s: 1,
+            ramp_started_ns: 0,
+            ramp_done: 0,
+            next_tick_ns: monotonic_ns() + TICK_NS,
+            tick: 0,
+            late: Histogram::default(),
+            ready: Vec::new(),
+            playing: vec![0; parts],
+            joining: 0,
+            replaced: 0,
+            orders_done: 0,
+        })
+    }
+
+    /// Works until nobody can give orders any more.
+    ///
+    /// # Errors
+    /// If this process cannot go on; the loss of a player is counted instead.
+    pub(super) fn work(mut self, orders: &Receiver<Order>, gauge: &Gauge) -> Result<()> {
+        loop {
+            match orders.try_recv() {
+                Ok(order) => self.follow(order),
+                Err(TryRecvError::Empty) => self.turn()?,
+                Err(TryRecvError::Disconnected) => return Ok(()),
+            }
+            let playing = self.playing.iter().sum();
+            gauge.set(playing, self.joining, self.waiting.len(), self.orders_done);
+        }
+    }
+
+    fn follow(&mut self, order: Order) {
+        self.orders_done += 1;
+        match order {
+            Order::Resize { players, ramp_per_s, started_ns } => {
+                self.ramp_per_s = ramp_per_s.max(1);
+                self.ramp_started_ns = started_ns;
+                self.ramp_done = 0;
+                self.resize(players);
+            }
+            Order::Leave => self.resize(0),
+            Order::Replace { players } => self.replace(players),
+            // Whoever asked may have given up.
+            Order::Tell(sender) => drop(sender.send(self.census())),
+        }
+    }
+
+    fn resize(&mut self, players: usize) {
+        while self.dealt < players {
+            let role = self.cast.next();
+            if self.dealt % self.seat.threads == self.seat.index {
+                self.slots.push(Slot { role, player: None });
+            }
+            self.dealt += 1;
+        }
+        let Seat { index, threads } = self.seat;
+        let ours = (players + threads - 1 - index) / threads;
+        for index in ours..self.slots.len() {
+            self.dismiss(index);
+        }
+        let ours = self.slots[..ours].iter().enumerate();
+        self.waiting = ours.filter(|(_, slot)| slot.player.is_none()).map(|(at, _)| at).collect();
+    }
+
+    /// The player leaves, if there is one.
+    fn dismiss(&mut self, index: usize) -> bool {
+        let Slot { role, player } = &mut self.slots[index];
+        let Some(player) = player.take() else { return false };
+        match player.is_playing() {
+            true => self.playing[role.part] -= 1,
+            false => self.joining -= 1,
+        }
+        true
+    }
+
+    fn replace(&mut self, players: usize) {
+        // Those that have not come yet are not asked to leave.
+        let most = players.min(self.slots.len());
+        for _ in 0..most {
+            self.replaced = (self.replaced + 1) % self.slots.len();
+            if self.dismiss(self.replaced) {
+                self.waiting.push_back(self.replaced);
+            }
+        }
+        self.ramp_started_ns = 0;
+    }
+
+    fn census(&mut self) -> Census {
+        let parts = self.scene.tallies.len();
+        let tallies = std::mem::replace(&mut self.scene.tallies, vec![Tally::default(); parts]);
+        Census {
+            tallies,
+            playing: self.playing.clone(),
+            cpu_ns: thread_cpu_ns(),
+            sweep_late: std::mem::take(&mut self.late),
+        }
+    }
+
+    /// Waits for something to do, and does it.
+    fn turn(&mut self) -> Result<()> {
+        let connect_ns = self.connect_due()?;
+        self.attend(self.next_tick_ns.min(connect_ns))?;
+        let now_ns = monotonic_ns();
+        if now_ns >= self.next_tick_ns {
+            self.late.record(now_ns - self.next_tick_ns);
+            self.sweep_some()?;
+            // A sweep that takes longer than its time does not pile up.
+            self.next_tick_ns = (self.next_tick_ns + TICK_NS).max(monotonic_ns());
+        }
+        Ok(())
+    }
+
+    /// Lets those work whose sockets become ready until then.
+    fn attend(&mut self, until_ns: u64) -> Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.scene.poll.wait(until_ns, &mut ready)?;
+        for token in &ready {
+            self.with_player(*token as usize, Player::receive);
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    fn sweep_some(&mut self) -> Result<()> {
+        self.tick = (self.tick + 1) % TICKS;
+        let count = self.slots.len();
+        let (mut at, end) = (count * self.tick / TICKS, count * (self.tick + 1) / TICKS);
+        while at < end {
+            let batch_end = end.min(at + SWEEP_BATCH);
+            let now_ns = monotonic_ns();
+            for index in at..batch_end {
+                self.with_player(index, |player, scene| player.sweep(now_ns, scene));
+            }
+            at = batch_end;
+            if at < end {
+                self.attend(0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts players whose time has come; tells when the next one's comes.
+    fn connect_due(&mut self) -> Result<u64> {
+        let Seat { index, threads } = self.seat;
+        for _ in 0..CONNECT_BATCH {
+            let Some(slot) = self.waiting.front().copied() else { return Ok(u64::MAX) };
+            let number = self.ramp_done * threads as u64 + index as u64;
+            let due_ns = self.ramp_started_ns + number * 1_000_000_000 / self.ramp_per_s;
+            if due_ns > monotonic_ns() {
+                return Ok(due_ns);
+            }
+            self.waiting.pop_front();
+            self.ramp_done += 1;
+            self.connect(slot)?;
+        }
+        Ok(0)
+    }
+
+    fn connect(&mut self, slot: usize) -> Result<()> {
+        let Role { part, stream, sampled } = self.slots[slot].role;
+        self.scene.part = part;
+        let connection = match self.open(part, slot as u64) {
+            Ok(connection) => connection,
+            Err(error) if is_of_the_server(&error) => {
+                Loss::from(error).count(self.scene.tally());
+                return Ok(());
+            }
+            Err(error) => {
+                let addr = self.routes[part].addr;
+                return Err(error).with_context(|| format!("cannot connect to {addr}"));
+            }
+        };
+        let CrowdPlan { parts, streams, holds, .. } = &*self.plan;
+        let url = parts[part].url.nth(stream, *streams);
+        let pace = parts[part].pace;
+        let player = match url.scheme {
+            Scheme::Hls => {
+                let eyes = Eyesight { sampled, holds: *holds };
+                Player::Segments(SegmentPlayer::new(connection, &url, pace, eyes))
+            }
+            _ => Player::Stream(StreamPlayer::new(connection, &url, pace, sampled)),
+        };
+        self.slots[slot].player = Some(player);
+        self.joining += 1;
+        Ok(())
+    }
+
+    fn open(&mut self, part: usize, token: u64) -> io::Result<Connection> {
+        let route = &mut self.routes[part];
+        loop {
+            match Connection::open(route, token, &self.scene.poll) {
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    if !route.use_next_source() {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Lets `act` work on a player, and drops it if it is lost.
+    fn with_player(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Player, &mut Scene) -> Result<(), Loss>,
+    ) {
+        let Some(Slot { role, player }) = self.slots.get_mut(index) else { return };
+        let Some(playing) = player.as_mut() else { return };
+        let was_playing = playing.is_playing();
+        self.scene.part = role.part;
+        let acted = act(playing, &mut self.scene);
+        if playing.is_playing() && !was_playing {
+            self.joining -= 1;
+            self.playing[role.part] += 1;
+        }
+        if let Err(loss) = acted {
+            self.dismiss(index);
+            loss.count(self.scene.tally());
+        }
+    }
+}
+
+/// Whether a connection failed for what the server or the way to it did.
+fn is_of_the_server(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+/// The way to each part's server.
+pub(super) fn routes(plan: &CrowdPlan) -> Result<Vec<Route>> {
+    let route = |part: &super::Part| {
+        let route = Route::to(&part.url, &plan.trust)?;
+        Ok(match part.pace {
+            Pace::Live => route,
+            Pace::Slow { .. } => route.with_receive_buffer(SLOW_BUFFER),
+        })
+    };
+    plan.parts.iter().map(route).collect()
+}
+
+impl Player {
+    const fn is_playing(&self) -> bool {
+        match self {
+            Self::Stream(player) => player.playing,
+            Self::Segments(player) => player.playing,
+        }
+    }
+
+    fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        match self {
+            Self::Stream(player) => player.receive(scene),
+            Self::Segments(player) => player.receive(scene),
+        }
+    }
+
+    fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        match self {
+            Self::Stream(player) => player.sweep(now_ns, scene),
+            Self::Segments(player) => player.sweep(now_ns, scene),
+        }
+    }
+}
