@@ -9,7 +9,7 @@ use crate::observe::{RssBefore, Served, ServerCost, ServerProcess};
 use crate::player::{Part, Tally};
 use crate::run::{News, Passage, Run, Stage};
 use crate::socket::monotonic_ns;
-use crate::stats::{Histogram, Percentiles};
+use crate::stats::{Bin, Histogram, Percentiles};
 use crate::stream_url::Scheme;
 
 /// What the bursts of joining may take to pass.
@@ -55,6 +55,8 @@ pub struct Measurement {
     pub first_video: Option<Percentiles>,
     /// From a frame's stamp to its last byte, of sampled players.
     pub latency: Option<Percentiles>,
+    /// How often which latency was seen.
+    pub latency_bins: Vec<Bin>,
     /// Frames of sampled players.
     pub frames: u64,
     /// Missing frames of sampled players.
@@ -186,6 +188,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         join: joined.join.percentiles(),
         first_video: joined.first_video.percentiles(),
         latency: latency(passage, cast).percentiles(),
+        latency_bins: latency(passage, cast).bins(),
         frames: sampled.frames,
         lost: sampled.lost,
         duplicated: sampled.duplicated,

@@ -1,18 +1,25 @@
 //! `grandstand-load`: load generation against a running server.
 
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use loadtest::mirror::MirrorTotals;
 use loadtest::mpegts::Verdict;
 use loadtest::observe::Machine;
-use loadtest::report::{self, Report};
+use loadtest::report::html::page;
+use loadtest::report::{self, Live, Manner, Observation, Report, Seen};
 use loadtest::run::News;
 use loadtest::scenario::{self, Action, Outcome, Plot, Scenario};
 use loadtest::socket;
 
 /// The arguments cannot be followed.
 const EXIT_USAGE: u8 = 2;
+
+/// The run was ended before it was over, as shells tell of SIGINT.
+const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let scenario = match scenario::parse(std::env::args_os().skip(1)) {
@@ -23,6 +30,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&scenario) {
+        Ok(true) if is_cut_short(&scenario) => ExitCode::from(EXIT_INTERRUPTED),
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -40,14 +48,45 @@ fn run(scenario: &Scenario) -> Result<bool> {
         return Ok(true);
     }
     socket::watch_interrupt().context("cannot watch for Ctrl-C")?;
+    let (outcome, seen) = observe(scenario)?;
+    tell(scenario, &outcome);
+    let is_clean = outcome.verdict.as_ref().is_none_or(Verdict::is_clean);
+    let is_as_expected = outcome.breaches.is_empty();
+    write_results(scenario, outcome, seen)?;
+    Ok(is_clean && is_as_expected)
+}
+
+/// Does it, and shows how far it has come.
+fn observe(scenario: &Scenario) -> Result<(Outcome, Seen)> {
+    let stderr = io::stderr();
+    let columns = socket::columns(&stderr);
+    let manner = Manner::of(scenario.quiet, columns, stderr.is_terminal());
+    let mut observation = Observation::start(&scenario.watch, Live::new(stderr, manner))?;
     let is_canonical = is_plot(scenario, |plot| plot == Plot::Canonical);
     let outcome = scenario::perform(scenario, socket::interrupted(), &mut |news| match news {
-        News::Measured(of) if !is_canonical => println!("{}", report::measurement(of)),
-        News::Said(line) => eprintln!("{line}"),
-        News::Measured(_) | News::Progress(_) => {}
-    })?;
+        News::Progress(progress) => observation.progress(progress),
+        News::Measured(of) => {
+            observation.clear();
+            let section = observation.measured(of);
+            if !is_canonical {
+                println!("{}{}", report::measurement(of), report::observed(section));
+            }
+        }
+        News::Said(_) if scenario.quiet => {}
+        News::Said(line) => {
+            observation.clear();
+            eprintln!("{line}");
+        }
+    });
+    let seen = observation.finish();
+    Ok((outcome?, seen))
+}
+
+/// Tells what came of all of it.
+fn tell(scenario: &Scenario, outcome: &Outcome) {
+    let is_canonical = is_plot(scenario, |plot| plot == Plot::Canonical);
     if is_canonical {
-        print!("{}", report::three_numbers(&outcome));
+        print!("{}", report::three_numbers(outcome));
     } else if is_plot(scenario, |plot| plot == Plot::Hold) && outcome.measurements.len() > 1 {
         print!("{}", report::table(&outcome.measurements));
     } else if is_plot(scenario, |plot| matches!(plot, Plot::Storm(_))) {
@@ -71,36 +110,63 @@ fn run(scenario: &Scenario) -> Result<bool> {
     for breach in &outcome.breaches {
         println!("FAILED      {breach}");
     }
-    write_json(scenario, &outcome)?;
-    let is_clean = outcome.verdict.as_ref().is_none_or(Verdict::is_clean);
-    Ok(is_clean && outcome.breaches.is_empty())
 }
 
 fn is_plot(scenario: &Scenario, is: impl Fn(Plot) -> bool) -> bool {
     matches!(&scenario.action, Action::Load(load) if is(load.plot))
 }
 
-fn write_json(scenario: &Scenario, outcome: &Outcome) -> Result<()> {
-    let Some(path) = &scenario.json else {
-        return Ok(());
+/// Whether the run was ended before it was over; some last until then.
+fn is_cut_short(scenario: &Scenario) -> bool {
+    let lasts = match &scenario.action {
+        Action::Publish(plan) => plan.duration_ns.is_none(),
+        Action::Mirror(plan) => plan.duration_ns.is_none(),
+        _ => false,
     };
-    // A query may hold a key, which no file of results may show.
-    let words = std::env::args().map(|word| match word.split_once('?') {
-        Some((before, _)) => format!("{before}?..."),
-        None => word,
-    });
-    let command = words.collect::<Vec<_>>().join(" ");
+    !lasts && socket::interrupted().load(Ordering::Relaxed)
+}
+
+fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()> {
     let report = Report {
-        command: &command,
+        generator: concat!("grandstand-load ", env!("CARGO_PKG_VERSION")).to_owned(),
+        server: seen.server,
+        command: command(),
+        started_at: seen.started_at,
+        duration_s: seen.duration_s,
+        interrupted: is_cut_short(scenario),
         machine: Machine::read(),
-        measurements: &outcome.measurements,
+        measurements: seen.sections,
         published: outcome.published,
         mirrored: outcome.mirrored,
-        verdict: outcome.verdict.as_ref(),
-        knee: outcome.knee.as_ref(),
-        soak: outcome.soak.as_ref(),
-        breaches: &outcome.breaches,
+        verdict: outcome.verdict,
+        knee: outcome.knee,
+        soak: outcome.soak,
+        breaches: outcome.breaches,
+        fault: seen.fault,
+        series: seen.series,
     };
-    let text = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
-    std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+    if let Some(path) = &scenario.json {
+        let text = serde_json::to_string_pretty(&report).context("cannot write JSON")?;
+        write(path, &(text + "\n"))?;
+    }
+    if let Some(path) = &scenario.html {
+        write(path, &page(&report))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What was called. A query may hold a key, which no file of results may show.
+fn command() -> String {
+    let words = std::env::args_os().map(|word| {
+        let word = word.to_string_lossy();
+        match word.split_once('?') {
+            Some((before, _)) => format!("{before}?..."),
+            None => word.into_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }

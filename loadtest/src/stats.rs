@@ -5,6 +5,9 @@ use serde::Serialize;
 /// Sub-buckets of each power of two: 1/64 is the largest relative error.
 const SUB_BUCKETS: usize = 64;
 const SUB_BITS: u32 = SUB_BUCKETS.ilog2();
+/// Bins of each power of two in what is told of a histogram.
+pub const BINS_PER_OCTAVE: usize = 8;
+
 const BUCKETS: usize = (64 - SUB_BITS as usize + 1) * SUB_BUCKETS;
 
 /// A log-linear histogram of nanoseconds; one that has counted nothing takes no memory.
@@ -66,6 +69,26 @@ impl Histogram {
         self.max
     }
 
+    /// The counts in [`BINS_PER_OCTAVE`] bins for each doubling, from the first that is not empty
+    /// to the last.
+    #[must_use]
+    pub fn bins(&self) -> Vec<Bin> {
+        let per_bin = SUB_BUCKETS / BINS_PER_OCTAVE;
+        let sums = self.counts.chunks(per_bin).map(|counts| counts.iter().sum::<u64>());
+        let bins = sums.enumerate().map(|(at, count)| {
+            let from_ns = match at {
+                0 => 0,
+                _ => upper_bound(at * per_bin - 1).saturating_add(1),
+            };
+            let to_ns = upper_bound((at + 1) * per_bin - 1).saturating_add(1);
+            Bin { from_ms: from_ns as f64 / 1e6, to_ms: to_ns as f64 / 1e6, count }
+        });
+        let bins: Vec<Bin> = bins.collect();
+        let Some(first) = bins.iter().position(|bin| bin.count > 0) else { return Vec::new() };
+        let last = bins.iter().rposition(|bin| bin.count > 0).unwrap_or(first);
+        bins[first..=last].to_vec()
+    }
+
     /// The usual percentiles in milliseconds, `None` if nothing was counted.
     #[must_use]
     pub fn percentiles(&self) -> Option<Percentiles> {
@@ -79,6 +102,17 @@ impl Histogram {
             max_ms: ms(self.max),
         })
     }
+}
+
+/// A part of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bin {
+    /// Where it begins.
+    pub from_ms: f64,
+    /// Where it ends.
+    pub to_ms: f64,
+    /// Values in it.
+    pub count: u64,
 }
 
 /// What is told of a histogram.
@@ -152,6 +186,20 @@ mod tests {
         even.add(&odd);
         even.add(&Histogram::default());
         assert_eq!(even.percentiles(), all.percentiles());
+    }
+
+    #[test]
+    fn bins_hold_what_was_counted() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.bins(), []);
+        for ns in [1_000_000, 1_000_001, 3_000_000, u64::MAX] {
+            histogram.record(ns);
+        }
+        let bins = histogram.bins();
+        assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), histogram.len());
+        assert!(bins[0].from_ms <= 1.0 && bins[0].to_ms > 1.0 && bins[0].count == 2);
+        assert!(bins.windows(2).all(|two| two[0].to_ms == two[1].from_ms), "{bins:?}");
+        assert!(bins.iter().all(|bin| bin.to_ms <= bin.from_ms * 1.13), "{bins:?}");
     }
 
     proptest! {

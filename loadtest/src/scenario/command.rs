@@ -32,7 +32,7 @@ const COMMANDS: [Command; 11] = [
         synopsis: "--url URL",
         summary: "play a stream that is published already",
         about: "Prints what one crowd of players got.",
-        groups: &[WHERE, STREAMS, PLAYERS, PLAY_TIME, TLS],
+        groups: &[WHERE, STREAMS, PLAYERS, PLAY_TIME, SERVER, TLS],
     },
     Command {
         name: "fanout",

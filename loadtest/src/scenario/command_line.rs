@@ -13,7 +13,6 @@ use super::plan::{
 };
 use super::settings::Settings;
 use crate::mirror::MirrorPlan;
-use crate::observe::ServerProcess;
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
 use crate::stream_url::{Scheme, StreamUrl};
@@ -39,8 +38,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
             if options(canonical, &mut settings, &mut parser, &mut None)? {
                 return Ok(help(overview()));
             }
-            let Settings { json, cpus, threads, .. } = settings;
-            return Ok(Scenario { json, cpus, threads, ..Scenario::canonical()? });
+            let action = Scenario::canonical()?.action;
+            return settings.scenario(action);
         }
         Some(other) => return Err(other.unexpected().into()),
     };
@@ -55,12 +54,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
         return Ok(help(command.usage()));
     }
     let action = settings.action(command.name, file)?;
-    let Settings { json, cpus, threads, .. } = settings;
-    Ok(Scenario { action, json, cpus, threads })
+    settings.scenario(action)
 }
 
-const fn help(text: String) -> Scenario {
-    Scenario { action: Action::Help(text), json: None, cpus: None, threads: None }
+fn help(text: String) -> Scenario {
+    Scenario::of(Action::Help(text))
 }
 
 /// Reads what is left; true if help is asked for.
@@ -99,6 +97,12 @@ fn take(
 }
 
 impl Settings {
+    fn scenario(self, action: Action) -> Result<Scenario> {
+        let watch = self.watch_plan()?;
+        let Self { json, html, quiet, cpus, threads, .. } = self;
+        Ok(Scenario { action, json, html, quiet, watch, cpus, threads })
+    }
+
     fn action(&self, command: &str, file: Option<PathBuf>) -> Result<Action> {
         if command == "check-ts" {
             let file = file.context("check-ts needs a file, or - for the standard input")?;
@@ -128,11 +132,7 @@ impl Settings {
             None => bail!("{url} is only played: it needs --publish-url or --no-publish"),
         };
         let publish = publish_url.map(|url| self.publish_plan(url, None)).transpose()?;
-        if self.softirq_cpu.is_some() && self.server_pid.is_none() {
-            bail!("--softirq-cpu needs --server-pid");
-        }
-        let softirq_cpu = self.softirq_cpu;
-        let server = self.server_pid.map(|pid| ServerProcess { pid, softirq_cpu });
+        let server = self.watch_plan()?.process;
         let window_ns = match command {
             "play" => self.duration_ns.unwrap_or(self.window_ns),
             _ => self.window_ns,
@@ -208,6 +208,7 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::encoder::PictureSize;
+    use crate::observe::{ApiPlan, ServerProcess};
     use crate::player::{Pace, Sampling};
     use crate::tls::Trust;
 
@@ -256,6 +257,20 @@ mod tests {
         };
         assert_eq!((plan.source, plan.streams), (source, 3));
         assert_eq!(plan.duration_ns, Some(60 * SECOND_NS));
+    }
+
+    #[test]
+    fn what_is_watched_and_where_results_go_is_planned() {
+        let scenario = read(
+            "play --url rtmp://h/live/a --server-pid 7 --server-api http://h:8090 --token-file t \
+             --server-name old --html out.html --quiet",
+        )
+        .unwrap();
+        let watch = scenario.watch;
+        assert_eq!(watch.process, Some(ServerProcess { pid: 7, softirq_cpu: None }));
+        let api = ApiPlan { url: "http://h:8090".to_owned(), token_file: Some("t".into()) };
+        assert_eq!((watch.api, watch.server_name), (Some(api), Some("old".to_owned())));
+        assert_eq!((scenario.html, scenario.quiet), (Some("out.html".into()), true));
     }
 
     #[test]

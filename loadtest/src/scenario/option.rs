@@ -88,6 +88,13 @@ pub(super) const SERVER: Group = Group {
     entries: &[
         entry("server-pid", "PID", "measure CPU and memory of this process"),
         entry("softirq-cpu", "N", "add the time of ksoftirqd of this CPU"),
+        entry(
+            "server-api",
+            "URL",
+            "ask a Grandstand too: http://HOST:PORT of its control listener",
+        ),
+        entry("token-file", "FILE", "the token that it wants"),
+        entry("server-name", "WORDS", "what results call the server  [what its API says]"),
     ],
 };
 
@@ -166,6 +173,8 @@ pub(super) const EVERYWHERE: Group = Group {
     title: "everywhere",
     entries: &[
         entry("json", "FILE", "write the results there"),
+        entry("html", "FILE", "write them as a page with plots"),
+        entry("quiet", "", "show no progress"),
         entry("cpus", "LIST", "CPUs to stay on, such as 1,3-5  [all that it may use]"),
         entry("cpu", "N", "the same, for one CPU"),
         entry("threads", "N", "threads of players, and of publishers  [one for each CPU]"),

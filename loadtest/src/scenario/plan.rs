@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::encoder::PictureSize;
 use crate::mirror::MirrorPlan;
-use crate::observe::ServerProcess;
+use crate::observe::{ServerProcess, WatchPlan};
 use crate::player::{CrowdPlan, Pace, Part, Sampling};
 use crate::publisher::PublishPlan;
 use crate::source::SourceSettings;
@@ -25,6 +25,12 @@ pub struct Scenario {
     pub action: Action,
     /// Where to write the results as JSON.
     pub json: Option<PathBuf>,
+    /// Where to write them as a page.
+    pub html: Option<PathBuf>,
+    /// Whether to show no progress.
+    pub quiet: bool,
+    /// What is seen of the server.
+    pub watch: WatchPlan,
     /// The CPUs to stay on; all that this process may use without.
     pub cpus: Option<Vec<usize>>,
     /// Threads of players, and of publishers; one for each CPU without.
@@ -168,6 +174,14 @@ impl Audience {
 }
 
 impl Scenario {
+    /// An action with nothing about it.
+    #[must_use]
+    pub fn of(action: Action) -> Self {
+        let (json, html, cpus, threads) = (None, None, None, None);
+        let (quiet, watch) = (false, WatchPlan::default());
+        Self { action, json, html, quiet, watch, cpus, threads }
+    }
+
     /// What is done without any argument.
     ///
     /// # Errors
@@ -202,6 +216,6 @@ impl Scenario {
         };
         let publish = Some(publish);
         let load = Load { plot: Plot::Canonical, publish, audience, server: None };
-        Ok(Self { action: Action::Load(Box::new(load)), json: None, cpus: None, threads: None })
+        Ok(Self::of(Action::Load(Box::new(load))))
     }
 }

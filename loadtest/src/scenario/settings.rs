@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lexopt::{Parser, ValueExt};
 
 use super::amount::{bytes, counts, cpus, decimal, percent, positive, rate, time};
 use super::plan::SECOND_NS;
 use crate::encoder::PictureSize;
 use crate::mpegts::PID_PERIOD_DEFAULT_MS;
+use crate::observe::{ApiPlan, ServerProcess, WatchPlan};
 use crate::player::Sampling;
 use crate::stream_url::StreamUrl;
 use crate::tls::Trust;
@@ -54,7 +55,12 @@ pub(super) struct Settings {
     pub(super) pid_period_ns: u64,
     pub(super) server_pid: Option<u32>,
     pub(super) softirq_cpu: Option<usize>,
+    pub(super) server_api: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) server_name: Option<String>,
     pub(super) json: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
+    pub(super) quiet: bool,
     pub(super) cpus: Option<Vec<usize>>,
     pub(super) threads: Option<usize>,
 }
@@ -101,7 +107,12 @@ impl Default for Settings {
             pid_period_ns: PID_PERIOD_DEFAULT_MS * 1_000_000,
             server_pid: None,
             softirq_cpu: None,
+            server_api: None,
+            token_file: None,
+            server_name: None,
             json: None,
+            html: None,
+            quiet: false,
             cpus: None,
             threads: None,
         }
@@ -118,6 +129,9 @@ impl Settings {
             "stop" => self.stops = true,
             "tls-insecure" => self.trust = Trust::Anybody,
             "into" => self.into = Some(parser.value()?.into()),
+            "quiet" => self.quiet = true,
+            "html" => self.html = Some(parser.value()?.into()),
+            "token-file" => self.token_file = Some(parser.value()?.into()),
             "json" => self.json = Some(parser.value()?.into()),
             "tls-ca" => self.trust = Trust::Authority(parser.value()?.into()),
             _ => return self.set_to(option, &parser.value()?.string()?),
@@ -163,6 +177,8 @@ impl Settings {
             "pause" => self.pause_ns = time(value)?,
             "reconnect" => self.reconnect_per_s = Some(positive(value)? as u64),
             "pid-period" => self.pid_period_ns = time(value)?,
+            "server-api" => self.server_api = Some(value.to_owned()),
+            "server-name" => self.server_name = Some(value.to_owned()),
             "server-pid" => self.server_pid = Some(value.parse().context("no process id")?),
             "softirq-cpu" => self.softirq_cpu = Some(value.parse().context("no CPU")?),
             "cpu" => self.cpus = Some(vec![value.parse().context("no CPU")?]),
@@ -171,6 +187,23 @@ impl Settings {
             other => unreachable!("--{other} is in a list of options"),
         }
         Ok(())
+    }
+
+    /// What is seen of the server.
+    pub(super) fn watch_plan(&self) -> Result<WatchPlan> {
+        if self.softirq_cpu.is_some() && self.server_pid.is_none() {
+            bail!("--softirq-cpu needs --server-pid");
+        }
+        if self.token_file.is_some() && self.server_api.is_none() {
+            bail!("--token-file needs --server-api");
+        }
+        let softirq_cpu = self.softirq_cpu;
+        let token_file = self.token_file.clone();
+        Ok(WatchPlan {
+            process: self.server_pid.map(|pid| ServerProcess { pid, softirq_cpu }),
+            api: self.server_api.clone().map(|url| ApiPlan { url, token_file }),
+            server_name: self.server_name.clone(),
+        })
     }
 
     /// Bytes a second of a player who is slow.

@@ -5,6 +5,7 @@ mod http;
 #[path = "../tr101290/multiplex.rs"]
 #[allow(dead_code, reason = "made for damaging streams, of which this needs the good ones")]
 mod multiplex;
+mod results;
 mod rtmp;
 mod server;
 mod tls;

@@ -3,3 +3,4 @@
 
 mod spending;
 mod tree;
+mod watching;

@@ -1,44 +1,16 @@
-//! Results for people and for programs.
+//! Results for people, in lines.
 
 use std::fmt::Write;
 
-use serde::Serialize;
-
+use super::html::Unit;
+use super::section::Section;
 use crate::fanout::{Measurement, PartMeasurement};
-use crate::mirror::MirrorTotals;
-use crate::mpegts::Verdict;
-use crate::observe::Machine;
 use crate::publisher::PublishSummary;
 use crate::scenario::{Knee, Outcome, Soak};
 use crate::stats::Percentiles;
 
-/// The results of a run, with what is needed to repeat it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report<'a> {
-    /// The command.
-    pub command: &'a str,
-    /// Where it ran.
-    pub machine: Machine,
-    /// One for each number of players.
-    pub measurements: &'a [Measurement],
-    /// What was published.
-    pub published: Option<PublishSummary>,
-    /// What was copied into a folder, if something was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mirrored: Option<MirrorTotals>,
-    /// What is wrong with a transport stream, if one was judged.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<&'a Verdict>,
-    /// How many players hold, if that was searched for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub knee: Option<&'a Knee>,
-    /// How memory grew, in a soak.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub soak: Option<&'a Soak>,
-    /// What broke of what was expected.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub breaches: &'a [String],
-}
+/// Threads that are named in a line.
+const THREADS_NAMED_MAX: usize = 6;
 
 /// A measurement as a few lines.
 #[must_use]
@@ -124,6 +96,60 @@ fn part(of: &PartMeasurement) -> String {
         of.lost,
         percentiles(of.latency)
     )
+}
+
+/// What was seen of the server meanwhile, as a few lines; nothing if it was not watched.
+#[must_use]
+pub fn observed(of: &Section) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    let window_s = of.measurement.window_s.max(1e-9);
+    if let Some(server) = &of.measurement.server {
+        let busy = server.threads.iter().filter(|thread| thread.cpu_s / window_s >= 0.001);
+        let threads = busy.take(THREADS_NAMED_MAX).map(|thread| {
+            format!("{} {}", thread.name, Unit::Share.write(thread.cpu_s / window_s))
+        });
+        line("threads", threads.collect::<Vec<_>>().join(", "));
+        line(
+            "switches",
+            format!(
+                "{} waits, {} preemptions",
+                server.voluntary_switches, server.involuntary_switches
+            ),
+        );
+        let bytes = |of: Option<u64>| of.map_or("?".to_owned(), |of| Unit::Bytes.write(of as f64));
+        let growth = of.observed.rss_growth_bytes_per_player;
+        let growth = growth
+            .map_or(String::new(), |bytes| format!(", grown by {bytes:.0} B for each player held"));
+        line(
+            "memory",
+            format!(
+                "{} proportional, {} anonymous{growth}",
+                bytes(server.pss_bytes),
+                bytes(server.anonymous_bytes)
+            ),
+        );
+    }
+    if let Some(bytes) = of.observed.tcp_bytes_max {
+        line(
+            "kernel",
+            format!("{} in TCP buffers of both ends at most", Unit::Bytes.write(bytes as f64)),
+        );
+    }
+    for shard in &of.observed.shards {
+        let share = shard.utilisation.map_or("?".to_owned(), |of| Unit::Share.write(of));
+        let lag = shard.loop_lag.map_or("unknown".to_owned(), |of| {
+            format!("p99 {} max {}", Unit::Ms.write(of.p99_ms), Unit::Ms.write(of.max_ms))
+        });
+        line(
+            &format!("shard {}", shard.shard),
+            format!("{} players, busy {share}, loop lag at most {lag}", shard.players),
+        );
+    }
+    text
 }
 
 /// What was published, as one line.

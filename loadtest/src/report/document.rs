@@ -1,0 +1,62 @@
+//! The whole of a run's results: what JSON holds and what the page shows.
+
+use serde::Serialize;
+
+use super::section::Section;
+use crate::mirror::MirrorTotals;
+use crate::mpegts::Verdict;
+use crate::observe::{Machine, PlayerSample, Series, ServerSample};
+use crate::publisher::PublishSummary;
+use crate::scenario::{Knee, Soak};
+
+/// The results of a run, with what is needed to repeat it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Name and version of the generator.
+    pub generator: String,
+    /// Name and version of the server, if they are known.
+    pub server: Option<String>,
+    /// The command, without what may be a key.
+    pub command: String,
+    /// When it began, in UTC.
+    pub started_at: String,
+    /// How long it took.
+    pub duration_s: f64,
+    /// It was told to end before it was over.
+    pub interrupted: bool,
+    /// Where it ran.
+    pub machine: Machine,
+    /// One for each number of players.
+    pub measurements: Vec<Section>,
+    /// What was published.
+    pub published: Option<PublishSummary>,
+    /// What was copied into a folder, if something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<MirrorTotals>,
+    /// What is wrong with a transport stream, if one was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// How many players hold, if that was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knee: Option<Knee>,
+    /// How memory grew, in a soak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Soak>,
+    /// What broke of what was expected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaches: Vec<String>,
+    /// Why the server could not be seen any more, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// What was seen once a second.
+    pub series: SeriesPair,
+}
+
+/// What was seen once a second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SeriesPair {
+    /// Of players.
+    pub players: Series<PlayerSample>,
+    /// Of the server.
+    pub server: Series<ServerSample>,
+}
