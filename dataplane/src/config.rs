@@ -468,7 +468,8 @@ limits! {
     /// Viewers of one stream on one shard who wait for its first playlist.
     HlsWaitersMax, hls_waiters_max = 4_096;
     /// Bytes of buffers of all connections together: messages in hand, bytes that wait for a
-    /// verdict, replies and ciphertext that wait for the socket.
+    /// verdict, replies and ciphertext that wait for the socket. Unless it is set, it is an eighth
+    /// of memory_max at most, and more with TLS.
     BufferBytesMax, buffer_bytes_max = 64 << 20;
     /// Bytes that wait for one connection outside the shared logs.
     ReplyBytesMax, reply_bytes_max = 256 << 10;

@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use dataplane::reactor::{
-    Completion, ListenOptions, Listener, Reactor, ReactorConfig, SendPart, Token, peer_addr,
-    tcp_socket,
+    Completion, ListenOptions, Listener, Reactor, ReactorConfig, SendPart, SocketOptions, Token,
+    apply, memory_bytes, peer_addr, tcp_socket, widen_receive,
 };
 
 use crate::rig::{LISTENER, Rig, patterned};
@@ -24,6 +25,7 @@ crate::on_both_backends! {
     a_close_is_seen_by_the_peer
     a_close_does_not_wait_for_the_sleep
     a_dropped_reactor_lets_go
+    a_socket_holds_what_its_options_allow
 }
 
 const PEER: Token = Token::new(1, 7);
@@ -294,4 +296,33 @@ fn drop_once(config: &ReactorConfig) {
     assert_eq!(got.len(), if sent_at_once { 100 } else { 0 });
     gone.wake();
     drop(waiting);
+}
+
+/// Bytes that a peer can send before it must wait, and what our socket takes of the kernel then.
+fn filled(rig: &mut Rig, widened: Option<u32>) -> (usize, u64) {
+    const NARROW: u32 = 16 << 10;
+    let (fd, mut client) = rig.connect();
+    let options = SocketOptions { recv_buffer: Some(NARROW), ..SocketOptions::default() };
+    apply(fd.as_fd(), &options).unwrap();
+    if let Some(bytes) = widened {
+        widen_receive(fd.as_fd(), bytes).unwrap();
+    }
+    assert!(memory_bytes(fd.as_fd()).unwrap() < 4 << 10, "nothing was sent yet");
+    // A write that waits this long waits for the server to read, which it never does.
+    client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = 0;
+    while let Ok(len) = client.write(&[7; 4 << 10]) {
+        sent += len;
+    }
+    (sent, memory_bytes(fd.as_fd()).unwrap())
+}
+
+fn a_socket_holds_what_its_options_allow(config: &ReactorConfig) {
+    const WIDE: u32 = 192 << 10;
+    let mut rig = Rig::new(config);
+    let (_, narrow) = filled(&mut rig, None);
+    assert!((1..=2 * (16 << 10) + (68 << 10)).contains(&narrow), "{narrow}");
+    let (sent, wide) = filled(&mut rig, Some(WIDE));
+    assert!(wide > 2 * narrow && sent as u64 > narrow, "{wide} after {sent}, {narrow} before");
+    assert!(wide <= 2 * u64::from(WIDE) + (68 << 10), "{wide}");
 }
