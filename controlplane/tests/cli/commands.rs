@@ -22,7 +22,7 @@ fn check_prints_the_shard_map_and_the_memory_table() {
         "\nrtmp      127.0.0.1:0     auto     all\n",
         "\nrtmp      127.0.0.1:1937  low      1\n",
         "\npages ",
-        "\nreplies ",
+        "\nbuffers ",
         "\nsend buffers ",
         "of limits.memory_max 1.0 GiB\n",
         "publishers are refused\n",
