@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 use crate::config::{LogFormat, LogLevel, LogSection};
 
 /// Lines that wait to be written at most.
-const LINES_MAX: usize = 8_192;
+pub(crate) const LINES_MAX: usize = 8_192;
 
 /// The running log: dropping it writes what still waits.
 pub struct Logging {

@@ -19,3 +19,4 @@ mod outbox;
 pub use exchange::{Ask, Exchange};
 pub use fleet::Fleet;
 pub use gather::{GATHER_DEADLINE, Gathered};
+pub(crate) use outbox::WAITING_MAX;

@@ -11,7 +11,7 @@ use super::fleet::Fleet;
 ///
 /// Shards bound their questions themselves, so this is reached only by one that does not turn; its
 /// sessions then see their verdict's deadline pass, which is a refusal.
-const WAITING_MAX: usize = 65_536;
+pub(crate) const WAITING_MAX: usize = 65_536;
 
 /// One queue per shard.
 #[derive(Debug)]

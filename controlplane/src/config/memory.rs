@@ -8,10 +8,13 @@ use std::fmt;
 
 use dataplane::Node;
 use dataplane::config::{HlsMode, Limits};
+use dataplane::control::Command;
 
 use super::field::human_bytes;
 use super::host::Host;
 use super::settings::Settings;
+use crate::bridge::WAITING_MAX;
+use crate::logging::LINES_MAX;
 
 /// Whose memory a term is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,11 @@ pub struct MemoryTable {
 }
 
 /// Code, the control plane, and what the allocator holds back.
-const PROCESS_BYTES: u64 = 16 << 20;
+const PROCESS_BYTES: u64 = 12 << 20;
+/// One line of the log, the longest that a session makes.
+const LINE_BYTES: u64 = 512;
+/// One command that waits for room in a shard's mailbox.
+const COMMAND_BYTES: u64 = size_of::<Command>() as u64;
 /// Stack, rings and words of one shard.
 const SHARD_BYTES: u64 = 4 << 20;
 /// Slot arrays and indexes of one stream with two packaged logs.
@@ -111,6 +118,8 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     PROCESS_BYTES
+        + LINE_BYTES * LINES_MAX as u64
+        + COMMAND_BYTES * WAITING_MAX as u64
         + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
@@ -161,6 +170,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
         term("segments", segments, limits.streams_max, "the oldest segments go"),
         term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
+        term("commands", COMMAND_BYTES, WAITING_MAX as u64, "dropped: no answer in time"),
+        term("log lines", LINE_BYTES, LINES_MAX as u64, "dropped and counted"),
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),
     ];
@@ -192,7 +203,7 @@ fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
     [
         term("send buffers", room(egress.send_buffer_bytes), limits.connections_max, slow),
         term(
-            "receive buffers",
+            "receive windows",
             room(session.receive_buffer_bytes),
             limits.connections_max,
             "peers wait in TCP",

@@ -137,7 +137,7 @@ fn come_and_go(server: &Server, round: usize, witness: &Witness, slow: &mut Slow
     let mut publishers: Vec<_> = (0..PUBLISHERS)
         .map(|n| {
             let mut publisher = Publisher::start(server.rtmp, &format!("round-{round}/{n}"));
-            publisher.video_bytes = 12_000;
+            publisher.video_bytes = 11_000;
             publisher
         })
         .collect();
