@@ -217,9 +217,24 @@ impl Default for HlsConfig {
     }
 }
 
+/// Whether players are refused before those who play suffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// A shard that has no room, as it measures, refuses new players.
+    #[default]
+    Measured,
+    /// Only limits refuse.
+    Off,
+}
+
 /// How players are served.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EgressConfig {
+    /// Whether new players are refused for lack of room.
+    pub admission: Admission,
+    /// Share of a core that may be in use, frames gathered for [`Self::batch_max`], before new
+    /// players are refused, 0 to 1.
+    pub admission_target: f64,
     /// Share of a shard's time that sending may take before frames are gathered, 0 to 1.
     pub utilisation_target: f64,
     /// Frames are gathered at most this long.
@@ -247,6 +262,8 @@ pub struct EgressConfig {
 impl Default for EgressConfig {
     fn default() -> Self {
         Self {
+            admission: Admission::Measured,
+            admission_target: 0.90,
             utilisation_target: 0.20,
             batch_max: Duration::from_millis(160),
             batch_min: Duration::ZERO,
@@ -429,6 +446,9 @@ limits! {
     StreamsMax, streams_max = 2_000;
     /// Players of the process.
     PlayersMax, players_max = 15_000;
+    /// Bits a second of all that players of the process play: the bit rates of their streams,
+    /// however much of that is sent.
+    EgressBpsMax, egress_bps_max = 1_000_000_000_000;
     /// Tracks of one stream.
     TracksMax, tracks_max = 8;
     /// Chunk streams of one RTMP connection.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 
-use crate::config::Reload;
+use crate::config::{LimitId, Reload};
 use crate::ids::{Secret, SessionId, ShardId, StreamName};
 use crate::metrics::{Recent, ShardCounters};
 
@@ -170,6 +170,8 @@ pub enum Command {
         /// The session.
         session: SessionId,
     },
+    /// What the core that the shard is pinned to did lately.
+    CoreUsed(CoreUse),
     /// Replaces what can be replaced while running.
     Reload(Arc<Reload>),
     /// The streams of all shards, as the JSON that the page lists.
@@ -222,6 +224,42 @@ pub enum Event {
     Stopped,
 }
 
+/// What one core did since it was looked at before, whoever ran on it: shares of the time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CoreUse {
+    /// It was not idle.
+    pub busy: f64,
+    /// It served interrupts.
+    pub softirq: f64,
+}
+
+/// What a shard has room for, as it measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadroomStatus {
+    /// Players of the current mix that its core has room for.
+    pub players_room: u64,
+    /// Players and viewers of HLS of that mix.
+    pub players: u64,
+    /// New players are refused because the core has no room.
+    pub full: bool,
+    /// Bits a second of one player of the mix.
+    pub player_bps: u64,
+    /// Bits a second that players of this shard are owed.
+    pub owed_bps: u64,
+    /// Share of the core that is in use if frames are gathered as long as allowed.
+    pub in_use: f64,
+    /// Share of the core that others use.
+    pub others: f64,
+    /// Seconds of CPU that a send costs.
+    pub send_s: f64,
+    /// Seconds of CPU that a byte of a send costs.
+    pub byte_s: f64,
+    /// Seconds of CPU that a request of HTTP costs.
+    pub request_s: f64,
+    /// What limits leave to the whole node: connections, players, bits a second.
+    pub node: [(LimitId, u64); 3],
+}
+
 /// One shard at one moment.
 #[derive(Clone, Debug)]
 pub struct ShardSnapshot {
@@ -253,6 +291,8 @@ pub struct ShardSnapshot {
     /// Players of this shard by stream and format, if streams are asked for; a stream may be listed
     /// several times.
     pub audiences: Vec<Audience>,
+    /// How many more players it has room for.
+    pub headroom: HeadroomStatus,
     /// Streams whose home is here, if asked for.
     pub streams: Vec<StreamStatus>,
     /// Sessions of this shard, if asked for.

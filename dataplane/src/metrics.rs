@@ -5,6 +5,32 @@ use crate::control::Protocol;
 pub use crate::histogram::{BUCKETS, BYTES, Histogram, MICROSECONDS, Scale};
 use crate::session::tls::TlsFailure;
 
+/// Why a new player found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoRoom {
+    /// The core of the shard.
+    Cpu,
+    /// `limits.egress_bps_max`.
+    EgressBps,
+    /// `limits.players_max`.
+    Players,
+}
+
+impl NoRoom {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::EgressBps, Self::Players];
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::EgressBps => LimitId::EgressBpsMax.name(),
+            Self::Players => LimitId::PlayersMax.name(),
+        }
+    }
+}
+
 macro_rules! counters {
     (
         counters { $($(#[doc = $doc:literal])+ $name:ident,)* }
@@ -25,6 +51,8 @@ macro_rules! counters {
             pub limits: [u64; LimitId::ALL.len()],
             /// TLS connections that failed, in the order of [`TlsFailure::ALL`].
             pub tls_failures: [u64; TlsFailure::ALL.len()],
+            /// New players that found no room, in the order of [`NoRoom::ALL`].
+            pub no_room: [u64; NoRoom::ALL.len()],
         }
 
         impl Default for ShardCounters {
@@ -37,6 +65,7 @@ macro_rules! counters {
                     players_of: [0; Protocol::ALL.len()],
                     limits: [0; LimitId::ALL.len()],
                     tls_failures: [0; TlsFailure::ALL.len()],
+                    no_room: [0; NoRoom::ALL.len()],
                 }
             }
         }
@@ -146,6 +175,8 @@ counters! {
         segments_served,
         /// Ranges of segments served.
         segment_ranges_served,
+        /// Bytes of segments that requests were answered with.
+        segment_bytes_served,
         /// Requests for playlists and segments that the peer had already.
         hls_not_modified,
         /// Requests for HLS that waited for a first playlist.
@@ -252,6 +283,11 @@ impl ShardCounters {
     /// Counts a session that reached `limit`.
     pub const fn limit(&mut self, limit: LimitId) {
         self.limits[limit as usize] += 1;
+    }
+
+    /// Counts a new player that found no room.
+    pub const fn no_room(&mut self, reason: NoRoom) {
+        self.no_room[reason as usize] += 1;
     }
 
     /// Counts a TLS connection that failed.

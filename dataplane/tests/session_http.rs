@@ -172,6 +172,7 @@ fn every_refusal_has_its_status_and_the_connection_goes_on() {
         (Refusal::Denied, "403"),
         (Refusal::Busy, "503"),
         (Refusal::Overloaded, "503"),
+        (Refusal::Full, "503"),
         (Refusal::Timeout, "503"),
         (Refusal::Draining, "503"),
     ] {

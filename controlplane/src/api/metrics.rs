@@ -3,10 +3,12 @@
 use std::fmt::{Display, Write};
 
 use dataplane::config::{LimitId, Limits};
-use dataplane::control::{Protocol, ShardSnapshot};
+use dataplane::control::{HeadroomStatus, Protocol, ShardSnapshot};
+use dataplane::metrics::NoRoom;
 use dataplane::session::tls::TlsFailure;
 
 use super::process::Process;
+use super::room::Room;
 use crate::bridge::Gathered;
 
 /// Text of families, each with its type and help once.
@@ -51,6 +53,7 @@ pub fn render(
         rare(&mut text, shards);
         pools(&mut text, shards);
         load(&mut text, shards);
+        room(&mut text, shards);
     }
     text.family("limit", "gauge", "Limits in force.");
     for &id in LimitId::ALL {
@@ -250,6 +253,52 @@ fn load(text: &mut Text, shards: &[ShardSnapshot]) {
     }
 }
 
+fn room(text: &mut Text, shards: &[ShardSnapshot]) {
+    const REFUSED: &str = "players_refused_total";
+    text.family(REFUSED, "counter", "New players that found no room, by what had none.");
+    for shard in shards {
+        for (reason, value) in NoRoom::ALL.iter().zip(shard.counters.no_room) {
+            let labels = format_args!("shard=\"{}\",reason=\"{}\"", shard.shard, reason.name());
+            text.sample(REFUSED, labels, value);
+        }
+    }
+    type Column = fn(&HeadroomStatus) -> f64;
+    let columns: [(&str, &str, Column); 6] = [
+        ("players_room", "More players of the current mix that fit.", |headroom| {
+            Room::of_shard(headroom).players as f64
+        }),
+        (
+            "players_full",
+            "1 while the core of the shard has no room for another player.",
+            |headroom| f64::from(u8::from(headroom.full)),
+        ),
+        (
+            "owed_bits_per_second",
+            "Bit rates of the streams that players play, for each player.",
+            |headroom| headroom.owed_bps as f64,
+        ),
+        (
+            "core_in_use",
+            "Share of the core in use if frames were gathered as long as allowed.",
+            |headroom| headroom.in_use,
+        ),
+        ("send_cost_seconds", "CPU that one send costs.", |headroom| headroom.send_s),
+        ("byte_cost_seconds", "CPU that one byte of a send costs.", |headroom| headroom.byte_s),
+    ];
+    for (name, help, column) in columns {
+        text.family(name, "gauge", help);
+        for shard in shards {
+            let labels = format_args!("shard=\"{}\"", shard.shard);
+            text.sample(name, labels, column(&shard.headroom));
+        }
+    }
+    if let Some(room) = Room::of_node(shards) {
+        let help = "More players of the current mix that fit into the node.";
+        text.family("node_players_room", "gauge", help);
+        text.line(format_args!("grandstand_node_players_room {}", room.players));
+    }
+}
+
 fn own_process(text: &mut Text, process: &Process) {
     text.family("heap_bytes", "gauge", "Bytes of the heap: held, or kept for the next who asks.");
     text.sample("heap_bytes", "state=\"used\"", process.heap_used_bytes);
@@ -286,6 +335,7 @@ mod tests {
     fn snapshot(shard: u16) -> ShardSnapshot {
         let mut counters = ShardCounters { bytes_sent: 10, players: 3, ..Default::default() };
         counters.limit(LimitId::StreamsMax);
+        counters.no_room(NoRoom::Cpu);
         counters.turn_us.observe(60);
         counters.turn_us.observe(2_000_000);
         counters.send_bytes.observe(3_000);
@@ -312,6 +362,7 @@ mod tests {
             }],
             utilisation: 0.25,
             flush_interval_ms: 20.0,
+            headroom: crate::api::room::tests::HEADROOM,
             streams: Vec::new(),
             sessions: Vec::new(),
         }
@@ -347,6 +398,10 @@ mod tests {
             "grandstand_loop_lag_seconds_count{shard=\"1\"} 0",
             "grandstand_protocol_players{shard=\"0\",protocol=\"http-flv\"} 3",
             "grandstand_shard_up{shard=\"2\"} 0",
+            "grandstand_players_room{shard=\"1\"} 4000",
+            "grandstand_node_players_room 8000",
+            "grandstand_players_refused_total{shard=\"0\",reason=\"cpu\"} 1",
+            "grandstand_owed_bits_per_second{shard=\"0\"} 2000000000",
             "grandstand_limit{limit=\"tracks_max\"} 8",
             "grandstand_log_lines_dropped_total 4",
             "process_threads 0",

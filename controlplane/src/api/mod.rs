@@ -2,7 +2,8 @@
 //!
 //! Map: `listener` accepts and bounds connections, `router` says which path is answered by what,
 //! `listing` bounds the long answers, `guard` checks Host and token, `token` keeps the secret,
-//! `view` is the JSON, `metrics` the text for Prometheus, `process` what the kernel counts of us.
+//! `view` is the JSON, `room` who else would fit, `metrics` the text for Prometheus, `process` what
+//! the kernel counts of us.
 
 mod guard;
 mod listener;
@@ -10,6 +11,7 @@ mod listing;
 mod metrics;
 mod process;
 mod reply;
+pub(crate) mod room;
 mod router;
 mod token;
 mod view;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use codecs::media::TrackKind;
 use dataplane::control::{
-    LogStatus, PoolStatus, Protocol, Role, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
-    TrackStatus,
+    HeadroomStatus, LogStatus, PoolStatus, Protocol, Role, SessionStatus, ShardSnapshot,
+    StreamState, StreamStatus, TrackStatus,
 };
 use dataplane::metrics::Histogram;
 use serde::Serialize;
 
+use super::room::Room;
 use crate::bridge::Gathered;
 
 #[derive(Serialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Version {
 
 #[derive(Serialize)]
 pub(crate) struct Shards {
+    /// What fits into the node, whichever shard takes it.
+    room: Option<Room>,
     shards: Vec<Shard>,
     missing: Vec<u16>,
 }
@@ -59,6 +62,8 @@ struct Shard {
     streams: u64,
     bytes_received: u64,
     bytes_sent: u64,
+    room: Room,
+    headroom: Headroom,
     pools: Vec<Pool>,
 }
 
@@ -68,6 +73,19 @@ struct Percentiles {
     p50: f64,
     p99: f64,
     max: f64,
+}
+
+/// What the room of a shard was told from.
+#[derive(Serialize)]
+struct Headroom {
+    full: bool,
+    players: u64,
+    owed_bps: u64,
+    in_use: f64,
+    others: f64,
+    send_us: f64,
+    byte_ns: f64,
+    request_us: f64,
 }
 
 #[derive(Serialize)]
@@ -146,7 +164,7 @@ fn missing(gathered: &Gathered) -> Vec<u16> {
 impl From<Gathered> for Shards {
     fn from(gathered: Gathered) -> Self {
         let shards = gathered.snapshots.iter().map(Shard::from).collect();
-        Self { shards, missing: missing(&gathered) }
+        Self { room: Room::of_node(&gathered.snapshots), shards, missing: missing(&gathered) }
     }
 }
 
@@ -197,6 +215,8 @@ impl From<&ShardSnapshot> for Shard {
             streams: counters.streams,
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,
+            room: Room::of_shard(&shard.headroom),
+            headroom: Headroom::from(&shard.headroom),
             pools: shard.pools.iter().map(Pool::from).collect(),
         }
     }
@@ -207,6 +227,15 @@ impl From<&Histogram> for Percentiles {
         #[expect(clippy::cast_precision_loss, reason = "lags stay far below 2^52 microseconds")]
         let ms = |us: u64| us as f64 / 1000.0;
         Self { p50: ms(us.quantile(500)), p99: ms(us.quantile(990)), max: ms(us.max) }
+    }
+}
+
+impl From<&HeadroomStatus> for Headroom {
+    fn from(headroom: &HeadroomStatus) -> Self {
+        let &HeadroomStatus { full, players, owed_bps, in_use, others, .. } = headroom;
+        let (send_us, byte_ns) = (headroom.send_s * 1e6, headroom.byte_s * 1e9);
+        let request_us = headroom.request_s * 1e6;
+        Self { full, players, owed_bps, in_use, others, send_us, byte_ns, request_us }
     }
 }
 

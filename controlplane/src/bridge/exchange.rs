@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, Detail, Event, Verdict};
+use dataplane::control::{Command, CoreUse, Detail, Event, Verdict};
 use dataplane::ids::ShardId;
 use tokio::sync::oneshot;
 
@@ -107,6 +107,11 @@ impl<F: Fleet> Exchange<F> {
     /// Gives every shard its new values.
     pub fn reload(&mut self, reload: &Arc<Reload>) {
         self.tell_all(|| Command::Reload(Arc::clone(reload)));
+    }
+
+    /// Tells a shard what its core did lately.
+    pub fn core_used(&mut self, shard: ShardId, used: CoreUse) {
+        self.tell(shard, Command::CoreUsed(used));
     }
 
     /// Lets every shard end its sessions, then itself.
@@ -316,6 +321,7 @@ mod tests {
             pools: Vec::new(),
             utilisation: 0.0,
             flush_interval_ms: 0.0,
+            headroom: crate::api::room::tests::HEADROOM,
             streams: streams.iter().map(status).collect(),
             sessions: Vec::new(),
         };

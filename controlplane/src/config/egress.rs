@@ -6,6 +6,13 @@ const HOUR: u64 = 3_600_000;
 
 const KEYS: &[Key] = &[
     Key::new(
+        "admission_target",
+        "Share of a core that may be in use, with frames gathered for batch_ms_max, before new \
+         players are refused (limits.admission): what is left is for joins, ingest and bursts.",
+        |s| &mut s.egress.admission_target,
+    )
+    .now(),
+    Key::new(
         "utilisation_target",
         "Share of a shard's time that sending may take. Below it every frame goes out at once, \
          above it frames are gathered, so that one core serves more players.",

@@ -1,9 +1,9 @@
 //! `[limits]`: bounds of peers, messages and memory.
 
-use dataplane::config::{AddrRange, LimitId};
+use dataplane::config::{AddrRange, Admission, LimitId};
 
 use super::document::Datum;
-use super::field::{Bounds, Field, Unit, list, texts};
+use super::field::{Bounds, Field, Unit, list, texts, words};
 use super::key::{Key, Section};
 
 const MEMORY_MAX: Key = Key::new(
@@ -20,9 +20,23 @@ const EXEMPT: Key =
     })
     .now();
 
+const ADMISSION: Key = Key::new(
+    "admission",
+    "\"measured\" refuses new players and viewers before those who play suffer: when the core of \
+     their shard has no room for another, as the shard measures. \"off\" refuses by the limits \
+     below alone.",
+    |s| &mut s.egress.admission,
+)
+.now();
+
+words!(Admission {
+    "measured" => Admission::Measured,
+    "off" => Admission::Off,
+});
+
 pub(super) fn section() -> Section {
     let unit = |id: LimitId| if id.name().contains("bytes") { Unit::Bytes } else { Unit::One };
-    let mut keys = vec![MEMORY_MAX, EXEMPT];
+    let mut keys = vec![MEMORY_MAX, EXEMPT, ADMISSION];
     keys.extend(LimitId::ALL.iter().map(|&id| Key::limit(id, unit(id))));
     Section {
         name: "limits",

@@ -1,6 +1,7 @@
 //! The server: start-up in order, then one loop until a signal.
 
 mod control;
+mod cores;
 mod heap;
 mod reload;
 mod run;

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::control::ControlPlane;
+use super::cores::Cores;
 use super::heap::Heap;
 use crate::api::{ApiState, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
@@ -88,6 +89,7 @@ fn print(banner: &str) {
 struct Desk {
     events: AsyncFd<RawFd>,
     control: ControlPlane,
+    cores: Cores,
     exchange: Exchange<Node>,
     heap: Heap,
     asks: mpsc::Receiver<Ask>,
@@ -107,6 +109,7 @@ impl Desk {
         let events = AsyncFd::new(node.events_fd())?;
         Ok(Self {
             events,
+            cores: Cores::new(&control.plan.node.shards, Instant::now()),
             exchange: Exchange::new(node, mode, Instant::now()),
             heap: Heap::new(Instant::now()),
             asks,
@@ -143,6 +146,11 @@ impl Desk {
             let more = self.exchange.pump(now);
             self.exchange.tick(now);
             self.heap.tick(now);
+            if self.cores.due().is_some_and(|due| due <= now) {
+                for (shard, used) in self.cores.look(now) {
+                    self.exchange.core_used(shard, used);
+                }
+            }
             if self.exchange.live() == 0 {
                 return if draining.is_some() { End::Drained } else { End::Lost };
             }
@@ -159,7 +167,8 @@ impl Desk {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let mut wake = self.exchange.deadline(now).unwrap_or(now + IDLE).min(now + IDLE);
+            let due = [self.exchange.deadline(now), self.cores.due()].into_iter().flatten().min();
+            let mut wake = due.unwrap_or(now + IDLE).min(now + IDLE);
             wake = wake.min(self.heap.due());
             if let Some(start) = draining {
                 wake = wake.min(start + if stopped { EXIT_AFTER } else { STOP_AFTER });

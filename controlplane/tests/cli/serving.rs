@@ -33,6 +33,8 @@ fn the_control_listener_tells_everybody_how_it_is_and_the_rest_to_the_token() {
     let right = format!("Authorization: Bearer {}\r\n", token.trim());
     for (path, part) in [
         ("/api/v1/shards", "\"missing\":[]"),
+        ("/api/v1/shards", "\"room\":{\"players\":"),
+        ("/api/v1/shards", "\"limited_by\":\""),
         ("/api/v1/streams", "\"name\":\"demo\""),
         ("/api/v1/sessions", "\"sessions\":["),
     ] {

@@ -174,6 +174,12 @@ impl Log {
         self.entry(self.entries_committed().checked_sub(1)?)
     }
 
+    /// The first entry that is still kept.
+    #[must_use]
+    pub fn oldest_entry(&self) -> Option<Entry> {
+        self.entry(self.index.tail())
+    }
+
     /// The entry with this number; `None` if it is not yet published or no longer kept.
     #[must_use]
     pub fn entry(&self, number: u64) -> Option<Entry> {

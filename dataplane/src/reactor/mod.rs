@@ -41,7 +41,7 @@ pub use config::{
     SQ_ENTRIES_MAX,
 };
 pub use counters::{OpCount, OpCounters, OpKind};
-pub use host::{affinity_cpus, pin_to_cpu, raise_nofile};
+pub use host::{affinity_cpus, pin_to_cpu, raise_nofile, thread_cpu_time};
 pub use listener::{ListenOptions, Listener};
 pub use socket::{
     SocketOptions, acknowledge_at_once, apply, local_addr, memory_bytes, outgoing_queue_bytes,

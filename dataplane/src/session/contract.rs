@@ -274,6 +274,8 @@ pub enum Refusal {
     Busy,
     /// No room: a limit, a full mailbox or memory.
     Overloaded,
+    /// No room for another player: those who play must not suffer.
+    Full,
     /// The control plane did not answer in time.
     Timeout,
     /// The node is going down.
@@ -307,6 +309,7 @@ impl Refusal {
             Self::NoTrack => "no_track",
             Self::Busy => "busy",
             Self::Overloaded => "overloaded",
+            Self::Full => "full",
             Self::Timeout => "authorize_timeout",
             Self::Draining => "draining",
         }

@@ -158,6 +158,7 @@ impl Shard {
             sending: Sending::Idle,
             queued: false,
             half_closed: false,
+            viewer: false,
             parked: Vec::new(),
             out: Outbox::default(),
             buffered: 0,
@@ -196,15 +197,20 @@ impl Shard {
         seed
     }
 
-    /// The next one of `accepting` in turn, if it has clearly fewer connections than this shard.
+    /// The next one of `accepting` in turn, if it has clearly fewer connections than this shard;
+    /// any with room for players, if this one has none.
     fn less_used_shard(&mut self, accepting: ShardSet) -> Option<ShardId> {
         let shards = self.shared.shards() as u16;
+        let own = self.shared.load(self.id);
         let other = (1..shards).find_map(|_| {
             self.rebalance_turn = self.rebalance_turn % (shards - 1) + 1;
             let other = ShardId((self.id.0 + self.rebalance_turn) % shards);
-            accepting.contains(other).then_some(other)
+            let fits = !own.is_full() || !self.shared.load(other).is_full();
+            (accepting.contains(other) && fits).then_some(other)
         })?;
-        let (own, others) = (self.shared.load(self.id).get(), self.shared.load(other).get());
-        (own > others + REBALANCE_STEP.max(others / 8)).then_some(other)
+        let theirs = self.shared.load(other);
+        let step = REBALANCE_STEP.max(theirs.get() / 8);
+        let freer = !theirs.is_full() && own.get() > theirs.get() + step;
+        (own.is_full() || freer).then_some(other)
     }
 }

@@ -8,7 +8,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::config::{LimitId, Limits};
 
@@ -21,6 +21,8 @@ pub struct Caps {
     connections: AtomicU32,
     streams: AtomicU32,
     players: AtomicU32,
+    /// Bits a second that all shards owe their players.
+    owed_bps: AtomicU64,
     by_address: Box<[AtomicU32]>,
     by_prefix: Box<[AtomicU32]>,
     half_open: Box<[AtomicU32]>,
@@ -43,6 +45,7 @@ impl Default for Caps {
             connections: AtomicU32::new(0),
             streams: AtomicU32::new(0),
             players: AtomicU32::new(0),
+            owed_bps: AtomicU64::new(0),
             by_address: zeroes(),
             by_prefix: zeroes(),
             half_open: zeroes(),
@@ -148,6 +151,46 @@ impl Caps {
         take(&self.players, limits.players_max).then_some(()).ok_or(LimitId::PlayersMax)
     }
 
+    /// Counts one that played before, whatever the limit.
+    pub fn return_player(&self) {
+        self.players.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a player is owed from now on.
+    ///
+    /// # Errors
+    /// [`LimitId::EgressBpsMax`]; nothing is counted then.
+    pub fn owe(&self, bps: u64, limits: &Limits) -> Result<(), LimitId> {
+        let before = self.owed_bps.fetch_add(bps, Ordering::Relaxed);
+        if before.saturating_add(bps) > limits.egress_bps_max {
+            self.owed_bps.fetch_sub(bps, Ordering::Relaxed);
+            return Err(LimitId::EgressBpsMax);
+        }
+        Ok(())
+    }
+
+    /// What a shard owes was found to be `now`, not `before`, which it had counted.
+    pub fn correct_owed(&self, before: u64, now: u64) {
+        if now >= before {
+            self.owed_bps.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.owed_bps.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    /// What `limits` leave to the whole node: connections, players, and bits a second for them.
+    pub fn room(&self, limits: &Limits) -> [(LimitId, u64); 3] {
+        let left = |max: u64, used: &AtomicU32| {
+            max.saturating_sub(u64::from(used.load(Ordering::Relaxed)))
+        };
+        let owed = self.owed_bps.load(Ordering::Relaxed);
+        [
+            (LimitId::ConnectionsMax, left(limits.connections_max, &self.connections)),
+            (LimitId::PlayersMax, left(limits.players_max, &self.players)),
+            (LimitId::EgressBpsMax, limits.egress_bps_max.saturating_sub(owed)),
+        ]
+    }
+
     /// A player is gone.
     pub fn leave_player(&self) {
         give(&self.players);
@@ -205,6 +248,26 @@ mod tests {
         let all = caps.by_address.iter().chain(&caps.by_prefix).chain(&caps.half_open);
         assert_eq!(all.map(|n| n.load(Ordering::Relaxed)).sum::<u32>(), 0);
         assert_eq!(caps.connections.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_players_are_owed_is_bounded_and_corrected() {
+        let mut limits = strict();
+        limits.egress_bps_max = 1_000;
+        let caps = Caps::default();
+        let left = || caps.room(&limits)[2].1;
+        caps.owe(700, &limits).unwrap();
+        assert_eq!(caps.owe(301, &limits), Err(LimitId::EgressBpsMax));
+        caps.owe(300, &limits).unwrap();
+        assert_eq!(left(), 0);
+        // Bit rates rise whatever the limit.
+        caps.correct_owed(1_000, 1_400);
+        assert_eq!(caps.owe(1, &limits), Err(LimitId::EgressBpsMax));
+        caps.correct_owed(1_400, 150);
+        assert_eq!(left(), 850);
+        caps.enter_player(&limits).unwrap();
+        caps.return_player();
+        assert_eq!(caps.room(&limits)[1].1, limits.players_max - 2);
     }
 
     #[test]

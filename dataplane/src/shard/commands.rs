@@ -39,6 +39,7 @@ impl Shard {
                 Command::Verdict { ticket, verdict } => self.verdict(ticket, verdict),
                 Command::Snapshot { id, detail } => self.ask_survey(id, detail),
                 Command::Kick { session } => self.kick(session),
+                Command::CoreUsed(used) => self.core_used(used),
                 Command::Reload(reload) => self.reload(&reload),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),
@@ -90,6 +91,7 @@ impl Shard {
         self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);
         self.budget.reload(&self.config);
+        self.tell_full();
         for slot in self.connections.slots() {
             let Self { connections, terms, .. } = self;
             if let Some(connection) = connections.get_mut(slot) {

@@ -61,6 +61,8 @@ pub(crate) struct Connection {
     pub queued: bool,
     /// The peer ended its direction, but answers are owed to it.
     pub half_closed: bool,
+    /// It was served playlists of HLS, and counts as a player until it is closed.
+    pub viewer: bool,
     /// Bytes that came while the session could not take them.
     pub parked: Vec<u8>,
     pub out: Outbox,

@@ -150,7 +150,10 @@ impl Shard {
         }
         connection.log_end(reason, self.now);
         self.counters.connections_closed += 1;
-        let Connection { fd, admission, .. } = *connection;
+        let Connection { fd, admission, viewer, .. } = *connection;
+        if viewer {
+            self.viewer_left();
+        }
         self.shared.caps.leave(admission);
         self.reactor.close(fd, token);
     }

@@ -118,6 +118,10 @@ impl Shard {
         };
         reader.asked_at = now;
         if let Some(window) = log.window() {
+            if let Err(reason) = self.admit_viewer(slot, reader_slot) {
+                self.refuse_for_room(slot, reason);
+                return;
+            }
             let Some(mut connection) = self.connections.take(slot) else { return };
             connection.session.share(&mut self.words);
             let tail = log.tail();
@@ -179,6 +183,7 @@ impl Shard {
         }
         let asked = connection.asked.take();
         shared.caps.established(&mut connection.admission);
+        counters.segment_bytes_served += served.body.end - served.body.start;
         if !served.body.is_empty() {
             let viewing = Establish::View(Serving {
                 reader: reader_slot,

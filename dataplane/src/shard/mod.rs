@@ -6,6 +6,7 @@
 //! accepted and read the home shard's logs from there (`subscriptions.rs`).
 
 mod accept;
+mod admission;
 mod authorize;
 mod backpressure;
 mod budget;
@@ -14,6 +15,7 @@ mod census;
 mod cipher;
 mod commands;
 mod connection;
+mod cost;
 mod cursor;
 mod demo;
 mod drain;
@@ -24,6 +26,7 @@ mod fetch;
 pub mod flush;
 mod frame;
 mod handover;
+mod headroom;
 mod ingress;
 mod lateness;
 pub mod mailbox;
@@ -46,6 +49,7 @@ pub mod timer;
 mod turn;
 mod upkeep;
 mod verdicts;
+mod viewers;
 pub mod wake;
 
 pub(crate) use commands::ControlLink;

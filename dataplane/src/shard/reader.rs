@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::flush::BUCKETS;
+use super::headroom::Rate;
 use super::lateness::LateMark;
 use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
@@ -38,6 +39,8 @@ pub(super) struct Reader {
     pub serving: u32,
     /// When a viewer last asked or had its answer.
     pub asked_at: Instant,
+    /// What one second of the log is.
+    pub rate: Rate,
 }
 
 /// How far the subscription is.
@@ -54,6 +57,13 @@ impl Reader {
         match &self.state {
             ReaderState::Reading(log) => Some(log),
             ReaderState::Asked(_) => None,
+        }
+    }
+
+    /// Finds what one second of the log is by now.
+    pub(super) fn weigh(&mut self) {
+        if let Some(rate) = self.log().and_then(|log| Rate::of(log)) {
+            self.rate = rate;
         }
     }
 
@@ -139,6 +149,10 @@ impl Readers {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Reader> {
+        self.slots.iter_mut().flatten()
+    }
+
     /// The reader of a live log, if this shard has one.
     pub(super) fn find(&self, stream: &StreamName, key: LogKey, usage: Use) -> Option<u32> {
         self.by_log.get(&(stream.clone(), key, usage)).copied()
@@ -182,6 +196,7 @@ impl Readers {
             waiting: Vec::new(),
             serving: 0,
             asked_at: now,
+            rate: Rate::default(),
         };
         let slot = match self.free.pop() {
             Some(free) => free,

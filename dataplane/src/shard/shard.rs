@@ -8,6 +8,7 @@ use std::time::Instant;
 use codecs::time::WallTime;
 
 use super::accept::OpenListener;
+use super::admission::Seen;
 use super::budget::Budget;
 use super::cipher::Cipher;
 use super::commands::ControlLink;
@@ -16,6 +17,7 @@ use super::demo::Demo;
 use super::drain::Draining;
 use super::egress::SLICE_SENDS_MAX;
 use super::flush::Flush;
+use super::headroom::Headroom;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
 use super::pulse::Pulse;
@@ -92,6 +94,9 @@ pub(crate) struct Shard {
     pub(super) listener_count: u16,
     pub(super) queues: Queues,
     pub(super) flush: Flush,
+    pub(super) headroom: Headroom,
+    /// Where the headroom looked last.
+    pub(super) seen: Seen,
     pub(super) counters: ShardCounters,
     pub(super) pulse: Pulse,
     pub(super) surveys: Surveys,
@@ -150,6 +155,8 @@ impl Shard {
             listener_count: 0,
             queues: Queues::default(),
             flush: Flush::new(&config.egress, now),
+            headroom: Headroom::default(),
+            seen: Seen::new(now),
             counters: ShardCounters::default(),
             pulse: Pulse::new(now),
             surveys: Surveys::default(),

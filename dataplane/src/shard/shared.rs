@@ -1,12 +1,13 @@
 //! What all shards share: a few atomics and maps that never change.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
 
 use super::caps::Caps;
 use super::placement::Placement;
+use super::viewers::KnownViewers;
 use super::wake::Wakes;
 use crate::ids::ShardId;
 use crate::log::Epochs;
@@ -17,6 +18,7 @@ use crate::reactor::Waker;
 pub(crate) struct Shared {
     pub placement: Placement,
     pub caps: Caps,
+    pub viewers: KnownViewers,
     pub epochs: Epochs,
     pub wakes: Wakes,
     wakers: Box<[OnceLock<Waker>]>,
@@ -25,19 +27,35 @@ pub(crate) struct Shared {
 
 /// Connections of one shard, for those who place new ones.
 #[derive(Debug, Default)]
-pub(crate) struct Load(CachePadded<AtomicU32>);
+pub(crate) struct Load(CachePadded<Loaded>);
+
+#[derive(Debug, Default)]
+struct Loaded {
+    connections: AtomicU32,
+    full: AtomicBool,
+}
 
 impl Load {
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
+    /// The shard has no room for another player, or has room again.
+    pub(super) fn set_full(&self, full: bool) {
+        self.0.full.store(full, Ordering::Relaxed);
+    }
+
+    /// True if the shard has no room for another player.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.full.load(Ordering::Relaxed)
     }
 }
 
@@ -46,6 +64,7 @@ impl Shared {
         Self {
             placement,
             caps: Caps::default(),
+            viewers: KnownViewers::default(),
             epochs: Epochs::new(shards),
             wakes: Wakes::new(shards, readers_max),
             wakers: (0..shards).map(|_| OnceLock::new()).collect(),

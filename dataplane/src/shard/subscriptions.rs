@@ -12,6 +12,7 @@ use super::shard::Shard;
 use crate::config::Latency;
 use crate::ids::{ShardId, StreamName};
 use crate::log::Log;
+use crate::metrics::NoRoom;
 use crate::session::{Command, Framing, LogKey, Refusal, Use};
 
 impl Shard {
@@ -20,9 +21,13 @@ impl Shard {
         let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
         let Some(options) = asked.play else { return };
         let stream = asked.stream.clone();
-        if let Err(limit) = self.shared.caps.enter_player(&self.config.limits) {
-            self.counters.limit(limit);
-            self.refuse(slot, Refusal::Overloaded);
+        if self.shared.load(self.id).is_full() {
+            // Not even asked for the log, which would be written for nobody.
+            self.refuse_for_room(slot, NoRoom::Cpu);
+            return;
+        }
+        if self.shared.caps.enter_player(&self.config.limits).is_err() {
+            self.refuse_for_room(slot, NoRoom::Players);
             return;
         }
         if let Some(found) = self.readers.find(&stream, options.log, Use::Live) {
@@ -126,13 +131,19 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
             return;
         }
+        let Some(connection) = self.connections.get(slot) else { return };
+        let asked = connection.asked.as_ref();
+        let Some(options) = asked.and_then(|asked| asked.play) else { return };
+        let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
+        if let Err(reason) = self.admit_player(reader_slot, low_latency) {
+            self.shared.caps.leave_player();
+            self.refuse_for_room(slot, reason);
+            return;
+        }
         let Self { connections, readers, shared, counters, words, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(asked) = connection.asked.take() else { return };
-        let (Some(options), Some(reader)) = (asked.play, readers.get_mut(reader_slot)) else {
-            return;
-        };
-        let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
+        let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.add(slot, low_latency);
         let not_before = reader.log().map_or(0, |log| log.committed());
         let playing = Establish::Play(Box::new(Playing {
@@ -209,11 +220,14 @@ impl Shard {
     /// Takes the player out of its reader; the last one gives the log back.
     pub(super) fn stop_playing(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(reader_slot) = connection.playing().map(|playing| playing.reader) else { return };
+        let Some(playing) = connection.playing() else { return };
+        let (reader_slot, low_latency) = (playing.reader, playing.low_latency);
         connection.establish(None, &mut self.counters);
         self.shared.caps.leave_player();
         if let Some(reader) = self.readers.get_mut(reader_slot) {
             reader.remove(slot);
+            let rate = reader.rate;
+            self.release_player(rate, low_latency);
         }
         self.drop_unused_reader(reader_slot);
     }

@@ -153,6 +153,7 @@ impl Shard {
             draining: self.draining.is_some(),
             utilisation: self.flush.utilisation(),
             flush_interval_ms: self.flush.interval().as_secs_f64() * 1000.0,
+            headroom: self.headroom_status(),
             recent: self.pulse.recent(),
             audiences: survey.audiences,
             streams: survey.streams,

@@ -235,6 +235,7 @@ impl Shard {
                 TimerKey::Housekeeping => {
                     self.timers.insert(self.now + HOUSEKEEPING, TimerKey::Housekeeping);
                     self.keep_house();
+                    self.measure();
                 }
                 TimerKey::Probe => {
                     self.timers.insert(self.now + PROBE, TimerKey::Probe);

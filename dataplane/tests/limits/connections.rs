@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use codecs::rtmp::command::code;
 
-use crate::node::{FlvPlayer, Peer, RtmpPlayer, Server, TIME_BOUND};
+use crate::node::{FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, TIME_BOUND, Totals};
 
 /// A connection from that loopback address.
 fn from(source: &str, to: SocketAddr) -> TcpStream {
@@ -84,8 +84,24 @@ pub(crate) fn one_too_many_half_open(server: &Server) -> u64 {
 
 pub(crate) fn one_player_too_many(server: &Server) -> u64 {
     let mut player = RtmpPlayer::ask(server.rtmp, "good");
-    assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED]);
+    assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
     let player = FlvPlayer::ask(server.http, "/good.flv");
     assert!(player.head.starts_with("HTTP/1.1 503 "), "{}", player.head);
+    2
+}
+
+/// Players of a stream that alone has more bits a second, while those of a small one play on.
+pub(crate) fn more_bits_than_may_be_owed(server: &Server) -> u64 {
+    let mut publisher = Publisher::start(server.rtmp, "big");
+    publisher.video_bytes = 20_000;
+    let frames = u64::from(publisher.send_frames(30));
+    let arrived = |totals: &Totals| totals.stream("big").is_some_and(|s| s.units_in >= 2 * frames);
+    server.control.until("the frames", arrived);
+    let mut player = RtmpPlayer::ask(server.rtmp, "big");
+    assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
+    let player = FlvPlayer::ask(server.http, "/big.flv");
+    assert!(player.head.starts_with("HTTP/1.1 503 "), "{}", player.head);
+    let mut small = FlvPlayer::start(server.http, "good");
+    small.item();
     2
 }

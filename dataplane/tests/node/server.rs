@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use dataplane::Node;
 use dataplane::config::{
-    Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin, SessionConfig, ShardConfig,
-    StreamConfig,
+    Admission, Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin, SessionConfig,
+    ShardConfig, StreamConfig,
 };
 use dataplane::ids::ShardId;
 use dataplane::reactor::{BackendChoice, ReactorConfig};
@@ -28,7 +28,8 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
         tls: None,
         // Cases that poll ask more often than anybody else.
         limits: Limits { http_requests_max: u64::MAX, ..Limits::default() },
-        egress: EgressConfig::default(),
+        // What a case may do must not hang on what the machine does beside it.
+        egress: EgressConfig { admission: Admission::Off, ..EgressConfig::default() },
         stream: StreamConfig::default(),
         session: SessionConfig::default(),
         page_bytes: 128 << 20,

@@ -50,7 +50,11 @@ pub(crate) struct Viewer {
 
 impl Viewer {
     pub(crate) fn connect(addr: SocketAddr) -> Self {
-        let socket = TcpStream::connect(addr).unwrap();
+        Self::of(TcpStream::connect(addr).unwrap())
+    }
+
+    /// A client on a connection that is there.
+    pub(crate) fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(TIME_BOUND)).unwrap();
         socket.set_write_timeout(Some(TIME_BOUND)).unwrap();
         Self { socket, input: Vec::new() }

@@ -151,6 +151,17 @@ fn every_refusal_has_its_status() {
 }
 
 #[test]
+fn a_player_without_room_hears_that_its_connection_is_rejected() {
+    let steps = [hello(), connect("live"), play("cam")];
+    let mut bench = Bench::after(Some(Command::Refused(Refusal::Full)), &steps);
+    let replies = bench.replies();
+    let last = &replies[replies.len() - 2..];
+    assert_eq!(last, ["onStatus NetStream.Play.Failed", "onStatus NetConnection.Connect.Rejected"]);
+    assert_eq!(bench.events.last().unwrap(), "Close { reason: \"full\" }");
+    bench.close();
+}
+
+#[test]
 fn enhanced_capabilities_are_echoed_to_those_who_have_them() {
     let object = Value::object([
         ("app", Value::from("live")),

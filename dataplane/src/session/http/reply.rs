@@ -10,7 +10,7 @@ use super::cors;
 use super::pages::Page;
 use super::socket::Upgrade;
 use super::state::Pending;
-use crate::session::{Counts, Format};
+use crate::session::{Counts, Format, Refusal};
 
 /// Fields of one answer at most.
 const FIELDS_MAX: usize = 8;
@@ -194,6 +194,20 @@ impl Replies {
         let body = if pending.head_only { NOT_FOUND_BODY } else { 0 };
         // CONTROL: a refusal.
         self.out.extend_from_slice(&NOT_FOUND[..NOT_FOUND.len() - body]);
+    }
+
+    /// What the shard refused.
+    pub(super) fn refused(&mut self, refusal: Refusal, pending: Pending) {
+        let (status, text) = match refusal {
+            Refusal::NotFound => return self.not_found(pending),
+            Refusal::NoTrack => (404, "no such track\n"),
+            Refusal::Denied => (403, "forbidden\n"),
+            Refusal::Full => (503, "no room for another player, try again later\n"),
+            Refusal::Busy | Refusal::Overloaded | Refusal::Timeout | Refusal::Draining => {
+                (503, "try again later\n")
+            }
+        };
+        self.refusal(status, text, pending);
     }
 
     /// A refusal with its reason as text.

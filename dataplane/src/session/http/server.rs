@@ -334,14 +334,7 @@ impl Server {
     }
 
     fn refused(&mut self, refusal: Refusal, pending: Pending) -> Result<(), Error> {
-        match refusal {
-            Refusal::NotFound => self.replies.not_found(pending),
-            Refusal::NoTrack => self.replies.refusal(404, "no such track\n", pending),
-            Refusal::Denied => self.replies.refusal(403, "forbidden\n", pending),
-            Refusal::Busy | Refusal::Overloaded | Refusal::Timeout | Refusal::Draining => {
-                self.replies.refusal(503, "try again later\n", pending);
-            }
-        }
+        self.replies.refused(refusal, pending);
         self.answered(pending)
     }
 

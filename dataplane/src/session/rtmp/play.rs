@@ -17,6 +17,8 @@ use crate::Error;
 use crate::control::Role;
 use crate::session::{Event, Refusal};
 
+/// What a player hears that would make others suffer.
+const NO_ROOM: &str = "the server has no room for another player, try again later";
 /// A longer play than this has no end.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -100,10 +102,16 @@ impl Server {
             Refusal::NoTrack => (code::PLAY_STREAM_NOT_FOUND, "the stream has no such track"),
             Refusal::Busy => (code::PLAY_FAILED, "the stream is busy"),
             Refusal::Overloaded => (code::PLAY_FAILED, "the server has no room"),
+            Refusal::Full => (code::PLAY_FAILED, NO_ROOM),
             Refusal::Timeout => (code::PLAY_FAILED, "authorisation took too long"),
             Refusal::Draining => (code::PLAY_FAILED, "the server goes down"),
         };
         self.replies.error(MSID, code, text);
+        if refusal == Refusal::Full {
+            // It is the connection that has no place here, not the stream that cannot be played. At
+            // `connect` this could not be said: publishers connect alike.
+            self.replies.error(0, code::CONNECT_REJECTED, NO_ROOM);
+        }
     }
 
     /// The duration that the player asked for is over.

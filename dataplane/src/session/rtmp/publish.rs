@@ -80,7 +80,9 @@ impl Server {
             Refusal::Denied => (code::PUBLISH_DENIED, "not allowed to publish here"),
             Refusal::NotFound | Refusal::NoTrack => (code::PUBLISH_BAD_NAME, "no such stream"),
             Refusal::Busy => (code::PUBLISH_BAD_NAME, "the stream is published by somebody else"),
-            Refusal::Overloaded => (code::CONNECT_REJECTED, "the server has no room"),
+            Refusal::Overloaded | Refusal::Full => {
+                (code::CONNECT_REJECTED, "the server has no room")
+            }
             Refusal::Timeout => (code::PUBLISH_DENIED, "authorisation took too long"),
             Refusal::Draining => (code::CONNECT_REJECTED, "the server goes down"),
         };

@@ -1,0 +1,85 @@
+//! Room: how many more players of the current mix fit, and what bounds them.
+
+use dataplane::config::LimitId;
+use dataplane::control::{HeadroomStatus, ShardSnapshot};
+use serde::Serialize;
+
+/// What fits into a shard or into the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Room {
+    /// Players of the current mix.
+    pub(crate) players: u64,
+    /// Their bits a second.
+    bps: u64,
+    /// "cpu", or the limit that has the least room.
+    limited_by: &'static str,
+}
+
+impl Room {
+    /// Into one shard, which shares the node's limits with the others.
+    pub(crate) fn of_shard(headroom: &HeadroomStatus) -> Self {
+        Self::within(headroom.players_room, headroom.player_bps, headroom.node)
+    }
+
+    /// Into all shards together; `None` if none of them answered.
+    pub(crate) fn of_node(shards: &[ShardSnapshot]) -> Option<Self> {
+        let last = shards.last()?.headroom;
+        let sum = |of: fn(&HeadroomStatus) -> u64| -> u64 {
+            shards.iter().map(|shard| of(&shard.headroom)).fold(0, u64::saturating_add)
+        };
+        let players = sum(|headroom| headroom.players);
+        let bps = match sum(|headroom| headroom.owed_bps).checked_div(players) {
+            Some(bps) => bps.max(1),
+            None => last.player_bps,
+        };
+        Some(Self::within(sum(|headroom| headroom.players_room), bps, last.node))
+    }
+
+    fn within(cpu: u64, player_bps: u64, node: [(LimitId, u64); 3]) -> Self {
+        let limits = node.map(|(limit, left)| match limit {
+            LimitId::EgressBpsMax => (limit.name(), left / player_bps.max(1)),
+            _ => (limit.name(), left),
+        });
+        let all = [("cpu", cpu)].into_iter().chain(limits);
+        let (limited_by, players) = all.min_by_key(|&(_, left)| left).expect("the core is one");
+        Self { players, bps: players.saturating_mul(player_bps), limited_by }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const HEADROOM: HeadroomStatus = HeadroomStatus {
+        players_room: 4_000,
+        players: 1_000,
+        full: false,
+        player_bps: 2_000_000,
+        owed_bps: 2_000_000_000,
+        in_use: 0.2,
+        others: 0.01,
+        send_s: 5e-6,
+        byte_s: 2e-10,
+        request_s: 3e-5,
+        node: [
+            (LimitId::ConnectionsMax, 9_000),
+            (LimitId::PlayersMax, 8_000),
+            (LimitId::EgressBpsMax, 1 << 40),
+        ],
+    };
+
+    #[test]
+    fn the_scarcest_thing_bounds_the_room() {
+        let room = |headroom| {
+            let Room { players, bps, limited_by } = Room::of_shard(&headroom);
+            (players, bps, limited_by)
+        };
+        assert_eq!(room(HEADROOM), (4_000, 8_000_000_000, "cpu"));
+        let mut node = HEADROOM.node;
+        node[2].1 = 3_999_999;
+        assert_eq!(room(HeadroomStatus { node, ..HEADROOM }), (1, 2_000_000, "egress_bps_max"));
+        node[1].1 = 0;
+        assert_eq!(room(HeadroomStatus { node, ..HEADROOM }), (0, 0, "players_max"));
+        assert_eq!(Room::of_node(&[]), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Admission: a shard without room refuses new players before those who play suffer.
+//!
+//! ```text
+//!   play allowed -> players_max -> log found -> egress_bps_max -> room of the core -> plays
+//!                       |                             |                 |
+//!                       +----------- refused: full ---+-----------------+
+//! ```
+//!
+//! Publishers, and viewers of HLS who view already, are never refused here. A shard that is full
+//! says so to the others, who then keep fresh connections for themselves and take its own.
+
+use std::time::{Duration, Instant};
+
+use super::cost::Work;
+use super::headroom::{Headroom, Rate, Span};
+use super::shard::Shard;
+use crate::config::{Admission, LimitId};
+use crate::control::{CoreUse, HeadroomStatus};
+use crate::metrics::NoRoom;
+use crate::reactor::thread_cpu_time;
+use crate::segment::uri::Asset;
+use crate::session::{Refusal, Use};
+
+/// Bytes of a segment that one send takes, about.
+const SEGMENT_SEND_BYTES: f64 = 384.0 * 1_024.0;
+
+/// What the counters said when they were looked at last. Lives on: its shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    at: Instant,
+    spent: Duration,
+    sends: u64,
+    bytes: u64,
+    encrypted: u64,
+    requests: u64,
+    received: u64,
+    opened: u64,
+    fetches: u64,
+    fetched: u64,
+    /// When the core was looked at, and what the thread had run by then.
+    core: (Instant, Duration),
+    /// Bits a second that this shard has told the node it owes.
+    owed_bps: u64,
+}
+
+impl Seen {
+    pub(super) fn new(now: Instant) -> Self {
+        let spent = thread_cpu_time();
+        Self {
+            at: now,
+            spent,
+            sends: 0,
+            bytes: 0,
+            encrypted: 0,
+            requests: 0,
+            received: 0,
+            opened: 0,
+            fetches: 0,
+            fetched: 0,
+            core: (now, spent),
+            owed_bps: 0,
+        }
+    }
+}
+
+impl Shard {
+    /// Learns what the work since the last look cost, and what is owed from now on.
+    pub(super) fn measure(&mut self) {
+        let span = self.span();
+        self.headroom.observe(&span);
+        self.weigh_players();
+        let owed = self.headroom.owed_bps();
+        self.shared.caps.correct_owed(std::mem::replace(&mut self.seen.owed_bps, owed), owed);
+        self.tell_full();
+    }
+
+    /// The work since the last look.
+    fn span(&mut self) -> Span {
+        let Self { seen, counters, now, .. } = self;
+        let spent = thread_cpu_time();
+        let since = |before: &mut u64, count: u64| {
+            count.saturating_sub(std::mem::replace(before, count)) as f64
+        };
+        let seconds = now.saturating_duration_since(seen.at).as_secs_f64();
+        let fetches = counters.playlists_served
+            + counters.segments_served
+            + counters.segment_ranges_served
+            + counters.hls_not_modified;
+        let (fetches, fetched) = (
+            since(&mut seen.fetches, fetches),
+            since(&mut seen.fetched, counters.segment_bytes_served),
+        );
+        let work = Work {
+            seconds,
+            sends: since(&mut seen.sends, counters.sends),
+            bytes: since(&mut seen.bytes, counters.bytes_sent),
+            encrypted: since(&mut seen.encrypted, counters.tls_bytes_encrypted),
+            requests: since(&mut seen.requests, counters.http_requests),
+            received: since(&mut seen.received, counters.bytes_received),
+            opened: since(&mut seen.opened, counters.connections_accepted),
+        };
+        let span = Span {
+            work,
+            spent: (spent - seen.spent).as_secs_f64(),
+            asked: fetch(fetches, fetched),
+        };
+        (seen.at, seen.spent) = (*now, spent);
+        span
+    }
+
+    /// Adds up anew what the players of this shard are owed, stream by stream.
+    fn weigh_players(&mut self) {
+        let Self { readers, headroom, config, .. } = self;
+        let (mut live, mut players) = (Work::default(), 0);
+        for reader in readers.iter_mut().filter(|reader| reader.usage == Use::Live) {
+            reader.weigh();
+            let all = reader.players() as u64;
+            let low_latency = reader.low_latency.len() as u64;
+            let weight = |low| reader.rate.player(&config.egress, low);
+            live = live.and(&weight(false).times(all.saturating_sub(low_latency) as f64));
+            live = live.and(&weight(true).times(low_latency as f64));
+            players += all;
+        }
+        headroom.set_live(live, players);
+    }
+
+    /// Shards that accept connections hear whether this one has room for players.
+    pub(super) fn tell_full(&mut self) {
+        let full = self.headroom.is_full(&self.config.egress);
+        let measured = self.config.egress.admission == Admission::Measured;
+        self.shared.load(self.id).set_full(full && measured);
+    }
+
+    /// The control plane tells what this shard's core did.
+    pub(super) fn core_used(&mut self, used: CoreUse) {
+        let spent = thread_cpu_time();
+        let (at, before) = std::mem::replace(&mut self.seen.core, (self.now, spent));
+        let passed = self.now.saturating_duration_since(at).as_secs_f64();
+        if passed > 0.0 {
+            let share = (spent - before).as_secs_f64() / passed;
+            self.headroom.observe_core(used.busy, used.softirq, share);
+        }
+    }
+
+    /// The player of a connection finds room, or the reason why there is none.
+    pub(super) fn admit_player(
+        &mut self,
+        reader_slot: u32,
+        low_latency: bool,
+    ) -> Result<(), NoRoom> {
+        let Self { readers, config, .. } = self;
+        let Some(reader) = readers.get_mut(reader_slot) else { return Ok(()) };
+        reader.weigh();
+        let rate = reader.rate;
+        let work = rate.player(&config.egress, low_latency);
+        self.find_room(&work, rate.bps())?;
+        self.headroom.add_player(&work);
+        Ok(())
+    }
+
+    /// A player is gone: its room is free.
+    pub(super) fn release_player(&mut self, rate: Rate, low_latency: bool) {
+        self.headroom.remove_player(&rate.player(&self.config.egress, low_latency));
+    }
+
+    /// What a core without room, and a node that owes enough, say to `work` of a second.
+    fn find_room(&mut self, work: &Work, bps: u64) -> Result<(), NoRoom> {
+        let Self { headroom, config, shared, seen, .. } = self;
+        if config.egress.admission == Admission::Measured && !headroom.admits(work, &config.egress)
+        {
+            shared.load(self.id).set_full(true);
+            return Err(NoRoom::Cpu);
+        }
+        shared.caps.owe(bps, &config.limits).map_err(|_| NoRoom::EgressBps)?;
+        seen.owed_bps += bps;
+        Ok(())
+    }
+
+    /// True if a viewer may have what it asks for: a new one needs room, one that views goes on.
+    pub(super) fn admit_viewer(&mut self, slot: u32, reader_slot: u32) -> Result<(), NoRoom> {
+        let Some(connection) = self.connections.get(slot) else { return Ok(()) };
+        let whole = matches!(connection.session.asset(), Some(Asset::Multivariant | Asset::Media));
+        let Some(reader) = self.readers.get(reader_slot).filter(|_| whole) else { return Ok(()) };
+        let viewer = self.shared.viewers.id(&reader.stream, connection.peer.ip);
+        if !connection.viewer {
+            let rate = reader.log().and_then(|log| Rate::of(log)).unwrap_or_default();
+            let known = self.shared.viewers.is_known(viewer, self.wall);
+            self.begin_viewing(slot, known, rate)?;
+        }
+        self.shared.viewers.note(viewer, self.wall);
+        Ok(())
+    }
+
+    fn begin_viewing(&mut self, slot: u32, known: bool, rate: Rate) -> Result<(), NoRoom> {
+        if known {
+            self.shared.caps.return_player();
+            self.headroom.add_viewer(None);
+        } else {
+            let segment = self.config.stream.hls.segment.as_millis().max(1) as f64 / 1_000.0;
+            // A playlist and a segment, again and again.
+            let work = fetch(2.0 / segment, rate.bytes);
+            let entered = self.shared.caps.enter_player(&self.config.limits);
+            entered.map_err(|_| NoRoom::Players)?;
+            if let Err(reason) = self.find_room(&work, rate.bps()) {
+                self.shared.caps.leave_player();
+                return Err(reason);
+            }
+            self.headroom.add_viewer(Some(&work));
+        }
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.viewer = true;
+        }
+        Ok(())
+    }
+
+    /// The connection of a viewer is closed.
+    pub(super) fn viewer_left(&mut self) {
+        self.shared.caps.leave_player();
+        self.headroom.remove_viewer();
+    }
+
+    /// A new player hears that there is no room for it.
+    pub(super) fn refuse_for_room(&mut self, slot: u32, reason: NoRoom) {
+        match reason {
+            NoRoom::Players => self.counters.limit(LimitId::PlayersMax),
+            NoRoom::EgressBps => self.counters.limit(LimitId::EgressBpsMax),
+            NoRoom::Cpu => {}
+        }
+        self.counters.no_room(reason);
+        self.refuse(slot, Refusal::Full);
+    }
+
+    /// Who plays and what room is left, for people.
+    pub(super) fn headroom_status(&self) -> HeadroomStatus {
+        let headroom: &Headroom = &self.headroom;
+        let [send, byte, request] = headroom.model.unit_costs();
+        let full = self.shared.load(self.id).is_full();
+        HeadroomStatus {
+            players_room: if full { 0 } else { headroom.players_room(&self.config.egress) },
+            players: headroom.players + headroom.viewers,
+            full,
+            player_bps: headroom.player_bps(),
+            owed_bps: headroom.owed_bps(),
+            in_use: headroom.in_use(),
+            others: headroom.others(),
+            send_s: send,
+            byte_s: byte,
+            request_s: request,
+            node: self.shared.caps.room(&self.config.limits),
+        }
+    }
+}
+
+/// The work of so many requests of HLS with so many bytes of segments.
+fn fetch(requests: f64, bytes: f64) -> Work {
+    let sends = requests + bytes / SEGMENT_SEND_BYTES;
+    Work { sends, bytes, requests, ..Work::default() }
+}

@@ -1,0 +1,350 @@
+//! Headroom: how many more players of the current mix a shard has room for.
+//!
+//! ```text
+//!   needed  = cost(base, ingest) + cost(live players, gathered as long as allowed)
+//!           + cost(viewers of HLS, as they ask) + cost(viewers admitted, who begin to ask)
+//!   in use  = needed x (1 + what the kernel spends for us on other threads) + what others use
+//!   room    = (egress.admission_target - in use) / cost of one player of the mix
+//! ```
+//!
+//! Live players cost what their streams' logs tell, at once when they are admitted, so that a burst
+//! of joins finds the room that is left and not the room that was measured before it. Viewers of
+//! HLS cost what they ask for; until the average shows it, those who were admitted count beside it,
+//! and the one grows as the other fades.
+//!
+//! Not here: counters and clocks (`admission.rs`), the fit itself (`cost.rs`).
+
+use std::time::Duration;
+
+use super::cost::{CostModel, Work};
+use super::cursor::SEND_BYTES_MAX;
+use crate::config::EgressConfig;
+use crate::log::Log;
+
+/// Averages of what viewers ask for forget by 1/e in this time.
+const VIEWERS_MEMORY: Duration = Duration::from_secs(8);
+/// Averages of what the shard spends and receives forget by 1/e in this time.
+const SPENT_MEMORY: Duration = Duration::from_secs(2);
+/// What the kernel spends on other threads is remembered by this factor, a reading a second.
+const KERNEL_KEPT: f64 = 0.95;
+/// Share of a core whose kernel work is not worth telling its ratio from.
+const KERNEL_FLOOR: f64 = 0.05;
+/// A span of a log shorter than this tells its rate as if it were this long.
+const SPAN_SECONDS_MIN: f64 = 1.0;
+/// What a player costs where nobody plays: bytes and frames a second.
+const TYPICAL: Rate = Rate { bytes: 250_000.0, entries: 75.0 };
+/// A core that is in use by more than this has no room, whatever its costs are thought to be.
+const SATURATED: f64 = 0.97;
+/// A shard that was full is open again when so much of its core is free beyond one player.
+const REOPEN_SHARE: f64 = 0.01;
+
+/// What one second of a stream is in one format.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Rate {
+    pub bytes: f64,
+    pub entries: f64,
+}
+
+impl Rate {
+    /// The rate of what `log` holds; `None` if that is cut off while it is looked at.
+    pub(super) fn of(log: &Log) -> Option<Self> {
+        let (oldest, newest) = (log.oldest_entry()?, log.newest_entry()?);
+        let span = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;
+        let span = span.max(SPAN_SECONDS_MIN);
+        let bytes = newest.end().saturating_sub(oldest.offset) as f64;
+        let entries = (newest.number.saturating_sub(oldest.number) + 1) as f64;
+        Some(Self { bytes: bytes / span, entries: entries / span })
+    }
+
+    /// Bits a second.
+    pub(super) const fn bps(&self) -> u64 {
+        (self.bytes * 8.0) as u64
+    }
+
+    /// The work of a second for one player, sent as rarely as `egress` allows.
+    pub(super) fn player(&self, egress: &EgressConfig, low_latency: bool) -> Work {
+        let gathered = 1.0 / egress.batch_max.as_secs_f64().max(0.001);
+        let cut = self.bytes / SEND_BYTES_MAX as f64;
+        let sends = if low_latency { self.entries } else { gathered.min(self.entries) }.max(cut);
+        Work { sends, bytes: self.bytes, ..Work::default() }
+    }
+}
+
+/// Everything that tells the room of one shard. Lives on: its shard. Crosses by: never.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Headroom {
+    pub model: CostModel,
+    /// Work of a second for the players at the live edge.
+    live: Work,
+    pub players: u64,
+    /// Work of a second for viewers of HLS, averaged, and of those who were just admitted.
+    asked: Work,
+    pending: Work,
+    pub viewers: u64,
+    /// Bytes a second received.
+    received: f64,
+    /// Encrypted bytes of those sent.
+    encrypted: f64,
+    /// Share of its core that the shard's thread spends.
+    spent: f64,
+    kernel: f64,
+    kernel_of: f64,
+    /// Share of the core that is neither the thread's nor the kernel's for it.
+    others: f64,
+    full: bool,
+}
+
+/// What a shard did since it was looked at before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub work: Work,
+    /// CPU time of the thread, seconds.
+    pub spent: f64,
+    /// The part of the work that viewers of HLS asked for.
+    pub asked: Work,
+}
+
+impl Headroom {
+    /// Learns from a span of work.
+    pub(super) fn observe(&mut self, span: &Span) {
+        let seconds = span.work.seconds;
+        if seconds <= 0.0 {
+            return;
+        }
+        self.model.observe(&span.work, span.spent);
+        let share = |memory: Duration| 1.0 - (-seconds / memory.as_secs_f64()).exp();
+        let (short, long) = (share(SPENT_MEMORY), share(VIEWERS_MEMORY));
+        let toward = |average: &mut f64, now: f64, share: f64| *average += (now - *average) * share;
+        toward(&mut self.spent, span.spent / seconds, short);
+        toward(&mut self.received, span.work.received / seconds, short);
+        if span.work.bytes > 0.0 {
+            let encrypted = (span.work.encrypted / span.work.bytes).min(1.0);
+            toward(&mut self.encrypted, encrypted, long);
+        }
+        self.asked = self.asked.times(1.0 - long).and(&span.asked.times(long / seconds));
+        self.pending = self.pending.times(1.0 - long);
+    }
+
+    /// Learns what the core did in the last second or so, of which the thread ran `spent`: shares.
+    pub(super) fn observe_core(&mut self, busy: f64, softirq: f64, spent: f64) {
+        let beside = (busy - spent).max(0.0);
+        // Interrupts that the thread itself served are in both, so they are bounded by the rest.
+        let kernel = softirq.min(beside);
+        self.kernel = self.kernel.mul_add(KERNEL_KEPT, kernel);
+        self.kernel_of = self.kernel_of.mul_add(KERNEL_KEPT, spent + KERNEL_FLOOR);
+        self.others += (beside - kernel - self.others) * 0.2;
+    }
+
+    /// Takes what was found to be played: the work of a second, and for how many.
+    pub(super) const fn set_live(&mut self, live: Work, players: u64) {
+        self.live = live;
+        self.players = players;
+    }
+
+    /// A player began.
+    pub(super) fn add_player(&mut self, work: &Work) {
+        self.live = self.live.and(work);
+        self.players += 1;
+    }
+
+    /// A player is gone.
+    pub(super) fn remove_player(&mut self, work: &Work) {
+        let left = self.live.and(&work.times(-1.0));
+        self.live = Work { sends: left.sends.max(0.0), bytes: left.bytes.max(0.0), ..left };
+        self.players = self.players.saturating_sub(1);
+    }
+
+    /// A viewer was admitted, who is going to ask for this in a second; `None` if it asks already.
+    pub(super) fn add_viewer(&mut self, work: Option<&Work>) {
+        if let Some(work) = work {
+            self.pending = self.pending.and(work);
+        }
+        self.viewers += 1;
+    }
+
+    /// A viewer is gone. What it asked for fades from the average by itself.
+    pub(super) const fn remove_viewer(&mut self) {
+        self.viewers = self.viewers.saturating_sub(1);
+    }
+
+    /// Bits a second that players and viewers are owed.
+    pub(super) fn owed_bps(&self) -> u64 {
+        ((self.live.bytes + self.asked.bytes + self.pending.bytes) * 8.0) as u64
+    }
+
+    /// The work of a second for all of the mix.
+    fn mix(&self) -> Work {
+        let mix = self.live.and(&self.asked).and(&self.pending);
+        Work { seconds: 0.0, encrypted: mix.bytes * self.encrypted, ..mix }
+    }
+
+    /// Share of the core for `work`, what the kernel spends elsewhere for it included.
+    fn share(&self, work: &Work) -> f64 {
+        self.model.cost(work) * (1.0 + self.kernel_ratio())
+    }
+
+    /// What the kernel spends on other threads for a second of ours.
+    fn kernel_ratio(&self) -> f64 {
+        if self.kernel_of > 0.0 { self.kernel / self.kernel_of } else { 0.0 }
+    }
+
+    /// Share of the core that would be in use if frames were gathered as long as allowed.
+    pub(super) fn in_use(&self) -> f64 {
+        let always = Work { seconds: 1.0, received: self.received, ..Work::default() };
+        let gathered = self.share(&always.and(&self.mix())) + self.others;
+        let now = self.spent * (1.0 + self.kernel_ratio()) + self.others;
+        if now > SATURATED { gathered.max(now) } else { gathered }
+    }
+
+    /// Share of the core that others use.
+    pub(super) const fn others(&self) -> f64 {
+        self.others
+    }
+
+    /// The share of the core that one more player of the mix costs.
+    fn player_share(&self, egress: &EgressConfig) -> f64 {
+        let players = self.players + self.viewers;
+        let mix = if players == 0 { TYPICAL.player(egress, false) } else { self.mix() };
+        self.share(&mix) / players.max(1) as f64
+    }
+
+    /// Bits a second of one more player of the mix.
+    pub(super) fn player_bps(&self) -> u64 {
+        let bps = self.owed_bps().checked_div(self.players + self.viewers);
+        bps.unwrap_or(TYPICAL.bps()).max(1)
+    }
+
+    /// How many more players of the mix the core has room for.
+    pub(super) fn players_room(&self, egress: &EgressConfig) -> u64 {
+        let left = egress.admission_target - self.in_use();
+        let one = self.player_share(egress);
+        // A core without any cost to its players has room for as many as anything allows.
+        if one <= 0.0 { u64::from(u32::MAX) } else { (left / one).clamp(0.0, 1e9) as u64 }
+    }
+
+    /// True if the core has room for `work` more; a core that was full has it only when some more
+    /// is free, so that it does not open and close with each player.
+    pub(super) fn admits(&mut self, work: &Work, egress: &EgressConfig) -> bool {
+        let work = Work { encrypted: work.bytes * self.encrypted, ..*work };
+        self.fill(self.share(&work), egress)
+    }
+
+    /// True if the core has no room for another player of the mix.
+    pub(super) fn is_full(&mut self, egress: &EgressConfig) -> bool {
+        !self.fill(self.player_share(egress), egress)
+    }
+
+    fn fill(&mut self, more: f64, egress: &EgressConfig) -> bool {
+        let margin = if self.full { REOPEN_SHARE } else { 0.0 };
+        self.full = self.in_use() + more + margin > egress.admission_target;
+        !self.full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { bytes: 250_000.0, entries: 30.0 };
+
+    fn egress() -> EgressConfig {
+        EgressConfig::default()
+    }
+
+    /// A quarter of a second of `n` players who are sent each frame, as the calibration says.
+    fn work_for(headroom: &mut Headroom, n: f64) {
+        let work = Work { seconds: 0.25, ..RATE.player(&egress(), true).times(n * 0.25) };
+        let work = Work { seconds: 0.25, ..work };
+        let spent = CostModel::default().cost(&work);
+        headroom.observe(&Span { work, spent, asked: Work::default() });
+    }
+
+    #[test]
+    fn a_player_costs_as_few_sends_as_gathering_allows() {
+        let sends = |rate: Rate, low_latency| rate.player(&egress(), low_latency).sends;
+        let gathered = 1.0 / egress().batch_max.as_secs_f64();
+        assert!((sends(RATE, false) - gathered).abs() < 0.01);
+        assert!((sends(RATE, true) - 30.0).abs() < 0.01);
+        let slow = Rate { bytes: 1_000.0, entries: 2.0 };
+        assert!((sends(slow, false) - 2.0).abs() < 0.01);
+        let fast = Rate { bytes: 4e6, entries: 60.0 };
+        assert!((sends(fast, false) - 4e6 / SEND_BYTES_MAX as f64).abs() < 0.01);
+    }
+
+    #[test]
+    fn room_and_players_add_up_to_the_same_whatever_the_load() {
+        let mut totals = Vec::new();
+        for players in [500_u64, 2_000, 5_000] {
+            let mut headroom = Headroom::default();
+            (0..players).for_each(|_| headroom.add_player(&RATE.player(&egress(), false)));
+            (0..40).for_each(|_| work_for(&mut headroom, players as f64));
+            totals.push(players + headroom.players_room(&egress()));
+        }
+        let (least, most) = (totals.iter().min().unwrap(), totals.iter().max().unwrap());
+        assert!(most * 100 <= least * 102, "{totals:?}");
+    }
+
+    #[test]
+    fn a_burst_is_admitted_up_to_the_room_and_no_further() {
+        let mut headroom = Headroom::default();
+        let room = headroom.players_room(&egress());
+        let player = TYPICAL.player(&egress(), false);
+        let mut admitted = 0;
+        while headroom.admits(&player, &egress()) {
+            headroom.add_player(&player);
+            admitted += 1;
+            assert!(admitted <= room + 1, "nothing is measured, and still it ends at {room}");
+        }
+        assert!(admitted + 1 >= room, "{admitted} of {room}");
+        assert_eq!(headroom.players_room(&egress()), 0);
+    }
+
+    #[test]
+    fn a_full_core_opens_again_when_some_players_are_gone() {
+        let mut headroom = Headroom::default();
+        let player = TYPICAL.player(&egress(), false);
+        while headroom.admits(&player, &egress()) {
+            headroom.add_player(&player);
+        }
+        let players = headroom.players;
+        headroom.remove_player(&player);
+        assert!(!headroom.admits(&player, &egress()), "one place is not enough");
+        while headroom.is_full(&egress()) {
+            headroom.remove_player(&player);
+        }
+        let gone = players - headroom.players;
+        assert!((10..players / 20).contains(&gone), "{gone} of {players}");
+        assert!(headroom.admits(&player, &egress()));
+    }
+
+    #[test]
+    fn viewers_count_the_same_before_and_after_they_ask() {
+        let one = Work { requests: 1.0, sends: 1.5, bytes: 250_000.0, ..Work::default() };
+        let mut headroom = Headroom::default();
+        (0..100).for_each(|_| headroom.add_viewer(Some(&one)));
+        let owed = headroom.owed_bps();
+        assert_eq!(owed, 200_000_000);
+        for _ in 0..100 {
+            let asked = one.times(100.0 * 0.25);
+            let work = Work { seconds: 0.25, ..asked };
+            let spent = CostModel::default().cost(&work);
+            headroom.observe(&Span { work, spent, asked });
+            let now = headroom.owed_bps();
+            assert!(now.abs_diff(owed) < owed / 100, "{now} beside {owed}");
+        }
+    }
+
+    #[test]
+    fn what_others_take_of_the_core_is_no_room() {
+        let mut headroom = Headroom::default();
+        let alone = headroom.players_room(&egress());
+        (0..60).for_each(|_| headroom.observe_core(0.45, 0.0, 0.0));
+        let beside = headroom.players_room(&egress());
+        assert!((alone * 48 / 100..alone * 52 / 100).contains(&beside), "{beside} of {alone}");
+        // The kernel's threads that work for us make each player dearer.
+        let mut headroom = Headroom::default();
+        (0..200).for_each(|_| headroom.observe_core(0.8, 0.4, 0.4));
+        let shared = headroom.players_room(&egress());
+        assert!((alone / 2..alone * 6 / 10).contains(&shared), "{shared} of {alone}");
+    }
+}

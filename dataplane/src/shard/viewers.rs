@@ -1,0 +1,120 @@
+//! Viewers of HLS that the node knows: who asked for a playlist of a stream a moment ago.
+//!
+//! A viewer is only requests, on any connection to any shard. Without room new viewers are refused
+//! while those who view go on, so it must be known who is which: a stream and an address that were
+//! served lately are known. Whoever shares the address of a known viewer is taken for it; the caps
+//! per address bound how many that can be.
+//!
+//! Shape: a table of [`SETS`] sets of [`WAYS`] words, indexed by a keyed hash; a word is 32 bits
+//! more of the hash and the second of the last request. Who is noted takes the place of who was
+//! silent longest, so nothing is swept, locked or allocated; a place that was lost makes a viewer
+//! new, once.
+//!
+//! Lives on: every shard. Crosses by: atomics, once for each playlist.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use codecs::time::WallTime;
+
+use crate::ids::StreamName;
+
+const SETS: usize = 1 << 14;
+const WAYS: usize = 4;
+/// A viewer that asked for no playlist for this long is a new one.
+const KNOWN_SECONDS: u32 = 30;
+
+/// The table. See the module.
+#[derive(Debug)]
+pub(crate) struct KnownViewers {
+    hasher: RandomState,
+    words: Box<[AtomicU64]>,
+}
+
+/// Names a viewer in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ViewerId(u64);
+
+impl Default for KnownViewers {
+    fn default() -> Self {
+        let words = (0..SETS * WAYS).map(|_| AtomicU64::new(0)).collect();
+        Self { hasher: RandomState::new(), words }
+    }
+}
+
+impl KnownViewers {
+    /// The name of who views `stream` from `peer`.
+    pub(super) fn id(&self, stream: &StreamName, peer: IpAddr) -> ViewerId {
+        ViewerId(self.hasher.hash_one((stream.as_str(), peer.to_canonical())))
+    }
+
+    /// True if the viewer asked for a playlist lately.
+    pub(super) fn is_known(&self, viewer: ViewerId, now: WallTime) -> bool {
+        let asked = |word: u64| seconds(now).wrapping_sub(word as u32) <= KNOWN_SECONDS;
+        let mut words = self.set(viewer).iter().map(|word| word.load(Ordering::Relaxed));
+        words.any(|word| word != 0 && tag(word) == tag(viewer.0) && asked(word))
+    }
+
+    /// The viewer asks for a playlist.
+    pub(super) fn note(&self, viewer: ViewerId, now: WallTime) {
+        let set = self.set(viewer);
+        let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let own = set.iter().find(|word| tag(load(word)) == tag(viewer.0));
+        let silence = |word: &&AtomicU64| seconds(now).wrapping_sub(load(word) as u32);
+        let place = own.or_else(|| set.iter().max_by_key(silence));
+        if let Some(place) = place {
+            let word = u64::from(tag(viewer.0)) << 32 | u64::from(seconds(now));
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+
+    fn set(&self, viewer: ViewerId) -> &[AtomicU64] {
+        let set = viewer.0 as usize % SETS;
+        &self.words[set * WAYS..][..WAYS]
+    }
+}
+
+const fn tag(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+const fn seconds(now: WallTime) -> u32 {
+    (now.as_unix_millis() / 1_000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> WallTime {
+        WallTime::from_unix_millis(1_800_000_000_000 + seconds * 1_000)
+    }
+
+    #[test]
+    fn who_asked_lately_is_known_by_stream_and_address() {
+        let viewers = KnownViewers::default();
+        let [news, cam] = ["news", "cam"].map(|name| StreamName::parse(name).unwrap());
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let id = viewers.id(&news, one);
+        assert!(!viewers.is_known(id, at(0)));
+        viewers.note(id, at(0));
+        assert!(viewers.is_known(viewers.id(&news, "::ffff:192.0.2.1".parse().unwrap()), at(30)));
+        assert!(!viewers.is_known(viewers.id(&cam, one), at(0)));
+        assert!(!viewers.is_known(viewers.id(&news, "192.0.2.2".parse().unwrap()), at(0)));
+        assert!(!viewers.is_known(id, at(31)), "it was silent for too long");
+        viewers.note(id, at(40));
+        assert!(viewers.is_known(id, at(60)));
+    }
+
+    #[test]
+    fn who_was_silent_longest_makes_room() {
+        let viewers = KnownViewers::default();
+        let of_one_set = |n: u64| ViewerId((n + 1) << 32);
+        for n in 0..5 {
+            viewers.note(of_one_set(n), at(n as i64));
+        }
+        let known = (0..5).filter(|&n| viewers.is_known(of_one_set(n), at(6)));
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+}

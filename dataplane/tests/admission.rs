@@ -1,0 +1,198 @@
+//! Admission: new players are refused in the words of their protocol while others play on.
+
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+
+mod node;
+mod witness;
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use codecs::rtmp::command::code;
+use dataplane::config::{Admission, Config, EgressConfig, Limits, Reload};
+use dataplane::control::{Command, CoreUse};
+use dataplane::ids::ShardId;
+use dataplane::metrics::NoRoom;
+use node::{
+    FRAME_MS, FlvPlayer, Player, Publisher, RtmpPlayer, Server, Totals, Viewer, WsPlayer,
+    ws_opening,
+};
+use witness::Witness;
+
+on_both_backends! {
+    everybody_new_hears_that_there_is_no_room
+    a_viewer_that_views_goes_on
+    what_players_are_owed_is_counted_while_they_play
+    a_shard_without_room_gives_its_connections_away
+}
+
+/// So little of a core that nobody fits.
+const NONE: f64 = 1e-9;
+
+/// A publisher of which two segments are finished.
+fn publish(server: &Server, name: &str) -> Publisher {
+    let mut publisher = Publisher::start(server.rtmp, name);
+    let frames = u64::from(publisher.send_frames(2 * 2_000 / FRAME_MS + 1));
+    let arrived = |t: &Totals| t.stream(name).is_some_and(|s| s.units_in >= 2 * frames);
+    server.control.until("the frames", arrived);
+    publisher
+}
+
+/// Gives the server another target, or other limits.
+fn reload(server: &Server, config: &Config, egress: EgressConfig, limits: Limits) {
+    let reload = Arc::new(Reload {
+        limits,
+        egress,
+        session: config.session.clone(),
+        stream: config.stream,
+        listeners: server.listeners().to_vec(),
+        tls: None,
+    });
+    server.control.send_all(|| Command::Reload(Arc::clone(&reload)));
+    // A snapshot that was asked for after the reload tells of what holds since.
+    server.control.snapshot();
+}
+
+fn no_room(totals: &Totals, reason: NoRoom) -> u64 {
+    totals.sum(|counters| counters.no_room[reason as usize])
+}
+
+fn says_503(head: &str) {
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("\r\nRetry-After: "), "{head}");
+}
+
+/// A viewer from that loopback address.
+fn viewer_from(source: &str, to: SocketAddr) -> Viewer {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let source: IpAddr = source.parse().unwrap();
+    socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    Viewer::of(TcpStream::from(socket))
+}
+
+/// One of each protocol asks, and hears no.
+fn all_are_refused(server: &Server) -> u64 {
+    let mut player = RtmpPlayer::ask(server.rtmp, "cam");
+    let statuses = player.peer.statuses_to_end();
+    assert_eq!(statuses, [code::PLAY_FAILED, code::CONNECT_REJECTED]);
+    says_503(&FlvPlayer::ask(server.http, "/cam.flv").head);
+    says_503(&FlvPlayer::ask(server.http, "/cam.ts").head);
+    let mut socket = Viewer::connect(server.http);
+    socket.say(&ws_opening("/cam.flv"));
+    says_503(&socket.answer().head);
+    let mut viewer = Viewer::connect(server.http);
+    for playlist in ["/cam/index.m3u8", "/cam/media.m3u8"] {
+        let answer = viewer.get(playlist);
+        says_503(&answer.head);
+        assert!(answer.text().contains("no room"), "{}", answer.text());
+    }
+    6
+}
+
+fn everybody_new_hears_that_there_is_no_room(mut config: Config) {
+    let open = config.egress;
+    config.egress.admission_target = NONE;
+    config.egress.admission = Admission::Off;
+    let server = Server::start(config.clone());
+    let _publisher = publish(&server, "cam");
+    let mut witness = Witness::start(&server);
+    let full = EgressConfig { admission: Admission::Measured, ..config.egress };
+    reload(&server, &config, full, config.limits.clone());
+    let refused = all_are_refused(&server);
+    witness.works();
+    // Whoever publishes is welcome.
+    drop(publish(&server, "other"));
+    let totals = server.control.snapshot();
+    assert_eq!(no_room(&totals, NoRoom::Cpu), refused);
+    assert_eq!(totals.sum(|c| c.plays_refused), refused);
+    // Limits of players and of bits say the same, in their own names.
+    let none = Limits { players_max: 2, ..config.limits.clone() };
+    reload(&server, &config, open, none);
+    let refused = all_are_refused(&server);
+    assert_eq!(no_room(&server.control.snapshot(), NoRoom::Players), refused);
+    let none = Limits { egress_bps_max: 1, ..config.limits.clone() };
+    reload(&server, &config, open, none);
+    let refused = all_are_refused(&server);
+    assert_eq!(no_room(&server.control.snapshot(), NoRoom::EgressBps), refused);
+    witness.works();
+    // And with room again, everybody plays.
+    reload(&server, &config, open, config.limits.clone());
+    RtmpPlayer::start(server.rtmp, "cam").item();
+    FlvPlayer::start(server.http, "cam").item();
+    WsPlayer::start(server.http, "cam").item();
+    Viewer::connect(server.http).found("/cam/index.m3u8");
+    witness.works();
+}
+
+fn a_viewer_that_views_goes_on(config: Config) {
+    let server = Server::start(config.clone());
+    let _publisher = publish(&server, "cam");
+    let mut viewer = Viewer::connect(server.http);
+    let list = viewer.found("/cam/media.m3u8");
+    let segment = format!("/cam/{}", list.uris()[0]);
+    let none = Limits { egress_bps_max: 1, players_max: 1, ..config.limits.clone() };
+    reload(&server, &config, config.egress, none);
+    // On its connection, on another, and whatever it asks for.
+    viewer.found("/cam/media.m3u8");
+    viewer.found(&segment);
+    for _ in 0..4 {
+        let mut again = Viewer::connect(server.http);
+        again.found("/cam/index.m3u8");
+        again.found("/cam/media.m3u8");
+    }
+    let mut other = viewer_from("127.0.0.2", server.http);
+    says_503(&other.get("/cam/media.m3u8").head);
+    // A segment is what only a viewer knows of.
+    other.found(&segment);
+    // Everybody who left is counted no more: the other one fits in.
+    drop(viewer);
+    server.control.until("all are gone", |totals| totals.sum(|c| c.connections) == 2);
+    let one = Limits { players_max: 1, ..config.limits.clone() };
+    reload(&server, &config, config.egress, one);
+    other.found("/cam/media.m3u8");
+    says_503(&viewer_from("127.0.0.3", server.http).get("/cam/media.m3u8").head);
+}
+
+fn what_players_are_owed_is_counted_while_they_play(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.video_bytes = 20_000;
+    let frames = u64::from(publisher.send_frames(50));
+    let arrived = |t: &Totals| t.stream("cam").is_some_and(|s| s.units_in >= 2 * frames);
+    server.control.until("the frames", arrived);
+    let owed = |t: &Totals| t.shards.iter().map(|s| s.headroom.owed_bps).sum::<u64>();
+    let players: Vec<_> = (0..4).map(|_| RtmpPlayer::start(server.rtmp, "cam")).collect();
+    // Each plays frames of 20 kB, 25 of them a second at most.
+    let some = |t: &Totals| owed(t) > 4_000_000 && owed(t) < 4 * 5_000_000;
+    let totals = server.control.until("they are owed their stream", some);
+    let left = totals.shards[0].headroom.node[2].1;
+    assert!(left <= Limits::default().egress_bps_max - 4_000_000, "{left}");
+    drop(players);
+    let totals = server.control.until("nobody is owed anything", |totals| owed(totals) == 0);
+    let counted = |t: &Totals| t.shards[0].headroom.node[2].1 == Limits::default().egress_bps_max;
+    server.control.until("and the node knows", counted);
+    assert!(totals.shards.iter().all(|shard| shard.headroom.players_room > 100));
+}
+
+fn a_shard_without_room_gives_its_connections_away(mut config: Config) {
+    config.egress.admission = Admission::Measured;
+    let server = Server::start(config);
+    let mut publisher = publish(&server, "cam");
+    // More than a core can be, so that no span of a few microseconds makes a difference.
+    let used = CoreUse { busy: 10.0, softirq: 0.0 };
+    server.control.until("the first shard's core is busy", |totals| {
+        server.control.send(ShardId(0), Command::CoreUsed(used));
+        totals.shards[0].headroom.full
+    });
+    let mut players: Vec<_> = (0..12).map(|_| RtmpPlayer::start(server.rtmp, "cam")).collect();
+    let end = publisher.send_frames(3);
+    for player in &mut players {
+        player.items_to_audio(end - 1);
+    }
+    let totals = server.control.snapshot();
+    assert_eq!(totals.shards.iter().map(|s| s.counters.players).collect::<Vec<_>>(), [0, 12]);
+    assert_eq!(no_room(&totals, NoRoom::Cpu), 0);
+    assert_eq!(totals.shards[0].headroom.players_room, 0);
+}
