@@ -492,7 +492,7 @@ mod tests {
                 "soon",
                 "GRANDSTAND_EGRESS__BATCH_MS_MAX: egress.batch_ms_max: expected a number of \
                  milliseconds from 0 to 10000, got \"soon\"; unset it for the default, \
-                 GRANDSTAND_EGRESS__BATCH_MS_MAX=130",
+                 GRANDSTAND_EGRESS__BATCH_MS_MAX=160",
             ),
             (
                 "GRANDSTAND_EGRESS__BATCH_MX_MAX",
