@@ -89,6 +89,8 @@ const SEGMENT_BYTES: u64 = 68 << 10;
 const SOCKET_BYTES: u64 = 4 << 10;
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
+/// What a pool remembers of the pages in one unit: some are large, some are eight small ones.
+const PAGE_STATE_BYTES: u64 = 16;
 /// Bytes that a full socket leaves of one TLS connection when room is scarce, and their buffer.
 const TLS_KEPT_BYTES: u64 = 20 << 10;
 /// Buffers have one byte of so many of the memory, unless they are told.
@@ -142,7 +144,7 @@ pub(super) fn page_bytes(settings: &Settings, shards: u64, memory_max: u64) -> u
     let connections = settings.limits.connections_max;
     let taken = base_bytes(settings, shards)
         .saturating_add(connections.saturating_mul(connection_bytes(settings)));
-    memory_max.saturating_sub(taken) / PAGE_BYTES * PAGE_BYTES
+    memory_max.saturating_sub(taken) / (PAGE_BYTES + PAGE_STATE_BYTES) * PAGE_BYTES
 }
 
 fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term> {
@@ -161,6 +163,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     let (verdicts, segments) = (verdict_bytes(settings), segments_bytes(settings));
     let mut terms = vec![
         term("pages", PAGE_BYTES, page_bytes / PAGE_BYTES, relief),
+        term("page states", PAGE_STATE_BYTES, page_bytes / PAGE_BYTES, "fixed"),
         term("receive buffers", reactor.recv_buffer_bytes.into(), buffers, "peers wait in TCP"),
         term("buffers", limits.buffer_bytes_max, 1, closed),
         term("connections", CONNECTION_BYTES, connections, "refused at accept"),

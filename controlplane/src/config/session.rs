@@ -66,7 +66,8 @@ const KEYS: &[Key] = &[
         |s| &mut s.session.receive_buffer_bytes,
     )
     .range(4 << 10, 16 << 20)
-    .bytes(),
+    .bytes()
+    .now(),
     Key::new(
         "publish_receive_bytes",
         "Receive buffer of a publisher's socket: what is under way at most, its bit rate times the \
@@ -75,7 +76,8 @@ const KEYS: &[Key] = &[
         |s| &mut s.session.publish_receive_bytes,
     )
     .range(64 << 10, 64 << 20)
-    .bytes(),
+    .bytes()
+    .now(),
     Key::new(
         "drain_ms",
         "At the end, sessions get this long to take their protocol's farewell.",
