@@ -5,6 +5,11 @@
 # them with sendfile. Both run at once on one core; rounds take turns; the process time of each server
 # counts while its own players watch. Ours has the publisher, the multiplexer and the mirror to serve
 # besides, which is not taken off.
+#
+# Any other server that runs already takes the place of that nginx:
+#
+#   THEIRS=http://HOST/NAME.m3u8 THEIRS_PID=PID  where its players begin, and its process
+#   THEIRS_PUBLISH=rtmp://HOST/APP/NAME          where we publish to it, unless it has the stream
 
 # shellcheck source=benches/compare/server.sh
 . "$(dirname "$0")/server.sh"
@@ -12,14 +17,16 @@
 PLAYERS=${1:-500}
 ROUNDS=${2:-5}
 WINDOW=${3:-8}
-need nginx nginx-light
 
 start_server </dev/null
 publish --url "rtmp://127.0.0.1:$RTMP/live/bench"
-started "$LOAD_CPU" "$BIN/grandstand-load" mirror \
-    --url "http://127.0.0.1:$HTTP/bench/index.m3u8" --into "$WORK/www/bench"
 
-cat >"$WORK/nginx.conf" <<CONF
+# nginx_beside: the mirror and the nginx that serves it.
+nginx_beside() {
+    need nginx nginx-light
+    started "$LOAD_CPU" "$BIN/grandstand-load" mirror \
+        --url "http://127.0.0.1:$HTTP/bench/index.m3u8" --into "$WORK/www/bench"
+    cat >"$WORK/nginx.conf" <<CONF
 daemon off;
 user root;
 pid $WORK/nginx.pid;
@@ -50,14 +57,23 @@ http {
     }
 }
 CONF
-started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
-MASTER=$STARTED
+    started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
+    MASTER=$STARTED
+    sleep 1
+    THEIRS=http://127.0.0.1:$NGINX/bench/index.m3u8
+    THEIRS_PID=$(tr -d ' ' <"/proc/$MASTER/task/$MASTER/children")
+}
+
+if [ -z "${THEIRS:-}" ]; then
+    nginx_beside
+elif [ -n "${THEIRS_PUBLISH:-}" ]; then
+    publish --url "$THEIRS_PUBLISH"
+fi
 # Players begin three segments before the end of a list that is as long as it will be.
 sleep 16
-WORKER=$(cat "/proc/$MASTER/task/$MASTER/children" | tr -d ' ')
 
 round() {
-    fanout "$WORK/$1.json" --url "http://127.0.0.1:$2/bench/index.m3u8" --players "$PLAYERS" \
+    fanout "$WORK/$1.json" --url "$2" --players "$PLAYERS" \
         --ramp $((PLAYERS / 4 + 1)) --window "${WINDOW}s" --server-pid "$3"
     for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
         value "$WORK/$1.json" "$path" >>"$WORK/$1$path"
@@ -66,15 +82,15 @@ round() {
 }
 
 for _ in $(seq "$ROUNDS"); do
-    round grandstand "$HTTP" "$SERVER"
-    round nginx "$NGINX" "$WORKER"
+    round ours "http://127.0.0.1:$HTTP/bench/index.m3u8" "$SERVER"
+    round theirs "$THEIRS" "$THEIRS_PID"
 done
-for of in grandstand nginx; do
+for of in ours theirs; do
     for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
         printf '%s%s: median %s of %s\n' "$of" "$path" "$(median <"$WORK/$of$path")" \
             "$(tr '\n' ' ' <"$WORK/$of$path")"
     done
 done
-awk -v ours="$(median <"$WORK/grandstand.server.cpu_s_per_gb")" \
-    -v theirs="$(median <"$WORK/nginx.server.cpu_s_per_gb")" \
+awk -v ours="$(median <"$WORK/ours.server.cpu_s_per_gb")" \
+    -v theirs="$(median <"$WORK/theirs.server.cpu_s_per_gb")" \
     'BEGIN { printf "ratio: %.2f\n", ours / theirs }'
