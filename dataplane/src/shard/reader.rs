@@ -97,11 +97,11 @@ impl Reader {
         if let ReaderState::Asked(waiting) = &mut self.state {
             waiting.retain(|&s| s != slot);
         }
-        let bucket = &mut self.subscribers[slot as usize % BUCKETS];
-        if let Some(at) = bucket.iter().position(|&s| s == slot) {
-            bucket.swap_remove(at);
+        for list in [&mut self.subscribers[slot as usize % BUCKETS], &mut self.low_latency] {
+            if let Some(at) = list.iter().position(|&s| s == slot) {
+                list.swap_remove(at);
+            }
         }
-        self.low_latency.retain(|&s| s != slot);
     }
 }
 
