@@ -3,11 +3,14 @@
 //!
 //! Lives on: each [`Poll`] and its sockets on one thread.
 
+mod exact_wait;
 mod interrupt;
+mod options;
 mod terminal;
 mod thread;
 
 pub use interrupt::{interrupted, watch_interrupt};
+pub use options::{buffers, reset_on_close};
 pub use terminal::columns;
 pub use thread::{affinity, pin, thread_cpu_ns};
 
@@ -193,6 +196,8 @@ pub enum Interest {
     ReadWrite,
     /// The peer's end only, bytes unread before it or not.
     End,
+    /// Room to write.
+    Write,
 }
 
 impl Interest {
@@ -202,6 +207,7 @@ impl Interest {
             Self::Read => read,
             Self::ReadWrite => read | libc::EPOLLOUT as u32,
             Self::End => libc::EPOLLRDHUP as u32,
+            Self::Write => libc::EPOLLOUT as u32,
         }
     }
 }
@@ -230,37 +236,37 @@ impl Poll {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add(&self, stream: &TcpStream, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, stream, token, interest)
+    pub fn add(&self, socket: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket, token, interest)
     }
 
     /// Changes what a socket is watched for.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn modify(&self, stream: &TcpStream, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, stream, token, interest)
+    pub fn modify(&self, socket: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, socket, token, interest)
     }
 
     /// Stops to watch a socket; closing it does the same.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn remove(&self, stream: &TcpStream) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, stream, 0, Interest::Read)
+    pub fn remove(&self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, socket, 0, Interest::Read)
     }
 
     fn control(
         &self,
         operation: i32,
-        stream: &TcpStream,
+        socket: &impl AsRawFd,
         token: u64,
         interest: Interest,
     ) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest.mask(), u64: token };
         // SAFETY: both descriptors are open, and the event lives until the call returns.
         check(unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), operation, stream.as_raw_fd(), &raw mut event)
+            libc::epoll_ctl(self.epoll.as_raw_fd(), operation, socket.as_raw_fd(), &raw mut event)
         })
         .map(|_| ())
     }
