@@ -6,7 +6,8 @@
 //! measurement), [`report`]. [`trend`] tells whether memory grows. [`socket`] is the only module
 //! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`],
 //! [`websocket`] and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`]
-//! judges transport streams; [`mirror`] copies segments for another server to serve.
+//! judges transport streams; [`mirror`] copies segments for another server to serve; [`impair`]
+//! is a bad network between a client and a server.
 
 pub mod client;
 pub mod connection;
@@ -17,6 +18,7 @@ pub mod hls;
 pub mod http_flv;
 pub mod http_head;
 pub mod http_ts;
+pub mod impair;
 pub mod mirror;
 pub mod mpegts;
 pub mod observe;

@@ -104,6 +104,9 @@ fn tell(scenario: &Scenario, outcome: &Outcome) {
     if let Some(knee) = &outcome.knee {
         print!("{}", report::knee(knee));
     }
+    if let Some(impaired) = &outcome.impaired {
+        print!("{}", report::impaired(impaired));
+    }
     if let Some(verdict) = &outcome.verdict {
         print!("{verdict}");
     }
@@ -121,6 +124,7 @@ fn is_cut_short(scenario: &Scenario) -> bool {
     let lasts = match &scenario.action {
         Action::Publish(plan) => plan.duration_ns.is_none(),
         Action::Mirror(plan) => plan.duration_ns.is_none(),
+        Action::Impair(plan) => plan.duration_ns.is_none(),
         _ => false,
     };
     !lasts && socket::interrupted().load(Ordering::Relaxed)
@@ -138,6 +142,7 @@ fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()
         measurements: seen.sections,
         published: outcome.published,
         mirrored: outcome.mirrored,
+        impaired: outcome.impaired,
         verdict: outcome.verdict,
         knee: outcome.knee,
         soak: outcome.soak,

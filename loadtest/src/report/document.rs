@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::section::Section;
+use crate::impair::ImpairSummary;
 use crate::mirror::MirrorTotals;
 use crate::mpegts::Verdict;
 use crate::observe::{Machine, PlayerSample, Series, ServerSample};
@@ -33,6 +34,9 @@ pub struct Report {
     /// What was copied into a folder, if something was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<MirrorTotals>,
+    /// What a bad network made of what it was given, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impaired: Option<ImpairSummary>,
     /// What is wrong with a transport stream, if one was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,

@@ -12,5 +12,7 @@ pub use document::{Report, SeriesPair};
 pub use live::{Live, Manner, Moment, PLAIN_S};
 pub use observation::{Observation, Seen};
 pub use section::{Bounds, Observed, Section, ShardCost};
-pub use text::{knee, measurement, observed, published, rounds, soak, table, three_numbers};
+pub use text::{
+    impaired, knee, measurement, observed, published, rounds, soak, table, three_numbers,
+};
 pub use wall_time::WallTime;

@@ -5,12 +5,40 @@ use std::fmt::Write;
 use super::html::Unit;
 use super::section::Section;
 use crate::fanout::{Measurement, PartMeasurement};
+use crate::impair::{DirectionTotals, ImpairSummary};
 use crate::publisher::PublishSummary;
 use crate::scenario::{Knee, Outcome, Soak};
 use crate::stats::Percentiles;
 
 /// Threads that are named in a line.
 const THREADS_NAMED_MAX: usize = 6;
+
+/// What a relay did, as a few lines.
+#[must_use]
+pub fn impaired(of: &ImpairSummary) -> String {
+    let direction = |name: &str, of: &DirectionTotals| {
+        format!(
+            "{name:<12}{} packets, {:.1} MB; {} forwarded, {:.1} MB; {} lost, {} duplicated, \
+             {} reordered, {} overflowed, {} unsent\n",
+            of.packets,
+            of.bytes as f64 / 1e6,
+            of.forwarded,
+            of.forwarded_bytes as f64 / 1e6,
+            of.lost,
+            of.duplicated,
+            of.reordered,
+            of.overflowed,
+            of.unsent
+        )
+    };
+    let ImpairSummary { clients, refused, cut, up, down, lateness } = of;
+    format!(
+        "clients     {clients}, {refused} refused, {cut} cut\n{}{}lateness    {}\n",
+        direction("up", up),
+        direction("down", down),
+        percentiles(*lateness)
+    )
+}
 
 /// A measurement as a few lines.
 #[must_use]

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::option::{
-    CHECK_TS, CROWD, DURATION, EVERYWHERE, Entry, Group, KNEE, MIRROR, MIX, PLAY_TIME, PLAYERS,
-    PUBLISHER, SERVER, SLOW, SOAK, STORM, STREAM, STREAMS, TLS, WHERE, WINDOW,
+    CHECK_TS, CROWD, DURATION, EVERYWHERE, Entry, Group, IMPAIRMENT, KNEE, MIRROR, MIX, PLAY_TIME,
+    PLAYERS, PUBLISHER, RELAY, SERVER, SLOW, SOAK, STORM, STREAM, STREAMS, TLS, WHERE, WINDOW,
 };
 
 /// A command.
@@ -19,7 +19,7 @@ pub(super) struct Command {
     groups: &'static [Group],
 }
 
-const COMMANDS: [Command; 11] = [
+const COMMANDS: [Command; 12] = [
     Command {
         name: "publish",
         synopsis: "--url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY]",
@@ -101,6 +101,15 @@ const COMMANDS: [Command; 11] = [
         groups: &[CHECK_TS],
     },
     Command {
+        name: "impair",
+        synopsis: "--listen HOST:PORT --to HOST:PORT --udp | --tcp",
+        summary: "relay datagrams or connections over a bad network",
+        about: "Each client has a path of its own. What becomes of a packet depends on the seed,\n\
+                the numbers of client and packet, and the direction, and on nothing else. Prints\n\
+                at its end what it did, and how late it was itself.",
+        groups: &[RELAY, IMPAIRMENT],
+    },
+    Command {
         name: CANONICAL,
         synopsis: "",
         summary: "publish, play 1000 times for 10 s, print three numbers",
@@ -158,7 +167,7 @@ impl Command {
 /// What `--help` prints without a command.
 pub(super) fn overview() -> String {
     let mut text = "grandstand-load: a load generator for live streams\n\n".to_owned();
-    for Command { name, summary, .. } in [&COMMANDS[10]].into_iter().chain(&COMMANDS[..10]) {
+    for Command { name, summary, .. } in [&COMMANDS[11]].into_iter().chain(&COMMANDS[..11]) {
         let _ = writeln!(text, "  grandstand-load {name:<10} {summary}");
     }
     text.push_str(URLS);

@@ -8,6 +8,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use super::casting::parts;
 use super::command::{CANONICAL, Command, overview};
+use super::impair_line;
 use super::plan::{
     Action, Audience, KneePlan, Load, Plot, SECOND_NS, Scenario, SoakPlan, StormPlan,
 };
@@ -49,6 +50,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
     let Some(command) = Command::find(&command).filter(|command| command.name != CANONICAL) else {
         bail!("unknown command {command}; try --help");
     };
+    if command.name == "impair" {
+        return impair_line::parse(command, parser);
+    }
     let mut file = None;
     if options(command, &mut settings, &mut parser, &mut file)? {
         return Ok(help(command.usage()));
@@ -57,7 +61,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
     settings.scenario(action)
 }
 
-fn help(text: String) -> Scenario {
+pub(super) fn help(text: String) -> Scenario {
     Scenario::of(Action::Help(text))
 }
 

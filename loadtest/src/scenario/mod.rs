@@ -4,6 +4,7 @@ mod amount;
 mod casting;
 mod command;
 mod command_line;
+mod impair_line;
 mod knee;
 mod option;
 mod performance;

@@ -164,6 +164,35 @@ pub(super) const MIRROR: Group = Group {
     ],
 };
 
+pub(super) const RELAY: Group = Group {
+    title: "from where to where",
+    entries: &[
+        entry("listen", "HOST:PORT", "where clients come"),
+        entry("to", "HOST:PORT", "where the server is"),
+        entry("udp", "", "relay datagrams"),
+        entry("tcp", "", "relay connections"),
+        entry("direction", "WHICH", "impair up (to the server), down or both  [both]"),
+        entry("duration", "TIME", "without it until interrupted"),
+        entry("seed", "N", "the same seed decides the same of the same packets  [0]"),
+    ],
+};
+
+pub(super) const IMPAIRMENT: Group = Group {
+    title: "how badly",
+    entries: &[
+        entry("delay", "TIME", "how long a packet is on its way, such as 40ms  [at once]"),
+        entry("jitter", "TIME", "up to how much more or less, evenly  [none]"),
+        entry("rate", "RATE", "bits per second that pass, such as 5M  [all]"),
+        entry("queue", "BYTES", "what may wait for that; --tcp: be on its way  [262144]"),
+        entry("stall", "TIME", "nothing moves for so long"),
+        entry("every", "TIME", "from the start of a stall to the next"),
+        entry("loss", "P%", "--udp: how likely a packet is lost  [0%]"),
+        entry("duplicate", "P%", "--udp: how likely it comes twice  [0%]"),
+        entry("reorder", "P%", "--udp: how likely it is not delayed, so overtakes  [0%]"),
+        entry("cut-after", "BYTES", "--tcp: reset each connection after so many"),
+    ],
+};
+
 pub(super) const CHECK_TS: Group = Group {
     title: "rules",
     entries: &[entry("pid-period", "TIME", "how long a PID of a PMT may be silent  [5s]")],

@@ -14,6 +14,7 @@ use super::unreachable::mend;
 use super::verdict::breaches;
 use crate::crew::Crew;
 use crate::fanout::{Measurement, Step, measure};
+use crate::impair::{ImpairPlan, ImpairSummary, Relay};
 use crate::mirror::{MirrorTotals, mirror};
 use crate::mpegts::{Tr101290, Verdict};
 use crate::observe::{RssBefore, ServerProcess};
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// What was copied into a folder.
     pub mirrored: Option<MirrorTotals>,
+    /// What was relayed.
+    pub impaired: Option<ImpairSummary>,
     /// How many players hold.
     pub knee: Option<Knee>,
     /// How memory grew.
@@ -75,6 +78,8 @@ pub fn perform(
         }
         Action::Mirror(plan) => mirror(plan, stop)
             .map(|mirrored| Outcome { mirrored: Some(mirrored), ..Outcome::default() }),
+        Action::Impair(plan) => relay(plan, stop, told)
+            .map(|impaired| Outcome { impaired: Some(impaired), ..Outcome::default() }),
         Action::Publish(plan) => {
             open_files(plan.streams)?;
             let published = Publishing::start(plan, &crew).and_then(|mut publishing| {
@@ -92,6 +97,19 @@ pub fn perform(
         Some(mend) => anyhow!("{error:#} ({mend})"),
         None => error,
     })
+}
+
+fn relay(
+    plan: &ImpairPlan,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(News<'_>),
+) -> Result<ImpairSummary> {
+    let mut relay = Relay::open(plan)?;
+    // A client or its server may need a file of its own, and one that gets none is told so.
+    socket::raise_open_files().context("cannot raise the limit of open files")?;
+    // Said at once: scripts wait for it.
+    told(News::Said(&format!("relaying from {} to {}", relay.local_addr()?, plan.to)));
+    relay.run(stop)
 }
 
 /// Makes sure that there can be so many connections.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::encoder::PictureSize;
+use crate::impair::ImpairPlan;
 use crate::mirror::MirrorPlan;
 use crate::observe::{ServerProcess, WatchPlan};
 use crate::player::{CrowdPlan, Pace, Part, Sampling};
@@ -51,6 +52,8 @@ pub enum Action {
     },
     /// Copy a stream's files into a folder.
     Mirror(MirrorPlan),
+    /// Relay badly.
+    Impair(ImpairPlan),
     /// Publish only.
     Publish(PublishPlan),
     /// Play, and publish unless somebody else does.
