@@ -10,7 +10,6 @@ use crate::player::{Part, Tally};
 use crate::run::{News, Passage, Run, Stage};
 use crate::socket::monotonic_ns;
 use crate::stats::{Bin, Histogram, Percentiles};
-use crate::stream_url::Scheme;
 
 /// What the bursts of joining may take to pass.
 pub const SETTLE_NS: u64 = 1_000_000_000;
@@ -214,14 +213,11 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
     }
 }
 
-/// The latency of all sampled players; those of segments, who are seconds behind by design, count
-/// only among themselves.
+/// The latency of all sampled players who are timely.
 fn latency(passage: &Passage, cast: &[Part]) -> Histogram {
-    let is_live = |part: &Part| part.url.scheme != Scheme::Hls;
-    let anybody_live = cast.iter().any(is_live);
     let mut sum = Histogram::default();
-    for (tally, part) in passage.tallies.iter().zip(cast) {
-        if is_live(part) || !anybody_live {
+    for (tally, is_timely) in passage.tallies.iter().zip(Part::timely(cast)) {
+        if is_timely {
             sum.add(&tally.sampled.latency);
         }
     }

@@ -60,6 +60,8 @@ pub struct Progress {
     pub attendance: Attendance,
     /// What was counted since the progress before, latency histogram and all.
     pub interval: Tally,
+    /// Latency since the progress before; that of segments only if nothing else is played.
+    pub latency: Histogram,
     /// What was counted since the run began.
     pub total: Tally,
     /// What is published, if this run publishes.
@@ -108,6 +110,7 @@ pub struct Run<'a> {
     /// Counted since the mark.
     census: Census,
     interval: Tally,
+    latency: Histogram,
     total: Tally,
 }
 
@@ -132,6 +135,7 @@ impl<'a> Run<'a> {
             marked_cpu_ns: (0, 0),
             census: Census::default(),
             interval: Tally::default(),
+            latency: Histogram::default(),
             total: Tally::default(),
         }
     }
@@ -236,6 +240,7 @@ impl<'a> Run<'a> {
             stage: self.stage,
             attendance,
             interval: std::mem::take(&mut self.interval),
+            latency: std::mem::take(&mut self.latency),
             total: self.total.clone(),
             on_air: self.publishing.as_mut().map(Publishing::on_air).transpose()?,
         };
@@ -250,6 +255,11 @@ impl<'a> Run<'a> {
         for tally in &census.tallies {
             self.interval.add(tally);
             self.total.add(tally);
+        }
+        for (tally, is_timely) in census.tallies.iter().zip(self.crowd.timely()) {
+            if *is_timely {
+                self.latency.add(&tally.sampled.latency);
+            }
         }
         self.census.add(&census);
         // What is told of this moment is no sum over time.

@@ -4,7 +4,7 @@
 //! so that any number of players has every share to within one, and the same player always plays
 //! the same.
 
-use crate::stream_url::StreamUrl;
+use crate::stream_url::{Scheme, StreamUrl};
 
 /// Players that play alike.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,17 @@ pub struct Part {
     pub share: f64,
     /// How fast they read.
     pub pace: Pace,
+}
+
+impl Part {
+    /// Which parts' latency is told as that of all: players of segments are seconds behind by
+    /// design, so they count only among themselves.
+    #[must_use]
+    pub fn timely(parts: &[Self]) -> Vec<bool> {
+        let is_live = |part: &Self| part.url.scheme != Scheme::Hls;
+        let anybody_live = parts.iter().any(is_live);
+        parts.iter().map(|part| is_live(part) || !anybody_live).collect()
+    }
 }
 
 /// How fast a player reads.
@@ -182,6 +193,16 @@ mod tests {
             assert!((16..=17).contains(&roles.iter().filter(of_first).count()));
         }
         assert!(deal(&mut cast, 1000).iter().all(|role| !role.sampled), "later ones are not");
+    }
+
+    #[test]
+    fn latency_of_segments_counts_only_among_themselves() {
+        let url = |text| StreamUrl::parse(text).unwrap();
+        let live = part("rtmp", 1.0, Pace::Live);
+        let hls = Part { url: url("http://h/a/index.m3u8"), ..part("hls", 1.0, Pace::Live) };
+        assert_eq!(Part::timely(&[live.clone(), hls.clone()]), [true, false]);
+        assert_eq!(Part::timely(&[hls.clone(), hls]), [true, true]);
+        assert_eq!(Part::timely(&[live]), [true]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ impl Attendance {
 /// The crowd; its threads end when it is dropped.
 pub struct Crowd {
     threads: Vec<Thread>,
+    /// Which parts' latency is told as that of all.
+    timely: Vec<bool>,
     wanted: usize,
     /// Whose turn it is to replace a player.
     replaced: usize,
@@ -77,7 +79,8 @@ impl Crowd {
     pub fn start(plan: CrowdPlan, crew: &Crew) -> Result<Self> {
         let routes = routes(&plan)?;
         let plan = Arc::new(plan);
-        let mut crowd = Self { threads: Vec::new(), wanted: 0, replaced: 0 };
+        let timely = Part::timely(&plan.parts);
+        let mut crowd = Self { threads: Vec::new(), timely, wanted: 0, replaced: 0 };
         let threads = crew.threads_for(usize::MAX);
         for index in 0..threads {
             let worker = Worker::new(plan.clone(), Seat { index, threads }, routes.clone())?;
@@ -93,6 +96,12 @@ impl Crowd {
             crowd.threads.push(Thread { orders: Some(sender), given: 0, gauge, handle });
         }
         Ok(crowd)
+    }
+
+    /// Which parts' latency is told as that of all.
+    #[must_use]
+    pub fn timely(&self) -> &[bool] {
+        &self.timely
     }
 
     /// Sets how many players there are to be: the missing ones connect in a ramp, whoever was lost

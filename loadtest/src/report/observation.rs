@@ -141,7 +141,7 @@ impl From<&Progress> for PlayerSample {
             stalls: total.stalls,
             lost: total.sampled.lost,
             received_bytes: interval.received,
-            latency: interval.sampled.latency.percentiles(),
+            latency: progress.latency.percentiles(),
         }
     }
 }

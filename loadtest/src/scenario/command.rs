@@ -115,7 +115,7 @@ const COMMANDS: [Command; 12] = [
         summary: "publish, play 1000 times for 10 s, print three numbers",
         about: "Publishes rtmp://127.0.0.1:1935/live/load and prints players held, p99 latency\n\
                 and lost frames.",
-        groups: &[],
+        groups: &[SERVER],
     },
 ];
 

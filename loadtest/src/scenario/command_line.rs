@@ -39,7 +39,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Scenario> {
             if options(canonical, &mut settings, &mut parser, &mut None)? {
                 return Ok(help(overview()));
             }
-            let action = Scenario::canonical()?.action;
+            let mut action = Scenario::canonical()?.action;
+            if let Action::Load(load) = &mut action {
+                load.server = settings.watch_plan()?.process;
+            }
             return settings.scenario(action);
         }
         Some(other) => return Err(other.unexpected().into()),
@@ -234,7 +237,9 @@ mod tests {
         assert_eq!(scenario.cpus, Some(vec![1, 3, 4]));
         assert_eq!((scenario.json, scenario.threads), (Some("out.json".into()), Some(2)));
         let Action::Load(load) = scenario.action else { panic!("no load") };
-        assert_eq!(load.plot, Plot::Canonical);
+        assert_eq!((load.plot, load.server), (Plot::Canonical, None));
+        let Action::Load(load) = read("--server-pid 7").unwrap().action else { panic!("no load") };
+        assert_eq!(load.server, Some(ServerProcess { pid: 7, softirq_cpu: None }));
         for (line, start) in [
             ("--help", "grandstand-load: a load"),
             ("-h", "grandstand-load: a load"),
