@@ -31,6 +31,7 @@ mod hls;
 mod http_flv;
 mod matrix;
 mod metrics;
+mod observed;
 mod player;
 mod process;
 mod publisher;
