@@ -1,5 +1,6 @@
 //! `grandstand-load`: load generation against a running server.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ fn run(scenario: &Scenario) -> Result<bool> {
         return Ok(true);
     }
     socket::watch_interrupt().context("cannot watch for Ctrl-C")?;
+    for path in [&scenario.json, &scenario.html].into_iter().flatten() {
+        check_writable(path)?;
+    }
     let (outcome, seen) = observe(scenario)?;
     tell(scenario, &outcome);
     let is_clean = outcome.verdict.as_ref().is_none_or(Verdict::is_clean);
@@ -158,6 +162,12 @@ fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()
         write(path, &page(&report))?;
     }
     Ok(())
+}
+
+/// A long run must not end without its results because of a wrong path.
+fn check_writable(path: &Path) -> Result<()> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -178,6 +178,18 @@ fn an_interrupt_ends_a_run_with_what_was_measured() {
 }
 
 #[test]
+fn a_wrong_path_is_told_before_the_run() {
+    for option in ["--json", "--html"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grandstand-load"));
+        command.args(["publish", "--url", "rtmp://127.0.0.1:1/live/fake"]);
+        let output = command.args([option, "/nowhere/out"]).output().unwrap();
+        let told = text(&output.stderr);
+        assert!(told.starts_with("grandstand-load: cannot write /nowhere/out: "), "{told}");
+        assert_eq!((told.lines().count(), output.status.code()), (1, Some(1)), "{told}");
+    }
+}
+
+#[test]
 fn what_cannot_be_watched_is_one_clear_line() {
     let Ports { rtmp, http, .. } = start(Manner::Honest);
     let folder = Folder::new("watch");
