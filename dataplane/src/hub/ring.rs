@@ -137,6 +137,7 @@ impl UnitRing {
         while !self.units.is_empty() {
             self.pop(pool);
         }
+        self.units = VecDeque::new();
     }
 
     /// Drops what lies before the newest GOP, or the older half where there is none: the answer to

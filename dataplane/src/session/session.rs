@@ -169,6 +169,14 @@ impl Session {
         each!(self, session => session.buffer_bytes())
     }
 
+    /// Drops what it holds of messages and heads that are not complete: it hears no more.
+    pub fn drop_messages(&mut self, pool: &Pool) {
+        match self {
+            Self::Rtmp(session) => session.drop_messages(pool),
+            Self::Http(session) => session.drop_head(),
+        }
+    }
+
     /// The word for the state of its protocol.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {

@@ -38,12 +38,14 @@ impl Shard {
     /// Closes a connection once what it was told is sent and the peer has had time to read it.
     pub(super) fn close_after_words(&mut self, slot: u32, reason: &'static str) {
         let deadline = self.now + self.config.session.drain;
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Self { connections, pool, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
         if connection.closing.is_some() {
             return;
         }
         connection.closing = Some(Box::new(Closing { reason, lingering: false, deadline }));
         connection.parked = Vec::new();
+        connection.session.drop_messages(pool);
         self.account(slot);
         self.forget_question(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };

@@ -13,6 +13,17 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
+/// So many connections, each with a part of a head.
+pub(crate) fn heads_that_do_not_end(server: &Server, count: usize) -> Vec<TcpStream> {
+    let head = format!("GET /good.flv HTTP/1.1\r\nX-Filler: {}", "x".repeat(6_000));
+    let begin = |_| {
+        let mut stream = connect(server);
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    (0..count).map(begin).collect()
+}
+
 /// Everything up to the end of the connection.
 fn to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();

@@ -15,10 +15,41 @@ mod witness;
 
 use dataplane::config::{AddrRange, Config, LimitId};
 use dataplane::control::Verdict;
-use node::Server;
+use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
 use witness::{WITNESS_CONNECTIONS, Witness, grown};
 
-on_both_backends! { each_limit_is_broken_by_its_peer_alone }
+on_both_backends! {
+    each_limit_is_broken_by_its_peer_alone
+    strangers_leave_room_for_those_who_come_to_play
+}
+
+/// Many hold as much as they may: those who ask for more are closed, and nobody else is.
+fn strangers_leave_room_for_those_who_come_to_play(mut config: Config) {
+    const STRANGERS: usize = 400;
+    config.limits.set(LimitId::BufferBytesMax, 1 << 20);
+    let server = Server::start(config);
+    let mut witness = Witness::start(&server);
+    let strangers = http::heads_that_do_not_end(&server, STRANGERS);
+    let closed = |totals: &node::Totals| totals.limit(LimitId::BufferBytesMax);
+    let met = server.control.until("most are closed", |totals| closed(totals) > 150);
+    let held = met.sum(|c| c.buffer_bytes);
+    assert!((300 << 10..=1 << 20).contains(&held), "{held} bytes are held");
+    let mut newcomers: Vec<_> = (0..8)
+        .map(|_| (RtmpPlayer::start(server.rtmp, "good"), FlvPlayer::start(server.http, "good")))
+        .collect();
+    let late = Publisher::start(server.rtmp, "late").send_frames(10);
+    assert_eq!(late, 10);
+    witness.works();
+    let newest = witness.publisher.next_number() - 1;
+    for (rtmp, flv) in &mut newcomers {
+        assert_contiguous(&rtmp.items_to_video(newest));
+        assert_contiguous(&flv.items_to_video(newest));
+    }
+    drop(strangers);
+    let gone = |totals: &node::Totals| totals.sum(|c| c.buffer_bytes) < 100 << 10;
+    server.control.until("what they held is given back", gone);
+    witness.works();
+}
 
 fn each_limit_is_broken_by_its_peer_alone(config: Config) {
     for &limit in LimitId::ALL {
@@ -68,8 +99,8 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::HlsWaitersMax => 1,
         L::WebsocketMessageBytesMax => 500,
         L::WebsocketFramesPerSecondMax => 20,
-        // Of each of two shards; the breaker alone comes near it.
-        L::BufferBytesMax => 128 << 10,
+        // Of two shards together; nobody but the breaker holds an eighth of what is left.
+        L::BufferBytesMax => 512 << 10,
         L::ReplyBytesMax => 3_500,
         L::ParkedBytesMax => 1_000,
         L::TlsHandshakesMax => 1,

@@ -30,4 +30,9 @@ impl Server {
     pub const fn buffer_bytes(&self) -> usize {
         self.head.capacity() + self.replies.buffer_bytes()
     }
+
+    /// Drops a head in pieces.
+    pub(in crate::session) fn drop_head(&mut self) {
+        self.head = Vec::new();
+    }
 }

@@ -345,6 +345,11 @@ impl Server {
         }
     }
 
+    /// Drops the messages in hand: nothing more is heard.
+    pub(in crate::session) fn drop_messages(&mut self, pool: &Pool) {
+        self.assembly.close(pool);
+    }
+
     /// Gives every page back; nothing may be called afterwards.
     pub fn close(&mut self, pool: &Pool) {
         self.assembly.close(pool);
