@@ -64,7 +64,8 @@ mod tests {
         for (name, set_up) in SCENARIOS {
             println!("{name}");
             let mut scenario = set_up();
-            for _ in 0..40 {
+            // Beyond every window, and every rate that a session allows in a second.
+            for _ in 0..200 {
                 scenario.prepare();
                 scenario.run();
             }

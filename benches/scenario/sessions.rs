@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use codecs::amf0::Value;
 use codecs::media::Codec;
@@ -157,6 +157,11 @@ pub(super) fn rtmp_ingest() -> Box<dyn Scenario> {
 impl Scenario for RtmpIngest {
     fn bytes(&self) -> u64 {
         SECOND_BYTES
+    }
+
+    fn prepare(&mut self) {
+        // A second of media each second: messages have a rate that a peer may not exceed.
+        self.peer.now += Duration::from_secs(1);
     }
 
     fn run(&mut self) {
