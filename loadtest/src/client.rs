@@ -153,6 +153,13 @@ impl Client {
         put_message(kind, csid, timestamp_ms, self.msid, body, out);
     }
 
+    /// Appends the body of an FLV script tag as what a publisher says of its stream.
+    pub fn send_metadata(&self, body: &[u8], out: &mut Vec<u8>) {
+        let mut data = b"\x02\0\x0d@setDataFrame".to_vec();
+        data.extend_from_slice(body);
+        put_message(MessageKind::DataAmf0, Csid::AUDIO, 0, self.msid, &data, out);
+    }
+
     /// Appends what ends the role politely.
     pub fn send_end(&self, out: &mut Vec<u8>) {
         if self.role == Role::Publish {

@@ -1,15 +1,16 @@
 //! Load generation against a running server, as an independent peer of it.
 //!
-//! Reading order: [`scenario`] (what to do), [`source`], [`encoder`] and [`stamp`] (what is
-//! published), [`crew`] (the threads), [`publisher`], [`player`], [`verify`] (what a player
+//! Reading order: [`scenario`] (what to do), [`source`], [`encoder`], [`clip`] and [`stamp`] (what
+//! is published), [`crew`] (the threads), [`publisher`], [`player`], [`verify`] (what a player
 //! checks), [`stats`], [`observe`] (what the server spends), [`run`] and [`fanout`] (the
 //! measurement), [`report`]. [`trend`] tells whether memory grows. [`socket`] is the only module
 //! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`],
 //! [`websocket`] and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`]
-//! judges transport streams; [`mirror`] copies segments for another server to serve; [`impair`]
-//! is a bad network between a client and a server.
+//! judges transport streams; [`mirror`] copies segments for another server to serve; [`impair`] is
+//! a bad network between a client and a server.
 
 pub mod client;
+pub mod clip;
 pub mod connection;
 pub mod crew;
 pub mod encoder;

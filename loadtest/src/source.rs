@@ -14,6 +14,7 @@ use crate::encoder::{
     AUDIO_CONFIG, PictureEncoder, PictureSize, SAMPLE_RATE, SAMPLES_PER_FRAME, SoundEncoder,
     VideoFormat,
 };
+use crate::piece::PieceKind;
 use crate::stamp::{STAMP_LEN, Stamp};
 
 /// How much larger a keyframe is than another frame.
@@ -40,6 +41,10 @@ pub struct SourceSettings {
 /// An FLV tag body with its time.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceFrame<'a> {
+    /// What it is.
+    pub kind: PieceKind,
+    /// It is a picture, and not sound or configuration.
+    pub is_picture: bool,
     /// Its time in milliseconds.
     pub timestamp_ms: u32,
     /// The tag body.
@@ -126,13 +131,30 @@ impl Source {
         let len = self.gop.next(is_key).saturating_sub(self.body.len());
         self.pictures.encode(is_key, len, &mut self.body);
         self.gop.spend(is_key, self.body.len());
-        SourceFrame { timestamp_ms, body: &self.body }
+        let (kind, is_picture) = (PieceKind::Video, true);
+        SourceFrame { kind, is_picture, timestamp_ms, body: &self.body }
+    }
+
+    /// The next frame: sound that is due no later than the next picture, or that picture, stamped.
+    pub fn frame(&mut self, sent_ns: u64) -> SourceFrame<'_> {
+        if self.is_audio_due() {
+            return self.audio().expect("it is due");
+        }
+        self.video(sent_ns)
+    }
+
+    fn is_audio_due(&self) -> bool {
+        self.settings.audio && self.audio_at_ns() <= self.due_ns()
+    }
+
+    const fn audio_at_ns(&self) -> u64 {
+        self.audio_sequence * SAMPLES_PER_FRAME * 1_000_000_000 / SAMPLE_RATE
     }
 
     /// The next audio frame, if one is due no later than the next video frame.
     pub fn audio(&mut self) -> Option<SourceFrame<'_>> {
-        let at_ns = self.audio_sequence * SAMPLES_PER_FRAME * 1_000_000_000 / SAMPLE_RATE;
-        if !self.settings.audio || at_ns > self.due_ns() {
+        let at_ns = self.audio_at_ns();
+        if !self.is_audio_due() {
             return None;
         }
         self.audio_sequence += 1;
@@ -140,7 +162,8 @@ impl Source {
         self.body.clear();
         put_audio_header(AudioPacket::Coded, &mut self.body);
         self.body.extend_from_slice(self.sound.encode());
-        Some(SourceFrame { timestamp_ms, body: &self.body })
+        let (kind, is_picture) = (PieceKind::Audio, false);
+        Some(SourceFrame { kind, is_picture, timestamp_ms, body: &self.body })
     }
 }
 

@@ -12,7 +12,16 @@ use codecs::reader::Reader;
 
 const UUID: [u8; 16] = *b"grandstand-stamp";
 
-/// Bytes of the NAL unit.
+/// The header of a NAL unit of HEVC with SEI ahead of the pictures.
+const HEVC_SEI: [u8; 2] = [39 << 1, 1];
+
+const H264_DELIMITER: u8 = 9;
+const HEVC_DELIMITER: u8 = 35;
+
+/// Bytes of an access unit delimiter with its length, of HEVC, where it is longer.
+pub const DELIMITER_LEN_MAX: usize = 4 + 3;
+
+/// Bytes of the NAL unit of H.264.
 pub const STAMP_LEN: usize = 3 + 16 + 16 + 16 + 1;
 
 /// When a frame was sent, and which one it is.
@@ -36,19 +45,40 @@ impl Stamp {
         unit
     }
 
-    /// Reads the stamp at the start of a length-prefixed access unit.
+    /// The NAL unit of HEVC, whose header has two bytes.
+    ///
+    /// Spec: ITU-T H.265 7.3.1.2 and D.2.7.
+    #[must_use]
+    pub fn encode_hevc(self) -> [u8; STAMP_LEN + 1] {
+        let mut unit = [0; STAMP_LEN + 1];
+        unit[..2].copy_from_slice(&HEVC_SEI);
+        unit[2..].copy_from_slice(&self.encode()[1..]);
+        unit
+    }
+
+    /// Reads the stamp at the start of a length-prefixed access unit, or behind its delimiter.
     #[must_use]
     pub fn find(access_unit: &[u8]) -> Option<Self> {
         let mut r = Reader::new(access_unit);
-        let len = r.u32("stamp.len").ok()?;
-        Self::parse(r.rest()).filter(|_| len as usize == STAMP_LEN)
+        let mut len = r.u32("stamp.len").ok()? as usize;
+        let is_delimiter = match (len, r.rest()) {
+            (2, [header, ..]) => header & 0x1f == H264_DELIMITER,
+            (3, [header, ..]) => header >> 1 == HEVC_DELIMITER,
+            _ => false,
+        };
+        if is_delimiter {
+            r.bytes(len, "stamp.delimiter").ok()?;
+            len = r.u32("stamp.len").ok()? as usize;
+        }
+        Self::parse(r.rest()).filter(|_| len == STAMP_LEN || len == STAMP_LEN + 1)
     }
 
-    /// Reads a stamp at the start of a NAL unit.
+    /// Reads a stamp at the start of a NAL unit, of H.264 or HEVC.
     #[must_use]
     pub fn parse(unit: &[u8]) -> Option<Self> {
+        let unit = if unit.starts_with(&HEVC_SEI) { &unit[1..] } else { unit };
         let unit = unit.first_chunk::<STAMP_LEN>()?;
-        if unit[..3] != [6, 5, 48] || unit[3..19] != UUID {
+        if !matches!(unit[..3], [1 | 6, 5, 48]) || unit[3..19] != UUID {
             return None;
         }
         Some(Self { sent_ns: hex(&unit[19..35])?, sequence: hex(&unit[35..51])? })
@@ -90,6 +120,12 @@ mod tests {
         fn stamps_return(sent_ns in any::<u64>(), sequence in any::<u64>()) {
             let stamp = Stamp { sent_ns, sequence };
             prop_assert_eq!(Stamp::find(&access_unit(stamp)), Some(stamp));
+            let unit = [&[0, 0, 0, 53][..], &stamp.encode_hevc()].concat();
+            prop_assert_eq!(Stamp::find(&unit), Some(stamp));
+            let unit = [&[0, 0, 0, 3, 70, 1, 80], &unit[..]].concat();
+            prop_assert_eq!(Stamp::find(&unit), Some(stamp));
+            let unit = [&[0, 0, 0, 2, 9, 240][..], &access_unit(stamp)].concat();
+            prop_assert_eq!(Stamp::find(&unit), Some(stamp));
             prop_assert!(!stamp.encode().windows(2).any(|pair| pair == [0, 0]));
         }
     }

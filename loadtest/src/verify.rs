@@ -3,11 +3,11 @@
 use codecs::flv::video::{VideoPacket, VideoTagHeader};
 
 use crate::piece::{Piece, PieceKind, Unit};
-use crate::stamp::{STAMP_LEN, Stamp};
+use crate::stamp::{DELIMITER_LEN_MAX, STAMP_LEN, Stamp};
 use crate::stats::Histogram;
 
-/// Bytes of a message that are looked at: the tag header, a NAL unit length, the stamp.
-const PREFIX_LEN: usize = 8 + 4 + STAMP_LEN;
+/// Bytes of a message that are looked at: the tag header, a delimiter, a NAL unit length, a stamp.
+const PREFIX_LEN: usize = 8 + DELIMITER_LEN_MAX + 4 + STAMP_LEN + 1;
 
 /// What was found, summed over players.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail};
 
 use super::PublishTotals;
+use super::feed::Feed;
 use super::publication::Publication;
 use super::publishing::PublishPlan;
 use crate::connection::{Connection, Route};
@@ -167,7 +168,8 @@ impl Bank {
             let connection = Connection::open(&self.route, local as u64, &self.poll)
                 .with_context(|| format!("cannot connect to {}", self.route.addr))?;
             let url = self.plan.url.nth(number, self.plan.streams);
-            self.publications.push(Publication::new(connection, url, self.plan.source));
+            let feed = Feed::new(self.plan.source, self.plan.recording.as_ref());
+            self.publications.push(Publication::new(connection, url, feed));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Publishing: any number of synthetic streams, paced by the threads of a crew.
 
 mod bank;
+mod feed;
 mod publication;
 mod publishing;
 mod totals;
 
 pub use bank::BACKLOG_BYTES_MAX;
+pub use feed::Recording;
 pub use publishing::{OnAir, PublishPlan, Publishing};
 pub use totals::{PublishSummary, PublishTotals};

@@ -4,30 +4,31 @@ use anyhow::{Result, bail};
 
 use super::PublishTotals;
 use super::bank::BACKLOG_BYTES_MAX;
+use super::feed::Feed;
 use crate::client::{Client, Role};
 use crate::connection::Connection;
-use crate::piece::{Event, PieceKind};
+use crate::piece::Event;
 use crate::socket::{Poll, monotonic_ns};
-use crate::source::{Source, SourceSettings};
+use crate::source::SourceFrame;
 use crate::stream_url::StreamUrl;
 
 pub(super) struct Publication {
     connection: Connection,
     client: Client,
-    source: Source,
+    feed: Feed,
     /// When frame 0 is due; `None` until the server accepts.
     started_ns: Option<u64>,
 }
 
 impl Publication {
-    pub(super) fn new(mut connection: Connection, url: StreamUrl, source: SourceSettings) -> Self {
+    pub(super) fn new(mut connection: Connection, url: StreamUrl, feed: Feed) -> Self {
         let client = Client::new(Role::Publish, url, monotonic_ns(), connection.out());
-        Self { connection, client, source: Source::new(source), started_ns: None }
+        Self { connection, client, feed, started_ns: None }
     }
 
     /// When the next frame is due, once the server has accepted the stream.
     pub(super) fn due_ns(&self) -> Option<u64> {
-        self.started_ns.map(|started_ns| started_ns + self.source.due_ns())
+        self.started_ns.map(|started_ns| started_ns + self.feed.due_ns())
     }
 
     /// Reads what the server says; true if it accepts the stream now.
@@ -55,11 +56,7 @@ impl Publication {
     /// Begins: frame 0 is due then.
     pub(super) fn start(&mut self, started_ns: u64) {
         self.started_ns = Some(started_ns);
-        let Self { connection, client, source, .. } = self;
-        client.send_media(PieceKind::Video, 0, &source.video_config(), connection.out());
-        if let Some(config) = source.audio_config() {
-            client.send_media(PieceKind::Audio, 0, &config, connection.out());
-        }
+        self.feed.send_heads(&self.client, self.connection.out());
     }
 
     /// Sends the frames whose time has come.
@@ -71,22 +68,14 @@ impl Publication {
             }
             totals.lateness.record(now_ns - due_ns);
             let fits = self.connection.backlog() < BACKLOG_BYTES_MAX;
-            let Self { connection, client, source, .. } = self;
-            while let Some(frame) = source.audio() {
-                if fits {
-                    totals.bytes += frame.body.len() as u64;
-                    let (time, out) = (frame.timestamp_ms, connection.out());
-                    client.send_media(PieceKind::Audio, time, frame.body, out);
-                }
-            }
-            let frame = source.video(now_ns);
+            let Self { connection, client, feed, .. } = self;
+            let SourceFrame { kind, is_picture, timestamp_ms, body } = feed.frame(now_ns);
             if fits {
-                totals.frames += 1;
-                totals.bytes += frame.body.len() as u64;
-                let (time, out) = (frame.timestamp_ms, connection.out());
-                client.send_media(PieceKind::Video, time, frame.body, out);
+                totals.frames += u64::from(is_picture);
+                totals.bytes += body.len() as u64;
+                client.send_media(kind, timestamp_ms, body, connection.out());
             } else {
-                totals.dropped += 1;
+                totals.dropped += u64::from(is_picture);
             }
         }
         Ok(self.connection.flush(poll)?)

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::PublishTotals;
 use super::bank::{Bank, Board};
+use super::feed::Recording;
 use crate::connection::Route;
 use crate::crew::Crew;
 use crate::source::SourceSettings;
@@ -31,6 +32,8 @@ pub struct PublishPlan {
     pub ramp_per_s: u64,
     /// What each of them holds.
     pub source: SourceSettings,
+    /// What each of them holds instead, if that is recorded.
+    pub recording: Option<Recording>,
     /// How long, from when all are accepted; `None` until the wish to stop.
     pub duration_ns: Option<u64>,
 }

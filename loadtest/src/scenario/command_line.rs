@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
@@ -13,8 +14,9 @@ use super::plan::{
     Action, Audience, KneePlan, Load, Plot, SECOND_NS, Scenario, SoakPlan, StormPlan,
 };
 use super::settings::Settings;
+use crate::clip::Clip;
 use crate::mirror::MirrorPlan;
-use crate::publisher::PublishPlan;
+use crate::publisher::{PublishPlan, Recording};
 use crate::source::SourceSettings;
 use crate::stream_url::{Scheme, StreamUrl};
 
@@ -205,9 +207,17 @@ impl Settings {
             gop_frames: u32::try_from(gop_frames).context("--gop is too long")?,
             audio: self.audio,
         };
+        let recording = match &self.file {
+            Some(file) => {
+                let clip = Clip::open(file).context("--file")?;
+                Some(Recording { clip: Arc::new(clip), stamps: !self.no_stamp })
+            }
+            None if self.no_stamp => bail!("--no-stamp is of --file: synthetic media is stamped"),
+            None => None,
+        };
         let (trust, streams) = (self.trust.clone(), self.streams);
         let ramp_per_s = self.publish_ramp_per_s;
-        Ok(PublishPlan { url, trust, streams, ramp_per_s, source, duration_ns })
+        Ok(PublishPlan { url, trust, streams, ramp_per_s, source, recording, duration_ns })
     }
 }
 

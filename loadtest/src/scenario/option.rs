@@ -32,6 +32,8 @@ pub(super) const STREAM: Group = Group {
         entry("fps", "N", "frames per second  [30]"),
         entry("gop", "TIME", "from keyframe to keyframe, such as 2s  [2s]"),
         entry("audio", "", "add a sound track"),
+        entry("file", "FILE", "publish this FLV again and again instead of synthetic media"),
+        entry("no-stamp", "", "leave its pictures as they are: no latency, no loss is known"),
         entry("publish-ramp", "N", "streams that connect in a second  [200]"),
     ],
 };

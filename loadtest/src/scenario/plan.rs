@@ -204,6 +204,7 @@ impl Scenario {
             streams: 1,
             ramp_per_s: 200,
             source,
+            recording: None,
             duration_ns: None,
         };
         let audience = Audience {

@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) fps: u32,
     pub(super) gop_ns: u64,
     pub(super) audio: bool,
+    pub(super) file: Option<PathBuf>,
+    pub(super) no_stamp: bool,
     pub(super) publish_ramp_per_s: u64,
     pub(super) duration_ns: Option<u64>,
     pub(super) window_ns: u64,
@@ -81,6 +83,8 @@ impl Default for Settings {
             fps: 30,
             gop_ns: 2 * SECOND_NS,
             audio: false,
+            file: None,
+            no_stamp: false,
             publish_ramp_per_s: 200,
             duration_ns: None,
             window_ns: 10 * SECOND_NS,
@@ -124,6 +128,8 @@ impl Settings {
     pub(super) fn set(&mut self, option: &str, parser: &mut Parser) -> Result<()> {
         match option {
             "audio" => self.audio = true,
+            "no-stamp" => self.no_stamp = true,
+            "file" => self.file = Some(parser.value()?.into()),
             "hold" => self.holds = true,
             "no-publish" => self.no_publish = true,
             "stop" => self.stops = true,
