@@ -41,11 +41,13 @@ struct Search {
     plan: KneePlan,
     holds: usize,
     breaks: Option<usize>,
+    /// How many were held when others were refused.
+    room: Option<usize>,
 }
 
 impl Search {
     /// What to try next; `None` if the knee is known exactly enough.
-    fn next(&self, refused_beyond: Option<usize>) -> Option<usize> {
+    fn next(&self) -> Option<usize> {
         let KneePlan { players_max, grow, precision, .. } = self.plan;
         let Some(breaks) = self.breaks else {
             let more = ((self.holds as f64 * grow) as usize).max(1);
@@ -56,7 +58,7 @@ impl Search {
             return None;
         }
         let middle = self.holds + (breaks - self.holds) / 2;
-        match refused_beyond {
+        match self.room {
             // A server that refuses tells how many it has room for: as many as are known to hold.
             Some(held) if held <= self.holds + exact => None,
             Some(held) if held < breaks => Some(held),
@@ -72,7 +74,7 @@ pub(super) fn find(
     plan: KneePlan,
     server: Option<ServerProcess>,
 ) -> Result<(Knee, Vec<Measurement>)> {
-    let mut search = Search { plan, holds: 0, breaks: None };
+    let mut search = Search { plan, holds: 0, breaks: None, room: None };
     let mut knee = Knee { players: 0, broke_at: None, broke_by: Vec::new(), steps: Vec::new() };
     let mut measurements = Vec::new();
     let mut next = Some(plan.players_min);
@@ -86,8 +88,10 @@ pub(super) fn find(
             break;
         }
         let found = breaches(&of, parts, Some(plan.p99_max_ns));
-        let refused_beyond = (of.refused > 0).then_some(of.held);
         knee.steps.push(KneeStep { players, held: of.held, breaches: found.clone() });
+        if of.refused > 0 {
+            search.room = Some(of.held);
+        }
         measurements.push(of);
         if found.is_empty() {
             search.holds = players;
@@ -100,7 +104,7 @@ pub(super) fn find(
             // What broke passes before the next step.
             run.watch(Stage::Settling, 2 * SETTLE_NS)?;
         }
-        next = search.next(refused_beyond);
+        next = search.next();
     }
     Ok((knee, measurements))
 }
@@ -118,7 +122,7 @@ mod tests {
             precision: 0.05,
             p99_max_ns: 1,
         };
-        let mut search = Search { plan, holds: 0, breaks: None };
+        let mut search = Search { plan, holds: 0, breaks: None, room: None };
         let mut tried = vec![plan.players_min];
         loop {
             let players = *tried.last().unwrap();
@@ -127,8 +131,9 @@ mod tests {
                 search.holds = players;
             } else {
                 search.breaks = Some(players);
+                search.room = refuses.then_some(truth);
             }
-            match search.next((!holds && refuses).then_some(truth)) {
+            match search.next() {
                 Some(next) => tried.push(next),
                 None => return (search.holds, tried),
             }

@@ -74,7 +74,7 @@ pub(crate) fn serve(mut wire: Box<dyn Wire>, shared: &Shared) -> std::io::Result
                 join(wire, Framing::Flv, shared);
                 return Ok(());
             }
-            "/live/fake.ts" => {
+            "/live/fake.ts" | "/live/fake.ts?key=1" => {
                 wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")?;
                 join(wire, Framing::Transport, shared);
                 return Ok(());

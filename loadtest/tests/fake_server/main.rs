@@ -7,6 +7,7 @@ mod http;
 mod multiplex;
 mod results;
 mod rtmp;
+mod scenarios;
 mod server;
 mod tls;
 mod transport;

@@ -9,7 +9,7 @@ use codecs::rtmp::handshake::{BODY_LEN, C0C1_LEN, RANDOM_LEN, server_response};
 use codecs::rtmp::{ChunkLimits, ChunkReader, Command, Control, Csid, MessageHeader, MessageKind};
 use codecs::writer::Writer;
 
-use crate::server::{Framing, Manner, Shared, Wire, join, publish};
+use crate::server::{Framing, Shared, Wire, join, publish};
 
 pub(crate) fn video(timestamp: u32, body: &[u8]) -> Vec<u8> {
     message(MessageKind::Video, timestamp, body)
@@ -99,7 +99,7 @@ fn answer(asked: &Command, stream: &mut Box<dyn Wire>, shared: &Shared) -> std::
             stream.write_all(&command(&reply))
         }
         "publish" => stream.write_all(&said(Level::Status, code::PUBLISH_START)),
-        "play" if shared.lock().unwrap().manner == Manner::Refusing => {
+        "play" if !shared.lock().unwrap().has_room() => {
             stream.write_all(&said(Level::Error, code::PLAY_STREAM_NOT_FOUND))
         }
         "play" => stream.write_all(&said(Level::Status, code::PLAY_START)),

@@ -16,6 +16,8 @@ pub(crate) enum Manner {
     Lossy,
     /// Everybody is refused who wants to play.
     Refusing,
+    /// There is room for so many players of RTMP.
+    Full(usize),
     /// Every tenth picture of a transport stream lacks a packet.
     Leaky,
 }
@@ -46,6 +48,14 @@ pub(crate) struct Stage {
     config: Option<Vec<u8>>,
     frames: u64,
     pub(crate) transport: Transport,
+}
+
+impl Stage {
+    /// Whether one more player of RTMP is let in; those who have gone make room.
+    pub(crate) fn has_room(&mut self) -> bool {
+        let Manner::Full(most) = self.manner else { return self.manner != Manner::Refusing };
+        self.players.len() < most
+    }
 }
 
 pub(crate) type Shared = Arc<Mutex<Stage>>;
