@@ -60,12 +60,14 @@ impl ControlPlane {
         &self,
         wanted: &[ListenerConfig],
     ) -> Result<Vec<(ListenerConfig, ListenerConfig)>, Error> {
+        let mut known = self.open.clone();
         let open = |wanted: &ListenerConfig| {
             let same = |(asked, open): &&(ListenerConfig, ListenerConfig)| {
                 asked.is_at(wanted) || open.is_at(wanted)
             };
-            let addr = match self.open.iter().find(same) {
-                Some((_, open)) => open.addr,
+            // Each is claimed once: two listeners may have asked for any free port.
+            let addr = match known.iter().position(|pair| same(&pair)) {
+                Some(at) => known.remove(at).1.addr,
                 None => probe_address(wanted)?,
             };
             Ok((*wanted, ListenerConfig { addr, ..*wanted }))
