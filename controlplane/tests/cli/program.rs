@@ -118,7 +118,13 @@ impl Server {
     pub(crate) fn reloaded(&mut self) -> String {
         let line = self.log_line("server::reload");
         assert!(line.contains("reloaded"), "{line}");
+        self.settled();
         line
+    }
+
+    /// Waits until every shard has taken what it was told: it answers in the order of its mailbox.
+    pub(crate) fn settled(&self) {
+        assert_eq!(status(&get(self.addr("control"), "/metrics", "")), "200");
     }
 
     fn rest_of_log(&mut self) -> String {

@@ -143,6 +143,7 @@ fn a_hangup_reloads_what_can_be_and_names_the_rest() {
         server.log_line("server::reload").contains("reloaded")
     });
     assert!(tries.is_some(), "{addr} is free now");
+    server.settled();
     for addr in [server.addr("http"), addr] {
         assert_eq!(status(&get(addr, "/streams.json", "")), "200");
     }
