@@ -29,6 +29,7 @@ mod clip;
 mod enhanced;
 mod hls;
 mod http_flv;
+mod load;
 mod matrix;
 mod metrics;
 mod observed;
