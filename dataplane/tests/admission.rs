@@ -178,6 +178,7 @@ fn what_players_are_owed_is_counted_while_they_play(config: Config) {
 
 fn a_shard_without_room_gives_its_connections_away(mut config: Config) {
     config.egress.admission = Admission::Measured;
+    config.egress.admission_target = 0.4;
     let server = Server::start(config);
     let mut publisher = publish(&server, "cam");
     // More than a core can be, so that no span of a few microseconds makes a difference.

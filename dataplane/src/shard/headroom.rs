@@ -33,6 +33,8 @@ const KERNEL_FLOOR: f64 = 0.05;
 const SPAN_SECONDS_MIN: f64 = 1.0;
 /// What a player costs where nobody plays: bytes and frames a second.
 const TYPICAL: Rate = Rate { bytes: 250_000.0, entries: 75.0 };
+/// The scheduler gives a shard at least the rest of its core, however much others would use.
+const OTHERS_MAX: f64 = 0.5;
 /// A core that is in use by more than this has no room, whatever its costs are thought to be.
 const SATURATED: f64 = 0.97;
 /// A shard that was full is open again when so much of its core is free beyond one player.
@@ -132,7 +134,7 @@ impl Headroom {
         let kernel = softirq.min(beside);
         self.kernel = self.kernel.mul_add(KERNEL_KEPT, kernel);
         self.kernel_of = self.kernel_of.mul_add(KERNEL_KEPT, spent + KERNEL_FLOOR);
-        self.others += (beside - kernel - self.others) * 0.2;
+        self.others += ((beside - kernel).min(OTHERS_MAX) - self.others) * 0.2;
     }
 
     /// Takes what was found to be played: the work of a second, and for how many.
@@ -341,6 +343,10 @@ mod tests {
         (0..60).for_each(|_| headroom.observe_core(0.45, 0.0, 0.0));
         let beside = headroom.players_room(&egress());
         assert!((alone * 48 / 100..alone * 52 / 100).contains(&beside), "{beside} of {alone}");
+        // A program that would take all of the core gets no more than its half.
+        (0..60).for_each(|_| headroom.observe_core(1.0, 0.0, 0.0));
+        let beside = headroom.players_room(&egress());
+        assert!((alone * 42 / 100..alone * 47 / 100).contains(&beside), "{beside} of {alone}");
         // The kernel's threads that work for us make each player dearer.
         let mut headroom = Headroom::default();
         (0..200).for_each(|_| headroom.observe_core(0.8, 0.4, 0.4));
