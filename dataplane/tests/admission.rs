@@ -8,6 +8,7 @@ mod witness;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use codecs::rtmp::command::code;
 use dataplane::config::{Admission, Config, EgressConfig, Limits, Reload};
@@ -24,6 +25,7 @@ on_both_backends! {
     everybody_new_hears_that_there_is_no_room
     a_viewer_that_views_goes_on
     what_players_are_owed_is_counted_while_they_play
+    a_crowd_that_waited_for_its_stream_is_not_let_in_whole
     a_shard_without_room_gives_its_connections_away
 }
 
@@ -174,6 +176,36 @@ fn what_players_are_owed_is_counted_while_they_play(config: Config) {
     let counted = |t: &Totals| t.shards[0].headroom.node[2].1 == Limits::default().egress_bps_max;
     server.control.until("and the node knows", counted);
     assert!(totals.shards.iter().all(|shard| shard.headroom.players_room > 100));
+}
+
+fn a_crowd_that_waited_for_its_stream_is_not_let_in_whole(mut config: Config) {
+    const CROWD: u64 = 16;
+    config.limits.egress_bps_max = 10_000_000;
+    config.session.play_wait = Duration::from_secs(60);
+    config.session.authorize_deadline = Duration::from_secs(60);
+    let server = Server::start(config);
+    let crowd: Vec<_> = (0..CROWD).map(|_| RtmpPlayer::ask(server.rtmp, "cam")).collect();
+    server.control.until("all wait", |t| t.sum(|c| c.authorize_asked) == CROWD);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    let told = |t: &Totals| t.sum(|c| c.plays_started + c.plays_refused) == CROWD;
+    let totals = server.control.until("each is told", told);
+    // A stream of which nothing is known yet is taken for 2 Mb/s.
+    let playing = totals.sum(|c| c.players);
+    assert!((1..=5).contains(&playing), "{playing} play");
+    assert_eq!(no_room(&totals, NoRoom::EgressBps), CROWD - playing);
+    // A tenth of a second does not tell more.
+    publisher.send_frames(3);
+    let mut late = RtmpPlayer::ask(server.rtmp, "cam");
+    assert_eq!(late.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
+    // It turns out to be far less, which makes room.
+    publisher.send_frames(50);
+    let owed = |t: &Totals| t.shards.iter().map(|s| s.headroom.owed_bps).sum::<u64>();
+    server.control.until("the rate is known", |t| owed(t) < 2_000_000);
+    let end = publisher.next_number();
+    let mut late = RtmpPlayer::start(server.rtmp, "cam");
+    publisher.send_frames(1);
+    late.items_to_audio(end);
+    drop(crowd);
 }
 
 fn a_shard_without_room_gives_its_connections_away(mut config: Config) {

@@ -29,10 +29,8 @@ const SPENT_MEMORY: Duration = Duration::from_secs(2);
 const KERNEL_KEPT: f64 = 0.95;
 /// Share of a core whose kernel work is not worth telling its ratio from.
 const KERNEL_FLOOR: f64 = 0.05;
-/// A span of a log shorter than this tells its rate as if it were this long.
+/// A span of a log shorter than this does not tell its rate.
 const SPAN_SECONDS_MIN: f64 = 1.0;
-/// What a player costs where nobody plays: bytes and frames a second.
-const TYPICAL: Rate = Rate { bytes: 250_000.0, entries: 75.0 };
 /// The scheduler gives a shard at least the rest of its core, however much others would use.
 const OTHERS_MAX: f64 = 0.5;
 /// A core that is in use by more than this has no room, whatever its costs are thought to be.
@@ -41,21 +39,38 @@ const SATURATED: f64 = 0.97;
 const REOPEN_SHARE: f64 = 0.01;
 
 /// What one second of a stream is in one format.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rate {
     pub bytes: f64,
     pub entries: f64,
 }
 
 impl Rate {
-    /// The rate of what `log` holds; `None` if that is cut off while it is looked at.
+    /// What a stream is taken for before it has told.
+    pub(super) const TYPICAL: Self = Self { bytes: 250_000.0, entries: 75.0 };
+
+    /// The rate of what `log` holds; `None` if there is nothing, or if that is cut off while it is
+    /// looked at.
     pub(super) fn of(log: &Log) -> Option<Self> {
         let (oldest, newest) = (log.oldest_entry()?, log.newest_entry()?);
-        let span = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;
-        let span = span.max(SPAN_SECONDS_MIN);
+        let seconds = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;
         let bytes = newest.end().saturating_sub(oldest.offset) as f64;
         let entries = (newest.number.saturating_sub(oldest.number) + 1) as f64;
-        Some(Self { bytes: bytes / span, entries: entries / span })
+        Some(Self { bytes, entries }.over(seconds))
+    }
+
+    /// The rate of a stream of which this much came in so many seconds.
+    ///
+    /// Players wait for a stream and all begin with it, so one that is young costs no less than is
+    /// typical: by what has come so far, everybody would fit.
+    fn over(self, seconds: f64) -> Self {
+        let span = seconds.max(SPAN_SECONDS_MIN);
+        let told = Self { bytes: self.bytes / span, entries: self.entries / span };
+        if seconds >= SPAN_SECONDS_MIN {
+            return told;
+        }
+        let Self { bytes, entries } = Self::TYPICAL;
+        Self { bytes: told.bytes.max(bytes), entries: told.entries.max(entries) }
     }
 
     /// Bits a second.
@@ -206,14 +221,14 @@ impl Headroom {
     /// The share of the core that one more player of the mix costs.
     fn player_share(&self, egress: &EgressConfig) -> f64 {
         let players = self.players + self.viewers;
-        let mix = if players == 0 { TYPICAL.player(egress, false) } else { self.mix() };
+        let mix = if players == 0 { Rate::TYPICAL.player(egress, false) } else { self.mix() };
         self.share(&mix) / players.max(1) as f64
     }
 
     /// Bits a second of one more player of the mix.
     pub(super) fn player_bps(&self) -> u64 {
         let bps = self.owed_bps().checked_div(self.players + self.viewers);
-        bps.unwrap_or(TYPICAL.bps()).max(1)
+        bps.unwrap_or(Rate::TYPICAL.bps()).max(1)
     }
 
     /// How many more players of the mix the core has room for.
@@ -274,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn a_young_stream_costs_no_less_than_is_typical() {
+        let over = |bytes: f64, entries: f64, seconds| Rate { bytes, entries }.over(seconds);
+        // Its first entry, a tenth of a second of 2 Mb/s, and a key frame of more than is typical.
+        assert_eq!(over(60.0, 1.0, 0.0), Rate::TYPICAL);
+        assert_eq!(over(25_000.0, 8.0, 0.1), Rate::TYPICAL);
+        assert_eq!(over(400_000.0, 3.0, 0.1), Rate { bytes: 400_000.0, ..Rate::TYPICAL });
+        // From a second on it is what it is, be it less.
+        assert_eq!(over(8_000.0, 50.0, 1.0), Rate { bytes: 8_000.0, entries: 50.0 });
+        assert_eq!(over(8e6, 300.0, 4.0), Rate { bytes: 2e6, entries: 75.0 });
+    }
+
+    #[test]
     fn room_and_players_add_up_to_the_same_whatever_the_load() {
         let mut totals = Vec::new();
         for players in [500_u64, 2_000, 5_000] {
@@ -290,7 +317,7 @@ mod tests {
     fn a_burst_is_admitted_up_to_the_room_and_no_further() {
         let mut headroom = Headroom::default();
         let room = headroom.players_room(&egress());
-        let player = TYPICAL.player(&egress(), false);
+        let player = Rate::TYPICAL.player(&egress(), false);
         let mut admitted = 0;
         while headroom.admits(&player, &egress()) {
             headroom.add_player(&player);
@@ -304,7 +331,7 @@ mod tests {
     #[test]
     fn a_full_core_opens_again_when_some_players_are_gone() {
         let mut headroom = Headroom::default();
-        let player = TYPICAL.player(&egress(), false);
+        let player = Rate::TYPICAL.player(&egress(), false);
         while headroom.admits(&player, &egress()) {
             headroom.add_player(&player);
         }

@@ -39,7 +39,7 @@ pub(super) struct Reader {
     pub serving: u32,
     /// When a viewer last asked or had its answer.
     pub asked_at: Instant,
-    /// What one second of the log is.
+    /// What one second of the log is, as far as it has told.
     pub rate: Rate,
 }
 
@@ -196,7 +196,7 @@ impl Readers {
             waiting: Vec::new(),
             serving: 0,
             asked_at: now,
-            rate: Rate::default(),
+            rate: Rate::TYPICAL,
         };
         let slot = match self.free.pop() {
             Some(free) => free,
