@@ -184,10 +184,10 @@ impl Shard {
         let viewer = self.shared.viewers.id(&reader.stream, connection.peer.ip);
         if !connection.viewer {
             let rate = reader.log().and_then(|log| Rate::of(log)).unwrap_or(Rate::TYPICAL);
-            let known = self.shared.viewers.is_known(viewer, self.wall);
+            let known = self.shared.viewers.is_known(viewer, self.now);
             self.begin_viewing(slot, known, rate)?;
         }
-        self.shared.viewers.note(viewer, self.wall);
+        self.shared.viewers.note(viewer, self.now);
         Ok(())
     }
 

@@ -6,17 +6,21 @@
 //! per address bound how many that can be.
 //!
 //! Shape: a table of [`SETS`] sets of [`WAYS`] words, indexed by a keyed hash; a word is 32 bits
-//! more of the hash and the second of the last request. Who is noted takes the place of who was
-//! silent longest, so nothing is swept, locked or allocated; a place that was lost makes a viewer
-//! new, once.
+//! more of the hash and the second of the last request, 0 if nobody made one. Who is noted takes
+//! the place of who was silent longest, so nothing is swept, locked or allocated; a place that was
+//! lost makes a viewer new, once.
+//!
+//! Units: seconds of the monotonic clock, from 1 at the first look at the table. The calendar may
+//! be set back, which would make everybody new at once. Shards begin their turns at different
+//! times, so a request may be newer than `now`: that is no silence.
 //!
 //! Lives on: every shard. Crosses by: atomics, once for each playlist.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use codecs::time::WallTime;
+use std::time::Instant;
 
 use crate::ids::StreamName;
 
@@ -29,6 +33,7 @@ const KNOWN_SECONDS: u32 = 30;
 #[derive(Debug)]
 pub(crate) struct KnownViewers {
     hasher: RandomState,
+    origin: OnceLock<Instant>,
     words: Box<[AtomicU64]>,
 }
 
@@ -39,7 +44,7 @@ pub(super) struct ViewerId(u64);
 impl Default for KnownViewers {
     fn default() -> Self {
         let words = (0..SETS * WAYS).map(|_| AtomicU64::new(0)).collect();
-        Self { hasher: RandomState::new(), words }
+        Self { hasher: RandomState::new(), origin: OnceLock::new(), words }
     }
 }
 
@@ -50,23 +55,28 @@ impl KnownViewers {
     }
 
     /// True if the viewer asked for a playlist lately.
-    pub(super) fn is_known(&self, viewer: ViewerId, now: WallTime) -> bool {
-        let asked = |word: u64| seconds(now).wrapping_sub(word as u32) <= KNOWN_SECONDS;
+    pub(super) fn is_known(&self, viewer: ViewerId, now: Instant) -> bool {
+        let second = self.second(now);
+        let asked = |word: u64| second.saturating_sub(word as u32) <= KNOWN_SECONDS;
         let mut words = self.set(viewer).iter().map(|word| word.load(Ordering::Relaxed));
         words.any(|word| word != 0 && tag(word) == tag(viewer.0) && asked(word))
     }
 
     /// The viewer asks for a playlist.
-    pub(super) fn note(&self, viewer: ViewerId, now: WallTime) {
-        let set = self.set(viewer);
+    pub(super) fn note(&self, viewer: ViewerId, now: Instant) {
+        let (set, second) = (self.set(viewer), self.second(now));
         let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
         let own = set.iter().find(|word| tag(load(word)) == tag(viewer.0));
-        let silence = |word: &&AtomicU64| seconds(now).wrapping_sub(load(word) as u32);
-        let place = own.or_else(|| set.iter().max_by_key(silence));
+        let place = own.or_else(|| set.iter().min_by_key(|word| load(word) as u32));
         if let Some(place) = place {
-            let word = u64::from(tag(viewer.0)) << 32 | u64::from(seconds(now));
-            place.store(word, Ordering::Relaxed);
+            place.store(u64::from(tag(viewer.0)) << 32 | u64::from(second), Ordering::Relaxed);
         }
+    }
+
+    /// Seconds since the table was looked at first, from 1 on.
+    fn second(&self, now: Instant) -> u32 {
+        let origin = self.origin.get_or_init(|| now);
+        1 + now.saturating_duration_since(*origin).as_secs() as u32
     }
 
     fn set(&self, viewer: ViewerId) -> &[AtomicU64] {
@@ -79,21 +89,22 @@ const fn tag(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-const fn seconds(now: WallTime) -> u32 {
-    (now.as_unix_millis() / 1_000) as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn at(seconds: i64) -> WallTime {
-        WallTime::from_unix_millis(1_800_000_000_000 + seconds * 1_000)
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+    fn origin() -> Instant {
+        Instant::now()
     }
 
     #[test]
     fn who_asked_lately_is_known_by_stream_and_address() {
         let viewers = KnownViewers::default();
+        let origin = origin();
+        let at = |seconds| origin + Duration::from_secs(seconds);
         let [news, cam] = ["news", "cam"].map(|name| StreamName::parse(name).unwrap());
         let one: IpAddr = "192.0.2.1".parse().unwrap();
         let id = viewers.id(&news, one);
@@ -110,11 +121,36 @@ mod tests {
     #[test]
     fn who_was_silent_longest_makes_room() {
         let viewers = KnownViewers::default();
+        let origin = origin();
+        let at = |seconds| origin + Duration::from_secs(seconds);
         let of_one_set = |n: u64| ViewerId((n + 1) << 32);
         for n in 0..5 {
-            viewers.note(of_one_set(n), at(n as i64));
+            viewers.note(of_one_set(n), at(n));
         }
         let known = (0..5).filter(|&n| viewers.is_known(of_one_set(n), at(6)));
         assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn who_asks_at_the_same_time_takes_no_place_that_another_has() {
+        let viewers = KnownViewers::default();
+        let now = origin();
+        let of_one_set = |n: u64| ViewerId((n + 1) << 32);
+        (0..4).for_each(|n| viewers.note(of_one_set(n), now));
+        assert!((0..4).all(|n| viewers.is_known(of_one_set(n), now)));
+    }
+
+    #[test]
+    fn a_shard_whose_turn_began_earlier_knows_who_asked_another() {
+        let viewers = KnownViewers::default();
+        let earlier = origin();
+        let viewer = ViewerId(1 << 32);
+        viewers.note(ViewerId(2 << 32), earlier);
+        viewers.note(viewer, earlier + Duration::from_secs(1));
+        assert!(viewers.is_known(viewer, earlier));
+        // And who asked later is not taken for who was silent longest.
+        (3..5).for_each(|n| viewers.note(ViewerId(n << 32), earlier));
+        viewers.note(ViewerId(5 << 32), earlier);
+        assert!(viewers.is_known(viewer, earlier));
     }
 }
