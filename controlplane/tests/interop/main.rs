@@ -40,6 +40,7 @@ mod readers;
 mod rml;
 mod seccomp;
 mod server;
+mod synthetic;
 mod tls;
 mod transport;
 mod verify;
