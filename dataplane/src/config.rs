@@ -274,7 +274,7 @@ impl Default for EgressConfig {
             notsent_lowat_bytes: 128 << 10,
             send_buffer_bytes: 512 << 10,
             user_timeout: Duration::from_secs(30),
-            join_bytes_per_turn: 32 << 20,
+            join_bytes_per_turn: 4 << 20,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::shard::Shard;
+use super::turn::Round;
 use crate::config::{LimitId, ListenerConfig, Reload};
 use crate::control::{Command, Event};
 use crate::ids::SessionId;
@@ -33,6 +34,7 @@ impl ControlLink {
 impl Shard {
     /// Takes what the control plane sent.
     pub(super) fn take_commands(&mut self) {
+        let mut round = Round::default();
         for _ in 0..COMMANDS_PER_TURN_MAX {
             let Ok(command) = self.control.commands.pop() else { return };
             match command {
@@ -44,6 +46,9 @@ impl Shard {
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),
                 Command::Stop => self.stopped = true,
+            }
+            if round.is_over() {
+                return;
             }
         }
     }

@@ -10,7 +10,7 @@ use super::cipher::{Ciphered, Tls};
 use super::cursor::{Cursor, Filter, Jumps};
 use super::fetch::Serving;
 use super::frame::Frame;
-use super::prefetch;
+use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use crate::config::Latency;
@@ -400,6 +400,16 @@ impl Connections {
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
         self.slots.get_mut(slot as usize)?.connection.as_deref_mut()
+    }
+
+    /// The next ones of `slots`, which are looked at in turn and of which number `at` is in hand.
+    pub(super) fn foresee_walk(&self, slots: &[u32], at: usize) {
+        if let Some(&soon) = slots.get(at + CONNECTION_AHEAD) {
+            self.foresee(soon);
+        }
+        if let Some(&next) = slots.get(at + PLAYING_AHEAD) {
+            self.foresee_playing(next);
+        }
     }
 
     /// The connection in `slot` is looked at soon.

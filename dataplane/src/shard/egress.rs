@@ -21,9 +21,9 @@ use crate::reactor::SendPart;
 use crate::session::Use;
 
 /// Sends of one submit at most; their completions fit the completion queue several times.
-pub(super) const SLICE_SENDS_MAX: usize = 256;
-/// Bytes of one submit at most: about a millisecond of copying for the kernel.
-const SLICE_BYTES_MAX: usize = 4 << 20;
+pub(super) const SLICE_SENDS_MAX: usize = 128;
+/// Bytes of one submit at most: about half a millisecond of copying for the kernel.
+const SLICE_BYTES_MAX: usize = 2 << 20;
 /// How long a closed connection is listened to for the peer's own end.
 pub(super) const LINGER: Duration = Duration::from_millis(1_000);
 
@@ -120,12 +120,7 @@ impl Shard {
         let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
         for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
             for (at, &slot) in bucket.iter().enumerate() {
-                if let Some(&soon) = bucket.get(at + CONNECTION_AHEAD) {
-                    connections.foresee(soon);
-                }
-                if let Some(&next) = bucket.get(at + PLAYING_AHEAD) {
-                    connections.foresee_playing(next);
-                }
+                connections.foresee_walk(bucket, at);
                 if let Some(connection) = connections.get_mut(slot)
                     && !connection.queued
                     && connection.sending == Sending::Idle
@@ -140,7 +135,8 @@ impl Shard {
     fn enqueue_low_latency(&mut self, reader_slot: u32) {
         let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get(reader_slot) else { return };
-        for &slot in &reader.low_latency {
+        for (at, &slot) in reader.low_latency.iter().enumerate() {
+            connections.foresee_walk(&reader.low_latency, at);
             if let Some(connection) = connections.get_mut(slot)
                 && !connection.queued
                 && connection.sending == Sending::Idle
@@ -293,12 +289,7 @@ impl Shard {
     /// Sends are answered in the order of their slice: the next ones are fetched.
     fn foresee_answers(&mut self) {
         let Self { slice, answered, connections, .. } = self;
-        if let Some(&soon) = slice.get(*answered + CONNECTION_AHEAD) {
-            connections.foresee(soon);
-        }
-        if let Some(&next) = slice.get(*answered + PLAYING_AHEAD) {
-            connections.foresee_playing(next);
-        }
+        connections.foresee_walk(slice, *answered);
         *answered += 1;
     }
 

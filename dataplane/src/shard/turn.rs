@@ -6,8 +6,13 @@
 //!        +---- wait (if nothing is left) <- free pages <- advance the epoch <- timers
 //! ```
 //!
-//! The clock is read here, at the start of a turn and after its work, and passed down; so is the
-//! calendar, for what people are told.
+//! Each kind of work has a share of a turn's time: half a millisecond for completions, letters,
+//! commands and timers each, one for handshakes, one and a half and a slice for sending. What is
+//! left over goes on in the next turn, so that none of it delays what was received, or is due, by
+//! more than five milliseconds.
+//!
+//! The clock is read here, at the start of a turn and between its kinds of work, and passed down;
+//! so is the calendar, for what people are told.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,14 +28,14 @@ use crate::reactor::{Completion, Token};
 const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
 /// Letters of other shards that one turn takes at most.
 const LETTERS_PER_TURN_MAX: usize = 256;
-/// Time that one round of completions may take, and what is due by the timers of one turn.
-const ROUND: Duration = Duration::from_millis(1);
+/// Time that completions, letters, commands and timers may each take at a time.
+const ROUND: Duration = Duration::from_micros(500);
 /// Steps of a round between two looks at the clock.
-const STEPS_PER_LOOK: u32 = 32;
+const STEPS_PER_LOOK: u32 = 16;
 /// Time of one turn that sending may take, but for the slice that is under way.
-const EGRESS_PER_TURN: Duration = Duration::from_millis(2);
+const EGRESS_PER_TURN: Duration = Duration::from_micros(1_500);
 /// Time of one turn that TLS handshakes may take.
-const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(2);
+const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(1);
 /// Streams, logs and grace times are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// The loop shows this often how late it is, if nothing else does.
@@ -185,6 +190,7 @@ impl Shard {
     }
 
     fn take_letters(&mut self) {
+        let mut round = Round::default();
         for _ in 0..LETTERS_PER_TURN_MAX {
             let Some((from, letter)) = self.inboxes.recv() else { return };
             match letter {
@@ -199,6 +205,9 @@ impl Shard {
                 Message::Unsubscribe { stream, key, slot } => {
                     self.unsubscribed(from, &stream, key, slot);
                 }
+            }
+            if round.is_over() {
+                return;
             }
         }
     }
@@ -286,14 +295,14 @@ impl Shard {
 
 /// Steps of like kind that a turn does one after the other, until their time is over.
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     steps: u32,
     until: Option<Instant>,
 }
 
 impl Round {
     /// Counts a step; true if its time is over.
-    fn is_over(&mut self) -> bool {
+    pub(super) fn is_over(&mut self) -> bool {
         self.steps += 1;
         if !self.steps.is_multiple_of(STEPS_PER_LOOK) {
             return false;
