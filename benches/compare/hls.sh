@@ -73,12 +73,12 @@ fi
 sleep 16
 
 round() {
+    SOFTIRQ_CPU=$SERVER_CPU
+    [ "$1" = ours ] || SOFTIRQ_CPU=${THEIRS_CPU:-$SERVER_CPU}
     fanout "$WORK/$1.json" --url "$2" --players "$PLAYERS" \
         --ramp $((PLAYERS / 4 + 1)) --window "${WINDOW}s" --server-pid "$3"
-    for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
-        value "$WORK/$1.json" "$path" >>"$WORK/$1$path"
-    done
     value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, playlist p50 \(.playlist.p50_ms) p99 \(.playlist.p99_ms) ms, segment p50 \(.segment.p50_ms) p99 \(.segment.p99_ms) ms, \(.stalls) stalls, \(.lost) lost, \(.missed_segments) missed, \(.transport_faults) faults"'
+    keep "$WORK/$1.json" "$1" .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms
 }
 
 for _ in $(seq "$ROUNDS"); do
@@ -86,11 +86,6 @@ for _ in $(seq "$ROUNDS"); do
     round theirs "$THEIRS" "$THEIRS_PID"
 done
 for of in ours theirs; do
-    for path in .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms; do
-        printf '%s%s: median %s of %s\n' "$of" "$path" "$(median <"$WORK/$of$path")" \
-            "$(tr '\n' ' ' <"$WORK/$of$path")"
-    done
+    medians "$of" .server.cpu_s_per_gb .playlist.p99_ms .segment.p99_ms
 done
-awk -v ours="$(median <"$WORK/ours.server.cpu_s_per_gb")" \
-    -v theirs="$(median <"$WORK/theirs.server.cpu_s_per_gb")" \
-    'BEGIN { printf "ratio: %.2f\n", ours / theirs }'
+ratio .server.cpu_s_per_gb

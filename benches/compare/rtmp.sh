@@ -6,7 +6,8 @@
 #   THEIRS=rtmp://HOST/APP/NAME THEIRS_PID=PID  its address, where we publish and play, and process
 #   THEIRS_PLAY=http://HOST/NAME.flv            where it is played, if that is another address
 #
-# FORMAT=flv plays ours over HTTP-FLV. BATCH_MIN and BATCH_MAX are our flush interval in
+# FORMAT=flv plays ours over HTTP-FLV. RAMP is how many players join in a second. THEIRS_CPU is the
+# core of their server, if it is another. BATCH_MIN and BATCH_MAX are our flush interval in
 # milliseconds: both 0 for frame by frame; without them the defaults hold. Both servers are published
 # to all the time, by processes of their own; rounds take turns, and the process time of each server
 # counts while its own players watch.
@@ -18,6 +19,7 @@ PLAYERS=${1:-1000}
 ROUNDS=${2:-3}
 WINDOW=${3:-8}
 BITRATE=${BITRATE:-2M}
+RAMP=${RAMP:-1000}
 
 start_server <<TOML
 [egress]
@@ -62,12 +64,12 @@ publish --url "$THEIRS" --bitrate "$BITRATE"
 sleep 3
 
 round() {
+    SOFTIRQ_CPU=$SERVER_CPU
+    [ "$1" = ours ] || SOFTIRQ_CPU=${THEIRS_CPU:-$SERVER_CPU}
     fanout "$WORK/$1.json" --url "$2" --players "$PLAYERS" --sampled 20 \
-        --ramp 1000 --window "${WINDOW}s" --server-pid "$3"
-    for path in .server.cpu_s_per_gb .latency.p99_ms; do
-        value "$WORK/$1.json" "$path" >>"$WORK/$1$path"
-    done
+        --ramp "$RAMP" --window "${WINDOW}s" --server-pid "$3"
     value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, latency p50 \(.latency.p50_ms) p99 \(.latency.p99_ms) max \(.latency.max_ms) ms, first frame p99 \(.first_video.p99_ms) ms, join p99 \(.join.p99_ms) ms, \(.server.rss_bytes / 1e6) MB, \(.stalls) stalls, \(.lost) lost"'
+    keep "$WORK/$1.json" "$1" .server.cpu_s_per_gb .latency.p99_ms
 }
 
 for _ in $(seq "$ROUNDS"); do
@@ -75,11 +77,6 @@ for _ in $(seq "$ROUNDS"); do
     round theirs "$THEIRS_PLAY" "$THEIRS_PID"
 done
 for of in ours theirs; do
-    for path in .server.cpu_s_per_gb .latency.p99_ms; do
-        printf '%s%s: median %s of %s\n' "$of" "$path" "$(median <"$WORK/$of$path")" \
-            "$(tr '\n' ' ' <"$WORK/$of$path")"
-    done
+    medians "$of" .server.cpu_s_per_gb .latency.p99_ms
 done
-awk -v ours="$(median <"$WORK/ours.server.cpu_s_per_gb")" \
-    -v theirs="$(median <"$WORK/theirs.server.cpu_s_per_gb")" \
-    'BEGIN { printf "ratio: %.2f\n", ours / theirs }'
+ratio .server.cpu_s_per_gb

@@ -104,15 +104,61 @@ publish() {
     started "$LOAD_CPU" "$BIN/grandstand-load" publish "$@"
 }
 
-# fanout FILE ARGUMENTS...: plays and writes the results there.
+# fanout FILE ARGUMENTS...: plays and writes the results there. SOFTIRQ_CPU is the core of the server
+# that is played, if it is not ours.
 fanout() {
     file=$1
     shift
-    alone "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" --softirq-cpu "$SERVER_CPU" \
-        --no-publish --json "$file" "$@" >>"$WORK/log" 2>&1 || {
+    alone "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" \
+        --softirq-cpu "${SOFTIRQ_CPU:-$SERVER_CPU}" \
+        --no-publish --json "$file" "$@" >>"$WORK/log" 2>&1 &
+    watching=$!
+    PIDS="$PIDS $watching"
+    wait "$watching" || {
         cat "$WORK/log" >&2
         exit 1
     }
+}
+
+# fair FILE: true if every player of the last measurement was held and lost nothing; what did not
+# serve everybody has no part in a median.
+fair() {
+    jq -e '.measurements[-1] | .held == .players and .lost == 0 and .stalls == 0' "$1" >/dev/null
+}
+
+# keep FILE NAME PATH...: appends those numbers of the last measurement to their lists, if it is fair.
+keep() {
+    kept=$1
+    name=$2
+    shift 2
+    if ! fair "$kept"; then
+        echo "  this round does not count: players or frames were lost, or players stalled"
+        return
+    fi
+    for path in "$@"; do
+        value "$kept" "$path" | grep -v none >>"$WORK/$name$path" || true
+    done
+}
+
+# medians NAME PATH...: the median of each list, and all that is in it.
+medians() {
+    name=$1
+    shift
+    for path in "$@"; do
+        [ -s "$WORK/$name$path" ] || { echo "$name$path: no round counts"; continue; }
+        printf '%s%s: median %s of %s\n' "$name" "$path" "$(median <"$WORK/$name$path")" \
+            "$(tr '\n' ' ' <"$WORK/$name$path")"
+    done
+}
+
+# ratio PATH: of the medians of ours and theirs.
+ratio() {
+    if [ -s "$WORK/ours$1" ] && [ -s "$WORK/theirs$1" ]; then
+        awk -v ours="$(median <"$WORK/ours$1")" -v theirs="$(median <"$WORK/theirs$1")" \
+            'BEGIN { printf "ratio: %.2f\n", ours / theirs }'
+    else
+        echo "ratio: none, for one of them no round counts"
+    fi
 }
 
 # value FILE PATH: a number of the last measurement in it.
