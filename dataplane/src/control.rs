@@ -231,6 +231,8 @@ pub struct CoreUse {
     pub busy: f64,
     /// It served interrupts.
     pub softirq: f64,
+    /// The hypervisor had given it to others; a part of `busy`.
+    pub stolen: f64,
 }
 
 /// What a shard has room for, as it measures.

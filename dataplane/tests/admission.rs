@@ -214,7 +214,7 @@ fn a_shard_without_room_gives_its_connections_away(mut config: Config) {
     let server = Server::start(config);
     let mut publisher = publish(&server, "cam");
     // More than a core can be, so that no span of a few microseconds makes a difference.
-    let used = CoreUse { busy: 10.0, softirq: 0.0 };
+    let used = CoreUse { busy: 10.0, softirq: 0.0, stolen: 0.0 };
     server.control.until("the first shard's core is busy", |totals| {
         server.control.send(ShardId(0), Command::CoreUsed(used));
         totals.shards[0].headroom.full

@@ -1,8 +1,8 @@
 //! Cores: what the CPUs of the shards do beside them, told to each shard once a second.
 //!
 //! A shard knows how long its own thread runs, but not who else runs on its core: the kernel's
-//! threads that receive for its sockets, this thread, other programs. All of that is no room for
-//! players.
+//! threads that receive for its sockets, this thread, other programs, other machines of the same
+//! hypervisor. All of that is no room for players.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ pub(super) struct Cores {
 struct Ticks {
     idle: u64,
     softirq: u64,
+    stolen: u64,
 }
 
 impl Cores {
@@ -66,7 +67,8 @@ impl Cores {
                     |from: u64, to: u64| (to.saturating_sub(from) as f64 / ticks).clamp(0.0, 1.0);
                 let busy = 1.0 - share(before.idle, read.idle);
                 let softirq = share(before.softirq, read.softirq).min(busy);
-                told.push((shard, CoreUse { busy, softirq }));
+                let stolen = share(before.stolen, read.stolen).min(busy);
+                told.push((shard, CoreUse { busy, softirq, stolen }));
             }
         }
         told
@@ -74,7 +76,8 @@ impl Cores {
 }
 
 impl Ticks {
-    /// The line of a CPU in `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and more.
+    /// The line of a CPU in `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal
+    /// and more.
     fn read(stat: &str, cpu: usize) -> Option<Self> {
         let named = |line: &&str| {
             line.strip_prefix("cpu").and_then(|rest| rest.split(' ').next())
@@ -85,6 +88,7 @@ impl Ticks {
         Some(Self {
             idle: fields.get(3)? + fields.get(4)?,
             softirq: fields.get(5)? + fields.get(6)?,
+            stolen: *fields.get(7)?,
         })
     }
 }
@@ -98,8 +102,8 @@ mod tests {
 
     #[test]
     fn lines_are_found_by_the_whole_number() {
-        assert_eq!(Ticks::read(STAT, 0), Some(Ticks { idle: 450, softirq: 76 }));
-        assert_eq!(Ticks::read(STAT, 10), Some(Ticks { idle: 900, softirq: 3 }));
+        assert_eq!(Ticks::read(STAT, 0), Some(Ticks { idle: 450, softirq: 76, stolen: 8 }));
+        assert_eq!(Ticks::read(STAT, 10), Some(Ticks { idle: 900, softirq: 3, stolen: 0 }));
         assert_eq!(Ticks::read(STAT, 1), None);
         assert_eq!(Ticks::read("cpu0 x", 0), None);
     }
@@ -114,9 +118,10 @@ mod tests {
         let second = cores.ticks_per_second as u64;
         let idle = 900 + second / 4;
         let softirq = 2 + second / 2;
-        let later = format!("cpu10 0 0 0 {idle} 0 1 {softirq} 0 0 0\n");
+        let stolen = second / 10;
+        let later = format!("cpu10 0 0 0 {idle} 0 1 {softirq} {stolen} 0 0\n");
         let told = cores.read(&later, start + PERIOD * 2);
-        assert_eq!(told, [(ShardId(1), CoreUse { busy: 0.75, softirq: 0.5 })]);
+        assert_eq!(told, [(ShardId(1), CoreUse { busy: 0.75, softirq: 0.5, stolen: 0.1 })]);
         assert_eq!(cores.read("", start + PERIOD * 3), []);
         assert_eq!(Cores::new(&[ShardConfig { cpu: None }], start).due(), None);
     }

@@ -138,7 +138,7 @@ impl Shard {
         let passed = self.now.saturating_duration_since(at).as_secs_f64();
         if passed > 0.0 {
             let share = (spent - before).as_secs_f64() / passed;
-            self.headroom.observe_core(used.busy, used.softirq, share);
+            self.headroom.observe_core(used, share);
         }
     }
 

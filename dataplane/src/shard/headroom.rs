@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::cost::{CostModel, Work};
 use super::cursor::SEND_BYTES_MAX;
 use crate::config::EgressConfig;
+use crate::control::CoreUse;
 use crate::log::Log;
 
 /// Averages of what viewers ask for forget by 1/e in this time.
@@ -31,7 +32,8 @@ const KERNEL_KEPT: f64 = 0.95;
 const KERNEL_FLOOR: f64 = 0.05;
 /// A span of a log shorter than this does not tell its rate.
 const SPAN_SECONDS_MIN: f64 = 1.0;
-/// The scheduler gives a shard at least the rest of its core, however much others would use.
+/// Of what the machine gets of a core, other programs use this much at most beside a busy shard:
+/// the scheduler shares it half and half.
 const OTHERS_MAX: f64 = 0.5;
 /// A core that is in use by more than this has no room, whatever its costs are thought to be.
 const SATURATED: f64 = 0.97;
@@ -142,14 +144,18 @@ impl Headroom {
         self.pending = self.pending.times(1.0 - long);
     }
 
-    /// Learns what the core did in the last second or so, of which the thread ran `spent`: shares.
-    pub(super) fn observe_core(&mut self, busy: f64, softirq: f64, spent: f64) {
+    /// Learns what the core did in the last second or so, of which the thread ran a share.
+    pub(super) fn observe_core(&mut self, used: CoreUse, spent: f64) {
+        let CoreUse { busy, softirq, stolen } = used;
         let beside = (busy - spent).max(0.0);
+        // What the hypervisor gives to others is nobody's here to share.
+        let stolen = stolen.min(beside);
         // Interrupts that the thread itself served are in both, so they are bounded by the rest.
-        let kernel = softirq.min(beside);
+        let kernel = softirq.min(beside - stolen);
         self.kernel = self.kernel.mul_add(KERNEL_KEPT, kernel);
         self.kernel_of = self.kernel_of.mul_add(KERNEL_KEPT, spent + KERNEL_FLOOR);
-        self.others += ((beside - kernel).min(OTHERS_MAX) - self.others) * 0.2;
+        let programs = (beside - stolen - kernel).min((1.0 - stolen).max(0.0) * OTHERS_MAX);
+        self.others += (stolen + programs - self.others) * 0.2;
     }
 
     /// Takes what was found to be played: the work of a second, and for how many.
@@ -365,19 +371,24 @@ mod tests {
 
     #[test]
     fn what_others_take_of_the_core_is_no_room() {
-        let mut headroom = Headroom::default();
-        let alone = headroom.players_room(&egress());
-        (0..60).for_each(|_| headroom.observe_core(0.45, 0.0, 0.0));
-        let beside = headroom.players_room(&egress());
-        assert!((alone * 48 / 100..alone * 52 / 100).contains(&beside), "{beside} of {alone}");
+        let alone = Headroom::default().players_room(&egress());
+        let beside = |times: u32, used: CoreUse, spent: f64| {
+            let mut headroom = Headroom::default();
+            (0..times).for_each(|_| headroom.observe_core(used, spent));
+            headroom.players_room(&egress()) * 100 / alone
+        };
+        let used = CoreUse { busy: 0.45, softirq: 0.0, stolen: 0.0 };
+        assert!((48..52).contains(&beside(60, used, 0.0)));
         // A program that would take all of the core gets no more than its half.
-        (0..60).for_each(|_| headroom.observe_core(1.0, 0.0, 0.0));
-        let beside = headroom.players_room(&egress());
-        assert!((alone * 42 / 100..alone * 47 / 100).contains(&beside), "{beside} of {alone}");
+        let hog = CoreUse { busy: 1.0, ..used };
+        assert!((42..47).contains(&beside(60, hog, 0.0)));
+        // What is stolen is gone, all of it, and the hog has half of what is left.
+        let stolen = CoreUse { busy: 0.7, stolen: 0.7, ..used };
+        assert!((20..24).contains(&beside(60, stolen, 0.0)));
+        assert!((31..35).contains(&beside(60, CoreUse { stolen: 0.2, ..hog }, 0.0)));
+        assert_eq!(beside(60, CoreUse { stolen: 1.0, ..hog }, 0.0), 0);
         // The kernel's threads that work for us make each player dearer.
-        let mut headroom = Headroom::default();
-        (0..200).for_each(|_| headroom.observe_core(0.8, 0.4, 0.4));
-        let shared = headroom.players_room(&egress());
-        assert!((alone / 2..alone * 6 / 10).contains(&shared), "{shared} of {alone}");
+        let ours = CoreUse { busy: 0.8, softirq: 0.4, stolen: 0.0 };
+        assert!((50..60).contains(&beside(200, ours, 0.4)));
     }
 }
