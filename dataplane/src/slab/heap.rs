@@ -15,7 +15,8 @@ pub struct HeapUse {
 }
 
 impl HeapUse {
-    /// Asks the allocator; `None` where it does not tell.
+    /// Asks the allocator; `None` where it does not tell. Each arena is locked while what is free
+    /// in it is counted, and who allocates of it meanwhile waits.
     #[must_use]
     pub fn now() -> Option<Self> {
         #[cfg(target_env = "gnu")]
@@ -30,8 +31,9 @@ impl HeapUse {
     }
 }
 
-/// Gives whole pages that nobody holds back to the machine. Who allocates meanwhile waits, up to
-/// some milliseconds after thousands of connections.
+/// Gives whole pages that nobody holds back to the machine. Each arena is locked while its pages
+/// go: a shard that allocates of it meanwhile stands still, up to some milliseconds after thousands
+/// of connections.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call locks what it changes, and touches free memory only.
