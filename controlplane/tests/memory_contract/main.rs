@@ -40,13 +40,18 @@ const STALLED: usize = 2_000;
 const HALF_OPEN: usize = 2_000;
 const SLOW: usize = 1_000;
 const PUBLISHERS: usize = 200;
-/// Times that the publishers come, each under new names.
+/// Times that publishers come to a whole crowd, each under new names.
 const ROUNDS: usize = 2;
-/// The witness and its players.
-const WITNESSES: usize = 3;
 const CROWD: usize = STALLED + HALF_OPEN + SLOW;
-/// What may stay: receive buffers that were used once, tables that grew, holes of the heap.
-const LEFT_MAX: u64 = 20 << 20;
+/// Terms of the table that stay on the heap once they grew: slots and lists, empty.
+const STAY: [&str; 4] = ["connections", "verdicts", "mailboxes", "commands"];
+/// Pages that the witness' windows may have more than before.
+const PAGES_MORE: f64 = 64.0;
+const PAGE_BYTES: u64 = 64 << 10;
+/// Parts of pages that the heap cannot give back.
+const HOLES_MAX: u64 = 2 << 20;
+/// What a second crowd may leave beyond the first: 200 bytes for each connection of it.
+const MARGIN: u64 = 512 << 10;
 /// Pages that were free for a while go back within some seconds.
 const SETTLE: Duration = Duration::from_secs(90);
 
@@ -70,44 +75,64 @@ fn the_ceiling_holds(backend: Backend) {
     let mut command = serve(backend, &folder);
     let table = Table::print(&command);
     let server = Server::run(&mut command, folder);
-    let witness = Witness::start(&server, "witness");
-    witness.wait(100);
-    let level = resident(&server);
+    let witness = Witness::start(&server);
+    witness.wait(50);
+    let (level, heap) = (resident(&server), held(&server.metrics()));
     let pages = server.metrics().sum("pool_pages_used");
 
-    let stalled = Stalled::play(&server, "witness", STALLED);
-    let open = half_open(&server, HALF_OPEN);
-    let mut slow = Slow::begin(&server, SLOW);
-    until(&server, "everybody is there", |m| connections(m) == CROWD + WITNESSES);
-    for round in 0..ROUNDS {
-        come_and_go(&server, round, &witness, &mut slow);
-    }
-    let met = server.metrics();
-    assert_eq!(connections(&met), CROWD + WITNESSES, "nobody was closed before its time");
+    come_and_leave(&server, &witness, &table, 1);
     let peak = status_bytes(server.pid(), "VmHWM");
-    let sockets = met.sum("socket_bytes_peak") as u64;
     let ceiling = table.ceiling();
+    let met = server.metrics();
     println!(
         "{backend:?}: level {level}, peak {peak}, ceiling {ceiling} ({:.2} x), buffers {} at most, \
-         sockets {sockets}",
+         sockets {}",
         ceiling as f64 / peak as f64,
         met.sum("buffer_bytes_peak"),
+        met.sum("socket_bytes_peak"),
     );
     assert!(peak <= ceiling, "{peak} is over the ceiling {ceiling}");
     assert!(ceiling <= 2 * peak, "the ceiling {ceiling} is far from {peak}");
+
+    // What the first one leaves has names, and the second leaves no more.
+    let tables = STAY.iter().map(|term| table.total(term)).sum::<u64>();
+    let until = |what, is: &dyn Fn(&Metrics) -> bool| until(&server, &witness, what, is);
+    until("what sessions held is free", &|m| held(m) <= heap + tables);
+    let first = held(&server.metrics());
+    come_and_leave(&server, &witness, &table, 2);
+    until("the second crowd leaves no more", &|m| held(m) <= first + MARGIN);
+    let second = held(&server.metrics());
+    until("pages are free", &|m| m.sum("pool_pages_used") <= pages + PAGES_MORE);
+    let left = table.total("receive buffers") + tables + PAGES_MORE as u64 * PAGE_BYTES;
+    until("the memory goes back", &|_| resident(&server) <= level + left + HOLES_MAX);
+    until("sockets are counted anew", &|m| m.sum("socket_bytes") < (8 << 20) as f64);
+    let rest = resident(&server);
+    let frames = witness.end(&server);
+    println!("{backend:?}: {rest} left, at most {}", level + left + HOLES_MAX);
+    println!("{backend:?}: heap {heap}, {first}, {second}, at most {}", heap + tables);
+    println!("{backend:?}: {frames} frames seen");
+    server.stop();
+}
+
+/// One crowd of so many parts comes, all at once, and goes.
+fn come_and_leave(server: &Server, witness: &Witness, table: &Table, parts: usize) {
+    let stalled = Stalled::play(server, witness::NAME, STALLED / parts);
+    let open = half_open(server, HALF_OPEN / parts);
+    let mut slow = Slow::begin(server, SLOW / parts);
+    let all = CROWD / parts + Witness::CONNECTIONS;
+    until(server, witness, "everybody is there", |m| connections(m) == all);
+    for round in 0..ROUNDS / parts {
+        come_and_go(server, &format!("{parts}-{round}"), witness, &mut slow, all);
+    }
+    let met = server.metrics();
+    assert_eq!(connections(&met), all, "nobody was closed before its time");
+    let sockets = met.sum("socket_bytes_peak") as u64;
     // Nobody says much that is not read: what sockets hold waits to be sent.
-    let bound = (CROWD + WITNESSES + PUBLISHERS) as u64 * table.unit("send buffers");
+    let bound = (CROWD + Witness::CONNECTIONS + PUBLISHERS) as u64 * table.unit("send buffers");
     assert!(sockets <= bound, "sockets held {sockets}, the options allow {bound}");
     assert!(sockets >= (STALLED as u64) << 15, "sockets that stall hold {sockets}");
-
     drop((stalled, open, slow));
-    until(&server, "the crowd is gone", |m| connections(m) == WITNESSES);
-    until(&server, "pages are free", |m| m.sum("pool_pages_used") <= pages + 64.0);
-    until(&server, "the memory goes back", |_| resident(&server) <= level + LEFT_MAX);
-    until(&server, "sockets are counted anew", |m| m.sum("socket_bytes") < (8 << 20) as f64);
-    let frames = witness.end();
-    println!("{backend:?}: {} at the end, {frames} frames seen", resident(&server));
-    server.stop();
+    until(server, witness, "the crowd is gone", |m| connections(m) == Witness::CONNECTIONS);
 }
 
 /// The server, with limits that fit this crowd.
@@ -133,10 +158,10 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
 }
 
 /// Publishers come under new names, deliver for some seconds, and leave: half of them say so.
-fn come_and_go(server: &Server, round: usize, witness: &Witness, slow: &mut Slow) {
+fn come_and_go(server: &Server, name: &str, witness: &Witness, slow: &mut Slow, all: usize) {
     let mut publishers: Vec<_> = (0..PUBLISHERS)
         .map(|n| {
-            let mut publisher = Publisher::start(server.rtmp, &format!("round-{round}/{n}"));
+            let mut publisher = Publisher::start(server.rtmp, &format!("{name}/{n}"));
             publisher.video_bytes = 11_000;
             publisher
         })
@@ -146,33 +171,37 @@ fn come_and_go(server: &Server, round: usize, witness: &Witness, slow: &mut Slow
             publisher.send_frames(10);
         }
         slow.dribble();
-        witness.wait(20);
+        witness.wait(10);
     }
     let listed = server.api("/api/v1/sessions");
     let listed = listed["sessions"].as_array().map_or(0, Vec::len);
-    assert_eq!(listed, CROWD + WITNESSES + PUBLISHERS);
+    assert_eq!(listed, all + PUBLISHERS);
     for publisher in publishers.iter_mut().step_by(2) {
         publisher.stream_command("deleteStream", &[1.0.into()]);
         publisher.flush();
     }
     drop(publishers);
-    until(server, "the streams are over", |m| m.sum("streams") == 1.0);
+    until(server, witness, "the streams are over", |m| m.sum("streams") == 1.0);
 }
 
 fn connections(metrics: &Metrics) -> usize {
     metrics.sum("connections") as usize
 }
 
+/// Bytes of the heap that somebody holds.
+fn held(metrics: &Metrics) -> u64 {
+    metrics.sum_where("heap_bytes", "used") as u64
+}
+
 fn resident(server: &Server) -> u64 {
     status_bytes(server.pid(), "VmRSS")
 }
 
-/// Waits until `is` holds of the server's counters.
-fn until(server: &Server, what: &str, is: impl Fn(&Metrics) -> bool) {
+/// Waits until `is` holds of the server's counters, at the pace of the witness.
+fn until(server: &Server, witness: &Witness, what: &str, is: impl Fn(&Metrics) -> bool) {
     let deadline = Instant::now() + SETTLE;
     while !is(&server.metrics()) {
         assert!(Instant::now() < deadline, "{what}: never; {} resident", resident(server));
-        // Asked again when others had the processor for a moment.
-        std::thread::park_timeout(Duration::from_millis(100));
+        witness.wait(3);
     }
 }

@@ -41,8 +41,21 @@ impl Table {
 
     /// One unit of a term.
     pub(crate) fn unit(&self, pool: &str) -> u64 {
-        let rest = self.line(pool, "").trim_start_matches(pool);
-        bytes(&rest.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        self.term(pool).0
+    }
+
+    /// All units of a term.
+    pub(crate) fn total(&self, pool: &str) -> u64 {
+        let (unit, count) = self.term(pool);
+        unit * count
+    }
+
+    /// Unit and count of a term.
+    fn term(&self, pool: &str) -> (u64, u64) {
+        let rest = self.line(&format!("{pool}  "), "iB").trim_start_matches(pool);
+        let words: Vec<_> = rest.split_whitespace().take(3).collect();
+        let [number, unit, count] = words[..] else { panic!("no term in `{rest}`") };
+        (bytes(&format!("{number} {unit}")), count.parse().expect("a count"))
     }
 }
 

@@ -15,6 +15,6 @@ mod publisher;
 mod script;
 
 pub(crate) use peer::Peer;
-pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous};
+pub(crate) use player::{FlvPlayer, Player, RtmpPlayer};
 pub(crate) use publisher::Publisher;
-pub(crate) use script::Script;
+pub(crate) use script::{FRAME_MS, Script};
