@@ -193,6 +193,12 @@ fn frame_head(bytes: &[u8]) -> Result<Option<(u8, u64)>> {
     Ok(Some((opcode, len)))
 }
 
+/// Appends a pong that nobody asked for: it tells that this end is there. `seed` makes the masks
+/// differ.
+pub fn put_pong(seed: u64, out: &mut Vec<u8>) {
+    put_masked(PONG, &[], seed as u32 | 1, out);
+}
+
 fn put_masked(opcode: u8, payload: &[u8], mask: u32, out: &mut Vec<u8>) {
     let mask = mask.to_be_bytes();
     out.extend_from_slice(&[0x80 | opcode, 0x80 | payload.len() as u8]);
@@ -257,6 +263,13 @@ mod tests {
         }
         let long = frame(2, &[FLV, &[9; 500]].concat()[..FLV.len()]);
         assert_eq!(play(&[accepted(), long].concat(), 3).unwrap().1, 5);
+    }
+
+    #[test]
+    fn a_pong_may_come_unasked() {
+        let mut out = Vec::new();
+        put_pong(6, &mut out);
+        assert_eq!(out, [0x8a, 0x80, 0, 0, 0, 7], "final, masked, empty");
     }
 
     #[test]

@@ -77,3 +77,19 @@ fn a_storm_passes() {
         server.stop();
     }
 }
+
+#[test]
+fn players_who_throw_pings_away_are_held() {
+    // Who answers nothing is cut after three intervals, within the window.
+    let config = "[session]\nping_interval_ms = 6000\n".to_owned();
+    let server = Server::start(&Options { config, ..Options::on(Backend::Auto) });
+    let outcome = load(&format!(
+        "mixed --url {} --http http://{} --mix rtmp=2,flv=2,ws=2 --players 6 --sampled 0 \
+         --window 20s --gop 500ms --bitrate 500k --size 320x180",
+        server.rtmp_url("pings"),
+        server.http
+    ));
+    let of = &outcome.measurements[0];
+    assert_eq!((of.held, of.closed, of.failed), (6, 0, 0), "{of:?}");
+    server.stop();
+}

@@ -68,6 +68,12 @@ impl Peer {
         }
     }
 
+    /// Whether the server may ping it in frames of their own.
+    #[must_use]
+    pub const fn is_web_socket(&self) -> bool {
+        matches!(self, Self::WebSocketFlv(_))
+    }
+
     /// Whether the media is a transport stream.
     #[must_use]
     pub const fn is_transport_stream(&self) -> bool {

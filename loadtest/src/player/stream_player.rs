@@ -5,6 +5,9 @@
 //! their bytes are thrown away inside the kernel when they are swept. What is encrypted is read and
 //! parsed at the sweep instead, because a viewer behind TLS pays for every byte. A slow player
 //! takes no more at a sweep than its pace allows, and is woken by the end of its connection only.
+//!
+//! A quiet player of RTMP acknowledges, one of a WebSocket sends pongs that nobody asked for (RFC
+//! 6455 5.5.3): to the server it is alive.
 
 use super::cast::Pace;
 use super::loss::Loss;
@@ -17,15 +20,30 @@ use crate::piece::{Event, PieceKind};
 use crate::socket::monotonic_ns;
 use crate::stream_url::StreamUrl;
 use crate::verify::{Arrival, Verifier};
+use crate::websocket;
 
 /// Without bytes for so long a player has stalled.
 pub const STALL_NS: u64 = 2_000_000_000;
 
+/// How often a player of a WebSocket who throws pings away sends a pong: twice as often as servers
+/// ping that do so every 30 s.
+const PONG_NS: u64 = 15_000_000_000;
+
 enum Stage {
     /// Up to the first frame; afterwards only if sampled.
     Parsing { peer: Peer, verifier: Box<Verifier>, judge: Option<Box<Tr101290>> },
-    /// Bytes are thrown away; acknowledged every `window` bytes.
-    Quiet { acknowledged: u64, window: Option<u32> },
+    /// Bytes are thrown away.
+    Quiet(SignOfLife),
+}
+
+/// What the server has to hear of a player who throws away what it says.
+enum SignOfLife {
+    /// Nothing.
+    Silence,
+    /// An acknowledgement of every `window` bytes.
+    Acknowledgements { acknowledged: u64, window: u32 },
+    /// A pong at `due_ns`, that answers whatever ping was thrown away.
+    Pongs { due_ns: u64 },
 }
 
 pub(super) struct StreamPlayer {
@@ -166,7 +184,7 @@ impl StreamPlayer {
     /// Time has passed.
     pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
         let allowed = self.allowed(now_ns);
-        if let Stage::Quiet { .. } = self.stage {
+        if let Stage::Quiet(_) = self.stage {
             let discarded = self.connection.discard(allowed)?;
             if discarded.bytes > 0 {
                 self.note_bytes(discarded.bytes, now_ns, scene);
@@ -174,7 +192,7 @@ impl StreamPlayer {
             if discarded.ended {
                 return Err(Loss::Closed);
             }
-            self.acknowledge();
+            self.show_life(now_ns);
             self.connection.flush(&scene.poll)?;
         } else if self.is_swept {
             self.read(allowed, scene)?;
@@ -205,20 +223,33 @@ impl StreamPlayer {
     }
 
     fn quieten(&mut self) {
-        if let Stage::Parsing { peer, .. } = &self.stage {
-            let window = peer.window();
-            self.stage = Stage::Quiet { acknowledged: self.received, window };
-        }
+        let Stage::Parsing { peer, .. } = &self.stage else { return };
+        let sign = match (peer.window(), peer.is_web_socket()) {
+            (Some(window), _) => {
+                SignOfLife::Acknowledgements { acknowledged: self.received, window }
+            }
+            (None, true) => SignOfLife::Pongs { due_ns: monotonic_ns() + PONG_NS },
+            (None, false) => SignOfLife::Silence,
+        };
+        self.stage = Stage::Quiet(sign);
     }
 
-    /// Acknowledges in the server's window, as a player that parses does.
-    fn acknowledge(&mut self) {
-        let received = self.received;
-        if let Stage::Quiet { acknowledged, window: Some(window) } = &mut self.stage
-            && received - *acknowledged >= u64::from(*window)
-        {
-            *acknowledged = received;
-            client::put_acknowledgement(received, self.connection.out());
+    /// Acknowledges in the server's window, as a player that parses does, or sends the pong that
+    /// is due.
+    fn show_life(&mut self, now_ns: u64) {
+        let Stage::Quiet(sign) = &mut self.stage else { return };
+        match sign {
+            SignOfLife::Acknowledgements { acknowledged, window }
+                if self.received - *acknowledged >= u64::from(*window) =>
+            {
+                *acknowledged = self.received;
+                client::put_acknowledgement(self.received, self.connection.out());
+            }
+            SignOfLife::Pongs { due_ns } if *due_ns <= now_ns => {
+                *due_ns = now_ns + PONG_NS;
+                websocket::put_pong(now_ns, self.connection.out());
+            }
+            _ => {}
         }
     }
 }
