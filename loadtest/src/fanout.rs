@@ -34,6 +34,8 @@ pub struct Measurement {
     pub players: usize,
     /// Players that played at the end of the window.
     pub held: usize,
+    /// Those among them who checked all that they got.
+    pub sampled: usize,
     /// Players lost because the server refused them.
     pub refused: u64,
     /// Players lost because a connection failed.
@@ -177,6 +179,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
     Measurement {
         players: 0,
         held: passage.playing.iter().sum(),
+        sampled: passage.sampled,
         refused: joined.refused + window.refused,
         failed: joined.failed + window.failed,
         closed: joined.closed + window.closed,

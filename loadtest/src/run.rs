@@ -77,6 +77,8 @@ pub struct Passage {
     pub tallies: Vec<Tally>,
     /// Players that play at its end, of each part.
     pub playing: Vec<usize>,
+    /// Those among them who check all that they get.
+    pub sampled: usize,
     /// CPU time that players' threads used.
     pub players_cpu_ns: u64,
     /// CPU time that publishers' threads used.
@@ -214,11 +216,12 @@ impl<'a> Run<'a> {
         let (marked_ns, marked_cpu_ns) = (self.marked_ns, self.marked_cpu_ns);
         self.marked_ns = monotonic_ns();
         self.marked_cpu_ns = (self.census.cpu_ns, on_air.map_or(0, |on_air| on_air.cpu_ns));
-        let Census { tallies, playing, sweep_late, .. } = std::mem::take(&mut self.census);
+        let Census { tallies, playing, sampled, sweep_late, .. } = std::mem::take(&mut self.census);
         Ok(Passage {
             ns: self.marked_ns - marked_ns,
             tallies,
             playing,
+            sampled,
             players_cpu_ns: self.marked_cpu_ns.0.saturating_sub(marked_cpu_ns.0),
             publishers_cpu_ns: self.marked_cpu_ns.1.saturating_sub(marked_cpu_ns.1),
             sweep_late,
@@ -264,6 +267,7 @@ impl<'a> Run<'a> {
         self.census.add(&census);
         // What is told of this moment is no sum over time.
         self.census.playing = census.playing;
+        self.census.sampled = census.sampled;
         self.census.cpu_ns = census.cpu_ns;
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! Shape: smooth weighted round robin, once over the parts and once over the streams in each part,
 //! so that any number of players has every share to within one, and the same player always plays
-//! the same.
+//! the same. Who is sampled is spread over the streams of a part, and dealt to threads apart from
+//! the others: no stream and no thread has all of them.
 
 use crate::stream_url::{Scheme, StreamUrl};
 
@@ -62,7 +63,8 @@ pub const SLOW_BUFFER: usize = 64 * 1024;
 /// How many players check all that they get.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sampling {
-    /// So many of the first step's players, spread over them; later ones are not sampled.
+    /// So many of the players of a step: those who come in it are sampled at the rate of so many
+    /// to all, and whoever was sampled before still is.
     Count(usize),
     /// This share of all players, from 0 to 1.
     Share(f64),
@@ -80,44 +82,47 @@ pub(super) struct Role {
 pub(super) struct Cast {
     parts: Turns,
     streams: Vec<Turns>,
-    samplers: Vec<Sampler>,
+    /// Nobody of a part that is slow is sampled.
+    samplers: Vec<Option<Sampler>>,
+    sampling: Sampling,
+    /// The share of all players that may be sampled.
+    live_share: f64,
 }
 
 impl Cast {
-    /// `first` is how many players the first step has.
-    pub(super) fn new(
-        parts: &[Part],
-        streams: usize,
-        skew: f64,
-        sampling: Sampling,
-        first: usize,
-    ) -> Self {
-        let weights: Vec<f64> =
-            (0..streams.max(1)).map(|at| (at as f64 + 1.).powf(-skew)).collect();
+    pub(super) fn new(parts: &[Part], streams: usize, skew: f64, sampling: Sampling) -> Self {
+        let streams = streams.max(1);
+        let weights: Vec<f64> = (0..streams).map(|at| (at as f64 + 1.).powf(-skew)).collect();
         let live = |part: &Part| if part.pace == Pace::Live { part.share } else { 0.0 };
         let live_share: f64 = parts.iter().map(live).sum();
         let all_share: f64 = parts.iter().map(|part| part.share).sum();
-        let sampler = |part: &Part| match sampling {
-            _ if part.pace != Pace::Live => Sampler::default(),
-            Sampling::Share(share) => Sampler { share, quota: u64::MAX, seen: 0 },
-            Sampling::Count(count) => {
-                let players = (first as f64 * part.share / all_share).max(1.0);
-                let quota = (count as f64 * part.share / live_share).ceil();
-                Sampler { share: (quota / players).min(1.0), quota: quota as u64, seen: 0 }
-            }
-        };
+        let sampler = |part: &Part| (part.pace == Pace::Live).then(|| Sampler::new(streams));
         Self {
             samplers: parts.iter().map(sampler).collect(),
             streams: parts.iter().map(|_| Turns::new(weights.clone())).collect(),
             parts: Turns::new(parts.iter().map(|part| part.share).collect()),
+            sampling,
+            live_share: live_share / all_share,
         }
     }
 
-    /// The role of the next player.
-    pub(super) fn next(&mut self) -> Role {
+    /// The rate at which those are sampled who make the players so many.
+    pub(super) fn rate(&self, players: usize) -> f64 {
+        match self.sampling {
+            Sampling::Share(share) => share,
+            Sampling::Count(count) => {
+                (count as f64 / (players as f64 * self.live_share).max(1.0)).min(1.0)
+            }
+        }
+    }
+
+    /// The role of the next player, sampled at this rate.
+    pub(super) fn next(&mut self, rate: f64) -> Role {
         let part = self.parts.next();
         let stream = self.streams[part].next();
-        Role { part, stream, sampled: self.samplers[part].next() }
+        let sampled =
+            self.samplers[part].as_mut().is_some_and(|sampler| sampler.next(stream, rate));
+        Role { part, stream, sampled }
     }
 }
 
@@ -148,21 +153,60 @@ impl Turns {
     }
 }
 
-/// Picks an even share, the first one first.
-#[derive(Default)]
+/// Picks an even share of a part's players, the first one first.
+///
+/// Shape: players come in blocks of `1 / rate`, and one of each is picked: the first whose stream
+/// has had least of what is due to it, or the last.
 struct Sampler {
-    share: f64,
-    quota: u64,
-    seen: u64,
+    /// Players that should have been picked, before rounding up to whole ones.
+    due: f64,
+    picked: u64,
+    /// What is due to each stream, less what it had.
+    credit: Vec<f64>,
 }
 
 impl Sampler {
-    fn next(&mut self) -> bool {
+    fn new(streams: usize) -> Self {
+        Self { due: 0.0, picked: 0, credit: vec![0.0; streams] }
+    }
+
+    fn next(&mut self, stream: usize, rate: f64) -> bool {
         // Rounding must not add one to a share that divides the players evenly.
-        let picked = |of: u64| (of as f64 * self.share - 1e-9).ceil() as u64;
-        let before = picked(self.seen);
-        self.seen += 1;
-        before < self.quota && picked(self.seen) > before
+        let begun = |due: f64| (due - 1e-9).ceil() as u64;
+        self.due += rate;
+        self.credit[stream] += rate;
+        let is_last = begun(self.due + rate) > begun(self.due);
+        let most = self.credit.iter().copied().fold(f64::MIN, f64::max);
+        let is_picked =
+            begun(self.due) > self.picked && (is_last || self.credit[stream] > most - 1e-9);
+        if is_picked {
+            self.picked += 1;
+            self.credit[stream] -= 1.0;
+        }
+        is_picked
+    }
+}
+
+/// Deals players to threads: those of a part take turns, and its sampled ones by themselves, so
+/// that each thread has as many as any other.
+pub(super) struct Deal {
+    threads: usize,
+    /// Whose turn it is, for the quiet and the sampled of each part.
+    turns: Vec<[usize; 2]>,
+}
+
+impl Deal {
+    pub(super) fn new(parts: usize, threads: usize) -> Self {
+        // They do not all begin with the same thread, or it would have those left over.
+        let turns = (0..parts).map(|part| [part, part + 1]);
+        Self { threads, turns: turns.collect() }
+    }
+
+    /// The thread of the next player.
+    pub(super) fn next(&mut self, role: Role) -> usize {
+        let turn = &mut self.turns[role.part][usize::from(role.sampled)];
+        *turn += 1;
+        (*turn - 1) % self.threads
     }
 }
 
@@ -175,15 +219,21 @@ mod tests {
         Part { name: name.to_owned(), url, share, pace }
     }
 
-    fn deal(cast: &mut Cast, players: usize) -> Vec<Role> {
-        (0..players).map(|_| cast.next()).collect()
+    /// So many players more, who make all of them so many.
+    fn deal(cast: &mut Cast, players: usize, all: usize) -> Vec<Role> {
+        let rate = cast.rate(all);
+        (0..players).map(|_| cast.next(rate)).collect()
+    }
+
+    fn sampled(roles: &[Role]) -> usize {
+        roles.iter().filter(|role| role.sampled).count()
     }
 
     #[test]
     fn shares_hold_for_any_number_of_players() {
         let parts = [50., 20., 5., 5., 20.].map(|share| part("x", share, Pace::Live));
-        let mut cast = Cast::new(&parts, 3, 0.0, Sampling::Count(10), 100);
-        let roles = deal(&mut cast, 100);
+        let mut cast = Cast::new(&parts, 3, 0.0, Sampling::Count(10));
+        let roles = deal(&mut cast, 100, 100);
         let of = |at| roles.iter().filter(|role| role.part == at).count();
         assert_eq!([0, 1, 2, 3, 4].map(of), [50, 20, 5, 5, 20]);
         let sampled = |at| roles.iter().filter(|role| role.part == at && role.sampled).count();
@@ -192,7 +242,6 @@ mod tests {
             let of_first = |role: &&Role| role.part == 0 && role.stream == stream;
             assert!((16..=17).contains(&roles.iter().filter(of_first).count()));
         }
-        assert!(deal(&mut cast, 1000).iter().all(|role| !role.sampled), "later ones are not");
     }
 
     #[test]
@@ -208,22 +257,63 @@ mod tests {
     #[test]
     fn skew_prefers_the_first_streams() {
         let parts = [part("x", 1.0, Pace::Live)];
-        let mut cast = Cast::new(&parts, 4, 1.0, Sampling::Share(0.25), 1);
-        let roles = deal(&mut cast, 250);
+        let mut cast = Cast::new(&parts, 4, 1.0, Sampling::Share(0.25));
+        let roles = deal(&mut cast, 250, 250);
         let of = |at| roles.iter().filter(|role| role.stream == at).count();
         assert_eq!([0, 1, 2, 3].map(of), [120, 60, 40, 30], "1, 1/2, 1/3, 1/4");
-        assert_eq!(roles.iter().filter(|role| role.sampled).count(), 63);
+        assert!((62..=63).contains(&sampled(&roles)), "a quarter, to within one");
     }
 
     #[test]
     fn the_slow_are_never_sampled() {
         let slow = part("slow", 20.0, Pace::Slow { bytes_per_s: 0 });
         let parts = [part("witness", 80.0, Pace::Live), slow];
-        let roles = deal(&mut Cast::new(&parts, 1, 0.0, Sampling::Count(4), 10), 10);
+        let roles = deal(&mut Cast::new(&parts, 1, 0.0, Sampling::Count(4)), 10, 10);
         assert_eq!(roles.iter().filter(|role| role.part == 1).count(), 2);
         let sampled: Vec<_> = roles.iter().filter(|role| role.sampled).collect();
         assert!(sampled.len() == 4 && sampled.iter().all(|role| role.part == 0), "{sampled:?}");
-        let nobody = deal(&mut Cast::new(&parts, 1, 0.0, Sampling::Count(0), 10), 10);
+        let nobody = deal(&mut Cast::new(&parts, 1, 0.0, Sampling::Count(0)), 10, 10);
         assert!(nobody.iter().all(|role| !role.sampled));
+    }
+
+    #[test]
+    fn every_stream_and_thread_has_its_share_of_the_sampled() {
+        let parts = [part("x", 1.0, Pace::Live)];
+        for (players, count, streams, threads) in [
+            (1000, 10, 20, 2),
+            (1000, 20, 20, 2),
+            (1000, 40, 20, 2),
+            (1000, 10, 1, 2),
+            (1000, 100, 10, 4),
+            (1000, 30, 7, 3),
+            (997, 33, 16, 2),
+            (8, 4, 4, 2),
+            (20, 20, 20, 3),
+        ] {
+            let mut cast = Cast::new(&parts, streams, 0.0, Sampling::Count(count));
+            let mut threads = (Deal::new(1, threads), vec![[0; 2]; threads]);
+            let mut of_stream = vec![0; streams];
+            for role in deal(&mut cast, players, players) {
+                threads.1[threads.0.next(role)][usize::from(role.sampled)] += 1;
+                of_stream[role.stream] += usize::from(role.sampled);
+            }
+            let is_even = |of: &mut dyn Iterator<Item = usize>, most_apart| {
+                let all: Vec<_> = of.collect();
+                all.iter().max().unwrap() - all.iter().min().unwrap() <= most_apart
+            };
+            assert_eq!(of_stream.iter().sum::<usize>(), count, "{of_stream:?}");
+            assert!(is_even(&mut of_stream.iter().copied(), 1), "{of_stream:?}");
+            for kind in 0..2 {
+                assert!(is_even(&mut threads.1.iter().map(|of| of[kind]), 1), "{:?}", threads.1);
+            }
+        }
+    }
+
+    #[test]
+    fn those_who_come_later_are_sampled_too() {
+        let parts = [part("x", 1.0, Pace::Live)];
+        let mut cast = Cast::new(&parts, 2, 0.0, Sampling::Count(10));
+        let mut step = |players, all| sampled(&deal(&mut cast, players, all));
+        assert_eq!([step(1000, 1000), step(3000, 4000), step(4000, 8000)], [10, 8, 5]);
     }
 }

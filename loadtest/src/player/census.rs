@@ -43,9 +43,12 @@ pub struct Census {
     pub tallies: Vec<Tally>,
     /// Players that play, of each part.
     pub playing: Vec<usize>,
+    /// Players that play and check all that they get.
+    pub sampled: usize,
     /// CPU time that the threads have used since they began.
     pub cpu_ns: u64,
-    /// How much too late quiet players were emptied: a generator that cannot keep up tells it here.
+    /// How much later than they should quiet players were emptied: a generator that cannot keep
+    /// up tells it here.
     pub sweep_late: Histogram,
 }
 
@@ -60,6 +63,7 @@ impl Census {
         for (sum, more) in self.playing.iter_mut().zip(&other.playing) {
             *sum += more;
         }
+        self.sampled += other.sampled;
         self.cpu_ns += other.cpu_ns;
         self.sweep_late.add(&other.sweep_late);
     }

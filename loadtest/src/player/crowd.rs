@@ -27,8 +27,6 @@ pub struct CrowdPlan {
     pub skew: f64,
     /// Who checks all that he gets.
     pub sampling: Sampling,
-    /// Players of the first step, over which the sampled ones are spread.
-    pub first: usize,
     /// Players of HLS ask for one playlist and keep their connection.
     pub holds: bool,
 }

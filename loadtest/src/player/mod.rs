@@ -8,6 +8,7 @@ mod peer;
 mod scene;
 mod segment_player;
 mod stream_player;
+mod sweep;
 mod tally;
 mod worker;
 
@@ -16,5 +17,5 @@ pub use census::Census;
 pub use crowd::{Attendance, Crowd, CrowdPlan};
 pub use peer::Peer;
 pub use stream_player::STALL_NS;
+pub use sweep::SWEEP_NS;
 pub use tally::{REASONS_MAX, Tally};
-pub use worker::SWEEP_NS;

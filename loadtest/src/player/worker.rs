@@ -1,12 +1,12 @@
 //! The players of one thread, in a loop of their own.
 //!
 //! Players of streams are quiet unless they are sampled (`stream_player`): they are emptied every
-//! [`SWEEP_NS`], as a network card would take their bytes, so that thousands of them cost the
-//! server what real players cost, and this process little. The sweep goes round in small batches,
-//! and whoever waits for a packet is looked at between two of them.
+//! [`SWEEP_NS`](super::SWEEP_NS), as a network card would take their bytes, so that thousands of
+//! them cost the server what real players cost, and this process little. The sweep goes round in
+//! small batches, and whoever waits for a packet is looked at between two of them.
 //!
 //! Lives on: its thread. Crosses by: orders come through a channel that is looked at every turn, so
-//! at the latest after [`TICK_NS`]; counts go back by value, the gauge is plain stores.
+//! at the latest after a slice of a sweep; counts go back by value, the gauge is plain stores.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,26 +15,18 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use anyhow::{Context, Result};
 
-use super::cast::{Cast, Pace, Role, SLOW_BUFFER};
+use super::cast::{Cast, Deal, Pace, Role, SLOW_BUFFER};
 use super::census::{Census, Gauge};
 use super::crowd::CrowdPlan;
 use super::loss::Loss;
 use super::scene::Scene;
 use super::segment_player::{Eyesight, SegmentPlayer};
 use super::stream_player::StreamPlayer;
+use super::sweep::{Schedule, Slice};
 use super::tally::Tally;
 use crate::connection::{Connection, Route};
 use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
-use crate::stats::Histogram;
 use crate::stream_url::Scheme;
-
-/// How often quiet players are emptied, and lists are asked for.
-pub const SWEEP_NS: u64 = 25_000_000;
-
-/// A sweep is done in so many parts, evenly spread over its time.
-const TICKS: usize = 10;
-
-const TICK_NS: u64 = SWEEP_NS / TICKS as u64;
 
 /// Players that are swept before those who wait for a packet are looked at.
 const SWEEP_BATCH: usize = 32;
@@ -63,6 +55,8 @@ enum Player {
 }
 
 struct Slot {
+    /// How many players were dealt before, on all threads.
+    number: usize,
     role: Role,
     player: Option<Player>,
 }
@@ -79,6 +73,7 @@ pub(super) struct Worker {
     seat: Seat,
     routes: Vec<Route>,
     cast: Cast,
+    deal: Deal,
     /// Roles dealt on all threads.
     dealt: usize,
     scene: Scene,
@@ -88,9 +83,7 @@ pub(super) struct Worker {
     ramp_per_s: u64,
     ramp_started_ns: u64,
     ramp_done: u64,
-    next_tick_ns: u64,
-    tick: usize,
-    late: Histogram,
+    sweeps: Schedule,
     ready: Vec<u64>,
     /// Players that play, and those that are about to, of each part.
     playing: Vec<usize>,
@@ -110,7 +103,8 @@ impl Worker {
             part: 0,
         };
         Ok(Self {
-            cast: Cast::new(&plan.parts, plan.streams, plan.skew, plan.sampling, plan.first),
+            cast: Cast::new(&plan.parts, plan.streams, plan.skew, plan.sampling),
+            deal: Deal::new(parts, seat.threads),
             plan,
             seat,
             routes,
@@ -121,9 +115,7 @@ impl Worker {
             ramp_per_s: 1,
             ramp_started_ns: 0,
             ramp_done: 0,
-            next_tick_ns: monotonic_ns() + TICK_NS,
-            tick: 0,
-            late: Histogram::default(),
+            sweeps: Schedule::new(monotonic_ns()),
             ready: Vec::new(),
             playing: vec![0; parts],
             joining: 0,
@@ -165,15 +157,15 @@ impl Worker {
     }
 
     fn resize(&mut self, players: usize) {
+        let rate = self.cast.rate(players);
         while self.dealt < players {
-            let role = self.cast.next();
-            if self.dealt % self.seat.threads == self.seat.index {
-                self.slots.push(Slot { role, player: None });
+            let role = self.cast.next(rate);
+            if self.deal.next(role) == self.seat.index {
+                self.slots.push(Slot { number: self.dealt, role, player: None });
             }
             self.dealt += 1;
         }
-        let Seat { index, threads } = self.seat;
-        let ours = (players + threads - 1 - index) / threads;
+        let ours = self.slots.partition_point(|slot| slot.number < players);
         for index in ours..self.slots.len() {
             self.dismiss(index);
         }
@@ -183,7 +175,7 @@ impl Worker {
 
     /// The player leaves, if there is one.
     fn dismiss(&mut self, index: usize) -> bool {
-        let Slot { role, player } = &mut self.slots[index];
+        let Slot { role, player, .. } = &mut self.slots[index];
         let Some(player) = player.take() else { return false };
         match player.is_playing() {
             true => self.playing[role.part] -= 1,
@@ -207,24 +199,25 @@ impl Worker {
     fn census(&mut self) -> Census {
         let parts = self.scene.tallies.len();
         let tallies = std::mem::replace(&mut self.scene.tallies, vec![Tally::default(); parts]);
+        let is_sampled = |slot: &&Slot| {
+            slot.role.sampled && slot.player.as_ref().is_some_and(Player::is_playing)
+        };
         Census {
             tallies,
             playing: self.playing.clone(),
+            sampled: self.slots.iter().filter(is_sampled).count(),
             cpu_ns: thread_cpu_ns(),
-            sweep_late: std::mem::take(&mut self.late),
+            sweep_late: self.sweeps.take_late(),
         }
     }
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<()> {
         let connect_ns = self.connect_due()?;
-        self.attend(self.next_tick_ns.min(connect_ns))?;
-        let now_ns = monotonic_ns();
-        if now_ns >= self.next_tick_ns {
-            self.late.record(now_ns - self.next_tick_ns);
-            self.sweep_some()?;
-            // A sweep that takes longer than its time does not pile up.
-            self.next_tick_ns = (self.next_tick_ns + TICK_NS).max(monotonic_ns());
+        self.attend(self.sweeps.due_ns().min(connect_ns))?;
+        if let Some(slice) = self.sweeps.begin(monotonic_ns()) {
+            self.sweep(slice)?;
+            self.sweeps.end(monotonic_ns());
         }
         Ok(())
     }
@@ -240,10 +233,8 @@ impl Worker {
         Ok(())
     }
 
-    fn sweep_some(&mut self) -> Result<()> {
-        self.tick = (self.tick + 1) % TICKS;
-        let count = self.slots.len();
-        let (mut at, end) = (count * self.tick / TICKS, count * (self.tick + 1) / TICKS);
+    fn sweep(&mut self, slice: Slice) -> Result<()> {
+        let (mut at, end) = slice.of(self.slots.len());
         while at < end {
             let batch_end = end.min(at + SWEEP_BATCH);
             let now_ns = monotonic_ns();
@@ -324,7 +315,7 @@ impl Worker {
         index: usize,
         act: impl FnOnce(&mut Player, &mut Scene) -> Result<(), Loss>,
     ) {
-        let Some(Slot { role, player }) = self.slots.get_mut(index) else { return };
+        let Some(Slot { role, player, .. }) = self.slots.get_mut(index) else { return };
         let Some(playing) = player.as_mut() else { return };
         let was_playing = playing.is_playing();
         self.scene.part = role.part;

@@ -74,8 +74,10 @@ pub fn measurement(of: &Measurement) -> String {
     line(
         "frames",
         format!(
-            "{} sampled, {} lost, {} duplicated, {} reordered, {} times back, {} bad starts",
+            "{} of {} sampled players, {} lost, {} duplicated, {} reordered, {} times back, \
+             {} bad starts",
             of.frames,
+            of.sampled,
             of.lost,
             of.duplicated,
             of.reordered,

@@ -164,7 +164,6 @@ impl Audience {
             streams: self.streams,
             skew: self.skew,
             sampling: self.sampling,
-            first: self.players.first().copied().unwrap_or(1),
             holds: self.holds,
         }
     }
