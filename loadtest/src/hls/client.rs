@@ -6,6 +6,10 @@
 //! new segment once -> wait -> ... A playlist is reloaded a target duration after the last load
 //! began, half of one if it had not changed. There is one request at a time.
 //!
+//! A server that is busy (503) before it gave a media playlist has refused this player. Later it
+//! asks for patience: the same is asked for again once its `Retry-After` has passed (RFC 9110
+//! 10.2.3).
+//!
 //! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist; segments are passed on and not kept.
 
 use std::collections::VecDeque;
@@ -25,8 +29,12 @@ const SEGMENTS_AT_START: usize = 3;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// How often a server may ask for patience before it refuses.
+/// How often in a row a server may ask for patience before it has refused.
 const RETRIES_MAX: u32 = 15;
+
+/// Patience without a `Retry-After` in seconds, and the most that anybody has.
+const RETRY_AFTER_DEFAULT_S: u64 = 1;
+const RETRY_AFTER_MAX_S: u64 = 60;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,9 +66,20 @@ pub enum Told<'a> {
     Refused(String),
 }
 
+/// What the head of a response says of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It is what was asked for.
+    Given,
+    /// It says that there is no such segment any more.
+    Gone,
+    /// It says that the server is busy: ask again after so long.
+    Busy { retry_ns: u64 },
+}
+
 #[derive(Debug)]
 enum Phase {
-    /// A playlist is asked for at this time.
+    /// The next segment that is queued, else a playlist, is asked for at this time.
     Wait {
         until_ns: u64,
     },
@@ -76,7 +95,7 @@ enum Phase {
         asked_ns: u64,
         left: u64,
         text: Vec<u8>,
-        missing: bool,
+        outcome: Outcome,
     },
 }
 
@@ -87,6 +106,7 @@ pub struct Client {
     /// The playlist that is asked for next.
     target: String,
     phase: Phase,
+    /// Segments to ask for; the first one stays until it has come or is gone.
     queue: VecDeque<Segment>,
     /// The number of the segment that comes after those of the queue; `None` before any list.
     next_sequence: Option<u64>,
@@ -95,6 +115,8 @@ pub struct Client {
     /// What to tell before anything else.
     missed: u64,
     retries: u32,
+    /// A media playlist has come.
+    has_playlist: bool,
     /// Ask for one playlist, then nothing.
     holds: bool,
 }
@@ -112,17 +134,28 @@ impl Client {
             reload_ns: 0,
             missed: 0,
             retries: 0,
+            has_playlist: false,
             holds,
         };
         client.ask(Asked::Playlist, now_ns, out);
         client
     }
 
-    /// Asks for the playlist if its time has come.
-    pub fn poll(&mut self, now_ns: u64, out: &mut Vec<u8>) {
-        if matches!(self.phase, Phase::Wait { until_ns } if until_ns <= now_ns) {
-            self.ask(Asked::Playlist, now_ns, out);
+    /// Asks for what is next if its time has come.
+    ///
+    /// # Errors
+    /// If a segment's name cannot be followed.
+    pub fn poll(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<()> {
+        match self.phase {
+            Phase::Wait { until_ns } if until_ns <= now_ns && self.queue.is_empty() => {
+                self.ask(Asked::Playlist, now_ns, out);
+            }
+            Phase::Wait { until_ns } if until_ns <= now_ns => {
+                self.go_on(self.reload_ns, now_ns, out)?;
+            }
+            _ => {}
         }
+        Ok(())
     }
 
     /// Bytes of a segment that are still to come, if one is coming.
@@ -165,21 +198,20 @@ impl Client {
                 let (asked, asked_ns) = (*asked, *asked_ns);
                 Ok((taken, self.head(&head, asked, asked_ns, now_ns, out)?))
             }
-            Phase::Body { asked, left, text, .. } => {
+            Phase::Body { asked, left, text, outcome, .. } => {
                 let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 let body = &input[..len];
-                match asked {
-                    Asked::Segment { .. } if len > 0 => {
+                match (asked, *outcome) {
+                    (Asked::Segment { .. }, Outcome::Given) if len > 0 => {
                         *left -= len as u64;
-                        Ok((len, Some(Told::Body(body))))
+                        return Ok((len, Some(Told::Body(body))));
                     }
-                    Asked::Segment { .. } => Ok((0, self.end_body(now_ns, out)?)),
-                    Asked::Playlist => {
-                        text.extend_from_slice(body);
-                        *left -= len as u64;
-                        Ok((len, self.end_body(now_ns, out)?))
-                    }
+                    (Asked::Playlist, Outcome::Given) => text.extend_from_slice(body),
+                    // The words of a refusal are no media.
+                    _ => {}
                 }
+                *left -= len as u64;
+                Ok((len, self.end_body(now_ns, out)?))
             }
         }
     }
@@ -208,13 +240,14 @@ impl Client {
 
     /// Asks for the next segment, or waits until `until_ns` for the playlist.
     fn go_on(&mut self, until_ns: u64, now_ns: u64, out: &mut Vec<u8>) -> Result<()> {
-        let Some(Segment { uri, duration_s }) = self.queue.pop_front() else {
+        let Some(Segment { uri, duration_s }) = self.queue.front() else {
             self.phase = Phase::Wait { until_ns };
             return Ok(());
         };
-        put_request(&resolve(&self.target, &uri)?, &self.authority, &[], out);
+        let asked = Asked::Segment { duration_s: *duration_s };
+        put_request(&resolve(&self.target, uri)?, &self.authority, &[], out);
         self.reload_ns = until_ns;
-        self.ask(Asked::Segment { duration_s }, now_ns, out);
+        self.ask(asked, now_ns, out);
         Ok(())
     }
 
@@ -226,35 +259,37 @@ impl Client {
         now_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<Option<Told<'static>>> {
-        let is_gone = head.status == 404 && matches!(asked, Asked::Segment { .. });
-        let is_busy = head.status == 503 && self.retries < RETRIES_MAX;
-        if head.status != 200 && !is_gone && !is_busy {
-            return Ok(Some(Told::Refused(head.status_line.clone())));
-        }
-        self.retries = if is_busy { self.retries + 1 } else { 0 };
+        let outcome = match (head.status, asked) {
+            (200, _) => Outcome::Given,
+            (404, Asked::Segment { .. }) => Outcome::Gone,
+            (503, _) if self.has_playlist && self.retries < RETRIES_MAX => {
+                Outcome::Busy { retry_ns: retry_after_ns(head) }
+            }
+            _ => return Ok(Some(Told::Refused(head.status_line.clone()))),
+        };
+        self.retries = if matches!(outcome, Outcome::Busy { .. }) { self.retries + 1 } else { 0 };
         let left = head.content_length.context("a response without a length")?;
         ensure!(
             asked != Asked::Playlist || left <= PLAYLIST_BYTES_MAX,
             "a playlist of {left} bytes"
         );
-        let missing = is_gone || is_busy;
-        self.phase = Phase::Body { asked, asked_ns, left, text: Vec::new(), missing };
+        self.phase = Phase::Body { asked, asked_ns, left, text: Vec::new(), outcome };
         self.end_body(now_ns, out)
     }
 
     /// Acts on a body that has come whole.
     fn end_body(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<Option<Told<'static>>> {
         let Phase::Body { left: 0, .. } = self.phase else { return Ok(None) };
-        let Phase::Body { asked, asked_ns, text, missing, .. } =
+        let Phase::Body { asked, asked_ns, text, outcome, .. } =
             std::mem::replace(&mut self.phase, Phase::Hold)
         else {
             return Ok(None);
         };
+        if let Outcome::Busy { retry_ns } = outcome {
+            self.phase = Phase::Wait { until_ns: now_ns + retry_ns };
+            return Ok(None);
+        }
         match asked {
-            Asked::Playlist if missing => {
-                self.phase = Phase::Wait { until_ns: now_ns + SECOND_NS };
-                return Ok(None);
-            }
             Asked::Playlist => {
                 let text = String::from_utf8(text).context("a playlist that is no text")?;
                 if let Some(refusal) = self.playlist(&text, asked_ns, now_ns, out)? {
@@ -262,8 +297,9 @@ impl Client {
                 }
             }
             Asked::Segment { .. } => {
+                self.queue.pop_front();
                 self.go_on(self.reload_ns, now_ns, out)?;
-                if missing {
+                if outcome == Outcome::Gone {
                     return Ok(Some(Told::Missed(1)));
                 }
             }
@@ -291,6 +327,7 @@ impl Client {
             }
             Playlist::Media(media) => media,
         };
+        self.has_playlist = true;
         let target_ns = media.target_s.max(1).saturating_mul(SECOND_NS);
         let (is_over, has_new) = (media.is_over, self.take_new(media)?);
         if is_over && !has_new {
@@ -319,6 +356,12 @@ impl Client {
     }
 }
 
+/// How long a busy server asks to wait; a date says no more than nothing.
+fn retry_after_ns(head: &Head) -> u64 {
+    let told = head.field("retry-after").and_then(|value| value.parse().ok());
+    told.unwrap_or(RETRY_AFTER_DEFAULT_S).clamp(1, RETRY_AFTER_MAX_S) * SECOND_NS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,7 +384,7 @@ mod tests {
 
         /// The target of the request that was made, if one was.
         fn asked(&mut self) -> Option<String> {
-            self.client.poll(self.now_ns, &mut self.out);
+            self.client.poll(self.now_ns, &mut self.out).unwrap();
             let request = String::from_utf8(std::mem::take(&mut self.out)).unwrap();
             request.split(' ').nth(1).map(str::to_owned)
         }
@@ -349,7 +392,8 @@ mod tests {
         /// Answers; tells what came of it, without the pieces of bodies.
         fn answer(&mut self, status: u16, body: &str, step: usize) -> Result<Vec<Told<'static>>> {
             let length = body.len();
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+            let after = if status == 503 { "Retry-After: 2\r\n" } else { "" };
+            let head = format!("HTTP/1.1 {status} X\r\n{after}Content-Length: {length}\r\n\r\n");
             let mut all = Vec::new();
             for mut input in [head.as_bytes(), body.as_bytes()].concat().chunks(step) {
                 loop {
@@ -357,7 +401,8 @@ mod tests {
                     input = &input[taken..];
                     match told {
                         None if input.is_empty() => break,
-                        None | Some(Told::Body(_)) => {}
+                        Some(Told::Body(_)) => assert_eq!(status, 200, "words are no media"),
+                        None => {}
                         Some(Told::Whole { asked, asked_ns }) => {
                             all.push(Told::Whole { asked, asked_ns });
                         }
@@ -440,12 +485,31 @@ mod tests {
     fn patience_and_refusals() {
         let mut player = Player::new(false);
         player.asked();
-        assert_eq!(player.answer(503, "soon", 10).unwrap(), []);
-        assert_eq!(player.asked(), None);
-        player.now_ns = S;
-        assert!(player.asked().is_some());
-        let told = player.answer(404, "no", 100).unwrap();
-        assert_eq!(told[0], Told::Refused("HTTP/1.1 404 X".into()));
+        let told = player.answer(503, "full", 10).unwrap();
+        assert_eq!(told[0], Told::Refused("HTTP/1.1 503 X".into()), "nothing was promised");
+        let mut player = Player::new(false);
+        player.asked();
+        player.answer(200, &media(0, 1, false), 10).unwrap();
+        // A segment, and then the playlist: the same again after two seconds.
+        for target in ["/live/a/0.ts", "/live/a/index.m3u8?key=1"] {
+            assert_eq!(player.asked().unwrap(), target);
+            assert_eq!(player.answer(503, "soon", 10).unwrap(), []);
+            player.now_ns += 2 * S - 1;
+            assert_eq!(player.asked(), None);
+            player.now_ns += 1;
+            assert_eq!(player.asked().unwrap(), target);
+            let told = player.answer(200, &media(0, 1, false), 1000).unwrap();
+            assert!(matches!(told[..], [Told::Whole { .. }]), "{told:?}");
+            player.now_ns += 4 * S;
+        }
+        player.asked();
+        for _ in 0..RETRIES_MAX {
+            assert_eq!(player.answer(503, "soon", 10).unwrap(), []);
+            player.now_ns += 2 * S;
+            assert!(player.asked().is_some());
+        }
+        let told = player.answer(503, "no", 100).unwrap();
+        assert_eq!(told[0], Told::Refused("HTTP/1.1 503 X".into()), "patience ends");
         let mut player = Player::new(true);
         assert!(player.answer(200, &media(0, 4, false), 10).is_ok());
         player.out.clear();

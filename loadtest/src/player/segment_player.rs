@@ -206,7 +206,7 @@ impl SegmentPlayer {
 
     /// Time has passed.
     pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
-        self.client.poll(now_ns, self.connection.out());
+        self.client.poll(now_ns, self.connection.out())?;
         match self.paced_from {
             Some((from_ns, had)) => {
                 let due = self.pace.due(now_ns.saturating_sub(from_ns));

@@ -1,9 +1,14 @@
 //! HTTP: streams that end with the connection, WebSockets, playlists and segments.
 
+use std::time::Duration;
+
 use codecs::flv::tag::{FILE_HEADER_LEN, FileHeader, TAG_HEADER_LEN, TagHeader, TagKind};
 use codecs::writer::Writer;
 
-use crate::server::{Framing, Manner, Shared, Wire, join};
+use crate::server::{Framing, Manner, Shared, Stage, Wire, join};
+
+/// Who asks for a playlist that is not there yet waits so long.
+const PLAYLIST_WAIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn tag(timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
     let data_len = u32::try_from(body.len()).unwrap();
@@ -90,7 +95,13 @@ pub(crate) fn serve(mut wire: Box<dyn Wire>, shared: &Shared) -> std::io::Result
 
 /// A playlist or a segment.
 fn file(target: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
-    let stage = shared.lock().unwrap();
+    let mut stage = shared.lock().unwrap();
+    if target.contains(".m3u8") && stage.manner != Manner::Refusing {
+        // Until a segment is whole there is no playlist.
+        let grown = stage.grown.clone();
+        let is_early = |stage: &mut Stage| stage.transport.playlist().is_none();
+        stage = grown.wait_timeout_while(stage, PLAYLIST_WAIT, is_early).unwrap().0;
+    }
     let path = target.split('?').next().unwrap();
     let path = path.strip_prefix("/live/fake/").filter(|_| stage.manner != Manner::Refusing);
     let playlist = stage.transport.playlist();
@@ -100,7 +111,6 @@ fn file(target: &str, shared: &Shared) -> (&'static str, Vec<u8>) {
             ("200 OK", variant.as_bytes().to_vec())
         }
         (Some("media.m3u8"), Some(playlist)) => ("200 OK", playlist.into_bytes()),
-        // No segment is whole yet.
         (Some("index.m3u8" | "media.m3u8"), None) => ("503 Service Unavailable", Vec::new()),
         (Some(name), _) => match stage.transport.segment(name) {
             Some(segment) => ("200 OK", segment.to_vec()),

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use crate::transport::Transport;
@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     config: Option<Vec<u8>>,
     frames: u64,
     pub(crate) transport: Transport,
+    /// Told of every frame.
+    pub(crate) grown: Arc<Condvar>,
 }
 
 impl Stage {
@@ -73,7 +75,8 @@ type Serve = fn(Box<dyn Wire>, &Shared) -> std::io::Result<()>;
 /// Starts a server on free ports.
 pub(crate) fn start(manner: Manner) -> Ports {
     let transport = Transport::new(manner == Manner::Leaky);
-    let stage = Stage { manner, players: Vec::new(), config: None, frames: 0, transport };
+    let (players, grown) = (Vec::new(), Arc::default());
+    let stage = Stage { manner, players, config: None, frames: 0, transport, grown };
     let shared = Arc::new(Mutex::new(stage));
     let port = |serve: Serve, is_tls: bool| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,6 +124,7 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) {
     let is_key = body[0] >> 4 == 1;
     let config = stage.config.clone().unwrap();
     let packets = stage.transport.frame(timestamp, is_key, body);
+    stage.grown.notify_all();
     stage.players.retain_mut(|player| {
         let framed = |body: &[u8]| match player.framing {
             Framing::Rtmp => rtmp::video(timestamp, body),
