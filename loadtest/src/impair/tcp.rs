@@ -3,12 +3,15 @@
 //! What is delayed is the data, not the acknowledgements: the sender's kernel sees a short way with
 //! a full pipe at its end. A pipe that is full is not read, which holds the sender up.
 //!
+//! What fails for a client ends no other: it is counted. While the kernel lets nobody in, for want of
+//! open files or memory, those that come wait in its backlog, and it is asked every [`PAUSE_NS`].
+//!
 //! Limits: [`CLIENTS_MAX`] connections, fewer if their pipes together could hold more than
 //! [`HELD_BYTES_MAX`].
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::joint::{Joint, Outcome};
 use super::relay::{CLIENTS_MAX, HELD_BYTES_MAX, ImpairPlan};
@@ -19,6 +22,9 @@ use crate::stats::Histogram;
 
 /// Connections that are accepted before others have their turn.
 const BATCH_MAX: usize = 64;
+
+/// How long nobody is let in after the kernel would not.
+const PAUSE_NS: u64 = 50_000_000;
 
 const LISTENER: u64 = u64::MAX;
 
@@ -31,6 +37,8 @@ pub(super) struct TcpRelay {
     joints: HashMap<u64, Joint>,
     clients_max: usize,
     next_client: u64,
+    /// When somebody is let in again.
+    resume_ns: Option<u64>,
     /// Connections with data that is due.
     due: Schedule<u64>,
     /// Counts of connections that ended.
@@ -53,6 +61,7 @@ impl TcpRelay {
             joints: HashMap::new(),
             clients_max,
             next_client: 0,
+            resume_ns: None,
             due: Schedule::default(),
             ended: ImpairSummary::default(),
             lateness: Histogram::default(),
@@ -68,7 +77,7 @@ impl TcpRelay {
     }
 
     pub(super) fn next_ns(&self) -> Option<u64> {
-        self.due.next_ns()
+        self.due.next_ns().into_iter().chain(self.resume_ns).min()
     }
 
     pub(super) fn summary(&self) -> ImpairSummary {
@@ -82,6 +91,10 @@ impl TcpRelay {
     /// Accepts, reads, and writes what is due.
     pub(super) fn turn(&mut self, ready: &[u64]) -> io::Result<()> {
         self.write_due();
+        if self.resume_ns.is_some_and(|resume_ns| resume_ns <= monotonic_ns()) {
+            self.resume_ns = None;
+            self.poll.add(&self.listener, LISTENER, Interest::Read)?;
+        }
         for token in ready {
             if *token == LISTENER {
                 self.accept()?;
@@ -108,21 +121,33 @@ impl TcpRelay {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // A client that went before it was accepted is nobody's loss.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
+                Err(_) => {
+                    self.ended.failed += 1;
+                    self.resume_ns = Some(monotonic_ns() + PAUSE_NS);
+                    self.poll.remove(&self.listener)?;
+                    break;
+                }
             };
             if self.joints.len() >= self.clients_max {
                 self.ended.refused += 1;
                 continue;
             }
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
             let client = self.next_client;
             self.next_client += 1;
-            let streams = [stream, socket::connect(self.plan.to)?];
-            let joint = Joint::new(&self.plan, client, streams, &self.poll, monotonic_ns())?;
-            self.joints.insert(client, joint);
+            // Without one to the server, a client's connection is closed.
+            match self.join(client, stream) {
+                Ok(joint) => drop(self.joints.insert(client, joint)),
+                Err(_) => self.ended.failed += 1,
+            }
         }
         Ok(())
+    }
+
+    fn join(&self, client: u64, stream: TcpStream) -> io::Result<Joint> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let streams = [stream, socket::connect(self.plan.to)?];
+        Joint::new(&self.plan, client, streams, &self.poll, monotonic_ns())
     }
 
     /// Lets `act` work on a connection, and ends it if that is the outcome.

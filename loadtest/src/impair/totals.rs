@@ -49,6 +49,9 @@ pub struct ImpairSummary {
     pub clients: u64,
     /// Clients that came when there were too many.
     pub refused: u64,
+    /// Clients that came and could not be joined to the server, and times that the kernel would not
+    /// let one in.
+    pub failed: u64,
     /// Connections that were cut.
     pub cut: u64,
     /// From the client to the server.

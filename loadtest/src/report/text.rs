@@ -31,9 +31,9 @@ pub fn impaired(of: &ImpairSummary) -> String {
             of.unsent
         )
     };
-    let ImpairSummary { clients, refused, cut, up, down, lateness } = of;
+    let ImpairSummary { clients, refused, failed, cut, up, down, lateness } = of;
     format!(
-        "clients     {clients}, {refused} refused, {cut} cut\n{}{}lateness    {}\n",
+        "clients     {clients}, {refused} refused, {failed} failed, {cut} cut\n{}{}lateness    {}\n",
         direction("up", up),
         direction("down", down),
         percentiles(*lateness)

@@ -1,7 +1,8 @@
 //! Connections through the relay.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -121,4 +122,43 @@ fn a_server_that_is_not_there_resets_its_clients() {
     let error = connect(relay.addr).read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert_eq!(relay.finish().clients, 1);
+}
+
+#[test]
+fn a_relay_without_open_files_lets_clients_in_when_it_has_them_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for peer in listener.incoming().flatten() {
+            thread::spawn(|| answer(peer));
+        }
+    });
+    // A client takes two files, so that there are enough for a few of them.
+    let mut relay = Command::new("sh")
+        .args(["-c", "ulimit -n 16; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_grandstand-load")])
+        .args(["impair", "--listen", "127.0.0.1:0", "--tcp", "--to", &to])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(relay.stderr.take().unwrap()).lines();
+    let line = said.next().unwrap().unwrap();
+    let addr = line.split(' ').nth(2).unwrap().parse().unwrap();
+    let mut clients: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+    let served = |mut stream: TcpStream| {
+        let is_sent = stream.write_all(b"x").and_then(|()| stream.shutdown(Shutdown::Write));
+        let mut got = Vec::new();
+        is_sent.and_then(|()| stream.read_to_end(&mut got)).is_ok() && got == b"x"
+    };
+    assert!(served(clients.remove(0)));
+    drop(clients);
+    let began = Instant::now();
+    while !served(connect(addr)) {
+        assert!(began.elapsed() < PATIENCE && relay.try_wait().unwrap().is_none());
+    }
+    let id = relay.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = relay.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !told.contains(" 0 failed"), "{told}");
 }
