@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::observe::{RssBefore, Served, ServerCost, ServerProcess};
+use crate::observe::{ProcessReading, RssBefore, Served, ServerCost, ServerProcess};
 use crate::player::{Part, Tally};
 use crate::run::{News, Passage, Run, Stage};
 use crate::socket::monotonic_ns;
@@ -128,10 +128,11 @@ pub struct GeneratorCost {
 
 /// Grows the crowd, waits until it plays, and watches it.
 ///
-/// The wish to stop ends it early; the measurement tells of what was seen until then.
+/// The wish to stop ends it early, and so does a server whose process is gone; the measurement
+/// tells of what was seen until then.
 ///
 /// # Errors
-/// If nobody plays, or the server's process is gone.
+/// If nobody plays.
 pub fn measure(
     run: &mut Run<'_>,
     step: Step,
@@ -139,6 +140,29 @@ pub fn measure(
     server: Option<ServerProcess>,
     before: Option<RssBefore>,
 ) -> Result<Measurement> {
+    let join_s = assemble(run, step)?;
+    run.watch(Stage::Settling, SETTLE_NS)?;
+    let joined = run.mark()?;
+    let cost_before = read(run, server);
+    run.watch(Stage::Watching, step.window_ns)?;
+    let cost_after = read(run, server);
+    let window = run.mark()?;
+    let mut measurement = summarise(&joined, &window, cast);
+    (measurement.players, measurement.join_s) = (step.players, join_s);
+    let served = Served { bytes: measurement.received_bytes, held: measurement.held };
+    measurement.server = cost_before
+        .zip(cost_after)
+        .map(|(first, last)| ServerCost::between(&first, &last, served, before));
+    run.tell(News::Measured(&measurement));
+    Ok(measurement)
+}
+
+/// Grows the crowd until everybody plays or is lost; tells how many seconds that took. Counts begin
+/// with it.
+///
+/// # Errors
+/// If nobody plays.
+pub fn assemble(run: &mut Run<'_>, step: Step) -> Result<f64> {
     run.mark()?;
     let joining_ns = monotonic_ns();
     let attendance = run.join(step.players, step.ramp_per_s)?;
@@ -150,20 +174,18 @@ pub fn measure(
         let reason = run.mark()?.sum().first_loss;
         bail!("no player got a frame: {}", reason.as_deref().unwrap_or("nothing came in time"));
     }
-    run.watch(Stage::Settling, SETTLE_NS)?;
-    let joined = run.mark()?;
-    let cost_before = server.map(|server| server.read()).transpose()?;
-    run.watch(Stage::Watching, step.window_ns)?;
-    let cost_after = server.map(|server| server.read()).transpose()?;
-    let window = run.mark()?;
-    let mut measurement = summarise(&joined, &window, cast);
-    (measurement.players, measurement.join_s) = (step.players, join_s);
-    let served = Served { bytes: measurement.received_bytes, held: measurement.held };
-    measurement.server = cost_before
-        .zip(cost_after)
-        .map(|(first, last)| ServerCost::between(&first, &last, served, before));
-    run.tell(News::Measured(&measurement));
-    Ok(measurement)
+    Ok(join_s)
+}
+
+/// Reads the server's process, if it is known; a run whose server is gone ends.
+pub fn read(run: &mut Run<'_>, server: Option<ServerProcess>) -> Option<ProcessReading> {
+    match server?.read().context("the server is gone; did it crash?") {
+        Ok(reading) => Some(reading),
+        Err(error) => {
+            run.fail(error);
+            None
+        }
+    }
 }
 
 /// Joins are told of the time before the window, media of the window, losses of both.

@@ -41,8 +41,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked; false if a stream that was judged breaks a rule, or the server an
-/// expectation.
+/// Does what is asked; false if a stream that was judged breaks a rule, the server an expectation,
+/// or the run could not go on.
 fn run(scenario: &Scenario) -> Result<bool> {
     if let Action::Help(text) = &scenario.action {
         print!("{text}");
@@ -53,15 +53,20 @@ fn run(scenario: &Scenario) -> Result<bool> {
         check_writable(path)?;
     }
     let (outcome, seen) = observe(scenario)?;
-    tell(scenario, &outcome);
+    // What was seen is told and written, whatever has failed.
+    let outcome = outcome.unwrap_or_else(|error| Outcome {
+        fault: Some(format!("{error:#}")),
+        ..Outcome::default()
+    });
+    tell(scenario, &outcome, &seen);
     let is_clean = outcome.verdict.as_ref().is_none_or(Verdict::is_clean);
-    let is_as_expected = outcome.breaches.is_empty();
+    let is_as_expected = outcome.breaches.is_empty() && outcome.fault.is_none();
     write_results(scenario, outcome, seen)?;
     Ok(is_clean && is_as_expected)
 }
 
 /// Does it, and shows how far it has come.
-fn observe(scenario: &Scenario) -> Result<(Outcome, Seen)> {
+fn observe(scenario: &Scenario) -> Result<(Result<Outcome>, Seen)> {
     let stderr = io::stderr();
     let columns = socket::columns(&stderr);
     let manner = Manner::of(scenario.quiet, columns, stderr.is_terminal());
@@ -82,22 +87,23 @@ fn observe(scenario: &Scenario) -> Result<(Outcome, Seen)> {
             eprintln!("{line}");
         }
     });
-    let seen = observation.finish();
-    Ok((outcome?, seen))
+    Ok((outcome, observation.finish()))
 }
 
 /// Tells what came of all of it.
-fn tell(scenario: &Scenario, outcome: &Outcome) {
+fn tell(scenario: &Scenario, outcome: &Outcome, seen: &Seen) {
     let is_canonical = is_plot(scenario, |plot| plot == Plot::Canonical);
     if is_canonical {
-        print!("{}", report::three_numbers(outcome));
+        print!("{}", seen.sections.last().map(report::three_numbers).unwrap_or_default());
     } else if is_plot(scenario, |plot| plot == Plot::Hold) && outcome.measurements.len() > 1 {
         print!("{}", report::table(&outcome.measurements));
-    } else if is_plot(scenario, |plot| matches!(plot, Plot::Storm(_))) {
+    } else if is_plot(scenario, |plot| matches!(plot, Plot::Storm(_)))
+        && !outcome.measurements.is_empty()
+    {
         print!("{}", report::rounds(&outcome.measurements));
     }
-    if let Some(published) = outcome.published.filter(|_| !is_canonical) {
-        print!("{}", report::published(&published));
+    if let Some(published) = outcome.published.as_ref().filter(|_| !is_canonical) {
+        print!("{}", report::published(published));
     }
     if let Some(MirrorTotals { segments, bytes }) = outcome.mirrored {
         println!("mirrored    {segments} segments, {:.1} MB", bytes as f64 / 1e6);
@@ -116,6 +122,9 @@ fn tell(scenario: &Scenario, outcome: &Outcome) {
     }
     for breach in &outcome.breaches {
         println!("FAILED      {breach}");
+    }
+    if let Some(fault) = &outcome.fault {
+        eprintln!("grandstand-load: {fault}");
     }
 }
 
@@ -138,7 +147,7 @@ fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()
     let report = Report {
         generator: concat!("grandstand-load ", env!("CARGO_PKG_VERSION")).to_owned(),
         server: seen.server,
-        command: command(),
+        command: report::command(std::env::args_os()),
         started_at: seen.started_at,
         duration_s: seen.duration_s,
         interrupted: is_cut_short(scenario),
@@ -151,7 +160,7 @@ fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()
         knee: outcome.knee,
         soak: outcome.soak,
         breaches: outcome.breaches,
-        fault: seen.fault,
+        fault: outcome.fault.or(seen.fault),
         series: seen.series,
     };
     if let Some(path) = &scenario.json {
@@ -172,16 +181,4 @@ fn check_writable(path: &Path) -> Result<()> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// What was called. A query may hold a key, which no file of results may show.
-fn command() -> String {
-    let words = std::env::args_os().map(|word| {
-        let word = word.to_string_lossy();
-        match word.split_once('?') {
-            Some((before, _)) => format!("{before}?..."),
-            None => word.into_owned(),
-        }
-    });
-    words.collect::<Vec<_>>().join(" ")
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::fanout::Measurement;
 use crate::player::{Attendance, Census, Crowd, Tally};
@@ -24,6 +24,9 @@ const LOOK_NS: u64 = 10_000_000;
 
 /// What players may take to join beyond their ramp.
 const JOIN_NS_MAX: u64 = 15_000_000_000;
+
+/// What they may take if somebody wishes the run to end.
+const HURRIED_NS_MAX: u64 = 1_000_000_000;
 
 /// What a run tells while it lasts.
 #[derive(Clone, Debug)]
@@ -114,6 +117,8 @@ pub struct Run<'a> {
     interval: Tally,
     latency: Histogram,
     total: Tally,
+    /// Why it cannot go on.
+    fault: Option<Error>,
 }
 
 impl<'a> Run<'a> {
@@ -139,6 +144,7 @@ impl<'a> Run<'a> {
             interval: Tally::default(),
             latency: Histogram::default(),
             total: Tally::default(),
+            fault: None,
         }
     }
 
@@ -147,10 +153,15 @@ impl<'a> Run<'a> {
         &mut self.crowd
     }
 
-    /// True once somebody wishes the run to end.
+    /// True once somebody wishes the run to end, or it cannot go on.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.fault.is_some() || self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the run early; what was counted until then is its result. The first reason stays.
+    pub fn fail(&mut self, fault: Error) {
+        self.fault.get_or_insert(fault);
     }
 
     /// Tells something.
@@ -162,7 +173,7 @@ impl<'a> Run<'a> {
     /// than a patient viewer does.
     ///
     /// # Errors
-    /// If a thread has failed, or the publisher.
+    /// If a thread of players has failed.
     pub fn join(&mut self, players: usize, ramp_per_s: u64) -> Result<Attendance> {
         self.crowd.resize(players, ramp_per_s)?;
         let ramp_ns = players as u64 * 1_000_000_000 / ramp_per_s.max(1);
@@ -172,15 +183,38 @@ impl<'a> Run<'a> {
     /// Lets time pass.
     ///
     /// # Errors
-    /// If a thread has failed, or the publisher.
+    /// If a thread of players has failed.
     pub fn watch(&mut self, stage: Stage, ns: u64) -> Result<Attendance> {
         self.wait(stage, ns, |_| false)
+    }
+
+    /// Waits until each player plays or is lost, so that nobody who has just come is taken for one
+    /// who got nothing: not longer than a patient viewer does, and than [`HURRIED_NS_MAX`] once
+    /// somebody wishes the run to end.
+    ///
+    /// # Errors
+    /// If a thread of players has failed.
+    pub fn settle(&mut self) -> Result<()> {
+        let start_ns = monotonic_ns();
+        while !self.crowd.attendance()?.is_settled() {
+            let most_ns = if self.is_stopped() { HURRIED_NS_MAX } else { JOIN_NS_MAX };
+            let passed_ns = monotonic_ns() - start_ns;
+            if passed_ns >= most_ns {
+                break;
+            }
+            if self.is_stopped() {
+                thread::sleep(Duration::from_nanos(LOOK_NS));
+            } else {
+                self.wait(Stage::Settling, most_ns - passed_ns, Attendance::is_settled)?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets time pass until something holds.
     ///
     /// # Errors
-    /// If a thread has failed, or the publisher.
+    /// If a thread of players has failed.
     pub fn wait(
         &mut self,
         stage: Stage,
@@ -191,9 +225,7 @@ impl<'a> Run<'a> {
         let end_ns = monotonic_ns() + most_ns;
         loop {
             let attendance = self.crowd.attendance()?;
-            if let Some(publishing) = &mut self.publishing {
-                publishing.on_air()?;
-            }
+            self.on_air();
             let now_ns = monotonic_ns();
             if now_ns >= end_ns || is_enough(&attendance) || self.is_stopped() {
                 return Ok(attendance);
@@ -209,10 +241,10 @@ impl<'a> Run<'a> {
     /// What was counted since the last mark; counts begin anew.
     ///
     /// # Errors
-    /// If a thread has failed, or the publisher.
+    /// If a thread of players has failed.
     pub fn mark(&mut self) -> Result<Passage> {
         self.gather()?;
-        let on_air = self.publishing.as_mut().map(Publishing::on_air).transpose()?;
+        let on_air = self.on_air();
         let (marked_ns, marked_cpu_ns) = (self.marked_ns, self.marked_cpu_ns);
         self.marked_ns = monotonic_ns();
         self.marked_cpu_ns = (self.census.cpu_ns, on_air.map_or(0, |on_air| on_air.cpu_ns));
@@ -228,10 +260,22 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Ends it; what was published goes on until it is finished.
+    /// Ends it; tells why it could not go on, if so. What is published goes on until that is
+    /// finished.
     #[must_use]
-    pub fn into_publishing(self) -> Option<Publishing> {
-        self.publishing
+    pub fn end(self) -> (Option<Publishing>, Option<Error>) {
+        (self.publishing, self.fault)
+    }
+
+    /// What is published now. Without anything to play, the run cannot go on.
+    fn on_air(&mut self) -> Option<OnAir> {
+        match self.publishing.as_mut()?.on_air() {
+            Ok(on_air) => Some(on_air),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
     }
 
     fn progress(&mut self, attendance: Attendance) -> Result<()> {
@@ -245,7 +289,7 @@ impl<'a> Run<'a> {
             interval: std::mem::take(&mut self.interval),
             latency: std::mem::take(&mut self.latency),
             total: self.total.clone(),
-            on_air: self.publishing.as_mut().map(Publishing::on_air).transpose()?,
+            on_air: self.on_air(),
         };
         self.progress_ns = now_ns;
         (self.told)(News::Progress(&progress));

@@ -3,8 +3,9 @@
 //! What is delayed is the data, not the acknowledgements: the sender's kernel sees a short way with
 //! a full pipe at its end. A pipe that is full is not read, which holds the sender up.
 //!
-//! What fails for a client ends no other: it is counted. While the kernel lets nobody in, for want of
-//! open files or memory, those that come wait in its backlog, and it is asked every [`PAUSE_NS`].
+//! What fails for a client ends no other: it is counted. While the kernel lets nobody in, for want
+//! of open files or memory, those that come wait in its backlog, and it is asked every
+//! [`PAUSE_NS`].
 //!
 //! Limits: [`CLIENTS_MAX`] connections, fewer if their pipes together could hold more than
 //! [`HELD_BYTES_MAX`].

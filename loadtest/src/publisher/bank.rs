@@ -3,6 +3,9 @@
 //! Frames follow an absolute schedule: one that is late does not delay the next, and streams are
 //! spread over the frame interval. A frame is stamped when it is given to the socket.
 //!
+//! A stream that the server ends after it has accepted it is counted as lost, and the others go on;
+//! one that it never accepts ends the start.
+//!
 //! Limits: [`BACKLOG_BYTES_MAX`] unsent bytes of a stream, then frames are dropped and counted.
 
 use std::cmp::Reverse;
@@ -10,7 +13,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use super::PublishTotals;
 use super::feed::Feed;
@@ -38,6 +41,7 @@ pub(super) struct Board {
     pub(super) accepted: AtomicUsize,
     pub(super) frames: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) lost: AtomicUsize,
     pub(super) cpu_ns: AtomicU64,
     /// The wish to stop.
     pub(super) stop: AtomicBool,
@@ -47,7 +51,8 @@ pub(super) struct Bank {
     plan: Arc<PublishPlan>,
     route: Route,
     poll: Poll,
-    publications: Vec<Publication>,
+    /// Those that were lost are gone.
+    publications: Vec<Option<Publication>>,
     /// Every how many streams one is ours, and the first.
     threads: usize,
     index: usize,
@@ -80,14 +85,17 @@ impl Bank {
         })
     }
 
-    /// Publishes until it is told to stop, or for as long as is planned from when all its streams
-    /// are accepted.
+    /// Publishes until it is told to stop or all its streams are lost, or for as long as is planned
+    /// from when all of them are accepted.
     pub(super) fn work(mut self, board: &Board) -> Result<PublishTotals> {
         let ours = (self.plan.streams + self.threads - 1 - self.index) / self.threads;
         let ramp_ns = self.plan.streams as u64 * SECOND_NS / self.plan.ramp_per_s.max(1);
         let accept_end_ns = self.opened_ns + ramp_ns + START_NS_MAX;
         let mut end_ns = u64::MAX;
-        while !board.stop.load(Ordering::Relaxed) && monotonic_ns() < end_ns {
+        while !board.stop.load(Ordering::Relaxed)
+            && monotonic_ns() < end_ns
+            && self.totals.lost < ours
+        {
             self.turn(ours).with_context(|| format!("publishing to {}", self.route.addr))?;
             let accepted = self.totals.streams;
             if accepted == ours && end_ns == u64::MAX {
@@ -101,9 +109,10 @@ impl Bank {
             board.accepted.store(accepted, Ordering::Relaxed);
             board.frames.store(self.totals.frames, Ordering::Relaxed);
             board.dropped.store(self.totals.dropped, Ordering::Relaxed);
+            board.lost.store(self.totals.lost, Ordering::Relaxed);
             board.cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);
         }
-        for publication in &mut self.publications {
+        for publication in self.publications.iter_mut().flatten() {
             publication.end(&self.poll);
         }
         Ok(self.totals)
@@ -125,10 +134,11 @@ impl Bank {
                 break;
             }
             self.due.pop();
-            let publication = &mut self.publications[local];
-            publication
-                .send_due(&mut self.totals, &self.poll)
-                .with_context(|| format!("stream {}", local * self.threads + self.index))?;
+            let Some(publication) = &mut self.publications[local] else { continue };
+            if let Err(error) = publication.send_due(&mut self.totals, &self.poll) {
+                self.lose(local, error)?;
+                continue;
+            }
             let next_ns = publication.due_ns().expect("it has begun");
             self.due.push(Reverse((next_ns, local)));
         }
@@ -137,10 +147,11 @@ impl Bank {
 
     fn receive(&mut self, local: usize) -> Result<()> {
         let number = local * self.threads + self.index;
-        let publication = &mut self.publications[local];
-        let is_accepted = publication
-            .receive(&mut self.buffer, &self.poll)
-            .with_context(|| format!("stream {number}"))?;
+        let Some(publication) = &mut self.publications[local] else { return Ok(()) };
+        let is_accepted = match publication.receive(&mut self.buffer, &self.poll) {
+            Ok(is_accepted) => is_accepted,
+            Err(error) => return self.lose(local, error),
+        };
         if is_accepted && publication.due_ns().is_none() {
             let interval = SECOND_NS / u64::from(self.plan.source.fps.max(1));
             let phase = interval * number as u64 / self.plan.streams as u64;
@@ -149,6 +160,21 @@ impl Bank {
             self.due.push(Reverse((due_ns, local)));
             self.totals.streams += 1;
         }
+        Ok(())
+    }
+
+    /// Counts a stream that was on the air as lost.
+    ///
+    /// # Errors
+    /// If it never was: what cannot be started is no load.
+    fn lose(&mut self, local: usize, error: Error) -> Result<()> {
+        let error = error.context(format!("stream {}", local * self.threads + self.index));
+        let lost = self.publications[local].take();
+        if lost.is_none_or(|publication| publication.due_ns().is_none()) {
+            return Err(error);
+        }
+        self.totals.lost += 1;
+        self.totals.first_loss.get_or_insert_with(|| format!("{error:#}"));
         Ok(())
     }
 
@@ -169,7 +195,7 @@ impl Bank {
                 .with_context(|| format!("cannot connect to {}", self.route.addr))?;
             let url = self.plan.url.nth(number, self.plan.streams);
             let feed = Feed::new(self.plan.source, self.plan.recording.as_ref());
-            self.publications.push(Publication::new(connection, url, feed));
+            self.publications.push(Some(Publication::new(connection, url, feed)));
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct OnAir {
     pub frames: u64,
     /// Frames left out because the server did not take what was before them.
     pub dropped: u64,
+    /// Streams that ended before their time.
+    pub lost: usize,
     /// CPU time that the threads have used since they began.
     pub cpu_ns: u64,
 }
@@ -95,7 +97,7 @@ impl Publishing {
     /// Waits until the server has accepted all streams, or for the wish to stop.
     ///
     /// # Errors
-    /// If it cannot be reached, refuses, or closes a stream.
+    /// If it cannot be reached, or refuses a stream.
     pub fn wait_accepted(&mut self, stop: &AtomicBool) -> Result<()> {
         while self.on_air()?.streams < self.streams && !stop.load(Ordering::Relaxed) {
             thread::sleep(LOOK);
@@ -106,7 +108,7 @@ impl Publishing {
     /// Waits until the planned time is over, or for the wish to stop.
     ///
     /// # Errors
-    /// If the server refuses or closes a stream.
+    /// If nothing can be published any more.
     pub fn wait_over(&mut self, stop: &AtomicBool) -> Result<()> {
         let is_over = |thread: &Thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished);
         while !self.threads.iter().all(is_over) && !stop.load(Ordering::Relaxed) {
@@ -119,7 +121,7 @@ impl Publishing {
     /// What is published now.
     ///
     /// # Errors
-    /// If the server cannot be reached, refuses, or closes a stream.
+    /// If the server cannot be reached or refuses a stream, or if all of them are lost.
     pub fn on_air(&mut self) -> Result<OnAir> {
         let mut sum = OnAir::default();
         for thread in &mut self.threads {
@@ -132,7 +134,15 @@ impl Publishing {
             sum.streams += board.accepted.load(Ordering::Relaxed);
             sum.frames += read(&board.frames);
             sum.dropped += read(&board.dropped);
+            sum.lost += board.lost.load(Ordering::Relaxed);
             sum.cpu_ns += read(&board.cpu_ns);
+        }
+        let is_over = self.threads.iter().all(|thread| thread.totals.is_some());
+        if is_over && sum.lost > 0 && sum.lost >= self.streams {
+            let totals = self.threads.iter().filter_map(|thread| thread.totals.as_ref());
+            let reason = totals.filter_map(|totals| totals.first_loss.as_deref()).next();
+            let reason = reason.unwrap_or("for no known reason");
+            bail!("nothing is published any more, all {} streams are lost: {reason}", self.streams);
         }
         Ok(sum)
     }

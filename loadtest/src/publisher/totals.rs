@@ -15,12 +15,16 @@ pub struct PublishTotals {
     pub bytes: u64,
     /// Frames left out because the server did not take what was before them.
     pub dropped: u64,
+    /// Streams that ended before their time, after the server had accepted them.
+    pub lost: usize,
+    /// Why the first of them did.
+    pub first_loss: Option<String>,
     /// How long after its time a frame was given to the socket.
     pub lateness: Histogram,
 }
 
 /// What is told of them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PublishSummary {
     /// Streams that the server accepted.
     pub streams: usize,
@@ -30,8 +34,21 @@ pub struct PublishSummary {
     pub bytes: u64,
     /// Frames left out because the server did not take what was before them.
     pub dropped: u64,
+    /// Streams that ended before their time, after the server had accepted them.
+    pub lost: usize,
+    /// Why the first of them did.
+    pub first_loss: Option<String>,
     /// How long after its time a frame was given to the socket.
     pub lateness: Option<Percentiles>,
+}
+
+impl PublishSummary {
+    /// What broke, in words, if a stream was lost.
+    #[must_use]
+    pub fn breach(&self) -> Option<String> {
+        let reason = self.first_loss.as_deref()?;
+        Some(format!("{} of {} publishers were lost; the first: {reason}", self.lost, self.streams))
+    }
 }
 
 impl PublishTotals {
@@ -41,13 +58,16 @@ impl PublishTotals {
         self.frames += other.frames;
         self.bytes += other.bytes;
         self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.first_loss = self.first_loss.take().or_else(|| other.first_loss.clone());
         self.lateness.add(&other.lateness);
     }
 
     /// What is told of them.
     #[must_use]
     pub fn summary(&self) -> PublishSummary {
-        let Self { streams, frames, bytes, dropped, ref lateness } = *self;
-        PublishSummary { streams, frames, bytes, dropped, lateness: lateness.percentiles() }
+        let Self { streams, frames, bytes, dropped, lost, ref lateness, .. } = *self;
+        let (first_loss, lateness) = (self.first_loss.clone(), lateness.percentiles());
+        PublishSummary { streams, frames, bytes, dropped, lost, first_loss, lateness }
     }
 }

@@ -1,5 +1,7 @@
 //! The whole of a run's results: what JSON holds and what the page shows.
 
+use std::ffi::OsString;
+
 use serde::Serialize;
 
 use super::section::Section;
@@ -17,7 +19,7 @@ pub struct Report {
     pub generator: String,
     /// Name and version of the server, if they are known.
     pub server: Option<String>,
-    /// The command, without what may be a key.
+    /// The [`command`].
     pub command: String,
     /// When it began, in UTC.
     pub started_at: String,
@@ -49,7 +51,7 @@ pub struct Report {
     /// What broke of what was expected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breaches: Vec<String>,
-    /// Why the server could not be seen any more, if it could not.
+    /// Why the run could not go on, or the server could not be seen any more, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// What was seen once a second.
@@ -63,4 +65,48 @@ pub struct SeriesPair {
     pub players: Series<PlayerSample>,
     /// Of the server.
     pub server: Series<ServerSample>,
+}
+
+/// What was called, for a file that may be shown to others: of an address, who asks (`USER:KEY@`)
+/// and the query are hidden, because they may hold a key. Paths stand as they are: a stream's name
+/// cannot be told from a key in its place.
+#[must_use]
+pub fn command(words: impl IntoIterator<Item = OsString>) -> String {
+    let shown = words.into_iter().map(|word| without_keys(&word.to_string_lossy()));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn without_keys(word: &str) -> String {
+    let (address, query) = match word.split_once('?') {
+        Some((address, _)) => (address, "?..."),
+        None => (word, ""),
+    };
+    if let Some((scheme, rest)) = address.split_once("://") {
+        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+        if let Some(at) = authority.rfind('@') {
+            return format!("{scheme}://...{}{query}", &rest[at..]);
+        }
+    }
+    format!("{address}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_shows_no_key() {
+        for (word, shown) in [
+            ("--quiet", "--quiet"),
+            ("rtmp://h/live/a", "rtmp://h/live/a"),
+            ("rtmp://h/live/a?key=sesame", "rtmp://h/live/a?..."),
+            ("--url=http://me:sesame@h:80/a.flv?key=sesame", "--url=http://...@h:80/a.flv?..."),
+            ("http://sesame@h", "http://...@h"),
+            ("http://me:s@same@h/a@b", "http://...@h/a@b"),
+            ("http://h/a@b", "http://h/a@b"),
+        ] {
+            assert_eq!(command([word.into()]), shown);
+        }
+        assert_eq!(command(["play".into(), "a?b".into()]), "play a?...");
+    }
 }

@@ -8,7 +8,7 @@ mod section;
 mod text;
 mod wall_time;
 
-pub use document::{Report, SeriesPair};
+pub use document::{Report, SeriesPair, command};
 pub use live::{Live, Manner, Moment, PLAIN_S};
 pub use observation::{Observation, Seen};
 pub use section::{Bounds, Observed, Section, ShardCost};

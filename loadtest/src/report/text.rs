@@ -7,7 +7,7 @@ use super::section::Section;
 use crate::fanout::{Measurement, PartMeasurement};
 use crate::impair::{DirectionTotals, ImpairSummary};
 use crate::publisher::PublishSummary;
-use crate::scenario::{Knee, Outcome, Soak};
+use crate::scenario::{Knee, Soak};
 use crate::stats::Percentiles;
 
 /// Threads that are named in a line.
@@ -33,7 +33,8 @@ pub fn impaired(of: &ImpairSummary) -> String {
     };
     let ImpairSummary { clients, refused, failed, cut, up, down, lateness } = of;
     format!(
-        "clients     {clients}, {refused} refused, {failed} failed, {cut} cut\n{}{}lateness    {}\n",
+        "clients     {clients}, {refused} refused, {failed} failed, {cut} cut\n\
+         {}{}lateness    {}\n",
         direction("up", up),
         direction("down", down),
         percentiles(*lateness)
@@ -186,9 +187,10 @@ pub fn observed(of: &Section) -> String {
 #[must_use]
 pub fn published(of: &PublishSummary) -> String {
     format!(
-        "{:<12}{} streams, {} frames, {:.1} MB, {} dropped, late {}\n",
+        "{:<12}{} streams, {} lost, {} frames, {:.1} MB, {} dropped, late {}\n",
         "published",
         of.streams,
+        of.lost,
         of.frames,
         of.bytes as f64 / 1e6,
         of.dropped,
@@ -286,16 +288,44 @@ pub fn soak(of: &Soak) -> String {
     )
 }
 
-/// The three numbers of the canonical workload.
+/// The three numbers of the canonical workload: players per core, p99 latency, dropped frames; and
+/// what a player costs in memory. Without a view of the server, the players held stand for it.
 #[must_use]
-pub fn three_numbers(outcome: &Outcome) -> String {
-    let last = outcome.measurements.last();
-    let (held, wanted) = last.map_or((0, 0), |of| (of.held, of.players));
-    let p99 = last
-        .and_then(|of| of.latency)
-        .map_or("unknown".to_owned(), |latency| format!("{:.1} ms", latency.p99_ms));
-    let lost = last.map_or(0, |of| of.lost);
-    format!("players held  {held} of {wanted}\np99 latency   {p99}\nlost frames   {lost}\n")
+pub fn three_numbers(section: &Section) -> String {
+    let Section { measurement: of, observed, .. } = section;
+    let held = format!("{} of {}", of.held, of.players);
+    let p99 = of.latency.map_or("unknown".to_owned(), |of| format!("{:.1} ms", of.p99_ms));
+    let seen = format!("p99 latency   {p99}\ndropped       {} of {} frames\n", of.lost, of.frames);
+    let loss = of.first_loss.as_deref();
+    let loss = loss.map_or(String::new(), |reason| format!("first loss    {reason}\n"));
+    let Some(cores) = cores(section).filter(|cores| *cores > 0.0) else {
+        return format!(
+            "players held  {held}\n{seen}{loss}\
+             players/core and memory per player: name the server by --server-pid PID or \
+             --server-api URL\n"
+        );
+    };
+    let per_core = of.held as f64 / cores;
+    let grown = observed.rss_growth_bytes_per_player.map(|of| format!("{of:.0} B of RSS"));
+    let pools = || {
+        let bytes: u64 = observed.shards.iter().map(|shard| shard.pool_bytes).sum();
+        let is_told = of.held > 0 && !observed.shards.is_empty();
+        is_told.then(|| format!("{:.0} B of pool pages", bytes as f64 / of.held as f64))
+    };
+    let memory = grown.or_else(pools).unwrap_or_else(|| "unknown".to_owned());
+    format!(
+        "players/core  {per_core:.0} ({held} held by {} of a core)\n{seen}\
+         memory        {memory} for each player held, the stream's window in it\n{loss}",
+        Unit::Share.write(cores)
+    )
+}
+
+/// The cores that the server kept busy: by its process, or else by what its shards tell.
+fn cores(section: &Section) -> Option<f64> {
+    let of = &section.measurement;
+    let process = of.server.as_ref().map(|server| server.cpu_s / of.window_s.max(1e-9));
+    let busy = section.observed.shards.iter().filter_map(|shard| shard.utilisation);
+    process.or_else(|| busy.reduce(|sum, share| sum + share))
 }
 
 fn percentiles(of: Option<Percentiles>) -> String {
@@ -305,4 +335,64 @@ fn percentiles(of: Option<Percentiles>) -> String {
             of.p50_ms, of.p90_ms, of.p99_ms, of.p999_ms, of.max_ms, of.count
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fanout::summarise;
+    use crate::observe::{ProcessReading, Served, ServerCost};
+    use crate::report::{Observed, ShardCost};
+    use crate::run::Passage;
+
+    fn section() -> Section {
+        let passage = Passage { ns: 10_000_000_000, ..Passage::default() };
+        let mut measurement = summarise(&Passage::default(), &passage, &[]);
+        (measurement.players, measurement.held) = (1000, 900);
+        (measurement.frames, measurement.lost) = (3000, 2);
+        let observed = Observed::default();
+        Section { measurement, from_s: 0.0, window_from_s: 1.0, window_to_s: 11.0, observed }
+    }
+
+    #[test]
+    fn three_numbers_are_those_of_the_house() {
+        let told = three_numbers(&section());
+        assert!(told.starts_with("players held  900 of 1000\np99 latency   unknown\n"), "{told}");
+        assert!(told.contains("dropped       2 of 3000 frames\n"), "{told}");
+        assert!(told.contains("--server-pid PID or --server-api URL\n"), "{told}");
+
+        let mut seen = section();
+        let reading = |cpu_s| ProcessReading { cpu_s, ..ProcessReading::default() };
+        let served = Served { bytes: 1, held: 900 };
+        let cost = ServerCost::between(&reading(1.0), &reading(4.0), served, None);
+        seen.measurement.server = Some(cost);
+        seen.measurement.first_loss = Some("it was closed".to_owned());
+        seen.observed.rss_growth_bytes_per_player = Some(512.4);
+        let told = three_numbers(&seen);
+        assert!(told.starts_with("players/core  3000 (900 of 1000 held by 30 % of a core)\n"));
+        assert!(told.contains("\nmemory        512 B of RSS for each player held"), "{told}");
+        assert!(told.contains("\nfirst loss    it was closed\n"), "{told}");
+
+        let mut shown = section();
+        let share = |utilisation| ShardCost { utilisation, pool_bytes: 90_000, ..shard() };
+        shown.observed.shards = vec![share(Some(0.25)), share(Some(0.2))];
+        let told = three_numbers(&shown);
+        assert!(told.starts_with("players/core  2000 (900 of 1000 held by 45 % of a core)\n"));
+        assert!(told.contains("\nmemory        200 B of pool pages for each"), "{told}");
+    }
+
+    fn shard() -> ShardCost {
+        ShardCost {
+            shard: 0,
+            cpu: None,
+            players: 0,
+            utilisation: None,
+            egress_utilisation: None,
+            sends_per_s: None,
+            flush_interval_ms: None,
+            pool_bytes: 0,
+            loop_lag: None,
+            turn: None,
+        }
+    }
 }

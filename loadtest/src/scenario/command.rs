@@ -55,8 +55,8 @@ const COMMANDS: [Command; 12] = [
         synopsis: "--url URL --server-pid PID [--duration 30m] [--slope-max 1M]",
         summary: "a long run that finds leaks",
         about: "Tells the slope of the server's resident memory with its 95 % confidence. Ends\n\
-                with 1 if memory grows faster than --slope-max, or if a player is lost, stalls\n\
-                or misses a frame.",
+                with 1 if all of that confidence lies above --slope-max, if there are too few\n\
+                samples for a slope, or if a player is lost, stalls or misses a frame.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SOAK, SERVER, TLS],
     },
     Command {
@@ -113,8 +113,10 @@ const COMMANDS: [Command; 12] = [
         name: CANONICAL,
         synopsis: "",
         summary: "publish, play 1000 times for 10 s, print three numbers",
-        about: "Publishes rtmp://127.0.0.1:1935/live/load and prints players held, p99 latency\n\
-                and lost frames.",
+        about: "Publishes rtmp://127.0.0.1:1935/live/load and prints players per core, p99\n\
+                latency and dropped frames, and what a player costs in memory. The first and the\n\
+                last need --server-pid or --server-api; players held stand for them without. Ends\n\
+                with 1 if a player is lost.",
         groups: &[SERVER],
     },
 ];

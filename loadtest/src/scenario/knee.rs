@@ -3,9 +3,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use super::performance::Outcome;
 use super::plan::{Audience, KneePlan};
 use super::verdict::breaches;
-use crate::fanout::{Measurement, SETTLE_NS, Step, measure};
+use crate::fanout::{SETTLE_NS, Step, measure};
 use crate::observe::ServerProcess;
 use crate::run::{News, Run, Stage};
 
@@ -13,7 +14,7 @@ use crate::run::{News, Run, Stage};
 const STEPS_MAX: usize = 64;
 
 /// The most players that hold.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Knee {
     /// Players that held; 0 if none did.
     pub players: usize,
@@ -67,16 +68,16 @@ impl Search {
     }
 }
 
-/// Searches.
+/// Searches; what was found until it fails stays in the outcome.
 pub(super) fn find(
     run: &mut Run<'_>,
     audience: &Audience,
     plan: KneePlan,
     server: Option<ServerProcess>,
-) -> Result<(Knee, Vec<Measurement>)> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     let mut search = Search { plan, holds: 0, breaks: None, room: None };
-    let mut knee = Knee { players: 0, broke_at: None, broke_by: Vec::new(), steps: Vec::new() };
-    let mut measurements = Vec::new();
+    let knee = outcome.knee.insert(Knee::default());
     let mut next = Some(plan.players_min);
     while let Some(players) = next.filter(|_| knee.steps.len() < STEPS_MAX && !run.is_stopped()) {
         run.tell(News::Said(&format!("trying {players} players")));
@@ -92,7 +93,7 @@ pub(super) fn find(
         if of.refused > 0 {
             search.room = Some(of.held);
         }
-        measurements.push(of);
+        outcome.measurements.push(of);
         if found.is_empty() {
             search.holds = players;
             knee.players = players;
@@ -106,7 +107,7 @@ pub(super) fn find(
         }
         next = search.next();
     }
-    Ok((knee, measurements))
+    Ok(())
 }
 
 #[cfg(test)]

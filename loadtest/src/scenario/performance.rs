@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 
 use super::knee::{self, Knee};
 use super::plan::{Action, Audience, Load, Plot, Scenario, StormPlan};
 use super::soak::{Soak, soak};
 use super::unreachable::mend;
-use super::verdict::breaches;
+use super::verdict::{breaches, losses};
 use crate::crew::Crew;
 use crate::fanout::{Measurement, Step, measure};
 use crate::impair::{ImpairPlan, ImpairSummary, Relay};
@@ -19,7 +19,7 @@ use crate::mirror::{MirrorTotals, mirror};
 use crate::mpegts::{Tr101290, Verdict};
 use crate::observe::{RssBefore, ServerProcess};
 use crate::player::Crowd;
-use crate::publisher::{PublishSummary, Publishing};
+use crate::publisher::{PublishPlan, PublishSummary, Publishing};
 use crate::run::{News, Run, Stage};
 use crate::socket;
 
@@ -42,6 +42,8 @@ pub struct Outcome {
     pub soak: Option<Soak>,
     /// What broke of what was expected; the run has failed if there is anything.
     pub breaches: Vec<String>,
+    /// Why it could not go on to its end, if so; what is told is what was seen until then.
+    pub fault: Option<String>,
 }
 
 /// Bytes of a file that are read at once.
@@ -59,7 +61,8 @@ const LEAVE_NS_MAX: u64 = 10_000_000_000;
 /// Does it until it is done or `stop` is set, and tells what happens meanwhile.
 ///
 /// # Errors
-/// In one line, if the server cannot be reached or refuses, or if nobody gets a frame.
+/// In one line, if nothing came of it: the server cannot be reached or refuses, or nobody gets a
+/// frame. What fails later is the outcome's [`fault`](Outcome::fault).
 pub fn perform(
     scenario: &Scenario,
     stop: &AtomicBool,
@@ -80,23 +83,29 @@ pub fn perform(
             .map(|mirrored| Outcome { mirrored: Some(mirrored), ..Outcome::default() }),
         Action::Impair(plan) => relay(plan, stop, told)
             .map(|impaired| Outcome { impaired: Some(impaired), ..Outcome::default() }),
-        Action::Publish(plan) => {
-            open_files(plan.streams)?;
-            let published = Publishing::start(plan, &crew).and_then(|mut publishing| {
-                publishing.wait_accepted(stop)?;
-                publishing.wait_over(stop)?;
-                publishing.finish()
-            });
-            let summary = |published| Outcome { published: Some(published), ..Outcome::default() };
-            published.map(|totals| summary(totals.summary()))
-        }
+        Action::Publish(plan) => publish(plan, &crew, stop),
         Action::Load(load) => perform_load(load, &crew, stop, told),
     };
-    // What is to be done about it stands at the end of the line.
-    outcome.map_err(|error| match mend(&format!("{error:#}")) {
-        Some(mend) => anyhow!("{error:#} ({mend})"),
-        None => error,
-    })
+    outcome.map_err(|error| anyhow!(mended(&error)))
+}
+
+/// An error in one line, with what is to be done about it at its end.
+fn mended(error: &Error) -> String {
+    let line = format!("{error:#}");
+    match mend(&line) {
+        Some(mend) => format!("{line} ({mend})"),
+        None => line,
+    }
+}
+
+fn publish(plan: &PublishPlan, crew: &Crew, stop: &AtomicBool) -> Result<Outcome> {
+    open_files(plan.streams)?;
+    let mut publishing = Publishing::start(plan, crew)?;
+    publishing.wait_accepted(stop)?;
+    let fault = publishing.wait_over(stop).err();
+    let mut outcome = Outcome::default();
+    outcome.ended(Some(publishing), fault);
+    Ok(outcome)
 }
 
 fn relay(
@@ -144,30 +153,48 @@ fn perform_load(
     let mut run = Run::new(crowd, publishing, stop, told);
     let mut outcome = Outcome::default();
     let played = match (*plot, *server) {
-        (Plot::Soak(plan), Some(server)) => {
-            soak(&mut run, audience, plan, server).map(|(soak, measurement, breaches)| {
-                (outcome.soak, outcome.breaches) = (Some(soak), breaches);
-                vec![measurement]
-            })
-        }
+        (Plot::Soak(plan), Some(server)) => soak(&mut run, audience, plan, server, &mut outcome),
         (Plot::FindKnee(plan), server) => {
-            knee::find(&mut run, audience, plan, server).map(|(knee, measurements)| {
-                outcome.knee = Some(knee);
-                measurements
-            })
+            knee::find(&mut run, audience, plan, server, &mut outcome)
         }
-        (Plot::Storm(plan), server) => storm(&mut run, audience, plan, server),
-        (plot, server) => hold(&mut run, audience, server).inspect(|measurements| {
-            for of in measurements.iter().filter(|_| plot == Plot::Slow) {
-                outcome.breaches.extend(breaches(of, &audience.parts, None));
-            }
-        }),
+        (Plot::Storm(plan), server) => storm(&mut run, audience, plan, server, &mut outcome),
+        (_, server) => hold(&mut run, audience, server, &mut outcome),
     };
+    for of in &outcome.measurements {
+        match plot {
+            Plot::Slow => outcome.breaches.extend(breaches(of, &audience.parts, None)),
+            Plot::Canonical if !stop.load(Ordering::Relaxed) => {
+                outcome.breaches.extend(losses(of, &audience.parts))
+            }
+            _ => {}
+        }
+    }
     let names = audience.parts.first().map(|part| part.url.to_string()).unwrap_or_default();
-    outcome.measurements = played.with_context(|| format!("playing {names}"))?;
-    let published = run.into_publishing().map(Publishing::finish).transpose()?;
-    outcome.published = published.map(|totals| totals.summary());
-    Ok(outcome)
+    if let Err(error) = played.with_context(|| format!("playing {names}")) {
+        run.fail(error);
+    }
+    let (publishing, fault) = run.end();
+    match fault {
+        Some(fault) if outcome.measurements.is_empty() => Err(fault),
+        fault => {
+            outcome.ended(publishing, fault);
+            Ok(outcome)
+        }
+    }
+}
+
+impl Outcome {
+    /// Takes what was published, and why the run could not go on, if so.
+    fn ended(&mut self, publishing: Option<Publishing>, fault: Option<Error>) {
+        let finished = publishing.map(Publishing::finish).transpose();
+        let (published, unfinished) = match finished {
+            Ok(totals) => (totals.map(|totals| totals.summary()), None),
+            Err(error) => (None, Some(error)),
+        };
+        self.breaches.extend(published.as_ref().and_then(PublishSummary::breach));
+        self.published = published;
+        self.fault = fault.or(unfinished).map(|error| mended(&error));
+    }
 }
 
 /// Holds each number of players for a while.
@@ -175,8 +202,8 @@ fn hold(
     run: &mut Run<'_>,
     audience: &Audience,
     server: Option<ServerProcess>,
-) -> Result<Vec<Measurement>> {
-    let mut measurements: Vec<Measurement> = Vec::new();
+    outcome: &mut Outcome,
+) -> Result<()> {
     let mut before = None;
     for players in &audience.players {
         if run.is_stopped() {
@@ -189,9 +216,9 @@ fn hold(
             .server
             .as_ref()
             .map(|cost| RssBefore { held: measurement.held, rss_bytes: cost.rss_bytes });
-        measurements.push(measurement);
+        outcome.measurements.push(measurement);
     }
-    Ok(measurements)
+    Ok(())
 }
 
 /// Has everybody come, leave, and come again.
@@ -200,10 +227,10 @@ fn storm(
     audience: &Audience,
     plan: StormPlan,
     server: Option<ServerProcess>,
-) -> Result<Vec<Measurement>> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     let Audience { ramp_per_s, window_ns, ref players, .. } = *audience;
     let players = players.first().copied().unwrap_or(1);
-    let mut measurements = Vec::new();
     for round in 0..=plan.rounds {
         if run.is_stopped() {
             break;
@@ -217,9 +244,9 @@ fn storm(
             run.watch(Stage::Settling, plan.pause_ns)?;
         }
         let step = Step { players, ramp_per_s, window_ns };
-        measurements.push(measure(run, step, &audience.parts, server, None)?);
+        outcome.measurements.push(measure(run, step, &audience.parts, server, None)?);
     }
-    Ok(measurements)
+    Ok(())
 }
 
 fn check_ts(file: &Path, pid_period_ms: u64) -> Result<Verdict> {

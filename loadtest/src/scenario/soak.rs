@@ -1,12 +1,13 @@
 //! A long run whose memory is watched.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
+use super::performance::Outcome;
 use super::plan::{Audience, SoakPlan};
 use super::verdict::breaches;
-use crate::fanout::{Measurement, SETTLE_NS, Step, summarise};
-use crate::observe::ServerProcess;
+use crate::fanout::{SETTLE_NS, Step, assemble, read, summarise};
+use crate::observe::{Served, ServerCost, ServerProcess};
 use crate::run::{News, Run, Stage};
 use crate::socket::monotonic_ns;
 use crate::trend::Trend;
@@ -29,44 +30,67 @@ pub struct Soak {
     pub samples: Vec<(f64, u64)>,
 }
 
-/// Soaks; tells what was seen and what broke.
+impl Soak {
+    /// What is wrong with how memory grew, in words.
+    fn breach(&self) -> Option<String> {
+        let Some(trend) = self.rss else {
+            return Some(
+                "memory was seen too seldom for a slope; raise --duration or lower --interval"
+                    .to_owned(),
+            );
+        };
+        let least = trend.per_minute - trend.within_95;
+        (least > self.slope_max as f64).then(|| {
+            format!(
+                "memory grows by {:.0} bytes a minute (+-{:.0}), by 95 % above {}",
+                trend.per_minute, trend.within_95, self.slope_max
+            )
+        })
+    }
+}
+
+/// Soaks; what was seen until it fails, and what broke, is in the outcome.
 pub(super) fn soak(
     run: &mut Run<'_>,
     audience: &Audience,
     plan: SoakPlan,
     server: ServerProcess,
-) -> Result<(Soak, Measurement, Vec<String>)> {
+    outcome: &mut Outcome,
+) -> Result<()> {
     let Audience { ramp_per_s, ref players, ref parts, .. } = *audience;
     let players = players.first().copied().unwrap_or(1);
     let step = Step { players, ramp_per_s, window_ns: plan.duration_ns };
-    let joining_ns = monotonic_ns();
-    run.join(step.players, step.ramp_per_s)?;
-    let join_s = (monotonic_ns() - joining_ns) as f64 / 1e9;
+    let join_s = assemble(run, step)?;
     run.tell(News::Said("everybody plays; memory settles"));
     churn_while(run, plan, plan.warm_up_ns.max(SETTLE_NS), None)?;
     let before = run.mark()?;
+    let cost_before = read(run, Some(server));
     let mut samples = Vec::new();
     churn_while(run, plan, plan.duration_ns, Some((server, &mut samples)))?;
+    // Whoever was replaced at last is still joining.
+    run.settle()?;
+    let cost_after = read(run, Some(server));
     let mut of = summarise(&before, &run.mark()?, parts);
     (of.players, of.join_s) = (players, join_s);
+    let served = Served { bytes: of.received_bytes, held: of.held };
+    of.server = cost_before
+        .zip(cost_after)
+        .map(|(first, last)| ServerCost::between(&first, &last, served, None));
     run.tell(News::Measured(&of));
-    let mut found = breaches(&of, parts, None);
-    let rss = Trend::through(&samples);
-    if let Some(trend) = rss.filter(|trend| trend.per_minute > plan.slope_max as f64) {
-        found.push(format!(
-            "memory grows by {:.0} bytes a minute (+-{:.0}), above {}",
-            trend.per_minute, trend.within_95, plan.slope_max
-        ));
-    }
+    outcome.breaches = breaches(&of, parts, None);
     let start_ns = samples.first().map_or(0, |(at_ns, _)| *at_ns);
     let second = |at_ns: u64| (at_ns - start_ns) as f64 / 1e9;
     let soak = Soak {
         watched_s: samples.last().map_or(0.0, |(at_ns, _)| second(*at_ns)),
-        rss,
+        rss: Trend::through(&samples),
         slope_max: plan.slope_max,
         samples: samples.iter().map(|(at_ns, rss)| (second(*at_ns), *rss as u64)).collect(),
     };
-    Ok((soak, of, found))
+    // Who ends it early knows that there is little to tell.
+    outcome.breaches.extend(soak.breach().filter(|_| soak.rss.is_some() || !run.is_stopped()));
+    outcome.measurements.push(of);
+    outcome.soak = Some(soak);
+    Ok(())
 }
 
 type Samples<'a> = (ServerProcess, &'a mut Vec<(u64, f64)>);
@@ -84,7 +108,7 @@ fn churn_while(
     loop {
         let now_ns = monotonic_ns();
         if let Some((server, samples)) = samples.as_mut().filter(|_| now_ns >= sample_ns) {
-            let reading = server.read().context("the server is gone; did it crash?")?;
+            let Some(reading) = read(run, Some(*server)) else { return Ok(()) };
             if samples.len() < SAMPLES_MAX {
                 samples.push((now_ns, reading.rss_bytes as f64));
             }
@@ -102,5 +126,24 @@ fn churn_while(
         let sleep_ns = step_ns.min(ns - passed_ns);
         let sleep_ns = if samples.is_some() { sleep_ns.min(until_sample) } else { sleep_ns };
         run.watch(Stage::Watching, sleep_ns)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_outgrows_its_limit_if_the_interval_lies_above_it() {
+        let soak = |rss| Soak { watched_s: 60.0, rss, slope_max: 1000, samples: Vec::new() };
+        let grown = |per_minute, within_95| {
+            let trend = Trend { samples: 9, per_minute, within_95, first: 0.0, last: 0.0 };
+            soak(Some(trend)).breach()
+        };
+        assert_eq!(grown(900.0, 0.0), None);
+        assert_eq!(grown(1500.0, 600.0), None, "it may be 900");
+        let told = grown(1500.0, 400.0).unwrap();
+        assert!(told.starts_with("memory grows by 1500 bytes a minute (+-400)"), "{told}");
+        assert!(soak(None).breach().unwrap().contains("--interval"));
     }
 }

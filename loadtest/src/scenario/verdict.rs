@@ -1,14 +1,13 @@
 //! What an audience may expect: the criteria by which a step holds or breaks.
 
-use crate::fanout::Measurement;
+use crate::fanout::{Measurement, PartMeasurement};
 use crate::player::{Pace, Part};
 use crate::stream_url::Scheme;
 
-/// What broke, in words; nothing if the step held. Slow players are not judged.
-pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>) -> Vec<String> {
+/// Who was lost, in words; nothing if everybody played to the end. Slow players are not judged.
+pub(super) fn losses(of: &Measurement, cast: &[Part]) -> Vec<String> {
     let mut found = Vec::new();
-    let judged = || of.parts.iter().zip(cast).filter(|(_, part)| part.pace == Pace::Live);
-    let lost: u64 = judged().map(|(part, _)| part.lost_players).sum();
+    let lost: u64 = judged(of, cast).map(|(part, _)| part.lost_players).sum();
     if lost > 0 {
         let reason = of.first_loss.as_deref().unwrap_or("for no known reason");
         let refused =
@@ -20,11 +19,17 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
     if late > gone {
         found.push(format!("{} players got no frame in time", late - gone));
     }
-    let stalls: u64 = judged().map(|(part, _)| part.stalls).sum();
+    found
+}
+
+/// What broke, in words; nothing if the step held. Slow players are not judged.
+pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>) -> Vec<String> {
+    let mut found = losses(of, cast);
+    let stalls: u64 = judged(of, cast).map(|(part, _)| part.stalls).sum();
     if stalls > 0 {
         found.push(format!("players stalled {stalls} times"));
     }
-    for (part, of_cast) in judged() {
+    for (part, of_cast) in judged(of, cast) {
         let name = &part.name;
         if part.lost > 0 {
             found.push(format!("{name}: {} frames were lost of {}", part.lost, part.frames));
@@ -40,4 +45,11 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
         }
     }
     found
+}
+
+fn judged<'a>(
+    of: &'a Measurement,
+    cast: &'a [Part],
+) -> impl Iterator<Item = (&'a PartMeasurement, &'a Part)> {
+    of.parts.iter().zip(cast).filter(|(_, part)| part.pace == Pace::Live)
 }

@@ -1,6 +1,7 @@
 //! The whole generator against a small server in this process, which can be told to misbehave.
 #![allow(clippy::unwrap_used, reason = "the server is a part of the test")]
 
+mod failures;
 mod http;
 #[path = "../tr101290/multiplex.rs"]
 #[allow(dead_code, reason = "made for damaging streams, of which this needs the good ones")]
@@ -53,7 +54,7 @@ fn rtmp_players_are_held_and_measured() {
     assert_eq!(four.join.map(|join| join.count), Some(4));
     assert_eq!(eight.join.map(|join| join.count), Some(4), "the first four had joined before");
     assert!(eight.server.as_ref().is_some_and(|server| server.rss_bytes_per_player.is_some()));
-    assert_eq!(outcome.published.map(|published| published.dropped), Some(0));
+    assert_eq!(outcome.published.map(|of| (of.dropped, of.lost)), Some((0, 0)));
 }
 
 #[test]

@@ -11,21 +11,21 @@ use serde_json::Value;
 use crate::server::{Manner, Ports, start};
 
 /// A folder that goes with the value.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let name = format!("grandstand-results-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.file("out.json")).unwrap()).unwrap()
     }
 }
@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-fn program(line: &str, folder: &Folder) -> Command {
+pub(crate) fn program(line: &str, folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grandstand-load"));
     command.args(line.split_whitespace());
     command.arg("--json").arg(folder.file("out.json"));

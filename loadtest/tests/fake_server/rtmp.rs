@@ -72,7 +72,9 @@ pub(crate) fn serve(mut stream: Box<dyn Wire>, shared: &Shared) -> std::io::Resu
                     let size = u32::from_be_bytes(*body.first_chunk().unwrap());
                     reader.set_chunk_size(size).unwrap();
                 }
-                MessageKind::Video => publish(shared, fragment.header.timestamp, body),
+                MessageKind::Video if !publish(shared, fragment.header.timestamp, body) => {
+                    return Ok(());
+                }
                 MessageKind::CommandAmf0 => {
                     let asked = Command::parse(body, &Limits::default(), false).unwrap();
                     answer(&asked, &mut stream, shared)?;

@@ -86,7 +86,7 @@ fn a_soak_tells_a_slope_and_players_come_and_go() {
     let line = |slope: &str| {
         format!(
             "soak --url rtmp://127.0.0.1:{rtmp}/live/fake --players 6 --duration 2s --warm-up 1ms \
-             --interval 100ms --churn 10 --slope-max {slope} --server-pid {} {STREAM}",
+             --interval 100ms --churn 20 --slope-max {slope} --server-pid {} {STREAM}",
             std::process::id()
         )
     };
@@ -96,6 +96,8 @@ fn a_soak_tells_a_slope_and_players_come_and_go() {
     assert!(soak.rss.is_some_and(|rss| rss.samples >= 10 && rss.first > 0.0), "{soak:?}");
     let of = &outcome.measurements[0];
     assert!(of.join.is_some_and(|join| join.count >= 10), "{of:?}");
+    assert_eq!(of.held, 6, "whoever was replaced at last plays too");
+    assert!(of.server.as_ref().is_some_and(|server| server.cpu_s > 0.0), "{of:?}");
 }
 
 #[test]

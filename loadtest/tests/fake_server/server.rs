@@ -20,6 +20,8 @@ pub(crate) enum Manner {
     Full(usize),
     /// Every tenth picture of a transport stream lacks a packet.
     Leaky,
+    /// Whoever publishes the frame of this number is closed.
+    Closing(u64),
 }
 
 /// What a connection reads and writes with.
@@ -109,17 +111,18 @@ pub(crate) fn join(wire: Box<dyn Wire>, framing: Framing, shared: &Shared) {
     shared.lock().unwrap().players.push(Player { wire, framing, ready: false });
 }
 
-/// Hands a video message on; players begin at a keyframe, with the configuration before it.
-pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) {
+/// Hands a video message on; players begin at a keyframe, with the configuration before it. False
+/// if the publisher is closed for it.
+pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
     let mut stage = shared.lock().unwrap();
     if body[1] == 0 {
         stage.transport.configure(body);
         stage.config = Some(body.to_vec());
-        return;
+        return true;
     }
     stage.frames += 1;
     if stage.manner == Manner::Lossy && stage.frames.is_multiple_of(10) {
-        return;
+        return true;
     }
     let is_key = body[0] >> 4 == 1;
     let config = stage.config.clone().unwrap();
@@ -145,4 +148,5 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) {
         }
         player.wire.write_all(&bytes).is_ok()
     });
+    stage.manner != Manner::Closing(stage.frames)
 }

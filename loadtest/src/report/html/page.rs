@@ -71,11 +71,7 @@ fn head(report: &Report) -> String {
         );
     }
     if let Some(fault) = &report.fault {
-        let _ = writeln!(
-            text,
-            "<p class=\"warning\">The server could not be watched to the end: {}</p>",
-            escape(fault)
-        );
+        let _ = writeln!(text, "<p class=\"warning\">Not seen to the end: {}</p>", escape(fault));
     }
     for breach in &report.breaches {
         let _ = writeln!(text, "<p class=\"warning\">Failed: {}</p>", escape(breach));
