@@ -88,10 +88,28 @@ TOML
     exit 1
 }
 
+# fail WORDS...: ends the script with what was logged and why.
+fail() {
+    cat "$WORK/log" >&2
+    echo "$0: $*" >&2
+    exit 1
+}
+
 # stop PROCESS: ends one and waits for it.
 stop() {
     kill "$1"
     wait "$1" 2>/dev/null || true
+    forget "$1"
+}
+
+# ended PROCESS: waits until one has ended by itself, as it should.
+ended() {
+    wait "$1" || fail "process $1 failed"
+    forget "$1"
+}
+
+# forget PROCESS: it is gone, and not to be ended any more.
+forget() {
     rest=
     for pid in $PIDS; do
         [ "$pid" = "$1" ] || rest="$rest $pid"
