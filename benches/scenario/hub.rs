@@ -6,7 +6,7 @@ use codecs::media::Codec;
 use codecs::time::{MediaTime, WallTime};
 use dataplane::config::StreamConfig;
 use dataplane::control::Protocol;
-use dataplane::hub::{Hub, Publisher, Sink};
+use dataplane::hub::{Hub, Publisher, Sink, Subscriber};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::metrics::ShardCounters;
 use dataplane::segment::Numbering;
@@ -16,7 +16,7 @@ use super::Scenario;
 use super::memory::Memory;
 use super::stream::{Frame, SECOND_BYTES, config, second};
 
-const READER: (ShardId, u32) = (ShardId(0), 0);
+const READER: Subscriber = Subscriber { shard: ShardId(0), slot: 0, number: 0 };
 const START_UNIX_MS: i64 = 1_790_000_000_000;
 
 struct ThreeLogs {

@@ -148,6 +148,50 @@ impl Detail {
     pub const ALL: Self = Self { streams: true, sessions: true };
 }
 
+/// "Move this stream": told to its home in the map, which knows where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoveOrder {
+    /// Comes back with the outcome.
+    pub id: u64,
+    /// The stream.
+    pub stream: StreamName,
+    /// Where it shall be.
+    pub to: ShardId,
+}
+
+/// What became of a [`MoveOrder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveOutcome {
+    /// The stream is there now.
+    Moved {
+        /// Where it was before.
+        from: ShardId,
+    },
+    /// The stream was there already.
+    AlreadyThere,
+    /// The stream is where it was, or nowhere.
+    Refused(MoveRefusal),
+}
+
+/// Why a stream was not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveRefusal {
+    /// No stream of that name is on the air.
+    UnknownStream,
+    /// There is no such shard.
+    UnknownShard,
+    /// It is being moved, or readers have not drained what its last moves sealed.
+    Busy,
+    /// The shard has too few free pages, or its mailbox is full.
+    NoRoom,
+    /// Its publisher could not be stopped in time.
+    Timeout,
+    /// The stream ended meanwhile.
+    Ended,
+    /// The node is going down.
+    Draining,
+}
+
 /// The control plane's word to one shard.
 #[derive(Debug)]
 pub enum Command {
@@ -172,6 +216,8 @@ pub enum Command {
     },
     /// What the core that the shard is pinned to did lately.
     CoreUsed(CoreUse),
+    /// Moves a stream to another shard; told to its home in the map.
+    Move(MoveOrder),
     /// Replaces what can be replaced while running.
     Reload(Arc<Reload>),
     /// The streams of all shards, as the JSON that the page lists.
@@ -210,6 +256,13 @@ pub enum Event {
     StreamEnded {
         /// The stream.
         stream: StreamName,
+    },
+    /// The answer to [`Command::Move`].
+    Moved {
+        /// The order's id.
+        id: u64,
+        /// What became of it.
+        outcome: MoveOutcome,
     },
     /// The answer to [`Command::Snapshot`].
     Snapshot(Box<ShardSnapshot>),

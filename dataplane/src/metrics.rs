@@ -111,6 +111,8 @@ counters! {
         connections_rebalanced,
         /// Publishers handed over to their home shard.
         publishers_handed_over,
+        /// Streams moved to another shard.
+        streams_moved,
         /// Publish requests accepted.
         publishes_started,
         /// Publish requests refused.
@@ -252,6 +254,8 @@ counters! {
         streams,
         /// Packaged logs written here.
         logs,
+        /// Packaged logs of streams that were moved away, which readers still drain.
+        logs_sealed,
         /// Retired pages that wait for their epoch.
         pages_retired,
         /// Bytes of buffers of connections, of what `limits.buffer_bytes_max` allows.

@@ -311,3 +311,80 @@ fn a_sleeper_that_follows_never_meets_a_reused_page() {
         writer.join().expect("the writer is done");
     });
 }
+
+/// A log of one unit that is sealed, and the one that goes on from it on another shard.
+struct Seam {
+    first: Rig,
+    next: Rig,
+    sealed: AtomicBool,
+    bell: Bell,
+    /// The letter with the writer of the next log.
+    letter: Bell,
+}
+
+impl Seam {
+    fn new() -> Self {
+        let next = Rig { ring: PageRing::beginning_at(1, PAGES, 0), ..Rig::new(2) };
+        let (bell, letter) = (Bell::new(), Bell::new());
+        Self { first: Rig::new(2), next, sealed: AtomicBool::new(false), bell, letter }
+    }
+
+    fn mark(&self) {
+        if self.first.wakes.mark(READER, 0) {
+            self.bell.notify();
+        }
+    }
+
+    /// Reads on from `at`, as a cursor does; returns where it is then.
+    fn read_on(&self, mut at: u64) -> u64 {
+        loop {
+            // In this order, as a seal that is seen comes with all that was committed before it.
+            let sealed = self.sealed.load(Ordering::Acquire);
+            let log = if sealed && at == 1 { &self.next } else { &self.first };
+            if log.ring.committed() <= at {
+                return at;
+            }
+            let page = log.ring.page(at).expect("nothing is cut off");
+            // SAFETY: loom checks that nobody writes now.
+            let content = log.pages[page as usize].with(|content| unsafe { *content });
+            assert_eq!(content, at, "the next byte of the stream");
+            at += 1;
+        }
+    }
+}
+
+#[test]
+fn a_reader_goes_on_from_a_sealed_log_without_a_gap() {
+    model(|| {
+        let seam = Arc::new(Seam::new());
+        let old_home = thread::spawn({
+            let seam = Arc::clone(&seam);
+            move || {
+                seam.first.append(0, 0);
+                seam.sealed.store(true, Ordering::Release);
+                seam.letter.notify();
+                seam.mark();
+            }
+        });
+        let new_home = thread::spawn({
+            let seam = Arc::clone(&seam);
+            move || {
+                seam.letter.wait();
+                seam.next.append(1, 0);
+                seam.mark();
+            }
+        });
+        let mut at = 0;
+        while at < 2 {
+            let mut dirty = 0;
+            seam.first.wakes.drain(READER, |_| dirty += 1);
+            if dirty > 0 {
+                at = seam.read_on(at);
+            } else if seam.first.wakes.prepare_sleep(READER, || false) {
+                seam.bell.wait();
+                seam.first.wakes.woke(READER);
+            }
+        }
+        [old_home, new_home].into_iter().for_each(|home| home.join().expect("it is done"));
+    });
+}

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use dataplane::config::Limits;
 use dataplane::control::Detail;
 use http::{HeaderValue, StatusCode, header};
@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::metrics::render;
+use super::moving::move_stream;
 use super::process::Process;
 use super::reply::Refusal;
 use super::token::Token;
@@ -29,10 +30,18 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// A request is answered within this, whatever happens.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Nobody answers.
+pub(super) const BUSY: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "unavailable",
+    message: "the server is busy or going down",
+    field: None,
+};
+
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct ApiState {
-    asks: mpsc::Sender<Ask>,
+    pub(super) asks: mpsc::Sender<Ask>,
     ready: watch::Receiver<bool>,
     limits: watch::Receiver<Limits>,
     log_lines_dropped: ErrorCounter,
@@ -55,15 +64,9 @@ impl ApiState {
     }
 
     async fn gather(&self, detail: Detail) -> Result<Gathered, Refusal> {
-        let busy = Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            message: "the server is busy or going down",
-            field: None,
-        };
         let (reply, answer) = oneshot::channel();
-        self.asks.try_send(Ask::Snapshot { detail, reply }).map_err(|_| busy)?;
-        answer.await.map_err(|_| busy)
+        self.asks.try_send(Ask::Snapshot { detail, reply }).map_err(|_| BUSY)?;
+        answer.await.map_err(|_| BUSY)
     }
 }
 
@@ -80,6 +83,7 @@ pub fn router(state: ApiState) -> Router {
         .route_layer(middleware::from_fn_with_state(Seats::default(), take_seat));
     let closed = Router::new()
         .route("/api/v1/shards", get(shards))
+        .route("/api/v1/shards/move", post(move_stream))
         .merge(lists)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
     open.merge(closed)

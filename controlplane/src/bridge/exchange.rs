@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, CoreUse, Detail, Event, Verdict};
-use dataplane::ids::ShardId;
+use dataplane::control::{Command, CoreUse, Detail, Event, MoveOutcome, Verdict};
+use dataplane::ids::{ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
 use super::fleet::Fleet;
 use super::gather::{Asker, Gather, Gathered};
+use super::moves::Moves;
 use super::outbox::Outbox;
 use crate::auth::Mode;
 
@@ -31,6 +32,15 @@ pub enum Ask {
         /// Takes the answer.
         reply: oneshot::Sender<Gathered>,
     },
+    /// A stream is to be moved.
+    Move {
+        /// The stream.
+        stream: StreamName,
+        /// Where it shall be.
+        to: ShardId,
+        /// Takes the outcome.
+        reply: oneshot::Sender<MoveOutcome>,
+    },
 }
 
 /// The control plane's side of all mailboxes.
@@ -41,6 +51,7 @@ pub struct Exchange<F> {
     outbox: Outbox,
     gathers: Vec<Gather>,
     next_id: u64,
+    moves: Moves,
     directory: Directory,
     live: Vec<bool>,
 }
@@ -55,6 +66,7 @@ impl<F: Fleet> Exchange<F> {
             outbox: Outbox::new(shards),
             gathers: Vec::new(),
             next_id: 0,
+            moves: Moves::default(),
             directory: Directory::new(now),
             live: vec![true; shards],
         }
@@ -77,6 +89,12 @@ impl<F: Fleet> Exchange<F> {
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Snapshot { detail, reply } => self.gather(Asker::Api(reply), detail, now),
+            Ask::Move { stream, to, reply } => {
+                let home = self.fleet.home(&stream);
+                if let Some(order) = self.moves.order(stream, to, reply, now) {
+                    self.tell(home, Command::Move(order));
+                }
+            }
         }
     }
 
@@ -86,6 +104,7 @@ impl<F: Fleet> Exchange<F> {
         while let Some(late) = self.gathers.iter().position(|gather| gather.deadline <= now) {
             self.finish(late);
         }
+        self.moves.expire(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
             self.gather(Asker::Directory, Detail::STREAMS, now);
@@ -96,7 +115,7 @@ impl<F: Fleet> Exchange<F> {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
         let gathers = self.gathers.iter().map(|gather| gather.deadline).min();
-        [retry, gathers, self.directory.due()].into_iter().flatten().min()
+        [retry, gathers, self.moves.deadline(), self.directory.due()].into_iter().flatten().min()
     }
 
     /// Judges requests from now on by `mode`.
@@ -157,6 +176,10 @@ impl<F: Fleet> Exchange<F> {
             Event::StreamEnded { stream } => {
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.directory.changed(now);
+            }
+            Event::Moved { id, outcome } => {
+                tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
+                self.moves.over(id, outcome);
             }
             Event::Snapshot(snapshot) => {
                 let asked = self.gathers.iter().position(|gather| gather.id == snapshot.id);
@@ -238,7 +261,7 @@ mod tests {
         AuthorizeRequest, Protocol, Role, ShardSnapshot, StreamState, StreamStatus, Ticket,
         TrackStatus,
     };
-    use dataplane::ids::{Secret, SessionId, StreamName};
+    use dataplane::ids::{Secret, SessionId};
     use dataplane::metrics::{Recent, ShardCounters};
 
     /// Mailboxes of two shards that the test reads and writes.
@@ -252,6 +275,9 @@ mod tests {
     impl Fleet for Boxes {
         fn shards(&self) -> usize {
             2
+        }
+        fn home(&self, _: &StreamName) -> ShardId {
+            ShardId(1)
         }
         fn next_event(&mut self) -> Option<(ShardId, Event)> {
             self.events.pop_front()
@@ -410,6 +436,24 @@ mod tests {
             r#"{{"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
         );
         assert_eq!(refresh(&mut exchange, soon, &["b", "a"]), [listing.as_str(); 2]);
+    }
+
+    #[test]
+    fn a_move_is_ordered_of_the_streams_home_and_answered_when_it_is_over() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let (reply, mut answer) = oneshot::channel();
+        exchange.ask(Ask::Move { stream: name("one"), to: ShardId(0), reply }, now);
+        exchange.pump(now);
+        let [(ShardId(1), Command::Move(order))] = exchange.fleet.sent.as_slice() else {
+            panic!("{:?}", exchange.fleet.sent);
+        };
+        let (id, outcome) = (order.id, MoveOutcome::Moved { from: ShardId(1) });
+        assert!(answer.try_recv().is_err());
+        exchange.fleet.events.push_back((ShardId(1), Event::Moved { id: id + 1, outcome }));
+        exchange.fleet.events.push_back((ShardId(1), Event::Moved { id, outcome }));
+        exchange.pump(now);
+        assert_eq!(answer.try_recv(), Ok(outcome));
     }
 
     #[test]

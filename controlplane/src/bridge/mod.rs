@@ -13,6 +13,7 @@ mod directory;
 mod exchange;
 mod fleet;
 mod gather;
+mod moves;
 mod node;
 mod outbox;
 

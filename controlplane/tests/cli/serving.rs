@@ -53,6 +53,60 @@ fn the_control_listener_tells_everybody_how_it_is_and_the_rest_to_the_token() {
 }
 
 #[test]
+fn a_stream_is_moved_or_it_is_said_why_not() {
+    let dir = Dir::new("move");
+    let server = Server::start(dir.command(&[]).env("GRANDSTAND_SHARDS__COUNT", "2"));
+    let addr = server.addr("control");
+    let token = std::fs::read_to_string(dir.0.join("grandstand-data/api-token")).unwrap();
+    let post = |token: &str, json: &str| {
+        http(
+            addr,
+            &format!(
+                "POST /api/v1/shards/move HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Authorization: Bearer {}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{json}",
+                token.trim(),
+                json.len()
+            ),
+        )
+    };
+    assert_eq!(status(&post("x", r#"{"stream":"demo","shard":1}"#)), "401");
+    for (json, code, word) in [
+        (r#"{"stream":"nobody","shard":1}"#, "404", "unknown_stream"),
+        (r#"{"stream":"demo","shard":2}"#, "404", "unknown_shard"),
+        (r#"{"stream":"demo","shard":65535}"#, "404", "unknown_shard"),
+        (r#"{"stream":"../demo","shard":1}"#, "400", "bad_stream_name"),
+        (r#"{"stream":"demo","shard":65536}"#, "422", "bad_request"),
+        (r#"{"stream":"demo","shard":1,"now":true}"#, "422", "bad_request"),
+        (r#"{"stream":"demo"}"#, "422", "bad_request"),
+        ("move it", "400", "bad_request"),
+    ] {
+        let reply = post(&token, json);
+        assert_eq!(status(&reply), code, "{json}: {reply}");
+        assert!(reply.contains(&format!("\"code\":\"{word}\"")), "{json}: {reply}");
+    }
+    let mut player = TcpStream::connect(server.addr("http")).unwrap();
+    player.set_read_timeout(Some(PATIENCE)).unwrap();
+    player.write_all(b"GET /demo.flv HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for shard in [0, 1, 0, 1] {
+        let reply = post(&token, &format!("{{\"stream\":\"demo\",\"shard\":{shard}}}"));
+        assert_eq!(status(&reply), "200", "{reply}");
+        assert!(reply.contains(&format!("\"shard\":{shard},")), "{reply}");
+        player.read_exact(&mut [0; 32 << 10]).unwrap();
+    }
+    let reply = post(&token, r#"{"stream":"demo","shard":1}"#);
+    assert!(reply.contains(r#""from":1,"moved":false"#), "{reply}");
+    assert_eq!(
+        status(&get(
+            addr,
+            "/api/v1/shards/move",
+            &format!("Authorization: Bearer {}\r\n", token.trim())
+        )),
+        "405"
+    );
+}
+
+#[test]
 fn the_demo_plays_without_a_file_and_stops_with_one() {
     let dir = Dir::new("demo");
     let server = Server::start(&mut dir.command(&[]));

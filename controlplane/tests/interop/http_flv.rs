@@ -57,6 +57,21 @@ pub(crate) fn get(web: impl Into<Endpoint>, path: &str, headers: &str) -> (u16, 
     (answer.status, body)
 }
 
+/// Status and body of a `POST` of JSON; `headers` are whole lines.
+pub(crate) fn post(addr: SocketAddr, path: &str, headers: &str, json: &str) -> (u16, Vec<u8>) {
+    let mut stream = Endpoint::from(addr).connect();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+        json.len()
+    );
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut answer = Answer::read(stream);
+    let mut body = Vec::new();
+    answer.body.read_to_end(&mut body).expect("the body ends");
+    (answer.status, body)
+}
+
 /// An answer whose body is still coming.
 pub(crate) struct Answer {
     /// The status code.

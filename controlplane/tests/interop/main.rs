@@ -32,6 +32,7 @@ mod http_flv;
 mod load;
 mod matrix;
 mod metrics;
+mod moves;
 mod observed;
 mod player;
 mod process;

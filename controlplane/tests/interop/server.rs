@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use crate::http_flv::{Endpoint, get};
+use crate::http_flv::{Endpoint, get, post};
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::tls;
@@ -218,12 +218,22 @@ impl Server {
         Metrics::parse(&String::from_utf8(body).expect("metrics are text"))
     }
 
-    /// An answer of the API, with the token.
-    pub(crate) fn api(&self, path: &str) -> Value {
+    /// The field of a request that shows the token.
+    fn token(&self) -> String {
         let token = fs::read_to_string(self.folder.path().join("data/api-token"))
             .expect("the token was written at start");
-        let header = format!("Authorization: Bearer {}\r\n", token.trim());
-        let (status, body) = get(self.control, path, &header);
+        format!("Authorization: Bearer {}\r\n", token.trim())
+    }
+
+    /// The status and the answer to JSON that is sent to the API.
+    pub(crate) fn post(&self, path: &str, json: &str) -> (u16, Value) {
+        let (status, body) = post(self.control, path, &self.token(), json);
+        (status, serde_json::from_slice(&body).expect("the API speaks JSON"))
+    }
+
+    /// An answer of the API, with the token.
+    pub(crate) fn api(&self, path: &str) -> Value {
+        let (status, body) = get(self.control, path, &self.token());
         assert_eq!(status, 200, "{path}");
         serde_json::from_slice(&body).expect("the API speaks JSON")
     }

@@ -6,7 +6,8 @@
 use super::{Checkout, TextFile};
 
 /// The copies that a byte of media may meet, in the order of its way.
-const COPIES: [(&str, &str); 10] = [
+const COPIES: [(&str, &str); 11] = [
+    ("move", "the newest GOP, and a message in hand, when a stream moves to another shard"),
     ("ingest", "receive buffer to slab page, once per access unit"),
     ("prefix", "the first bytes of a message, to parse a tag header that spans pages"),
     ("nal-length", "length fields of 1 or 2 bytes are widened to 4"),

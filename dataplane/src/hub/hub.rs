@@ -1,6 +1,5 @@
 //! One stream: from the publisher's units to the packaged logs.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codecs::media::TrackKind;
@@ -9,13 +8,13 @@ use codecs::time::{MediaTime, WallTime};
 use super::packaged::AUDIO_JOIN_STEP;
 use super::segments::{Begun, StreamSegments};
 use super::timeline::{Repair, Timeline};
-use super::{HubLog, Shown, Tracks, UnitRing};
+use super::{HubLog, Shown, Subscriber, Tracks, UnitRing};
 use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
-use crate::ids::{SessionId, ShardId, StreamName};
+use crate::ids::{SessionId, StreamName};
 use crate::log::{
-    EntryKind, EntryMeta, Gc, Log, PREAMBLES_MAX, PreambleItem, PreambleKind, SealReason,
+    EntryKind, EntryMeta, Gc, PREAMBLES_MAX, PreambleItem, PreambleKind, SealReason, Succession,
 };
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
@@ -176,6 +175,11 @@ impl Hub {
         self.logs.len()
     }
 
+    /// Who reads its logs.
+    pub fn readers(&self) -> impl Iterator<Item = Subscriber> {
+        self.logs.iter().flat_map(HubLog::readers).copied()
+    }
+
     /// The logs in use, for the API.
     #[must_use]
     pub fn log_status(&self) -> Vec<LogStatus> {
@@ -192,6 +196,11 @@ impl Hub {
         self.segments.begin_source();
         self.source_began = None;
         self.silent_checked = false;
+    }
+
+    /// The stream came to another shard, where `publisher` delivers.
+    pub(super) const fn arrive(&mut self, publisher: Publisher) {
+        self.publisher = publisher;
     }
 
     /// The publisher is gone; players stay for the grace time.
@@ -273,9 +282,9 @@ impl Hub {
     pub fn subscribe(
         &mut self,
         key: LogKey,
-        reader: (ShardId, u32),
+        reader: Subscriber,
         sink: &mut Sink<'_>,
-    ) -> Result<Arc<Log>, Error> {
+    ) -> Result<Succession, Error> {
         self.subscribe_as(key, Use::Live, reader, sink)
     }
 
@@ -283,9 +292,9 @@ impl Hub {
         &mut self,
         key: LogKey,
         usage: Use,
-        reader: (ShardId, u32),
+        reader: Subscriber,
         sink: &mut Sink<'_>,
-    ) -> Result<Arc<Log>, Error> {
+    ) -> Result<Succession, Error> {
         let at = match self.logs.iter().position(|log| log.key() == key) {
             Some(at) => at,
             None if !self.offers(key) => return Err(Error::Rejected("no_track")),
@@ -293,7 +302,7 @@ impl Hub {
             None => self.open_log(key, sink),
         };
         self.logs[at].add_reader(reader, usage);
-        Ok(Arc::clone(self.logs[at].log()))
+        Ok(self.logs[at].logs())
     }
 
     /// True if a log of `key` would hold anything that players of it ask for.
@@ -310,11 +319,16 @@ impl Hub {
     }
 
     /// A shard reads the log of `key` no longer.
-    pub fn unsubscribe(&mut self, key: LogKey, reader: (ShardId, u32), sink: &mut Sink<'_>) {
+    pub fn unsubscribe(&mut self, key: LogKey, reader: Subscriber, sink: &mut Sink<'_>) {
         if let Some(log) = self.logs.iter_mut().find(|log| log.key() == key) {
             log.remove_reader(reader, sink.now);
         }
         self.show_windows(sink);
+    }
+
+    /// Lets go of sealed logs in which nobody begins any more: a stream that pauses evicts nothing.
+    pub fn leave_sealed_logs(&mut self) {
+        self.logs.iter_mut().for_each(HubLog::leave_before);
     }
 
     /// Drops logs that nobody has read for the idle time; true if any was.
@@ -457,13 +471,16 @@ const fn count_repair(repair: Repair, repaired: &mut u64, counters: &mut ShardCo
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::log::Log;
     use crate::session::{Dialect, Format};
     use crate::slab::{AuWriter, PageClass, Region, RegionConfig};
     use codecs::media::Codec;
 
     const KEY: LogKey = LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 0 };
-    const READER: (ShardId, u32) = (ShardId(0), 0);
+    const READER: Subscriber = Subscriber { shard: crate::ids::ShardId(0), slot: 0, number: 0 };
     const AVCC: &[u8] = &[
         1, 66, 0xc0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80, 1, 0, 4,
         0x68, 0xce, 0x3c, 0x80,
@@ -563,7 +580,8 @@ mod tests {
 
         fn log_of(&mut self, track: TrackId) -> Result<Arc<Log>, Error> {
             let key = LogKey { track, ..KEY };
-            self.with(|hub, sink| hub.subscribe(key, READER, sink))
+            let logs = self.with(|hub, sink| hub.subscribe(key, READER, sink));
+            logs.map(|logs| Arc::clone(logs.newest()))
         }
 
         fn end(self) {
@@ -656,7 +674,8 @@ mod tests {
             bench.unit(Codec::H264, i64::from(second) * 100, false);
         }
         let other = LogKey { format: Format::Rtmp, ..KEY };
-        let late = bench.with(|hub, sink| hub.subscribe(other, READER, sink)).unwrap();
+        let late =
+            bench.with(|hub, sink| hub.subscribe(other, READER, sink)).unwrap().newest().clone();
         for log in [early, late] {
             let join = log.newest_join().expect("the keyframe is kept");
             let preamble = log.preamble(join.config_version).expect("its preamble, too");

@@ -4,6 +4,7 @@
 //! keeps the recent ones (`ring.rs`), knows the tracks and their decoder configurations
 //! (`tracks.rs`), tells players of them (`configuration.rs`), drives the packaged logs that
 //! somebody reads (`hub.rs`), and cuts the stream into segments (`segments.rs`).
+//! A hub that moves to another shard goes there packed (`parcel.rs`).
 //!
 //! Not here: framing (`package/`), pages and readers (`log/`), who may publish
 //! (`shard/streams.rs`).
@@ -12,12 +13,16 @@ mod configuration;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod hub;
 mod packaged;
+mod parcel;
 mod ring;
 mod segments;
+mod subscriber;
 pub mod timeline;
 mod tracks;
 
 pub use hub::{Hub, Publisher, Sink};
 pub use packaged::{HubLog, Shown};
+pub use parcel::{GOP_BYTES_MAX, Parcel};
 pub use ring::UnitRing;
+pub use subscriber::Subscriber;
 pub use tracks::{Track, Tracks};

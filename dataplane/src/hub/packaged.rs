@@ -7,11 +7,11 @@ use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
 use super::segments::{Begun, LogSegments};
-use super::{Sink, Tracks};
+use super::{Sink, Subscriber, Tracks};
 use crate::control::LogStatus;
-use crate::ids::ShardId;
 use crate::log::{
     EntryKind, EntryMeta, Gc, Log, LogLimits, LogWriter, Preamble, PreambleItem, SealReason,
+    Succession,
 };
 use crate::metrics::ShardCounters;
 use crate::package::{Packaged, Packager, PacketPackager};
@@ -74,10 +74,12 @@ pub struct HubLog {
     /// What frames units into packets; in logs of packets alone.
     packets: Option<Box<PacketPackager>>,
     writer: LogWriter,
+    /// The sealed logs that it goes on from, while somebody may still begin or ask there.
+    before: Option<Succession>,
     /// Shards with players, and the slot that each of them watches.
-    readers: Vec<(ShardId, u32)>,
+    readers: Vec<Subscriber>,
     /// Shards with viewers of its segments, and the slot that each of them watches.
-    viewers: Vec<(ShardId, u32)>,
+    viewers: Vec<Subscriber>,
     idle_since: Option<Instant>,
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
@@ -109,6 +111,7 @@ impl HubLog {
             shown,
             packets: packets.then(Box::default),
             writer,
+            before: None,
             readers: Vec::new(),
             viewers: Vec::new(),
             idle_since: Some(sink.now),
@@ -155,24 +158,24 @@ impl HubLog {
     }
 
     /// Reading shards, and the slots that each of them watches.
-    pub fn readers(&self) -> impl Iterator<Item = &(ShardId, u32)> {
+    pub fn readers(&self) -> impl Iterator<Item = &Subscriber> {
         self.readers.iter().chain(&self.viewers)
     }
 
     /// A shard reads from now on.
-    pub fn add_reader(&mut self, reader: (ShardId, u32), usage: Use) {
+    pub fn add_reader(&mut self, reader: Subscriber, usage: Use) {
         let readers = match usage {
             Use::Live => &mut self.readers,
             Use::Segments => &mut self.viewers,
         };
-        readers.retain(|&(shard, _)| shard != reader.0);
+        readers.retain(|known| known.shard != reader.shard);
         readers.push(reader);
         self.idle_since = None;
         self.count_viewers();
     }
 
     /// A shard reads no longer.
-    pub fn remove_reader(&mut self, reader: (ShardId, u32), now: Instant) {
+    pub fn remove_reader(&mut self, reader: Subscriber, now: Instant) {
         self.readers.retain(|&known| known != reader);
         self.viewers.retain(|&known| known != reader);
         if self.readers().next().is_none() {
@@ -253,7 +256,7 @@ impl HubLog {
 
     /// Makes what was appended visible; the readers to wake: players if there was anything, viewers
     /// if there is another window.
-    pub fn publish(&mut self) -> impl Iterator<Item = &(ShardId, u32)> {
+    pub fn publish(&mut self) -> impl Iterator<Item = &Subscriber> {
         let published = self.writer.publish();
         let window_shown = std::mem::take(&mut self.window_shown);
         let players = self.readers.iter().filter(move |_| published || window_shown);
@@ -266,6 +269,7 @@ impl HubLog {
         self.writer.hold(self.segments.as_ref().and_then(|segments| segments.hold_from()));
         self.writer.evict(gc);
         self.lose_segments();
+        self.leave_before();
         self.writer.counters().joins_lost - before
     }
 
@@ -285,7 +289,8 @@ impl HubLog {
     }
 
     fn lose_segments(&mut self) {
-        let tail = self.writer.log().tail();
+        let own = || self.writer.log().tail();
+        let tail = self.before.as_ref().map_or_else(own, Succession::tail);
         if let Some(segments) = &mut self.segments {
             segments.lose_before(tail);
         }
@@ -295,6 +300,50 @@ impl HubLog {
     #[must_use]
     pub fn is_unread(&self) -> bool {
         Arc::strong_count(self.log()) == 1
+    }
+
+    /// The log, and the sealed ones before it that a new reader may need.
+    #[must_use]
+    pub fn logs(&self) -> Succession {
+        let own = || Succession::new(Arc::clone(self.log()));
+        self.before.clone().unwrap_or_else(own)
+    }
+
+    /// No new reader will come: the sealed logs before it are for those who read them.
+    pub fn forget_before(&mut self) {
+        self.before = None;
+    }
+
+    /// Lets go of the sealed logs before it in which nobody begins and no segment lies any more.
+    pub(super) fn leave_before(&mut self) {
+        let Some(before) = &mut self.before else { return };
+        let own = self.writer.log();
+        let begins = match before.newest_join() {
+            Some(entry) if !before.joins_newest() => entry.offset,
+            _ => own.start(),
+        };
+        let held = self.segments.as_ref().and_then(|segments| segments.hold_from());
+        before.leave_before(held.map_or(begins, |from| from.min(begins)));
+        if Arc::ptr_eq(before.first(), own) {
+            self.before = None;
+        }
+    }
+
+    /// Seals it with a log that goes on from it, which is written from now on, and returns the
+    /// writer of the sealed one.
+    #[must_use]
+    pub(super) fn hand_on(&mut self, preamble: Preamble, sink: &mut Sink<'_>) -> LogWriter {
+        let mut next = self.writer.successor(sink.pool);
+        next.set_preamble(sink.gc, preamble);
+        self.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
+        let sealed = std::mem::replace(&mut self.writer, next);
+        self.before.get_or_insert_with(|| Succession::new(Arc::clone(sealed.log())));
+        sealed
+    }
+
+    /// It is written with the pages of `pool` from now on.
+    pub(super) fn settle(&self, pool: &Pool) {
+        self.writer.settle_at(pool);
     }
 
     /// Seals it for its readers to drain.
@@ -405,7 +454,7 @@ impl HubLog {
     }
 
     fn reader_shards(&self) -> u32 {
-        let also = |(shard, _): &&(ShardId, u32)| self.readers.iter().all(|(of, _)| of != shard);
+        let also = |of: &&Subscriber| self.readers.iter().all(|known| known.shard != of.shard);
         let shards = self.readers.len() + self.viewers.iter().filter(also).count();
         u32::try_from(shards).unwrap_or(u32::MAX)
     }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
+use super::packaged::AUDIO_JOIN_STEP;
 use crate::session::{AccessUnit, TrackId};
-use crate::slab::Pool;
+use crate::slab::{AuBytes, AuWriter, PageClass, Pool};
 
 /// Access units of one stream at most: small ones would otherwise be many within `bytes_max`.
 const UNITS_MAX: usize = 65_536;
@@ -35,6 +36,14 @@ pub struct UnitRing {
     bytes: u64,
     bytes_max: u64,
     retain: MediaTime,
+}
+
+/// A unit whose payload is in no page.
+#[derive(Debug)]
+pub(super) struct PackedUnit {
+    /// Without its payload.
+    unit: AccessUnit,
+    payload: Vec<u8>,
 }
 
 impl UnitRing {
@@ -138,6 +147,57 @@ impl UnitRing {
             self.pop(pool);
         }
         self.units = VecDeque::new();
+    }
+
+    /// Takes out what a log would be filled from, if it is no more than `bytes_max`, and drops the
+    /// rest; the numbers go on.
+    pub(super) fn pack(&mut self, bytes_max: u64, pool: &Pool) -> Vec<PackedUnit> {
+        let newest = self.units.back().map_or(MediaTime::ZERO, |unit| unit.dts);
+        let recent = || self.first_since(newest - AUDIO_JOIN_STEP);
+        let from = self.newest_gops().unwrap_or_else(recent);
+        while self.first < from {
+            self.pop(pool);
+        }
+        if self.bytes > bytes_max {
+            self.clear(pool);
+        }
+        let packed = self.units.drain(..).map(|mut unit| {
+            let bytes = std::mem::replace(&mut unit.payload, AuBytes::EMPTY);
+            let mut payload = Vec::with_capacity(bytes.len());
+            // COPY(move): the newest GOP leaves the pages of this shard.
+            pool.chunks(&bytes).for_each(|chunk| payload.extend_from_slice(chunk));
+            pool.release(bytes);
+            PackedUnit { unit, payload }
+        });
+        let packed = packed.collect();
+        self.bytes = 0;
+        packed
+    }
+
+    /// Puts back what was packed, in the pages of `pool`: all of it or, where it has no room,
+    /// nothing.
+    pub(super) fn unpack(&mut self, packed: Vec<PackedUnit>, pool: &Pool) {
+        debug_assert!(self.units.is_empty(), "nothing was pushed on the way");
+        let mut left = packed.len() as u64;
+        let mut writers = [AuWriter::new(), AuWriter::new()];
+        for PackedUnit { mut unit, payload } in packed {
+            let (writer, class) = match unit.codec.kind() {
+                TrackKind::Video => (&mut writers[0], PageClass::Large),
+                TrackKind::Audio | TrackKind::Data => (&mut writers[1], PageClass::Small),
+            };
+            // COPY(move): and enters those of its new home.
+            if writer.append(pool, class, &payload).is_err() {
+                self.clear(pool);
+                break;
+            }
+            unit.payload = writer.finish(pool);
+            self.bytes += payload.len() as u64;
+            self.units.push_back(unit);
+            left -= 1;
+        }
+        writers.into_iter().for_each(|writer| writer.close(pool));
+        // What found no room is as if it had been dropped for its age.
+        self.first += left;
     }
 
     /// Drops what lies before the newest GOP, or the older half where there is none: the answer to

@@ -4,17 +4,14 @@
 //! opened, is filled with the segments that the ring still holds. Whoever reads packets live needs
 //! no list: what it would hold is held only while segments are used.
 
-use std::sync::Arc;
-
 use codecs::codec_string;
 use codecs::media::{Codec, TrackKind};
 use codecs::mpegts::Framing;
 
-use super::{Hub, Shown, Sink, Track, Tracks};
+use super::{Hub, Shown, Sink, Subscriber, Track, Tracks};
 use crate::config::{HlsConfig, HlsMode};
 use crate::error::Error;
-use crate::ids::ShardId;
-use crate::log::{Log, LogLimits};
+use crate::log::{LogLimits, Succession};
 use crate::segment::{
     ListTerms, Mark, Numbering, Program, Segment, SegmentList, Segmenter, Tags, render,
 };
@@ -215,9 +212,9 @@ impl Hub {
     /// [`Error::Rejected`] if there is no HLS.
     pub fn subscribe_segments(
         &mut self,
-        reader: (ShardId, u32),
+        reader: Subscriber,
         sink: &mut Sink<'_>,
-    ) -> Result<Arc<Log>, Error> {
+    ) -> Result<Succession, Error> {
         if self.config.hls.mode == HlsMode::Off {
             return Err(Error::Rejected("not_found"));
         }
@@ -277,6 +274,16 @@ impl Hub {
             }
             log.show_window(window, sink.gc);
         }
+    }
+
+    /// The log that they are in from now on shows nothing yet: what was shown is shown again.
+    pub(super) fn show_windows_anew(&mut self, sink: &mut Sink<'_>) {
+        for log in &mut self.logs {
+            if let Some(segments) = log.segments_mut() {
+                segments.changed |= segments.are_used();
+            }
+        }
+        self.show_windows(sink);
     }
 
     /// The last segment ends with the stream.

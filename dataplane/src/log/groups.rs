@@ -91,6 +91,17 @@ impl GroupWriter {
         Self { pages: Pages::default(), closed: 0, begun: 0, time: MediaTime::from_nanos(i64::MIN) }
     }
 
+    /// Goes on where `self` stopped, in the table of another log.
+    pub(super) fn go_on(&self) -> Self {
+        let first = self.closed >> GROUPS_PER_PAGE_SHIFT;
+        Self { pages: Pages::from_number(first), ..*self }
+    }
+
+    /// The number of the next group.
+    pub(super) const fn next_number(&self) -> u64 {
+        self.closed
+    }
+
     /// Table pages that it holds.
     pub(super) const fn pages(&self) -> u64 {
         self.pages.len()

@@ -61,6 +61,22 @@
 //! sleeper sees the bit and stays. The bit is a level, the word `sleeping` is swapped, so one
 //! publication wakes once and none is lost (`shard/wake.rs`).
 //!
+//! # Why a reader goes on from a sealed log without a gap
+//!
+//! A stream that moves goes on in another log, with another writer on another shard
+//! (`succession.rs`). The old writer publishes what has ended, names the next log and then says
+//! "sealed" (release), and marks its readers. A reader that sees "sealed" (acquire) therefore sees
+//! the last `committed` of the log and its `next`, whose first offset is just that; nothing is
+//! between them. The next log was made before the seal and is written by nobody until the letter
+//! that carries its writer has arrived, which orders the two writers. A reader that reads
+//! `committed` before the seal stops short of it, and is marked again: by the old writer after the
+//! seal, or by the new one.
+//!
+//! The sealed log keeps its pages, its pool and its `Gc`: they are retired by the shard that wrote
+//! it, as of the end of the log that is written now, which it reads as any reader does. It is
+//! closed when the writer's is the last reference; until then it is bounded by the same window as
+//! before.
+//!
 //! `tests/loom_log.rs` lets loom try the interleavings of exactly this; `tests/poison.rs` runs it
 //! on two threads over pages that are overwritten the moment they are free:
 //!
@@ -77,6 +93,7 @@ mod page_ring;
 mod pages;
 mod preamble;
 mod reader;
+mod succession;
 mod writer;
 
 pub use board::TurnRef;
@@ -86,4 +103,5 @@ pub use groups::{GROUP_BYTES_MAX, GROUP_PACKETS_MAX, Group};
 pub use page_ring::{Lapped, PageRing};
 pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
+pub use succession::Succession;
 pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

@@ -26,10 +26,16 @@ impl PageRing {
     /// An empty window with room for at least `pages` pages of `1 << shift` units.
     #[must_use]
     pub fn new(pages: usize, shift: u32) -> Self {
+        Self::beginning_at(0, pages, shift)
+    }
+
+    /// As [`Self::new`], with `position` as the first one.
+    #[must_use]
+    pub fn beginning_at(position: u64, pages: usize, shift: u32) -> Self {
         let slots = pages.max(1).next_power_of_two();
         Self {
-            committed: CachePadded::new(AtomicU64::new(0)),
-            tail: CachePadded::new(AtomicU64::new(0)),
+            committed: CachePadded::new(AtomicU64::new(position)),
+            tail: CachePadded::new(AtomicU64::new(position)),
             shift,
             slots: (0..slots).map(|_| AtomicU32::new(u32::MAX)).collect(),
         }

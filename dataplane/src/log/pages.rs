@@ -12,6 +12,11 @@ pub(super) struct Pages {
 }
 
 impl Pages {
+    /// None yet; the first is to be number `first`.
+    pub(super) const fn from_number(first: u64) -> Self {
+        Self { first, end: first }
+    }
+
     /// How many.
     pub(super) const fn len(&self) -> u64 {
         self.end - self.first

@@ -11,13 +11,18 @@ use super::groups::{GROUP_BYTES_MAX, GROUP_SLOT_BYTES, GROUPS_PER_PAGE_SHIFT, Gr
 use super::page_ring::{Lapped, PageRing};
 use super::preamble::{PreambleRef, PreambleRing};
 use super::writer::LogLimits;
+use crate::ids::ShardId;
 use crate::segment::Window;
 use crate::slab::{PageClass, Region};
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Contiguous pieces of a [`RangeList`] at most.
 pub const RANGES_MAX: usize = 8;
-const DATA_PAGE_SHIFT: u32 = PageClass::Large.bytes().trailing_zeros();
+/// What stands for the newest join point where one was given up.
+const JOIN_LOST: u64 = u64::MAX;
+/// What stands for the first held offset where nothing is held.
+const NOTHING_HELD: u64 = u64::MAX;
+pub(super) const DATA_PAGE_SHIFT: u32 = PageClass::Large.bytes().trailing_zeros();
 
 /// Why a log got its last entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +34,14 @@ pub enum SealReason {
     Moved = 2,
     /// Nobody read it for a while.
     Idle = 3,
+}
+
+/// Where the first byte, entry and group of a log are on those of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    pub offset: u64,
+    pub entry: u64,
+    pub group: u64,
 }
 
 /// Contiguous bytes of one page of a log, valid until this shard's epoch advances.
@@ -107,8 +120,14 @@ pub struct Log {
     pub(super) index: PageRing,
     /// The groups of a log of packets.
     pub(super) groups: Option<PageRing>,
-    /// The number of the newest join point plus 1; 0 is none.
-    pub(super) newest_join: AtomicU64,
+    /// The offset of its first byte, which is where the log before it ended.
+    start: u64,
+    /// The number of the newest join point plus 1; 0 is none yet.
+    newest_join: AtomicU64,
+    /// The first offset of the stream that its segments need.
+    held_from: AtomicU64,
+    /// The shard that writes it and answers for it.
+    home: AtomicU32,
     pub(super) preambles: PreambleRing,
     pub(super) window: Board<Window>,
     sealed: AtomicU8,
@@ -116,26 +135,53 @@ pub struct Log {
 }
 
 impl Log {
-    pub(super) fn new(region: Arc<Region>, limits: &LogLimits, of_packets: bool) -> Self {
+    pub(super) fn new(
+        (region, home): (Arc<Region>, ShardId),
+        limits: &LogLimits,
+        of_packets: bool,
+        start: Start,
+    ) -> Self {
+        let Start { offset, entry, group } = start;
         let data_bytes = limits.room().saturating_add(super::ENTRY_BYTES_MAX);
         let pages = |units: u64, shift: u32| usize::try_from(units >> shift).unwrap_or(usize::MAX);
         Self {
             region,
-            data: PageRing::new(pages(data_bytes, DATA_PAGE_SHIFT) + 2, DATA_PAGE_SHIFT),
-            index: PageRing::new(
+            data: PageRing::beginning_at(
+                offset,
+                pages(data_bytes, DATA_PAGE_SHIFT) + 2,
+                DATA_PAGE_SHIFT,
+            ),
+            index: PageRing::beginning_at(
+                entry,
                 pages(limits.entries_max(), ENTRIES_PER_PAGE_SHIFT) + 2,
                 ENTRIES_PER_PAGE_SHIFT,
             ),
             groups: of_packets.then(|| {
                 let most = data_bytes / GROUP_BYTES_MAX + limits.entries_max();
-                PageRing::new(pages(most, GROUPS_PER_PAGE_SHIFT) + 2, GROUPS_PER_PAGE_SHIFT)
+                let pages = pages(most, GROUPS_PER_PAGE_SHIFT) + 2;
+                PageRing::beginning_at(group, pages, GROUPS_PER_PAGE_SHIFT)
             }),
+            start: offset,
             newest_join: AtomicU64::new(0),
+            held_from: AtomicU64::new(NOTHING_HELD),
+            home: AtomicU32::new(home.0.into()),
             preambles: PreambleRing::new(),
             window: Board::nothing(),
             sealed: AtomicU8::new(0),
             next: OnceLock::new(),
         }
+    }
+
+    /// The offset of the first byte that was written to it, or will be.
+    #[must_use]
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The shard that writes it, and that is told who reads it.
+    #[must_use]
+    pub fn home(&self) -> ShardId {
+        ShardId(u16::try_from(self.home.load(Ordering::Acquire)).expect("a shard's number"))
     }
 
     /// The offset behind the last published byte.
@@ -166,6 +212,38 @@ impl Log {
     #[must_use]
     pub fn newest_join(&self) -> Option<Entry> {
         self.entry(self.newest_join.load(Ordering::Acquire).checked_sub(1)?)
+    }
+
+    /// True if there was no join point in it so far.
+    #[must_use]
+    pub fn awaits_join(&self) -> bool {
+        self.newest_join.load(Ordering::Acquire) == 0
+    }
+
+    /// The writer lets players begin at the entry `number`.
+    pub(super) fn show_join(&self, number: u64) {
+        self.newest_join.store(number + 1, Ordering::Release);
+    }
+
+    /// The writer lets nobody begin before the next join point.
+    pub(super) fn lose_join(&self) {
+        self.newest_join.store(JOIN_LOST, Ordering::Release);
+    }
+
+    /// The first offset, in this log or in one before it, that the stream's segments need.
+    #[must_use]
+    pub fn held_from(&self) -> Option<u64> {
+        let from = self.held_from.load(Ordering::Acquire);
+        (from != NOTHING_HELD).then_some(from)
+    }
+
+    pub(super) fn hold(&self, from: Option<u64>) {
+        self.held_from.store(from.unwrap_or(NOTHING_HELD), Ordering::Release);
+    }
+
+    /// `shard` writes it from now on.
+    pub(super) fn settle_at(&self, shard: ShardId) {
+        self.home.store(shard.0.into(), Ordering::Release);
     }
 
     /// The last published entry.
@@ -290,8 +368,8 @@ impl Log {
 
     /// The log that goes on where this one was sealed.
     #[must_use]
-    pub fn next(&self) -> Option<Arc<Self>> {
-        self.sealed().and_then(|_| self.next.get().cloned())
+    pub fn next(&self) -> Option<&Arc<Self>> {
+        if self.sealed.load(Ordering::Acquire) == 0 { None } else { self.next.get() }
     }
 
     /// Fills `out` with the published bytes from `from` up to `to`, page by page.

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use codecs::time::MediaTime;
 
-use super::entry::{Entry, EntryMeta};
+use super::entry::{ENTRIES_PER_PAGE_SHIFT, Entry, EntryMeta};
 use super::epoch::{Gc, Retired};
 use super::groups::GroupWriter;
 use super::pages::Pages;
 use super::preamble::Preamble;
-use super::reader::{Log, SealReason};
+use super::reader::{DATA_PAGE_SHIFT, Log, SealReason, Start};
 use crate::segment::Window;
 use crate::slab::{Exhausted, PageClass, Pool};
-use crate::sync::Ordering;
 
 /// Bytes of one entry at most: the largest message of any protocol, and its framing.
 pub const ENTRY_BYTES_MAX: u64 = 16 << 20;
@@ -75,6 +74,14 @@ struct Join {
     offset: u64,
 }
 
+/// The end of what was written, by which the age of an entry is told.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    committed: u64,
+    entries: u64,
+    newest_dts: MediaTime,
+}
+
 /// The one writer of a log.
 ///
 /// Per entry: `begin`, `put` as often as needed, `end`; then, for all entries of a turn, `publish`
@@ -110,19 +117,19 @@ impl LogWriter {
     /// A log without a page, in the region of `pool`.
     #[must_use]
     pub fn new(pool: &Pool, limits: LogLimits) -> Self {
-        Self::with(Log::new(Arc::clone(pool.region()), &limits, false), limits, None)
+        Self::with(pool, limits, None)
     }
 
     /// A log of packets, which has a table of groups: its entries are whole packets.
     #[must_use]
     pub fn of_packets(pool: &Pool, limits: LogLimits) -> Self {
-        let log = Log::new(Arc::clone(pool.region()), &limits, true);
-        Self::with(log, limits, Some(GroupWriter::new()))
+        Self::with(pool, limits, Some(GroupWriter::new()))
     }
 
-    fn with(log: Log, limits: LogLimits, groups: Option<GroupWriter>) -> Self {
+    fn with(pool: &Pool, limits: LogLimits, groups: Option<GroupWriter>) -> Self {
+        let place = (Arc::clone(pool.region()), pool.shard());
         Self {
-            log: Arc::new(log),
+            log: Arc::new(Log::new(place, &limits, groups.is_some(), Start::default())),
             limits,
             head: 0,
             open: None,
@@ -139,6 +146,46 @@ impl LogWriter {
             closed: false,
             of_one_thread: PhantomData,
         }
+    }
+
+    /// The writer of the log that goes on where this one is to be sealed: it has no page yet, and
+    /// every offset, number and time goes on in it.
+    ///
+    /// What has ended is published. Whoever gets the writer calls [`Self::settle_at`].
+    #[must_use]
+    pub fn successor(&mut self, pool: &Pool) -> Self {
+        assert!(self.open.is_none(), "a log is sealed at the border of an entry");
+        self.publish();
+        let groups = self.groups.as_ref().map(GroupWriter::go_on);
+        let group = groups.as_ref().map_or(0, GroupWriter::next_number);
+        let start = Start { offset: self.head, entry: self.entries, group };
+        let place = (Arc::clone(pool.region()), pool.shard());
+        let log = Log::new(place, &self.limits, groups.is_some(), start);
+        log.hold(self.held);
+        Self {
+            log: Arc::new(log),
+            limits: self.limits,
+            head: self.head,
+            open: None,
+            entries: self.entries,
+            join_ended: None,
+            // What follows a join point stays, whichever log the join point is in.
+            join: self.join,
+            newest_dts: self.newest_dts,
+            newest_offset: self.newest_offset,
+            held: self.held,
+            data: Pages::from_number(self.head >> DATA_PAGE_SHIFT),
+            index: Pages::from_number(self.entries >> ENTRIES_PER_PAGE_SHIFT),
+            groups,
+            counters: LogCounters::default(),
+            closed: false,
+            of_one_thread: PhantomData,
+        }
+    }
+
+    /// The shard of `pool` writes from now on.
+    pub fn settle_at(&self, pool: &Pool) {
+        self.log.settle_at(pool.shard());
     }
 
     /// The log, for its readers.
@@ -160,8 +207,11 @@ impl LogWriter {
     }
 
     /// Holds what lies behind the offset `from`, whatever its age, within `held_bytes_max`.
-    pub const fn hold(&mut self, from: Option<u64>) {
-        self.held = from;
+    pub fn hold(&mut self, from: Option<u64>) {
+        if self.held != from {
+            self.held = from;
+            self.log.hold(from);
+        }
     }
 
     /// What was counted so far.
@@ -293,7 +343,7 @@ impl LogWriter {
         // Last, so that whoever sees a join point sees its bytes too.
         if let Some(join) = self.join_ended.take() {
             self.join = Some(join);
-            log.newest_join.store(join.number + 1, Ordering::Release);
+            log.show_join(join.number);
         }
         true
     }
@@ -303,8 +353,34 @@ impl LogWriter {
     /// What follows the newest join point stays, unless it exceeds `gop_bytes_max` or the log its
     /// bounds: then there is no join point until the next one.
     pub fn evict(&mut self, gc: &mut Gc) {
+        let (committed, entries) = (self.log.data.committed(), self.log.index.committed());
+        let edge = Edge { committed, entries, newest_dts: self.newest_dts };
+        self.evict_behind(edge, gc);
+    }
+
+    /// As [`Self::evict`], for a log that was sealed and goes on in others, of which `newest` is
+    /// the last: what is too old or too much is so as of its end. `joined` tells that one of them
+    /// has a join point, or gave one up: nobody begins in this log any more.
+    pub fn evict_sealed(&mut self, newest: &Log, joined: bool, gc: &mut Gc) {
+        if joined && self.join.take().is_some() {
+            self.log.lose_join();
+        }
+        self.held = newest.held_from();
+        let newest_dts = newest.newest_entry().map_or(self.newest_dts, |entry| entry.dts);
+        let (committed, entries) = (newest.committed(), newest.entries_committed());
+        self.evict_behind(Edge { committed, entries, newest_dts }, gc);
+    }
+
+    /// True if nothing of it is left.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.log.data.tail() == self.head
+    }
+
+    fn evict_behind(&mut self, edge: Edge, gc: &mut Gc) {
         let log = Arc::clone(&self.log);
-        let (committed, entries) = (log.data.committed(), log.index.committed());
+        let Edge { committed, entries, newest_dts } = edge;
+        let ended = log.index.committed();
         let gop_max = self.limits.gop_bytes_max.min(self.limits.bytes_max);
         if self.join.is_some_and(|join| committed - join.offset > gop_max) {
             self.lose_join();
@@ -312,14 +388,14 @@ impl LogWriter {
         let tail = log.index.tail();
         let mut first = tail;
         let mut offset = log.data.tail();
-        while first < entries {
+        while first < ended {
             let entry = log.entry(first).expect("the writer has not cut this entry off");
             offset = entry.offset;
             let held = self.held.is_some_and(|from| from <= entry.offset);
             let bytes_max = if held { self.limits.room() } else { self.limits.bytes_max };
             let full =
                 committed - entry.offset > bytes_max || entries - first > self.limits.entries_max();
-            let old = !held && self.newest_dts - entry.dts > self.limits.retain;
+            let old = !held && newest_dts - entry.dts > self.limits.retain;
             let pinned = self.join.is_some_and(|join| join.number <= first);
             if !full && (pinned || !old) {
                 break;
@@ -359,6 +435,7 @@ impl LogWriter {
         if self.join.is_some() {
             self.lose_join();
         }
+        self.log.lose_join();
         let (tail, entries) = (self.log.index.tail(), self.log.index.committed());
         self.counters.entries_evicted += entries - tail;
         self.cut(entries, self.log.data.committed(), gc);
@@ -379,7 +456,7 @@ impl LogWriter {
             self.seal(SealReason::Ended, None);
         }
         self.show_window(gc, None);
-        self.log.newest_join.store(0, Ordering::Release);
+        self.log.lose_join();
         self.cut(self.entries, self.head, gc);
         // The pages at the ends are not full, so the cuts alone did not retire them.
         self.data.retire_below(u64::MAX, &self.log.data, gc);
@@ -392,7 +469,7 @@ impl LogWriter {
 
     fn lose_join(&mut self) {
         self.join = None;
-        self.log.newest_join.store(0, Ordering::Release);
+        self.log.lose_join();
         self.counters.joins_lost += 1;
     }
 
@@ -424,7 +501,9 @@ mod tests {
 
     use super::*;
     use crate::ids::ShardId;
-    use crate::log::{EntryKind, Epochs, Lapped, PreambleItem, PreambleKind, RangeList};
+    use crate::log::{
+        EntryKind, Epochs, Lapped, PreambleItem, PreambleKind, RangeList, Succession,
+    };
     use crate::slab::{Region, RegionConfig};
 
     const HOME: ShardId = ShardId(0);
@@ -796,10 +875,103 @@ mod tests {
         bench.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
         assert_eq!(bench.log.sealed(), Some(SealReason::Moved));
         assert_eq!(bench.log.committed(), 500, "sealing publishes");
-        assert!(Arc::ptr_eq(&bench.log.next().unwrap(), next.log()));
+        assert!(Arc::ptr_eq(bench.log.next().unwrap(), next.log()));
         next.close(&bench.pool, &mut bench.gc);
         let log = Arc::clone(&bench.log);
         bench.close();
         assert_eq!(log.read(0, &mut [0; 4]), Err(Lapped));
+    }
+
+    #[test]
+    fn a_log_goes_on_in_the_next_one_at_the_same_offset() {
+        let mut bench = Bench::new(4, 4, LIMITS);
+        bench.entry(500, true, 0).unwrap();
+        bench.entry(70_000, false, 40).unwrap();
+        let logs = Succession::new(Arc::clone(&bench.log));
+        let next = bench.writer.successor(&bench.pool);
+        assert_eq!((logs.newest().committed(), logs.newest_join().unwrap().number), (70_500, 0));
+        bench.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
+        assert_eq!((logs.ended(), logs.has_sealed()), (None, true));
+        let sealed = std::mem::replace(&mut bench.writer, next);
+        let old = std::mem::replace(&mut bench.log, Arc::clone(logs.newest()));
+        assert_eq!(
+            (bench.log.start(), bench.log.tail(), bench.log.committed()),
+            (70_500, 70_500, 70_500)
+        );
+        assert!(Arc::ptr_eq(logs.at(70_499), &old) && Arc::ptr_eq(logs.at(70_500), &bench.log));
+        assert_eq!(logs.newest_join().unwrap().offset, 0, "joins begin in the sealed log");
+        assert_eq!(logs.lag(0), Some(MediaTime::from_millis(40)));
+        bench.entry(100, false, 40).unwrap();
+        bench.publish();
+        let entry = bench.log.entry_containing(70_500).unwrap();
+        assert_eq!((entry.number, entry.offset), (2, 70_500));
+        assert_eq!(logs.lag(0), Some(MediaTime::from_millis(80)));
+        let kept = [logs.oldest_entry(), logs.newest_entry()].map(|entry| entry.unwrap().number);
+        assert_eq!(kept, [0, 2], "a second of the stream is told by what both hold");
+        bench.entry(100, true, 40).unwrap();
+        bench.publish();
+        assert_eq!(logs.newest_join().unwrap().number, 3);
+        assert!(logs.joins_newest());
+        let mut behind = logs.clone();
+        assert!(behind.leave_before(70_500) && Arc::ptr_eq(behind.first(), &bench.log));
+        sealed.close(&bench.pool, &mut bench.gc);
+        assert_eq!(logs.tail(), 70_500);
+        assert_eq!(old.read(0, &mut [0; 4]), Err(Lapped));
+        bench.close();
+    }
+
+    #[test]
+    fn what_follows_a_join_point_stays_across_the_seam() {
+        let mut bench = Bench::new(9, 4, LIMITS);
+        bench.entry(500, true, 0).unwrap();
+        let logs = Succession::new(Arc::clone(&bench.log));
+        let next = bench.writer.successor(&bench.pool);
+        bench.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
+        let mut sealed = std::mem::replace(&mut bench.writer, next);
+        bench.log = Arc::clone(bench.writer.log());
+        let mut published = |len| {
+            bench.entry(len, false, 1_000).unwrap();
+            bench.publish();
+            bench.writer.evict(&mut bench.gc);
+            sealed.evict_sealed(&bench.log, !bench.log.awaits_join(), &mut bench.gc);
+            (logs.newest_join().map(|join| join.number), logs.tail())
+        };
+        for _ in 0..4 {
+            assert_eq!(published(100), (Some(0), 0), "it is too old, and still it leads on");
+        }
+        let (join, tail) = published(usize::try_from(LIMITS.gop_bytes_max).unwrap());
+        assert_eq!(join, None, "the group of pictures became too large");
+        assert!(tail > 500, "nothing pins it any more");
+        sealed.close(&bench.pool, &mut bench.gc);
+        bench.close();
+    }
+
+    #[test]
+    fn a_sealed_log_shrinks_as_of_the_end_of_the_next() {
+        let mut bench = Bench::new(4, 4, LIMITS);
+        for nth in 0..4 {
+            bench.entry(500, nth == 0, if nth == 0 { 0 } else { 1_000 }).unwrap();
+        }
+        let next = bench.writer.successor(&bench.pool);
+        bench.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
+        let mut sealed = std::mem::replace(&mut bench.writer, next);
+        bench.log = Arc::clone(bench.writer.log());
+        sealed.evict_sealed(&bench.log, false, &mut bench.gc);
+        assert_eq!(sealed.log().tail(), 0, "its join point is the newest");
+        bench.entry(500, true, 1_500).unwrap();
+        bench.publish();
+        sealed.evict_sealed(&bench.log, true, &mut bench.gc);
+        assert_eq!(sealed.log().tail(), 1_500, "three entries are too old");
+        assert!(!sealed.is_spent());
+        bench.writer.hold(Some(1_500));
+        bench.entry(500, false, 60_000).unwrap();
+        bench.publish();
+        sealed.evict_sealed(&bench.log, true, &mut bench.gc);
+        assert!(!sealed.is_spent(), "segments hold it");
+        bench.writer.hold(None);
+        sealed.evict_sealed(&bench.log, true, &mut bench.gc);
+        assert!(sealed.is_spent());
+        sealed.close(&bench.pool, &mut bench.gc);
+        bench.close();
     }
 }

@@ -201,6 +201,14 @@ impl Session {
         }
     }
 
+    /// Takes what is in hand out of its pages before the session moves with its stream.
+    pub fn pack_pages(&mut self, pool: &Pool) {
+        match self {
+            Self::Rtmp(session) => session.pack_pages(pool),
+            Self::Http(_) => {}
+        }
+    }
+
     /// Gives every page back. Call it once, at the end.
     pub fn close(&mut self, pool: &Pool) {
         each!(self, session => session.close(pool));

@@ -183,7 +183,7 @@ impl Shard {
         let Some(reader) = self.readers.get(reader_slot).filter(|_| whole) else { return Ok(()) };
         let viewer = self.shared.viewers.id(&reader.stream, connection.peer.ip);
         if !connection.viewer {
-            let rate = reader.log().and_then(|log| Rate::of(log)).unwrap_or(Rate::TYPICAL);
+            let rate = reader.logs().and_then(Rate::of).unwrap_or(Rate::TYPICAL);
             let known = self.shared.viewers.is_known(viewer, self.now);
             self.begin_viewing(slot, known, rate)?;
         }

@@ -104,7 +104,7 @@ impl Shard {
     /// A publisher was allowed: its name is claimed on its home shard.
     fn go_home(&mut self, slot: u32) {
         let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
-        let home = self.shared.placement.home(&asked.stream);
+        let home = self.whereabouts(&asked.stream);
         if home == self.id {
             self.claim(slot);
             return;
@@ -125,8 +125,12 @@ impl Shard {
         if connection.is_sending() {
             return;
         }
-        if let Some(asked) = connection.asked.as_ref() {
-            let home = self.shared.placement.home(&asked.stream);
+        let Some(asked) = connection.asked.as_ref() else { return };
+        let home = self.whereabouts(&asked.stream);
+        if home == self.id {
+            // Its stream came here meanwhile.
+            self.claim(slot);
+        } else {
             self.hand_over(slot, home);
         }
     }
@@ -137,6 +141,8 @@ impl Shard {
         connection.receiving = Receiving::Off;
         if connection.leaves_for_home() {
             self.move_home(slot);
+        } else if self.leaves_with_its_stream(slot) {
+            self.relocate_stream_of(slot);
         } else {
             self.arm(slot);
         }

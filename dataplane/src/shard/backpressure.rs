@@ -20,6 +20,10 @@ impl Shard {
             self.move_home(slot);
             return;
         }
+        if self.leaves_with_its_stream(slot) {
+            self.relocate_stream_of(slot);
+            return;
+        }
         if took.viewed {
             self.viewed(slot);
         } else if took.hears {

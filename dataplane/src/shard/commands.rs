@@ -42,6 +42,7 @@ impl Shard {
                 Command::Snapshot { id, detail } => self.ask_survey(id, detail),
                 Command::Kick { session } => self.kick(session),
                 Command::CoreUsed(used) => self.core_used(used),
+                Command::Move(order) => self.move_ordered(order),
                 Command::Reload(reload) => self.reload(&reload),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::lateness::LateMark;
 use crate::config::EgressConfig;
-use crate::log::{Entry, EntryKind, Log};
+use crate::log::{Entry, EntryKind, Log, Succession};
 use crate::session::Join;
 
 /// Bytes of one send at most.
@@ -86,8 +86,8 @@ pub(crate) struct Restraint<'a> {
 
 impl Cursor {
     /// A cursor at the place where a player joins; `None` while there is none.
-    pub(super) fn join(log: &Log, join: Join, not_before: u64) -> Option<(Self, Entry)> {
-        let entry = log.newest_join()?;
+    pub(super) fn join(logs: &Succession, join: Join, not_before: u64) -> Option<(Self, Entry)> {
+        let entry = logs.newest_join()?;
         if join == Join::NextKeyframe && entry.offset < not_before {
             return None;
         }
@@ -97,9 +97,15 @@ impl Cursor {
     }
 
     /// What comes next, skipping entries that the player does not want.
-    pub(super) fn step(&mut self, log: &Log, config: &EgressConfig, hold: Restraint<'_>) -> Step {
+    pub(super) fn step(
+        &mut self,
+        logs: &Succession,
+        config: &EgressConfig,
+        hold: Restraint<'_>,
+    ) -> Step {
+        let log = &**logs.at(self.offset);
         if self.offset < log.tail() {
-            return if self.at_boundary { Step::Jump } else { Step::Lost };
+            return self.lapped(logs);
         }
         if let Some(end) = hold.frame {
             return self.up_to(end);
@@ -108,17 +114,26 @@ impl Cursor {
             return self.finish_entry(log);
         }
         // Read before `committed`, so that a seal seen here comes with all bytes before it.
-        let sealed = log.sealed().is_some();
+        let ended = log.sealed().is_some() && log.next().is_none();
         let committed = log.committed();
         let Some(behind) = committed.checked_sub(self.offset) else { return Step::CaughtUp };
-        if hold.late.suspects(self.offset) && self.should_jump(log, config) {
+        if hold.late.suspects(self.offset) && self.should_jump(logs, config) {
             return if self.at_boundary { Step::Jump } else { self.finish_entry(log) };
         }
         if *hold.filter != Filter::ALL {
-            return self.filtered(log, hold.filter, committed, sealed);
+            let step = self.filtered(log, hold.filter, committed, ended);
+            let sealed = |at| log.next().is_some_and(|next| next.start() <= at);
+            if step == Step::Lost {
+                return self.lapped(logs);
+            }
+            if step == Step::CaughtUp && sealed(self.offset) {
+                // Nothing was left in this log that the player wants.
+                return self.step(logs, config, hold);
+            }
+            return step;
         }
         match behind {
-            0 if sealed => Step::Ended,
+            0 if ended => Step::Ended,
             0 => Step::CaughtUp,
             n if n <= SEND_BYTES_MAX => Step::Send { to: committed, boundary: true },
             _ => Step::Send { to: self.offset + SEND_BYTES_MAX, boundary: false },
@@ -133,13 +148,27 @@ impl Cursor {
             || log.entry_containing(offset).is_some_and(|entry| entry.offset == offset);
     }
 
+    /// What is at the cursor is gone: it goes on at a join point ahead of it, never back in time,
+    /// and waits for one if there is none.
+    fn lapped(self, logs: &Succession) -> Step {
+        // Read first, so that a join point which came before the end is seen.
+        let ended = logs.ended().is_some();
+        let join = logs.newest_join();
+        match () {
+            () if !self.at_boundary => Step::Lost,
+            () if join.is_none_or(|join| join.offset > self.offset) => Step::Jump,
+            () if ended => Step::Ended,
+            () => Step::CaughtUp,
+        }
+    }
+
     /// True if the cursor is too far behind and there is a join point ahead of it.
     ///
     /// Without one, as in a GOP longer than the lag that is allowed, a jump would go back in time:
     /// the player reads on as fast as it can, and the log's tail is its limit.
-    fn should_jump(self, log: &Log, config: &EgressConfig) -> bool {
-        log.lag(self.offset).is_some_and(|lag| lag > config.player_lag_max)
-            && log.newest_join().is_some_and(|join| join.offset > self.offset)
+    fn should_jump(self, logs: &Succession, config: &EgressConfig) -> bool {
+        logs.lag(self.offset).is_some_and(|lag| lag > config.player_lag_max)
+            && logs.newest_join().is_some_and(|join| join.offset > self.offset)
     }
 
     /// The rest of the entry that the cursor is inside.
@@ -159,18 +188,18 @@ impl Cursor {
         Step::Send { to, boundary: to == end }
     }
 
-    fn filtered(&mut self, log: &Log, filter: &mut Filter, committed: u64, sealed: bool) -> Step {
+    fn filtered(&mut self, log: &Log, filter: &mut Filter, committed: u64, ended: bool) -> Step {
         if !self.at_boundary {
             return self.finish_entry(log);
         }
         while self.offset < committed {
-            let Some(entry) = log.entry_containing(self.offset) else { return Step::Jump };
+            let Some(entry) = log.entry_containing(self.offset) else { return Step::Lost };
             if filter.passes(&entry) {
                 return self.up_to(entry.end());
             }
             self.offset = entry.end();
         }
-        if sealed { Step::Ended } else { Step::CaughtUp }
+        if ended { Step::Ended } else { Step::CaughtUp }
     }
 }
 

@@ -10,7 +10,9 @@ use codecs::flv::video::{VideoPacket, VideoTagHeader};
 use codecs::media::{Codec, TrackKind};
 use codecs::time::MediaTime;
 
+use super::message::Message;
 use super::shard::{Shard, TimerKey};
+use super::timer::TimerId;
 use crate::config::DemoConfig;
 use crate::control::Protocol;
 use crate::error::Error;
@@ -26,7 +28,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// The clip and how far it has played.
 #[derive(Debug)]
-pub(super) struct Demo {
+pub(crate) struct Demo {
     name: StreamName,
     frames: Vec<Frame>,
     configs: Vec<(Codec, Vec<u8>)>,
@@ -52,6 +54,8 @@ struct Play {
     /// Where the loop that plays now began on the stream's timeline.
     base: MediaTime,
     next: usize,
+    /// Fires when the next frame is due.
+    timer: Option<TimerId>,
     video: AuWriter,
     audio: AuWriter,
 }
@@ -139,7 +143,8 @@ impl Shard {
     /// Starts the demo if this shard is its home and nobody publishes its name.
     pub(super) fn start_demo(&mut self) {
         let Some(name) = self.demo.as_ref().map(|demo| demo.name.clone()) else { return };
-        if self.draining.is_some() || self.streams.find(&name).is_some() {
+        let away = self.streams.away.find(&name).is_some();
+        if self.draining.is_some() || away || self.streams.find(&name).is_some() {
             return;
         }
         let Ok(hub) = self.claim_name(&name, Publisher::Demo, Protocol::Demo) else { return };
@@ -149,6 +154,7 @@ impl Shard {
             began: self.now,
             base: MediaTime::ZERO,
             next: 0,
+            timer: None,
             video: AuWriter::new(),
             audio: AuWriter::new(),
         });
@@ -170,7 +176,7 @@ impl Shard {
             let holds = |hub: &crate::hub::Hub| hub.publisher() == Publisher::Demo;
             if self.streams.get(play.hub).is_some_and(holds) {
                 let next = self.push_due_frames(&demo, &mut play);
-                self.timers.insert(next, TimerKey::Demo);
+                play.timer = self.timers.insert(next, TimerKey::Demo);
                 demo.playing = Some(play);
             } else {
                 play.video.close(&self.pool);
@@ -182,9 +188,36 @@ impl Shard {
 
     /// The demo comes back once nobody publishes its name any more.
     pub(super) fn keep_demo(&mut self) {
-        if self.demo.as_ref().is_some_and(|demo| demo.playing.is_none()) {
+        let Some(demo) = self.demo.as_ref().filter(|demo| demo.playing.is_none()) else { return };
+        let home = self.shared.placement.home(&demo.name);
+        if home == self.id {
             self.start_demo();
+        } else if let Some(demo) = self.demo.take() {
+            // It went along with its stream, which somebody else delivers now, or nobody.
+            self.post(home, Message::Demo(demo));
         }
+    }
+
+    /// Takes the clip out of this shard, for the stream that it plays moves.
+    pub(super) fn lift_demo(&mut self) -> Option<Box<Demo>> {
+        let mut demo = self.demo.take()?;
+        if let Some(play) = &mut demo.playing {
+            if let Some(timer) = play.timer.take() {
+                self.timers.cancel(timer);
+            }
+            std::mem::take(&mut play.video).close(&self.pool);
+            std::mem::take(&mut play.audio).close(&self.pool);
+        }
+        Some(demo)
+    }
+
+    /// The clip came with its stream, which is in the slot `hub`, and goes on.
+    pub(super) fn go_on_with_demo(&mut self, mut demo: Box<Demo>, hub: u32) {
+        if let Some(play) = &mut demo.playing {
+            play.hub = hub;
+        }
+        self.demo = Some(demo);
+        self.play_demo();
     }
 
     fn push_due_frames(&mut self, demo: &Demo, play: &mut Play) -> Instant {

@@ -51,6 +51,7 @@ impl Shard {
         self.draining = Some(Draining { serving, deadline });
         self.stop_listening();
         self.demo = None;
+        self.admit_nobody_to_ended();
         for slot in self.streams.slots() {
             if !self.streams.get(slot).is_some_and(|hub| self.is_served_on(hub)) {
                 self.end_stream(slot);

@@ -72,10 +72,10 @@ impl Shard {
             self.window_moved(reader_slot);
             return;
         }
-        if let ReaderState::Reading(log) = &reader.state {
-            reader.late.advance(log, self.config.egress.player_lag_max);
+        if let ReaderState::Reading(logs) = &reader.state {
+            reader.late.advance(logs, self.config.egress.player_lag_max);
         }
-        let sealed = reader.log().is_some_and(|log| log.sealed().is_some());
+        let sealed = reader.logs().is_some_and(|logs| logs.ended().is_some());
         if sealed {
             self.readers.retire(reader_slot);
         }
@@ -205,10 +205,10 @@ impl Shard {
         let Self { connections, readers, counters, config, reactor, join_budget, now, .. } = self;
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
-        let log = connection
+        let logs = connection
             .playing()
             .and_then(|playing| readers.get(playing.reader))
-            .and_then(|reader| Some((&**reader.log()?, reader.key, reader.late)));
+            .and_then(|reader| Some((reader.logs()?, reader.key, reader.late)));
         let mut ranges = RangeList::new();
         let mut flight = InFlight::NOTHING;
         match connection.plan_segment(readers, &mut ranges) {
@@ -216,9 +216,9 @@ impl Shard {
             Some(Err(_)) => return Outcome::Overtaken,
             None => {}
         }
-        if let Some((log, key, late)) = log {
+        if let Some((logs, key, late)) = logs {
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
-            let context = Context { log, packager, egress: &config.egress, late, now: *now };
+            let context = Context { logs, packager, egress: &config.egress, late, now: *now };
             match context.plan(connection, counters, join_budget, &mut ranges) {
                 Ok(planned) => flight = planned,
                 // Inside an entry that is gone there is no place for other bytes either.
@@ -307,10 +307,10 @@ impl Shard {
             || connection.playing().is_some_and(|playing| playing.leaving);
         let hears_again = own > 0 && connection.out.is_empty();
         if let Some(Establish::Play(playing)) = &mut connection.role
-            && let Some(log) = readers.get(playing.reader).and_then(|reader| reader.log())
+            && let Some(logs) = readers.get(playing.reader).and_then(|reader| reader.logs())
         {
             if flight.len > 0 {
-                playing.advance(flight, head as u8, from_log, log);
+                playing.advance(flight, head as u8, from_log, logs.at(flight.from));
             }
             if from_log > 0 {
                 playing.observe_first_byte(counters, *now);
@@ -321,9 +321,9 @@ impl Shard {
                 || flush.immediate()
                 || playing.low_latency
                 || playing.filter != Filter::ALL;
-            more |= at_once && playing.cursor.is_some_and(|c| c.offset < log.committed());
+            more |= at_once && playing.cursor.is_some_and(|c| c.offset < logs.newest().committed());
             // Replies may have gone in place of a join, or of the word that the stream ended.
-            more |= playing.cursor.is_none() || log.sealed().is_some();
+            more |= playing.cursor.is_none() || logs.ended().is_some();
         }
         let mut viewed = false;
         if let Some(Establish::View(serving)) = &mut connection.role {

@@ -11,18 +11,17 @@
 //! Limits: what the page pool holds; under pressure nothing is kept for viewers beyond the time
 //! that players have to drain it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::message::Subscribe;
 use super::shard::Shard;
-use crate::hub::HubLog;
+use crate::hub::{HubLog, Subscriber};
 use crate::ids::{ShardId, StreamName};
-use crate::log::{Log, SealReason};
+use crate::log::{SealReason, Succession};
 use crate::session::Use;
 
 /// How long the logs of an ended stream can be drained.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// The log of a stream that ended. Lives on: the stream's home shard.
 #[derive(Debug)]
@@ -53,8 +52,8 @@ impl Shard {
             log.close(&self.pool, &mut self.gc);
             return;
         }
-        for &(shard, reader) in log.readers() {
-            self.mark(shard, reader);
+        for &Subscriber { shard, slot, .. } in log.readers() {
+            self.mark(shard, slot);
         }
         let viewed = shown.then(|| self.now + self.config.stream.hls.ended);
         let drained = self.now + LAST_WORDS;
@@ -62,7 +61,7 @@ impl Shard {
     }
 
     /// The log of an ended stream that answers a question, if its segments can still be had.
-    pub(super) fn find_ended(&mut self, from: ShardId, question: &Subscribe) -> Option<Arc<Log>> {
+    pub(super) fn find_ended(&mut self, from: ShardId, question: &Subscribe) -> Option<Succession> {
         if question.usage != Use::Segments {
             return None;
         }
@@ -71,8 +70,9 @@ impl Shard {
         let found = ended.find(|ended| {
             ended.stream == question.stream && ended.viewed.is_some_and(|until| now < until)
         })?;
-        found.log.add_reader((from, question.slot), Use::Segments);
-        Some(Arc::clone(found.log.log()))
+        let reader = Subscriber { shard: from, slot: question.slot, number: question.number };
+        found.log.add_reader(reader, Use::Segments);
+        Some(found.log.logs())
     }
 
     /// A stream of this name began: viewers of the one that ended are told where it goes on.
@@ -81,8 +81,8 @@ impl Shard {
         for ended in ended.iter_mut().filter(|ended| ended.stream == *stream) {
             if ended.viewed.is_some() {
                 ended.log.seal(SealReason::Moved);
-                for &(shard, reader) in ended.log.readers() {
-                    self.mark(shard, reader);
+                for &Subscriber { shard, slot, .. } in ended.log.readers() {
+                    self.mark(shard, slot);
                 }
             }
         }
@@ -99,9 +99,15 @@ impl Shard {
         }
     }
 
+    /// The node goes down: nobody new comes to what ended here.
+    pub(super) fn admit_nobody_to_ended(&mut self) {
+        self.streams.ended.iter_mut().for_each(|ended| ended.log.forget_before());
+    }
+
     /// True if somebody still reads what ended here.
     pub(super) fn is_read_elsewhere(&self) -> bool {
-        self.streams.ended.iter().any(|ended| !ended.log.is_unread())
+        let ended = self.streams.ended.iter().any(|ended| !ended.log.is_unread());
+        ended || self.is_passed_by_some()
     }
 
     /// The thread ends: nothing is kept.
@@ -110,5 +116,6 @@ impl Shard {
         for ended in streams.ended.drain(..) {
             ended.log.close(pool, gc);
         }
+        self.forget_passed();
     }
 }

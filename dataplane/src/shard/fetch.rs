@@ -16,8 +16,6 @@
 //!
 //! Limits: `hls_waiters_max`; [`SEGMENT_SEND_BYTES_MAX`].
 
-use std::sync::Arc;
-
 use super::connection::{Asked, Connection, Establish, InFlight};
 use super::ingress::fence;
 use super::queues::Class;
@@ -26,7 +24,7 @@ use super::shard::Shard;
 use crate::config::LimitId;
 use crate::control::Role;
 use crate::ids::{Secret, StreamName};
-use crate::log::{Lapped, Log, RangeList, SealReason};
+use crate::log::{Lapped, RangeList, SealReason};
 use crate::segment::uri::Asset;
 use crate::session::{Command, LogKey, Refusal, Served, ServedAs, Use};
 
@@ -52,7 +50,8 @@ impl Serving {
         readers: &Readers,
         ranges: &mut RangeList,
     ) -> Result<InFlight, Lapped> {
-        let log = readers.get(self.reader).and_then(|reader| reader.log()).ok_or(Lapped)?;
+        let logs = readers.get(self.reader).and_then(|reader| reader.logs()).ok_or(Lapped)?;
+        let log = logs.at(self.at);
         let to = self.at + u64::from(self.left).min(SEGMENT_SEND_BYTES_MAX);
         let covered = log.ranges(self.at, to, ranges)?;
         let len = u32::try_from(covered).expect("a send is under 32 bits");
@@ -109,22 +108,22 @@ impl Shard {
     pub(super) fn answer_viewer(&mut self, slot: u32, reader_slot: u32, may_ask: bool) {
         let now = self.now;
         let reader = self.readers.get_mut(reader_slot);
-        let Some((reader, log)) = reader.and_then(|reader| {
-            let log = Arc::clone(reader.log()?);
-            Some((reader, log))
+        let Some((reader, logs)) = reader.and_then(|reader| {
+            let logs = reader.logs()?.clone();
+            Some((reader, logs))
         }) else {
             self.refuse(slot, Refusal::NotFound);
             return;
         };
         reader.asked_at = now;
-        if let Some(window) = log.window() {
+        if let Some(window) = logs.window() {
             if let Err(reason) = self.admit_viewer(slot, reader_slot) {
                 self.refuse_for_room(slot, reason);
                 return;
             }
             let Some(mut connection) = self.connections.take(slot) else { return };
             connection.session.share(&mut self.words);
-            let tail = log.tail();
+            let tail = logs.tail();
             let answer =
                 fence(&mut connection, |session| session.handle_window(now, &window, tail));
             self.connections.put(slot, connection);
@@ -137,7 +136,7 @@ impl Shard {
             }
             return;
         }
-        if log.sealed().is_none() {
+        if logs.ended().is_none() {
             self.wait_for_window(slot, reader_slot);
             return;
         }
@@ -237,9 +236,9 @@ impl Shard {
     /// A window was shown, or the log ended: those who waited are answered.
     pub(super) fn window_moved(&mut self, reader_slot: u32) {
         let Some(reader) = self.readers.get_mut(reader_slot) else { return };
-        let Some(log) = reader.log() else { return };
-        let sealed = log.sealed();
-        let waiting = if log.window().is_some() || sealed.is_some() {
+        let Some(logs) = reader.logs() else { return };
+        let sealed = logs.ended();
+        let waiting = if logs.window().is_some() || sealed.is_some() {
             std::mem::take(&mut reader.waiting)
         } else {
             Vec::new()
@@ -278,8 +277,8 @@ impl Shard {
     fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
         let idle = self.config.stream.hls.idle;
         let Some(reader) = self.readers.get(reader_slot) else { return };
-        let Some(log) = reader.log() else { return };
-        let closed = log.sealed().is_some() && log.window().is_none();
+        let Some(logs) = reader.logs() else { return };
+        let closed = logs.ended().is_some() && logs.window().is_none();
         let passed =
             self.draining.is_some() || self.now.saturating_duration_since(reader.asked_at) >= idle;
         let unused = reader.serving == 0 && reader.waiting.is_empty() && !reader.starting;
@@ -290,6 +289,12 @@ impl Shard {
 }
 
 impl Connection {
+    /// The next byte that a viewer of a reader is sent.
+    pub(super) fn served_from(&self, reader: u32) -> Option<u64> {
+        let Some(Establish::View(serving)) = self.role else { return None };
+        (serving.reader == reader).then_some(serving.at)
+    }
+
     /// The next send to a viewer, `None` if it views nothing.
     pub(super) fn plan_segment(
         &self,
@@ -323,8 +328,8 @@ impl Readers {
         let current = self.find(stream, LogKey::SEGMENTS, Use::Segments);
         let before = self.find_superseded(stream, LogKey::SEGMENTS);
         let (Some(before), Some(Asset::Segment(number))) = (before, asset) else { return current };
-        let log: &Log = self.get(before)?.log()?;
-        let held = log.window().is_some_and(|window| window.segment(number).is_some());
+        let logs = self.get(before)?.logs()?;
+        let held = logs.window().is_some_and(|window| window.segment(number).is_some());
         if held { Some(before) } else { current }
     }
 }

@@ -1,27 +1,49 @@
-//! A publisher moves to the home shard of its stream: socket, session and unparsed bytes.
+//! A publisher moves to another shard: socket, session and unparsed bytes.
 //!
-//! While it is parked nothing is armed on its socket, so TCP itself holds the peer back and there
-//! is nothing to lose: a send ends inside its turn, and a receive is one at a time until the
-//! verdict.
+//! It does so before it publishes, to the home shard of its stream, and later with its stream
+//! (`relocation.rs`). While it is on its way nothing is armed on its socket, so TCP itself holds
+//! the peer back and there is nothing to lose: a send ends inside its turn, and the last receive
+//! has ended.
 
 use super::connection::{Connection, Sending};
 use super::message::Message;
 use super::shard::Shard;
-use crate::ids::ShardId;
+use crate::ids::{ShardId, StreamName};
 use crate::session::Refusal;
 
 impl Shard {
-    /// Sends the connection to `home`.
+    /// The shard that a stream of this name lives on, or would begin on.
+    pub(super) fn whereabouts(&self, stream: &StreamName) -> ShardId {
+        if self.streams.find(stream).is_some() {
+            return self.id;
+        }
+        self.streams.away.find(stream).unwrap_or_else(|| self.shared.placement.home(stream))
+    }
+
+    /// Sends a publisher that asks for its stream to `home`.
     pub(super) fn hand_over(&mut self, slot: u32, home: ShardId) {
-        let token = self.connections.token(slot);
-        if !self.outboxes.has_room(home) {
+        let waits = self.unsent.iter().any(|(shard, _)| *shard == home);
+        if waits || !self.outboxes.has_room(home) {
             self.counters.mailbox_full += 1;
             self.refuse(slot, Refusal::Overloaded);
             return;
         }
-        let Some(mut connection) = self.let_go(slot) else { return };
         // Pages belong to this shard's pool: a publication before this one may have left some.
-        connection.session.leave_pages(&self.pool);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.session.leave_pages(&self.pool);
+        }
+        let Some(connection) = self.lift(slot) else { return };
+        connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
+        self.counters.publishers_handed_over += 1;
+        let sent = self.outboxes.send(home, Message::Publisher(connection));
+        debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
+        self.alert(home);
+    }
+
+    /// Takes a connection that neither receives nor sends out of this shard.
+    pub(super) fn lift(&mut self, slot: u32) -> Option<Box<Connection>> {
+        let token = self.connections.token(slot);
+        let mut connection = self.let_go(slot)?;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }
@@ -30,20 +52,21 @@ impl Shard {
             connection.sending = Sending::Idle;
         }
         connection.queued = false;
-        connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
-        self.counters.publishers_handed_over += 1;
-        let sent = self.outboxes.send(home, Message::Publisher(connection));
-        debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
-        self.alert(home);
+        Some(connection)
     }
 
     /// A publisher came home.
     pub(super) fn take_over_connection(&mut self, connection: Box<Connection>) {
         let slot = self.take_in(connection);
+        let asked = self.connections.get(slot).and_then(|connection| connection.asked.as_ref());
+        let home = asked.map_or(self.id, |asked| self.whereabouts(&asked.stream));
         if self.draining.is_some() {
             self.refuse(slot, Refusal::Draining);
-        } else {
+        } else if home == self.id {
             self.claim(slot);
+        } else {
+            // Its stream was moved meanwhile, or ended where it was sent.
+            self.hand_over(slot, home);
         }
         self.rearm(slot);
     }

@@ -20,7 +20,7 @@ use super::cost::{CostModel, Work};
 use super::cursor::SEND_BYTES_MAX;
 use crate::config::EgressConfig;
 use crate::control::CoreUse;
-use crate::log::Log;
+use crate::log::Succession;
 
 /// Averages of what viewers ask for forget by 1/e in this time.
 const VIEWERS_MEMORY: Duration = Duration::from_secs(8);
@@ -51,10 +51,10 @@ impl Rate {
     /// What a stream is taken for before it has told.
     pub(super) const TYPICAL: Self = Self { bytes: 250_000.0, entries: 75.0 };
 
-    /// The rate of what `log` holds; `None` if there is nothing, or if that is cut off while it is
-    /// looked at.
-    pub(super) fn of(log: &Log) -> Option<Self> {
-        let (oldest, newest) = (log.oldest_entry()?, log.newest_entry()?);
+    /// The rate of what `logs` hold, those that were sealed as well; `None` if there is nothing, or
+    /// if that is cut off while it is looked at.
+    pub(super) fn of(logs: &Succession) -> Option<Self> {
+        let (oldest, newest) = (logs.oldest_entry()?, logs.newest_entry()?);
         let seconds = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;
         let bytes = newest.end().saturating_sub(oldest.offset) as f64;
         let entries = (newest.number.saturating_sub(oldest.number) + 1) as f64;

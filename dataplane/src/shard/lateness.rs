@@ -6,7 +6,7 @@
 
 use codecs::time::MediaTime;
 
-use crate::log::Log;
+use crate::log::Succession;
 
 /// Entries that one advance passes at most; a mark that is behind catches up in a few turns.
 const ENTRIES_PER_ADVANCE_MAX: usize = 64;
@@ -24,11 +24,11 @@ pub(super) struct LateMark {
 
 impl LateMark {
     /// Follows the log: passes entries that are more than `lag_max` older than the newest.
-    pub(super) fn advance(&mut self, log: &Log, lag_max: MediaTime) {
-        let Some(newest) = log.newest_entry() else { return };
-        self.entry = self.entry.max(log.entries_tail());
+    pub(super) fn advance(&mut self, logs: &Succession, lag_max: MediaTime) {
+        let Some(newest) = logs.newest_entry() else { return };
+        self.entry = self.entry.max(logs.entries_tail());
         for _ in 0..ENTRIES_PER_ADVANCE_MAX {
-            match log.entry(self.entry) {
+            match logs.entry(self.entry) {
                 Some(entry) if newest.dts - entry.dts > lag_max => {
                     self.entry += 1;
                     self.offset = entry.end();

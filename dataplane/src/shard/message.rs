@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::caps::Admission;
 use super::connection::Connection;
+use super::demo::Demo;
+use super::relocation::Removal;
 use crate::config::{Latency, ListenerKind};
-use crate::ids::StreamName;
-use crate::log::Log;
+use crate::control::{MoveOrder, MoveOutcome};
+use crate::hub::Subscriber;
+use crate::ids::{ShardId, StreamName};
+use crate::log::Succession;
+use crate::segment::Numbering;
 use crate::session::{LogKey, Refusal, Use};
 
 /// A letter from one shard to another.
@@ -26,7 +30,7 @@ pub(crate) enum Message {
         /// The reader's slot on the asking shard.
         slot: u32,
         /// The log, or why not.
-        log: Result<Arc<Log>, Refusal>,
+        answer: Answer,
     },
     /// A reader is gone.
     Unsubscribe {
@@ -34,9 +38,53 @@ pub(crate) enum Message {
         stream: StreamName,
         /// The log.
         key: LogKey,
-        /// The reader's slot on the sending shard.
-        slot: u32,
+        /// The reader.
+        reader: Subscriber,
     },
+    /// To the shard that a stream is on: it is to be moved.
+    Relocate(MoveOrder),
+    /// A question: may this stream come?
+    Offer(StreamName),
+    /// The answer.
+    Offered {
+        /// The stream.
+        stream: StreamName,
+        /// True if there is room for it.
+        room: bool,
+    },
+    /// A stream comes, with whoever publishes it.
+    Stream(Box<Removal>),
+    /// To the stream's home in the map: a move is over.
+    Relocated {
+        /// What was ordered.
+        order: MoveOrder,
+        /// What became of it.
+        outcome: MoveOutcome,
+    },
+    /// To the stream's home in the map: a stream that was elsewhere ended there.
+    Ended {
+        /// The stream.
+        stream: StreamName,
+        /// The numbers that follow those of its segments.
+        numbering: Numbering,
+        /// Its segments can be asked for a while longer.
+        shown: bool,
+    },
+    /// To the shard where a stream ended: it began anew elsewhere.
+    Supersede(StreamName),
+    /// The demo clip comes back to its home.
+    Demo(Box<Demo>),
+}
+
+/// The answer to a question for a log.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The log, and those before it that a reader may need.
+    Reading(Succession),
+    /// Why not.
+    Refused(Refusal),
+    /// The stream is on that shard: the question is to be asked there.
+    Elsewhere(ShardId, Subscribe),
 }
 
 /// A connection before its first byte was read.
@@ -50,13 +98,17 @@ pub(crate) struct Accepted {
 }
 
 /// A question for a log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Subscribe {
     pub stream: StreamName,
     pub key: LogKey,
     pub usage: Use,
     /// The reader's slot on the asking shard.
     pub slot: u32,
+    /// The question's number on the asking shard.
+    pub number: u64,
+    /// Shards that were asked before, in vain.
+    pub hops: u8,
     /// How long an unknown stream may take to appear.
     pub wait: Duration,
 }

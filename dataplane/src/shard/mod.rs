@@ -3,11 +3,13 @@
 //! A turn (`turn.rs`) reaps completions, feeds sessions (`ingress.rs`), publishes what hubs
 //! appended (`streams.rs`), sends to players (`egress.rs`) and runs timers. Publishers move to the
 //! home shard of their stream (`placement.rs`, `handover.rs`); players stay where they were
-//! accepted and read the home shard's logs from there (`subscriptions.rs`).
+//! accepted and read the home shard's logs from there (`subscriptions.rs`). A stream can be moved
+//! to another shard while it is played (`relocation.rs`).
 
 mod accept;
 mod admission;
 mod authorize;
+mod away;
 mod backpressure;
 mod budget;
 pub mod caps;
@@ -32,6 +34,7 @@ mod lateness;
 pub mod mailbox;
 mod message;
 mod parts;
+mod passed;
 pub mod placement;
 mod plan;
 mod prefetch;
@@ -39,6 +42,7 @@ mod pulse;
 mod queues;
 mod reader;
 mod relief;
+mod relocation;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
 mod shared;

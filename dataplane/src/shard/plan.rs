@@ -9,7 +9,7 @@ use super::cursor::{Cursor, Filter, Restraint, SEND_BYTES_MAX, Step};
 use super::lateness::LateMark;
 use crate::config::EgressConfig;
 use crate::error::Error;
-use crate::log::{Log, RangeList};
+use crate::log::{RangeList, Succession};
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
 
@@ -37,7 +37,7 @@ pub(super) enum Outcome {
 
 /// What planning a send looks at.
 pub(super) struct Context<'a> {
-    pub log: &'a Log,
+    pub logs: &'a Succession,
     pub packager: Packager,
     pub egress: &'a EgressConfig,
     pub late: LateMark,
@@ -83,14 +83,17 @@ impl Context<'_> {
         let filter = &mut playing.filter;
         let late = self.late;
         let hold = Restraint { stop_at_boundary: waits, filter, frame: open, late };
-        match cursor.step(self.log, self.egress, hold) {
+        match cursor.step(self.logs, self.egress, hold) {
             Step::Send { mut to, boundary } => {
                 let from = cursor.offset;
-                let cut = open.is_some() || !boundary || to - from >= SEND_BYTES_MAX;
+                let log = self.logs.at(from);
+                // Where a log was sealed a send ends, whatever the next one holds by now.
+                let seam = log.next().is_some();
+                let cut = open.is_some() || !boundary || to - from >= SEND_BYTES_MAX || seam;
                 if let Some(frame) = frame.filter(|_| open.is_none()) {
-                    to = frame.begin(self.log, from, to, boundary).ok_or(Outcome::Later)?;
+                    to = frame.begin(log, from, to, boundary).ok_or(Outcome::Later)?;
                 }
-                let covered = self.log.ranges(from, to, ranges).map_err(|_| Outcome::Idle)?;
+                let covered = log.ranges(from, to, ranges).map_err(|_| Outcome::Idle)?;
                 if playing.filter != Filter::ALL {
                     counters.entries_filtered += 1;
                 }
@@ -124,15 +127,15 @@ impl Context<'_> {
             return;
         }
         playing.resumed = false;
-        let join = self.log.newest_join();
+        let join = self.logs.newest_join();
         playing.cursor =
             playing.cursor.filter(|at| join.is_none_or(|join| join.offset <= at.offset));
     }
 
     /// Starts the cursor at the join point, the preamble in force there first.
     fn join(&self, playing: &mut Playing, out: &mut Vec<u8>, counters: &mut ShardCounters) -> bool {
-        let found = Cursor::join(self.log, playing.options.join, playing.not_before);
-        let preamble = found.and_then(|(cursor, _)| self.log.preamble(cursor.version));
+        let found = Cursor::join(self.logs, playing.options.join, playing.not_before);
+        let preamble = found.and_then(|(at, _)| self.logs.at(at.offset).preamble(at.version));
         let (Some((cursor, entry)), Some(preamble)) = (found, preamble) else {
             if !playing.waiting {
                 playing.waiting = true;
@@ -156,7 +159,7 @@ impl Context<'_> {
     }
 
     fn ended_or_idle(&self, playing: &Playing) -> Outcome {
-        let ended = self.log.sealed().is_some() && !playing.ended;
+        let ended = self.logs.ended().is_some() && !playing.ended;
         if ended { Outcome::StreamEnded } else { Outcome::Idle }
     }
 }

@@ -1,14 +1,13 @@
 //! The logs that players of this shard read, and who those players are.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::flush::BUCKETS;
 use super::headroom::Rate;
 use super::lateness::LateMark;
 use crate::ids::{ShardId, StreamName};
-use crate::log::Log;
+use crate::log::Succession;
 use crate::session::{LogKey, Use};
 
 /// One log as this shard reads it. Lives on: the reading shard. Crosses by: never.
@@ -18,6 +17,8 @@ pub(super) struct Reader {
     pub key: LogKey,
     pub usage: Use,
     pub home: ShardId,
+    /// The number of its question.
+    pub number: u64,
     pub state: ReaderState,
     /// Connection slots, spread over the parts of the flush interval.
     pub subscribers: [Vec<u32>; BUCKETS],
@@ -48,21 +49,29 @@ pub(super) struct Reader {
 pub(super) enum ReaderState {
     /// The home shard was asked; these connections wait.
     Asked(Vec<u32>),
-    /// The log is readable.
-    Reading(Arc<Log>),
+    /// The log is readable, and what goes on from it.
+    Reading(Succession),
 }
 
 impl Reader {
-    pub(super) fn log(&self) -> Option<&Arc<Log>> {
+    /// Lets go of the logs that hold nothing from `offset` on.
+    pub(super) fn leave_before(&mut self, offset: u64) {
+        if let ReaderState::Reading(logs) = &mut self.state {
+            logs.leave_before(offset);
+        }
+    }
+
+    /// The log, and what goes on from it.
+    pub(super) const fn logs(&self) -> Option<&Succession> {
         match &self.state {
-            ReaderState::Reading(log) => Some(log),
+            ReaderState::Reading(logs) => Some(logs),
             ReaderState::Asked(_) => None,
         }
     }
 
     /// Finds what one second of the log is by now.
     pub(super) fn weigh(&mut self) {
-        if let Some(rate) = self.log().and_then(|log| Rate::of(log)) {
+        if let Some(rate) = self.logs().and_then(Rate::of) {
             self.rate = rate;
         }
     }
@@ -70,7 +79,7 @@ impl Reader {
     /// True if no player reads it and no answer is awaited. Viewers come and go.
     pub(super) fn is_unused(&self) -> bool {
         let nobody = self.subscribers.iter().all(Vec::is_empty);
-        self.usage == Use::Live && self.log().is_some() && !self.starting && nobody
+        self.usage == Use::Live && self.logs().is_some() && !self.starting && nobody
     }
 
     pub(super) fn add(&mut self, slot: u32, low_latency: bool) {
@@ -126,6 +135,8 @@ pub(super) struct Readers {
     by_log: HashMap<(StreamName, LogKey, Use), u32>,
     /// Retired readers of segments that can still be had.
     superseded: HashMap<(StreamName, LogKey), u32>,
+    /// Questions asked.
+    asked: u64,
     max: usize,
 }
 
@@ -137,6 +148,7 @@ impl Readers {
             gathering: Vec::new(),
             by_log: HashMap::new(),
             superseded: HashMap::new(),
+            asked: 0,
             max,
         }
     }
@@ -177,14 +189,23 @@ impl Readers {
         slots.map(|(_, at)| at).collect()
     }
 
+    /// The readers of logs that were sealed and go on in others.
+    pub(super) fn of_sealed(&self) -> Vec<u32> {
+        let sealed = |reader: &Reader| reader.logs().is_some_and(Succession::has_sealed);
+        let slots = self.slots.iter().zip(0..);
+        slots.filter(|(slot, _)| slot.as_ref().is_some_and(sealed)).map(|(_, at)| at).collect()
+    }
+
     /// A new reader with one waiting connection; `None` if there is no slot.
     pub(super) fn ask(&mut self, question: Question<'_>, now: Instant) -> Option<u32> {
         let Question { stream, key, usage, home, asker } = question;
+        self.asked += 1;
         let reader = Reader {
             stream: stream.clone(),
             key,
             usage,
             home,
+            number: self.asked,
             state: ReaderState::Asked(vec![asker]),
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),

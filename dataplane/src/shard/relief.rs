@@ -33,6 +33,7 @@ impl Shard {
         }
         self.streams.relieved = Some(self.now);
         self.close_ended_logs(true);
+        self.close_passed_logs(true);
         let mut slots: Vec<u32> = self.streams.slots().collect();
         for &slot in &slots {
             self.with_stream(slot, |hub, sink| hub.drop_unread_logs(sink));

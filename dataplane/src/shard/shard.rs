@@ -100,7 +100,7 @@ pub(crate) struct Shard {
     pub(super) counters: ShardCounters,
     pub(super) pulse: Pulse,
     pub(super) surveys: Surveys,
-    pub(super) demo: Option<Demo>,
+    pub(super) demo: Option<Box<Demo>>,
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
     pub(super) words: Words,
@@ -137,7 +137,9 @@ impl Shard {
         let connections_max = config.limits.get(LimitId::ConnectionsMax) as usize;
         let readers_max = readers_max(&config);
         let demo = match &config.demo {
-            Some(demo) if shared.placement.home(&demo.name) == id => Some(Demo::new(demo)?),
+            Some(demo) if shared.placement.home(&demo.name) == id => {
+                Some(Box::new(Demo::new(demo)?))
+            }
             _ => None,
         };
         let mut shard = Self {
@@ -192,10 +194,22 @@ impl Shard {
         Ok(shard)
     }
 
+    /// Sends a letter that must arrive, behind those to the same shard that wait for room.
+    pub(super) fn post(&mut self, to: ShardId, letter: Message) {
+        let waits = self.unsent.iter().any(|(shard, _)| *shard == to);
+        let refused = if waits { Some(letter) } else { self.outboxes.send(to, letter).err() };
+        if let Some(letter) = refused {
+            self.counters.mailbox_full += 1;
+            self.unsent.push((to, letter));
+        }
+        self.alert(to);
+    }
+
     /// Sends again what a full mailbox gave back.
     pub(super) fn retry_unsent(&mut self) {
         for (to, letter) in std::mem::take(&mut self.unsent) {
-            match self.outboxes.send(to, letter) {
+            let waits = self.unsent.iter().any(|(shard, _)| *shard == to);
+            match if waits { Err(letter) } else { self.outboxes.send(to, letter) } {
                 Ok(()) => self.alert(to),
                 Err(letter) => self.unsent.push((to, letter)),
             }

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::away::Away;
 use super::connection::Establish;
 use super::ended::EndedLog;
-use super::message::{Message, Subscribe};
+use super::message::{Answer, Message, Subscribe};
+use super::passed::Passed;
+use super::relocation::Moving;
 use super::shard::Shard;
 use crate::config::LimitId;
 use crate::control::{Event, Protocol};
-use crate::hub::{Hub, Publisher, Sink};
+use crate::hub::{Hub, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
 use crate::session::{AccessUnit, Command, Refusal, Use};
@@ -29,8 +32,14 @@ pub(super) struct Streams {
     pub ended: Vec<EndedLog>,
     /// Readers that wait for a stream to appear.
     pub awaited: Vec<Awaited>,
+    /// Where streams are that the map places here, but for those that are.
+    pub away: Away,
+    /// Streams of this shard that are being moved away.
+    pub moving: Vec<Moving>,
+    /// Logs of streams that were moved away, kept until their readers have drained them.
+    pub passed: Vec<Passed>,
     /// Follows every number of a segment that was used here.
-    numbering: Numbering,
+    pub numbering: Numbering,
     /// The turn that last gave pages back under pressure.
     pub relieved: Option<Instant>,
 }
@@ -69,7 +78,7 @@ impl Streams {
         slot
     }
 
-    fn remove(&mut self, slot: u32) -> Option<Hub> {
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Hub> {
         let hub = self.hubs.get_mut(slot as usize)?.take()?;
         self.by_name.remove(hub.name());
         Some(hub)
@@ -157,6 +166,7 @@ impl Shard {
         let slot = self.streams.insert(hub);
         self.report(Event::StreamStarted { stream: name.clone() });
         self.supersede_ended(name);
+        self.began_after_move(name);
         self.answer_awaited(name);
         Ok(slot)
     }
@@ -242,8 +252,8 @@ impl Shard {
             let Self { streams, shared, reactor, counters, id, .. } = self;
             let Some(hub) = streams.get_mut(slot) else { continue };
             for log in hub.logs_mut() {
-                for &(shard, reader) in log.publish() {
-                    if shared.wakes.mark(shard, reader) && shard != *id {
+                for &Subscriber { shard, slot, .. } in log.publish() {
+                    if shared.wakes.mark(shard, slot) && shard != *id {
                         counters.wakes_sent += 1;
                         reactor.wake_peer(shared.waker(shard));
                     }
@@ -293,11 +303,18 @@ impl Shard {
         let (units, bytes, _) = hub.totals();
         tracing::info!(stream = %name, units, bytes, "stream ended");
         let Self { streams, pool, gc, counters, now, wall, .. } = self;
-        streams.numbering = streams.numbering.or_later(hub.numbering());
+        let numbering = hub.numbering();
+        streams.numbering = streams.numbering.or_later(numbering);
         let logs = hub.end(&mut Sink { pool, gc, counters, now: *now, wall: *wall });
-        for log in logs {
+        let mut shown = false;
+        for mut log in logs {
+            if self.draining.is_some() {
+                log.forget_before();
+            }
+            shown |= log.log().window().is_some();
             self.keep_ended(&name, log);
         }
+        self.ended_away(&name, numbering, shown);
         self.shared.caps.leave_stream();
         self.report(Event::StreamEnded { stream: name });
     }
@@ -305,14 +322,7 @@ impl Shard {
     /// A reading shard asks for a log.
     pub(super) fn subscription_asked(&mut self, from: ShardId, question: Subscribe) {
         let Some(slot) = self.streams.find(&question.stream) else {
-            if let Some(log) = self.find_ended(from, &question) {
-                self.answer(from, question.slot, Ok(log));
-            } else if question.wait.is_zero() {
-                self.answer(from, question.slot, Err(Refusal::NotFound));
-            } else {
-                let until = self.now + question.wait;
-                self.await_stream(Awaited { from, question, until });
-            }
+            self.absent_asked(from, question);
             return;
         };
         if self.streams.get(slot).is_some_and(|hub| !hub.knows_track(question.key.track)) {
@@ -322,24 +332,48 @@ impl Shard {
         }
         let mut log = Err(crate::error::Error::Rejected("not_found"));
         self.with_stream(slot, |hub, sink| {
-            let reader = (from, question.slot);
+            let reader = Subscriber { shard: from, slot: question.slot, number: question.number };
             log = match question.usage {
                 Use::Live => hub.subscribe(question.key, reader, sink),
                 Use::Segments => hub.subscribe_segments(reader, sink),
             };
         });
-        let log = log.map_err(|error| match error {
-            crate::error::Error::Rejected("no_track") => Refusal::NoTrack,
-            crate::error::Error::Rejected("not_found") => Refusal::NotFound,
-            _ => Refusal::Overloaded,
-        });
-        self.answer(from, question.slot, log);
+        let answer = match log {
+            Ok(logs) => Answer::Reading(logs),
+            Err(crate::error::Error::Rejected("no_track")) => Answer::Refused(Refusal::NoTrack),
+            Err(crate::error::Error::Rejected("not_found")) => Answer::Refused(Refusal::NotFound),
+            Err(_) => Answer::Refused(Refusal::Overloaded),
+        };
+        self.answer(from, question.slot, answer);
+    }
+
+    /// A reading shard asks for a log of a stream that is not here: it may be elsewhere, may have
+    /// ended, may be on its way here or may appear.
+    fn absent_asked(&mut self, from: ShardId, question: Subscribe) {
+        if let Some(at) = self.streams.away.find_for(&question.stream, question.usage) {
+            self.answer(from, question.slot, Answer::Elsewhere(at, question));
+            return;
+        }
+        if let Some(logs) = self.find_ended(from, &question) {
+            self.answer(from, question.slot, Answer::Reading(logs));
+            return;
+        }
+        // Who was sent here by the map's home may be faster than the stream itself.
+        let sent_on = self.shared.placement.home(&question.stream) != self.id;
+        let wait = if sent_on { ARRIVAL_WAIT } else { question.wait };
+        if wait.is_zero() {
+            self.answer(from, question.slot, Answer::Refused(Refusal::NotFound));
+        } else {
+            let until = self.now + wait;
+            self.await_stream(Awaited { from, question, until });
+        }
     }
 
     /// The question is answered when the stream, or its tracks, are there, or not at all.
     fn await_stream(&mut self, awaited: Awaited) {
         if self.streams.awaited.len() >= AWAITED_MAX {
-            self.answer(awaited.from, awaited.question.slot, Err(Refusal::NotFound));
+            let refused = Answer::Refused(Refusal::NotFound);
+            self.answer(awaited.from, awaited.question.slot, refused);
         } else {
             self.streams.awaited.push(awaited);
         }
@@ -354,21 +388,16 @@ impl Shard {
         }
     }
 
-    fn answer(
-        &mut self,
-        from: ShardId,
-        slot: u32,
-        log: Result<std::sync::Arc<crate::log::Log>, Refusal>,
-    ) {
+    fn answer(&mut self, from: ShardId, slot: u32, answer: Answer) {
         if from == self.id {
-            self.subscribed(slot, log);
+            self.subscribed(slot, answer);
         } else {
-            self.outboxes.answer(from, Message::Subscribed { slot, log });
+            self.outboxes.answer(from, Message::Subscribed { slot, answer });
             self.alert(from);
         }
     }
 
-    fn answer_awaited(&mut self, name: &StreamName) {
+    pub(super) fn answer_awaited(&mut self, name: &StreamName) {
         let (now, later) = std::mem::take(&mut self.streams.awaited)
             .into_iter()
             .partition(|awaited| awaited.question.stream == *name);
@@ -389,7 +418,10 @@ impl Shard {
     /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
     pub(super) fn keep_house(&mut self) {
         for slot in self.streams.slots() {
-            self.with_stream(slot, |hub, sink| while hub.drop_idle_logs(sink) {});
+            self.with_stream(slot, |hub, sink| {
+                while hub.drop_idle_logs(sink) {}
+                hub.leave_sealed_logs();
+            });
             let publisher = self.streams.get(slot).map(Hub::publisher);
             let Some(Publisher::Lost(lost)) = publisher else { continue };
             if self.now.saturating_duration_since(lost) >= self.config.stream.grace {
@@ -398,11 +430,22 @@ impl Shard {
         }
         self.close_ended_logs(false);
         self.drop_idle_viewers();
+        self.keep_relocations();
         let Self { streams, now, .. } = self;
         let expired: Vec<_> =
             streams.awaited.extract_if(.., |awaited| awaited.until <= *now).collect();
-        for awaited in expired {
-            self.answer(awaited.from, awaited.question.slot, Err(Refusal::NotFound));
+        for Awaited { from, mut question, .. } in expired {
+            let home = self.shared.placement.home(&question.stream);
+            let slot = question.slot;
+            let answer = match question.wait.checked_sub(ARRIVAL_WAIT) {
+                // It did not come, but it may still begin where the map says.
+                Some(left) if home != self.id => {
+                    question.wait = left;
+                    Answer::Elsewhere(home, question)
+                }
+                _ => Answer::Refused(Refusal::NotFound),
+            };
+            self.answer(from, slot, answer);
         }
         self.keep_demo();
         self.give_back_pages();
@@ -412,5 +455,7 @@ impl Shard {
 
 /// How long the tracks of a stream that has just begun are waited for.
 const TRACKS_WAIT: Duration = Duration::from_secs(2);
+/// How long a stream is waited for that the map's home has said to be here.
+const ARRIVAL_WAIT: Duration = Duration::from_millis(500);
 /// Questions for streams that do not exist yet, per shard.
 const AWAITED_MAX: usize = 4_096;

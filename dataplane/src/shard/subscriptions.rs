@@ -1,19 +1,21 @@
 //! Players: from an allowed play request to a cursor, and back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::{Establish, Playing};
 use super::cursor::{Filter, Jumps};
-use super::message::{Message, Subscribe};
+use super::message::{Answer, Message, Subscribe};
 use super::queues::Class;
-use super::reader::{Question, ReaderState};
+use super::reader::{Question, Reader, ReaderState};
 use super::shard::Shard;
 use crate::config::Latency;
+use crate::hub::Subscriber;
 use crate::ids::{ShardId, StreamName};
-use crate::log::Log;
 use crate::metrics::NoRoom;
 use crate::session::{Command, Framing, LogKey, Refusal, Use};
+
+/// Shards that one question is asked of, one after the other, because the stream moved on.
+const HOPS_MAX: u8 = 8;
 
 impl Shard {
     /// A player was allowed: it joins a log that this shard reads, or the home shard is asked.
@@ -69,16 +71,37 @@ impl Shard {
             return false;
         };
         self.wait_at_home(slot, wait);
-        let question = Subscribe { stream, key, usage, slot: reader, wait };
+        let number = self.readers.get(reader).map_or(0, |reader| reader.number);
+        let question = Subscribe { stream, key, usage, slot: reader, number, hops: 0, wait };
+        self.ask_for_log(home, question);
+        true
+    }
+
+    /// Asks `home` for a log; a full mailbox is the answer, too.
+    fn ask_for_log(&mut self, home: ShardId, question: Subscribe) {
+        let reader = question.slot;
         if home == self.id {
             self.subscription_asked(home, question);
         } else if self.outboxes.ask(home, Message::Subscribe(question)).is_ok() {
             self.alert(home);
         } else {
             self.counters.mailbox_full += 1;
-            self.subscribed(reader, Err(Refusal::Overloaded));
+            self.subscribed(reader, Answer::Refused(Refusal::Overloaded));
         }
-        true
+    }
+
+    /// The stream is on another shard than the one that was asked.
+    fn ask_elsewhere(&mut self, to: ShardId, mut question: Subscribe) {
+        let slot = question.slot;
+        question.hops += 1;
+        let free = !self.unsent.iter().any(|(waits, _)| *waits == to);
+        match self.readers.get_mut(slot) {
+            Some(reader) if question.hops <= HOPS_MAX && free => {
+                reader.home = to;
+                self.ask_for_log(to, question);
+            }
+            _ => self.subscribed(slot, Answer::Refused(Refusal::NotFound)),
+        }
     }
 
     /// The home shard may keep a player waiting for its stream: the deadline moves.
@@ -90,18 +113,23 @@ impl Shard {
     }
 
     /// The home shard answered: everybody who waits plays or is refused.
-    pub(super) fn subscribed(&mut self, reader_slot: u32, log: Result<Arc<Log>, Refusal>) {
+    pub(super) fn subscribed(&mut self, reader_slot: u32, answer: Answer) {
+        let answer = match answer {
+            Answer::Elsewhere(shard, question) => return self.ask_elsewhere(shard, question),
+            Answer::Reading(logs) => Ok(logs),
+            Answer::Refused(refusal) => Err(refusal),
+        };
         let Some(reader) = self.readers.get_mut(reader_slot) else { return };
         let ReaderState::Asked(waiting) = &mut reader.state else { return };
         let waiting = std::mem::take(waiting);
         let usage = reader.usage;
-        match log {
-            Ok(log) if usage == Use::Segments => {
-                reader.state = ReaderState::Reading(log);
+        match answer {
+            Ok(logs) if usage == Use::Segments => {
+                reader.state = ReaderState::Reading(logs);
                 self.answer_viewers(waiting, reader_slot, false);
             }
-            Ok(log) => {
-                reader.state = ReaderState::Reading(log);
+            Ok(logs) => {
+                reader.state = ReaderState::Reading(logs);
                 // A play that ends while the others are being started must not drop the reader.
                 reader.starting = true;
                 for slot in waiting {
@@ -145,7 +173,7 @@ impl Shard {
         let Some(asked) = connection.asked.take() else { return };
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.add(slot, low_latency);
-        let not_before = reader.log().map_or(0, |log| log.committed());
+        let not_before = reader.logs().map_or(0, |logs| logs.newest().committed());
         let playing = Establish::Play(Box::new(Playing {
             reader: reader_slot,
             options,
@@ -260,30 +288,23 @@ impl Shard {
     /// Gives a log back to its home shard.
     pub(super) fn leave_log(&mut self, reader_slot: u32) {
         let Some(reader) = self.readers.remove(reader_slot) else { return };
-        if reader.home == self.id {
-            self.unsubscribed(self.id, &reader.stream, reader.key, reader_slot);
+        let home = reader.logs().map_or(reader.home, |logs| logs.newest().home());
+        let gone = Subscriber { shard: self.id, slot: reader_slot, number: reader.number };
+        if home == self.id {
+            self.unsubscribed(gone, &reader.stream, reader.key);
             return;
         }
-        let message =
-            Message::Unsubscribe { stream: reader.stream, key: reader.key, slot: reader_slot };
-        if let Err(message) = self.outboxes.send(reader.home, message) {
-            self.counters.mailbox_full += 1;
-            self.unsent.push((reader.home, message));
-        }
-        self.alert(reader.home);
+        let Reader { stream, key, .. } = reader;
+        self.post(home, Message::Unsubscribe { stream, key, reader: gone });
     }
 
     /// A reading shard reads a log no longer.
-    pub(super) fn unsubscribed(
-        &mut self,
-        from: ShardId,
-        stream: &StreamName,
-        key: LogKey,
-        reader: u32,
-    ) {
+    pub(super) fn unsubscribed(&mut self, reader: Subscriber, stream: &StreamName, key: LogKey) {
         if let Some(slot) = self.streams.find(stream) {
-            self.with_stream(slot, |hub, sink| hub.unsubscribe(key, (from, reader), sink));
+            self.with_stream(slot, |hub, sink| hub.unsubscribe(key, reader, sink));
             self.streams.touch(slot);
+        } else if let Some(at) = self.streams.away.find(stream) {
+            self.post(at, Message::Unsubscribe { stream: stream.clone(), key, reader });
         }
     }
 }

@@ -198,13 +198,14 @@ impl Shard {
                 Message::Accepted(fresh) => self.open(fresh),
                 Message::Publisher(connection) => self.take_over_connection(connection),
                 Message::Subscribe(question) => self.subscription_asked(from, question),
-                Message::Subscribed { slot, log } => {
+                Message::Subscribed { slot, answer } => {
                     self.outboxes.settle(from);
-                    self.subscribed(slot, log);
+                    self.subscribed(slot, answer);
                 }
-                Message::Unsubscribe { stream, key, slot } => {
-                    self.unsubscribed(from, &stream, key, slot);
+                Message::Unsubscribe { stream, key, reader } => {
+                    self.unsubscribed(reader, &stream, key);
                 }
+                letter => self.take_letter_of_a_move(from, letter),
             }
             if round.is_over() {
                 return;

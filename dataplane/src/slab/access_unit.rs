@@ -170,6 +170,11 @@ impl AuWriter {
         self.open.is_empty()
     }
 
+    /// The open unit, so far.
+    pub const fn open(&self) -> &AuBytes {
+        &self.open
+    }
+
     /// Adds `bytes` to the open unit; a new page, if one is needed, is of `class`.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl Publisher {
         to
     }
 
+    /// The frames before `next` were sent by other means.
+    pub(crate) const fn sent(&mut self, next: u32) {
+        self.next = next;
+    }
+
     /// The number of the next frame.
     pub(crate) const fn next_number(&self) -> u32 {
         self.next

@@ -6,7 +6,7 @@ use dataplane::config::{HlsMode, StreamConfig};
 use dataplane::session::{Dialect, Format, LogKey};
 
 use super::rules::{Rules, media};
-use super::stream::{ASC, AVCC, READER, Stream, bytes, window};
+use super::stream::{ASC, AVCC, READER, Stream, bytes, reader, window};
 
 fn config(mode: HlsMode) -> StreamConfig {
     let mut config = StreamConfig::default();
@@ -79,14 +79,14 @@ fn who_reads_packets_live_holds_no_segments() {
     assert!(log.window().is_none(), "nobody asked for segments");
     let oldest = log.entry_containing(log.tail()).unwrap();
     assert!(oldest.dts.as_millis() >= 49_000, "kept as any log, not from {:?}", oldest.dts);
-    stream.with(|hub, sink| hub.subscribe_segments((READER.0, 1), sink)).unwrap();
+    stream.with(|hub, sink| hub.subscribe_segments(reader(1), sink)).unwrap();
     let shown = window(&log).expect("what is there is listed at once");
     assert!(shown.segments.len() >= 3);
     play(&mut stream, 60_000, 120_000);
     let used = log.committed() - log.tail();
     let kept = window(&log).unwrap().segments.len();
     assert!((13..=18).contains(&kept), "{kept} kept");
-    stream.with(|hub, sink| hub.unsubscribe(LogKey::SEGMENTS, (READER.0, 1), sink));
+    stream.with(|hub, sink| hub.unsubscribe(LogKey::SEGMENTS, reader(1), sink));
     assert!(log.window().is_none());
     play(&mut stream, 120_000, 180_000);
     assert!((log.committed() - log.tail()) * 2 < used, "the window is given back");
@@ -116,7 +116,7 @@ fn without_hls_nothing_is_cut() {
     let mut stream = stream(HlsMode::Off);
     play(&mut stream, 0, 5_000);
     let log = stream.subscribe(LogKey::SEGMENTS).unwrap();
-    let refused = stream.with(|hub, sink| hub.subscribe_segments((READER.0, 1), sink));
+    let refused = stream.with(|hub, sink| hub.subscribe_segments(reader(1), sink));
     assert_eq!(refused.unwrap_err(), Error::Rejected("not_found"));
     play(&mut stream, 5_000, 20_000);
     assert!(log.window().is_none());

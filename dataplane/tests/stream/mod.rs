@@ -13,7 +13,7 @@ use codecs::time::{MediaTime, WallTime};
 use dataplane::config::StreamConfig;
 use dataplane::control::Protocol;
 use dataplane::error::Error;
-use dataplane::hub::{Hub, Publisher, Sink};
+use dataplane::hub::{Hub, Publisher, Sink, Subscriber};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::log::{Epochs, Gc, Log};
 use dataplane::metrics::ShardCounters;
@@ -35,7 +35,12 @@ pub(crate) const OTHER_AVCC: &[u8] = &[
 pub(crate) const ASC: &[u8] = &[0x12, 0x10];
 
 const HOME: ShardId = ShardId(0);
-pub(crate) const READER: (ShardId, u32) = (HOME, 0);
+pub(crate) const READER: Subscriber = reader(0);
+
+/// Who watches the slot `slot` at home.
+pub(crate) const fn reader(slot: u32) -> Subscriber {
+    Subscriber { shard: HOME, slot, number: 0 }
+}
 
 /// One stream and its publisher.
 pub(crate) struct Stream {
@@ -138,12 +143,14 @@ impl Stream {
     }
 
     pub(crate) fn subscribe(&mut self, key: LogKey) -> Result<Arc<Log>, Error> {
-        self.with(|hub, sink| hub.subscribe(key, READER, sink))
+        let logs = self.with(|hub, sink| hub.subscribe(key, READER, sink));
+        logs.map(|logs| Arc::clone(logs.newest()))
     }
 
     /// A viewer of segments comes.
     pub(crate) fn watch(&mut self) -> Arc<Log> {
-        self.with(|hub, sink| hub.subscribe_segments((HOME, 0), sink)).unwrap()
+        let logs = self.with(|hub, sink| hub.subscribe_segments(READER, sink)).unwrap();
+        Arc::clone(logs.newest())
     }
 
     /// The stream ends and begins anew under its name.

@@ -35,6 +35,8 @@ enum Part {
     Idle,
     Bytes(Vec<u8>),
     Unit(AuWriter),
+    /// A media message that is on its way to the pages of another shard.
+    Packed(Vec<u8>),
     Skip(Option<&'static str>),
 }
 
@@ -106,7 +108,7 @@ impl Assembly {
     pub(super) fn buffer_bytes(&self) -> usize {
         let Some(table) = &self.0 else { return 0 };
         let bytes = |slot: &Slot| match &slot.part {
-            Part::Bytes(bytes) => bytes.capacity(),
+            Part::Bytes(bytes) | Part::Packed(bytes) => bytes.capacity(),
             Part::Idle | Part::Unit(_) | Part::Skip(_) => 0,
         };
         let slots = table.slots.capacity() * size_of::<Slot>();
@@ -133,6 +135,14 @@ impl Assembly {
         }
     }
 
+    /// Takes media in hand out of the pages of this shard; the next fragment puts it in those of
+    /// the one that the session moves to.
+    pub(super) fn pack(&mut self, pool: &Pool) {
+        if let Some(table) = &mut self.0 {
+            table.pack(pool);
+        }
+    }
+
     /// Gives every page back.
     pub(super) fn close(&mut self, pool: &Pool) {
         if let Some(table) = self.0.take() {
@@ -143,8 +153,9 @@ impl Assembly {
 
 impl Table {
     fn append(&mut self, index: usize, class: PageClass, data: &[u8], pool: &Pool) {
+        self.unpack(index, class, pool);
         match &mut self.slots[index].part {
-            Part::Idle | Part::Skip(_) => {}
+            Part::Idle | Part::Skip(_) | Part::Packed(_) => {}
             // COPY(script): a message of control rate that came in pieces; media goes to pages.
             Part::Bytes(bytes) => bytes.extend_from_slice(data),
             // COPY(ingest): a fragment of a media message.
@@ -171,6 +182,7 @@ impl Table {
                 writer.close(pool);
                 self.busy -= 1;
             }
+            Part::Packed(_) => self.busy -= 1,
             Part::Idle | Part::Bytes(_) | Part::Skip(_) => {}
         }
     }
@@ -190,7 +202,10 @@ impl Table {
 
     fn leave_pages(&mut self, pool: &Pool) {
         for slot in &mut self.slots {
-            if matches!(slot.part, Part::Unit(_)) {
+            if matches!(slot.part, Part::Packed(_)) {
+                slot.part = Part::Skip(Some("moved"));
+                self.busy -= 1;
+            } else if matches!(slot.part, Part::Unit(_)) {
                 let part = std::mem::replace(&mut slot.part, Part::Skip(Some("moved")));
                 if let Part::Unit(writer) = part {
                     writer.close(pool);
@@ -200,6 +215,35 @@ impl Table {
         }
         for (_, writer) in self.idle.drain(..) {
             writer.close(pool);
+        }
+    }
+
+    fn pack(&mut self, pool: &Pool) {
+        for slot in &mut self.slots {
+            if let Part::Unit(writer) = &slot.part {
+                let mut bytes = Vec::with_capacity(writer.len());
+                // COPY(move): a media message in the making leaves the pages of this shard.
+                pool.chunks(writer.open()).for_each(|chunk| bytes.extend_from_slice(chunk));
+                let packed = Part::Packed(bytes);
+                if let Part::Unit(writer) = std::mem::replace(&mut slot.part, packed) {
+                    writer.close(pool);
+                }
+            }
+        }
+        for (_, writer) in self.idle.drain(..) {
+            writer.close(pool);
+        }
+    }
+
+    /// Puts a message that was packed in pages of `pool`.
+    fn unpack(&mut self, index: usize, class: PageClass, pool: &Pool) {
+        let part = &mut self.slots[index].part;
+        if !matches!(part, Part::Packed(_)) {
+            return;
+        }
+        let unit = Part::Unit(AuWriter::new());
+        if let Part::Packed(bytes) = std::mem::replace(part, unit) {
+            self.append(index, class, &bytes, pool);
         }
     }
 
@@ -231,7 +275,7 @@ impl Table {
 
     fn complete(&mut self, index: usize, class: PageClass, pool: &Pool) -> Body<'static> {
         match std::mem::replace(&mut self.slots[index].part, Part::Idle) {
-            Part::Idle | Part::Skip(None) => Body::Partial,
+            Part::Idle | Part::Skip(None) | Part::Packed(_) => Body::Partial,
             Part::Skip(Some(reason)) => Body::Dropped(reason),
             Part::Bytes(bytes) => Body::Bytes(Cow::Owned(bytes)),
             Part::Unit(mut writer) => {

@@ -350,6 +350,14 @@ impl Server {
         self.assembly.close(pool);
     }
 
+    /// Takes messages in hand out of their pages before the session moves with its stream.
+    pub fn pack_pages(&mut self, pool: &Pool) {
+        self.assembly.pack(pool);
+        if let Some(ingest) = &mut self.ingest {
+            ingest.close(pool);
+        }
+    }
+
     /// Gives every page back; nothing may be called afterwards.
     pub fn close(&mut self, pool: &Pool) {
         self.assembly.close(pool);
