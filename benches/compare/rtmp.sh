@@ -68,7 +68,7 @@ round() {
     [ "$1" = ours ] || SOFTIRQ_CPU=${THEIRS_CPU:-$SERVER_CPU}
     fanout "$WORK/$1.json" --url "$2" --players "$PLAYERS" --sampled 20 \
         --ramp "$RAMP" --window "${WINDOW}s" --server-pid "$3"
-    value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, latency p50 \(.latency.p50_ms) p99 \(.latency.p99_ms) max \(.latency.max_ms) ms, first frame p99 \(.first_video.p99_ms) ms, join p99 \(.join.p99_ms) ms, \(.server.rss_bytes / 1e6) MB, \(.stalls) stalls, \(.lost) lost"'
+    value "$WORK/$1.json" '"'"$1"': \(.held) of \(.players) held, \(.server.cpu_s_per_gb) CPU s/GB, \(.received_bytes / .window_s / 1e6) MB/s, latency p50 \(.latency.p50_ms) p99 \(.latency.p99_ms) max \(.latency.max_ms) ms, first frame p99 \(.join.p99_ms) ms (its start \(.first_video.p99_ms) ms), \(.server.rss_bytes / 1e6) MB, \(.stalls) stalls, \(.lost) lost"'
     keep "$WORK/$1.json" "$1" .server.cpu_s_per_gb .latency.p99_ms
 }
 

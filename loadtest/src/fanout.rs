@@ -52,7 +52,7 @@ pub struct Measurement {
     pub received_bytes: u64,
     /// From connecting to the first frame, of the players that joined in this step.
     pub join: Option<Percentiles>,
-    /// From the server's agreement to the first byte of video, of the same.
+    /// From connecting to the start of the first picture, of the same; of segments it is unknown.
     pub first_video: Option<Percentiles>,
     /// From a frame's stamp to its last byte, of sampled players.
     pub latency: Option<Percentiles>,
@@ -62,6 +62,9 @@ pub struct Measurement {
     pub frames: u64,
     /// Missing frames of sampled players.
     pub lost: u64,
+    /// Frames whose content is not what was published, since the step began: of sampled players,
+    /// and of all players' first frames. Of transport streams it is not checked.
+    pub corrupt: u64,
     /// Repeated frames of sampled players.
     pub duplicated: u64,
     /// Frames of sampled players that came after a later one.
@@ -113,6 +116,8 @@ pub struct PartMeasurement {
     pub frames: u64,
     /// Missing frames of sampled players.
     pub lost: u64,
+    /// Frames whose content is not what was published.
+    pub corrupt: u64,
 }
 
 /// What the generator spent in the window.
@@ -214,7 +219,8 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         latency: latency(passage, cast).percentiles(),
         latency_bins: latency(passage, cast).bins(),
         frames: sampled.frames,
-        lost: sampled.lost,
+        lost: sampled.lost(),
+        corrupt: joined.corrupt() + window.corrupt(),
         duplicated: sampled.duplicated,
         reordered: sampled.reordered,
         timestamps_back: sampled.timestamps_back,
@@ -263,7 +269,8 @@ fn parts(before: &Passage, passage: &Passage, cast: &[Part]) -> Vec<PartMeasurem
             join: joined.join.percentiles(),
             latency: window.sampled.latency.percentiles(),
             frames: window.sampled.frames,
-            lost: window.sampled.lost,
+            lost: window.sampled.lost(),
+            corrupt: joined.corrupt() + window.corrupt(),
         }
     };
     cast.iter().enumerate().map(part).collect()

@@ -12,6 +12,7 @@
 pub mod client;
 pub mod clip;
 pub mod connection;
+pub mod content;
 pub mod crew;
 pub mod encoder;
 pub mod fanout;

@@ -10,6 +10,7 @@ use codecs::h264::AvcDecoderConfigurationRecord;
 use codecs::media::Codec;
 use codecs::writer::Writer;
 
+use crate::content::Content;
 use crate::encoder::{
     AUDIO_CONFIG, PictureEncoder, PictureSize, SAMPLE_RATE, SAMPLES_PER_FRAME, SoundEncoder,
     VideoFormat,
@@ -120,17 +121,21 @@ impl Source {
     /// The next video frame, stamped.
     pub fn video(&mut self, sent_ns: u64) -> SourceFrame<'_> {
         let timestamp_ms = (self.due_ns() / 1_000_000) as u32;
-        let stamp = Stamp { sent_ns, sequence: self.sequence };
+        let sequence = self.sequence;
         let is_key = self.sequence.is_multiple_of(u64::from(self.settings.gop_frames.max(1)));
         self.sequence += 1;
         self.body.clear();
         let packet = VideoPacket::Coded { composition_time_ms: 0 };
         put_video_header(is_key, packet, &mut self.body);
         self.body.extend_from_slice(&(STAMP_LEN as u32).to_be_bytes());
-        self.body.extend_from_slice(&stamp.encode());
+        let stamp_at = self.body.len();
+        self.body.resize(stamp_at + STAMP_LEN, 0);
         let len = self.gop.next(is_key).saturating_sub(self.body.len());
         self.pictures.encode(is_key, len, &mut self.body);
         self.gop.spend(is_key, self.body.len());
+        let (head, picture) = self.body.split_at_mut(stamp_at + STAMP_LEN);
+        let stamp = Stamp { sent_ns, sequence, content: Content::of(picture) };
+        head[stamp_at..].copy_from_slice(&stamp.encode());
         let (kind, is_picture) = (PieceKind::Video, true);
         SourceFrame { kind, is_picture, timestamp_ms, body: &self.body }
     }
@@ -236,10 +241,11 @@ mod tests {
             let frame = source.video(7);
             let header = VideoTagHeader::parse(frame.body).unwrap();
             assert_eq!(header.frame_type.is_key(), sequence == 0);
-            assert_eq!(
-                Stamp::find(&frame.body[header.header_len..]),
-                Some(Stamp { sent_ns: 7, sequence })
-            );
+            let (head, unit) = frame.body.split_at(header.header_len);
+            let (stamp, end) = Stamp::find(unit).unwrap();
+            let content = Content::of(&unit[end..]);
+            assert_eq!(stamp, Stamp { sent_ns: 7, sequence, content });
+            assert!(content.len as usize + end + head.len() == frame.body.len() && end > 0);
             assert_eq!(u64::from(frame.timestamp_ms), sequence * 1000 / 30);
             bytes += frame.body.len() as u64;
         }

@@ -11,7 +11,8 @@ use codecs::flv::tag::{FILE_HEADER_LEN, FileHeader, PREVIOUS_TAG_SIZE_LEN, TAG_H
 use codecs::flv::tag::{TagHeader, TagKind};
 use codecs::flv::video::{VideoPacket, VideoTagHeader};
 
-use super::stamping::Stamping;
+use super::stamping::{StampPlace, Stamping};
+use crate::content::Content;
 use crate::piece::PieceKind;
 
 /// The longest file: it is kept in memory.
@@ -33,8 +34,8 @@ pub(super) struct Tag {
     pub(super) body: Range<usize>,
     /// It is a picture, and not configuration.
     pub(super) is_picture: bool,
-    /// How its stamp looks and how many bytes of its body stand before it.
-    pub(super) stamp: Option<(Stamping, usize)>,
+    /// Where its stamp stands.
+    pub(super) stamp: Option<StampPlace>,
 }
 
 /// A recorded stream.
@@ -182,8 +183,10 @@ impl Reading {
                 // Nothing can be decoded before a keyframe, in no round.
                 if !is_first || of.frame_type.is_key() {
                     let stamping = self.stamping.filter(|_| of.multitrack.is_none());
-                    let stamp =
-                        stamping.and_then(|way| Some((way, of.header_len + way.place(payload)?)));
+                    let stamp = stamping.and_then(|stamping| {
+                        let at = of.header_len + stamping.place(payload)?;
+                        Some(StampPlace { stamping, at, content: Content::of(&body[at..]) })
+                    });
                     self.frame(PieceKind::Video, header, range, stamp);
                 }
             }
@@ -207,7 +210,7 @@ impl Reading {
         kind: PieceKind,
         header: TagHeader,
         body: Range<usize>,
-        stamp: Option<(Stamping, usize)>,
+        stamp: Option<StampPlace>,
     ) {
         let is_picture = kind == PieceKind::Video;
         // Sound from before the first picture would have to wait for it in every round.

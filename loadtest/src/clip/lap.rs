@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::file::Clip;
+use super::stamping::StampPlace;
 use crate::piece::PieceKind;
 use crate::source::SourceFrame;
 use crate::stamp::Stamp;
@@ -48,14 +49,14 @@ impl ClipPlayer {
         }
         let (kind, is_picture) = (tag.kind, tag.is_picture);
         let body = &self.clip.bytes[tag.body.clone()];
-        let stamp = Stamp { sent_ns, sequence: self.sequence };
+        let sequence = self.sequence;
         self.sequence += u64::from(is_picture);
-        let Some((stamping, at)) = tag.stamp.filter(|_| self.stamps) else {
+        let Some(StampPlace { stamping, at, content }) = tag.stamp.filter(|_| self.stamps) else {
             return SourceFrame { kind, is_picture, timestamp_ms, body };
         };
         self.body.clear();
         self.body.extend_from_slice(&body[..at]);
-        stamping.put(stamp, &mut self.body);
+        stamping.put(Stamp { sent_ns, sequence, content }, &mut self.body);
         self.body.extend_from_slice(&body[at..]);
         SourceFrame { kind: PieceKind::Video, is_picture, timestamp_ms, body: &self.body }
     }

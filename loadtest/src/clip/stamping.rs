@@ -6,7 +6,18 @@
 use codecs::media::Codec;
 use codecs::{h264, hevc, nal};
 
+use crate::content::Content;
 use crate::stamp::{STAMP_LEN, Stamp};
+
+/// Where a picture's stamp stands, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StampPlace {
+    pub(super) stamping: Stamping,
+    /// Bytes of the tag body before it.
+    pub(super) at: usize,
+    /// The bytes behind it.
+    pub(super) content: Content,
+}
 
 /// How stamps look in a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::scene::Scene;
 use crate::client;
 use crate::connection::Connection;
 use crate::mpegts::Tr101290;
-use crate::piece::{Event, PieceKind};
+use crate::piece::Event;
 use crate::socket::monotonic_ns;
 use crate::stream_url::StreamUrl;
 use crate::verify::{Arrival, Verifier};
@@ -54,10 +54,10 @@ pub(super) struct StreamPlayer {
     is_swept: bool,
     sampled: bool,
     connected_ns: u64,
-    accepted_ns: Option<u64>,
     /// When it began to play, and what it had received by then.
     paced_from: Option<(u64, u64)>,
-    video_ns: Option<u64>,
+    /// A picture has begun to come.
+    has_video: bool,
     pub(super) playing: bool,
     stalled: bool,
     received: u64,
@@ -73,17 +73,17 @@ impl StreamPlayer {
     ) -> Self {
         let now_ns = monotonic_ns();
         let peer = Peer::new(url, now_ns, connection.out());
+        let verifier = if sampled { Verifier::default() } else { Verifier::of_start() };
         let judge = (sampled && peer.is_transport_stream()).then(Box::default);
         Self {
             connection,
-            stage: Stage::Parsing { peer, verifier: Box::default(), judge },
+            stage: Stage::Parsing { peer, verifier: Box::new(verifier), judge },
             pace,
             is_swept: false,
             sampled,
             connected_ns: now_ns,
-            accepted_ns: None,
             paced_from: None,
-            video_ns: None,
+            has_video: false,
             playing: false,
             stalled: false,
             received: 0,
@@ -156,23 +156,13 @@ impl StreamPlayer {
                 None if input.is_empty() => return Ok(()),
                 None => continue,
                 Some(Event::Refused(reason)) => return Err(Loss::Refused(reason)),
-                Some(Event::Accepted) => {
-                    self.accepted_ns = Some(now_ns);
-                    continue;
-                }
-                Some(Event::Media(piece)) => {
-                    let arrival = verifier.piece(&piece, now_ns, findings);
-                    if piece.kind != PieceKind::Video {
-                        continue;
-                    }
-                    (arrival, now_ns)
-                }
+                Some(Event::Accepted) => continue,
+                Some(Event::Media(piece)) => (verifier.piece(&piece, now_ns, findings), now_ns),
                 Some(Event::Unit(unit)) => (verifier.unit(&unit, findings), unit.arrived_ns),
             };
-            if self.video_ns.is_none() {
-                self.video_ns = Some(arrived_ns);
-                let waited = arrived_ns - self.accepted_ns.unwrap_or(self.connected_ns);
-                scene.tally().first_video.record(waited);
+            if arrival != Arrival::Plain && !self.has_video {
+                self.has_video = true;
+                scene.tally().first_video.record(arrived_ns - self.connected_ns);
             }
             if arrival == Arrival::Frame && !self.playing {
                 self.playing = true;

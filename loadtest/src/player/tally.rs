@@ -20,7 +20,7 @@ pub struct Tally {
     pub stalls: u64,
     /// From connecting to the first whole video frame.
     pub join: Histogram,
-    /// From the server's agreement to the first byte of video.
+    /// From connecting to the start of the first picture.
     pub first_video: Histogram,
     /// From asking for a playlist to its last byte.
     pub playlist: Histogram,
@@ -50,6 +50,12 @@ impl Tally {
     #[must_use]
     pub const fn lost_players(&self) -> u64 {
         self.refused + self.failed + self.closed
+    }
+
+    /// Frames that are not what was published: players' first ones, and all of sampled players.
+    #[must_use]
+    pub const fn corrupt(&self) -> u64 {
+        self.starts.corrupt + self.sampled.corrupt
     }
 
     /// Counts the reason of a loss.
@@ -99,12 +105,12 @@ mod tests {
         for number in 0..2 * REASONS_MAX {
             let mut one = Tally { received: 10, closed: 1, ..Tally::default() };
             one.lost_because(format!("reason {number}"), 1);
-            one.sampled.lost = 2;
+            one.sampled.missing = 2;
             one.join.record(number as u64);
             sum.add(&one);
         }
         assert_eq!((sum.received, sum.lost_players()), (640, 64));
-        assert_eq!((sum.sampled.lost, sum.join.len()), (128, 64));
+        assert_eq!((sum.sampled.lost(), sum.join.len()), (128, 64));
         assert_eq!(sum.first_loss.as_deref(), Some("reason 0"));
         assert_eq!(sum.losses.len(), REASONS_MAX + 1);
         assert_eq!(sum.losses["other"], REASONS_MAX as u64);

@@ -139,7 +139,7 @@ impl From<&Progress> for PlayerSample {
             failed: total.failed,
             closed: total.closed,
             stalls: total.stalls,
-            lost: total.sampled.lost,
+            lost: total.sampled.lost(),
             received_bytes: interval.received,
             latency: progress.latency.percentiles(),
         }

@@ -75,11 +75,12 @@ pub fn measurement(of: &Measurement) -> String {
     line(
         "frames",
         format!(
-            "{} of {} sampled players, {} lost, {} duplicated, {} reordered, {} times back, \
-             {} bad starts",
+            "{} of {} sampled players, {} lost, {} corrupt, {} duplicated, {} reordered, \
+             {} times back, {} bad starts",
             of.frames,
             of.sampled,
             of.lost,
+            of.corrupt,
             of.duplicated,
             of.reordered,
             of.timestamps_back,
@@ -118,13 +119,14 @@ pub fn measurement(of: &Measurement) -> String {
 
 fn part(of: &PartMeasurement) -> String {
     format!(
-        "{} held, {} gone, {} stalls, {:.1} MB, {} sampled, {} lost, late {}",
+        "{} held, {} gone, {} stalls, {:.1} MB, {} sampled, {} lost, {} corrupt, late {}",
         of.held,
         of.lost_players,
         of.stalls,
         of.received_bytes as f64 / 1e6,
         of.frames,
         of.lost,
+        of.corrupt,
         percentiles(of.latency)
     )
 }

@@ -34,6 +34,9 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
         if part.lost > 0 {
             found.push(format!("{name}: {} frames were lost of {}", part.lost, part.frames));
         }
+        if part.corrupt > 0 {
+            found.push(format!("{name}: {} frames are not what was published", part.corrupt));
+        }
         // Players of segments are seconds behind by design.
         let limit_ms = p99_max_ns.filter(|_| of_cast.url.scheme != Scheme::Hls);
         if let Some((limit_ns, latency)) = limit_ms.zip(part.latency)

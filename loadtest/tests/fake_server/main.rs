@@ -38,6 +38,7 @@ fn assert_sound(of: &Measurement) {
     assert_eq!((of.held, of.refused, of.failed, of.closed), (of.players, 0, 0, 0), "{of:?}");
     assert_eq!((of.duplicated, of.reordered, of.timestamps_back), (0, 0, 0), "{of:?}");
     assert_eq!((of.undecodable_starts, of.stalls), (0, 0), "{of:?}");
+    assert_eq!(of.parts.iter().map(|part| part.corrupt).sum::<u64>(), of.corrupt, "{of:?}");
     assert!(of.frames > 0 && of.latency.is_some() && of.received_bytes > 0, "{of:?}");
     // The window has 45 frames of some 1.7 kB for each player, quiet or not.
     assert!(of.received_bytes > 30_000 * of.players as u64, "{of:?}");
@@ -196,6 +197,26 @@ fn lost_frames_are_seen() {
     let outcome = fanout(&format!("rtmp://127.0.0.1:{rtmp}/live/fake"), rtmp, "3").unwrap();
     assert_sound(&outcome.measurements[0]);
     assert!(outcome.measurements[0].lost >= 4, "{:?}", outcome.measurements[0]);
+}
+
+#[test]
+fn damaged_frames_are_seen() {
+    for manner in [Manner::Honest, Manner::Corrupting, Manner::Truncating] {
+        let Ports { rtmp, http, .. } = start(manner);
+        for url in [
+            format!("rtmp://127.0.0.1:{rtmp}/live/fake"),
+            format!("http://127.0.0.1:{http}/live/fake.flv?key=1"),
+            format!("ws://127.0.0.1:{http}/live/fake.flv?key=1"),
+        ] {
+            let outcome = fanout(&url, rtmp, "3").unwrap();
+            let of = &outcome.measurements[0];
+            assert_sound(of);
+            assert_eq!(of.lost, 0, "{of:?}");
+            // Two players saw four or five of 45 frames, at least.
+            assert_eq!(of.corrupt >= 8, manner != Manner::Honest, "{url}: {of:?}");
+            assert!(manner != Manner::Honest || of.corrupt == 0, "{url}: {of:?}");
+        }
+    }
 }
 
 #[test]

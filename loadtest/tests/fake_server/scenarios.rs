@@ -62,6 +62,11 @@ fn witnesses_that_lose_frames_are_told() {
     assert!(
         told.len() == 1 && told[0].starts_with("rtmp: ") && told[0].contains("frames were lost")
     );
+    let Ports { rtmp, .. } = start(Manner::Corrupting);
+    let line = format!("slow --url rtmp://127.0.0.1:{rtmp}/live/fake --players 4 --slow 25%");
+    let told = run(&format!("{line} --sampled 3 --window 1s {STREAM}")).unwrap().breaches;
+    let is_told = told.iter().any(|told| told.contains("frames are not what was published"));
+    assert!(is_told, "{told:?}");
 }
 
 #[test]

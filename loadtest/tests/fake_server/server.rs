@@ -22,6 +22,10 @@ pub(crate) enum Manner {
     Leaky,
     /// Whoever publishes the frame of this number is closed.
     Closing(u64),
+    /// A byte of every tenth frame is another one.
+    Corrupting,
+    /// The last byte of every tenth frame is missing.
+    Truncating,
 }
 
 /// What a connection reads and writes with.
@@ -59,6 +63,17 @@ impl Stage {
     pub(crate) fn has_room(&mut self) -> bool {
         let Manner::Full(most) = self.manner else { return self.manner != Manner::Refusing };
         self.players.len() < most
+    }
+
+    /// What becomes of a frame whose turn it is to be damaged.
+    fn damaged(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let mut body = self.frames.is_multiple_of(10).then(|| body.to_vec())?;
+        match self.manner {
+            Manner::Corrupting => *body.last_mut()? ^= 1,
+            Manner::Truncating => drop(body.pop()),
+            _ => return None,
+        }
+        Some(body)
     }
 }
 
@@ -128,6 +143,8 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
     let config = stage.config.clone().unwrap();
     let packets = stage.transport.frame(timestamp, is_key, body);
     stage.grown.notify_all();
+    let damaged = stage.damaged(body);
+    let body = damaged.as_deref().unwrap_or(body);
     stage.players.retain_mut(|player| {
         let framed = |body: &[u8]| match player.framing {
             Framing::Rtmp => rtmp::video(timestamp, body),

@@ -80,7 +80,12 @@ fn rounds_are_one_stream_that_decodes_and_is_stamped() {
         let clip = Arc::new(open(name, options));
         let (file, findings) = played(&clip, true, 125);
         assert_eq!((findings.frames, findings.unstamped), (125, 0), "{name}");
-        assert_eq!((findings.lost, findings.duplicated, findings.reordered), (0, 0, 0), "{name}");
+        assert_eq!(findings.corrupt, 0, "{name}");
+        assert_eq!(
+            (findings.missing, findings.duplicated, findings.reordered),
+            (0, 0, 0),
+            "{name}"
+        );
         assert_eq!((findings.timestamps_back, findings.undecodable_starts), (0, 0), "{name}");
         assert_eq!(findings.latency.quantile(1000), 1_000, "{name}");
         if name != "hevc" {
