@@ -189,8 +189,8 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until each player plays or is lost, so that nobody who has just come is taken for one
-    /// who got nothing: not longer than a patient viewer does, and than [`HURRIED_NS_MAX`] once
-    /// somebody wishes the run to end.
+    /// who got nothing: not longer than a patient viewer does, and than a second once somebody
+    /// wishes the run to end.
     ///
     /// # Errors
     /// If a thread of players has failed.
