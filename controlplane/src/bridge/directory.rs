@@ -1,7 +1,7 @@
 //! Directory: the list of streams that every shard gives to the page.
 //!
-//! It is asked of the shards when a stream starts or ends, a few times after that because tracks
-//! and codecs show themselves later, and then rarely while streams live.
+//! It is asked of the shards when a stream starts, ends or moves, a few times after that because
+//! tracks and codecs show themselves later, and then rarely while streams live.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl Directory {
         Self { json: Arc::from([].as_slice()), refreshed: None, due: Some(now), step: 0 }
     }
 
-    /// A stream started or ended.
+    /// A stream started, ended or moved.
     pub(crate) fn changed(&mut self, now: Instant) {
         let earliest = self.refreshed.map_or(now, |at| at + PAUSES[0]);
         self.due = Some(earliest.max(now));
@@ -108,5 +108,7 @@ fn render(gathered: &Gathered) -> Vec<u8> {
         })
         .collect();
     streams.sort();
+    // A stream that moved while the shards were asked is seen on both.
+    streams.dedup_by(|one, other| one.name == other.name);
     serde_json::to_vec(&Listing { streams }).expect("texts and numbers always serialise")
 }

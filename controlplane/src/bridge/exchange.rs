@@ -180,6 +180,8 @@ impl<F: Fleet> Exchange<F> {
             Event::Moved { id, outcome } => {
                 tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
                 self.moves.over(id, outcome);
+                // A survey on its way may have seen the stream on both shards, or on none.
+                self.directory.changed(now);
             }
             Event::Snapshot(snapshot) => {
                 let asked = self.gathers.iter().position(|gather| gather.id == snapshot.id);
@@ -454,6 +456,29 @@ mod tests {
         exchange.fleet.events.push_back((ShardId(1), Event::Moved { id, outcome }));
         exchange.pump(now);
         assert_eq!(answer.try_recv(), Ok(outcome));
+    }
+
+    #[test]
+    fn a_stream_that_was_seen_on_two_shards_is_listed_once_and_looked_for_again() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        exchange.tick(now);
+        for shard in 0..2 {
+            exchange.fleet.events.push_back(snapshot(shard, 0, &["a"]));
+        }
+        exchange.fleet.sent.clear();
+        exchange.pump(now);
+        let listed = match exchange.fleet.sent.first() {
+            Some((_, Command::Directory(json))) => String::from_utf8(json.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(listed.matches(r#""name":"a""#).count(), 1, "{listed}");
+        let outcome = MoveOutcome::Moved { from: ShardId(1) };
+        let later = exchange.deadline(now).unwrap();
+        exchange.fleet.events.push_back((ShardId(0), Event::Moved { id: 0, outcome }));
+        exchange.pump(now);
+        let soon = exchange.deadline(now).unwrap();
+        assert!(soon < later && soon == now + Duration::from_millis(250));
     }
 
     #[test]
