@@ -152,10 +152,13 @@ impl Succession {
         !self.newest().awaits_join()
     }
 
-    /// Lets go of the logs that hold nothing from `offset` on; true if there were any.
+    /// Lets go of the logs that hold nothing from `offset` on, or nothing at all; true if there
+    /// were any.
     pub fn leave_before(&mut self, offset: u64) -> bool {
         let mut any = false;
-        while let Some(next) = self.first.next().filter(|next| next.start() <= offset) {
+        while let Some(next) = self.first.next()
+            && next.start() <= offset.max(self.first.tail())
+        {
             self.first = Arc::clone(next);
             any = true;
         }

@@ -916,6 +916,9 @@ mod tests {
         assert!(behind.leave_before(70_500) && Arc::ptr_eq(behind.first(), &bench.log));
         sealed.close(&bench.pool, &mut bench.gc);
         assert_eq!(logs.tail(), 70_500);
+        let mut stalled = logs.clone();
+        assert!(stalled.leave_before(0), "nothing is left for who has not passed it");
+        assert!(Arc::ptr_eq(stalled.first(), &bench.log));
         assert_eq!(old.read(0, &mut [0; 4]), Err(Lapped));
         bench.close();
     }

@@ -43,12 +43,15 @@ pub(crate) enum Message {
     },
     /// To the shard that a stream is on: it is to be moved.
     Relocate(MoveOrder),
-    /// A question: may this stream come?
-    Offer(StreamName),
+    /// A question: may the stream of an order come?
+    Offer {
+        /// The order's number.
+        order: u64,
+    },
     /// The answer.
     Offered {
-        /// The stream.
-        stream: StreamName,
+        /// The order's number.
+        order: u64,
         /// True if there is room for it.
         room: bool,
     },

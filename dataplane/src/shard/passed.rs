@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::connection::Connection;
 use super::ended::LAST_WORDS;
 use super::shard::Shard;
 use crate::ids::StreamName;
@@ -97,17 +98,20 @@ impl Shard {
     /// Lets go of the sealed logs that no player of this shard reads, and where nobody begins.
     pub(super) fn leave_sealed_logs(&mut self) {
         for slot in self.readers.of_sealed() {
-            let Some(needed) = self.needed_from(slot) else { continue };
+            let Some((needed, behind)) = self.needed_from(slot) else { continue };
             if let Some(reader) = self.readers.get_mut(slot) {
                 reader.leave_before(needed);
+                reader.behind = behind;
             }
         }
     }
 
-    /// The first offset that anybody of a reader may still be sent.
-    fn needed_from(&self, reader_slot: u32) -> Option<u64> {
+    /// The first offset that anybody of a reader may still be sent, or one in its first log, which
+    /// is then needed, and the player for whom it is: that one is asked first the next time.
+    fn needed_from(&self, reader_slot: u32) -> Option<(u64, Option<u32>)> {
         let reader = self.readers.get(reader_slot)?;
         let logs = reader.logs()?;
+        let first_ends = logs.first().next()?.start();
         let mut needed = logs.newest().start();
         if !logs.joins_newest()
             && let Some(join) = logs.newest_join()
@@ -119,10 +123,19 @@ impl Shard {
             let held = logs.newest().held_from();
             needed = held.map_or(logs.first().start(), |from| from.min(needed));
         }
-        let playing = |&slot: &u32| self.connections.get(slot)?.playing()?.cursor;
-        let cursors = reader.subscribers.iter().flatten().filter_map(playing);
-        needed = cursors.fold(needed, |needed, cursor| needed.min(cursor.offset));
+        if needed < first_ends {
+            return Some((needed, None));
+        }
+        for &slot in reader.behind.iter().chain(reader.subscribers.iter().flatten()) {
+            let playing = self.connections.get(slot).and_then(Connection::playing);
+            let playing = playing.filter(|playing| playing.reader == reader_slot);
+            let Some(cursor) = playing.and_then(|playing| playing.cursor) else { continue };
+            needed = needed.min(cursor.offset);
+            if needed < first_ends {
+                return Some((needed, Some(slot)));
+            }
+        }
         let served = self.connections.iter().filter_map(|c| c.served_from(reader_slot));
-        Some(if reader.serving > 0 { served.fold(needed, u64::min) } else { needed })
+        Some((if reader.serving > 0 { served.fold(needed, u64::min) } else { needed }, None))
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Reader {
     pub subscribers: [Vec<u32>; BUCKETS],
     /// Those of them that want every frame at once.
     pub low_latency: Vec<u32>,
+    /// A player that was found in the first of several logs.
+    pub behind: Option<u32>,
     /// Players before it are too far behind.
     pub late: LateMark,
     /// Buckets that have not been flushed since the log moved.
@@ -209,6 +211,7 @@ impl Readers {
             state: ReaderState::Asked(vec![asker]),
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),
+            behind: None,
             late: LateMark::default(),
             pending: 0,
             listed: false,

@@ -109,14 +109,14 @@ impl Shard {
     pub(super) fn take_letter_of_a_move(&mut self, from: ShardId, letter: Message) {
         match letter {
             Message::Relocate(order) => self.begin_move(order),
-            Message::Offer(stream) => {
+            Message::Offer { order } => {
                 let room = self.draining.is_none() && !self.pool.is_low();
-                self.outboxes.answer(from, Message::Offered { stream, room });
+                self.outboxes.answer(from, Message::Offered { order, room });
                 self.alert(from);
             }
-            Message::Offered { stream, room } => {
+            Message::Offered { order, room } => {
                 self.outboxes.settle(from);
-                self.offer_answered(&stream, room);
+                self.offer_answered(order, room);
             }
             Message::Stream(removal) => self.stream_arrived(*removal),
             Message::Relocated { order, outcome } => self.move_over(&order, outcome),
@@ -150,7 +150,7 @@ impl Shard {
             self.tell_outcome(order, MoveOutcome::AlreadyThere);
             return;
         } else if self.streams.moving.len() >= MOVES_MAX
-            || self.outboxes.ask(order.to, Message::Offer(stream.clone())).is_err()
+            || self.outboxes.ask(order.to, Message::Offer { order: order.id }).is_err()
         {
             MoveRefusal::NoRoom
         } else {
@@ -162,9 +162,10 @@ impl Shard {
         self.tell_outcome(order, MoveOutcome::Refused(refusal));
     }
 
-    fn offer_answered(&mut self, stream: &StreamName, room: bool) {
+    /// The answer may be late: the stream may be leaving for another shard by now.
+    fn offer_answered(&mut self, order: u64, room: bool) {
         let mut moving = self.streams.moving.iter();
-        let Some(at) = moving.position(|moving| moving.order.stream == *stream) else { return };
+        let Some(at) = moving.position(|moving| moving.order.id == order) else { return };
         if room {
             self.streams.moving[at].welcome = true;
             self.relocate(at);
@@ -225,6 +226,7 @@ impl Shard {
     fn send_stream(&mut self, slot: u32, order: MoveOrder) {
         self.publish_logs();
         let Some(hub) = self.streams.remove(slot) else { return };
+        self.forget_stream(slot);
         let stream = order.stream.clone();
         let (mut connection, mut demo) = (None, None);
         match hub.publisher() {
