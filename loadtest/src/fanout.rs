@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::observe::{ProcessReading, RssBefore, Served, ServerCost, ServerProcess};
 use crate::player::{Part, Tally};
-use crate::run::{News, Passage, Run, Stage};
+use crate::run::{JOIN_NS_MAX, Joining, News, Passage, Run, Stage};
 use crate::socket::monotonic_ns;
 use crate::stats::{Bin, Histogram, Percentiles};
 
@@ -42,15 +42,21 @@ pub struct Measurement {
     pub failed: u64,
     /// Players lost because the server closed the connection.
     pub closed: u64,
+    /// Players that still waited for their first frame when nobody waited for them any more.
+    pub unjoined: u64,
     /// Times that a player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
     /// From the first connection of this step until everybody played or was lost.
     pub join_s: f64,
+    /// Players that joined, for each second from the first connection until the last of them had
+    /// its first frame; `None` if it was not seen.
+    pub connects_per_s: Option<f64>,
     /// Length of the window.
     pub window_s: f64,
     /// Bytes that all players received in it.
     pub received_bytes: u64,
-    /// From connecting to the first frame, of the players that joined in this step.
+    /// From connecting to the first frame, of the players that joined in this step; one that is
+    /// unjoined counts with [`JOIN_NS_MAX`], which it waited at least.
     pub join: Option<Percentiles>,
     /// From connecting to the start of the first picture, of the same; of segments it is unknown.
     pub first_video: Option<Percentiles>,
@@ -145,7 +151,7 @@ pub fn measure(
     server: Option<ServerProcess>,
     before: Option<RssBefore>,
 ) -> Result<Measurement> {
-    let join_s = assemble(run, step)?;
+    let assembly = assemble(run, step)?;
     run.watch(Stage::Settling, SETTLE_NS)?;
     let joined = run.mark()?;
     let cost_before = read(run, server);
@@ -153,7 +159,11 @@ pub fn measure(
     let cost_after = read(run, server);
     let window = run.mark()?;
     let mut measurement = summarise(&joined, &window, cast);
-    (measurement.players, measurement.join_s) = (step.players, join_s);
+    (measurement.players, measurement.join_s) = (step.players, assembly.join_s);
+    measurement.connects_per_s = connects_per_s(&joined.sum(), assembly.last_joined_ns);
+    if !assembly.was_cut {
+        measurement.count_unjoined(&joined);
+    }
     let served = Served { bytes: measurement.received_bytes, held: measurement.held };
     measurement.server = cost_before
         .zip(cost_after)
@@ -162,15 +172,25 @@ pub fn measure(
     Ok(measurement)
 }
 
-/// Grows the crowd until everybody plays or is lost; tells how many seconds that took. Counts begin
-/// with it.
+/// How a crowd came together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Assembly {
+    /// Seconds until everybody played or was lost.
+    pub join_s: f64,
+    last_joined_ns: u64,
+    /// The wish to stop ended it.
+    was_cut: bool,
+}
+
+/// Grows the crowd until everybody plays or is lost. Counts begin with it.
 ///
 /// # Errors
 /// If nobody plays.
-pub fn assemble(run: &mut Run<'_>, step: Step) -> Result<f64> {
+pub fn assemble(run: &mut Run<'_>, step: Step) -> Result<Assembly> {
     run.mark()?;
     let joining_ns = monotonic_ns();
-    let attendance = run.join(step.players, step.ramp_per_s)?;
+    let Joining { attendance, last_joined_ns } = run.join(step.players, step.ramp_per_s)?;
+    let was_cut = run.is_stopped();
     let join_s = (monotonic_ns() - joining_ns) as f64 / SECOND_NS as f64;
     if attendance.playing == 0 {
         if run.is_stopped() {
@@ -179,7 +199,7 @@ pub fn assemble(run: &mut Run<'_>, step: Step) -> Result<f64> {
         let reason = run.mark()?.sum().first_loss;
         bail!("no player got a frame: {}", reason.as_deref().unwrap_or("nothing came in time"));
     }
-    Ok(join_s)
+    Ok(Assembly { join_s, last_joined_ns, was_cut })
 }
 
 /// Reads the server's process, if it is known; a run whose server is gone ends.
@@ -190,6 +210,24 @@ pub fn read(run: &mut Run<'_>, server: Option<ServerProcess>) -> Option<ProcessR
             run.fail(error);
             None
         }
+    }
+}
+
+/// Players that joined, for each second.
+fn connects_per_s(joined: &Tally, last_joined_ns: u64) -> Option<f64> {
+    let seconds = last_joined_ns as f64 / SECOND_NS as f64;
+    (last_joined_ns > 0).then(|| joined.join.len() as f64 / seconds)
+}
+
+impl Measurement {
+    /// Counts who neither played nor was lost at the end of joining: what never ends takes longest.
+    fn count_unjoined(&mut self, joined: &Passage) {
+        let sum = joined.sum();
+        let playing: usize = joined.playing.iter().sum();
+        let unjoined = (self.players as u64).saturating_sub(playing as u64 + sum.lost_players());
+        let mut join = sum.join;
+        (0..unjoined).for_each(|_| join.record(JOIN_NS_MAX));
+        (self.unjoined, self.join) = (unjoined, join.percentiles());
     }
 }
 
@@ -210,8 +248,10 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         refused: joined.refused + window.refused,
         failed: joined.failed + window.failed,
         closed: joined.closed + window.closed,
+        unjoined: 0,
         stalls: joined.stalls + window.stalls,
         join_s: 0.0,
+        connects_per_s: None,
         window_s: passage.ns as f64 / SECOND_NS as f64,
         received_bytes: window.received,
         join: joined.join.percentiles(),
@@ -274,4 +314,24 @@ fn parts(before: &Passage, passage: &Passage, cast: &[Part]) -> Vec<PartMeasurem
         }
     };
     cast.iter().enumerate().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_never_joins_counts_among_the_slowest() {
+        let mut tally = Tally { refused: 1, ..Tally::default() };
+        (0..95).for_each(|_| tally.join.record(1_000_000));
+        assert_eq!(connects_per_s(&tally, SECOND_NS / 2), Some(190.0));
+        assert_eq!(connects_per_s(&tally, 0), None);
+        let joined = Passage { tallies: vec![tally], playing: vec![95], ..Passage::default() };
+        let mut of = summarise(&joined, &Passage::default(), &[]);
+        of.players = 100;
+        of.count_unjoined(&joined);
+        let join = of.join.unwrap();
+        assert_eq!((of.unjoined, of.refused, join.count), (4, 1, 99));
+        assert!(join.p50_ms < 2.0 && join.p99_ms >= 15_000.0 && join.max_ms >= 15_000.0);
+    }
 }

@@ -23,7 +23,7 @@ pub const PROGRESS_NS: u64 = 1_000_000_000;
 const LOOK_NS: u64 = 10_000_000;
 
 /// What players may take to join beyond their ramp.
-const JOIN_NS_MAX: u64 = 15_000_000_000;
+pub const JOIN_NS_MAX: u64 = 15_000_000_000;
 
 /// What they may take if somebody wishes the run to end.
 const HURRIED_NS_MAX: u64 = 1_000_000_000;
@@ -48,6 +48,15 @@ pub enum Stage {
     Settling,
     /// All that comes counts.
     Watching,
+}
+
+/// How players joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// How many do what at the end.
+    pub attendance: Attendance,
+    /// Until the last one who joined had a frame, as exactly as that is looked at.
+    pub last_joined_ns: u64,
 }
 
 /// How far a run has come.
@@ -174,10 +183,19 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// If a thread of players has failed.
-    pub fn join(&mut self, players: usize, ramp_per_s: u64) -> Result<Attendance> {
+    pub fn join(&mut self, players: usize, ramp_per_s: u64) -> Result<Joining> {
+        let started_ns = monotonic_ns();
+        let (mut playing, mut last_joined_ns) = (0, 0);
         self.crowd.resize(players, ramp_per_s)?;
         let ramp_ns = players as u64 * 1_000_000_000 / ramp_per_s.max(1);
-        self.wait(Stage::Joining, ramp_ns + JOIN_NS_MAX, |attendance| attendance.is_settled())
+        let attendance = self.wait(Stage::Joining, ramp_ns + JOIN_NS_MAX, |attendance| {
+            if attendance.playing > playing {
+                last_joined_ns = monotonic_ns() - started_ns;
+            }
+            playing = attendance.playing;
+            attendance.is_settled()
+        })?;
+        Ok(Joining { attendance, last_joined_ns })
     }
 
     /// Lets time pass.

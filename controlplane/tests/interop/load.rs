@@ -27,7 +27,7 @@ fn formats_and_streams_are_held_at_once() {
         assert_eq!(held, [8, 4, 4, 4, 4], "{of:?}");
         for part in &of.parts {
             assert_eq!((part.lost, part.lost_players), (0, 0), "{part:?}");
-            assert!(part.frames > 0, "{part:?}");
+            assert!(part.frames > 0 && part.corrupt == 0, "{part:?}");
         }
         assert_eq!((of.duplicated, of.reordered, of.timestamps_back), (0, 0, 0), "{of:?}");
         assert_eq!((of.undecodable_starts, of.transport_faults), (0, 0), "{of:?}");

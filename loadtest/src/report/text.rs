@@ -53,8 +53,8 @@ pub fn measurement(of: &Measurement) -> String {
     line(
         "players",
         format!(
-            "{} of {} held, {} refused, {} failed, {} closed, {} stalls",
-            of.held, of.players, of.refused, of.failed, of.closed, of.stalls
+            "{} of {} held, {} refused, {} failed, {} closed, {} unjoined, {} stalls",
+            of.held, of.players, of.refused, of.failed, of.closed, of.unjoined, of.stalls
         ),
     );
     if let Some(reason) = &of.first_loss {
@@ -232,8 +232,10 @@ pub fn table(measurements: &[Measurement]) -> String {
 /// The table of a storm: a line for each round.
 #[must_use]
 pub fn rounds(measurements: &[Measurement]) -> String {
-    let mut text =
-        String::from("   round players    held  all after s  join p50 ms  p99 ms  refused  lost\n");
+    let mut text = String::from(
+        "   round players    held  all after s  connects/s  join p50 ms  p99 ms  refused  lost  \
+         unjoined\n",
+    );
     for (round, of) in measurements.iter().enumerate() {
         let ms = |pick: fn(&Percentiles) -> f64| {
             of.join.as_ref().map_or("-".to_owned(), |join| format!("{:.1}", pick(join)))
@@ -241,14 +243,16 @@ pub fn rounds(measurements: &[Measurement]) -> String {
         let name = if round == 0 { "arrival".to_owned() } else { round.to_string() };
         let _ = writeln!(
             text,
-            "{name:>8}{:>8}{:>8}{:>13.2}{:>13}{:>8}{:>9}{:>6}",
+            "{name:>8}{:>8}{:>8}{:>13.2}{:>12}{:>13}{:>8}{:>9}{:>6}{:>10}",
             of.players,
             of.held,
             of.join_s,
+            of.connects_per_s.map_or("-".to_owned(), |rate| format!("{rate:.0}")),
             ms(|join| join.p50_ms),
             ms(|join| join.p99_ms),
             of.refused,
             of.failed + of.closed,
+            of.unjoined,
         );
     }
     text

@@ -60,7 +60,7 @@ pub(super) fn soak(
     let Audience { ramp_per_s, ref players, ref parts, .. } = *audience;
     let players = players.first().copied().unwrap_or(1);
     let step = Step { players, ramp_per_s, window_ns: plan.duration_ns };
-    let join_s = assemble(run, step)?;
+    let join_s = assemble(run, step)?.join_s;
     run.tell(News::Said("everybody plays; memory settles"));
     churn_while(run, plan, plan.warm_up_ns.max(SETTLE_NS), None)?;
     let before = run.mark()?;

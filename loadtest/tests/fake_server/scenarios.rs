@@ -81,6 +81,7 @@ fn everybody_leaves_and_comes_again() {
     for of in &rounds {
         assert_eq!((of.held, of.refused, of.failed, of.closed), (12, 0, 0, 0), "{of:?}");
         assert_eq!(of.join.map(|join| join.count), Some(12), "all of them joined anew: {of:?}");
+        assert!(of.unjoined == 0 && of.connects_per_s.is_some_and(|rate| rate > 0.0), "{of:?}");
         assert_eq!((of.lost, of.undecodable_starts), (0, 0), "{of:?}");
     }
 }
