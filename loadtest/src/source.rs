@@ -24,6 +24,18 @@ pub const KEYFRAME_WEIGHT: u64 = 8;
 /// Bytes of an AAC frame: 128 kb/s.
 const AUDIO_FRAME_LEN: usize = 341;
 
+/// Bits per second that are sensible for one stream.
+pub const BITRATE_MAX: u64 = 1_000_000_000;
+
+/// Frames per second that are sensible.
+pub const FPS_MAX: u32 = 1000;
+
+/// The longest time from keyframe to keyframe, in nanoseconds.
+pub const GOP_NS_MAX: u64 = 3600 * 1_000_000_000;
+
+/// Bytes of a picture: a message tells its length in 24 bits.
+pub const PICTURE_BYTES_MAX: usize = (1 << 24) - 1;
+
 /// What the encoder is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
@@ -37,6 +49,14 @@ pub struct SourceSettings {
     pub gop_frames: u32,
     /// Add a sound track.
     pub audio: bool,
+}
+
+impl SourceSettings {
+    /// Bytes of a keyframe, unless its picture needs more.
+    #[must_use]
+    pub fn keyframe_len(&self) -> usize {
+        GopBudget::new(self).next(true)
+    }
 }
 
 /// An FLV tag body with its time.

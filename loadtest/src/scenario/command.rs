@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::option::{
     CHECK_TS, CROWD, DURATION, EVERYWHERE, Entry, Group, IMPAIRMENT, KNEE, MIRROR, MIX, PLAY_TIME,
-    PLAYERS, PUBLISHER, RELAY, SERVER, SLOW, SOAK, STORM, STREAM, STREAMS, TLS, WHERE, WINDOW,
+    PLAYERS, PUBLISHER, RELAY, SERVER, SLOW, SOAK, STORM, STREAM, STREAMS, THREADS, TLS, WHERE,
+    WINDOW,
 };
 
 /// A command.
@@ -25,21 +26,21 @@ const COMMANDS: [Command; 12] = [
         synopsis: "--url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY]",
         summary: "publish synthetic streams",
         about: "Frames follow an absolute schedule and are stamped when they are sent.",
-        groups: &[WHERE, STREAM, DURATION, TLS],
+        groups: &[WHERE, STREAM, DURATION, TLS, THREADS],
     },
     Command {
         name: "play",
         synopsis: "--url URL",
         summary: "play a stream that is published already",
         about: "Prints what one crowd of players got.",
-        groups: &[WHERE, STREAMS, PLAYERS, PLAY_TIME, SERVER, TLS],
+        groups: &[WHERE, STREAMS, PLAYERS, PLAY_TIME, SERVER, TLS, THREADS],
     },
     Command {
         name: "fanout",
         synopsis: "--url URL [--players N,N..] [--server-pid PID]",
         summary: "publish and play, for each number of players",
         about: "Prints what each number of players got, and what the server spent on them.",
-        groups: &[WHERE, STREAM, PUBLISHER, PLAYERS, WINDOW, SERVER, TLS],
+        groups: &[WHERE, STREAM, PUBLISHER, PLAYERS, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "mixed",
@@ -48,7 +49,7 @@ const COMMANDS: [Command; 12] = [
         about: "Players are dealt to the formats by their shares and to the streams by --skew.\n\
                 Without --mix they are rtmp=50,flv=20,ws=5,ts=5,hls=20. Prints what each\n\
                 format got, too.",
-        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, WINDOW, SERVER, TLS],
+        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "soak",
@@ -57,7 +58,7 @@ const COMMANDS: [Command; 12] = [
         about: "Tells the slope of the server's resident memory with its 95 % confidence. Ends\n\
                 with 1 if all of that confidence lies above --slope-max, if there are too few\n\
                 samples for a slope, or if a player is lost, stalls or misses a frame.",
-        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SOAK, SERVER, TLS],
+        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SOAK, SERVER, TLS, THREADS],
     },
     Command {
         name: "find-knee",
@@ -67,7 +68,7 @@ const COMMANDS: [Command; 12] = [
                 frame, or until the p99 latency is too high; then searches between the last\n\
                 number that held and the first that did not. Prints the most players that\n\
                 hold, and what broke beyond them.",
-        groups: &[WHERE, MIX, STREAM, PUBLISHER, CROWD, KNEE, WINDOW, SERVER, TLS],
+        groups: &[WHERE, MIX, STREAM, PUBLISHER, CROWD, KNEE, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "slow",
@@ -75,7 +76,7 @@ const COMMANDS: [Command; 12] = [
         summary: "players who read too slowly beside others who do not",
         about: "Ends with 1 if one of the others is lost, stalls or misses a frame. What the\n\
                 server does to the slow ones is told and judged by nobody.",
-        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SLOW, WINDOW, SERVER, TLS],
+        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SLOW, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "storm",
@@ -84,7 +85,7 @@ const COMMANDS: [Command; 12] = [
         about: "Players connect at --ramp a second; then, round after round, all of them leave\n\
                 at once and come again at once. Prints for each round how long joining took,\n\
                 and who was refused or lost why.",
-        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, STORM, WINDOW, SERVER, TLS],
+        groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, STORM, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "mirror",
@@ -117,7 +118,7 @@ const COMMANDS: [Command; 12] = [
                 latency and dropped frames, and what a player costs in memory. The first and the\n\
                 last need --server-pid or --server-api; players held stand for them without. Ends\n\
                 with 1 if a player is lost.",
-        groups: &[SERVER],
+        groups: &[SERVER, THREADS],
     },
 ];
 

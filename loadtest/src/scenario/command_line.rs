@@ -17,7 +17,7 @@ use super::settings::Settings;
 use crate::clip::Clip;
 use crate::mirror::MirrorPlan;
 use crate::publisher::{PublishPlan, Recording};
-use crate::source::SourceSettings;
+use crate::source::{PICTURE_BYTES_MAX, SourceSettings};
 use crate::stream_url::{Scheme, StreamUrl};
 
 /// How long a soak lasts unless told.
@@ -150,8 +150,12 @@ impl Settings {
             Plot::FindKnee(KneePlan { players_min, .. }) => vec![players_min],
             _ => self.players.clone(),
         };
+        let parts = parts(self, command)?;
+        if self.holds && parts.iter().all(|part| part.url.scheme != Scheme::Hls) {
+            bail!("--hold is of players of HLS, and nobody plays http[s]://HOST/NAME/index.m3u8");
+        }
         let audience = Audience {
-            parts: parts(self, command)?,
+            parts,
             trust: self.trust.clone(),
             holds: self.holds,
             streams: self.streams,
@@ -162,6 +166,17 @@ impl Settings {
             window_ns,
         };
         Ok(Load { plot, publish, audience, server })
+    }
+
+    /// A recorded stream is published as it is; readers who are slow may be told its rate.
+    fn refuse_synthetic(&self) -> Result<()> {
+        for option in ["size", "bitrate", "fps", "gop", "audio"] {
+            let is_said = self.said.iter().any(|said| said == option);
+            if is_said && !(option == "bitrate" && self.sets_pace_by_bitrate()) {
+                bail!("--{option} is of synthetic media: --file is published as it is");
+            }
+        }
+        Ok(())
     }
 
     fn plot(&self, command: &str) -> Result<Plot> {
@@ -199,7 +214,9 @@ impl Settings {
         if url.scheme != Scheme::Rtmp {
             bail!("streams are published by rtmp:// or rtmps://, and {url} is neither");
         }
-        let gop_frames = (self.gop_ns * u64::from(self.fps)).div_ceil(SECOND_NS);
+        let gop_frames =
+            self.gop_ns.checked_mul(u64::from(self.fps)).context("--gop is too long")?;
+        let gop_frames = gop_frames.div_ceil(SECOND_NS);
         let source = SourceSettings {
             size: self.size,
             bitrate: self.bitrate,
@@ -207,8 +224,16 @@ impl Settings {
             gop_frames: u32::try_from(gop_frames).context("--gop is too long")?,
             audio: self.audio,
         };
+        let key_len = source.keyframe_len();
+        if key_len > PICTURE_BYTES_MAX {
+            bail!(
+                "a keyframe would have {key_len} bytes of at most {PICTURE_BYTES_MAX}: lower \
+                 --bitrate, or raise --fps"
+            );
+        }
         let recording = match &self.file {
             Some(file) => {
+                self.refuse_synthetic()?;
                 let clip = Clip::open(file).context("--file")?;
                 Some(Recording { clip: Arc::new(clip), stamps: !self.no_stamp })
             }

@@ -86,7 +86,6 @@ impl Options {
             "json" => self.json = Some(parser.value()?.into()),
             "cpu" => self.cpus = Some(vec![parser.value()?.parse()?]),
             "cpus" => self.cpus = Some(cpus(&text()?)?),
-            "threads" => bail!("a relay has one thread; start several"),
             other => unreachable!("--{other} is in a list of options"),
         }
         Ok(())
@@ -210,7 +209,7 @@ mod tests {
             ("--udp --direction left", "--direction: no direction: left"),
             ("--udp --to nowhere", "--to: no address: nowhere"),
             ("--udp --players 3", "impair has no option --players"),
-            ("--udp --threads 2", "--threads: a relay has one thread"),
+            ("--udp --threads 2", "impair has no option --threads; try --help"),
             ("--udp loud", "unexpected argument"),
         ];
         for (line, start) in table {

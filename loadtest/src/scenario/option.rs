@@ -208,6 +208,10 @@ pub(super) const EVERYWHERE: Group = Group {
         entry("quiet", "", "show no progress"),
         entry("cpus", "LIST", "CPUs to stay on, such as 1,3-5  [all that it may use]"),
         entry("cpu", "N", "the same, for one CPU"),
-        entry("threads", "N", "threads of players, and of publishers  [one for each CPU]"),
     ],
+};
+
+pub(super) const THREADS: Group = Group {
+    title: "threads",
+    entries: &[entry("threads", "N", "of players, and of publishers  [one for each CPU]")],
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lexopt::{Parser, ValueExt};
 
 use super::amount::{bytes, counts, cpus, decimal, percent, positive, rate, time};
@@ -11,11 +11,14 @@ use crate::encoder::PictureSize;
 use crate::mpegts::PID_PERIOD_DEFAULT_MS;
 use crate::observe::{ApiPlan, ServerProcess, WatchPlan};
 use crate::player::Sampling;
+use crate::source::{BITRATE_MAX, FPS_MAX, GOP_NS_MAX};
 use crate::stream_url::StreamUrl;
 use crate::tls::Trust;
 
 /// Every option, with its default.
 pub(super) struct Settings {
+    /// Options that were said.
+    pub(super) said: Vec<String>,
     pub(super) url: Option<StreamUrl>,
     pub(super) publish_url: Option<StreamUrl>,
     pub(super) no_publish: bool,
@@ -70,6 +73,7 @@ pub(super) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            said: Vec::new(),
             url: None,
             publish_url: None,
             no_publish: false,
@@ -126,6 +130,7 @@ impl Default for Settings {
 impl Settings {
     /// Takes an option that the command has.
     pub(super) fn set(&mut self, option: &str, parser: &mut Parser) -> Result<()> {
+        self.said.push(option.to_owned());
         match option {
             "audio" => self.audio = true,
             "no-stamp" => self.no_stamp = true,
@@ -154,9 +159,19 @@ impl Settings {
             "streams" => self.streams = positive(value)?,
             "skew" => self.skew = decimal(value)?,
             "size" => self.size = PictureSize::parse(value)?,
-            "bitrate" => self.bitrate = rate(value)?,
-            "fps" => self.fps = u32::try_from(positive(value)?).context("too many")?,
-            "gop" => self.gop_ns = time(value)?,
+            "bitrate" => {
+                self.bitrate = rate(value)?;
+                ensure!(self.bitrate <= BITRATE_MAX, "{value} is too much; at most 1000M");
+            }
+            "fps" => {
+                let fps = u32::try_from(positive(value)?).ok().filter(|fps| *fps <= FPS_MAX);
+                self.fps =
+                    fps.with_context(|| format!("{value} is too much; at most {FPS_MAX}"))?;
+            }
+            "gop" => {
+                self.gop_ns = time(value)?;
+                ensure!(self.gop_ns <= GOP_NS_MAX, "{value} is too long; at most 1h");
+            }
             "publish-ramp" => self.publish_ramp_per_s = positive(value)? as u64,
             "duration" => self.duration_ns = Some(time(value)?),
             "window" => self.window_ns = time(value)?,
@@ -213,6 +228,12 @@ impl Settings {
     }
 
     /// Bytes a second of a player who is slow.
+    /// Whether the rate of slow readers is told as a share of `--bitrate`.
+    pub(super) fn sets_pace_by_bitrate(&self) -> bool {
+        let is_said = self.said.iter().any(|said| ["slow", "slow-rate"].contains(&said.as_str()));
+        is_said && !self.stops && percent(&self.slow_rate).is_ok()
+    }
+
     pub(super) fn slow_bytes_per_s(&self) -> Result<u64> {
         if self.stops {
             return Ok(0);
