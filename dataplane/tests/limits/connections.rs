@@ -93,7 +93,7 @@ pub(crate) fn one_player_too_many(server: &Server) -> u64 {
 /// Players of a stream that alone has more bits a second, while those of a small one play on.
 pub(crate) fn more_bits_than_may_be_owed(server: &Server) -> u64 {
     let mut publisher = Publisher::start(server.rtmp, "big");
-    publisher.video_bytes = 20_000;
+    publisher.video_bytes = 40_000;
     let frames = u64::from(publisher.send_frames(30));
     let arrived = |totals: &Totals| totals.stream("big").is_some_and(|s| s.units_in >= 2 * frames);
     server.control.until("the frames", arrived);

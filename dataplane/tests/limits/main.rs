@@ -80,7 +80,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::ConnectionsMax => WITNESS_CONNECTIONS,
         L::ConnectionsPerIpMax | L::ConnectionsPerPrefixMax | L::HalfOpenPerIpMax => 2,
         L::StreamsMax => 1,
-        L::EgressBpsMax => 500_000,
+        L::EgressBpsMax => 7_000_000,
         L::PlayersMax | L::TracksMax | L::RtmpStreamsMax => 2,
         L::RtmpChunkStreamsMax => 8,
         L::RtmpMessageBytesMax => 4_096,
