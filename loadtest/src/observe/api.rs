@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::exposition::SHARDS_MAX;
@@ -41,7 +42,7 @@ pub struct ServerApi {
 }
 
 /// What the interface tells of a shard now.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ShardReading {
     /// Its number.
     pub shard: u16,

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::api::ShardReading;
 use super::exposition::Buckets;
 use super::socket_memory::SocketMemory;
 use crate::stats::Percentiles;
@@ -87,24 +88,9 @@ pub struct ThreadSample {
 /// What a shard told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ShardSample {
-    /// Its number.
-    pub shard: u16,
-    /// The CPU that it stays on.
-    pub cpu: Option<u64>,
-    /// Share of the time spent in turns of its loop.
-    pub utilisation: Option<f64>,
-    /// Share of the time spent in sending.
-    pub egress_utilisation: Option<f64>,
-    /// Sends a second.
-    pub sends_per_s: Option<f64>,
-    /// For how long it gathers frames.
-    pub flush_interval_ms: Option<f64>,
-    /// Players.
-    pub players: u64,
-    /// Open connections.
-    pub connections: u64,
-    /// Bytes of pool pages in use.
-    pub pool_bytes: u64,
+    /// What its server told.
+    #[serde(flatten)]
+    pub reading: ShardReading,
     /// Loop lag that 99 % of the readings do not exceed: an upper bound of a bucket.
     pub lag_p99_ms: Option<f64>,
     /// Loop lag in the sample.
@@ -154,7 +140,8 @@ impl Sample for ServerSample {
             process.join(before, mean);
         }
         for shard in &mut self.shards {
-            let before = earlier.shards.iter().find(|before| before.shard == shard.shard);
+            let before =
+                earlier.shards.iter().find(|before| before.reading.shard == shard.reading.shard);
             if let Some(before) = before {
                 shard.join(before, mean);
             }
@@ -199,11 +186,12 @@ impl ShardSample {
             Some((was, is)) => Some(mean.of(was, is)),
             None => is,
         };
-        self.utilisation = both(earlier.utilisation, self.utilisation);
-        self.egress_utilisation = both(earlier.egress_utilisation, self.egress_utilisation);
-        self.sends_per_s = both(earlier.sends_per_s, self.sends_per_s);
-        self.flush_interval_ms = both(earlier.flush_interval_ms, self.flush_interval_ms);
-        self.pool_bytes = self.pool_bytes.max(earlier.pool_bytes);
+        let (was, is) = (&earlier.reading, &mut self.reading);
+        is.utilisation = both(was.utilisation, is.utilisation);
+        is.egress_utilisation = both(was.egress_utilisation, is.egress_utilisation);
+        is.sends_per_s = both(was.sends_per_s, is.sends_per_s);
+        is.flush_interval_ms = both(was.flush_interval_ms, is.flush_interval_ms);
+        is.pool_bytes = is.pool_bytes.max(was.pool_bytes);
         self.lag.add(&earlier.lag);
         self.turn.add(&earlier.turn);
         self.lag_p99_ms = self.lag.quantile_s(990).map(|lag| lag * 1e3);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::api::{ApiPlan, ServerApi};
+use super::api::{ApiPlan, ServerApi, ShardReading};
 use super::exposition::{Buckets, histograms};
 use super::proc_tree::ProcTree;
 use super::process::{ProcessReading, ServerProcess};
@@ -183,21 +183,13 @@ impl Eye {
         let lags = lags.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
         let lags_before = std::mem::replace(&mut self.lags, lags);
         let turns_before = std::mem::replace(&mut self.turns, histograms(&metrics, TURN_FAMILY));
-        let shard = |reading: super::api::ShardReading| {
+        let shard = |reading: ShardReading| {
             let lag = since(&self.lags, &lags_before, reading.shard);
             ShardSample {
-                shard: reading.shard,
-                cpu: reading.cpu,
-                utilisation: reading.utilisation,
-                egress_utilisation: reading.egress_utilisation,
-                sends_per_s: reading.sends_per_s,
-                flush_interval_ms: reading.flush_interval_ms,
-                players: reading.players,
-                connections: reading.connections,
-                pool_bytes: reading.pool_bytes,
                 lag_p99_ms: lag.quantile_s(990).map(|lag| lag * 1e3),
                 lag,
                 turn: since(&self.turns, &turns_before, reading.shard),
+                reading,
             }
         };
         readings.into_iter().map(shard).collect()

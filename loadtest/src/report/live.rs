@@ -205,10 +205,10 @@ fn block(moment: &Moment<'_>) -> Vec<String> {
         let ms = |of: Option<f64>| of.map_or("-".to_owned(), |of| Unit::Ms.write(of));
         lines.push(format!(
             "shard {:<4} {} players, busy {}, flush {}, loop lag p99 {}",
-            shard.shard,
-            shard.players,
-            share(shard.utilisation),
-            ms(shard.flush_interval_ms),
+            shard.reading.shard,
+            shard.reading.players,
+            share(shard.reading.utilisation),
+            ms(shard.reading.flush_interval_ms),
             ms(shard.lag_p99_ms)
         ));
     }
@@ -223,7 +223,7 @@ fn rate(players: &PlayerSample) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{ProcessSample, ShardSample, ThreadSample};
+    use crate::observe::{ProcessSample, ShardReading, ShardSample, ThreadSample};
     use crate::stats::Percentiles;
 
     fn players(at_s: f64) -> PlayerSample {
@@ -251,7 +251,9 @@ mod tests {
         let threads = vec![thread("idle", 0.0), thread("shard\x1b[0", 0.71)];
         let rss_bytes = 23_100_000;
         let process = ProcessSample { cpu: 0.74, rss_bytes, threads, ..ProcessSample::default() };
-        let shard = ShardSample { players: 812, utilisation: Some(0.7), ..ShardSample::default() };
+        let reading =
+            ShardReading { players: 812, utilisation: Some(0.7), ..ShardReading::default() };
+        let shard = ShardSample { reading, ..ShardSample::default() };
         ServerSample { process: Some(process), shards: vec![shard], ..ServerSample::default() }
     }
 

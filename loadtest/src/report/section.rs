@@ -96,7 +96,11 @@ impl Observed {
                 .map(|(after, before)| (after as f64 - before as f64) / held as f64),
             tcp_bytes_max: sockets.map(|sockets| sockets.tcp_bytes).max(),
             loop_lag: Bounds::of(&lag),
-            shards: last.shards.iter().map(|last| ShardCost::of(samples, last.shard)).collect(),
+            shards: last
+                .shards
+                .iter()
+                .map(|last| ShardCost::of(samples, last.reading.shard))
+                .collect(),
         }
     }
 }
@@ -105,7 +109,7 @@ impl ShardCost {
     fn of(samples: &[ServerSample], shard: u16) -> Self {
         let told = || {
             let shards = samples.iter().flat_map(|sample| &sample.shards);
-            shards.filter(|told| told.shard == shard)
+            shards.filter(|told| told.reading.shard == shard)
         };
         let (mut lag, mut turn) = (Buckets::default(), Buckets::default());
         for sample in told() {
@@ -115,13 +119,13 @@ impl ShardCost {
         let last = told().next_back();
         Self {
             shard,
-            cpu: last.and_then(|last| last.cpu),
-            players: last.map_or(0, |last| last.players),
-            utilisation: mean(told().filter_map(|sample| sample.utilisation)),
-            egress_utilisation: mean(told().filter_map(|sample| sample.egress_utilisation)),
-            sends_per_s: mean(told().filter_map(|sample| sample.sends_per_s)),
-            flush_interval_ms: mean(told().filter_map(|sample| sample.flush_interval_ms)),
-            pool_bytes: last.map_or(0, |last| last.pool_bytes),
+            cpu: last.and_then(|last| last.reading.cpu),
+            players: last.map_or(0, |last| last.reading.players),
+            utilisation: mean(told().filter_map(|sample| sample.reading.utilisation)),
+            egress_utilisation: mean(told().filter_map(|sample| sample.reading.egress_utilisation)),
+            sends_per_s: mean(told().filter_map(|sample| sample.reading.sends_per_s)),
+            flush_interval_ms: mean(told().filter_map(|sample| sample.reading.flush_interval_ms)),
+            pool_bytes: last.map_or(0, |last| last.reading.pool_bytes),
             loop_lag: Bounds::of(&lag),
             turn: Bounds::of(&turn),
         }

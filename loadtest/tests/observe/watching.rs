@@ -113,7 +113,7 @@ fn each_look_tells_what_was_spent_since_the_one_before() {
         let process = sample.process.as_ref().unwrap();
         assert_eq!((process.cpu, process.voluntary_switches_per_s), (0.25, 100.0));
         assert_eq!(process.threads[0].cpu, 0.25);
-        let shard = &sample.shards[0];
+        let shard = &sample.shards[0].reading;
         assert_eq!((shard.cpu, shard.utilisation), (Some(3), Some(0.5)));
         assert_eq!((shard.players, shard.pool_bytes), (10 * (at as u64 + 2), 7000));
     }

@@ -184,19 +184,19 @@ impl Scene<'_> {
         let Some(last) = self.server.iter().rev().find(|sample| !sample.shards.is_empty()) else {
             return Vec::new();
         };
-        let shards = last.shards.iter().map(|shard| shard.shard);
+        let shards = last.shards.iter().map(|shard| shard.reading.shard);
         let line = |id: u16| {
             self.of_server(format!("shard {id}"), |of| {
-                value(of.shards.iter().find(|shard| shard.shard == id)?)
+                value(of.shards.iter().find(|shard| shard.reading.shard == id)?)
             })
         };
         shards.map(line).collect()
     }
 
     fn shards(&self) -> String {
-        let lines = self.of_shards(|shard| shard.utilisation);
+        let lines = self.of_shards(|shard| shard.reading.utilisation);
         let mut plots = self.plot("Busy time by shard", Unit::Share, lines).render();
-        let lines = self.of_shards(|shard| shard.flush_interval_ms);
+        let lines = self.of_shards(|shard| shard.reading.flush_interval_ms);
         plots.push_str(&self.plot("Flush interval by shard", Unit::Ms, lines).render());
         plots
     }
