@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use super::cipher::Took;
-use super::connection::{Connection, Establish, InFlight, Sending};
+use super::connection::{Connection, Connections, Establish, InFlight, Sending};
 use super::cursor::Filter;
 use super::frame::Frame;
 use super::parts::Parts;
 use super::plan::{Context, Outcome};
 use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
-use super::queues::Class;
+use super::queues::{Class, Queues};
 use super::reader::ReaderState;
 use super::shard::Shard;
 use crate::log::RangeList;
@@ -35,8 +35,8 @@ impl Shard {
 
     /// Sends one slice of what waits and reaps how far each send came; false if nothing was sent.
     pub(super) fn send_slice(&mut self) -> bool {
-        self.slice.clear();
-        if self.fill_slice() == 0 {
+        self.fill_slice();
+        if self.slice.is_empty() {
             return false;
         }
         self.reactor.submit();
@@ -119,38 +119,24 @@ impl Shard {
         reader.pending &= !buckets;
         let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
         for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
-            for (at, &slot) in bucket.iter().enumerate() {
-                connections.foresee_walk(bucket, at);
-                if let Some(connection) = connections.get_mut(slot)
-                    && !connection.queued
-                    && connection.sending == Sending::Idle
-                {
-                    connection.queued = true;
-                    queues.push(slot, class_of(connection));
-                }
-            }
+            line_up(connections, queues, bucket);
         }
     }
 
     fn enqueue_low_latency(&mut self, reader_slot: u32) {
         let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get(reader_slot) else { return };
-        for (at, &slot) in reader.low_latency.iter().enumerate() {
-            connections.foresee_walk(&reader.low_latency, at);
-            if let Some(connection) = connections.get_mut(slot)
-                && !connection.queued
-                && connection.sending == Sending::Idle
-            {
-                connection.queued = true;
-                queues.push(slot, Class::LowLatency);
-            }
-        }
+        line_up(connections, queues, &reader.low_latency);
     }
 
-    /// Queues the sends of one submit: how many.
-    fn fill_slice(&mut self) -> usize {
-        let (mut sends, mut bytes) = (0, 0);
-        while sends < SLICE_SENDS_MAX && bytes < SLICE_BYTES_MAX && !self.cipher.is_full() {
+    /// Queues the sends of one submit.
+    fn fill_slice(&mut self) {
+        self.slice.clear();
+        let mut bytes = 0;
+        while self.slice.len() < SLICE_SENDS_MAX
+            && bytes < SLICE_BYTES_MAX
+            && !self.cipher.is_full()
+        {
             let Some(slot) = self.queues.pop() else { break };
             if let Some(soon) = self.queues.ahead(CONNECTION_AHEAD) {
                 self.connections.foresee(soon);
@@ -164,7 +150,6 @@ impl Shard {
                 Outcome::Idle => {}
                 Outcome::Sent(sent) => {
                     self.slice.push(slot);
-                    sends += 1;
                     bytes += sent;
                 }
                 Outcome::Later => self.postponed.push(slot),
@@ -182,7 +167,6 @@ impl Shard {
                 }
             }
         }
-        sends
     }
 
     /// Queues the next send of one connection.
@@ -333,6 +317,20 @@ impl Shard {
             more |= !viewed;
         }
         Took { more, hears: hears_again, viewed }
+    }
+}
+
+/// Puts those of `slots` in line that are neither there yet nor being sent something.
+fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
+    for (at, &slot) in slots.iter().enumerate() {
+        connections.foresee_walk(slots, at);
+        if let Some(connection) = connections.get_mut(slot)
+            && !connection.queued
+            && connection.sending == Sending::Idle
+        {
+            connection.queued = true;
+            queues.push(slot, class_of(connection));
+        }
     }
 }
 
