@@ -57,11 +57,8 @@ http {
     }
 }
 CONF
-    started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
-    MASTER=$STARTED
-    sleep 1
+    start_nginx
     THEIRS=http://127.0.0.1:$NGINX/bench/index.m3u8
-    THEIRS_PID=$(tr -d ' ' <"/proc/$MASTER/task/$MASTER/children")
 }
 
 if [ -z "${THEIRS:-}" ]; then

@@ -51,11 +51,8 @@ rtmp {
     }
 }
 CONF
-    started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
-    MASTER=$STARTED
-    sleep 1
+    start_nginx
     THEIRS=rtmp://127.0.0.1:$NGINX/live/bench
-    THEIRS_PID=$(tr -d ' ' <"/proc/$MASTER/task/$MASTER/children")
 fi
 THEIRS_PLAY=${THEIRS_PLAY:-$THEIRS}
 

@@ -39,12 +39,8 @@ need() {
     command -v "$1" >/dev/null || apt-get install -y --no-install-recommends "$2" >/dev/null
 }
 
-# alone COMMAND...: in a session of its own, where nice counts against the rest of the machine.
-alone() {
-    setsid -w sh -c 'echo -20 >/proc/self/autogroup 2>/dev/null || true; exec "$@"' alone "$@"
-}
-
-# started CPU COMMAND...: runs it in the background; its process id is in STARTED.
+# started CPU COMMAND...: runs it in the background, in a session of its own, where nice counts
+# against the rest of the machine; its process id is in STARTED.
 started() {
     cpu=$1
     shift
@@ -84,8 +80,14 @@ TOML
         if curl -fs "http://127.0.0.1:$CONTROL/readyz" >/dev/null; then return; fi
         sleep 0.1
     done
-    cat "$WORK/log" >&2
-    exit 1
+    fail "the server does not start"
+}
+
+# start_nginx: the configuration is $WORK/nginx.conf; its worker is in THEIRS_PID.
+start_nginx() {
+    started "$SERVER_CPU" nginx -c "$WORK/nginx.conf"
+    sleep 1
+    THEIRS_PID=$(tr -d ' ' <"/proc/$STARTED/task/$STARTED/children")
 }
 
 # fail WORDS...: ends the script with what was logged and why.
@@ -127,15 +129,9 @@ publish() {
 fanout() {
     file=$1
     shift
-    alone "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" \
-        --softirq-cpu "${SOFTIRQ_CPU:-$SERVER_CPU}" \
-        --no-publish --json "$file" "$@" >>"$WORK/log" 2>&1 &
-    watching=$!
-    PIDS="$PIDS $watching"
-    wait "$watching" || {
-        cat "$WORK/log" >&2
-        exit 1
-    }
+    started "$LOAD_CPU" "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" \
+        --softirq-cpu "${SOFTIRQ_CPU:-$SERVER_CPU}" --no-publish --json "$file" "$@"
+    ended "$STARTED"
 }
 
 # fair FILE: true if every player of the last measurement was held and lost nothing; what did not
@@ -154,7 +150,8 @@ keep() {
         return
     fi
     for path in "$@"; do
-        value "$kept" "$path" | grep -v none >>"$WORK/$name$path" || true
+        number=$(value "$kept" "$path")
+        [ "$number" = none ] || echo "$number" >>"$WORK/$name$path"
     done
 }
 
