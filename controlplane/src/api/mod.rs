@@ -22,3 +22,4 @@ pub use metrics::render;
 pub use process::Process;
 pub use router::{ApiState, router};
 pub use token::Token;
+pub(crate) use token::word_in;

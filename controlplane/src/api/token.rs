@@ -1,7 +1,7 @@
 //! Token: the secret of the API, in a file that only its owner reads.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,13 +38,19 @@ impl Token {
         let mend = "name another directory with data.dir";
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|e| Error::file("make the data directory", dir, &e, mend))?;
-        let path = dir.join(FILE);
+        let path = Self::file_in(dir);
         let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
         match options.open(&path) {
             Ok(file) => Self::make(file, path),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => Self::read(path),
             Err(e) => Err(Error::file("write the token", &path, &e, mend)),
         }
+    }
+
+    /// Where the token of a data directory is.
+    #[must_use]
+    pub fn file_in(dir: &Path) -> PathBuf {
+        dir.join(FILE)
     }
 
     /// Where it is.
@@ -78,27 +84,33 @@ impl Token {
 
     fn read(path: PathBuf) -> Result<Self, Error> {
         let mend = "remove it for a new one";
-        let mut text = String::new();
         let read = File::open(&path).and_then(|file| {
             // Somebody may have copied it with wider rights.
             if file.metadata()?.permissions().mode() & 0o077 != 0 {
                 file.set_permissions(Permissions::from_mode(0o600))?;
             }
-            (&file).take(FILE_BYTES_MAX).read_to_string(&mut text)
+            word_in(file)
         });
-        read.map_err(|e| Error::file("read the token", &path, &e, mend))?;
-        let secret = text.trim().to_owned();
-        let legal = secret.len() >= LETTERS_MIN && secret.bytes().all(|c| c.is_ascii_graphic());
-        if !legal {
-            return Err(Error::File {
+        let word = read.map_err(|e| Error::file("read the token", &path, &e, mend))?;
+        match word.filter(|word| word.len() >= LETTERS_MIN) {
+            Some(secret) => Ok(Self { secret, path }),
+            None => Err(Error::File {
                 op: "use the token",
                 reason: format!("it is not one word of at least {LETTERS_MIN} letters"),
                 path,
                 mend: mend.to_owned(),
-            });
+            }),
         }
-        Ok(Self { secret, path })
     }
+}
+
+/// The word that a token's file holds; `None` if it is not one word that fits a header.
+pub(crate) fn word_in(file: File) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    let word = text.trim();
+    let is_sound = !word.is_empty() && word.bytes().all(|c| c.is_ascii_graphic());
+    Ok(is_sound.then(|| word.to_owned()))
 }
 
 #[cfg(test)]

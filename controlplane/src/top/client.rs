@@ -12,13 +12,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::figures::{Figures, Shards, Streams};
+use crate::api::{Token, word_in};
 use crate::config::{Loaded, load};
 use crate::error::{Error, reason};
 
 /// Bytes of one answer at most: two thousand streams with all their tracks take two megabytes.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of a token's file at most.
-const TOKEN_BYTES_MAX: u64 = 1_024;
 /// To connect, and for each read, at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -53,7 +52,7 @@ impl Client {
             Some(path) => path.to_owned(),
             None => {
                 let state = std::env::var("STATE_DIRECTORY").ok();
-                configured()?.settings.data.directory(state.as_deref()).join("api-token")
+                Token::file_in(&configured()?.settings.data.directory(state.as_deref()))
             }
         };
         Ok(Self { authority, token: token(&path)? })
@@ -160,22 +159,15 @@ fn listener(loaded: &Loaded) -> String {
 
 fn token(path: &Path) -> Result<String, Error> {
     let mend = "--token-file names the file api-token of the server's data directory";
-    let mut text = String::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
     let failed = |reason: String| Error::File {
         op: "read the token",
         path: path.to_owned(),
         reason,
         mend: mend.to_owned(),
     };
-    read.map_err(|error| failed(reason(&error)))?;
-    let token = text.trim();
-    // A line break in it would end the header that it is sent in.
-    if token.is_empty() || !token.bytes().all(|c| c.is_ascii_graphic()) {
-        return Err(failed("it is not one word".to_owned()));
-    }
-    Ok(token.to_owned())
+    let word = std::fs::File::open(path).and_then(word_in);
+    let word = word.map_err(|error| failed(reason(&error)))?;
+    word.ok_or_else(|| failed("it is not one word".to_owned()))
 }
 
 /// The head and the body of an answer.
