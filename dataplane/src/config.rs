@@ -235,7 +235,10 @@ pub struct EgressConfig {
     /// Share of a core that may be in use, frames gathered for [`Self::batch_max`], before new
     /// players are refused, 0 to 1.
     pub admission_target: f64,
-    /// Share of a shard's time that sending may take before frames are gathered, 0 to 1.
+    /// Share of a shard's time that sending each frame at once may take, 0 to 1: above it frames
+    /// are gathered.
+    pub gather_above: f64,
+    /// Share of a shard's time that sending may take while frames are gathered, 0 to 1.
     pub utilisation_target: f64,
     /// Frames are gathered at most this long.
     pub batch_max: Duration,
@@ -264,6 +267,7 @@ impl Default for EgressConfig {
         Self {
             admission: Admission::Measured,
             admission_target: 0.90,
+            gather_above: 0.40,
             utilisation_target: 0.20,
             batch_max: Duration::from_millis(160),
             batch_min: Duration::ZERO,

@@ -13,9 +13,16 @@ const KEYS: &[Key] = &[
     )
     .now(),
     Key::new(
+        "gather_above",
+        "Share of a shard's time that sending each frame at once may take. Above it frames are \
+         gathered, so that one core serves more players.",
+        |s| &mut s.egress.gather_above,
+    )
+    .now(),
+    Key::new(
         "utilisation_target",
-        "Share of a shard's time that sending may take. Below it every frame goes out at once, \
-         above it frames are gathered, so that one core serves more players.",
+        "Share of a shard's time that sending may take while frames are gathered: they are \
+         gathered for as long as this needs, up to batch_ms_max.",
         |s| &mut s.egress.utilisation_target,
     )
     .now(),

@@ -111,7 +111,7 @@ impl Shard {
     /// Adds up anew what the players of this shard are owed, stream by stream.
     fn weigh_players(&mut self) {
         let Self { readers, headroom, config, .. } = self;
-        let (mut live, mut players) = (Work::default(), 0);
+        let (mut live, mut at_once, mut players) = (Work::default(), Work::default(), 0);
         for reader in readers.iter_mut().filter(|reader| reader.usage == Use::Live) {
             reader.weigh();
             let all = reader.players() as u64;
@@ -119,9 +119,10 @@ impl Shard {
             let weight = |low| reader.rate.player(&config.egress, low);
             live = live.and(&weight(false).times(all.saturating_sub(low_latency) as f64));
             live = live.and(&weight(true).times(low_latency as f64));
+            at_once = at_once.and(&weight(true).times(all as f64));
             players += all;
         }
-        headroom.set_live(live, players);
+        headroom.set_live(live, at_once, players);
     }
 
     /// Shards that accept connections hear whether this one has room for players.

@@ -1,8 +1,14 @@
 //! The flush interval: latency when there is room, throughput when it is needed.
 //!
-//! Below the target utilisation every frame goes out at once. Above it frames are gathered for an
-//! interval that grows until sending takes clearly less than the target share of the shard's time:
-//! at the target itself it would begin and end again and again.
+//! ```text
+//!   at once --- sending takes more than gather_above -------------------> gathered, 10 ms
+//!      ^                                                                   |  grows and shrinks
+//!      +--- sending each frame would take clearly less, for 2 s ----------+  about the target
+//! ```
+//!
+//! Frames go out at once while that leaves the core room enough. Once it does not, half measures
+//! would cost latency and save little: frames are gathered for an interval that grows until
+//! sending takes clearly less than the target share of the shard's time.
 //! Subscribers are spread over [`BUCKETS`] parts of the interval, so that a shard never sends to
 //! all of them in one turn.
 
@@ -14,14 +20,20 @@ use crate::config::EgressConfig;
 pub const BUCKETS: usize = 16;
 
 const WINDOW: Duration = Duration::from_millis(250);
-/// While frames are gathered the interval grows above, and shrinks below, so much of the target.
+/// The interval grows above, and shrinks below, so much of the target: at the target itself it
+/// would do so again and again.
 const GROWS_ABOVE: f64 = 0.8;
 const SHRINKS_BELOW: f64 = 0.6;
+/// Gathering ends when sending each frame would take less than this of what began it, ...
+const ENDS_BELOW: f64 = 0.8;
+/// ... for so many windows in a row.
+const ENDS_AFTER: u8 = 8;
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Chooses the interval. Lives on: each shard. Crosses by: never.
 #[derive(Debug)]
 pub struct Flush {
+    gather_above: f64,
     target: f64,
     min: Duration,
     max: Duration,
@@ -29,6 +41,8 @@ pub struct Flush {
     window_began: Instant,
     busy: Duration,
     utilisation: f64,
+    /// Windows in a row in which gathering was not needed.
+    unneeded: u8,
     bucket: usize,
     next: Instant,
 }
@@ -38,6 +52,7 @@ impl Flush {
     #[must_use]
     pub const fn new(config: &EgressConfig, now: Instant) -> Self {
         Self {
+            gather_above: config.gather_above,
             target: config.utilisation_target,
             min: config.batch_min,
             max: config.batch_max,
@@ -45,6 +60,7 @@ impl Flush {
             window_began: now,
             busy: Duration::ZERO,
             utilisation: 0.0,
+            unneeded: 0,
             bucket: 0,
             next: now,
         }
@@ -52,6 +68,7 @@ impl Flush {
 
     /// Takes new settings; the interval moves into their bounds.
     pub fn reload(&mut self, config: &EgressConfig) {
+        self.gather_above = config.gather_above;
         self.target = config.utilisation_target;
         self.min = config.batch_min;
         self.max = config.batch_max.max(config.batch_min);
@@ -95,7 +112,9 @@ impl Flush {
     }
 
     /// Accounts `busy` time of sending and adapts the interval once per window.
-    pub fn account(&mut self, now: Instant, busy: Duration) {
+    ///
+    /// `each` is the share of the shard's time that sending every frame at once would take.
+    pub fn account(&mut self, now: Instant, busy: Duration, each: impl FnOnce() -> f64) {
         self.busy += busy;
         let passed = now.saturating_duration_since(self.window_began);
         if passed < WINDOW {
@@ -104,17 +123,31 @@ impl Flush {
         self.utilisation = self.busy.as_secs_f64() / passed.as_secs_f64();
         self.window_began = now;
         self.busy = Duration::ZERO;
-        let enough = if self.immediate() { self.target } else { self.target * GROWS_ABOVE };
-        if self.utilisation > enough {
-            self.interval = (self.interval.mul_f64(1.25)).max(FIRST_INTERVAL);
-        } else if self.utilisation < self.target * SHRINKS_BELOW {
-            self.interval = self.interval.mul_f64(0.9);
-            if self.interval < FIRST_INTERVAL / 2 {
-                self.interval = Duration::ZERO;
-            }
-        }
-        self.interval = self.interval.clamp(self.min, self.max.max(self.min));
+        let interval = if self.immediate() { self.begin() } else { self.adapt(each()) };
+        self.interval = interval.clamp(self.min, self.max.max(self.min));
         self.next = self.next.min(now + self.interval);
+    }
+
+    /// The interval after a window in which every frame went out at once.
+    fn begin(&mut self) -> Duration {
+        self.unneeded = 0;
+        if self.utilisation > self.gather_above { FIRST_INTERVAL } else { Duration::ZERO }
+    }
+
+    /// The interval after a window in which frames were gathered.
+    fn adapt(&mut self, each: f64) -> Duration {
+        let needed = each > self.gather_above * ENDS_BELOW;
+        self.unneeded = if needed { 0 } else { self.unneeded.saturating_add(1) };
+        if self.unneeded >= ENDS_AFTER {
+            return Duration::ZERO;
+        }
+        if self.utilisation > self.target * GROWS_ABOVE {
+            self.interval.mul_f64(1.25)
+        } else if self.utilisation < self.target * SHRINKS_BELOW {
+            self.interval.mul_f64(0.9).max(FIRST_INTERVAL)
+        } else {
+            self.interval
+        }
     }
 }
 
@@ -127,13 +160,22 @@ mod tests {
         Instant::now()
     }
 
-    fn run(flush: &mut Flush, from: Instant, windows: u32, share: f64) -> Instant {
+    /// So many windows in which sending took `share`, while each frame at once would take `each`.
+    fn run(flush: &mut Flush, from: Instant, windows: u32, share: f64, each: f64) -> Instant {
         let mut now = from;
         for _ in 0..windows {
             now += WINDOW;
-            flush.account(now, WINDOW.mul_f64(share));
+            flush.account(now, WINDOW.mul_f64(share), || each);
         }
         now
+    }
+
+    #[test]
+    fn frames_go_out_at_once_while_that_leaves_room() {
+        let t0 = origin();
+        let mut flush = Flush::new(&EgressConfig::default(), t0);
+        run(&mut flush, t0, 100, 0.39, 0.39);
+        assert!(flush.immediate(), "more than the target, and still room enough");
     }
 
     #[test]
@@ -142,11 +184,26 @@ mod tests {
         let config = EgressConfig::default();
         let mut flush = Flush::new(&config, t0);
         assert!(flush.immediate());
-        let t1 = run(&mut flush, t0, 40, 0.9);
+        let t1 = run(&mut flush, t0, 40, 0.9, 0.9);
         assert_eq!(flush.interval(), config.batch_max);
-        let t2 = run(&mut flush, t1, 3, 0.14);
+        let t2 = run(&mut flush, t1, 3, 0.14, 0.9);
         assert_eq!(flush.interval(), config.batch_max, "between 60 % and 80 % it holds");
-        run(&mut flush, t2, 60, 0.01);
+        let t3 = run(&mut flush, t2, 60, 0.01, 0.33);
+        assert_eq!(flush.interval(), FIRST_INTERVAL, "each at once would be too much soon");
+        let t4 = run(&mut flush, t3, 7, 0.01, 0.1);
+        assert!(!flush.immediate(), "a moment is not enough");
+        run(&mut flush, t4, 1, 0.01, 0.1);
+        assert!(flush.immediate());
+    }
+
+    #[test]
+    fn players_who_left_end_gathering_whatever_the_interval_saved() {
+        let t0 = origin();
+        let config = EgressConfig::default();
+        let mut flush = Flush::new(&config, t0);
+        let t1 = run(&mut flush, t0, 40, 0.5, 0.9);
+        // A quarter of them is left: gathered they take as much as a target allows.
+        run(&mut flush, t1, 8, 0.14, 0.23);
         assert!(flush.immediate());
     }
 

@@ -93,8 +93,9 @@ impl Rate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headroom {
     pub model: CostModel,
-    /// Work of a second for the players at the live edge.
+    /// Work of a second for the players at the live edge, and if each frame is sent at once.
     live: Work,
+    live_at_once: Work,
     pub players: u64,
     /// Work of a second for viewers of HLS, averaged, and of those who were just admitted.
     asked: Work,
@@ -158,10 +159,18 @@ impl Headroom {
         self.others += (stolen + programs - self.others) * 0.2;
     }
 
-    /// Takes what was found to be played: the work of a second, and for how many.
-    pub(super) const fn set_live(&mut self, live: Work, players: u64) {
+    /// Takes what was found to be played: the work of a second, what it is if each frame is sent at
+    /// once, and for how many.
+    pub(super) const fn set_live(&mut self, live: Work, at_once: Work, players: u64) {
         self.live = live;
+        self.live_at_once = at_once;
         self.players = players;
+    }
+
+    /// Share of the shard's time that all viewers would take if each frame was sent at once.
+    pub(super) fn each_at_once(&self) -> f64 {
+        let all = self.live_at_once.and(&self.asked);
+        self.model.cost(&Work { encrypted: all.bytes * self.encrypted, ..all })
     }
 
     /// A player began.

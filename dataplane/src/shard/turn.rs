@@ -115,7 +115,7 @@ impl Shard {
             }
         };
         let busy = now.saturating_duration_since(began);
-        self.flush.account(now, busy);
+        self.flush.account(now, busy, || self.headroom.each_at_once());
         self.pulse.egress_took(busy);
         self.end_egress()
     }
