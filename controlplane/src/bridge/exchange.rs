@@ -4,56 +4,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, CoreUse, Detail, Event, MoveOutcome, Verdict};
-use dataplane::ids::{ShardId, StreamName};
-use tokio::sync::oneshot;
+use dataplane::control::{Command, CoreUse, Detail};
+use dataplane::ids::ShardId;
 
+use super::ask::Ask;
 use super::directory::Directory;
 use super::fleet::Fleet;
-use super::gather::{Asker, Gather, Gathered};
+use super::gather::{Asker, Gathered, Gathers};
 use super::moves::Moves;
 use super::outbox::Outbox;
 use crate::auth::Mode;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
 const EVENTS_PER_TURN: usize = 1_024;
-/// Questions under way at most; more are answered with nobody's answers.
-const GATHERS_MAX: usize = 64;
 /// A full mailbox is tried again after this long.
 const RETRY: Duration = Duration::from_millis(5);
-
-/// A question of the API.
-#[derive(Debug)]
-pub enum Ask {
-    /// The state of every shard.
-    Snapshot {
-        /// What is listed beside the counters.
-        detail: Detail,
-        /// Takes the answer.
-        reply: oneshot::Sender<Gathered>,
-    },
-    /// A stream is to be moved.
-    Move {
-        /// The stream.
-        stream: StreamName,
-        /// Where it shall be.
-        to: ShardId,
-        /// Takes the outcome.
-        reply: oneshot::Sender<MoveOutcome>,
-    },
-}
 
 /// The control plane's side of all mailboxes.
 #[derive(Debug)]
 pub struct Exchange<F> {
     fleet: F,
-    mode: Mode,
-    outbox: Outbox,
-    gathers: Vec<Gather>,
-    next_id: u64,
-    moves: Moves,
-    directory: Directory,
-    live: Vec<bool>,
+    pub(super) mode: Mode,
+    pub(super) outbox: Outbox,
+    pub(super) gathers: Gathers,
+    pub(super) moves: Moves,
+    pub(super) directory: Directory,
+    pub(super) live: Vec<bool>,
 }
 
 impl<F: Fleet> Exchange<F> {
@@ -64,8 +40,7 @@ impl<F: Fleet> Exchange<F> {
             fleet,
             mode,
             outbox: Outbox::new(shards),
-            gathers: Vec::new(),
-            next_id: 0,
+            gathers: Gathers::default(),
             moves: Moves::default(),
             directory: Directory::new(now),
             live: vec![true; shards],
@@ -101,8 +76,8 @@ impl<F: Fleet> Exchange<F> {
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
         self.outbox.flush(&mut self.fleet);
-        while let Some(late) = self.gathers.iter().position(|gather| gather.deadline <= now) {
-            self.finish(late);
+        while let Some((asker, gathered)) = self.gathers.late(now) {
+            self.answer(asker, gathered);
         }
         self.moves.expire(now);
         if self.directory.due().is_some_and(|due| due <= now) {
@@ -114,7 +89,7 @@ impl<F: Fleet> Exchange<F> {
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
-        let gathers = self.gathers.iter().map(|gather| gather.deadline).min();
+        let gathers = self.gathers.deadline();
         [retry, gathers, self.moves.deadline(), self.directory.due()].into_iter().flatten().min()
     }
 
@@ -153,77 +128,14 @@ impl<F: Fleet> Exchange<F> {
         self.fleet
     }
 
-    fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
-        match event {
-            Event::Authorize { ticket, request } => {
-                let verdict = self.mode.judge(&request);
-                let word = if matches!(verdict, Verdict::Deny) { "deny" } else { "allow" };
-                tracing::debug!(
-                    shard = shard.0,
-                    session = %request.session,
-                    role = request.role.name(),
-                    stream = %request.stream,
-                    peer = %request.peer,
-                    verdict = word,
-                    "authorize"
-                );
-                self.tell(shard, Command::Verdict { ticket, verdict });
-            }
-            Event::StreamStarted { stream } => {
-                tracing::debug!(shard = shard.0, %stream, "stream is listed");
-                self.directory.changed(now);
-            }
-            Event::StreamEnded { stream } => {
-                tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
-                self.directory.changed(now);
-            }
-            Event::Moved { id, outcome } => {
-                tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
-                self.moves.over(id, outcome);
-                // A survey on its way may have seen the stream on both shards, or on none.
-                self.directory.changed(now);
-            }
-            Event::Snapshot(snapshot) => {
-                let asked = self.gathers.iter().position(|gather| gather.id == snapshot.id);
-                let Some(index) = asked else { return };
-                self.gathers[index].answer(*snapshot);
-                if self.gathers[index].complete() {
-                    self.finish(index);
-                }
-            }
-            Event::ListenFailed { addr, error } => {
-                tracing::error!(shard = shard.0, %addr, reason = %error, "cannot listen");
-            }
-            Event::Stopped => {
-                self.live[shard.index()] = false;
-                self.outbox.forget(shard);
-            }
-            // A node is handed over when all its shards are up.
-            Event::Ready { .. } => {}
-        }
-    }
-
     fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
-        let shards = self.shards();
-        if self.gathers.len() >= GATHERS_MAX {
-            self.answer(asker, Gathered { snapshots: Vec::new(), missing: shards });
-            return;
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        let waiting = shards.clone();
-        self.gathers.push(Gather::new(id, asker, waiting, now));
-        for shard in shards {
-            self.tell(shard, Command::Snapshot { id, detail });
+        match self.gathers.begin(asker, self.shards(), now) {
+            Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
+            Err((asker, nobody)) => self.answer(asker, nobody),
         }
     }
 
-    fn finish(&mut self, index: usize) {
-        let (asker, gathered) = self.gathers.swap_remove(index).finish();
-        self.answer(asker, gathered);
-    }
-
-    fn answer(&mut self, asker: Asker, gathered: Gathered) {
+    pub(super) fn answer(&mut self, asker: Asker, gathered: Gathered) {
         match asker {
             // The request may be gone: then nobody misses the answer.
             Asker::Api(reply) => drop(reply.send(gathered)),
@@ -240,7 +152,7 @@ impl<F: Fleet> Exchange<F> {
         (0..count).map(ShardId).collect()
     }
 
-    fn tell(&mut self, shard: ShardId, command: Command) {
+    pub(super) fn tell(&mut self, shard: ShardId, command: Command) {
         if self.live[shard.index()] {
             self.outbox.send(&mut self.fleet, shard, command);
         }
@@ -260,11 +172,12 @@ mod tests {
 
     use codecs::media::Codec;
     use dataplane::control::{
-        AuthorizeRequest, Protocol, Role, ShardSnapshot, StreamState, StreamStatus, Ticket,
-        TrackStatus,
+        AuthorizeRequest, Event, MoveOutcome, Protocol, Role, ShardSnapshot, StreamState,
+        StreamStatus, Ticket, TrackStatus, Verdict,
     };
-    use dataplane::ids::{Secret, SessionId};
+    use dataplane::ids::{Secret, SessionId, StreamName};
     use dataplane::metrics::{Recent, ShardCounters};
+    use tokio::sync::oneshot;
 
     /// Mailboxes of two shards that the test reads and writes.
     #[derive(Default)]

@@ -6,6 +6,8 @@ use dataplane::control::ShardSnapshot;
 use dataplane::ids::ShardId;
 use tokio::sync::oneshot;
 
+/// Questions under way at most; one more is answered with nobody's answers.
+const GATHERS_MAX: usize = 64;
 /// A shard that does not answer within this is reported as missing.
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -27,24 +29,68 @@ pub(crate) enum Asker {
     Directory,
 }
 
+/// All questions under way. Lives on: the control thread.
+#[derive(Debug, Default)]
+pub(crate) struct Gathers {
+    underway: Vec<Gather>,
+    next_id: u64,
+}
+
+impl Gathers {
+    /// The number under which `shards` are to be asked; else the answer of nobody.
+    pub(crate) fn begin(
+        &mut self,
+        asker: Asker,
+        shards: Vec<ShardId>,
+        now: Instant,
+    ) -> Result<u64, (Asker, Gathered)> {
+        if self.underway.len() >= GATHERS_MAX {
+            return Err((asker, Gathered { snapshots: Vec::new(), missing: shards }));
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.underway.push(Gather::new(id, asker, shards, now));
+        Ok(id)
+    }
+
+    /// Takes a shard's answer; all answers, if it was the last one.
+    pub(crate) fn answer(&mut self, snapshot: ShardSnapshot) -> Option<(Asker, Gathered)> {
+        let at = self.underway.iter().position(|gather| gather.id == snapshot.id)?;
+        self.underway[at].answer(snapshot);
+        let complete = self.underway[at].waiting.is_empty();
+        complete.then(|| self.underway.swap_remove(at).finish())
+    }
+
+    /// The answers to a question whose time is over.
+    pub(crate) fn late(&mut self, now: Instant) -> Option<(Asker, Gathered)> {
+        let at = self.underway.iter().position(|gather| gather.deadline <= now)?;
+        Some(self.underway.swap_remove(at).finish())
+    }
+
+    /// When [`Self::late`] has something to give.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.underway.iter().map(|gather| gather.deadline).min()
+    }
+}
+
 /// One question under way.
 #[derive(Debug)]
-pub(crate) struct Gather {
-    pub(crate) id: u64,
-    pub(crate) asker: Asker,
-    pub(crate) deadline: Instant,
+struct Gather {
+    id: u64,
+    asker: Asker,
+    deadline: Instant,
     waiting: Vec<ShardId>,
     snapshots: Vec<ShardSnapshot>,
 }
 
 impl Gather {
-    pub(crate) fn new(id: u64, asker: Asker, shards: Vec<ShardId>, now: Instant) -> Self {
+    fn new(id: u64, asker: Asker, shards: Vec<ShardId>, now: Instant) -> Self {
         let snapshots = Vec::with_capacity(shards.len());
         Self { id, asker, deadline: now + GATHER_DEADLINE, waiting: shards, snapshots }
     }
 
     /// Takes an answer.
-    pub(crate) fn answer(&mut self, snapshot: ShardSnapshot) {
+    fn answer(&mut self, snapshot: ShardSnapshot) {
         let asked = self.waiting.len();
         self.waiting.retain(|&shard| shard != snapshot.shard);
         if self.waiting.len() < asked {
@@ -52,13 +98,8 @@ impl Gather {
         }
     }
 
-    /// True if nothing more is to come.
-    pub(crate) const fn complete(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// The answers in the order of the shards, and who asked.
-    pub(crate) fn finish(self) -> (Asker, Gathered) {
+    fn finish(self) -> (Asker, Gathered) {
         let Self { asker, waiting, mut snapshots, .. } = self;
         snapshots.sort_by_key(|snapshot| snapshot.shard);
         (asker, Gathered { snapshots, missing: waiting })

@@ -9,7 +9,9 @@
 //! Lives on: the control thread. Nothing here waits: a full mailbox keeps its commands in the
 //! outbox, a silent shard is reported as missing after [`GATHER_DEADLINE`].
 
+mod ask;
 mod directory;
+mod event;
 mod exchange;
 mod fleet;
 mod gather;
@@ -17,7 +19,8 @@ mod moves;
 mod node;
 mod outbox;
 
-pub use exchange::{Ask, Exchange};
+pub use ask::Ask;
+pub use exchange::Exchange;
 pub use fleet::Fleet;
 pub use gather::{GATHER_DEADLINE, Gathered};
 pub(crate) use outbox::WAITING_MAX;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document::{self, Datum, Entry, Node};
+use super::agreement::agree;
 use super::field::Auto;
-use super::key::{Key, Section, sections};
-use super::nearest::nearest;
+use super::reader::Reader;
 use super::settings::Settings;
 use crate::error::{Error, Place};
 
@@ -21,11 +20,6 @@ pub const COORDINATOR_VARIABLES: &[&str] = &[
     "JWT_SECRET",
 ];
 
-/// Variables that override keys start with this and separate section and key by two underscores.
-const PREFIX: &str = "GRANDSTAND_";
-/// Bytes of the file at most.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
 /// A configuration, and where each of its values comes from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -35,7 +29,7 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// The coordinator's variables that are set.
     pub coordinator: Vec<&'static str>,
-    places: BTreeMap<String, Place>,
+    pub(super) places: BTreeMap<String, Place>,
 }
 
 impl Loaded {
@@ -76,22 +70,19 @@ pub fn load(
 ) -> Result<Loaded, Error> {
     let env: BTreeMap<String, String> = env.into_iter().collect();
     let set = |name: &&&str| env.get(**name).is_some_and(|value| !value.is_empty());
-    let mut reader = Reader {
-        sections: sections(),
-        loaded: Loaded {
-            settings: Settings::default(),
-            file: file.map(Path::to_owned),
-            coordinator: COORDINATOR_VARIABLES.iter().filter(set).copied().collect(),
-            places: BTreeMap::new(),
-        },
-    };
+    let mut reader = Reader::new(Loaded {
+        settings: Settings::default(),
+        file: file.map(Path::to_owned),
+        coordinator: COORDINATOR_VARIABLES.iter().filter(set).copied().collect(),
+        places: BTreeMap::new(),
+    });
     if let Some(file) = file {
         reader.file(file)?;
     }
     for (name, value) in &env {
         reader.variable(name, value)?;
     }
-    let loaded = reader.loaded;
+    let loaded = reader.into_loaded();
     if let (Some(file), false) = (file, loaded.is_set("auth.mode")) {
         return Err(Error::Document {
             place: Place::File(file.to_owned()),
@@ -101,211 +92,6 @@ pub fn load(
     }
     agree(&loaded)?;
     Ok(loaded)
-}
-
-struct Reader {
-    sections: Vec<Section>,
-    loaded: Loaded,
-}
-
-impl Reader {
-    fn file(&mut self, file: &Path) -> Result<(), Error> {
-        let mend = "name another file with --config";
-        let size = std::fs::metadata(file).map_err(|e| Error::file("read", file, &e, mend))?.len();
-        if size > FILE_BYTES_MAX {
-            return Err(Error::Document {
-                place: Place::File(file.to_owned()),
-                what: format!("{size} bytes are more than a configuration can need"),
-                mend: mend.to_owned(),
-            });
-        }
-        let text =
-            std::fs::read_to_string(file).map_err(|e| Error::file("read", file, &e, mend))?;
-        let mut wrong = Vec::new();
-        self.table(file, "", &document::parse(file, &text)?, &mut wrong);
-        wrong.into_iter().min_by_key(|&(line, _)| line).map_or(Ok(()), |(_, error)| Err(error))
-    }
-
-    fn table(
-        &mut self,
-        file: &Path,
-        table: &str,
-        entries: &[Entry],
-        wrong: &mut Vec<(usize, Error)>,
-    ) {
-        for entry in entries {
-            let full = join(table, &entry.key);
-            let place = Place::Line { file: file.to_owned(), line: entry.line };
-            let within = |s: &Section| s.name == full || s.name.starts_with(&format!("{full}."));
-            let known = self.sections.iter().any(within);
-            let result = match &entry.node {
-                Node::Table(entries) if known => {
-                    self.table(file, &full, entries, wrong);
-                    Ok(())
-                }
-                Node::Table(_) => Err(self.unknown_table(place, &full)),
-                Node::Value(_) if known => Err(Error::Document {
-                    place,
-                    what: format!("{full} is a section, not a value"),
-                    mend: format!("write `[{full}]` on a line of its own"),
-                }),
-                Node::Value(datum) => self.value(place, table, &entry.key, datum),
-            };
-            if let Err(error) = result {
-                wrong.push((entry.line, error));
-            }
-        }
-    }
-
-    fn variable(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
-            return Ok(());
-        };
-        let path = path.to_ascii_lowercase().replace("__", ".");
-        let Some((table, key)) = path.rsplit_once('.') else { return Ok(()) };
-        let place = Place::Env(name.to_owned());
-        if !self.sections.iter().any(|section| section.name == table) {
-            return Err(self.unknown_table(place, table));
-        }
-        self.value(place, table, key, &document::parse_variable(value))
-    }
-
-    fn value(&mut self, place: Place, table: &str, key: &str, datum: &Datum) -> Result<(), Error> {
-        let section = self.sections.iter().find(|section| section.name == table);
-        let Some(&known) = section.and_then(|section| section.key(key)) else {
-            return Err(self.unknown_key(place, table, key));
-        };
-        let full = join(table, key);
-        known.read(&mut self.loaded.settings, datum).ok_or_else(|| Error::Value {
-            place: place.clone(),
-            key: full.clone(),
-            what: format!("expected {}, got {}", known.expects(), datum.show()),
-            mend: mend(&place, &known),
-        })?;
-        self.loaded.places.insert(full, place);
-        Ok(())
-    }
-
-    fn unknown_table(&self, place: Place, table: &str) -> Error {
-        let near = nearest(table, self.sections.iter().map(|section| section.name));
-        Error::Document {
-            mend: match (near, &place) {
-                (Some(near), Place::Env(_)) => {
-                    format!("the nearest is {PREFIX}{}__KEY", variable_of(near))
-                }
-                (Some(near), _) => format!("the nearest is [{near}]"),
-                (None, _) => "remove it".to_owned(),
-            },
-            place,
-            what: format!("there is no section [{table}]"),
-        }
-    }
-
-    fn unknown_key(&self, place: Place, table: &str, key: &str) -> Error {
-        let within = self.sections.iter().find(|section| section.name == table);
-        let near = within.and_then(|section| {
-            let renamed = section.keys.iter().find(|known| known.former == Some(key));
-            let near = || nearest(key, section.keys.iter().map(|key| key.name));
-            renamed.map(|known| known.name).or_else(near).map(|near| join(table, near))
-        });
-        let elsewhere = || {
-            let same = |section: &&Section| section.key(key).is_some();
-            self.sections.iter().find(same).map(|section| join(section.name, key))
-        };
-        Error::Document {
-            mend: match (near.or_else(elsewhere), &place) {
-                (Some(near), Place::Env(_)) => {
-                    format!("the nearest is {PREFIX}{}", variable_of(&near))
-                }
-                (Some(near), _) => format!("the nearest is {near}"),
-                (None, _) => "remove it".to_owned(),
-            },
-            place,
-            what: format!("there is no key {}", join(table, key)),
-        }
-    }
-}
-
-fn join(table: &str, key: &str) -> String {
-    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
-}
-
-/// The part of a variable's name that stands for the full key `key`.
-fn variable_of(key: &str) -> String {
-    key.replace('.', "__").to_ascii_uppercase()
-}
-
-fn mend(place: &Place, key: &Key) -> String {
-    let default = key.render(&Settings::default());
-    match place {
-        Place::Env(name) => format!("unset it for the default, {name}={default}"),
-        _ => format!("remove the line for the default, {} = {default}", key.name),
-    }
-}
-
-/// What must hold between keys, whatever the host.
-fn agree(loaded: &Loaded) -> Result<(), Error> {
-    let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;
-    let check = |holds: bool, key: &str, what: String, mend: &str| {
-        if holds { Ok(()) } else { Err(loaded.misfit(key, what, mend.to_owned())) }
-    };
-    check(
-        egress.batch_min <= egress.batch_max,
-        pick(loaded, "egress.batch_ms_min", "egress.batch_ms_max"),
-        format!(
-            "batch_ms_min {} is above batch_ms_max {}",
-            egress.batch_min.as_millis(),
-            egress.batch_max.as_millis()
-        ),
-        "raise the maximum or lower the minimum",
-    )?;
-    let lag_max = stream.retain.as_millis() / 4 * 3;
-    check(
-        egress.player_lag_max.as_millis() <= lag_max,
-        pick(loaded, "egress.player_lag_ms_max", "stream.retain_ms"),
-        format!(
-            "{} ms of lag are more than 3/4 of the {} ms that streams retain",
-            egress.player_lag_max.as_millis(),
-            stream.retain.as_millis()
-        ),
-        &format!("at most {lag_max} fits, or raise stream.retain_ms"),
-    )?;
-    check(
-        stream.gop_bytes_max <= stream.bytes_max,
-        pick(loaded, "stream.gop_bytes_max", "stream.bytes_max"),
-        format!("gop_bytes_max {} is above bytes_max {}", stream.gop_bytes_max, stream.bytes_max),
-        "raise stream.bytes_max or lower stream.gop_bytes_max",
-    )?;
-    let (segment, retain) = (stream.hls.segment.as_millis(), stream.retain.as_millis());
-    check(
-        segment <= retain,
-        pick(loaded, "hls.segment_ms", "stream.retain_ms"),
-        format!("{segment} ms of a segment are more than the {retain} ms that streams retain"),
-        "raise stream.retain_ms or lower hls.segment_ms",
-    )?;
-    check(
-        stream.hls.listed <= stream.hls.kept,
-        pick(loaded, "hls.kept", "hls.listed"),
-        format!("{} kept are fewer than {} listed", stream.hls.kept, stream.hls.listed),
-        "raise hls.kept or lower hls.listed",
-    )?;
-    check(
-        reactor.recv_buffers.is_power_of_two(),
-        "reactor.recv_buffers",
-        format!("{} is no power of two", reactor.recv_buffers),
-        &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
-    )?;
-    check(
-        listeners.rtmp.enabled || listeners.http.enabled || loaded.settings.has_tls(),
-        pick(loaded, "listeners.rtmp.enabled", "listeners.http.enabled"),
-        "no media listener is enabled".to_owned(),
-        "enable listeners.rtmp or listeners.http",
-    )
-}
-
-/// The one of two contradicting keys that somebody set, so that the error names its line.
-fn pick<'a>(loaded: &Loaded, first: &'a str, second: &'a str) -> &'a str {
-    if loaded.is_set(first) || !loaded.is_set(second) { first } else { second }
 }
 
 #[cfg(test)]

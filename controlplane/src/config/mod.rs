@@ -1,13 +1,18 @@
 //! Configuration: one TOML file and the environment become typed values, once.
 //!
 //! Map: `document` reads TOML with lines, `field` reads one typed value, `key` describes a key;
-//! each section of the file has a file of its own that lists its keys; `load` puts them together,
-//! `template` writes the commented file, `change` compares two configurations, `host` asks the
-//! machine, `identity` reads the certificate, `memory` adds up the ceiling, `plan` makes what the
-//! data plane starts with.
+//! each section of the file has a file of its own that lists its keys; `reader` takes the values of
+//! the file and of the environment, `agreement` says what must hold between them, `load` puts them
+//! together; `template` writes the commented file, `change` compares two configurations, `host`
+//! asks the machine, `identity` reads the certificate, `memory` adds up the ceiling, `addresses`
+//! and `connections` fit listeners and their peers to the host, `plan` makes what the data plane
+//! starts with.
 
+mod addresses;
+mod agreement;
 mod auth;
 mod change;
+mod connections;
 mod data;
 mod demo;
 mod document;
@@ -25,6 +30,7 @@ mod memory;
 mod nearest;
 mod plan;
 mod reactor;
+mod reader;
 mod session;
 mod settings;
 mod shards;

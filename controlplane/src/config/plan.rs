@@ -1,12 +1,10 @@
 //! Plan: what the data plane starts with, made of the configuration and the host.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
-use dataplane::config::{
-    Config, DemoConfig, LISTENERS_MAX, ListenerConfig, ListenerKind, Reload, ShardConfig,
-};
+use dataplane::config::{Config, DemoConfig, Reload, ShardConfig};
 use dataplane::ids::{SHARDS_MAX, StreamName};
 
+use super::addresses::{check_listeners, fit_listeners, listeners};
+use super::connections::{Room, files, fit_buffers, fit_connections};
 use super::field::{Auto, human_bytes};
 use super::host::Host;
 use super::load::Loaded;
@@ -14,8 +12,6 @@ use super::memory::{self, MemoryTable, Side};
 use super::settings::Settings;
 use crate::error::{Error, Place};
 
-/// File descriptors that are no connection: logs, rings, event descriptors, the API.
-const NOFILE_HEADROOM: u64 = 64;
 /// Pages that a shard needs at least.
 const PAGE_BYTES_PER_SHARD_MIN: u64 = 4 << 20;
 
@@ -149,152 +145,6 @@ fn shards(loaded: &Loaded, host: &Host) -> Result<Vec<ShardConfig>, Error> {
     }
     let cpu = |shard: usize| (!cpus.is_empty()).then(|| cpus[shard % cpus.len()]);
     Ok((0..count).map(|shard| ShardConfig { cpu: cpu(shard) }).collect())
-}
-
-/// Room for connections, and what to do for more of it.
-struct Room {
-    connections: u64,
-    what: String,
-    mend: String,
-}
-
-fn files(loaded: &Loaded, host: &Host, shards: u64) -> Result<Room, Error> {
-    let control = &loaded.settings.listeners.control;
-    let addresses = listeners(&loaded.settings).len() as u64;
-    let taken = NOFILE_HEADROOM + u64::from(control.connections_max) + shards * (addresses + 4);
-    let nofile = host.nofile;
-    if nofile <= taken {
-        return Err(Error::System {
-            what: "cannot serve anybody",
-            reason: format!("the limit of {nofile} open files (nofile) is below {}", taken + 1),
-            mend: "raise it with `ulimit -n 20000` or LimitNOFILE=20000",
-        });
-    }
-    Ok(Room {
-        connections: nofile - taken,
-        what: format!("the limit of {nofile} open files (nofile)"),
-        mend: format!(
-            "raise it with `ulimit -n {}` or LimitNOFILE={0}",
-            loaded.settings.limits.connections_max.saturating_add(taken)
-        ),
-    })
-}
-
-fn fit_connections(
-    loaded: &Loaded,
-    settings: &mut Settings,
-    notes: &mut Vec<String>,
-    room: &Room,
-) -> Result<(), Error> {
-    const KEY: &str = "limits.connections_max";
-    let wanted = settings.limits.connections_max;
-    let fitting = room.connections;
-    if wanted > fitting {
-        if loaded.is_set(KEY) {
-            return Err(loaded.misfit(
-                KEY,
-                format!("{wanted} connections do not fit {}, {fitting} do", room.what),
-                room.mend.clone(),
-            ));
-        }
-        notes.push(format!("{KEY} is {fitting}, not {wanted}: {}; {}", room.what, room.mend));
-        settings.limits.connections_max = fitting;
-    }
-    let players = &mut settings.limits.players_max;
-    *players = (*players).min(settings.limits.connections_max);
-    Ok(())
-}
-
-fn fit_buffers(loaded: &Loaded, settings: &mut Settings, memory_max: u64) {
-    if !loaded.is_set("limits.buffer_bytes_max") {
-        settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
-    }
-}
-
-fn fit_listeners(loaded: &Loaded, host: &Host, settings: &mut Settings, notes: &mut Vec<String>) {
-    if host.ipv6 {
-        return;
-    }
-    let section = &mut settings.listeners;
-    let mut all = vec![
-        ("listeners.rtmp.addr", &mut section.rtmp),
-        ("listeners.http.addr", &mut section.http),
-    ];
-    if settings.tls.certificate.is_some() {
-        all.push(("listeners.rtmps.addr", &mut section.rtmps));
-        all.push(("listeners.https.addr", &mut section.https));
-    }
-    for (key, listener) in all {
-        if !loaded.is_set(key) {
-            for addr in &mut listener.addr {
-                *addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
-            }
-            notes.push(format!("{key} is 0.0.0.0: this host has no IPv6"));
-        }
-    }
-}
-
-/// The enabled listeners, RTMP first; those inside TLS only with a certificate.
-fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
-    let section = &settings.listeners;
-    let all = [
-        (ListenerKind::Rtmp, &section.rtmp),
-        (ListenerKind::Http, &section.http),
-        (ListenerKind::Rtmps, &section.rtmps),
-        (ListenerKind::Https, &section.https),
-    ];
-    let certified = settings.tls.certificate.is_some();
-    all.into_iter()
-        .filter(|(kind, listener)| listener.enabled && (certified || !kind.is_tls()))
-        .flat_map(|(kind, listener)| listener.configs(kind))
-        .collect()
-}
-
-/// Errors: a shard that does not exist, an address that is listed twice, too many addresses.
-fn check_listeners(
-    loaded: &Loaded,
-    listeners: &[ListenerConfig],
-    shards: usize,
-) -> Result<(), Error> {
-    for (key, listener) in loaded.settings.listeners.media() {
-        for (also, set) in listener.shard_lists() {
-            if let Some(shard) = set.0.iter().find(|&&shard| usize::from(shard) >= shards) {
-                return Err(loaded.misfit(
-                    &format!("listeners.{key}.{}", if also { "also" } else { "shards" }),
-                    format!("shard {shard} of {shards} accepts there"),
-                    format!("shards count from 0 to {}", shards - 1),
-                ));
-            }
-        }
-    }
-    let twice = listeners.iter().enumerate().find(|(at, listener)| {
-        listener.addr.port() != 0 && listeners[..*at].iter().any(|l| l.addr == listener.addr)
-    });
-    let key = |kind: ListenerKind| {
-        let name = match kind {
-            ListenerKind::Rtmp => "rtmp",
-            ListenerKind::Http => "http",
-            ListenerKind::Rtmps => "rtmps",
-            ListenerKind::Https => "https",
-        };
-        let also = format!("listeners.{name}.also");
-        if loaded.is_set(&also) { also } else { format!("listeners.{name}.addr") }
-    };
-    if let Some((_, listener)) = twice {
-        return Err(loaded.misfit(
-            &key(listener.kind),
-            format!("{} is listed twice", listener.addr),
-            "give each listener an address of its own".to_owned(),
-        ));
-    }
-    match listeners.get(LISTENERS_MAX) {
-        Some(listener) => Err(loaded.misfit(
-            &key(listener.kind),
-            format!("{} addresses are more than {LISTENERS_MAX}", listeners.len()),
-            "list fewer".to_owned(),
-        )),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

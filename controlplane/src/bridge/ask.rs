@@ -1,0 +1,28 @@
+//! Ask: what others want of the control thread's own things.
+
+use dataplane::control::{Detail, MoveOutcome};
+use dataplane::ids::{ShardId, StreamName};
+use tokio::sync::oneshot;
+
+use super::gather::Gathered;
+
+/// A question of the API.
+#[derive(Debug)]
+pub enum Ask {
+    /// The state of every shard.
+    Snapshot {
+        /// What is listed beside the counters.
+        detail: Detail,
+        /// Takes the answer.
+        reply: oneshot::Sender<Gathered>,
+    },
+    /// A stream is to be moved.
+    Move {
+        /// The stream.
+        stream: StreamName,
+        /// Where it shall be.
+        to: ShardId,
+        /// Takes the outcome.
+        reply: oneshot::Sender<MoveOutcome>,
+    },
+}

@@ -1,0 +1,59 @@
+//! Event: what each event of a shard leads to.
+
+use std::time::Instant;
+
+use dataplane::control::{Command, Event, Verdict};
+use dataplane::ids::ShardId;
+
+use super::exchange::Exchange;
+use super::fleet::Fleet;
+
+impl<F: Fleet> Exchange<F> {
+    /// Does what `event` of `shard` asks for.
+    pub(super) fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
+        match event {
+            Event::Authorize { ticket, request } => {
+                let verdict = self.mode.judge(&request);
+                let word = if matches!(verdict, Verdict::Deny) { "deny" } else { "allow" };
+                tracing::debug!(
+                    shard = shard.0,
+                    session = %request.session,
+                    role = request.role.name(),
+                    stream = %request.stream,
+                    peer = %request.peer,
+                    verdict = word,
+                    "authorize"
+                );
+                self.tell(shard, Command::Verdict { ticket, verdict });
+            }
+            Event::StreamStarted { stream } => {
+                tracing::debug!(shard = shard.0, %stream, "stream is listed");
+                self.directory.changed(now);
+            }
+            Event::StreamEnded { stream } => {
+                tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
+                self.directory.changed(now);
+            }
+            Event::Moved { id, outcome } => {
+                tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
+                self.moves.over(id, outcome);
+                // A survey on its way may have seen the stream on both shards, or on none.
+                self.directory.changed(now);
+            }
+            Event::Snapshot(snapshot) => {
+                if let Some((asker, gathered)) = self.gathers.answer(*snapshot) {
+                    self.answer(asker, gathered);
+                }
+            }
+            Event::ListenFailed { addr, error } => {
+                tracing::error!(shard = shard.0, %addr, reason = %error, "cannot listen");
+            }
+            Event::Stopped => {
+                self.live[shard.index()] = false;
+                self.outbox.forget(shard);
+            }
+            // A node is handed over when all its shards are up.
+            Event::Ready { .. } => {}
+        }
+    }
+}
