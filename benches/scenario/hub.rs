@@ -6,7 +6,7 @@ use codecs::media::Codec;
 use codecs::time::{MediaTime, WallTime};
 use dataplane::config::StreamConfig;
 use dataplane::control::Protocol;
-use dataplane::hub::{Hub, Publisher, Sink, Subscriber};
+use dataplane::hub::{Hub, Publisher, Sink, Source, Subscriber};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::metrics::ShardCounters;
 use dataplane::segment::Numbering;
@@ -34,7 +34,7 @@ pub(super) fn three_logs() -> Box<dyn Scenario> {
     let (memory, start) = (Memory::new(), Instant::now());
     let name = StreamName::parse("live/cam").expect("a legal name");
     let numbering = Numbering::at(WallTime::from_unix_millis(START_UNIX_MS));
-    let source = (Publisher::Demo, Protocol::Demo);
+    let source = Source::new(Publisher::Demo, Protocol::Demo);
     let hub = Hub::new(name, &StreamConfig::default(), 60_000, 8, source, numbering, start);
     let (frames, units) = (second(), Vec::new());
     let counters = ShardCounters::default();

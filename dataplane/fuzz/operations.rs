@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::Role;
+use dataplane::control::Intent;
 use dataplane::session::{Command, Event, Refusal, Session};
 use dataplane::slab::{PageClass, Pool, Region, RegionConfig};
 
@@ -20,6 +20,7 @@ struct Shard {
 
 #[derive(Clone, Copy)]
 enum Ask {
+    Connect,
     Publish,
     Play,
     Directory,
@@ -76,6 +77,7 @@ impl Shard {
 
     fn answer(&mut self, operation: u8) {
         let command = match (self.parked.take(), operation) {
+            (Some(Ask::Connect), 0..=5) => Command::ConnectAllowed,
             (Some(Ask::Publish), 0..=5) => Command::PublishStarted,
             (Some(Ask::Play), 0..=5) => Command::PlayStarted,
             (Some(Ask::Directory), _) => Command::Directory(Arc::from(&b"{}"[..])),
@@ -114,7 +116,12 @@ impl Shard {
         while let Some(event) = self.session.poll_event() {
             drained = true;
             match event {
-                Event::Authorize { role: Role::Publish, .. } => self.parked = Some(Ask::Publish),
+                Event::Authorize { intent: Intent::Connect, .. } => {
+                    self.parked = Some(Ask::Connect);
+                }
+                Event::Authorize { intent: Intent::Publish, .. } => {
+                    self.parked = Some(Ask::Publish);
+                }
                 Event::Authorize { .. } => self.parked = Some(Ask::Play),
                 Event::Directory => self.parked = Some(Ask::Directory),
                 Event::Media(unit) => self.pool.release(unit.payload),

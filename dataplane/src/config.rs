@@ -32,6 +32,8 @@ pub struct Config {
     pub stream: StreamConfig,
     /// How sessions are judged.
     pub session: SessionConfig,
+    /// What the control plane is asked.
+    pub auth: AuthConfig,
     /// Page memory of all shards together, bytes: the ceiling of media memory.
     pub page_bytes: u64,
     /// Freed pages are filled with a pattern: for tests of reclamation.
@@ -357,6 +359,14 @@ impl Default for SessionConfig {
     }
 }
 
+/// What the control plane is asked, beside every publish and every play.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// Whether a peer may come in, at RTMP's `connect`, if the application that it names is a
+    /// legal name of a stream.
+    pub connect: bool,
+}
+
 /// What sessions are judged by: one value per shard, shared by all its sessions.
 ///
 /// Lives on: each shard. Crosses by: cloning a reference, with a publisher that moves.
@@ -366,6 +376,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Deadlines and pace.
     pub session: SessionConfig,
+    /// What the control plane is asked.
+    pub auth: AuthConfig,
 }
 
 /// An address range: the first `bits` bits of `addr` count.
@@ -543,6 +555,8 @@ pub struct Reload {
     pub egress: EgressConfig,
     /// New session settings; `rtmp_chunk_bytes` stays as it was.
     pub session: SessionConfig,
+    /// What the control plane is asked from now on.
+    pub auth: AuthConfig,
     /// New stream settings; windows apply to streams that start afterwards.
     pub stream: StreamConfig,
     /// Listeners to have: new ones are opened, missing ones closed, players stay as they were.

@@ -83,6 +83,36 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// One publication of a stream, whatever its name: chosen by the control plane when it is allowed,
+/// kept through grace times and moves.
+///
+/// Shape: 8 bytes of Unix milliseconds, big endian, 4 of a counter and 4 that nobody can guess, so
+/// that ids sort by time; shown as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub [u8; 16]);
+
+impl StreamId {
+    /// Parses 32 lower-case hexadecimal digits; `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let whole = (text.len() == 32 && digits).then(|| u128::from_str_radix(text, 16));
+        Some(Self(whole?.ok()?.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// The public name of a stream: segments of `[A-Za-z0-9_-]+` joined by `/`.
 ///
 /// Limits: [`STREAM_NAME_BYTES_MAX`]; no empty, `.` or `..` segment, so a name is always safe as a
@@ -146,6 +176,19 @@ mod tests {
         }
         for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "a.b", "a b", "ü", &"x".repeat(129)] {
             assert_eq!(StreamName::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn stream_ids_are_32_digits_that_sort_by_time() {
+        let text = "0000019af0c3d2e100000007a1b2c3d4";
+        let id = StreamId::parse(text).unwrap();
+        assert_eq!((id.to_string().as_str(), format!("{id:?}").as_str()), (text, text));
+        assert_eq!(id.0[..8], 0x0000_019a_f0c3_d2e1_u64.to_be_bytes());
+        let later = StreamId::parse("0000019af0c3d2e2000000000000000f").unwrap();
+        assert!(id < later && text < later.to_string().as_str());
+        for bad in ["", &text[1..], &text.to_uppercase(), "+000019af0c3d2e100000007a1b2c3d4"] {
+            assert_eq!(StreamId::parse(bad), None, "{bad}");
         }
     }
 

@@ -113,6 +113,8 @@ counters! {
         publishers_handed_over,
         /// Streams moved to another shard.
         streams_moved,
+        /// Peers that were refused at RTMP's `connect`.
+        connects_refused,
         /// Publish requests accepted.
         publishes_started,
         /// Publish requests refused.

@@ -47,6 +47,7 @@ fn reload(server: &Server, config: &Config, egress: EgressConfig, limits: Limits
         limits,
         egress,
         session: config.session.clone(),
+        auth: config.auth,
         stream: config.stream,
         listeners: server.listeners().to_vec(),
         tls: None,

@@ -181,6 +181,7 @@ fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {
             ..config.egress
         },
         session: config.session.clone(),
+        auth: config.auth,
         stream: config.stream,
         listeners: config.listeners.clone(),
         tls: None,

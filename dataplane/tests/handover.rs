@@ -129,16 +129,16 @@ fn a_flood_arrives_through_the_smallest_rings_and_buffers(config: Config) {
 }
 
 fn a_flood_that_outlasts_the_verdict_arrives(config: Config) {
-    use dataplane::control::{Role, Verdict};
+    use dataplane::control::{Grant, Intent, Verdict};
     nothing_is_lost(config, 300, |server, mut socket, name| {
         let (bytes, marks) = publication(name, 300);
         // The verdict is held back until media waits behind the publish command.
         let (go, gone) = std::sync::mpsc::channel();
         server.control.judge(Box::new(move |request| {
-            if request.role == Role::Publish {
+            if request.intent == Intent::Publish {
                 gone.recv_timeout(node::TIME_BOUND).expect("the flood is on its way");
             }
-            Some(Verdict::Allow { stream: request.stream.clone() })
+            Some(Verdict::Allow(Grant::to(request.stream.clone())))
         }));
         let written = bytes.len().min(marks.publish + 32_000);
         socket.write_all(&bytes[..written]).unwrap();

@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use dataplane::config::{Config, Reload};
-use dataplane::control::{AuthorizeRequest, Command, Protocol, Role, Verdict};
+use dataplane::control::{
+    AuthorizeRequest, CloseReason, Command, Denial, Grant, Intent, Protocol, Verdict,
+};
 use dataplane::ids::StreamName;
 use node::{FRAME_MS, Publisher, Server, TIME_BOUND, Viewer};
 
@@ -38,8 +40,8 @@ fn scene(
     let server = Server::start(config);
     let (told, questions) = channel();
     server.control.judge(Box::new(move |request| {
-        if request.role == Role::Publish {
-            return Some(Verdict::Allow { stream: request.stream.clone() });
+        if request.intent == Intent::Publish {
+            return Some(Verdict::Allow(Grant::to(request.stream.clone())));
         }
         drop(told.send(request.clone()));
         judge(request)
@@ -50,7 +52,7 @@ fn scene(
 }
 
 fn allow(request: &AuthorizeRequest) -> Option<Verdict> {
-    Some(Verdict::Allow { stream: request.stream.clone() })
+    Some(Verdict::Allow(Grant::to(request.stream.clone())))
 }
 
 fn one_question_for_many_requests(config: Config) {
@@ -59,7 +61,7 @@ fn one_question_for_many_requests(config: Config) {
     viewer.ask("GET", "/cam/index.m3u8?key=k", "User-Agent: v/1\r\n");
     assert_eq!(viewer.answer().status, 200);
     let asked = questions.try_recv().unwrap();
-    assert_eq!((asked.role, asked.protocol), (Role::Play, Protocol::Hls));
+    assert_eq!((asked.intent, asked.protocol), (Intent::Play, Protocol::Hls));
     assert_eq!((asked.stream.as_str(), &*asked.key.0, &*asked.agent), ("cam", "k", "v/1"));
     assert_eq!(asked.peer, viewer.socket.local_addr().unwrap());
     let list = viewer.found("/cam/media.m3u8?key=k");
@@ -75,7 +77,7 @@ fn one_question_for_many_requests(config: Config) {
 fn a_verdict_is_for_one_key(config: Config) {
     let (server, _publisher, questions) = scene(config, |request| {
         let known = request.key.0 == "k";
-        if known { allow(request) } else { Some(Verdict::Deny) }
+        if known { allow(request) } else { Some(Verdict::Deny(Denial::Forbidden)) }
     });
     let mut viewer = Viewer::connect(server.http);
     viewer.found("/cam/index.m3u8?key=k");
@@ -89,7 +91,7 @@ fn a_verdict_is_for_one_key(config: Config) {
 }
 
 fn a_refusal_is_asked_about_again(config: Config) {
-    let (server, _publisher, questions) = scene(config, |_| Some(Verdict::Deny));
+    let (server, _publisher, questions) = scene(config, |_| Some(Verdict::Deny(Denial::Forbidden)));
     let mut viewer = Viewer::connect(server.http);
     for _ in 0..5 {
         assert_eq!(viewer.get("/cam/seg.1.ts").status, 403);
@@ -121,6 +123,7 @@ fn a_kick_and_a_reload_forget_all_verdicts(config: Config) {
         limits: config.limits.clone(),
         egress: config.egress,
         session: config.session.clone(),
+        auth: config.auth,
         stream: config.stream,
         listeners: Vec::new(),
         tls: None,
@@ -135,7 +138,7 @@ fn a_kick_and_a_reload_forget_all_verdicts(config: Config) {
     let peer = kicked.socket.local_addr().unwrap();
     let shown = |totals: &node::Totals| totals.session_of(peer).is_some();
     let (shard, session) = server.control.until("it is shown", shown).session_of(peer).unwrap();
-    server.control.send(shard, Command::Kick { session });
+    server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     server.control.until("it is gone", |totals| !shown(totals));
     viewer.found("/cam/index.m3u8");
     assert_eq!(asked(), 1);
@@ -147,7 +150,7 @@ fn a_kick_and_a_reload_forget_all_verdicts(config: Config) {
 
 fn a_verdict_may_rename(config: Config) {
     let (server, _publisher, questions) =
-        scene(config, |_| Some(Verdict::Allow { stream: StreamName::parse("cam").unwrap() }));
+        scene(config, |_| Some(Verdict::Allow(Grant::to(StreamName::parse("cam").unwrap()))));
     let mut viewer = Viewer::connect(server.http);
     let index = viewer.found("/alias/index.m3u8");
     let list = viewer.found(&format!("/alias/{}", index.uris()[0]));

@@ -178,6 +178,7 @@ fn a_reload_changes_class_and_shards_of_an_open_listener(config: Config) {
         limits: config.limits,
         egress: config.egress,
         session: config.session,
+        auth: config.auth,
         stream: config.stream,
         listeners: listeners.collect(),
         tls: None,

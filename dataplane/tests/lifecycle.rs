@@ -12,7 +12,7 @@ use codecs::amf0::Value;
 use codecs::rtmp::command::code;
 use codecs::rtmp::message::UserControl;
 use dataplane::config::{Config, DemoConfig, Pin};
-use dataplane::control::{Command, Protocol, StreamState};
+use dataplane::control::{CloseReason, Command, Protocol, StreamState};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::metrics::ShardCounters;
 use node::{
@@ -233,7 +233,7 @@ fn a_kicked_publisher_ends_its_stream_at_once(config: Config) {
     let mut scene = Scene::new(config);
     let control = &scene.server.control;
     let (shard, session) = control.snapshot().session_of(scene.publisher.local_addr()).unwrap();
-    control.send(shard, Command::Kick { session });
+    control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     scene.assert_ended();
     let heard = scene.publisher.statuses_to_end();
     assert!(heard.iter().any(|code| code == code::CONNECT_CLOSED), "{heard:?}");
@@ -243,7 +243,7 @@ fn a_kicked_player_leaves_the_others_alone(config: Config) {
     let mut scene = Scene::new(config);
     let control = &scene.server.control;
     let (shard, session) = control.snapshot().session_of(scene.rtmp.peer.local_addr()).unwrap();
-    control.send(shard, Command::Kick { session });
+    control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     assert_eq!(scene.rtmp.items_to_end(), []);
     assert_eq!(scene.rtmp.statuses, [code::PLAY_UNPUBLISH_NOTIFY, code::CONNECT_CLOSED]);
     scene.publisher.send_frames(10);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use codecs::time::{MediaTime, WallTime};
 use dataplane::Error;
-use dataplane::config::{LimitId, Limits, SessionConfig, Terms};
+use dataplane::config::{LimitId, Limits, Terms};
 use dataplane::control::{Protocol, Role};
 use dataplane::segment::{ListTerms, Program, Segment, SegmentList, Tags, Window, render};
 use dataplane::session::http::Server;
@@ -66,7 +66,7 @@ impl Bench {
             poison: false,
         };
         let now = epoch();
-        let terms = Arc::new(Terms { limits: limits.clone(), session: SessionConfig::default() });
+        let terms = Arc::new(Terms { limits: limits.clone(), ..Terms::default() });
         let pool = Region::map(&config).unwrap().1.remove(0);
         Self { pool, now, server: Server::new(now, &terms) }
     }
@@ -81,7 +81,9 @@ impl Bench {
 
     fn event(&mut self) -> String {
         match self.server.poll_event() {
-            Some(Event::Fetch { stream, key }) => format!("{stream} {}", key.0),
+            Some(Event::Fetch { stream, credentials }) => {
+                format!("{stream} {}", credentials.key.0)
+            }
             Some(other) => format!("{other:?}"),
             None => String::new(),
         }

@@ -28,7 +28,7 @@ struct Bench {
 }
 
 fn terms(limits: &Limits) -> Arc<Terms> {
-    Arc::new(Terms { limits: limits.clone(), session: SessionConfig::default() })
+    Arc::new(Terms { limits: limits.clone(), ..Terms::default() })
 }
 
 impl Bench {
@@ -82,10 +82,11 @@ impl Bench {
                 _ => None,
             };
             self.events.push(match event {
-                Event::Authorize { role, stream, key, agent, play } => {
+                Event::Authorize { intent, stream, credentials, play } => {
+                    let agent = self.server.agent();
                     let play =
                         play.map(|p| (p.join, p.latency == Some(Latency::Low), p.log.name()));
-                    format!("{} {stream} {} {agent} {play:?}", role.name(), key.0)
+                    format!("{} {stream} {} {agent} {play:?}", intent.name(), credentials.key.0)
                 }
                 other => format!("{other:?}"),
             });
@@ -170,7 +171,8 @@ fn every_refusal_has_its_status_and_the_connection_goes_on() {
     for (refusal, status) in [
         (Refusal::NotFound, "404"),
         (Refusal::Denied, "403"),
-        (Refusal::Busy, "503"),
+        (Refusal::Busy, "409"),
+        (Refusal::Unavailable, "503"),
         (Refusal::Overloaded, "503"),
         (Refusal::Full, "503"),
         (Refusal::Timeout, "503"),

@@ -362,6 +362,7 @@ fn a_new_certificate_is_for_new_connections(config: Config) {
         limits: config.limits.clone(),
         egress: config.egress,
         session: config.session.clone(),
+        auth: config.auth,
         stream: config.stream,
         listeners: Vec::new(),
         tls: Some(identity),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use codecs::time::MediaTime;
 use codecs::websocket::Opcode;
 use dataplane::config::{Config, LimitId};
-use dataplane::control::{Command, Protocol};
+use dataplane::control::{CloseReason, Command, Protocol};
 use node::{
     FlvPlayer, GOP_FRAMES, Item, Player, Publisher, Server, TIME_BOUND, Totals, TsPlayer, WsPlayer,
     assert_contiguous, client_frame, tiny, ws_opening,
@@ -183,7 +183,7 @@ fn a_drain_and_a_kick_are_told(config: Config) {
     let mut drained = WsPlayer::start(server.http, "cam");
     let found = server.control.until("both play", |t| t.sum(|c| c.players) == 2);
     let (shard, session) = found.session_of(kicked.local_addr()).unwrap();
-    server.control.send(shard, Command::Kick { session });
+    server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     assert_eq!(kicked.hear_close(), Some(1008));
     assert_eq!(kicked.closed.unwrap().1, "kicked");
     // Its own shard alone: the home of the stream would end the stream at the same time.

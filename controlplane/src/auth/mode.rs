@@ -1,6 +1,6 @@
 //! Mode: how requests are judged.
 
-use dataplane::control::{AuthorizeRequest, Verdict};
+use dataplane::control::{AuthorizeRequest, Grant, Verdict};
 
 /// How publishers and players are judged: a closed set, one arm per way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Mode {
     #[must_use]
     pub fn judge(self, request: &AuthorizeRequest) -> Verdict {
         match self {
-            Self::Open => Verdict::Allow { stream: request.stream.clone() },
+            Self::Open => Verdict::Allow(Grant::to(request.stream.clone())),
         }
     }
 }
@@ -23,7 +23,7 @@ impl Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane::control::{Protocol, Role};
+    use dataplane::control::{Intent, Protocol};
     use dataplane::ids::{Secret, SessionId, StreamName};
 
     #[test]
@@ -31,13 +31,18 @@ mod tests {
         let stream = StreamName::parse("news/one").unwrap();
         let request = AuthorizeRequest {
             session: SessionId(1),
-            role: Role::Publish,
+            intent: Intent::Publish,
             protocol: Protocol::Rtmp,
+            tls: false,
             stream: stream.clone(),
             key: Secret::default(),
+            query: Secret::default(),
+            url: "rtmp://h/news/one".into(),
+            referer: None,
             peer: "192.0.2.1:5".parse().unwrap(),
+            local: "192.0.2.2:1935".parse().unwrap(),
             agent: "test".into(),
         };
-        assert_eq!(Mode::Open.judge(&request), Verdict::Allow { stream });
+        assert_eq!(Mode::Open.judge(&request), Verdict::Allow(Grant::to(stream)));
     }
 }

@@ -14,11 +14,14 @@ impl<F: Fleet> Exchange<F> {
         match event {
             Event::Authorize { ticket, request } => {
                 let verdict = self.mode.judge(&request);
-                let word = if matches!(verdict, Verdict::Deny) { "deny" } else { "allow" };
+                let word = match &verdict {
+                    Verdict::Allow(_) => "allow",
+                    Verdict::Deny(denial) => denial.name(),
+                };
                 tracing::debug!(
                     shard = shard.0,
                     session = %request.session,
-                    role = request.role.name(),
+                    intent = request.intent.name(),
                     stream = %request.stream,
                     peer = %request.peer,
                     verdict = word,
@@ -26,11 +29,12 @@ impl<F: Fleet> Exchange<F> {
                 );
                 self.tell(shard, Command::Verdict { ticket, verdict });
             }
-            Event::StreamStarted { stream } => {
+            Event::StreamStarted(start) => {
+                let stream = &start.stream;
                 tracing::debug!(shard = shard.0, %stream, "stream is listed");
                 self.directory.changed(now);
             }
-            Event::StreamEnded { stream } => {
+            Event::StreamEnded { stream, .. } => {
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.directory.changed(now);
             }
@@ -53,7 +57,12 @@ impl<F: Fleet> Exchange<F> {
                 self.outbox.forget(shard);
             }
             // A node is handed over when all its shards are up.
-            Event::Ready { .. } => {}
+            Event::Ready { .. }
+            | Event::StreamLost { .. }
+            | Event::StreamReturned { .. }
+            | Event::SegmentsReady { .. }
+            | Event::Session(_)
+            | Event::SessionsOverflowed { .. } => {}
         }
     }
 }

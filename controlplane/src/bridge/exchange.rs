@@ -172,8 +172,8 @@ mod tests {
 
     use codecs::media::Codec;
     use dataplane::control::{
-        AuthorizeRequest, Event, MoveOutcome, Protocol, Role, ShardSnapshot, StreamState,
-        StreamStatus, Ticket, TrackStatus, Verdict,
+        AuthorizeRequest, Event, Grant, Intent, MoveOutcome, Protocol, ShardSnapshot, StreamStart,
+        StreamState, StreamStatus, Ticket, TrackStatus, Verdict,
     };
     use dataplane::ids::{Secret, SessionId, StreamName};
     use dataplane::metrics::{Recent, ShardCounters};
@@ -215,11 +215,16 @@ mod tests {
             ticket: Ticket { slot: 1, generation: 2, epoch },
             request: Box::new(AuthorizeRequest {
                 session: SessionId(7),
-                role: Role::Play,
+                intent: Intent::Play,
                 protocol: Protocol::Rtmp,
+                tls: false,
                 stream: name("one"),
                 key: Secret::default(),
+                query: Secret::default(),
+                url: "rtmp://h/one".into(),
+                referer: None,
                 peer: "192.0.2.1:5".parse().unwrap(),
+                local: "192.0.2.2:1935".parse().unwrap(),
                 agent: "test".into(),
             }),
         }
@@ -291,8 +296,8 @@ mod tests {
             .sent
             .iter()
             .map(|(shard, command)| match command {
-                Command::Verdict { ticket, verdict: Verdict::Allow { stream } } => {
-                    assert_eq!((shard.0, stream.as_str()), (1, "one"));
+                Command::Verdict { ticket, verdict: Verdict::Allow(grant) } => {
+                    assert_eq!((shard.0, grant), (1, &Grant::to(name("one"))));
                     ticket.epoch
                 }
                 other => panic!("{other:?}"),
@@ -342,7 +347,9 @@ mod tests {
         assert_eq!(refresh(&mut exchange, now, &[]), [r#"{"streams":[]}"#; 2]);
         let now = exchange.deadline(now).unwrap();
         assert!(refresh(&mut exchange, now, &[]).is_empty());
-        exchange.fleet.events.push_back((ShardId(0), Event::StreamStarted { stream: name("b") }));
+        let start =
+            StreamStart { stream: name("b"), id: None, protocol: Protocol::Rtmp, publisher: None };
+        exchange.fleet.events.push_back((ShardId(0), Event::StreamStarted(Box::new(start))));
         exchange.pump(now);
         let soon = exchange.deadline(now).unwrap();
         assert_eq!(soon, now + Duration::from_millis(250));

@@ -1,6 +1,6 @@
 //! Plan: what the data plane starts with, made of the configuration and the host.
 
-use dataplane::config::{Config, DemoConfig, Reload, ShardConfig};
+use dataplane::config::{AuthConfig, Config, DemoConfig, Reload, ShardConfig};
 use dataplane::ids::{SHARDS_MAX, StreamName};
 
 use super::addresses::{check_listeners, fit_listeners, listeners};
@@ -53,6 +53,7 @@ impl Plan {
             limits: self.node.limits.clone(),
             egress: self.node.egress,
             session: self.node.session.clone(),
+            auth: self.node.auth,
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
             tls: self.node.tls.clone(),
@@ -104,6 +105,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         egress: settings.egress,
         stream: settings.stream,
         session: settings.session.clone(),
+        auth: AuthConfig { connect: settings.auth.connect },
         page_bytes,
         poison: false,
         demo: demo(loaded, demo_flv),

@@ -12,7 +12,7 @@ use super::{HubLog, Shown, Subscriber, Tracks, UnitRing};
 use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
-use crate::ids::{SessionId, StreamName};
+use crate::ids::{SessionId, StreamId, StreamName};
 use crate::log::{
     EntryKind, EntryMeta, Gc, PREAMBLES_MAX, PreambleItem, PreambleKind, SealReason, Succession,
 };
@@ -42,6 +42,36 @@ pub enum Publisher {
     Lost(Instant),
 }
 
+impl Publisher {
+    /// The connection of a session that publishes.
+    #[must_use]
+    pub const fn slot(self) -> Option<u32> {
+        match self {
+            Self::Session { slot, .. } => Some(slot),
+            Self::Demo | Self::Lost(_) => None,
+        }
+    }
+}
+
+/// A publisher, and what the stream is called while it delivers.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Who delivers the units.
+    pub publisher: Publisher,
+    /// How.
+    pub protocol: Protocol,
+    /// The publication that begins with it, unless it goes on with another.
+    pub id: Option<StreamId>,
+}
+
+impl Source {
+    /// A publisher whose publication has no name of its own.
+    #[must_use]
+    pub const fn new(publisher: Publisher, protocol: Protocol) -> Self {
+        Self { publisher, protocol, id: None }
+    }
+}
+
 /// Where a hub's work goes: the shard's memory and counters.
 #[derive(Debug)]
 pub struct Sink<'a> {
@@ -65,6 +95,7 @@ pub struct Hub {
     chunk_bytes: u32,
     publisher: Publisher,
     protocol: Protocol,
+    id: Option<StreamId>,
     pub(super) tracks: Tracks,
     pub(super) metadata: Option<Vec<u8>>,
     pub(super) config_version: u32,
@@ -86,14 +117,14 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A stream that `publisher` begins; its segments are numbered from `numbering` on.
+    /// A stream that `source` begins; its segments are numbered from `numbering` on.
     #[must_use]
     pub fn new(
         name: StreamName,
         config: &StreamConfig,
         chunk_bytes: u32,
         tracks_max: usize,
-        publisher: (Publisher, Protocol),
+        source: Source,
         numbering: Numbering,
         now: Instant,
     ) -> Self {
@@ -101,8 +132,9 @@ impl Hub {
             name,
             config: *config,
             chunk_bytes,
-            publisher: publisher.0,
-            protocol: publisher.1,
+            publisher: source.publisher,
+            protocol: source.protocol,
+            id: source.id,
             tracks: Tracks::new(tracks_max),
             metadata: None,
             config_version: 0,
@@ -138,6 +170,12 @@ impl Hub {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Its publication.
+    #[must_use]
+    pub const fn id(&self) -> Option<StreamId> {
+        self.id
     }
 
     /// When the stream began.
@@ -186,10 +224,14 @@ impl Hub {
         self.logs.iter().map(HubLog::status).collect()
     }
 
-    /// A publisher takes the stream over or returns within the grace time.
-    pub fn begin_source(&mut self, publisher: Publisher, protocol: Protocol, now: Instant) {
-        self.publisher = publisher;
-        self.protocol = protocol;
+    /// A publisher takes the stream over or returns within the grace time: the publication goes on,
+    /// unless it was the demo clip's.
+    pub fn begin_source(&mut self, source: &Source, now: Instant) {
+        if self.publisher == Publisher::Demo || self.id.is_none() {
+            self.id = source.id;
+        }
+        self.publisher = source.publisher;
+        self.protocol = source.protocol;
         self.last_media = now;
         self.timeline.expect_new_source();
         self.tracks.begin_source();
@@ -512,7 +554,7 @@ mod tests {
             let pool = Region::map(&region).unwrap().1.remove(0);
             let now = origin();
             let config = StreamConfig { bytes_max: 512 << 10, ..StreamConfig::default() };
-            let publisher = (Publisher::Demo, Protocol::Demo);
+            let publisher = Source::new(Publisher::Demo, Protocol::Demo);
             let name = StreamName::parse("test").unwrap();
             let numbering = Numbering::default();
             let hub = Hub::new(name, &config, 4_096, 8, publisher, numbering, now);
@@ -720,7 +762,8 @@ mod tests {
             bench.unit_of(id, Codec::H264, 0, true);
         }
         let log = bench.log_of(1).unwrap();
-        bench.with(|hub, sink| hub.begin_source(Publisher::Demo, Protocol::Demo, sink.now));
+        let source = Source::new(Publisher::Demo, Protocol::Demo);
+        bench.with(|hub, sink| hub.begin_source(&source, sink.now));
         bench.publish();
         let before = log.entries_committed();
         for number in 0..100 {

@@ -20,7 +20,7 @@ mod subscriber;
 pub mod timeline;
 mod tracks;
 
-pub use hub::{Hub, Publisher, Sink};
+pub use hub::{Hub, Publisher, Sink, Source};
 pub use packaged::{HubLog, Shown};
 pub use parcel::{GOP_BYTES_MAX, Parcel};
 pub use ring::UnitRing;

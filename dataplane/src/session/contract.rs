@@ -7,7 +7,7 @@ use codecs::media::Codec;
 use codecs::time::MediaTime;
 
 use crate::config::Latency;
-use crate::control::Role;
+use crate::control::{Denial, Intent};
 use crate::ids::{Secret, StreamName};
 use crate::slab::AuBytes;
 
@@ -85,17 +85,15 @@ pub struct AccessUnit {
 /// A session's word to its shard.
 #[derive(Debug)]
 pub enum Event {
-    /// The session is parked until [`Command::PublishStarted`], [`Command::PlayStarted`] or
-    /// [`Command::Refused`].
+    /// The session is parked until [`Command::ConnectAllowed`], [`Command::PublishStarted`],
+    /// [`Command::PlayStarted`] or [`Command::Refused`].
     Authorize {
-        /// Publish or play.
-        role: Role,
-        /// The stream that the peer named.
+        /// What the peer wants.
+        intent: Intent,
+        /// The stream that it named; for [`Intent::Connect`] the application.
         stream: StreamName,
-        /// The secret that it showed.
-        key: Secret,
-        /// `flashVer` or `User-Agent`.
-        agent: Arc<str>,
+        /// Who it says it is.
+        credentials: Box<Credentials>,
         /// For play: what to read and how.
         play: Option<PlayOptions>,
     },
@@ -103,8 +101,8 @@ pub enum Event {
     Fetch {
         /// The stream of which a playlist or a segment is asked for.
         stream: StreamName,
-        /// The secret that the peer showed.
-        key: Secret,
+        /// Who the peer says it is.
+        credentials: Box<Credentials>,
     },
     /// A track's decoder configuration began or changed: the record, without any tag header.
     Config {
@@ -172,6 +170,36 @@ pub enum Event {
         /// Why, one fixed word.
         reason: &'static str,
     },
+}
+
+/// What a peer said of itself in the address that it asked for, and beside it.
+///
+/// Limits: [`QUERY_BYTES_MAX`], [`URL_BYTES_MAX`]; a request with a longer query is refused, longer
+/// addresses are cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The secret that it showed.
+    pub key: Secret,
+    /// The query, without the `?`.
+    pub query: Secret,
+    /// The address without the query: `tcUrl` and the stream's name, or `Host` and path.
+    pub url: Arc<str>,
+    /// `pageUrl` or `Referer`.
+    pub referer: Option<Arc<str>>,
+}
+
+/// Bytes of the query of an address at most: room for a signed token.
+pub const QUERY_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a peer's address, or of the page that it comes from, that are kept.
+pub const URL_BYTES_MAX: usize = 1_024;
+
+/// A peer's address, fit to be told: of legal length and without control letters.
+pub(super) fn told_url(text: &str) -> Option<Arc<str>> {
+    let mut kept: String = text.chars().filter(|c| !c.is_control()).collect();
+    let end = (0..=URL_BYTES_MAX.min(kept.len())).rev().find(|&at| kept.is_char_boundary(at));
+    kept.truncate(end.unwrap_or(0));
+    (!kept.is_empty()).then(|| kept.into())
 }
 
 /// What a session counted since it was asked last.
@@ -272,6 +300,8 @@ pub enum Refusal {
     NoTrack,
     /// Another publisher holds the name.
     Busy,
+    /// What was to decide does not answer.
+    Unavailable,
     /// No room: a limit, a full mailbox or memory.
     Overloaded,
     /// No room for another player: those who play must not suffer.
@@ -287,6 +317,7 @@ impl Command {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::ConnectAllowed => "connect_allowed",
             Self::PublishStarted => "publish_started",
             Self::PlayStarted => "play_started",
             Self::Refused(_) => "refused",
@@ -308,6 +339,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::NoTrack => "no_track",
             Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
             Self::Full => "full",
             Self::Timeout => "authorize_timeout",
@@ -316,9 +348,23 @@ impl Refusal {
     }
 }
 
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Forbidden => Self::Denied,
+            Denial::NotFound => Self::NotFound,
+            Denial::Busy => Self::Busy,
+            Denial::Unavailable => Self::Unavailable,
+            Denial::Full => Self::Full,
+        }
+    }
+}
+
 /// A shard's word to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// The peer may come in.
+    ConnectAllowed,
     /// The publish request was granted and the name claimed: media may follow.
     PublishStarted,
     /// The play request was granted; the cursor starts after the session's replies.

@@ -1,14 +1,14 @@
-//! Questions: may this peer publish or play? Asked of the control plane, answered by ticket.
+//! Questions: may this peer come in, publish or play? Asked of the control plane, answered by
+//! ticket.
 
 use super::connection::{Asked, Receiving};
 use super::shard::Shard;
-use crate::control::{Event, Role, Ticket, Verdict};
-use crate::ids::Secret;
-use crate::session::{Command, Refusal};
+use crate::control::{Event, Grant, Intent, Ticket, Verdict};
+use crate::session::{Command, Credentials, Refusal};
 
 impl Shard {
     /// A session is parked and asks.
-    pub(super) fn authorize(&mut self, slot: u32, key: Secret, asked: Asked) {
+    pub(super) fn authorize(&mut self, slot: u32, credentials: Credentials, asked: Asked) {
         let token = self.connections.token(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that published or played before may still have receives that go on: the socket
@@ -19,7 +19,7 @@ impl Shard {
         }
         connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
         let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
-        let request = Box::new(connection.request(&asked, key));
+        let request = Box::new(connection.request(&asked, credentials));
         connection.asked = Some(Box::new(asked));
         self.counters.authorize_asked += 1;
         if self.draining.is_some() {
@@ -43,17 +43,37 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Verdict::Allow { stream } = verdict else {
-            self.refuse(ticket.slot, Refusal::Denied);
-            return;
+        let Grant { stream, id, .. } = match verdict {
+            Verdict::Allow(grant) => grant,
+            Verdict::Deny(denial) => {
+                self.refuse(ticket.slot, denial.into());
+                return;
+            }
         };
         asked.allowed = true;
-        asked.stream = stream;
-        match asked.role {
-            Role::Publish => self.go_home(ticket.slot),
-            Role::Play if asked.permit.is_some() => self.view(ticket.slot),
-            Role::Play => self.subscribe(ticket.slot),
+        match asked.intent {
+            Intent::Connect => {
+                self.admit(ticket.slot);
+                return;
+            }
+            Intent::Publish => asked.id = id,
+            Intent::Play => {}
         }
+        asked.stream = stream;
+        match asked.intent {
+            Intent::Publish => self.go_home(ticket.slot),
+            _ if asked.permit.is_some() => self.view(ticket.slot),
+            _ => self.subscribe(ticket.slot),
+        }
+    }
+
+    /// The peer may come in.
+    fn admit(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.asked = None;
+        self.tell(slot, Command::ConnectAllowed);
+        self.feed_parked(slot);
+        self.arm(slot);
     }
 
     /// The session hears that it may not.
@@ -62,15 +82,16 @@ impl Shard {
         let Some(asked) = connection.asked.take() else { return };
         connection.span().in_scope(|| {
             tracing::info!(
-                role = asked.role.name(),
+                intent = asked.intent.name(),
                 stream = %asked.stream,
                 reason = refusal.name(),
                 "refused"
             );
         });
-        match asked.role {
-            Role::Publish => self.counters.publishes_refused += 1,
-            Role::Play => self.counters.plays_refused += 1,
+        match asked.intent {
+            Intent::Connect => self.counters.connects_refused += 1,
+            Intent::Publish => self.counters.publishes_refused += 1,
+            Intent::Play => self.counters.plays_refused += 1,
         }
         self.tell(slot, Command::Refused(refusal));
         self.feed_parked(slot);

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use super::eviction::Eviction;
 use super::shard::Shard;
 use super::turn::Round;
 use crate::config::{LimitId, ListenerConfig, Reload};
 use crate::control::{Command, Event};
-use crate::ids::SessionId;
 use crate::reactor::Waker;
-use crate::session;
 
 /// Commands that one turn takes at most.
 const COMMANDS_PER_TURN_MAX: usize = 256;
@@ -40,7 +39,10 @@ impl Shard {
             match command {
                 Command::Verdict { ticket, verdict } => self.verdict(ticket, verdict),
                 Command::Snapshot { id, detail } => self.ask_survey(id, detail),
-                Command::Kick { session } => self.kick(session),
+                Command::Kick { session, reason } => self.kick(session, reason),
+                Command::KickStream { stream, role, protocols, reason } => {
+                    self.kick_stream(&Eviction { stream, role, protocols, reason });
+                }
                 Command::CoreUsed(used) => self.core_used(used),
                 Command::Move(order) => self.move_ordered(order),
                 Command::Reload(reload) => self.reload(&reload),
@@ -61,26 +63,6 @@ impl Shard {
         }
     }
 
-    fn kick(&mut self, session: SessionId) {
-        let found = self
-            .connections
-            .slots()
-            .into_iter()
-            .find(|&slot| self.connections.get(slot).is_some_and(|c| c.id == session));
-        self.verdicts.forget();
-        if let Some(slot) = found {
-            self.leave_as_publisher(slot);
-            self.tell(slot, session::Command::Shutdown { reason: "kicked" });
-        }
-    }
-
-    /// A kick ends a publication at once: no grace.
-    fn leave_as_publisher(&mut self, slot: u32) {
-        if self.connections.get(slot).is_some_and(|c| c.publishing().is_some()) {
-            self.publish_ended(slot);
-        }
-    }
-
     fn reload(&mut self, reload: &Arc<Reload>) {
         let chunk_bytes = self.config.session.rtmp_chunk_bytes;
         let mut limits = reload.limits.clone();
@@ -91,6 +73,7 @@ impl Shard {
         self.config.egress = reload.egress;
         self.config.session = reload.session.clone();
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
+        self.config.auth = reload.auth;
         self.config.stream = reload.stream;
         self.verdicts.forget();
         self.config.tls.clone_from(&reload.tls);

@@ -1,6 +1,6 @@
 //! One peer's connection: its socket, its session, and what waits to be sent.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use crate::config::Latency;
-use crate::control::{AuthorizeRequest, Role};
-use crate::ids::{SessionId, StreamName};
+use crate::control::{AuthorizeRequest, Intent};
+use crate::ids::{SessionId, StreamId, StreamName};
 use crate::metrics::ShardCounters;
-use crate::reactor::Token;
-use crate::session::{PlayOptions, Session};
+use crate::reactor::{self, Token};
+use crate::session::{Credentials, PlayOptions, Session};
 
 /// Bytes that an idle connection keeps for its next reply.
 const OUTBOX_KEPT_BYTES: usize = 64;
@@ -192,8 +192,11 @@ pub(crate) struct Outbox {
 /// A question to the control plane or to a home shard.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub role: Role,
+    pub intent: Intent,
+    /// The name that was asked for, then the one that was granted.
     pub stream: StreamName,
+    /// Of a publish that was allowed: what the publication is called.
+    pub id: Option<StreamId>,
     pub play: Option<PlayOptions>,
     /// For a viewer of HLS: what the verdict is remembered as.
     pub permit: Option<Permit>,
@@ -214,12 +217,12 @@ pub(crate) struct Closing {
 
 impl Asked {
     pub(super) const fn new(
-        role: Role,
+        intent: Intent,
         stream: StreamName,
         play: Option<PlayOptions>,
         deadline: Instant,
     ) -> Self {
-        Self { role, stream, play, permit: None, deadline, allowed: false }
+        Self { intent, stream, id: None, play, permit: None, deadline, allowed: false }
     }
 }
 
@@ -334,19 +337,27 @@ impl Connection {
 
     /// True if it is a publisher that was allowed and whose receives have ended for its move.
     pub(super) fn leaves_for_home(&self) -> bool {
-        let asks = |asked: &Asked| asked.allowed && asked.role == Role::Publish;
+        let asks = |asked: &Asked| asked.allowed && asked.intent == Intent::Publish;
         self.receiving == Receiving::Off && self.asked.as_deref().is_some_and(asks)
     }
 
     /// The question to the control plane.
-    pub(super) fn request(&self, asked: &Asked, key: crate::ids::Secret) -> AuthorizeRequest {
+    pub(super) fn request(&self, asked: &Asked, credentials: Credentials) -> AuthorizeRequest {
+        let Credentials { key, query, url, referer } = credentials;
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         AuthorizeRequest {
             session: self.id,
-            role: asked.role,
+            intent: asked.intent,
             protocol: self.session.protocol(),
+            tls: self.tls.is_some(),
             stream: asked.stream.clone(),
             key,
+            query,
+            url,
+            referer,
             peer: self.peer.into(),
+            // A socket that cannot tell has lost its peer, which the next receive says.
+            local: reactor::local_addr(self.fd()).unwrap_or(unknown),
             agent: self.session.agent().clone(),
         }
     }

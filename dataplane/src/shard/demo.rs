@@ -16,7 +16,7 @@ use super::timer::TimerId;
 use crate::config::DemoConfig;
 use crate::control::Protocol;
 use crate::error::Error;
-use crate::hub::Publisher;
+use crate::hub::{Publisher, Source};
 use crate::ids::StreamName;
 use crate::session::AccessUnit;
 use crate::slab::{AuWriter, PageClass};
@@ -147,7 +147,9 @@ impl Shard {
         if self.draining.is_some() || away || self.streams.find(&name).is_some() {
             return;
         }
-        let Ok(hub) = self.claim_name(&name, Publisher::Demo, Protocol::Demo) else { return };
+        let Ok(hub) = self.claim_name(&name, Source::new(Publisher::Demo, Protocol::Demo)) else {
+            return;
+        };
         let Some(demo) = &mut self.demo else { return };
         demo.playing = Some(Play {
             hub,

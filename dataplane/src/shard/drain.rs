@@ -15,6 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::shard::Shard;
+use crate::control::CloseReason;
 use crate::hub::{Hub, Publisher};
 use crate::session::Command;
 
@@ -54,7 +55,7 @@ impl Shard {
         self.admit_nobody_to_ended();
         for slot in self.streams.slots() {
             if !self.streams.get(slot).is_some_and(|hub| self.is_served_on(hub)) {
-                self.end_stream(slot);
+                self.end_stream(slot, CloseReason::Draining);
             }
         }
         for slot in self.connections.slots() {
@@ -98,7 +99,7 @@ impl Shard {
             self.stopped = true;
         } else if over {
             for slot in self.streams.slots() {
-                self.end_stream(slot);
+                self.end_stream(slot, CloseReason::Draining);
             }
             self.say_goodbye_to_all(REASON);
         }

@@ -22,11 +22,11 @@ use super::queues::Class;
 use super::reader::{ReaderState, Readers};
 use super::shard::Shard;
 use crate::config::LimitId;
-use crate::control::Role;
-use crate::ids::{Secret, StreamName};
+use crate::control::Intent;
+use crate::ids::StreamName;
 use crate::log::{Lapped, RangeList, SealReason};
 use crate::segment::uri::Asset;
-use crate::session::{Command, LogKey, Refusal, Served, ServedAs, Use};
+use crate::session::{Command, Credentials, LogKey, Refusal, Served, ServedAs, Use};
 
 /// Bytes of one send of a segment at most: each send wakes its peer, which costs more than the
 /// bytes of a small one. They lie in seven pages at most, which leaves one part for the head.
@@ -61,15 +61,15 @@ impl Serving {
 
 impl Shard {
     /// A session asks for a piece of HLS.
-    pub(super) fn fetch(&mut self, slot: u32, stream: StreamName, key: Secret) {
+    pub(super) fn fetch(&mut self, slot: u32, stream: StreamName, credentials: Credentials) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let permit = self.verdicts.permit(&stream, &key, connection.peer.ip);
+        let permit = self.verdicts.permit(&stream, &credentials.key, connection.peer.ip);
         let deadline = self.now + self.config.session.authorize_deadline;
-        let mut asked = Asked::new(Role::Play, stream, None, deadline);
+        let mut asked = Asked::new(Intent::Play, stream, None, deadline);
         asked.permit = Some(permit);
         let known = self.verdicts.find(permit, self.now).filter(|_| self.draining.is_none());
         let Some(stream) = known else {
-            self.authorize(slot, key, asked);
+            self.authorize(slot, credentials, asked);
             return;
         };
         asked.stream = stream.clone();

@@ -8,6 +8,7 @@ use super::connection::{Asked, Connection, Receiving};
 use super::queues::Class;
 use super::shard::Shard;
 use crate::config::LimitId;
+use crate::control::CloseReason;
 use crate::error::Error;
 use crate::reactor::{Reactor, RecvBuf, RecvMode};
 use crate::session::Event;
@@ -205,11 +206,11 @@ impl Shard {
 
     fn on_event(&mut self, slot: u32, event: Event) {
         match event {
-            Event::Authorize { role, stream, key, agent: _, play } => {
+            Event::Authorize { intent, stream, credentials, play } => {
                 let deadline = self.now + self.config.session.authorize_deadline;
-                self.authorize(slot, key, Asked::new(role, stream, play, deadline));
+                self.authorize(slot, *credentials, Asked::new(intent, stream, play, deadline));
             }
-            Event::Fetch { stream, key } => self.fetch(slot, stream, key),
+            Event::Fetch { stream, credentials } => self.fetch(slot, stream, *credentials),
             Event::Media(unit) => self.media(slot, unit),
             Event::Config { track, codec, record, dts } => {
                 self.with_hub(slot, |hub, sink| {
@@ -227,7 +228,7 @@ impl Shard {
             }
             Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
             Event::MediaDropped { reason } => self.media_dropped(slot, reason),
-            Event::PublishEnded => self.publish_ended(slot),
+            Event::PublishEnded => self.publish_ended(slot, CloseReason::PeerClosed),
             Event::Pause => self.pause(slot, true),
             Event::Resume => self.pause(slot, false),
             Event::Filter { audio, video } => self.filter(slot, audio, video),

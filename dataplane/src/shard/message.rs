@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::caps::Admission;
 use super::connection::Connection;
 use super::demo::Demo;
+use super::eviction::Eviction;
 use super::relocation::Removal;
 use crate::config::{Latency, ListenerKind};
 use crate::control::{MoveOrder, MoveOutcome};
@@ -73,6 +74,8 @@ pub(crate) enum Message {
         /// Its segments can be asked for a while longer.
         shown: bool,
     },
+    /// To the shard that a stream is on: sessions of it are to be closed.
+    Evict(Box<Eviction>),
     /// To the shard where a stream ended: it began anew elsewhere.
     Supersede(StreamName),
     /// The demo clip comes back to its home.

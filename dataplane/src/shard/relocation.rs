@@ -56,7 +56,7 @@ use super::message::Message;
 use super::passed::Passed;
 use super::queues::Class;
 use super::shard::Shard;
-use crate::control::{Event, MoveOrder, MoveOutcome, MoveRefusal};
+use crate::control::{CloseReason, Event, MoveOrder, MoveOutcome, MoveRefusal};
 use crate::hub::{Parcel, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
@@ -132,6 +132,7 @@ impl Shard {
             | Message::Publisher(_)
             | Message::Subscribe(_)
             | Message::Subscribed { .. }
+            | Message::Evict(_)
             | Message::Unsubscribe { .. } => unreachable!("taken before"),
         }
     }
@@ -286,7 +287,7 @@ impl Shard {
         self.tell_outcome(order, MoveOutcome::Moved { from });
         let Some(slot) = slot else {
             if self.draining.is_some() {
-                self.end_stream(hub);
+                self.end_stream(hub, CloseReason::Draining);
             }
             return;
         };

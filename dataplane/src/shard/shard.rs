@@ -235,7 +235,11 @@ impl Shard {
 
 /// The part of the configuration that sessions are judged by.
 pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
-    Arc::new(Terms { limits: config.limits.clone(), session: config.session.clone() })
+    Arc::new(Terms {
+        limits: config.limits.clone(),
+        session: config.session.clone(),
+        auth: config.auth,
+    })
 }
 
 /// Logs that one shard reads at most: every stream in every format and dialect.

@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::away::Away;
-use super::connection::Establish;
 use super::ended::EndedLog;
 use super::message::{Answer, Message, Subscribe};
 use super::passed::Passed;
 use super::relocation::Moving;
 use super::shard::Shard;
-use crate::config::LimitId;
-use crate::control::{Event, Protocol};
+use crate::control::{CloseReason, Event};
 use crate::hub::{Hub, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
-use crate::session::{AccessUnit, Command, Refusal, Use};
+use crate::session::{AccessUnit, Refusal, Use};
 
 /// Hubs in slots, found by name at control rate and by slot per frame.
 #[derive(Debug, Default)]
@@ -106,101 +104,6 @@ impl Streams {
 }
 
 impl Shard {
-    /// A publisher at home claims its name.
-    pub(super) fn claim(&mut self, slot: u32) {
-        self.stop_playing(slot);
-        let Some(connection) = self.connections.get(slot) else { return };
-        let Some(asked) = connection.asked.as_ref() else { return };
-        let (name, id) = (asked.stream.clone(), connection.id);
-        let protocol = connection.session.protocol();
-        let publisher = Publisher::Session { slot, id };
-        let hub = match self.claim_name(&name, publisher, protocol) {
-            Ok(hub) => hub,
-            Err(refusal) => {
-                self.refuse(slot, refusal);
-                return;
-            }
-        };
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        connection.asked = None;
-        connection.establish(Some(Establish::Publish { hub }), &mut self.counters);
-        connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
-        self.shared.caps.established(&mut connection.admission);
-        let bytes = self.config.session.publish_receive_bytes;
-        if let Err(error) = crate::reactor::widen_receive(connection.fd(), bytes) {
-            tracing::debug!(%error, "socket options");
-        }
-        self.counters.publishes_started += 1;
-        self.tell(slot, Command::PublishStarted);
-        self.feed_parked(slot);
-        self.arm(slot);
-    }
-
-    /// Gives `name` to `publisher` if nobody holds it or its holder has fallen silent.
-    pub(super) fn claim_name(
-        &mut self,
-        name: &StreamName,
-        publisher: Publisher,
-        protocol: Protocol,
-    ) -> Result<u32, Refusal> {
-        if let Some(slot) = self.streams.find(name) {
-            self.take_stream(slot, publisher, protocol)?;
-            return Ok(slot);
-        }
-        if self.pool.is_low() {
-            return Err(Refusal::Overloaded);
-        }
-        self.shared.caps.enter_stream(&self.config.limits).map_err(|limit| {
-            self.counters.limit(limit);
-            Refusal::Overloaded
-        })?;
-        let hub = Hub::new(
-            name.clone(),
-            &self.config.stream,
-            self.config.session.rtmp_chunk_bytes,
-            self.config.limits.get(LimitId::TracksMax) as usize,
-            (publisher, protocol),
-            Numbering::at(self.wall).or_later(self.streams.numbering),
-            self.now,
-        );
-        let slot = self.streams.insert(hub);
-        self.report(Event::StreamStarted { stream: name.clone() });
-        self.supersede_ended(name);
-        self.began_after_move(name);
-        self.answer_awaited(name);
-        Ok(slot)
-    }
-
-    fn take_stream(
-        &mut self,
-        slot: u32,
-        publisher: Publisher,
-        protocol: Protocol,
-    ) -> Result<(), Refusal> {
-        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
-        let silent = self.now.saturating_duration_since(hub.last_media());
-        let holder = match hub.publisher() {
-            Publisher::Session { slot, .. } if silent >= self.config.stream.takeover_after => {
-                self.counters.publishes_taken_over += 1;
-                Some(slot)
-            }
-            Publisher::Session { .. } => return Err(Refusal::Busy),
-            Publisher::Lost(_) => {
-                self.counters.publishes_resumed += 1;
-                None
-            }
-            Publisher::Demo => None,
-        };
-        hub.begin_source(publisher, protocol, self.now);
-        if let Some(holder) = holder {
-            if let Some(connection) = self.connections.get_mut(holder) {
-                connection.establish(None, &mut self.counters);
-            }
-            self.tell(holder, Command::Shutdown { reason: "taken_over" });
-        }
-        Ok(())
-    }
-
     /// A publisher delivered a unit.
     pub(super) fn media(&mut self, slot: u32, unit: AccessUnit) {
         match self.connections.get(slot).and_then(|connection| connection.publishing()) {
@@ -266,42 +169,14 @@ impl Shard {
         }
     }
 
-    /// The publisher's connection broke: the grace time begins.
-    pub(super) fn publisher_lost(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(hub) = connection.publishing() else { return };
-        connection.establish(None, &mut self.counters);
-        let grace = self.config.stream.grace;
-        let now = self.now;
-        let Some(hub_ref) = self.streams.get_mut(hub) else { return };
-        let holds = matches!(hub_ref.publisher(), Publisher::Session { slot: s, .. } if s == slot);
-        if !holds {
-            return;
-        }
-        if grace.is_zero() || self.draining.is_some() {
-            self.end_stream(hub);
-        } else {
-            tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
-            hub_ref.lose_source(now);
-        }
-    }
-
-    /// The publisher ended on purpose: no grace.
-    pub(super) fn publish_ended(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(hub) = connection.publishing() else { return };
-        connection.establish(None, &mut self.counters);
-        self.end_stream(hub);
-    }
-
     /// Ends a stream: its readers drain what is left and hear their protocol's end.
-    pub(super) fn end_stream(&mut self, slot: u32) {
+    pub(super) fn end_stream(&mut self, slot: u32, reason: CloseReason) {
         self.publish_logs();
         let Some(hub) = self.streams.remove(slot) else { return };
         self.forget_stream(slot);
-        let name = hub.name().clone();
+        let (name, id) = (hub.name().clone(), hub.id());
         let (units, bytes, _) = hub.totals();
-        tracing::info!(stream = %name, units, bytes, "stream ended");
+        tracing::info!(stream = %name, reason = reason.name(), units, bytes, "stream ended");
         let Self { streams, pool, gc, counters, now, wall, .. } = self;
         let numbering = hub.numbering();
         streams.numbering = streams.numbering.or_later(numbering);
@@ -316,7 +191,7 @@ impl Shard {
         }
         self.ended_away(&name, numbering, shown);
         self.shared.caps.leave_stream();
-        self.report(Event::StreamEnded { stream: name });
+        self.report(Event::StreamEnded { stream: name, id, reason });
     }
 
     /// A reading shard asks for a log.
@@ -410,7 +285,7 @@ impl Shard {
     /// The thread ends: every stream, and every log that was still to be drained, is closed.
     pub(super) fn close_streams(&mut self) {
         for slot in self.streams.slots() {
-            self.end_stream(slot);
+            self.end_stream(slot, CloseReason::Draining);
         }
         self.forget_ended();
     }
@@ -425,7 +300,7 @@ impl Shard {
             let publisher = self.streams.get(slot).map(Hub::publisher);
             let Some(Publisher::Lost(lost)) = publisher else { continue };
             if self.now.saturating_duration_since(lost) >= self.config.stream.grace {
-                self.end_stream(slot);
+                self.end_stream(slot, CloseReason::ConnectionLost);
             }
         }
         self.close_ended_logs(false);

@@ -5,11 +5,10 @@
 
 use std::collections::VecDeque;
 
-use super::connection::{Connection, Establish};
+use super::connection::Connection;
 use super::shard::Shard;
 use crate::control::{
-    Audience, Detail, Event, PoolStatus, Role, SessionStatus, ShardSnapshot, StreamState,
-    StreamStatus,
+    Audience, Detail, Event, PoolStatus, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
 };
 use crate::hub::{Hub, Publisher};
 use crate::slab::PageClass;
@@ -212,11 +211,7 @@ impl Shard {
             id: connection.id,
             shard: self.id,
             protocol: connection.session.protocol(),
-            role: match connection.role {
-                Some(Establish::Publish { .. }) => Some(Role::Publish),
-                Some(Establish::Play(_) | Establish::View(_)) => Some(Role::Play),
-                None => connection.asked.as_ref().map(|asked| asked.role),
-            },
+            role: connection.does(),
             stream: connection.session.stream().cloned(),
             peer: connection.peer.into(),
             tls: connection.tls.as_ref().map(|tls| tls.server.version()),

@@ -205,6 +205,7 @@ impl Shard {
                 Message::Unsubscribe { stream, key, reader } => {
                     self.unsubscribed(reader, &stream, key);
                 }
+                Message::Evict(eviction) => self.evict_here(&eviction),
                 letter => self.take_letter_of_a_move(from, letter),
             }
             if round.is_over() {
@@ -283,9 +284,6 @@ impl Shard {
     fn shutdown(&mut self) {
         for slot in self.connections.slots() {
             self.close(slot, "stopped");
-        }
-        for slot in self.streams.slots() {
-            self.end_stream(slot);
         }
         self.close_streams();
         self.reactor.submit();

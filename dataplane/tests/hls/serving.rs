@@ -1,7 +1,7 @@
 //! What viewers are answered, and with which bytes.
 
 use dataplane::config::{Config, HlsMode};
-use dataplane::control::{Protocol, Role, Verdict};
+use dataplane::control::{Denial, Grant, Intent, Protocol, Role, Verdict};
 
 use super::{SEGMENT_FRAMES, arrived, list_until, node, publish, segments_of};
 use crate::node::{Player, Publisher, Server, Totals, TsPlayer, Viewer, tiny};
@@ -162,9 +162,9 @@ fn a_pipeline_is_answered_in_its_order(config: Config) {
 fn a_key_goes_with_every_child(config: Config) {
     let server = Server::start(config);
     server.control.judge(Box::new(|request| {
-        let allowed = request.role == Role::Publish || request.key.0 == "s3+cret";
-        let allow = Verdict::Allow { stream: request.stream.clone() };
-        Some(if allowed { allow } else { Verdict::Deny })
+        let allowed = request.intent == Intent::Publish || request.key.0 == "s3+cret";
+        let allow = Verdict::Allow(Grant::to(request.stream.clone()));
+        Some(if allowed { allow } else { Verdict::Deny(Denial::Forbidden) })
     }));
     let _publisher = publish(&server, "cam", 2);
     let mut viewer = Viewer::connect(server.http);

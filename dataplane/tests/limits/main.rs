@@ -14,7 +14,7 @@ mod websocket;
 mod witness;
 
 use dataplane::config::{AddrRange, Config, LimitId};
-use dataplane::control::Verdict;
+use dataplane::control::{Grant, Verdict};
 use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
 use witness::{WITNESS_CONNECTIONS, Witness, grown};
 
@@ -154,7 +154,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
 /// The control plane never answers questions for that stream.
 fn leave_unanswered(server: &Server, name: &'static str) {
     server.control.judge(Box::new(move |request| {
-        let allow = || Verdict::Allow { stream: request.stream.clone() };
+        let allow = || Verdict::Allow(Grant::to(request.stream.clone()));
         (request.stream.as_str() != name).then(allow)
     }));
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use dataplane::Node;
 use dataplane::config::LimitId;
 use dataplane::control::{
-    AuthorizeRequest, Command, Detail, Event, SessionStatus, ShardSnapshot, StreamStatus, Verdict,
+    AuthorizeRequest, Command, Detail, Event, Grant, SessionStatus, ShardSnapshot, StreamStatus,
+    Verdict,
 };
 use dataplane::ids::{SessionId, ShardId};
 use dataplane::metrics::ShardCounters;
@@ -149,14 +150,14 @@ impl Control {
     pub(crate) fn stream_started(&self, name: &str) {
         self.event(
             "stream started",
-            |event| matches!(event, Event::StreamStarted { stream } if stream.as_str() == name),
+            |event| matches!(event, Event::StreamStarted(start) if start.stream.as_str() == name),
         );
     }
 
     pub(crate) fn stream_ended(&self, name: &str) {
         self.event(
             "stream ended",
-            |event| matches!(event, Event::StreamEnded { stream } if stream.as_str() == name),
+            |event| matches!(event, Event::StreamEnded { stream, .. } if stream.as_str() == name),
         );
     }
 
@@ -200,7 +201,7 @@ fn serve(
 ) {
     let mut events = Events::with_capacity(8);
     let mut judge: Judge =
-        Box::new(|request| Some(Verdict::Allow { stream: request.stream.clone() }));
+        Box::new(|request| Some(Verdict::Allow(Grant::to(request.stream.clone()))));
     let mut asked: Vec<Asked> = Vec::new();
     let mut next_id = 0;
     loop {

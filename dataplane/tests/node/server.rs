@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use dataplane::Node;
 use dataplane::config::{
-    Admission, Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin, SessionConfig,
-    ShardConfig, StreamConfig,
+    Admission, AuthConfig, Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin,
+    SessionConfig, ShardConfig, StreamConfig,
 };
 use dataplane::ids::ShardId;
 use dataplane::reactor::{BackendChoice, ReactorConfig};
@@ -32,6 +32,7 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
         egress: EgressConfig { admission: Admission::Off, ..EgressConfig::default() },
         stream: StreamConfig::default(),
         session: SessionConfig::default(),
+        auth: AuthConfig::default(),
         page_bytes: 128 << 20,
         poison: true,
         demo: None,

@@ -96,7 +96,10 @@ fn the_last_playlist_has_all_of_the_stream_and_says_so() {
             &config,
             60_000,
             8,
-            (dataplane::hub::Publisher::Demo, dataplane::control::Protocol::Demo),
+            dataplane::hub::Source::new(
+                dataplane::hub::Publisher::Demo,
+                dataplane::control::Protocol::Demo,
+            ),
             hub.numbering(),
             *now,
         );

@@ -124,7 +124,11 @@ impl Bench {
         let now = epoch();
         let server = Server::new(
             now,
-            &Arc::new(Terms { limits: limits.clone(), session: config.clone() }),
+            &Arc::new(Terms {
+                limits: limits.clone(),
+                session: config.clone(),
+                ..Terms::default()
+            }),
             [9; 32],
         );
         let reader = ChunkReader::new(ChunkLimits::default());
@@ -249,9 +253,9 @@ pub(crate) fn text(event: Event, pool: &Pool) -> String {
         }
         Event::Metadata { body, dts } => format!("metadata {} bytes at {dts:?}", body.len()),
         Event::Data { body, dts } => format!("data {} bytes at {dts:?}", body.len()),
-        Event::Authorize { role, stream, key, agent, play } => {
+        Event::Authorize { intent, stream, credentials, play } => {
             let options = play.map(|p| (p.join, p.latency == Some(Latency::Low), p.log.name()));
-            format!("{} {stream} {} {agent} {options:?}", role.name(), key.0)
+            format!("{} {stream} {} {options:?}", intent.name(), credentials.key.0)
         }
         other => format!("{other:?}"),
     }

@@ -30,7 +30,7 @@ fn a_play_starts_with_its_statuses() {
             "|RtmpSampleAccess",
         ]
     );
-    let asked = "play news/cam  test/1.0 Some((NextKeyframe, true, \"rtmp\"))";
+    let asked = "play news/cam  Some((NextKeyframe, true, \"rtmp\"))";
     assert_eq!(bench.events, [asked]);
     bench.close();
 }

@@ -96,7 +96,7 @@ fn a_publication_from_connect_to_delete_stream() {
     assert_eq!(
         bench.events,
         [
-            "publish cam s3cret test/1.0 None".to_owned(),
+            "publish cam s3cret None".to_owned(),
             "metadata 37 bytes at 0us".to_owned(),
             format!("config h264/0 {} bytes at 0us", AVCC.len()),
             format!("config aac/0 {} bytes at 0us", ASC.len()),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use codecs::websocket::{FrameHeader, HEADER_BYTES_MAX, Opcode, unmask};
 use codecs::writer::Writer;
 use dataplane::Error;
-use dataplane::config::{Limits, SessionConfig, Terms};
-use dataplane::control::Role;
+use dataplane::config::{Limits, Terms};
+use dataplane::control::Intent;
 use dataplane::session::http::Server;
 use dataplane::session::{Command, Event};
 use dataplane::slab::{Pool, Region, RegionConfig};
@@ -42,7 +42,7 @@ impl Bench {
         };
         let pool = Region::map(&config).unwrap().1.remove(0);
         let now = epoch();
-        let terms = Arc::new(Terms { limits, session: SessionConfig::default() });
+        let terms = Arc::new(Terms { limits, ..Terms::default() });
         let server = Server::new(now, &terms);
         Self { pool, now, server, sent: Vec::new(), events: Vec::new() }
     }
@@ -96,7 +96,7 @@ impl Bench {
     pub(crate) fn drain(&mut self) {
         while let Some(event) = self.server.poll_event() {
             self.events.push(match event {
-                Event::Authorize { role: Role::Play, stream, play, .. } => {
+                Event::Authorize { intent: Intent::Play, stream, play, .. } => {
                     format!("play {stream} {:?}", play.map(|play| play.framing))
                 }
                 other => format!("{other:?}"),

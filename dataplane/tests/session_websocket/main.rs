@@ -221,7 +221,7 @@ fn frames_and_messages_have_limits() {
 fn new_limits_hold_for_open_connections() {
     let mut bench = Bench::open();
     let limits = Limits { websocket_message_bytes_max: 1, ..Limits::default() };
-    bench.server.reload(&Arc::new(Terms { limits, session: SessionConfig::default() }));
+    bench.server.reload(&Arc::new(Terms { limits, ..Terms::default() }));
     assert!(bench.feed(&frame(true, Opcode::Binary, b"xy")).is_err());
 }
 

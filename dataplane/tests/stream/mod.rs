@@ -13,7 +13,7 @@ use codecs::time::{MediaTime, WallTime};
 use dataplane::config::StreamConfig;
 use dataplane::control::Protocol;
 use dataplane::error::Error;
-use dataplane::hub::{Hub, Publisher, Sink, Subscriber};
+use dataplane::hub::{Hub, Publisher, Sink, Source, Subscriber};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::log::{Epochs, Gc, Log};
 use dataplane::metrics::ShardCounters;
@@ -81,7 +81,15 @@ impl Stream {
 
     fn hub(config: &StreamConfig, numbering: Numbering, now: Instant) -> Hub {
         let name = StreamName::parse("a/b").unwrap();
-        Hub::new(name, config, 60_000, 8, (Publisher::Demo, Protocol::Demo), numbering, now)
+        Hub::new(
+            name,
+            config,
+            60_000,
+            8,
+            Source::new(Publisher::Demo, Protocol::Demo),
+            numbering,
+            now,
+        )
     }
 
     pub(crate) fn with<T>(&mut self, act: impl FnOnce(&mut Hub, &mut Sink<'_>) -> T) -> T {
@@ -101,7 +109,7 @@ impl Stream {
 
     pub(crate) fn returns(&mut self) {
         let now = self.now;
-        self.hub.begin_source(Publisher::Demo, Protocol::Demo, now);
+        self.hub.begin_source(&Source::new(Publisher::Demo, Protocol::Demo), now);
     }
 
     /// A unit of `bytes` bytes at `ms` of the publisher's clock, and the turn that it comes in.

@@ -19,10 +19,10 @@ use super::reply::{ACCEPT_RANGES, IMMUTABLE, NO_CACHE, NO_SNIFF, NO_STORE, Repli
 use super::server::Server;
 use super::state::{Pending, State};
 use crate::Error;
-use crate::ids::{Secret, StreamName};
+use crate::ids::StreamName;
 use crate::segment::uri::Asset;
 use crate::segment::{KeptSegment, Playlist, Window};
-use crate::session::{Event, Served, ServedAs};
+use crate::session::{Credentials, Event, Served, ServedAs};
 
 /// Bytes of a list of entity tags that is looked at; a longer one matches nothing.
 const TAGS_BYTES_MAX: usize = 512;
@@ -115,8 +115,8 @@ fn etag_of(segment: &KeptSegment) -> String {
 
 impl Server {
     /// The shard is asked for a piece of HLS.
-    pub(super) fn fetch(&mut self, fetch: Box<Fetch>, key: Secret) {
-        self.events.push(Event::Fetch { stream: fetch.stream.clone(), key });
+    pub(super) fn fetch(&mut self, fetch: Box<Fetch>, credentials: Box<Credentials>) {
+        self.events.push(Event::Fetch { stream: fetch.stream.clone(), credentials });
         self.transition(State::Fetching(fetch), "fetch");
     }
 

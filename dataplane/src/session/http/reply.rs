@@ -203,7 +203,9 @@ impl Replies {
             Refusal::NoTrack => (404, "no such track\n"),
             Refusal::Denied => (403, "forbidden\n"),
             Refusal::Full => (503, "no room for another player, try again later\n"),
-            Refusal::Busy | Refusal::Overloaded | Refusal::Timeout | Refusal::Draining => {
+            Refusal::Busy => (409, "somebody else has it\n"),
+            Refusal::Unavailable => (503, "nobody can authorise this now, try again later\n"),
+            Refusal::Overloaded | Refusal::Timeout | Refusal::Draining => {
                 (503, "try again later\n")
             }
         };

@@ -1,13 +1,14 @@
 //! Which resource a request target names.
 
-use codecs::http1::percent_decode;
+use codecs::http1::{Request, percent_decode};
 
 use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
 use crate::ids::StreamName;
 use crate::segment::uri::{self, Asset};
-use crate::session::Format;
+use crate::session::contract::told_url;
 use crate::session::rtmp::{Params, stream_of};
+use crate::session::{Credentials, Format};
 
 /// A resource.
 #[derive(Debug)]
@@ -76,6 +77,15 @@ impl Route {
 /// The path was decoded once already: what still looks encoded is no legal letter.
 fn legal(name: &str) -> Option<StreamName> {
     stream_of(name).filter(|_| !name.contains('%'))
+}
+
+/// Who the sender of a request says it is.
+pub(super) fn credentials(request: &Request<'_>, params: Params) -> Box<Credentials> {
+    let host = request.header("host").unwrap_or_default();
+    let url = told_url(&format!("{host}{}", request.path)).unwrap_or_default();
+    let referer = request.header("referer").and_then(told_url);
+    let Params { key, query, .. } = params;
+    Box::new(Credentials { key, query, url, referer })
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use super::events::Events;
 use super::fetch::Fetch;
 use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
-use super::routes::Route;
+use super::routes::{Route, credentials};
 use super::socket::Upgrade;
 use super::state::{Pending, State};
 use crate::Error;
 use crate::config::{LimitId, Terms};
-use crate::control::{Protocol, Role};
+use crate::control::{Intent, Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::name_agent;
 use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
@@ -192,7 +192,8 @@ impl Server {
             Route::Unknown => self.replies.not_found(pending),
             Route::Elsewhere(location) => self.replies.elsewhere(&location, pending),
             Route::Hls(stream, asset, params) => {
-                self.fetch(Fetch::new(request, pending, stream, asset), params.key);
+                let credentials = credentials(request, params);
+                self.fetch(Fetch::new(request, pending, stream, asset), credentials);
                 return Ok(());
             }
             Route::Directory => {
@@ -210,11 +211,10 @@ impl Server {
                 };
                 let framing = upgrade.as_ref().map_or(Framing::Bare, |_| Framing::WebSocket);
                 self.events.push(Event::Authorize {
-                    role: Role::Play,
+                    intent: Intent::Play,
                     stream: stream.clone(),
-                    agent: self.agent.clone(),
                     play: Some(PlayOptions { framing, ..params.play(format) }),
-                    key: params.key,
+                    credentials: credentials(request, params),
                 });
                 let asking = match upgrade {
                     Some(upgrade) => State::AskingSocket(upgrade, stream),

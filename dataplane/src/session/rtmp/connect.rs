@@ -7,15 +7,17 @@ use codecs::amf0::Value;
 use codecs::flv::enhanced::four_cc;
 use codecs::media::{Codec, TrackKind};
 use codecs::rtmp::command::{
-    Command, ConnectInfo, Level, caps_ex, code, four_cc_info, info, result,
+    Command, ConnectInfo, Level, caps_ex, code, error, four_cc_info, info, result,
 };
 use codecs::rtmp::message::{Control, PeerBandwidthLimit};
 
 use super::server::Server;
-use super::state::State;
+use super::state::{Entering, State};
 use super::url::Address;
 use super::window::WINDOW_BYTES;
 use crate::Error;
+use crate::control::Intent;
+use crate::session::{Event, Refusal};
 
 /// Letters of a peer's software that are kept.
 const AGENT_CHARS_MAX: usize = 128;
@@ -52,6 +54,28 @@ impl Server {
     pub(super) fn connect(&mut self, now: Instant, command: &Command) -> Result<(), Error> {
         let peer = ConnectInfo::from_command(command);
         name_agent(&mut self.agent, &peer.flash_ver);
+        self.reconnects = peer.caps_ex & caps_ex::RECONNECT != 0;
+        self.address = Address::new(&peer);
+        tracing::debug!(app = peer.app, agent = &*self.agent, ?now, "rtmp connect");
+        let asked = self.terms.auth.connect.then(|| self.address.application()).flatten();
+        let left = self.deadline.saturating_duration_since(now);
+        let entering = Entering { peer, transaction: command.transaction_id, left };
+        if let Some(target) = asked {
+            self.events.push_back(Event::Authorize {
+                intent: Intent::Connect,
+                credentials: target.credentials(),
+                stream: target.stream,
+                play: None,
+            });
+            self.transition(State::Entering(Box::new(entering)), "connect");
+        } else {
+            self.connected(&entering, "connect");
+        }
+        Ok(())
+    }
+
+    /// The peer may come in: it hears what both ends can do.
+    pub(super) fn connected(&mut self, entering: &Entering, event: &'static str) {
         self.replies.control(Control::WindowAckSize(WINDOW_BYTES));
         let limit = PeerBandwidthLimit::Dynamic;
         self.replies.control(Control::SetPeerBandwidth { size: WINDOW_BYTES, limit });
@@ -62,13 +86,26 @@ impl Server {
             ("capabilities", Value::Number(31.0)),
             ("mode", Value::Number(1.0)),
         ]);
-        let args = [connected(&peer)];
-        self.replies.command(0, &result(command.transaction_id, server, args));
-        self.reconnects = peer.caps_ex & caps_ex::RECONNECT != 0;
-        self.address = Address::new(&peer.app, &peer.tc_url);
-        tracing::debug!(app = peer.app, agent = &*self.agent, ?now, "rtmp connect");
-        self.transition(State::Connected, "connect");
-        Ok(())
+        let args = [connected(&entering.peer)];
+        self.replies.command(0, &result(entering.transaction, server, args));
+        self.transition(State::Connected, event);
+    }
+
+    /// The peer may not come in.
+    pub(super) fn connect_refused(&mut self, transaction: f64, refusal: Refusal) {
+        let (code, text) = match refusal {
+            Refusal::Denied => (code::CONNECT_REJECTED, "not allowed to connect"),
+            Refusal::NotFound | Refusal::NoTrack => {
+                (code::CONNECT_INVALID_APP, "no such application")
+            }
+            Refusal::Busy | Refusal::Overloaded | Refusal::Full => {
+                (code::CONNECT_REJECTED, "the server has no room")
+            }
+            Refusal::Unavailable => (code::CONNECT_REJECTED, "nobody can authorise this now"),
+            Refusal::Timeout => (code::CONNECT_REJECTED, "authorisation took too long"),
+            Refusal::Draining => (code::CONNECT_REJECTED, "the server goes down"),
+        };
+        self.replies.command(0, &error(transaction, code, text));
     }
 }
 

@@ -103,6 +103,7 @@ impl Server {
             Refusal::Busy => (code::PLAY_FAILED, "the stream is busy"),
             Refusal::Overloaded => (code::PLAY_FAILED, "the server has no room"),
             Refusal::Full => (code::PLAY_FAILED, NO_ROOM),
+            Refusal::Unavailable => (code::PLAY_FAILED, "nobody can authorise this now"),
             Refusal::Timeout => (code::PLAY_FAILED, "authorisation took too long"),
             Refusal::Draining => (code::PLAY_FAILED, "the server goes down"),
         };

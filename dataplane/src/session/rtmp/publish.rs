@@ -53,10 +53,9 @@ impl Server {
     ) {
         let options = target.params.play(crate::session::Format::Rtmp);
         self.events.push_back(Event::Authorize {
-            role,
+            intent: role.into(),
             stream: target.stream.clone(),
-            key: target.params.key.clone(),
-            agent: self.agent.clone(),
+            credentials: target.credentials(),
             play: (role == Role::Play).then_some(options),
         });
         let left = self.deadline.saturating_duration_since(now);
@@ -83,6 +82,7 @@ impl Server {
             Refusal::Overloaded | Refusal::Full => {
                 (code::CONNECT_REJECTED, "the server has no room")
             }
+            Refusal::Unavailable => (code::PUBLISH_DENIED, "nobody can authorise this now"),
             Refusal::Timeout => (code::PUBLISH_DENIED, "authorisation took too long"),
             Refusal::Draining => (code::CONNECT_REJECTED, "the server goes down"),
         };

@@ -61,7 +61,7 @@ impl Server {
     /// A connection that was just accepted; `seed` fills the handshake.
     #[must_use]
     pub fn new(now: Instant, terms: &Arc<Terms>, seed: [u8; 32]) -> Self {
-        let Terms { limits, session: config } = &**terms;
+        let Terms { limits, session: config, .. } = &**terms;
         Self {
             state: State::Hello(Hello { part: None, seed }),
             reader: ChunkReader::new(chunk_limits(limits, LimitId::RtmpPartialBytesPreauthMax)),
@@ -208,7 +208,7 @@ impl Server {
 
     fn tick(&mut self, now: Instant) -> Result<(), Error> {
         match &mut self.state {
-            State::Asking(_) | State::Closing => return Ok(()),
+            State::Entering(_) | State::Asking(_) | State::Closing => return Ok(()),
             State::Publishing(publishing) => publishing.supply.check(now, &self.terms.session)?,
             State::Playing(playing) if playing.ends_at.is_some_and(|at| at <= now) => {
                 self.play_complete(now);
@@ -259,7 +259,7 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = match &self.state {
-            State::Asking(_) | State::Closing => return None,
+            State::Entering(_) | State::Asking(_) | State::Closing => return None,
             State::Publishing(publishing) => publishing.supply.deadline(),
             State::Playing(playing) => {
                 return playing.ends_at.into_iter().chain([self.ping_at]).min();
@@ -272,7 +272,7 @@ impl Server {
     /// False while parked or closing.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
-        !matches!(self.state, State::Asking(_) | State::Closing)
+        !matches!(self.state, State::Entering(_) | State::Asking(_) | State::Closing)
     }
 
     /// True if the peer said that it understands a request to reconnect.

@@ -1,7 +1,10 @@
 //! Where a session of the RTMP server stands.
 //!
 //! ```text
-//!   hello --C0 C1--> ack --C2--> open --connect--> connected <--------------------------+
+//!   hello --C0 C1--> ack --C2--> open --connect--> entering --> closing (refused)
+//!                                  |                  | allowed
+//!                                  |                  v
+//!                                  +--connect--> connected <----------------------------+
 //!                                                   |      |                            |
 //!                                             publish      play                         |
 //!                                                   v      v                            |
@@ -15,10 +18,12 @@
 //!   any --StreamEnded, Shutdown, error--> closing
 //! ```
 //!
-//! A request to reconnect is heard while publishing or playing, and changes no state.
+//! Whether a peer may come in is asked only if the configuration wants it. A request to reconnect
+//! is heard while publishing or playing, and changes no state.
 
 use std::time::{Duration, Instant};
 
+use codecs::rtmp::command::ConnectInfo;
 use codecs::rtmp::handshake::C0C1_LEN;
 
 use super::pace::Supply;
@@ -35,6 +40,8 @@ pub(super) enum State {
     Ack(usize),
     /// `connect` is awaited.
     Open,
+    /// The shard was asked whether the peer may come in; no byte is read.
+    Entering(Box<Entering>),
     /// `publish` or `play` is awaited.
     Connected,
     /// The shard was asked; no byte is read.
@@ -61,6 +68,15 @@ pub(super) struct Hello {
 pub(super) struct HelloPart {
     pub(super) bytes: [u8; C0C1_LEN],
     pub(super) len: usize,
+}
+
+/// A `connect` that waits for its verdict.
+#[derive(Debug)]
+pub(super) struct Entering {
+    pub(super) peer: ConnectInfo,
+    pub(super) transaction: f64,
+    /// What is left of the connect deadline: the wait for the answer does not count.
+    pub(super) left: Duration,
 }
 
 /// A question to the shard.
@@ -124,6 +140,7 @@ impl State {
             Self::Hello(_) => "hello",
             Self::Ack(_) => "ack",
             Self::Open => "open",
+            Self::Entering(_) => "entering",
             Self::Connected => "connected",
             Self::Asking(asking) => match asking.role {
                 Role::Publish => "asking_publish",

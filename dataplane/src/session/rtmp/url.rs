@@ -4,15 +4,20 @@
 //! of segments on either side, doubled and trailing slashes (Wirecast), percent-encoding decoded
 //! once (GStreamer), `_definst_` (Wowza encoders), `mp4:` and `flv:` prefixes, and a query on the
 //! app, on `tcUrl` or on the stream name (OBS's stream key field). A later place wins.
-//! Limits: [`SECRET_BYTES_MAX`]; the name's own limits are those of [`StreamName`].
+//! Limits: [`SECRET_BYTES_MAX`], [`QUERY_BYTES_MAX`]; the name's own limits are those of
+//! [`StreamName`].
 
 use std::sync::Arc;
 
 use codecs::http1::percent_decode;
+use codecs::rtmp::command::ConnectInfo;
 
 use crate::config::Latency;
 use crate::ids::{Secret, StreamName};
-use crate::session::{Dialect, Format, Framing, Join, LogKey, PlayOptions, TrackId};
+use crate::session::contract::told_url;
+use crate::session::{
+    Credentials, Dialect, Format, Framing, Join, LogKey, PlayOptions, QUERY_BYTES_MAX, TrackId,
+};
 use crate::words::{WORD_BYTES_MAX, Words};
 
 /// Bytes of a stream key at most: room for a signed token.
@@ -23,6 +28,8 @@ const SECRET_BYTES_MAX: usize = 2048;
 pub(in crate::session) struct Params {
     /// `key` or `token`.
     pub(in crate::session) key: Secret,
+    /// Everything, as it was sent.
+    pub(in crate::session) query: Secret,
     latency: Option<Latency>,
     next_keyframe: bool,
     legacy_ids: bool,
@@ -33,8 +40,18 @@ pub(in crate::session) struct Params {
 impl Params {
     /// Takes one query, pair by pair; unknown pairs are other people's and are ignored.
     ///
-    /// `None` if a key is over its limit or does not decode, or a track is no number of one.
+    /// `None` if a key or the whole is over its limit or does not decode, or a track is no number
+    /// of one.
     pub(in crate::session) fn take(&mut self, query: &str) -> Option<()> {
+        let kept = &mut self.query.0;
+        // Encoders say the query of the app in tcUrl as well.
+        if kept != query {
+            kept.push_str(if kept.is_empty() || query.is_empty() { "" } else { "&" });
+            kept.push_str(query);
+        }
+        if kept.len() > QUERY_BYTES_MAX {
+            return None;
+        }
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
@@ -102,25 +119,45 @@ fn path_of(url: &str) -> &str {
     rest.split_once('/').map_or("", |(_, path)| path)
 }
 
-/// Where a peer connected: what a stream's name is put behind.
+/// Where a peer connected, and from which page: what a stream's name is put behind.
 ///
-/// Shape: a path, and behind a `?` the queries of `tcUrl` and of the app.
+/// Shape: one word, because thousands of players share it: the lines of `tcUrl` without its query
+/// and of `pageUrl`, then a path, and behind a `?` the queries of `tcUrl` and of the app.
 #[derive(Debug, Default)]
 pub(super) struct Address(Arc<str>);
 
+/// The lines of an [`Address`].
+struct Lines<'a> {
+    url: &'a str,
+    page: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
 impl Address {
     /// Takes what matters of `connect`.
-    pub(super) fn new(app: &str, tc_url: &str) -> Self {
-        let (tc_path, tc_query) = split_query(tc_url);
-        let (app_path, app_query) = split_query(app);
+    pub(super) fn new(peer: &ConnectInfo) -> Self {
+        let (tc_url, tc_query) = split_query(&peer.tc_url);
+        let (app_path, app_query) = split_query(&peer.app);
         // Encoders that leave the app empty still say in tcUrl where they connected.
-        let path = if app_path.is_empty() { path_of(tc_path) } else { app_path };
-        let mut address = path.to_owned();
+        let path = if app_path.is_empty() { path_of(tc_url) } else { app_path };
+        let told = |url| told_url(url).unwrap_or_default();
+        let mut address = format!("{}\n{}\n{path}", told(tc_url), told(&peer.page_url));
+        let app_query = app_query.filter(|query| tc_query != Some(query));
         for (query, sign) in [tc_query, app_query].into_iter().flatten().zip(['?', '&']) {
             address.push(sign);
             address.push_str(query);
         }
         Self(address.into())
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        // No letter that ends a line is left in the first two.
+        let mut lines = self.0.splitn(3, '\n');
+        let mut next = || lines.next().unwrap_or_default();
+        let (url, page) = (next(), next());
+        let (path, query) = split_query(next());
+        Lines { url, page, path, query }
     }
 
     pub(super) fn share(&mut self, words: &mut Words) {
@@ -133,10 +170,20 @@ impl Address {
         if len > WORD_BYTES_MAX { len } else { 0 }
     }
 
+    /// The application, if it is a legal name of a stream.
+    pub(super) fn application(&self) -> Option<Target> {
+        let Lines { url, page, path, query } = self.lines();
+        let mut params = Params::default();
+        params.take(query.unwrap_or_default())?;
+        let stream = StreamName::parse(percent_decode(path).ok()?.trim_matches('/'))?;
+        Some(Target { stream, params, url: url.into(), referer: told_url(page) })
+    }
+
     /// The stream that is named here; `None` if that is no legal name.
     pub(super) fn target(&self, stream: &str) -> Option<Target> {
-        let (path, query) = split_query(&self.0);
+        let Lines { url, page, path, query } = self.lines();
         let (stream_path, stream_query) = split_query(stream);
+        let url = told_url(&format!("{}/{stream_path}", url.trim_end_matches('/')))?;
         let stream_path = ["mp4:", "flv:", "f4v:"]
             .iter()
             .find_map(|prefix| stream_path.strip_prefix(prefix))
@@ -146,7 +193,7 @@ impl Address {
             params.take(query)?;
         }
         let stream = stream_of(&format!("{path}/{stream_path}"))?;
-        Some(Target { stream, params })
+        Some(Target { stream, params, url, referer: told_url(page) })
     }
 }
 
@@ -155,11 +202,29 @@ impl Address {
 pub(super) struct Target {
     pub(super) stream: StreamName,
     pub(super) params: Params,
+    /// The whole address without its query.
+    url: Arc<str>,
+    /// The page that the peer comes from.
+    referer: Option<Arc<str>>,
+}
+
+impl Target {
+    /// Who the peer says it is.
+    pub(super) fn credentials(&self) -> Box<Credentials> {
+        let Params { key, query, .. } = &self.params;
+        let (url, referer) = (self.url.clone(), self.referer.clone());
+        Box::new(Credentials { key: key.clone(), query: query.clone(), url, referer })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn address(app: &str, tc_url: &str) -> Address {
+        let (app, tc_url) = (app.to_owned(), tc_url.to_owned());
+        Address::new(&ConnectInfo { app, tc_url, ..ConnectInfo::default() })
+    }
 
     #[test]
     fn every_shape_that_encoders_send_names_the_stream() {
@@ -184,9 +249,8 @@ mod tests {
             ("live", h, "live", "live", ""),
         ];
         for (app, tc_url, stream, name, key) in shapes {
-            let target = Address::new(app, tc_url)
-                .target(stream)
-                .unwrap_or_else(|| panic!("{app} {stream}"));
+            let target =
+                address(app, tc_url).target(stream).unwrap_or_else(|| panic!("{app} {stream}"));
             assert_eq!((target.stream.as_str(), target.params.key.0.as_str()), (name, key));
         }
     }
@@ -203,20 +267,20 @@ mod tests {
             ("live", "%00"),
             ("live", "%zz"),
         ] {
-            assert_eq!(Address::new(app, "rtmp://h/").target(stream), None, "{app} {stream}");
+            assert_eq!(address(app, "rtmp://h/").target(stream), None, "{app} {stream}");
         }
         for track in ["256", "-1", "two", ""] {
-            let target = Address::new("live", "").target(&format!("cam?track={track}"));
+            let target = address("live", "").target(&format!("cam?track={track}"));
             assert_eq!(target, None, "{track}");
         }
         let long = format!("cam?key={}", "k".repeat(SECRET_BYTES_MAX + 1));
-        assert_eq!(Address::new("live", "").target(&long), None);
+        assert_eq!(address("live", "").target(&long), None);
     }
 
     #[test]
     fn the_query_says_how_to_play() {
         let query = "cam?latency=low&cache=no&dialect=legacy&track=3&x=y&&";
-        let play = Address::new("live", "").target(query).map(|t| t.params.play(Format::Flv));
+        let play = address("live", "").target(query).map(|t| t.params.play(Format::Flv));
         let expected = PlayOptions {
             log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 3 },
             join: Join::NextKeyframe,
@@ -225,5 +289,34 @@ mod tests {
             wait_ms: None,
         };
         assert_eq!(play, Some(expected));
+    }
+
+    #[test]
+    fn a_request_says_by_which_address_it_came() {
+        for (app, tc_url, stream, url, query) in [
+            ("live", "rtmp://h:1935/live", "cam", "rtmp://h:1935/live/cam", ""),
+            ("live", "rtmp://h/live/", "mp4:cam?k=v", "rtmp://h/live/mp4:cam", "k=v"),
+            ("a?x=1", "rtmps://h/a?x=1", "b?y=2&y", "rtmps://h/a/b", "x=1&y=2&y"),
+            ("a?x=1", "rtmp://h/a?z=0", "b?", "rtmp://h/a/b", "z=0&x=1"),
+            ("live", "rtmp://h\n/live\r", "c", "rtmp://h/live/c", ""),
+        ] {
+            let target = address(app, tc_url).target(stream).unwrap();
+            let told = target.credentials();
+            assert_eq!((&*told.url, told.query.0.as_str()), (url, query), "{tc_url} {stream}");
+        }
+        let peer = ConnectInfo {
+            app: "live?key=k".into(),
+            tc_url: format!("rtmp://h/{}", "x".repeat(2_000)),
+            page_url: "https://page/\u{e4}".into(),
+            ..ConnectInfo::default()
+        };
+        let told = Address::new(&peer).target("cam").unwrap().credentials();
+        assert_eq!((told.url.len(), told.key.0.as_str()), (1_024, "k"));
+        assert_eq!(told.referer.as_deref(), Some("https://page/\u{e4}"));
+        let application = Address::new(&peer).application().unwrap();
+        assert_eq!((application.stream.as_str(), &*application.params.key.0), ("live", "k"));
+        let long = format!("cam?x={}", "y".repeat(QUERY_BYTES_MAX));
+        assert_eq!(address("live", "rtmp://h/live").target(&long), None);
+        assert!(address("a//b", "").application().is_none(), "no legal name");
     }
 }

@@ -6,14 +6,29 @@ use codecs::amf0::Value;
 use codecs::rtmp::command::{Level, code, status};
 
 use super::server::Server;
-use super::state::State;
+use super::state::{Entering, State};
 use crate::Error;
 use crate::control::Role;
-use crate::session::{Command, Event};
+use crate::session::{Command, Event, Refusal};
+
+/// The shard's word for a node that goes down.
+const DRAINING: &str = "draining";
 
 impl Server {
     pub(super) fn obey(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         match (&self.state, &command) {
+            (State::Entering(_), Command::ConnectAllowed) => {
+                if let Some(entering) = self.entered(now) {
+                    self.connected(&entering, "connect_allowed");
+                }
+            }
+            (State::Entering(_), Command::Refused(refusal)) => {
+                let refusal = *refusal;
+                if let Some(entering) = self.entered(now) {
+                    self.connect_refused(entering.transaction, refusal);
+                }
+                self.end(refusal.name());
+            }
             (State::Asking(asking), Command::PublishStarted) if asking.role == Role::Publish => {
                 let asking = self.answered(now);
                 self.publish_started(now, asking?);
@@ -47,6 +62,20 @@ impl Server {
         self.replies.check(&self.terms.limits)
     }
 
+    /// Takes the `connect` that was answered, and lets the connect deadline run on.
+    fn entered(&mut self, now: Instant) -> Option<Box<Entering>> {
+        match std::mem::replace(&mut self.state, State::Open) {
+            State::Entering(entering) => {
+                self.deadline = now + entering.left;
+                Some(entering)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
     /// Takes the question that was answered, and lets the connect deadline run on.
     fn answered(&mut self, now: Instant) -> Result<super::state::Asking, Error> {
         match std::mem::replace(&mut self.state, State::Connected) {
@@ -77,11 +106,20 @@ impl Server {
                 let msid = publishing.msid;
                 self.replies.status(msid, code::UNPUBLISH_SUCCESS, "the session was closed");
             }
+            State::Entering(entering) => {
+                let (transaction, going) = (entering.transaction, reason == DRAINING);
+                let refusal = if going { Refusal::Draining } else { Refusal::Denied };
+                self.connect_refused(transaction, refusal);
+            }
             _ => {}
         }
-        if !matches!(self.state, State::Hello(_) | State::Ack(_) | State::Open) {
+        let connected = !matches!(
+            self.state,
+            State::Hello(_) | State::Ack(_) | State::Open | State::Entering(_)
+        );
+        if connected {
             let code = match reason {
-                "draining" => code::CONNECT_APP_SHUTDOWN,
+                DRAINING => code::CONNECT_APP_SHUTDOWN,
                 _ => code::CONNECT_CLOSED,
             };
             self.replies.status(0, code, reason);

@@ -1,0 +1,156 @@
+//! Questions: may this peer connect, publish or play? Asked by shards, answered by ticket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Protocol, Role};
+use crate::ids::{Secret, SessionId, StreamId, StreamName};
+
+/// What a peer wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// To come in: asked at RTMP's `connect`, if the configuration wants it
+    /// ([`AuthConfig`](crate::config::AuthConfig)).
+    Connect,
+    /// To send a stream to us.
+    Publish,
+    /// To read a stream from us.
+    Play,
+}
+
+impl Intent {
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+
+    /// What the peer would do with media.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Connect => None,
+            Self::Publish => Some(Role::Publish),
+            Self::Play => Some(Role::Play),
+        }
+    }
+}
+
+impl From<Role> for Intent {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Publish => Self::Publish,
+            Role::Play => Self::Play,
+        }
+    }
+}
+
+/// Names one question of a shard to the control plane, so that a late answer finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The connection's slot on its shard.
+    pub slot: u32,
+    /// The connection's generation in that slot.
+    pub generation: u16,
+    /// The question's number on that connection.
+    pub epoch: u32,
+}
+
+/// "May this peer do this?": every publish and every play asks once, and `connect` if it is to.
+///
+/// What identifies a peer is a [`Secret`], which no log shows; the other words are a peer's, too,
+/// and say what it likes.
+#[derive(Clone, Debug)]
+pub struct AuthorizeRequest {
+    /// The session that waits.
+    pub session: SessionId,
+    /// What it wants.
+    pub intent: Intent,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// It does so inside TLS.
+    pub tls: bool,
+    /// The stream that it named; for [`Intent::Connect`] the application.
+    pub stream: StreamName,
+    /// The secret that it showed.
+    pub key: Secret,
+    /// The query of its address without the `?`, as it was sent.
+    pub query: Secret,
+    /// Its address without the query: `tcUrl` and the stream's name, or `Host` and path.
+    pub url: Arc<str>,
+    /// `pageUrl` or `Referer`.
+    pub referer: Option<Arc<str>>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Where it came to.
+    pub local: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    pub agent: Arc<str>,
+}
+
+/// The answer to an [`AuthorizeRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, on these terms.
+    Allow(Grant),
+    /// No.
+    Deny(Denial),
+}
+
+/// What a peer was allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The stream, under the name that counts; it may differ from the one asked for.
+    pub stream: StreamName,
+    /// Of a publish: what this publication is called, for as long as it lives.
+    pub id: Option<StreamId>,
+    /// Of a play: a stream that nobody publishes is waited for, and waited for again when it ends.
+    pub waits: bool,
+    /// Of a play: only with the key that the stream is published with.
+    pub same_key: bool,
+}
+
+impl Grant {
+    /// Plain leave to publish or play `stream`.
+    #[must_use]
+    pub const fn to(stream: StreamName) -> Self {
+        Self { stream, id: None, waits: false, same_key: false }
+    }
+}
+
+/// Why a peer may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// The key or the peer is not allowed.
+    Forbidden,
+    /// No such stream.
+    NotFound,
+    /// Somebody else has the stream.
+    Busy,
+    /// Nobody could decide: what was to be asked does not answer.
+    Unavailable,
+    /// No room.
+    Full,
+}
+
+impl Denial {
+    /// Every denial.
+    pub const ALL: [Self; 5] =
+        [Self::Forbidden, Self::NotFound, Self::Busy, Self::Unavailable, Self::Full];
+
+    /// One fixed word for logs, events and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Full => "full",
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the control plane tells shards.
+
+use std::sync::Arc;
+
+use super::{CloseReason, ProtocolSet, Role, Ticket, Verdict};
+use crate::config::Reload;
+use crate::ids::{SessionId, ShardId, StreamName};
+
+/// The control plane's word to one shard.
+#[derive(Debug)]
+pub enum Command {
+    /// Answers a question.
+    Verdict {
+        /// The question.
+        ticket: Ticket,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// Asks for an [`Event::Snapshot`].
+    Snapshot {
+        /// Comes back with the snapshot.
+        id: u64,
+        /// What is listed beside the counters.
+        detail: Detail,
+    },
+    /// Closes a session of this shard; a publication ends at once, without grace.
+    Kick {
+        /// The session.
+        session: SessionId,
+        /// What its end is called.
+        reason: CloseReason,
+    },
+    /// Closes the sessions of a stream; told to every shard. A publication ends at once, without
+    /// grace.
+    KickStream {
+        /// The stream, by the name that was granted.
+        stream: StreamName,
+        /// Those who publish or those who play it; everybody if `None`.
+        role: Option<Role>,
+        /// Only those who speak one of these.
+        protocols: ProtocolSet,
+        /// What their end is called.
+        reason: CloseReason,
+    },
+    /// What the core that the shard is pinned to did lately.
+    CoreUsed(CoreUse),
+    /// Moves a stream to another shard; told to its home in the map.
+    Move(MoveOrder),
+    /// Replaces what can be replaced while running.
+    Reload(Arc<Reload>),
+    /// The streams of all shards, as the JSON that the page lists.
+    Directory(Arc<[u8]>),
+    /// Stops accepting, gives every peer its protocol's end, then ends the thread.
+    Drain,
+    /// Ends the thread now.
+    Stop,
+}
+
+/// What a snapshot lists beside the counters. Lists are gathered over as many turns as they need,
+/// so what begins or ends meanwhile may be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// The streams, and who plays them.
+    pub streams: bool,
+    /// The sessions.
+    pub sessions: bool,
+}
+
+impl Detail {
+    /// Counters alone, which are answered at once.
+    pub const NONE: Self = Self { streams: false, sessions: false };
+    /// The streams, and who plays them.
+    pub const STREAMS: Self = Self { streams: true, sessions: false };
+    /// The sessions.
+    pub const SESSIONS: Self = Self { streams: false, sessions: true };
+    /// Everything.
+    pub const ALL: Self = Self { streams: true, sessions: true };
+}
+
+/// "Move this stream": told to its home in the map, which knows where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoveOrder {
+    /// Comes back with the outcome.
+    pub id: u64,
+    /// The stream.
+    pub stream: StreamName,
+    /// Where it shall be.
+    pub to: ShardId,
+}
+
+/// What became of a [`MoveOrder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveOutcome {
+    /// The stream is there now.
+    Moved {
+        /// Where it was before.
+        from: ShardId,
+    },
+    /// The stream was there already.
+    AlreadyThere,
+    /// The stream is where it was, or nowhere.
+    Refused(MoveRefusal),
+}
+
+/// Why a stream was not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveRefusal {
+    /// No stream of that name is on the air.
+    UnknownStream,
+    /// There is no such shard.
+    UnknownShard,
+    /// It is being moved, or readers have not drained what its last moves sealed.
+    Busy,
+    /// The shard has too few free pages, or its mailbox is full.
+    NoRoom,
+    /// Its publisher could not be stopped in time.
+    Timeout,
+    /// The stream ended meanwhile.
+    Ended,
+    /// The node is going down.
+    Draining,
+}
+
+/// What one core did since it was looked at before, whoever ran on it: shares of the time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CoreUse {
+    /// It was not idle.
+    pub busy: f64,
+    /// It served interrupts.
+    pub softirq: f64,
+    /// The hypervisor had given it to others; a part of `busy`.
+    pub stolen: f64,
+}

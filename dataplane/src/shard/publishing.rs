@@ -1,0 +1,168 @@
+//! Publishers at the home of their stream: who holds the name, who takes it over, who loses it.
+//!
+//! ```text
+//!   nobody --claim--> live --lost--> grace --claim--> live
+//!                      |               | time, kick
+//!                      +- end, kick ---+--> over
+//! ```
+//!
+//! A second publisher is refused while the first delivers. A publication keeps its id until it is
+//! over.
+
+use super::connection::Establish;
+use super::shard::Shard;
+use crate::config::LimitId;
+use crate::control::{CloseReason, Event, StreamPublisher, StreamStart};
+use crate::hub::{Hub, Publisher, Source};
+use crate::ids::StreamName;
+use crate::segment::Numbering;
+use crate::session::{Command, Refusal};
+
+impl Shard {
+    /// A publisher at home claims its name.
+    pub(super) fn claim(&mut self, slot: u32) {
+        self.stop_playing(slot);
+        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(asked) = connection.asked.as_ref() else { return };
+        let name = asked.stream.clone();
+        let publisher = Publisher::Session { slot, id: connection.id };
+        let source =
+            Source { id: asked.id, ..Source::new(publisher, connection.session.protocol()) };
+        let hub = match self.claim_name(&name, source) {
+            Ok(hub) => hub,
+            Err(refusal) => {
+                self.refuse(slot, refusal);
+                return;
+            }
+        };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.asked = None;
+        connection.establish(Some(Establish::Publish { hub }), &mut self.counters);
+        connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
+        self.shared.caps.established(&mut connection.admission);
+        let bytes = self.config.session.publish_receive_bytes;
+        if let Err(error) = crate::reactor::widen_receive(connection.fd(), bytes) {
+            tracing::debug!(%error, "socket options");
+        }
+        self.counters.publishes_started += 1;
+        self.tell(slot, Command::PublishStarted);
+        self.feed_parked(slot);
+        self.arm(slot);
+    }
+
+    /// Gives `name` to `publisher` if nobody holds it or its holder has fallen silent.
+    pub(super) fn claim_name(&mut self, name: &StreamName, source: Source) -> Result<u32, Refusal> {
+        if let Some(slot) = self.streams.find(name) {
+            self.take_stream(slot, &source)?;
+            return Ok(slot);
+        }
+        if self.pool.is_low() {
+            return Err(Refusal::Overloaded);
+        }
+        self.shared.caps.enter_stream(&self.config.limits).map_err(|limit| {
+            self.counters.limit(limit);
+            Refusal::Overloaded
+        })?;
+        let hub = Hub::new(
+            name.clone(),
+            &self.config.stream,
+            self.config.session.rtmp_chunk_bytes,
+            self.config.limits.get(LimitId::TracksMax) as usize,
+            source,
+            Numbering::at(self.wall).or_later(self.streams.numbering),
+            self.now,
+        );
+        let slot = self.streams.insert(hub);
+        self.report_start(slot);
+        self.supersede_ended(name);
+        self.began_after_move(name);
+        self.answer_awaited(name);
+        Ok(slot)
+    }
+
+    fn take_stream(&mut self, slot: u32, source: &Source) -> Result<(), Refusal> {
+        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
+        let silent = self.now.saturating_duration_since(hub.last_media());
+        let before = hub.publisher();
+        match before {
+            Publisher::Session { .. } if silent >= self.config.stream.takeover_after => {
+                self.counters.publishes_taken_over += 1;
+            }
+            Publisher::Session { .. } => return Err(Refusal::Busy),
+            Publisher::Lost(_) => self.counters.publishes_resumed += 1,
+            Publisher::Demo => {}
+        }
+        hub.begin_source(source, self.now);
+        if before == Publisher::Demo {
+            self.report_start(slot);
+        } else {
+            self.report_return(slot);
+        }
+        if let Publisher::Session { slot: holder, .. } = before {
+            if let Some(connection) = self.connections.get_mut(holder) {
+                connection.establish(None, &mut self.counters);
+            }
+            self.tell(holder, Command::Shutdown { reason: "taken_over" });
+        }
+        Ok(())
+    }
+
+    /// Tells the control plane that a stream began.
+    fn report_start(&mut self, slot: u32) {
+        let Some(hub) = self.streams.get(slot) else { return };
+        let publisher = hub.publisher().slot().and_then(|slot| {
+            let connection = self.connections.get(slot)?;
+            Some(StreamPublisher {
+                session: connection.id,
+                peer: connection.peer.into(),
+                agent: connection.session.agent().clone(),
+            })
+        });
+        let (stream, id, protocol) = (hub.name().clone(), hub.id(), hub.protocol());
+        let start = StreamStart { stream, id, protocol, publisher };
+        self.report(Event::StreamStarted(Box::new(start)));
+    }
+
+    /// Tells the control plane that a stream has a publisher again.
+    fn report_return(&mut self, slot: u32) {
+        let Some(hub) = self.streams.get(slot) else { return };
+        let session = match hub.publisher() {
+            Publisher::Session { id, .. } => Some(id),
+            Publisher::Demo | Publisher::Lost(_) => None,
+        };
+        let (stream, id) = (hub.name().clone(), hub.id());
+        self.report(Event::StreamReturned { stream, id, session });
+    }
+
+    /// The publisher's connection broke: the grace time begins.
+    pub(super) fn publisher_lost(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(hub) = connection.publishing() else { return };
+        connection.establish(None, &mut self.counters);
+        let grace = self.config.stream.grace;
+        let now = self.now;
+        let Some(hub_ref) = self.streams.get_mut(hub) else { return };
+        let holds = matches!(hub_ref.publisher(), Publisher::Session { slot: s, .. } if s == slot);
+        if !holds {
+            return;
+        }
+        if self.draining.is_some() {
+            self.end_stream(hub, CloseReason::Draining);
+        } else if grace.is_zero() {
+            self.end_stream(hub, CloseReason::ConnectionLost);
+        } else {
+            tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
+            hub_ref.lose_source(now);
+            let (stream, id) = (hub_ref.name().clone(), hub_ref.id());
+            self.report(Event::StreamLost { stream, id });
+        }
+    }
+
+    /// The publisher ended on purpose: no grace.
+    pub(super) fn publish_ended(&mut self, slot: u32, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(hub) = connection.publishing() else { return };
+        connection.establish(None, &mut self.counters);
+        self.end_stream(hub, reason);
+    }
+}
