@@ -12,11 +12,10 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::reply::Refusal;
+use super::reply::BUSY;
 
 /// Lists that are made or read at one time.
 const LISTINGS_MAX: usize = 2;
@@ -43,13 +42,7 @@ pub(super) async fn take_seat(
     let (head, body) = next.run(request).await.into_parts();
     match to_bytes(body, usize::MAX).await {
         Ok(rest) => Response::from_parts(head, Body::new(Seated { rest, _seat: seat })),
-        Err(_) => Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            message: "the list could not be made",
-            field: None,
-        }
-        .into_response(),
+        Err(_) => BUSY.into_response(),
     }
 }
 

@@ -1,25 +1,41 @@
 //! The control listener: health, metrics and the API over HTTP.
 //!
-//! Map: `listener` accepts and bounds connections, `router` says which path is answered by what,
-//! `listing` bounds the long answers, `moving` moves streams, `guard` checks Host and token,
-//! `token` keeps the secret, `view` is the JSON, `room` who else would fit, `metrics` the text for
-//! Prometheus, `process` what the kernel counts of us.
+//! Map: `listener` accepts and bounds connections, `address` reads names with slashes, `router`
+//! says which path is answered by what, `document` describes all of it as OpenAPI, `state` is what
+//! answers are made of, `guard` checks Host, origin and token, `token` keeps the secret, `listing`
+//! bounds the long answers. What handlers share: `request` takes bodies, queries and names apart,
+//! `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names states. Handlers:
+//! `health`, `live` (what shards tell, in the JSON of `view` and `room`), `moving` moves streams,
+//! `config` shows and reloads the configuration, `metrics` the text for Prometheus, `process` what
+//! the kernel counts of us.
 
+mod address;
+#[cfg(test)]
+mod bench;
+mod config;
+mod document;
+mod etag;
 mod guard;
+mod health;
 mod listener;
 mod listing;
+mod live;
 mod metrics;
 mod moving;
+mod paging;
 mod process;
 mod reply;
+mod request;
 pub(crate) mod room;
 mod router;
+mod state;
 mod token;
 mod view;
 
 pub use listener::serve;
 pub use metrics::render;
 pub use process::Process;
-pub use router::{ApiState, router};
+pub use router::router;
+pub use state::ApiState;
 pub use token::Token;
 pub(crate) use token::word_in;

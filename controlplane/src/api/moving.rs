@@ -2,27 +2,29 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use dataplane::control::{MoveOutcome, MoveRefusal};
-use dataplane::ids::{ShardId, StreamName};
+use dataplane::ids::ShardId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use super::reply::Refusal;
-use super::router::{ApiState, BUSY};
+use super::request::{Body, stream_name};
+use super::state::ApiState;
 use crate::bridge::Ask;
 
 /// What is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Body {
+pub(super) struct Move {
+    /// The stream.
     stream: String,
+    /// The shard that it shall be on.
     shard: u16,
 }
 
 /// Where the stream is now.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Moved {
     stream: String,
     shard: u16,
@@ -32,27 +34,20 @@ pub(super) struct Moved {
     moved: bool,
 }
 
-/// Answers when the stream is at its new home, or says why it is not.
+/// Moves a live stream to another shard; answers when it is there.
+#[utoipa::path(
+    post,
+    path = "/api/v1/shards/move",
+    tag = "shards",
+    request_body = Move,
+    responses((status = 200, description = "It is there", body = Moved)),
+)]
 pub(super) async fn move_stream(
     State(state): State<ApiState>,
-    body: Result<Json<Body>, JsonRejection>,
+    Body(Move { stream, shard }): Body<Move>,
 ) -> Result<Json<Moved>, Refusal> {
-    let Json(Body { stream, shard }) = body.map_err(|rejection| Refusal {
-        status: rejection.status(),
-        code: "bad_request",
-        message: "the body is JSON: {\"stream\": \"NAME\", \"shard\": NUMBER}",
-        field: None,
-    })?;
-    let name = StreamName::parse(&stream).ok_or(Refusal {
-        status: StatusCode::BAD_REQUEST,
-        code: "bad_stream_name",
-        message: "a stream name has segments of letters, digits, _ and -, joined by /",
-        field: Some("stream"),
-    })?;
-    let (reply, answer) = oneshot::channel();
-    let ask = Ask::Move { stream: name, to: ShardId(shard), reply };
-    state.asks.try_send(ask).map_err(|_| BUSY)?;
-    match answer.await.map_err(|_| BUSY)? {
+    let (name, to) = (stream_name(&stream, "stream")?, ShardId(shard));
+    match state.ask(|reply| Ask::Move { stream: name, to, reply }).await? {
         MoveOutcome::Moved { from } => Ok(Json(Moved { stream, shard, from: from.0, moved: true })),
         MoveOutcome::AlreadyThere => Ok(Json(Moved { stream, shard, from: shard, moved: false })),
         MoveOutcome::Refused(why) => Err(refusal(why)),
@@ -102,5 +97,5 @@ const fn refusal(why: MoveRefusal) -> Refusal {
             (StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is going down", None)
         }
     };
-    Refusal { status, code, message, field }
+    Refusal::fixed(status, code, message, field)
 }

@@ -1,45 +1,93 @@
 //! Reply: errors of the API in their one shape.
+//!
+//! `{"error": {"code", "message", "field"}}`: `code` is a stable word for programs, `message` a
+//! sentence for people, `field` the part of the request that is wrong, or null.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// `{"error": {"code", "message", "field"}}`
-#[derive(Serialize)]
-struct Body {
-    error: Inner,
+/// The body of every answer that is an error.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    error: ErrorDetail,
 }
 
-#[derive(Serialize)]
-struct Inner {
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+struct ErrorDetail {
+    /// A stable word for programs.
+    #[schema(value_type = String, example = "not_found")]
     code: &'static str,
-    message: &'static str,
-    field: Option<&'static str>,
+    /// A sentence for people.
+    #[schema(value_type = String)]
+    message: Cow<'static, str>,
+    /// The part of the request that is wrong.
+    #[schema(value_type = Option<String>)]
+    field: Option<Cow<'static, str>>,
 }
 
 /// Why a request was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// The status.
     pub(crate) status: StatusCode,
     /// One fixed word.
     pub(crate) code: &'static str,
     /// A sentence for people.
-    pub(crate) message: &'static str,
+    pub(crate) message: Cow<'static, str>,
     /// The part of the request that is wrong.
-    pub(crate) field: Option<&'static str>,
+    pub(crate) field: Option<Cow<'static, str>>,
+}
+
+/// Nobody answers.
+pub(crate) const BUSY: Refusal = Refusal::fixed(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "unavailable",
+    "the server is busy or going down",
+    None,
+);
+
+impl Refusal {
+    /// A refusal in words that are always the same.
+    pub(crate) const fn fixed(
+        status: StatusCode,
+        code: &'static str,
+        message: &'static str,
+        field: Option<&'static str>,
+    ) -> Self {
+        let field = match field {
+            Some(field) => Some(Cow::Borrowed(field)),
+            None => None,
+        };
+        Self { status, code, message: Cow::Borrowed(message), field }
+    }
+
+    /// A refusal of this request, in words that name what it asked.
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, code, message: message.into(), field: None }
+    }
+
+    /// The part of the request that is wrong.
+    #[must_use]
+    pub(crate) fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, code, message, field } = self;
-        let mut reply =
-            (status, Json(Body { error: Inner { code, message, field } })).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            let scheme = http::HeaderValue::from_static("Bearer");
-            reply.headers_mut().insert(http::header::WWW_AUTHENTICATE, scheme);
-        }
-        reply
+        let body = ErrorBody { error: ErrorDetail { code, message, field } };
+        (status, Json(body)).into_response()
     }
 }

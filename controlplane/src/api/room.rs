@@ -3,9 +3,10 @@
 use dataplane::config::LimitId;
 use dataplane::control::{HeadroomStatus, ShardSnapshot};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What fits into a shard or into the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Room {
     /// Players of the current mix.
     pub(crate) players: u64,

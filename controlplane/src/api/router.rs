@@ -1,97 +1,67 @@
-//! Router: which path is answered by what.
+//! Router: which path is answered by what, and what holds for every answer.
+//!
+//! A room of the API gives its handlers as `routes!(...)`, each with its description: add them to
+//! one of the four lists of [`described`] and they are served, guarded and documented.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{self, Next};
+use axum::middleware::{self, Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use dataplane::config::Limits;
-use dataplane::control::Detail;
 use http::{HeaderValue, StatusCode, header};
-use tokio::sync::{mpsc, oneshot, watch};
-use tracing_appender::non_blocking::ErrorCounter;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::address::fold;
+use super::document;
 use super::guard::Guard;
 use super::listing::{Seats, take_seat};
-use super::metrics::render;
-use super::moving::move_stream;
-use super::process::Process;
 use super::reply::Refusal;
-use super::token::Token;
-use super::view;
-use crate::bridge::{Ask, Gathered};
+use super::state::ApiState;
+use super::{config, health, live, moving};
 
 /// Bytes of a request's body at most.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// A request is answered within this, whatever happens.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Nobody answers.
-pub(super) const BUSY: Refusal = Refusal {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    code: "unavailable",
-    message: "the server is busy or going down",
-    field: None,
-};
-
-/// What requests are answered from.
-#[derive(Clone)]
-pub struct ApiState {
-    pub(super) asks: mpsc::Sender<Ask>,
-    ready: watch::Receiver<bool>,
-    limits: watch::Receiver<Limits>,
-    log_lines_dropped: ErrorCounter,
-    guard: Guard,
-}
-
-impl ApiState {
-    /// Answers from the bridge behind `asks`.
-    #[must_use]
-    pub fn new(
-        asks: mpsc::Sender<Ask>,
-        ready: watch::Receiver<bool>,
-        limits: watch::Receiver<Limits>,
-        log_lines_dropped: ErrorCounter,
-        secrets: (Token, Vec<String>),
-    ) -> Self {
-        let (token, hosts) = secrets;
-        let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
-        Self { asks, ready, limits, log_lines_dropped, guard }
-    }
-
-    async fn gather(&self, detail: Detail) -> Result<Gathered, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.asks.try_send(Ask::Snapshot { detail, reply }).map_err(|_| BUSY)?;
-        answer.await.map_err(|_| BUSY)
-    }
-}
+/// A request is answered within this, whatever happens; only the head of an endless answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 /// The routes of the control listener.
 pub fn router(state: ApiState) -> Router {
-    let open = Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/version", get(version));
-    let lists = Router::new()
-        .route("/api/v1/streams", get(streams))
-        .route("/api/v1/sessions", get(sessions))
-        .route_layer(middleware::from_fn_with_state(Seats::default(), take_seat));
-    let closed = Router::new()
-        .route("/api/v1/shards", get(shards))
-        .route("/api/v1/shards/move", post(move_stream))
-        .merge(lists)
-        .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
-    open.merge(closed)
+    let (routes, document) = described(&state).split_for_parts();
+    state.document.publish(document);
+    let routes = routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(state.clone(), check_host))
-        .with_state(state)
+        .layer(from_fn_with_state(state.clone(), check_host))
+        .with_state(state);
+    // Outside of the routes, because it says which of them is meant.
+    Router::new().fallback_service(routes).layer(map_request(fold))
+}
+
+/// Every handler with its description.
+fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
+    let open = OpenApiRouter::with_openapi(document::frame())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(live::metrics))
+        .routes(routes!(live::version));
+    let lists = OpenApiRouter::new()
+        .routes(routes!(live::streams))
+        .routes(routes!(live::sessions))
+        .route_layer(from_fn_with_state(Seats::default(), take_seat));
+    let closed = OpenApiRouter::new()
+        .routes(routes!(live::shards))
+        .routes(routes!(live::stream))
+        .routes(routes!(moving::move_stream))
+        .routes(routes!(health::health))
+        .routes(routes!(config::config))
+        .routes(routes!(config::reload))
+        .routes(routes!(document::openapi))
+        .merge(lists)
+        .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
+    open.merge(closed)
 }
 
 async fn check_host(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -100,72 +70,154 @@ async fn check_host(State(state): State<ApiState>, request: Request, next: Next)
     }
     let answer = tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await;
     let mut reply = answer.unwrap_or_else(|_| {
-        Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "timeout",
-            message: "no answer in time",
-            field: None,
-        }
-        .into_response()
+        let (status, what) = (StatusCode::SERVICE_UNAVAILABLE, "no answer in time");
+        Refusal::fixed(status, "timeout", what, None).into_response()
     });
     let headers = reply.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
 async fn check_token(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    match state.guard.token(request.headers()) {
+    let headers = request.headers();
+    if let Err(refusal) = state.guard.token(headers) {
+        let challenge = [(header::WWW_AUTHENTICATE, Guard::challenge(headers))];
+        return (challenge, refusal).into_response();
+    }
+    match Guard::origin(request.method(), headers) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn readyz(State(state): State<ApiState>) -> (StatusCode, &'static str) {
-    match *state.ready.borrow() {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-    }
-}
-
-async fn version() -> Json<view::Version> {
-    Json(view::Version { name: "grandstand", version: env!("CARGO_PKG_VERSION") })
-}
-
-async fn shards(State(state): State<ApiState>) -> Result<Json<view::Shards>, Refusal> {
-    Ok(Json(state.gather(Detail::NONE).await?.into()))
-}
-
-async fn streams(State(state): State<ApiState>) -> Result<Json<view::Streams>, Refusal> {
-    Ok(Json(state.gather(Detail::STREAMS).await?.into()))
-}
-
-async fn sessions(State(state): State<ApiState>) -> Result<Json<view::Sessions>, Refusal> {
-    Ok(Json(state.gather(Detail::SESSIONS).await?.into()))
-}
-
-async fn metrics(State(state): State<ApiState>) -> Result<Response, Refusal> {
-    let gathered = state.gather(Detail::NONE).await?;
-    let dropped = state.log_lines_dropped.dropped_lines();
-    let text = render(&gathered, &state.limits.borrow(), &Process::read(), dropped);
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, text).into_response())
-}
-
 async fn not_found() -> Refusal {
-    Refusal {
-        status: StatusCode::NOT_FOUND,
-        code: "not_found",
-        message: "there is nothing at this path",
-        field: None,
-    }
+    Refusal::fixed(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", None)
 }
 
 async fn method_not_allowed() -> Refusal {
-    Refusal {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        code: "method_not_allowed",
-        message: "this path does not take this method",
-        field: None,
+    Refusal::fixed(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not take this method",
+        None,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use super::*;
+    use http::Method;
+    use std::collections::BTreeSet;
+
+    /// Routes that are for people, not for programs.
+    const UNDESCRIBED: &[&str] = &[];
+
+    /// The paths of a router, which tells them only to a debugger.
+    fn paths(router: &Router<ApiState>) -> BTreeSet<String> {
+        let text = format!("{router:?}");
+        let (text, _) = text.split_once("fallback_router").unwrap();
+        let quoted = text.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+        quoted.map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn every_route_is_described_and_every_description_is_a_route() {
+        let mut bench = Bench::new("described");
+        let (routes, document) = described(&bench.state).split_for_parts();
+        let document = serde_json::to_value(document).unwrap();
+        let described = document["paths"].as_object().unwrap();
+        let mut expected: BTreeSet<String> = described.keys().cloned().collect();
+        expected.extend(UNDESCRIBED.iter().map(|path| (*path).to_owned()));
+        assert_eq!(paths(&routes), expected);
+
+        // Whoever is asked may not answer here: a stranger gets no further than the token, and
+        // the open pages need nobody.
+        bench.asks.close();
+        for (path, item) in described {
+            for method in ["get", "put", "post", "patch", "delete"] {
+                let concrete = path.replace(['{', '}'], "");
+                let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let answer = bench.answer(bench.stranger(&verb, &concrete)).await;
+                let refused = answer.status == StatusCode::METHOD_NOT_ALLOWED;
+                let operation = &item[method];
+                assert_eq!(refused, operation.is_null(), "{method} {path}: {answer:?}");
+                if refused {
+                    assert!(answer.headers.contains_key(header::ALLOW), "{method} {path}");
+                    assert_eq!(answer.json["error"]["code"], "method_not_allowed");
+                    continue;
+                }
+                let open = operation["security"] == serde_json::json!([{}]);
+                let shut = answer.status == StatusCode::UNAUTHORIZED;
+                assert_eq!(shut, !open, "{method} {path}: {answer:?}");
+                assert!(operation["description"].is_string() || operation["summary"].is_string());
+                let name = operation["operationId"].as_str().unwrap();
+                let same = described.values().flat_map(|item| item.as_object().unwrap().values());
+                let same = same.filter(|other| other["operationId"] == name).count();
+                assert_eq!(same, 1, "two handlers are called {name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_is_refused_is_refused_in_one_shape() {
+        let bench = Bench::new("shape");
+        let moving = "/api/v1/shards/move";
+        let large = format!("{{\"stream\":\"{}\"}}", "x".repeat(BODY_BYTES_MAX));
+        for (method, path, body, status, code, field) in [
+            (Method::GET, "/nothing", "", 404, "not_found", None),
+            (Method::PUT, "/healthz", "", 405, "method_not_allowed", None),
+            (Method::POST, moving, "", 400, "bad_body", None),
+            (Method::POST, moving, "{", 400, "bad_body", None),
+            (Method::POST, moving, "{\"stream\":\"a\"}", 422, "bad_body", Some("shard")),
+            (Method::POST, moving, "{\"x\":1}", 422, "bad_body", Some("x")),
+            (Method::POST, moving, "{\"stream\":1}", 422, "bad_body", Some("stream")),
+            (
+                Method::POST,
+                moving,
+                "{\"stream\":\"..\",\"shard\":1}",
+                400,
+                "bad_stream_name",
+                Some("stream"),
+            ),
+            (Method::POST, moving, &large, 413, "body_too_large", None),
+        ] {
+            let answer = bench.answer(bench.request(&method, path, body)).await;
+            assert_eq!(answer.status.as_u16(), status, "{path} {body:.40}: {answer:?}");
+            let error = &answer.json["error"];
+            assert_eq!((error["code"].as_str(), error["field"].as_str()), (Some(code), field));
+            assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()));
+        }
+        let mut plain = bench.request(&Method::POST, moving, "{}");
+        plain.headers_mut().remove(header::CONTENT_TYPE);
+        let answer = bench.answer(plain).await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(answer.json["error"]["code"], "not_json");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_told_how_to_show_the_token() {
+        let bench = Bench::new("stranger");
+        let answer = bench.answer(bench.stranger(&Method::GET, "/api/v1/shards")).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        let shown = answer.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(shown.starts_with("Bearer") && shown.contains("Basic"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn the_document_is_served_once() {
+        let bench = Bench::new("document");
+        let path = "/api/v1/openapi.json";
+        let answer = bench.answer(bench.request(&Method::GET, path, "")).await;
+        assert_eq!(answer.json["openapi"], "3.1.0");
+        assert_eq!(
+            answer.json["paths"]["/api/v1/shards/move"]["post"]["responses"]["default"]["content"]
+                ["application/json"]["schema"]["$ref"],
+            "#/components/schemas/ErrorBody"
+        );
+        let mut again = bench.request(&Method::GET, path, "");
+        again.headers_mut().insert(header::IF_NONE_MATCH, answer.headers[header::ETAG].clone());
+        assert_eq!(bench.answer(again).await.status, StatusCode::NOT_MODIFIED);
     }
 }

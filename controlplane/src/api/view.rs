@@ -7,19 +7,23 @@ use dataplane::control::{
     HeadroomStatus, LogStatus, PoolStatus, Protocol, Role, SessionStatus, ShardSnapshot,
     StreamState, StreamStatus, TrackStatus,
 };
+use dataplane::ids::StreamName;
 use dataplane::metrics::Histogram;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::paging::Page;
+use super::reply::Refusal;
 use super::room::Room;
 use crate::bridge::Gathered;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Shards {
     /// What fits into the node, whichever shard takes it.
     room: Option<Room>,
@@ -27,19 +31,21 @@ pub(crate) struct Shards {
     missing: Vec<u16>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Streams {
     streams: Vec<Stream>,
+    /// The cursor of the next page, if there is one.
+    next: Option<String>,
     missing: Vec<u16>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Sessions {
     sessions: Vec<Session>,
     missing: Vec<u16>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Shard {
     id: u16,
     core: Option<usize>,
@@ -68,7 +74,7 @@ struct Shard {
 }
 
 /// Of the last five to ten seconds, milliseconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Percentiles {
     p50: f64,
     p99: f64,
@@ -76,7 +82,7 @@ struct Percentiles {
 }
 
 /// What the room of a shard was told from.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Headroom {
     full: bool,
     players: u64,
@@ -88,7 +94,7 @@ struct Headroom {
     request_us: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Pool {
     name: &'static str,
     page_bytes: u64,
@@ -99,8 +105,8 @@ struct Pool {
     resident: u64,
 }
 
-#[derive(Serialize)]
-struct Stream {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stream {
     name: String,
     shard: u16,
     state: &'static str,
@@ -116,7 +122,7 @@ struct Stream {
     timestamps_repaired: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Track {
     id: u8,
     kind: &'static str,
@@ -130,7 +136,7 @@ struct Track {
     bps: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Log {
     format: &'static str,
     track: u8,
@@ -140,7 +146,7 @@ struct Log {
     held_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Session {
     id: String,
     shard: u16,
@@ -168,16 +174,22 @@ impl From<Gathered> for Shards {
     }
 }
 
-impl From<Gathered> for Streams {
-    fn from(gathered: Gathered) -> Self {
+impl Streams {
+    /// One page of the streams, by name.
+    ///
+    /// Errors: a cursor or a limit that is none.
+    pub(crate) fn page(gathered: Gathered, page: &Page) -> Result<Self, Refusal> {
         let mut players = HashMap::new();
         for audience in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences) {
             *players.entry(&audience.stream).or_insert(0) += audience.players;
         }
         let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
-        let streams = streams
-            .map(|stream| Stream::new(stream, players.get(&stream.name).copied().unwrap_or(0)));
-        Self { streams: streams.collect(), missing: missing(&gathered) }
+        let mut streams: Vec<_> = streams.collect();
+        streams.sort_by_key(|stream| stream.name.as_str());
+        let (streams, next) = page.of(streams, |stream| stream.name.as_str())?;
+        let of = |stream: &StreamStatus| players.get(&stream.name).copied().unwrap_or(0);
+        let streams = streams.into_iter().map(|stream| Stream::new(stream, of(stream)));
+        Ok(Self { streams: streams.collect(), next, missing: missing(&gathered) })
     }
 }
 
@@ -248,6 +260,15 @@ impl From<&PoolStatus> for Pool {
 }
 
 impl Stream {
+    /// The stream of that name.
+    pub(crate) fn find(gathered: &Gathered, name: &StreamName) -> Option<Self> {
+        let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
+        let audiences = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences);
+        let players = audiences.filter(|audience| audience.stream == *name);
+        let players = players.map(|audience| audience.players).sum();
+        streams.into_iter().find(|stream| stream.name == *name).map(|it| Self::new(it, players))
+    }
+
     fn new(stream: &StreamStatus, players: u64) -> Self {
         Self {
             name: stream.name.to_string(),

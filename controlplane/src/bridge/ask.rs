@@ -5,6 +5,7 @@ use dataplane::ids::{ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::gather::Gathered;
+use crate::server::ConfigAsk;
 
 /// A question of the API.
 #[derive(Debug)]
@@ -25,4 +26,6 @@ pub enum Ask {
         /// Takes the outcome.
         reply: oneshot::Sender<MoveOutcome>,
     },
+    /// A question about the configuration, which is not for the shards.
+    Config(ConfigAsk),
 }

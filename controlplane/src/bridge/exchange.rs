@@ -60,7 +60,7 @@ impl<F: Fleet> Exchange<F> {
         true
     }
 
-    /// Takes a question of the API.
+    /// Takes a question of the API to the shards.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Snapshot { detail, reply } => self.gather(Asker::Api(reply), detail, now),
@@ -70,6 +70,8 @@ impl<F: Fleet> Exchange<F> {
                     self.tell(home, Command::Move(order));
                 }
             }
+            // The desk answers those before it asks here: the asker is told that nobody does.
+            Ask::Config(_) => {}
         }
     }
 

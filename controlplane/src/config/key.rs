@@ -33,6 +33,8 @@ pub struct Key {
     pub applies: Applies,
     /// What it was called before.
     pub former: Option<&'static str>,
+    /// Nobody is shown its value.
+    pub secret: bool,
     bounds: Bounds,
     slot: Slot,
 }
@@ -47,7 +49,7 @@ impl Key {
     ) -> Self {
         let bounds = Bounds { min: 0, max: u64::MAX, unit: Unit::One };
         let (applies, slot) = (Applies::Restart, Slot::Field(field));
-        Self { name, about, applies, former: None, bounds, slot }
+        Self { name, about, applies, former: None, secret: false, bounds, slot }
     }
 
     /// The key of a limit of peers and messages; tables are sized by some of them at the start.
@@ -56,7 +58,15 @@ impl Key {
         let bounds = Bounds { min: 1, max: u64::MAX, unit };
         let slot = Slot::Limit(id);
         let applies = if id.sizes_tables() { Applies::Restart } else { Applies::Now };
-        Self { name: id.name(), about: id.about(), applies, former: None, bounds, slot }
+        Self {
+            name: id.name(),
+            about: id.about(),
+            applies,
+            former: None,
+            secret: false,
+            bounds,
+            slot,
+        }
     }
 
     /// A reload applies it.
@@ -70,6 +80,13 @@ impl Key {
     #[must_use]
     pub const fn formerly(mut self, name: &'static str) -> Self {
         self.former = Some(name);
+        self
+    }
+
+    /// Nobody is shown its value.
+    #[must_use]
+    pub const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 

@@ -7,4 +7,5 @@ mod reload;
 mod run;
 mod start;
 
+pub use reload::{ConfigAsk, InForce, Reloaded};
 pub use start::{configure, serve};

@@ -3,21 +3,75 @@
 use std::sync::Arc;
 
 use dataplane::config::{Limits, ListenerConfig};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
 use super::start::{configure, probe_address};
 use crate::bridge::{Exchange, Fleet};
-use crate::config::{Loaded, Plan, change};
+use crate::config::{Loaded, Plan, Settings, change};
 use crate::error::Error;
 
+/// A question about the configuration.
+#[derive(Debug)]
+pub enum ConfigAsk {
+    /// What is in force?
+    InForce {
+        /// Takes the answer.
+        reply: oneshot::Sender<Box<InForce>>,
+    },
+    /// The file is to be read again.
+    Reload {
+        /// Takes what became of it.
+        reply: oneshot::Sender<Result<Reloaded, Error>>,
+    },
+}
+
+/// The configuration in force.
+#[derive(Debug)]
+pub struct InForce {
+    /// What was loaded last.
+    pub loaded: Loaded,
+    /// What the node was started with, which stays for keys that need a restart.
+    pub started: Settings,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Full keys whose new value is in force.
+    pub applied: Vec<String>,
+    /// Full keys whose new value waits for a restart.
+    pub restart: Vec<String>,
+    /// What clients will not like.
+    pub doubts: Vec<String>,
+}
+
 impl ControlPlane {
-    /// Reads the file again. An error keeps everything as it is and says so.
+    /// Answers a question about the configuration.
+    pub(super) fn answer(
+        &mut self,
+        ask: ConfigAsk,
+        exchange: &mut Exchange<impl Fleet>,
+        limits: &watch::Sender<Limits>,
+    ) {
+        // A request may be gone: then nobody misses the answer.
+        match ask {
+            ConfigAsk::InForce { reply } => {
+                let (loaded, started) = (self.loaded.clone(), self.plan.configured.clone());
+                drop(reply.send(Box::new(InForce { loaded, started })));
+            }
+            ConfigAsk::Reload { reply } => drop(reply.send(self.reload(exchange, limits))),
+        }
+    }
+
+    /// Reads the file again.
+    ///
+    /// Errors: what is wrong with it, which is logged, too; everything stays as it is.
     pub(super) fn reload(
         &mut self,
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
-    ) {
+    ) -> Result<Reloaded, Error> {
         let fresh = configure(self.loaded.file.clone()).and_then(|(loaded, plan)| {
             let mut reload = plan.reload(&self.plan)?;
             if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
@@ -31,7 +85,7 @@ impl ControlPlane {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
-                return;
+                return Err(error);
             }
         };
         let change = change(&self.loaded.settings, &loaded.settings);
@@ -47,12 +101,13 @@ impl ControlPlane {
         self.loaded = loaded;
         self.open = open;
         tracing::info!(applied = change.now.join(" "), "reloaded");
-        if let Some(doubt) = doubt {
+        if let Some(doubt) = &doubt {
             tracing::warn!("{doubt}");
         }
-        for key in restart {
+        for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
+        Ok(Reloaded { applied: change.now, restart, doubts: doubt.into_iter().collect() })
     }
 
     /// The wanted listeners, each with the one that is or will be open for it.

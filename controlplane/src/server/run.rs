@@ -181,8 +181,11 @@ impl Desk {
                     }
                 }
                 // The wait was long: the turn's time is not that of the question.
-                Some(ask) = self.asks.recv() => self.exchange.ask(ask, Instant::now()),
-                _ = self.hangup.recv() => self.control.reload(&mut self.exchange, &self.limits),
+                Some(ask) = self.asks.recv() => self.ask(ask, Instant::now()),
+                _ = self.hangup.recv() => {
+                    // What is wrong with the file is in the log.
+                    let _ = self.control.reload(&mut self.exchange, &self.limits);
+                }
                 _ = self.terminate.recv() => {
                     if self.drain(&mut draining) {
                         return End::Twice;
@@ -195,6 +198,14 @@ impl Desk {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
+        }
+    }
+
+    /// Gives a question of the API to whoever can answer it.
+    fn ask(&mut self, ask: Ask, now: Instant) {
+        match ask {
+            Ask::Config(ask) => self.control.answer(ask, &mut self.exchange, &self.limits),
+            ask => self.exchange.ask(ask, now),
         }
     }
 

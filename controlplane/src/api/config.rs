@@ -1,0 +1,206 @@
+//! Config: what is configured, where each value comes from, and a reload.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::etag::Etag;
+use super::reply::Refusal;
+use super::state::ApiState;
+use crate::bridge::Ask;
+use crate::config::{Applies, Key, Settings, sections};
+use crate::error::{Error, Place};
+use crate::server::{ConfigAsk, InForce, Reloaded};
+
+/// The configuration in force.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Config {
+    /// The file, if there is one.
+    file: Option<String>,
+    /// Every key, in the order of the file.
+    keys: Vec<ConfigKey>,
+}
+
+/// One key of the configuration.
+#[derive(Serialize, ToSchema)]
+struct ConfigKey {
+    /// Section and name.
+    #[schema(example = "egress.batch_ms_max")]
+    key: String,
+    /// What is in force; a secret is masked.
+    #[schema(value_type = Value)]
+    value: Value,
+    /// What it is if nobody sets it.
+    #[schema(value_type = Value)]
+    default: Value,
+    /// Who set it.
+    origin: Origin,
+    /// The line of the file, or the variable; null for a default.
+    place: Option<String>,
+    /// When a changed value takes effect.
+    applies: When,
+    /// The value that waits for a restart, if one does.
+    #[schema(value_type = Option<Value>)]
+    pending: Option<Value>,
+    /// What it means.
+    #[schema(value_type = String)]
+    about: &'static str,
+}
+
+/// Who set a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Origin {
+    /// Nobody.
+    Default,
+    /// The configuration file.
+    File,
+    /// A variable of the environment.
+    Environment,
+}
+
+/// When a changed value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum When {
+    /// At a reload.
+    Reload,
+    /// At the next start.
+    Restart,
+}
+
+/// What a reload did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReloadOutcome {
+    /// Keys whose new value is in force.
+    applied: Vec<String>,
+    /// Keys whose new value waits for a restart.
+    restart: Vec<String>,
+    /// What clients will not like, as a certificate that is over.
+    warnings: Vec<String>,
+}
+
+/// The configuration in force: every key, its value and where that comes from.
+#[utoipa::path(
+    get,
+    path = "/api/v1/config",
+    tag = "config",
+    responses((status = 200, description = "The configuration", body = Config), (status = 304)),
+)]
+pub(super) async fn config(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let in_force = state.ask(|reply| Ask::Config(ConfigAsk::InForce { reply })).await?;
+    let config = Config::of(&in_force);
+    Ok(Etag::of(&config).answer(&headers, Json(config)))
+}
+
+/// Reads the configuration file again, as SIGHUP does; a file with an error changes nothing.
+///
+/// With `If-Match` it does so only while the configuration that was shown is still in force.
+#[utoipa::path(
+    post,
+    path = "/api/v1/config/reload",
+    tag = "config",
+    responses(
+        (status = 200, description = "What was applied", body = ReloadOutcome),
+        (status = 422, description = "What is wrong with it", body = super::reply::ErrorBody),
+    ),
+)]
+pub(super) async fn reload(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Json<ReloadOutcome>, Refusal> {
+    if headers.contains_key(http::header::IF_MATCH) {
+        let in_force = state.ask(|reply| Ask::Config(ConfigAsk::InForce { reply })).await?;
+        Etag::check(Some(&Etag::of(&Config::of(&in_force))), &headers)?;
+    }
+    let outcome = state.ask(|reply| Ask::Config(ConfigAsk::Reload { reply })).await?;
+    let Reloaded { applied, restart, doubts } = outcome.map_err(|error| refusal(&error))?;
+    Ok(Json(ReloadOutcome { applied, restart, warnings: doubts }))
+}
+
+fn refusal(error: &Error) -> Refusal {
+    let refusal =
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", error.to_string());
+    match error {
+        Error::Value { key, .. } => refusal.at(key.clone()),
+        Error::Listen { listener, .. } => refusal.at(format!("{listener}.addr")),
+        _ => refusal,
+    }
+}
+
+impl Config {
+    fn of(in_force: &InForce) -> Self {
+        let InForce { loaded, started } = in_force;
+        let defaults = Settings::default();
+        let key = |section: &str, key: &Key| {
+            let full = format!("{section}.{}", key.name);
+            let wanted = key.json(&loaded.settings);
+            let (applies, pending) = match key.applies {
+                Applies::Now => (When::Reload, None),
+                Applies::Restart => {
+                    let waits = key.render(started) != key.render(&loaded.settings);
+                    (When::Restart, waits.then(|| wanted.clone()))
+                }
+            };
+            let (origin, place) = match loaded.place(&full) {
+                Place::Default => (Origin::Default, None),
+                Place::Env(name) => (Origin::Environment, Some(name)),
+                place => (Origin::File, Some(place.to_string())),
+            };
+            ConfigKey {
+                value: if pending.is_some() { key.json(started) } else { wanted },
+                default: key.json(&defaults),
+                key: full,
+                origin,
+                place,
+                applies,
+                pending,
+                about: key.about,
+            }
+        };
+        let sections = sections();
+        let keys = sections
+            .iter()
+            .flat_map(|section| section.keys.iter().map(move |known| key(section.name, known)));
+        Self {
+            file: loaded.file.as_ref().map(|file| file.display().to_string()),
+            keys: keys.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn each_value_tells_who_set_it_and_what_waits_for_a_restart() {
+        let env = [
+            ("GRANDSTAND_SHARDS__COUNT", "3"),
+            ("GRANDSTAND_LOG__LEVEL", "debug"),
+            ("GRANDSTAND_EGRESS__BATCH_MS_MAX", "50"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = load(None, env).unwrap();
+        let started = load(None, []).unwrap().settings;
+        let config = Config::of(&InForce { loaded, started });
+        let key = |name: &str| config.keys.iter().find(|key| key.key == name).unwrap();
+        let count = key("shards.count");
+        assert_eq!((count.origin, count.applies), (Origin::Environment, When::Restart));
+        assert_eq!((&count.value, &count.pending), (&"auto".into(), &Some(3.into())));
+        assert_eq!(count.place.as_deref(), Some("GRANDSTAND_SHARDS__COUNT"));
+        let batch = key("egress.batch_ms_max");
+        assert_eq!((&batch.value, &batch.pending), (&50.into(), &None));
+        let mode = key("auth.mode");
+        assert_eq!((mode.origin, &mode.place), (Origin::Default, &None));
+        assert_eq!(mode.value, mode.default);
+    }
+}

@@ -1,0 +1,99 @@
+//! Document: the OpenAPI description, made of the handlers themselves.
+//!
+//! Every route is registered together with its description, so none is missing. What holds for all
+//! of them is added here once: how the token is shown, and the shape of errors.
+//!
+//! Spec: OpenAPI 3.1.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, header};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::etag::Etag;
+use super::reply::{BUSY, ErrorBody, Refusal};
+use super::state::ApiState;
+
+/// The parts that no handler tells.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Grandstand",
+        description = "The control plane of a Grandstand node. Errors have one shape: \
+                       `{\"error\": {\"code\", \"message\", \"field\"}}`, with stable codes. Names \
+                       with slashes stand in a path as they are or with `%2F`.",
+        version = env!("CARGO_PKG_VERSION"),
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    servers((url = "/")),
+    components(schemas(ErrorBody)),
+    security(("bearer" = []), ("basic" = [])),
+    modifiers(&Schemes),
+)]
+struct Frame;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let scheme = |scheme| SecurityScheme::Http(Http::new(scheme));
+        components.add_security_scheme("bearer", scheme(HttpAuthScheme::Bearer));
+        components.add_security_scheme("basic", scheme(HttpAuthScheme::Basic));
+    }
+}
+
+/// What a router of handlers starts from.
+pub(super) fn frame() -> utoipa::openapi::OpenApi {
+    Frame::openapi()
+}
+
+/// The document as it is served, once all handlers have told theirs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Document(Arc<OnceLock<(Bytes, Etag)>>);
+
+impl Document {
+    /// Adds what holds for every handler, and keeps the text.
+    pub(super) fn publish(&self, mut document: utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            operations.into_iter().flatten().for_each(refuses);
+        }
+        let text = document.to_json().unwrap_or_default();
+        let etag = Etag::of_bytes(text.as_bytes());
+        // A second router of the same state has the same handlers.
+        let _ = self.0.set((text.into(), etag));
+    }
+}
+
+/// Every handler may refuse, in the one shape.
+fn refuses(operation: &mut Operation) {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    let error = ResponseBuilder::new()
+        .description("An error, in the one shape of errors")
+        .content("application/json", content)
+        .build();
+    operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(error));
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    tag = "node",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object), (status = 304)),
+)]
+pub(super) async fn openapi(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (text, etag) = state.document.0.get().ok_or(BUSY)?.clone();
+    Ok(etag.answer(&headers, ([(header::CONTENT_TYPE, "application/json")], text)))
+}

@@ -1,0 +1,60 @@
+//! State: what requests are answered from.
+
+use std::sync::Arc;
+
+use dataplane::config::Limits;
+use dataplane::control::Detail;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::document::Document;
+use super::guard::Guard;
+use super::reply::{BUSY, Refusal};
+use super::token::Token;
+use crate::bridge::{Ask, Gathered};
+
+/// What requests are answered from.
+///
+/// Lives on: the control thread; each connection has a clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) ready: watch::Receiver<bool>,
+    pub(super) limits: watch::Receiver<Limits>,
+    pub(super) log_lines_dropped: ErrorCounter,
+    pub(super) guard: Guard,
+    pub(super) document: Document,
+}
+
+impl ApiState {
+    /// Answers from the bridge behind `asks`.
+    #[must_use]
+    pub fn new(
+        asks: mpsc::Sender<Ask>,
+        ready: watch::Receiver<bool>,
+        limits: watch::Receiver<Limits>,
+        log_lines_dropped: ErrorCounter,
+        secrets: (Token, Vec<String>),
+    ) -> Self {
+        let (token, hosts) = secrets;
+        let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
+        Self { asks, ready, limits, log_lines_dropped, guard, document: Document::default() }
+    }
+
+    /// Asks the control loop, and waits for its answer.
+    ///
+    /// Errors: [`BUSY`] if it takes no more questions or ends before it answers.
+    pub(crate) async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.try_send(ask(reply)).map_err(|_| BUSY)?;
+        answer.await.map_err(|_| BUSY)
+    }
+
+    /// Asks every shard.
+    pub(crate) async fn gather(&self, detail: Detail) -> Result<Gathered, Refusal> {
+        self.ask(|reply| Ask::Snapshot { detail, reply }).await
+    }
+}
