@@ -19,11 +19,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts; the request is in `out`.
+    /// Starts; the request is in `out`. One that is sampled looks at contents.
     #[must_use]
-    pub fn new(url: &StreamUrl, out: &mut Vec<u8>) -> Self {
+    pub fn new(url: &StreamUrl, sampled: bool, out: &mut Vec<u8>) -> Self {
         put_request(&url.request_target(), &url.authority, &[], out);
-        Self { head: Some(HeadReader::default()), reader: UnitReader::default() }
+        let reader = if sampled { UnitReader::of_contents() } else { UnitReader::default() };
+        Self { head: Some(HeadReader::default()), reader }
     }
 
     /// Takes bytes of the server that came at `now_ns`; tells how many, and the first thing that

@@ -1,5 +1,6 @@
 //! Media as a player gets it, whatever protocol brought it.
 
+use crate::content::Content;
 use crate::stamp::Stamp;
 
 /// What a message carries.
@@ -33,6 +34,8 @@ pub struct Unit {
     pub time: u32,
     /// The stamp in it.
     pub stamp: Option<Stamp>,
+    /// What stands behind the stamp, if that was looked at.
+    pub content: Option<Content>,
     /// It is a keyframe.
     pub is_key: bool,
     /// It brings its configuration with it.

@@ -162,10 +162,9 @@ impl Verifier {
     pub fn unit(&mut self, unit: &Unit, findings: &mut Findings) -> Arrival {
         self.check_timestamp(PieceKind::Video, unit.time, findings);
         self.configured |= unit.has_config;
-        // A server may write a picture anew for a transport stream: its bytes prove nothing.
-        let Unit { is_key, stamp, arrived_ns, .. } = *unit;
-        let picture = Picture { is_key, stamp, content: Content::default() };
-        self.frame(&picture, false, arrived_ns, findings);
+        let Unit { is_key, stamp, content, arrived_ns, .. } = *unit;
+        let picture = Picture { is_key, stamp, content: content.unwrap_or_default() };
+        self.frame(&picture, content.is_some(), arrived_ns, findings);
         Arrival::Frame
     }
 

@@ -23,14 +23,14 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Starts; the first bytes are in `out`.
+    /// Starts; the first bytes are in `out`. One that is sampled looks at all of its media.
     #[must_use]
-    pub fn new(url: &StreamUrl, seed: u64, out: &mut Vec<u8>) -> Self {
+    pub fn new(url: &StreamUrl, sampled: bool, seed: u64, out: &mut Vec<u8>) -> Self {
         match url.scheme {
             Scheme::Rtmp => {
                 Self::Rtmp(Box::new(client::Client::new(Role::Play, url.clone(), seed, out)))
             }
-            Scheme::HttpTs => Self::HttpTs(Box::new(http_ts::Client::new(url, out))),
+            Scheme::HttpTs => Self::HttpTs(Box::new(http_ts::Client::new(url, sampled, out))),
             Scheme::WebSocketFlv => {
                 Self::WebSocketFlv(Box::new(websocket::Client::new(url, seed, out)))
             }

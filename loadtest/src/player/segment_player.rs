@@ -20,11 +20,17 @@ use crate::verify::Verifier;
 const WAKE_BYTES: u64 = 256 * 1024;
 
 /// What a sampled player reads with.
-#[derive(Default)]
 struct Eyes {
     reader: UnitReader,
     verifier: Verifier,
     judge: Tr101290,
+}
+
+impl Default for Eyes {
+    fn default() -> Self {
+        let reader = UnitReader::of_contents();
+        Self { reader, verifier: Verifier::default(), judge: Tr101290::default() }
+    }
 }
 
 /// What a player looks at.

@@ -72,7 +72,7 @@ impl StreamPlayer {
         sampled: bool,
     ) -> Self {
         let now_ns = monotonic_ns();
-        let peer = Peer::new(url, now_ns, connection.out());
+        let peer = Peer::new(url, sampled, now_ns, connection.out());
         let verifier = if sampled { Verifier::default() } else { Verifier::of_start() };
         let judge = (sampled && peer.is_transport_stream()).then(Box::default);
         Self {
