@@ -1,0 +1,30 @@
+//! Outbound: requests of this node to applications over HTTP, each bounded in every way.
+//!
+//! ```text
+//!   Call (address, headers, body, deadline) --> Client --> pooled connections --> application
+//!                     Answer (status, headers, body) or Failure <---+
+//! ```
+//!
+//! Limits: every call has a deadline over all of it (name, connection, TLS, answer); an answer's
+//! body and head are bounded; a client has so many calls under way and one more is refused at once;
+//! redirects are followed only if the call says so, only within the same origin, only so many.
+//! Nothing is taken from the environment but the authorities that TLS trusts (`SSL_CERT_FILE` and
+//! `SSL_CERT_DIR`): no proxy variables.
+//! Lives on: the control thread. Names are resolved on helper threads of the runtime, whose number
+//! is bounded where it is built.
+
+mod address;
+mod call;
+mod client;
+mod credentials;
+mod failure;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod signature;
+
+pub use address::Address;
+pub use call::{Answer, Call};
+pub use client::Client;
+pub use credentials::Credentials;
+pub use failure::Failure;
+pub use signature::{SIGNATURE_HEADER, SigningKey};
