@@ -8,7 +8,7 @@ use std::path::Path;
 use dataplane::config::{Latency, ListenerKind};
 use dataplane::ids::ShardId;
 
-use crate::config::{Loaded, Plan, template};
+use crate::config::{Loaded, Outcome, Plan, sections, template};
 use crate::error::Error;
 
 /// What `check` prints: the source, the shard map and the table of memory terms.
@@ -18,9 +18,13 @@ pub fn report(loaded: &Loaded, plan: &Plan) -> String {
         Some(file) => format!("{}: valid\n", file.display()),
         None => "no configuration file: the defaults are valid\n".to_owned(),
     };
+    for warning in &loaded.warnings {
+        writeln!(text, "warning: {warning}").expect("a text grows");
+    }
     for note in plan.notes.iter().chain(&plan.doubt) {
         writeln!(text, "note: {note}").expect("a text grows");
     }
+    variables(&mut text, loaded);
     text.push_str("\nshard  core  streams\n");
     for (index, shard) in plan.node.shards.iter().enumerate() {
         let core = shard.cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string());
@@ -34,6 +38,34 @@ pub fn report(loaded: &Loaded, plan: &Plan) -> String {
     text.push_str("\nmemory\n");
     text.push_str(&plan.memory.to_string());
     text
+}
+
+/// The variables of the coordinator's family that are set, and what each does.
+fn variables(text: &mut String, loaded: &Loaded) {
+    let used = &loaded.variables;
+    let Some(width) = used.iter().map(|used| used.name.len()).max() else { return };
+    writeln!(text, "\n{:<width$}  effect", "variable").expect("a text grows");
+    for used in used {
+        let origin = if used.dotenv { " (from .env)" } else { "" };
+        let mut line = |effect: &str| {
+            writeln!(text, "{:<width$}  {effect}{origin}", used.name).expect("a text grows");
+        };
+        match &used.outcome {
+            Outcome::Sets(keys) => keys.iter().for_each(|key| line(&value(loaded, key))),
+            Outcome::AsItIs => line("as it is without it"),
+            Outcome::Overridden(other) => line(&format!("none: {other} decides")),
+            Outcome::Nothing(why) => line(&format!("none: {why}")),
+        }
+    }
+}
+
+/// A key with its value in force.
+fn value(loaded: &Loaded, full: &str) -> String {
+    let sections = sections();
+    let found = full
+        .rsplit_once('.')
+        .and_then(|(section, key)| sections.iter().find(|known| known.name == section)?.key(key));
+    found.map_or_else(|| full.to_owned(), |key| format!("{full} = {}", key.show(&loaded.settings)))
 }
 
 /// Who accepts where, and how players are served there.

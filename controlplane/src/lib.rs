@@ -15,6 +15,7 @@ pub mod bridge;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod coordinator;
 pub mod error;
 pub mod logging;
 pub mod outbound;

@@ -29,7 +29,9 @@ pub(super) fn fit_listeners(
         all.push(("listeners.https.addr", &mut section.https));
     }
     for (key, listener) in all {
-        if !loaded.is_set(key) {
+        let everywhere = listener.addr.iter().all(|addr| addr.ip().is_unspecified());
+        // A port alone of the coordinator's family is one of every interface there is.
+        if !loaded.is_set(key) || (everywhere && loaded.is_of_family(key)) {
             for addr in &mut listener.addr {
                 *addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
             }

@@ -6,6 +6,9 @@ use super::document::Datum;
 use super::field::{Bounds, Field, Unit};
 use super::settings::Settings;
 
+/// What is shown in place of a secret.
+const MASK: &str = "(secret)";
+
 /// When a changed value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applies {
@@ -135,6 +138,18 @@ impl Key {
         }
     }
 
+    /// A wrong value for an error message.
+    pub(super) fn shown(&self, datum: &Datum) -> String {
+        if self.secret { MASK.to_owned() } else { datum.show() }
+    }
+
+    /// The value as anybody may see it.
+    #[must_use]
+    pub fn show(&self, settings: &Settings) -> String {
+        let text = self.render(settings);
+        if self.secret && text != "\"\"" { MASK.to_owned() } else { text }
+    }
+
     /// The value in TOML.
     #[must_use]
     pub fn render(&self, settings: &Settings) -> String {
@@ -184,6 +199,7 @@ pub fn sections() -> Vec<Section> {
         super::stream::section(),
         super::hls::section(),
         super::session::section(),
+        super::coordinator::section(),
         super::log::section(),
         super::data::section(),
         super::demo::section(),

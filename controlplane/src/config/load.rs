@@ -4,21 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::agreement::agree;
+use super::coordinator::contract;
+use super::environment::Used;
 use super::field::Auto;
-use super::reader::Reader;
+use super::reader::{PREFIX, Reader};
 use super::settings::Settings;
 use crate::error::{Error, Place};
-
-/// Variables that put this node under a coordinator.
-pub const COORDINATOR_VARIABLES: &[&str] = &[
-    "KEY_VERIFICATION_URL",
-    "EVENT_CALLBACK_URL",
-    "COMMANDS_API_AUTH",
-    "CONTROL_BASE_URL",
-    "CONTROL_SECRET",
-    "CALLBACK_URL",
-    "JWT_SECRET",
-];
 
 /// A configuration, and where each of its values comes from.
 #[derive(Clone, Debug)]
@@ -27,8 +18,10 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file, if there is one.
     pub file: Option<PathBuf>,
-    /// The coordinator's variables that are set.
-    pub coordinator: Vec<&'static str>,
+    /// The variables of the coordinator's family that are set.
+    pub variables: Vec<Used>,
+    /// What is most likely not as it was meant, a sentence each.
+    pub warnings: Vec<String>,
     pub(super) places: BTreeMap<String, Place>,
 }
 
@@ -45,12 +38,17 @@ impl Loaded {
         self.places.contains_key(key)
     }
 
+    /// True if a variable of the coordinator's family set the full key `key`.
+    pub(super) fn is_of_family(&self, key: &str) -> bool {
+        matches!(self.place(key), Place::Env(name) if !name.starts_with(PREFIX))
+    }
+
     /// Whether the built-in stream plays.
     #[must_use]
     pub fn demo(&self) -> bool {
         match self.settings.demo.enabled {
             Auto::Set(enabled) => enabled,
-            Auto::Auto => self.file.is_none() && self.coordinator.is_empty(),
+            Auto::Auto => self.file.is_none() && !self.settings.coordinator.is_on(),
         }
     }
 
@@ -60,20 +58,37 @@ impl Loaded {
     }
 }
 
-/// Reads the configuration from `file`, if any, and from the variables of `env`.
+/// Where values come from, beside the file.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The variables of the environment.
+    pub env: Vec<(String, String)>,
+    /// Those of `.env`, which count where the environment has none of the name.
+    pub dotenv: Vec<(String, String)>,
+}
+
+impl<T: IntoIterator<Item = (String, String)>> From<T> for Sources {
+    fn from(env: T) -> Self {
+        Self { env: env.into_iter().collect(), dotenv: Vec::new() }
+    }
+}
+
+/// Reads the configuration from `file`, if any, and from variables. Those of `GRANDSTAND_*` count
+/// before those of the coordinator's family, and both before the file.
 ///
 /// Errors: the first wrong line of the file, else the first wrong variable, else the first
 /// contradiction between keys.
-pub fn load(
-    file: Option<&Path>,
-    env: impl IntoIterator<Item = (String, String)>,
-) -> Result<Loaded, Error> {
-    let env: BTreeMap<String, String> = env.into_iter().collect();
-    let set = |name: &&&str| env.get(**name).is_some_and(|value| !value.is_empty());
+pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, Error> {
+    let Sources { env, dotenv } = sources.into();
+    let mut env: BTreeMap<String, String> = env.into_iter().collect();
+    let beside: Vec<_> = dotenv.into_iter().filter(|(name, _)| !env.contains_key(name)).collect();
+    let from_file = beside.iter().map(|(name, _)| name.clone()).collect();
+    env.extend(beside);
     let mut reader = Reader::new(Loaded {
         settings: Settings::default(),
         file: file.map(Path::to_owned),
-        coordinator: COORDINATOR_VARIABLES.iter().filter(set).copied().collect(),
+        variables: Vec::new(),
+        warnings: Vec::new(),
         places: BTreeMap::new(),
     });
     if let Some(file) = file {
@@ -82,7 +97,9 @@ pub fn load(
     for (name, value) in &env {
         reader.variable(name, value)?;
     }
-    let loaded = reader.into_loaded();
+    reader.family(&env, &from_file)?;
+    let mut loaded = reader.into_loaded();
+    contract(&mut loaded);
     if let (Some(file), false) = (file, loaded.is_set("auth.mode")) {
         return Err(Error::Document {
             place: Place::File(file.to_owned()),
@@ -301,11 +318,12 @@ mod tests {
     fn the_demo_needs_neither_file_nor_coordinator() {
         assert!(load(None, []).unwrap().demo());
         assert!(!from_file("demo.toml", "[auth]\nmode = \"open\"\n").unwrap().demo());
-        for name in COORDINATOR_VARIABLES {
-            let loaded = from_env(name, "x").unwrap();
-            assert_eq!((loaded.coordinator.as_slice(), loaded.demo()), ([*name].as_slice(), false));
-            assert!(from_env(name, "").unwrap().demo());
+        let url = "http://127.0.0.1:1/";
+        for name in crate::config::environment::SWITCHES {
+            assert!(!from_env(name, url).unwrap().demo(), "{name}");
+            assert!(from_env(name, "").unwrap().demo(), "{name}");
         }
+        assert!(!from_env("GRANDSTAND_COORDINATOR__ENABLED", "true").unwrap().demo());
         assert!(!from_env("GRANDSTAND_DEMO__ENABLED", "false").unwrap().demo());
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// Levenshtein's distance: insertions, deletions and replacements of one letter.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

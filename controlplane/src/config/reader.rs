@@ -1,8 +1,10 @@
 //! Reader: the lines of the file and the variables of the environment become typed values.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::document::{self, Datum, Entry, Node};
+use super::environment;
 use super::key::{Key, Section, sections};
 use super::load::Loaded;
 use super::nearest::nearest;
@@ -10,7 +12,7 @@ use super::settings::Settings;
 use crate::error::{Error, Place};
 
 /// Variables that override keys start with this and separate section and key by two underscores.
-const PREFIX: &str = "GRANDSTAND_";
+pub(super) const PREFIX: &str = "GRANDSTAND_";
 /// Bytes of the file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -82,6 +84,25 @@ impl Reader {
         }
     }
 
+    /// Takes the variables of the coordinator's family that `env` has, those of `dotenv` from a file.
+    ///
+    /// Errors: the first of them that cannot be read.
+    pub(super) fn family(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        dotenv: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let read =
+            environment::read(env, dotenv, &self.loaded.settings, |key| self.loaded.place(key))?;
+        for (name, full, datum) in read.values {
+            let (table, key) = full.rsplit_once('.').expect("the table has full keys");
+            self.value(Place::Env(name.to_owned()), table, key, &datum)?;
+        }
+        self.loaded.variables = read.used;
+        self.loaded.warnings = read.warnings;
+        Ok(())
+    }
+
     /// Takes the value of a variable that stands for a key, and ignores all others.
     pub(super) fn variable(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
@@ -105,7 +126,7 @@ impl Reader {
         known.read(&mut self.loaded.settings, datum).ok_or_else(|| Error::Value {
             place: place.clone(),
             key: full.clone(),
-            what: format!("expected {}, got {}", known.expects(), datum.show()),
+            what: format!("expected {}, got {}", known.expects(), known.shown(datum)),
             mend: mend(&place, &known),
         })?;
         self.loaded.places.insert(full, place);
@@ -164,6 +185,9 @@ fn variable_of(key: &str) -> String {
 fn mend(place: &Place, key: &Key) -> String {
     let default = key.render(&Settings::default());
     match place {
+        Place::Env(name) if !name.starts_with(PREFIX) => {
+            "correct it, or unset it for the default".to_owned()
+        }
         Place::Env(name) => format!("unset it for the default, {name}={default}"),
         _ => format!("remove the line for the default, {} = {default}", key.name),
     }

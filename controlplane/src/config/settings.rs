@@ -4,6 +4,7 @@ use dataplane::config::{EgressConfig, Limits, SessionConfig, StreamConfig};
 use dataplane::reactor::ReactorConfig;
 
 use super::auth::AuthSection;
+use super::coordinator::CoordinatorSection;
 use super::data::DataSection;
 use super::demo::DemoSection;
 use super::field::Auto;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub stream: StreamConfig,
     /// `[session]`
     pub session: SessionConfig,
+    /// `[coordinator]`
+    pub coordinator: CoordinatorSection,
     /// `[log]`
     pub log: LogSection,
     /// `[data]`
@@ -65,6 +68,7 @@ impl Default for Settings {
             egress: EgressConfig::default(),
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
+            coordinator: CoordinatorSection::default(),
             log: LogSection::default(),
             data: DataSection::default(),
             demo: DemoSection::default(),

@@ -1,7 +1,7 @@
 //! Start: everything that can fail fails here, before the first peer is let in.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dataplane::Node;
@@ -12,7 +12,7 @@ use super::run;
 use crate::api::Token;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
-use crate::config::{Host, Loaded, Plan, identity, load, plan};
+use crate::config::{DOTENV, Host, Loaded, Plan, Sources, dotenv, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
 
@@ -28,7 +28,9 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    let loaded = load(file.as_deref(), std::env::vars_os().filter_map(text))?;
+    let env = std::env::vars_os().filter_map(text).collect();
+    let sources = Sources { env, dotenv: dotenv(Path::new(DOTENV))? };
+    let loaded = load(file.as_deref(), sources)?;
     let mut host = Host::detect();
     host.raise_nofile();
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
@@ -135,9 +137,12 @@ fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
     if let Some(reason) = fallback {
         tracing::warn!(%reason, "io_uring is not in use, {reactor} is");
     }
-    if !loaded.coordinator.is_empty() {
-        let names = loaded.coordinator.join(", ");
-        tracing::warn!("the demo is off because of {names}, which have no further effect yet");
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !loaded.variables.is_empty() {
+        let names: Vec<_> = loaded.variables.iter().map(|variable| variable.name).collect();
+        tracing::info!(names = names.join(" "), "variables of the coordinator's family are in use");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), shards = node.shards(), reactor, "started");
 }

@@ -32,6 +32,43 @@ fn check_prints_the_shard_map_and_the_memory_table() {
 }
 
 #[test]
+fn check_shows_which_variables_of_the_coordinators_family_are_used() {
+    let dir = Dir::new("family");
+    dir.write(".env", "# beside the program\nCOMMANDS_API_AUTH=Bearer\nHTTP_PORT=1\n");
+    let mut command = dir.command(&["check"]);
+    for (name, value) in [
+        ("HTTP_PORT", "8000"),
+        ("RTMP_PORT", "1940"),
+        ("COMMANDS_API_AUTH_TOKEN", "hush"),
+        ("KEY_VERIFICATION_URL", "http://127.0.0.1:9/verify"),
+        ("KEY_VERIFICATION_URI", "x"),
+        ("SSL_PORT", "443"),
+    ] {
+        command.env(name, value);
+    }
+    command.env_remove("GRANDSTAND_LISTENERS__CONTROL__ADDR");
+    let (code, out, err) = output(&mut command);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for part in [
+        "warning: SSL_PORT has no effect: ",
+        "warning: there is no variable KEY_VERIFICATION_URI; the nearest is KEY_VERIFICATION_URL\n",
+        "\nHTTP_PORT                listeners.control.addr = \"[::]:8000\"\n",
+        "\nRTMP_PORT                none: GRANDSTAND_LISTENERS__RTMP__ADDR decides\n",
+        "\nCOMMANDS_API_AUTH        coordinator.commands_auth = \"bearer\" (from .env)\n",
+        "\nCOMMANDS_API_AUTH_TOKEN  coordinator.commands_token = (secret)\n",
+        "\nKEY_VERIFICATION_URL     coordinator.key_verification_url = \"http://127.0.0.1:9/verify\"\n",
+    ] {
+        assert!(out.contains(part), "{part:?}\n{out}");
+    }
+    assert!(!out.contains("hush"), "{out}");
+    dir.write(".env", "HTTP_PORT=80\nnonsense\n");
+    assert_eq!(
+        failure(&mut dir.command(&["check"]), 1),
+        "grandstand: .env:2: expected NAME=VALUE; mend the line, or begin it with # to leave it out"
+    );
+}
+
+#[test]
 fn config_init_writes_a_file_once_and_check_takes_it() {
     let dir = Dir::new("init");
     let (code, out, _) = output(&mut dir.command(&["config", "init"]));

@@ -1,0 +1,20 @@
+//! The coordinator's contract: how an application that owns accounts, keys and viewers drives this
+//! node by headers, as the coordinator of a streaming family did before.
+//!
+//! Map: `credential` says how one side proves itself to the other, `identifier` what a channel and
+//! a key may look like, `key_request` asks the application whether a key is right, `policy` reads
+//! what a stream may do, `stream_ids` numbers streams.
+//!
+//! Not here: the variables of the environment, which `config/environment` reads.
+
+mod credential;
+mod identifier;
+mod key_request;
+mod policy;
+// mod stream_ids;
+
+pub use credential::{Credential, Endpoint, Scheme};
+pub use identifier::{ID_BYTES_MAX, is_identifier};
+pub use key_request::{Claim, Question, answer, question};
+pub use policy::{Policy, Previews, Resolutions, Rung, Unread};
+// pub use stream_ids::StreamIds;
