@@ -6,12 +6,13 @@
 //! bounds the long answers. What handlers share: `request` takes bodies, queries and names apart,
 //! `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names states. Handlers:
 //! `health`, `live` (what shards tell, in the JSON of `view` and `room`), `moving` moves streams,
-//! `config` shows and reloads the configuration, `metrics` the text for Prometheus, `process` what
-//! the kernel counts of us.
+//! `commands` obeys the coordinator's contract, `config` shows and reloads the configuration,
+//! `metrics` the text for Prometheus, `process` what the kernel counts of us.
 
 mod address;
 #[cfg(test)]
 mod bench;
+mod commands;
 mod config;
 mod document;
 mod etag;
@@ -32,6 +33,7 @@ mod state;
 mod token;
 mod view;
 
+pub use commands::Commands;
 pub use listener::serve;
 pub use metrics::render;
 pub use process::Process;

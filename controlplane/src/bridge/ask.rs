@@ -4,6 +4,7 @@ use dataplane::control::{Detail, MoveOutcome};
 use dataplane::ids::{ShardId, StreamName};
 use tokio::sync::oneshot;
 
+use super::commands::CommandAsk;
 use super::gather::Gathered;
 use crate::server::ConfigAsk;
 
@@ -17,6 +18,8 @@ pub enum Ask {
         /// Takes the answer.
         reply: oneshot::Sender<Gathered>,
     },
+    /// An order of an application, by the coordinator's contract.
+    Command(CommandAsk),
     /// A stream is to be moved.
     Move {
         /// The stream.

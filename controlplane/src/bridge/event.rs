@@ -1,6 +1,6 @@
 //! Event: what each event of a shard leads to.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use dataplane::control::{Command, Event, Verdict};
 use dataplane::ids::ShardId;
@@ -13,7 +13,10 @@ impl<F: Fleet> Exchange<F> {
     pub(super) fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
         match event {
             Event::Authorize { ticket, request } => {
-                let verdict = self.mode.judge(&request);
+                let mut verdict = self.mode.judge(&request);
+                if let Verdict::Allow(grant) = &mut verdict {
+                    self.coordinator.number(request.intent, grant, SystemTime::now());
+                }
                 let word = match &verdict {
                     Verdict::Allow(_) => "allow",
                     Verdict::Deny(denial) => denial.name(),
@@ -30,11 +33,13 @@ impl<F: Fleet> Exchange<F> {
                 self.tell(shard, Command::Verdict { ticket, verdict });
             }
             Event::StreamStarted(start) => {
+                self.coordinator.started(&start);
                 let stream = &start.stream;
                 tracing::debug!(shard = shard.0, %stream, "stream is listed");
                 self.directory.changed(now);
             }
-            Event::StreamEnded { stream, .. } => {
+            Event::StreamEnded { stream, id, .. } => {
+                self.coordinator.ended(&stream, id);
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.directory.changed(now);
             }

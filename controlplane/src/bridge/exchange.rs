@@ -14,6 +14,7 @@ use super::gather::{Asker, Gathered, Gathers};
 use super::moves::Moves;
 use super::outbox::Outbox;
 use crate::auth::Mode;
+use crate::coordinator::Coordinator;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -30,6 +31,7 @@ pub struct Exchange<F> {
     pub(super) moves: Moves,
     pub(super) directory: Directory,
     pub(super) live: Vec<bool>,
+    pub(super) coordinator: Coordinator,
 }
 
 impl<F: Fleet> Exchange<F> {
@@ -44,6 +46,7 @@ impl<F: Fleet> Exchange<F> {
             moves: Moves::default(),
             directory: Directory::new(now),
             live: vec![true; shards],
+            coordinator: Coordinator::default(),
         }
     }
 
@@ -64,6 +67,7 @@ impl<F: Fleet> Exchange<F> {
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Snapshot { detail, reply } => self.gather(Asker::Api(reply), detail, now),
+            Ask::Command(ask) => self.command(ask),
             Ask::Move { stream, to, reply } => {
                 let home = self.fleet.home(&stream);
                 if let Some(order) = self.moves.order(stream, to, reply, now) {
@@ -160,7 +164,7 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    fn tell_all(&mut self, command: impl Fn() -> Command) {
+    pub(super) fn tell_all(&mut self, command: impl Fn() -> Command) {
         for shard in self.shards() {
             self.tell(shard, command());
         }

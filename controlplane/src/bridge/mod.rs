@@ -10,6 +10,7 @@
 //! outbox, a silent shard is reported as missing after [`GATHER_DEADLINE`].
 
 mod ask;
+mod commands;
 mod directory;
 mod event;
 mod exchange;
@@ -20,6 +21,7 @@ mod node;
 mod outbox;
 
 pub use ask::Ask;
+pub use commands::CommandAsk;
 pub use exchange::Exchange;
 pub use fleet::Fleet;
 pub use gather::{GATHER_DEADLINE, Gathered};

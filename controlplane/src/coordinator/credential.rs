@@ -87,7 +87,7 @@ fn required(part: &'static str, text: &str) -> Result<(), Unusable> {
 }
 
 /// The header of Basic.
-pub(super) fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
 }
 

@@ -3,18 +3,26 @@
 //!
 //! Map: `credential` says how one side proves itself to the other, `identifier` what a channel and
 //! a key may look like, `key_request` asks the application whether a key is right, `policy` reads
-//! what a stream may do, `stream_ids` numbers streams.
+//! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
+//! `server` says where this node is, `room` is what the control thread keeps of all that.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
+mod channels;
 mod credential;
 mod identifier;
 mod key_request;
 mod policy;
-// mod stream_ids;
+mod room;
+mod server;
+mod stream_ids;
 
-pub use credential::{Credential, Endpoint, Scheme};
+pub use channels::Channels;
+pub(crate) use credential::basic;
+pub use credential::{Credential, Endpoint, Scheme, Unusable};
 pub use identifier::{ID_BYTES_MAX, is_identifier};
 pub use key_request::{Claim, Question, answer, question};
-pub use policy::{Policy, Previews, Resolutions, Rung, Unread};
-// pub use stream_ids::StreamIds;
+pub use policy::{NotThat, Policy, Previews, Resolutions, Rung, Unread};
+pub use room::Coordinator;
+pub use server::StreamingServer;
+pub use stream_ids::StreamIds;

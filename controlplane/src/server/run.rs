@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, watch};
 use super::control::ControlPlane;
 use super::cores::Cores;
 use super::heap::Heap;
-use crate::api::{ApiState, Token, router, serve};
+use crate::api::{ApiState, Commands, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
+use crate::coordinator::StreamingServer;
 use crate::error::{Error, reason};
 
 /// Questions of the API that wait at most.
@@ -134,7 +135,12 @@ impl Desk {
             (token, section.hosts.clone()),
         );
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(serve(listener, router(state), section.connections_max));
+        let open = self.control.open.iter().map(|&(_, open)| open);
+        let coordinator = &self.control.loaded.settings.coordinator;
+        let server = StreamingServer::of(coordinator, open);
+        let commands = Commands::new(self.asks_in.clone(), coordinator, server);
+        let routes = router(state).merge(commands.router());
+        tokio::spawn(serve(listener, routes, section.connections_max));
         Ok(())
     }
 

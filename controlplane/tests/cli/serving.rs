@@ -222,3 +222,41 @@ fn a_hangup_reloads_what_can_be_and_names_the_rest() {
     server.signal(libc::SIGTERM);
     assert_eq!(server.end().0, Some(0));
 }
+
+#[test]
+fn commands_want_their_own_credential_and_tell_of_this_node() {
+    let dir = Dir::new("commands");
+    let mut command = dir.command(&[]);
+    command.env("COMMANDS_API_AUTH", "Basic").env("COMMANDS_API_AUTH_USER", "app");
+    command.env("COMMANDS_API_AUTH_PASSWORD", "pw").env("SERVER_CAPACITY", "8");
+    command.env("EXTERNAL_IP", "192.0.2.9");
+    let server = Server::start(&mut command);
+    let control = server.addr("control");
+    let right = "Authorization: Basic YXBwOnB3\r\n";
+    let reply = get(control, "/commands/capacity", right);
+    assert_eq!(status(&reply), "200", "{reply}");
+    assert!(reply.contains("\r\ncontent-type: application/json\r\n"), "{reply}");
+    assert!(reply.contains("\r\ncache-control: no-cache\r\n"), "{reply}");
+    assert!(reply.ends_with("{\"load\":0,\"capacity\":8,\"encoderCount\":1}"), "{reply}");
+    let reply = get(control, "/commands/report", right);
+    let port = server.addr("rtmp").port();
+    let expected = format!(
+        "{{\"streamingServers\":[{{\"id\":1,\"ip\":\"192.0.2.9\",\"port\":{port},\"ssl\":false,\
+         \"serverType\":\"RTMP\"}}],\"encoders\":[{{\"id\":1,\"capacity\":8,\"load\":0}}],\
+         \"activeStreams\":[]}}"
+    );
+    assert!(reply.ends_with(&expected), "{reply}");
+    let close = |headers: &str| {
+        let head = "POST /commands/close HTTP/1.1\r\nHost: coordinator.example\r\n\
+                    Connection: close\r\nContent-Length: 0\r\nx-streaming-channel: nobody\r\n\
+                    x-streaming-id: *\r\n";
+        http(control, &format!("{head}{headers}\r\n"))
+    };
+    let reply = close(right);
+    assert!(status(&reply) == "200" && reply.ends_with("SUCCESS"), "{reply}");
+    for wrong in ["", "Authorization: Basic YXBwOnB4\r\n", "Authorization: Bearer pw\r\n"] {
+        assert_eq!(status(&close(wrong)), "401");
+        assert_eq!(status(&get(control, "/commands/capacity", wrong)), "401");
+        assert_eq!(status(&get(control, "/commands/report", wrong)), "401");
+    }
+}

@@ -1,0 +1,47 @@
+//! Room: what the control thread keeps for the contract.
+
+use std::time::SystemTime;
+
+use dataplane::control::{Grant, Intent, StreamStart};
+use dataplane::ids::{StreamId, StreamName};
+
+use super::channels::Channels;
+use super::stream_ids::StreamIds;
+
+/// The channels on the air, and the numbers of their publications.
+///
+/// Lives on: the control thread. Crosses by: never.
+#[derive(Debug, Default)]
+pub struct Coordinator {
+    ids: StreamIds,
+    channels: Channels,
+}
+
+impl Coordinator {
+    /// Numbers what was granted, if it is a publication without a number.
+    pub fn number(&mut self, intent: Intent, grant: &mut Grant, now: SystemTime) {
+        if intent == Intent::Publish && grant.id.is_none() {
+            grant.id = Some(self.ids.next(now));
+        }
+    }
+
+    /// A stream began.
+    pub fn started(&mut self, start: &StreamStart) {
+        if let Some(id) = start.id {
+            self.channels.started(start.stream.clone(), id);
+        }
+    }
+
+    /// A stream is over, grace included.
+    pub fn ended(&mut self, stream: &StreamName, id: Option<StreamId>) {
+        if let Some(id) = id {
+            self.channels.ended(stream, id);
+        }
+    }
+
+    /// The channels on the air.
+    #[must_use]
+    pub const fn channels(&self) -> &Channels {
+        &self.channels
+    }
+}
