@@ -248,7 +248,7 @@ impl Hub {
 
     /// Shows what changed of the segments since it was shown last.
     pub fn show_windows(&mut self, sink: &mut Sink<'_>) {
-        let Self { logs, segments: stream, tracks, .. } = self;
+        let Self { logs, segments: stream, tracks, id, .. } = self;
         for log in logs {
             let shown = log.shown();
             let Some(segments) = log.segments_mut() else { continue };
@@ -270,6 +270,9 @@ impl Hub {
                 stream.dependent |= list.listed_segments().any(|segment| !segment.independent);
                 let tags = Tags { target_s, independent: !stream.dependent };
                 window = render(list, tags, &program(tracks, shown));
+                if let Some(window) = &mut window {
+                    window.publication = *id;
+                }
                 sink.counters.windows_shown += 1;
             }
             log.show_window(window, sink.gc);

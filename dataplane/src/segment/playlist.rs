@@ -63,6 +63,7 @@ pub fn render(list: &SegmentList, tags: Tags, program: &Program) -> Option<Windo
         media: Playlist::new(body, uri_ends),
         segments: list.kept().map(shown).collect(),
         ended: list.has_ended(),
+        publication: None,
     })
 }
 

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use codecs::time::{MediaTime, WallTime};
 
+use crate::ids::StreamId;
+
 /// A playlist, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playlist {
@@ -94,6 +96,8 @@ pub struct Window {
     pub segments: Box<[KeptSegment]>,
     /// No segment will follow.
     pub ended: bool,
+    /// The publication that they are of; its number is a part of some addresses of them.
+    pub publication: Option<StreamId>,
 }
 
 impl Window {

@@ -19,7 +19,7 @@ use super::reply::{ACCEPT_RANGES, IMMUTABLE, NO_CACHE, NO_SNIFF, NO_STORE, Repli
 use super::server::Server;
 use super::state::{Pending, State};
 use crate::Error;
-use crate::ids::StreamName;
+use crate::ids::{StreamId, StreamName};
 use crate::segment::uri::Asset;
 use crate::segment::{KeptSegment, Playlist, Window};
 use crate::session::{Credentials, Event, Served, ServedAs};
@@ -36,6 +36,8 @@ pub(super) struct Fetch {
     pub(super) pending: Pending,
     pub(super) stream: StreamName,
     asset: Asset,
+    /// The publication that it must be of.
+    publication: Option<StreamId>,
     /// What the children of a playlist are asked for with.
     query: Box<str>,
     range: Option<ByteRange>,
@@ -58,12 +60,19 @@ impl Fetch {
             pending,
             stream,
             asset,
+            publication: None,
             query: if whole { credentials(request.query) } else { "".into() },
             // Playlists are short and change: they are always sent whole, as a server may.
             range: request.range().filter(|_| request.method == Method::Get && !whole),
             none_match: tags("if-none-match"),
             if_range: tags("if-range"),
         })
+    }
+
+    /// It is of the publication `id`, or it is not found.
+    pub(super) fn of_publication(mut self: Box<Self>, id: StreamId) -> Box<Self> {
+        self.publication = Some(id);
+        self
     }
 
     fn is_known(&self, etag: &str) -> bool {
@@ -150,7 +159,9 @@ impl Server {
             return Err(error);
         };
         self.deadline = now + self.terms.session.keep_alive;
+        let other = fetch.publication.is_some_and(|id| window.publication != Some(id));
         let served = match fetch.asset {
+            _ if other => self.replies.segment(&fetch, None),
             Asset::Multivariant => self.replies.playlist(&fetch, &window.multivariant),
             Asset::Media => self.replies.playlist(&fetch, &window.media),
             Asset::Segment(number) => {

@@ -4,7 +4,7 @@ use codecs::http1::{Request, percent_decode};
 
 use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
-use crate::ids::StreamName;
+use crate::ids::{StreamId, StreamName};
 use crate::segment::uri::{self, Asset};
 use crate::session::contract::told_url;
 use crate::session::rtmp::{Params, stream_of};
@@ -17,6 +17,8 @@ pub(super) enum Route {
     Stream(StreamName, Format, Params),
     /// A playlist or a segment of a stream.
     Hls(StreamName, Asset, Params),
+    /// The playlist or a segment of one publication of a stream.
+    Publication(StreamName, StreamId, Asset, Params),
     /// The playlist of a stream by its short name: it is elsewhere.
     Elsewhere(String),
     /// A built-in page.
@@ -43,6 +45,13 @@ impl Route {
         // A dot is legal in no name, so the suffix is told from the name whatever its encoding.
         let raw = path;
         let Ok(path) = percent_decode(path) else { return Self::Unknown };
+        if let Some((name, id, asset)) = uri::split_publication(path.trim_start_matches('/')) {
+            return Self::stream(name, query)
+                .filter(|(_, params)| params.track == 0)
+                .map_or(Self::Unknown, |(stream, params)| {
+                    Self::Publication(stream, id, asset, params)
+                });
+        }
         if let Some((name, asset)) = uri::split(&path) {
             // Segments are of the default tracks: another one is not to be had.
             return Self::stream(name, query)
@@ -104,6 +113,9 @@ mod tests {
                 asset.write(&mut uri);
                 format!("hls {name} {uri} {}", params.key.0)
             }
+            Route::Publication(name, id, asset, params) => {
+                format!("publication {name} {id} {asset:?} {}", params.key.0)
+            }
             Route::Elsewhere(location) => format!("elsewhere {location}"),
             Route::Page(page) => format!("page {}", page.content_type),
             Route::Directory => "directory".into(),
@@ -133,6 +145,16 @@ mod tests {
             ("/cam%2Fseg%2E7.ts", "hls cam seg.7.ts "),
             ("/cam.m3u8?key=k", "elsewhere cam/index.m3u8?key=k"),
             ("/live/a/cam.m3u8", "elsewhere cam/index.m3u8"),
+            (
+                "/hls/cam/0000019af0c3d2e100000007a1b2c3d4/640x360-30/live.m3u8?key=k",
+                "publication cam 0000019af0c3d2e100000007a1b2c3d4 Media k",
+            ),
+            (
+                "//hls/cam/0000019af0c3d2e100000007a1b2c3d4/640x360-30/seg.7.ts",
+                "publication cam 0000019af0c3d2e100000007a1b2c3d4 Segment(7) ",
+            ),
+            ("/hls/cam/1/640x360-30/live.m3u8", "elsewhere live/index.m3u8"),
+            ("/hls/../0000019af0c3d2e100000007a1b2c3d4/1x1/live.m3u8", "unknown"),
             ("/cam/7.ts", "ts cam/7 "),
             ("/index.m3u8", "unknown"),
             ("/cam/index.m3u8?track=0", "hls cam index.m3u8 "),

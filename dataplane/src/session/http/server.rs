@@ -196,6 +196,12 @@ impl Server {
                 self.fetch(Fetch::new(request, pending, stream, asset), credentials);
                 return Ok(());
             }
+            Route::Publication(stream, id, asset, params) => {
+                let credentials = credentials(request, params);
+                let fetch = Fetch::new(request, pending, stream, asset).of_publication(id);
+                self.fetch(fetch, credentials);
+                return Ok(());
+            }
             Route::Directory => {
                 self.events.push(Event::Directory);
                 self.transition(State::AskingDirectory(pending), "directory");
