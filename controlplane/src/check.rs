@@ -65,7 +65,11 @@ fn value(loaded: &Loaded, full: &str) -> String {
     let found = full
         .rsplit_once('.')
         .and_then(|(section, key)| sections.iter().find(|known| known.name == section)?.key(key));
-    found.map_or_else(|| full.to_owned(), |key| format!("{full} = {}", key.show(&loaded.settings)))
+    let Some(key) = found else { return full.to_owned() };
+    let text = key.show(&loaded.settings);
+    // The query of an address may hold a secret of the application.
+    let text = text.split_once('?').map_or(text.clone(), |(head, _)| format!("{head}?...\""));
+    format!("{full} = {text}")
 }
 
 /// Who accepts where, and how players are served there.

@@ -122,10 +122,9 @@ const TAG: &str = "\"29-5dc-9c4\"";
 fn the_address_of_a_publication_finds_that_one_alone() {
     const ID: &str = "0000019af0c3d2e100000007a1b2c3d4";
     let id = StreamId::parse(ID).unwrap();
-    for (publication, found) in [(Some(id), true), (Some(StreamId([7; 16])), false), (None, false)] {
-        for (asset, what) in
-            [("live.m3u8", ServedAs::Playlist), ("seg.41.ts", ServedAs::Segment)]
-        {
+    for (publication, found) in [(Some(id), true), (Some(StreamId([7; 16])), false), (None, false)]
+    {
+        for (asset, what) in [("live.m3u8", ServedAs::Playlist), ("seg.41.ts", ServedAs::Segment)] {
             let mut bench = Bench::new();
             let target = format!("/hls/cam/{ID}/640x360-30/{asset}?key=k");
             assert_eq!(bench.ask("GET", &target, ""), "cam k");
@@ -134,7 +133,10 @@ fn the_address_of_a_publication_finds_that_one_alone() {
             let text = bench.said();
             let expected = if found { what } else { ServedAs::NotFound };
             assert_eq!(served.what, expected, "{text}");
-            assert!(text.starts_with(if found { "HTTP/1.1 200" } else { "HTTP/1.1 404" }), "{text}");
+            assert!(
+                text.starts_with(if found { "HTTP/1.1 200" } else { "HTTP/1.1 404" }),
+                "{text}"
+            );
             let children = text.contains("\nseg.41.ts?key=k\n");
             assert_eq!(children, found && what == ServedAs::Playlist, "{text}");
         }

@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bridge::{Ask, CommandAsk};
 use crate::config::{CommandsAuth, CommandsScheme, CoordinatorSection};
-use crate::coordinator::{StreamingServer, basic};
+use crate::coordinator::StreamingServer;
+use crate::outbound::Credentials;
 
 /// The one streaming server of a report, which is this node.
 const SERVER: u64 = 1;
@@ -120,11 +121,13 @@ impl Commands {
         let auth = &self.0.auth;
         let expected = match auth.scheme {
             CommandsScheme::None => return Err(Rejection::Unauthorized(auth.scheme)),
-            CommandsScheme::Basic => basic(&auth.user, &auth.basic_password().0),
-            CommandsScheme::Bearer => format!("Bearer {}", auth.token.0),
+            CommandsScheme::Basic => Credentials::basic(&auth.user, &auth.basic_password().0),
+            CommandsScheme::Bearer => Credentials::bearer(&auth.token.0),
         };
+        let expected = expected.as_ref().and_then(Credentials::header);
+        let expected = expected.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let right = shown.is_some_and(|shown| same(shown, &expected));
+        let right = shown.is_some_and(|shown| same(shown, expected));
         if right { Ok(()) } else { Err(Rejection::Unauthorized(auth.scheme)) }
     }
 }

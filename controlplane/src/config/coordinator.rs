@@ -3,7 +3,6 @@
 use codecs::time::MediaTime;
 use dataplane::config::HlsMode;
 use dataplane::ids::Secret;
-use http::Uri;
 
 use super::document::Datum;
 use super::field::{Auto, Bounds, Field, quoted, words};
@@ -11,6 +10,7 @@ use super::key::{Key, Section};
 use super::load::Loaded;
 use crate::coordinator::{Endpoint, ID_BYTES_MAX, Scheme};
 use crate::error::Error;
+use crate::outbound::{Address, Credentials};
 
 /// `[coordinator]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,27 +148,19 @@ impl Field for Auto<std::net::IpAddr> {
 }
 
 /// Where requests are sent.
-impl Field for Option<Uri> {
+impl Field for Option<Address> {
     fn expects(&self, _: &Bounds) -> String {
         "a URL such as \"https://app.example/callbacks/events\" without user and fragment, or \"\""
             .to_owned()
     }
     fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
         let Datum::Text(text) = datum else { return None };
-        *self = if text.is_empty() { None } else { Some(url(text)?) };
+        *self = if text.is_empty() { None } else { Some(Address::parse(text.trim())?) };
         Some(())
     }
     fn render(&self) -> String {
-        quoted(&self.as_ref().map_or_else(String::new, ToString::to_string))
+        quoted(&self.as_ref().map_or_else(String::new, Address::with_query))
     }
-}
-
-fn url(text: &str) -> Option<Uri> {
-    let url: Uri = text.trim().parse().ok()?;
-    let web = matches!(url.scheme_str(), Some("http" | "https"));
-    let authority = url.authority()?;
-    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-    (web && plain && !text.contains('#')).then_some(url)
 }
 
 const KEYS: &[Key] = &[
@@ -328,17 +320,22 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         }
     }
     let commands = &section.commands;
-    let (key, missing) = match commands.scheme {
+    let (key, unfit) = match commands.scheme {
         CommandsScheme::None => return Ok(()),
-        CommandsScheme::Basic if commands.user.is_empty() => ("coordinator.commands_user", true),
+        CommandsScheme::Basic if commands.user.is_empty() || commands.user.contains(':') => {
+            ("coordinator.commands_user", true)
+        }
         CommandsScheme::Basic => {
             ("coordinator.commands_password", commands.basic_password().0.is_empty())
         }
-        CommandsScheme::Bearer => ("coordinator.commands_token", commands.token.0.is_empty()),
+        CommandsScheme::Bearer => {
+            ("coordinator.commands_token", Credentials::bearer(&commands.token.0).is_none())
+        }
     };
-    if missing {
+    if unfit {
         let mend = "set it, or coordinator.commands_auth to \"none\", with which nobody may ask";
-        return Err(loaded.misfit(key, "it is needed, and empty".to_owned(), mend.to_owned()));
+        let what = "it is empty, or has letters that it may not have".to_owned();
+        return Err(loaded.misfit(key, what, mend.to_owned()));
     }
     Ok(())
 }

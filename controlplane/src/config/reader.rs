@@ -84,7 +84,7 @@ impl Reader {
         }
     }
 
-    /// Takes the variables of the coordinator's family that `env` has, those of `dotenv` from a file.
+    /// Takes the variables of the coordinator's family that `env` has; `dotenv` came from a file.
     ///
     /// Errors: the first of them that cannot be read.
     pub(super) fn family(

@@ -3,7 +3,9 @@
 //! Errors: what is missing, or cannot stand in a header; said when the configuration is read.
 
 use dataplane::ids::Secret;
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
+
+use crate::outbound::{Address, Credentials};
 
 /// How a request proves where it comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +39,8 @@ pub struct Credential {
 /// Where the application is asked or told something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http://` or `https://`; `None` if it is not asked.
-    pub url: Option<Uri>,
+    /// Where; `None` if it is not asked.
+    pub url: Option<Address>,
     /// What the request proves itself with.
     pub credential: Credential,
 }
@@ -57,53 +59,29 @@ impl Credential {
     ///
     /// Errors: a part that the scheme needs is empty, or cannot stand in a header.
     pub fn authorization(&self) -> Result<Option<HeaderValue>, Unusable> {
-        let (part, text) = match self.scheme {
+        let (part, value) = match self.scheme {
             Scheme::None => return Ok(None),
             Scheme::Basic => {
                 required("user", &self.user)?;
-                if self.user.contains(':') {
-                    return Err(Unusable { part: "user", what: "a user of Basic has no colon" });
-                }
-                ("password", basic(&self.user, &self.password.0))
+                ("user", Credentials::basic(&self.user, &self.password.0))
             }
             Scheme::Bearer => {
                 required("token", &self.token.0)?;
-                ("token", format!("Bearer {}", self.token.0))
+                ("token", Credentials::bearer(&self.token.0))
             }
             Scheme::Custom => {
                 required("custom", &self.custom.0)?;
-                ("custom", self.custom.0.clone())
+                ("custom", Credentials::custom(&self.custom.0))
             }
         };
-        let mut value = HeaderValue::from_str(&text)
-            .map_err(|_| Unusable { part, what: "it has letters that no header may have" })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        let what = "it has letters that it may not have in a header";
+        let value = value.ok_or(Unusable { part, what })?;
+        Ok(value.header().cloned())
     }
 }
 
 fn required(part: &'static str, text: &str) -> Result<(), Unusable> {
     if text.is_empty() { Err(Unusable { part, what: "it is needed, and empty" }) } else { Ok(()) }
-}
-
-/// The header of Basic.
-pub(crate) fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
-}
-
-/// Spec: RFC 4648 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for letter in 0..4 {
-            let index = (bits >> (18 - 6 * letter) & 63) as usize;
-            text.push(if letter > group.len() { '=' } else { char::from(LETTERS[index]) });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -118,22 +96,6 @@ mod tests {
             token: Secret("t0ken".to_owned()),
             custom: Secret("Signature keyId=\"1\"".to_owned()),
         }
-    }
-
-    #[test]
-    fn base64_is_that_of_the_specification() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Key request: "may this key publish on this channel?", asked of the application.
 //!
 //! Shape: `POST` without a body, with `x-streaming-channel`, `x-streaming-key`, `x-user-ip` and, if
-//! so configured, `Authorization`. Status 200 is yes, whatever else comes is no; the reply's headers
-//! may tell a [`Policy`].
+//! so configured, `Authorization`. Status 200 is yes, whatever else comes is no; the headers of the
+//! reply may tell a [`Policy`].
 //! Not here: how requests travel, how long they may take and how many there are, which is the
 //! affair of the one way to a verdict.
 
@@ -63,7 +63,7 @@ pub fn question(endpoint: &Endpoint, claim: Claim<'_>, id_bytes_max: usize) -> Q
     headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = url.clone();
+    *request.uri_mut() = url.uri().clone();
     *request.headers_mut() = headers;
     Question::Ask(Box::new(request))
 }
@@ -78,11 +78,12 @@ pub fn answer(status: StatusCode, headers: &HeaderMap) -> Option<(Policy, Vec<Un
 mod tests {
     use super::*;
     use crate::coordinator::{Credential, Scheme};
+    use crate::outbound::Address;
 
     fn endpoint() -> Endpoint {
         let token = Secret("t0ken".to_owned());
         Endpoint {
-            url: Some("http://app.example:8080/verify?from=node".parse().unwrap()),
+            url: Address::parse("http://app.example:8080/verify?from=node"),
             credential: Credential { scheme: Scheme::Bearer, token, ..Credential::default() },
         }
     }

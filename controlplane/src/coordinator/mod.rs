@@ -18,7 +18,6 @@ mod server;
 mod stream_ids;
 
 pub use channels::Channels;
-pub(crate) use credential::basic;
 pub use credential::{Credential, Endpoint, Scheme, Unusable};
 pub use identifier::{ID_BYTES_MAX, is_identifier};
 pub use key_request::{Claim, Question, answer, question};

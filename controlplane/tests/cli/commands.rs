@@ -56,7 +56,7 @@ fn check_shows_which_variables_of_the_coordinators_family_are_used() {
         "\nRTMP_PORT                none: GRANDSTAND_LISTENERS__RTMP__ADDR decides\n",
         "\nCOMMANDS_API_AUTH        coordinator.commands_auth = \"bearer\" (from .env)\n",
         "\nCOMMANDS_API_AUTH_TOKEN  coordinator.commands_token = (secret)\n",
-        "\nKEY_VERIFICATION_URL     coordinator.key_verification_url = \"http://127.0.0.1:9/verify\"\n",
+        "\nKEY_VERIFICATION_URL     coordinator.key_verification_url = \"http://127.0.0.1:9/verify",
     ] {
         assert!(out.contains(part), "{part:?}\n{out}");
     }

@@ -248,7 +248,8 @@ impl Hub {
 
     /// Shows what changed of the segments since it was shown last.
     pub fn show_windows(&mut self, sink: &mut Sink<'_>) {
-        let Self { logs, segments: stream, tracks, id, .. } = self;
+        let publication = self.id();
+        let Self { logs, segments: stream, tracks, .. } = self;
         for log in logs {
             let shown = log.shown();
             let Some(segments) = log.segments_mut() else { continue };
@@ -271,7 +272,7 @@ impl Hub {
                 let tags = Tags { target_s, independent: !stream.dependent };
                 window = render(list, tags, &program(tracks, shown));
                 if let Some(window) = &mut window {
-                    window.publication = *id;
+                    window.publication = publication;
                 }
                 sink.counters.windows_shown += 1;
             }

@@ -95,7 +95,8 @@ pub fn split_publication(path: &str) -> Option<(&str, StreamId, Asset)> {
 fn is_size(text: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (size, fps) = text.split_once('-').map_or((text, None), |(size, fps)| (size, Some(fps)));
-    let pixels = size.split_once('x').is_some_and(|(width, height)| number(width) && number(height));
+    let pixels =
+        size.split_once('x').is_some_and(|(width, height)| number(width) && number(height));
     text.len() <= SIZE_BYTES_MAX && pixels && fps.is_none_or(number)
 }
 

@@ -1,8 +1,8 @@
 //! `.env`: variables of a file beside the program's working directory, as the family reads them.
 //!
-//! Shape: lines `NAME=VALUE` or `export NAME=VALUE`; `#` begins a comment at the start of a line or
-//! after a space; a value may stand in quotes, double ones know `\n`, `\t`, `\"` and `\\`.
-//! Only names of the family's table and `GRANDSTAND_*` are taken: the file may belong to others too.
+//! Shape: lines `NAME=VALUE` or `export NAME=VALUE`; `#` begins a comment at the start of a line
+//! or after a space; a value may stand in quotes, double ones know `\n`, `\t`, `\"` and `\\`.
+//! Only names of the family's table and `GRANDSTAND_*` are taken: others may use the file, too.
 //! Nothing in it replaces a variable of the real environment.
 //! Limits: [`FILE_BYTES_MAX`].
 

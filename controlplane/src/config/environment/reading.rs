@@ -36,11 +36,11 @@ pub(super) fn requests(text: &str, _: &Settings) -> Outcome {
 }
 
 pub(super) fn scheme(text: &str, _: &Settings) -> Outcome {
-    word(text, &["none", "basic", "bearer", "custom"]).ok_or("Basic, Bearer or Custom")
+    word(text, &["none", "basic", "bearer", "custom"], "Basic, Bearer or Custom")
 }
 
 pub(super) fn commands_scheme(text: &str, _: &Settings) -> Outcome {
-    word(text, &["none", "basic", "bearer"]).ok_or("Basic or Bearer")
+    word(text, &["none", "basic", "bearer"], "Basic or Bearer")
 }
 
 /// Addresses and ranges between commas, or `*` for everybody.
@@ -72,8 +72,7 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-#[expect(clippy::option_option, reason = "the shape of a reading")]
-fn word(text: &str, words: &[&str]) -> Option<Option<Datum>> {
+fn word(text: &str, words: &[&str], expected: &'static str) -> Outcome {
     let text = text.trim().to_ascii_lowercase();
-    words.contains(&text.as_str()).then(|| Some(Datum::Text(text)))
+    if words.contains(&text.as_str()) { Ok(Some(Datum::Text(text))) } else { Err(expected) }
 }
