@@ -12,6 +12,7 @@ use super::router::router;
 use super::state::ApiState;
 use super::token::Token;
 use crate::bridge::Ask;
+use crate::events::{Bus, RingLimits};
 
 /// A router whose questions the test answers.
 pub(crate) struct Bench {
@@ -42,7 +43,9 @@ impl Bench {
         let (writer, _) = tracing_appender::non_blocking(std::io::sink());
         let counter = writer.error_counter();
         let secrets = (token, vec![]);
-        let state = ApiState::new(asks_in, ready.subscribe(), limits.subscribe(), counter, secrets);
+        let bus = Bus::new("edge-1".into(), RingLimits::default());
+        let state =
+            ApiState::new(asks_in, ready.subscribe(), limits.subscribe(), counter, secrets, bus);
         Self { router: router(state.clone()), state, asks, secret, dir, _ready: ready }
     }
 

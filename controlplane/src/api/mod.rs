@@ -7,7 +7,8 @@
 //! `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names states. Handlers:
 //! `health`, `live` (what shards tell, in the JSON of `view` and `room`), `moving` moves streams,
 //! `commands` obeys the coordinator's contract, `config` shows and reloads the configuration,
-//! `metrics` the text for Prometheus, `process` what the kernel counts of us.
+//! `events` tells what happens by the `feed` that each client reads, `metrics` the text for
+//! Prometheus, `process` what the kernel counts of us.
 
 mod address;
 #[cfg(test)]
@@ -16,6 +17,8 @@ mod commands;
 mod config;
 mod document;
 mod etag;
+mod events;
+mod feed;
 mod guard;
 mod health;
 mod listener;

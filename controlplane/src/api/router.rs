@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{config, health, live, moving};
+use super::{config, events, health, live, moving};
 
 /// Bytes of a request's body at most.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -55,6 +55,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(live::shards))
         .routes(routes!(live::stream))
         .routes(routes!(moving::move_stream))
+        .routes(routes!(events::events))
         .routes(routes!(health::health))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))

@@ -8,10 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::document::Document;
+use super::events::Feeds;
 use super::guard::Guard;
 use super::reply::{BUSY, Refusal};
 use super::token::Token;
 use crate::bridge::{Ask, Gathered};
+use crate::events::Bus;
 
 /// What requests are answered from.
 ///
@@ -24,6 +26,7 @@ pub struct ApiState {
     pub(super) log_lines_dropped: ErrorCounter,
     pub(super) guard: Guard,
     pub(super) document: Document,
+    pub(super) feeds: Feeds,
 }
 
 impl ApiState {
@@ -35,10 +38,12 @@ impl ApiState {
         limits: watch::Receiver<Limits>,
         log_lines_dropped: ErrorCounter,
         secrets: (Token, Vec<String>),
+        bus: Bus,
     ) -> Self {
         let (token, hosts) = secrets;
         let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
-        Self { asks, ready, limits, log_lines_dropped, guard, document: Document::default() }
+        let (document, feeds) = (Document::default(), Feeds::new(bus));
+        Self { asks, ready, limits, log_lines_dropped, guard, document, feeds }
     }
 
     /// Asks the control loop, and waits for its answer.

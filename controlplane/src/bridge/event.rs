@@ -7,10 +7,12 @@ use dataplane::ids::ShardId;
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
+use crate::events::publish;
 
 impl<F: Fleet> Exchange<F> {
     /// Does what `event` of `shard` asks for.
     pub(super) fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
+        publish(&self.bus, shard, &event);
         match event {
             Event::Authorize { ticket, request } => {
                 let mut verdict = self.mode.judge(&request);
@@ -50,6 +52,7 @@ impl<F: Fleet> Exchange<F> {
                 self.directory.changed(now);
             }
             Event::Snapshot(snapshot) => {
+                self.room(shard, snapshot.headroom.full);
                 if let Some((asker, gathered)) = self.gathers.answer(*snapshot) {
                     self.answer(asker, gathered);
                 }

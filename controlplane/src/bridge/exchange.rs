@@ -15,6 +15,7 @@ use super::moves::Moves;
 use super::outbox::Outbox;
 use crate::auth::Mode;
 use crate::coordinator::Coordinator;
+use crate::events::{Bus, Kind};
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -32,22 +33,35 @@ pub struct Exchange<F> {
     pub(super) directory: Directory,
     pub(super) live: Vec<bool>,
     pub(super) coordinator: Coordinator,
+    pub(super) bus: Bus,
+    full: Vec<bool>,
 }
 
 impl<F: Fleet> Exchange<F> {
     /// Starts to speak with `fleet`, all of whose shards are up.
-    pub fn new(fleet: F, mode: Mode, now: Instant) -> Self {
+    pub fn new(fleet: F, mode: Mode, bus: Bus, now: Instant) -> Self {
         let shards = fleet.shards();
-        Self {
+        let exchange = Self {
             fleet,
             mode,
             outbox: Outbox::new(shards),
             gathers: Gathers::default(),
             moves: Moves::default(),
             directory: Directory::new(now),
+            bus,
             live: vec![true; shards],
             coordinator: Coordinator::default(),
+            full: vec![false; shards],
+        };
+        for shard in exchange.shards() {
+            exchange.bus.publish(None, None, Kind::ShardStarted { shard: shard.0 });
         }
+        exchange
+    }
+
+    /// Where what shards tell is published.
+    pub const fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     /// Takes waiting events; true if there may be more.
@@ -134,6 +148,14 @@ impl<F: Fleet> Exchange<F> {
         self.fleet
     }
 
+    /// Tells once that a shard has no room for more players, until it had some again.
+    pub(super) fn room(&mut self, shard: ShardId, full: bool) {
+        let before = std::mem::replace(&mut self.full[shard.index()], full);
+        if full && !before {
+            self.bus.publish(None, None, Kind::ShardOverloaded { shard: shard.0 });
+        }
+    }
+
     fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         match self.gathers.begin(asker, self.shards(), now) {
             Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
@@ -175,6 +197,8 @@ impl<F: Fleet> Exchange<F> {
 mod tests {
     use super::*;
     use std::collections::VecDeque;
+
+    use crate::events::RingLimits;
 
     use codecs::media::Codec;
     use dataplane::control::{
@@ -281,7 +305,8 @@ mod tests {
     }
 
     fn exchange(now: Instant) -> Exchange<Boxes> {
-        Exchange::new(Boxes::default(), Mode::Open, now)
+        let bus = Bus::new("edge-1".into(), RingLimits::default());
+        Exchange::new(Boxes::default(), Mode::Open, bus, now)
     }
 
     #[test]
@@ -364,6 +389,38 @@ mod tests {
             r#"{{"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
         );
         assert_eq!(refresh(&mut exchange, soon, &["b", "a"]), [listing.as_str(); 2]);
+    }
+
+    #[test]
+    fn what_shards_tell_is_published() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let told = |exchange: &Exchange<Boxes>| {
+            let published = exchange.bus.published().filter(|&(_, count)| count > 0);
+            published.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&exchange), [("shard.started", 2)]);
+        let mut full = snapshot(0, 0, &[]);
+        for _ in 0..2 {
+            if let (_, Event::Snapshot(snapshot)) = &mut full {
+                snapshot.headroom.full = true;
+            }
+            exchange.fleet.events.push_back(full);
+            full = snapshot(0, 0, &[]);
+        }
+        let lost = Event::StreamLost { stream: name("b"), id: None };
+        exchange.fleet.events.push_back((ShardId(0), lost));
+        exchange.fleet.events.push_back((ShardId(1), Event::Stopped));
+        exchange.pump(now);
+        assert_eq!(
+            told(&exchange),
+            [
+                ("stream.lost", 1),
+                ("shard.started", 2),
+                ("shard.overloaded", 1),
+                ("shard.stopped", 1),
+            ]
+        );
     }
 
     #[test]

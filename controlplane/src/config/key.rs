@@ -200,6 +200,8 @@ pub fn sections() -> Vec<Section> {
         super::hls::section(),
         super::session::section(),
         super::coordinator::section(),
+        super::events::section(),
+        super::node::section(),
         super::log::section(),
         super::data::section(),
         super::demo::section(),

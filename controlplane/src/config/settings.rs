@@ -7,9 +7,11 @@ use super::auth::AuthSection;
 use super::coordinator::CoordinatorSection;
 use super::data::DataSection;
 use super::demo::DemoSection;
+use super::events::EventsSection;
 use super::field::Auto;
 use super::listeners::ListenersSection;
 use super::log::LogSection;
+use super::node::NodeSection;
 use super::shards::ShardsSection;
 use super::tls::TlsSection;
 
@@ -38,6 +40,10 @@ pub struct Settings {
     pub session: SessionConfig,
     /// `[coordinator]`
     pub coordinator: CoordinatorSection,
+    /// `[events]`
+    pub events: EventsSection,
+    /// `[node]`
+    pub node: NodeSection,
     /// `[log]`
     pub log: LogSection,
     /// `[data]`
@@ -69,6 +75,8 @@ impl Default for Settings {
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
             coordinator: CoordinatorSection::default(),
+            events: EventsSection::default(),
+            node: NodeSection::default(),
             log: LogSection::default(),
             data: DataSection::default(),
             demo: DemoSection::default(),

@@ -10,6 +10,7 @@ use super::start::{configure, probe_address};
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change};
 use crate::error::Error;
+use crate::events::Kind;
 
 /// A question about the configuration.
 #[derive(Debug)]
@@ -60,15 +61,18 @@ impl ControlPlane {
                 let (loaded, started) = (self.loaded.clone(), self.plan.configured.clone());
                 drop(reply.send(Box::new(InForce { loaded, started })));
             }
-            ConfigAsk::Reload { reply } => drop(reply.send(self.reload(exchange, limits))),
+            ConfigAsk::Reload { reply } => {
+                drop(reply.send(self.reload("api", exchange, limits)));
+            }
         }
     }
 
-    /// Reads the file again.
+    /// Reads the file again, on the word of `source`.
     ///
     /// Errors: what is wrong with it, which is logged, too; everything stays as it is.
     pub(super) fn reload(
         &mut self,
+        source: &'static str,
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
@@ -107,6 +111,10 @@ impl ControlPlane {
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
+        let bus = exchange.bus();
+        bus.set_limits(self.loaded.settings.events.ring);
+        let (applied, later) = (change.now.clone(), restart.clone());
+        bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });
         Ok(Reloaded { applied: change.now, restart, doubts: doubt.into_iter().collect() })
     }
 

@@ -21,6 +21,7 @@ use crate::api::{ApiState, Commands, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::StreamingServer;
 use crate::error::{Error, reason};
+use crate::events::Bus;
 
 /// Questions of the API that wait at most.
 const ASKS_MAX: usize = 64;
@@ -105,13 +106,15 @@ struct Desk {
 impl Desk {
     fn new(control: ControlPlane, node: Node) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
-        let mode = control.loaded.settings.auth.mode;
+        let settings = &control.loaded.settings;
+        let mode = settings.auth.mode;
+        let bus = Bus::new(settings.node.name().into(), settings.events.ring);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;
         Ok(Self {
             events,
             cores: Cores::new(&control.plan.node.shards, Instant::now()),
-            exchange: Exchange::new(node, mode, Instant::now()),
+            exchange: Exchange::new(node, mode, bus, Instant::now()),
             heap: Heap::new(Instant::now()),
             asks,
             asks_in,
@@ -133,6 +136,7 @@ impl Desk {
             self.limits.subscribe(),
             self.control.logging.dropped(),
             (token, section.hosts.clone()),
+            self.exchange.bus().clone(),
         );
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = self.control.open.iter().map(|&(_, open)| open);
@@ -190,7 +194,7 @@ impl Desk {
                 Some(ask) = self.asks.recv() => self.ask(ask, Instant::now()),
                 _ = self.hangup.recv() => {
                     // What is wrong with the file is in the log.
-                    let _ = self.control.reload(&mut self.exchange, &self.limits);
+                    let _ = self.control.reload("signal", &mut self.exchange, &self.limits);
                 }
                 _ = self.terminate.recv() => {
                     if self.drain(&mut draining) {

@@ -1,0 +1,342 @@
+//! Kind: everything that can happen, as one closed enum.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dataplane::control::Protocol;
+use dataplane::ids::SessionId;
+use serde::{Serialize, Serializer};
+
+use super::event::text;
+
+/// Who is at the other end of a session.
+#[derive(Clone, Debug, Serialize)]
+pub struct Party {
+    /// Its session.
+    #[serde(serialize_with = "text")]
+    pub session: SessionId,
+    /// How it speaks.
+    #[serde(serialize_with = "protocol_name")]
+    pub protocol: Protocol,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    #[serde(serialize_with = "text")]
+    pub agent: Arc<str>,
+}
+
+/// A question whether a peer may do something.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked {
+    /// Who wants it.
+    #[serde(flatten)]
+    pub party: Party,
+    /// What it wants: `connect`, `publish` or `play`.
+    pub intent: &'static str,
+    /// The stream that it named, which the verdict may have changed.
+    pub named: String,
+}
+
+fn protocol_name<S: Serializer>(protocol: &Protocol, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(protocol.name())
+}
+
+/// Declares [`Kind`] with the name of each variant, once.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:literal $variant:ident {
+        $($(#[$field_meta:meta])* $field:ident: $kind:ty,)*
+    })+) => {
+        /// What happened. Each variant has a name of `group.word`, and its fields are the `data`
+        /// of the event.
+        #[derive(Clone, Debug, Serialize)]
+        #[serde(untagged)]
+        pub enum Kind {
+            $($(#[$doc])* $variant { $($(#[$field_meta])* $field: $kind,)* },)+
+        }
+
+        impl Kind {
+            /// Every name.
+            pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
+
+            /// Its place in [`Self::NAMES`].
+            #[must_use]
+            pub const fn index(&self) -> usize {
+                enum Place { $($variant),+ }
+                match self { $(Self::$variant { .. } => Place::$variant as usize,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A stream was declared.
+    "stream.created" StreamCreated {
+        /// By whom: `config`, `api` or `runtime`.
+        origin: &'static str,
+    }
+    /// A declared stream was changed.
+    "stream.updated" StreamUpdated {
+        /// By whom.
+        origin: &'static str,
+        /// The fields that differ.
+        changed: Vec<&'static str>,
+        /// It may no longer be published or played.
+        disabled: bool,
+    }
+    /// A stream is declared no more.
+    "stream.deleted" StreamDeleted {
+        /// By whom it had been declared.
+        origin: &'static str,
+    }
+    /// A stream began to live.
+    "stream.started" StreamStarted {
+        /// The shard that is its home.
+        shard: u16,
+        /// How it is published.
+        #[serde(serialize_with = "protocol_name")]
+        protocol: Protocol,
+        /// Who publishes it; nobody does the built-in stream.
+        party: Option<Party>,
+    }
+    /// A stream lost its publisher; players wait for its return.
+    "stream.lost" StreamLost {}
+    /// A stream has a publisher again.
+    "stream.returned" StreamReturned {
+        /// Who publishes now.
+        session: Option<String>,
+    }
+    /// A stream is over.
+    "stream.stopped" StreamStopped {
+        /// Why.
+        reason: &'static str,
+    }
+    /// An input of a stream delivers.
+    "input.connected" InputConnected {
+        /// Its number, by priority.
+        input: u32,
+        /// How it speaks.
+        protocol: &'static str,
+    }
+    /// An input of a stream delivers no more.
+    "input.failed" InputFailed {
+        /// Its number, by priority.
+        input: u32,
+        /// How it speaks.
+        protocol: &'static str,
+        /// Why.
+        reason: String,
+    }
+    /// Somebody plays.
+    "session.opened" SessionOpened {
+        /// Who.
+        party: Party,
+        /// Inside TLS.
+        tls: bool,
+    }
+    /// Somebody plays no more.
+    "session.closed" SessionClosed {
+        /// Who.
+        party: Party,
+        /// Bytes that it sent.
+        bytes_in: u64,
+        /// Bytes that it was sent.
+        bytes_out: u64,
+        /// How long it was there.
+        duration_ms: u64,
+        /// Why it ended.
+        reason: &'static str,
+    }
+    /// Somebody was told to go.
+    "session.kicked" SessionKicked {
+        /// The session.
+        session: String,
+        /// Why.
+        reason: &'static str,
+    }
+    /// Somebody publishes.
+    "publish.started" PublishStarted {
+        /// Who.
+        party: Party,
+        /// Inside TLS.
+        tls: bool,
+    }
+    /// Somebody publishes no more.
+    "publish.ended" PublishEnded {
+        /// Who.
+        party: Party,
+        /// Bytes that it sent.
+        bytes_in: u64,
+        /// Bytes that it was sent.
+        bytes_out: u64,
+        /// How long it was there.
+        duration_ms: u64,
+        /// Why it ended.
+        reason: &'static str,
+    }
+    /// Somebody wanted to publish and was refused.
+    "publish.refused" PublishRefused {
+        /// Who.
+        party: Party,
+        /// Why.
+        reason: &'static str,
+    }
+    /// Somebody may do what it asked for.
+    "authorisation.allowed" AuthorisationAllowed {
+        /// The question.
+        asked: Asked,
+        /// An earlier verdict was remembered.
+        cached: bool,
+    }
+    /// Somebody may not do what it asked for.
+    "authorisation.denied" AuthorisationDenied {
+        /// The question.
+        asked: Asked,
+        /// Why.
+        reason: &'static str,
+        /// An earlier verdict was remembered.
+        cached: bool,
+    }
+    /// The application could not be asked, or answered nonsense.
+    "authorisation.failed" AuthorisationFailed {
+        /// The question.
+        asked: Asked,
+        /// What failed.
+        reason: String,
+    }
+    /// The application did not answer in time.
+    "authorisation.timeout" AuthorisationTimeout {
+        /// The question.
+        asked: Asked,
+    }
+    /// A shard serves.
+    "shard.started" ShardStarted {
+        /// The shard.
+        shard: u16,
+    }
+    /// A shard has no room for more players.
+    "shard.overloaded" ShardOverloaded {
+        /// The shard.
+        shard: u16,
+    }
+    /// A shard is over.
+    "shard.stopped" ShardStopped {
+        /// The shard.
+        shard: u16,
+    }
+    /// A stream is to be sent to another server.
+    "push.started" PushStarted {
+        /// Where to, without secrets.
+        url: String,
+    }
+    /// Another server takes a stream.
+    "push.active" PushActive {
+        /// Where to, without secrets.
+        url: String,
+    }
+    /// Another server is tried again.
+    "push.reconnecting" PushReconnecting {
+        /// Where to, without secrets.
+        url: String,
+        /// How often it was tried.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    }
+    /// Another server is tried no more.
+    "push.failed" PushFailed {
+        /// Where to, without secrets.
+        url: String,
+        /// Why.
+        reason: String,
+    }
+    /// The first playlist of a publication can be served.
+    "segment.ready" SegmentReady {
+        /// Pixels of a row, 0 without pictures.
+        width: u32,
+        /// Rows, 0 without pictures.
+        height: u32,
+        /// Pictures in a thousand seconds.
+        fps_milli: u32,
+        /// What the playlist promises segments to last at most.
+        target_ms: u32,
+    }
+    /// The configuration was read again.
+    "config.changed" ConfigChanged {
+        /// On whose word: `signal` or `api`.
+        source: &'static str,
+        /// Keys whose new values are in force.
+        applied: Vec<String>,
+        /// Keys whose new values wait for the next start.
+        restart: Vec<String>,
+    }
+    /// A hook was made.
+    "hook.created" HookCreated {
+        /// The hook.
+        hook: String,
+    }
+    /// A hook was changed.
+    "hook.updated" HookUpdated {
+        /// The hook.
+        hook: String,
+    }
+    /// A hook is gone.
+    "hook.deleted" HookDeleted {
+        /// The hook.
+        hook: String,
+    }
+    /// Somebody tries whether a hook works.
+    "hook.test" HookTest {
+        /// The hook.
+        hook: String,
+    }
+}
+
+impl Kind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_of_their_variant() {
+        for (at, name) in Kind::NAMES.into_iter().enumerate() {
+            assert!(!Kind::NAMES[..at].contains(&name), "{name}");
+            let (group, word) = name.split_once('.').unwrap();
+            assert!(!group.is_empty() && !word.is_empty() && !word.contains('.'), "{name}");
+        }
+        assert_eq!(Kind::StreamLost {}.name(), "stream.lost");
+        assert_eq!(Kind::HookTest { hook: "a".into() }.name(), "hook.test");
+    }
+
+    #[test]
+    fn a_party_is_shown_in_words() {
+        let party = Party {
+            session: SessionId(7),
+            protocol: Protocol::HttpFlv,
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "VLC".into(),
+        };
+        let asked = Asked { party, intent: "play", named: "one".into() };
+        let kind = Kind::AuthorisationDenied { asked, reason: "key", cached: true };
+        let expected = serde_json::json!({
+            "asked": {
+                "session": "000000000007",
+                "protocol": "http-flv",
+                "peer": "192.0.2.1:5",
+                "agent": "VLC",
+                "intent": "play",
+                "named": "one",
+            },
+            "reason": "key",
+            "cached": true,
+        });
+        assert_eq!(serde_json::to_value(kind).unwrap(), expected);
+        assert_eq!(serde_json::to_value(Kind::StreamLost {}).unwrap(), serde_json::json!({}));
+    }
+}
