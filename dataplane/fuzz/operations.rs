@@ -79,12 +79,15 @@ impl Shard {
         let command = match (self.parked.take(), operation) {
             (Some(Ask::Connect), 0..=5) => Command::ConnectAllowed,
             (Some(Ask::Publish), 0..=5) => Command::PublishStarted,
+            (Some(Ask::Play), 0) if self.session.idles() => Command::PlayIdle,
             (Some(Ask::Play), 0..=5) => Command::PlayStarted,
             (Some(Ask::Directory), _) => Command::Directory(Arc::from(&b"{}"[..])),
             (Some(_), 6) => Command::Refused(Refusal::NotFound),
             (Some(_), _) => Command::Refused(Refusal::Busy),
             (None, 0) => Command::Shutdown { reason: "drain" },
             (None, 1) => Command::StreamEnded,
+            (None, 3) if self.session.idles() => Command::PlayIdle,
+            (None, 4) => Command::PlayStarted,
             (None, 2) if self.session.reconnects() => Command::Reconnect,
             (None, _) => return,
         };

@@ -311,6 +311,17 @@ impl ReconnectUrl {
     }
 }
 
+/// What the address of an RTMP peer says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UrlDialect {
+    /// The stream's name; a key is a parameter of the query.
+    #[default]
+    Name,
+    /// `rtmp://host/CHANNEL/KEY`: the application is the stream's name and what follows is the key,
+    /// for who publishes and for who plays.
+    ChannelKey,
+}
+
 /// How sessions are judged and paced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionConfig {
@@ -328,6 +339,13 @@ pub struct SessionConfig {
     pub keep_alive: Duration,
     /// A player of an unknown stream waits this long for its publisher.
     pub play_wait: Duration,
+    /// A player that was told to wait for its stream
+    /// ([`Grant::waits`](crate::control::Grant::waits)) does so this long.
+    pub idle_play: Duration,
+    /// What the addresses of RTMP peers say.
+    pub url: UrlDialect,
+    /// Bytes of a channel, and of a key, in [`UrlDialect::ChannelKey`].
+    pub id_bytes_max: u32,
     /// Bytes of a chunk that we send, the same for everybody so that chunks can be shared.
     pub rtmp_chunk_bytes: u32,
     /// Receive buffer of the socket of a peer that does not publish.
@@ -350,6 +368,9 @@ impl Default for SessionConfig {
             ping_interval: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             play_wait: Duration::ZERO,
+            idle_play: Duration::from_secs(3_600),
+            url: UrlDialect::Name,
+            id_bytes_max: 128,
             rtmp_chunk_bytes: 60_000,
             receive_buffer_bytes: 64 << 10,
             publish_receive_bytes: 1 << 20,
@@ -405,11 +426,13 @@ macro_rules! limits {
             $($(#[doc = $doc])+ pub $field: u64,)*
             /// Ranges that the per-address caps do not count.
             pub exempt: Vec<AddrRange>,
+            /// Ranges that may play live formats; everybody may if there are none.
+            pub play_from: Vec<AddrRange>,
         }
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { $($field: $default,)* exempt: AddrRange::loopback() }
+                Self { $($field: $default,)* exempt: AddrRange::loopback(), play_from: Vec::new() }
             }
         }
 
@@ -462,6 +485,8 @@ limits! {
     StreamsMax, streams_max = 2_000;
     /// Players of the process.
     PlayersMax, players_max = 15_000;
+    /// Players of the process that wait for their stream.
+    IdlePlayersMax, idle_players_max = 4_000;
     /// Bits a second of all that players of the process play: the bit rates of their streams,
     /// however much of that is sent.
     EgressBpsMax, egress_bps_max = 1_000_000_000_000;
@@ -517,7 +542,24 @@ limits! {
     TlsPendingBytesMax, tls_pending_bytes_max = 32 << 10;
 }
 
+impl Limits {
+    /// True if a peer at `addr` may play live formats.
+    #[must_use]
+    pub fn may_play_from(&self, addr: std::net::IpAddr) -> bool {
+        self.play_from.is_empty() || self.play_from.iter().any(|range| range.contains(addr))
+    }
+}
+
 impl AddrRange {
+    /// Every address.
+    pub const EVERYWHERE: [Self; 2] = {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        [
+            Self { addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED), bits: 0 },
+            Self { addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED), bits: 0 },
+        ]
+    };
+
     /// 127.0.0.0/8 and ::1.
     #[must_use]
     pub fn loopback() -> Vec<Self> {

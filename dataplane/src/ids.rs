@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
 use crate::words::Words;
 
 /// Bytes of a stream name at most.
@@ -165,6 +168,32 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Secret {
+    /// What it can be compared by, and not be told from.
+    #[must_use]
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest(Sha256::digest(&self.0).into())
+    }
+}
+
+/// A secret that can only be compared: takes the same time whatever differs.
+#[derive(Clone, Copy)]
+pub struct SecretDigest([u8; 32]);
+
+impl PartialEq for SecretDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretDigest {}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(digest)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +223,9 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints() {
-        assert_eq!(format!("{:?}", Secret("hunter2".into())), "(secret)");
+        let secret = Secret("hunter2".into());
+        assert_eq!(format!("{secret:?} {:?}", secret.digest()), "(secret) (digest)");
+        assert!(secret.digest() == Secret("hunter2".into()).digest());
+        assert!(secret.digest() != Secret("hunter".into()).digest());
     }
 }

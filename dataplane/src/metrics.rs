@@ -250,6 +250,8 @@ counters! {
         publishers,
         /// Playing sessions.
         players,
+        /// Players that wait for their stream.
+        players_idle,
         /// Sessions that are sent a segment.
         viewers,
         /// Streams whose home is here.

@@ -37,6 +37,7 @@ pub mod code {
         PLAY_STOP = "NetStream.Play.Stop",
         PLAY_COMPLETE = "NetStream.Play.Complete",
         PLAY_FAILED = "NetStream.Play.Failed",
+        PLAY_BAD_NAME = "NetStream.Play.BadName",
         PLAY_STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound",
         PLAY_PUBLISH_NOTIFY = "NetStream.Play.PublishNotify",
         PLAY_UNPUBLISH_NOTIFY = "NetStream.Play.UnpublishNotify",

@@ -20,6 +20,14 @@ const EXEMPT: Key =
     })
     .now();
 
+const PLAY_FROM: Key = Key::new(
+    "play_from",
+    "Addresses and ranges that may play RTMP, and FLV and transport streams over HTTP and \
+     WebSocket. [] is everywhere. HLS is not bound by it.",
+    |s| &mut s.limits.play_from,
+)
+.now();
+
 const ADMISSION: Key = Key::new(
     "admission",
     "\"measured\" refuses new players and viewers before those who play suffer: when the core of \
@@ -36,7 +44,7 @@ words!(Admission {
 
 pub(super) fn section() -> Section {
     let unit = |id: LimitId| if id.name().contains("bytes") { Unit::Bytes } else { Unit::One };
-    let mut keys = vec![MEMORY_MAX, EXEMPT, ADMISSION];
+    let mut keys = vec![MEMORY_MAX, EXEMPT, PLAY_FROM, ADMISSION];
     keys.extend(LimitId::ALL.iter().map(|&id| Key::limit(id, unit(id))));
     Section {
         name: "limits",
@@ -48,10 +56,17 @@ pub(super) fn section() -> Section {
 
 impl Field for Vec<AddrRange> {
     fn expects(&self, _: &Bounds) -> String {
-        "a list of addresses and ranges such as [\"127.0.0.0/8\", \"::1\"]".to_owned()
+        "a list of addresses and ranges such as [\"127.0.0.0/8\", \"::1\"], or \"*\"".to_owned()
     }
     fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
-        *self = texts(datum)?.iter().map(|text| parse_range(text)).collect::<Option<_>>()?;
+        let mut ranges = Self::new();
+        for text in texts(datum)? {
+            match text.as_str() {
+                "*" => ranges.extend(AddrRange::EVERYWHERE),
+                text => ranges.push(parse_range(text)?),
+            }
+        }
+        *self = ranges;
         Some(())
     }
     fn render(&self) -> String {

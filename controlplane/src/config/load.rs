@@ -173,8 +173,8 @@ mod tests {
             (
                 "[limits]\nexempt = [\"10.0.0.0/33\"]\n",
                 "g.toml:2: limits.exempt: expected a list of addresses and ranges such as \
-                 [\"127.0.0.0/8\", \"::1\"], got [\"10.0.0.0/33\"]; remove the line for the \
-                 default, exempt = [\"127.0.0.0/8\", \"::1/128\"]",
+                 [\"127.0.0.0/8\", \"::1\"], or \"*\", got [\"10.0.0.0/33\"]; remove the line for \
+                 the default, exempt = [\"127.0.0.0/8\", \"::1/128\"]",
             ),
             (
                 "[listeners.rtmp]\naddr = \"1935\"\n",

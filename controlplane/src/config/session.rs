@@ -1,8 +1,16 @@
 //! `[session]`: how sessions are judged and paced.
 
+use dataplane::config::UrlDialect;
+
+use super::field::words;
 use super::key::{Key, Section};
 
 const HOUR: u64 = 3_600_000;
+
+words!(UrlDialect {
+    "name" => UrlDialect::Name,
+    "channel_key" => UrlDialect::ChannelKey,
+});
 
 const KEYS: &[Key] = &[
     Key::new(
@@ -51,6 +59,32 @@ const KEYS: &[Key] = &[
     )
     .range(0, HOUR)
     .millis()
+    .now(),
+    Key::new(
+        "idle_play_ms",
+        "A player that is allowed to wait for its stream, as the coordinator's contract wants, \
+         waits this long; a request of HTTP at most 60000.",
+        |s| &mut s.session.idle_play,
+    )
+    .range(1_000, 24 * HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "url",
+        "What the address of an RTMP peer says. \"name\": the stream's name, with the key in its \
+         query. \"channel_key\": rtmp://host/CHANNEL/KEY, to publish and to play; then \
+         ?cache=clear of a player makes those who come after it begin at the next keyframe.",
+        |s| &mut s.session.url,
+    )
+    .now(),
+    Key::new(
+        "id_bytes_max",
+        "Bytes of a channel, and of a key, where url is \"channel_key\". A channel has 128 at \
+         most.",
+        |s| &mut s.session.id_bytes_max,
+    )
+    .range(1, 1_024)
+    .bytes()
     .now(),
     Key::new(
         "rtmp_chunk_bytes",

@@ -8,11 +8,11 @@ use codecs::time::{MediaTime, WallTime};
 use super::packaged::AUDIO_JOIN_STEP;
 use super::segments::{Begun, StreamSegments};
 use super::timeline::{Repair, Timeline};
-use super::{HubLog, Shown, Subscriber, Tracks, UnitRing};
+use super::{HubLog, Publisher, Shown, Source, Subscriber, Tracks, UnitRing};
 use crate::config::StreamConfig;
 use crate::control::{LogStatus, Protocol};
 use crate::error::Error;
-use crate::ids::{SessionId, StreamId, StreamName};
+use crate::ids::{SecretDigest, StreamId, StreamName};
 use crate::log::{
     EntryKind, EntryMeta, Gc, PREAMBLES_MAX, PreambleItem, PreambleKind, SealReason, Succession,
 };
@@ -25,52 +25,6 @@ use crate::slab::Pool;
 /// Packaged logs of one stream at most: every format and dialect of every track that there may be,
 /// and of some that there were.
 const LOGS_MAX: usize = 64;
-
-/// Who delivers the units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publisher {
-    /// A session on the home shard, by its connection slot.
-    Session {
-        /// The connection's slot.
-        slot: u32,
-        /// The session's number.
-        id: SessionId,
-    },
-    /// The built-in demo clip, which yields to anybody.
-    Demo,
-    /// Nobody since then: the grace time runs.
-    Lost(Instant),
-}
-
-impl Publisher {
-    /// The connection of a session that publishes.
-    #[must_use]
-    pub const fn slot(self) -> Option<u32> {
-        match self {
-            Self::Session { slot, .. } => Some(slot),
-            Self::Demo | Self::Lost(_) => None,
-        }
-    }
-}
-
-/// A publisher, and what the stream is called while it delivers.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Who delivers the units.
-    pub publisher: Publisher,
-    /// How.
-    pub protocol: Protocol,
-    /// The publication that begins with it, unless it goes on with another.
-    pub id: Option<StreamId>,
-}
-
-impl Source {
-    /// A publisher whose publication has no name of its own.
-    #[must_use]
-    pub const fn new(publisher: Publisher, protocol: Protocol) -> Self {
-        Self { publisher, protocol, id: None }
-    }
-}
 
 /// Where a hub's work goes: the shard's memory and counters.
 #[derive(Debug)]
@@ -96,6 +50,7 @@ pub struct Hub {
     publisher: Publisher,
     protocol: Protocol,
     id: Option<StreamId>,
+    key: Option<SecretDigest>,
     pub(super) tracks: Tracks,
     pub(super) metadata: Option<Vec<u8>>,
     pub(super) config_version: u32,
@@ -135,6 +90,7 @@ impl Hub {
             publisher: source.publisher,
             protocol: source.protocol,
             id: source.id,
+            key: source.key,
             tracks: Tracks::new(tracks_max),
             metadata: None,
             config_version: 0,
@@ -176,6 +132,12 @@ impl Hub {
     #[must_use]
     pub const fn id(&self) -> Option<StreamId> {
         self.id
+    }
+
+    /// What the key of its publisher can be compared by; the demo clip has none.
+    #[must_use]
+    pub const fn key(&self) -> Option<SecretDigest> {
+        self.key
     }
 
     /// When the stream began.
@@ -232,6 +194,7 @@ impl Hub {
         }
         self.publisher = source.publisher;
         self.protocol = source.protocol;
+        self.key = source.key;
         self.last_media = now;
         self.timeline.expect_new_source();
         self.tracks.begin_source();
@@ -248,6 +211,12 @@ impl Hub {
     /// The publisher is gone; players stay for the grace time.
     pub const fn lose_source(&mut self, now: Instant) {
         self.publisher = Publisher::Lost(now);
+    }
+
+    /// Players who come from now on begin at the next join point; what is kept of segments stays.
+    pub fn clear_joins(&mut self) {
+        self.ring.forget_keyframes();
+        self.logs.iter_mut().for_each(HubLog::give_up_join);
     }
 
     /// Relays a data message.

@@ -16,13 +16,15 @@ mod packaged;
 mod parcel;
 mod ring;
 mod segments;
+mod source;
 mod subscriber;
 pub mod timeline;
 mod tracks;
 
-pub use hub::{Hub, Publisher, Sink, Source};
+pub use hub::{Hub, Sink};
 pub use packaged::{HubLog, Shown};
 pub use parcel::{GOP_BYTES_MAX, Parcel};
 pub use ring::UnitRing;
+pub use source::{Publisher, Source};
 pub use subscriber::Subscriber;
 pub use tracks::{Track, Tracks};

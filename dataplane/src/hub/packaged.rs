@@ -309,6 +309,11 @@ impl HubLog {
         self.before.clone().unwrap_or_else(own)
     }
 
+    /// Nobody begins before the next join point.
+    pub(super) fn give_up_join(&mut self) {
+        self.writer.give_up_join();
+    }
+
     /// No new reader will come: the sealed logs before it are for those who read them.
     pub fn forget_before(&mut self) {
         self.before = None;

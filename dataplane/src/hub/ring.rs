@@ -84,6 +84,11 @@ impl UnitRing {
         self.first + self.units.len() as u64
     }
 
+    /// Nobody joins at a keyframe that is here.
+    pub fn forget_keyframes(&mut self) {
+        self.pictures.iter_mut().for_each(|pictures| pictures.keyframe = None);
+    }
+
     /// Number of the newest keyframe of a video track that is kept.
     #[must_use]
     pub fn newest_keyframe(&self, track: TrackId) -> Option<u64> {

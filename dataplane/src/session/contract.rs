@@ -287,6 +287,11 @@ pub enum Join {
     NewestKeyframe,
     /// The next keyframe to come.
     NextKeyframe,
+    /// The newest keyframe that is kept; nobody else begins there any more, but at the next one.
+    ///
+    /// Only in [`UrlDialect::ChannelKey`](crate::config::UrlDialect); else as
+    /// [`Self::NewestKeyframe`].
+    ClearKeyframe,
 }
 
 /// Why a request was refused.
@@ -294,6 +299,8 @@ pub enum Join {
 pub enum Refusal {
     /// The key or the peer is not allowed.
     Denied,
+    /// The key is not the one that the stream is published with.
+    WrongKey,
     /// No such stream.
     NotFound,
     /// The stream has no track of the number that was asked for.
@@ -320,6 +327,7 @@ impl Command {
             Self::ConnectAllowed => "connect_allowed",
             Self::PublishStarted => "publish_started",
             Self::PlayStarted => "play_started",
+            Self::PlayIdle => "play_idle",
             Self::Refused(_) => "refused",
             Self::Directory(_) => "directory",
             Self::Served => "served",
@@ -336,6 +344,7 @@ impl Refusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::WrongKey => "wrong_key",
             Self::NotFound => "not_found",
             Self::NoTrack => "no_track",
             Self::Busy => "busy",
@@ -369,6 +378,9 @@ pub enum Command {
     PublishStarted,
     /// The play request was granted; the cursor starts after the session's replies.
     PlayStarted,
+    /// Nobody publishes what is played, or nobody does any more: the session is heard while it
+    /// waits for [`Self::PlayStarted`] or [`Self::Refused`].
+    PlayIdle,
     /// The request was refused: the peer hears it in its protocol, then `Close` follows.
     Refused(Refusal),
     /// The answer to [`Event::Directory`]: the streams of all shards, as JSON.

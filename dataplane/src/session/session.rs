@@ -145,6 +145,13 @@ impl Session {
         }
     }
 
+    /// True if the peer is heard and pinged while it waits for its stream, and can be told that
+    /// the stream ended without losing its connection.
+    #[must_use]
+    pub const fn idles(&self) -> bool {
+        matches!(self, Self::Rtmp(_))
+    }
+
     /// What the peer does, once that is known.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {

@@ -19,8 +19,15 @@ impl Shard {
         }
         connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
         let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
+        // Viewers of HLS come from anywhere: the ranges are for those who take whole streams.
+        let asked_play = asked.intent == Intent::Play && asked.permit.is_none();
+        let peer = connection.peer.ip;
         let request = Box::new(connection.request(&asked, credentials));
         connection.asked = Some(Box::new(asked));
+        if asked_play && !self.config.limits.may_play_from(peer) {
+            self.refuse(slot, Refusal::Denied);
+            return;
+        }
         self.counters.authorize_asked += 1;
         if self.draining.is_some() {
             self.refuse(slot, Refusal::Draining);
@@ -43,7 +50,7 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Grant { stream, id, .. } = match verdict {
+        let Grant { stream, id, waits, same_key } = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
                 self.refuse(ticket.slot, denial.into());
@@ -57,7 +64,7 @@ impl Shard {
                 return;
             }
             Intent::Publish => asked.id = id,
-            Intent::Play => {}
+            Intent::Play => (asked.waits, asked.same_key) = (waits, same_key),
         }
         asked.stream = stream;
         match asked.intent {
@@ -78,8 +85,8 @@ impl Shard {
 
     /// The session hears that it may not.
     pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(asked) = connection.asked.take() else { return };
+        let Some(asked) = self.take_asked(slot) else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
         connection.span().in_scope(|| {
             tracing::info!(
                 intent = asked.intent.name(),
@@ -106,9 +113,14 @@ impl Shard {
             .and_then(|connection| connection.asked.as_ref())
             .is_some_and(|asked| asked.deadline <= self.now);
         if expired {
-            self.counters.authorize_timeouts += 1;
             self.forget_subscription(slot);
-            self.refuse(slot, Refusal::Timeout);
+            let idle = self.connections.get(slot).and_then(|connection| connection.asked.as_ref());
+            if idle.is_some_and(|asked| asked.idle) {
+                self.refuse(slot, Refusal::NotFound);
+            } else {
+                self.counters.authorize_timeouts += 1;
+                self.refuse(slot, Refusal::Timeout);
+            }
             self.rearm(slot);
         }
         expired
@@ -117,9 +129,7 @@ impl Shard {
     /// The connection is closed: nobody waits for the answer.
     pub(super) fn forget_question(&mut self, slot: u32) {
         self.forget_subscription(slot);
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.asked = None;
-        }
+        self.take_asked(slot);
     }
 
     /// A publisher was allowed: its name is claimed on its home shard.

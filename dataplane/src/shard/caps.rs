@@ -21,6 +21,7 @@ pub struct Caps {
     connections: AtomicU32,
     streams: AtomicU32,
     players: AtomicU32,
+    idle: AtomicU32,
     /// Bits a second that all shards owe their players.
     owed_bps: AtomicU64,
     by_address: Box<[AtomicU32]>,
@@ -45,6 +46,7 @@ impl Default for Caps {
             connections: AtomicU32::new(0),
             streams: AtomicU32::new(0),
             players: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
             owed_bps: AtomicU64::new(0),
             by_address: zeroes(),
             by_prefix: zeroes(),
@@ -149,6 +151,24 @@ impl Caps {
     /// [`LimitId::PlayersMax`].
     pub fn enter_player(&self, limits: &Limits) -> Result<(), LimitId> {
         take(&self.players, limits.players_max).then_some(()).ok_or(LimitId::PlayersMax)
+    }
+
+    /// Counts a player that waits for its stream.
+    ///
+    /// # Errors
+    /// [`LimitId::IdlePlayersMax`].
+    pub fn enter_idle(&self, limits: &Limits) -> Result<(), LimitId> {
+        take(&self.idle, limits.idle_players_max).then_some(()).ok_or(LimitId::IdlePlayersMax)
+    }
+
+    /// A player waits no longer.
+    pub fn leave_idle(&self) {
+        give(&self.idle);
+    }
+
+    /// True if anybody waits for a stream.
+    pub fn has_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed) > 0
     }
 
     /// Counts one that played before, whatever the limit.

@@ -15,7 +15,7 @@ use super::timer::TimerId;
 use super::verdicts::Permit;
 use crate::config::Latency;
 use crate::control::{AuthorizeRequest, Intent};
-use crate::ids::{SessionId, StreamId, StreamName};
+use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
 use crate::metrics::ShardCounters;
 use crate::reactor::{self, Token};
 use crate::session::{Credentials, PlayOptions, Session};
@@ -133,6 +133,8 @@ pub(crate) struct Playing {
     /// The play is over; the entry in hand is finished before other bytes.
     pub leaving: bool,
     pub jumps: Jumps,
+    /// What it asks again when its stream has ended.
+    pub again: Option<Box<Asked>>,
     pub accepted: Instant,
     pub first_byte: bool,
 }
@@ -197,6 +199,14 @@ pub(crate) struct Asked {
     pub stream: StreamName,
     /// Of a publish that was allowed: what the publication is called.
     pub id: Option<StreamId>,
+    /// The secret that was shown, to be compared.
+    pub key: SecretDigest,
+    /// Of a play that was allowed: only with the publisher's key.
+    pub same_key: bool,
+    /// Of a play that was allowed: it waits for its stream.
+    pub waits: bool,
+    /// It waits, and counts as one that does.
+    pub idle: bool,
     pub play: Option<PlayOptions>,
     /// For a viewer of HLS: what the verdict is remembered as.
     pub permit: Option<Permit>,
@@ -220,9 +230,22 @@ impl Asked {
         intent: Intent,
         stream: StreamName,
         play: Option<PlayOptions>,
+        key: SecretDigest,
         deadline: Instant,
     ) -> Self {
-        Self { intent, stream, id: None, play, permit: None, deadline, allowed: false }
+        Self {
+            intent,
+            stream,
+            id: None,
+            key,
+            same_key: false,
+            waits: false,
+            idle: false,
+            play,
+            permit: None,
+            deadline,
+            allowed: false,
+        }
     }
 }
 
@@ -329,7 +352,9 @@ impl Connection {
     /// True if something is still to be said to a peer that only waits for answers.
     pub(super) fn owes(&self) -> bool {
         let views = matches!(self.role, Some(Establish::View(_)));
-        let waits = views || self.asked.is_some() || !self.parked.is_empty();
+        // Who waits for a stream that may never come is gone when it says no more.
+        let asks = self.asked.as_ref().is_some_and(|asked| !asked.idle);
+        let waits = views || asks || !self.parked.is_empty();
         let waits = waits || self.has_ciphertext();
         let serves = matches!(self.session, Session::Http(_)) && self.playing().is_none();
         serves && (waits || !self.out.is_empty() || self.sending != Sending::Idle)

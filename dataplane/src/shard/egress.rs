@@ -10,7 +10,7 @@ use super::connection::{Connection, Connections, Establish, InFlight, Sending};
 use super::cursor::Filter;
 use super::frame::Frame;
 use super::parts::Parts;
-use super::plan::{Context, Outcome};
+use super::plan::{Context, Joins, Outcome};
 use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
 use super::reader::ReaderState;
@@ -51,6 +51,9 @@ impl Shard {
             self.enqueue(self.postponed[at], Class::CatchUp);
         }
         self.postponed.clear();
+        if !self.clears.is_empty() {
+            self.tell_clears();
+        }
         !self.queues.is_empty()
     }
 
@@ -186,7 +189,7 @@ impl Shard {
 
     /// Plans the next send of a connection that has no ciphertext waiting, and queues it.
     fn serve_plain(&mut self, slot: u32) -> Outcome {
-        let Self { connections, readers, counters, config, reactor, join_budget, now, .. } = self;
+        let Self { connections, readers, counters, config, reactor, now, .. } = self;
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
         let logs = connection
@@ -201,9 +204,10 @@ impl Shard {
             None => {}
         }
         if let Some((logs, key, late)) = logs {
+            let joins = Joins { budget: &mut self.join_budget, clears: &mut self.clears };
             let packager = Packager::new(key, config.session.rtmp_chunk_bytes);
             let context = Context { logs, packager, egress: &config.egress, late, now: *now };
-            match context.plan(connection, counters, join_budget, &mut ranges) {
+            match context.plan(connection, counters, joins, &mut ranges) {
                 Ok(planned) => flight = planned,
                 // Inside an entry that is gone there is no place for other bytes either.
                 Err(outcome @ (Outcome::TooSlow | Outcome::Left)) => return outcome,

@@ -65,7 +65,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let permit = self.verdicts.permit(&stream, &credentials.key, connection.peer.ip);
         let deadline = self.now + self.config.session.authorize_deadline;
-        let mut asked = Asked::new(Intent::Play, stream, None, deadline);
+        let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         asked.permit = Some(permit);
         let known = self.verdicts.find(permit, self.now).filter(|_| self.draining.is_none());
         let Some(stream) = known else {

@@ -208,7 +208,9 @@ impl Shard {
         match event {
             Event::Authorize { intent, stream, credentials, play } => {
                 let deadline = self.now + self.config.session.authorize_deadline;
-                self.authorize(slot, *credentials, Asked::new(intent, stream, play, deadline));
+                let key = credentials.key.digest();
+                let asked = Asked::new(intent, stream, play, key, deadline);
+                self.authorize(slot, *credentials, asked);
             }
             Event::Fetch { stream, credentials } => self.fetch(slot, stream, *credentials),
             Event::Media(unit) => self.media(slot, unit),
@@ -246,8 +248,10 @@ impl Shard {
         let Self { connections, reactor, .. } = self;
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return };
-        let wants =
-            connection.closing.is_some() || (connection.parked.is_empty() && connection.hears());
+        // Who waits for its stream is listened to, that its end is heard.
+        let idle = connection.asked.as_ref().is_some_and(|asked| asked.idle);
+        let wants = connection.closing.is_some()
+            || (connection.parked.is_empty() && (idle || connection.hears()));
         // A peer that ended its direction says no more, unless it turns out to be a player: then
         // its end is heard once more, and is the end.
         let ended = connection.half_closed && connection.playing().is_none();

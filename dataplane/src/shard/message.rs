@@ -12,7 +12,7 @@ use super::relocation::Removal;
 use crate::config::{Latency, ListenerKind};
 use crate::control::{MoveOrder, MoveOutcome};
 use crate::hub::Subscriber;
-use crate::ids::{ShardId, StreamName};
+use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
 use crate::segment::Numbering;
 use crate::session::{LogKey, Refusal, Use};
@@ -78,6 +78,17 @@ pub(crate) enum Message {
     Evict(Box<Eviction>),
     /// To the shard where a stream ended: it began anew elsewhere.
     Supersede(StreamName),
+    /// A stream begins where this comes from, for those who wait for it.
+    Began(StreamName),
+    /// To the shard that a stream is on: nobody joins at its newest keyframe any more.
+    ClearJoins(StreamName),
+    /// The stream of a reader has a publisher with another key.
+    Rekeyed {
+        /// The reader's slot, and the number of its question.
+        reader: (u32, u64),
+        /// What the key can be compared by.
+        key: Option<SecretDigest>,
+    },
     /// The demo clip comes back to its home.
     Demo(Box<Demo>),
 }
@@ -85,8 +96,9 @@ pub(crate) enum Message {
 /// The answer to a question for a log.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The log, and those before it that a reader may need.
-    Reading(Succession),
+    /// The log, those before it that a reader may need, and the key that its stream is published
+    /// with.
+    Reading(Succession, Option<SecretDigest>),
     /// Why not.
     Refused(Refusal),
     /// The stream is on that shard: the question is to be asked there.

@@ -30,6 +30,7 @@ pub mod flush;
 mod frame;
 mod handover;
 mod headroom;
+mod idle;
 mod ingress;
 mod lateness;
 pub mod mailbox;

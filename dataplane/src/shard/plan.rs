@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::log::{RangeList, Succession};
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
+use crate::session::Join;
 
 /// What a connection needs after its turn in the queue.
 pub(super) enum Outcome {
@@ -44,13 +45,21 @@ pub(super) struct Context<'a> {
     pub now: Instant,
 }
 
+/// What joins take and cause.
+pub(super) struct Joins<'a> {
+    /// Bytes of join bursts that are left to this turn.
+    pub budget: &'a mut u32,
+    /// The readers of those who joined and asked that nobody else does so there.
+    pub clears: &'a mut Vec<u32>,
+}
+
 impl Context<'_> {
     /// Decides what of the log a player is sent next.
     pub(super) fn plan(
         &self,
         connection: &mut Connection,
         counters: &mut ShardCounters,
-        join_budget: &mut u32,
+        joins: Joins<'_>,
         ranges: &mut RangeList,
     ) -> Result<InFlight, Outcome> {
         let closing = connection.closing.is_some();
@@ -66,11 +75,15 @@ impl Context<'_> {
                 let paused = self.ended_or_idle(playing);
                 return Err(if closing { Outcome::Farewell } else { paused });
             }
-            if *join_budget == 0 {
+            if *joins.budget == 0 {
                 return Err(Outcome::Later);
             }
             if !self.join(playing, &mut out.bytes, counters) {
                 return Err(self.ended_or_idle(playing));
+            }
+            if playing.options.join == Join::ClearKeyframe {
+                playing.options.join = Join::NewestKeyframe;
+                joins.clears.push(playing.reader);
             }
         }
         let cursor = playing.cursor.as_mut().ok_or(Outcome::Idle)?;
@@ -99,7 +112,7 @@ impl Context<'_> {
                 }
                 let len = u32::try_from(covered).expect("a step is SEND_BYTES_MAX at most");
                 if covered > SEND_BYTES_MAX / 2 {
-                    *join_budget = join_budget.saturating_sub(len);
+                    *joins.budget = joins.budget.saturating_sub(len);
                 }
                 let boundary = boundary && from + covered == to;
                 Ok(InFlight { own: 0, head: 0, from, len, boundary, cut })

@@ -10,10 +10,11 @@
 //! over.
 
 use super::connection::Establish;
+use super::message::Message;
 use super::shard::Shard;
-use crate::config::LimitId;
+use crate::config::{LimitId, UrlDialect};
 use crate::control::{CloseReason, Event, StreamPublisher, StreamStart};
-use crate::hub::{Hub, Publisher, Source};
+use crate::hub::{Hub, Publisher, Source, Subscriber};
 use crate::ids::StreamName;
 use crate::segment::Numbering;
 use crate::session::{Command, Refusal};
@@ -26,8 +27,9 @@ impl Shard {
         let Some(asked) = connection.asked.as_ref() else { return };
         let name = asked.stream.clone();
         let publisher = Publisher::Session { slot, id: connection.id };
+        let key = Some(asked.key);
         let source =
-            Source { id: asked.id, ..Source::new(publisher, connection.session.protocol()) };
+            Source { id: asked.id, key, ..Source::new(publisher, connection.session.protocol()) };
         let hub = match self.claim_name(&name, source) {
             Ok(hub) => hub,
             Err(refusal) => {
@@ -77,6 +79,7 @@ impl Shard {
         self.supersede_ended(name);
         self.began_after_move(name);
         self.answer_awaited(name);
+        self.announce(name);
         Ok(slot)
     }
 
@@ -92,7 +95,17 @@ impl Shard {
             Publisher::Lost(_) => self.counters.publishes_resumed += 1,
             Publisher::Demo => {}
         }
+        let rekeyed = hub.key() != source.key;
         hub.begin_source(source, self.now);
+        let readers = if rekeyed { hub.readers().collect() } else { Vec::new() };
+        for Subscriber { shard, slot, number } in readers {
+            if shard == self.id {
+                self.readers.rekey((slot, number), source.key);
+            } else {
+                let (reader, key) = ((slot, number), source.key);
+                self.post(shard, Message::Rekeyed { reader, key });
+            }
+        }
         if before == Publisher::Demo {
             self.report_start(slot);
         } else {
@@ -164,5 +177,32 @@ impl Shard {
         let Some(hub) = connection.publishing() else { return };
         connection.establish(None, &mut self.counters);
         self.end_stream(hub, reason);
+    }
+
+    /// Nobody joins a stream of this shard at its newest keyframe any more: a player asked that
+    /// those after it begin at the next one. Segments stay.
+    pub(super) fn clear_joins(&mut self, stream: &StreamName) {
+        if self.config.session.url != UrlDialect::ChannelKey {
+            return;
+        }
+        if let Some(slot) = self.streams.find(stream) {
+            self.with_stream(slot, |hub, _| hub.clear_joins());
+        } else if let Some(at) = self.streams.away.find(stream) {
+            self.post(at, Message::ClearJoins(stream.clone()));
+        }
+    }
+
+    /// Players joined that asked for this: the homes of their streams hear it.
+    pub(super) fn tell_clears(&mut self) {
+        for reader in std::mem::take(&mut self.clears) {
+            let Some(reader) = self.readers.get(reader) else { continue };
+            let home = reader.logs().map_or(reader.home, |logs| logs.newest().home());
+            let stream = reader.stream.clone();
+            if home == self.id {
+                self.clear_joins(&stream);
+            } else {
+                self.post(home, Message::ClearJoins(stream));
+            }
+        }
     }
 }

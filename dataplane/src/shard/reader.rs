@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::flush::BUCKETS;
 use super::headroom::Rate;
 use super::lateness::LateMark;
-use crate::ids::{ShardId, StreamName};
+use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
 use crate::session::{LogKey, Use};
 
@@ -42,6 +42,8 @@ pub(super) struct Reader {
     pub serving: u32,
     /// When a viewer last asked or had its answer.
     pub asked_at: Instant,
+    /// The key that the stream is published with.
+    pub key_published: Option<SecretDigest>,
     /// What one second of the log is, as far as it has told.
     pub rate: Rate,
 }
@@ -163,6 +165,14 @@ impl Readers {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
+    /// The stream of a reader, told by slot and number, has a publisher with another key.
+    pub(super) fn rekey(&mut self, reader: (u32, u64), key: Option<SecretDigest>) {
+        let (slot, number) = reader;
+        if let Some(reader) = self.get_mut(slot).filter(|reader| reader.number == number) {
+            reader.key_published = key;
+        }
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Reader> {
         self.slots.iter_mut().flatten()
     }
@@ -220,6 +230,7 @@ impl Readers {
             waiting: Vec::new(),
             serving: 0,
             asked_at: now,
+            key_published: None,
             rate: Rate::TYPICAL,
         };
         let slot = match self.free.pop() {

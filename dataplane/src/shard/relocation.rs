@@ -133,6 +133,9 @@ impl Shard {
             | Message::Subscribe(_)
             | Message::Subscribed { .. }
             | Message::Evict(_)
+            | Message::Began(_)
+            | Message::ClearJoins(_)
+            | Message::Rekeyed { .. }
             | Message::Unsubscribe { .. } => unreachable!("taken before"),
         }
     }

@@ -18,6 +18,7 @@ use super::drain::Draining;
 use super::egress::SLICE_SENDS_MAX;
 use super::flush::Flush;
 use super::headroom::Headroom;
+use super::idle::Idle;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
 use super::pulse::Pulse;
@@ -84,6 +85,9 @@ pub(crate) struct Shard {
     pub(super) connections: Connections,
     pub(super) readers: Readers,
     pub(super) streams: Streams,
+    pub(super) idle: Idle,
+    /// Readers of players that asked for a fresh start of those who come after them.
+    pub(super) clears: Vec<u32>,
     pub(super) outboxes: Outboxes<Message>,
     pub(super) inboxes: Inboxes<Message>,
     pub(super) control: ControlLink,
@@ -150,6 +154,8 @@ impl Shard {
             connections: Connections::default(),
             readers: Readers::new(readers_max as usize),
             streams: Streams::default(),
+            idle: Idle::default(),
+            clears: Vec::new(),
             cipher: Cipher::default(),
             budget: Budget::new(&config),
             upkeep: Upkeep::default(),

@@ -205,6 +205,7 @@ impl Shard {
             self.await_stream(Awaited { from, question, until });
             return;
         }
+        let key = self.streams.get(slot).and_then(Hub::key);
         let mut log = Err(crate::error::Error::Rejected("not_found"));
         self.with_stream(slot, |hub, sink| {
             let reader = Subscriber { shard: from, slot: question.slot, number: question.number };
@@ -214,7 +215,7 @@ impl Shard {
             };
         });
         let answer = match log {
-            Ok(logs) => Answer::Reading(logs),
+            Ok(logs) => Answer::Reading(logs, key),
             Err(crate::error::Error::Rejected("no_track")) => Answer::Refused(Refusal::NoTrack),
             Err(crate::error::Error::Rejected("not_found")) => Answer::Refused(Refusal::NotFound),
             Err(_) => Answer::Refused(Refusal::Overloaded),
@@ -230,7 +231,7 @@ impl Shard {
             return;
         }
         if let Some(logs) = self.find_ended(from, &question) {
-            self.answer(from, question.slot, Answer::Reading(logs));
+            self.answer(from, question.slot, Answer::Reading(logs, None));
             return;
         }
         // Who was sent here by the map's home may be faster than the stream itself.
@@ -303,6 +304,7 @@ impl Shard {
                 self.end_stream(slot, CloseReason::ConnectionLost);
             }
         }
+        self.check_idle();
         self.close_ended_logs(false);
         self.drop_idle_viewers();
         self.keep_relocations();

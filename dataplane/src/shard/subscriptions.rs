@@ -43,7 +43,9 @@ impl Shard {
             }
             return;
         }
-        let configured = self.config.session.play_wait;
+        // Who is told to wait does so here, and holds nobody's answer back.
+        let waits = asked.waits;
+        let configured = if waits { Duration::ZERO } else { self.config.session.play_wait };
         let wait = options.wait_ms.map_or(configured, |ms| {
             Duration::from_millis(u64::from(ms)).min(self.config.session.authorize_deadline)
         });
@@ -67,7 +69,10 @@ impl Shard {
         let free = !self.unsent.iter().any(|(to, _)| *to == home);
         let question = Question { stream: &stream, key, usage, home, asker: slot };
         let Some(reader) = free.then(|| self.readers.ask(question, self.now)).flatten() else {
-            self.refuse(slot, Refusal::Overloaded);
+            match usage {
+                Use::Live => self.play_refused(slot, Refusal::Overloaded),
+                Use::Segments => self.refuse(slot, Refusal::Overloaded),
+            }
             return false;
         };
         self.wait_at_home(slot, wait);
@@ -107,7 +112,8 @@ impl Shard {
     /// The home shard may keep a player waiting for its stream: the deadline moves.
     pub(super) fn wait_at_home(&mut self, slot: u32, wait: Duration) {
         let deadline = self.now + wait + self.config.session.authorize_deadline;
-        if let Some(asked) = self.connections.get_mut(slot).and_then(|c| c.asked.as_mut()) {
+        let asked = self.connections.get_mut(slot).and_then(|c| c.asked.as_mut());
+        if let Some(asked) = asked.filter(|asked| !asked.idle) {
             asked.deadline = deadline;
         }
     }
@@ -116,7 +122,7 @@ impl Shard {
     pub(super) fn subscribed(&mut self, reader_slot: u32, answer: Answer) {
         let answer = match answer {
             Answer::Elsewhere(shard, question) => return self.ask_elsewhere(shard, question),
-            Answer::Reading(logs) => Ok(logs),
+            Answer::Reading(logs, key) => Ok((logs, key)),
             Answer::Refused(refusal) => Err(refusal),
         };
         let Some(reader) = self.readers.get_mut(reader_slot) else { return };
@@ -124,12 +130,14 @@ impl Shard {
         let waiting = std::mem::take(waiting);
         let usage = reader.usage;
         match answer {
-            Ok(logs) if usage == Use::Segments => {
+            Ok((logs, _)) if usage == Use::Segments => {
                 reader.state = ReaderState::Reading(logs);
                 self.answer_viewers(waiting, reader_slot, false);
             }
-            Ok(logs) => {
+            Ok((logs, key)) => {
                 reader.state = ReaderState::Reading(logs);
+                reader.key_published = key;
+                let stream = reader.stream.clone();
                 // A play that ends while the others are being started must not drop the reader.
                 reader.starting = true;
                 for slot in waiting {
@@ -139,14 +147,17 @@ impl Shard {
                     reader.starting = false;
                 }
                 self.drop_unused_reader(reader_slot);
+                self.stream_began(&stream);
             }
             Err(refusal) => {
                 self.readers.remove(reader_slot);
                 for slot in waiting {
                     if usage == Use::Live {
                         self.shared.caps.leave_player();
+                        self.play_refused(slot, refusal);
+                    } else {
+                        self.refuse(slot, refusal);
                     }
-                    self.refuse(slot, refusal);
                 }
             }
         }
@@ -162,18 +173,26 @@ impl Shard {
         let Some(connection) = self.connections.get(slot) else { return };
         let asked = connection.asked.as_ref();
         let Some(options) = asked.and_then(|asked| asked.play) else { return };
+        let published = self.readers.get(reader_slot).and_then(|reader| reader.key_published);
+        if asked.is_some_and(|asked| asked.same_key && published != Some(asked.key)) {
+            self.shared.caps.leave_player();
+            self.refuse(slot, Refusal::WrongKey);
+            return;
+        }
         let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
         if let Err(reason) = self.admit_player(reader_slot, low_latency) {
             self.shared.caps.leave_player();
             self.refuse_for_room(slot, reason);
             return;
         }
+        let Some(asked) = self.take_asked(slot) else { return };
         let Self { connections, readers, shared, counters, words, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
-        let Some(asked) = connection.asked.take() else { return };
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.add(slot, low_latency);
         let not_before = reader.logs().map_or(0, |logs| logs.newest().committed());
+        let stream = asked.stream.clone();
+        let again = Some(asked).filter(|asked| asked.waits && connection.session.idles());
         let playing = Establish::Play(Box::new(Playing {
             reader: reader_slot,
             options,
@@ -189,12 +208,13 @@ impl Shard {
             ended: false,
             leaving: false,
             jumps: Jumps::new(*now),
+            again,
             accepted: *now,
             first_byte: false,
         }));
         connection.establish(Some(playing), counters);
         connection.session.share(words);
-        connection.span().in_scope(|| tracing::info!(stream = %asked.stream, "play started"));
+        connection.span().in_scope(|| tracing::info!(%stream, "play started"));
         shared.caps.established(&mut connection.admission);
         counters.plays_started += 1;
         self.tell(slot, Command::PlayStarted);
@@ -224,6 +244,9 @@ impl Shard {
 
     /// The stream ended and everything of it is sent.
     pub(super) fn stream_ended(&mut self, slot: u32) {
+        if self.wait_again(slot) {
+            return;
+        }
         if let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) {
             playing.ended = true;
         }
@@ -236,7 +259,10 @@ impl Shard {
     pub(super) fn play_ended(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let in_flight = connection.is_sending();
-        let Some(playing) = connection.playing_mut() else { return };
+        let Some(playing) = connection.playing_mut() else {
+            self.forget_question(slot);
+            return;
+        };
         if in_flight || playing.cursor.is_some_and(|cursor| !cursor.at_boundary) {
             playing.leaving = true;
             self.enqueue(slot, Class::CatchUp);

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use codecs::rtmp::command::code;
+use dataplane::control::{Grant, Intent, Verdict};
 
 use crate::node::{FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, TIME_BOUND, Totals};
 
@@ -86,6 +87,21 @@ pub(crate) fn one_player_too_many(server: &Server) -> u64 {
     let mut player = RtmpPlayer::ask(server.rtmp, "good");
     assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
     let player = FlvPlayer::ask(server.http, "/good.flv");
+    assert!(player.head.starts_with("HTTP/1.1 503 "), "{}", player.head);
+    2
+}
+
+/// Players that are allowed to wait for a stream that nobody publishes.
+pub(crate) fn one_player_too_many_that_waits(server: &Server) -> u64 {
+    server.control.judge(Box::new(|request| {
+        let waits = request.intent == Intent::Play;
+        Some(Verdict::Allow(Grant { waits, ..Grant::to(request.stream.clone()) }))
+    }));
+    let _waits = RtmpPlayer::ask(server.rtmp, "late");
+    server.control.until("it waits", |totals| totals.sum(|c| c.players_idle) == 1);
+    let mut player = RtmpPlayer::ask(server.rtmp, "late");
+    assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
+    let player = FlvPlayer::ask(server.http, "/late.flv");
     assert!(player.head.starts_with("HTTP/1.1 503 "), "{}", player.head);
     2
 }

@@ -102,8 +102,13 @@ impl Peer {
 
     /// As [`Self::open`], with these capabilities of Enhanced RTMP if there are any.
     pub(crate) fn open_with(addr: SocketAddr, caps_ex: f64) -> Self {
+        Self::open_app(addr, "live", caps_ex)
+    }
+
+    /// As [`Self::open_with`], at another application.
+    pub(crate) fn open_app(addr: SocketAddr, app: &str, caps_ex: f64) -> Self {
         let mut peer = Self::connect(addr);
-        peer.script.connect_with(caps_ex);
+        peer.script.connect_to(app, caps_ex);
         peer.create_stream();
         peer.flush();
         for name in ["_result", "_result"] {

@@ -76,10 +76,16 @@ impl Script {
 
     /// As [`Self::connect`], with these capabilities of Enhanced RTMP if there are any.
     pub(crate) fn connect_with(&mut self, caps_ex: f64) {
+        self.connect_to("live", caps_ex);
+    }
+
+    /// As [`Self::connect_with`], to another application.
+    pub(crate) fn connect_to(&mut self, app: &str, caps_ex: f64) {
+        let tc_url = format!("rtmp://127.0.0.1/{app}");
         let mut object = vec![
-            ("app", Value::from("live")),
+            ("app", Value::from(app)),
             ("flashVer", "FMLE/3.0".into()),
-            ("tcUrl", "rtmp://127.0.0.1/live".into()),
+            ("tcUrl", tc_url.as_str().into()),
         ];
         if caps_ex > 0.0 {
             object.push(("capsEx", Value::Number(caps_ex)));

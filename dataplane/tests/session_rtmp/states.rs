@@ -1,8 +1,11 @@
 //! Every state with every input.
 
+use std::sync::Arc;
+
 use codecs::amf0::Value;
 use codecs::rtmp::handshake::C0C1_LEN;
 use codecs::rtmp::message::MessageKind;
+use dataplane::config::{AuthConfig, Terms};
 use dataplane::session::{Command, Refusal};
 
 use crate::peer::*;
@@ -17,11 +20,19 @@ fn bench_in(state: &str) -> Bench {
         "hello" => Bench::after(None, &[hello()[..1].to_vec()]),
         "ack" => Bench::after(None, &[hello()[..C0C1_LEN].to_vec()]),
         "open" => Bench::after(None, &[hello()]),
+        "entering" => {
+            let mut bench = Bench::after(None, &[hello()]);
+            let auth = AuthConfig { connect: true };
+            bench.server.reload(&Arc::new(Terms { auth, ..Terms::default() }));
+            bench.feed(&connect_with("live", 1.0)).unwrap();
+            bench
+        }
         "connected" => Bench::after(None, std::slice::from_ref(&connected)),
         "asking_publish" => to(None, publish("cam")),
         "asking_play" => to(None, play("cam")),
         "publishing" => to(publishing, publish("cam")),
         "playing" => to(playing, play("cam")),
+        "idle" => to(Some(Command::PlayIdle), play("cam")),
         "paused" => {
             let mut bench = to(playing, play("cam"));
             bench.feed(&call("pause", 0.0, 1, &[Value::Boolean(true)])).unwrap();
@@ -50,6 +61,8 @@ fn outcome(state: &str, input: &str) -> String {
         "unknown" => bench.feed(&call("unknown", 8.0, 0, &[])),
         "media" => bench.feed(&message(4, MessageKind::Audio, 0, 1, &[0xaf, 1, 0])),
         "data" => bench.feed(&message(4, MessageKind::DataAmf0, 0, 1, &[2, 0, 1, b'x'])),
+        "ConnectAllowed" => bench.command(Command::ConnectAllowed),
+        "PlayIdle" => bench.command(Command::PlayIdle),
         "PublishStarted" => bench.command(Command::PublishStarted),
         "PlayStarted" => bench.command(Command::PlayStarted),
         "Refused" => bench.command(Command::Refused(Refusal::Denied)),
@@ -77,14 +90,16 @@ fn outcome(state: &str, input: &str) -> String {
     outcome
 }
 
-const STATES: [&str; 10] = [
+const STATES: [&str; 12] = [
     "hello",
     "ack",
     "open",
+    "entering",
     "connected",
     "asking_publish",
     "asking_play",
     "publishing",
+    "idle",
     "playing",
     "paused",
     "closing",
@@ -92,35 +107,58 @@ const STATES: [&str; 10] = [
 
 /// Per input, the outcome in each of the states; `.` is the same state, `!` misbehaved. The
 /// handshake takes any byte as its filler, and a parked or closing session takes none.
-const TABLE: [(&str, [&str; 10]); 18] = [
-    ("connect", [".", ".", "connected", "!", ".", ".", "!", "!", "!", "."]),
-    ("createStream", [".", ".", "!", ".", ".", ".", ".", ".", ".", "."]),
-    ("publish", [".", ".", "!", "asking_publish", ".", ".", "!", "!", "!", "."]),
-    ("play", [".", ".", "!", "asking_play", ".", ".", "!", "!", "!", "."]),
-    ("pause", [".", ".", "!", ".", ".", ".", ".", "paused", ".", "."]),
-    ("resume", [".", ".", "!", ".", ".", ".", ".", ".", "playing", "."]),
-    ("deleteStream", [".", ".", "!", ".", ".", ".", "connected", "connected", "connected", "."]),
-    ("unknown", [".", ".", "!", ".", ".", ".", ".", ".", ".", "."]),
-    ("media", [".", ".", "!", ".", ".", ".", ".", "!", "!", "."]),
-    ("data", [".", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
-    ("PublishStarted", ["!", "!", "!", "!", "publishing", "!", "!", "!", "!", "!"]),
-    ("PlayStarted", ["!", "!", "!", "!", "!", "playing", "!", "!", "!", "!"]),
-    ("Refused", ["!", "!", "!", "!", "closing", "closing", "!", "!", "!", "!"]),
-    ("StreamEnded", ["!", "!", "!", "!", "!", "!", "!", "closing", "closing", "!"]),
-    ("Shutdown", ["closing"; 10]),
-    ("Directory", ["!"; 10]),
+const TABLE: [(&str, [&str; 12]); 20] = [
+    ("connect", [".", ".", "connected", ".", "!", ".", ".", "!", "!", "!", "!", "."]),
+    ("createStream", [".", ".", "!", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
+    ("publish", [".", ".", "!", ".", "asking_publish", ".", ".", "!", "!", "!", "!", "."]),
+    ("play", [".", ".", "!", ".", "asking_play", ".", ".", "!", "!", "!", "!", "."]),
+    ("pause", [".", ".", "!", ".", ".", ".", ".", ".", ".", "paused", ".", "."]),
+    ("resume", [".", ".", "!", ".", ".", ".", ".", ".", ".", ".", "playing", "."]),
+    (
+        "deleteStream",
+        [
+            ".",
+            ".",
+            "!",
+            ".",
+            ".",
+            ".",
+            ".",
+            "connected",
+            "connected",
+            "connected",
+            "connected",
+            ".",
+        ],
+    ),
+    ("unknown", [".", ".", "!", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
+    ("media", [".", ".", "!", ".", ".", ".", ".", ".", "!", "!", "!", "."]),
+    ("data", [".", ".", ".", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
+    ("ConnectAllowed", ["!", "!", "!", "connected", "!", "!", "!", "!", "!", "!", "!", "!"]),
+    ("PublishStarted", ["!", "!", "!", "!", "!", "publishing", "!", "!", "!", "!", "!", "!"]),
+    ("PlayStarted", ["!", "!", "!", "!", "!", "!", "playing", "!", "playing", "!", "!", "!"]),
+    ("PlayIdle", ["!", "!", "!", "!", "!", "!", "idle", "!", "!", "idle", "idle", "!"]),
+    (
+        "Refused",
+        ["!", "!", "!", "closing", "!", "closing", "closing", "!", "closing", "!", "!", "!"],
+    ),
+    ("StreamEnded", ["!", "!", "!", "!", "!", "!", "!", "!", "!", "closing", "closing", "!"]),
+    ("Shutdown", ["closing"; 12]),
+    ("Directory", ["!"; 12]),
     // These peers said at connect that they can.
-    ("Reconnect", ["!", "!", "!", "!", "!", "!", ".", ".", ".", "!"]),
+    ("Reconnect", ["!", "!", "!", "!", "!", "!", "!", ".", ".", ".", ".", "!"]),
     (
         "timeout",
         [
             "!connect_deadline",
             "!connect_deadline",
             "!connect_deadline",
+            ".",
             "!connect_deadline",
             ".",
             ".",
             "!publish_idle",
+            ".",
             ".",
             ".",
             ".",

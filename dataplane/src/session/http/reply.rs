@@ -201,7 +201,7 @@ impl Replies {
         let (status, text) = match refusal {
             Refusal::NotFound => return self.not_found(pending),
             Refusal::NoTrack => (404, "no such track\n"),
-            Refusal::Denied => (403, "forbidden\n"),
+            Refusal::Denied | Refusal::WrongKey => (403, "forbidden\n"),
             Refusal::Full => (503, "no room for another player, try again later\n"),
             Refusal::Busy => (409, "somebody else has it\n"),
             Refusal::Unavailable => (503, "nobody can authorise this now, try again later\n"),

@@ -57,6 +57,11 @@ impl Server {
         self.reconnects = peer.caps_ex & caps_ex::RECONNECT != 0;
         self.address = Address::new(&peer);
         tracing::debug!(app = peer.app, agent = &*self.agent, ?now, "rtmp connect");
+        if let Err(text) = self.address.check(&self.terms.session) {
+            let transaction = command.transaction_id;
+            self.replies.command(0, &error(transaction, code::CONNECT_INVALID_APP, text));
+            return Err(Error::Rejected("bad_app"));
+        }
         let asked = self.terms.auth.connect.then(|| self.address.application()).flatten();
         let left = self.deadline.saturating_duration_since(now);
         let entering = Entering { peer, transaction: command.transaction_id, left };
@@ -94,7 +99,9 @@ impl Server {
     /// The peer may not come in.
     pub(super) fn connect_refused(&mut self, transaction: f64, refusal: Refusal) {
         let (code, text) = match refusal {
-            Refusal::Denied => (code::CONNECT_REJECTED, "not allowed to connect"),
+            Refusal::Denied | Refusal::WrongKey => {
+                (code::CONNECT_REJECTED, "not allowed to connect")
+            }
             Refusal::NotFound | Refusal::NoTrack => {
                 (code::CONNECT_INVALID_APP, "no such application")
             }

@@ -13,7 +13,9 @@ use codecs::rtmp::message::UserControl;
 use super::reply::MSID;
 use super::server::Server;
 use super::state::{Asking, PlayArgs, Playing, State};
+use super::url::illegal;
 use crate::Error;
+use crate::config::UrlDialect;
 use crate::control::Role;
 use crate::session::{Event, Refusal};
 
@@ -69,9 +71,12 @@ impl Server {
             self.replies.error(msid, code::PLAY_FAILED, "createStream gave another stream id");
             return Err(Error::Rejected("bad_stream_id"));
         }
-        let Some(target) = self.address.target(name) else {
-            let text = "the stream's name is not legal";
-            self.replies.error(msid, code::PLAY_STREAM_NOT_FOUND, text);
+        let Some(target) = self.address.target(name, &self.terms.session) else {
+            let code = match self.terms.session.url {
+                UrlDialect::Name => code::PLAY_STREAM_NOT_FOUND,
+                UrlDialect::ChannelKey => code::PLAY_BAD_NAME,
+            };
+            self.replies.error(msid, code, illegal(self.terms.session.url));
             return Err(Error::Rejected("bad_name"));
         };
         self.ask(now, Role::Play, target, msid, args);
@@ -79,25 +84,67 @@ impl Server {
     }
 
     pub(super) fn play_started(&mut self, now: Instant, asking: Asking) {
-        let Asking { target, play, .. } = asking;
-        let name = target.stream.as_str();
+        let playing = Playing::new(now, asking);
+        self.greet_player(&playing);
+        self.transition(State::Playing(playing), "play_started");
+    }
+
+    /// The player waits for its stream, and hears nothing of it.
+    pub(super) fn play_idle(&mut self, now: Instant, asking: Asking) {
+        let playing = Playing { idle: true, ..Playing::new(now, asking) };
+        self.transition(State::Playing(playing), "play_idle");
+    }
+
+    /// The stream that was waited for is there: what the player asked for meanwhile holds.
+    pub(super) fn play_began(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Connected);
+        let State::Playing(mut playing) = state else {
+            self.state = state;
+            return;
+        };
+        playing.idle = false;
+        self.greet_player(&playing);
+        let Playing { audio, video, paused, .. } = playing;
+        if !(audio && video) {
+            self.events.push_back(Event::Filter { audio, video });
+        }
+        if paused {
+            self.events.push_back(Event::Pause);
+        }
+        self.transition(State::Playing(playing), "play_started");
+    }
+
+    /// The stream ended, but its player waits for the next one of that name.
+    pub(super) fn play_waits_again(&mut self) {
+        self.play_over("the stream ended");
+        if let State::Playing(playing) = &mut self.state {
+            playing.idle = true;
+        }
+        tracing::debug!(state = self.state.name(), event = "play_idle", "rtmp session");
+    }
+
+    /// What a player hears before the first byte of its stream.
+    fn greet_player(&mut self, playing: &Playing) {
+        let name = playing.stream.as_str();
         self.replies.user_control(UserControl::StreamBegin(MSID));
-        if play.reset {
+        if playing.reset {
             self.replies.status(MSID, code::PLAY_RESET, &format!("playing and resetting {name}"));
         }
         let text = format!("started playing {name}");
         self.replies.status_of(MSID, code::PLAY_START, &text, name);
         let access = Value::Boolean(false);
         self.replies.data(&[Value::from("|RtmpSampleAccess"), access.clone(), access]);
-        let ends_at = play.duration.map(|duration| now + duration);
-        let stream = target.stream;
-        let playing = Playing { stream, ends_at, paused: false, audio: true, video: true };
-        self.transition(State::Playing(playing), "play_started");
     }
 
     pub(super) fn play_refused(&mut self, refusal: Refusal) {
         let (code, text) = match refusal {
-            Refusal::Denied => (code::PLAY_FAILED, "not allowed to play this"),
+            // Players of the coordinator's contract know one word for a wrong key.
+            Refusal::Denied | Refusal::WrongKey
+                if self.terms.session.url == UrlDialect::ChannelKey =>
+            {
+                (code::PLAY_BAD_NAME, "not allowed to play this")
+            }
+            Refusal::Denied | Refusal::WrongKey => (code::PLAY_FAILED, "not allowed to play this"),
             Refusal::NotFound => (code::PLAY_STREAM_NOT_FOUND, "no such stream"),
             Refusal::NoTrack => (code::PLAY_STREAM_NOT_FOUND, "the stream has no such track"),
             Refusal::Busy => (code::PLAY_FAILED, "the stream is busy"),
@@ -136,7 +183,7 @@ impl Server {
     pub(super) fn pause(&mut self, command: &Command) {
         let State::Playing(playing) = &mut self.state else { return };
         let pause = command.args.first().and_then(Value::as_bool).unwrap_or(!playing.paused);
-        let changed = playing.paused != pause;
+        let changed = playing.paused != pause && !playing.idle;
         playing.paused = pause;
         if pause {
             self.replies.user_control(UserControl::StreamEof(MSID));
@@ -157,7 +204,9 @@ impl Server {
     pub(super) fn seek(&mut self, command: &Command) {
         let ms = command.args.first().and_then(Value::as_f64).unwrap_or_default();
         self.replies.status(MSID, code::SEEK_NOTIFY, &format!("seek to {ms} ms stays live"));
-        self.replies.status(MSID, code::PLAY_START, "playing live");
+        if matches!(self.state, State::Playing(Playing { idle: false, .. })) {
+            self.replies.status(MSID, code::PLAY_START, "playing live");
+        }
     }
 
     /// `receiveAudio(flag)` and `receiveVideo(flag)`.
@@ -170,13 +219,13 @@ impl Server {
         } else {
             playing.video = wanted;
         }
-        let (audio, video) = (playing.audio, playing.video);
-        if wanted {
+        let (audio, video, idle) = (playing.audio, playing.video, playing.idle);
+        if wanted && !idle {
             // Flash expects both after it switched a medium on again.
             self.replies.status(MSID, code::SEEK_NOTIFY, "the medium is switched on");
             self.replies.status(MSID, code::PLAY_START, "playing live");
         }
-        if (audio, video) != before {
+        if (audio, video) != before && !idle {
             self.events.push_back(Event::Filter { audio, video });
         }
     }

@@ -13,9 +13,9 @@ use super::pace::Supply;
 use super::reply::MSID;
 use super::server::Server;
 use super::state::{Asking, PlayArgs, Publishing, State};
-use super::url::Target;
+use super::url::{Target, illegal};
 use crate::Error;
-use crate::config::LimitId;
+use crate::config::{LimitId, UrlDialect};
 use crate::control::Role;
 use crate::session::{Event, Refusal};
 
@@ -32,8 +32,9 @@ impl Server {
             return Err(self.misbehaved("publish"));
         }
         let name = command.first_str().unwrap_or_default();
-        let Some(target) = self.address.target(name) else {
-            self.replies.error(msid, code::PUBLISH_BAD_NAME, "the stream's name is not legal");
+        let Some(target) = self.address.target(name, &self.terms.session) else {
+            let text = illegal(self.terms.session.url);
+            self.replies.error(msid, code::PUBLISH_BAD_NAME, text);
             return Err(Error::Rejected("bad_name"));
         };
         let play = PlayArgs { duration: None, reset: false };
@@ -76,7 +77,15 @@ impl Server {
 
     pub(super) fn publish_refused(&mut self, msid: u32, refusal: Refusal) {
         let (code, text) = match refusal {
-            Refusal::Denied => (code::PUBLISH_DENIED, "not allowed to publish here"),
+            // Encoders of the coordinator's contract know one word for a wrong key.
+            Refusal::Denied | Refusal::WrongKey
+                if self.terms.session.url == UrlDialect::ChannelKey =>
+            {
+                (code::PUBLISH_BAD_NAME, "not allowed to publish here")
+            }
+            Refusal::Denied | Refusal::WrongKey => {
+                (code::PUBLISH_DENIED, "not allowed to publish here")
+            }
             Refusal::NotFound | Refusal::NoTrack => (code::PUBLISH_BAD_NAME, "no such stream"),
             Refusal::Busy => (code::PUBLISH_BAD_NAME, "the stream is published by somebody else"),
             Refusal::Overloaded | Refusal::Full => {

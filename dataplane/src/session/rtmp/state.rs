@@ -12,11 +12,14 @@
 //!                                        |  |                |  |                       |
 //!                              started --+  +--> closing <---+  +-- started             |
 //!                                        v     (refused)        v                       |
-//!                                   publishing               playing <--> paused        |
-//!                                        |                      |                       |
+//!                                   publishing     idle <--> playing <--> paused        |
+//!                                        |           |          |                       |
 //!                                        +-- deleteStream ------+-----------------------+
 //!   any --StreamEnded, Shutdown, error--> closing
 //! ```
+//!
+//! A player of a stream that nobody publishes is idle if it may wait, from the beginning or after
+//! the stream's end: it is heard and pinged as others are. A duration that it asked for runs.
 //!
 //! Whether a peer may come in is asked only if the configuration wants it. A request to reconnect
 //! is heard while publishing or playing, and changes no state.
@@ -112,9 +115,29 @@ pub(super) struct Publishing {
 pub(super) struct Playing {
     pub(super) stream: StreamName,
     pub(super) ends_at: Option<Instant>,
+    /// The stream is not there: it is waited for.
+    pub(super) idle: bool,
+    /// The peer hears, when it begins, that earlier streams of its list are gone.
+    pub(super) reset: bool,
     pub(super) paused: bool,
     pub(super) audio: bool,
     pub(super) video: bool,
+}
+
+impl Playing {
+    /// What was asked for, from now on.
+    pub(super) fn new(now: Instant, asking: Asking) -> Self {
+        let Asking { target, play, .. } = asking;
+        Self {
+            stream: target.stream,
+            ends_at: play.duration.map(|duration| now + duration),
+            idle: false,
+            reset: play.reset,
+            paused: false,
+            audio: true,
+            video: true,
+        }
+    }
 }
 
 impl HelloPart {
@@ -147,6 +170,7 @@ impl State {
                 Role::Play => "asking_play",
             },
             Self::Publishing(_) => "publishing",
+            Self::Playing(Playing { idle: true, .. }) => "idle",
             Self::Playing(Playing { paused: false, .. }) => "playing",
             Self::Playing(Playing { paused: true, .. }) => "paused",
             Self::Closing => "closing",

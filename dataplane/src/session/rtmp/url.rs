@@ -12,7 +12,7 @@ use std::sync::Arc;
 use codecs::http1::percent_decode;
 use codecs::rtmp::command::ConnectInfo;
 
-use crate::config::Latency;
+use crate::config::{Latency, SessionConfig, UrlDialect};
 use crate::ids::{Secret, StreamName};
 use crate::session::contract::told_url;
 use crate::session::{
@@ -31,7 +31,7 @@ pub(in crate::session) struct Params {
     /// Everything, as it was sent.
     pub(in crate::session) query: Secret,
     latency: Option<Latency>,
-    next_keyframe: bool,
+    join: Option<Join>,
     legacy_ids: bool,
     /// The number of the tracks.
     pub(in crate::session) track: TrackId,
@@ -64,7 +64,13 @@ impl Params {
                         _ => None,
                     };
                 }
-                "cache" => self.next_keyframe = value == "no",
+                "cache" => {
+                    self.join = match value {
+                        "no" => Some(Join::NextKeyframe),
+                        "clear" => Some(Join::ClearKeyframe),
+                        _ => None,
+                    };
+                }
                 "dialect" => self.legacy_ids = value == "legacy",
                 "track" => self.track = value.parse().ok()?,
                 _ => {}
@@ -77,7 +83,10 @@ impl Params {
     pub(in crate::session) const fn play(&self, format: Format) -> PlayOptions {
         let legacy = self.legacy_ids && !matches!(format, Format::MpegTs);
         let dialect = if legacy { Dialect::LegacyIds } else { Dialect::Native };
-        let join = if self.next_keyframe { Join::NextKeyframe } else { Join::NewestKeyframe };
+        let join = match self.join {
+            Some(join) => join,
+            None => Join::NewestKeyframe,
+        };
         let (latency, track) = (self.latency, self.track);
         PlayOptions {
             log: LogKey { format, dialect, track },
@@ -179,8 +188,41 @@ impl Address {
         Some(Target { stream, params, url: url.into(), referer: told_url(page) })
     }
 
+    /// Says what is wrong with an application that is to be a channel.
+    pub(super) fn check(&self, config: &SessionConfig) -> Result<(), &'static str> {
+        let channel = self.lines().path.trim_matches('/');
+        let legal = config.url == UrlDialect::Name || is_id(channel, config.id_bytes_max);
+        legal.then_some(()).ok_or(
+            "the application must be a channel: letters, digits, _ and -, no slash, not too long",
+        )
+    }
+
     /// The stream that is named here; `None` if that is no legal name.
-    pub(super) fn target(&self, stream: &str) -> Option<Target> {
+    pub(super) fn target(&self, stream: &str, config: &SessionConfig) -> Option<Target> {
+        match config.url {
+            UrlDialect::Name => self.named(stream),
+            UrlDialect::ChannelKey => self.channel(stream, config.id_bytes_max),
+        }
+    }
+
+    /// `CHANNEL/KEY`: what the peer calls a stream is its key, which nobody is told.
+    fn channel(&self, key: &str, bytes_max: u32) -> Option<Target> {
+        let Lines { url, page, path, query } = self.lines();
+        let (key, key_query) = split_query(key);
+        let channel = path.trim_matches('/');
+        if !is_id(channel, bytes_max) || !is_id(key, bytes_max) {
+            return None;
+        }
+        let mut params = Params::default();
+        for query in [query, key_query].into_iter().flatten() {
+            params.take(query)?;
+        }
+        params.key = Secret(key.to_owned());
+        let (stream, url) = (StreamName::parse(channel)?, url.into());
+        Some(Target { stream, params, url, referer: told_url(page) })
+    }
+
+    fn named(&self, stream: &str) -> Option<Target> {
         let Lines { url, page, path, query } = self.lines();
         let (stream_path, stream_query) = split_query(stream);
         let url = told_url(&format!("{}/{stream_path}", url.trim_end_matches('/')))?;
@@ -195,6 +237,20 @@ impl Address {
         let stream = stream_of(&format!("{path}/{stream_path}"))?;
         Some(Target { stream, params, url, referer: told_url(page) })
     }
+}
+
+/// What a peer hears that named no stream.
+pub(super) const fn illegal(dialect: UrlDialect) -> &'static str {
+    match dialect {
+        UrlDialect::Name => "the stream's name is not legal",
+        UrlDialect::ChannelKey => "the key must be letters, digits, _ and -, and not too long",
+    }
+}
+
+/// True for `^[A-Za-z0-9_-]+$` of legal length.
+fn is_id(text: &str, bytes_max: u32) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    !text.is_empty() && text.len() <= bytes_max as usize && text.bytes().all(legal)
 }
 
 /// What a peer addressed.
@@ -250,7 +306,7 @@ mod tests {
         ];
         for (app, tc_url, stream, name, key) in shapes {
             let target =
-                address(app, tc_url).target(stream).unwrap_or_else(|| panic!("{app} {stream}"));
+                address(app, tc_url).named(stream).unwrap_or_else(|| panic!("{app} {stream}"));
             assert_eq!((target.stream.as_str(), target.params.key.0.as_str()), (name, key));
         }
     }
@@ -267,20 +323,20 @@ mod tests {
             ("live", "%00"),
             ("live", "%zz"),
         ] {
-            assert_eq!(address(app, "rtmp://h/").target(stream), None, "{app} {stream}");
+            assert_eq!(address(app, "rtmp://h/").named(stream), None, "{app} {stream}");
         }
         for track in ["256", "-1", "two", ""] {
-            let target = address("live", "").target(&format!("cam?track={track}"));
+            let target = address("live", "").named(&format!("cam?track={track}"));
             assert_eq!(target, None, "{track}");
         }
         let long = format!("cam?key={}", "k".repeat(SECRET_BYTES_MAX + 1));
-        assert_eq!(address("live", "").target(&long), None);
+        assert_eq!(address("live", "").named(&long), None);
     }
 
     #[test]
     fn the_query_says_how_to_play() {
         let query = "cam?latency=low&cache=no&dialect=legacy&track=3&x=y&&";
-        let play = address("live", "").target(query).map(|t| t.params.play(Format::Flv));
+        let play = address("live", "").named(query).map(|t| t.params.play(Format::Flv));
         let expected = PlayOptions {
             log: LogKey { format: Format::Flv, dialect: Dialect::LegacyIds, track: 3 },
             join: Join::NextKeyframe,
@@ -300,7 +356,7 @@ mod tests {
             ("a?x=1", "rtmp://h/a?z=0", "b?", "rtmp://h/a/b", "z=0&x=1"),
             ("live", "rtmp://h\n/live\r", "c", "rtmp://h/live/c", ""),
         ] {
-            let target = address(app, tc_url).target(stream).unwrap();
+            let target = address(app, tc_url).named(stream).unwrap();
             let told = target.credentials();
             assert_eq!((&*told.url, told.query.0.as_str()), (url, query), "{tc_url} {stream}");
         }
@@ -310,13 +366,47 @@ mod tests {
             page_url: "https://page/\u{e4}".into(),
             ..ConnectInfo::default()
         };
-        let told = Address::new(&peer).target("cam").unwrap().credentials();
+        let told = Address::new(&peer).named("cam").unwrap().credentials();
         assert_eq!((told.url.len(), told.key.0.as_str()), (1_024, "k"));
         assert_eq!(told.referer.as_deref(), Some("https://page/\u{e4}"));
         let application = Address::new(&peer).application().unwrap();
         assert_eq!((application.stream.as_str(), &*application.params.key.0), ("live", "k"));
         let long = format!("cam?x={}", "y".repeat(QUERY_BYTES_MAX));
-        assert_eq!(address("live", "rtmp://h/live").target(&long), None);
+        assert_eq!(address("live", "rtmp://h/live").named(&long), None);
         assert!(address("a//b", "").application().is_none(), "no legal name");
+    }
+
+    #[test]
+    fn a_channel_and_its_key_are_both_ids() {
+        let config = SessionConfig {
+            url: UrlDialect::ChannelKey,
+            id_bytes_max: 8,
+            ..SessionConfig::default()
+        };
+        let target = address("cam_1/", "rtmp://h/cam_1").target("s3-cret?cache=no&key=x", &config);
+        let target = target.unwrap();
+        let told = target.credentials();
+        assert_eq!((target.stream.as_str(), told.key.0.as_str()), ("cam_1", "s3-cret"));
+        assert_eq!((&*told.url, told.query.0.as_str()), ("rtmp://h/cam_1", "cache=no&key=x"));
+        assert_eq!(target.params.play(Format::Rtmp).join, Join::NextKeyframe);
+        let clear = address("c", "").target("k?cache=clear", &config).unwrap();
+        assert_eq!(clear.params.play(Format::Rtmp).join, Join::ClearKeyframe);
+        for (app, key) in [
+            ("cam", ""),
+            ("cam", "a/b"),
+            ("cam", "a%20b"),
+            ("cam", "k\u{e4}y"),
+            ("cam", "123456789"),
+            ("", "key"),
+            ("live/cam", "key"),
+            ("ca m", "key"),
+            ("123456789", "key"),
+        ] {
+            assert_eq!(address(app, "").target(key, &config), None, "{app} {key}");
+        }
+        for (app, legal) in [("cam", true), ("/cam/", true), ("live/cam", false), ("a.b", false)] {
+            assert_eq!(address(app, "").check(&config).is_ok(), legal, "{app}");
+            assert!(address(app, "").check(&SessionConfig::default()).is_ok());
+        }
     }
 }

@@ -6,7 +6,7 @@ use codecs::amf0::Value;
 use codecs::rtmp::command::{Level, code, status};
 
 use super::server::Server;
-use super::state::{Entering, State};
+use super::state::{Entering, Playing, State};
 use crate::Error;
 use crate::control::Role;
 use crate::session::{Command, Event, Refusal};
@@ -37,6 +37,21 @@ impl Server {
                 let asking = self.answered(now);
                 self.play_started(now, asking?);
             }
+            (State::Asking(asking), Command::PlayIdle) if asking.role == Role::Play => {
+                let asking = self.answered(now);
+                self.play_idle(now, asking?);
+            }
+            (State::Playing(Playing { idle: true, .. }), Command::PlayStarted) => {
+                self.play_began();
+            }
+            (State::Playing(Playing { idle: false, .. }), Command::PlayIdle) => {
+                self.play_waits_again();
+            }
+            (State::Playing(Playing { idle: true, .. }), Command::Refused(refusal)) => {
+                let refusal = *refusal;
+                self.play_refused(refusal);
+                self.end(refusal.name());
+            }
             (State::Asking(asking), Command::Refused(refusal)) => {
                 let refusal = *refusal;
                 match asking.role {
@@ -45,7 +60,7 @@ impl Server {
                 }
                 self.end(refusal.name());
             }
-            (State::Playing(_), Command::StreamEnded) => {
+            (State::Playing(Playing { idle: false, .. }), Command::StreamEnded) => {
                 self.play_over("the stream ended");
                 self.end("stream_ended");
             }
@@ -101,7 +116,9 @@ impl Server {
 
     fn shut_down(&mut self, reason: &'static str) {
         match &self.state {
-            State::Playing(_) => self.play_over("the session was closed"),
+            State::Playing(Playing { idle: false, .. }) => {
+                self.play_over("the session was closed");
+            }
             State::Publishing(publishing) => {
                 let msid = publishing.msid;
                 self.replies.status(msid, code::UNPUBLISH_SUCCESS, "the session was closed");

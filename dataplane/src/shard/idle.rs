@@ -1,0 +1,202 @@
+//! Idle players: allowed to play a stream that nobody publishes, they wait for it.
+//!
+//! ```text
+//!   allowed, nobody publishes --> idle --the stream begins--> asked for anew --> plays, or refused
+//!                                 ^  |                                             |
+//!                                 |  +-- time, kick, the peer's own end --> over   |
+//!                                 +------ the stream ends (RTMP, if told to) ------+
+//! ```
+//!
+//! Nobody holds anything for an idle player but its own shard: the home of a stream that begins
+//! says so to every shard, if anybody waits anywhere. A word may cross an answer on its way, so the
+//! streams that are waited for are asked for again, a few at a time.
+//!
+//! An RTMP player is heard and pinged meanwhile. A request of HTTP has no other word than its
+//! answer: it waits for a bounded time, and only its end is heard.
+//!
+//! Limits: `idle_players_max` of the process; `idle_play`, and [`HTTP_WAIT_MAX`] for HTTP;
+//! [`CHECKS`] streams are asked for again at a time.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::connection::Asked;
+use super::message::Message;
+use super::shard::Shard;
+use crate::config::LimitId;
+use crate::ids::{ShardId, StreamName};
+use crate::session::{Command, Refusal};
+
+/// How long a request of HTTP waits for its stream at most.
+const HTTP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Streams that one round of housekeeping asks for again.
+const CHECKS: usize = 8;
+
+/// Who waits for which stream. Lives on: its shard. Crosses by: never.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    waiting: BTreeMap<StreamName, Vec<u32>>,
+    /// The stream that was asked for again last.
+    checked: Option<StreamName>,
+}
+
+impl Idle {
+    fn add(&mut self, stream: StreamName, slot: u32) {
+        self.waiting.entry(stream).or_default().push(slot);
+    }
+
+    fn remove(&mut self, stream: &StreamName, slot: u32) {
+        let Some(slots) = self.waiting.get_mut(stream) else { return };
+        slots.retain(|&waiting| waiting != slot);
+        if slots.is_empty() {
+            self.waiting.remove(stream);
+        }
+    }
+
+    /// Takes one who waits for the next stream in turn.
+    fn next(&mut self) -> Option<u32> {
+        let after = self.checked.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let (stream, slots) = self.waiting.range_mut((after, Bound::Unbounded)).next()?;
+        let (stream, slot) = (stream.clone(), slots.pop());
+        if slots.is_empty() {
+            self.waiting.remove(&stream);
+        }
+        self.checked = Some(stream);
+        slot
+    }
+}
+
+impl Shard {
+    /// The home of a stream answered a play by a refusal: the player hears it, or waits.
+    pub(super) fn play_refused(&mut self, slot: u32, refusal: Refusal) {
+        let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        match refusal {
+            Refusal::NotFound if asked.waits => self.wait_for_stream(slot),
+            // Who waits already is asked for again.
+            Refusal::Overloaded if asked.idle => self.wait_for_stream(slot),
+            _ => self.refuse(slot, refusal),
+        }
+    }
+
+    /// A player waits until its stream begins.
+    fn wait_for_stream(&mut self, slot: u32) {
+        let Self { connections, shared, config, counters, idle, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let heard = connection.session.idles();
+        let Some(asked) = connection.asked.as_mut() else { return };
+        if asked.idle {
+            idle.add(asked.stream.clone(), slot);
+            return;
+        }
+        if let Err(limit) = shared.caps.enter_idle(&config.limits) {
+            counters.limit(limit);
+            self.refuse(slot, Refusal::Full);
+            return;
+        }
+        let time = config.session.idle_play;
+        asked.deadline = *now + if heard { time } else { time.min(HTTP_WAIT_MAX) };
+        asked.idle = true;
+        idle.add(asked.stream.clone(), slot);
+        counters.players_idle += 1;
+        shared.caps.established(&mut connection.admission);
+        let span = connection.span();
+        span.in_scope(|| tracing::info!("player waits for its stream"));
+        if heard {
+            self.tell(slot, Command::PlayIdle);
+            self.feed_parked(slot);
+        }
+        self.arm(slot);
+        self.rearm(slot);
+    }
+
+    /// The stream of a player ended and everything of it is sent: true if the player waits for the
+    /// next one of that name.
+    pub(super) fn wait_again(&mut self, slot: u32) -> bool {
+        if self.draining.is_some() {
+            return false;
+        }
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        let Some(again) = connection.playing_mut().and_then(|playing| playing.again.take()) else {
+            return false;
+        };
+        if self.shared.caps.enter_idle(&self.config.limits).is_err() {
+            self.counters.limit(LimitId::IdlePlayersMax);
+            return false;
+        }
+        self.stop_playing(slot);
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        let deadline = self.now + self.config.session.idle_play;
+        connection.asked = Some(Box::new(Asked { idle: true, deadline, ..*again }));
+        self.counters.players_idle += 1;
+        self.tell(slot, Command::PlayIdle);
+        // The next one may have begun while this player drained the last.
+        self.subscribe(slot);
+        self.rearm(slot);
+        true
+    }
+
+    /// Takes the question of a connection, and what it counted in.
+    pub(super) fn take_asked(&mut self, slot: u32) -> Option<Box<Asked>> {
+        let asked = self.connections.get_mut(slot)?.asked.take()?;
+        if asked.idle {
+            self.idle.remove(&asked.stream, slot);
+            self.shared.caps.leave_idle();
+            self.counters.players_idle -= 1;
+        }
+        Some(asked)
+    }
+
+    /// A stream begins here: whoever waits for it on any shard is told.
+    pub(super) fn announce(&mut self, stream: &StreamName) {
+        if !self.shared.caps.has_idle() {
+            return;
+        }
+        let me = self.id;
+        let shards = u16::try_from(self.shared.shards()).expect("shards are at most 64");
+        for shard in (0..shards).map(ShardId).filter(|&shard| shard != me) {
+            self.post(shard, Message::Began(stream.clone()));
+        }
+        self.stream_began(stream);
+    }
+
+    /// A stream began, here or elsewhere: whoever waits for it asks for it.
+    pub(super) fn stream_began(&mut self, stream: &StreamName) {
+        for slot in self.idle.waiting.remove(stream).unwrap_or_default() {
+            self.subscribe(slot);
+        }
+    }
+
+    /// Asks again for some of the streams that are waited for.
+    pub(super) fn check_idle(&mut self) {
+        for _ in 0..CHECKS.min(self.idle.waiting.len()) {
+            if let Some(slot) = self.idle.next() {
+                self.subscribe(slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_checked_in_turn_by_one_of_those_who_wait() {
+        let mut idle = Idle::default();
+        let [a, b] = ["a", "b"].map(|name| StreamName::parse(name).unwrap());
+        for (stream, slot) in [(&a, 1), (&a, 2), (&b, 3)] {
+            idle.add(stream.clone(), slot);
+        }
+        assert_eq!(idle.next(), Some(2));
+        idle.add(a.clone(), 2);
+        assert_eq!(idle.next(), Some(3));
+        idle.add(b.clone(), 3);
+        assert_eq!(idle.next(), None, "the round is over");
+        idle.remove(&a, 1);
+        idle.remove(&a, 7);
+        assert_eq!(idle.next(), Some(2));
+        idle.remove(&b, 3);
+        assert_eq!((idle.next(), idle.waiting.len()), (None, 0));
+    }
+}
