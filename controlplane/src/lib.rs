@@ -5,8 +5,9 @@
 //! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
 //! play, `events/` tells what happens, `outbound/` asks and tells applications over HTTP, `api/`
-//! answers HTTP on the control listener, `logging` writes logs, `banner` greets, `probe/` looks at
-//! a stream as a player does, `top/` shows a running server on a terminal.
+//! answers HTTP on the control listener, `console/` is its pages, `logging` writes logs, `banner`
+//! greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
+//! terminal.
 
 pub mod api;
 pub mod auth;
@@ -15,6 +16,7 @@ pub mod bridge;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod console;
 pub mod coordinator;
 pub mod error;
 pub mod events;

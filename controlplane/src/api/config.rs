@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use dataplane::config::{ListenerConfig, ListenerKind};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,8 +22,20 @@ use crate::server::{ConfigAsk, InForce, Reloaded};
 pub(super) struct Config {
     /// The file, if there is one.
     file: Option<String>,
+    /// The listeners of media that are open.
+    listeners: Vec<OpenListener>,
     /// Every key, in the order of the file.
     keys: Vec<ConfigKey>,
+}
+
+/// An open listener.
+#[derive(Serialize, ToSchema)]
+struct OpenListener {
+    /// `rtmp`, `http`, `rtmps` or `https`.
+    #[schema(value_type = String)]
+    kind: &'static str,
+    /// Where it is, its port chosen.
+    addr: String,
 }
 
 /// One key of the configuration.
@@ -135,9 +148,21 @@ fn refusal(error: &Error) -> Refusal {
     }
 }
 
+impl OpenListener {
+    fn of(listener: &ListenerConfig) -> Self {
+        let kind = match listener.kind {
+            ListenerKind::Rtmp => "rtmp",
+            ListenerKind::Http => "http",
+            ListenerKind::Rtmps => "rtmps",
+            ListenerKind::Https => "https",
+        };
+        Self { kind, addr: listener.addr.to_string() }
+    }
+}
+
 impl Config {
     fn of(in_force: &InForce) -> Self {
-        let InForce { loaded, started } = in_force;
+        let InForce { loaded, started, listeners } = in_force;
         let defaults = Settings::default();
         let key = |section: &str, key: &Key| {
             let full = format!("{section}.{}", key.name);
@@ -171,6 +196,7 @@ impl Config {
             .flat_map(|section| section.keys.iter().map(move |known| key(section.name, known)));
         Self {
             file: loaded.file.as_ref().map(|file| file.display().to_string()),
+            listeners: listeners.iter().map(OpenListener::of).collect(),
             keys: keys.collect(),
         }
     }
@@ -191,7 +217,7 @@ mod tests {
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let loaded = load(None, env).unwrap();
         let started = load(None, []).unwrap().settings;
-        let config = Config::of(&InForce { loaded, started });
+        let config = Config::of(&InForce { loaded, started, listeners: vec![] });
         let key = |name: &str| config.keys.iter().find(|key| key.key == name).unwrap();
         let count = key("shards.count");
         assert_eq!((count.origin, count.applies), (Origin::Environment, When::Restart));

@@ -37,6 +37,7 @@ mod token;
 mod view;
 
 pub use commands::Commands;
+pub(crate) use etag::Etag;
 pub use listener::serve;
 pub use metrics::render;
 pub use process::Process;

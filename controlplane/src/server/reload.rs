@@ -34,6 +34,8 @@ pub struct InForce {
     pub loaded: Loaded,
     /// What the node was started with, which stays for keys that need a restart.
     pub started: Settings,
+    /// The listeners of media that are open, where they are.
+    pub listeners: Vec<ListenerConfig>,
 }
 
 /// What a reload did.
@@ -59,7 +61,8 @@ impl ControlPlane {
         match ask {
             ConfigAsk::InForce { reply } => {
                 let (loaded, started) = (self.loaded.clone(), self.plan.configured.clone());
-                drop(reply.send(Box::new(InForce { loaded, started })));
+                let listeners = self.open.iter().map(|&(_, open)| open).collect();
+                drop(reply.send(Box::new(InForce { loaded, started, listeners })));
             }
             ConfigAsk::Reload { reply } => {
                 drop(reply.send(self.reload("api", exchange, limits)));

@@ -218,22 +218,27 @@ impl Server {
         Metrics::parse(&String::from_utf8(body).expect("metrics are text"))
     }
 
-    /// The field of a request that shows the token.
-    fn token(&self) -> String {
+    /// The token of the API.
+    pub(crate) fn token(&self) -> String {
         let token = fs::read_to_string(self.folder.path().join("data/api-token"))
             .expect("the token was written at start");
-        format!("Authorization: Bearer {}\r\n", token.trim())
+        token.trim().to_owned()
+    }
+
+    /// The field of a request that shows the token.
+    fn authorization(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.token())
     }
 
     /// The status and the answer to JSON that is sent to the API.
     pub(crate) fn post(&self, path: &str, json: &str) -> (u16, Value) {
-        let (status, body) = post(self.control, path, &self.token(), json);
+        let (status, body) = post(self.control, path, &self.authorization(), json);
         (status, serde_json::from_slice(&body).expect("the API speaks JSON"))
     }
 
     /// An answer of the API, with the token.
     pub(crate) fn api(&self, path: &str) -> Value {
-        let (status, body) = get(self.control, path, &self.token());
+        let (status, body) = get(self.control, path, &self.authorization());
         assert_eq!(status, 200, "{path}");
         serde_json::from_slice(&body).expect("the API speaks JSON")
     }

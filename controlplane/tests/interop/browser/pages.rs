@@ -2,18 +2,12 @@
 
 use serde_json::json;
 
-use super::watch::{assert_plays, assert_smooth, watch};
+use super::watch::{assert_plays, assert_smooth, watch, with_demo};
 use crate::clip::Clip;
 use crate::publisher::Publisher;
 use crate::server::{Backend, Options, Server};
 
 const SECONDS: u32 = 6;
-
-fn with_demo() -> Server {
-    let mut options = Options::on(Backend::Auto);
-    options.demo = true;
-    Server::start(&options)
-}
 
 #[test]
 fn the_demo_plays_on_the_page() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::server::Server;
+use crate::server::{Backend, Options, Server};
 
 const FRAMES_PER_SECOND: f64 = 30.0;
 /// A browser starts, watches and ends within this.
@@ -63,6 +63,28 @@ impl Watch {
         let report = output.lines().find(|line| line.contains(r#""event":"report""#));
         serde_json::from_str(report.expect("a report is printed")).expect("the report is JSON")
     }
+}
+
+/// A server whose built-in stream plays.
+pub(crate) fn with_demo() -> Server {
+    let mut options = Options::on(Backend::Auto);
+    options.demo = true;
+    Server::start(&options)
+}
+
+/// Works through the console of `server`, on which `stream` is live.
+pub(crate) fn console(server: &Server, stream: &str) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/console.mjs");
+    let job = json!({
+        "base": format!("http://{}", server.control),
+        "token": server.token(),
+        "stream": stream,
+        "chromium": chromium(),
+        "shots": std::env::var("CONSOLE_SHOTS").ok(),
+    });
+    let mut command = Command::new("node");
+    command.arg(script).arg(job.to_string());
+    Watch { process: Process::start(&mut command) }.report()
 }
 
 /// Runs one browser to its end.
