@@ -1,7 +1,7 @@
 //! `[coordinator]`: how the application that owns channels and keys is asked, told and obeyed.
 
 use codecs::time::MediaTime;
-use dataplane::config::HlsMode;
+use dataplane::config::{HlsMode, UrlDialect};
 use dataplane::ids::Secret;
 
 use super::document::Datum;
@@ -278,15 +278,35 @@ pub(super) fn section() -> Section {
     )
 }
 
+/// An address says channel and key, where nobody says otherwise.
+fn contract_of_addresses(loaded: &mut Loaded) {
+    let unset = |key: &str| !loaded.is_set(key);
+    let (url, id_bytes_max) = (unset("session.url"), unset("session.id_bytes_max"));
+    let session = &mut loaded.settings.session;
+    if url {
+        session.url = UrlDialect::ChannelKey;
+    }
+    if id_bytes_max {
+        session.id_bytes_max = loaded.settings.coordinator.id_bytes_max;
+    }
+}
+
+const ANY_KEY: &str = "every key may publish on every channel, because \
+                       coordinator.key_verification_url is not set; set it to ask an application";
+
 /// What the contract says of other sections, where nobody else does.
 pub(super) fn contract(loaded: &mut Loaded) {
     let unset = |loaded: &Loaded, key: &str| !loaded.is_set(key);
     if loaded.settings.coordinator.is_on() {
+        if loaded.settings.coordinator.key_verification.url.is_none() {
+            loaded.warnings.push(ANY_KEY.to_owned());
+        }
         let (mode, segment, listed) = (
             unset(loaded, "hls.mode"),
             unset(loaded, "hls.segment_ms"),
             unset(loaded, "hls.listed"),
         );
+        contract_of_addresses(loaded);
         let hls = &mut loaded.settings.stream.hls;
         // The application is told of a stream by its playlist, so there is one of each stream.
         if mode {

@@ -95,6 +95,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     key("EXTERNAL_SSL", "coordinator.server_tls", reading::yes),
     key("MAX_IP_CONCURRENT_CONNECTIONS", "limits.connections_per_ip_max", reading::number),
     key("CONCURRENT_LIMIT_WHITELIST", "limits.exempt", reading::ranges),
+    key("RTMP_PLAY_WHITELIST", "limits.play_from", reading::ranges),
     key("GOP_CACHE_SIZE_MB", "stream.gop_bytes_max", reading::gop),
     key("RTMP_CHUNK_SIZE", "session.rtmp_chunk_bytes", reading::number),
     key("HLS_TIME_SECONDS", "hls.segment_ms", reading::seconds),

@@ -187,7 +187,7 @@ fn wrong(name: &str, key: &str, expected: &str, text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use dataplane::config::HlsMode;
+    use dataplane::config::{HlsMode, UrlDialect};
 
     use super::*;
     use crate::config::{Auto, Loaded, LogLevel, Sources, load};
@@ -232,6 +232,7 @@ mod tests {
             ("EXTERNAL_SSL", "YES"),
             ("MAX_IP_CONCURRENT_CONNECTIONS", "4"),
             ("CONCURRENT_LIMIT_WHITELIST", "10.0.0.0/8, 192.0.2.1,2001:db8::/32"),
+            ("RTMP_PLAY_WHITELIST", "*"),
             ("GOP_CACHE_SIZE_MB", "8"),
             ("RTMP_CHUNK_SIZE", "4096"),
             ("HLS_TIME_SECONDS", "4"),
@@ -265,13 +266,16 @@ mod tests {
         assert_eq!(coordinator.server.ip, Auto::Set("192.0.2.9".parse().unwrap()));
         assert_eq!((coordinator.server.port, coordinator.server.tls), (Auto::Set(443), true));
         assert_eq!((settings.limits.connections_per_ip_max, settings.limits.exempt.len()), (4, 3));
+        assert_eq!(settings.limits.play_from.len(), 2);
+        assert_eq!(settings.session.url, UrlDialect::ChannelKey);
+        assert_eq!(settings.session.id_bytes_max, 64);
         assert_eq!(settings.stream.gop_bytes_max, 8 << 20);
         assert_eq!(settings.session.rtmp_chunk_bytes, 4096);
         let hls = &settings.stream.hls;
         assert_eq!((hls.mode, hls.segment.as_millis()), (HlsMode::Always, 4_000));
         assert_eq!((hls.listed, hls.kept), (20, 20));
         assert_eq!(settings.log.level, LogLevel::Debug);
-        assert_eq!((loaded.warnings.as_slice(), loaded.variables.len()), ([].as_slice(), 30));
+        assert_eq!((loaded.warnings.as_slice(), loaded.variables.len()), ([].as_slice(), 31));
     }
 
     #[test]
@@ -283,6 +287,8 @@ mod tests {
         let off = loaded(&[("CONTROL_SECRET", "x"), ("GRANDSTAND_COORDINATOR__ENABLED", "false")]);
         assert_eq!(off.settings.stream.hls.mode, HlsMode::OnDemand);
         assert!(!loaded(&[("COMMANDS_API_AUTH", "")]).settings.coordinator.is_on());
+        let warnings = loaded(&[("CONTROL_SECRET", "x")]).warnings;
+        assert!(warnings[0].starts_with("every key may publish"), "{warnings:?}");
     }
 
     #[test]
@@ -372,7 +378,8 @@ mod tests {
                 "CONCURRENT_LIMIT_WHITELIST",
                 "10.0.0.0/99",
                 "limits.exempt: expected a list of \
-              addresses and ranges such as [\"127.0.0.0/8\", \"::1\"], got \"10.0.0.0/99\"",
+                 addresses and ranges such as [\"127.0.0.0/8\", \"::1\"], or \"*\", \
+                 got \"10.0.0.0/99\"",
             ),
             ("LOG_DEBUG", "maybe", "log.level: expected YES or NO, got \"maybe\""),
         ] {
