@@ -24,6 +24,7 @@ pub mod logging;
 pub mod outbound;
 pub mod probe;
 pub mod server;
+pub mod store;
 pub mod top;
 
 pub use error::Error;

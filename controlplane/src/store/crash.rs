@@ -1,0 +1,93 @@
+//! Crash: the power is cut at every operation on the file, and what is found afterwards is right.
+
+use std::collections::BTreeMap;
+
+use super::database::Database;
+use super::disk::{Disk, Loss, scramble};
+use super::order::{Table, Write};
+
+/// Commits of the script.
+const COMMITS: usize = 6;
+/// Rows that every commit replaces.
+const ROWS: usize = 5;
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The `n`-th commit: some rows replaced, one made, one deleted, one that needs pages of its own.
+fn commit(n: usize) -> Vec<Write> {
+    let put = |key: String, value: Vec<u8>| Write {
+        table: Table::Streams,
+        key: key.into_bytes(),
+        value: Some(value),
+    };
+    let mut writes: Vec<_> =
+        (0..ROWS).map(|row| put(format!("row {row}"), vec![n as u8; 50 + 30 * n])).collect();
+    writes.push(put(format!("made {n}"), vec![n as u8; 9_000]));
+    if let Some(before) = n.checked_sub(2) {
+        let key = format!("made {before}").into_bytes();
+        writes.push(Write { table: Table::Streams, key, value: None });
+    }
+    writes
+}
+
+/// What is stored after the first `commits`.
+fn state(commits: usize) -> Rows {
+    let mut rows = Rows::new();
+    for Write { key, value, .. } in (0..commits).flat_map(commit) {
+        match value {
+            Some(value) => drop(rows.insert(key, value)),
+            None => drop(rows.remove(&key)),
+        }
+    }
+    rows
+}
+
+/// Opens the tables and commits on until the disk fails; how many commits were acknowledged.
+fn play(disk: &Disk, from: usize) -> usize {
+    let Ok(database) = Database::open(disk.backend()) else { return from };
+    (from..COMMITS).find(|&n| database.commit(&[commit(n)]).is_err()).unwrap_or(COMMITS)
+}
+
+/// How many commits are stored whole, which are those acknowledged or one more.
+fn found(disk: &Disk, acknowledged: usize, what: &str) -> usize {
+    let database = match Database::open(disk.backend()) {
+        Ok(database) => database,
+        Err(error) => panic!("{what}: {error:?}"),
+    };
+    let rows: Rows = database.scan(Table::Streams, b"", 1_000).unwrap().into_iter().collect();
+    let whole = (acknowledged..=COMMITS.min(acknowledged + 1)).find(|&n| rows == state(n));
+    whole.unwrap_or_else(|| panic!("{what}: {acknowledged} acknowledged, found {:?}", rows.keys()))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_wherever_the_power_is_cut() {
+    // A store gets its name when it is whole: what is cut before leaves no store.
+    let empty = Disk::default();
+    drop(Database::open(empty.backend()).unwrap());
+    let whole = empty.after_crash(Loss::All);
+    assert_eq!(play(&whole, 0), COMMITS);
+    let operations = whole.done();
+    let losses = [Loss::All, Loss::None, Loss::Some(1), Loss::Some(2), Loss::Some(3)];
+    let mut cuts = 0;
+    for at in 0..operations {
+        let disk = empty.after_crash(Loss::All);
+        disk.fail_after(at);
+        let acknowledged = play(&disk, 0);
+        for loss in losses {
+            let seeded = match loss {
+                Loss::Some(seed) => Loss::Some(scramble(seed ^ (at << 8))),
+                loss => loss,
+            };
+            let what = format!("cut at {at}, {seeded:?}");
+            let crashed = disk.after_crash(seeded);
+            // The power goes again while the file is being mended.
+            let again = crashed.after_crash(Loss::All);
+            again.fail_after(scramble(at) % 40);
+            let more = play(&again, found(&crashed.after_crash(Loss::All), acknowledged, &what));
+            let what = format!("{what}, and again");
+            found(&again.after_crash(seeded), more, &what);
+            cuts += 1;
+        }
+    }
+    assert!(operations > 80 && cuts == operations * 5, "{operations} operations, {cuts} cuts");
+}

@@ -1,0 +1,123 @@
+//! Database: the tables in one redb file, without a thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redb::{ReadableDatabase, StorageBackend, TableDefinition};
+
+use super::order::{Rows, StoreError, Table, Write};
+
+/// Bytes of pages that are kept in memory at most.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The open tables.
+pub(super) struct Database(redb::Database);
+
+/// Why tables could not be opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// Another process holds the file.
+    Locked,
+    /// The file is not a whole database.
+    Damaged(String),
+    /// The file was written by a version that this one cannot read.
+    Version,
+}
+
+impl Database {
+    /// Opens the tables of `backend`, which makes them when it is empty, and reads every page of
+    /// them once: a file that somebody or some disk changed is found now and not in service.
+    pub(super) fn open(backend: impl StorageBackend) -> Result<Self, OpenError> {
+        let opened = guarded(|| {
+            let database = redb::Builder::new()
+                .set_cache_size(CACHE_BYTES)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(backend)?;
+            let transaction = database.begin_write().map_err(redb::Error::from)?;
+            for table in Table::ALL {
+                transaction.open_table(definition(table)).map_err(redb::Error::from)?;
+            }
+            transaction.commit().map_err(redb::Error::from)?;
+            Ok(database)
+        });
+        opened.map(Self).map_err(|error| match error {
+            Failure::Panic => OpenError::Damaged("a page makes no sense".to_owned()),
+            Failure::Error(redb::Error::DatabaseAlreadyOpen) => OpenError::Locked,
+            Failure::Error(redb::Error::UpgradeRequired(_)) => OpenError::Version,
+            Failure::Error(error) => OpenError::Damaged(error.to_string()),
+        })
+    }
+
+    /// Makes all `groups` durable by one fsync: when this returns they are on the disk.
+    pub(super) fn commit(&self, groups: &[Vec<Write>]) -> Result<(), StoreError> {
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            for table in Table::ALL {
+                let mut rows = groups.iter().flatten().filter(|row| row.table == table).peekable();
+                if rows.peek().is_none() {
+                    continue;
+                }
+                let mut open = transaction.open_table(definition(table))?;
+                for Write { key, value, .. } in rows {
+                    match value {
+                        Some(value) => drop(open.insert(key.as_slice(), value.as_slice())?),
+                        None => drop(open.remove(key.as_slice())?),
+                    }
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// One row.
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(|database| {
+            let open = database.begin_read()?.open_table(definition(table))?;
+            Ok(open.get(key)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    /// Up to `limit` rows whose key is at least `from`.
+    pub(super) fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Rows, StoreError> {
+        self.run(|database| {
+            let open = database.begin_read()?.open_table(definition(table))?;
+            let rows = open.range(from..)?.take(limit).map(|row| {
+                let (key, value) = row?;
+                Ok((key.value().to_vec(), value.value().to_vec()))
+            });
+            rows.collect::<Result<_, redb::Error>>()
+        })
+    }
+
+    fn run<T>(
+        &self,
+        act: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        guarded(|| act(&self.0)).map_err(|failure| match failure {
+            Failure::Panic => StoreError::Failed("a page makes no sense".to_owned()),
+            Failure::Error(error) => StoreError::Failed(error.to_string()),
+        })
+    }
+}
+
+/// The table in the file.
+const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+enum Failure {
+    Error(redb::Error),
+    Panic,
+}
+
+/// A page that makes no sense may panic the library, which must not take the server down.
+fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(Failure::Error),
+        Err(_) => Err(Failure::Panic),
+    }
+}

@@ -1,0 +1,213 @@
+//! Disk: a file in memory whose power can be cut, with a cache that loses and tears writes.
+
+use std::io::{Error, Result};
+use std::sync::{Arc, Condvar, Mutex};
+
+use redb::StorageBackend;
+
+/// A write is torn at the borders of sectors, or anywhere.
+const SECTOR: usize = 512;
+
+/// A disk that backends share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the last sync made durable.
+    durable: Vec<u8>,
+    /// What readers see.
+    cached: Vec<u8>,
+    /// What was written since.
+    pending: Vec<Op>,
+    /// Operations until now.
+    done: u64,
+    /// Operations from this one on fail.
+    fails_from: Option<u64>,
+    /// A sync waits while this is set.
+    held: bool,
+    /// A sync waits.
+    waits: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Write(usize, Vec<u8>),
+    SetLen(usize),
+}
+
+impl Op {
+    fn apply(&self, file: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = at + bytes.len();
+                if file.len() < end {
+                    file.resize(end, 0);
+                }
+                file[*at..end].copy_from_slice(bytes);
+            }
+            Self::SetLen(len) => file.resize(*len, 0),
+        }
+    }
+}
+
+/// What becomes of the writes that no sync confirmed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loss {
+    /// All are lost.
+    All,
+    /// None is lost.
+    None,
+    /// Each is kept, lost or torn, by this seed.
+    Some(u64),
+}
+
+impl Disk {
+    pub(super) fn backend(&self) -> Backend {
+        Backend(self.clone())
+    }
+
+    /// Operations until now.
+    pub(super) fn done(&self) -> u64 {
+        self.0.0.lock().unwrap().done
+    }
+
+    /// The power is cut after `operations` more.
+    pub(super) fn fail_after(&self, operations: u64) {
+        let mut state = self.0.0.lock().unwrap();
+        state.fails_from = Some(state.done + operations);
+    }
+
+    /// The disk after a cut of the power.
+    pub(super) fn after_crash(&self, loss: Loss) -> Self {
+        let state = self.0.0.lock().unwrap();
+        let mut file = state.durable.clone();
+        for (index, op) in state.pending.iter().enumerate() {
+            let fate = match loss {
+                Loss::All => continue,
+                Loss::None => 0,
+                Loss::Some(seed) => scramble(seed ^ ((index as u64) << 32)),
+            };
+            match (fate % 4, op) {
+                (0, op) => op.apply(&mut file),
+                (1, _) | (_, Op::SetLen(_)) => {}
+                (2, Op::Write(at, bytes)) => {
+                    for (sector, part) in bytes.chunks(SECTOR).enumerate() {
+                        if scramble(fate ^ sector as u64).is_multiple_of(2) {
+                            Op::Write(at + sector * SECTOR, part.to_vec()).apply(&mut file);
+                        }
+                    }
+                }
+                (_, Op::Write(at, bytes)) => {
+                    let kept = usize::try_from(fate / 4).unwrap() % (bytes.len() + 1);
+                    Op::Write(*at, bytes[..kept].to_vec()).apply(&mut file);
+                }
+            }
+        }
+        let state = State { durable: file.clone(), cached: file, ..State::default() };
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
+    }
+
+    /// Lets the next sync wait until the returned value is dropped.
+    pub(super) fn hold(&self) -> Held {
+        self.0.0.lock().unwrap().held = true;
+        Held(self.clone())
+    }
+}
+
+/// A sync is held up.
+pub(super) struct Held(Disk);
+
+impl Held {
+    /// Returns when a sync waits.
+    pub(super) fn wait(&self) {
+        let (state, changed) = &*self.0.0;
+        let state = state.lock().unwrap();
+        let deadline = std::time::Duration::from_secs(30);
+        let (_state, late) =
+            changed.wait_timeout_while(state, deadline, |state| !state.waits).unwrap();
+        assert!(!late.timed_out(), "nobody syncs");
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.0.lock().unwrap().held = false;
+        self.0.0.1.notify_all();
+    }
+}
+
+/// One opened file of a [`Disk`].
+#[derive(Debug)]
+pub(super) struct Backend(Disk);
+
+impl Backend {
+    fn operate<T>(&self, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.0.0.0.lock().unwrap();
+        let at = state.done;
+        if state.fails_from.is_some_and(|from| at >= from) {
+            return Err(Error::other("the power is off"));
+        }
+        state.done += 1;
+        act(&mut state)
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> Result<u64> {
+        self.operate(|state| Ok(state.cached.len() as u64))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.operate(|state| {
+            let at = usize::try_from(offset).unwrap();
+            let bytes = state.cached.get(at..at + out.len());
+            out.copy_from_slice(bytes.ok_or_else(|| Error::other("beyond the end"))?);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.operate(|state| {
+            let op = Op::SetLen(usize::try_from(len).unwrap());
+            op.apply(&mut state.cached);
+            state.pending.push(op);
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        let (state, changed) = &*self.0.0;
+        let mut state = state.lock().unwrap();
+        while state.held {
+            state.waits = true;
+            changed.notify_all();
+            state = changed.wait(state).unwrap();
+        }
+        state.waits = false;
+        drop(state);
+        self.operate(|state| {
+            for op in std::mem::take(&mut state.pending) {
+                op.apply(&mut state.durable);
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.operate(|state| {
+            let op = Op::Write(usize::try_from(offset).unwrap(), data.to_vec());
+            op.apply(&mut state.cached);
+            state.pending.push(op);
+            Ok(())
+        })
+    }
+}
+
+/// A number that looks like any other: the finaliser of `SplitMix64`.
+pub(super) const fn scramble(seed: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
