@@ -8,6 +8,7 @@
 //! answers HTTP on the control listener, `console/` is its pages, `logging` writes logs, `banner`
 //! greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
 //! terminal.
+//! `store/` keeps what survives a restart.
 
 pub mod api;
 pub mod auth;

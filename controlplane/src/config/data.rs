@@ -39,5 +39,10 @@ const KEYS: &[Key] = &[Key::new(
 )];
 
 pub(super) fn section() -> Section {
-    Section::new("data", "What must survive a restart: now the token of the API.", KEYS)
+    Section::new(
+        "data",
+        "What must survive a restart: the token of the API, and the store, which one process at a \
+         time may open.",
+        KEYS,
+    )
 }

@@ -4,6 +4,7 @@ use dataplane::config::ListenerConfig;
 
 use crate::config::{Loaded, Plan};
 use crate::logging::Logging;
+use crate::store::Store;
 
 /// The configuration in force, and the log that follows it.
 pub(super) struct ControlPlane {
@@ -15,4 +16,6 @@ pub(super) struct ControlPlane {
     pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
     /// The log.
     pub(super) logging: Logging,
+    /// What survives a restart.
+    pub(super) store: Store,
 }

@@ -65,6 +65,8 @@ pub(super) fn run(
         print(banner);
         let end = desk.turn().await;
         tracing::info!(end = ?end, "stopped");
+        let (commits, syncs, busy) = desk.control.store.counters();
+        tracing::debug!(commits, syncs, busy, "the store is closed");
         Ok::<_, Error>((end, desk.exchange.into_fleet()))
     })?;
     match end {

@@ -15,6 +15,7 @@ use crate::cli::DEFAULT_FILE;
 use crate::config::{DOTENV, Host, Loaded, Plan, Sources, dotenv, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
+use crate::store::Store;
 
 /// The clip that plays as `demo`.
 static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
@@ -53,6 +54,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         true => Some(open_control(&loaded)?),
         false => None,
     };
+    let store = Store::open(&data_directory(&loaded))?;
     let logging = Logging::start(loaded.settings.log);
     let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
@@ -72,7 +74,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
-    run::run(ControlPlane { loaded, plan, open, logging }, node, control, &banner)
+    run::run(ControlPlane { loaded, plan, open, logging, store }, node, control, &banner)
 }
 
 /// Opens and closes an address before shards share it; the address, its port chosen.
@@ -101,9 +103,14 @@ fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
         Ok(listener)
     };
     let listener = open().map_err(|error| Error::listen("listeners.control", addr, &error))?;
-    let state = std::env::var("STATE_DIRECTORY").ok();
-    let token = Token::open(&loaded.settings.data.directory(state.as_deref()))?;
+    let token = Token::open(&data_directory(loaded))?;
     Ok((listener, token))
+}
+
+/// Where the server keeps what must survive a restart.
+fn data_directory(loaded: &Loaded) -> PathBuf {
+    let state = std::env::var("STATE_DIRECTORY").ok();
+    loaded.settings.data.directory(state.as_deref())
 }
 
 /// What failed only in the data plane, under its key.

@@ -77,12 +77,7 @@ impl Database {
     }
 
     /// Up to `limit` rows whose key is at least `from`.
-    pub(super) fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Rows, StoreError> {
+    pub(super) fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Rows, StoreError> {
         self.run(|database| {
             let open = database.begin_read()?.open_table(definition(table))?;
             let rows = open.range(from..)?.take(limit).map(|row| {

@@ -38,7 +38,8 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let store = Store::open(&dir).unwrap();
         let rows = store.scan(Table::Streams, Vec::new(), 100).await.unwrap();
         assert_eq!(rows.len(), ROWS);
-        let stored = rows.iter().map(|(_, value)| u64::from_le_bytes(value[..].try_into().unwrap()));
+        let stored =
+            rows.iter().map(|(_, value)| u64::from_le_bytes(value[..].try_into().unwrap()));
         let stored: std::collections::BTreeSet<_> = stored.collect();
         assert_eq!(stored.len(), 1, "a commit is there in part: {stored:?}");
         let first = stored.first().copied().unwrap();

@@ -173,7 +173,8 @@ fn open_file(path: &Path) -> std::io::Result<Option<File>> {
 /// leaves nothing that looks damaged; `None` if another process makes it just now.
 fn make_file(path: &Path) -> std::io::Result<Option<File>> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
