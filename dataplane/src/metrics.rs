@@ -282,6 +282,11 @@ counters! {
         loop_lag_us: MICROSECONDS,
         /// From a play request's acceptance to the first media byte given to the kernel.
         first_byte_us: MICROSECONDS,
+        /// From a play request's acceptance to the last byte of the first keyframe given to the
+        /// kernel.
+        first_frame_us: MICROSECONDS,
+        /// How long the first byte of a send to a live player had been there.
+        send_lag_us: MICROSECONDS,
         /// Bytes that the kernel took of one send.
         send_bytes: BYTES,
     }

@@ -10,13 +10,13 @@ use super::cipher::{Ciphered, Tls};
 use super::cursor::{Cursor, Filter, Jumps};
 use super::fetch::Serving;
 use super::frame::Frame;
+use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use crate::config::Latency;
 use crate::control::{AuthorizeRequest, Intent};
 use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
-use crate::metrics::ShardCounters;
 use crate::reactor::{self, Token};
 use crate::session::{Credentials, PlayOptions, Session};
 
@@ -136,7 +136,7 @@ pub(crate) struct Playing {
     /// What it asks again when its stream has ended.
     pub again: Option<Box<Asked>>,
     pub accepted: Instant,
-    pub first_byte: bool,
+    pub opening: Opening,
 }
 
 /// How far receiving is.
@@ -253,14 +253,6 @@ impl Playing {
     /// True if the play is over and no entry of it is unfinished.
     pub(super) fn has_left(&self) -> bool {
         self.leaving && self.cursor.is_none_or(|cursor| cursor.at_boundary)
-    }
-
-    /// The socket took bytes of the stream: the first ones are counted.
-    pub(super) fn observe_first_byte(&mut self, counters: &mut ShardCounters, now: Instant) {
-        if !self.first_byte {
-            self.first_byte = true;
-            counters.first_byte_us.observe_time(now.saturating_duration_since(self.accepted));
-        }
     }
 }
 

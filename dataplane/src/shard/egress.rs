@@ -77,6 +77,7 @@ impl Shard {
         }
         if let ReaderState::Reading(logs) = &reader.state {
             reader.late.advance(logs, self.config.egress.player_lag_max);
+            reader.trail.step(logs.newest().committed(), self.now);
         }
         let sealed = reader.logs().is_some_and(|logs| logs.ended().is_some());
         if sealed {
@@ -295,13 +296,14 @@ impl Shard {
             || connection.playing().is_some_and(|playing| playing.leaving);
         let hears_again = own > 0 && connection.out.is_empty();
         if let Some(Establish::Play(playing)) = &mut connection.role
-            && let Some(logs) = readers.get(playing.reader).and_then(|reader| reader.logs())
+            && let Some(reader) = readers.get(playing.reader)
+            && let Some(logs) = reader.logs()
         {
             if flight.len > 0 {
                 playing.advance(flight, head as u8, from_log, logs.at(flight.from));
             }
             if from_log > 0 {
-                playing.observe_first_byte(counters, *now);
+                playing.observe(flight, (logs, &reader.trail), counters, *now);
             }
             // What was committed since the send was planned waits for its flush like everything.
             let at_once = flight.cut

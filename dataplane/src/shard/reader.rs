@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::flush::BUCKETS;
 use super::headroom::Rate;
 use super::lateness::LateMark;
+use super::trail::Trail;
 use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
 use crate::session::{LogKey, Use};
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub behind: Option<u32>,
     /// Players before it are too far behind.
     pub late: LateMark,
+    /// When its latest bytes came.
+    pub trail: Trail,
     /// Buckets that have not been flushed since the log moved.
     pub pending: u16,
     /// It is in the list of those that gather.
@@ -223,6 +226,7 @@ impl Readers {
             low_latency: Vec::new(),
             behind: None,
             late: LateMark::default(),
+            trail: Trail::new(now),
             pending: 0,
             listed: false,
             retired: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::{Establish, Playing};
 use super::cursor::{Filter, Jumps};
 use super::message::{Answer, Message, Subscribe};
+use super::opening::Opening;
 use super::queues::Class;
 use super::reader::{Question, Reader, ReaderState};
 use super::shard::Shard;
@@ -210,7 +211,7 @@ impl Shard {
             jumps: Jumps::new(*now),
             again,
             accepted: *now,
-            first_byte: false,
+            opening: Opening::Unsent,
         }));
         connection.establish(Some(playing), counters);
         connection.session.share(words);
