@@ -352,8 +352,13 @@ pub struct SessionConfig {
     pub receive_buffer_bytes: u32,
     /// Receive buffer of a publisher's socket; the kernel's own choice where it has no room for it.
     pub publish_receive_bytes: u32,
-    /// Ending sessions get this long to take their protocol's farewell.
+    /// When the node goes down, new publishers and players are refused for this long before those
+    /// who are there are sent away.
+    pub refuse: Duration,
+    /// Sessions get this long to end, and their last part to take their protocol's farewell.
     pub drain: Duration,
+    /// Everybody is served while the node drains, not only who was asked to reconnect.
+    pub drain_serve: bool,
     /// Where peers that can reconnect are sent when the node goes down; the same address if `None`.
     pub reconnect_url: Option<ReconnectUrl>,
 }
@@ -374,7 +379,9 @@ impl Default for SessionConfig {
             rtmp_chunk_bytes: 60_000,
             receive_buffer_bytes: 64 << 10,
             publish_receive_bytes: 1 << 20,
+            refuse: Duration::ZERO,
             drain: Duration::from_secs(3),
+            drain_serve: false,
             reconnect_url: None,
         }
     }

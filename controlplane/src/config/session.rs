@@ -113,12 +113,28 @@ const KEYS: &[Key] = &[
     .bytes()
     .now(),
     Key::new(
+        "refuse_ms",
+        "When the server is told to end, for this long nobody is sent away: /readyz says no and \
+         new publishers and players are refused, so that a load balancer looks elsewhere.",
+        |s| &mut s.session.refuse,
+    )
+    .range(0, HOUR)
+    .millis()
+    .now(),
+    Key::new(
         "drain_ms",
-        "At the end, sessions get this long to take their protocol's farewell.",
+        "After that, sessions get this long to end: who can reconnect (Enhanced RTMP) is asked to \
+         and served on, all others hear their protocol's end.",
         |s| &mut s.session.drain,
     )
-    .range(0, 4_000)
+    .range(0, HOUR)
     .millis()
+    .now(),
+    Key::new(
+        "drain_serve",
+        "Whether everybody is served until drain_ms is nearly over, not only who can reconnect.",
+        |s| &mut s.session.drain_serve,
+    )
     .now(),
     Key::new(
         "reconnect_url",

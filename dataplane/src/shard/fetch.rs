@@ -62,12 +62,13 @@ impl Serving {
 impl Shard {
     /// A session asks for a piece of HLS.
     pub(super) fn fetch(&mut self, slot: u32, stream: StreamName, credentials: Credentials) {
+        let sends_away = self.sends_away();
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let permit = self.verdicts.permit(&stream, &credentials.key, connection.peer.ip);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         asked.permit = Some(permit);
-        let known = self.verdicts.find(permit, self.now).filter(|_| self.draining.is_none());
+        let known = self.verdicts.find(permit, self.now).filter(|_| !sends_away);
         let Some(stream) = known else {
             self.authorize(slot, credentials, asked);
             return;
@@ -280,7 +281,7 @@ impl Shard {
         let Some(logs) = reader.logs() else { return };
         let closed = logs.ended().is_some() && logs.window().is_none();
         let passed =
-            self.draining.is_some() || self.now.saturating_duration_since(reader.asked_at) >= idle;
+            self.sends_away() || self.now.saturating_duration_since(reader.asked_at) >= idle;
         let unused = reader.serving == 0 && reader.waiting.is_empty() && !reader.starting;
         if unused && (passed || closed) {
             self.leave_log(reader_slot);

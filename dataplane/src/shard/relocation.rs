@@ -289,7 +289,7 @@ impl Shard {
         tracing::info!(%stream, shard = %self.id, %from, "stream moved");
         self.tell_outcome(order, MoveOutcome::Moved { from });
         let Some(slot) = slot else {
-            if self.draining.is_some() {
+            if self.sends_away() {
                 self.end_stream(hub, CloseReason::Draining);
             }
             return;
@@ -301,7 +301,7 @@ impl Shard {
                 self.enqueue(slot, Class::Reply);
             }
         }
-        if self.draining.is_some() {
+        if self.sends_away() {
             self.tell(slot, Command::Shutdown { reason: "draining" });
         }
         self.feed_parked(slot);

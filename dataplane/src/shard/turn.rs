@@ -194,7 +194,9 @@ impl Shard {
         for _ in 0..LETTERS_PER_TURN_MAX {
             let Some((from, letter)) = self.inboxes.recv() else { return };
             match letter {
-                Message::Accepted(fresh) if self.draining.is_some() => self.shed(fresh),
+                Message::Accepted(fresh) if self.draining.is_some_and(|d| d.ends()) => {
+                    self.shed(fresh);
+                }
                 Message::Accepted(fresh) => self.open(fresh),
                 Message::Publisher(connection) => self.take_over_connection(connection),
                 Message::Subscribe(question) => self.subscription_asked(from, question),
