@@ -5,7 +5,8 @@
 //! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
 //! play, `events/` tells what happens, `outbound/` asks and tells applications over HTTP, `api/`
-//! answers HTTP on the control listener, `console/` is its pages, `logging` writes logs, `banner`
+//! answers HTTP on the control listener, `console/` is its pages, `counts` carries what rooms count
+//! to the metrics, `logging` writes logs, `banner`
 //! greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
 //! terminal.
 //! `store/` keeps what survives a restart.
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod config;
 mod console;
 pub mod coordinator;
+pub mod counts;
 pub mod error;
 pub mod events;
 pub mod logging;

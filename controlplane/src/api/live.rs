@@ -13,6 +13,7 @@ use super::reply::Refusal;
 use super::request::{Named, Params};
 use super::state::ApiState;
 use super::view;
+use crate::bridge::Ask;
 
 const UNKNOWN_STREAM: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -32,7 +33,8 @@ const UNKNOWN_STREAM: Refusal = Refusal::fixed(
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, Refusal> {
     let gathered = state.gather(Detail::NONE).await?;
     let dropped = state.log_lines_dropped.dropped_lines();
-    let text = render(&gathered, &state.limits.borrow(), &Process::read(), dropped);
+    let counts = state.ask(|reply| Ask::Counts { reply }).await?;
+    let text = render((&gathered, &counts), &state.limits.borrow(), &Process::read(), dropped);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, text).into_response())
 }

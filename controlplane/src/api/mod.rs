@@ -1,14 +1,14 @@
 //! The control listener: health, metrics and the API over HTTP.
 //!
-//! Map: `listener` accepts connections and `callers` bounds them, `address` reads names with slashes,
+//! Map: `listener` accepts connections, `callers` bounds them, `address` reads names with slashes,
 //! `router` says which path is answered by what, `document` describes all of it as OpenAPI, `state`
 //! is what answers are made of, `guard` checks Host, origin and token, `token` keeps the secret,
-//! `listing` bounds the long answers. What handlers share: `request` takes bodies, queries and names
-//! apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names states.
-//! Handlers: `health`, `live` (what shards tell, in the JSON of `view` and `room`), `moving` moves
-//! streams, `commands` obeys the coordinator's contract, `config` shows and reloads the
-//! configuration, `events` tells what happens by the `feed` that each client reads, `metrics` the
-//! text for Prometheus, `process` what the kernel counts of us.
+//! `listing` bounds the long answers. What handlers share: `request` takes bodies, queries and
+//! names apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names
+//! states. Handlers: `health`, `live` (what shards tell, in the JSON of `view` and `room`),
+//! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
+//! the configuration, `events` tells what happens by the `feed` that each client reads, `metrics`
+//! the text for Prometheus, `process` what the kernel counts of us.
 
 mod address;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ask: what others want of the control thread's own things.
+//! Ask: what requests and tasks want of the things that the control thread's loop owns.
 
 use dataplane::control::{Detail, MoveOutcome};
 use dataplane::ids::{ShardId, StreamName};
@@ -6,9 +6,10 @@ use tokio::sync::oneshot;
 
 use super::commands::CommandAsk;
 use super::gather::Gathered;
+use crate::counts::Counts;
 use crate::server::ConfigAsk;
 
-/// A question of the API.
+/// A question to the loop.
 #[derive(Debug)]
 pub enum Ask {
     /// The state of every shard.
@@ -31,4 +32,9 @@ pub enum Ask {
     },
     /// A question about the configuration, which is not for the shards.
     Config(ConfigAsk),
+    /// What the control plane counts.
+    Counts {
+        /// Takes the answer.
+        reply: oneshot::Sender<Counts>,
+    },
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use dataplane::config::Reload;
 use dataplane::control::{Command, CoreUse, Detail};
 use dataplane::ids::ShardId;
+use tokio::sync::oneshot;
 
 use super::ask::Ask;
 use super::directory::Directory;
@@ -13,8 +14,10 @@ use super::fleet::Fleet;
 use super::gather::{Asker, Gathered, Gathers};
 use super::moves::Moves;
 use super::outbox::Outbox;
+use super::survey::Surveys;
 use crate::auth::Mode;
 use crate::coordinator::Coordinator;
+use crate::counts::Counts;
 use crate::events::{Bus, Kind};
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
@@ -29,6 +32,7 @@ pub struct Exchange<F> {
     pub(super) mode: Mode,
     pub(super) outbox: Outbox,
     pub(super) gathers: Gathers,
+    surveys: Surveys,
     pub(super) moves: Moves,
     pub(super) directory: Directory,
     pub(super) live: Vec<bool>,
@@ -46,6 +50,7 @@ impl<F: Fleet> Exchange<F> {
             mode,
             outbox: Outbox::new(shards),
             gathers: Gathers::default(),
+            surveys: Surveys::default(),
             moves: Moves::default(),
             directory: Directory::new(now),
             bus,
@@ -80,7 +85,7 @@ impl<F: Fleet> Exchange<F> {
     /// Takes a question of the API to the shards.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
-            Ask::Snapshot { detail, reply } => self.gather(Asker::Api(reply), detail, now),
+            Ask::Snapshot { detail, reply } => self.wait_for_survey(detail, reply, now),
             Ask::Command(ask) => self.command(ask),
             Ask::Move { stream, to, reply } => {
                 let home = self.fleet.home(&stream);
@@ -89,7 +94,18 @@ impl<F: Fleet> Exchange<F> {
                 }
             }
             // The desk answers those before it asks here: the asker is told that nobody does.
-            Ask::Config(_) => {}
+            Ask::Config(_) | Ask::Counts { .. } => {}
+        }
+    }
+
+    /// Lets a request of the API wait for the next survey of its kind.
+    fn wait_for_survey(&mut self, detail: Detail, reply: oneshot::Sender<Gathered>, now: Instant) {
+        match self.surveys.wait(detail, reply, now) {
+            Ok(()) => self.survey(now),
+            // The request may be gone: then nobody misses the answer.
+            Err(reply) => {
+                drop(reply.send(Gathered { missing: self.shards(), ..Gathered::default() }));
+            }
         }
     }
 
@@ -99,6 +115,7 @@ impl<F: Fleet> Exchange<F> {
         while let Some((asker, gathered)) = self.gathers.late(now) {
             self.answer(asker, gathered);
         }
+        self.survey(now);
         self.moves.expire(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
@@ -109,8 +126,11 @@ impl<F: Fleet> Exchange<F> {
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
-        let gathers = self.gathers.deadline();
-        [retry, gathers, self.moves.deadline(), self.directory.due()].into_iter().flatten().min()
+        let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
+        [retry, gathers, surveys, self.moves.deadline(), self.directory.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Judges requests from now on by `mode`.
@@ -138,6 +158,20 @@ impl<F: Fleet> Exchange<F> {
         self.tell_all(|| Command::Stop);
     }
 
+    /// What the bridge counts.
+    pub fn count(&self, into: &mut Counts) {
+        into.counter(
+            "control_commands_dropped_total",
+            "Commands that found no room in a shard's mailbox nor before it.",
+            self.outbox.dropped,
+        );
+        into.gauge(
+            "control_commands_waiting",
+            "Commands that wait for room in a shard's mailbox.",
+            self.outbox.waiting() as f64,
+        );
+    }
+
     /// Shards that run.
     pub fn live(&self) -> usize {
         self.live.iter().filter(|&&live| live).count()
@@ -156,6 +190,13 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
+    /// Begins the surveys that are due.
+    fn survey(&mut self, now: Instant) {
+        while let Some((detail, askers)) = self.surveys.begin(now) {
+            self.gather(Asker::Api(askers), detail, now);
+        }
+    }
+
     fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         match self.gathers.begin(asker, self.shards(), now) {
             Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
@@ -165,8 +206,15 @@ impl<F: Fleet> Exchange<F> {
 
     pub(super) fn answer(&mut self, asker: Asker, gathered: Gathered) {
         match asker {
-            // The request may be gone: then nobody misses the answer.
-            Asker::Api(reply) => drop(reply.send(gathered)),
+            Asker::Api(mut askers) => {
+                let last = askers.pop();
+                for asker in askers {
+                    // CONTROL: one copy for each of those who share a survey with the last one.
+                    let _ = asker.send(gathered.clone());
+                }
+                // The request may be gone: then nobody misses the answer.
+                let _ = last.map(|asker| asker.send(gathered));
+            }
             Asker::Directory => {
                 if let Some(json) = self.directory.update(&gathered) {
                     self.tell_all(|| Command::Directory(Arc::clone(&json)));
@@ -207,7 +255,6 @@ mod tests {
     };
     use dataplane::ids::{Secret, SessionId, StreamName};
     use dataplane::metrics::{Recent, ShardCounters};
-    use tokio::sync::oneshot;
 
     /// Mailboxes of two shards that the test reads and writes.
     #[derive(Default)]

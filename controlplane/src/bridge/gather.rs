@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use dataplane::control::ShardSnapshot;
 use dataplane::ids::ShardId;
-use tokio::sync::oneshot;
+
+use super::survey::Askers;
 
 /// Questions under way at most; one more is answered with nobody's answers.
 const GATHERS_MAX: usize = 64;
@@ -23,8 +24,8 @@ pub struct Gathered {
 /// For whom a question was asked.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// A request of the API.
-    Api(oneshot::Sender<Gathered>),
+    /// Requests of the API that share a survey.
+    Api(Askers),
     /// The list of streams.
     Directory,
 }

@@ -19,6 +19,7 @@ mod gather;
 mod moves;
 mod node;
 mod outbox;
+mod survey;
 
 pub use ask::Ask;
 pub use commands::CommandAsk;

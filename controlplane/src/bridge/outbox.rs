@@ -67,6 +67,11 @@ impl Outbox {
         }
     }
 
+    /// How many commands wait.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// True if nothing waits.
     pub(crate) const fn is_empty(&self) -> bool {
         self.waiting == 0

@@ -1,8 +1,16 @@
 //! The server: start-up in order, then one loop until a signal.
+//!
+//! Map: `start` opens everything, `run` is the loop over events, questions, signals and time,
+//! `counting` gathers what rooms count, `reload` takes a changed file, `ending` times the way down,
+//! `pace` tells how well the loop keeps up, `cores` what the CPUs of shards do beside them, `heap`
+//! gives memory back after a crowd.
 
 mod control;
 mod cores;
+mod counting;
+mod ending;
 mod heap;
+mod pace;
 mod reload;
 mod run;
 mod start;

@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::control::ControlPlane;
 use super::cores::Cores;
+use super::ending::{Due, Ending};
 use super::heap::Heap;
+use super::pace::Pace;
 use crate::api::{ApiState, Commands, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::StreamingServer;
@@ -25,10 +27,6 @@ use crate::events::Bus;
 
 /// Questions of the API that wait at most.
 const ASKS_MAX: usize = 64;
-/// After this long the shards that still drain are stopped.
-const STOP_AFTER: Duration = Duration::from_millis(4_500);
-/// After this long the process ends whatever its threads do.
-const EXIT_AFTER: Duration = Duration::from_millis(4_900);
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -90,16 +88,18 @@ fn print(banner: &str) {
 }
 
 /// Everything that the loop waits for.
-struct Desk {
+pub(super) struct Desk {
     events: AsyncFd<RawFd>,
-    control: ControlPlane,
+    pub(super) control: ControlPlane,
     cores: Cores,
-    exchange: Exchange<Node>,
+    pub(super) exchange: Exchange<Node>,
     heap: Heap,
+    pub(super) pace: Pace,
+    ending: Option<Ending>,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
-    limits: watch::Sender<Limits>,
+    pub(super) limits: watch::Sender<Limits>,
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -118,6 +118,8 @@ impl Desk {
             cores: Cores::new(&control.plan.node.shards, Instant::now()),
             exchange: Exchange::new(node, mode, bus, Instant::now()),
             heap: Heap::new(Instant::now()),
+            pace: Pace::new(Instant::now()),
+            ending: None,
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -151,39 +153,27 @@ impl Desk {
     }
 
     async fn turn(&mut self) -> End {
-        let mut draining: Option<Instant> = None;
-        let mut stopped = false;
         loop {
             let now = Instant::now();
+            self.pace.begin(now);
             let more = self.exchange.pump(now);
-            self.exchange.tick(now);
-            self.heap.tick(now);
-            if self.cores.due().is_some_and(|due| due <= now) {
-                for (shard, used) in self.cores.look(now) {
-                    self.exchange.core_used(shard, used);
-                }
-            }
+            self.tick(now);
             if self.exchange.live() == 0 {
-                return if draining.is_some() { End::Drained } else { End::Lost };
+                return if self.ending.is_some() { End::Drained } else { End::Lost };
             }
-            let since = draining.map(|start| now.saturating_duration_since(start));
-            if since.is_some_and(|since| since >= EXIT_AFTER) {
-                return End::Late;
+            match self.ending.as_mut().map_or(Due::Nothing, |ending| ending.due(now)) {
+                Due::Nothing => {}
+                Due::Stop => {
+                    tracing::warn!("sessions did not end in time, shards are stopped");
+                    self.exchange.stop();
+                }
+                Due::Exit => return End::Late,
             }
-            if !stopped && since.is_some_and(|since| since >= STOP_AFTER) {
-                tracing::warn!("sessions did not end in time, shards are stopped");
-                self.exchange.stop();
-                stopped = true;
-            }
+            let wake = if more { now } else { self.due(now) };
+            let wake = self.pace.end(wake, Instant::now());
             if more {
                 tokio::task::yield_now().await;
                 continue;
-            }
-            let due = [self.exchange.deadline(now), self.cores.due()].into_iter().flatten().min();
-            let mut wake = due.unwrap_or(now + IDLE).min(now + IDLE);
-            wake = wake.min(self.heap.due());
-            if let Some(start) = draining {
-                wake = wake.min(start + if stopped { EXIT_AFTER } else { STOP_AFTER });
             }
             tokio::select! {
                 ready = self.events.readable() => {
@@ -199,12 +189,12 @@ impl Desk {
                     let _ = self.control.reload("signal", &mut self.exchange, &self.limits);
                 }
                 _ = self.terminate.recv() => {
-                    if self.drain(&mut draining) {
+                    if self.end() {
                         return End::Twice;
                     }
                 }
                 _ = self.interrupt.recv() => {
-                    if self.drain(&mut draining) {
+                    if self.end() {
                         return End::Twice;
                     }
                 }
@@ -217,17 +207,37 @@ impl Desk {
     fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Config(ask) => self.control.answer(ask, &mut self.exchange, &self.limits),
+            // The request may be gone: then nobody misses the answer.
+            Ask::Counts { reply } => drop(reply.send(self.count())),
             ask => self.exchange.ask(ask, now),
         }
     }
 
+    /// Does what time alone makes due.
+    fn tick(&mut self, now: Instant) {
+        self.exchange.tick(now);
+        self.heap.tick(now);
+        if self.cores.due().is_some_and(|due| due <= now) {
+            for (shard, used) in self.cores.look(now) {
+                self.exchange.core_used(shard, used);
+            }
+        }
+    }
+
+    /// When time alone makes something due.
+    fn due(&self, now: Instant) -> Instant {
+        let ending = self.ending.as_ref().map(Ending::next);
+        let due = [self.exchange.deadline(now), self.cores.due(), ending, Some(self.heap.due())];
+        due.into_iter().flatten().min().unwrap_or(now + IDLE)
+    }
+
     /// Begins to end; true if that had begun before.
-    fn drain(&mut self, draining: &mut Option<Instant>) -> bool {
-        if draining.is_some() {
+    fn end(&mut self) -> bool {
+        if self.ending.is_some() {
             return true;
         }
         tracing::info!("ending: nobody new is accepted, sessions get their farewell");
-        *draining = Some(Instant::now());
+        self.ending = Some(Ending::new(&self.control.loaded.settings.session, Instant::now()));
         self.ready.send_replace(false);
         self.exchange.drain();
         false

@@ -2,6 +2,7 @@
 
 use dataplane::control::ShardSnapshot;
 
+use super::histogram::write_histogram;
 use super::text::{Text, seconds};
 
 pub(super) fn counters(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
@@ -37,21 +38,14 @@ pub(super) fn times(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnap
 pub(super) fn histograms(text: &mut Text, shards: &[ShardSnapshot], first: &ShardSnapshot) {
     for (index, (name, help, _)) in first.counters.histograms().enumerate() {
         // Prometheus counts time in seconds, everything else as it is.
-        let time = name.strip_suffix("_us");
-        let name = time.map_or_else(|| name.to_owned(), |name| format!("{name}_seconds"));
-        let value = |value| if time.is_some() { seconds(value) } else { value.to_string() };
+        let time = name.strip_suffix("_us").map(|name| format!("{name}_seconds"));
+        let name = time.unwrap_or_else(|| name.to_owned());
         text.family(&name, "histogram", help);
         for shard in shards {
-            let Some((_, _, histogram)) = shard.counters.histograms().nth(index) else { continue };
-            let shard = format!("shard=\"{}\"", shard.shard);
-            let bucket = format!("{name}_bucket");
-            for &bound in histogram.scale.shown {
-                let labels = format_args!("{shard},le=\"{}\"", value(bound));
-                text.sample(&bucket, labels, histogram.count_to(bound));
+            if let Some((_, _, histogram)) = shard.counters.histograms().nth(index) {
+                let label = format!("shard=\"{}\"", shard.shard);
+                write_histogram(text, &name, &label, histogram);
             }
-            text.sample(&bucket, format_args!("{shard},le=\"+Inf\""), histogram.count());
-            text.sample(&format!("{name}_sum"), &shard, value(histogram.sum));
-            text.sample(&format!("{name}_count"), &shard, histogram.count());
         }
     }
 }

@@ -4,7 +4,9 @@
 //! families. Units are seconds and bytes; labels come from closed sets or from the configuration,
 //! never from a peer.
 
+mod control;
 mod counts;
+mod histogram;
 mod load;
 mod page;
 mod pools;

@@ -3,14 +3,15 @@
 use dataplane::config::{LimitId, Limits};
 
 use super::text::Text;
-use super::{counts, load, pools, process, reactor, refusals};
+use super::{control, counts, load, pools, process, reactor, refusals};
 use crate::api::process::Process;
 use crate::bridge::Gathered;
+use crate::counts::Counts;
 
 /// The page that a Prometheus server reads.
 #[must_use]
 pub fn render(
-    gathered: &Gathered,
+    (gathered, rooms): (&Gathered, &Counts),
     limits: &Limits,
     own: &Process,
     log_lines_dropped: usize,
@@ -36,6 +37,7 @@ pub fn render(
     for &id in LimitId::ALL {
         text.sample("limit", format_args!("limit=\"{}\"", id.name()), limits.get(id));
     }
+    control::rooms(&mut text, rooms);
     process::own_process(&mut text, own);
     text.into_page()
 }
@@ -101,7 +103,8 @@ mod tests {
     fn every_family_is_described_once_and_every_sample_belongs_to_one() {
         let gathered =
             Gathered { snapshots: vec![snapshot(0), snapshot(1)], missing: vec![ShardId(2)] };
-        let text = render(&gathered, &Limits::default(), &Process::default(), 4);
+        let text =
+            render((&gathered, &Counts::default()), &Limits::default(), &Process::default(), 4);
         for line in [
             "grandstand_bytes_sent_total{shard=\"1\"} 10",
             "grandstand_players{shard=\"0\"} 3",

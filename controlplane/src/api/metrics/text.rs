@@ -25,7 +25,12 @@ impl Text {
     }
 
     pub(super) fn sample(&mut self, name: &str, labels: impl Display, value: impl Display) {
-        self.line(format_args!("grandstand_{name}{{{labels}}} {value}"));
+        let labels = labels.to_string();
+        if labels.is_empty() {
+            self.line(format_args!("grandstand_{name} {value}"));
+        } else {
+            self.line(format_args!("grandstand_{name}{{{labels}}} {value}"));
+        }
     }
 
     pub(super) fn line(&mut self, line: std::fmt::Arguments<'_>) {
