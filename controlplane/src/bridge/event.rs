@@ -7,6 +7,7 @@ use dataplane::ids::ShardId;
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
+use crate::coordinator::Pictures;
 use crate::events::publish;
 
 impl<F: Fleet> Exchange<F> {
@@ -45,6 +46,9 @@ impl<F: Fleet> Exchange<F> {
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.directory.changed(now);
             }
+            Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
+                self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
+            }
             Event::Moved { id, outcome } => {
                 tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
                 self.moves.over(id, outcome);
@@ -68,7 +72,6 @@ impl<F: Fleet> Exchange<F> {
             Event::Ready { .. }
             | Event::StreamLost { .. }
             | Event::StreamReturned { .. }
-            | Event::SegmentsReady { .. }
             | Event::Session(_)
             | Event::SessionsOverflowed { .. } => {}
         }

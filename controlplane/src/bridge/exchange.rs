@@ -133,6 +133,11 @@ impl<F: Fleet> Exchange<F> {
             .min()
     }
 
+    /// What is kept for the coordinator's contract.
+    pub const fn coordinator(&mut self) -> &mut Coordinator {
+        &mut self.coordinator
+    }
+
     /// Judges requests from now on by `mode`.
     pub const fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;

@@ -4,7 +4,8 @@
 //! Map: `credential` says how one side proves itself to the other, `identifier` what a channel and
 //! a key may look like, `key_request` asks the application whether a key is right, `policy` reads
 //! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
-//! `server` says where this node is, `room` is what the control thread keeps of all that.
+//! `server` says where this node is, `ledger` remembers what the application was told and `teller`
+//! tells it, `room` is what the control thread keeps of all that.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
@@ -12,10 +13,12 @@ mod channels;
 mod credential;
 mod identifier;
 mod key_request;
+mod ledger;
 mod policy;
 mod room;
 mod server;
 mod stream_ids;
+mod teller;
 
 pub use channels::Channels;
 pub use credential::{Credential, Endpoint, Scheme, Unusable};
@@ -25,3 +28,4 @@ pub use policy::{NotThat, Policy, Previews, Resolutions, Rung, Unread};
 pub use room::Coordinator;
 pub use server::StreamingServer;
 pub use stream_ids::StreamIds;
+pub use teller::{Callback, Pictures, Teller};

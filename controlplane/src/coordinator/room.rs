@@ -7,14 +7,16 @@ use dataplane::ids::{StreamId, StreamName};
 
 use super::channels::Channels;
 use super::stream_ids::StreamIds;
+use super::teller::{Pictures, Teller, resolution};
 
-/// The channels on the air, and the numbers of their publications.
+/// The channels on the air, the numbers of their publications, and who is told of them.
 ///
 /// Lives on: the control thread. Crosses by: never.
 #[derive(Debug, Default)]
 pub struct Coordinator {
     ids: StreamIds,
     channels: Channels,
+    teller: Option<Teller>,
 }
 
 impl Coordinator {
@@ -36,7 +38,21 @@ impl Coordinator {
     pub fn ended(&mut self, stream: &StreamName, id: Option<StreamId>) {
         if let Some(id) = id {
             self.channels.ended(stream, id);
+            if let Some(teller) = &self.teller {
+                teller.ended(id);
+            }
         }
+    }
+
+    /// The first playlist of a publication can be served: its application is told.
+    pub fn playable(&self, stream: &StreamName, id: Option<StreamId>, pictures: Pictures) {
+        let (Some(teller), Some(id)) = (&self.teller, id) else { return };
+        teller.ready(stream, id, resolution(pictures));
+    }
+
+    /// The application is told by `teller` from now on.
+    pub fn tell_by(&mut self, teller: Teller) {
+        self.teller = Some(teller);
     }
 
     /// The channels on the air.

@@ -21,7 +21,7 @@ use super::heap::Heap;
 use super::pace::Pace;
 use crate::api::{ApiState, Commands, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
-use crate::coordinator::StreamingServer;
+use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
 
@@ -60,6 +60,7 @@ pub(super) fn run(
     let (end, node) = runtime.block_on(async {
         let mut desk = Desk::new(control, node).map_err(failed)?;
         desk.listen(listener).map_err(failed)?;
+        desk.tell_application();
         print(banner);
         let end = desk.turn().await;
         tracing::info!(end = ?end, "stopped");
@@ -150,6 +151,16 @@ impl Desk {
         let routes = router(state).merge(commands.router());
         tokio::spawn(serve(listener, routes, section.connections_max));
         Ok(())
+    }
+
+    /// Tells the application of publications, and first what the last run left untold.
+    fn tell_application(&mut self) {
+        let callback = Callback::of(&self.control.loaded.settings.coordinator);
+        let teller = Teller::default();
+        if callback.is_some() {
+            self.exchange.coordinator().tell_by(teller.clone());
+        }
+        tokio::spawn(teller.run(self.control.store.clone(), callback));
     }
 
     async fn turn(&mut self) -> End {

@@ -1,0 +1,461 @@
+//! Ledger: what the application was told of each publication, and what it is still to be told.
+//!
+//! ```text
+//!   first playlist --> Available --200--> Told
+//!                          |               |
+//!                          +---- ended ----+--> Closed --200--> forgotten
+//! ```
+//!
+//! A publication is announced when its first playlist can be served, and from then on its end will
+//! be told, once, whether the announcement had arrived or not; the end takes the place of an
+//! announcement that has not. So what never had a playlist is never heard of, and one publication
+//! of a channel never stands for another. Each state is on the disk before it is told, and one
+//! message of a publication is under way at one time, so that none overtakes another.
+//!
+//! In/Out: no clock and no IO; `teller` carries out what is said here.
+//! Limits: [`ROWS_MAX`] publications; the end of the oldest one that waits for an application that
+//! does not answer is dropped for a new one, and counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use dataplane::ids::{StreamId, StreamName};
+use serde::{Deserialize, Serialize};
+
+/// Publications that are remembered at most.
+pub(super) const ROWS_MAX: usize = 65_536;
+/// What failed is told again after this long, then twice as long, and so on.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// And after this long at most.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// The form of the rows.
+const VERSION: u8 = 1;
+
+/// What the application is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// That the publication can be played.
+    Available,
+    /// Nothing now.
+    Told,
+    /// That it is over.
+    Closed,
+}
+
+/// A publication that was announced, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Row {
+    version: u8,
+    /// The channel.
+    pub(super) channel: String,
+    /// `WIDTHxHEIGHT-FPS`
+    pub(super) resolution: String,
+    /// What is to be told.
+    pub(super) phase: Phase,
+}
+
+impl Row {
+    pub(super) fn new(channel: &StreamName, resolution: String) -> Self {
+        let (channel, phase) = (channel.to_string(), Phase::Available);
+        Self { version: VERSION, channel, resolution, phase }
+    }
+
+    /// As the store keeps it.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a row is plain JSON")
+    }
+
+    /// What the store kept; `None` if it is of another form.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|row: &Self| row.version == VERSION)
+    }
+}
+
+/// One message to the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// The publication.
+    pub(super) id: StreamId,
+    /// What of it is told: its phase.
+    pub(super) row: Row,
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: Row,
+    /// The phase that is on the disk.
+    saved: Option<Phase>,
+    /// A message is under way.
+    flying: bool,
+    /// Messages of this phase that failed.
+    failed: u32,
+    /// When its next message is due, as the queue has it.
+    due: Option<Instant>,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Messages that the application took.
+    pub(super) told: u64,
+    /// Messages that failed, to be told again.
+    pub(super) failed: u64,
+    /// Publications whose end is never told, because too many wait.
+    pub(super) dropped: u64,
+}
+
+/// The publications that the application was or is to be told of.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: BTreeMap<StreamId, Entry>,
+    /// Those that are not on the disk as they are.
+    unsaved: BTreeSet<StreamId>,
+    /// When the next message of each is due.
+    queue: BTreeSet<(Instant, StreamId)>,
+    counts: Counts,
+}
+
+impl Ledger {
+    /// The first playlist of a publication can be served.
+    pub(super) fn ready(&mut self, id: StreamId, row: Row) {
+        if self.entries.contains_key(&id) || !self.make_room() {
+            return;
+        }
+        self.insert(id, Entry { row, saved: None, flying: false, failed: 0, due: None });
+        self.unsaved.insert(id);
+    }
+
+    /// A publication is over.
+    pub(super) fn ended(&mut self, id: StreamId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.row.phase != Phase::Closed {
+            entry.row.phase = Phase::Closed;
+            entry.failed = 0;
+            self.unqueue(id);
+            self.unsaved.insert(id);
+        }
+    }
+
+    /// A row of the time before the start: whatever it says, the publication is over by now.
+    pub(super) fn recover(&mut self, id: StreamId, row: Row) {
+        if self.entries.contains_key(&id) {
+            return;
+        }
+        let saved = Some(row.phase);
+        self.insert(id, Entry { row, saved, flying: false, failed: 0, due: None });
+        self.ended(id);
+        // One whose end was to be told already is on the disk as it is.
+        self.unsaved.insert(id);
+    }
+
+    /// What is to be written: rows as they are, and those that are to be forgotten.
+    pub(super) fn take_unsaved(&mut self, max: usize) -> Vec<(StreamId, Option<Row>)> {
+        let ids: Vec<_> = self.unsaved.iter().copied().take(max).collect();
+        let row = |id: StreamId| (id, self.entries.get(&id).map(|entry| entry.row.clone()));
+        let rows = ids.iter().map(|&id| row(id)).collect();
+        for id in &ids {
+            self.unsaved.remove(id);
+        }
+        rows
+    }
+
+    /// The rows are on the disk: what they say may be told.
+    pub(super) fn saved(&mut self, rows: &[(StreamId, Option<Row>)], now: Instant) {
+        for (id, row) in rows {
+            let (Some(entry), Some(row)) = (self.entries.get_mut(id), row) else { continue };
+            entry.saved = Some(row.phase);
+            self.enqueue(*id, now);
+        }
+    }
+
+    /// The rows could not be written.
+    pub(super) fn not_saved(&mut self, rows: &[(StreamId, Option<Row>)]) {
+        self.unsaved.extend(rows.iter().map(|&(id, _)| id));
+    }
+
+    /// The next message that is due.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Message> {
+        let &(due, id) = self.queue.first()?;
+        if due > now {
+            return None;
+        }
+        self.queue.pop_first();
+        let entry = self.entries.get_mut(&id)?;
+        (entry.flying, entry.due) = (true, None);
+        Some(Message { id, row: entry.row.clone() })
+    }
+
+    /// What became of a message.
+    pub(super) fn outcome(&mut self, message: &Message, taken: bool, now: Instant) {
+        let Message { id, row } = message;
+        if taken {
+            self.counts.told += 1;
+        } else {
+            self.counts.failed += 1;
+        }
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.flying = false;
+        match (entry.row.phase == row.phase, taken) {
+            (true, true) if row.phase == Phase::Closed => {
+                self.entries.remove(id);
+                self.unsaved.insert(*id);
+            }
+            (true, true) => {
+                entry.row.phase = Phase::Told;
+                self.unsaved.insert(*id);
+            }
+            (true, false) => {
+                entry.failed = entry.failed.saturating_add(1);
+                let wait = RETRY_FIRST * 2_u32.saturating_pow((entry.failed - 1).min(8));
+                self.enqueue(*id, now + wait.min(RETRY_MAX));
+            }
+            // The publication ended meanwhile: that is told next.
+            (false, _) => self.enqueue(*id, now),
+        }
+    }
+
+    /// When the next message is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.queue.first().map(|&(due, _)| due)
+    }
+
+    /// True if something is to be written.
+    pub(super) fn is_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Publications that something is to be told of.
+    pub(super) fn waiting(&self) -> usize {
+        self.entries.values().filter(|entry| entry.row.phase != Phase::Told).count()
+    }
+
+    /// What happened so far.
+    pub(super) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn insert(&mut self, id: StreamId, entry: Entry) {
+        self.entries.insert(id, entry);
+    }
+
+    /// Queues a publication, if there is something to be told of it that is on the disk.
+    fn enqueue(&mut self, id: StreamId, due: Instant) {
+        self.unqueue(id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let phase = entry.row.phase;
+        if phase != Phase::Told && entry.saved == Some(phase) && !entry.flying {
+            entry.due = Some(due);
+            self.queue.insert((due, id));
+        }
+    }
+
+    fn unqueue(&mut self, id: StreamId) {
+        let due = self.entries.get_mut(&id).and_then(|entry| entry.due.take());
+        if let Some(due) = due {
+            self.queue.remove(&(due, id));
+        }
+    }
+
+    /// False if there is no room for one more.
+    fn make_room(&mut self) -> bool {
+        if self.entries.len() < ROWS_MAX {
+            return true;
+        }
+        self.counts.dropped += 1;
+        let waits = |entry: &Entry| entry.row.phase == Phase::Closed && !entry.flying;
+        let oldest = self.entries.iter().find(|(_, entry)| waits(entry)).map(|(&id, _)| id);
+        let Some(oldest) = oldest else { return false };
+        self.unqueue(oldest);
+        self.entries.remove(&oldest);
+        self.unsaved.insert(oldest);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: StreamId = StreamId([1; 16]);
+    const NEXT: StreamId = StreamId([2; 16]);
+
+    fn row(channel: &str) -> Row {
+        Row::new(&StreamName::parse(channel).unwrap(), "640x360-30".to_owned())
+    }
+
+    /// A ledger with a disk and an application.
+    struct Bench {
+        ledger: Ledger,
+        disk: BTreeMap<StreamId, Vec<u8>>,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { ledger: Ledger::default(), disk: BTreeMap::new(), now: Instant::now() }
+        }
+
+        fn save(&mut self) {
+            let rows = self.ledger.take_unsaved(100);
+            for (id, row) in &rows {
+                match row {
+                    Some(row) => drop(self.disk.insert(*id, row.to_bytes())),
+                    None => drop(self.disk.remove(id)),
+                }
+            }
+            self.ledger.saved(&rows, self.now);
+        }
+
+        fn next(&mut self) -> Option<Message> {
+            self.save();
+            self.ledger.next(self.now)
+        }
+
+        /// Tells all that is due, of which the application takes what it should; what was told.
+        fn tell(&mut self, taken: bool) -> Vec<(StreamId, Phase)> {
+            let mut told = Vec::new();
+            while let Some(message) = self.next() {
+                told.push((message.id, message.row.phase));
+                self.ledger.outcome(&message, taken, self.now);
+            }
+            self.save();
+            told
+        }
+
+        /// The process dies and starts again.
+        fn crash(&mut self) {
+            self.ledger = Ledger::default();
+            for (&id, bytes) in &self.disk {
+                self.ledger.recover(id, Row::from_bytes(bytes).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_publication_is_announced_once_and_its_end_once() {
+        let mut bench = Bench::new();
+        bench.ledger.ready(ID, row("cam7"));
+        bench.ledger.ready(ID, row("cam7"));
+        assert_eq!(bench.tell(true), [(ID, Phase::Available)]);
+        assert_eq!(bench.tell(true), []);
+        bench.ledger.ended(ID);
+        bench.ledger.ended(ID);
+        assert_eq!(bench.tell(true), [(ID, Phase::Closed)]);
+        assert_eq!((bench.tell(true), bench.disk.len()), (Vec::new(), 0));
+        assert_eq!(bench.ledger.counts(), Counts { told: 2, failed: 0, dropped: 0 });
+    }
+
+    #[test]
+    fn what_was_never_announced_never_ends() {
+        let mut bench = Bench::new();
+        bench.ledger.ended(ID);
+        assert_eq!((bench.tell(true), bench.disk.len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn nothing_is_told_that_is_not_on_the_disk() {
+        let mut bench = Bench::new();
+        bench.ledger.ready(ID, row("cam7"));
+        assert_eq!(bench.ledger.next(bench.now), None);
+        let rows = bench.ledger.take_unsaved(100);
+        bench.ledger.not_saved(&rows);
+        assert!(bench.ledger.next(bench.now).is_none() && bench.ledger.is_unsaved());
+        assert_eq!(bench.tell(true), [(ID, Phase::Available)]);
+    }
+
+    #[test]
+    fn what_fails_is_told_again_within_ten_seconds_and_then_more_slowly() {
+        let mut bench = Bench::new();
+        bench.ledger.ready(ID, row("cam7"));
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            assert_eq!(bench.tell(false), [(ID, Phase::Available)]);
+            let due = bench.ledger.due().unwrap();
+            waits.push((due - bench.now).as_secs());
+            bench.now = due - Duration::from_millis(1);
+            assert_eq!(bench.tell(true), []);
+            bench.now = due;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(bench.tell(true), [(ID, Phase::Available)]);
+    }
+
+    #[test]
+    fn an_end_takes_the_place_of_an_announcement_of_its_own_publication_alone() {
+        let mut bench = Bench::new();
+        bench.ledger.ready(ID, row("cam7"));
+        bench.ledger.ready(NEXT, row("cam7"));
+        assert_eq!(bench.tell(false), [(ID, Phase::Available), (NEXT, Phase::Available)]);
+        bench.ledger.ended(ID);
+        assert_eq!(bench.tell(true), [(ID, Phase::Closed)], "at once, not after the wait");
+        bench.now += RETRY_FIRST;
+        assert_eq!(bench.tell(true), [(NEXT, Phase::Available)]);
+    }
+
+    #[test]
+    fn an_end_follows_the_announcement_that_is_under_way() {
+        for taken in [true, false] {
+            let mut bench = Bench::new();
+            bench.ledger.ready(ID, row("cam7"));
+            let first = bench.next().unwrap();
+            bench.ledger.ended(ID);
+            assert_eq!(bench.next(), None, "one at a time");
+            bench.ledger.outcome(&first, taken, bench.now);
+            assert_eq!(bench.tell(true), [(ID, Phase::Closed)]);
+            assert_eq!(bench.disk.len(), 0);
+        }
+    }
+
+    #[test]
+    fn after_a_crash_everything_announced_is_over() {
+        for (told, ended) in [(false, false), (true, false), (true, true), (false, true)] {
+            let mut bench = Bench::new();
+            bench.ledger.ready(ID, row("cam7"));
+            bench.save();
+            if told {
+                bench.tell(true);
+            }
+            if ended {
+                bench.ledger.ended(ID);
+                bench.tell(false);
+            }
+            bench.crash();
+            assert_eq!(bench.tell(false), [(ID, Phase::Closed)]);
+            bench.crash();
+            assert_eq!(bench.tell(true), [(ID, Phase::Closed)]);
+            bench.crash();
+            assert_eq!(bench.tell(true), []);
+        }
+    }
+
+    #[test]
+    fn an_end_that_waits_too_long_makes_room() {
+        let mut bench = Bench::new();
+        let id = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            StreamId(bytes)
+        };
+        let max = u32::try_from(ROWS_MAX).unwrap();
+        for number in 0..max {
+            bench.ledger.ready(id(number), row("cam7"));
+        }
+        bench.ledger.ready(id(max), row("late"));
+        assert_eq!((bench.ledger.entries.len(), bench.ledger.counts().dropped), (ROWS_MAX, 1));
+        bench.ledger.ended(id(7));
+        bench.ledger.ready(id(max), row("late"));
+        assert!(bench.ledger.entries.contains_key(&id(max)));
+        assert!(!bench.ledger.entries.contains_key(&id(7)));
+        assert_eq!(bench.ledger.entries.len(), ROWS_MAX);
+    }
+
+    #[test]
+    fn rows_of_another_form_are_none() {
+        let bytes = row("cam7").to_bytes();
+        assert_eq!(Row::from_bytes(&bytes), Some(row("cam7")));
+        let other = String::from_utf8(bytes).unwrap().replace("\"version\":1", "\"version\":2");
+        assert_eq!(Row::from_bytes(other.as_bytes()), None);
+        assert_eq!(Row::from_bytes(b"nonsense"), None);
+    }
+}
