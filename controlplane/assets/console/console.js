@@ -21,7 +21,8 @@ document.getElementById("leave").addEventListener("click", () => {
   token.forget();
   signIn();
 });
-addEventListener("unauthorized", () => { if (token.get()) signIn("The token is no longer right."); });
+// While somebody signs in, the form tells by itself that the token is wrong.
+addEventListener("unauthorized", () => { if (running) signIn("The token is no longer right."); });
 addEventListener("hashchange", open);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 

@@ -18,6 +18,7 @@ use crate::bridge::Ask;
 #[serde(deny_unknown_fields)]
 pub(super) struct Move {
     /// The stream.
+    #[schema(max_length = 128, pattern = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")]
     stream: String,
     /// The shard that it shall be on.
     shard: u16,

@@ -22,7 +22,7 @@ const CURSOR_BYTES_MAX: usize = 256;
 #[serde(default)]
 pub(crate) struct Page {
     /// `next` of the page before.
-    #[param(max_length = 256)]
+    #[param(min_length = 1, max_length = 256)]
     pub(crate) cursor: Option<String>,
     /// Items at most.
     #[param(minimum = 1, maximum = 1000, default = 1000)]

@@ -16,8 +16,11 @@ use crate::api::{Token, word_in};
 use crate::config::{Loaded, load};
 use crate::error::{Error, reason};
 
-/// Bytes of one answer at most: two thousand streams with all their tracks take two megabytes.
+/// Bytes of one answer at most: a thousand streams with all their tracks take a megabyte.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
+/// Pages of a list at most.
+const PAGES_MAX: usize = 100;
+const STREAMS: &str = "/api/v1/streams";
 /// To connect, and for each read, at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -61,7 +64,12 @@ impl Client {
     /// Shards and streams, as they are now.
     pub(super) fn figures(&self) -> Result<Figures, Error> {
         let shards: Shards = self.get("/api/v1/shards")?;
-        let streams: Streams = self.get("/api/v1/streams")?;
+        let mut streams: Streams = self.get(STREAMS)?;
+        for _ in 0..PAGES_MAX {
+            let Some(cursor) = streams.next.take() else { break };
+            let page: Streams = self.get(&format!("{STREAMS}?cursor={cursor}"))?;
+            streams.append(page);
+        }
         Ok(Figures::new(shards, streams))
     }
 

@@ -49,6 +49,17 @@ pub(super) struct Shards {
 #[derive(Debug, Deserialize)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
+    /// The cursor of the next page.
+    #[serde(default)]
+    pub(super) next: Option<String>,
+}
+
+impl Streams {
+    /// Adds the page that follows.
+    pub(super) fn append(&mut self, page: Self) {
+        self.streams.extend(page.streams);
+        self.next = page.next;
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

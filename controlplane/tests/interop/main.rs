@@ -26,6 +26,7 @@ mod behaviour;
 mod browser;
 mod client;
 mod clip;
+mod contract;
 mod enhanced;
 mod hls;
 mod http_flv;
