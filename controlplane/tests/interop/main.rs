@@ -28,6 +28,7 @@ mod client;
 mod clip;
 mod contract;
 mod enhanced;
+mod exposition;
 mod hls;
 mod http_flv;
 mod load;

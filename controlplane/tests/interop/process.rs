@@ -1,11 +1,15 @@
 //! A child process that cannot outlive its test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 /// A running command; its output is gathered, its end is an event.
 pub(crate) struct Process {
@@ -19,6 +23,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; what it writes to either output is kept for the report of a failure.
+    #[expect(clippy::zombie_processes, reason = "`wait` takes its end, past the stops of a tracer")]
     pub(crate) fn start(command: &mut Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -42,7 +47,7 @@ impl Process {
         let err = thread::spawn(move || gather(stderr, &keep));
         let (over, exit) = channel();
         thread::spawn(move || {
-            let status = wait(&mut child);
+            let status = wait(&child);
             out.join().expect("the reader of standard output does not panic");
             err.join().expect("the reader of standard error does not panic");
             let _ = over.send(status);
@@ -111,8 +116,18 @@ impl Drop for Process {
     }
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
-    child.wait().expect("a child of ours can be waited for")
+/// Waits for the end; that a tracer stopped it is no end.
+fn wait(child: &Child) -> ExitStatus {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a number");
+    loop {
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            Ok(Some((_, status))) if status.exited() || status.signaled() => {
+                return ExitStatus::from_raw(status.as_raw());
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => panic!("a child of ours can be waited for: {error}"),
+        }
+    }
 }
 
 fn append(output: &Mutex<String>, line: &str) {

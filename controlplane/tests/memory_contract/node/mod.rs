@@ -1,6 +1,6 @@
 //! The peers of the data plane's tests: a publisher and players whose frames tell their number.
 
-#![allow(dead_code, reason = "this test uses its own part of the peers")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part of the peers")]
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
 #[path = "../../../../dataplane/tests/node/media.rs"]
