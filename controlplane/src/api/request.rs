@@ -9,9 +9,18 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use dataplane::ids::StreamName;
 use http::StatusCode;
 use http::request::Parts;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::reply::Refusal;
+use super::router::BODY_BYTES_MAX;
+
+const TOO_LARGE: Refusal = Refusal::fixed(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "body_too_large",
+    "a body has at most 65536 bytes",
+    None,
+);
 
 /// The JSON of a body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -29,6 +38,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        // What is said to be too long is not waited for.
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(TOO_LARGE);
+        }
         let body: Result<Json<T>, _> = Json::from_request(request, state).await;
         body.map(|Json(body)| Self(body)).map_err(|rejection| body_refusal(&rejection))
     }

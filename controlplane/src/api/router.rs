@@ -23,7 +23,7 @@ use super::{config, events, health, live, moving};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
-const BODY_BYTES_MAX: usize = 64 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 /// A request is answered within this, whatever happens; only the head of an endless answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
