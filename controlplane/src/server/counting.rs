@@ -9,6 +9,12 @@ impl Desk {
         let mut counts = Counts::default();
         self.pace.count(&mut counts);
         self.exchange.count(&mut counts);
+        let bus = self.exchange.bus();
+        let help = "Events published, by what they tell.";
+        counts.counter_by("events_total", help, "kind", bus.published());
+        let (events, bytes) = bus.held();
+        counts.gauge("events_held", "Events that clients can still read.", events as f64);
+        counts.gauge("events_held_bytes", "Bytes of the JSON of those.", bytes as f64);
         counts
     }
 }
