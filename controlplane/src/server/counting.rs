@@ -15,6 +15,19 @@ impl Desk {
         let (events, bytes) = bus.held();
         counts.gauge("events_held", "Events that clients can still read.", events as f64);
         counts.gauge("events_held_bytes", "Bytes of the JSON of those.", bytes as f64);
+        self.control.store.count(&mut counts);
+        let [told, failed, dropped] = self.teller.counts();
+        counts.counter_by(
+            "coordinator_messages_total",
+            "Messages about publications to the coordinator's application, by what became of them.",
+            "outcome",
+            [("told", told), ("failed", failed), ("dropped", dropped)],
+        );
+        counts.gauge(
+            "coordinator_messages_waiting",
+            "Publications that the coordinator's application is to be told of.",
+            self.teller.waiting() as f64,
+        );
         counts
     }
 }

@@ -27,6 +27,10 @@ use crate::events::Bus;
 
 /// Questions of the API that wait at most.
 const ASKS_MAX: usize = 64;
+/// Once all shards are over, applications are told for this long at most.
+const CLOSE_MAX: Duration = Duration::from_millis(400);
+/// How often it is looked whether they were.
+const CLOSE_LOOK: Duration = Duration::from_millis(10);
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -63,6 +67,9 @@ pub(super) fn run(
         desk.tell_application();
         print(banner);
         let end = desk.turn().await;
+        if end == End::Drained {
+            desk.close().await;
+        }
         tracing::info!(end = ?end, "stopped");
         let (commits, syncs, busy) = desk.control.store.counters();
         tracing::debug!(commits, syncs, busy, "the store is closed");
@@ -97,6 +104,7 @@ pub(super) struct Desk {
     heap: Heap,
     pub(super) pace: Pace,
     ending: Option<Ending>,
+    pub(super) teller: Teller,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
@@ -121,6 +129,7 @@ impl Desk {
             heap: Heap::new(Instant::now()),
             pace: Pace::new(Instant::now()),
             ending: None,
+            teller: Teller::default(),
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -156,7 +165,7 @@ impl Desk {
     /// Tells the application of publications, and first what the last run left untold.
     fn tell_application(&mut self) {
         let callback = Callback::of(&self.control.loaded.settings.coordinator);
-        let teller = Teller::default();
+        let teller = self.teller.clone();
         if callback.is_some() {
             self.exchange.coordinator().tell_by(teller.clone());
         }
@@ -240,6 +249,15 @@ impl Desk {
         let ending = self.ending.as_ref().map(Ending::next);
         let due = [self.exchange.deadline(now), self.cores.due(), ending, Some(self.heap.due())];
         due.into_iter().flatten().min().unwrap_or(now + IDLE)
+    }
+
+    /// Gives what became known at the end a moment to be told; the rest is on the disk and told
+    /// at the next start.
+    async fn close(&mut self) {
+        let deadline = Instant::now() + CLOSE_MAX;
+        while self.teller.waiting() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(CLOSE_LOOK).await;
+        }
     }
 
     /// Begins to end; true if that had begun before.

@@ -3,11 +3,13 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
+use dataplane::metrics::{Histogram, MICROSECONDS};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 use tokio::sync::oneshot;
@@ -38,12 +40,29 @@ struct Inner {
 }
 
 /// What the thread and the handles count together.
-#[derive(Default)]
 struct Counts {
     queued_bytes: AtomicUsize,
     commits: AtomicU64,
     syncs: AtomicU64,
     busy: AtomicU64,
+    latency_us: Mutex<Histogram>,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            queued_bytes: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            latency_us: Mutex::new(Histogram::new(&MICROSECONDS)),
+        }
+    }
+
+    /// Locked by the control thread alone, and for no wait.
+    fn latency(&self) -> MutexGuard<'_, Histogram> {
+        self.latency_us.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -78,7 +97,7 @@ impl Store {
     pub(super) fn start(backend: impl StorageBackend) -> Result<Self, OpenError> {
         let database = Database::open(backend)?;
         let (orders, waiting) = sync_channel(ORDERS_MAX);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(Counts::new());
         let shared = Arc::clone(&counts);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -91,6 +110,15 @@ impl Store {
     ///
     /// A commit whose future is dropped may still be carried out.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let outcome = self.commit_now(writes).await;
+        if outcome.is_ok() {
+            self.0.counts.latency().observe_time(asked.elapsed());
+        }
+        outcome
+    }
+
+    async fn commit_now(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let bytes = weigh(&writes)?;
         let queued = self.0.counts.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued + bytes > QUEUED_BYTES_MAX {
@@ -120,6 +148,17 @@ impl Store {
     ) -> Result<Rows, StoreError> {
         let sent = self.order(|reply| Order::Scan { table, from, limit, reply });
         sent?.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// What the store counts.
+    pub fn count(&self, into: &mut crate::counts::Counts) {
+        let (commits, syncs, busy) = self.counters();
+        into.counter("store_commits_total", "Commits that are on the disk.", commits);
+        into.counter("store_syncs_total", "Fsyncs, each of a group of commits.", syncs);
+        let help = "Orders refused because too much waited.";
+        into.counter("store_refused_total", help, busy);
+        let help = "From the order of a commit to its acknowledgement.";
+        into.histogram("store_commit_seconds", help, &self.0.counts.latency());
     }
 
     /// Commits acknowledged, fsyncs that took, and orders refused because too much waited.
