@@ -165,6 +165,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// What the bridge counts.
     pub fn count(&self, into: &mut Counts) {
+        self.coordinator.count(into);
         into.counter(
             "control_commands_dropped_total",
             "Commands that found no room in a shard's mailbox nor before it.",

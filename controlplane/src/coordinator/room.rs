@@ -8,6 +8,7 @@ use dataplane::ids::{StreamId, StreamName};
 use super::channels::Channels;
 use super::stream_ids::StreamIds;
 use super::teller::{Pictures, Teller, resolution};
+use crate::counts::Counts;
 
 /// The channels on the air, the numbers of their publications, and who is told of them.
 ///
@@ -53,6 +54,23 @@ impl Coordinator {
     /// The application is told by `teller` from now on.
     pub fn tell_by(&mut self, teller: Teller) {
         self.teller = Some(teller);
+    }
+
+    /// Writes what was counted.
+    pub fn count(&self, into: &mut Counts) {
+        let publications = self.channels.active().count() as f64;
+        into.gauge("publications", "Publications with a number that are on the air.", publications);
+        let Some(teller) = &self.teller else { return };
+        let [told, failed, dropped] = teller.counts();
+        let outcomes = [("taken", told), ("failed", failed), ("dropped", dropped)];
+        into.counter_by(
+            "coordinator_events_total",
+            "Events for the application of the coordinator's contract.",
+            "outcome",
+            outcomes,
+        );
+        let waiting = teller.waiting() as f64;
+        into.gauge("coordinator_events_waiting", "Publications with an event to tell.", waiting);
     }
 
     /// The channels on the air.
