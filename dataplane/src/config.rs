@@ -337,7 +337,7 @@ pub struct SessionConfig {
     pub ping_interval: Duration,
     /// An idle HTTP connection is closed after this long.
     pub keep_alive: Duration,
-    /// A player of an unknown stream waits this long for its publisher.
+    /// A player of an unknown stream waits this long for its publisher, a viewer of HLS too.
     pub play_wait: Duration,
     /// A player that was told to wait for its stream
     /// ([`Grant::waits`](crate::control::Grant::waits)) does so this long.

@@ -16,12 +16,13 @@ use codecs::rtmp::command::code;
 use codecs::rtmp::message::UserControl;
 use dataplane::config::{Config, LimitId, UrlDialect};
 use dataplane::control::{
-    CloseReason, Command, Event, Grant, Intent, ProtocolSet, Role, StreamState, Verdict,
+    CloseReason, Command, Event, Grant, Intent, MoveOrder, MoveOutcome, ProtocolSet, Role,
+    StreamState, Verdict,
 };
-use dataplane::ids::{StreamId, StreamName};
+use dataplane::ids::{ShardId, StreamId, StreamName};
 use node::{
-    Content, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Totals, Viewer,
-    assert_contiguous, join_head,
+    Content, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Totals, Tunnel, Viewer,
+    assert_contiguous, join_head, with_tls, ws_opening,
 };
 
 on_both_backends! {
@@ -34,7 +35,10 @@ on_both_backends! {
     a_player_may_change_its_mind
     idle_players_can_be_kicked_and_are_drained
     a_stream_that_began_unheard_is_found
+    a_player_waits_again_where_its_stream_went
+    a_channel_is_played_inside_tls
     a_player_may_clear_what_later_ones_begin_with
+    a_page_may_clear_what_later_ones_begin_with
     an_application_with_a_slash_is_no_channel
 }
 
@@ -191,9 +195,12 @@ fn http_players_wait_for_a_bounded_time(mut config: Config) {
     let mut ts = TcpStream::connect(server.http).unwrap();
     flv.write_all(b"GET /cam.flv?key=k HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     ts.write_all(b"GET /cam.ts?key=guess HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    all_wait(&server, 2);
+    let mut ws = TcpStream::connect(server.http).unwrap();
+    ws.write_all(ws_opening("/cam.flv?key=k").as_bytes()).unwrap();
+    all_wait(&server, 3);
     let mut publisher = Publisher::start(server.rtmp, "cam?key=k");
     publisher.send_frames(10);
+    assert_eq!(Viewer::of(ws).head().status, 101);
     assert_eq!(Viewer::of(ts).answer().status, 403, "it has another key");
     let mut viewer = Viewer::of(flv);
     assert_eq!(viewer.head().status, 200);
@@ -308,6 +315,82 @@ fn a_player_may_clear_what_later_ones_begin_with(config: Config) {
     assert!(head.iter().any(|content| matches!(content, Content::VideoConfig(_))));
     assert_contiguous(&first.items_to_audio(24));
     assert_contiguous(&clears.items_to_audio(24));
+}
+
+/// In the other formats, and for readers of another shard than the stream's.
+fn a_page_may_clear_what_later_ones_begin_with(config: Config) {
+    let server = channels(config);
+    let mut publisher = publish(&server, "k");
+    publisher.send_frames(15);
+    let mut first = FlvPlayer::start(server.http, "cam.flv?key=k&x=");
+    assert_eq!(join_head(&mut first).1.frame().unwrap().number, 10);
+    let mut clears = FlvPlayer::start(server.http, "cam.flv?key=k&cache=clear&x=");
+    assert_eq!(join_head(&mut clears).1.frame().unwrap().number, 10);
+    let late = RefCell::new(Vec::new());
+    server.control.until("the group is cleared", |totals| {
+        let waits = totals.sum(|c| c.joins_waiting) > 0;
+        if !waits {
+            late.borrow_mut().push(FlvPlayer::start(server.http, "cam.flv?key=k&x="));
+        }
+        waits
+    });
+    // Formats that nobody used yet do not begin there either.
+    let mut other = ask(&server, "k");
+    other.peer.expect_status(code::PLAY_START);
+    publisher.send_frames(10);
+    let mut player = late.borrow_mut().pop().unwrap();
+    assert_eq!(join_head(&mut player).1.frame().unwrap().number, 20);
+    let number = join_head(&mut other).1.frame().unwrap().number;
+    assert!(number >= 15, "it begins at {number}");
+    assert_contiguous(&clears.items_to_audio(24));
+}
+
+fn a_player_waits_again_where_its_stream_went(config: Config) {
+    let server = channels(config);
+    let mut players: Vec<_> = (0..2).map(|_| ask(&server, "k")).collect();
+    all_wait(&server, 2);
+    let mut publisher = publish(&server, "k");
+    for player in &mut players {
+        player.peer.expect_status(code::PLAY_START);
+    }
+    publisher.send_frames(10);
+    let order = MoveOrder { id: 1, stream: StreamName::parse("cam").unwrap(), to: ShardId(0) };
+    server.control.send(ShardId(1), Command::Move(order));
+    let moved = |event: &Event| {
+        let outcome = MoveOutcome::Moved { from: ShardId(1) };
+        matches!(event, Event::Moved { outcome: told, .. } if *told == outcome)
+    };
+    server.control.event("it moved", moved);
+    publisher.send_frames(10);
+    end(&mut publisher);
+    for player in &mut players {
+        assert_contiguous(&player.items_to_status(code::PLAY_UNPUBLISH_NOTIFY));
+        player.statuses.clear();
+    }
+    all_wait(&server, 2);
+    // The next one begins where the map says.
+    let mut publisher = publish(&server, "k");
+    for player in &mut players {
+        player.peer.expect_status(code::PLAY_START);
+    }
+    let to = publisher.send_frames(10);
+    for player in &mut players {
+        player.items_to_audio(to - 1);
+    }
+}
+
+fn a_channel_is_played_inside_tls(config: Config) {
+    let server = channels(with_tls(config));
+    let tunnel = Tunnel::start(server.rtmps());
+    let mut peer = Peer::open_app(tunnel.addr, "cam", 0.0);
+    peer.play("k");
+    peer.flush();
+    let mut player = RtmpPlayer::of(peer);
+    all_wait(&server, 1);
+    let mut publisher = publish(&server, "k");
+    player.peer.expect_status(code::PLAY_START);
+    publisher.send_frames(10);
+    assert_contiguous(&player.items_to_audio(9));
 }
 
 fn an_application_with_a_slash_is_no_channel(config: Config) {

@@ -7,6 +7,7 @@
 mod node;
 
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use codecs::amf0::Value;
 use codecs::rtmp::command::code;
@@ -24,6 +25,7 @@ on_both_backends! {
     a_question_tells_all_that_a_peer_said
     every_denial_is_said_in_the_peers_protocol
     peers_are_judged_at_connect_if_that_is_wanted
+    a_connect_that_nobody_judges_is_refused_in_time
     only_listed_ranges_play_live_formats
     the_name_that_was_granted_counts
     a_stream_is_kicked_at_once_and_for_good
@@ -148,6 +150,22 @@ fn peers_are_judged_at_connect_if_that_is_wanted(mut config: Config) {
     assert_eq!(questions.recv().unwrap().intent, Intent::Publish);
     let totals = server.control.snapshot();
     assert_eq!(totals.sum(|c| c.connects_refused), 2);
+}
+
+fn a_connect_that_nobody_judges_is_refused_in_time(mut config: Config) {
+    config.auth = AuthConfig { connect: true };
+    config.session.authorize_deadline = Duration::from_millis(200);
+    let server = Server::start(config);
+    server.control.judge(Box::new(|_| None));
+    let mut peer = Peer::connect(server.rtmp);
+    peer.connect_to("live", 0.0);
+    peer.flush();
+    let refused = peer.command_named("_error");
+    let said = refused.args[0].get("code").and_then(Value::as_str);
+    assert_eq!(said, Some(code::CONNECT_REJECTED));
+    assert!(peer.next().is_none(), "and it is closed");
+    let totals = server.control.snapshot();
+    assert_eq!(totals.sum(|c| c.authorize_timeouts), 1);
 }
 
 fn only_listed_ranges_play_live_formats(mut config: Config) {

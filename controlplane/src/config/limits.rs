@@ -81,3 +81,23 @@ fn parse_range(text: &str) -> Option<AddrRange> {
     let bits = bits.map_or(Some(whole), |bits| bits.parse().ok())?;
     (bits <= whole).then_some(AddrRange { addr, bits })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+
+    #[test]
+    fn a_star_is_every_address() {
+        let env = [
+            ("GRANDSTAND_LIMITS__PLAY_FROM", "192.0.2.7, 10.0.0.0/8"),
+            ("GRANDSTAND_LIMITS__EXEMPT", "*"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let limits = load(None, env).unwrap().settings.limits;
+        assert_eq!(limits.exempt, AddrRange::EVERYWHERE);
+        for (peer, may) in [("192.0.2.7", true), ("::ffff:10.9.9.9", true), ("192.0.2.8", false)] {
+            assert_eq!(limits.may_play_from(peer.parse().unwrap()), may, "{peer}");
+        }
+    }
+}

@@ -54,7 +54,8 @@ const KEYS: &[Key] = &[
     .now(),
     Key::new(
         "play_wait_ms",
-        "A player of an unknown stream waits this long for its publisher; 0 refuses at once.",
+        "A player of an unknown stream waits this long for its publisher, a request of HTTP for a \
+         live format at most 60000; 0 refuses at once.",
         |s| &mut s.session.play_wait,
     )
     .range(0, HOUR)

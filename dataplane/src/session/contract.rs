@@ -267,8 +267,6 @@ pub struct PlayOptions {
     pub latency: Option<Latency>,
     /// What is put around the log's bytes.
     pub framing: Framing,
-    /// How long an unknown stream is waited for; `None` takes the configured time.
-    pub wait_ms: Option<u32>,
 }
 
 /// What a connection puts around the bytes of a log.

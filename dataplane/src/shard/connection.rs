@@ -501,6 +501,12 @@ mod tests {
     const SESSION_BYTES_MAX: usize = 352;
 
     #[test]
+    fn a_player_that_waits_takes_no_more_memory_than_one_that_plays() {
+        let (waits, plays) = (size_of::<Asked>(), size_of::<Playing>());
+        assert!(waits <= plays, "a question has {waits} bytes, a player {plays}");
+    }
+
+    #[test]
     fn a_player_takes_no_more_memory_than_is_planned() {
         let hot = size_of::<Connection>() + size_of::<Playing>();
         assert!(hot <= HOT_BYTES_MAX, "a connection and its player have {hot} bytes");

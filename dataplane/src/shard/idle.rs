@@ -14,8 +14,9 @@
 //! An RTMP player is heard and pinged meanwhile. A request of HTTP has no other word than its
 //! answer: it waits for a bounded time, and only its end is heard.
 //!
-//! Limits: `idle_players_max` of the process; `idle_play`, and [`HTTP_WAIT_MAX`] for HTTP;
-//! [`CHECKS`] streams are asked for again at a time.
+//! Limits: `idle_players_max` of the process; `idle_play` of those who are told to wait,
+//! `play_wait` of everybody else, [`HTTP_WAIT_MAX`] for HTTP; [`CHECKS`] streams are asked for
+//! again at a time.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -72,7 +73,9 @@ impl Shard {
     pub(super) fn play_refused(&mut self, slot: u32, refusal: Refusal) {
         let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
         match refusal {
-            Refusal::NotFound if asked.waits => self.wait_for_stream(slot),
+            Refusal::NotFound if asked.waits || !self.config.session.play_wait.is_zero() => {
+                self.wait_for_stream(slot);
+            }
             // Who waits already is asked for again.
             Refusal::Overloaded if asked.idle => self.wait_for_stream(slot),
             _ => self.refuse(slot, refusal),
@@ -94,7 +97,7 @@ impl Shard {
             self.refuse(slot, Refusal::Full);
             return;
         }
-        let time = config.session.idle_play;
+        let time = if asked.waits { config.session.idle_play } else { config.session.play_wait };
         asked.deadline = *now + if heard { time } else { time.min(HTTP_WAIT_MAX) };
         asked.idle = true;
         idle.add(asked.stream.clone(), slot);
@@ -148,7 +151,7 @@ impl Shard {
     }
 
     /// A stream begins here: whoever waits for it on any shard is told.
-    pub(super) fn announce(&mut self, stream: &StreamName) {
+    pub(super) fn tell_idle(&mut self, stream: &StreamName) {
         if !self.shared.caps.has_idle() {
             return;
         }

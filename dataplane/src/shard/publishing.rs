@@ -79,7 +79,7 @@ impl Shard {
         self.supersede_ended(name);
         self.began_after_move(name);
         self.answer_awaited(name);
-        self.announce(name);
+        self.tell_idle(name);
         Ok(slot)
     }
 

@@ -37,20 +37,14 @@ impl Shard {
             match self.readers.get_mut(found).map(|reader| &mut reader.state) {
                 Some(ReaderState::Asked(waiting)) => {
                     waiting.push(slot);
-                    let wait = self.config.session.play_wait;
-                    self.wait_at_home(slot, wait);
+                    self.wait_at_home(slot, Duration::ZERO);
                 }
                 _ => self.start_playing(slot, found),
             }
             return;
         }
-        // Who is told to wait does so here, and holds nobody's answer back.
-        let waits = asked.waits;
-        let configured = if waits { Duration::ZERO } else { self.config.session.play_wait };
-        let wait = options.wait_ms.map_or(configured, |ms| {
-            Duration::from_millis(u64::from(ms)).min(self.config.session.authorize_deadline)
-        });
-        if !self.ask_home(slot, stream, options.log, Use::Live, wait) {
+        // Who may wait for it does so here, and keeps no answer of its home reserved.
+        if !self.ask_home(slot, stream, options.log, Use::Live, Duration::ZERO) {
             self.shared.caps.leave_player();
         }
     }

@@ -93,7 +93,6 @@ impl Params {
             join,
             latency,
             framing: Framing::Bare,
-            wait_ms: None,
         }
     }
 }
@@ -342,7 +341,6 @@ mod tests {
             join: Join::NextKeyframe,
             latency: Some(Latency::Low),
             framing: Framing::Bare,
-            wait_ms: None,
         };
         assert_eq!(play, Some(expected));
     }
