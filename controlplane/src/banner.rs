@@ -22,8 +22,8 @@ pub struct Banner<'a> {
     pub control: Option<SocketAddr>,
     /// The token's file.
     pub token: Option<&'a Path>,
-    /// Who may publish and play.
-    pub mode: Mode,
+    /// Who may publish, and who may play.
+    pub modes: (Mode, Mode),
     /// The built-in stream plays.
     pub demo: bool,
     /// The memory ceiling and the part of it that is pages.
@@ -46,8 +46,12 @@ impl Banner<'_> {
             writeln!(text, "  {name:<10} {words}").expect("a text grows");
         };
         line("listening", self.addresses());
-        match self.mode {
-            Mode::Open => line("warning", "anybody may publish and play (auth.mode)".to_owned()),
+        match self.modes {
+            (Mode::Open, Mode::Open) => {
+                line("warning", "anybody may publish and play (auth.mode)".to_owned());
+            }
+            (Mode::Open, _) => line("warning", "anybody may publish (auth.publish)".to_owned()),
+            _ => {}
         }
         if let Some(http) = &http {
             line("page", format!("http://{http}/"));
@@ -128,7 +132,7 @@ mod tests {
             listeners: &listeners,
             control: Some("127.0.0.1:8090".parse().unwrap()),
             token: Some(Path::new("./grandstand-data/api-token")),
-            mode: Mode::Open,
+            modes: (Mode::Open, Mode::Open),
             demo: true,
             memory: (12 << 30, 3 << 30),
         };

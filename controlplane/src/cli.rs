@@ -15,6 +15,8 @@ usage:
   grandstand [--config FILE]                    serve until Ctrl-C
   grandstand [--config FILE] check              validate, print shards and memory
   grandstand config init [--force] [PATH]       write a commented grandstand.toml
+  grandstand key make                           print a new stream key, and its hash for auth.keys
+  grandstand key hash                           print the hash of a key from standard input
   grandstand probe URL [--json] [--ca FILE] [--timeout SECONDS]
                                                 look at an RTMP stream as a player does
   grandstand [--config FILE] top [--once] [--sort players|bitrate|lag] [--url http://HOST:PORT]
@@ -49,6 +51,10 @@ pub enum Cli {
         /// Overwrite what is there.
         force: bool,
     },
+    /// Make a stream key.
+    KeyMake,
+    /// Hash a stream key.
+    KeyHash,
     /// Play a stream and describe it.
     Probe(Probe),
     /// Show shards and streams of a running server.
@@ -165,6 +171,14 @@ impl Words {
                 let path = rest.first().map_or(DEFAULT_FILE, |path| *path);
                 Ok(Cli::ConfigInit { path: path.into(), force: self.force })
             }
+            ["key", "make"] => {
+                self.only(&[])?;
+                Ok(Cli::KeyMake)
+            }
+            ["key", "hash"] => {
+                self.only(&[])?;
+                Ok(Cli::KeyHash)
+            }
             ["probe", url] => {
                 self.only(&["--json", "--ca", "--timeout"])?;
                 Ok(Cli::Probe(Probe {
@@ -185,6 +199,7 @@ impl Words {
                 }))
             }
             ["probe"] => Err(Error::Usage("probe needs a URL".to_owned())),
+            ["key"] => Err(Error::Usage("key needs `make` or `hash`".to_owned())),
             ["config"] => Err(Error::Usage("config needs `init`".to_owned())),
             [word, ..] => Err(Error::Usage(format!("`{word}` is not understood here"))),
         }
@@ -249,6 +264,8 @@ mod tests {
             ("check --config=f", Cli::Check { config: config() }),
             ("config init", Cli::ConfigInit { path: "grandstand.toml".into(), force: false }),
             ("config init --force x", Cli::ConfigInit { path: "x".into(), force: true }),
+            ("key make", Cli::KeyMake),
+            ("key hash", Cli::KeyHash),
             ("probe rtmp://h/s", probe(false, None, 10)),
             ("probe --json --ca f --timeout 3 rtmp://h/s", probe(true, config(), 3)),
             (
@@ -279,6 +296,9 @@ mod tests {
             ("check --json", "--json has no meaning here"),
             ("--force", "--force has no meaning here"),
             ("probe", "probe needs a URL"),
+            ("key", "key needs `make` or `hash`"),
+            ("key hash --json", "--json has no meaning here"),
+            ("key hash secret", "`key` is not understood here"),
             ("config", "config needs `init`"),
             ("top --json", "--json has no meaning here"),
             ("top --sort x", "cannot parse argument \"x\": it is players, bitrate or lag"),

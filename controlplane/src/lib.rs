@@ -6,9 +6,8 @@
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
 //! play, `events/` tells what happens, `outbound/` asks and tells applications over HTTP, `api/`
 //! answers HTTP on the control listener, `console/` is its pages, `counts` carries what rooms count
-//! to the metrics, `logging` writes logs, `banner`
-//! greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
-//! terminal.
+//! to the metrics, `logging` writes logs, `banner` greets, `stream_key` makes and hashes keys,
+//! `probe/` looks at a stream as a player does, `top/` shows a running server on a terminal,
 //! `store/` keeps what survives a restart.
 
 pub mod api;
@@ -28,6 +27,7 @@ pub mod outbound;
 pub mod probe;
 pub mod server;
 pub mod store;
+pub mod stream_key;
 pub mod top;
 
 pub use error::Error;

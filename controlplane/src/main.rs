@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use controlplane::Error;
 use controlplane::cli::{Cli, HELP};
-use controlplane::{check, probe, server, top};
+use controlplane::{check, probe, server, stream_key, top};
 
 fn main() -> ExitCode {
     match Cli::parse(std::env::args_os().skip(1)).and_then(run) {
@@ -29,6 +29,8 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             check::init(&path, force)?;
             format!("{}: written; start with `grandstand --config {0}`\n", path.display())
         }
+        Cli::KeyMake => stream_key::make()?,
+        Cli::KeyHash => stream_key::hash(std::io::stdin().lock())?,
         Cli::Probe(args) => return probe::probe(&args),
         Cli::Top(args) => return top::top(&args),
         Cli::Version => concat!("grandstand ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),

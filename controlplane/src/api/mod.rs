@@ -7,10 +7,12 @@
 //! names apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names
 //! states. Handlers: `health`, `live` (what shards tell, in the JSON of `view` and `room`),
 //! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
-//! the configuration, `events` tells what happens by the `feed` that each client reads, `metrics`
-//! the text for Prometheus, `process` what the kernel counts of us.
+//! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
+//! that each client reads, `metrics` the text for Prometheus, `process` what the kernel counts of
+//! us.
 
 mod address;
+mod auth;
 #[cfg(test)]
 mod bench;
 mod callers;

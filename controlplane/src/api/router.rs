@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{config, events, health, live, moving};
+use super::{auth, config, events, health, live, moving};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
@@ -58,6 +58,8 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(moving::move_stream))
         .routes(routes!(events::events))
         .routes(routes!(health::health))
+        .routes(routes!(auth::auth))
+        .routes(routes!(auth::forget_verdicts))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))
         .routes(routes!(document::openapi))

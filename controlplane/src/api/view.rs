@@ -1,6 +1,7 @@
 //! View: the JSON of the API, made of what shards tell.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use codecs::media::TrackKind;
 use dataplane::control::{
@@ -16,6 +17,7 @@ use super::paging::Page;
 use super::reply::Refusal;
 use super::room::Room;
 use crate::bridge::Gathered;
+use crate::coordinator::Policy;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
@@ -115,6 +117,9 @@ pub(crate) struct Stream {
     age_ms: u64,
     silent_ms: u64,
     players: u64,
+    /// What the application lets it do, if it said so: `record`, `previews`, `resolutions`.
+    #[schema(value_type = Option<Object>)]
+    policy: Option<Policy>,
     tracks: Vec<Track>,
     logs: Vec<Log>,
     bytes_in: u64,
@@ -188,7 +193,9 @@ impl Streams {
         streams.sort_by_key(|stream| stream.name.as_str());
         let (streams, next) = page.of(streams, |stream| stream.name.as_str())?;
         let of = |stream: &StreamStatus| players.get(&stream.name).copied().unwrap_or(0);
-        let streams = streams.into_iter().map(|stream| Stream::new(stream, of(stream)));
+        let policy = |stream: &StreamStatus| gathered.policies.get(&stream.name);
+        let streams = streams.into_iter();
+        let streams = streams.map(|stream| Stream::new(stream, of(stream), policy(stream)));
         Ok(Self { streams: streams.collect(), next, missing: missing(&gathered) })
     }
 }
@@ -266,10 +273,12 @@ impl Stream {
         let audiences = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences);
         let players = audiences.filter(|audience| audience.stream == *name);
         let players = players.map(|audience| audience.players).sum();
-        streams.into_iter().find(|stream| stream.name == *name).map(|it| Self::new(it, players))
+        let policy = gathered.policies.get(name);
+        let found = streams.into_iter().find(|stream| stream.name == *name);
+        found.map(|stream| Self::new(stream, players, policy))
     }
 
-    fn new(stream: &StreamStatus, players: u64) -> Self {
+    fn new(stream: &StreamStatus, players: u64, policy: Option<&Arc<Policy>>) -> Self {
         Self {
             name: stream.name.to_string(),
             shard: stream.shard.0,
@@ -282,6 +291,7 @@ impl Stream {
             age_ms: stream.age_ms,
             silent_ms: stream.silent_ms,
             players,
+            policy: policy.map(|policy| Policy::clone(policy)),
             tracks: stream.tracks.iter().map(Track::from).collect(),
             logs: stream.logs.iter().map(Log::from).collect(),
             bytes_in: stream.bytes_in,

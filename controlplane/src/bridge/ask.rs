@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::commands::CommandAsk;
 use super::gather::Gathered;
+use crate::auth::AuthAsk;
 use crate::counts::Counts;
 use crate::server::ConfigAsk;
 
@@ -37,4 +38,6 @@ pub enum Ask {
         /// Takes the answer.
         reply: oneshot::Sender<Counts>,
     },
+    /// A question about verdicts.
+    Auth(AuthAsk),
 }

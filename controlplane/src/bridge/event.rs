@@ -1,8 +1,8 @@
 //! Event: what each event of a shard leads to.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use dataplane::control::{Command, Event, Verdict};
+use dataplane::control::Event;
 use dataplane::ids::ShardId;
 
 use super::exchange::Exchange;
@@ -16,38 +16,30 @@ impl<F: Fleet> Exchange<F> {
         publish(&self.bus, shard, &event);
         match event {
             Event::Authorize { ticket, request } => {
-                let mut verdict = self.mode.judge(&request);
-                if let Verdict::Allow(grant) = &mut verdict {
-                    self.coordinator.number(request.intent, grant, SystemTime::now());
-                }
-                let word = match &verdict {
-                    Verdict::Allow(_) => "allow",
-                    Verdict::Deny(denial) => denial.name(),
-                };
-                tracing::debug!(
-                    shard = shard.0,
-                    session = %request.session,
-                    intent = request.intent.name(),
-                    stream = %request.stream,
-                    peer = %request.peer,
-                    verdict = word,
-                    "authorize"
-                );
-                self.tell(shard, Command::Verdict { ticket, verdict });
+                self.authorize(shard, ticket, request, now);
             }
             Event::StreamStarted(start) => {
                 self.coordinator.started(&start);
                 let stream = &start.stream;
+                if let Some(publisher) = &start.publisher {
+                    self.gate.policies_mut().published(stream, publisher.session);
+                }
                 tracing::debug!(shard = shard.0, %stream, "stream is listed");
                 self.directory.changed(now);
             }
             Event::StreamEnded { stream, id, .. } => {
                 self.coordinator.ended(&stream, id);
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
+                self.gate.policies_mut().ended(&stream);
                 self.directory.changed(now);
             }
             Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
                 self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
+            }
+            Event::StreamReturned { stream, session, .. } => {
+                if let Some(session) = session {
+                    self.gate.policies_mut().published(&stream, session);
+                }
             }
             Event::Moved { id, outcome } => {
                 tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
@@ -71,7 +63,6 @@ impl<F: Fleet> Exchange<F> {
             // A node is handed over when all its shards are up.
             Event::Ready { .. }
             | Event::StreamLost { .. }
-            | Event::StreamReturned { .. }
             | Event::Session(_)
             | Event::SessionsOverflowed { .. } => {}
         }

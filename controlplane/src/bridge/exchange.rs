@@ -15,7 +15,7 @@ use super::gather::{Asker, Gathered, Gathers};
 use super::moves::Moves;
 use super::outbox::Outbox;
 use super::survey::Surveys;
-use crate::auth::Mode;
+use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
 use crate::counts::Counts;
 use crate::events::{Bus, Kind};
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Exchange<F> {
     fleet: F,
-    pub(super) mode: Mode,
+    pub(super) gate: Gate,
     pub(super) outbox: Outbox,
     pub(super) gathers: Gathers,
     surveys: Surveys,
@@ -43,11 +43,11 @@ pub struct Exchange<F> {
 
 impl<F: Fleet> Exchange<F> {
     /// Starts to speak with `fleet`, all of whose shards are up.
-    pub fn new(fleet: F, mode: Mode, bus: Bus, now: Instant) -> Self {
+    pub fn new(fleet: F, rules: Rules, bus: Bus, now: Instant) -> Self {
         let shards = fleet.shards();
         let exchange = Self {
             fleet,
-            mode,
+            gate: Gate::new(rules, bus.clone()),
             outbox: Outbox::new(shards),
             gathers: Gathers::default(),
             surveys: Surveys::default(),
@@ -95,6 +95,7 @@ impl<F: Fleet> Exchange<F> {
             }
             // The desk answers those before it asks here: the asker is told that nobody does.
             Ask::Config(_) | Ask::Counts { .. } => {}
+            Ask::Auth(ask) => self.gate.answer(ask),
         }
     }
 
@@ -138,11 +139,6 @@ impl<F: Fleet> Exchange<F> {
         &mut self.coordinator
     }
 
-    /// Judges requests from now on by `mode`.
-    pub const fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
-    }
-
     /// Gives every shard its new values.
     pub fn reload(&mut self, reload: &Arc<Reload>) {
         self.tell_all(|| Command::Reload(Arc::clone(reload)));
@@ -166,6 +162,7 @@ impl<F: Fleet> Exchange<F> {
     /// What the bridge counts.
     pub fn count(&self, into: &mut Counts) {
         self.coordinator.count(into);
+        self.gate.count(into);
         into.counter(
             "control_commands_dropped_total",
             "Commands that found no room in a shard's mailbox nor before it.",
@@ -210,9 +207,10 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    pub(super) fn answer(&mut self, asker: Asker, gathered: Gathered) {
+    pub(super) fn answer(&mut self, asker: Asker, mut gathered: Gathered) {
         match asker {
             Asker::Api(mut askers) => {
+                gathered.policies = self.policies_of(&gathered);
                 let last = askers.pop();
                 for asker in askers {
                     // CONTROL: one copy for each of those who share a survey with the last one.
@@ -359,7 +357,7 @@ mod tests {
 
     fn exchange(now: Instant) -> Exchange<Boxes> {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
-        Exchange::new(Boxes::default(), Mode::Open, bus, now)
+        Exchange::new(Boxes::default(), Rules::default(), bus, now)
     }
 
     #[test]

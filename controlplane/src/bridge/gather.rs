@@ -1,11 +1,14 @@
 //! Gather: one question to every shard, and the answers so far.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::control::ShardSnapshot;
-use dataplane::ids::ShardId;
+use dataplane::ids::{ShardId, StreamName};
 
 use super::survey::Askers;
+use crate::coordinator::Policy;
 
 /// Questions under way at most; one more is answered with nobody's answers.
 const GATHERS_MAX: usize = 64;
@@ -19,6 +22,8 @@ pub struct Gathered {
     pub snapshots: Vec<ShardSnapshot>,
     /// Shards that did not answer in time.
     pub missing: Vec<ShardId>,
+    /// What the application lets each of the streams do, of which it said so.
+    pub policies: HashMap<StreamName, Arc<Policy>>,
 }
 
 /// For whom a question was asked.
@@ -46,7 +51,7 @@ impl Gathers {
         now: Instant,
     ) -> Result<u64, (Asker, Gathered)> {
         if self.underway.len() >= GATHERS_MAX {
-            return Err((asker, Gathered { snapshots: Vec::new(), missing: shards }));
+            return Err((asker, Gathered { missing: shards, ..Gathered::default() }));
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -103,6 +108,6 @@ impl Gather {
     fn finish(self) -> (Asker, Gathered) {
         let Self { asker, waiting, mut snapshots, .. } = self;
         snapshots.sort_by_key(|snapshot| snapshot.shard);
-        (asker, Gathered { snapshots, missing: waiting })
+        (asker, Gathered { snapshots, missing: waiting, ..Gathered::default() })
     }
 }

@@ -20,6 +20,7 @@ mod moves;
 mod node;
 mod outbox;
 mod survey;
+mod verdicts;
 
 pub use ask::Ask;
 pub use commands::CommandAsk;

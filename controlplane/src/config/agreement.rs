@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// Errors: the first two keys that contradict each other.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
+    super::auth::agree(loaded)?;
     super::coordinator::agree(loaded)?;
     let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;
     let check = |holds: bool, key: &str, what: String, mend: &str| {

@@ -1,39 +1,180 @@
 //! `[auth]`: who may publish and play.
 
-use super::field::words;
+use super::callback::CallbackSection;
+use super::document::Datum;
+use super::field::{Auto, Bounds, Field, quoted, words};
 use super::key::{Key, Section};
-use crate::auth::Mode;
+use super::load::Loaded;
+use super::settings::Settings;
+use crate::auth::{Allows, KEYS_MAX, KeyHash, KeyRule, Mode, Rules};
+use crate::error::Error;
 
 /// `[auth]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthSection {
     /// How publishers and players are judged.
     pub mode: Mode,
+    /// How publishers are judged, if not by `mode`.
+    pub publish: Auto<Mode>,
+    /// How players are judged, if not by `mode`.
+    pub play: Auto<Mode>,
     /// Peers of RTMP are judged at `connect`, too.
     pub connect: bool,
+    /// The keys of mode `keys`.
+    pub keys: Vec<KeyRule>,
+    /// `[auth.callback]`
+    pub callback: CallbackSection,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Open,
+            publish: Auto::Auto,
+            play: Auto::Auto,
+            connect: false,
+            keys: Vec::new(),
+            callback: CallbackSection::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// How publishers and players are judged: each as it says itself, else by the coordinator's
+    /// contract if that is in force, else by `auth.mode`.
+    #[must_use]
+    pub fn modes(&self) -> (Mode, Mode) {
+        let shared = if self.coordinator.is_on() { Mode::Coordinator } else { self.auth.mode };
+        let of = |own: Auto<Mode>| match own {
+            Auto::Set(mode) => mode,
+            Auto::Auto => shared,
+        };
+        (of(self.auth.publish), of(self.auth.play))
+    }
+
+    /// What verdicts are given by.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let (publish, play) = self.modes();
+        let AuthSection { keys, callback, .. } = &self.auth;
+        // Whoever asks an application at all asks it about connections, too.
+        let asks = [publish, play].contains(&Mode::Callback);
+        Rules {
+            publish,
+            play,
+            connect: if asks { Mode::Callback } else { Mode::Open },
+            keys: keys.clone(),
+            application: callback.application(self.node.name().into()),
+            coordinator: self.coordinator.key_verification.clone(),
+            id_bytes_max: self.coordinator.id_bytes_max as usize,
+            calls_max: callback.calls_max as usize,
+            cache_entries_max: callback.cache_entries_max as usize,
+            cache_per_peer: callback.cache_per_peer,
+        }
+    }
 }
 
 words!(Mode {
     "open" => Mode::Open,
+    "keys" => Mode::Keys,
+    "callback" => Mode::Callback,
+    "coordinator" => Mode::Coordinator,
 });
 
 const KEYS: &[Key] = &[
     Key::new(
         "mode",
-        "Who may publish and play. \"open\": everybody. A file must say it, so that nobody runs an \
-         open server unawares.",
+        "Who may publish and play. \"open\": everybody. \"keys\": who shows a key of \
+         [[auth.keys]] or the stream's own one. \"callback\": whom the application of \
+         [auth.callback] allows. \"coordinator\": who publishes with a key that the application \
+         of [coordinator] verifies, and who plays with the key that the stream is published with; \
+         HLS is open. A file must say it, so that nobody runs an open server unawares; where \
+         [coordinator] is in force, its way comes before this one.",
         |s| &mut s.auth.mode,
     )
     .now(),
+    Key::new("publish", "Who may publish, where that is not as in mode: \"auto\".", |s| {
+        &mut s.auth.publish
+    })
+    .now(),
+    Key::new("play", "Who may play, where that is not as in mode: \"auto\".", |s| &mut s.auth.play)
+        .now(),
     Key::new(
         "connect",
         "Whether peers of RTMP are judged already at `connect`, by the application that they name, \
-         if that is a legal name of a stream. Who publishes or plays is judged in any case.",
+         if that is a legal name of a stream: by [auth.callback], where that judges publishers or \
+         players. Who publishes or plays is judged in any case.",
         |s| &mut s.auth.connect,
     )
     .now(),
+    Key::new(
+        "keys",
+        "Keys by stream (`*` stands for any letters), for \"publish\", \"play\" or \"both\". In \
+         the file: [[auth.keys]] with stream, key and, if not both, allows. A key is kept as its \
+         hash, which `grandstand key make` and `grandstand key hash` print.",
+        |s| &mut s.auth.keys,
+    )
+    .now()
+    .secret(),
 ];
 
-pub(super) fn section() -> Section {
-    Section::new("auth", "Who may publish and play.", KEYS)
+pub(super) fn sections() -> [Section; 2] {
+    [Section::new("auth", "Who may publish and play.", KEYS), super::callback::section()]
+}
+
+impl Field for Vec<KeyRule> {
+    fn expects(&self, _: &Bounds) -> String {
+        format!(
+            "tables [[auth.keys]] such as stream = \"news/*\", key = \"sha256:...\" (as \
+             `grandstand key hash` prints it) and allows = \"publish\", at most {KEYS_MAX}"
+        )
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        let Datum::List(items) = datum else { return None };
+        let rules: Self = items.iter().map(rule).collect::<Option<_>>()?;
+        (rules.len() <= KEYS_MAX).then(|| *self = rules)
+    }
+    fn render(&self) -> String {
+        let rule = |KeyRule { pattern, allows, key }: &KeyRule| {
+            let (stream, key) = (quoted(pattern), quoted(&key.to_string()));
+            format!("{{ stream = {stream}, key = {key}, allows = \"{}\" }}", allows.name())
+        };
+        format!("[{}]", self.iter().map(rule).collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn rule(datum: &Datum) -> Option<KeyRule> {
+    let Datum::Table(fields) = datum else { return None };
+    let (mut pattern, mut key, mut allows) = (None, None, Allows::Both);
+    for (name, value) in fields {
+        let Datum::Text(text) = value else { return None };
+        match name.as_str() {
+            "stream" if super::shards::legal_pattern(text) => pattern = Some(text.clone()),
+            "key" => key = Some(KeyHash::parse(text)?),
+            "allows" => allows = Allows::parse(text)?,
+            _ => return None,
+        }
+    }
+    Some(KeyRule { pattern: pattern?, allows, key: key? })
+}
+
+/// True if somebody said who may publish and who may play.
+pub(super) fn is_said(loaded: &Loaded) -> bool {
+    let each = loaded.is_set("auth.publish") && loaded.is_set("auth.play");
+    each || loaded.is_set("auth.mode") || loaded.settings.coordinator.is_on()
+}
+
+/// What must hold between the keys of the section.
+pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
+    let (publish, play) = loaded.settings.modes();
+    let asks = [publish, play].contains(&Mode::Callback);
+    if asks && loaded.settings.auth.callback.url.is_none() {
+        let own = ["auth.publish", "auth.play"].into_iter().find(|key| loaded.is_set(key));
+        return Err(loaded.misfit(
+            own.unwrap_or("auth.mode"),
+            "\"callback\" asks an application, and none is named".to_owned(),
+            "set auth.callback.url".to_owned(),
+        ));
+    }
+    super::callback::agree(loaded)
 }

@@ -188,7 +188,7 @@ impl Section {
 /// Every section, in the order of the file.
 #[must_use]
 pub fn sections() -> Vec<Section> {
-    let mut sections = vec![super::auth::section()];
+    let mut sections = Vec::from(super::auth::sections());
     sections.extend(super::listeners::sections());
     sections.extend([
         super::tls::section(),

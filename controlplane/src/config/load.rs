@@ -100,7 +100,7 @@ pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, 
     reader.family(&env, &from_file)?;
     let mut loaded = reader.into_loaded();
     contract(&mut loaded);
-    if let (Some(file), false) = (file, loaded.is_set("auth.mode")) {
+    if let (Some(file), false) = (file, super::auth::is_said(&loaded)) {
         return Err(Error::Document {
             place: Place::File(file.to_owned()),
             what: "says not who may publish and play".to_owned(),
@@ -140,7 +140,8 @@ mod tests {
             ),
             (
                 "[auth]\nmode = \"opne\"\n",
-                "g.toml:2: auth.mode: expected \"open\", got \"opne\"; remove the line for the \
+                "g.toml:2: auth.mode: expected \"open\", \"keys\", \"callback\" or \
+                 \"coordinator\", got \"opne\"; remove the line for the \
                  default, mode = \"open\"",
             ),
             (

@@ -11,6 +11,7 @@
 mod addresses;
 mod agreement;
 mod auth;
+mod callback;
 mod change;
 mod connections;
 mod coordinator;
@@ -45,6 +46,7 @@ mod template;
 mod tls;
 
 pub use auth::AuthSection;
+pub use callback::CallbackSection;
 pub use change::{Change, change};
 pub use coordinator::{Capacity, CommandsAuth, CommandsScheme, CoordinatorSection, ServerAddress};
 pub use data::DataSection;

@@ -109,7 +109,7 @@ fn pin(datum: &Datum) -> Option<Pin> {
 }
 
 /// A pattern that some stream name can match: its letters are those of names, and `*`.
-fn legal_pattern(text: &str) -> bool {
+pub(super) fn legal_pattern(text: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_-/*".contains(c);
     !text.is_empty() && text.chars().all(legal)
 }

@@ -1,33 +1,22 @@
 //! Room: what the control thread keeps for the contract.
 
-use std::time::SystemTime;
-
-use dataplane::control::{Grant, Intent, StreamStart};
+use dataplane::control::StreamStart;
 use dataplane::ids::{StreamId, StreamName};
 
 use super::channels::Channels;
-use super::stream_ids::StreamIds;
 use super::teller::{Pictures, Teller, resolution};
 use crate::counts::Counts;
 
-/// The channels on the air, the numbers of their publications, and who is told of them.
+/// The channels on the air, and who is told of them.
 ///
 /// Lives on: the control thread. Crosses by: never.
 #[derive(Debug, Default)]
 pub struct Coordinator {
-    ids: StreamIds,
     channels: Channels,
     teller: Option<Teller>,
 }
 
 impl Coordinator {
-    /// Numbers what was granted, if it is a publication without a number.
-    pub fn number(&mut self, intent: Intent, grant: &mut Grant, now: SystemTime) {
-        if intent == Intent::Publish && grant.id.is_none() {
-            grant.id = Some(self.ids.next(now));
-        }
-    }
-
     /// A stream began.
     pub fn started(&mut self, start: &StreamStart) {
         if let Some(id) = start.id {

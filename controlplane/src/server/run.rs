@@ -31,6 +31,8 @@ const ASKS_MAX: usize = 64;
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 /// How often it is looked whether they were.
 const CLOSE_LOOK: Duration = Duration::from_millis(10);
+/// Names of applications that are resolved at the same time at most: the system's resolver blocks.
+const RESOLVERS_MAX: usize = 8;
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -59,7 +61,8 @@ pub(super) fn run(
         reason: reason(&error),
         mend: "the system must give threads, descriptors and signals",
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS_MAX).build();
     let runtime = runtime.map_err(failed)?;
     let (end, node) = runtime.block_on(async {
         let mut desk = Desk::new(control, node).map_err(failed)?;
@@ -118,14 +121,14 @@ impl Desk {
     fn new(control: ControlPlane, node: Node) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
         let settings = &control.loaded.settings;
-        let mode = settings.auth.mode;
+        let rules = settings.rules();
         let bus = Bus::new(settings.node.name().into(), settings.events.ring);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;
         Ok(Self {
             events,
             cores: Cores::new(&control.plan.node.shards, Instant::now()),
-            exchange: Exchange::new(node, mode, bus, Instant::now()),
+            exchange: Exchange::new(node, rules, bus, Instant::now()),
             heap: Heap::new(Instant::now()),
             pace: Pace::new(Instant::now()),
             ending: None,
@@ -203,6 +206,9 @@ impl Desk {
                     }
                 }
                 // The wait was long: the turn's time is not that of the question.
+                Some(landing) = self.exchange.landed() => {
+                    self.exchange.settle(landing, Instant::now());
+                }
                 Some(ask) = self.asks.recv() => self.ask(ask, Instant::now()),
                 _ = self.hangup.recv() => {
                     // What is wrong with the file is in the log.

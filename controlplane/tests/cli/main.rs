@@ -6,3 +6,4 @@ mod program;
 mod serving;
 mod shards;
 mod tls;
+mod verdicts;

@@ -101,8 +101,11 @@ mod tests {
 
     #[test]
     fn every_family_is_described_once_and_every_sample_belongs_to_one() {
-        let gathered =
-            Gathered { snapshots: vec![snapshot(0), snapshot(1)], missing: vec![ShardId(2)] };
+        let gathered = Gathered {
+            snapshots: vec![snapshot(0), snapshot(1)],
+            missing: vec![ShardId(2)],
+            ..Gathered::default()
+        };
         let text =
             render((&gathered, &Counts::default()), &Limits::default(), &Process::default(), 4);
         for line in [

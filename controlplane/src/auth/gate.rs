@@ -1,0 +1,337 @@
+//! Gate: the one way to a verdict, for every protocol and intent.
+//!
+//! ```text
+//!   question -> declared? -> mode: open, keys                     -> verdict at once
+//!                                  callback, coordinator: memory  -> verdict at once
+//!                                      same question under way    -> joins it
+//!                                      room                       -> asks the application
+//!   landing  -> memory, then a verdict for each who waits: renamed? declared? policy, id
+//! ```
+//!
+//! Nothing here waits: what the application is asked runs beside, and comes back as a landing.
+//! Lives on: the control thread.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use dataplane::control::{
+    AuthorizeRequest, Denial, Grant, Intent, Protocol, Role, Ticket, Verdict,
+};
+use dataplane::ids::ShardId;
+
+use super::application::OnFailure;
+use super::ask::Standing;
+use super::declared::{Declarations, Declared};
+use super::figures::{End, Figures};
+use super::fingerprint::Fingerprints;
+use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
+use super::keyring::admits;
+use super::memory::Memory;
+use super::mode::Mode;
+use super::notice::{Basis, notice};
+use super::policies::Policies;
+use super::question::{Asked, asked};
+use super::rules::Rules;
+use super::ruling::{Ruling, Terms};
+use crate::coordinator::StreamIds;
+use crate::counts::Counts;
+use crate::events::Bus;
+use crate::outbound::Client;
+
+/// Judges every request.
+#[derive(Debug)]
+pub struct Gate {
+    rules: Rules,
+    client: Client,
+    prints: Fingerprints,
+    memory: Memory,
+    flights: Flights,
+    policies: Policies,
+    figures: Figures,
+    ids: StreamIds,
+    bus: Bus,
+}
+
+impl Gate {
+    /// Judges by `rules` and tells `bus`.
+    #[must_use]
+    pub fn new(rules: Rules, bus: Bus) -> Self {
+        Self {
+            client: Client::new(rules.calls_max),
+            prints: Fingerprints::new(rules.cache_per_peer),
+            memory: Memory::new(rules.cache_entries_max),
+            flights: Flights::new(rules.calls_max),
+            policies: Policies::default(),
+            figures: Figures::default(),
+            ids: StreamIds::default(),
+            rules,
+            bus,
+        }
+    }
+
+    /// Judges by `rules` from now on. Earlier verdicts are forgotten, and who asks from now on
+    /// joins no question that was asked before.
+    pub fn set_rules(&mut self, rules: Rules) {
+        if rules.calls_max != self.rules.calls_max {
+            self.client = Client::new(rules.calls_max);
+            self.flights.set_max(rules.calls_max);
+        }
+        self.memory = Memory::new(rules.cache_entries_max);
+        self.prints = Fingerprints::new(rules.cache_per_peer);
+        self.rules = rules;
+    }
+
+    /// Forgets earlier verdicts; how many there were.
+    pub fn forget(&mut self) -> usize {
+        let forgotten = self.memory.len();
+        self.memory.clear();
+        self.prints = Fingerprints::new(self.rules.cache_per_peer);
+        forgotten
+    }
+
+    /// What the application lets each stream do.
+    #[must_use]
+    pub const fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The same, to be told when publications begin and end.
+    pub const fn policies_mut(&mut self) -> &mut Policies {
+        &mut self.policies
+    }
+
+    /// How requests are judged at this moment.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let application = match (self.rules.publish, &self.rules.coordinator.url) {
+            (Mode::Coordinator, url) => url.clone(),
+            _ => self.rules.application.as_ref().map(|application| application.address.clone()),
+        };
+        Standing {
+            publish: self.rules.publish,
+            play: self.rules.play,
+            application: application.map(|address| address.to_string()),
+            questions: self.flights.len(),
+            waiting: self.flights.waiting(),
+            cached: self.memory.len(),
+            verdicts: self.figures.ends().collect(),
+            shared: (self.figures.remembered, self.figures.joined),
+            crowded: self.figures.crowded,
+        }
+    }
+
+    /// Writes what was counted for `/metrics`.
+    pub fn count(&self, into: &mut Counts) {
+        self.figures.count(into);
+        let (under_way, waiting) = (self.flights.len(), self.flights.waiting());
+        #[expect(clippy::cast_precision_loss, reason = "thousands")]
+        let now = [("questions", under_way as f64), ("peers", waiting as f64)];
+        into.gauge_by("auth_waiting", "Questions under way, and peers that wait.", "what", now);
+    }
+
+    /// How questions were answered so far.
+    #[cfg(test)]
+    pub(super) const fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The verdict on `request`; `None` if the application is asked, which lands later.
+    pub fn ask(
+        &mut self,
+        shard: ShardId,
+        ticket: Ticket,
+        request: Box<AuthorizeRequest>,
+        registry: &impl Declarations,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let declared = registry.declared(&request, &request.stream);
+        if let Err(denial) = declared.verdict {
+            return Some(self.verdict(&request, &Ruling::Deny(denial), Basis::Rules, registry));
+        }
+        let mode = self.rules.mode(request.intent);
+        if let Some(ruling) = at_once(&self.rules, mode, &request, &declared) {
+            return Some(self.verdict(&request, &ruling, Basis::Rules, registry));
+        }
+        let question = self.prints.of(&request);
+        if let Some(ruling) = self.memory.recall(&question, now).cloned() {
+            self.figures.remembered += 1;
+            return Some(self.verdict(&request, &ruling, Basis::Memory, registry));
+        }
+        let waiter = Waiter { shard, ticket, request };
+        let waiter = match self.flights.join(&question, waiter) {
+            Ok(()) => {
+                self.figures.joined += 1;
+                return None;
+            }
+            Err(waiter) => waiter,
+        };
+        if !self.flights.has_room() {
+            self.figures.crowded += 1;
+            let basis = Basis::Failed("too many questions are under way");
+            let ruling = Ruling::Deny(Denial::Unavailable);
+            return Some(self.verdict(&waiter.request, &ruling, basis, registry));
+        }
+        match asked(&self.rules, mode, &waiter.request, &self.client) {
+            Asked::Ruled(ruling) => {
+                Some(self.verdict(&waiter.request, &ruling, Basis::Rules, registry))
+            }
+            Asked::Asking { keeping, asking } => {
+                self.flights.start(question, waiter, keeping, asking, now);
+                None
+            }
+        }
+    }
+
+    /// The next question that comes back; `None` if none is under way.
+    pub async fn landed(&mut self) -> Option<Landing> {
+        self.flights.landed().await
+    }
+
+    /// The verdict for each who waited for what landed.
+    pub fn settle(
+        &mut self,
+        landing: Landing,
+        registry: &impl Declarations,
+        now: Instant,
+    ) -> Vec<(ShardId, Ticket, Verdict)> {
+        let Landing { question, outcome, waiters, keeping, since } = landing;
+        self.figures.took.observe_time(now.saturating_duration_since(since));
+        let (ruling, basis) = match &outcome {
+            Outcome::Answered(answered) => {
+                let ttl = answered.ttl.unwrap_or_else(|| keeping.ttl(&answered.ruling));
+                self.memory.learn(question, answered.ruling.clone(), ttl, now);
+                (answered.ruling.clone(), Basis::Application)
+            }
+            Outcome::Failed { word, why } => {
+                tracing::warn!(reason = word, "the application gave no verdict: {why}");
+                (keeping.without_answer(), Basis::Failed(word))
+            }
+            Outcome::TimedOut => {
+                tracing::warn!(reason = "timeout", "the application gave no verdict in time");
+                (keeping.without_answer(), Basis::TimedOut)
+            }
+        };
+        let verdict = |Waiter { shard, ticket, request }: Waiter| {
+            (shard, ticket, self.verdict(&request, &ruling, basis, registry))
+        };
+        waiters.into_iter().map(verdict).collect()
+    }
+
+    /// What `ruling` means for `request`: counted, told, and final.
+    fn verdict(
+        &mut self,
+        request: &AuthorizeRequest,
+        ruling: &Ruling,
+        basis: Basis,
+        registry: &impl Declarations,
+    ) -> Verdict {
+        let verdict = match ruling {
+            Ruling::Deny(denial) => Verdict::Deny(*denial),
+            Ruling::Allow(terms) => self.grant(request, terms, registry),
+        };
+        let end = match (&verdict, basis) {
+            (_, Basis::TimedOut) => End::TimedOut,
+            (_, Basis::Failed(_)) => End::Failed,
+            (Verdict::Allow(_), _) => End::Allowed,
+            (Verdict::Deny(_), _) => End::Denied,
+        };
+        self.figures.end(request.intent, end);
+        tracing::debug!(
+            session = %request.session,
+            intent = request.intent.name(),
+            stream = %request.stream,
+            peer = %request.peer,
+            verdict = word(&verdict),
+            basis = basis.name(),
+            "authorize"
+        );
+        let (stream, id) = match &verdict {
+            Verdict::Allow(grant) => (&grant.stream, grant.id),
+            Verdict::Deny(_) => (&request.stream, None),
+        };
+        self.bus.publish(Some(stream), id, notice(request, &verdict, basis));
+        verdict
+    }
+
+    fn grant(
+        &mut self,
+        request: &AuthorizeRequest,
+        terms: &Terms,
+        registry: &impl Declarations,
+    ) -> Verdict {
+        let stream = terms.stream.as_ref().unwrap_or(&request.stream);
+        let declared = registry.declared(request, stream);
+        // The application may send a peer to another stream, not past what is declared of it.
+        if let Err(denial) = declared.verdict {
+            return Verdict::Deny(denial);
+        }
+        let mut grant = Grant::to(stream.clone());
+        match request.intent.role() {
+            Some(Role::Publish) => {
+                grant.id = Some(self.ids.next(SystemTime::now()));
+                self.policies.granted(request.session, terms.policy.clone());
+            }
+            Some(Role::Play) => {
+                grant.waits = terms.waits || declared.waits;
+                grant.same_key = terms.same_key;
+            }
+            None => {}
+        }
+        Verdict::Allow(grant)
+    }
+}
+
+impl Keeping {
+    const fn ttl(&self, ruling: &Ruling) -> Duration {
+        match ruling {
+            Ruling::Allow(_) => self.allowed,
+            Ruling::Deny(_) => self.denied,
+        }
+    }
+
+    fn without_answer(&self) -> Ruling {
+        match self.on_failure {
+            OnFailure::Deny => Ruling::Deny(Denial::Unavailable),
+            OnFailure::Allow => Ruling::Allow(Terms::default()),
+        }
+    }
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow(_) => "allow",
+        Verdict::Deny(denial) => denial.name(),
+    }
+}
+
+/// What the rules alone say; `None` if an application is to be asked.
+fn at_once(
+    rules: &Rules,
+    mode: Mode,
+    request: &AuthorizeRequest,
+    declared: &Declared,
+) -> Option<Ruling> {
+    let own_key = declared.key.as_ref().filter(|_| request.intent == Intent::Publish);
+    let allowed = match (mode, request.intent) {
+        (Mode::Open, _) => own_key.is_none_or(|key| key.matches(&request.key.0)),
+        // A peer that only comes in has shown no key yet.
+        (Mode::Keys | Mode::Coordinator, Intent::Connect) => true,
+        (Mode::Keys, _) => {
+            // Both are compared, so that the time taken does not tell which one fitted.
+            let own = own_key.is_some_and(|key| key.matches(&request.key.0));
+            own | admits(&rules.keys, request)
+        }
+        (Mode::Coordinator, Intent::Play) => return Some(Ruling::Allow(coordinated(request))),
+        (Mode::Callback, _) | (Mode::Coordinator, Intent::Publish) => return None,
+    };
+    Some(match allowed {
+        true => Ruling::Allow(Terms::default()),
+        false => Ruling::Deny(Denial::Forbidden),
+    })
+}
+
+/// How the coordinator's players are let in: HLS is open to everybody, everything else is for those
+/// who show the key that the stream is published with, and waits for a publisher.
+fn coordinated(request: &AuthorizeRequest) -> Terms {
+    let open = request.protocol == Protocol::Hls;
+    Terms { waits: !open, same_key: !open, ..Terms::default() }
+}

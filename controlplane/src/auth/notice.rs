@@ -1,0 +1,58 @@
+//! Notice: what the bus is told of a verdict. No secret is in it.
+
+use dataplane::control::{AuthorizeRequest, Verdict};
+
+use crate::events::{Asked, Kind, Party};
+
+/// What a verdict rests on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Basis {
+    /// The configuration and the registry.
+    Rules,
+    /// An earlier answer of the application.
+    Memory,
+    /// Its answer.
+    Application,
+    /// It gave no sound answer: why, in a word.
+    Failed(&'static str),
+    /// It gave none in time.
+    TimedOut,
+}
+
+impl Basis {
+    /// The word; why there was no answer, if there was none.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::Memory => "memory",
+            Self::Application => "application",
+            Self::Failed(why) => why,
+            Self::TimedOut => "timeout",
+        }
+    }
+}
+
+/// The event of a verdict.
+pub(super) fn notice(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis) -> Kind {
+    let asked = Asked {
+        party: Party {
+            session: request.session,
+            protocol: request.protocol,
+            peer: request.peer,
+            agent: request.agent.clone(),
+        },
+        intent: request.intent.name(),
+        named: request.stream.to_string(),
+    };
+    let cached = matches!(basis, Basis::Memory);
+    match (basis, verdict) {
+        (Basis::Failed(reason), _) => {
+            Kind::AuthorisationFailed { asked, reason: reason.to_owned() }
+        }
+        (Basis::TimedOut, _) => Kind::AuthorisationTimeout { asked },
+        (_, Verdict::Allow(_)) => Kind::AuthorisationAllowed { asked, cached },
+        (_, Verdict::Deny(denial)) => {
+            Kind::AuthorisationDenied { asked, reason: denial.name(), cached }
+        }
+    }
+}

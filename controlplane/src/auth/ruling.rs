@@ -1,0 +1,38 @@
+//! Ruling: what the application said, before it becomes a verdict for one peer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::control::Denial;
+use dataplane::ids::StreamName;
+
+use crate::coordinator::Policy;
+
+/// What the application said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// Yes, on these terms.
+    Allow(Terms),
+    /// No.
+    Deny(Denial),
+}
+
+/// The terms of a yes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Another name than the one that was asked for.
+    pub(super) stream: Option<StreamName>,
+    /// A player waits for a stream that nobody publishes.
+    pub(super) waits: bool,
+    /// A player shows the key that the stream is published with.
+    pub(super) same_key: bool,
+    /// What the stream may do, of a publisher.
+    pub(super) policy: Option<Arc<Policy>>,
+}
+
+/// A ruling, and how long it is good; `None` for as long as the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) ruling: Ruling,
+    pub(super) ttl: Option<Duration>,
+}
