@@ -2,8 +2,8 @@
 //!
 //! Each survey costs every shard a look at all that it has. Those who ask for the same while one is
 //! on its way, or just after it began, are answered together by the next one: so a client that
-//! hammers the API costs the shards no more than [`SURVEYS_PER_SECOND_MAX`] looks of each kind, and
-//! no answer is older than its question.
+//! hammers the API costs the shards ten looks at their counters and four of each kind at their
+//! lists a second at most, and no answer is older than its question.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::gather::Gathered;
 
-/// Surveys of one kind that begin in a second at most.
-const SURVEYS_PER_SECOND_MAX: u32 = 10;
-/// From the begin of one to the begin of the next of its kind.
-const GAP: Duration = Duration::from_millis(1_000 / SURVEYS_PER_SECOND_MAX as u64);
+/// From the begin of a survey of counters alone to the begin of the next one.
+const COUNTERS_GAP: Duration = Duration::from_millis(100);
+/// From the begin of a survey that lists something to the begin of the next one of its kind.
+const LISTS_GAP: Duration = Duration::from_millis(250);
 /// Questions that wait for one survey at most; one more is answered with nobody's answers.
 pub(super) const ASKERS_MAX: usize = 64;
 
@@ -64,7 +64,7 @@ impl Surveys {
     pub(super) fn begin(&mut self, now: Instant) -> Option<(Detail, Askers)> {
         let ready = |kind: &&mut Kind| kind.due <= now && !kind.waiting.is_empty();
         let kind = self.kinds.iter_mut().find(ready)?;
-        kind.due = now + GAP;
+        kind.due = now + if kind.detail == Detail::NONE { COUNTERS_GAP } else { LISTS_GAP };
         Some((kind.detail, std::mem::take(&mut kind.waiting)))
     }
 
@@ -98,8 +98,8 @@ mod tests {
         let (detail, askers) = surveys.begin(now).unwrap();
         assert_eq!((detail, askers.len()), (Detail::STREAMS, 1), "of another kind");
         assert!(surveys.begin(now).is_none());
-        assert_eq!(surveys.deadline(), Some(now + GAP));
-        assert_eq!(surveys.begin(now + GAP).map(|(_, askers)| askers.len()), Some(3));
+        assert_eq!(surveys.deadline(), Some(now + COUNTERS_GAP));
+        assert_eq!(surveys.begin(now + COUNTERS_GAP).map(|(_, askers)| askers.len()), Some(3));
         assert_eq!(surveys.deadline(), None);
         for _ in 0..ASKERS_MAX {
             assert!(ask(&mut surveys, Detail::NONE));
