@@ -59,8 +59,7 @@ fn page(server: &Server) -> String {
 #[test]
 fn the_page_has_base_units_and_series_that_do_not_grow_with_peers() {
     for backend in [Backend::IoUring, Backend::Epoll] {
-        let config = "[session]\nplay_wait_ms = 30000\n".to_owned();
-        let server = Server::start(&Options { config, ..Options::on(backend) });
+        let server = Server::start(&Options::on(backend));
         let before = families(&page(&server));
         for (name, Family { kind, series }) in &before {
             let time_or_size = name.ends_with("_seconds") || name.ends_with("_bytes");
@@ -83,9 +82,9 @@ fn the_page_has_base_units_and_series_that_do_not_grow_with_peers() {
         assert!(before.contains_key("grandstand_first_frame_seconds"));
 
         // Peers of every kind, some of whom nobody knows, and names that nobody has heard of.
-        let player = Player::start(Client::PLAIN, &server, "who/is-this");
-        server.wait_for_players("who/is-this", 1);
         let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("who/is-this"));
+        server.api_until("/api/v1/streams", |answer| answer["streams"][0]["name"] == "who/is-this");
+        let player = Player::start(Client::PLAIN, &server, "who/is-this");
         for path in ["/nobody.flv", "/x/y.ts", "/?a=b", "/who/is-this/index.m3u8"] {
             get(server.http, path, "");
             get(server.control, path, "");
