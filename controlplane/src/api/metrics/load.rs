@@ -60,9 +60,9 @@ pub(super) fn room(text: &mut Text, shards: &[ShardSnapshot]) {
             |headroom| f64::from(u8::from(headroom.full)),
         ),
         (
-            "owed_bits_per_second",
-            "Bit rates of the streams that players play, for each player.",
-            |headroom| headroom.owed_bps as f64,
+            "owed_bytes_per_second",
+            "Byte rates of the streams that players play, for each player.",
+            |headroom| headroom.owed_bps as f64 / 8.0,
         ),
         (
             "core_in_use",

@@ -136,7 +136,7 @@ mod tests {
             "grandstand_players_room{shard=\"1\"} 4000",
             "grandstand_node_players_room 8000",
             "grandstand_players_refused_total{shard=\"0\",reason=\"cpu\"} 1",
-            "grandstand_owed_bits_per_second{shard=\"0\"} 2000000000",
+            "grandstand_owed_bytes_per_second{shard=\"0\"} 250000000",
             "grandstand_limit{limit=\"tracks_max\"} 8",
             "grandstand_log_lines_dropped_total 4",
             "process_threads 0",
