@@ -1,4 +1,5 @@
-//! A viewer of HLS: asks for the playlist again and again, and for every new segment once.
+//! A viewer of HLS on one connection: asks for the playlist again and again, and for every new
+//! segment once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::http_flv::get;
+use crate::node::Connection;
 
 /// Between two requests for the playlist.
 const RELOAD: Duration = Duration::from_millis(300);
@@ -28,11 +29,13 @@ impl Viewer {
         let (count, end) = (Arc::clone(&seen), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let mut list = list;
+            // One shard let it in, and goes on to.
+            let mut connection = Connection::connect(http);
             let mut have: Option<String> = None;
             while !end.load(Ordering::Relaxed) {
-                let (status, body) = get(http, &list, "");
-                assert_eq!(status, 200, "{list}");
-                let text = String::from_utf8(body).expect("playlists are text");
+                let answer = connection.get(&list);
+                assert_eq!(answer.status, 200, "{list}");
+                let text = answer.text().to_owned();
                 let uris: Vec<String> = text
                     .lines()
                     .filter(|line| !line.starts_with('#') && !line.is_empty())
@@ -47,8 +50,12 @@ impl Viewer {
                     assert!(known.is_some(), "a segment was never listed: {text}");
                 }
                 for uri in &uris[known.map_or(0, |at| at + 1)..] {
-                    let (status, body) = get(http, uri, "");
-                    assert!(status == 200 && body.len() > 188, "{uri}: {status}");
+                    let answer = connection.get(uri);
+                    assert!(
+                        answer.status == 200 && answer.body.len() > 188,
+                        "{uri}: {}",
+                        answer.status
+                    );
                     have = Some(uri.clone());
                     count.fetch_add(1, Ordering::Relaxed);
                 }

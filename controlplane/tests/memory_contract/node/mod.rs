@@ -13,8 +13,11 @@ mod player;
 mod publisher;
 #[path = "../../../../dataplane/tests/node/script.rs"]
 mod script;
+#[path = "../../../../dataplane/tests/node/viewer.rs"]
+mod viewer;
 
 pub(crate) use peer::Peer;
 pub(crate) use player::{FlvPlayer, Player, RtmpPlayer};
 pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, Script};
+pub(crate) use viewer::Viewer as Connection;
