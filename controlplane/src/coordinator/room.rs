@@ -49,17 +49,6 @@ impl Coordinator {
     pub fn count(&self, into: &mut Counts) {
         let publications = self.channels.active().count() as f64;
         into.gauge("publications", "Publications with a number that are on the air.", publications);
-        let Some(teller) = &self.teller else { return };
-        let [told, failed, dropped] = teller.counts();
-        let outcomes = [("taken", told), ("failed", failed), ("dropped", dropped)];
-        into.counter_by(
-            "coordinator_events_total",
-            "Events for the application of the coordinator's contract.",
-            "outcome",
-            outcomes,
-        );
-        let waiting = teller.waiting() as f64;
-        into.gauge("coordinator_events_waiting", "Publications with an event to tell.", waiting);
     }
 
     /// The channels on the air.
