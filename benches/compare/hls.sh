@@ -18,7 +18,11 @@ PLAYERS=${1:-500}
 ROUNDS=${2:-5}
 WINDOW=${3:-8}
 
-start_server </dev/null
+# The same bytes for everybody, as a mirror can have them; SESSION=token tells players apart.
+start_server <<TOML
+[hls]
+session = "${SESSION:-off}"
+TOML
 publish --url "rtmp://127.0.0.1:$RTMP/live/bench"
 
 # nginx_beside: the mirror and the nginx that serves it.

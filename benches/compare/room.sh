@@ -63,6 +63,7 @@ for round in $(seq "$ROUNDS"); do
 admission = "off"
 connections_max = $PLAYERS_MAX
 players_max = $PLAYERS_MAX
+hls_viewers_max = $PLAYERS_MAX
 reply_bytes_max = 65536
 parked_bytes_max = 65536
 TOML

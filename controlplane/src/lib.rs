@@ -5,10 +5,10 @@
 //! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
 //! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
 //! play, `events/` tells what happens, `outbound/` asks and tells applications over HTTP, `api/`
-//! answers HTTP on the control listener, `console/` is its pages, `counts` carries what rooms count
-//! to the metrics, `logging` writes logs, `banner` greets, `stream_key` makes and hashes keys,
-//! `probe/` looks at a stream as a player does, `top/` shows a running server on a terminal,
-//! `store/` keeps what survives a restart.
+//! answers HTTP on the control listener, `viewing/` knows the sessions, `console/` is its pages,
+//! `counts` carries what rooms count to the metrics, `store/` keeps what survives a restart,
+//! `stream_key` makes and hashes keys, `logging` writes logs, `banner` greets, `probe/` looks at a
+//! stream as a player does, `top/` shows a running server on a terminal.
 
 pub mod api;
 pub mod auth;
@@ -29,5 +29,6 @@ pub mod server;
 pub mod store;
 pub mod stream_key;
 pub mod top;
+pub mod viewing;
 
 pub use error::Error;

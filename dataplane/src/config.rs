@@ -10,6 +10,7 @@ use codecs::time::MediaTime;
 use crate::ids::{ShardId, ShardSet};
 use crate::reactor::ReactorConfig;
 use crate::session::tls::Identity;
+use crate::session::view_token::ViewKeys;
 
 /// Everything that a node needs to start.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// What the control plane is asked.
     pub auth: AuthConfig,
+    /// What the tokens of viewers of HLS are signed with.
+    pub view_keys: ViewKeys,
     /// Page memory of all shards together, bytes: the ceiling of media memory.
     pub page_bytes: u64,
     /// Freed pages are filled with a pattern: for tests of reclamation.
@@ -176,11 +179,27 @@ pub enum HlsMode {
     Off,
 }
 
+/// How a viewer of HLS is told from the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HlsSession {
+    /// By a token in the addresses that its playlists list.
+    Token,
+    /// By a cookie.
+    Cookie,
+    /// Not at all: everybody gets the same playlists.
+    #[default]
+    Off,
+}
+
 /// How streams are cut into segments, and how long those are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HlsConfig {
     /// When segments are packaged; where they begin is decided all the time.
     pub mode: HlsMode,
+    /// How viewers are told apart.
+    pub session: HlsSession,
+    /// A viewer that asks for nothing for this long has left.
+    pub session_idle: Duration,
     /// A segment ends at the first keyframe after this.
     pub segment: MediaTime,
     /// A group of pictures beyond this is cut where it is no keyframe.
@@ -206,6 +225,8 @@ impl Default for HlsConfig {
     fn default() -> Self {
         Self {
             mode: HlsMode::OnDemand,
+            session: HlsSession::Token,
+            session_idle: Duration::from_secs(30),
             segment: MediaTime::from_millis(2_000),
             gop_max: MediaTime::from_millis(10_000),
             listed: 6,
@@ -406,6 +427,8 @@ pub struct Terms {
     pub session: SessionConfig,
     /// What the control plane is asked.
     pub auth: AuthConfig,
+    /// How viewers of HLS are told apart.
+    pub hls_session: HlsSession,
 }
 
 /// An address range: the first `bits` bits of `addr` count.
@@ -421,7 +444,7 @@ impl LimitId {
     /// True if tables are made for its value when a node starts, so that only a restart changes it.
     #[must_use]
     pub const fn sizes_tables(self) -> bool {
-        matches!(self, Self::ConnectionsMax)
+        matches!(self, Self::ConnectionsMax | Self::HlsViewersMax)
     }
 }
 
@@ -535,6 +558,8 @@ limits! {
     WebsocketFramesPerSecondMax, websocket_frames_per_second_max = 100;
     /// Viewers of one stream on one shard who wait for its first playlist.
     HlsWaitersMax, hls_waiters_max = 4_096;
+    /// Viewers of HLS that have a session, if hls.session tells them apart.
+    HlsViewersMax, hls_viewers_max = 15_000;
     /// Bytes of buffers of all connections together: messages in hand, bytes that wait for a
     /// verdict, replies and ciphertext that wait for the socket. Unless it is set, it is an eighth
     /// of memory_max at most, and more with TLS.

@@ -187,6 +187,10 @@ counters! {
         hls_waits,
         /// Viewers closed because their segment was lost before it was sent.
         viewers_too_slow,
+        /// Sessions of HLS viewers that began.
+        views_started,
+        /// Sessions of HLS viewers that ended.
+        views_ended,
         /// Joins that wait for the next keyframe.
         joins_waiting,
         /// Entries sent one by one to filtered players.
@@ -228,6 +232,8 @@ counters! {
         egress_slices_cut,
         /// Events that a full mailbox to the control plane lost.
         events_lost,
+        /// Words of sessions and streams that found no room to wait in, and were told as lost.
+        tombstones_lost,
         /// TLS handshakes completed.
         tls_handshakes,
         /// TLS handshakes that a ticket shortened.

@@ -14,7 +14,9 @@ use crate::ids::{SHARDS_MAX, ShardId};
 use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
-use crate::shard::{ControlLink, Message, Shard, ShardParts, Shared, readers_max};
+use crate::shard::{
+    ControlLink, Message, Shard, ShardParts, Shared, bytes_per_view, readers_max, views_max,
+};
 use crate::slab::{PageClass, Region, RegionConfig};
 
 /// Letters and answers between each pair of shards.
@@ -56,7 +58,8 @@ impl Node {
         assert!((1..=SHARDS_MAX).contains(&count), "the configuration has 1 to 64 shards");
         let mut listeners = bind_all(&mut config.listeners, count)?;
         let placement = Placement::new(count as u16, config.pins.clone());
-        let shared = Arc::new(Shared::new(count, readers_max(&config), placement));
+        let shared =
+            Arc::new(Shared::new(count, readers_max(&config), views_max(&config), placement));
         let (_, pools) = Region::map(&region_config(&config))?;
         let waker = Waker::standalone()?;
         let mesh = mailbox::mesh(count as u16, MAILBOX);
@@ -106,6 +109,12 @@ impl Node {
         let letters = (MAILBOX.letters_max + MAILBOX.answers_max) * size_of::<Message>();
         let control = CONTROL_MAILBOX_MAX * (size_of::<Command>() + size_of::<Event>());
         shards * (shards * letters as u64 + control as u64)
+    }
+
+    /// Bytes of the table of HLS viewers for each that there may be.
+    #[must_use]
+    pub const fn view_bytes() -> u64 {
+        bytes_per_view() as u64
     }
 
     /// How many shards run.

@@ -82,7 +82,7 @@ impl Bench {
 
     fn event(&mut self) -> String {
         match self.server.poll_event() {
-            Some(Event::Fetch { stream, credentials }) => {
+            Some(Event::Fetch { stream, credentials, .. }) => {
                 format!("{stream} {}", credentials.key.0)
             }
             Some(other) => format!("{other:?}"),

@@ -96,16 +96,3 @@ pub(super) async fn stream(
     let gathered = state.gather(Detail::STREAMS).await?;
     view::Stream::find(&gathered, &name).map(Json).ok_or(UNKNOWN_STREAM)
 }
-
-/// Every session.
-#[utoipa::path(
-    get,
-    path = "/api/v1/sessions",
-    tag = "sessions",
-    responses((status = 200, description = "The sessions", body = view::Sessions)),
-)]
-pub(super) async fn sessions(
-    State(state): State<ApiState>,
-) -> Result<Json<view::Sessions>, Refusal> {
-    Ok(Json(state.gather(Detail::SESSIONS).await?.into()))
-}

@@ -35,6 +35,7 @@ mod reply;
 mod request;
 pub(crate) mod room;
 mod router;
+mod sessions;
 mod state;
 mod token;
 mod view;

@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{auth, config, events, health, live, moving};
+use super::{auth, config, events, health, live, moving, sessions};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
@@ -50,13 +50,14 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(live::version));
     let lists = OpenApiRouter::new()
         .routes(routes!(live::streams))
-        .routes(routes!(live::sessions))
+        .routes(routes!(sessions::sessions))
         .route_layer(from_fn_with_state(Seats::default(), take_seat));
     let closed = OpenApiRouter::new()
         .routes(routes!(live::shards))
         .routes(routes!(live::stream))
         .routes(routes!(moving::move_stream))
         .routes(routes!(events::events))
+        .routes(routes!(sessions::session, sessions::kick_session))
         .routes(routes!(health::health))
         .routes(routes!(auth::auth))
         .routes(routes!(auth::forget_verdicts))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use codecs::media::TrackKind;
 use dataplane::control::{
-    HeadroomStatus, LogStatus, PoolStatus, Protocol, Role, SessionStatus, ShardSnapshot,
-    StreamState, StreamStatus, TrackStatus,
+    HeadroomStatus, LogStatus, PoolStatus, Protocol, ShardSnapshot, StreamState, StreamStatus,
+    TrackStatus,
 };
 use dataplane::ids::StreamName;
 use dataplane::metrics::Histogram;
@@ -38,12 +38,6 @@ pub(crate) struct Streams {
     streams: Vec<Stream>,
     /// The cursor of the next page, if there is one.
     next: Option<String>,
-    missing: Vec<u16>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Sessions {
-    sessions: Vec<Session>,
     missing: Vec<u16>,
 }
 
@@ -151,23 +145,6 @@ struct Log {
     held_bytes: u64,
 }
 
-#[derive(Serialize, ToSchema)]
-struct Session {
-    id: String,
-    shard: u16,
-    protocol: &'static str,
-    role: Option<&'static str>,
-    stream: Option<String>,
-    peer: String,
-    agent: String,
-    tls: Option<&'static str>,
-    state: &'static str,
-    age_ms: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    jumps: u64,
-}
-
 fn missing(gathered: &Gathered) -> Vec<u16> {
     gathered.missing.iter().map(|shard| shard.0).collect()
 }
@@ -197,13 +174,6 @@ impl Streams {
         let streams = streams.into_iter();
         let streams = streams.map(|stream| Stream::new(stream, of(stream), policy(stream)));
         Ok(Self { streams: streams.collect(), next, missing: missing(&gathered) })
-    }
-}
-
-impl From<Gathered> for Sessions {
-    fn from(gathered: Gathered) -> Self {
-        let sessions = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
-        Self { sessions: sessions.map(Session::from).collect(), missing: missing(&gathered) }
     }
 }
 
@@ -330,25 +300,5 @@ impl From<&LogStatus> for Log {
     fn from(log: &LogStatus) -> Self {
         let &LogStatus { format, track, reader_shards, entries, bytes, held_bytes } = log;
         Self { format, track, reader_shards, entries, bytes, held_bytes }
-    }
-}
-
-impl From<&SessionStatus> for Session {
-    fn from(session: &SessionStatus) -> Self {
-        Self {
-            id: session.id.to_string(),
-            shard: session.shard.0,
-            protocol: session.protocol.name(),
-            role: session.role.map(Role::name),
-            stream: session.stream.as_ref().map(ToString::to_string),
-            peer: session.peer.to_string(),
-            agent: session.agent.to_string(),
-            tls: session.tls,
-            state: session.state,
-            age_ms: session.age_ms,
-            bytes_in: session.bytes_in,
-            bytes_out: session.bytes_out,
-            jumps: session.jumps,
-        }
     }
 }

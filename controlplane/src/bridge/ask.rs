@@ -9,6 +9,7 @@ use super::gather::Gathered;
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
 use crate::server::ConfigAsk;
+use crate::viewing::SessionsAsk;
 
 /// A question to the loop.
 #[derive(Debug)]
@@ -40,4 +41,6 @@ pub enum Ask {
     },
     /// A question about verdicts.
     Auth(AuthAsk),
+    /// About sessions.
+    Sessions(SessionsAsk),
 }

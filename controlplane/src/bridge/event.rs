@@ -61,10 +61,9 @@ impl<F: Fleet> Exchange<F> {
                 self.outbox.forget(shard);
             }
             // A node is handed over when all its shards are up.
-            Event::Ready { .. }
-            | Event::StreamLost { .. }
-            | Event::Session(_)
-            | Event::SessionsOverflowed { .. } => {}
+            Event::Ready { .. } | Event::StreamLost { .. } => {}
+            Event::Session(event) => self.session_event(*event, now),
+            Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }
     }
 }

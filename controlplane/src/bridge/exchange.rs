@@ -19,6 +19,7 @@ use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
 use crate::counts::Counts;
 use crate::events::{Bus, Kind};
+use crate::viewing::Sessions;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -35,6 +36,7 @@ pub struct Exchange<F> {
     surveys: Surveys,
     pub(super) moves: Moves,
     pub(super) directory: Directory,
+    pub(super) sessions: Sessions,
     pub(super) live: Vec<bool>,
     pub(super) coordinator: Coordinator,
     pub(super) bus: Bus,
@@ -54,6 +56,7 @@ impl<F: Fleet> Exchange<F> {
             moves: Moves::default(),
             directory: Directory::new(now),
             bus,
+            sessions: Sessions::default(),
             live: vec![true; shards],
             coordinator: Coordinator::default(),
             full: vec![false; shards],
@@ -96,6 +99,7 @@ impl<F: Fleet> Exchange<F> {
             // The desk answers those before it asks here: the asker is told that nobody does.
             Ask::Config(_) | Ask::Counts { .. } => {}
             Ask::Auth(ask) => self.gate.answer(ask),
+            Ask::Sessions(ask) => self.ask_of_sessions(ask, now),
         }
     }
 
@@ -118,6 +122,7 @@ impl<F: Fleet> Exchange<F> {
         }
         self.survey(now);
         self.moves.expire(now);
+        self.tick_sessions(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
             self.gather(Asker::Directory, Detail::STREAMS, now);
@@ -128,10 +133,8 @@ impl<F: Fleet> Exchange<F> {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
-        [retry, gathers, surveys, self.moves.deadline(), self.directory.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let due = [self.moves.deadline(), self.directory.due(), self.sessions.due()];
+        [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 
     /// What is kept for the coordinator's contract.
@@ -200,7 +203,7 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
+    pub(super) fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         match self.gathers.begin(asker, self.shards(), now) {
             Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
             Err((asker, nobody)) => self.answer(asker, nobody),
@@ -224,6 +227,7 @@ impl<F: Fleet> Exchange<F> {
                     self.tell_all(|| Command::Directory(Arc::clone(&json)));
                 }
             }
+            Asker::Resync => self.resynced(&gathered),
         }
     }
 
@@ -258,7 +262,6 @@ mod tests {
         StreamState, StreamStatus, Ticket, TrackStatus, Verdict,
     };
     use dataplane::ids::{Secret, SessionId, StreamName};
-    use dataplane::metrics::{Recent, ShardCounters};
 
     /// Mailboxes of two shards that the test reads and writes.
     #[derive(Default)]
@@ -334,24 +337,8 @@ mod tests {
             units_in: 0,
             timestamps_repaired: 0,
         };
-        let snapshot = ShardSnapshot {
-            shard,
-            id,
-            counters: ShardCounters::default(),
-            operations: Vec::new(),
-            system_calls: Vec::new(),
-            incidents: Vec::new(),
-            cpu: None,
-            draining: false,
-            recent: Recent::default(),
-            audiences: Vec::new(),
-            pools: Vec::new(),
-            utilisation: 0.0,
-            flush_interval_ms: 0.0,
-            headroom: crate::api::room::tests::HEADROOM,
-            streams: streams.iter().map(status).collect(),
-            sessions: Vec::new(),
-        };
+        let streams = streams.iter().map(status).collect();
+        let snapshot = ShardSnapshot { streams, ..super::super::snapshots::empty(shard, id) };
         (shard, Event::Snapshot(Box::new(snapshot)))
     }
 

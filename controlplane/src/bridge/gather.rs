@@ -33,6 +33,8 @@ pub(crate) enum Asker {
     Api(Askers),
     /// The list of streams.
     Directory,
+    /// The table of sessions, some of which were lost.
+    Resync,
 }
 
 /// All questions under way. Lives on: the control thread.

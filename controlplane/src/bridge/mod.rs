@@ -19,6 +19,9 @@ mod gather;
 mod moves;
 mod node;
 mod outbox;
+mod sessions;
+#[cfg(test)]
+pub(crate) mod snapshots;
 mod survey;
 mod verdicts;
 

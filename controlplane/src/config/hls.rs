@@ -1,6 +1,6 @@
 //! `[hls]`: how streams are cut into segments, and how long those are kept.
 
-use dataplane::config::HlsMode;
+use dataplane::config::{HlsMode, HlsSession};
 
 use super::field::words;
 use super::key::{Key, Section};
@@ -13,6 +13,12 @@ words!(HlsMode {
     "off" => HlsMode::Off,
 });
 
+words!(HlsSession {
+    "token" => HlsSession::Token,
+    "cookie" => HlsSession::Cookie,
+    "off" => HlsSession::Off,
+});
+
 const KEYS: &[Key] = &[
     Key::new(
         "mode",
@@ -21,6 +27,21 @@ const KEYS: &[Key] = &[
          them.",
         |s| &mut s.stream.hls.mode,
     )
+    .now(),
+    Key::new(
+        "session",
+        "How viewers are told apart, so that each has a session that is listed, counted and can be \
+         kicked: \"token\" puts ?s= into the addresses that its playlists list, which every player \
+         takes; \"cookie\" keeps those addresses the same for everybody, for players of the same \
+         site; \"off\" tells nobody apart: the same playlists for all, as a cache in front wants.",
+        |s| &mut s.stream.hls.session,
+    )
+    .now(),
+    Key::new("session_idle_ms", "A viewer that asks for nothing for this long has left.", |s| {
+        &mut s.stream.hls.session_idle
+    })
+    .range(1_000, HOUR)
+    .millis()
     .now(),
     Key::new("segment_ms", "A segment ends at the first keyframe after this.", |s| {
         &mut s.stream.hls.segment

@@ -79,6 +79,8 @@ const SESSION_BYTES: u64 = 2 << 10;
 const LISTED_BYTES: u64 = 1_536;
 /// What was allowed to one viewer.
 const VERDICT_BYTES: u64 = 320;
+/// The record of one viewer of HLS, and what is told of it.
+const VIEW_BYTES: u64 = 512;
 /// Keys and state of one TLS connection in rustls, at worst while it shakes hands.
 const TLS_STATE_BYTES: u64 = 8 << 10;
 /// Ciphertext of one slice of sends, and scratch, of one shard.
@@ -107,6 +109,15 @@ const fn verdict_bytes(settings: &Settings) -> u64 {
     if matches!(settings.stream.hls.mode, HlsMode::Off) { 0 } else { VERDICT_BYTES }
 }
 
+/// Bytes of one viewer that has a session, if there are viewers: whether they have may change while
+/// the server runs.
+const fn view_bytes(settings: &Settings) -> u64 {
+    match settings.stream.hls.mode {
+        HlsMode::Off => 0,
+        HlsMode::OnDemand | HlsMode::Always => VIEW_BYTES + Node::view_bytes(),
+    }
+}
+
 /// Bytes of all connections' buffers, where nobody has told how many.
 pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
     let kept = if settings.has_tls() { TLS_KEPT_BYTES } else { 0 };
@@ -126,6 +137,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
         + settings.limits.streams_max * stream
+        + settings.limits.hls_viewers_max * view_bytes(settings)
 }
 
 /// Bytes that segments take of one stream besides pages.
@@ -169,6 +181,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("connections", CONNECTION_BYTES, connections, "refused at accept"),
         term("sessions", SESSION_BYTES, connections, "refused at accept"),
         term("verdicts", verdicts, connections, "the oldest is asked for again"),
+        term("viewers", view_bytes(settings), limits.hls_viewers_max, "new viewers hear 503"),
         term("listing", LISTED_BYTES, connections, "the next one waits"),
         term("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
         term("segments", segments, limits.streams_max, "the oldest segments go"),

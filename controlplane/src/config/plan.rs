@@ -2,6 +2,7 @@
 
 use dataplane::config::{AuthConfig, Config, DemoConfig, Reload, ShardConfig};
 use dataplane::ids::{SHARDS_MAX, StreamName};
+use dataplane::session::view_token::ViewKeys;
 
 use super::addresses::{check_listeners, fit_listeners, listeners};
 use super::connections::{Room, files, fit_buffers, fit_connections};
@@ -106,12 +107,18 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         stream: settings.stream,
         session: settings.session.clone(),
         auth: AuthConfig { connect: settings.auth.connect },
+        view_keys: fresh_view_keys()?,
         page_bytes,
         poison: false,
         demo: demo(loaded, demo_flv),
     };
     let configured = loaded.settings.clone();
     Ok(Plan { node, memory, notes, doubt: None, configured, file: loaded.file.clone() })
+}
+
+/// What tokens of viewers of HLS are signed with until others are known.
+fn fresh_view_keys() -> Result<ViewKeys, Error> {
+    crate::viewing::fresh_key().map(|current| ViewKeys { current, previous: None })
 }
 
 fn demo(loaded: &Loaded, flv: &'static [u8]) -> Option<DemoConfig> {

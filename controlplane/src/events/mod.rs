@@ -16,6 +16,7 @@ mod id;
 mod kind;
 mod pattern;
 mod ring;
+mod sessions;
 mod shards;
 
 pub use bus::{Bus, Cursor, Told};
@@ -24,4 +25,5 @@ pub use id::EventId;
 pub use kind::{Asked, Kind, Party};
 pub use pattern::{StreamPattern, TypePattern};
 pub use ring::RingLimits;
+pub use sessions::publish_change;
 pub use shards::publish;

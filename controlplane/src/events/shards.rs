@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dataplane::control::{Event, Role, SessionEvent};
+use dataplane::control::Event;
 use dataplane::ids::ShardId;
 
 use super::bus::Bus;
@@ -34,9 +34,10 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
             let kind = Kind::SegmentReady { width, height, fps_milli, target_ms };
             bus.publish(Some(stream), id, kind);
         }
-        Event::Session(event) => publish_session(bus, event),
         Event::Stopped => bus.publish(None, None, Kind::ShardStopped { shard: shard.0 }),
-        Event::Ready { .. }
+        // Sessions are told by who keeps their table: what is lost and found is told once, too.
+        Event::Session(_)
+        | Event::Ready { .. }
         | Event::Authorize { .. }
         | Event::SessionsOverflowed { .. }
         | Event::Moved { .. }
@@ -45,52 +46,16 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
     }
 }
 
-fn publish_session(bus: &Bus, event: &SessionEvent) {
-    match *event {
-        SessionEvent::Started {
-            session, role, protocol, tls, ref stream, peer, ref agent, ..
-        } => {
-            let party = Party { session, protocol, peer, agent: Arc::clone(agent) };
-            let kind = match role {
-                Role::Publish => Kind::PublishStarted { party, tls },
-                Role::Play => Kind::SessionOpened { party, tls },
-            };
-            bus.publish(Some(stream), None, kind);
-        }
-        SessionEvent::Ended {
-            session,
-            role,
-            protocol,
-            ref stream,
-            peer,
-            ref agent,
-            bytes_in,
-            bytes_out,
-            age_ms: duration_ms,
-            reason,
-            ..
-        } => {
-            let party = Party { session, protocol, peer, agent: Arc::clone(agent) };
-            let reason = reason.name();
-            let kind = match role {
-                Role::Publish => {
-                    Kind::PublishEnded { party, bytes_in, bytes_out, duration_ms, reason }
-                }
-                Role::Play => {
-                    Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
-                }
-            };
-            bus.publish(Some(stream), None, kind);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::events::RingLimits;
-    use dataplane::control::{CloseReason, Protocol, StreamPublisher, StreamStart};
+    use codecs::time::WallTime;
+    use dataplane::control::{CloseReason, Protocol, Role, StreamPublisher, StreamStart};
     use dataplane::ids::{SessionId, StreamId, StreamName};
+
+    use crate::events::publish_change;
+    use crate::viewing::{Change, ClosedSession, LiveSession};
 
     #[test]
     fn what_a_shard_tells_is_told_with_stream_and_publication() {
@@ -107,25 +72,29 @@ mod tests {
             protocol,
             publisher: Some(publisher),
         };
-        let ended = SessionEvent::Ended {
-            session,
+        let was = LiveSession {
+            shard: ShardId(1),
             role,
             protocol,
+            tls: false,
             stream: stream.clone(),
             peer,
             agent: "OBS".into(),
+            started: WallTime::default(),
+        };
+        let ended = ClosedSession {
+            session,
+            was,
+            ended: WallTime::default(),
+            age_ms: 7,
             bytes_in: 5,
             bytes_out: 6,
-            age_ms: 7,
-            reason: CloseReason::Kicked,
+            reason: Some(CloseReason::Kicked),
         };
         let reason = CloseReason::PeerClosed;
-        for event in [
-            Event::StreamStarted(Box::new(start)),
-            Event::Session(Box::new(ended)),
-            Event::StreamEnded { stream, id: Some(id), reason },
-            Event::Stopped,
-        ] {
+        publish(&bus, ShardId(1), &Event::StreamStarted(Box::new(start)));
+        publish_change(&bus, &Change::Closed(Arc::new(ended)));
+        for event in [Event::StreamEnded { stream, id: Some(id), reason }, Event::Stopped] {
             publish(&bus, ShardId(1), &event);
         }
         let told = cursor.read(9).events;

@@ -270,10 +270,9 @@ impl Server {
     pub(crate) fn wait_for_players(&self, name: &str, count: usize) {
         let deadline = Instant::now() + START;
         loop {
-            let answer = self.api("/api/v1/sessions");
+            let answer = self.api(&format!("/api/v1/sessions?stream={name}"));
             let sessions = answer["sessions"].as_array().expect("sessions are listed");
-            let names = |session: &&Value| session["stream"] == name;
-            if sessions.iter().filter(names).count() >= count {
+            if sessions.len() >= count {
                 return;
             }
             assert!(Instant::now() < deadline, "{count} players never came: {answer:#}");

@@ -174,15 +174,26 @@ fn come_and_go(server: &Server, name: &str, witness: &Witness, slow: &mut Slow, 
         slow.dribble();
         witness.wait(10);
     }
-    let listed = server.api("/api/v1/sessions");
-    let listed = listed["sessions"].as_array().map_or(0, Vec::len);
-    assert_eq!(listed, all + PUBLISHERS);
+    assert_eq!(listed(server), all + PUBLISHERS);
     for publisher in publishers.iter_mut().step_by(2) {
         publisher.stream_command("deleteStream", &[1.0.into()]);
         publisher.flush();
     }
     drop(publishers);
     until(server, witness, "the streams are over", |m| m.sum("streams") == 1.0);
+}
+
+/// Sessions in all pages of their list.
+fn listed(server: &Server) -> usize {
+    let (mut listed, mut cursor) = (0, String::new());
+    loop {
+        let page = server.api(&format!("/api/v1/sessions?limit=1000{cursor}"));
+        listed += page["sessions"].as_array().map_or(0, Vec::len);
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return listed,
+        }
+    }
 }
 
 fn connections(metrics: &Metrics) -> usize {

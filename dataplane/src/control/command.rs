@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{CloseReason, ProtocolSet, Role, Ticket, Verdict};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamName};
+use crate::session::view_token::ViewKeys;
 
 /// The control plane's word to one shard.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub enum Command {
     CoreUsed(CoreUse),
     /// Moves a stream to another shard; told to its home in the map.
     Move(MoveOrder),
+    /// Signs the tokens of viewers of HLS by these keys from now on.
+    ViewKeys(Arc<ViewKeys>),
     /// Replaces what can be replaced while running.
     Reload(Arc<Reload>),
     /// The streams of all shards, as the JSON that the page lists.

@@ -144,6 +144,13 @@ pub enum SessionEvent {
         /// When, in Unix milliseconds.
         at_ms: u64,
     },
+    /// It went to another shard with its stream.
+    Moved {
+        /// The session.
+        session: SessionId,
+        /// The shard that serves it from now on.
+        shard: ShardId,
+    },
     /// It ended.
     Ended {
         /// The session.

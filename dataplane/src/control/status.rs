@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use codecs::media::{Codec, DecoderConfig, TrackKind};
+use codecs::time::WallTime;
 
 use super::{Protocol, Role};
 use crate::config::LimitId;
@@ -197,6 +198,8 @@ pub struct SessionStatus {
     pub state: &'static str,
     /// Milliseconds since it was accepted.
     pub age_ms: u64,
+    /// When it began to publish or play, if it does.
+    pub started: Option<WallTime>,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.

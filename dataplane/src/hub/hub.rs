@@ -6,6 +6,7 @@ use codecs::media::TrackKind;
 use codecs::time::{MediaTime, WallTime};
 
 use super::packaged::AUDIO_JOIN_STEP;
+use super::readiness::Readiness;
 use super::segments::{Begun, StreamSegments};
 use super::timeline::{Repair, Timeline};
 use super::{HubLog, Publisher, Shown, Source, Subscriber, Tracks, UnitRing};
@@ -64,6 +65,7 @@ pub struct Hub {
     pub(super) source_began: Option<MediaTime>,
     pub(super) silent_checked: bool,
     pub(super) segments: StreamSegments,
+    pub(super) readiness: Readiness,
     units: u64,
     /// Its first unit was noticed: see [`Self::has_just_begun`].
     has_begun: bool,
@@ -103,6 +105,7 @@ impl Hub {
             source_began: None,
             silent_checked: false,
             segments: StreamSegments::new(&config.hls, numbering),
+            readiness: Readiness::default(),
             units: 0,
             has_begun: false,
             bytes: 0,
@@ -191,6 +194,7 @@ impl Hub {
     pub fn begin_source(&mut self, source: &Source, now: Instant) {
         if self.publisher == Publisher::Demo || self.id.is_none() {
             self.id = source.id;
+            self.begin_publication();
         }
         self.publisher = source.publisher;
         self.protocol = source.protocol;

@@ -118,6 +118,11 @@ impl StreamSegments {
         Self { segmenter, carried: [None; 2], dependent: false }
     }
 
+    /// The target duration in seconds of a playlist that lists `segment` alone.
+    pub(super) fn target(&self, segment: &Segment) -> u32 {
+        self.segmenter.target(std::iter::once(segment))
+    }
+
     /// The numbers that follow what was used.
     pub(super) const fn numbering(&self) -> Numbering {
         self.segmenter.numbering()
@@ -203,7 +208,11 @@ impl Hub {
         if self.config.hls.mode == HlsMode::Always && !open && !sink.pool.is_low() {
             self.open_log(LogKey::SEGMENTS, sink);
         }
-        self.segments.begun_by(number)
+        let begun = self.segments.begun_by(number);
+        if let Some(finished) = begun.and_then(|begun| begun.finished) {
+            self.segment_finished(&finished);
+        }
+        begun
     }
 
     /// The log of segments, for a shard that has viewers from now on.

@@ -252,6 +252,14 @@ impl Segmenter {
 
     /// The target duration in whole seconds, fixed from now on; no segment of `listed` exceeds it.
     pub fn fix_target<'a>(&mut self, listed: impl Iterator<Item = &'a Segment>) -> u32 {
+        let target = self.target(listed);
+        self.target_s = Some(target);
+        target
+    }
+
+    /// The target duration in whole seconds of a playlist that lists `listed`.
+    #[must_use]
+    pub fn target<'a>(&self, listed: impl Iterator<Item = &'a Segment>) -> u32 {
         if let Some(target) = self.target_s {
             return target;
         }
@@ -260,9 +268,7 @@ impl Segmenter {
         let least = twice.max(self.longest_gop).max(longest.unwrap_or(MediaTime::ZERO));
         // What is open may be a longer group already.
         let open = self.open.map_or(MediaTime::ZERO, |open| self.newest - open.start);
-        let target = whole_seconds(least.max(open));
-        self.target_s = Some(target);
-        target
+        whole_seconds(least.max(open))
     }
 
     /// How long a segment may be.

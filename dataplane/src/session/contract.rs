@@ -9,6 +9,7 @@ use codecs::time::MediaTime;
 use crate::config::Latency;
 use crate::control::{Denial, Intent};
 use crate::ids::{Secret, StreamName};
+use crate::session::view_token::ViewToken;
 use crate::slab::AuBytes;
 
 /// The number of a track within its kind; 0 is the default track.
@@ -103,6 +104,8 @@ pub enum Event {
         stream: StreamName,
         /// Who the peer says it is.
         credentials: Box<Credentials>,
+        /// Which viewer asks.
+        viewer: Viewer,
     },
     /// A track's decoder configuration began or changed: the record, without any tag header.
     Config {
@@ -170,6 +173,17 @@ pub enum Event {
         /// Why, one fixed word.
         reason: &'static str,
     },
+}
+
+/// Which viewer of HLS asks for a piece of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// Anybody: viewers are not told apart.
+    Anybody,
+    /// One that is to be given a token.
+    New,
+    /// The one that was given this token, if it is good.
+    Of(ViewToken),
 }
 
 /// What a peer said of itself in the address that it asked for, and beside it.

@@ -24,6 +24,7 @@ pub mod rtmp;
 #[expect(clippy::module_inception, reason = "the file of the enum that gives the folder its name")]
 mod session;
 pub mod tls;
+pub mod view_token;
 
 pub use contract::*;
 pub use session::Session;

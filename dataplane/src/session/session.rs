@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::view_token::ViewToken;
 use super::{Command, Counts, Event, Served, http, rtmp};
 use crate::Error;
 use crate::config::{LimitId, Terms};
@@ -71,6 +72,22 @@ impl Session {
             Self::Rtmp(session) => {
                 Err(Error::Misbehaved { state: session.state_name(), got: "window" })
             }
+        }
+    }
+
+    /// The viewer who asks for a playlist is known by `token` from now on.
+    pub fn give_view_token(&mut self, token: ViewToken) {
+        if let Self::Http(session) = self {
+            session.give_view_token(token);
+        }
+    }
+
+    /// Bytes of answers that wait to be taken.
+    #[must_use]
+    pub const fn said_bytes(&self) -> usize {
+        match self {
+            Self::Http(session) => session.said_bytes(),
+            Self::Rtmp(_) => 0,
         }
     }
 

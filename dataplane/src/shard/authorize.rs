@@ -31,7 +31,7 @@ impl Shard {
         self.counters.authorize_asked += 1;
         if self.draining.is_some() {
             self.refuse(slot, Refusal::Draining);
-        } else if !self.control.send(Event::Authorize { ticket, request }) {
+        } else if self.control.send(Event::Authorize { ticket, request }).is_err() {
             self.counters.mailbox_full += 1;
             self.refuse(slot, Refusal::Overloaded);
         } else {

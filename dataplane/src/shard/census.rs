@@ -89,7 +89,7 @@ impl Establish {
 }
 
 /// How a player of these options speaks.
-const fn protocol_of(options: &PlayOptions) -> Protocol {
+pub(super) const fn protocol_of(options: &PlayOptions) -> Protocol {
     match (options.log.format, options.framing) {
         (Format::Rtmp, _) => Protocol::Rtmp,
         (Format::Flv, Framing::Bare) => Protocol::HttpFlv,

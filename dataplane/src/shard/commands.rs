@@ -22,9 +22,9 @@ pub(crate) struct ControlLink {
 }
 
 impl ControlLink {
-    /// Tells the control plane; false if its mailbox is full.
-    pub(super) fn send(&mut self, event: Event) -> bool {
-        let sent = self.events.push(event).is_ok();
+    /// Tells the control plane, or gives the event back if its mailbox is full.
+    pub(super) fn send(&mut self, event: Event) -> Result<(), Event> {
+        let sent = self.events.push(event).map_err(|rtrb::PushError::Full(event)| event);
         self.waker.wake();
         sent
     }
@@ -45,6 +45,7 @@ impl Shard {
                 }
                 Command::CoreUsed(used) => self.core_used(used),
                 Command::Move(order) => self.move_ordered(order),
+                Command::ViewKeys(keys) => self.change_view_keys(&keys),
                 Command::Reload(reload) => self.reload(&reload),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),
@@ -58,7 +59,9 @@ impl Shard {
 
     /// Tells the control plane, and counts what its full mailbox loses.
     pub(super) fn report(&mut self, event: Event) {
-        if !self.control.send(event) {
+        // What waits for room is told first: the order of events is the order of what happened.
+        self.tell_tombstones();
+        if self.control.send(event).is_err() {
             self.counters.events_lost += 1;
         }
     }

@@ -14,8 +14,9 @@ use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
+use super::views::View;
 use crate::config::Latency;
-use crate::control::{AuthorizeRequest, Intent};
+use crate::control::{AuthorizeRequest, CloseReason, Intent};
 use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
 use crate::reactor::{self, Token};
 use crate::session::{Credentials, PlayOptions, Session};
@@ -53,7 +54,9 @@ pub(crate) struct Connection {
     /// When the peer last accepted a byte, in milliseconds since it opened: an instant would cost
     /// every idle connection another allocation class.
     pub progressed_ms: u32,
+    /// Bytes received since it was accepted, or since it began to publish or play.
     pub received: u64,
+    /// Bytes sent since then.
     pub sent: u64,
     pub receiving: Receiving,
     pub sending: Sending,
@@ -99,8 +102,8 @@ impl From<PeerAddr> for SocketAddr {
 /// What the connection does with media.
 #[derive(Debug)]
 pub(crate) enum Establish {
-    /// It feeds the hub in this slot.
-    Publish { hub: u32 },
+    /// It feeds the hub in this slot, and began to so many milliseconds after it was accepted.
+    Publish { hub: u32, began_ms: u32 },
     /// It reads; in a box, because idle connections need no room for it.
     Play(Box<Playing>),
     /// It is sent a segment.
@@ -129,7 +132,8 @@ pub(crate) struct Playing {
     pub told: Option<u32>,
     /// It found no join point yet, and was counted.
     pub waiting: bool,
-    pub ended: bool,
+    /// Its stream ended, or it was told to end: why.
+    pub over: Option<CloseReason>,
     /// The play is over; the entry in hand is finished before other bytes.
     pub leaving: bool,
     pub jumps: Jumps,
@@ -210,6 +214,10 @@ pub(crate) struct Asked {
     pub play: Option<PlayOptions>,
     /// For a viewer of HLS: what the verdict is remembered as.
     pub permit: Option<Permit>,
+    /// And which one it is.
+    pub view: View,
+    /// Its token speaks for it: there is no verdict to remember.
+    pub vouched: bool,
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
@@ -243,6 +251,8 @@ impl Asked {
             idle: false,
             play,
             permit: None,
+            view: View::Anonymous,
+            vouched: false,
             deadline,
             allowed: false,
         }
@@ -315,15 +325,14 @@ impl Connection {
 
     pub(super) fn publishing(&self) -> Option<u32> {
         match self.role {
-            Some(Establish::Publish { hub }) => Some(hub),
+            Some(Establish::Publish { hub, .. }) => Some(hub),
             _ => None,
         }
     }
 
     /// The peer accepted a byte.
     pub(super) fn progress(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.opened).as_millis();
-        self.progressed_ms = u32::try_from(passed).unwrap_or(u32::MAX);
+        self.progressed_ms = self.millis_since_opened(now);
     }
 
     /// When the peer last accepted a byte.
@@ -495,6 +504,7 @@ mod tests {
 
     /// What sending to a player looks at.
     const HOT_BYTES_MAX: usize = 384;
+    const _: () = assert!(size_of::<Connection>() + size_of::<Playing>() <= HOT_BYTES_MAX);
     /// A connection that waits for its next request, and its session.
     const IDLE_BYTES_MAX: usize = 416;
     /// A session, which sleeps while its peer plays.

@@ -144,6 +144,7 @@ impl Shard {
         self.stop_listening();
         self.demo = None;
         self.admit_nobody_to_ended();
+        self.end_all_views(CloseReason::Draining);
         for slot in self.streams.slots() {
             self.end_stream(slot, CloseReason::Draining);
         }

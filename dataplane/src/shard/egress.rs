@@ -15,6 +15,7 @@ use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
 use super::reader::ReaderState;
 use super::shard::Shard;
+use crate::control::CloseReason;
 use crate::log::RangeList;
 use crate::package::Packager;
 use crate::reactor::SendPart;
@@ -160,7 +161,7 @@ impl Shard {
                 Outcome::StreamEnded => self.stream_ended(slot),
                 Outcome::Farewell => self.farewell(slot),
                 Outcome::Left => {
-                    self.stop_playing(slot);
+                    self.stop_playing(slot, CloseReason::PeerClosed);
                     self.enqueue(slot, Class::Reply);
                 }
                 Outcome::TooSlow => self.outpaced(slot),

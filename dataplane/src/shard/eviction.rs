@@ -33,8 +33,9 @@ impl Shard {
         let mut slots = self.connections.slots().into_iter();
         let found = slots.find(|&slot| self.connections.get(slot).is_some_and(is));
         self.verdicts.forget();
-        if let Some(slot) = found {
-            self.evict(slot, reason);
+        match found {
+            Some(slot) => self.evict(slot, reason),
+            None => self.kick_view(session, reason),
         }
     }
 
@@ -58,6 +59,9 @@ impl Shard {
             if concerned && self.stream_of(slot) == Some(&eviction.stream) {
                 self.evict(slot, eviction.reason);
             }
+        }
+        if eviction.concerns(Some(Role::Play), Protocol::Hls) {
+            self.kick_views_of(&eviction.stream, eviction.reason);
         }
         let Some(hub) = self.streams.find(&eviction.stream) else { return };
         let of_hub = |hub: &crate::hub::Hub| {
@@ -83,7 +87,9 @@ impl Shard {
         let connection = self.connections.get(slot)?;
         let reader = |slot| self.readers.get(slot).map(|reader| &reader.stream);
         let established = match &connection.role {
-            Some(Establish::Publish { hub }) => self.streams.get(*hub).map(crate::hub::Hub::name),
+            Some(Establish::Publish { hub, .. }) => {
+                self.streams.get(*hub).map(crate::hub::Hub::name)
+            }
             Some(Establish::Play(playing)) => reader(playing.reader),
             Some(Establish::View(serving)) => reader(serving.reader),
             None => None,

@@ -3,7 +3,9 @@
 use super::connection::{Closing, Connection, Establish, Receiving};
 use super::egress::LINGER;
 use super::queues::Class;
+use super::session_events::reason_of;
 use super::shard::Shard;
+use crate::control::CloseReason;
 use crate::error::Error;
 use crate::session::Command;
 
@@ -50,7 +52,7 @@ impl Shard {
         self.forget_question(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.publishing().is_some() {
-            self.publisher_lost(slot);
+            self.publisher_lost(slot, reason_of(reason));
         }
         self.enqueue(slot, Class::Reply);
         self.arm(slot);
@@ -74,8 +76,9 @@ impl Shard {
         }
         closing.lingering = true;
         closing.deadline = deadline;
+        let reason = closing.reason;
         self.reactor.shutdown_write(connection.fd());
-        self.leave_media(slot);
+        self.leave_media(slot, reason_of(reason));
         self.arm(slot);
         self.rearm(slot);
     }
@@ -135,7 +138,7 @@ impl Shard {
         if !self.connections.contains(slot) {
             return;
         }
-        self.leave_media(slot);
+        self.leave_media(slot, reason_of(reason));
         let token = self.connections.token(slot);
         let Some(mut connection) = self.let_go(slot) else { return };
         if let Some(timer) = connection.timer {
@@ -161,10 +164,10 @@ impl Shard {
     }
 
     /// Ends what the connection does with media.
-    pub(super) fn leave_media(&mut self, slot: u32) {
+    pub(super) fn leave_media(&mut self, slot: u32, reason: CloseReason) {
         match self.connections.get(slot).map(|connection| &connection.role) {
-            Some(Some(Establish::Publish { .. })) => self.publisher_lost(slot),
-            Some(Some(Establish::Play(_))) => self.stop_playing(slot),
+            Some(Some(Establish::Publish { .. })) => self.publisher_lost(slot, reason),
+            Some(Some(Establish::Play(_))) => self.stop_playing(slot, reason),
             Some(Some(Establish::View(_))) => self.stop_serving(slot),
             _ => {}
         }

@@ -21,19 +21,22 @@ use super::ingress::fence;
 use super::queues::Class;
 use super::reader::{ReaderState, Readers};
 use super::shard::Shard;
+use super::view_table::{PlaceNumber, Seat};
+use super::views::Judged;
 use crate::config::LimitId;
 use crate::control::Intent;
 use crate::ids::StreamName;
 use crate::log::{Lapped, RangeList, SealReason};
 use crate::segment::uri::Asset;
-use crate::session::{Command, Credentials, LogKey, Refusal, Served, ServedAs, Use};
+use crate::session::{Command, Credentials, LogKey, Refusal, Served, ServedAs, Use, Viewer};
 
 /// Bytes of one send of a segment at most: each send wakes its peer, which costs more than the
 /// bytes of a small one. They lie in seven pages at most, which leaves one part for the head.
 const SEGMENT_SEND_BYTES_MAX: u64 = 384 << 10;
 
-/// A range of a log on its way to a viewer.
+/// A range of a log on its way to a viewer. Packed, because every connection has room for one.
 #[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(4))]
 pub(crate) struct Serving {
     /// The reader of the log.
     pub reader: u32,
@@ -41,6 +44,8 @@ pub(crate) struct Serving {
     pub at: u64,
     /// How many follow from there on; a log holds fewer than 32 bits tell.
     pub left: u32,
+    /// The place of the view that they are for.
+    pub view: Option<PlaceNumber>,
 }
 
 impl Serving {
@@ -61,22 +66,49 @@ impl Serving {
 
 impl Shard {
     /// A session asks for a piece of HLS.
-    pub(super) fn fetch(&mut self, slot: u32, stream: StreamName, credentials: Credentials) {
-        let sends_away = self.sends_away();
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+    pub(super) fn fetch(
+        &mut self,
+        slot: u32,
+        stream: StreamName,
+        credentials: Credentials,
+        viewer: Viewer,
+    ) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let judged = self.judge_view(&stream, connection.session.asset(), viewer);
         let permit = self.verdicts.permit(&stream, &credentials.key, connection.peer.ip);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         asked.permit = Some(permit);
-        let known = self.verdicts.find(permit, self.now).filter(|_| !sends_away);
-        let Some(stream) = known else {
+        let known = match judged {
+            Judged::Refused => {
+                self.put_question(slot, asked);
+                self.refuse(slot, Refusal::Denied);
+                return;
+            }
+            Judged::Known(view) => {
+                asked.view = view;
+                asked.vouched = true;
+                Some(&asked.stream)
+            }
+            Judged::Ask(view) => {
+                asked.view = view;
+                self.verdicts.find(permit, self.now)
+            }
+        };
+        let Some(stream) = known.filter(|_| !self.sends_away()).cloned() else {
             self.authorize(slot, credentials, asked);
             return;
         };
-        asked.stream = stream.clone();
+        asked.stream = stream;
         asked.allowed = true;
-        connection.asked = Some(Box::new(asked));
+        self.put_question(slot, asked);
         self.view(slot);
+    }
+
+    fn put_question(&mut self, slot: u32, asked: Asked) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.asked = Some(Box::new(asked));
+        }
     }
 
     /// A viewer was allowed: it is answered from a log that this shard reads, or its home is asked.
@@ -122,6 +154,13 @@ impl Shard {
                 self.refuse_for_room(slot, reason);
                 return;
             }
+            let seat = match self.seat_viewer(slot) {
+                Ok(seat) => seat,
+                Err(refusal) => {
+                    self.refuse(slot, refusal);
+                    return;
+                }
+            };
             let Some(mut connection) = self.connections.take(slot) else { return };
             connection.session.share(&mut self.words);
             let tail = logs.tail();
@@ -129,7 +168,7 @@ impl Shard {
                 fence(&mut connection, |session| session.handle_window(now, &window, tail));
             self.connections.put(slot, connection);
             match answer {
-                Ok(served) => self.answered_viewer(slot, reader_slot, served),
+                Ok(served) => self.answered_viewer(slot, (reader_slot, seat), served),
                 Err(error) => {
                     self.settle(slot);
                     self.fail(slot, &error);
@@ -171,9 +210,20 @@ impl Shard {
     }
 
     /// The session said what it has to say: the bytes of the log follow, if there are any.
-    fn answered_viewer(&mut self, slot: u32, reader_slot: u32, served: Served) {
+    fn answered_viewer(
+        &mut self,
+        slot: u32,
+        (reader_slot, seat): (u32, Option<Seat>),
+        served: Served,
+    ) {
         let Self { connections, readers, counters, shared, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
+        let said = connection.session.said_bytes() as u64;
+        let bytes = served.body.end - served.body.start;
+        let seat = seat.filter(|&seat| {
+            let serves = !served.body.is_empty();
+            shared.views.answer(seat, said + bytes, serves, *now)
+        });
         match served.what {
             ServedAs::Playlist => counters.playlists_served += 1,
             ServedAs::Segment => counters.segments_served += 1,
@@ -183,13 +233,13 @@ impl Shard {
         }
         let asked = connection.asked.take();
         shared.caps.established(&mut connection.admission);
-        counters.segment_bytes_served += served.body.end - served.body.start;
+        counters.segment_bytes_served += bytes;
         if !served.body.is_empty() {
             let viewing = Establish::View(Serving {
                 reader: reader_slot,
                 at: served.body.start,
-                left: u32::try_from(served.body.end - served.body.start)
-                    .expect("a segment is under 32 bits"),
+                left: u32::try_from(bytes).expect("a segment is under 32 bits"),
+                view: seat.map(|seat| seat.number),
             });
             connection.establish(Some(viewing), counters);
             // What it accepted of the last answer says nothing about this one.
@@ -198,6 +248,7 @@ impl Shard {
                 reader.serving += 1;
             }
         }
+        let asked = asked.filter(|asked| !asked.vouched);
         if let Some(Asked { permit: Some(permit), mut stream, .. }) = asked.map(|asked| *asked)
             && self.verdicts.find(permit, self.now).is_none()
         {
@@ -226,6 +277,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(Establish::View(serving)) = connection.role else { return };
         connection.establish(None, &mut self.counters);
+        if let Some(view) = serving.view {
+            self.shared.views.answered(view, serving.left.into(), self.now);
+        }
         let Some(reader) = self.readers.get_mut(serving.reader) else { return };
         reader.serving -= 1;
         reader.asked_at = self.now;

@@ -26,6 +26,7 @@ use super::connection::Asked;
 use super::message::Message;
 use super::shard::Shard;
 use crate::config::LimitId;
+use crate::control::CloseReason;
 use crate::ids::{ShardId, StreamName};
 use crate::session::{Command, Refusal};
 
@@ -127,7 +128,7 @@ impl Shard {
             self.counters.limit(LimitId::IdlePlayersMax);
             return false;
         }
-        self.stop_playing(slot);
+        self.stop_playing(slot, CloseReason::StreamEnded);
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         let deadline = self.now + self.config.session.idle_play;
         connection.asked = Some(Box::new(Asked { idle: true, deadline, ..*again }));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::cipher::Tls;
 use super::connection::{Asked, Connection, Receiving};
 use super::queues::Class;
+use super::session_events::reason_of;
 use super::shard::Shard;
 use crate::config::LimitId;
 use crate::control::CloseReason;
@@ -128,6 +129,11 @@ impl Shard {
     /// Gives a session a word of the shard.
     pub(super) fn tell(&mut self, slot: u32, command: crate::session::Command) {
         let Some(mut connection) = self.connections.take(slot) else { return };
+        if let crate::session::Command::Shutdown { reason } = command
+            && let Some(playing) = connection.playing_mut()
+        {
+            playing.over.get_or_insert(reason_of(reason));
+        }
         let now = self.now;
         let span = connection.span();
         let result = span
@@ -212,7 +218,9 @@ impl Shard {
                 let asked = Asked::new(intent, stream, play, key, deadline);
                 self.authorize(slot, *credentials, asked);
             }
-            Event::Fetch { stream, credentials } => self.fetch(slot, stream, *credentials),
+            Event::Fetch { stream, credentials, viewer } => {
+                self.fetch(slot, stream, *credentials, viewer);
+            }
             Event::Media(unit) => self.media(slot, unit),
             Event::Config { track, codec, record, dts } => {
                 self.with_hub(slot, |hub, sink| {

@@ -47,6 +47,7 @@ mod queues;
 mod reader;
 mod relief;
 mod relocation;
+mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
 mod shared;
@@ -54,15 +55,19 @@ mod streams;
 mod subscriptions;
 mod survey;
 pub mod timer;
+mod tombstones;
 mod trail;
 mod turn;
 mod upkeep;
 mod verdicts;
+mod view_table;
 mod viewers;
+mod views;
 pub mod wake;
 
 pub(crate) use commands::ControlLink;
 pub(crate) use message::Message;
 
-pub(crate) use shard::{Shard, ShardParts, readers_max};
+pub(crate) use shard::{Shard, ShardParts, readers_max, views_max};
 pub(crate) use shared::Shared;
+pub(crate) use view_table::bytes_per_view;

@@ -121,7 +121,7 @@ impl Context<'_> {
             Step::CaughtUp if closing => Err(Outcome::Farewell),
             Step::CaughtUp if playing.paused => Err(self.ended_or_idle(playing)),
             Step::CaughtUp => Err(Outcome::Idle),
-            Step::Ended if playing.ended => Err(Outcome::Idle),
+            Step::Ended if playing.over.is_some() => Err(Outcome::Idle),
             Step::Ended => Err(Outcome::StreamEnded),
             Step::Lost => Err(Outcome::TooSlow),
             Step::Jump => {
@@ -172,7 +172,7 @@ impl Context<'_> {
     }
 
     fn ended_or_idle(&self, playing: &Playing) -> Outcome {
-        let ended = self.logs.ended().is_some() && !playing.ended;
+        let ended = self.logs.ended().is_some() && playing.over.is_none();
         if ended { Outcome::StreamEnded } else { Outcome::Idle }
     }
 }

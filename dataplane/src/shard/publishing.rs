@@ -9,12 +9,12 @@
 //! A second publisher is refused while the first delivers. A publication keeps its id until it is
 //! over.
 
-use super::connection::Establish;
+use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
 use crate::config::{LimitId, UrlDialect};
 use crate::control::{CloseReason, Event, StreamPublisher, StreamStart};
-use crate::hub::{Hub, Publisher, Source, Subscriber};
+use crate::hub::{FirstPlaylist, Hub, Publisher, Source, Subscriber};
 use crate::ids::StreamName;
 use crate::segment::Numbering;
 use crate::session::{Command, Refusal};
@@ -22,7 +22,7 @@ use crate::session::{Command, Refusal};
 impl Shard {
     /// A publisher at home claims its name.
     pub(super) fn claim(&mut self, slot: u32) {
-        self.stop_playing(slot);
+        self.stop_playing(slot, CloseReason::PeerClosed);
         let Some(connection) = self.connections.get(slot) else { return };
         let Some(asked) = connection.asked.as_ref() else { return };
         let name = asked.stream.clone();
@@ -39,7 +39,8 @@ impl Shard {
         };
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.asked = None;
-        connection.establish(Some(Establish::Publish { hub }), &mut self.counters);
+        let began_ms = connection.millis_since_opened(self.now);
+        connection.establish(Some(Establish::Publish { hub, began_ms }), &mut self.counters);
         connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
         self.shared.caps.established(&mut connection.admission);
         let bytes = self.config.session.publish_receive_bytes;
@@ -47,6 +48,7 @@ impl Shard {
             tracing::debug!(%error, "socket options");
         }
         self.counters.publishes_started += 1;
+        self.session_began(slot);
         self.tell(slot, Command::PublishStarted);
         self.feed_parked(slot);
         self.arm(slot);
@@ -112,6 +114,7 @@ impl Shard {
             self.report_return(slot);
         }
         if let Publisher::Session { slot: holder, .. } = before {
+            self.session_over(holder, CloseReason::Idle);
             if let Some(connection) = self.connections.get_mut(holder) {
                 connection.establish(None, &mut self.counters);
             }
@@ -133,7 +136,7 @@ impl Shard {
         });
         let (stream, id, protocol) = (hub.name().clone(), hub.id(), hub.protocol());
         let start = StreamStart { stream, id, protocol, publisher };
-        self.report(Event::StreamStarted(Box::new(start)));
+        self.tell_control(Event::StreamStarted(Box::new(start)));
     }
 
     /// Tells the control plane that a stream has a publisher again.
@@ -144,13 +147,24 @@ impl Shard {
             Publisher::Demo | Publisher::Lost(_) => None,
         };
         let (stream, id) = (hub.name().clone(), hub.id());
-        self.report(Event::StreamReturned { stream, id, session });
+        self.tell_control(Event::StreamReturned { stream, id, session });
+    }
+
+    /// Tells the control plane when the first playlist of a publication can be served.
+    pub(super) fn tell_first_playlist(&mut self, slot: u32) {
+        let Some(hub) = self.streams.get_mut(slot) else { return };
+        let Some(first) = hub.take_first_playlist() else { return };
+        let FirstPlaylist { width, height, fps_milli, target_ms } = first;
+        let (stream, id) = (hub.name().clone(), hub.id());
+        self.tell_control(Event::SegmentsReady { stream, id, width, height, fps_milli, target_ms });
     }
 
     /// The publisher's connection broke: the grace time begins.
-    pub(super) fn publisher_lost(&mut self, slot: u32) {
+    pub(super) fn publisher_lost(&mut self, slot: u32, reason: CloseReason) {
+        let publishing = self.connections.get(slot).and_then(Connection::publishing);
+        let Some(hub) = publishing else { return };
+        self.session_over(slot, reason);
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(hub) = connection.publishing() else { return };
         connection.establish(None, &mut self.counters);
         let grace = self.config.stream.grace;
         let now = self.now;
@@ -167,14 +181,16 @@ impl Shard {
             tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
             hub_ref.lose_source(now);
             let (stream, id) = (hub_ref.name().clone(), hub_ref.id());
-            self.report(Event::StreamLost { stream, id });
+            self.tell_control(Event::StreamLost { stream, id });
         }
     }
 
     /// The publisher ended on purpose: no grace.
     pub(super) fn publish_ended(&mut self, slot: u32, reason: CloseReason) {
+        let publishing = self.connections.get(slot).and_then(Connection::publishing);
+        let Some(hub) = publishing else { return };
+        self.session_over(slot, reason);
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(hub) = connection.publishing() else { return };
         connection.establish(None, &mut self.counters);
         self.end_stream(hub, reason);
     }

@@ -83,6 +83,8 @@ pub(crate) struct Removal {
     from: ShardId,
     parcel: Parcel,
     connection: Option<Box<Connection>>,
+    /// When its publisher began, in milliseconds since it was accepted.
+    began_ms: u32,
     demo: Option<Box<Demo>>,
 }
 
@@ -232,10 +234,11 @@ impl Shard {
         let Some(hub) = self.streams.remove(slot) else { return };
         self.forget_stream(slot);
         let stream = order.stream.clone();
-        let (mut connection, mut demo) = (None, None);
+        let (mut connection, mut demo, mut began_ms) = (None, None, 0);
         match hub.publisher() {
             Publisher::Session { slot, .. } => {
                 if let Some(connection) = self.connections.get_mut(slot) {
+                    began_ms = connection.millis_since_opened(connection.role_began());
                     connection.session.pack_pages(&self.pool);
                 }
                 connection = self.lift(slot);
@@ -255,7 +258,7 @@ impl Shard {
         }
         let readers: Vec<_> = parcel.hub().readers().collect();
         tracing::info!(%stream, shard = %self.id, to = %to, "stream moves");
-        let removal = Removal { order, from: self.id, parcel, connection, demo };
+        let removal = Removal { order, from: self.id, parcel, connection, began_ms, demo };
         let sent = self.outboxes.send(to, Message::Stream(Box::new(removal)));
         debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
         self.alert(to);
@@ -267,7 +270,7 @@ impl Shard {
 
     /// A stream comes to its new home.
     fn stream_arrived(&mut self, removal: Removal) {
-        let Removal { order, from, parcel, connection, demo } = removal;
+        let Removal { order, from, parcel, connection, began_ms, demo } = removal;
         let stream = order.stream.clone();
         debug_assert!(self.streams.find(&stream).is_none(), "a stream is on one shard");
         let slot = connection.map(|connection| self.take_in(connection));
@@ -296,11 +299,12 @@ impl Shard {
         };
         let Self { connections, counters, .. } = self;
         if let Some(connection) = connections.get_mut(slot) {
-            connection.establish(Some(Establish::Publish { hub }), counters);
+            connection.establish(Some(Establish::Publish { hub, began_ms }), counters);
             if !connection.out.is_empty() || connection.has_ciphertext() {
                 self.enqueue(slot, Class::Reply);
             }
         }
+        self.session_moved(slot);
         if self.sends_away() {
             self.tell(slot, Command::Shutdown { reason: "draining" });
         }

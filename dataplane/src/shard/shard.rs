@@ -28,8 +28,10 @@ use super::shared::Shared;
 use super::streams::Streams;
 use super::survey::Surveys;
 use super::timer::TimerWheel;
+use super::tombstones::Tombstones;
 use super::upkeep::Upkeep;
 use super::verdicts::Verdicts;
+use super::views::Views;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
 use crate::error::Error;
 use crate::ids::ShardId;
@@ -109,6 +111,8 @@ pub(crate) struct Shard {
     pub(super) random: RandomState,
     pub(super) words: Words,
     pub(super) verdicts: Verdicts,
+    pub(super) views: Views,
+    pub(super) tombstones: Tombstones,
     pub(super) now: Instant,
     /// The calendar at the start of the turn.
     pub(super) wall: WallTime,
@@ -173,6 +177,8 @@ impl Shard {
             random: RandomState::new(),
             words: Words::default(),
             verdicts: Verdicts::new(connections_max / config.shards.len()),
+            views: Views::new(&config.view_keys),
+            tombstones: Tombstones::default(),
             now,
             wall: super::turn::calendar(),
             sessions_opened: 0,
@@ -245,7 +251,14 @@ pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
         limits: config.limits.clone(),
         session: config.session.clone(),
         auth: config.auth,
+        hls_session: config.stream.hls.session,
     })
+}
+
+/// Views of HLS of the node at most.
+pub(crate) fn views_max(config: &Config) -> u64 {
+    // Whether viewers are told apart may change while the node runs.
+    config.limits.get(LimitId::HlsViewersMax)
 }
 
 /// Logs that one shard reads at most: every stream in every format and dialect.

@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::caps::Caps;
 use super::placement::Placement;
+use super::view_table::ViewTable;
 use super::viewers::KnownViewers;
 use super::wake::Wakes;
 use crate::ids::ShardId;
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub placement: Placement,
     pub caps: Caps,
     pub viewers: KnownViewers,
+    pub views: ViewTable,
     pub epochs: Epochs,
     pub wakes: Wakes,
     wakers: Box<[OnceLock<Waker>]>,
@@ -60,11 +62,17 @@ impl Load {
 }
 
 impl Shared {
-    pub(crate) fn new(shards: usize, readers_max: u32, placement: Placement) -> Self {
+    pub(crate) fn new(
+        shards: usize,
+        readers_max: u32,
+        views_max: u64,
+        placement: Placement,
+    ) -> Self {
         Self {
             placement,
             caps: Caps::default(),
             viewers: KnownViewers::default(),
+            views: ViewTable::new(views_max),
             epochs: Epochs::new(shards),
             wakes: Wakes::new(shards, readers_max),
             wakers: (0..shards).map(|_| OnceLock::new()).collect(),

@@ -148,6 +148,7 @@ impl Shard {
             let slot = self.streams.touched[at];
             self.account_stream(slot);
             self.answer_track_seekers(slot);
+            self.tell_first_playlist(slot);
             self.with_stream(slot, |hub, sink| {
                 hub.evict(sink);
                 hub.show_windows(sink);
@@ -191,7 +192,7 @@ impl Shard {
         }
         self.ended_away(&name, numbering, shown);
         self.shared.caps.leave_stream();
-        self.report(Event::StreamEnded { stream: name, id, reason });
+        self.tell_control(Event::StreamEnded { stream: name, id, reason });
     }
 
     /// A reading shard asks for a log.
@@ -307,6 +308,7 @@ impl Shard {
         self.check_idle();
         self.close_ended_logs(false);
         self.drop_idle_viewers();
+        self.end_idle_views();
         self.keep_relocations();
         let Self { streams, now, .. } = self;
         let expired: Vec<_> =

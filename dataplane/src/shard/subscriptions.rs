@@ -10,6 +10,7 @@ use super::queues::Class;
 use super::reader::{Question, Reader, ReaderState};
 use super::shard::Shard;
 use crate::config::Latency;
+use crate::control::CloseReason;
 use crate::hub::Subscriber;
 use crate::ids::{ShardId, StreamName};
 use crate::metrics::NoRoom;
@@ -200,7 +201,7 @@ impl Shard {
             resumed: false,
             told: None,
             waiting: false,
-            ended: false,
+            over: None,
             leaving: false,
             jumps: Jumps::new(*now),
             again,
@@ -212,6 +213,7 @@ impl Shard {
         connection.span().in_scope(|| tracing::info!(%stream, "play started"));
         shared.caps.established(&mut connection.admission);
         counters.plays_started += 1;
+        self.session_began(slot);
         self.tell(slot, Command::PlayStarted);
         self.enqueue(slot, Class::CatchUp);
         self.feed_parked(slot);
@@ -243,7 +245,7 @@ impl Shard {
             return;
         }
         if let Some(playing) = self.connections.get_mut(slot).and_then(|c| c.playing_mut()) {
-            playing.ended = true;
+            playing.over.get_or_insert(CloseReason::StreamEnded);
         }
         self.tell(slot, Command::StreamEnded);
     }
@@ -262,15 +264,17 @@ impl Shard {
             playing.leaving = true;
             self.enqueue(slot, Class::CatchUp);
         } else {
-            self.stop_playing(slot);
+            self.stop_playing(slot, CloseReason::PeerClosed);
         }
     }
 
     /// Takes the player out of its reader; the last one gives the log back.
-    pub(super) fn stop_playing(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(playing) = connection.playing() else { return };
+    pub(super) fn stop_playing(&mut self, slot: u32, reason: CloseReason) {
+        let Some(playing) = self.connections.get(slot).and_then(|c| c.playing()) else { return };
         let (reader_slot, low_latency) = (playing.reader, playing.low_latency);
+        let reason = playing.over.unwrap_or(reason);
+        self.session_over(slot, reason);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.establish(None, &mut self.counters);
         self.shared.caps.leave_player();
         if let Some(reader) = self.readers.get_mut(reader_slot) {

@@ -5,10 +5,14 @@
 
 use std::collections::VecDeque;
 
+use codecs::time::WallTime;
+
 use super::connection::Connection;
 use super::shard::Shard;
+use crate::config::HlsSession;
 use crate::control::{
-    Audience, Detail, Event, PoolStatus, SessionStatus, ShardSnapshot, StreamState, StreamStatus,
+    Audience, Detail, Event, PoolStatus, Protocol, SessionStatus, ShardSnapshot, StreamState,
+    StreamStatus,
 };
 use crate::hub::{Hub, Publisher};
 use crate::slab::PageClass;
@@ -47,6 +51,7 @@ enum Step {
     Streams,
     Readers,
     Sessions,
+    Views,
     Done,
 }
 
@@ -70,11 +75,12 @@ impl Survey {
             Step::Streams => (shard.streams.slots().len(), STREAMS_PER_TURN),
             Step::Readers => (shard.readers.capacity(), READERS_PER_TURN),
             Step::Sessions => (shard.connections.capacity(), SESSIONS_PER_TURN),
+            Step::Views => (shard.views.listed(), SESSIONS_PER_TURN),
             Step::Done => return,
         };
         if self.step == Step::Sessions && self.at == 0 {
             // At once, so that no later turn moves what is gathered; pages are touched as it grows.
-            self.sessions.reserve(shard.connections.len());
+            self.sessions.reserve(shard.connections.len() + shard.views.len());
         }
         let end = slots.min(self.at + slice);
         for at in self.at..end {
@@ -86,8 +92,9 @@ impl Survey {
                 Step::Readers => self.audiences.extend(shard.audience(slot)),
                 Step::Sessions => {
                     let connection = shard.connections.get(slot);
-                    self.sessions.extend(connection.map(|c| shard.session_status(c)));
+                    self.sessions.extend(connection.map(|c| shard.session_status(slot, c)));
                 }
+                Step::Views => self.sessions.extend(shard.view_status(at)),
                 Step::Done => {}
             }
         }
@@ -96,7 +103,8 @@ impl Survey {
             self.step = match self.step {
                 Step::Streams => Step::Readers,
                 Step::Readers if self.detail.sessions => Step::Sessions,
-                Step::Readers | Step::Sessions | Step::Done => Step::Done,
+                Step::Sessions => Step::Views,
+                Step::Readers | Step::Views | Step::Done => Step::Done,
             };
             self.at = 0;
         }
@@ -206,25 +214,39 @@ impl Shard {
         })
     }
 
-    fn session_status(&self, connection: &Connection) -> SessionStatus {
+    fn session_status(&self, slot: u32, connection: &Connection) -> SessionStatus {
+        let protocol = connection.session.protocol();
+        // Where viewers have sessions of their own, a connection is what carries their requests,
+        // and is shown as a player only while one of them waits.
+        let carries = protocol == Protocol::Hls
+            && connection.asked.is_none()
+            && self.config.stream.hls.session != HlsSession::Off;
+        let stream = self.stream_of(slot).or_else(|| connection.session.stream());
         SessionStatus {
             id: connection.id,
             shard: self.id,
-            protocol: connection.session.protocol(),
-            role: connection.does(),
-            stream: connection.session.stream().cloned(),
+            protocol: if carries { Protocol::Http } else { protocol },
+            role: connection.does().filter(|_| !carries),
+            stream: stream.filter(|_| !carries).cloned(),
             peer: connection.peer.into(),
             tls: connection.tls.as_ref().map(|tls| tls.server.version()),
             agent: connection.session.agent().clone(),
             state: connection.session.state_name(),
             age_ms: self.age_ms(connection.opened),
+            started: connection.told_role().map(|_| self.moment(connection.role_began())),
             bytes_in: connection.received,
             bytes_out: connection.sent,
             jumps: connection.playing().map_or(0, |playing| playing.jumps.total.into()),
         }
     }
 
-    fn age_ms(&self, since: std::time::Instant) -> u64 {
+    /// The moment of the calendar that `instant` was.
+    pub(super) fn moment(&self, instant: std::time::Instant) -> WallTime {
+        let age = i64::try_from(self.age_ms(instant)).unwrap_or(i64::MAX);
+        WallTime::from_unix_millis(self.wall.as_unix_millis().saturating_sub(age))
+    }
+
+    pub(super) fn age_ms(&self, since: std::time::Instant) -> u64 {
         let age = self.now.saturating_duration_since(since);
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }

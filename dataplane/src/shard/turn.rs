@@ -93,6 +93,7 @@ impl Shard {
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
+        self.tell_tombstones();
         left || shaking || surveying || due
     }
 

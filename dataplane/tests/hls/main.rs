@@ -8,6 +8,7 @@ mod lifetime;
 #[path = "../node/mod.rs"]
 mod node;
 mod serving;
+mod views;
 
 use std::time::Instant;
 

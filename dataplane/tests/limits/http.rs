@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use dataplane::config::LimitId;
 
-use crate::node::{FlvPlayer, Player, Publisher, Server, TIME_BOUND, Totals, Viewer};
+use crate::node::{FRAME_MS, FlvPlayer, Player, Publisher, Server, TIME_BOUND, Totals, Viewer};
 
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.http).unwrap();
@@ -89,4 +89,21 @@ pub(crate) fn more_viewers_than_may_wait(server: &Server) -> u64 {
     let refused = server.control.until("all wait or are refused", all).limit(LIMIT);
     drop((viewers, publisher));
     refused
+}
+
+/// Two viewers who are told apart, of whom one may have a session.
+pub(crate) fn one_viewer_too_many(server: &Server) -> u64 {
+    let mut publisher = Publisher::start(server.rtmp, "seen");
+    publisher.send_frames(2_000 / FRAME_MS + 1);
+    let mut viewer = Viewer::connect(server.http);
+    let mut media = || {
+        let index = viewer.found("/seen/index.m3u8");
+        format!("/seen/{}", index.uris()[0])
+    };
+    let (first, second) = (media(), media());
+    viewer.found(&first);
+    let refused = viewer.get(&second);
+    assert_eq!((refused.status, refused.field("Retry-After")), (503, Some("2")));
+    viewer.found(&first);
+    1
 }

@@ -13,7 +13,7 @@ mod websocket;
 #[path = "../witness/mod.rs"]
 mod witness;
 
-use dataplane::config::{AddrRange, Config, LimitId};
+use dataplane::config::{AddrRange, Config, HlsSession, LimitId};
 use dataplane::control::{Grant, Verdict};
 use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, assert_contiguous};
 use witness::{WITNESS_CONNECTIONS, Witness, grown};
@@ -96,7 +96,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::HttpHeadersMax => 8,
         L::HttpRequestsMax => 3,
         L::HttpPipelineBytesMax => 200,
-        L::HlsWaitersMax => 1,
+        L::HlsWaitersMax | L::HlsViewersMax => 1,
         L::WebsocketMessageBytesMax => 500,
         L::WebsocketFramesPerSecondMax => 20,
         // Of two shards together; nobody but the breaker holds an eighth of what is left.
@@ -107,6 +107,9 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::TlsPendingBytesMax => 2_000,
     };
     config.limits.set(limit, value);
+    if limit == L::HlsViewersMax {
+        config.stream.hls.session = HlsSession::Token;
+    }
     if matches!(limit, L::RtmpMessagesPerSecondMax | L::ReplyBytesMax) {
         // Control messages break it, and have a limit of their own.
         config.limits.set(L::RtmpControlPerSecondMax, 1 << 20);
@@ -142,6 +145,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::HttpRequestsMax => http::many_requests(server),
         L::HttpPipelineBytesMax => http::bytes_that_nobody_asked_for(server),
         L::HlsWaitersMax => http::more_viewers_than_may_wait(server),
+        L::HlsViewersMax => http::one_viewer_too_many(server),
         L::WebsocketMessageBytesMax => websocket::long_messages(server),
         L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
         L::BufferBytesMax => rtmp::more_than_is_left(server),

@@ -27,6 +27,8 @@ enum Order {
     Command(ShardId, Command),
     Snapshot(Sender<Vec<ShardSnapshot>>),
     Judge(Judge, Sender<()>),
+    /// Reads nothing until the other end is dropped.
+    Hold(Receiver<()>),
     /// Waits for the end of all shards.
     Join(Sender<()>),
     Stop,
@@ -142,6 +144,26 @@ impl Control {
         }
     }
 
+    /// The events of all shards up to the first that `is` one.
+    pub(crate) fn events_until(&self, is: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut told = Vec::new();
+        loop {
+            let (_, event) = self.events.recv_timeout(TIME_BOUND).expect("more events come");
+            let last = is(&event);
+            told.push(event);
+            if last {
+                return told;
+            }
+        }
+    }
+
+    /// Keeps the mailboxes of all shards unread until what it returns is dropped.
+    pub(crate) fn hold(&self) -> Sender<()> {
+        let (held, until) = channel();
+        self.order(Order::Hold(until));
+        held
+    }
+
     /// Forgets the events that nobody asked for, and the memory that they take.
     pub(crate) fn forget_events(&self) {
         while self.events.try_recv().is_ok() {}
@@ -231,6 +253,8 @@ fn serve(
                         node.send(ShardId(shard as u16), command).unwrap();
                     }
                 }
+                // Nothing is ever sent: it waits for the end of the sender.
+                Order::Hold(until) => drop(until.recv()),
                 Order::Join(reply) => {
                     node.join();
                     reply.send(()).expect("the case waits");

@@ -29,7 +29,7 @@ pub(crate) use peer::{Message, Peer, TIME_BOUND};
 pub(crate) use player::{FlvPlayer, Player, RtmpPlayer, assert_contiguous, join_head};
 pub(crate) use publisher::Publisher;
 pub(crate) use script::{FRAME_MS, GOP_FRAMES, Script};
-pub(crate) use server::{Server, config, tiny};
+pub(crate) use server::{Server, VIEW_KEYS, config, tiny};
 pub(crate) use transport::TsPlayer;
 pub(crate) use tunnel::{Certificate, Tunnel, certificate, client, client_config, with_tls};
 pub(crate) use viewer::{Answer, Viewer};

@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 
 use dataplane::Node;
 use dataplane::config::{
-    Admission, AuthConfig, Config, EgressConfig, Limits, ListenerConfig, ListenerKind, Pin,
-    SessionConfig, ShardConfig, StreamConfig,
+    Admission, AuthConfig, Config, EgressConfig, HlsConfig, HlsSession, Limits, ListenerConfig,
+    ListenerKind, Pin, SessionConfig, ShardConfig, StreamConfig,
 };
 use dataplane::ids::ShardId;
 use dataplane::reactor::{BackendChoice, ReactorConfig};
+use dataplane::session::view_token::ViewKeys;
 
 use super::control::Control;
+
+/// What tokens of viewers are signed with at first.
+pub(crate) const VIEW_KEYS: ViewKeys = ViewKeys { current: [1; 32], previous: None };
 
 /// Two shards, two listeners, pages that are poisoned when freed.
 pub(crate) fn config(choice: BackendChoice) -> Config {
@@ -30,7 +34,12 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
         limits: Limits { http_requests_max: u64::MAX, ..Limits::default() },
         // What a case may do must not hang on what the machine does beside it.
         egress: EgressConfig { admission: Admission::Off, ..EgressConfig::default() },
-        stream: StreamConfig::default(),
+        // Viewers share what they are sent, unless a case tells them apart.
+        stream: StreamConfig {
+            hls: HlsConfig { session: HlsSession::Off, ..HlsConfig::default() },
+            ..StreamConfig::default()
+        },
+        view_keys: VIEW_KEYS,
         session: SessionConfig::default(),
         auth: AuthConfig::default(),
         page_bytes: 128 << 20,

@@ -7,6 +7,7 @@
 //! Not here: several ranges in one request, which get the whole; dates, because nothing of a live
 //! stream has one.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 use std::time::Instant;
@@ -16,13 +17,17 @@ use codecs::http1::{
 };
 
 use super::reply::{ACCEPT_RANGES, IMMUTABLE, NO_CACHE, NO_SNIFF, NO_STORE, Replies};
+use super::routes::credentials as credentials_of;
 use super::server::Server;
+use super::shown_token::{Entrance, ShownToken, TOKEN_NAME};
 use super::state::{Pending, State};
 use crate::Error;
 use crate::ids::{StreamId, StreamName};
 use crate::segment::uri::Asset;
 use crate::segment::{KeptSegment, Playlist, Window};
-use crate::session::{Credentials, Event, Served, ServedAs};
+use crate::session::rtmp::Params;
+use crate::session::view_token::ViewToken;
+use crate::session::{Credentials, Event, Refusal, Served, ServedAs};
 
 /// Bytes of a list of entity tags that is looked at; a longer one matches nothing.
 const TAGS_BYTES_MAX: usize = 512;
@@ -40,6 +45,8 @@ pub(super) struct Fetch {
     publication: Option<StreamId>,
     /// What the children of a playlist are asked for with.
     query: Box<str>,
+    /// How the viewer says which one it is, if it does.
+    shown: ShownToken,
     range: Option<ByteRange>,
     /// `If-None-Match`.
     none_match: Option<Box<str>>,
@@ -51,8 +58,8 @@ impl Fetch {
     pub(super) fn new(
         request: &Request<'_>,
         pending: Pending,
-        stream: StreamName,
-        asset: Asset,
+        (stream, asset): (StreamName, Asset),
+        shown: ShownToken,
     ) -> Box<Self> {
         let tags = |name| request.header(name).map(|tags| kept_tags(tags).into());
         let whole = matches!(asset, Asset::Multivariant | Asset::Media);
@@ -62,6 +69,7 @@ impl Fetch {
             asset,
             publication: None,
             query: if whole { credentials(request.query) } else { "".into() },
+            shown,
             // Playlists are short and change: they are always sent whole, as a server may.
             range: request.range().filter(|_| request.method == Method::Get && !whole),
             none_match: tags("if-none-match"),
@@ -75,8 +83,17 @@ impl Fetch {
         self
     }
 
+    /// What each child's address ends with.
+    fn children_query(&self) -> Cow<'_, str> {
+        let Some(token) = self.shown.in_addresses() else { return Cow::Borrowed(&self.query) };
+        let sign = if self.query.is_empty() { "" } else { "&" };
+        Cow::Owned(format!("{}{sign}{TOKEN_NAME}={}", self.query, token.as_str()))
+    }
+
     fn is_known(&self, etag: &str) -> bool {
-        self.none_match.as_deref().is_some_and(|tags| none_match_names(tags, etag))
+        // What is said to one viewer alone is said anew each time.
+        !self.shown.is_new()
+            && self.none_match.as_deref().is_some_and(|tags| none_match_names(tags, etag))
     }
 
     /// The range that is to be sent of a representation.
@@ -109,12 +126,19 @@ pub(super) fn location_of(path: &str, query: Option<&str>) -> Option<String> {
     // A slash that was encoded parts no folders for whoever follows this.
     let mut location = last.strip_suffix(".m3u8")?.replace('/', "%2F");
     location.push('/');
+    location.push_str(&location_beside(query));
+    Some(location)
+}
+
+/// Where the playlist of renditions is, for who asked for what is beside it.
+pub(super) fn location_beside(query: Option<&str>) -> String {
+    let mut location = String::new();
     Asset::Multivariant.write(&mut location);
     if let Some(query) = query {
         location.push('?');
         location.push_str(query);
     }
-    Some(location)
+    location
 }
 
 /// The tag of a segment: its number alone would not tell two packagings of it apart.
@@ -123,9 +147,32 @@ fn etag_of(segment: &KeptSegment) -> String {
 }
 
 impl Server {
+    /// A piece of HLS is asked for: whoever shows what is needed may ask the shard.
+    pub(super) fn enter(
+        &mut self,
+        request: &Request<'_>,
+        pending: Pending,
+        piece: (StreamName, Asset),
+        params: Params,
+    ) -> Result<(), Error> {
+        match Entrance::of(request, piece.1, self.terms.hls_session) {
+            Entrance::Open(shown) => {
+                let fetch = Fetch::new(request, pending, piece, shown);
+                self.fetch(fetch, credentials_of(request, params));
+                return Ok(());
+            }
+            Entrance::Elsewhere => {
+                self.replies.elsewhere(&location_beside(request.query), pending);
+            }
+            Entrance::Closed => self.replies.refused(Refusal::Denied, pending),
+        }
+        self.answered(pending)
+    }
+
     /// The shard is asked for a piece of HLS.
     pub(super) fn fetch(&mut self, fetch: Box<Fetch>, credentials: Box<Credentials>) {
-        self.events.push(Event::Fetch { stream: fetch.stream.clone(), credentials });
+        let (stream, viewer) = (fetch.stream.clone(), fetch.shown.viewer());
+        self.events.push(Event::Fetch { stream, credentials, viewer });
         self.transition(State::Fetching(fetch), "fetch");
     }
 
@@ -135,6 +182,19 @@ impl Server {
         match &self.state {
             State::Fetching(fetch) => Some(fetch.asset),
             _ => None,
+        }
+    }
+
+    /// Bytes of answers that wait to be taken.
+    #[must_use]
+    pub const fn said_bytes(&self) -> usize {
+        self.replies.len()
+    }
+
+    /// The viewer who asks for a playlist is known by `token` from now on.
+    pub fn give_view_token(&mut self, token: ViewToken) {
+        if let State::Fetching(fetch) = &mut self.state {
+            fetch.shown.give(token);
         }
     }
 
@@ -187,11 +247,25 @@ impl Replies {
             self.put(304, None, fetch.pending, &[NO_CACHE, etag], None);
             return Served::whole(ServedAs::NotModified);
         }
-        let len = playlist.len_with_query(&fetch.query) as u64;
-        let own = [NO_CACHE, NO_SNIFF, etag];
-        self.put_head(200, Some(PLAYLIST), Some(len), fetch.pending, &own);
+        let query = fetch.children_query();
+        let len = playlist.len_with_query(&query) as u64;
+        let cookie = fetch.shown.new_cookie();
+        match &cookie {
+            Some(cookie) => {
+                let own = [NO_STORE, NO_SNIFF, ("Set-Cookie", cookie.as_str())];
+                self.put_head(200, Some(PLAYLIST), Some(len), fetch.pending, &own);
+            }
+            None if fetch.shown.is_new() => {
+                let own = [NO_STORE, NO_SNIFF];
+                self.put_head(200, Some(PLAYLIST), Some(len), fetch.pending, &own);
+            }
+            None => {
+                let own = [NO_CACHE, NO_SNIFF, etag];
+                self.put_head(200, Some(PLAYLIST), Some(len), fetch.pending, &own);
+            }
+        }
         if !fetch.pending.head_only {
-            playlist.write_with_query(&fetch.query, self.room());
+            playlist.write_with_query(&query, self.room());
         }
         Served::whole(ServedAs::Playlist)
     }

@@ -17,6 +17,7 @@ mod pages;
 mod reply;
 mod routes;
 mod server;
+mod shown_token;
 mod socket;
 mod state;
 

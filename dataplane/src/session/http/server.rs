@@ -10,6 +10,7 @@ use super::fetch::Fetch;
 use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
 use super::routes::{Route, credentials};
+use super::shown_token::ShownToken;
 use super::socket::Upgrade;
 use super::state::{Pending, State};
 use crate::Error;
@@ -192,14 +193,13 @@ impl Server {
             Route::Unknown => self.replies.not_found(pending),
             Route::Elsewhere(location) => self.replies.elsewhere(&location, pending),
             Route::Hls(stream, asset, params) => {
-                let credentials = credentials(request, params);
-                self.fetch(Fetch::new(request, pending, stream, asset), credentials);
-                return Ok(());
+                return self.enter(request, pending, (stream, asset), params);
             }
             Route::Publication(stream, id, asset, params) => {
-                let credentials = credentials(request, params);
-                let fetch = Fetch::new(request, pending, stream, asset).of_publication(id);
-                self.fetch(fetch, credentials);
+                // Its address is told to an application as it is: nobody is told apart by it.
+                let shown = ShownToken::Off;
+                let fetch = Fetch::new(request, pending, (stream, asset), shown);
+                self.fetch(fetch.of_publication(id), credentials(request, params));
                 return Ok(());
             }
             Route::Directory => {

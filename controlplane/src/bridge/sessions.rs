@@ -1,0 +1,213 @@
+//! Sessions: the table is fed by what shards tell, and kept whole.
+
+use std::time::{Instant, SystemTime};
+
+use codecs::time::WallTime;
+use dataplane::control::{CloseReason, Command, Detail, SessionEvent};
+use dataplane::ids::ShardId;
+
+use super::exchange::Exchange;
+use super::fleet::Fleet;
+use super::gather::{Asker, Gathered};
+use crate::events::{Kind, publish_change};
+use crate::viewing::{Sessions, SessionsAsk};
+
+impl<F: Fleet> Exchange<F> {
+    /// The sessions that publish or play.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(super) fn ask_of_sessions(&mut self, ask: SessionsAsk, now: Instant) {
+        match ask {
+            // The request may be gone: then nobody misses the answer.
+            SessionsAsk::Closed { reply } => drop(reply.send(self.sessions.closed())),
+            SessionsAsk::Kick { session, reply } => {
+                let stream = self.sessions.get(session).map(|live| live.stream.clone());
+                if let Some(shard) = self.sessions.kick(session, reply, now) {
+                    let reason = CloseReason::Kicked;
+                    let kicked =
+                        Kind::SessionKicked { session: session.to_string(), reason: reason.name() };
+                    self.bus.publish(stream.as_ref(), None, kicked);
+                    self.tell(shard, Command::Kick { session, reason });
+                }
+            }
+        }
+    }
+
+    /// A shard tells of a session.
+    pub(super) fn session_event(&mut self, event: SessionEvent, now: Instant) {
+        if let SessionEvent::Moved { session, shard } = event
+            && self.sessions.is_kicked(session)
+        {
+            // It left before the order came.
+            self.tell(shard, Command::Kick { session, reason: CloseReason::Kicked });
+        }
+        if let Some(change) = self.sessions.take(event, calendar(), now) {
+            publish_change(&self.bus, &change);
+        }
+    }
+
+    /// A shard lost what it had to tell.
+    pub(super) fn sessions_overflowed(&mut self, shard: ShardId, now: Instant) {
+        tracing::warn!(shard = shard.0, "sessions were not told of: all are asked for");
+        self.sessions.overflowed(now);
+    }
+
+    pub(super) fn tick_sessions(&mut self, now: Instant) {
+        self.sessions.expire_kicks(now);
+        if self.sessions.resync_due().is_some_and(|due| due <= now) {
+            self.sessions.resync_asked();
+            self.gather(Asker::Resync, Detail::ALL, now);
+        }
+    }
+
+    pub(super) fn resynced(&mut self, gathered: &Gathered) {
+        let changes = self.sessions.resync_with(gathered, calendar(), Instant::now());
+        for change in &changes {
+            publish_change(&self.bus, change);
+        }
+        tracing::info!(
+            sessions = self.sessions.count(),
+            changed = changes.len(),
+            "sessions compared"
+        );
+    }
+}
+
+/// The calendar, as shards read it.
+fn calendar() -> WallTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    use dataplane::Node;
+    use dataplane::config::{
+        AuthConfig, Config, DemoConfig, EgressConfig, HlsConfig, HlsSession, Limits,
+        ListenerConfig, ListenerKind, SessionConfig, ShardConfig, StreamConfig,
+    };
+    use dataplane::ids::StreamName;
+    use dataplane::reactor::{BackendChoice, ReactorConfig};
+    use dataplane::session::view_token::ViewKeys;
+
+    use crate::auth::Rules;
+    use crate::events::{Bus, RingLimits};
+
+    static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
+    /// More than a mailbox and what waits behind it hold together.
+    const VIEWERS: usize = 8_500;
+    const TIME_BOUND: Duration = Duration::from_secs(60);
+
+    /// One shard that plays the demo clip to viewers who are told apart.
+    fn node() -> Node {
+        let listener = ListenerConfig::new(ListenerKind::Http, "127.0.0.1:0".parse().unwrap());
+        let hls = HlsConfig {
+            session: HlsSession::Token,
+            session_idle: Duration::from_secs(600),
+            ..HlsConfig::default()
+        };
+        let reactor = ReactorConfig {
+            choice: BackendChoice::Auto,
+            sq_entries: 256,
+            recv_buffers: 64,
+            recv_buffer_bytes: 4_096,
+        };
+        let demo = StreamName::parse("demo").unwrap();
+        Node::start(Config {
+            shards: vec![ShardConfig { cpu: None }],
+            pins: Vec::new(),
+            reactor,
+            listeners: vec![listener],
+            tls: None,
+            limits: Limits { http_requests_max: u64::MAX, ..Limits::default() },
+            egress: EgressConfig::default(),
+            stream: StreamConfig { hls, ..StreamConfig::default() },
+            session: SessionConfig::default(),
+            auth: AuthConfig::default(),
+            view_keys: ViewKeys { current: [1; 32], previous: None },
+            page_bytes: 64 << 20,
+            poison: false,
+            demo: Some(DemoConfig { name: demo, flv: DEMO_FLV }),
+        })
+        .unwrap()
+    }
+
+    /// Reads playlists of renditions, and begins as many views as it is told to.
+    fn view(addr: SocketAddr, views: usize) -> JoinHandle<()> {
+        std::thread::spawn(move || {
+            let mut stream = BufReader::new(TcpStream::connect(addr).unwrap());
+            let mut ask = |method: &str, target: &str| {
+                let request = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+                stream.get_mut().write_all(request.as_bytes()).unwrap();
+                let (mut head, mut len) = (String::new(), 0);
+                while !head.ends_with("\r\n\r\n") {
+                    assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+                }
+                assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+                if let Some((_, rest)) = head.split_once("Content-Length: ") {
+                    len = rest.split_once("\r\n").unwrap().0.parse().unwrap();
+                }
+                let mut body = vec![0; if method == "HEAD" { 0 } else { len }];
+                stream.read_exact(&mut body).unwrap();
+                String::from_utf8(body).unwrap()
+            };
+            for _ in 0..views.max(1) {
+                let index = ask("GET", "/demo/index.m3u8");
+                let media = index.lines().find(|line| line.starts_with("media.m3u8?s=")).unwrap();
+                if views > 0 {
+                    ask("HEAD", &format!("/demo/{media}"));
+                }
+            }
+        })
+    }
+
+    fn pump_until(exchange: &mut Exchange<Node>, is: impl Fn(&Exchange<Node>) -> bool) {
+        let late = Instant::now() + TIME_BOUND;
+        while !is(exchange) {
+            let now = Instant::now();
+            assert!(now < late, "never; {} sessions", exchange.sessions().count());
+            exchange.pump(now);
+            exchange.tick(now);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_table_is_exact_after_nobody_read_the_mailbox() {
+        let node = node();
+        let addr = node.listeners()[0].1;
+        let bus = Bus::new("test".into(), RingLimits::default());
+        let mut exchange = Exchange::new(node, Rules::default(), bus, Instant::now());
+        // Who may view is asked once, and remembered by the shard.
+        let first = view(addr, 0);
+        pump_until(&mut exchange, |_| first.is_finished());
+        first.join().unwrap();
+        // Nobody reads what the shard tells meanwhile.
+        view(addr, VIEWERS).join().unwrap();
+        pump_until(&mut exchange, |exchange| exchange.sessions().count() == VIEWERS);
+        // It is exact, not merely as long as it should be: each is known to its shard.
+        let (session, mut answer) = {
+            let session = *exchange.sessions().ids().next_back().unwrap();
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            exchange.ask_of_sessions(SessionsAsk::Kick { session, reply }, Instant::now());
+            (session, answer)
+        };
+        pump_until(&mut exchange, |exchange| exchange.sessions().get(session).is_none());
+        assert_eq!(answer.try_recv(), Ok(crate::viewing::KickOutcome::Closed));
+        assert_eq!(exchange.sessions().count(), VIEWERS - 1);
+        let closed = exchange.sessions().closed();
+        assert_eq!((closed.len(), closed[0].reason), (1, Some(CloseReason::Kicked)));
+        exchange.sessions.overflowed(Instant::now());
+        pump_until(&mut exchange, |exchange| exchange.sessions().due().is_none());
+        assert_eq!(exchange.sessions().closed().len(), 1, "a comparison finds nothing to mend");
+        assert_eq!(exchange.sessions().count(), VIEWERS - 1);
+    }
+}

@@ -1,0 +1,15 @@
+//! Viewing: the sessions that publish and play, as the control plane knows them.
+//!
+//! Shards tell when a session begins and how it ended; what it does meanwhile they are asked.
+//! `sessions` is the table of those that are there and the ring of those that were; `resync`
+//! compares it with the shards after their mailbox overflowed; `kick` closes one and waits until
+//! its shard said so.
+
+mod keys;
+mod kick;
+mod resync;
+mod sessions;
+
+pub use keys::fresh_key;
+pub use kick::{KICK_DEADLINE, KickOutcome};
+pub use sessions::{Change, ClosedSession, LiveSession, Sessions, SessionsAsk};

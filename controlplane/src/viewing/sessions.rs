@@ -1,0 +1,366 @@
+//! The table of sessions that publish or play, and the ring of those that did.
+//!
+//! Limits: what shards admit is there; [`CLOSED_MAX`] of those that ended are remembered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::time::WallTime;
+use dataplane::control::{CloseReason, Protocol, Role, SessionEvent};
+use dataplane::ids::{SessionId, ShardId, StreamName};
+use tokio::sync::oneshot;
+
+use super::kick::{KickOutcome, Kicks};
+use super::resync::Resync;
+
+/// Sessions that ended and are remembered at most.
+const CLOSED_MAX: usize = 4_096;
+
+/// A question of the API.
+#[derive(Debug)]
+pub enum SessionsAsk {
+    /// The sessions that ended, newest first.
+    Closed {
+        /// Takes them.
+        reply: oneshot::Sender<Vec<Arc<ClosedSession>>>,
+    },
+    /// A session is to be closed.
+    Kick {
+        /// The session.
+        session: SessionId,
+        /// Takes the outcome.
+        reply: oneshot::Sender<KickOutcome>,
+    },
+}
+
+/// A session that publishes or plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The shard that serves it.
+    pub shard: ShardId,
+    /// What it does.
+    pub role: Role,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// It does so inside TLS.
+    pub tls: bool,
+    /// The stream.
+    pub stream: StreamName,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    pub agent: Arc<str>,
+    /// When it began.
+    pub started: WallTime,
+}
+
+/// A session that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedSession {
+    /// Its number.
+    pub session: SessionId,
+    /// What it was.
+    pub was: LiveSession,
+    /// When it ended.
+    pub ended: WallTime,
+    /// Milliseconds that it lasted.
+    pub age_ms: u64,
+    /// Bytes received, as far as that was told.
+    pub bytes_in: u64,
+    /// Bytes sent, as far as that was told.
+    pub bytes_out: u64,
+    /// Why it ended; `None` if that was lost.
+    pub reason: Option<CloseReason>,
+}
+
+/// What became of the table by one word of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A session began.
+    Opened(SessionId, LiveSession),
+    /// A session ended.
+    Closed(Arc<ClosedSession>),
+}
+
+/// The table. Lives on: the control thread.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    pub(super) live: BTreeMap<SessionId, LiveSession>,
+    closed: VecDeque<Arc<ClosedSession>>,
+    pub(super) kicks: Kicks,
+    pub(super) resync: Resync,
+}
+
+impl Sessions {
+    /// Takes a shard's word of one session; what changed by it.
+    pub fn take(&mut self, event: SessionEvent, wall: WallTime, now: Instant) -> Option<Change> {
+        match event {
+            SessionEvent::Started {
+                session,
+                shard,
+                role,
+                protocol,
+                tls,
+                stream,
+                peer,
+                agent,
+                at_ms,
+            } => {
+                let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+                let started = WallTime::from_unix_millis(at_ms);
+                let live = LiveSession { shard, role, protocol, tls, stream, peer, agent, started };
+                self.open(session, live)
+            }
+            SessionEvent::Moved { session, shard } => {
+                if let Some(live) = self.live.get_mut(&session) {
+                    live.shard = shard;
+                }
+                None
+            }
+            SessionEvent::Ended {
+                session,
+                role,
+                protocol,
+                stream,
+                peer,
+                agent,
+                bytes_in,
+                bytes_out,
+                age_ms,
+                reason,
+            } => {
+                let age = i64::try_from(age_ms).unwrap_or(i64::MAX);
+                let began = wall.as_unix_millis().saturating_sub(age);
+                let unknown = || LiveSession {
+                    shard: session.accepted_by(),
+                    role,
+                    protocol,
+                    tls: false,
+                    stream,
+                    peer,
+                    agent,
+                    started: WallTime::from_unix_millis(began),
+                };
+                let was = self.live.remove(&session).unwrap_or_else(unknown);
+                self.resync.ended(session);
+                let closed = ClosedSession {
+                    session,
+                    was,
+                    ended: wall,
+                    age_ms,
+                    bytes_in,
+                    bytes_out,
+                    reason: Some(reason),
+                };
+                self.kicks.ended(session, now);
+                self.remember(closed)
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, session: SessionId, live: LiveSession) -> Option<Change> {
+        self.resync.began(session);
+        let before = self.live.insert(session, live.clone());
+        // Told twice: by a resync, and by the shard itself.
+        before.is_none().then_some(Change::Opened(session, live))
+    }
+
+    /// Remembers a session that ended, and forgets the one that ended longest ago.
+    pub(super) fn remember(&mut self, closed: ClosedSession) -> Option<Change> {
+        let lost =
+            |known: &Arc<ClosedSession>| known.session == closed.session && known.reason.is_none();
+        // Missed by a resync before its shard could tell: the table was told of its end already.
+        let known = self.closed.iter().position(lost);
+        let told = known.and_then(|at| self.closed.remove(at)).is_some();
+        if self.closed.len() >= CLOSED_MAX {
+            self.closed.pop_front();
+        }
+        let closed = Arc::new(closed);
+        self.closed.push_back(Arc::clone(&closed));
+        (!told).then_some(Change::Closed(closed))
+    }
+
+    /// When something is to be done for the table.
+    pub fn due(&self) -> Option<Instant> {
+        [self.kick_deadline(), self.resync_due()].into_iter().flatten().min()
+    }
+
+    /// A session that publishes or plays.
+    pub fn get(&self, session: SessionId) -> Option<&LiveSession> {
+        self.live.get(&session)
+    }
+
+    /// Their numbers, in order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = &SessionId> {
+        self.live.keys()
+    }
+
+    /// How many publish or play.
+    pub fn count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Those that ended, the newest first.
+    pub fn closed(&self) -> Vec<Arc<ClosedSession>> {
+        self.closed.iter().rev().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bridge::Gathered;
+    use crate::bridge::snapshots::empty;
+    use dataplane::control::SessionStatus;
+
+    pub(crate) const NOON: WallTime = WallTime::from_unix_millis(1_800_000_000_000);
+
+    fn stream() -> StreamName {
+        StreamName::parse("cam").unwrap()
+    }
+
+    fn peer() -> SocketAddr {
+        "192.0.2.1:5".parse().unwrap()
+    }
+
+    fn started(id: u64) -> SessionEvent {
+        SessionEvent::Started {
+            session: SessionId(id),
+            shard: ShardId(0),
+            role: Role::Play,
+            protocol: Protocol::Rtmp,
+            tls: false,
+            stream: stream(),
+            peer: peer(),
+            agent: "test".into(),
+            at_ms: NOON.as_unix_millis() as u64,
+        }
+    }
+
+    fn ended(id: u64, reason: CloseReason) -> SessionEvent {
+        SessionEvent::Ended {
+            session: SessionId(id),
+            role: Role::Play,
+            protocol: Protocol::Rtmp,
+            stream: stream(),
+            peer: peer(),
+            agent: "test".into(),
+            bytes_in: 10,
+            bytes_out: 20,
+            age_ms: 30,
+            reason,
+        }
+    }
+
+    fn status(id: u64) -> SessionStatus {
+        SessionStatus {
+            id: SessionId(id),
+            shard: ShardId(0),
+            protocol: Protocol::Rtmp,
+            role: Some(Role::Play),
+            stream: Some(stream()),
+            peer: peer(),
+            agent: "test".into(),
+            tls: None,
+            state: "playing",
+            age_ms: 0,
+            started: Some(NOON),
+            bytes_in: 0,
+            bytes_out: 0,
+            jumps: 0,
+        }
+    }
+
+    fn gathered(ids: &[u64]) -> Gathered {
+        let mut snapshot = empty(ShardId(0), 0);
+        snapshot.sessions = ids.iter().map(|&id| status(id)).collect();
+        Gathered { snapshots: vec![snapshot], ..Gathered::default() }
+    }
+
+    fn live(sessions: &Sessions) -> Vec<u64> {
+        sessions.live.keys().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn what_ended_is_remembered_with_its_reason() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        assert!(matches!(sessions.take(started(1), NOON, now), Some(Change::Opened(..))));
+        assert_eq!(sessions.take(started(1), NOON, now), None, "told twice");
+        for id in 1..=CLOSED_MAX as u64 + 2 {
+            let told = sessions.take(ended(id, CloseReason::Kicked), NOON, now);
+            assert!(matches!(told, Some(Change::Closed(_))), "{id}");
+        }
+        let closed = sessions.closed();
+        assert_eq!((closed.len(), sessions.count()), (CLOSED_MAX, 0));
+        let newest = &closed[0];
+        assert_eq!(newest.session.0, CLOSED_MAX as u64 + 2, "and the oldest are forgotten");
+        assert_eq!((newest.reason, newest.bytes_out), (Some(CloseReason::Kicked), 20));
+    }
+
+    #[test]
+    fn a_comparison_ends_what_is_gone_and_begins_what_was_missed() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        for id in [1, 2, 3] {
+            sessions.take(started(id), NOON, now);
+        }
+        sessions.overflowed(now);
+        assert_eq!(sessions.resync_due(), Some(now));
+        sessions.resync_asked();
+        assert_eq!(sessions.resync_due(), None);
+        // While the shards are looked at: 3 ends, 4 begins; either may be seen or not.
+        sessions.take(ended(3, CloseReason::PeerClosed), NOON, now);
+        sessions.take(started(4), NOON, now);
+        let changes = sessions.resync_with(&gathered(&[2, 3, 5]), NOON, now);
+        assert_eq!(live(&sessions), [2, 4, 5]);
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        let lost = sessions.closed()[0].clone();
+        assert_eq!((lost.session.0, lost.reason), (1, None));
+        // Its shard tells after all.
+        assert_eq!(sessions.take(ended(1, CloseReason::TooSlow), NOON, now), None);
+        let reasons: Vec<_> = sessions.closed().iter().map(|c| (c.session.0, c.reason)).collect();
+        assert_eq!(reasons, [(1, Some(CloseReason::TooSlow)), (3, Some(CloseReason::PeerClosed))]);
+    }
+
+    #[test]
+    fn what_is_lost_during_a_comparison_leads_to_another() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        sessions.take(started(1), NOON, now);
+        sessions.overflowed(now);
+        sessions.resync_asked();
+        sessions.overflowed(now);
+        assert!(sessions.resync_with(&gathered(&[]), NOON, now).is_empty());
+        assert_eq!((live(&sessions), sessions.resync_due()), (vec![1], Some(now)));
+        sessions.resync_asked();
+        let missing = Gathered { missing: vec![ShardId(0)], ..Gathered::default() };
+        assert!(
+            sessions.resync_with(&missing, NOON, now).is_empty(),
+            "a silent shard says nothing"
+        );
+        assert!(sessions.resync_due().is_some_and(|due| due > now));
+    }
+
+    #[test]
+    fn a_kick_waits_for_the_word_of_its_shard() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let kick = |sessions: &mut Sessions, id| {
+            let (reply, answer) = oneshot::channel();
+            (sessions.kick(SessionId(id), reply, now), answer)
+        };
+        let (shard, mut answer) = kick(&mut sessions, 1);
+        assert_eq!((shard, answer.try_recv()), (None, Ok(KickOutcome::Unknown)));
+        sessions.take(started(1), NOON, now);
+        sessions.take(SessionEvent::Moved { session: SessionId(1), shard: ShardId(3) }, NOON, now);
+        let (shard, mut answer) = kick(&mut sessions, 1);
+        assert_eq!(shard, Some(ShardId(3)));
+        assert!(answer.try_recv().is_err() && sessions.is_kicked(SessionId(1)));
+        sessions.take(ended(1, CloseReason::Kicked), NOON, now);
+        assert_eq!(answer.try_recv(), Ok(KickOutcome::Closed));
+        sessions.take(started(2), NOON, now);
+        let (_, mut answer) = kick(&mut sessions, 2);
+        let due = sessions.due().unwrap();
+        sessions.expire_kicks(due);
+        assert_eq!(answer.try_recv(), Ok(KickOutcome::Late));
+    }
+}

@@ -1,0 +1,286 @@
+//! View tokens: what a viewer of HLS is known by, in the addresses or the cookie of its requests.
+//!
+//! A viewer is only requests, on any connection to any shard. Who was allowed gets a token; whoever
+//! shows it is that viewer, and no shard has to ask anybody.
+//!
+//! Shape: 32 letters of base64url, of 24 bytes: the session's number (big endian), then the first
+//! 16 bytes of HMAC-SHA-256 over [`LABEL`], the number and the name that the stream was asked for
+//! by. A viewer's number holds the second in which it was given: see [`ViewIds`].
+//!
+//! Spec: RFC 2104 (HMAC, truncation), RFC 4648 5 (base64url).
+//! Limits: keys are two, the one in force and the one before it, so that a change of keys ends no
+//! view. The comparison takes the same time wherever tokens differ.
+//! Not here: whether the viewer of a good token may go on (`shard/views.rs`).
+
+use std::fmt;
+
+use codecs::time::WallTime;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::ids::{SessionId, ShardId, StreamName};
+
+/// Letters of a token.
+pub const TOKEN_LETTERS: usize = 32;
+
+const LABEL: &[u8] = b"grandstand view 1";
+const ID_BYTES: usize = 8;
+const MAC_BYTES: usize = 16;
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A token as it stands in an address. It is a secret: `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ViewToken([u8; TOKEN_LETTERS]);
+
+impl ViewToken {
+    /// Takes text that has the shape of a token, whoever made it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters: [u8; TOKEN_LETTERS] = text.as_bytes().try_into().ok()?;
+        letters.iter().all(|&letter| value_of(letter).is_some()).then_some(Self(letters))
+    }
+
+    /// The letters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("letters of base64url are ASCII")
+    }
+
+    fn encode(bytes: [u8; ID_BYTES + MAC_BYTES]) -> Self {
+        let mut letters = [0; TOKEN_LETTERS];
+        for (three, four) in bytes.chunks_exact(3).zip(letters.chunks_exact_mut(4)) {
+            let bits = three.iter().fold(0, |bits, &byte| bits << 8 | usize::from(byte));
+            for (at, letter) in four.iter_mut().enumerate() {
+                *letter = LETTERS[bits >> (18 - 6 * at) & 63];
+            }
+        }
+        Self(letters)
+    }
+
+    fn decode(self) -> [u8; ID_BYTES + MAC_BYTES] {
+        let mut bytes = [0; ID_BYTES + MAC_BYTES];
+        for (four, three) in self.0.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
+            let value = |letter| u32::from(value_of(letter).unwrap_or(0));
+            let bits = four.iter().fold(0, |bits, &letter| bits << 6 | value(letter));
+            let [_, read @ ..] = bits.to_be_bytes();
+            // CONTROL: three bytes of a token.
+            three.copy_from_slice(&read);
+        }
+        bytes
+    }
+}
+
+/// What a letter stands for.
+const fn value_of(letter: u8) -> Option<u8> {
+    match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'-' => Some(62),
+        b'_' => Some(63),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for ViewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(token)")
+    }
+}
+
+/// What tokens are signed with; made by the control plane, which keeps them over a restart.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ViewKeys {
+    /// What is signed with from now on.
+    pub current: [u8; 32],
+    /// What was signed with before, and is still taken.
+    pub previous: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for ViewKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(keys)")
+    }
+}
+
+/// Keys, ready for use. Lives on: each shard. Crosses by: never.
+pub struct ViewSigner {
+    current: Hmac<Sha256>,
+    previous: Option<Hmac<Sha256>>,
+}
+
+impl fmt::Debug for ViewSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(signer)")
+    }
+}
+
+impl ViewSigner {
+    /// Signs with the newest of `keys`.
+    #[must_use]
+    pub fn new(keys: &ViewKeys) -> Self {
+        let ready = |key: &[u8; 32]| {
+            <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length")
+        };
+        Self { current: ready(&keys.current), previous: keys.previous.as_ref().map(ready) }
+    }
+
+    /// The token of the viewer `id` of what is asked for as `stream`.
+    #[must_use]
+    pub fn sign(&self, stream: &StreamName, id: SessionId) -> ViewToken {
+        let mac = input(self.current.clone(), stream, id).finalize().into_bytes();
+        let mut bytes = [0; ID_BYTES + MAC_BYTES];
+        // CONTROL: what a token is made of.
+        bytes[..ID_BYTES].copy_from_slice(&id.0.to_be_bytes());
+        // CONTROL: what a token is made of.
+        bytes[ID_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        ViewToken::encode(bytes)
+    }
+
+    /// The viewer that `token` was given to, if it was given for this stream.
+    #[must_use]
+    pub fn verify(&self, stream: &StreamName, token: ViewToken) -> Option<SessionId> {
+        let bytes = token.decode();
+        let (id, mac) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let id = SessionId(u64::from_be_bytes(*id));
+        let signed =
+            |key: &Hmac<Sha256>| input(key.clone(), stream, id).verify_truncated_left(mac).is_ok();
+        (signed(&self.current) || self.previous.as_ref().is_some_and(signed)).then_some(id)
+    }
+}
+
+fn input(mac: Hmac<Sha256>, stream: &StreamName, id: SessionId) -> Hmac<Sha256> {
+    mac.chain_update(LABEL).chain_update(id.0.to_be_bytes()).chain_update(stream.as_str())
+}
+
+/// Seconds from the epoch of Unix to 2024, which the seconds of a viewer's number count from.
+const EPOCH_S: i64 = 1_704_067_200;
+/// Set in the number of a viewer and of no other session.
+const VIEWER: u64 = 1 << 47;
+const SECOND_SHIFT: u32 = 17;
+const SECOND_MAX: u64 = (1 << 30) - 1;
+const COUNT_MAX: u64 = (1 << 16) - 1;
+const RENAMED: u64 = 1;
+
+/// Numbers of viewers, unique over restarts, too.
+///
+/// Shape: 16 bits of the shard, a one, 30 bits of seconds since 2024, 16 of a count, and one that
+/// says that the control plane gave the stream another name than the viewer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ViewIds {
+    second: u64,
+    count: u64,
+}
+
+impl ViewIds {
+    /// The next number that `shard` gives at `wall`.
+    pub fn next(&mut self, shard: ShardId, wall: WallTime, renamed: bool) -> SessionId {
+        let second = second_of(wall);
+        if second > self.second {
+            *self = Self { second, count: 0 };
+        } else if self.count == COUNT_MAX {
+            // Borrowed from the next one; the calendar may also have been set back.
+            *self = Self { second: self.second + 1, count: 0 };
+        } else {
+            self.count += 1;
+        }
+        let place = (self.second & SECOND_MAX) << SECOND_SHIFT | self.count << 1;
+        SessionId::new(shard, VIEWER | place | u64::from(renamed))
+    }
+}
+
+fn second_of(wall: WallTime) -> u64 {
+    u64::try_from(wall.as_unix_millis() / 1_000 - EPOCH_S).unwrap_or(0)
+}
+
+/// True if the control plane gave the stream of the viewer `id` another name.
+#[must_use]
+pub const fn is_renamed(id: SessionId) -> bool {
+    id.0 & RENAMED != 0
+}
+
+/// True if `id` is a viewer's number.
+#[must_use]
+pub const fn is_viewer(id: SessionId) -> bool {
+    id.0 & VIEWER != 0
+}
+
+/// Seconds since the number `id` was given; 0 if the calendar says that it will be.
+#[must_use]
+pub fn age_seconds(id: SessionId, wall: WallTime) -> u64 {
+    second_of(wall).saturating_sub(id.0 >> SECOND_SHIFT & SECOND_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    fn signer(current: u8, previous: Option<u8>) -> ViewSigner {
+        ViewSigner::new(&ViewKeys {
+            current: [current; 32],
+            previous: previous.map(|key| [key; 32]),
+        })
+    }
+
+    const ID: SessionId = SessionId(0x0003_8123_4567_89ab);
+
+    #[test]
+    fn a_token_names_its_viewer_of_its_stream_only() {
+        let signer = signer(1, None);
+        let token = signer.sign(&name("news/cam"), ID);
+        assert_eq!(ViewToken::parse(token.as_str()), Some(token));
+        assert_eq!(signer.verify(&name("news/cam"), token), Some(ID));
+        assert_eq!(signer.verify(&name("news/cam2"), token), None);
+        for at in 0..TOKEN_LETTERS {
+            let mut forged = token;
+            forged.0[at] = if forged.0[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(signer.verify(&name("news/cam"), forged), None, "letter {at}");
+        }
+        assert_eq!(format!("{token:?} {signer:?}"), "(token) (signer)");
+    }
+
+    #[test]
+    fn a_change_of_keys_ends_no_view_and_the_next_one_does() {
+        let token = signer(1, None).sign(&name("cam"), ID);
+        assert_eq!(signer(2, Some(1)).verify(&name("cam"), token), Some(ID));
+        assert_eq!(signer(3, Some(2)).verify(&name("cam"), token), None);
+    }
+
+    #[test]
+    fn letters_are_read_as_they_are_written() {
+        for (at, &letter) in LETTERS.iter().enumerate() {
+            assert_eq!(value_of(letter).map(usize::from), Some(at));
+        }
+        let bytes = std::array::from_fn(|at| (at * 37 + 11) as u8);
+        assert_eq!(ViewToken::encode(bytes).decode(), bytes);
+    }
+
+    #[test]
+    fn what_has_not_the_shape_of_a_token_is_none() {
+        for text in ["", "A", &"A".repeat(31), &"A".repeat(33), &"=".repeat(32), &"ü".repeat(16)] {
+            assert_eq!(ViewToken::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_unique_and_tell_their_age() {
+        let mut ids = ViewIds::default();
+        let at = |second: i64| WallTime::from_unix_millis((EPOCH_S + second) * 1_000);
+        let first = ids.next(ShardId(7), at(100), true);
+        assert!(is_viewer(first) && is_renamed(first) && first.accepted_by() == ShardId(7));
+        assert_eq!((age_seconds(first, at(100)), age_seconds(first, at(131))), (0, 31));
+        assert_eq!(age_seconds(first, at(7)), 0);
+        let mut last = first;
+        for n in 0..2 * COUNT_MAX {
+            // The calendar may stand still, or be set back.
+            let next = ids.next(ShardId(7), at(100 - (n % 2) as i64), false);
+            assert!(next > last && !is_renamed(next), "{n}");
+            last = next;
+        }
+        assert!(!is_viewer(SessionId::new(ShardId(7), 12)));
+    }
+}

@@ -1,0 +1,142 @@
+//! What the control plane hears of sessions: that one publishes or plays from now on, and how that
+//! ended.
+//!
+//! A session is told once when its role begins and once when it ends, whichever way it goes; so a
+//! connection that plays one stream after another is told as one session after another, under one
+//! number. Viewers of HLS are told of by `views.rs`.
+
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Establish};
+use super::shard::Shard;
+use crate::control::{CloseReason, Event, Role, SessionEvent};
+
+/// What the words of sessions, errors and shards mean for the control plane.
+pub(super) fn reason_of(word: &str) -> CloseReason {
+    if let Some(&reason) = CloseReason::ALL.iter().find(|reason| reason.name() == word) {
+        return reason;
+    }
+    match word {
+        "head_only" | "connection_close" | "connection_closed" | "tls_closed" => {
+            CloseReason::PeerClosed
+        }
+        "io" => CloseReason::ConnectionLost,
+        // Whoever is taken over from has sent nothing for a while.
+        "publish_idle" | "publish_bps_min" | "taken_over" | "websocket_pong" | "keep_alive"
+        | "request_head" | "connect_deadline" => CloseReason::Idle,
+        "stopped" => CloseReason::Draining,
+        "panic" | "memory" | "buffer_bytes_max" => CloseReason::Internal,
+        _ => CloseReason::Protocol,
+    }
+}
+
+impl Shard {
+    /// The connection in `slot` publishes or plays from now on.
+    pub(super) fn session_began(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(role) = connection.told_role() else { return };
+        // What came before is not the session's.
+        (connection.received, connection.sent) = (0, 0);
+        let Some(stream) = self.stream_of(slot).cloned() else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
+        let started = SessionEvent::Started {
+            session: connection.id,
+            shard: self.id,
+            role,
+            protocol: connection.session.protocol(),
+            tls: connection.tls.is_some(),
+            stream,
+            peer: connection.peer.into(),
+            agent: connection.session.agent().clone(),
+            at_ms: self.unix_ms(),
+        };
+        self.tell_control(Event::Session(Box::new(started)));
+    }
+
+    /// A publisher came with its stream from another shard.
+    pub(super) fn session_moved(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let moved = SessionEvent::Moved { session: connection.id, shard: self.id };
+        self.tell_control(Event::Session(Box::new(moved)));
+    }
+
+    /// What the connection in `slot` did with media is over; told before its role is taken.
+    pub(super) fn session_over(&mut self, slot: u32, reason: CloseReason) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(role) = connection.told_role() else { return };
+        let Some(stream) = self.stream_of(slot).cloned() else { return };
+        let (bytes_in, bytes_out) = (connection.received, connection.sent);
+        let protocol = match &connection.role {
+            Some(Establish::Play(playing)) => super::census::protocol_of(&playing.options),
+            _ => connection.session.protocol(),
+        };
+        let ended = SessionEvent::Ended {
+            session: connection.id,
+            role,
+            protocol,
+            stream,
+            peer: connection.peer.into(),
+            agent: connection.session.agent().clone(),
+            bytes_in,
+            bytes_out,
+            age_ms: self.age_ms(connection.role_began()),
+            reason,
+        };
+        self.tell_control(Event::Session(Box::new(ended)));
+    }
+
+    /// The calendar of the turn, as the control plane reads it.
+    pub(super) fn unix_ms(&self) -> u64 {
+        u64::try_from(self.wall.as_unix_millis()).unwrap_or(0)
+    }
+}
+
+impl Connection {
+    /// What it is told to do; a request for a piece of HLS is no session of its own.
+    pub(super) const fn told_role(&self) -> Option<Role> {
+        match &self.role {
+            Some(Establish::Publish { .. }) => Some(Role::Publish),
+            Some(Establish::Play(_)) => Some(Role::Play),
+            Some(Establish::View(_)) | None => None,
+        }
+    }
+
+    /// When its role began.
+    pub(super) fn role_began(&self) -> Instant {
+        match &self.role {
+            Some(Establish::Publish { began_ms, .. }) => {
+                self.opened + Duration::from_millis(u64::from(*began_ms))
+            }
+            Some(Establish::Play(playing)) => playing.accepted,
+            Some(Establish::View(_)) | None => self.opened,
+        }
+    }
+
+    /// Milliseconds from its accept to `now`, as far as 32 bits tell.
+    pub(super) fn millis_since_opened(&self, now: Instant) -> u32 {
+        let passed = now.saturating_duration_since(self.opened).as_millis();
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_apart() {
+        for (word, reason) in [
+            ("kicked", CloseReason::Kicked),
+            ("peer_closed", CloseReason::PeerClosed),
+            ("connection_close", CloseReason::PeerClosed),
+            ("io", CloseReason::ConnectionLost),
+            ("taken_over", CloseReason::Idle),
+            ("stopped", CloseReason::Draining),
+            ("panic", CloseReason::Internal),
+            ("rtmp_chunk_streams_max", CloseReason::Protocol),
+            ("malformed", CloseReason::Protocol),
+        ] {
+            assert_eq!(reason_of(word), reason, "{word}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What the control plane hears of sessions and streams: each beginning and each end once, with
+//! its reason, whatever its mailbox is like.
+
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+#![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
+
+mod node;
+
+use std::net::Shutdown;
+use std::time::Duration;
+
+use codecs::amf0::Value;
+use dataplane::config::{Config, HlsMode, HlsSession};
+use dataplane::control::{
+    CloseReason, Command, Event, Grant, Intent, MoveOrder, Protocol, Role, SessionEvent, Verdict,
+};
+use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
+use node::{FRAME_MS, FlvPlayer, Player, Publisher, RtmpPlayer, Server, Viewer, WsPlayer};
+
+on_both_backends! {
+    a_session_is_told_when_it_begins_and_how_it_ended
+    every_protocol_says_how_a_kick_ended_it
+    a_stream_keeps_its_name_through_grace_and_moves
+    a_first_playlist_is_told_once_on_demand_too
+    what_a_full_mailbox_held_back_comes_in_order_or_as_a_loss
+}
+
+const ID: StreamId = StreamId(*b"0123456789abcdef");
+
+/// Allows everything; publications are called [`ID`].
+fn named(server: &Server) {
+    server.control.judge(Box::new(|request| {
+        let id = (request.intent == Intent::Publish).then_some(ID);
+        Some(Verdict::Allow(Grant { id, ..Grant::to(request.stream.clone()) }))
+    }));
+}
+
+fn unpublish(publisher: &mut Publisher) {
+    publisher.command("deleteStream", 0, Value::Null, &[Value::Number(1.0)]);
+    publisher.flush();
+}
+
+fn name(text: &str) -> StreamName {
+    StreamName::parse(text).unwrap()
+}
+
+fn started(server: &Server, protocol: Protocol, role: Role) -> (SessionId, ShardId) {
+    let is = |event: &Event| match event {
+        Event::Session(told) => match &**told {
+            SessionEvent::Started { protocol: p, role: r, .. } => (*p, *r) == (protocol, role),
+            _ => false,
+        },
+        _ => false,
+    };
+    let what = format!("{} of {}", role.name(), protocol.name());
+    match server.control.event(&what, is).1 {
+        Event::Session(told) => match *told {
+            SessionEvent::Started { session, shard, .. } => (session, shard),
+            _ => unreachable!(),
+        },
+        _ => unreachable!(),
+    }
+}
+
+fn ended(server: &Server, of: SessionId) -> SessionEvent {
+    let is = |event: &Event| match event {
+        Event::Session(told) => {
+            matches!(**told, SessionEvent::Ended { session, .. } if session == of)
+        }
+        _ => false,
+    };
+    match server.control.event(&format!("the end of {of}"), is).1 {
+        Event::Session(told) => *told,
+        _ => unreachable!(),
+    }
+}
+
+fn reason_of(event: &SessionEvent) -> CloseReason {
+    match event {
+        SessionEvent::Ended { reason, .. } => *reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_session_is_told_when_it_begins_and_how_it_ended(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    let (publish, _) = started(&server, Protocol::Rtmp, Role::Publish);
+    publisher.send_frames(10);
+    let mut player = RtmpPlayer::start(server.rtmp, "cam");
+    player.items_to_audio(9);
+    let (play, _) = started(&server, Protocol::Rtmp, Role::Play);
+    let mut flv = FlvPlayer::start(server.http, "cam");
+    flv.items_to_audio(9);
+    let (over_http, _) = started(&server, Protocol::HttpFlv, Role::Play);
+    drop(player);
+    let told = ended(&server, play);
+    assert!(matches!(reason_of(&told), CloseReason::PeerClosed | CloseReason::ConnectionLost));
+    let SessionEvent::Ended { stream, role, protocol, bytes_in, bytes_out, .. } = told else {
+        unreachable!()
+    };
+    assert_eq!((stream.as_str(), role, protocol), ("cam", Role::Play, Protocol::Rtmp));
+    assert!(bytes_out > 1_000 && bytes_in < 3_000, "its stream went out, its handshake is over");
+    let shown = server.control.snapshot();
+    let status = shown.sessions().find(|status| status.id == over_http).unwrap();
+    assert!(status.started.is_some());
+    // A publication that is unpublished ends at once, and its players with it.
+    unpublish(&mut publisher);
+    assert_eq!(reason_of(&ended(&server, publish)), CloseReason::PeerClosed);
+    let over = |event: &Event| matches!(event, Event::StreamEnded { .. });
+    let (_, event) = server.control.event("the end", over);
+    assert!(matches!(event, Event::StreamEnded { reason: CloseReason::PeerClosed, .. }));
+    assert_eq!(reason_of(&ended(&server, over_http)), CloseReason::StreamEnded);
+}
+
+fn every_protocol_says_how_a_kick_ended_it(mut config: Config) {
+    config.stream.hls.session = HlsSession::Token;
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    let (publish, home) = started(&server, Protocol::Rtmp, Role::Publish);
+    publisher.send_frames(2 * 2_000 / FRAME_MS + 1);
+    let mut rtmp = RtmpPlayer::start(server.rtmp, "cam");
+    let mut flv = FlvPlayer::start(server.http, "cam");
+    let mut ws = WsPlayer::start(server.http, "cam");
+    let mut viewer = Viewer::connect(server.http);
+    let media = viewer.found("/cam/index.m3u8").uris()[0].to_owned();
+    viewer.found(&format!("/cam/{media}"));
+    for protocol in [Protocol::Rtmp, Protocol::HttpFlv, Protocol::WsFlv, Protocol::Hls] {
+        let play = server.control.until("it plays", |totals| {
+            let plays = |s: &&_| is_play(s, protocol);
+            totals.sessions().filter(plays).count() == 1
+        });
+        let play = play.sessions().find(|s| is_play(s, protocol)).unwrap();
+        let reason = CloseReason::Kicked;
+        server.control.send(play.shard, Command::Kick { session: play.id, reason });
+        let told = ended(&server, play.id);
+        assert_eq!(reason_of(&told), reason, "{}", protocol.name());
+        let SessionEvent::Ended { protocol: told, .. } = told else { unreachable!() };
+        assert_eq!(told, protocol);
+    }
+    rtmp.items_to_end();
+    flv.items_to_end();
+    ws.items_to_end();
+    assert_eq!(viewer.get(&format!("/cam/{media}")).status, 403);
+    let reason = CloseReason::Kicked;
+    server.control.send(home, Command::Kick { session: publish, reason });
+    assert_eq!(reason_of(&ended(&server, publish)), reason);
+    let over =
+        |event: &Event| matches!(event, Event::StreamEnded { reason: CloseReason::Kicked, .. });
+    server.control.event("no grace", over);
+}
+
+fn is_play(status: &dataplane::control::SessionStatus, protocol: Protocol) -> bool {
+    status.started.is_some() && status.role == Some(Role::Play) && status.protocol == protocol
+}
+
+fn a_stream_keeps_its_name_through_grace_and_moves(mut config: Config) {
+    config.stream.grace = Duration::from_secs(60);
+    let server = Server::with_home(config, 0);
+    named(&server);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    let start = server.control.event("a start", |event| matches!(event, Event::StreamStarted(_)));
+    let Event::StreamStarted(start) = start.1 else { unreachable!() };
+    assert_eq!((start.id, start.protocol), (Some(ID), Protocol::Rtmp));
+    let (publish, _) = started(&server, Protocol::Rtmp, Role::Publish);
+    assert_eq!(start.publisher.unwrap().session, publish);
+    publisher.send_frames(10);
+    let order = MoveOrder { id: 7, stream: name("cam"), to: ShardId(1) };
+    server.control.send(ShardId(0), Command::Move(order));
+    let moved = |event: &Event| match event {
+        Event::Session(told) => matches!(**told, SessionEvent::Moved { .. }),
+        _ => false,
+    };
+    let (_, event) = server.control.event("a move", moved);
+    let Event::Session(told) = event else { unreachable!() };
+    let SessionEvent::Moved { session, shard } = *told else { unreachable!() };
+    assert_eq!((session, shard), (publish, ShardId(1)));
+    publisher.socket.shutdown(Shutdown::Both).unwrap();
+    ended(&server, publish);
+    let lost = |event: &Event| matches!(event, Event::StreamLost { id: Some(ID), .. });
+    server.control.event("the loss", lost);
+    let _returned = Publisher::start(server.rtmp, "cam");
+    let back = |event: &Event| match event {
+        Event::StreamReturned { id: Some(ID), session: Some(session), .. } => *session != publish,
+        _ => false,
+    };
+    server.control.event("the return", back);
+    server.control.send_all(|| Command::KickStream {
+        stream: name("cam"),
+        role: None,
+        protocols: dataplane::control::ProtocolSet::ALL,
+        reason: CloseReason::Expired,
+    });
+    let over = |event: &Event| {
+        matches!(event, Event::StreamEnded { id: Some(ID), reason: CloseReason::Expired, .. })
+    };
+    server.control.event("the end", over);
+}
+
+fn a_first_playlist_is_told_once_on_demand_too(mut config: Config) {
+    config.stream.hls.mode = HlsMode::OnDemand;
+    let server = Server::start(config);
+    named(&server);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(2_000 / FRAME_MS + 1);
+    let ready = |event: &Event| matches!(event, Event::SegmentsReady { .. });
+    let (_, event) = server.control.event("the first playlist", ready);
+    let Event::SegmentsReady { stream, id, width, height, fps_milli, target_ms } = event else {
+        unreachable!()
+    };
+    assert_eq!((stream.as_str(), id, target_ms), ("cam", Some(ID), 4_000));
+    assert!(width > 0 && height > 0 && fps_milli > 0, "{width} x {height}, {fps_milli}");
+    let list = Viewer::connect(server.http).found("/cam/media.m3u8");
+    assert_eq!(list.uris().len(), 1);
+    // Neither more segments nor another publisher of the same publication tell it again.
+    publisher.send_frames(2 * 2_000 / FRAME_MS);
+    unpublish(&mut publisher);
+    let told = server.control.events_until(|event| matches!(event, Event::StreamEnded { .. }));
+    assert!(!told.iter().any(ready), "{told:?}");
+}
+
+/// Viewers begin and end while nobody reads the mailbox: their tokens speak for them.
+fn what_a_full_mailbox_held_back_comes_in_order_or_as_a_loss(mut config: Config) {
+    const VIEWERS: usize = 8_500;
+    config.stream.hls.session = HlsSession::Token;
+    config.stream.hls.session_idle = Duration::from_secs(600);
+    config.shards.truncate(1);
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(2_000 / FRAME_MS + 1);
+    let mut viewer = Viewer::connect(server.http);
+    viewer.found("/cam/index.m3u8");
+    server.control.forget_events();
+    let held = server.control.hold();
+    for _ in 0..VIEWERS {
+        let media = viewer.found("/cam/index.m3u8").uris()[0].to_owned();
+        viewer.ask("HEAD", &format!("/cam/{media}"), "");
+        assert_eq!(viewer.head().status, 200);
+    }
+    drop(held);
+    let lost = |event: &Event| matches!(event, Event::SessionsOverflowed { .. });
+    let told = server.control.events_until(lost);
+    let begun = told.iter().filter(|event| matches!(event, Event::Session(_))).count();
+    let totals = server.control.snapshot();
+    let missed = totals.sum(|c| c.tombstones_lost) as usize;
+    assert_eq!(begun + missed, VIEWERS, "what is not told is counted");
+    assert!(missed > 0, "the case fills the mailbox and the queue behind it");
+    let there = totals.sessions().filter(|s| s.protocol == Protocol::Hls).count();
+    assert_eq!(there, VIEWERS, "a snapshot has them all");
+    // And what comes afterwards is told again.
+    let media = viewer.found("/cam/index.m3u8").uris()[0].to_owned();
+    viewer.found(&format!("/cam/{media}"));
+    started(&server, Protocol::Hls, Role::Play);
+}
