@@ -1,4 +1,4 @@
-//! Stream key: `grandstand key make` and `grandstand key hash`, what [[auth.keys]] is written with.
+//! Stream key: `grandstand key make` and `grandstand key hash`, for `[[auth.keys]]` of the file.
 
 use std::io::BufRead;
 
