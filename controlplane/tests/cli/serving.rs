@@ -76,10 +76,10 @@ fn a_stream_is_moved_or_it_is_said_why_not() {
         (r#"{"stream":"demo","shard":2}"#, "404", "unknown_shard"),
         (r#"{"stream":"demo","shard":65535}"#, "404", "unknown_shard"),
         (r#"{"stream":"../demo","shard":1}"#, "400", "bad_stream_name"),
-        (r#"{"stream":"demo","shard":65536}"#, "422", "bad_request"),
-        (r#"{"stream":"demo","shard":1,"now":true}"#, "422", "bad_request"),
-        (r#"{"stream":"demo"}"#, "422", "bad_request"),
-        ("move it", "400", "bad_request"),
+        (r#"{"stream":"demo","shard":65536}"#, "422", "bad_body"),
+        (r#"{"stream":"demo","shard":1,"now":true}"#, "422", "bad_body"),
+        (r#"{"stream":"demo"}"#, "422", "bad_body"),
+        ("move it", "400", "bad_body"),
     ] {
         let reply = post(&token, json);
         assert_eq!(status(&reply), code, "{json}: {reply}");
@@ -126,7 +126,7 @@ fn the_demo_plays_without_a_file_and_stops_with_one() {
     let url = ("EVENT_CALLBACK_URL", "http://127.0.0.1:1/");
     let mut server = Server::start(dir.command(&[]).env(url.0, url.1));
     assert!(!server.banner.contains("demo"), "{}", server.banner);
-    server.log_line("the demo is off because of EVENT_CALLBACK_URL");
+    server.log_line("variables of the coordinator's family are in use");
 }
 
 #[test]
