@@ -27,6 +27,7 @@ mod browser;
 mod client;
 mod clip;
 mod contract;
+mod coordinator;
 mod enhanced;
 mod exposition;
 mod hls;

@@ -76,6 +76,17 @@ impl Publisher {
         Media::of_flv(&fs::read(&self.record).expect("the record can be read"))
     }
 
+    /// Waits until it is told that it may not.
+    pub(crate) fn is_refused(&mut self) {
+        let status = self.process.wait(SLACK);
+        assert!(!status.success(), "it published: {}", self.process.output());
+    }
+
+    /// Waits until it was made to end.
+    pub(crate) fn ends(mut self) {
+        self.process.wait(SLACK);
+    }
+
     /// Cuts the connection without a farewell.
     pub(crate) fn kill(mut self) {
         self.process.signal("KILL");

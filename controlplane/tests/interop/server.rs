@@ -291,11 +291,24 @@ impl Server {
         self.folder.path()
     }
 
+    /// Kills it; the folder is left as it is then.
+    pub(crate) fn kill(mut self) -> Folder {
+        self.process.signal("KILL");
+        self.process.wait(STOP);
+        self.folder
+    }
+
     /// Ends it as an operator does, and checks that it keeps its promise.
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
+        self.stop_in_place();
+    }
+
+    /// As [`Self::stop`], with the folder left as it is then.
+    pub(crate) fn stop_in_place(mut self) -> Folder {
         self.process.signal("TERM");
         self.process.finish(STOP);
         let log = self.process.output();
         assert!(!log.contains("panicked"), "a thread panicked:\n{log}");
+        self.folder
     }
 }

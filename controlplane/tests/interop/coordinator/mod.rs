@@ -1,0 +1,6 @@
+//! An application of the coordinator's contract, written from its specification: it owns accounts
+//! and keys, hears of publications, lets viewers watch and closes what it likes.
+
+mod application;
+mod scenario;
+mod stage;

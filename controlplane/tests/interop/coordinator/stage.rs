@@ -1,0 +1,85 @@
+//! The stage: a node that an application owns, with what it takes to publish, watch and command.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::clip::FFMPEG;
+use crate::http_flv::get;
+use crate::process::Process;
+use crate::server::{Backend, Folder, Options, Server};
+
+/// What is waited for comes within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `app:of-commands`
+const CREDENTIAL: &str = "Authorization: Basic YXBwOm9mLWNvbW1hbmRz\r\n";
+
+/// Starts a node with these variables in `folder`, which may hold what another has left.
+pub(super) fn node(variables: &[(&str, String)], folder: Folder) -> Server {
+    let mut command = Options::on(Backend::Auto).command(&folder);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command.env("COMMANDS_API_AUTH", "basic").env("COMMANDS_API_AUTH_USER", "app");
+    command.env("COMMANDS_API_AUTH_PASSWORD", "of-commands");
+    Server::run(&mut command, folder)
+}
+
+/// `rtmp://.../CHANNEL/KEY`
+pub(super) fn url(node: &Server, channel: &str, key: &str) -> String {
+    format!("rtmp://{}/{channel}/{key}", node.rtmp)
+}
+
+/// A player of RTMP that waits for the channel and writes so many seconds of it to a file.
+pub(super) fn watch(node: &Server, channel: &str, key: &str, seconds: &str) -> Process {
+    let file = node.folder().join(format!("{channel}-{key}-{seconds}.flv"));
+    let mut command = Command::new(FFMPEG);
+    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-y", "-i"]);
+    command.arg(url(node, channel, key)).args(["-t", seconds, "-c", "copy"]).arg(file);
+    Process::start(&mut command)
+}
+
+/// A player of HLS that decodes so many seconds of a playlist.
+pub(super) fn view(node: &Server, path: &str, seconds: &str) -> Process {
+    let mut command = Command::new(FFMPEG);
+    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]);
+    command.arg(format!("http://{}/{path}", node.http));
+    command.args(["-t", seconds, "-f", "null", "-"]);
+    Process::start(&mut command)
+}
+
+/// A report, with the credential.
+pub(super) fn report(node: &Server) -> Value {
+    let (status, body) = get(node.control, "/commands/report", CREDENTIAL);
+    assert_eq!(status, 200);
+    serde_json::from_slice(&body).expect("a report is JSON")
+}
+
+/// Asks for reports until `is` holds of one.
+pub(super) fn report_until(node: &Server, is: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let report = report(node);
+        if is(&report) {
+            return report;
+        }
+        assert!(Instant::now() < deadline, "never: {report:#}");
+        // Asked again when others had the processor for a moment.
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+/// Closes a publication of a channel; the status.
+pub(super) fn close(node: &Server, channel: &str, id: &str, credential: bool) -> String {
+    let mut stream = TcpStream::connect(node.control).expect("the node listens");
+    let credential = if credential { CREDENTIAL } else { "" };
+    let request = format!(
+        "POST /commands/close HTTP/1.1\r\nHost: coordinator\r\nConnection: close\r\n{credential}\
+         Content-Length: 0\r\nx-streaming-channel: {channel}\r\nx-streaming-id: {id}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("the node reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the node answers");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
