@@ -1,5 +1,6 @@
 //! Sessions: the table is fed by what shards tell, and kept whole.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use codecs::time::WallTime;
@@ -20,6 +21,7 @@ impl<F: Fleet> Exchange<F> {
 
     pub(super) fn ask_of_sessions(&mut self, ask: SessionsAsk, now: Instant) {
         match ask {
+            SessionsAsk::Keys(keys) => self.tell_all(|| Command::ViewKeys(Arc::clone(&keys))),
             // The request may be gone: then nobody misses the answer.
             SessionsAsk::Closed { reply } => drop(reply.send(self.sessions.closed())),
             SessionsAsk::Kick { session, reply } => {

@@ -24,6 +24,7 @@ use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
+use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
 const ASKS_MAX: usize = 64;
@@ -165,7 +166,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Tells the application of publications, and first what the last run left untold.
+    /// Tells the application of publications, and first what the last run left untold; tells shards
+    /// the keys that the last run signed with.
     fn tell_application(&mut self) {
         let callback = Callback::of(&self.control.loaded.settings.coordinator);
         let teller = self.teller.clone();
@@ -173,6 +175,7 @@ impl Desk {
             self.exchange.coordinator().tell_by(teller.clone());
         }
         tokio::spawn(teller.run(self.control.store.clone(), callback));
+        tokio::spawn(keep_keys(self.control.store.clone(), self.asks_in.clone()));
     }
 
     async fn turn(&mut self) -> End {

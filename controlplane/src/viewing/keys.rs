@@ -1,6 +1,41 @@
-//! What tokens of HLS viewers are signed with.
+//! Keys: what tokens of HLS viewers are signed with, kept in the store so that a restart ends no
+//! view, and changed every day.
+//!
+//! Shape: JSON under [`PLACE`] in the table `Meta`: a version, both keys in hexadecimal digits, and
+//! when the newer one was made. The older one is taken until the next change, so a token is good
+//! for a day at least.
+//! Lives on: the control thread, in a task of its own, which waits for the store while the loop
+//! does not. Not here: what is signed (`dataplane::session::view_token`).
 
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dataplane::session::view_token::ViewKeys;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::sessions::SessionsAsk;
+use crate::bridge::Ask;
 use crate::error::Error;
+use crate::store::{Store, StoreError, Table, Write};
+
+/// Where they are kept.
+const PLACE: &[u8] = b"hls-view-keys";
+const VERSION: u32 = 1;
+/// A key signs for this long.
+const CHANGE: Duration = Duration::from_secs(86_400);
+/// What failed is tried again after this.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// The keys as they are kept. No `Debug`: they are secrets.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    current: String,
+    previous: Option<String>,
+    /// Unix milliseconds.
+    made_ms: u64,
+}
 
 /// A key that nobody has seen.
 ///
@@ -13,4 +48,120 @@ pub fn fresh_key() -> Result<[u8; 32], Error> {
         mend: "the system must give random bytes",
     })?;
     Ok(key)
+}
+
+/// Gives the shards the keys that are kept, and new ones when it is time.
+pub async fn keep_keys(store: Store, asks: mpsc::Sender<Ask>) {
+    loop {
+        let wait = match renew(&store, SystemTime::now()).await {
+            Ok((keys, left)) => {
+                let ask = Ask::Sessions(SessionsAsk::Keys(Arc::new(keys)));
+                if asks.send(ask).await.is_err() {
+                    return;
+                }
+                left
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "the keys of viewers' sessions could not be kept");
+                AGAIN
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// The keys in force, and how long they are.
+async fn renew(store: &Store, now: SystemTime) -> Result<(ViewKeys, Duration), StoreError> {
+    let kept = store.get(Table::Meta, PLACE.to_vec()).await?;
+    let kept = kept.and_then(|bytes| Kept::read(&bytes));
+    let now_ms = millis(now);
+    if let Some((keys, made_ms)) = &kept {
+        // A calendar that was set back must not keep a key for years.
+        let age = Duration::from_millis(now_ms.saturating_sub(*made_ms));
+        if age < CHANGE && *made_ms <= now_ms {
+            return Ok((keys.clone(), CHANGE - age));
+        }
+    }
+    let current = fresh_key().map_err(|error| StoreError::Failed(error.to_string()))?;
+    let keys = ViewKeys { current, previous: kept.map(|(keys, _)| keys.current) };
+    let value = Kept::of(&keys, now_ms);
+    store
+        .commit(vec![Write { table: Table::Meta, key: PLACE.to_vec(), value: Some(value) }])
+        .await?;
+    Ok((keys, CHANGE))
+}
+
+impl Kept {
+    fn of(keys: &ViewKeys, made_ms: u64) -> Vec<u8> {
+        let (current, previous) = (digits(&keys.current), keys.previous.as_ref().map(digits));
+        let kept = Self { version: VERSION, current, previous, made_ms };
+        serde_json::to_vec(&kept).expect("texts and numbers always serialise")
+    }
+
+    /// The keys and when the newer one was made; `None` for what another version wrote.
+    fn read(bytes: &[u8]) -> Option<(ViewKeys, u64)> {
+        let kept: Self = serde_json::from_slice(bytes).ok()?;
+        let previous = match kept.previous {
+            Some(text) => Some(key(&text)?),
+            None => None,
+        };
+        let keys = ViewKeys { current: key(&kept.current)?, previous };
+        (kept.version == VERSION).then_some((keys, kept.made_ms))
+    }
+}
+
+fn digits(key: &[u8; 32]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn key(digits: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if digits.len() != 2 * key.len() || !digits.is_ascii() {
+        return None;
+    }
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
+
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_survive_a_restart_and_are_changed_every_day() {
+        let dir = std::env::temp_dir().join(format!("grandstand-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let store = Store::open(&dir).unwrap();
+        let (first, left) = renew(&store, start).await.unwrap();
+        assert_eq!((first.previous, left), (None, CHANGE));
+        drop(store);
+        let store = Store::open(&dir).unwrap();
+        let later = start + CHANGE / 2;
+        assert_eq!(renew(&store, later).await.unwrap(), (first.clone(), CHANGE / 2));
+        let (second, _) = renew(&store, start + CHANGE).await.unwrap();
+        assert_eq!(second.previous, Some(first.current));
+        assert_ne!(second.current, first.current);
+        let (third, _) = renew(&store, start).await.unwrap();
+        assert_eq!(third.previous, Some(second.current), "the calendar was set back");
+        drop(store);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_made_anew() {
+        for text in ["", "{}", "{\"version\":2,\"current\":\"00\",\"previous\":null,\"made_ms\":0}"]
+        {
+            assert!(Kept::read(text.as_bytes()).is_none(), "{text}");
+        }
+        let keys = ViewKeys { current: [0xa5; 32], previous: Some([1; 32]) };
+        assert_eq!(Kept::read(&Kept::of(&keys, 7)), Some((keys, 7)));
+    }
 }

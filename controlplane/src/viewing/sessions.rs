@@ -10,6 +10,7 @@ use std::time::Instant;
 use codecs::time::WallTime;
 use dataplane::control::{CloseReason, Protocol, Role, SessionEvent};
 use dataplane::ids::{SessionId, ShardId, StreamName};
+use dataplane::session::view_token::ViewKeys;
 use tokio::sync::oneshot;
 
 use super::kick::{KickOutcome, Kicks};
@@ -18,9 +19,11 @@ use super::resync::Resync;
 /// Sessions that ended and are remembered at most.
 const CLOSED_MAX: usize = 4_096;
 
-/// A question of the API.
+/// A question of the API, or the keys of viewers.
 #[derive(Debug)]
 pub enum SessionsAsk {
+    /// Tokens of viewers are signed by these from now on.
+    Keys(Arc<ViewKeys>),
     /// The sessions that ended, newest first.
     Closed {
         /// Takes them.
