@@ -251,7 +251,7 @@ impl Asked {
             idle: false,
             play,
             permit: None,
-            view: View::Anonymous,
+            view: View::ANONYMOUS,
             vouched: false,
             deadline,
             allowed: false,

@@ -72,15 +72,25 @@ struct OwnView {
     began: Instant,
 }
 
-/// What the request of a viewer is answered as.
+/// What the request of a viewer is answered as. One word, because everybody who waits has one: no
+/// viewer has the numbers 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
+pub(crate) struct View(u64);
+
+impl View {
     /// As everybody's: viewers are not told apart.
-    Anonymous,
+    pub(crate) const ANONYMOUS: Self = Self(0);
     /// As the first one of a new viewer, which is given a token.
-    New,
+    pub(crate) const NEW: Self = Self(1);
+
     /// As one of this viewer.
-    Of(SessionId),
+    const fn of(viewer: SessionId) -> Self {
+        Self(viewer.0)
+    }
+
+    fn viewer(self) -> Option<SessionId> {
+        (self != Self::ANONYMOUS && self != Self::NEW).then_some(SessionId(self.0))
+    }
 }
 
 /// What is done with a request of a viewer.
@@ -138,16 +148,16 @@ impl Shard {
         viewer: Viewer,
     ) -> Judged {
         let token = match viewer {
-            Viewer::Anybody => return Judged::Ask(View::Anonymous),
-            Viewer::New => return Judged::Ask(View::New),
+            Viewer::Anybody => return Judged::Ask(View::ANONYMOUS),
+            Viewer::New => return Judged::Ask(View::NEW),
             Viewer::Of(token) => token,
         };
         let Some(id) = self.views.signer.verify(stream, token) else {
             // A token that is no good is as good as none for who would be given one.
             let first = asset == Some(Asset::Multivariant);
-            return if first { Judged::Ask(View::New) } else { Judged::Refused };
+            return if first { Judged::Ask(View::NEW) } else { Judged::Refused };
         };
-        let view = View::Of(id);
+        let view = View::of(id);
         match self.shared.views.find(id) {
             Standing::Revoked => Judged::Refused,
             _ if is_renamed(id) => Judged::Ask(view),
@@ -164,29 +174,27 @@ impl Shard {
     pub(super) fn seat_viewer(&mut self, slot: u32) -> Result<Option<Seat>, Refusal> {
         let Some(connection) = self.connections.get_mut(slot) else { return Ok(None) };
         let Some(asked) = connection.asked.as_ref() else { return Ok(None) };
-        match asked.view {
-            View::Anonymous => Ok(None),
-            View::New => {
-                let Some(path) = connection.session.stream() else { return Ok(None) };
-                let renamed = *path != asked.stream;
-                let id = self.views.ids.next(self.id, self.wall, renamed);
-                let token = self.views.signer.sign(path, id);
-                connection.session.give_view_token(token);
-                Ok(None)
+        if asked.view == View::NEW {
+            let Some(path) = connection.session.stream() else { return Ok(None) };
+            let renamed = *path != asked.stream;
+            let id = self.views.ids.next(self.id, self.wall, renamed);
+            let token = self.views.signer.sign(path, id);
+            connection.session.give_view_token(token);
+            return Ok(None);
+        }
+        let Some(id) = asked.view.viewer() else { return Ok(None) };
+        match self.shared.views.enter(id, self.now) {
+            Entered::New(seat) => {
+                self.begin_view(slot, seat);
+                Ok(Some(seat))
             }
-            View::Of(id) => match self.shared.views.enter(id, self.now) {
-                Entered::New(seat) => {
-                    self.begin_view(slot, seat);
-                    Ok(Some(seat))
-                }
-                Entered::Known(Standing::Live(seat)) => Ok(Some(seat)),
-                Entered::Known(Standing::Revoked) => Err(Refusal::Denied),
-                Entered::Known(Standing::Unknown) | Entered::Claimed => Ok(None),
-                Entered::Full => {
-                    self.counters.limit(LimitId::HlsViewersMax);
-                    Err(Refusal::Overloaded)
-                }
-            },
+            Entered::Known(Standing::Live(seat)) => Ok(Some(seat)),
+            Entered::Known(Standing::Revoked) => Err(Refusal::Denied),
+            Entered::Known(Standing::Unknown) | Entered::Claimed => Ok(None),
+            Entered::Full => {
+                self.counters.limit(LimitId::HlsViewersMax);
+                Err(Refusal::Overloaded)
+            }
         }
     }
 
