@@ -17,7 +17,7 @@ pub enum Command {
         /// The answer.
         verdict: Verdict,
     },
-    /// Asks for an [`Event::Snapshot`].
+    /// Asks for an [`Event::Snapshot`](super::Event::Snapshot).
     Snapshot {
         /// Comes back with the snapshot.
         id: u64,

@@ -76,14 +76,14 @@ pub enum Event {
         /// The shard.
         shard: ShardId,
     },
-    /// The answer to [`Command::Move`].
+    /// The answer to [`Command::Move`](super::Command::Move).
     Moved {
         /// The order's id.
         id: u64,
         /// What became of it.
         outcome: MoveOutcome,
     },
-    /// The answer to [`Command::Snapshot`].
+    /// The answer to [`Command::Snapshot`](super::Command::Snapshot).
     Snapshot(Box<ShardSnapshot>),
     /// A listener of a reload could not be opened.
     ListenFailed {

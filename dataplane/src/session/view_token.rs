@@ -4,7 +4,7 @@
 //! shows it is that viewer, and no shard has to ask anybody.
 //!
 //! Shape: 32 letters of base64url, of 24 bytes: the session's number (big endian), then the first
-//! 16 bytes of HMAC-SHA-256 over [`LABEL`], the number and the name that the stream was asked for
+//! 16 bytes of HMAC-SHA-256 over `LABEL`, the number and the name that the stream was asked for
 //! by. A viewer's number holds the second in which it was given: see [`ViewIds`].
 //!
 //! Spec: RFC 2104 (HMAC, truncation), RFC 4648 5 (base64url).
