@@ -13,6 +13,8 @@ use super::state::ApiState;
 use super::token::Token;
 use crate::bridge::Ask;
 use crate::events::{Bus, RingLimits};
+use crate::hooks::Hooks;
+use crate::store::Store;
 
 /// A router whose questions the test answers.
 pub(crate) struct Bench {
@@ -44,8 +46,10 @@ impl Bench {
         let counter = writer.error_counter();
         let secrets = (token, vec![]);
         let bus = Bus::new("edge-1".into(), RingLimits::default());
-        let state =
-            ApiState::new(asks_in, ready.subscribe(), limits.subscribe(), counter, secrets, bus);
+        let store = Store::open(&dir).unwrap();
+        let hooks = Hooks::start(store, bus.clone(), &dir.join("hooks"), Vec::new());
+        let (ready_out, limits) = (ready.subscribe(), limits.subscribe());
+        let state = ApiState::new(asks_in, ready_out, limits, counter, secrets, (bus, hooks));
         Self { router: router(state.clone()), state, asks, secret, dir, _ready: ready }
     }
 

@@ -13,7 +13,7 @@ use super::etag::Etag;
 use super::reply::Refusal;
 use super::state::ApiState;
 use crate::bridge::Ask;
-use crate::config::{Applies, Key, Settings, sections};
+use crate::config::{Applies, Key, Section, Settings, sections};
 use crate::error::{Error, Place};
 use crate::server::{ConfigAsk, InForce, Reloaded};
 
@@ -164,8 +164,8 @@ impl Config {
     fn of(in_force: &InForce) -> Self {
         let InForce { loaded, started, listeners } = in_force;
         let defaults = Settings::default();
-        let key = |section: &str, key: &Key| {
-            let full = format!("{section}.{}", key.name);
+        let key = |section: &Section, key: &Key| {
+            let full = section.full(key);
             let wanted = key.json(&loaded.settings);
             let (applies, pending) = match key.applies {
                 Applies::Now => (When::Reload, None),
@@ -193,7 +193,7 @@ impl Config {
         let sections = sections();
         let keys = sections
             .iter()
-            .flat_map(|section| section.keys.iter().map(move |known| key(section.name, known)));
+            .flat_map(|section| section.keys.iter().map(move |known| key(section, known)));
         Self {
             file: loaded.file.as_ref().map(|file| file.display().to_string()),
             listeners: listeners.iter().map(OpenListener::of).collect(),

@@ -8,8 +8,8 @@
 //! states. Handlers: `health`, `live` (what shards tell, in the JSON of `view` and `room`),
 //! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
 //! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
-//! that each client reads, `metrics` the text for Prometheus, `process` what the kernel counts of
-//! us.
+//! that each client reads, `hooks` who else is told, `metrics` the text for Prometheus, `process`
+//! what the kernel counts of us.
 
 mod address;
 mod auth;
@@ -24,6 +24,7 @@ mod events;
 mod feed;
 mod guard;
 mod health;
+mod hooks;
 mod listener;
 mod listing;
 mod live;

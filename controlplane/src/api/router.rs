@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{auth, config, events, health, live, moving, sessions};
+use super::{auth, config, events, health, hooks, live, moving, sessions};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
@@ -58,6 +58,11 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(moving::move_stream))
         .routes(routes!(events::events))
         .routes(routes!(sessions::session, sessions::kick_session))
+        .routes(routes!(hooks::hooks, hooks::create_hook))
+        .routes(routes!(hooks::hook, hooks::put_hook, hooks::delete_hook))
+        .routes(routes!(hooks::test_hook))
+        .routes(routes!(hooks::dead_letters, hooks::delete_dead_letters))
+        .routes(routes!(hooks::retry_dead_letters))
         .routes(routes!(health::health))
         .routes(routes!(auth::auth))
         .routes(routes!(auth::forget_verdicts))

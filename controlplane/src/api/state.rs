@@ -14,6 +14,7 @@ use super::reply::{BUSY, Refusal};
 use super::token::Token;
 use crate::bridge::{Ask, Gathered};
 use crate::events::Bus;
+use crate::hooks::Hooks;
 
 /// What requests are answered from.
 ///
@@ -27,6 +28,7 @@ pub struct ApiState {
     pub(super) guard: Guard,
     pub(super) document: Document,
     pub(super) feeds: Feeds,
+    pub(super) hooks: Hooks,
 }
 
 impl ApiState {
@@ -38,12 +40,12 @@ impl ApiState {
         limits: watch::Receiver<Limits>,
         log_lines_dropped: ErrorCounter,
         secrets: (Token, Vec<String>),
-        bus: Bus,
+        (bus, hooks): (Bus, Hooks),
     ) -> Self {
         let (token, hosts) = secrets;
         let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
         let (document, feeds) = (Document::default(), Feeds::new(bus));
-        Self { asks, ready, limits, log_lines_dropped, guard, document, feeds }
+        Self { asks, ready, limits, log_lines_dropped, guard, document, feeds, hooks }
     }
 
     /// Asks the control loop, and waits for its answer.

@@ -8,6 +8,7 @@ use crate::error::Error;
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     super::auth::agree(loaded)?;
     super::coordinator::agree(loaded)?;
+    super::hooks::agree(loaded)?;
     let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;
     let check = |holds: bool, key: &str, what: String, mend: &str| {
         if holds { Ok(()) } else { Err(loaded.misfit(key, what, mend.to_owned())) }

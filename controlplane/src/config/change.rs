@@ -19,7 +19,7 @@ pub fn change(old: &Settings, new: &Settings) -> Change {
     for section in sections() {
         for key in &section.keys {
             if key.render(old) != key.render(new) {
-                let name = format!("{}.{}", section.name, key.name);
+                let name = section.full(key);
                 match key.applies {
                     Applies::Now => change.now.push(name),
                     Applies::Restart => change.restart.push(name),

@@ -23,7 +23,8 @@ impl Key {
     }
 }
 
-fn json(datum: Datum) -> Value {
+/// A value of TOML as JSON.
+pub(super) fn json(datum: Datum) -> Value {
     match datum {
         Datum::Flag(flag) => flag.into(),
         Datum::Integer(number) => number.into(),

@@ -178,6 +178,16 @@ impl Section {
         Self { name, about, keys: keys.to_vec() }
     }
 
+    /// The full name of one of its keys.
+    #[must_use]
+    pub fn full(&self, key: &Key) -> String {
+        if self.name.is_empty() {
+            key.name.to_owned()
+        } else {
+            format!("{}.{}", self.name, key.name)
+        }
+    }
+
     /// The key of that name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&Key> {
@@ -188,7 +198,8 @@ impl Section {
 /// Every section, in the order of the file.
 #[must_use]
 pub fn sections() -> Vec<Section> {
-    let mut sections = Vec::from(super::auth::sections());
+    let mut sections = vec![super::root::section()];
+    sections.extend(super::auth::sections());
     sections.extend(super::listeners::sections());
     sections.extend([
         super::tls::section(),

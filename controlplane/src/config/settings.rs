@@ -14,6 +14,7 @@ use super::log::LogSection;
 use super::node::NodeSection;
 use super::shards::ShardsSection;
 use super::tls::TlsSection;
+use crate::hooks::HookSpec;
 
 /// Everything that can be configured, as it is without a file.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Settings {
     pub session: SessionConfig,
     /// `[coordinator]`
     pub coordinator: CoordinatorSection,
+    /// `[[hooks]]`
+    pub hooks: Vec<HookSpec>,
     /// `[events]`
     pub events: EventsSection,
     /// `[node]`
@@ -75,6 +78,7 @@ impl Default for Settings {
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
             coordinator: CoordinatorSection::default(),
+            hooks: Vec::new(),
             events: EventsSection::default(),
             node: NodeSection::default(),
             log: LogSection::default(),

@@ -20,7 +20,9 @@ pub fn template() -> String {
     for section in sections() {
         text.push('\n');
         comment(&mut text, section.about);
-        text.push_str(&format!("[{}]\n", section.name));
+        if !section.name.is_empty() {
+            text.push_str(&format!("[{}]\n", section.name));
+        }
         for key in &section.keys {
             let note = if key.applies == Applies::Restart { " (restart)" } else { "" };
             comment(&mut text, &format!("{}{note}", key.about.trim()));
@@ -89,7 +91,7 @@ mod tests {
         let keys = sections().iter().map(|section| section.keys.len()).sum::<usize>();
         let set = sections()
             .iter()
-            .flat_map(|s| s.keys.iter().map(|key| format!("{}.{}", s.name, key.name)))
+            .flat_map(|s| s.keys.iter().map(|key| s.full(key)))
             .filter(|key| loaded.is_set(key))
             .count();
         assert_eq!(set, keys);

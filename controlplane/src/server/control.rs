@@ -3,6 +3,7 @@
 use dataplane::config::ListenerConfig;
 
 use crate::config::{Loaded, Plan};
+use crate::hooks::Hooks;
 use crate::logging::Logging;
 use crate::store::Store;
 
@@ -18,4 +19,6 @@ pub(super) struct ControlPlane {
     pub(super) logging: Logging,
     /// What survives a restart.
     pub(super) store: Store,
+    /// Who is told of events, once the runtime runs.
+    pub(super) hooks: Option<Hooks>,
 }

@@ -15,6 +15,9 @@ impl Desk {
         let (events, bytes) = bus.held();
         counts.gauge("events_held", "Events that clients can still read.", events as f64);
         counts.gauge("events_held_bytes", "Bytes of the JSON of those.", bytes as f64);
+        if let Some(hooks) = &self.control.hooks {
+            hooks.count(&mut counts);
+        }
         self.control.store.count(&mut counts);
         let [told, failed, dropped] = self.teller.counts();
         counts.counter_by(

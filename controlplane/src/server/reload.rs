@@ -115,6 +115,9 @@ impl ControlPlane {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
         let bus = exchange.bus();
+        if let Some(hooks) = &self.hooks {
+            hooks.configure(self.loaded.settings.hooks.clone());
+        }
         bus.set_limits(self.loaded.settings.events.ring);
         let (applied, later) = (change.now.clone(), restart.clone());
         bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });

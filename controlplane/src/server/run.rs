@@ -19,11 +19,13 @@ use super::cores::Cores;
 use super::ending::{Due, Ending};
 use super::heap::Heap;
 use super::pace::Pace;
+use super::start::data_directory;
 use crate::api::{ApiState, Commands, Token, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
+use crate::hooks::Hooks;
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
@@ -34,6 +36,8 @@ const CLOSE_MAX: Duration = Duration::from_millis(400);
 const CLOSE_LOOK: Duration = Duration::from_millis(10);
 /// Names of applications that are resolved at the same time at most: the system's resolver blocks.
 const RESOLVERS_MAX: usize = 8;
+/// Below the data directory: where hooks of the API may write files.
+const HOOK_FILES: &str = "hooks";
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -119,11 +123,16 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    fn new(control: ControlPlane, node: Node) -> std::io::Result<Self> {
+    fn new(mut control: ControlPlane, node: Node) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
         let settings = &control.loaded.settings;
         let rules = settings.rules();
         let bus = Bus::new(settings.node.name().into(), settings.events.ring);
+        // Before the first event, so that hooks hear of all.
+        let files = data_directory(&control.loaded).join(HOOK_FILES);
+        let hooks =
+            Hooks::start(control.store.clone(), bus.clone(), &files, settings.hooks.clone());
+        control.hooks = Some(hooks);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;
         Ok(Self {
@@ -147,6 +156,7 @@ impl Desk {
 
     fn listen(&self, listener: Option<(TcpListener, Token)>) -> std::io::Result<()> {
         let Some((listener, token)) = listener else { return Ok(()) };
+        let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
         let state = ApiState::new(
             self.asks_in.clone(),
@@ -154,7 +164,7 @@ impl Desk {
             self.limits.subscribe(),
             self.control.logging.dropped(),
             (token, section.hosts.clone()),
-            self.exchange.bus().clone(),
+            (self.exchange.bus().clone(), hooks),
         );
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = self.control.open.iter().map(|&(_, open)| open);
@@ -264,6 +274,10 @@ impl Desk {
     /// at the next start.
     async fn close(&mut self) {
         let deadline = Instant::now() + CLOSE_MAX;
+        if let Some(hooks) = &self.control.hooks {
+            // What was delivered and is not forgotten by then is delivered once more.
+            let _ = tokio::time::timeout_at(deadline.into(), hooks.close()).await;
+        }
         while self.teller.waiting() > 0 && Instant::now() < deadline {
             tokio::time::sleep(CLOSE_LOOK).await;
         }

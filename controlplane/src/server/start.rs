@@ -74,7 +74,12 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
-    run::run(ControlPlane { loaded, plan, open, logging, store }, node, control, &banner)
+    run::run(
+        ControlPlane { loaded, plan, open, logging, store, hooks: None },
+        node,
+        control,
+        &banner,
+    )
 }
 
 /// Opens and closes an address before shards share it; the address, its port chosen.
@@ -108,7 +113,7 @@ fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
 }
 
 /// Where the server keeps what must survive a restart.
-fn data_directory(loaded: &Loaded) -> PathBuf {
+pub(super) fn data_directory(loaded: &Loaded) -> PathBuf {
     let state = std::env::var("STATE_DIRECTORY").ok();
     loaded.settings.data.directory(state.as_deref())
 }

@@ -1,0 +1,106 @@
+//! `[[hooks]]`: who is told of events.
+
+use serde_json::Value;
+
+use super::document::Datum;
+use super::effective::json;
+use super::field::{Bounds, Field, quoted};
+use super::key::Key;
+use super::load::Loaded;
+use crate::error::Error;
+use crate::hooks::{HOOKS_MAX, HookSpec, Origin};
+
+/// The list of hooks.
+pub(super) const KEY: Key = Key::new(
+    "hooks",
+    "Who is told of events. Remove the # of `hooks` only for an empty list; a hook is a table \
+     [[hooks]] with id, type (\"http\" or \"file\") and target (a URL, or the path of a file), and \
+     if wanted: name, secret (signs requests), types (of events, as [\"stream.*\"]), streams (as { \
+     only = [\"news/*\"], except = [] }), metadata (goes along with each event), enabled, \
+     timeout_ms, retries_max, batch_max (above 1: lists), batch_ms, queue_max, queue_bytes_max, \
+     fsync (\"always\" or \"never\") and rotate_bytes (of a file).",
+    |s| &mut s.hooks,
+)
+.now()
+.secret();
+
+impl Field for Vec<HookSpec> {
+    fn expects(&self, _: &Bounds) -> String {
+        "tables [[hooks]] with id, type = \"http\" or \"file\", and target; README.md lists the \
+         other keys"
+            .to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        *self = serde_json::from_value(json(datum.clone())).ok()?;
+        Some(())
+    }
+    fn render(&self) -> String {
+        serde_json::to_value(self).map_or_else(|_| "[]".to_owned(), |value| toml(&value))
+    }
+}
+
+/// JSON without nulls as a value of TOML.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let field =
+                |(key, value): (&String, &Value)| format!("{} = {}", quoted(key), toml(value));
+            format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Errors: the first hook that cannot be run.
+pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
+    let hooks = &loaded.settings.hooks;
+    let wrong = |what: String, mend: String| Err(loaded.misfit("hooks", what, mend));
+    if hooks.len() > HOOKS_MAX {
+        let what = format!("{} hooks are more than {HOOKS_MAX}", hooks.len());
+        return wrong(what, "list fewer".to_owned());
+    }
+    for (at, hook) in hooks.iter().enumerate() {
+        if let Err(misfit) = hook.check(Origin::Config) {
+            let what = format!("{} of hook {:?} cannot be used", misfit.field, hook.id);
+            return wrong(what, format!("it must be {}", misfit.expected));
+        }
+        if hooks[..at].iter().any(|other| other.id == hook.id) {
+            let what = format!("two hooks are called {:?}", hook.id);
+            return wrong(what, "give each an id of its own".to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::document::parse_variable;
+
+    const BOUNDS: Bounds = Bounds { min: 0, max: 0, unit: super::super::field::Unit::One };
+
+    fn read(text: &str) -> Option<Vec<HookSpec>> {
+        let mut hooks = Vec::new();
+        hooks.read(&parse_variable(text), &BOUNDS).map(|()| hooks)
+    }
+
+    #[test]
+    fn hooks_are_read_as_they_are_written() {
+        let text = "[{ id = 'a', type = 'http', target = 'https://api.example/x', secret = 'a \
+                    secret', types = ['stream.*'], streams = { only = ['news/*'] }, metadata = { \
+                    'the node' = 'x' } }, { id = 'b', type = 'file', target = '/tmp/x' }]";
+        let hooks = read(text).unwrap();
+        assert_eq!((hooks.len(), hooks[0].retries_max), (2, 12));
+        assert_eq!(hooks[0].metadata["the node"], "x");
+        assert_eq!(read(&hooks.render()).unwrap(), hooks);
+        for bad in ["1", "[1]", "[{ id = 'a' }]", "[{ id = 'a', type = 'http', target = 1 }]"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        let unknown = "[{ id = 'a', type = 'http', target = 'http://x', retry = 1 }]";
+        assert_eq!(read(unknown), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! Attempt: one try to deliver events, and what came of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use super::file::Lines;
+use super::parcel::Parcel;
+use super::spec::{Fsync, HookKind, HookSpec};
+use crate::outbound::{Address, Call, Client, SIGNATURE_HEADER, SigningKey};
+
+/// The same for each try of the same events: by it a receiver knows what it has had.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The hook's id.
+const HOOK: HeaderName = HeaderName::from_static("grandstand-hook");
+/// Events of a list.
+const BATCH_SIZE: HeaderName = HeaderName::from_static("grandstand-batch-size");
+
+/// What came of one try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The status that the receiver answered, if it did.
+    pub status: Option<u16>,
+    /// Why the events count as not delivered: one word and a sentence.
+    pub failure: Option<(&'static str, String)>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Tries to deliver `parcels`; relative files lie below `files`.
+pub(super) async fn attempt(
+    client: &Client,
+    files: &Path,
+    spec: &HookSpec,
+    parcels: &[Arc<Parcel>],
+) -> Delivery {
+    let start = Instant::now();
+    let (status, failure) = match spec.kind {
+        HookKind::Http => post(client, spec, parcels).await,
+        HookKind::File => (None, append(files, spec, parcels).await.err()),
+    };
+    Delivery { status, failure, took: start.elapsed() }
+}
+
+type Posted = (Option<u16>, Option<(&'static str, String)>);
+
+async fn post(client: &Client, spec: &HookSpec, parcels: &[Arc<Parcel>]) -> Posted {
+    let Some(address) = Address::parse(&spec.target) else {
+        return (None, Some(("address", "the target is no URL".to_owned())));
+    };
+    let body = Bytes::from(body(spec, parcels));
+    let mut call = Call::post(address, body, spec.timeout());
+    call.headers = headers(spec, parcels, &call.body);
+    match client.send(call).await {
+        Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
+        Ok(answer) => {
+            let status = answer.status.as_u16();
+            (Some(status), Some(("status", format!("the receiver answered {status}"))))
+        }
+        Err(failure) => (None, Some((failure.name(), failure.to_string()))),
+    }
+}
+
+fn headers(spec: &HookSpec, parcels: &[Arc<Parcel>], body: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut text = |name, text: &str| {
+        // Ids of hooks and events, and digits, all fit a header.
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    };
+    text(HOOK, &spec.id);
+    text(IDEMPOTENCY_KEY, &idempotency_key(parcels));
+    if spec.batch_max > 1 {
+        text(BATCH_SIZE, &parcels.len().to_string());
+    }
+    if let Some(secret) = &spec.secret {
+        let signature = SigningKey::new(secret.0.as_bytes()).sign(SystemTime::now(), body);
+        headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature);
+    }
+    headers
+}
+
+/// An event's id; of several, the beginning of the hash over all.
+fn idempotency_key(parcels: &[Arc<Parcel>]) -> String {
+    if let [one] = parcels {
+        return one.id.as_ref().to_owned();
+    }
+    let mut hash = Sha256::new();
+    for parcel in parcels {
+        hash.update(parcel.id.as_bytes());
+    }
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One event as an object, or a list if the hook takes several.
+fn body(spec: &HookSpec, parcels: &[Arc<Parcel>]) -> String {
+    let metadata = match spec.metadata.is_empty() {
+        true => None,
+        false => serde_json::to_string(&spec.metadata).ok(),
+    };
+    let event = |parcel: &Arc<Parcel>| match (&metadata, parcel.json.strip_suffix('}')) {
+        (Some(metadata), Some(open)) => format!("{open},\"metadata\":{metadata}}}"),
+        _ => parcel.json.as_ref().to_owned(),
+    };
+    match (spec.kind, spec.batch_max) {
+        (HookKind::File, _) => parcels.iter().map(|parcel| event(parcel) + "\n").collect(),
+        (HookKind::Http, 1) => parcels.first().map(event).unwrap_or_default(),
+        (HookKind::Http, _) => {
+            format!("[{}]", parcels.iter().map(event).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+async fn append(
+    files: &Path,
+    spec: &HookSpec,
+    parcels: &[Arc<Parcel>],
+) -> Result<(), (&'static str, String)> {
+    let lines = Lines {
+        path: files.join(&spec.target),
+        synced: spec.fsync == Fsync::Always,
+        rotate_bytes: spec.rotate_bytes,
+    };
+    let text = body(spec, parcels);
+    let written = tokio::task::spawn_blocking(move || lines.append(&text)).await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(("file", crate::error::reason(&error))),
+        Err(_) => Err(("file", "writing it panicked".to_owned())),
+    }
+}

@@ -1,0 +1,259 @@
+//! Ledger: keeps store and queues in step, and the hooks themselves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dataplane::metrics::{Histogram, MICROSECONDS};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::attempt::{Delivery, attempt};
+use super::carrier::UNDER_WAY_MAX;
+use super::hook::{Hook, Tally};
+use super::keeper::Keeper;
+use super::letter;
+use super::order::{Fate, Order};
+use super::parcel::{self, Parcel};
+use super::spec::{HOOKS_MAX, HookSpec, MASK, Origin};
+use crate::events::{Bus, Kind};
+use crate::outbound::Client;
+use crate::store::{Store, Table};
+
+pub use super::order::HooksError;
+
+/// Orders that wait at most.
+const ORDERS_MAX: usize = 64;
+/// The try of a hook that somebody waits for is over within this.
+const TEST_TIMEOUT_MS: u64 = 12_000;
+
+/// The hooks. Clones are one.
+///
+/// Lives on: the control thread.
+#[derive(Clone, Debug)]
+pub struct Hooks(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    hooks: Mutex<BTreeMap<String, Arc<Hook>>>,
+    orders: mpsc::Sender<Order>,
+    /// The store has something to forget.
+    pub(super) settled: Arc<Notify>,
+    pub(super) store: Store,
+    pub(super) client: Client,
+    pub(super) files: Arc<Path>,
+    pub(super) bus: Bus,
+    pub(super) took: Arc<Mutex<Histogram>>,
+    /// Events that were gone before they could be kept.
+    pub(super) missed: AtomicU64,
+}
+
+/// A hook as it is shown.
+#[derive(Clone, Debug)]
+pub struct HookState {
+    /// Its specification, without what nobody is shown.
+    pub spec: HookSpec,
+    /// Who made it.
+    pub origin: Origin,
+    /// Events that wait.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// How long the oldest of them has waited.
+    pub oldest: Option<Duration>,
+    /// Its dead letters.
+    pub dead_letters: u64,
+    pub(crate) tally: Tally,
+}
+
+/// A dead letter as it is shown.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its number among those of its hook, which rises.
+    pub number: u64,
+    /// What failed last.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was given up.
+    pub at: String,
+    /// The event as JSON.
+    pub event: String,
+}
+
+impl Hooks {
+    /// Runs the hooks of the file and of the store. Files of hooks with a relative path lie below
+    /// `files`. Events that are published from now on are theirs.
+    #[must_use]
+    pub fn start(store: Store, bus: Bus, files: &Path, configured: Vec<HookSpec>) -> Self {
+        let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let cursor = bus.cursor();
+        let shared = Arc::new(Shared {
+            hooks: Mutex::default(),
+            orders,
+            settled: Arc::new(Notify::new()),
+            store,
+            client: Client::new(HOOKS_MAX * (UNDER_WAY_MAX + 1)),
+            files: files.into(),
+            bus,
+            took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
+            missed: AtomicU64::new(0),
+        });
+        tokio::spawn(Keeper::new(Arc::clone(&shared), cursor, received).run(configured));
+        Self(shared)
+    }
+
+    /// Every hook, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<HookState> {
+        self.0.hooks().values().map(|hook| state(hook)).collect()
+    }
+
+    /// The hook of that id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<HookState> {
+        self.0.hook(id).map(|hook| state(&hook))
+    }
+
+    /// Makes or replaces a hook of the API; true if it is new. A masked secret stays as it was.
+    ///
+    /// Errors: a field cannot be used, the hook is in the file, or the store refused.
+    pub async fn put(&self, mut spec: HookSpec) -> Result<bool, HooksError> {
+        if spec.secret.as_ref().is_some_and(|secret| secret.0 == MASK) {
+            spec.secret = self.0.hook(&spec.id).and_then(|hook| hook.spec().secret.clone());
+        }
+        spec.check(Origin::Api).map_err(HooksError::Misfit)?;
+        self.order(|reply| Order::Put { spec: Box::new(spec), reply }).await?
+    }
+
+    /// Deletes a hook of the API, with what waits and its dead letters.
+    ///
+    /// Errors: there is none, it is in the file, or the store refused.
+    pub async fn delete(&self, id: &str) -> Result<(), HooksError> {
+        self.order(|reply| Order::Delete { id: id.to_owned(), reply }).await?
+    }
+
+    /// Tries a hook with an event of its own; what came of it.
+    ///
+    /// Errors: there is none.
+    pub async fn test(&self, id: &str) -> Result<Delivery, HooksError> {
+        let hook = self.0.hook(id).ok_or(HooksError::Unknown)?;
+        let mut spec = HookSpec::clone(&hook.spec());
+        spec.timeout_ms = spec.timeout_ms.min(TEST_TIMEOUT_MS);
+        let event = self.0.bus.unpublished(None, Kind::HookTest { hook: id.to_owned() });
+        let parcels = [Arc::new(Parcel::new(0, &event))];
+        Ok(attempt(&self.0.client, &self.0.files, &spec, &parcels).await)
+    }
+
+    /// Up to `limit` dead letters of a hook whose number is at least `from`.
+    ///
+    /// Errors: there is no such hook, or the store refused.
+    pub async fn letters(
+        &self,
+        id: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, HooksError> {
+        self.0.hook(id).ok_or(HooksError::Unknown)?;
+        let from = parcel::key(id, from);
+        let rows = self.0.store.scan(Table::DeadLetters, from, limit).await?;
+        let letter = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let number = parcel::number(id, key)?;
+            let (verdict, event) = letter::read(value)?;
+            Some(DeadLetter {
+                number,
+                reason: verdict.reason,
+                attempts: verdict.attempts,
+                at: verdict.at,
+                event: event.to_owned(),
+            })
+        };
+        Ok(rows.iter().map_while(letter).collect())
+    }
+
+    /// Tries one dead letter, or all, again after what waits; how many.
+    ///
+    /// Errors: there is no such hook or letter, or the store refused.
+    pub async fn retry(&self, id: &str, letter: Option<u64>) -> Result<u64, HooksError> {
+        self.letters_order(id, letter, Fate::Retry).await
+    }
+
+    /// Deletes one dead letter, or all; how many.
+    ///
+    /// Errors: there is no such hook or letter, or the store refused.
+    pub async fn discard(&self, id: &str, letter: Option<u64>) -> Result<u64, HooksError> {
+        self.letters_order(id, letter, Fate::Delete).await
+    }
+
+    /// The hooks of the file are these from now on; those that stay keep what waits.
+    pub fn configure(&self, specs: Vec<HookSpec>) {
+        if self.0.orders.try_send(Order::Configure(specs)).is_err() {
+            tracing::error!("hooks are busy: those of the file change at the next reload");
+        }
+    }
+
+    /// Returns when the store knows what was delivered. What is under way comes again after the
+    /// next start.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.0.orders.send(Order::Close(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// How long tries took, of all hooks.
+    pub(super) fn took(&self) -> Histogram {
+        self.0.took.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events that were gone before they could be kept.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.0.missed.load(Ordering::Relaxed)
+    }
+
+    async fn letters_order(
+        &self,
+        id: &str,
+        letter: Option<u64>,
+        fate: Fate,
+    ) -> Result<u64, HooksError> {
+        let hook = id.to_owned();
+        self.order(|reply| Order::Letters { hook, letter, fate, reply }).await?
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Result<T, HooksError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.orders.try_send(order(reply)).map_err(|_| HooksError::Gone)?;
+        answer.await.map_err(|_| HooksError::Gone)
+    }
+}
+
+impl Shared {
+    pub(super) fn hooks(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Hook>>> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hook(&self, id: &str) -> Option<Arc<Hook>> {
+        self.hooks().get(id).cloned()
+    }
+}
+
+fn state(hook: &Hook) -> HookState {
+    let spec = hook.spec().masked();
+    let work = hook.work();
+    let now = Instant::now();
+    HookState {
+        spec,
+        origin: hook.origin,
+        waiting: work.queue.len() as u64,
+        waiting_bytes: work.queue.bytes(),
+        oldest: work.queue.oldest().map(|since| now.saturating_duration_since(since)),
+        dead_letters: work.letters.len() as u64,
+        tally: work.tally.clone(),
+    }
+}

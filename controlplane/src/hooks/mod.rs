@@ -1,0 +1,39 @@
+//! Hooks: events on their way to whoever asked for them, kept until they are there.
+//!
+//! ```text
+//!   Bus --cursor--> Ledger --one commit for many--> Store (outbox)
+//!                     |  after the commit
+//!                     +--> Queue of each hook --> Carrier of each hook --> HTTP endpoint or file
+//!                     <--- delivered, given up ---+
+//! ```
+//!
+//! An event is in the store before it is tried and leaves it after it was taken, so that each is
+//! delivered at least once, also over a crash; its id stays the same, so that a receiver knows one
+//! that it has had. Events of one stream arrive in their order: one that fails holds up the later
+//! ones of its stream and hook, and nothing else.
+//!
+//! Lives on: the control thread; writing to files is left to the runtime's blocking threads.
+//! Limits: [`HOOKS_MAX`] hooks; each has a queue bounded in number and bytes, whose oldest events
+//! become dead letters beyond that; [`DEAD_LETTERS_MAX`] dead letters a hook, whose oldest go.
+
+mod attempt;
+mod backoff;
+mod carrier;
+mod counting;
+mod file;
+mod hook;
+mod keeper;
+mod ledger;
+mod letter;
+mod order;
+mod parcel;
+mod queue;
+mod spec;
+
+#[cfg(test)]
+mod tests;
+
+pub use attempt::Delivery;
+pub use ledger::{DeadLetter, HookState, Hooks, HooksError};
+pub use letter::DEAD_LETTERS_MAX;
+pub use spec::{Fsync, HOOKS_MAX, HookKind, HookSecret, HookSpec, Origin, StreamChoice};

@@ -1,0 +1,331 @@
+//! Spec: what a hook is, from the file or the API.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::events::{Event, StreamPattern, TypePattern};
+use crate::outbound::Address;
+
+/// Hooks at most.
+pub const HOOKS_MAX: usize = 32;
+/// Letters of an id at most.
+const ID_MAX: usize = 64;
+/// Patterns of each list at most.
+const PATTERNS_MAX: usize = 64;
+/// Entries of the metadata at most, and bytes of each key and value.
+const METADATA_MAX: (usize, usize) = (32, 1_024);
+
+/// Where events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// They are sent by POST.
+    Http,
+    /// They are appended to a file, a line each.
+    File,
+}
+
+/// When a file is known to be on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fsync {
+    /// Before an event counts as delivered.
+    Always,
+    /// When the system likes.
+    #[default]
+    Never,
+}
+
+/// Who made a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = HookOrigin)]
+pub enum Origin {
+    /// The configuration file: the API cannot change it.
+    Config,
+    /// The API.
+    Api,
+}
+
+/// A secret that is shared with the receiver.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HookSecret(pub String);
+
+/// Stands for a secret that is set.
+pub(super) const MASK: &str = "***";
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Which streams a hook hears of. What concerns no stream passes if `only` is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamChoice {
+    /// These alone; empty for all. Names, in which `*` stands for any letters.
+    #[schema(value_type = Vec<String>)]
+    pub only: Vec<StreamPattern>,
+    /// All but these; of no account where `only` names streams.
+    #[schema(value_type = Vec<String>)]
+    pub except: Vec<StreamPattern>,
+}
+
+/// One hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HookSpec {
+    /// Its id: letters, digits, `_` and `-`.
+    #[serde(default)]
+    pub id: String,
+    /// What people call it.
+    #[serde(default)]
+    pub name: String,
+    /// Where events go.
+    #[serde(rename = "type")]
+    pub kind: HookKind,
+    /// A URL, or the path of a file: one of the API lies below `hooks/` of the data directory.
+    pub target: String,
+    /// Signs requests, so that the receiver knows whose they are; `***` keeps the one that is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub secret: Option<HookSecret>,
+    /// Types of events, groups such as `stream.*`; empty for all.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub types: Vec<TypePattern>,
+    /// Which streams.
+    #[serde(default)]
+    pub streams: StreamChoice,
+    /// Goes along with each event as `metadata`.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// Whether events are taken and delivered; those that wait stay.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The whole answer must be there within this.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+    /// How often an event is tried again before it becomes a dead letter.
+    #[serde(default = "retries_max")]
+    pub retries_max: u32,
+    /// Events of one request at most; above 1 each request is a list.
+    #[serde(default = "one")]
+    pub batch_max: u32,
+    /// How long a request waits to become full.
+    #[serde(default = "batch_ms")]
+    pub batch_ms: u64,
+    /// Events that wait at most; beyond that the oldest become dead letters.
+    #[serde(default = "queue_max")]
+    pub queue_max: u32,
+    /// Bytes of those events at most.
+    #[serde(default = "queue_bytes_max")]
+    pub queue_bytes_max: u64,
+    /// When a file's lines count as delivered.
+    #[serde(default)]
+    pub fsync: Fsync,
+    /// A file of this size gets a new beginning, and is kept beside as `.1` to `.5`; 0 for never.
+    #[serde(default)]
+    pub rotate_bytes: u64,
+}
+
+const fn yes() -> bool {
+    true
+}
+const fn one() -> u32 {
+    1
+}
+const fn timeout_ms() -> u64 {
+    10_000
+}
+const fn retries_max() -> u32 {
+    12
+}
+const fn batch_ms() -> u64 {
+    1_000
+}
+const fn queue_max() -> u32 {
+    10_000
+}
+const fn queue_bytes_max() -> u64 {
+    8 << 20
+}
+
+/// A field of a hook that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The field.
+    pub field: &'static str,
+    /// What it must be.
+    pub expected: &'static str,
+}
+
+impl HookSpec {
+    /// Checks what types alone do not.
+    ///
+    /// Errors: the first field that cannot be used by a hook of that origin.
+    pub fn check(&self, origin: Origin) -> Result<(), Misfit> {
+        let metadata = |(key, value): (&String, &String)| {
+            !key.is_empty() && key.len() <= METADATA_MAX.1 && value.len() <= METADATA_MAX.1
+        };
+        let patterns = [self.types.len(), self.streams.only.len(), self.streams.except.len()];
+        for (holds, field, expected) in [
+            (legal_id(&self.id), "id", "1 to 64 letters, digits, _ and -"),
+            (self.name.len() <= 256, "name", "at most 256 bytes"),
+            self.check_target(origin),
+            (
+                self.secret.as_ref().is_none_or(|secret| (8..=256).contains(&secret.0.len())),
+                "secret",
+                "8 to 256 bytes",
+            ),
+            (patterns.iter().all(|&n| n <= PATTERNS_MAX), "types", "at most 64 patterns a list"),
+            (
+                self.metadata.len() <= METADATA_MAX.0 && self.metadata.iter().all(metadata),
+                "metadata",
+                "at most 32 entries of at most 1024 bytes",
+            ),
+            ((100..=60_000).contains(&self.timeout_ms), "timeout_ms", "100 to 60000"),
+            (self.retries_max <= 1_000, "retries_max", "at most 1000"),
+            ((1..=1_000).contains(&self.batch_max), "batch_max", "1 to 1000"),
+            (self.batch_ms <= 60_000, "batch_ms", "at most 60000"),
+            ((1..=100_000).contains(&self.queue_max), "queue_max", "1 to 100000"),
+            (
+                (64 << 10..=256 << 20).contains(&self.queue_bytes_max),
+                "queue_bytes_max",
+                "65536 to 268435456",
+            ),
+            (
+                self.rotate_bytes == 0 || self.rotate_bytes >= 4_096,
+                "rotate_bytes",
+                "0 or at least 4096",
+            ),
+        ] {
+            if !holds {
+                return Err(Misfit { field, expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_target(&self, origin: Origin) -> (bool, &'static str, &'static str) {
+        let plain = |part: &str| !matches!(part, "" | "." | "..");
+        let (holds, expected) = match (self.kind, origin) {
+            (HookKind::Http, _) => {
+                (Address::parse(&self.target).is_some(), "an http or https URL without credentials")
+            }
+            (HookKind::File, Origin::Api) => (
+                self.target.len() <= 255 && self.target.split('/').all(plain),
+                "the name of a file below hooks/ of the data directory",
+            ),
+            (HookKind::File, Origin::Config) => {
+                (self.target.trim_start_matches('/').split('/').all(plain), "the path of a file")
+            }
+        };
+        (holds && !self.target.contains('\0'), "target", expected)
+    }
+
+    /// True if it wants to hear of `event`.
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        let name = event.kind().name();
+        let StreamChoice { only, except } = &self.streams;
+        let of_stream = match event.stream() {
+            None => only.is_empty(),
+            Some(stream) if only.is_empty() => !except.iter().any(|p| p.matches(stream)),
+            Some(stream) => only.iter().any(|p| p.matches(stream)),
+        };
+        let of_type = self.types.is_empty() || self.types.iter().any(|p| p.matches(name));
+        self.enabled && of_type && of_stream
+    }
+
+    /// Without what nobody is shown.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let secret = self.secret.as_ref().map(|_| HookSecret(MASK.to_owned()));
+        Self { secret, ..self.clone() }
+    }
+
+    pub(super) const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// How long a request waits to become full.
+    pub(super) const fn patience(&self) -> Duration {
+        Duration::from_millis(if self.batch_max > 1 { self.batch_ms } else { 0 })
+    }
+}
+
+fn legal_id(id: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (1..=ID_MAX).contains(&id.len()) && id.chars().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Bus, Kind, RingLimits};
+    use dataplane::ids::StreamName;
+
+    fn spec(json: &str) -> HookSpec {
+        serde_json::from_str(json).unwrap()
+    }
+
+    const HTTP: &str = r#"{"id":"a","type":"http","target":"http://localhost/x"}"#;
+
+    #[test]
+    fn a_hook_hears_of_what_it_wants() {
+        let bus = Bus::new("edge-1".into(), RingLimits::default());
+        let news = StreamName::parse("news/1").unwrap();
+        let about = |stream| bus.unpublished(stream, Kind::StreamLost {});
+        let with = |types: &str, only: &str, except: &str| {
+            spec(&format!(
+                r#"{{"id":"a","type":"http","target":"http://localhost/x","types":{types},
+                    "streams":{{"only":{only},"except":{except}}}}}"#
+            ))
+        };
+        for (types, only, except, of_news, of_node) in [
+            ("[]", "[]", "[]", true, true),
+            (r#"["stream.*"]"#, "[]", "[]", true, true),
+            (r#"["session.opened"]"#, "[]", "[]", false, false),
+            ("[]", r#"["news/*"]"#, r#"["news/1"]"#, true, false),
+            ("[]", r#"["sport"]"#, "[]", false, false),
+            ("[]", "[]", r#"["news/*"]"#, false, true),
+        ] {
+            let spec = with(types, only, except);
+            let wants = (spec.wants(&about(Some(&news))), spec.wants(&about(None)));
+            assert_eq!(wants, (of_news, of_node), "{types} {only} {except}");
+        }
+        let idle = HookSpec { enabled: false, ..spec(HTTP) };
+        assert!(!idle.wants(&about(None)));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let good = spec(HTTP);
+        assert_eq!(good.check(Origin::Api), Ok(()));
+        let file = |target: &str| HookSpec {
+            kind: HookKind::File,
+            target: target.to_owned(),
+            ..good.clone()
+        };
+        assert_eq!(file("a/b.jsonl").check(Origin::Api), Ok(()));
+        assert_eq!(file("/var/log/events.jsonl").check(Origin::Config), Ok(()));
+        let field = |spec: &HookSpec| spec.check(Origin::Api).unwrap_err().field;
+        for target in ["/etc/x", "../x", "a/../x", "", "a//b", "a\0"] {
+            assert_eq!(field(&file(target)), "target", "{target:?}");
+        }
+        assert_eq!(field(&HookSpec { id: "a b".into(), ..good.clone() }), "id");
+        assert_eq!(field(&HookSpec { target: "ftp://x".into(), ..good.clone() }), "target");
+        assert_eq!(field(&HookSpec { batch_max: 0, ..good.clone() }), "batch_max");
+        let secret = Some(HookSecret("hunter2".into()));
+        let short = HookSpec { secret, ..good };
+        assert_eq!(field(&short), "secret");
+        assert!(!format!("{short:?}").contains("hunter2"));
+        assert!(!serde_json::to_string(&short.masked()).unwrap().contains("hunter2"));
+    }
+}
