@@ -9,7 +9,7 @@
 //! sessions, `console/` is its pages, `counts` carries what rooms count to the metrics, `store/`
 //! keeps what survives a restart, `stream_key` makes and hashes keys, `logging` writes logs,
 //! `banner` greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
-//! terminal.
+//! terminal, `registry/` knows which streams should exist.
 
 pub mod api;
 pub mod auth;
@@ -27,6 +27,7 @@ pub mod hooks;
 pub mod logging;
 pub mod outbound;
 pub mod probe;
+pub mod registry;
 pub mod server;
 pub mod store;
 pub mod stream_key;

@@ -8,6 +8,7 @@ use super::commands::CommandAsk;
 use super::gather::Gathered;
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
+use crate::registry::RegistryAsk;
 use crate::server::ConfigAsk;
 use crate::viewing::SessionsAsk;
 
@@ -34,6 +35,8 @@ pub enum Ask {
     },
     /// A question about the configuration, which is not for the shards.
     Config(ConfigAsk),
+    /// A question about streams and templates that should exist, or a change of them.
+    Registry(RegistryAsk),
     /// What the control plane counts.
     Counts {
         /// Takes the answer.

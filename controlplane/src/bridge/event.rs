@@ -20,6 +20,8 @@ impl<F: Fleet> Exchange<F> {
             }
             Event::StreamStarted(start) => {
                 self.coordinator.started(&start);
+                let session = start.publisher.as_ref().map(|by| by.session);
+                self.publishes(&start.stream, session);
                 let stream = &start.stream;
                 if let Some(publisher) = &start.publisher {
                     self.gate.policies_mut().published(stream, publisher.session);
@@ -29,14 +31,17 @@ impl<F: Fleet> Exchange<F> {
             }
             Event::StreamEnded { stream, id, .. } => {
                 self.coordinator.ended(&stream, id);
+                self.registry.ended(&stream, now);
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.gate.policies_mut().ended(&stream);
                 self.directory.changed(now);
             }
+            Event::StreamLost { stream, .. } => self.registry.running.release(&stream),
             Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
                 self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
             }
             Event::StreamReturned { stream, session, .. } => {
+                self.publishes(&stream, session);
                 if let Some(session) = session {
                     self.gate.policies_mut().published(&stream, session);
                 }
@@ -61,7 +66,7 @@ impl<F: Fleet> Exchange<F> {
                 self.outbox.forget(shard);
             }
             // A node is handed over when all its shards are up.
-            Event::Ready { .. } | Event::StreamLost { .. } => {}
+            Event::Ready { .. } => {}
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }

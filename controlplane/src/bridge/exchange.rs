@@ -19,6 +19,7 @@ use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
 use crate::counts::Counts;
 use crate::events::{Bus, Kind};
+use crate::registry::Registry;
 use crate::viewing::Sessions;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
@@ -41,6 +42,7 @@ pub struct Exchange<F> {
     pub(super) coordinator: Coordinator,
     pub(super) bus: Bus,
     full: Vec<bool>,
+    pub(crate) registry: Registry,
 }
 
 impl<F: Fleet> Exchange<F> {
@@ -60,6 +62,7 @@ impl<F: Fleet> Exchange<F> {
             live: vec![true; shards],
             coordinator: Coordinator::default(),
             full: vec![false; shards],
+            registry: Registry::default(),
         };
         for shard in exchange.shards() {
             exchange.bus.publish(None, None, Kind::ShardStarted { shard: shard.0 });
@@ -97,7 +100,7 @@ impl<F: Fleet> Exchange<F> {
                 }
             }
             // The desk answers those before it asks here: the asker is told that nobody does.
-            Ask::Config(_) | Ask::Counts { .. } => {}
+            Ask::Config(_) | Ask::Counts { .. } | Ask::Registry(_) => {}
             Ask::Auth(ask) => self.gate.answer(ask),
             Ask::Sessions(ask) => self.ask_of_sessions(ask, now),
         }
@@ -123,6 +126,7 @@ impl<F: Fleet> Exchange<F> {
         self.survey(now);
         self.moves.expire(now);
         self.tick_sessions(now);
+        self.reap(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
             self.gather(Asker::Directory, Detail::STREAMS, now);
@@ -133,7 +137,8 @@ impl<F: Fleet> Exchange<F> {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
-        let due = [self.moves.deadline(), self.directory.due(), self.sessions.due()];
+        let due =
+            [self.moves.deadline(), self.directory.due(), self.sessions.due(), self.registry.due()];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 

@@ -11,6 +11,7 @@
 
 mod ask;
 mod commands;
+mod desired;
 mod directory;
 mod event;
 mod exchange;

@@ -22,7 +22,7 @@ impl<F: Fleet> Exchange<F> {
         request: Box<AuthorizeRequest>,
         now: Instant,
     ) {
-        if let Some(verdict) = self.gate.ask(shard, ticket, request, &(), now) {
+        if let Some(verdict) = self.gate.ask(shard, ticket, request, &self.registry, now) {
             self.tell(shard, Command::Verdict { ticket, verdict });
         }
     }
@@ -34,7 +34,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// Tells everybody who waited for what landed.
     pub fn settle(&mut self, landing: Landing, now: Instant) {
-        for (shard, ticket, verdict) in self.gate.settle(landing, &(), now) {
+        for (shard, ticket, verdict) in self.gate.settle(landing, &self.registry, now) {
             self.tell(shard, Command::Verdict { ticket, verdict });
         }
     }

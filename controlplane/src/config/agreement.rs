@@ -3,6 +3,7 @@
 use super::load::Loaded;
 use super::settings::Settings;
 use crate::error::Error;
+use crate::registry::FileStreams;
 
 /// Errors: the first two keys that contradict each other.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
@@ -59,6 +60,9 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         format!("{} is no power of two", reactor.recv_buffers),
         &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
     )?;
+    if let Err((key, what)) = FileStreams::read(&loaded.settings.streams) {
+        return Err(loaded.misfit(key, what, "mend or remove it".to_owned()));
+    }
     check(
         listeners.rtmp.enabled || listeners.http.enabled || loaded.settings.has_tls(),
         pick(loaded, "listeners.rtmp.enabled", "listeners.http.enabled"),

@@ -207,6 +207,7 @@ pub fn sections() -> Vec<Section> {
         super::shards::section(),
         super::reactor::section(),
         super::egress::section(),
+        super::streams::section(),
         super::stream::section(),
         super::hls::section(),
         super::session::section(),

@@ -44,6 +44,7 @@ mod session;
 mod settings;
 mod shards;
 mod stream;
+mod streams;
 mod template;
 mod tls;
 
@@ -64,9 +65,11 @@ pub use listeners::{AlsoListener, ControlListener, ListenersSection, MediaListen
 pub use load::{Loaded, Sources, load};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};
+pub(crate) use nearest::nearest;
 pub use node::{NodeName, NodeSection};
 pub use plan::{Plan, plan};
 pub use settings::Settings;
 pub use shards::ShardsSection;
+pub use streams::{DeclaredTables, StreamsSection};
 pub use template::template;
 pub use tls::TlsSection;

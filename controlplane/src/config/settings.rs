@@ -13,6 +13,7 @@ use super::listeners::ListenersSection;
 use super::log::LogSection;
 use super::node::NodeSection;
 use super::shards::ShardsSection;
+use super::streams::StreamsSection;
 use super::tls::TlsSection;
 use crate::hooks::HookSpec;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub reactor: ReactorConfig,
     /// `[egress]`
     pub egress: EgressConfig,
+    /// `[streams]`
+    pub streams: StreamsSection,
     /// `[stream]`
     pub stream: StreamConfig,
     /// `[session]`
@@ -75,6 +78,7 @@ impl Default for Settings {
             shards: ShardsSection::default(),
             reactor: ReactorConfig::default(),
             egress: EgressConfig::default(),
+            streams: StreamsSection::default(),
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
             coordinator: CoordinatorSection::default(),

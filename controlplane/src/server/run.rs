@@ -26,6 +26,7 @@ use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
 use crate::hooks::Hooks;
+use crate::registry::{FileStreams, Keeper, Registry};
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
@@ -70,7 +71,8 @@ pub(super) fn run(
     let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS_MAX).build();
     let runtime = runtime.map_err(failed)?;
     let (end, node) = runtime.block_on(async {
-        let mut desk = Desk::new(control, node).map_err(failed)?;
+        let registry = registry(&control).await?;
+        let mut desk = Desk::new(control, node, registry).map_err(failed)?;
         desk.listen(listener).map_err(failed)?;
         desk.tell_application();
         print(banner);
@@ -97,6 +99,16 @@ pub(super) fn run(
     }
 }
 
+/// The streams that should exist, by the store and the file.
+async fn registry(control: &ControlPlane) -> Result<(Keeper, Registry), Error> {
+    let section = &control.loaded.settings.streams;
+    let file = FileStreams::read(section).expect("it was checked when it was loaded");
+    let (keeper, mut registry) = Keeper::load(control.store.clone(), file).await?;
+    registry.idle = section.idle;
+    tracing::info!(streams = registry.len(), "streams are declared");
+    Ok((keeper, registry))
+}
+
 /// A closed standard output is no reason not to serve.
 fn print(banner: &str) {
     let mut out = std::io::stdout().lock();
@@ -109,6 +121,7 @@ pub(super) struct Desk {
     pub(super) control: ControlPlane,
     cores: Cores,
     pub(super) exchange: Exchange<Node>,
+    pub(super) keeper: Keeper,
     heap: Heap,
     pub(super) pace: Pace,
     ending: Option<Ending>,
@@ -123,7 +136,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    fn new(mut control: ControlPlane, node: Node) -> std::io::Result<Self> {
+    fn new(
+        mut control: ControlPlane,
+        node: Node,
+        (mut keeper, registry): (Keeper, Registry),
+    ) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
         let settings = &control.loaded.settings;
         let rules = settings.rules();
@@ -135,10 +152,14 @@ impl Desk {
         control.hooks = Some(hooks);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;
+        let mut exchange = Exchange::new(node, rules, bus, Instant::now());
+        exchange.registry = registry;
+        keeper.tell(exchange.bus().clone());
         Ok(Self {
             events,
+            keeper,
             cores: Cores::new(&control.plan.node.shards, Instant::now()),
-            exchange: Exchange::new(node, rules, bus, Instant::now()),
+            exchange,
             heap: Heap::new(Instant::now()),
             pace: Pace::new(Instant::now()),
             ending: None,
@@ -205,6 +226,7 @@ impl Desk {
                 }
                 Due::Exit => return End::Late,
             }
+            let more = more || self.keeper.is_dropping();
             let wake = if more { now } else { self.due(now) };
             let wake = self.pace.end(wake, Instant::now());
             if more {
@@ -225,7 +247,12 @@ impl Desk {
                 Some(ask) = self.asks.recv() => self.ask(ask, Instant::now()),
                 _ = self.hangup.recv() => {
                     // What is wrong with the file is in the log.
-                    let _ = self.control.reload("signal", &mut self.exchange, &self.limits);
+                    if self.control.reload("signal", &mut self.exchange, &self.limits).is_ok() {
+                        self.declare();
+                    }
+                }
+                result = self.keeper.committed() => {
+                    self.keeper.finish(result, &mut self.exchange.registry);
                 }
                 _ = self.terminate.recv() => {
                     if self.end() {
@@ -245,15 +272,30 @@ impl Desk {
     /// Gives a question of the API to whoever can answer it.
     fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
-            Ask::Config(ask) => self.control.answer(ask, &mut self.exchange, &self.limits),
+            Ask::Config(ask) => {
+                self.control.answer(ask, &mut self.exchange, &self.limits);
+                self.declare();
+            }
+            Ask::Registry(ask) => self.keeper.ask(ask, &mut self.exchange.registry),
             // The request may be gone: then nobody misses the answer.
             Ask::Counts { reply } => drop(reply.send(self.count())),
             ask => self.exchange.ask(ask, now),
         }
     }
 
+    /// Takes the streams of the file as it was read last.
+    fn declare(&mut self) {
+        let section = &self.control.loaded.settings.streams;
+        let file = FileStreams::read(section).expect("it was checked when it was loaded");
+        self.exchange.registry.idle = section.idle;
+        self.keeper.reload(file, &mut self.exchange.registry);
+    }
+
     /// Does what time alone makes due.
     fn tick(&mut self, now: Instant) {
+        for drop in self.keeper.drops() {
+            self.exchange.drop_by(&drop);
+        }
         self.exchange.tick(now);
         self.heap.tick(now);
         if self.cores.due().is_some_and(|due| due <= now) {

@@ -1,0 +1,223 @@
+//! Keeper: brings changes to the disk, one after the other, and then into force.
+//!
+//! ```text
+//!   change --plan--> rows --commit--> disk --adopt--> registry --drops--> shards
+//!                                       |
+//!                                       +--> the answer
+//! ```
+//!
+//! One change is under way at a time, so that what was planned against the registry is true when it
+//! is adopted; a bulk is one change. A change that could not be stored changes nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::task::Poll;
+
+use dataplane::ids::StreamName;
+use tokio::sync::oneshot;
+
+use super::ask::RegistryAsk;
+use super::change::{Change, FileStreams, Plan, Refused};
+use super::desired::Registry;
+use super::effect::{Effect, Effects};
+use super::record;
+use super::spec::{StreamSpec, Template};
+use crate::error::Error;
+use crate::events::Bus;
+use crate::store::{FILE, Store, StoreError, Table};
+
+/// Changes that wait at most.
+pub const WAITING_MAX: usize = 64;
+/// Streams whose people are dropped in one turn at most: a template may have thousands of streams.
+pub const DROPS_PER_TURN: usize = 256;
+/// Rows that are read at one time.
+const ROWS: usize = 1_000;
+
+type Reply = Option<oneshot::Sender<Result<Effects, Refused>>>;
+type Commit = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// A change on its way to the disk.
+struct Flight {
+    plan: Plan,
+    commit: Commit,
+    reply: Reply,
+}
+
+/// What changes the registry.
+///
+/// Lives on: the control thread.
+pub struct Keeper {
+    store: Store,
+    waiting: VecDeque<(Change, Reply)>,
+    flight: Option<Flight>,
+    drops: VecDeque<Effect>,
+    bus: Option<Bus>,
+}
+
+impl Keeper {
+    /// Reads the desired streams of the store and of the file.
+    ///
+    /// Errors: a row that this version cannot read.
+    pub async fn load(store: Store, file: FileStreams) -> Result<(Self, Registry), Error> {
+        let mut streams = BTreeMap::new();
+        for (key, value) in rows(&store, Table::Streams).await? {
+            let name = StreamName::parse(&key).ok_or_else(|| unreadable(Table::Streams, &key))?;
+            let spec = StreamSpec::read(&name, value);
+            streams.insert(name, spec.map_err(|_| unreadable(Table::Streams, &key))?);
+        }
+        let mut templates = BTreeMap::new();
+        for (key, value) in rows(&store, Table::Templates).await? {
+            let template = Template::read(&key, value);
+            let template = template.map_err(|_| unreadable(Table::Templates, &key))?;
+            templates.insert(key, template);
+        }
+        let mut registry = Registry::default();
+        let full = |refused: Refused| Error::System {
+            what: "cannot take the declared streams",
+            reason: refused.to_string(),
+            mend: "declare fewer",
+        };
+        registry.apply(Change::Stored { streams, templates }).map_err(full)?;
+        registry.apply(Change::File(file)).map_err(full)?;
+        for code in registry.incomplete() {
+            tracing::warn!(template = code, "is gone, so that its streams are refused; make it");
+        }
+        let keeper = Self {
+            store,
+            waiting: VecDeque::new(),
+            flight: None,
+            drops: VecDeque::new(),
+            bus: None,
+        };
+        Ok((keeper, registry))
+    }
+
+    /// Tells `bus` from now on what is declared, changed and deleted.
+    pub fn tell(&mut self, bus: Bus) {
+        self.bus = Some(bus);
+    }
+
+    /// Takes a question of the API.
+    pub fn ask(&mut self, ask: RegistryAsk, registry: &mut Registry) {
+        if let Some(RegistryAsk::Change { change, reply, .. }) = registry.answer(ask) {
+            if self.waiting.len() >= WAITING_MAX {
+                let _ = reply.send(Err(Refused::Busy));
+                return;
+            }
+            self.waiting.push_back((change, Some(reply)));
+            self.proceed(registry);
+        }
+    }
+
+    /// Takes what the file says from now on; it comes after the changes that wait.
+    pub fn reload(&mut self, file: FileStreams, registry: &mut Registry) {
+        self.waiting.retain(|(change, _)| !matches!(change, Change::File(_)));
+        self.waiting.push_back((Change::File(file), None));
+        self.proceed(registry);
+    }
+
+    /// Returns when the change under way is on the disk, or is not; then comes [`Self::finish`].
+    pub async fn committed(&mut self) -> Result<(), StoreError> {
+        std::future::poll_fn(|context| match &mut self.flight {
+            Some(flight) => flight.commit.as_mut().poll(context),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Puts the change that is on the disk into force, and takes the next one.
+    pub fn finish(&mut self, result: Result<(), StoreError>, registry: &mut Registry) {
+        let Some(Flight { plan, reply, .. }) = self.flight.take() else { return };
+        match result {
+            Ok(()) => self.adopt(plan, reply, registry),
+            Err(error) => answer(reply, Err(Refused::Store(error))),
+        }
+        self.proceed(registry);
+    }
+
+    /// The next drops that are to be told to the shards; the rest has its turn later.
+    pub fn drops(&mut self) -> impl Iterator<Item = Effect> {
+        let count = self.drops.len().min(DROPS_PER_TURN);
+        self.drops.drain(..count)
+    }
+
+    /// True if there are more drops.
+    #[must_use]
+    pub fn is_dropping(&self) -> bool {
+        !self.drops.is_empty()
+    }
+
+    fn proceed(&mut self, registry: &mut Registry) {
+        while self.flight.is_none()
+            && let Some((change, reply)) = self.waiting.pop_front()
+        {
+            let mut plan = match registry.plan(change) {
+                Ok(plan) => plan,
+                Err(refused) => {
+                    tracing::debug!(reason = %refused, "a change of streams is refused");
+                    answer(reply, Err(refused));
+                    continue;
+                }
+            };
+            let writes = std::mem::take(&mut plan.writes);
+            if writes.is_empty() {
+                self.adopt(plan, reply, registry);
+                continue;
+            }
+            let store = self.store.clone();
+            let commit = Box::pin(async move { store.commit(writes).await });
+            self.flight = Some(Flight { plan, commit, reply });
+        }
+    }
+
+    fn adopt(&mut self, plan: Plan, reply: Reply, registry: &mut Registry) {
+        let effects = registry.adopt(plan);
+        for difference in &effects.differences {
+            let fields = difference.fields.join(" ");
+            tracing::debug!(stream = %difference.stream, fields, "a declared stream changed");
+            if let (Some(bus), Some(kind)) = (&self.bus, difference.kind()) {
+                bus.publish(Some(&difference.stream), None, kind);
+            }
+        }
+        self.drops.extend(effects.drops.iter().cloned());
+        answer(reply, Ok(effects));
+    }
+}
+
+fn answer(reply: Reply, result: Result<Effects, Refused>) {
+    if let Some(reply) = reply {
+        // The request may be gone; what it wanted is done or refused all the same.
+        let _ = reply.send(result);
+    }
+}
+
+/// Every row of a table.
+async fn rows(store: &Store, table: Table) -> Result<Vec<(String, serde_json::Value)>, Error> {
+    let mut all = Vec::new();
+    let mut from = Vec::new();
+    loop {
+        let rows = store.scan(table, from, ROWS).await.map_err(|error| Error::System {
+            what: "cannot read the store",
+            reason: error.to_string(),
+            mend: "restore it from a copy, or move it away to start without stored streams",
+        })?;
+        let Some((last, _)) = rows.last() else { return Ok(all) };
+        // The least key after the last one.
+        from = [last.as_slice(), &[0]].concat();
+        for (key, value) in rows {
+            let shown = String::from_utf8_lossy(&key).into_owned();
+            all.push(record::read(&key, &value).ok_or_else(|| unreadable(table, &shown))?);
+        }
+    }
+}
+
+fn unreadable(table: Table, key: &str) -> Error {
+    Error::File {
+        op: "use",
+        path: FILE.into(),
+        reason: format!("{} {key} is not of a form that this version knows", table.name()),
+        mend: "start the version that wrote it, or move the store away to start without stored \
+               streams"
+            .to_owned(),
+    }
+}

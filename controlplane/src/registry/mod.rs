@@ -1,0 +1,65 @@
+//! Registry: which streams should exist, on whose terms, and who publishes them.
+//!
+//! ```text
+//!   file ----+
+//!            +--> desired streams, templates --resolve--> verdicts
+//!   API -----+            ^        |
+//!    |                    |        +--differences--> who is dropped --> shards
+//!    +--> store (disk) ---+
+//!                                  running: who publishes, told by the shards
+//! ```
+//!
+//! Desired state and runtime state are apart: what is desired is a value ([`Registry`]) that
+//! changes by plans, is stored, and knows no session; what runs is a table beside it ([`Running`])
+//! that follows the shards and is in memory alone.
+//!
+//! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
+//! stream keys; `fault` says what is wrong with a description; `resolved` is what holds for one
+//! stream;
+//! `desired` is the value, `draft` plans it, `change` what may be wanted of it, `effect` what that
+//! does to people;
+//! `running` follows the publishers; `record` and `keeper` bring changes to the disk; `file` reads
+//! the configuration; `ask` answers the API.
+//!
+//! Lives on: the control thread. Every question is answered from memory, so that a stream that
+//! starts slowly holds nobody else up.
+//! Not here: keys and verdicts (`auth`), sessions, and the claim of a name, which the stream's home
+//! shard makes.
+
+mod ask;
+mod change;
+mod desired;
+mod draft;
+mod effect;
+mod fault;
+mod file;
+mod input;
+mod keeper;
+mod key_hash;
+mod outputs;
+mod prefix;
+mod processing;
+mod record;
+mod resolved;
+mod running;
+mod spec;
+
+#[cfg(test)]
+mod traps;
+
+pub use ask::{Filter, PAGE_MAX, RegistryAsk, StreamPage};
+pub use change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX};
+pub use desired::{Item, Registry, TemplateItem};
+pub use effect::{Difference, Effect, Effects, RULES, Rule, Touch};
+pub use fault::Fault;
+pub use input::{Input, Kind, Net};
+pub use keeper::{DROPS_PER_TURN, Keeper, WAITING_MAX};
+pub use outputs::{Protocols, PushDestination};
+pub use prefix::Prefix;
+pub use processing::{
+    AudioTranscoding, Decoder, Dvr, Global, Thumbnail, Transcoder, VideoProfile, VideoTranscoding,
+    Watermark,
+};
+pub use resolved::{Origin, Resolved, Undeclared};
+pub use running::{Active, IDLE_MAX, Running, Slot};
+pub use spec::{StreamSpec, Template, Traits};

@@ -1,0 +1,118 @@
+//! Resolved: what holds for one stream, template and defaults included.
+
+use dataplane::control::{Denial, Intent, Protocol, ProtocolSet};
+
+use super::input::{Input, Kind};
+use super::outputs::Protocols;
+use super::spec::{StreamSpec, Template, Traits};
+
+/// Who declared a stream or a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The configuration file: the API only reads it.
+    Config,
+    /// The API; it is in the store.
+    Api,
+    /// Nobody: it lives because somebody published it, in memory alone.
+    Runtime,
+}
+
+impl Origin {
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Api => "api",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
+/// Streams that nobody declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undeclared {
+    /// May be published and played; below a prefix on the terms of its template.
+    #[default]
+    Any,
+    /// Only below the prefix of a template.
+    Template,
+    /// Are refused.
+    Off,
+}
+
+/// What holds for one stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Who declared it.
+    pub origin: Origin,
+    /// The template that it takes from.
+    pub template: Option<String>,
+    /// Nobody may publish or play it.
+    pub disabled: bool,
+    /// Its template is gone, so that nobody knows what it should be.
+    pub incomplete: bool,
+    /// Its values.
+    pub traits: Traits,
+    /// How it may be played.
+    pub protocols: Protocols,
+    kinds: Vec<Kind>,
+}
+
+impl Resolved {
+    /// A declared stream.
+    pub(super) fn declared(origin: Origin, spec: &StreamSpec, template: Option<&Template>) -> Self {
+        Self {
+            disabled: spec.disabled,
+            incomplete: spec.template.is_some() && template.is_none(),
+            ..Self::new(origin, spec.template.clone(), spec.merged(template))
+        }
+    }
+
+    /// An undeclared stream of a template.
+    pub(super) fn automatic(code: &str, template: &Template) -> Self {
+        Self::new(Origin::Runtime, Some(code.to_owned()), template.traits.clone())
+    }
+
+    /// An undeclared stream without one: everybody may publish and play it, by every protocol.
+    pub(super) fn open() -> Self {
+        Self { kinds: vec![Kind::Publish], ..Self::new(Origin::Runtime, None, Traits::default()) }
+    }
+
+    fn new(origin: Origin, template: Option<String>, traits: Traits) -> Self {
+        let kinds = traits.inputs.iter().filter_map(Input::listens).collect();
+        let protocols = traits.protocols.unwrap_or(Protocols::ALL);
+        Self { origin, template, disabled: false, incomplete: false, traits, protocols, kinds }
+    }
+
+    /// True if a publisher that speaks `protocol` is one of its inputs.
+    #[must_use]
+    pub fn takes(&self, protocol: Protocol) -> bool {
+        !self.disabled && !self.incomplete && self.kinds.iter().any(|kind| kind.takes(protocol))
+    }
+
+    /// True if it may be played by `protocol`.
+    #[must_use]
+    pub fn shows(&self, protocol: Protocol) -> bool {
+        !self.disabled && !self.incomplete && self.protocols.allows(protocol)
+    }
+
+    /// The protocols that it may be published by.
+    pub(super) fn publishers(&self) -> ProtocolSet {
+        Protocol::ALL.into_iter().filter(|&protocol| self.takes(protocol)).collect()
+    }
+
+    /// The registry's part of a verdict: whether the stream is there for this at all.
+    ///
+    /// Errors: why it is not. A player is told no more than that there is no such stream.
+    pub fn judge(&self, intent: Intent, protocol: Protocol) -> Result<(), Denial> {
+        match intent {
+            Intent::Connect => Ok(()),
+            Intent::Publish if self.takes(protocol) => Ok(()),
+            Intent::Play if self.shows(protocol) => Ok(()),
+            Intent::Publish => Err(Denial::Forbidden),
+            Intent::Play => Err(Denial::NotFound),
+        }
+    }
+}
