@@ -18,11 +18,11 @@ export function events(view) {
   view.append(h("div", { class: "bar" }, h("h1", {}, "Events"), state, find, pause), body);
 
   let [kept, paused, waits] = [[], false, false];
-  const more = ({ id, at, node, type, stream, stream_id, ...rest }) => Object.keys(rest).length
-    ? h("details", {}, h("summary", { class: "dim" }, summary(rest)), h("pre", { class: "mono" }, JSON.stringify(rest, null, 2)))
+  const more = ({ data }) => Object.keys(data ?? {}).length
+    ? h("details", {}, h("summary", { class: "dim" }, summary(data)), h("pre", { class: "mono" }, JSON.stringify(data, null, 2)))
     : null;
   const columns = [
-    ["Time", (e) => h("span", { class: "mono" }, (e.at ?? "").slice(11, 23))],
+    ["Time", (e) => h("span", { class: "mono" }, (e.time ?? "").slice(11, 23))],
     ["Type", (e) => h("span", { class: "name" }, e.type ?? "")],
     ["Stream", (e) => h("span", {}, e.stream ?? "", h("span", { class: "dim mono" }, e.stream_id ?? ""))],
     ["", more],
@@ -36,7 +36,7 @@ export function events(view) {
   };
   const each = ({ data, event }) => {
     let value;
-    try { value = JSON.parse(data); } catch { value = { data }; }
+    try { value = JSON.parse(data); } catch { value = { data: { text: data } }; }
     kept.unshift({ type: event, ...value });
     kept.length = Math.min(kept.length, KEPT_MAX);
     if (!waits) requestAnimationFrame(draw);

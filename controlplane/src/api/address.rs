@@ -5,12 +5,11 @@
 //! the form that the routes know. This turns the first into the second before a route is looked
 //! for.
 //!
-//! Only a POST has a verb behind the name, as in `POST /api/v1/streams/news/1/restart`. So a stream
-//! that is itself called `news/restart` can be read, changed and deleted by its plain path; only
-//! what is done to it wants `news%2Frestart/restart`.
+//! What can be done to a stream stands behind its name, as in `POST /api/v1/streams/news/1/restart`.
+//! So a stream that is itself called `news/restart` wants the form with `%2F`.
 
 use axum::extract::Request;
-use http::{Method, Uri};
+use http::Uri;
 
 /// Where names stand.
 const NAMED: &[&str] = &["/api/v1/streams/", "/api/v1/templates/"];
@@ -20,7 +19,7 @@ const VERBS: &[&str] = &["restart"];
 /// The request with its name as one segment.
 pub(super) async fn fold(mut request: Request) -> Request {
     let uri = request.uri();
-    if let Some(folded) = folded(request.method(), uri.path()) {
+    if let Some(folded) = folded(uri.path()) {
         let whole = match uri.query() {
             Some(query) => format!("{folded}?{query}"),
             None => folded,
@@ -33,13 +32,13 @@ pub(super) async fn fold(mut request: Request) -> Request {
     request
 }
 
-fn folded(method: &Method, path: &str) -> Option<String> {
+fn folded(path: &str) -> Option<String> {
     let (before, rest) = NAMED
         .iter()
         .find_map(|prefix| path.strip_prefix(prefix).map(|rest| (*prefix, rest)))
         .filter(|(_, rest)| rest.contains('/'))?;
     let verb = rest.rsplit_once('/').filter(|(_, verb)| VERBS.contains(verb));
-    match verb.filter(|_| method == Method::POST) {
+    match verb {
         Some((name, verb)) => Some(format!("{before}{}/{verb}", name.replace('/', "%2F"))),
         None => Some(format!("{before}{}", rest.replace('/', "%2F"))),
     }
@@ -50,22 +49,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_segment_whatever_the_method() {
-        for (method, path, expected) in [
-            (Method::GET, "/api/v1/streams/a/b/c", Some("/api/v1/streams/a%2Fb%2Fc")),
-            (Method::GET, "/api/v1/streams/a/restart", Some("/api/v1/streams/a%2Frestart")),
-            (Method::POST, "/api/v1/streams/a/restart", Some("/api/v1/streams/a/restart")),
-            (Method::POST, "/api/v1/streams/a/b/restart", Some("/api/v1/streams/a%2Fb/restart")),
-            (Method::POST, "/api/v1/streams/a%2Fb/restart", Some("/api/v1/streams/a%2Fb/restart")),
-            (Method::POST, "/api/v1/streams/bulk", None),
-            (Method::PUT, "/api/v1/templates/a/b", Some("/api/v1/templates/a%2Fb")),
-            (Method::GET, "/api/v1/streams/a%2Fb", None),
-            (Method::GET, "/api/v1/streams/a//b", Some("/api/v1/streams/a%2F%2Fb")),
-            (Method::GET, "/api/v1/streams/", None),
-            (Method::GET, "/api/v1/streams", None),
-            (Method::GET, "/api/v1/sessions/a/b", None),
+    fn a_name_is_one_segment() {
+        for (path, expected) in [
+            ("/api/v1/streams/a/b/c", Some("/api/v1/streams/a%2Fb%2Fc")),
+            ("/api/v1/streams/a%2Frestart", None),
+            ("/api/v1/streams/a/restart", Some("/api/v1/streams/a/restart")),
+            ("/api/v1/streams/a/b/restart", Some("/api/v1/streams/a%2Fb/restart")),
+            ("/api/v1/streams/a%2Fb/restart", Some("/api/v1/streams/a%2Fb/restart")),
+            ("/api/v1/streams/bulk", None),
+            ("/api/v1/templates/a/b", Some("/api/v1/templates/a%2Fb")),
+            ("/api/v1/streams/a%2Fb", None),
+            ("/api/v1/streams/a//b", Some("/api/v1/streams/a%2F%2Fb")),
+            ("/api/v1/streams/", None),
+            ("/api/v1/streams", None),
+            ("/api/v1/sessions/a/b", None),
         ] {
-            assert_eq!(folded(&method, path).as_deref(), expected, "{method} {path}");
+            assert_eq!(folded(path).as_deref(), expected, "{path}");
         }
     }
 }

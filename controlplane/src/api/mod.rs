@@ -5,7 +5,9 @@
 //! is what answers are made of, `guard` checks Host, origin and token, `token` keeps the secret,
 //! `listing` bounds the long answers. What handlers share: `request` takes bodies, queries and
 //! names apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names
-//! states. Handlers: `health`, `live` (what shards tell, in the JSON of `view` and `room`),
+//! states. Handlers: `streams` and `templates` (what is
+//! wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry runs),
+//! `health`, `live` (what shards tell, in the JSON of `view` and `room`),
 //! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
 //! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
 //! that each client reads, `hooks` who else is told, `metrics` the text for Prometheus, `process`
@@ -16,6 +18,7 @@ mod auth;
 #[cfg(test)]
 mod bench;
 mod callers;
+mod change;
 mod commands;
 mod config;
 mod document;
@@ -38,6 +41,9 @@ pub(crate) mod room;
 mod router;
 mod sessions;
 mod state;
+mod stream;
+mod streams;
+mod templates;
 mod token;
 mod view;
 

@@ -19,7 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{auth, config, events, health, hooks, live, moving, sessions};
+use super::{auth, config, events, health, hooks, live, moving, sessions, streams, templates};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
@@ -49,12 +49,28 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(live::metrics))
         .routes(routes!(live::version));
     let lists = OpenApiRouter::new()
-        .routes(routes!(live::streams))
+        .routes(routes!(streams::streams))
+        .routes(routes!(templates::templates))
         .routes(routes!(sessions::sessions))
         .route_layer(from_fn_with_state(Seats::default(), take_seat));
+    let bulk = OpenApiRouter::new()
+        .routes(routes!(streams::change_streams))
+        .route_layer(DefaultBodyLimit::max(streams::BULK_BYTES_MAX));
     let closed = OpenApiRouter::new()
         .routes(routes!(live::shards))
-        .routes(routes!(live::stream))
+        .routes(routes!(
+            streams::stream,
+            streams::put_stream,
+            streams::patch_stream,
+            streams::delete_stream
+        ))
+        .routes(routes!(streams::restart_stream))
+        .routes(routes!(
+            templates::template,
+            templates::put_template,
+            templates::patch_template,
+            templates::delete_template
+        ))
         .routes(routes!(moving::move_stream))
         .routes(routes!(events::events))
         .routes(routes!(sessions::session, sessions::kick_session))
@@ -70,6 +86,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(config::reload))
         .routes(routes!(document::openapi))
         .merge(lists)
+        .merge(bulk)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
     open.merge(closed).merge(pages().into())
 }

@@ -7,6 +7,7 @@ use dataplane::control::Detail;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
 
+use super::change::Turn;
 use super::document::Document;
 use super::events::Feeds;
 use super::guard::Guard;
@@ -27,6 +28,7 @@ pub struct ApiState {
     pub(super) log_lines_dropped: ErrorCounter,
     pub(super) guard: Guard,
     pub(super) document: Document,
+    pub(super) turn: Turn,
     pub(super) feeds: Feeds,
     pub(super) hooks: Hooks,
 }
@@ -45,7 +47,17 @@ impl ApiState {
         let (token, hosts) = secrets;
         let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
         let (document, feeds) = (Document::default(), Feeds::new(bus));
-        Self { asks, ready, limits, log_lines_dropped, guard, document, feeds, hooks }
+        Self {
+            turn: Turn::default(),
+            asks,
+            ready,
+            limits,
+            log_lines_dropped,
+            guard,
+            document,
+            feeds,
+            hooks,
+        }
     }
 
     /// Asks the control loop, and waits for its answer.

@@ -1,23 +1,17 @@
 //! View: the JSON of the API, made of what shards tell.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use codecs::media::TrackKind;
 use dataplane::control::{
-    HeadroomStatus, LogStatus, PoolStatus, Protocol, ShardSnapshot, StreamState, StreamStatus,
-    TrackStatus,
+    HeadroomStatus, LogStatus, PoolStatus, Protocol, ShardSnapshot, TrackStatus,
 };
-use dataplane::ids::StreamName;
 use dataplane::metrics::Histogram;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::paging::Page;
-use super::reply::Refusal;
 use super::room::Room;
 use crate::bridge::Gathered;
-use crate::coordinator::Policy;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Version {
@@ -30,14 +24,6 @@ pub(crate) struct Shards {
     /// What fits into the node, whichever shard takes it.
     room: Option<Room>,
     shards: Vec<Shard>,
-    missing: Vec<u16>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Streams {
-    streams: Vec<Stream>,
-    /// The cursor of the next page, if there is one.
-    next: Option<String>,
     missing: Vec<u16>,
 }
 
@@ -101,28 +87,8 @@ struct Pool {
     resident: u64,
 }
 
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Stream {
-    name: String,
-    shard: u16,
-    state: &'static str,
-    publisher: Option<String>,
-    protocol: &'static str,
-    age_ms: u64,
-    silent_ms: u64,
-    players: u64,
-    /// What the application lets it do, if it said so: `record`, `previews`, `resolutions`.
-    #[schema(value_type = Option<Object>)]
-    policy: Option<Policy>,
-    tracks: Vec<Track>,
-    logs: Vec<Log>,
-    bytes_in: u64,
-    units_in: u64,
-    timestamps_repaired: u64,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Track {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Track {
     id: u8,
     kind: &'static str,
     codec: &'static str,
@@ -135,8 +101,8 @@ struct Track {
     bps: u64,
 }
 
-#[derive(Serialize, ToSchema)]
-struct Log {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Log {
     format: &'static str,
     track: u8,
     reader_shards: u32,
@@ -153,27 +119,6 @@ impl From<Gathered> for Shards {
     fn from(gathered: Gathered) -> Self {
         let shards = gathered.snapshots.iter().map(Shard::from).collect();
         Self { room: Room::of_node(&gathered.snapshots), shards, missing: missing(&gathered) }
-    }
-}
-
-impl Streams {
-    /// One page of the streams, by name.
-    ///
-    /// Errors: a cursor or a limit that is none.
-    pub(crate) fn page(gathered: Gathered, page: &Page) -> Result<Self, Refusal> {
-        let mut players = HashMap::new();
-        for audience in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences) {
-            *players.entry(&audience.stream).or_insert(0) += audience.players;
-        }
-        let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
-        let mut streams: Vec<_> = streams.collect();
-        streams.sort_by_key(|stream| stream.name.as_str());
-        let (streams, next) = page.of(streams, |stream| stream.name.as_str())?;
-        let of = |stream: &StreamStatus| players.get(&stream.name).copied().unwrap_or(0);
-        let policy = |stream: &StreamStatus| gathered.policies.get(&stream.name);
-        let streams = streams.into_iter();
-        let streams = streams.map(|stream| Stream::new(stream, of(stream), policy(stream)));
-        Ok(Self { streams: streams.collect(), next, missing: missing(&gathered) })
     }
 }
 
@@ -233,41 +178,6 @@ impl From<&PoolStatus> for Pool {
         let &PoolStatus { name, page_bytes, used, peak, total, resident } = pool;
         let free = total.saturating_sub(used);
         Self { name, page_bytes, used, free, peak, total, resident }
-    }
-}
-
-impl Stream {
-    /// The stream of that name.
-    pub(crate) fn find(gathered: &Gathered, name: &StreamName) -> Option<Self> {
-        let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
-        let audiences = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences);
-        let players = audiences.filter(|audience| audience.stream == *name);
-        let players = players.map(|audience| audience.players).sum();
-        let policy = gathered.policies.get(name);
-        let found = streams.into_iter().find(|stream| stream.name == *name);
-        found.map(|stream| Self::new(stream, players, policy))
-    }
-
-    fn new(stream: &StreamStatus, players: u64, policy: Option<&Arc<Policy>>) -> Self {
-        Self {
-            name: stream.name.to_string(),
-            shard: stream.shard.0,
-            state: match stream.state {
-                StreamState::Live => "live",
-                StreamState::Grace => "grace",
-            },
-            publisher: stream.publisher.map(|session| session.to_string()),
-            protocol: stream.protocol.name(),
-            age_ms: stream.age_ms,
-            silent_ms: stream.silent_ms,
-            players,
-            policy: policy.map(|policy| Policy::clone(policy)),
-            tracks: stream.tracks.iter().map(Track::from).collect(),
-            logs: stream.logs.iter().map(Log::from).collect(),
-            bytes_in: stream.bytes_in,
-            units_in: stream.units_in,
-            timestamps_repaired: stream.timestamps_repaired,
-        }
     }
 }
 

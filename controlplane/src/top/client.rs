@@ -20,7 +20,8 @@ use crate::error::{Error, reason};
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 /// Pages of a list at most.
 const PAGES_MAX: usize = 100;
-const STREAMS: &str = "/api/v1/streams";
+/// Declared streams that nobody publishes have no figures.
+const STREAMS: &str = "/api/v1/streams?state=on_air";
 /// To connect, and for each read, at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -67,7 +68,7 @@ impl Client {
         let mut streams: Streams = self.get(STREAMS)?;
         for _ in 0..PAGES_MAX {
             let Some(cursor) = streams.next.take() else { break };
-            let page: Streams = self.get(&format!("{STREAMS}?cursor={cursor}"))?;
+            let page: Streams = self.get(&format!("{STREAMS}&cursor={cursor}"))?;
             streams.append(page);
         }
         Ok(Figures::new(shards, streams))

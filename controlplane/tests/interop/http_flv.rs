@@ -57,11 +57,11 @@ pub(crate) fn get(web: impl Into<Endpoint>, path: &str, headers: &str) -> (u16, 
     (answer.status, body)
 }
 
-/// Status and body of a `POST` of JSON; `headers` are whole lines.
-pub(crate) fn post(addr: SocketAddr, path: &str, headers: &str, json: &str) -> (u16, Vec<u8>) {
+/// Status and body of a request with JSON; `line` is method and path, `headers` are whole lines.
+pub(crate) fn send(addr: SocketAddr, line: &str, headers: &str, json: &str) -> (u16, Vec<u8>) {
     let mut stream = Endpoint::from(addr).connect();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\
+        "{line} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
         json.len()
     );

@@ -24,6 +24,7 @@ macro_rules! on_both_backends {
 
 mod behaviour;
 mod browser;
+mod changes;
 mod client;
 mod clip;
 mod contract;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
-use crate::http_flv::{Endpoint, get, post};
+use crate::http_flv::{Endpoint, get, send};
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::tls;
@@ -232,8 +232,19 @@ impl Server {
 
     /// The status and the answer to JSON that is sent to the API.
     pub(crate) fn post(&self, path: &str, json: &str) -> (u16, Value) {
-        let (status, body) = post(self.control, path, &self.authorization(), json);
+        let (status, body) =
+            send(self.control, &format!("POST {path}"), &self.authorization(), json);
         (status, serde_json::from_slice(&body).expect("the API speaks JSON"))
+    }
+
+    /// The status and the answer to any request to the API; null if the answer is empty.
+    #[allow(dead_code, reason = "the memory contract only reads")]
+    pub(crate) fn send(&self, method: &str, path: &str, json: &Value) -> (u16, Value) {
+        let text = if json.is_null() { String::new() } else { json.to_string() };
+        let line = format!("{method} {path}");
+        let (status, body) = send(self.control, &line, &self.authorization(), &text);
+        let answer = serde_json::from_slice(&body);
+        (status, if body.is_empty() { Value::Null } else { answer.expect("the API speaks JSON") })
     }
 
     /// An answer of the API, with the token.

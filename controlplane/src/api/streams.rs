@@ -1,0 +1,369 @@
+//! Streams: what is wanted of them, and what they are doing.
+//!
+//! `GET` shows both; `PUT`, `PATCH` and `DELETE` change what is wanted, and restart only what they
+//! must. The `ETag` names what is wanted: what a stream is doing does not change it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use dataplane::control::Detail;
+use dataplane::ids::StreamName;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::change::{DryRun, DryRunOutcome, turn};
+use super::etag::Etag;
+use super::paging::Page;
+use super::reply::{ErrorBody, Refusal};
+use super::request::{Body, Named, Params, stream_name};
+use super::state::ApiState;
+use super::stream::{OnAir, StreamFilter, StreamView, etag};
+use crate::bridge::Ask;
+use crate::registry::{Change, Item, PAGE_MAX, RegistryAsk, StreamPage};
+
+/// Changes of one request at most.
+pub(super) const BULK_MAX: usize = 1_000;
+/// Bytes of a request of many changes at most.
+pub(super) const BULK_BYTES_MAX: usize = 4 << 20;
+
+const UNKNOWN: Refusal = Refusal::fixed(
+    StatusCode::NOT_FOUND,
+    "unknown_stream",
+    "no stream of this name is declared or on the air; GET /api/v1/streams lists them",
+    Some("name"),
+);
+
+/// Streams, by name.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StreamList {
+    streams: Vec<StreamView>,
+    /// The cursor of the next page, if there is one.
+    next: Option<String>,
+    /// Shards that did not answer in time.
+    missing: Vec<u16>,
+}
+
+/// What is added to a stream that is shown.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(super) struct Expand {
+    /// `template`: what holds, with what the template adds, stands in `resolved`.
+    #[param(inline)]
+    expand: Option<Expansion>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Expansion {
+    Template,
+}
+
+/// Many changes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bulk {
+    /// In their order: all of them are made, or none.
+    #[schema(min_items = 1, max_items = 1000)]
+    changes: Vec<BulkChange>,
+}
+
+/// One of many changes.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+enum BulkChange {
+    /// The stream shall be as described.
+    Put {
+        name: String,
+        #[schema(value_type = Object)]
+        spec: Value,
+    },
+    /// What was declared shall differ by a merge patch.
+    Patch {
+        name: String,
+        #[schema(value_type = Object)]
+        patch: Value,
+    },
+    /// The stream shall be no more.
+    Delete { name: String },
+}
+
+/// What was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Done {
+    /// Changes that were made.
+    changed: usize,
+}
+
+/// Streams by name, declared or on the air.
+#[utoipa::path(
+    get,
+    path = "/api/v1/streams",
+    tag = "streams",
+    params(Page, StreamFilter, Expand),
+    responses((status = 200, description = "A page of them", body = StreamList)),
+)]
+pub(super) async fn streams(
+    State(state): State<ApiState>,
+    Params(page): Params<Page>,
+    Params(filter): Params<StreamFilter>,
+    Params(Expand { expand }): Params<Expand>,
+) -> Result<Json<StreamList>, Refusal> {
+    let (limit, cursor) = page.bounds()?;
+    let mut after = cursor.map(|cursor| stream_name(cursor, "cursor")).transpose()?;
+    let gathered = state.gather(Detail::STREAMS).await?;
+    let on_air = OnAir::of(&gathered);
+    let mut streams = Vec::new();
+    let mut next = None;
+    'pages: loop {
+        let (from, declared) = (after.clone(), filter.declared());
+        let ask = |reply| {
+            let ask =
+                RegistryAsk::Streams { after: from, limit: PAGE_MAX, filter: declared, reply };
+            Ask::Registry(ask)
+        };
+        let StreamPage { items, next: following } = state.ask(ask).await?;
+        for item in items.iter().filter(|item| filter.takes(item, &on_air)) {
+            if streams.len() == limit {
+                next = streams.last().map(|stream: &StreamView| stream.name.clone());
+                break 'pages;
+            }
+            streams.push(StreamView::of(item, &on_air, expand.is_some()));
+        }
+        match following {
+            Some(following) => after = Some(following),
+            None => break,
+        }
+    }
+    let clip = on_air.clip().filter(|clip| filter.takes_clip(clip));
+    let clip = clip.filter(|clip| cursor.is_none_or(|cursor| clip.name.as_str() > cursor));
+    if let Some(clip) = clip
+        && next.as_ref().is_none_or(|next| clip.name.as_str() < next.as_str())
+        && known(&state, &clip.name).await?.is_none()
+    {
+        streams.push(StreamView::seen(&clip.name, &on_air));
+        streams.sort_by(|one, other| one.name.cmp(&other.name));
+        if streams.len() > limit {
+            streams.truncate(limit);
+            next = streams.last().map(|stream| stream.name.clone());
+        }
+    }
+    let missing = gathered.missing.iter().map(|shard| shard.0).collect();
+    Ok(Json(StreamList { streams, next, missing }))
+}
+
+/// One stream.
+#[utoipa::path(
+    get,
+    path = "/api/v1/streams/{name}",
+    tag = "streams",
+    params(("name" = String, Path, description = "Its name"), Expand),
+    responses(
+        (status = 200, description = "The stream; ETag names what is wanted", body = StreamView),
+        (status = 304, description = "What is wanted is as the asker knows it"),
+        (status = 404, description = "There is none", body = ErrorBody),
+    ),
+)]
+pub(super) async fn stream(
+    State(state): State<ApiState>,
+    Named(name): Named,
+    Params(Expand { expand }): Params<Expand>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Some(item) = known(&state, &name).await? else {
+        let gathered = state.gather(Detail::STREAMS).await?;
+        let on_air = OnAir::of(&gathered);
+        on_air.clip().filter(|clip| clip.name == name).ok_or(UNKNOWN)?;
+        return Ok(Json(StreamView::seen(&name, &on_air)).into_response());
+    };
+    let view = view(&state, &item, expand.is_some()).await?;
+    Ok(etag(&item).answer(&headers, Json(view)))
+}
+
+/// Declares a stream, or replaces what was declared.
+#[utoipa::path(
+    put,
+    path = "/api/v1/streams/{name}",
+    tag = "streams",
+    params(("name" = String, Path, description = "Its name"), DryRun),
+    request_body(content = Object, description = "What is wanted"),
+    responses(
+        (status = 200, description = "It was replaced", body = StreamView),
+        (status = 201, description = "It is new", body = StreamView),
+        (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
+        (status = 409, description = "The configuration file declares it", body = ErrorBody),
+        (status = 412, description = "Somebody else changed it", body = ErrorBody),
+        (status = 422, description = "A field is wrong", body = ErrorBody),
+    ),
+)]
+pub(super) async fn put_stream(
+    State(state): State<ApiState>,
+    Named(name): Named,
+    Params(dry_run): Params<DryRun>,
+    headers: HeaderMap,
+    Body(value): Body<Value>,
+) -> Result<Response, Refusal> {
+    change(&state, name.clone(), dry_run, &headers, Change::PutStream { name, value }).await
+}
+
+/// Changes what was declared by a merge patch (RFC 7396).
+#[utoipa::path(
+    patch,
+    path = "/api/v1/streams/{name}",
+    tag = "streams",
+    params(("name" = String, Path, description = "Its name"), DryRun),
+    request_body(
+        description = "The patch",
+        content((Object = "application/json"), (Object = "application/merge-patch+json")),
+    ),
+    responses(
+        (status = 200, description = "It was changed", body = StreamView),
+        (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
+        (status = 404, description = "It is not declared", body = ErrorBody),
+        (status = 409, description = "The configuration file declares it", body = ErrorBody),
+        (status = 412, description = "Somebody else changed it", body = ErrorBody),
+        (status = 422, description = "A field is wrong", body = ErrorBody),
+    ),
+)]
+pub(super) async fn patch_stream(
+    State(state): State<ApiState>,
+    Named(name): Named,
+    Params(dry_run): Params<DryRun>,
+    headers: HeaderMap,
+    Body(patch): Body<Value>,
+) -> Result<Response, Refusal> {
+    change(&state, name.clone(), dry_run, &headers, Change::PatchStream { name, patch }).await
+}
+
+/// Deletes what was declared; whoever publishes or plays the stream is dropped.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/streams/{name}",
+    tag = "streams",
+    params(("name" = String, Path, description = "Its name"), DryRun),
+    responses(
+        (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
+        (status = 204, description = "It is no more"),
+        (status = 404, description = "It is not declared", body = ErrorBody),
+        (status = 409, description = "The configuration file declares it", body = ErrorBody),
+        (status = 412, description = "Somebody else changed it", body = ErrorBody),
+    ),
+)]
+pub(super) async fn delete_stream(
+    State(state): State<ApiState>,
+    Named(name): Named,
+    Params(dry_run): Params<DryRun>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let _turn = turn(&state).await;
+    let item = known(&state, &name).await?;
+    Etag::check(item.as_ref().map(etag).as_ref(), &headers)?;
+    let told = dry_run.make(&state, Change::DeleteStream { name }).await?;
+    Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Drops everybody on a stream; they may all come back at once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/streams/{name}/restart",
+    tag = "streams",
+    params(("name" = String, Path, description = "Its name"), DryRun),
+    responses(
+        (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
+        (status = 204, description = "They were dropped"),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 409, description = "It is disabled", body = ErrorBody),
+    ),
+)]
+pub(super) async fn restart_stream(
+    State(state): State<ApiState>,
+    Named(name): Named,
+    Params(dry_run): Params<DryRun>,
+) -> Result<Response, Refusal> {
+    let _turn = turn(&state).await;
+    let told = dry_run.make(&state, Change::Restart { name }).await?;
+    Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Makes many changes, all of them or none.
+#[utoipa::path(
+    post,
+    path = "/api/v1/streams/bulk",
+    tag = "streams",
+    params(DryRun),
+    request_body = Bulk,
+    responses(
+        (status = 200, description = "All were made", body = Done),
+        (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
+        (status = 404, description = "One is not declared; none was made", body = ErrorBody),
+        (status = 409, description = "The file declares one; none was made", body = ErrorBody),
+        (status = 422, description = "A field is wrong; none was made", body = ErrorBody),
+    ),
+)]
+pub(super) async fn change_streams(
+    State(state): State<ApiState>,
+    Params(dry_run): Params<DryRun>,
+    Body(Bulk { changes }): Body<Bulk>,
+) -> Result<Response, Refusal> {
+    let changed = changes.len();
+    if !(1..=BULK_MAX).contains(&changed) {
+        let what = format!("1 to {BULK_MAX} changes fit into one request");
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Err(Refusal::new(status, "bad_bulk", what).at("changes"));
+    }
+    let changes = changes.into_iter().enumerate().map(|(at, change)| change.read(at));
+    let changes = Change::All(changes.collect::<Result<_, _>>()?);
+    let _turn = turn(&state).await;
+    let told = dry_run.make(&state, changes).await?;
+    Ok(told.unwrap_or_else(|| Json(Done { changed }).into_response()))
+}
+
+impl BulkChange {
+    fn read(self, at: usize) -> Result<Change, Refusal> {
+        let name = |text: String| {
+            let wrong = |refusal: Refusal| refusal.at(format!("changes[{at}].name"));
+            stream_name(&text, "name").map_err(wrong)
+        };
+        Ok(match self {
+            Self::Put { name: text, spec } => Change::PutStream { name: name(text)?, value: spec },
+            Self::Patch { name: text, patch } => Change::PatchStream { name: name(text)?, patch },
+            Self::Delete { name: text } => Change::DeleteStream { name: name(text)? },
+        })
+    }
+}
+
+async fn change(
+    state: &ApiState,
+    name: StreamName,
+    dry_run: DryRun,
+    headers: &HeaderMap,
+    change: Change,
+) -> Result<Response, Refusal> {
+    let _turn = turn(state).await;
+    let before = known(state, &name).await?;
+    let declared = before.as_ref().filter(|item| item.spec.is_some());
+    Etag::check(declared.map(etag).as_ref(), headers)?;
+    let status = match declared {
+        Some(_) => StatusCode::OK,
+        None => StatusCode::CREATED,
+    };
+    if let Some(told) = dry_run.make(state, change).await? {
+        return Ok(told);
+    }
+    let item = known(state, &name).await?.ok_or(UNKNOWN)?;
+    let view = view(state, &item, false).await?;
+    let header = [(http::header::ETAG, etag(&item).header())];
+    Ok((status, header, Json(view)).into_response())
+}
+
+async fn known(state: &ApiState, name: &StreamName) -> Result<Option<Item>, Refusal> {
+    let name = name.clone();
+    state.ask(|reply| Ask::Registry(RegistryAsk::Stream { name, reply })).await
+}
+
+async fn view(state: &ApiState, item: &Item, expanded: bool) -> Result<StreamView, Refusal> {
+    let gathered = state.gather(Detail::STREAMS).await?;
+    Ok(StreamView::of(item, &OnAir::of(&gathered), expanded))
+}
