@@ -59,7 +59,11 @@ impl Keeper {
         }
         loop {
             tokio::select! {
-                Some(order) = self.orders.recv() => self.obey(order).await,
+                Some(order) = self.orders.recv() => {
+                    // What happened before the order is judged by what held before it.
+                    self.turn().await;
+                    self.obey(order).await;
+                }
                 () = self.shared.settled.notified() => {}
                 () = self.cursor.ready() => {}
             }
