@@ -5,8 +5,9 @@
 //! the form that the routes know. This turns the first into the second before a route is looked
 //! for.
 //!
-//! What can be done to a stream stands behind its name, as in `POST /api/v1/streams/news/1/restart`.
-//! So a stream that is itself called `news/restart` wants the form with `%2F`.
+//! What can be done to a stream stands behind its name, as in
+//! `POST /api/v1/streams/news/1/restart`. So a stream that is itself called `news/restart` wants
+//! the form with `%2F`.
 
 use axum::extract::Request;
 use http::Uri;

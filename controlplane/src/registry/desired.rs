@@ -80,7 +80,7 @@ pub struct Registry {
     pub(super) templates: BTreeMap<String, Declared<Template>>,
     pub(super) prefixes: BTreeMap<String, String>,
     pub(super) automatic: BTreeMap<String, Arc<Resolved>>,
-    open: Arc<Resolved>,
+    pub(super) open: Arc<Resolved>,
     pub(super) undeclared: Undeclared,
     /// Who publishes.
     pub running: Running,

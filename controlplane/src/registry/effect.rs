@@ -104,7 +104,8 @@ pub const RULES: &[Rule] = &[
             old.traits.inputs != new.traits.inputs || old.publishers() != new.publishers()
         },
         touch: |old, new| {
-            let lost = |p: &Protocol| old.publishers().contains(*p) && !new.takes(*p);
+            let lost =
+                |p: &Protocol| old.publishers().contains(*p) && !new.publishers().contains(*p);
             Touch { publishers: Protocol::ALL.into_iter().filter(lost).collect(), ..NOBODY }
         },
     },

@@ -89,7 +89,7 @@ impl Resolved {
     /// True if a publisher that speaks `protocol` is one of its inputs.
     #[must_use]
     pub fn takes(&self, protocol: Protocol) -> bool {
-        !self.disabled && !self.incomplete && self.kinds.iter().any(|kind| kind.takes(protocol))
+        !self.disabled && !self.incomplete && self.listens(protocol)
     }
 
     /// True if it may be played by `protocol`.
@@ -98,9 +98,13 @@ impl Resolved {
         !self.disabled && !self.incomplete && self.protocols.allows(protocol)
     }
 
-    /// The protocols that it may be published by.
+    /// The protocols that its inputs listen for, whether or not it is disabled.
     pub(super) fn publishers(&self) -> ProtocolSet {
-        Protocol::ALL.into_iter().filter(|&protocol| self.takes(protocol)).collect()
+        Protocol::ALL.into_iter().filter(|&protocol| self.listens(protocol)).collect()
+    }
+
+    fn listens(&self, protocol: Protocol) -> bool {
+        self.kinds.iter().any(|kind| kind.takes(protocol))
     }
 
     /// The registry's part of a verdict: whether the stream is there for this at all.

@@ -80,7 +80,7 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("watermark", json!({}), ""),
         ("thumbnail", json!({}), ""),
         ("inputs", rtmp_only, "publisher of a by http-flv+http-ts+ws-flv+ws-ts+hls+http+demo"),
-        ("inputs", srt_only, "publisher of a by rtmp+http-flv+http-ts+ws-flv+ws-ts+hls+http+demo"),
+        ("inputs", srt_only, "publisher of a by all"),
         ("protocols", json!({"hls": true, "flv": true, "mpegts": true}), "players of a by rtmp"),
         ("protocols", json!({"rtmp": true, "mpegts": true}), {
             "players of a by http-flv+ws-flv+hls"

@@ -80,11 +80,11 @@ impl Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolSet(u16);
 
-const _: () = assert!(Protocol::ALL.len() <= u16::BITS as usize, "a set has one bit per protocol");
+const _: () = assert!(Protocol::ALL.len() < u16::BITS as usize, "a set has one bit per protocol");
 
 impl ProtocolSet {
     /// Every protocol.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self((1 << Protocol::ALL.len()) - 1);
     /// None.
     pub const NONE: Self = Self(0);
 
@@ -113,5 +113,6 @@ mod tests {
             assert_eq!(live.contains(protocol), inside, "{}", protocol.name());
             assert!(ProtocolSet::ALL.contains(protocol) && !ProtocolSet::NONE.contains(protocol));
         }
+        assert_eq!(Protocol::ALL.into_iter().collect::<ProtocolSet>(), ProtocolSet::ALL);
     }
 }
