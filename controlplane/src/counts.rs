@@ -99,6 +99,9 @@ impl Counts {
 
     fn family(&mut self, name: &'static str, help: &'static str, samples: Vec<Sample>) {
         debug_assert!(self.families.iter().all(|family| family.name != name), "{name} twice");
-        self.families.push(Family { name, help, samples });
+        // What has no value yet has no kind either.
+        if !samples.is_empty() {
+            self.families.push(Family { name, help, samples });
+        }
     }
 }

@@ -22,8 +22,8 @@ const TOO_LARGE: Refusal = Refusal::fixed(
     None,
 );
 
-/// The JSON of a body.
-pub(crate) struct Body<T>(pub(crate) T);
+/// The JSON of a body of at most so many bytes, which is what the route allows.
+pub(crate) struct Body<T, const BYTES_MAX: usize = BODY_BYTES_MAX>(pub(crate) T);
 
 /// The query of an address.
 pub(crate) struct Params<T>(pub(crate) T);
@@ -34,12 +34,16 @@ pub(crate) struct Segment<T>(pub(crate) T);
 /// A stream's name in the path.
 pub(crate) struct Named(pub(crate) StreamName);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S, T, const BYTES_MAX: usize> FromRequest<S> for Body<T, BYTES_MAX>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         // What is said to be too long is not waited for.
-        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+        if request.body().size_hint().lower() > BYTES_MAX as u64 {
             return Err(TOO_LARGE);
         }
         let body: Result<Json<T>, _> = Json::from_request(request, state).await;

@@ -305,7 +305,7 @@ pub(super) async fn restart_stream(
 pub(super) async fn change_streams(
     State(state): State<ApiState>,
     Params(dry_run): Params<DryRun>,
-    Body(Bulk { changes }): Body<Bulk>,
+    Body(Bulk { changes }): Body<Bulk, BULK_BYTES_MAX>,
 ) -> Result<Response, Refusal> {
     let changed = changes.len();
     if !(1..=BULK_MAX).contains(&changed) {

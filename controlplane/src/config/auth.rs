@@ -1,6 +1,7 @@
 //! `[auth]`: who may publish and play.
 
 use super::callback::CallbackSection;
+use super::coordinator::CoordinatorSection;
 use super::document::Datum;
 use super::field::{Auto, Bounds, Field, quoted, words};
 use super::key::{Key, Section};
@@ -41,10 +42,11 @@ impl Default for AuthSection {
 
 impl Settings {
     /// How publishers and players are judged: each as it says itself, else by the coordinator's
-    /// contract if that is in force, else by `auth.mode`.
+    /// contract if that is in force, else by `auth.mode`. `coordinator` is what was in force at the
+    /// start, as all of it needs a restart.
     #[must_use]
-    pub fn modes(&self) -> (Mode, Mode) {
-        let shared = if self.coordinator.is_on() { Mode::Coordinator } else { self.auth.mode };
+    pub fn modes(&self, coordinator: &CoordinatorSection) -> (Mode, Mode) {
+        let shared = if coordinator.is_on() { Mode::Coordinator } else { self.auth.mode };
         let of = |own: Auto<Mode>| match own {
             Auto::Set(mode) => mode,
             Auto::Auto => shared,
@@ -52,10 +54,10 @@ impl Settings {
         (of(self.auth.publish), of(self.auth.play))
     }
 
-    /// What verdicts are given by.
+    /// What verdicts are given by; `coordinator` as for [`Self::modes`].
     #[must_use]
-    pub fn rules(&self) -> Rules {
-        let (publish, play) = self.modes();
+    pub fn rules(&self, coordinator: &CoordinatorSection) -> Rules {
+        let (publish, play) = self.modes(coordinator);
         let AuthSection { keys, callback, .. } = &self.auth;
         // Whoever asks an application at all asks it about connections, too.
         let asks = [publish, play].contains(&Mode::Callback);
@@ -65,8 +67,8 @@ impl Settings {
             connect: if asks { Mode::Callback } else { Mode::Open },
             keys: keys.clone(),
             application: callback.application(self.node.name().into()),
-            coordinator: self.coordinator.key_verification.clone(),
-            id_bytes_max: self.coordinator.id_bytes_max as usize,
+            coordinator: coordinator.key_verification.clone(),
+            id_bytes_max: coordinator.id_bytes_max as usize,
             calls_max: callback.calls_max as usize,
             cache_entries_max: callback.cache_entries_max as usize,
             cache_per_peer: callback.cache_per_peer,
@@ -166,7 +168,7 @@ pub(super) fn is_said(loaded: &Loaded) -> bool {
 
 /// What must hold between the keys of the section.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
-    let (publish, play) = loaded.settings.modes();
+    let (publish, play) = loaded.settings.modes(&loaded.settings.coordinator);
     let asks = [publish, play].contains(&Mode::Callback);
     if asks && loaded.settings.auth.callback.url.is_none() {
         let own = ["auth.publish", "auth.play"].into_iter().find(|key| loaded.is_set(key));

@@ -98,7 +98,7 @@ impl ControlPlane {
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(loaded.settings.log);
-        exchange.set_rules(loaded.settings.rules());
+        exchange.set_rules(loaded.settings.rules(&self.plan.configured.coordinator));
         limits.send_replace(reload.limits.clone());
         if let Some(identity) = &reload.tls {
             // The next reload takes its tickets from here.

@@ -85,6 +85,8 @@ pub(super) fn run(
         tracing::debug!(commits, syncs, busy, "the store is closed");
         Ok::<_, Error>((end, desk.exchange.into_fleet()))
     })?;
+    // Names that are still looked up, and files that hang, are not waited for.
+    runtime.shutdown_background();
     match end {
         End::Drained => {
             node.join();
@@ -143,7 +145,7 @@ impl Desk {
     ) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
         let settings = &control.loaded.settings;
-        let rules = settings.rules();
+        let rules = settings.rules(&settings.coordinator);
         let bus = Bus::new(settings.node.name().into(), settings.events.ring);
         // Before the first event, so that hooks hear of all.
         let files = data_directory(&control.loaded).join(HOOK_FILES);

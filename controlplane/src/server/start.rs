@@ -65,7 +65,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         listeners: node.listeners(),
         control: address,
         token: control.as_ref().map(|(_, token)| token.path()),
-        modes: loaded.settings.modes(),
+        modes: loaded.settings.modes(&loaded.settings.coordinator),
         demo: loaded.demo(),
         memory: (plan.memory.memory_max, plan.node.page_bytes),
     }

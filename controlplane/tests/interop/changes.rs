@@ -117,6 +117,14 @@ fn streams_and_templates_are_kept_as_they_are_wanted() {
     let many: Vec<_> = (0..5).map(|n| put(&format!("many/{n}"))).collect();
     let (status, done) = server.send("POST", bulk, &json!({ "changes": many }));
     assert_eq!((status, &done["changed"]), (200, &json!(5)), "{done}");
+    // As many as there may be are longer than the body of any other request.
+    let long = |n: usize| {
+        let spec = json!({ "description": "x".repeat(500) });
+        json!({ "op": "put", "name": format!("long/{n}"), "spec": spec })
+    };
+    let long: Vec<_> = (0..1_000).map(long).collect();
+    let (status, done) = server.send("POST", bulk, &json!({ "changes": long }));
+    assert_eq!((status, &done["changed"]), (200, &json!(1_000)), "{done}");
     let page = server.api("/api/v1/streams?tag=many&limit=3&state=idle");
     assert_eq!(page["streams"].as_array().map(Vec::len), Some(3), "{page:#}");
     let next = page["next"].as_str().expect("there is a next page");

@@ -75,7 +75,9 @@ impl Shard {
     ) {
         let Some(connection) = self.connections.get(slot) else { return };
         let judged = self.judge_view(&stream, connection.session.asset(), viewer);
-        let permit = self.verdicts.permit(&stream, &credentials.key, connection.peer.ip);
+        let told_apart = viewer != Viewer::Anybody;
+        let peer = connection.peer.ip;
+        let permit = self.verdicts.permit(&stream, &credentials, told_apart, peer);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         asked.permit = Some(permit);

@@ -2,7 +2,8 @@
 //!
 //! A viewer of HLS asks every few seconds, on any connection. What the control plane allowed is
 //! remembered for a while, for the same stream, secret and address only; refusals are not, and
-//! neither are streams that do not exist. Only keyed hashes are kept, no secrets.
+//! neither are streams that do not exist. Whoever gets a token for it had to show the same query and
+//! page as well, on which the verdict may have rested. Only keyed hashes are kept, no secrets.
 //!
 //! Limits: as many verdicts as there may be connections, over all shards; the oldest goes, and each
 //! is asked for again after its time. All are forgotten when the configuration changes and when
@@ -14,7 +15,8 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::ids::{Secret, StreamName};
+use crate::ids::StreamName;
+use crate::session::Credentials;
 
 /// Names one question: 128 bits that nobody outside can aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,10 +50,21 @@ impl Verdicts {
         }
     }
 
-    /// The name of the question whether `peer` may view `stream` with `key`.
-    pub(super) fn permit(&self, stream: &StreamName, key: &Secret, peer: IpAddr) -> Permit {
-        let peer = peer.to_canonical();
-        Permit([0, 1].map(|n| self.keys[n].hash_one((stream.as_str(), &*key.0, peer))))
+    /// The name of the question whether `peer` may view `stream` with what it showed.
+    ///
+    /// Where nobody is told apart the children of a playlist carry the key alone, so no more than
+    /// that names the question.
+    pub(super) fn permit(
+        &self,
+        stream: &StreamName,
+        shown: &Credentials,
+        told_apart: bool,
+        peer: IpAddr,
+    ) -> Permit {
+        let Credentials { key, query, url: _, referer } = shown;
+        let more = told_apart.then(|| (&*query.0, referer.as_deref()));
+        let question = (stream.as_str(), &*key.0, more, peer.to_canonical());
+        Permit([0, 1].map(|n| self.keys[n].hash_one(question)))
     }
 
     /// The stream that was allowed, while that holds.
@@ -93,6 +106,7 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Secret;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
     fn origin() -> Instant {
@@ -103,8 +117,31 @@ mod tests {
         StreamName::parse(text).unwrap()
     }
 
+    fn shown(key: &str, query: &str, referer: Option<&str>) -> Credentials {
+        let referer = referer.map(Into::into);
+        Credentials {
+            key: Secret(key.into()),
+            query: Secret(query.into()),
+            referer,
+            ..Default::default()
+        }
+    }
+
     fn permit(verdicts: &Verdicts, stream: &str, key: &str, peer: &str) -> Permit {
-        verdicts.permit(&name(stream), &Secret(key.into()), peer.parse().unwrap())
+        verdicts.permit(&name(stream), &shown(key, "", None), false, peer.parse().unwrap())
+    }
+
+    #[test]
+    fn who_gets_a_token_showed_the_query_and_page_that_were_judged() {
+        let verdicts = Verdicts::new(8);
+        let of = |shown: &Credentials, told_apart| {
+            verdicts.permit(&name("a"), shown, told_apart, "192.0.2.1".parse().unwrap())
+        };
+        let signed = shown("k", "sig=1", Some("http://page/"));
+        for other in [shown("k", "sig=2", Some("http://page/")), shown("k", "sig=1", None)] {
+            assert_ne!(of(&signed, true), of(&other, true));
+            assert_eq!(of(&signed, false), of(&other, false));
+        }
     }
 
     const TIME: Duration = Duration::from_secs(30);
