@@ -65,6 +65,8 @@ impl Start for FlvPlayer {
 fn weigh<P: Start>(name: &str, mut config: Config, record: i64) {
     config.shards.truncate(1);
     let server = Server::start(config);
+    // What the control plane keeps of them is its own.
+    server.control.skip_sessions();
     let mut publisher = Publisher::start(server.rtmp, "cam");
     publisher.send_frames(2);
     let mut players = Vec::new();

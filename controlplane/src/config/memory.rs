@@ -15,6 +15,8 @@ use super::host::Host;
 use super::settings::Settings;
 use crate::bridge::WAITING_MAX;
 use crate::logging::LINES_MAX;
+use crate::store::CACHE_BYTES;
+use crate::viewing::CLOSED_MAX;
 
 /// Whose memory a term is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ const SESSION_BYTES: u64 = 2 << 10;
 const LISTED_BYTES: u64 = 1_536;
 /// What was allowed to one viewer.
 const VERDICT_BYTES: u64 = 320;
+/// The record of one session that ended.
+const ENDED_BYTES: u64 = 1 << 10;
 /// The record of one viewer of HLS, and what is told of it.
 const VIEW_BYTES: u64 = 512;
 /// Keys and state of one TLS connection in rustls, at worst while it shakes hands.
@@ -125,6 +129,11 @@ pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
     wanted.min(memory_max / BUFFERS_SHARE)
 }
 
+/// Bytes of the events that are kept: each is there as itself and as text.
+const fn event_bytes(settings: &Settings) -> u64 {
+    2 * settings.events.ring.bytes
+}
+
 /// Bytes that are taken before the first connection and the first page.
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
@@ -133,6 +142,9 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     PROCESS_BYTES
         + LINE_BYTES * LINES_MAX as u64
         + COMMAND_BYTES * WAITING_MAX as u64
+        + event_bytes(settings)
+        + ENDED_BYTES * CLOSED_MAX as u64
+        + CACHE_BYTES as u64
         + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
@@ -187,6 +199,9 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("segments", segments, limits.streams_max, "the oldest segments go"),
         term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
         term("commands", COMMAND_BYTES, WAITING_MAX as u64, "dropped: no answer in time"),
+        term("events", event_bytes(settings), 1, "the oldest go: ring_bytes_max"),
+        term("ended sessions", ENDED_BYTES, CLOSED_MAX as u64, "the oldest go"),
+        term("store", CACHE_BYTES as u64, 1, "read again from the file"),
         term("log lines", LINE_BYTES, LINES_MAX as u64, "dropped and counted"),
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),

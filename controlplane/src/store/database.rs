@@ -7,7 +7,7 @@ use redb::{ReadableDatabase, StorageBackend, TableDefinition};
 use super::order::{Rows, StoreError, Table, Write};
 
 /// Bytes of pages that are kept in memory at most.
-const CACHE_BYTES: usize = 16 << 20;
+pub(crate) const CACHE_BYTES: usize = 4 << 20;
 
 /// The open tables.
 pub(super) struct Database(redb::Database);

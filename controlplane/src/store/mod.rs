@@ -27,6 +27,7 @@ mod disk;
 #[cfg(test)]
 mod killed;
 
+pub(crate) use database::CACHE_BYTES;
 pub use order::{
     COMMIT_BYTES_MAX, KEY_BYTES_MAX, Rows, StoreError, Table, VALUE_BYTES_MAX, WRITES_MAX, Write,
 };

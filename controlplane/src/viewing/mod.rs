@@ -12,4 +12,5 @@ mod sessions;
 
 pub use keys::{fresh_key, keep_keys};
 pub use kick::{KICK_DEADLINE, KickOutcome};
+pub(crate) use sessions::CLOSED_MAX;
 pub use sessions::{Change, ClosedSession, LiveSession, Sessions, SessionsAsk};

@@ -17,7 +17,7 @@ use super::kick::{KickOutcome, Kicks};
 use super::resync::Resync;
 
 /// Sessions that ended and are remembered at most.
-const CLOSED_MAX: usize = 4_096;
+pub(crate) const CLOSED_MAX: usize = 4_096;
 
 /// A question of the API, or the keys of viewers.
 #[derive(Debug)]

@@ -29,6 +29,8 @@ enum Order {
     Judge(Judge, Sender<()>),
     /// Reads nothing until the other end is dropped.
     Hold(Receiver<()>),
+    /// Drops what is told of sessions from now on.
+    SkipSessions(Sender<()>),
     /// Waits for the end of all shards.
     Join(Sender<()>),
     Stop,
@@ -164,6 +166,13 @@ impl Control {
         held
     }
 
+    /// What is told of sessions from now on is dropped where it arrives, and takes no memory.
+    pub(crate) fn skip_sessions(&self) {
+        let (reply, answer) = channel();
+        self.order(Order::SkipSessions(reply));
+        answer.recv_timeout(TIME_BOUND).expect("the control thread obeys");
+    }
+
     /// Forgets the events that nobody asked for, and the memory that they take.
     pub(crate) fn forget_events(&self) {
         while self.events.try_recv().is_ok() {}
@@ -226,6 +235,7 @@ fn serve(
         Box::new(|request| Some(Verdict::Allow(Grant::to(request.stream.clone()))));
     let mut asked: Vec<Asked> = Vec::new();
     let mut next_id = 0;
+    let mut skips_sessions = false;
     loop {
         while let Some((shard, event)) = node.next_event() {
             match event {
@@ -235,6 +245,7 @@ fn serve(
                     }
                 }
                 Event::Snapshot(snapshot) => take_snapshot(&mut asked, *snapshot, node.shards()),
+                Event::Session(_) if skips_sessions => {}
                 other => drop(told.send((shard, other))),
             }
         }
@@ -252,6 +263,10 @@ fn serve(
                         let command = Command::Snapshot { id: next_id, detail: Detail::ALL };
                         node.send(ShardId(shard as u16), command).unwrap();
                     }
+                }
+                Order::SkipSessions(reply) => {
+                    skips_sessions = true;
+                    reply.send(()).expect("the case waits");
                 }
                 // Nothing is ever sent: it waits for the end of the sender.
                 Order::Hold(until) => drop(until.recv()),

@@ -172,9 +172,15 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         let server = ServerProcess { pid: std::process::id(), softirq_cpu: None };
-        let reading = server.read().unwrap();
-        assert!(reading.rss_bytes > 0 && reading.switches.voluntary > 0);
-        assert!(!reading.threads.is_empty() && reading.cpu_s > 0.0);
+        // A process that was born a moment ago may neither have waited nor have run for a tick.
+        let has_lived =
+            |reading: &ProcessReading| reading.switches.voluntary > 0 && reading.cpu_s > 0.0;
+        let readings = (0..10_000).map(|_| {
+            std::thread::spawn(|| {}).join().unwrap();
+            server.read().unwrap()
+        });
+        let reading = { readings }.find(has_lived).expect("it waits and runs");
+        assert!(reading.rss_bytes > 0 && !reading.threads.is_empty());
         assert!(reading.threads.iter().all(|thread| !thread.name.is_empty()));
         let dead = ServerProcess { pid: u32::MAX, softirq_cpu: None }.read().unwrap_err();
         let told = format!("{dead:#}");
