@@ -38,6 +38,8 @@ fn every_answer_is_as_the_document_says() {
     command.args(["--max-time", &SECONDS.to_string(), "--continue-on-failure", "--no-color"]);
     // Events never end, and hooks would call whatever address is made up.
     command.args(["--exclude-path-regex", "^/api/v1/(events|hooks)"]);
+    // It keeps what it learnt in the folder that it is started in.
+    command.current_dir(server.folder());
     let mut asked = Process::start(&mut command);
     let status = asked.wait(END);
     assert!(status.success(), "{}", asked.output());

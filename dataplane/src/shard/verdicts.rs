@@ -2,8 +2,8 @@
 //!
 //! A viewer of HLS asks every few seconds, on any connection. What the control plane allowed is
 //! remembered for a while, for the same stream, secret and address only; refusals are not, and
-//! neither are streams that do not exist. Whoever gets a token for it had to show the same query and
-//! page as well, on which the verdict may have rested. Only keyed hashes are kept, no secrets.
+//! neither are streams that do not exist. Whoever gets a token for it had to show the same query
+//! and page as well, on which the verdict may have rested. Only keyed hashes are kept, no secrets.
 //!
 //! Limits: as many verdicts as there may be connections, over all shards; the oldest goes, and each
 //! is asked for again after its time. All are forgotten when the configuration changes and when
