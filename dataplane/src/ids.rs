@@ -98,10 +98,15 @@ impl StreamId {
     /// Parses 32 lower-case hexadecimal digits; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let whole = (text.len() == 32 && digits).then(|| u128::from_str_radix(text, 16));
-        Some(Self(whole?.ok()?.to_be_bytes()))
+        parse_hex(text).map(|id| Self(id.to_be_bytes()))
     }
+}
+
+/// Reads an id of 32 lower-case hexadecimal digits; `None` if it is anything else.
+#[must_use]
+pub fn parse_hex(text: &str) -> Option<u128> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (text.len() == 32 && digits).then(|| u128::from_str_radix(text, 16).ok())?
 }
 
 impl fmt::Display for StreamId {

@@ -83,6 +83,18 @@ impl DryRun {
         let outcome = Json(DryRunOutcome { dry_run: true, dropped });
         Ok(Some((StatusCode::ACCEPTED, outcome).into_response()))
     }
+
+    /// The answer to a change that leaves nothing to show: 204, or that of a dry run.
+    ///
+    /// Errors: why it cannot be made.
+    pub(crate) async fn answer(
+        self,
+        state: &ApiState,
+        change: Change,
+    ) -> Result<Response, Refusal> {
+        let told = self.make(state, change).await?;
+        Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+    }
 }
 
 /// Waits for the turn to change something.

@@ -260,8 +260,7 @@ pub(super) async fn delete_stream(
     let _turn = turn(&state).await;
     let item = known(&state, &name).await?;
     Etag::check(item.as_ref().map(etag).as_ref(), &headers)?;
-    let told = dry_run.make(&state, Change::DeleteStream { name }).await?;
-    Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+    dry_run.answer(&state, Change::DeleteStream { name }).await
 }
 
 /// Drops everybody on a stream; they may all come back at once.
@@ -283,8 +282,7 @@ pub(super) async fn restart_stream(
     Params(dry_run): Params<DryRun>,
 ) -> Result<Response, Refusal> {
     let _turn = turn(&state).await;
-    let told = dry_run.make(&state, Change::Restart { name }).await?;
-    Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+    dry_run.answer(&state, Change::Restart { name }).await
 }
 
 /// Makes many changes, all of them or none.

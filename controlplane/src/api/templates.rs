@@ -168,8 +168,7 @@ pub(super) async fn delete_template(
     let _turn = turn(&state).await;
     let known = known(&state, &code).await?;
     Etag::check(known.map(|(item, _)| etag(&item)).as_ref(), &headers)?;
-    let told = dry_run.make(&state, Change::DeleteTemplate { code }).await?;
-    Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+    dry_run.answer(&state, Change::DeleteTemplate { code }).await
 }
 
 async fn change(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use codecs::time::WallTime;
+use dataplane::ids::parse_hex;
 
 /// Names one event.
 ///
@@ -16,9 +17,7 @@ impl EventId {
     /// Parses 32 lower-case hexadecimal digits; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let whole = text.len() == 32 && digits;
-        whole.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
+        parse_hex(text).map(Self)
     }
 
     /// When it was made.
