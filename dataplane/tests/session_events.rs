@@ -16,7 +16,7 @@ use dataplane::control::{
     CloseReason, Command, Event, Grant, Intent, MoveOrder, Protocol, Role, SessionEvent, Verdict,
 };
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
-use node::{FRAME_MS, FlvPlayer, Player, Publisher, RtmpPlayer, Server, Viewer, WsPlayer};
+use node::{FRAME_MS, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Viewer, WsPlayer};
 
 on_both_backends! {
     a_session_is_told_when_it_begins_and_how_it_ended
@@ -181,6 +181,17 @@ fn a_stream_keeps_its_name_through_grace_and_moves(mut config: Config) {
     let (publish, _) = started(&server, Protocol::Rtmp, Role::Publish);
     assert_eq!(start.publisher.unwrap().session, publish);
     publisher.send_frames(10);
+    let mut second = Peer::open(server.rtmp);
+    second.publish("cam");
+    second.flush();
+    let refused = |event: &Event| match event {
+        Event::PublishRefused(refusal) => {
+            assert_ne!(refusal.publisher.session, publish);
+            refusal.reason == "busy"
+        }
+        _ => false,
+    };
+    server.control.event("the refusal of a second publisher", refused);
     let order = MoveOrder { id: 7, stream: name("cam"), to: ShardId(1) };
     server.control.send(ShardId(0), Command::Move(order));
     let moved = |event: &Event| match event {

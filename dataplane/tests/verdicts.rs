@@ -17,6 +17,7 @@ use dataplane::control::{
     Role, Verdict,
 };
 use dataplane::ids::{StreamId, StreamName};
+use dataplane::session::Refusal;
 use node::{
     FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Totals, Viewer, assert_contiguous,
 };
@@ -102,6 +103,12 @@ fn every_denial_is_said_in_the_peers_protocol(config: Config) {
         peer.publish("cam");
         peer.flush();
         assert_eq!(peer.statuses_to_end(), [publish], "{denial:?}");
+        let refused = |event: &Event| matches!(event, Event::PublishRefused(_));
+        let (_, Event::PublishRefused(refusal)) = server.control.event("a refusal", refused) else {
+            unreachable!()
+        };
+        assert_eq!((refusal.stream, refusal.protocol), (name("cam"), Protocol::Rtmp));
+        assert_eq!(refusal.reason, Refusal::from(denial).name());
         let mut player = RtmpPlayer::ask(server.rtmp, "cam");
         assert_eq!(player.peer.statuses_to_end()[0], play, "{denial:?}");
         let mut viewer = Viewer::connect(server.http);

@@ -101,6 +101,11 @@ impl Bench {
         self.gate.ask(ShardId(1), ticket, Box::new(request), registry, self.now)
     }
 
+    /// The events since it was looked last.
+    fn told(&mut self) -> Vec<&'static str> {
+        self.cursor.read(1_000).events.iter().map(|event| event.kind().name()).collect()
+    }
+
     /// What lands next: (number of the question, verdict) for each who waited.
     async fn land(&mut self) -> Vec<(u32, Verdict)> {
         let landing = self.gate.landed().await.expect("a question is under way");
@@ -277,18 +282,20 @@ async fn without_an_answer_the_configuration_decides() {
     // Nobody vouches for it.
     let (strange, _) = Scripted::start_tls(|_| Reply::status(200, "", ""));
     for (on_failure, expected) in [(OnFailure::Deny, "unavailable"), (OnFailure::Allow, "news")] {
-        for (url, timeout, word) in [
-            (broken.url("/"), AMPLE, "failed"),
-            ("http://127.0.0.1:1/".to_owned(), AMPLE, "failed"),
-            (strange.url("/"), AMPLE, "failed"),
-            (silent.url("/"), Duration::from_millis(50), "timeout"),
+        for (url, timeout, kind) in [
+            (broken.url("/"), AMPLE, "authorisation.failed"),
+            ("http://127.0.0.1:1/".to_owned(), AMPLE, "authorisation.failed"),
+            (strange.url("/"), AMPLE, "authorisation.failed"),
+            (silent.url("/"), Duration::from_millis(50), "authorisation.timeout"),
         ] {
+            let (_, word) = kind.split_once('.').unwrap();
             let rules = asking(Application { timeout, on_failure, ..application(&url) });
             let mut bench = Bench::new(rules);
             for count in 1..=2 {
                 let verdict = bench.verdict(request(Intent::Publish, "news", "k")).await;
                 assert_eq!(stream_of(&verdict), expected, "{url}");
                 assert_eq!(bench.ended(Intent::Publish), [(word, count)], "{url}");
+                assert_eq!(bench.told(), [kind]);
             }
         }
     }
@@ -307,6 +314,7 @@ async fn a_stalled_application_delays_nobody_else_and_is_asked_only_so_much() {
     assert_eq!(crowded, Some(Verdict::Deny(Denial::Unavailable)));
     assert_eq!(bench.ask(request(Intent::Publish, "s7", "k")), None, "it joins");
     assert_eq!(stream_of(&bench.ask(request(Intent::Play, "s7", "")).unwrap()), "s7");
+    assert_eq!(bench.told(), ["authorisation.failed", "authorisation.allowed"]);
     assert_eq!((bench.gate.figures().crowded, bench.gate.figures().joined), (1, 1));
 }
 

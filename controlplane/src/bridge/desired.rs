@@ -7,7 +7,8 @@ use dataplane::ids::{SessionId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
-use crate::registry::{Active, Effect};
+use crate::events::Kind;
+use crate::registry::{Active, Effect, Origin};
 
 impl<F: Fleet> Exchange<F> {
     /// Drops whoever a change of a stream leaves no place for, on every shard.
@@ -34,10 +35,28 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
+    /// A stream begins: one that nobody declared is there from now on, if it was not.
+    pub(super) fn declare_runtime(&self, stream: &StreamName, is_published: bool) {
+        if is_published && self.registry.stream(stream).is_none() {
+            let origin = Origin::Runtime.name();
+            self.bus.publish(Some(stream), None, Kind::StreamCreated { origin });
+        }
+    }
+
     /// Forgets streams that nobody declared and nobody publishes any more.
     pub(super) fn reap(&mut self, now: Instant) {
-        for stream in self.registry.reap(now) {
-            tracing::debug!(%stream, "an idle runtime stream is forgotten");
+        if !self.bus.has_room(now) {
+            return;
         }
+        for stream in self.registry.reap(now) {
+            self.forgotten(&stream);
+        }
+    }
+
+    /// A runtime stream is there no more.
+    pub(super) fn forgotten(&self, stream: &StreamName) {
+        tracing::debug!(%stream, "an idle runtime stream is forgotten");
+        let origin = Origin::Runtime.name();
+        self.bus.publish(Some(stream), None, Kind::StreamDeleted { origin });
     }
 }

@@ -13,6 +13,9 @@ use crate::events::publish;
 impl<F: Fleet> Exchange<F> {
     /// Does what `event` of `shard` asks for.
     pub(super) fn event(&mut self, shard: ShardId, event: Event, now: Instant) {
+        if let Event::StreamStarted(start) = &event {
+            self.declare_runtime(&start.stream, start.publisher.is_some());
+        }
         publish(&self.bus, shard, &event);
         match event {
             Event::Authorize { ticket, request } => {
@@ -24,23 +27,32 @@ impl<F: Fleet> Exchange<F> {
                 self.publishes(&start.stream, session);
                 let stream = &start.stream;
                 if let Some(publisher) = &start.publisher {
+                    self.input_connected(stream, start.id, start.protocol);
+                    self.push(stream, start.id);
                     self.gate.policies_mut().published(stream, publisher.session);
                 }
                 tracing::debug!(shard = shard.0, %stream, "stream is listed");
                 self.directory.changed(now);
             }
-            Event::StreamEnded { stream, id, .. } => {
+            Event::StreamEnded { stream, id, reason } => {
+                self.input_ended(&stream, id, reason);
                 self.coordinator.ended(&stream, id);
-                self.registry.ended(&stream, now);
+                if let Some(oldest) = self.registry.ended(&stream, now) {
+                    self.forgotten(&oldest);
+                }
                 tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
                 self.gate.policies_mut().ended(&stream);
                 self.directory.changed(now);
             }
-            Event::StreamLost { stream, .. } => self.registry.running.release(&stream),
+            Event::StreamLost { stream, id, reason } => {
+                self.input_lost(&stream, id, reason);
+                self.registry.running.release(&stream);
+            }
             Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
                 self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
             }
-            Event::StreamReturned { stream, session, .. } => {
+            Event::StreamReturned { stream, id, session, protocol } => {
+                self.input_connected(&stream, id, protocol);
                 self.publishes(&stream, session);
                 if let Some(session) = session {
                     self.gate.policies_mut().published(&stream, session);
@@ -65,8 +77,9 @@ impl<F: Fleet> Exchange<F> {
                 self.live[shard.index()] = false;
                 self.outbox.forget(shard);
             }
-            // A node is handed over when all its shards are up.
-            Event::Ready { .. } => {}
+            // A node is handed over when all its shards are up; that a publish was refused is an
+            // event and nothing else.
+            Event::Ready { .. } | Event::PublishRefused(_) => {}
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }

@@ -12,19 +12,20 @@ use super::ask::Ask;
 use super::directory::Directory;
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathered, Gathers};
+use super::inputs::Inputs;
 use super::moves::Moves;
 use super::outbox::Outbox;
 use super::survey::Surveys;
 use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
 use crate::counts::Counts;
-use crate::events::{Bus, Kind};
+use crate::events::{Backlog, Bus, Kind};
 use crate::registry::Registry;
 use crate::viewing::Sessions;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
 const EVENTS_PER_TURN: usize = 1_024;
-/// A full mailbox is tried again after this long.
+/// A full mailbox is tried again after this long, and events for which there was no room.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// The control plane's side of all mailboxes.
@@ -41,6 +42,9 @@ pub struct Exchange<F> {
     pub(super) live: Vec<bool>,
     pub(super) coordinator: Coordinator,
     pub(super) bus: Bus,
+    /// What is told of players, in their crowds.
+    pub(super) news: Backlog,
+    pub(super) inputs: Inputs,
     full: Vec<bool>,
     pub(crate) registry: Registry,
 }
@@ -58,9 +62,11 @@ impl<F: Fleet> Exchange<F> {
             moves: Moves::default(),
             directory: Directory::new(now),
             bus,
+            news: Backlog::default(),
             sessions: Sessions::default(),
             live: vec![true; shards],
             coordinator: Coordinator::default(),
+            inputs: Inputs::default(),
             full: vec![false; shards],
             registry: Registry::default(),
         };
@@ -120,6 +126,7 @@ impl<F: Fleet> Exchange<F> {
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
         self.outbox.flush(&mut self.fleet);
+        self.news.tell(&self.bus, now);
         while let Some((asker, gathered)) = self.gathers.late(now) {
             self.answer(asker, gathered);
         }
@@ -135,11 +142,18 @@ impl<F: Fleet> Exchange<F> {
 
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let retry = (!self.outbox.is_empty()).then(|| now + RETRY);
+        let waits = !self.outbox.is_empty() || self.is_telling();
+        let retry = waits.then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
-        let due =
-            [self.moves.deadline(), self.directory.due(), self.sessions.due(), self.registry.due()];
+        let reap = self.registry.due();
+        let reap = if self.bus.has_room(now) { reap } else { reap.map(|due| due.max(now + RETRY)) };
+        let due = [self.moves.deadline(), self.directory.due(), self.sessions.due(), reap];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
+    }
+
+    /// True if more is to be told of players than there is room for.
+    pub fn is_telling(&self) -> bool {
+        !self.news.is_empty()
     }
 
     /// What is kept for the coordinator's contract.
@@ -260,11 +274,12 @@ mod tests {
     use std::collections::VecDeque;
 
     use crate::events::RingLimits;
+    use crate::registry::{Change, Difference};
 
     use codecs::media::Codec;
     use dataplane::control::{
-        AuthorizeRequest, Event, Grant, Intent, MoveOutcome, Protocol, ShardSnapshot, StreamStart,
-        StreamState, StreamStatus, Ticket, TrackStatus, Verdict,
+        AuthorizeRequest, CloseReason, Event, Grant, Intent, MoveOutcome, Protocol, ShardSnapshot,
+        StreamPublisher, StreamStart, StreamState, StreamStatus, Ticket, TrackStatus, Verdict,
     };
     use dataplane::ids::{Secret, SessionId, StreamName};
 
@@ -443,6 +458,7 @@ mod tests {
             published.collect::<Vec<_>>()
         };
         assert_eq!(told(&exchange), [("shard.started", 2)]);
+        let reason = CloseReason::ConnectionLost;
         let mut full = snapshot(0, 0, &[]);
         for _ in 0..2 {
             if let (_, Event::Snapshot(snapshot)) = &mut full {
@@ -451,7 +467,7 @@ mod tests {
             exchange.fleet.events.push_back(full);
             full = snapshot(0, 0, &[]);
         }
-        let lost = Event::StreamLost { stream: name("b"), id: None };
+        let lost = Event::StreamLost { stream: name("b"), id: None, reason };
         exchange.fleet.events.push_back((ShardId(0), lost));
         exchange.fleet.events.push_back((ShardId(1), Event::Stopped));
         exchange.pump(now);
@@ -464,6 +480,95 @@ mod tests {
                 ("shard.stopped", 1),
             ]
         );
+    }
+
+    #[test]
+    fn a_stream_is_told_with_its_input_and_where_it_should_go() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let value = serde_json::json!({
+            "inputs": [{ "url": "publish://", "priority": 0 }],
+            "push": [
+                { "url": "rtmp://h/live/hunter2", "enabled": true },
+                { "url": "rtmp://h/live/off", "enabled": false },
+            ],
+        });
+        let put = Change::PutStream { name: name("declared"), value };
+        exchange.registry.apply(put).unwrap();
+        let mut cursor = exchange.bus.cursor();
+        let publisher = StreamPublisher {
+            session: SessionId(7),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "OBS".into(),
+        };
+        let (id, protocol) = (None, Protocol::Rtmp);
+        let start = |stream| {
+            let publisher = Some(publisher.clone());
+            let start = StreamStart { stream: name(stream), id, protocol, publisher };
+            Event::StreamStarted(Box::new(start))
+        };
+        let (stream, session) = (name("wild"), Some(SessionId(8)));
+        let (broke, reason) = (CloseReason::ConnectionLost, CloseReason::PeerClosed);
+        for event in [
+            start("declared"),
+            start("wild"),
+            Event::StreamLost { stream: stream.clone(), id, reason: broke },
+            Event::StreamReturned { stream: stream.clone(), id, session, protocol },
+            Event::StreamEnded { stream, id, reason },
+            Event::StreamEnded { stream: name("declared"), id, reason: broke },
+        ] {
+            exchange.fleet.events.push_back((ShardId(0), event));
+        }
+        exchange.pump(now);
+        exchange.tick(now + exchange.registry.idle);
+        let told = cursor.read(99).events;
+        let text = |event: &Arc<crate::events::Event>| {
+            let json: serde_json::Value = serde_json::from_str(event.json()).unwrap();
+            let word =
+                ["origin", "url", "reason"].iter().find_map(|key| json["data"][*key].as_str());
+            let stream = event.stream().map(StreamName::as_str).unwrap_or_default();
+            format!("{} {stream} {}", event.kind().name(), word.unwrap_or_default())
+        };
+        let told: Vec<_> = told.iter().map(text).collect();
+        let expected = [
+            "stream.started declared ",
+            "input.connected declared ",
+            "push.failed declared rtmp://h/live/***",
+            "stream.created wild runtime",
+            "stream.started wild ",
+            "input.connected wild ",
+            "stream.lost wild ",
+            "input.lost wild connection_lost",
+            "stream.returned wild ",
+            "input.connected wild ",
+            "stream.stopped wild peer_closed",
+            "input.lost wild peer_closed",
+            "stream.stopped declared connection_lost",
+            "input.lost declared connection_lost",
+            "input.failed declared connection_lost",
+            "stream.deleted wild runtime",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_template_is_told_by_the_streams_that_live_by_it() {
+        let mut exchange = exchange(Instant::now());
+        let template = |text: &str| {
+            let value = serde_json::json!({
+                "prefixes": ["news"], "description": text,
+                "inputs": [{ "url": "publish://", "priority": 0 }],
+            });
+            Change::PutTemplate { code: "t".into(), value }
+        };
+        exchange.registry.apply(template("before")).unwrap();
+        exchange.registry.running.acquire(&name("news/1"), SessionId(7)).unwrap();
+        let effects = exchange.registry.apply(template("after")).unwrap();
+        let kinds: Vec<_> = effects.differences.iter().filter_map(Difference::kind).collect();
+        let [Kind::StreamUpdated { origin: "runtime", changed, disabled: false }] = &*kinds else {
+            panic!("{kinds:?}");
+        };
+        assert_eq!(changed, &["description"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod fleet;
 mod gather;
+mod inputs;
 mod moves;
 mod node;
 mod outbox;

@@ -10,8 +10,8 @@ use dataplane::ids::ShardId;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathered};
-use crate::events::{Kind, publish_change};
-use crate::viewing::{Sessions, SessionsAsk};
+use crate::events::{Kind, told_of};
+use crate::viewing::{Change, Sessions, SessionsAsk};
 
 impl<F: Fleet> Exchange<F> {
     /// The sessions that publish or play.
@@ -28,9 +28,9 @@ impl<F: Fleet> Exchange<F> {
                 let stream = self.sessions.get(session).map(|live| live.stream.clone());
                 if let Some(shard) = self.sessions.kick(session, reply, now) {
                     let reason = CloseReason::Kicked;
-                    let kicked =
-                        Kind::SessionKicked { session: session.to_string(), reason: reason.name() };
-                    self.bus.publish(stream.as_ref(), None, kicked);
+                    let kicked = Kind::SessionKicked { session, reason: reason.name() };
+                    self.news.push(stream, kicked);
+                    self.news.tell(&self.bus, now);
                     self.tell(shard, Command::Kick { session, reason });
                 }
             }
@@ -46,7 +46,20 @@ impl<F: Fleet> Exchange<F> {
             self.tell(shard, Command::Kick { session, reason: CloseReason::Kicked });
         }
         if let Some(change) = self.sessions.take(event, calendar(), now) {
-            publish_change(&self.bus, &change);
+            self.changed(&change);
+            self.news.tell(&self.bus, now);
+        }
+    }
+
+    /// Tells of a session that began or ended. Players come and go in crowds, each in an order of
+    /// its own; what a publisher does is part of the order of its stream, and told at once.
+    fn changed(&mut self, change: &Change) {
+        let (stream, kind) = told_of(change);
+        match kind {
+            Kind::PublishStarted { .. } | Kind::PublishEnded { .. } => {
+                self.bus.publish(Some(stream), None, kind);
+            }
+            kind => self.news.push(Some(stream.clone()), kind),
         }
     }
 
@@ -65,10 +78,12 @@ impl<F: Fleet> Exchange<F> {
     }
 
     pub(super) fn resynced(&mut self, gathered: &Gathered) {
-        let changes = self.sessions.resync_with(gathered, calendar(), Instant::now());
+        let now = Instant::now();
+        let changes = self.sessions.resync_with(gathered, calendar(), now);
         for change in &changes {
-            publish_change(&self.bus, change);
+            self.changed(change);
         }
+        self.news.tell(&self.bus, now);
         tracing::info!(
             sessions = self.sessions.count(),
             changed = changes.len(),
@@ -204,6 +219,8 @@ mod tests {
         };
         pump_until(&mut exchange, |exchange| exchange.sessions().get(session).is_none());
         assert_eq!(answer.try_recv(), Ok(crate::viewing::KickOutcome::Closed));
+        let told = |kind| exchange.bus.published().find(|&(name, _)| name == kind);
+        assert_eq!(told("session.kicked"), Some(("session.kicked", 1)));
         assert_eq!(exchange.sessions().count(), VIEWERS - 1);
         let closed = exchange.sessions().closed();
         assert_eq!((closed.len(), closed[0].reason), (1, Some(CloseReason::Kicked)));

@@ -14,6 +14,7 @@ use super::field::human_bytes;
 use super::host::Host;
 use super::settings::Settings;
 use crate::bridge::WAITING_MAX;
+use crate::events::UNKEPT_FACTOR;
 use crate::logging::LINES_MAX;
 use crate::store::CACHE_BYTES;
 use crate::viewing::CLOSED_MAX;
@@ -129,9 +130,10 @@ pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
     wanted.min(memory_max / BUFFERS_SHARE)
 }
 
-/// Bytes of the events that are kept: each is there as itself and as text.
+/// Bytes of the events that are kept: each is there as itself and as text, and those that hooks
+/// have not kept yet have more room.
 const fn event_bytes(settings: &Settings) -> u64 {
-    2 * settings.events.ring.bytes
+    2 * UNKEPT_FACTOR * settings.events.ring.bytes
 }
 
 /// Bytes that are taken before the first connection and the first page.

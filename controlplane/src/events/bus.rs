@@ -1,7 +1,7 @@
 //! Bus: takes events, and lets cursors read them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use codecs::time::WallTime;
 use dataplane::ids::{StreamId, StreamName};
@@ -11,6 +11,12 @@ use super::event::Event;
 use super::id::{EventId, EventIds};
 use super::kind::Kind;
 use super::ring::{Ring, RingLimits};
+
+/// Events of a burst that are not kept yet at most.
+const BURST_MAX: u64 = 1_024;
+/// A burst waits for those who keep events for so long, as long as they keep none; then it is told
+/// whoever misses it.
+pub(super) const TIGHT_MAX: Duration = Duration::from_secs(10);
 
 /// Where events are published. Clones are one bus.
 ///
@@ -31,6 +37,10 @@ struct Kept {
     ring: Ring,
     ids: EventIds,
     published: [u64; Kind::NAMES.len()],
+    /// Events that hooks can take before one of them has to give any up.
+    vacancy: u64,
+    /// Since when there is no room for a burst.
+    tight: Option<Instant>,
 }
 
 impl Bus {
@@ -44,6 +54,8 @@ impl Bus {
             ring: Ring::new(limits),
             ids: EventIds::new(u32::from_le_bytes(process)),
             published: [0; Kind::NAMES.len()],
+            vacancy: u64::MAX,
+            tight: None,
         };
         Self(Arc::new(Inner { node, kept: Mutex::new(kept), next: watch::Sender::new(0) }))
     }
@@ -63,6 +75,21 @@ impl Bus {
         self.make(&mut self.kept().ids, stream, None, kind)
     }
 
+    /// True if one of many events can be told without pushing any out before hooks have kept it,
+    /// or out of the queue of a hook whose receiver takes events; true also after a long wait for
+    /// that.
+    #[must_use]
+    pub fn has_room(&self, now: Instant) -> bool {
+        let mut kept = self.kept();
+        let Some((events, bytes)) = kept.ring.unkept() else { return true };
+        let limits = kept.ring.limits();
+        let half = u64::from(limits.events / 2).min(kept.vacancy.div_ceil(2));
+        let room = events < half.min(BURST_MAX) && bytes <= limits.bytes / 2;
+        kept.tight = if room { None } else { kept.tight.or(Some(now)) };
+        let waited = kept.tight.map(|since| now.saturating_duration_since(since));
+        waited.is_none_or(|waited| waited > TIGHT_MAX)
+    }
+
     /// Keeps from now on what `limits` say.
     pub fn set_limits(&self, limits: RingLimits) {
         self.kept().ring.set_limits(limits);
@@ -72,7 +99,25 @@ impl Bus {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let at = self.kept().ring.next();
-        Cursor { bus: self.clone(), news: self.0.next.subscribe(), at, unknown: false }
+        Cursor {
+            bus: self.clone(),
+            news: self.0.next.subscribe(),
+            at,
+            unknown: false,
+            keeps: false,
+        }
+    }
+
+    /// As [`Self::cursor`], for the one who keeps what it reads: events stay for longer until it
+    /// says by [`Cursor::kept`] that it did.
+    #[must_use]
+    pub fn keeping_cursor(&self) -> Cursor {
+        let mut kept = self.kept();
+        let at = kept.ring.next();
+        kept.ring.kept(Some(at));
+        kept.vacancy = u64::MAX;
+        drop(kept);
+        Cursor { bus: self.clone(), news: self.0.next.subscribe(), at, unknown: false, keeps: true }
     }
 
     /// Reads from the first event after `id` on.
@@ -83,7 +128,7 @@ impl Bus {
         // What a former run told after `id`, this one cannot know.
         let unknown = !(reaches && kept.ids.made(id));
         drop(kept);
-        Cursor { bus: self.clone(), news: self.0.next.subscribe(), at, unknown }
+        Cursor { bus: self.clone(), news: self.0.next.subscribe(), at, unknown, keeps: false }
     }
 
     /// Events published since the start, by the name of their kind.
@@ -132,6 +177,15 @@ pub struct Cursor {
     news: watch::Receiver<u64>,
     at: u64,
     unknown: bool,
+    keeps: bool,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if self.keeps {
+            self.bus.kept().ring.kept(None);
+        }
+    }
 }
 
 impl Cursor {
@@ -156,6 +210,15 @@ impl Cursor {
         let unknown = std::mem::take(&mut self.unknown);
         let missed = if unknown { Some(None) } else { (gone > 0).then_some(Some(gone)) };
         Told { missed, events }
+    }
+
+    /// What was read is kept, and `vacancy` events more can be.
+    pub fn kept(&self, vacancy: u64) {
+        let mut kept = self.bus.kept();
+        if self.keeps {
+            kept.ring.kept(Some(self.at));
+            kept.vacancy = vacancy;
+        }
     }
 
     /// Reads what was read last once more, from its first `events` on.

@@ -117,14 +117,23 @@ kinds! {
         /// How it speaks.
         protocol: &'static str,
     }
-    /// An input of a stream delivers no more.
+    /// An input of a stream delivers no more; it is waited for, or was over as it should be.
+    "input.lost" InputLost {
+        /// Its number, by priority.
+        input: u32,
+        /// How it spoke.
+        protocol: &'static str,
+        /// Why.
+        reason: &'static str,
+    }
+    /// An input of a stream failed, and is not waited for any more.
     "input.failed" InputFailed {
         /// Its number, by priority.
         input: u32,
-        /// How it speaks.
+        /// How it spoke.
         protocol: &'static str,
         /// Why.
-        reason: String,
+        reason: &'static str,
     }
     /// Somebody plays.
     "session.opened" SessionOpened {
@@ -149,7 +158,8 @@ kinds! {
     /// Somebody was told to go.
     "session.kicked" SessionKicked {
         /// The session.
-        session: String,
+        #[serde(serialize_with = "text")]
+        session: SessionId,
         /// Why.
         reason: &'static str,
     }
@@ -223,31 +233,12 @@ kinds! {
         /// The shard.
         shard: u16,
     }
-    /// A stream is to be sent to another server.
-    "push.started" PushStarted {
-        /// Where to, without secrets.
-        url: String,
-    }
-    /// Another server takes a stream.
-    "push.active" PushActive {
-        /// Where to, without secrets.
-        url: String,
-    }
-    /// Another server is tried again.
-    "push.reconnecting" PushReconnecting {
-        /// Where to, without secrets.
-        url: String,
-        /// How often it was tried.
-        attempt: u32,
-        /// Why.
-        reason: String,
-    }
-    /// Another server is tried no more.
+    /// A stream is not sent to another server, though it should be.
     "push.failed" PushFailed {
         /// Where to, without secrets.
         url: String,
         /// Why.
-        reason: String,
+        reason: &'static str,
     }
     /// The first playlist of a publication can be served.
     "segment.ready" SegmentReady {
@@ -296,6 +287,24 @@ impl Kind {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         Self::NAMES[self.index()]
+    }
+
+    /// The session that it is about, if it is about one.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::SessionOpened { party, .. }
+            | Self::SessionClosed { party, .. }
+            | Self::PublishStarted { party, .. }
+            | Self::PublishEnded { party, .. }
+            | Self::PublishRefused { party, .. } => Some(party.session),
+            Self::AuthorisationAllowed { asked, .. }
+            | Self::AuthorisationDenied { asked, .. }
+            | Self::AuthorisationFailed { asked, .. }
+            | Self::AuthorisationTimeout { asked } => Some(asked.party.session),
+            Self::SessionKicked { session, .. } => Some(*session),
+            _ => None,
+        }
     }
 }
 

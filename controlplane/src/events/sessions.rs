@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use dataplane::control::{CloseReason, Role};
-use dataplane::ids::SessionId;
+use dataplane::ids::{SessionId, StreamName};
 
-use super::bus::Bus;
 use super::kind::{Kind, Party};
 use crate::viewing::{Change, LiveSession};
 
-/// Publishes that a session began or ended.
-pub fn publish_change(bus: &Bus, change: &Change) {
+/// What is told of a session that began or ended.
+#[must_use]
+pub fn told_of(change: &Change) -> (&StreamName, Kind) {
     match change {
         Change::Opened(session, live) => {
             let (party, tls) = (party(*session, live), live.tls);
@@ -18,7 +18,7 @@ pub fn publish_change(bus: &Bus, change: &Change) {
                 Role::Publish => Kind::PublishStarted { party, tls },
                 Role::Play => Kind::SessionOpened { party, tls },
             };
-            bus.publish(Some(&live.stream), None, kind);
+            (&live.stream, kind)
         }
         Change::Closed(closed) => {
             let party = party(closed.session, &closed.was);
@@ -33,7 +33,7 @@ pub fn publish_change(bus: &Bus, change: &Change) {
                     Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
                 }
             };
-            bus.publish(Some(&closed.was.stream), None, kind);
+            (&closed.was.stream, kind)
         }
     }
 }
@@ -41,4 +41,58 @@ pub fn publish_change(bus: &Bus, change: &Change) {
 fn party(session: SessionId, live: &LiveSession) -> Party {
     let agent = Arc::clone(&live.agent);
     Party { session, protocol: live.protocol, peer: live.peer, agent }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::viewing::ClosedSession;
+    use codecs::time::WallTime;
+    use dataplane::control::Protocol;
+    use dataplane::ids::ShardId;
+    use serde_json::json;
+
+    #[test]
+    fn a_session_is_told_by_its_role_to_begin_and_to_end() {
+        let (session, stream) = (SessionId(9), StreamName::parse("news/1").unwrap());
+        let live = |role| LiveSession {
+            shard: ShardId(1),
+            role,
+            protocol: Protocol::Rtmp,
+            tls: false,
+            stream: stream.clone(),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "OBS".into(),
+            started: WallTime::default(),
+        };
+        let closed = |role| ClosedSession {
+            session,
+            was: live(role),
+            ended: WallTime::default(),
+            age_ms: 7,
+            bytes_in: 5,
+            bytes_out: 6,
+            reason: Some(CloseReason::Kicked),
+        };
+        let party = json!({
+            "session": "000000000009", "protocol": "rtmp", "peer": "192.0.2.1:5", "agent": "OBS",
+        });
+        let begin = json!({ "party": party, "tls": false });
+        let end = json!({
+            "party": party, "bytes_in": 5, "bytes_out": 6, "duration_ms": 7, "reason": "kicked",
+        });
+        for (role, began, ended) in [
+            (Role::Publish, "publish.started", "publish.ended"),
+            (Role::Play, "session.opened", "session.closed"),
+        ] {
+            for (change, name, data) in [
+                (Change::Opened(session, live(role)), began, &begin),
+                (Change::Closed(Arc::new(closed(role))), ended, &end),
+            ] {
+                let (about, kind) = told_of(&change);
+                assert_eq!((about, kind.name()), (&stream, name));
+                assert_eq!(&serde_json::to_value(kind).unwrap(), data);
+            }
+        }
+    }
 }

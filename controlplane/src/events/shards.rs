@@ -22,8 +22,8 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
             let kind = Kind::StreamStarted { shard: shard.0, protocol, party };
             bus.publish(Some(&start.stream), start.id, kind);
         }
-        Event::StreamLost { stream, id } => bus.publish(Some(stream), *id, Kind::StreamLost {}),
-        Event::StreamReturned { stream, id, session } => {
+        Event::StreamLost { stream, id, .. } => bus.publish(Some(stream), *id, Kind::StreamLost {}),
+        Event::StreamReturned { stream, id, session, .. } => {
             let session = session.map(|session| session.to_string());
             bus.publish(Some(stream), *id, Kind::StreamReturned { session });
         }
@@ -33,6 +33,17 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         &Event::SegmentsReady { ref stream, id, width, height, fps_milli, target_ms } => {
             let kind = Kind::SegmentReady { width, height, fps_milli, target_ms };
             bus.publish(Some(stream), id, kind);
+        }
+        Event::PublishRefused(refusal) => {
+            let publisher = &refusal.publisher;
+            let party = Party {
+                session: publisher.session,
+                protocol: refusal.protocol,
+                peer: publisher.peer,
+                agent: Arc::clone(&publisher.agent),
+            };
+            let kind = Kind::PublishRefused { party, reason: refusal.reason };
+            bus.publish(Some(&refusal.stream), None, kind);
         }
         Event::Stopped => bus.publish(None, None, Kind::ShardStopped { shard: shard.0 }),
         // Sessions are told by who keeps their table: what is lost and found is told once, too.
@@ -50,78 +61,66 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
 mod tests {
     use super::*;
     use crate::events::RingLimits;
-    use codecs::time::WallTime;
-    use dataplane::control::{CloseReason, Protocol, Role, StreamPublisher, StreamStart};
+    use dataplane::control::{CloseReason, Protocol, PublishRefusal, StreamPublisher, StreamStart};
     use dataplane::ids::{SessionId, StreamId, StreamName};
+    use serde_json::{Value, json};
 
-    use crate::events::publish_change;
-    use crate::viewing::{Change, ClosedSession, LiveSession};
+    const ID: StreamId = StreamId([7; 16]);
+
+    /// What a shard tells of one publication and of one that was refused.
+    fn events() -> [Event; 5] {
+        let stream = StreamName::parse("news/1").unwrap();
+        let (id, protocol) = (Some(ID), Protocol::Rtmp);
+        let publisher = StreamPublisher {
+            session: SessionId(9),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "OBS".into(),
+        };
+        let refusal = PublishRefusal {
+            stream: stream.clone(),
+            protocol,
+            publisher: publisher.clone(),
+            reason: "busy",
+        };
+        let publisher = Some(publisher);
+        let start = StreamStart { stream: stream.clone(), id, protocol, publisher };
+        let (width, height, fps_milli, target_ms) = (640, 360, 25_000, 2_000);
+        let ready = stream.clone();
+        [
+            Event::StreamStarted(Box::new(start)),
+            Event::PublishRefused(Box::new(refusal)),
+            Event::SegmentsReady { stream: ready, id, width, height, fps_milli, target_ms },
+            Event::StreamEnded { stream, id, reason: CloseReason::PeerClosed },
+            Event::Stopped,
+        ]
+    }
 
     #[test]
     fn what_a_shard_tells_is_told_with_stream_and_publication() {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let mut cursor = bus.cursor();
-        let stream = StreamName::parse("news/1").unwrap();
-        let id = StreamId([7; 16]);
-        let (session, peer) = (SessionId(9), "192.0.2.1:5".parse().unwrap());
-        let (role, protocol) = (Role::Publish, Protocol::Rtmp);
-        let publisher = StreamPublisher { session, peer, agent: "OBS".into() };
-        let start = StreamStart {
-            stream: stream.clone(),
-            id: Some(id),
-            protocol,
-            publisher: Some(publisher),
-        };
-        let was = LiveSession {
-            shard: ShardId(1),
-            role,
-            protocol,
-            tls: false,
-            stream: stream.clone(),
-            peer,
-            agent: "OBS".into(),
-            started: WallTime::default(),
-        };
-        let ended = ClosedSession {
-            session,
-            was,
-            ended: WallTime::default(),
-            age_ms: 7,
-            bytes_in: 5,
-            bytes_out: 6,
-            reason: Some(CloseReason::Kicked),
-        };
-        let reason = CloseReason::PeerClosed;
-        publish(&bus, ShardId(1), &Event::StreamStarted(Box::new(start)));
-        publish_change(&bus, &Change::Closed(Arc::new(ended)));
-        for event in [Event::StreamEnded { stream, id: Some(id), reason }, Event::Stopped] {
+        for event in events() {
             publish(&bus, ShardId(1), &event);
         }
         let told = cursor.read(9).events;
-        let told: Vec<serde_json::Value> =
+        let told: Vec<Value> =
             told.iter().map(|event| serde_json::from_str(event.json()).unwrap()).collect();
-        let party = serde_json::json!({
+        let party = json!({
             "session": "000000000009", "protocol": "rtmp", "peer": "192.0.2.1:5", "agent": "OBS",
         });
+        let pictures =
+            json!({ "width": 640, "height": 360, "fps_milli": 25_000, "target_ms": 2_000 });
         let expected = [
-            (
-                "stream.started",
-                serde_json::json!({ "shard": 1, "protocol": "rtmp", "party": party }),
-            ),
-            (
-                "publish.ended",
-                serde_json::json!({
-                    "party": party, "bytes_in": 5, "bytes_out": 6, "duration_ms": 7,
-                    "reason": "kicked",
-                }),
-            ),
-            ("stream.stopped", serde_json::json!({ "reason": reason.name() })),
-            ("shard.stopped", serde_json::json!({ "shard": 1 })),
+            ("stream.started", json!({ "shard": 1, "protocol": "rtmp", "party": party })),
+            ("publish.refused", json!({ "party": party, "reason": "busy" })),
+            ("segment.ready", pictures),
+            ("stream.stopped", json!({ "reason": "peer_closed" })),
+            ("shard.stopped", json!({ "shard": 1 })),
         ];
         for (told, (name, data)) in told.iter().zip(&expected) {
-            assert_eq!((&told["type"], &told["data"]), (&serde_json::json!(name), data));
+            assert_eq!((&told["type"], &told["data"]), (&json!(name), data));
         }
-        assert_eq!(told[0]["stream_id"], id.to_string());
-        assert_eq!((told.len(), told[2]["stream"].as_str()), (4, Some("news/1")));
+        assert_eq!(told[0]["stream_id"], ID.to_string());
+        assert_eq!((told.len(), told[3]["stream"].as_str()), (5, Some("news/1")));
     }
 }

@@ -126,12 +126,13 @@ impl Registry {
     }
 
     /// A stream is over: a declared one is there as before, another is forgotten when it stays
-    /// idle.
-    pub fn ended(&mut self, name: &StreamName, now: Instant) {
-        match self.streams.contains_key(name) {
-            true => self.running.unregister(name),
-            false => self.running.end(name, now),
+    /// idle. The one that had to be forgotten at once for that.
+    pub fn ended(&mut self, name: &StreamName, now: Instant) -> Option<StreamName> {
+        if self.streams.contains_key(name) {
+            self.running.unregister(name);
+            return None;
         }
+        self.running.end(name, now)
     }
 
     /// Forgets idle runtime streams; their names.

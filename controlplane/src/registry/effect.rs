@@ -142,12 +142,17 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// What is told of it; nothing of a stream that nobody declares, before and after.
+    /// What is told of it. A stream that nobody declares is told of when it comes and goes, by
+    /// those who see it; here only that its template changed.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
+        let runtime = Some(Origin::Runtime);
         let declared = |origin: Option<Origin>| origin.filter(|&from| from != Origin::Runtime);
         let (changed, disabled) = (self.fields.clone(), self.disabled);
         Some(match (declared(self.before), declared(self.after)) {
+            (None, None) if self.before == runtime && self.after == runtime => {
+                Kind::StreamUpdated { origin: Origin::Runtime.name(), changed, disabled }
+            }
             (None, None) => return None,
             (None, Some(origin)) => Kind::StreamCreated { origin: origin.name() },
             (Some(origin), None) => Kind::StreamDeleted { origin: origin.name() },

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Instant;
 
 use dataplane::ids::StreamName;
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ use super::effect::{Effect, Effects};
 use super::record;
 use super::spec::{StreamSpec, Template};
 use crate::error::Error;
-use crate::events::Bus;
+use crate::events::{Backlog, Bus};
 use crate::store::{FILE, Store, StoreError, Table};
 
 /// Changes that wait at most.
@@ -52,6 +53,7 @@ pub struct Keeper {
     flight: Option<Flight>,
     drops: VecDeque<Effect>,
     bus: Option<Bus>,
+    news: Backlog,
 }
 
 impl Keeper {
@@ -88,6 +90,7 @@ impl Keeper {
             flight: None,
             drops: VecDeque::new(),
             bus: None,
+            news: Backlog::default(),
         };
         Ok((keeper, registry))
     }
@@ -147,8 +150,28 @@ impl Keeper {
         !self.drops.is_empty()
     }
 
+    /// Tells what became of streams as far as there is room, and goes on with the next change when
+    /// all of it is told: a change of a template is told of each of its streams.
+    pub fn tick(&mut self, now: Instant, registry: &mut Registry) {
+        self.tell_news(now);
+        self.proceed(registry);
+    }
+
+    /// True if more is to be told than there was room for.
+    #[must_use]
+    pub fn is_telling(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    fn tell_news(&mut self, now: Instant) {
+        if let Some(bus) = &self.bus {
+            self.news.tell(bus, now);
+        }
+    }
+
     fn proceed(&mut self, registry: &mut Registry) {
         while self.flight.is_none()
+            && self.news.is_empty()
             && let Some((change, reply)) = self.waiting.pop_front()
         {
             let mut plan = match registry.plan(change) {
@@ -175,10 +198,11 @@ impl Keeper {
         for difference in &effects.differences {
             let fields = difference.fields.join(" ");
             tracing::debug!(stream = %difference.stream, fields, "a declared stream changed");
-            if let (Some(bus), Some(kind)) = (&self.bus, difference.kind()) {
-                bus.publish(Some(&difference.stream), None, kind);
+            if let (Some(_), Some(kind)) = (&self.bus, difference.kind()) {
+                self.news.push(Some(difference.stream.clone()), kind);
             }
         }
+        self.tell_news(Instant::now());
         self.drops.extend(effects.drops.iter().cloned());
         answer(reply, Ok(effects));
     }

@@ -75,6 +75,24 @@ pub struct PushDestination {
     pub comment: String,
 }
 
+impl PushDestination {
+    /// The address as it may be shown: its last segment is the key of the other server's stream,
+    /// and its query may hold one, too.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let url = self.url.trim();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        match path.rsplit_once('/') {
+            Some((app, _)) => format!("{scheme}://{host}/{app}/***"),
+            None if path.is_empty() => format!("{scheme}://{host}"),
+            None => format!("{scheme}://{host}/***"),
+        }
+    }
+}
+
 /// Checks where a stream is pushed to.
 pub(super) fn check(pushes: &[PushDestination]) -> Result<(), Fault> {
     few("push", pushes, PUSHES_MAX)?;
@@ -123,6 +141,19 @@ mod tests {
         let lost: Vec<_> = Protocol::ALL.into_iter().filter(|&p| lost.contains(p)).collect();
         assert_eq!(lost, [Protocol::Rtmp]);
         assert_eq!(next.lost(&Protocols::ALL), ProtocolSet::NONE);
+    }
+
+    #[test]
+    fn a_destination_is_shown_without_its_key() {
+        for (url, shown) in [
+            ("rtmp://user:pw@h:1935/live/hunter2?k=hunter2", "rtmp://h:1935/live/***"),
+            (" rtmps://h/a/b/hunter2", "rtmps://h/a/b/***"),
+            ("rtmp://h/hunter2", "rtmp://h/***"),
+            ("rtmp://h", "rtmp://h"),
+        ] {
+            let push = PushDestination { url: url.to_owned(), ..PushDestination::default() };
+            assert_eq!(push.shown(), shown);
+        }
     }
 
     #[test]

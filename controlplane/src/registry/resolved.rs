@@ -103,6 +103,16 @@ impl Resolved {
         Protocol::ALL.into_iter().filter(|&protocol| self.listens(protocol)).collect()
     }
 
+    /// The number of the input that a publisher who speaks `protocol` is.
+    #[must_use]
+    pub fn input_of(&self, protocol: Protocol) -> Option<u32> {
+        let takes = |input: &Input| input.listens().is_some_and(|kind| kind.takes(protocol));
+        let at = self.traits.inputs.iter().position(takes);
+        // One that says nothing of inputs has the one that everybody takes.
+        let at = at.or_else(|| self.listens(protocol).then_some(0));
+        u32::try_from(at?).ok()
+    }
+
     fn listens(&self, protocol: Protocol) -> bool {
         self.kinds.iter().any(|kind| kind.takes(protocol))
     }

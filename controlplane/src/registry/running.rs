@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use dataplane::ids::{SessionId, StreamName};
 
+/// Streams that are forgotten at one time at most.
+const REAPED_MAX: usize = 256;
 /// Ended streams that wait to be forgotten at most; beyond it the oldest goes at once.
 pub const IDLE_MAX: usize = 10_000;
 
@@ -66,16 +68,16 @@ impl Running {
         self.slots.get(stream)
     }
 
-    /// The stream is over, grace included.
-    pub fn end(&mut self, stream: &StreamName, now: Instant) {
-        let Some(slot) = self.slots.get_mut(stream) else { return };
+    /// The stream is over, grace included; the one that had to be forgotten for it.
+    pub fn end(&mut self, stream: &StreamName, now: Instant) -> Option<StreamName> {
+        let slot = self.slots.get_mut(stream)?;
         *slot = Slot { holder: None, idle_since: Some(now) };
         self.idle.push_back((now, stream.clone()));
-        if self.idle.len() > IDLE_MAX
-            && let Some((since, oldest)) = self.idle.pop_front()
-        {
-            self.forget(&oldest, since);
+        if self.idle.len() <= IDLE_MAX {
+            return None;
         }
+        let (since, oldest) = self.idle.pop_front()?;
+        self.forget(&oldest, since).then_some(oldest)
     }
 
     /// Forgets `stream` whatever it does.
@@ -83,10 +85,12 @@ impl Running {
         self.slots.remove(stream);
     }
 
-    /// Forgets the streams that have been idle for `after`; their names.
+    /// Forgets streams that have been idle for `after`, so many at one time; their names.
     pub fn reap(&mut self, now: Instant, after: Duration) -> Vec<StreamName> {
         let mut gone = Vec::new();
-        while let Some((since, stream)) = self.idle.pop_front_if(|(since, _)| *since + after <= now)
+        while gone.len() < REAPED_MAX
+            && let Some((since, stream)) =
+                self.idle.pop_front_if(|(since, _)| *since + after <= now)
         {
             if self.forget(&stream, since) {
                 gone.push(stream);
@@ -172,7 +176,8 @@ mod tests {
         for number in 0..=IDLE_MAX {
             let stream = name(&format!("s{number}"));
             running.acquire(&stream, ONE).unwrap();
-            running.end(&stream, now);
+            let forgotten = running.end(&stream, now);
+            assert_eq!(forgotten, (number == IDLE_MAX).then(|| name("s0")));
         }
         assert_eq!(running.slots.len(), IDLE_MAX);
         assert_eq!(running.lookup(&name("s0")), None);

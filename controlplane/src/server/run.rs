@@ -35,6 +35,10 @@ const ASKS_MAX: usize = 64;
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 /// How often it is looked whether they were.
 const CLOSE_LOOK: Duration = Duration::from_millis(10);
+/// Events for which there was no room are tried again after this.
+const TELL_AGAIN: Duration = Duration::from_millis(5);
+/// Once all shards are over, events are given to hooks and written down within this.
+const KEEP_MAX: Duration = Duration::from_secs(3);
 /// Names of applications that are resolved at the same time at most: the system's resolver blocks.
 const RESOLVERS_MAX: usize = 8;
 /// Below the data directory: where hooks of the API may write files.
@@ -77,8 +81,10 @@ pub(super) fn run(
         desk.tell_application();
         print(banner);
         let end = desk.turn().await;
-        if end == End::Drained {
-            desk.close().await;
+        match end {
+            End::Drained => desk.close().await,
+            End::Late | End::Lost => desk.keep_events().await,
+            End::Twice => {}
         }
         tracing::info!(end = ?end, "stopped");
         let (commits, syncs, busy) = desk.control.store.counters();
@@ -298,6 +304,7 @@ impl Desk {
         for drop in self.keeper.drops() {
             self.exchange.drop_by(&drop);
         }
+        self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
         self.heap.tick(now);
         if self.cores.due().is_some_and(|due| due <= now) {
@@ -310,20 +317,38 @@ impl Desk {
     /// When time alone makes something due.
     fn due(&self, now: Instant) -> Instant {
         let ending = self.ending.as_ref().map(Ending::next);
-        let due = [self.exchange.deadline(now), self.cores.due(), ending, Some(self.heap.due())];
+        let telling = self.keeper.is_telling().then(|| now + TELL_AGAIN);
+        let heap = Some(self.heap.due());
+        let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
         due.into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 
     /// Gives what became known at the end a moment to be told; the rest is on the disk and told
     /// at the next start.
     async fn close(&mut self) {
+        self.keep_events().await;
         let deadline = Instant::now() + CLOSE_MAX;
-        if let Some(hooks) = &self.control.hooks {
-            // What was delivered and is not forgotten by then is delivered once more.
-            let _ = tokio::time::timeout_at(deadline.into(), hooks.close()).await;
-        }
         while self.teller.waiting() > 0 && Instant::now() < deadline {
             tokio::time::sleep(CLOSE_LOOK).await;
+        }
+    }
+
+    /// Returns when hooks have every event, delivered or on the disk. That takes as long as the
+    /// disk does, which is no time unless it fails.
+    async fn keep_events(&mut self) {
+        let Some(hooks) = self.control.hooks.clone() else { return };
+        let deadline = Instant::now() + KEEP_MAX;
+        while self.keeper.is_telling() || self.exchange.is_telling() {
+            let now = Instant::now();
+            if now >= deadline {
+                break;
+            }
+            self.keeper.tick(now, &mut self.exchange.registry);
+            self.exchange.tick(now);
+            tokio::time::sleep(TELL_AGAIN).await;
+        }
+        if tokio::time::timeout_at(deadline.into(), hooks.close()).await.is_err() {
+            tracing::error!("the disk is too slow: events may be lost, others come again");
         }
     }
 

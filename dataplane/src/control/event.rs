@@ -33,6 +33,8 @@ pub enum Event {
         stream: StreamName,
         /// Its publication.
         id: Option<StreamId>,
+        /// Why its publisher is gone.
+        reason: CloseReason,
     },
     /// A stream has a publisher again, within the grace time or because another took it over: it
     /// is the same publication.
@@ -43,6 +45,8 @@ pub enum Event {
         id: Option<StreamId>,
         /// Who publishes now.
         session: Option<SessionId>,
+        /// How it is published now.
+        protocol: Protocol,
     },
     /// A stream is over, grace included.
     StreamEnded {
@@ -53,6 +57,8 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+    /// Somebody wanted to publish and was refused, by a verdict or by the shard.
+    PublishRefused(Box<PublishRefusal>),
     /// The first playlist of a publication can be served.
     SegmentsReady {
         /// The stream.
@@ -107,6 +113,19 @@ pub struct StreamStart {
     pub protocol: Protocol,
     /// Who publishes it; nobody does the demo clip.
     pub publisher: Option<StreamPublisher>,
+}
+
+/// A publish that was refused.
+#[derive(Clone, Debug)]
+pub struct PublishRefusal {
+    /// The stream.
+    pub stream: StreamName,
+    /// How it would have been published.
+    pub protocol: Protocol,
+    /// Who would have published it.
+    pub publisher: StreamPublisher,
+    /// Why, in one fixed word.
+    pub reason: &'static str,
 }
 
 /// Who publishes a stream.

@@ -13,7 +13,7 @@ use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
 use crate::config::{LimitId, UrlDialect};
-use crate::control::{CloseReason, Event, StreamPublisher, StreamStart};
+use crate::control::{CloseReason, Event, PublishRefusal, StreamPublisher, StreamStart};
 use crate::hub::{FirstPlaylist, Hub, Publisher, Source, Subscriber};
 use crate::ids::StreamName;
 use crate::segment::Numbering;
@@ -123,17 +123,30 @@ impl Shard {
         Ok(())
     }
 
+    /// Who publishes on a connection, or would.
+    fn publisher(&self, slot: u32) -> Option<StreamPublisher> {
+        let connection = self.connections.get(slot)?;
+        Some(StreamPublisher {
+            session: connection.id,
+            peer: connection.peer.into(),
+            agent: connection.session.agent().clone(),
+        })
+    }
+
+    /// Tells the control plane that nobody publishes `stream` on this connection. Strangers can
+    /// have that said at will, so that it gets no room beside the mailbox.
+    pub(super) fn report_refusal(&mut self, slot: u32, stream: StreamName, refusal: Refusal) {
+        let Some(publisher) = self.publisher(slot) else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
+        let protocol = connection.session.protocol();
+        let refusal = PublishRefusal { stream, protocol, publisher, reason: refusal.name() };
+        self.report(Event::PublishRefused(Box::new(refusal)));
+    }
+
     /// Tells the control plane that a stream began.
     fn report_start(&mut self, slot: u32) {
         let Some(hub) = self.streams.get(slot) else { return };
-        let publisher = hub.publisher().slot().and_then(|slot| {
-            let connection = self.connections.get(slot)?;
-            Some(StreamPublisher {
-                session: connection.id,
-                peer: connection.peer.into(),
-                agent: connection.session.agent().clone(),
-            })
-        });
+        let publisher = hub.publisher().slot().and_then(|slot| self.publisher(slot));
         let (stream, id, protocol) = (hub.name().clone(), hub.id(), hub.protocol());
         let start = StreamStart { stream, id, protocol, publisher };
         self.tell_control(Event::StreamStarted(Box::new(start)));
@@ -146,8 +159,8 @@ impl Shard {
             Publisher::Session { id, .. } => Some(id),
             Publisher::Demo | Publisher::Lost(_) => None,
         };
-        let (stream, id) = (hub.name().clone(), hub.id());
-        self.tell_control(Event::StreamReturned { stream, id, session });
+        let (stream, id, protocol) = (hub.name().clone(), hub.id(), hub.protocol());
+        self.tell_control(Event::StreamReturned { stream, id, session, protocol });
     }
 
     /// Tells the control plane when the first playlist of a publication can be served.
@@ -181,7 +194,7 @@ impl Shard {
             tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
             hub_ref.lose_source(now);
             let (stream, id) = (hub_ref.name().clone(), hub_ref.id());
-            self.tell_control(Event::StreamLost { stream, id });
+            self.tell_control(Event::StreamLost { stream, id, reason });
         }
     }
 
