@@ -56,6 +56,11 @@ fn every_copy_of_payload_is_listed_with_its_reason() {
 }
 
 #[test]
+fn every_kind_of_event_is_sent_tested_and_explained() {
+    assert_none("events", &rules::events::breaches(&Checkout::read()));
+}
+
+#[test]
 fn licences_and_sources_are_allowed() {
     assert_none("licences", &rules::licences::breaches(&Checkout::read()));
 }

@@ -22,7 +22,8 @@ pub(super) struct Health {
 /// One thing that is not as it should be.
 #[derive(Serialize, ToSchema)]
 struct Reason {
-    /// A stable word for programs: `draining`, `shard_silent`, `shard_full`.
+    /// A stable word for programs: `draining`, `shard_silent`, `shard_full`,
+    /// `hooks_failing`.
     #[schema(value_type = String, example = "draining")]
     code: &'static str,
     /// A sentence for people.
@@ -81,6 +82,9 @@ pub(super) async fn health(State(state): State<ApiState>) -> Result<Json<Health>
     for shard in gathered.snapshots.iter().filter(|shard| shard.headroom.full) {
         let message = format!("shard {} has no room for more players", shard.shard.0);
         reasons.push(Reason { code: "shard_full", message });
+    }
+    if let Some(message) = state.hooks.trouble() {
+        reasons.push(Reason { code: "hooks_failing", message });
     }
     Ok(Json(Health { ready, reasons }))
 }

@@ -13,7 +13,7 @@ use super::paging::Page;
 use super::reply::{BUSY, Refusal};
 use super::request::{Body, Params, Segment};
 use super::state::ApiState;
-use crate::hooks::{DeadLetter, HookSpec, HookState, HooksError, Origin};
+use crate::hooks::{DeadLetter, HookSpec, HookState, HooksError, Moved, Origin};
 use crate::store::StoreError;
 
 const UNKNOWN: Refusal = Refusal::fixed(
@@ -80,7 +80,8 @@ pub(super) struct DeadLetterView {
     attempts: u32,
     /// When it was given up.
     time: String,
-    event: Value,
+    /// The event; null if this version cannot read it.
+    event: Option<Value>,
 }
 
 /// Events that were given up, oldest first.
@@ -94,6 +95,14 @@ pub(super) struct DeadLetterList {
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeadLetterCount {
     events: u64,
+    /// Those that stay, because this version cannot read them.
+    unread: u64,
+}
+
+impl From<Moved> for DeadLetterCount {
+    fn from(Moved { events, unread }: Moved) -> Self {
+        Self { events, unread }
+    }
 }
 
 /// Which dead letter; without it all.
@@ -163,7 +172,7 @@ pub(super) async fn create_hook(
     shown(&state, &id, StatusCode::CREATED)
 }
 
-/// Makes or replaces a hook; what waits stays. A secret of `***` stays as it was.
+/// Makes or replaces a hook; what waits stays. What is shown as `***` stays as it was.
 #[utoipa::path(
     put,
     path = "/api/v1/hooks/{id}",
@@ -275,8 +284,8 @@ pub(super) async fn retry_dead_letters(
     Params(which): Params<WhichLetter>,
 ) -> Result<Json<DeadLetterCount>, Refusal> {
     let letter = number(which.letter.as_deref(), "letter")?;
-    let events = state.hooks.retry(&id, letter).await.map_err(refusal)?;
-    Ok(Json(DeadLetterCount { events }))
+    let moved = state.hooks.retry(&id, letter).await.map_err(refusal)?;
+    Ok(Json(moved.into()))
 }
 
 /// Deletes events that a hook gave up.
@@ -293,8 +302,8 @@ pub(super) async fn delete_dead_letters(
     Params(which): Params<WhichLetter>,
 ) -> Result<Json<DeadLetterCount>, Refusal> {
     let letter = number(which.letter.as_deref(), "letter")?;
-    let events = state.hooks.discard(&id, letter).await.map_err(refusal)?;
-    Ok(Json(DeadLetterCount { events }))
+    let moved = state.hooks.discard(&id, letter).await.map_err(refusal)?;
+    Ok(Json(moved.into()))
 }
 
 fn shown(state: &ApiState, id: &str, status: StatusCode) -> Result<Response, Refusal> {
@@ -317,6 +326,15 @@ fn refusal(error: HooksError) -> Refusal {
         HooksError::Unknown => UNKNOWN,
         HooksError::UnknownLetter => {
             Refusal::new(StatusCode::NOT_FOUND, "unknown_dead_letter", text).at("letter")
+        }
+        HooksError::UnreadableLetter => {
+            Refusal::new(StatusCode::CONFLICT, "unreadable_dead_letter", text).at("letter")
+        }
+        HooksError::Masked(misfit) => {
+            Refusal::new(StatusCode::BAD_REQUEST, "bad_hook", text).at(misfit.field)
+        }
+        HooksError::FileTaken(_) => {
+            Refusal::new(StatusCode::CONFLICT, "file_taken", text).at("target")
         }
         HooksError::ReadOnly => Refusal::new(StatusCode::CONFLICT, "read_only", text).at("id"),
         HooksError::Full => Refusal::new(StatusCode::CONFLICT, "too_many_hooks", text),
@@ -353,7 +371,7 @@ impl From<DeadLetter> for DeadLetterView {
             reason: letter.reason,
             attempts: letter.attempts,
             time: letter.at,
-            event: serde_json::from_str(&letter.event).unwrap_or_default(),
+            event: letter.event.map(|event| serde_json::from_str(&event).unwrap_or_default()),
         }
     }
 }
@@ -389,6 +407,21 @@ mod tests {
             bench.request(&Method::PUT, &one, r#"{"type":"http","target":"http://x/"}"#);
         stale.headers_mut().insert(http::header::IF_MATCH, "\"other\"".parse().unwrap());
         assert_eq!(bench.answer(stale).await.status, StatusCode::PRECONDITION_FAILED);
+
+        let new = format!("{HOOKS}/new");
+        let unsigned = bench.answer(bench.request(&Method::PUT, &new, changed)).await;
+        assert_eq!(unsigned.status, StatusCode::BAD_REQUEST, "{unsigned:?}");
+        assert_eq!(unsigned.json["error"]["field"], "secret");
+        assert!(bench.state.hooks.get("new").is_none());
+        let file = r#"{"type":"file","target":"x.jsonl"}"#;
+        let made = bench.answer(bench.request(&Method::PUT, &new, file)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        let other = format!("{HOOKS}/other");
+        let second = bench.answer(bench.request(&Method::PUT, &other, file)).await;
+        assert_eq!(second.status, StatusCode::CONFLICT, "{second:?}");
+        assert_eq!(second.json["error"]["code"], "file_taken");
+        let gone = bench.answer(bench.request(&Method::DELETE, &new, "")).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
 
         for (body, code, field) in [
             (r#"{"id":"b","type":"http","target":"x"}"#, "bad_hook", "target"),

@@ -1,5 +1,7 @@
 //! `[[hooks]]`: who is told of events.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::document::Datum;
@@ -17,8 +19,8 @@ pub(super) const KEY: Key = Key::new(
      [[hooks]] with id, type (\"http\" or \"file\") and target (a URL, or the path of a file), and \
      if wanted: name, secret (signs requests), types (of events, as [\"stream.*\"]), streams (as { \
      only = [\"news/*\"], except = [] }), metadata (goes along with each event), enabled, \
-     timeout_ms, retries_max, batch_max (above 1: lists), batch_ms, queue_max, queue_bytes_max, \
-     fsync (\"always\" or \"never\") and rotate_bytes (of a file).",
+     timeout_ms, retries_max, batch_max (1: objects, above it lists), batch_ms, queue_max, \
+     queue_bytes_max, fsync (\"always\" or \"never\") and rotate_bytes (of a file).",
     |s| &mut s.hooks,
 )
 .now()
@@ -71,6 +73,11 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         if hooks[..at].iter().any(|other| other.id == hook.id) {
             let what = format!("two hooks are called {:?}", hook.id);
             return wrong(what, "give each an id of its own".to_owned());
+        }
+        let shares = |other: &&HookSpec| other.shares_file(hook, Path::new(""));
+        if let Some(other) = hooks[..at].iter().find(shares) {
+            let what = format!("hooks {:?} and {:?} write to one file", other.id, hook.id);
+            return wrong(what, "give each a file of its own".to_owned());
         }
     }
     Ok(())

@@ -32,6 +32,19 @@ pub struct Delivery {
     pub took: Duration,
 }
 
+/// Statuses of a receiver, or of what stands before it, that does not say whether it took the
+/// events; every other one of 300 and more says that it did not.
+const UNDECIDED: [u16; 6] = [408, 425, 429, 502, 503, 504];
+
+impl Delivery {
+    /// True if the receiver said that it did not take the events: then nothing speaks against
+    /// trying each of them alone.
+    pub(super) fn is_refused(&self) -> bool {
+        let decided = self.status.is_some_and(|status| !UNDECIDED.contains(&status));
+        decided && self.failure.is_some()
+    }
+}
+
 /// Tries to deliver `parcels`; relative files lie below `files`.
 pub(super) async fn attempt(
     client: &Client,
@@ -77,7 +90,7 @@ fn headers(spec: &HookSpec, parcels: &[Arc<Parcel>], body: &[u8]) -> HeaderMap {
     };
     text(HOOK, &spec.id);
     text(IDEMPOTENCY_KEY, &idempotency_key(parcels));
-    if spec.batch_max > 1 {
+    if spec.batch_max > 1 || parcels.len() > 1 {
         text(BATCH_SIZE, &parcels.len().to_string());
     }
     if let Some(secret) = &spec.secret {
@@ -87,7 +100,8 @@ fn headers(spec: &HookSpec, parcels: &[Arc<Parcel>], body: &[u8]) -> HeaderMap {
     headers
 }
 
-/// An event's id; of several, the beginning of the hash over all.
+/// An event's id; of several, the beginning of the hash over all, so that one key never stands for
+/// different events.
 fn idempotency_key(parcels: &[Arc<Parcel>]) -> String {
     if let [one] = parcels {
         return one.id.as_ref().to_owned();
@@ -109,9 +123,10 @@ fn body(spec: &HookSpec, parcels: &[Arc<Parcel>]) -> String {
         (Some(metadata), Some(open)) => format!("{open},\"metadata\":{metadata}}}"),
         _ => parcel.json.as_ref().to_owned(),
     };
-    match (spec.kind, spec.batch_max) {
+    match (spec.kind, parcels) {
         (HookKind::File, _) => parcels.iter().map(|parcel| event(parcel) + "\n").collect(),
-        (HookKind::Http, 1) => parcels.first().map(event).unwrap_or_default(),
+        (HookKind::Http, [one]) if spec.batch_max == 1 => event(one),
+        // Those that were put together before the hook was changed stay together.
         (HookKind::Http, _) => {
             format!("[{}]", parcels.iter().map(event).collect::<Vec<_>>().join(","))
         }

@@ -1,16 +1,17 @@
 //! Carrier: brings the events of one hook to its receiver.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::metrics::Histogram;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::attempt::{Delivery, attempt};
+use super::batch::{Batch, Batching, Setback};
 use super::hook::{Hook, Settled};
-use super::queue::{Batch, Batching};
 use super::spec::{HookKind, HookSpec};
 use crate::outbound::Client;
 
@@ -20,9 +21,6 @@ pub(super) const UNDER_WAY_MAX: usize = 8;
 /// until one succeeds.
 const FAILURES_MAX: u32 = 8;
 
-/// What came of one batch.
-type Done = (Batch, Arc<HookSpec>, Delivery);
-
 /// Delivers until the hook is over; `settled` is told when the store has something to forget.
 pub(super) async fn carry(
     hook: Arc<Hook>,
@@ -30,7 +28,8 @@ pub(super) async fn carry(
     files: Arc<Path>,
     (settled, took): (Arc<Notify>, Arc<Mutex<Histogram>>),
 ) {
-    let mut under_way: JoinSet<Done> = JoinSet::new();
+    let mut attempts: JoinSet<Delivery> = JoinSet::new();
+    let mut under_way: HashMap<Id, (Batch, Arc<HookSpec>)> = HashMap::new();
     let mut failures = 0_u32;
     while !hook.is_over() {
         let spec = hook.spec();
@@ -42,27 +41,27 @@ pub(super) async fn carry(
         };
         while spec.enabled && under_way.len() < seats {
             let Some(batch) = hook.work().queue.take(Instant::now(), batching) else { break };
-            let (client, files, spec) = (client.clone(), Arc::clone(&files), Arc::clone(&spec));
-            under_way.spawn(async move {
-                let delivery = attempt(&client, &files, &spec, &batch.parcels).await;
-                (batch, spec, delivery)
-            });
+            let (client, files) = (client.clone(), Arc::clone(&files));
+            // CONTROL: references, so that an attempt that panics leaves the batch here.
+            let (parcels, terms) = (batch.parcels.clone(), Arc::clone(&spec));
+            let task = attempts
+                .spawn(async move { attempt(&client, &files, &terms, &parcels).await })
+                .id();
+            under_way.insert(task, (batch, Arc::clone(&spec)));
         }
         let open = spec.enabled && under_way.len() < seats;
         let due = if open { hook.work().queue.due(batching) } else { None };
         let due_at = due.unwrap_or_else(Instant::now);
         tokio::select! {
-            Some(done) = under_way.join_next() => {
-                // An attempt that panicked takes its batch along: it is in the store until the
-                // next start.
-                if let Ok(done) = done {
-                    failures = if done.2.failure.is_some() { failures + 1 } else { 0 };
-                    let mut took = took.lock().unwrap_or_else(PoisonError::into_inner);
-                    took.observe_time(done.2.took);
-                    drop(took);
-                    settle(&hook, done);
-                    settled.notify_one();
-                }
+            Some(done) = attempts.join_next_with_id() => {
+                let (task, delivery) = done.unwrap_or_else(|error| (error.id(), panicked()));
+                let Some((batch, spec)) = under_way.remove(&task) else { continue };
+                failures = if delivery.failure.is_some() { failures + 1 } else { 0 };
+                let mut took = took.lock().unwrap_or_else(PoisonError::into_inner);
+                took.observe_time(delivery.took);
+                drop(took);
+                settle(&hook, batch, &spec, delivery);
+                settled.notify_one();
             }
             () = hook.wake.notified() => {}
             () = tokio::time::sleep_until(due_at.into()), if due.is_some() => {}
@@ -70,13 +69,19 @@ pub(super) async fn carry(
     }
 }
 
-fn settle(hook: &Hook, (batch, spec, delivery): Done) {
+fn panicked() -> Delivery {
+    let failure = Some(("panic", "the attempt panicked, which is a bug".to_owned()));
+    Delivery { status: None, failure, took: Duration::ZERO }
+}
+
+fn settle(hook: &Hook, batch: Batch, spec: &HookSpec, delivery: Delivery) {
     let events = batch.parcels.len() as u64;
+    let refused = delivery.is_refused();
     let mut work = hook.work();
     let work = &mut *work;
     let Some((word, reason)) = delivery.failure else {
         work.settled.extend(batch.parcels.iter().map(|parcel| Settled::Delivered(parcel.number)));
-        work.queue.delivered(batch);
+        work.queue.delivered(&batch);
         work.tally.delivered += events;
         work.tally.failing = None;
         return;
@@ -84,7 +89,9 @@ fn settle(hook: &Hook, (batch, spec, delivery): Done) {
     let mut chance = [128];
     // Without random numbers every wait is the middle one.
     let _ = getrandom::fill(&mut chance);
-    let gone = work.queue.failed(batch, spec.retries_max, Instant::now(), chance[0]);
+    let (now, retries_max) = (Instant::now(), spec.retries_max);
+    let setback = Setback { refused, retries_max, now, chance: chance[0] };
+    let gone = work.queue.failed(batch, setback);
     work.tally.failed += events;
     work.tally.given_up += gone.len() as u64;
     if work.tally.failing.is_none() || !gone.is_empty() {

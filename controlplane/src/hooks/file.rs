@@ -2,8 +2,8 @@
 //!
 //! The file is opened for each batch, so that whoever rotates logs may move it away at any time.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,16 +19,20 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Appends whole lines, or none.
+    /// Appends whole lines, or none. When it returns they are on the disk, if that is wanted.
     ///
-    /// Errors: the file cannot be opened or written.
+    /// Errors: the file cannot be opened or written, or somebody else is writing to it.
     pub(super) fn append(&self, text: &str) -> std::io::Result<()> {
+        let is_new = !self.path.exists();
         let mut file = self.open()?;
         let mut length = file.metadata()?.len();
         if self.rotate_bytes > 0 && length > 0 && length + text.len() as u64 > self.rotate_bytes {
             self.rotate()?;
             file = self.open()?;
             length = file.metadata()?.len();
+            self.sync_name()?;
+        } else if is_new {
+            self.sync_name()?;
         }
         // A crash may have cut the last line.
         let mend = if ends_line(&mut file, length)? { "" } else { "\n" };
@@ -47,7 +51,24 @@ impl Lines {
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        // Two paths may lead to one file.
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::ResourceBusy, "another writer holds the file"))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// A file is there after a crash only if its directory says so.
+    fn sync_name(&self) -> std::io::Result<()> {
+        match self.path.parent() {
+            Some(dir) if self.synced => File::open(dir)?.sync_all(),
+            _ => Ok(()),
+        }
     }
 
     fn rotate(&self) -> std::io::Result<()> {
@@ -59,6 +80,12 @@ impl Lines {
         }
         std::fs::rename(&self.path, beside(&self.path, 1))
     }
+}
+
+/// The files that a hook with this path writes to.
+pub(super) fn written(path: &Path, rotated: bool) -> Vec<PathBuf> {
+    let former = if rotated { KEPT } else { 0 };
+    std::iter::once(path.to_owned()).chain((1..=former).map(|n| beside(path, n))).collect()
 }
 
 fn beside(path: &Path, number: u32) -> PathBuf {
@@ -98,6 +125,11 @@ mod tests {
         assert_eq!(read(&path), "g\n");
         assert_eq!(read(&beside(&path, KEPT)), "0123456789ab");
         assert!(!beside(&path, KEPT + 1).exists());
+        let held = File::open(&path).unwrap();
+        held.try_lock().unwrap();
+        let busy = lines.append("x\n").unwrap_err();
+        assert_eq!(busy.to_string(), "another writer holds the file");
+        drop(held);
         let blocked = Lines { path: path.join("below"), ..lines };
         assert!(blocked.append("x\n").is_err());
         std::fs::remove_dir_all(dir).unwrap();

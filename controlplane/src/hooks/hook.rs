@@ -11,6 +11,9 @@ use super::parcel::Parcel;
 use super::queue::Queue;
 use super::spec::{HookSpec, Origin};
 
+/// Bytes that an event is taken to have, until it is there.
+const EVENT_BYTES: u64 = 1 << 10;
+
 /// What the store is to be told of.
 #[derive(Debug)]
 pub(super) enum Settled {
@@ -99,6 +102,19 @@ impl Hook {
         drop(work);
         self.shrink();
         self.wake.notify_one();
+    }
+
+    /// Events that it can take before any of them are given up; as many as there are if it takes
+    /// none anyhow, because it is off or its receiver fails.
+    pub(super) fn vacancy(&self) -> u64 {
+        let spec = self.spec();
+        let work = self.work();
+        if !spec.enabled || work.tally.failing.is_some() {
+            return u64::MAX;
+        }
+        let events = u64::from(spec.queue_max).saturating_sub(work.queue.len() as u64);
+        let bytes = spec.queue_bytes_max.saturating_sub(work.queue.bytes());
+        events.min(bytes / EVENT_BYTES)
     }
 
     /// Gives up the oldest events if more wait than may.

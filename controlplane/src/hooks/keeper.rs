@@ -3,42 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use codecs::time::WallTime;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::carrier::carry;
+use super::backoff::backoff;
 use super::hook::{Hook, Settled};
 use super::ledger::{HooksError, Shared};
 use super::letter::{self, DEAD_LETTERS_MAX, Verdict};
-use super::order::{Fate, Order};
+use super::loading;
+use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::events::{Cursor, Kind};
 use crate::store::{StoreError, Table, Write};
 
-/// Events that are written together at most.
-const TOGETHER_MAX: usize = 512;
+/// Events that are written together: at most the lesser number if there are many hooks, and the
+/// greater one if there are few, because each has a row of its own.
+const TOGETHER: (usize, usize) = (256, 4_096);
 /// Rows and bytes of one commit at most; more become several.
 const COMMIT_MAX: (usize, usize) = (8_192, 8 << 20);
-/// Rows that are read from the store at one time.
-const ROWS: usize = 1_024;
 /// A store that takes nothing is tried again after this long.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// A hook in the store.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    /// The version of this form.
-    v: u8,
-    hook: HookSpec,
-}
-
 /// The task, and what it reads.
 pub(super) struct Keeper {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cursor: Cursor,
     orders: mpsc::Receiver<Order>,
 }
@@ -53,10 +44,7 @@ impl Keeper {
     }
 
     pub(super) async fn run(mut self, configured: Vec<HookSpec>) {
-        if let Err(error) = self.load(configured).await {
-            tracing::error!(reason = %error, "hooks cannot be read, none is run");
-            return;
-        }
+        self.begin(configured).await;
         loop {
             tokio::select! {
                 Some(order) = self.orders.recv() => {
@@ -71,92 +59,34 @@ impl Keeper {
         }
     }
 
-    /// Reads the hooks of the store, puts those of the file over them, and runs all.
-    async fn load(&self, configured: Vec<HookSpec>) -> Result<(), StoreError> {
-        let rows = self.rows(Table::Hooks, b"", |_| true).await?;
-        for (_, value) in rows {
-            match serde_json::from_slice::<Row>(&value).map(|row| row.hook) {
-                Ok(spec) if !configured.iter().any(|other| other.id == spec.id) => {
-                    self.add(Origin::Api, spec).await?;
+    /// Reads the hooks until they are read. What is asked of them meanwhile is refused; events wait
+    /// in the ring.
+    async fn begin(&mut self, mut configured: Vec<HookSpec>) {
+        let mut failures = 0;
+        while let Err(error) = self.load(&configured).await {
+            failures += 1;
+            tracing::error!(reason = %error, failures, "hooks cannot be read, it is tried again");
+            self.shared.set_trouble(Some(format!("hooks cannot be read: {error}")));
+            // Chance spreads many; there is one.
+            let until = Instant::now() + backoff(failures, u8::MAX);
+            while let Ok(Some(order)) =
+                tokio::time::timeout_at(until.into(), self.orders.recv()).await
+            {
+                match order {
+                    Order::Configure(specs) => configured = specs,
+                    order => order.refuse(&error),
                 }
-                Ok(spec) => tracing::warn!(hook = spec.id, "the file has a hook of this id, too"),
-                Err(error) => tracing::error!(reason = %error, "a hook cannot be read"),
             }
         }
-        for spec in configured {
-            self.add(Origin::Config, spec).await?;
-        }
-        self.sweep().await
+        self.shared.set_trouble(None);
     }
 
-    /// Runs a hook with what waits for it.
-    async fn add(&self, origin: Origin, spec: HookSpec) -> Result<(), StoreError> {
-        let id = spec.id.clone();
-        let hook = Arc::new(Hook::new(origin, spec));
-        let mine = |key: &[u8]| parcel::number(&id, key).is_some();
-        let from = parcel::key(&id, 0);
-        let waiting = self.rows(Table::Outbox, &from, mine).await?;
-        let letters = self.rows(Table::DeadLetters, &from, mine).await?;
-        let parcels = waiting.iter().filter_map(|(key, value)| Parcel::read(&id, key, value));
-        let parcels: Vec<_> = parcels.map(Arc::new).collect();
-        let mut work = hook.work();
-        work.letters = letters.iter().filter_map(|(key, _)| parcel::number(&id, key)).collect();
-        let last = parcels.last().map(|parcel| parcel.number).max(work.letters.last().copied());
-        work.next = last.map_or(0, |last| last + 1);
-        drop(work);
-        hook.push(parcels);
-        let (client, files) = (self.shared.client.clone(), Arc::clone(&self.shared.files));
-        let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
-        tokio::spawn(carry(Arc::clone(&hook), client, files, told));
-        self.shared.hooks().insert(id, hook);
-        Ok(())
-    }
-
-    /// Deletes what waits for hooks that are no more.
-    async fn sweep(&self) -> Result<(), StoreError> {
-        let mut writes = Vec::new();
-        for table in [Table::Outbox, Table::DeadLetters] {
-            let hooks = self.shared.hooks().clone();
-            let of_none = |key: &[u8]| {
-                let id = key.split(|&byte| byte == 0).next().unwrap_or_default();
-                !std::str::from_utf8(id).is_ok_and(|id| hooks.contains_key(id))
-            };
-            let rows = self.rows(table, b"", |_| true).await?;
-            let gone = rows.into_iter().filter(|(key, _)| of_none(key));
-            writes.extend(gone.map(|(key, _)| Write { table, key, value: None }));
-        }
-        if !writes.is_empty() {
-            tracing::warn!(rows = writes.len(), "events of hooks that are no more are dropped");
-        }
-        self.commit(writes).await;
-        Ok(())
-    }
-
-    /// The rows of a table from `from` on, while their keys are `mine`.
-    async fn rows(
-        &self,
-        table: Table,
-        from: &[u8],
-        mine: impl Fn(&[u8]) -> bool,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let (mut all, mut from) = (Vec::new(), from.to_vec());
-        loop {
-            let rows = self.shared.store.scan(table, from, ROWS).await?;
-            let whole = rows.len() == ROWS;
-            let before = all.len();
-            all.extend(rows.into_iter().take_while(|(key, _)| mine(key)));
-            match all.last() {
-                Some((key, _)) if whole && all.len() - before == ROWS => {
-                    from = [key, [0].as_slice()].concat();
-                }
-                _ => return Ok(all),
-            }
-        }
-    }
-
-    /// Writes down what is new and forgets what is settled, in one commit, then lets it go.
-    async fn turn(&mut self) {
-        let told = self.cursor.read(TOGETHER_MAX);
+    /// Writes down what is new and forgets what is settled, in one commit, then lets it go; true if
+    /// there was something new.
+    async fn turn(&mut self) -> bool {
+        let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
+        let together = COMMIT_MAX.0 / hooks.len().max(1);
+        let told = self.cursor.read(together.clamp(TOGETHER.0, TOGETHER.1));
         if let Some(missed) = told.missed {
             let missed = missed.unwrap_or(1);
             self.shared.missed.fetch_add(missed, Ordering::Relaxed);
@@ -165,7 +95,6 @@ impl Keeper {
                 "events came faster than they could be kept; raise events.ring_max"
             );
         }
-        let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
         let (mut writes, mut fresh) = (Vec::new(), Vec::new());
         for hook in &hooks {
             let spec = hook.spec();
@@ -186,13 +115,16 @@ impl Keeper {
                 hook.push(parcels);
             }
         }
+        let vacancy = hooks.iter().map(|hook| hook.vacancy()).min();
+        self.cursor.kept(vacancy.unwrap_or(u64::MAX));
         if hooks.iter().any(|hook| !hook.work().settled.is_empty()) {
             self.shared.settled.notify_one();
         }
+        !told.events.is_empty()
     }
 
     /// Writes until it is written: events are not tried before.
-    async fn commit(&self, writes: Vec<Write>) {
+    pub(super) async fn commit(&self, writes: Vec<Write>) {
         let mut rest = writes.into_iter().peekable();
         while rest.peek().is_some() {
             let (mut some, mut bytes) = (Vec::new(), 0);
@@ -206,9 +138,11 @@ impl Keeper {
             while let Err(error) = self.shared.store.commit(some.clone()).await {
                 if error != StoreError::Busy {
                     tracing::error!(reason = %error, "events cannot be kept, hooks wait");
+                    self.shared.set_trouble(Some(format!("events cannot be kept: {error}")));
                 }
                 tokio::time::sleep(STORE_PAUSE).await;
             }
+            self.shared.set_trouble(None);
         }
     }
 
@@ -222,7 +156,8 @@ impl Keeper {
             }
             Order::Configure(specs) => self.configure(specs).await,
             Order::Close(reply) => {
-                self.turn().await;
+                // Nobody publishes any more: this ends.
+                while self.turn().await {}
                 let _ = reply.send(());
             }
         }
@@ -235,11 +170,10 @@ impl Keeper {
             None if self.shared.hooks().len() >= HOOKS_MAX => return Err(HooksError::Full),
             _ => {}
         }
-        let row = Row { v: 1, hook: spec.clone() };
-        let value = serde_json::to_vec(&row).expect("a hook has text for keys");
-        let key = spec.id.clone().into_bytes();
-        let write = Write { table: Table::Hooks, key, value: Some(value) };
-        self.shared.store.commit(vec![write]).await?;
+        if let Some(other) = self.shared.writer_of(&spec) {
+            return Err(HooksError::FileTaken(other));
+        }
+        self.shared.store.commit(vec![loading::row(&spec)]).await?;
         let (hook, created) = (spec.id.clone(), known.is_none());
         match known {
             Some(known) => known.respecify(spec),
@@ -302,6 +236,8 @@ impl Keeper {
                 }
                 Some(_) => tracing::error!(hook = id, "the API made a hook of this id already"),
                 None => match self.add(Origin::Config, spec).await {
+                    // Another writer of its file is one of the API: each line is whole all the
+                    // same, because files are locked.
                     Ok(()) => bus.publish(None, None, Kind::HookCreated { hook: id }),
                     Err(error) => tracing::error!(hook = id, reason = %error, "hook is not run"),
                 },
@@ -309,37 +245,45 @@ impl Keeper {
         }
     }
 
-    async fn letters(&self, id: &str, letter: Option<u64>, fate: Fate) -> Result<u64, HooksError> {
+    async fn letters(
+        &self,
+        id: &str,
+        letter: Option<u64>,
+        fate: Fate,
+    ) -> Result<Moved, HooksError> {
         let hook = self.shared.hook(id).ok_or(HooksError::Unknown)?;
         let numbers: Vec<u64> = match letter {
             Some(number) if hook.work().letters.contains(&number) => vec![number],
             Some(_) => return Err(HooksError::UnknownLetter),
             None => hook.work().letters.iter().copied().collect(),
         };
-        let (mut writes, mut parcels) = (Vec::new(), Vec::new());
+        let (mut writes, mut parcels, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for &number in &numbers {
-            writes.push(letter::exhume(id, number));
-            if fate == Fate::Delete {
-                continue;
-            }
-            let key = parcel::key(id, number);
-            let value = self.shared.store.get(Table::DeadLetters, key).await?.unwrap_or_default();
-            let mut work = hook.work();
-            let event = letter::read(&value).map(|(_, event)| event);
-            if let Some(parcel) = event.and_then(|event| Parcel::parse(work.next, event)) {
-                work.next += 1;
+            if fate == Fate::Retry {
+                let key = parcel::key(id, number);
+                let value = self.shared.store.get(Table::DeadLetters, key).await?;
+                let value = value.unwrap_or_default();
+                let event = letter::read(&value).map(|(_, event)| event);
+                let next = hook.work().next;
+                let Some(parcel) = event.and_then(|event| Parcel::parse(next, event)) else {
+                    tracing::error!(hook = id, letter = number, "a dead letter cannot be read");
+                    continue;
+                };
+                hook.work().next += 1;
                 writes.push(parcel.keep(id));
                 parcels.push(Arc::new(parcel));
             }
+            writes.push(letter::exhume(id, number));
+            moved.push(number);
+        }
+        let unread = (numbers.len() - moved.len()) as u64;
+        if letter.is_some() && unread > 0 {
+            return Err(HooksError::UnreadableLetter);
         }
         self.shared.store.commit(writes).await?;
-        let mut work = hook.work();
-        for number in &numbers {
-            work.letters.remove(number);
-        }
-        drop(work);
+        hook.work().letters.retain(|number| !moved.contains(number));
         hook.push(parcels);
-        Ok(numbers.len() as u64)
+        Ok(Moved { events: moved.len() as u64, unread })
     }
 }
 

@@ -14,9 +14,9 @@ use super::carrier::UNDER_WAY_MAX;
 use super::hook::{Hook, Tally};
 use super::keeper::Keeper;
 use super::letter;
-use super::order::{Fate, Order};
+use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
-use super::spec::{HOOKS_MAX, HookSpec, MASK, Origin};
+use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::events::{Bus, Kind};
 use crate::outbound::Client;
 use crate::store::{Store, Table};
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) took: Arc<Mutex<Histogram>>,
     /// Events that were gone before they could be kept.
     pub(super) missed: AtomicU64,
+    /// Why events are not kept, if they are not.
+    trouble: Mutex<Option<String>>,
 }
 
 /// A hook as it is shown.
@@ -78,8 +80,8 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When it was given up.
     pub at: String,
-    /// The event as JSON.
-    pub event: String,
+    /// The event as JSON; `None` if this version cannot read it.
+    pub event: Option<String>,
 }
 
 impl Hooks {
@@ -88,7 +90,7 @@ impl Hooks {
     #[must_use]
     pub fn start(store: Store, bus: Bus, files: &Path, configured: Vec<HookSpec>) -> Self {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
-        let cursor = bus.cursor();
+        let cursor = bus.keeping_cursor();
         let shared = Arc::new(Shared {
             hooks: Mutex::default(),
             orders,
@@ -99,6 +101,7 @@ impl Hooks {
             bus,
             took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
             missed: AtomicU64::new(0),
+            trouble: Mutex::default(),
         });
         tokio::spawn(Keeper::new(Arc::clone(&shared), cursor, received).run(configured));
         Self(shared)
@@ -116,13 +119,13 @@ impl Hooks {
         self.0.hook(id).map(|hook| state(&hook))
     }
 
-    /// Makes or replaces a hook of the API; true if it is new. A masked secret stays as it was.
+    /// Makes or replaces a hook of the API; true if it is new. What is masked stays as it was.
     ///
-    /// Errors: a field cannot be used, the hook is in the file, or the store refused.
+    /// Errors: a mask stands for nothing, another hook writes to its file, a field cannot be used,
+    /// the hook is in the configuration file, or the store refused.
     pub async fn put(&self, mut spec: HookSpec) -> Result<bool, HooksError> {
-        if spec.secret.as_ref().is_some_and(|secret| secret.0 == MASK) {
-            spec.secret = self.0.hook(&spec.id).and_then(|hook| hook.spec().secret.clone());
-        }
+        let known = self.0.hook(&spec.id).map(|hook| hook.spec());
+        spec.unmask(known.as_deref()).map_err(HooksError::Masked)?;
         spec.check(Origin::Api).map_err(HooksError::Misfit)?;
         self.order(|reply| Order::Put { spec: Box::new(spec), reply }).await?
     }
@@ -158,31 +161,21 @@ impl Hooks {
         self.0.hook(id).ok_or(HooksError::Unknown)?;
         let from = parcel::key(id, from);
         let rows = self.0.store.scan(Table::DeadLetters, from, limit).await?;
-        let letter = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            let number = parcel::number(id, key)?;
-            let (verdict, event) = letter::read(value)?;
-            Some(DeadLetter {
-                number,
-                reason: verdict.reason,
-                attempts: verdict.attempts,
-                at: verdict.at,
-                event: event.to_owned(),
-            })
-        };
-        Ok(rows.iter().map_while(letter).collect())
+        let mine = rows.iter().map_while(|(key, value)| Some((parcel::number(id, key)?, value)));
+        Ok(mine.map(|(number, value)| dead_letter(number, value)).collect())
     }
 
-    /// Tries one dead letter, or all, again after what waits; how many.
+    /// Tries one dead letter, or all, again after what waits; how many. What cannot be read stays.
     ///
-    /// Errors: there is no such hook or letter, or the store refused.
-    pub async fn retry(&self, id: &str, letter: Option<u64>) -> Result<u64, HooksError> {
+    /// Errors: there is no such hook or letter, it cannot be read, or the store refused.
+    pub async fn retry(&self, id: &str, letter: Option<u64>) -> Result<Moved, HooksError> {
         self.letters_order(id, letter, Fate::Retry).await
     }
 
     /// Deletes one dead letter, or all; how many.
     ///
     /// Errors: there is no such hook or letter, or the store refused.
-    pub async fn discard(&self, id: &str, letter: Option<u64>) -> Result<u64, HooksError> {
+    pub async fn discard(&self, id: &str, letter: Option<u64>) -> Result<Moved, HooksError> {
         self.letters_order(id, letter, Fate::Delete).await
     }
 
@@ -193,8 +186,8 @@ impl Hooks {
         }
     }
 
-    /// Returns when the store knows what was delivered. What is under way comes again after the
-    /// next start.
+    /// Returns when every event that was published is delivered or in the store. What is under way
+    /// comes again after the next start.
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.0.orders.send(Order::Close(reply)).await.is_ok() {
@@ -213,12 +206,18 @@ impl Hooks {
         self.0.missed.load(Ordering::Relaxed)
     }
 
+    /// Why events are not kept at this moment, if they are not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn letters_order(
         &self,
         id: &str,
         letter: Option<u64>,
         fate: Fate,
-    ) -> Result<u64, HooksError> {
+    ) -> Result<Moved, HooksError> {
         let hook = id.to_owned();
         self.order(|reply| Order::Letters { hook, letter, fate, reply }).await?
     }
@@ -240,6 +239,37 @@ impl Shared {
 
     pub(super) fn hook(&self, id: &str) -> Option<Arc<Hook>> {
         self.hooks().get(id).cloned()
+    }
+
+    /// Another hook that writes to the file of `spec`.
+    pub(super) fn writer_of(&self, spec: &HookSpec) -> Option<String> {
+        let shares = |(id, hook): &(&String, &Arc<Hook>)| {
+            **id != spec.id && hook.spec().shares_file(spec, &self.files)
+        };
+        self.hooks().iter().find(shares).map(|(id, _)| id.clone())
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+fn dead_letter(number: u64, value: &[u8]) -> DeadLetter {
+    match letter::read(value) {
+        Some((verdict, event)) => DeadLetter {
+            number,
+            reason: verdict.reason,
+            attempts: verdict.attempts,
+            at: verdict.at,
+            event: Some(event.to_owned()),
+        },
+        None => DeadLetter {
+            number,
+            reason: "it is not of a form that this version knows".to_owned(),
+            attempts: 0,
+            at: String::new(),
+            event: None,
+        },
     }
 }
 

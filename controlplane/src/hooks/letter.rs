@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_letter_tells_why_and_keeps_the_event() {
-        let json = r#"{"id":"1","stream":null,"data":{"x":",\"event\":"}}"#;
+        let json = r#"{"id":"1","type":"hook.test","stream":null,"data":{"x":",\"event\":"}}"#;
         let parcel = Parcel::parse(7, json).unwrap();
         let verdict = Verdict::new("a \"quoted\",\"event\": reason".into(), 3, "now".into());
         let write = bury("a", &parcel, &verdict);

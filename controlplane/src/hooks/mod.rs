@@ -9,25 +9,33 @@
 //!
 //! An event is in the store before it is tried and leaves it after it was taken, so that each is
 //! delivered at least once, also over a crash; its id stays the same, so that a receiver knows one
-//! that it has had. Events of one stream arrive in their order: one that fails holds up the later
-//! ones of its stream and hook, and nothing else.
+//! that it has had. A batch that nobody answered is tried again as it was, under the same key.
+//!
+//! Events arrive in their order within a lane: what a stream and its publishers do, what
+//! one player does, what is asked for one peer, what the node does. One that fails holds up the
+//! later ones of its lane and hook, and nothing else.
 //!
 //! Lives on: the control thread; writing to files is left to the runtime's blocking threads.
 //! Limits: [`HOOKS_MAX`] hooks; each has a queue bounded in number and bytes, whose oldest events
-//! become dead letters beyond that; [`DEAD_LETTERS_MAX`] dead letters a hook, whose oldest go.
+//! become dead letters beyond that, of the class that has the most; [`DEAD_LETTERS_MAX`] dead
+//! letters a hook, whose oldest go.
 
 mod attempt;
 mod backoff;
+mod batch;
 mod carrier;
 mod counting;
 mod file;
 mod hook;
 mod keeper;
+mod lane;
 mod ledger;
 mod letter;
+mod loading;
 mod order;
 mod parcel;
 mod queue;
+mod room;
 mod spec;
 
 #[cfg(test)]
@@ -36,4 +44,5 @@ mod tests;
 pub use attempt::Delivery;
 pub use ledger::{DeadLetter, HookState, Hooks, HooksError};
 pub use letter::DEAD_LETTERS_MAX;
+pub use order::Moved;
 pub use spec::{Fsync, HOOKS_MAX, HookKind, HookSecret, HookSpec, Origin, StreamChoice};

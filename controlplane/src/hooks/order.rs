@@ -14,6 +14,9 @@ pub enum HooksError {
     /// There is no such dead letter.
     #[error("there is no dead letter of this id")]
     UnknownLetter,
+    /// The dead letter is not of a form that this version knows.
+    #[error("this dead letter cannot be read; it stays until it is deleted")]
+    UnreadableLetter,
     /// It is in the configuration file.
     #[error("this hook is in the configuration file; change it there and reload")]
     ReadOnly,
@@ -23,6 +26,12 @@ pub enum HooksError {
     /// A field cannot be used.
     #[error("{} must be {}", .0.field, .0.expected)]
     Misfit(Misfit),
+    /// A mask stands for something that is not set.
+    #[error("{} must be {}", .0.field, .0.expected)]
+    Masked(Misfit),
+    /// Another hook writes to the same file.
+    #[error("hook {0} writes to this file already; name another one")]
+    FileTaken(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,6 +49,15 @@ pub(super) enum Fate {
     Delete,
 }
 
+/// How many dead letters met their fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Those that did.
+    pub events: u64,
+    /// Those that stay, because they cannot be read.
+    pub unread: u64,
+}
+
 /// One order.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -52,10 +70,25 @@ pub(super) enum Order {
         hook: String,
         letter: Option<u64>,
         fate: Fate,
-        reply: oneshot::Sender<Result<u64, HooksError>>,
+        reply: oneshot::Sender<Result<Moved, HooksError>>,
     },
     /// The hooks of the file are these from now on.
     Configure(Vec<HookSpec>),
     /// What was delivered is to be forgotten before the process ends.
     Close(oneshot::Sender<()>),
+}
+
+impl Order {
+    /// Answers that the store does not work.
+    pub(super) fn refuse(self, error: &StoreError) {
+        let error = HooksError::Store(error.clone());
+        // Whoever asked may be gone: then nobody misses the answer.
+        match self {
+            Self::Put { reply, .. } => drop(reply.send(Err(error))),
+            Self::Delete { reply, .. } => drop(reply.send(Err(error))),
+            Self::Letters { reply, .. } => drop(reply.send(Err(error))),
+            Self::Configure(_) => {}
+            Self::Close(reply) => drop(reply.send(())),
+        }
+    }
 }

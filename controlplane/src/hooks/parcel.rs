@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dataplane::ids::StreamName;
 use serde::Deserialize;
 
+use super::lane::Lane;
 use crate::events::Event;
 use crate::store::{Table, Write};
 
@@ -18,8 +19,8 @@ pub(super) struct Parcel {
     pub(super) number: u64,
     /// The event's id.
     pub(super) id: Arc<str>,
-    /// Whose order it is part of.
-    pub(super) stream: Option<StreamName>,
+    /// The order that it is part of.
+    pub(super) lane: Lane,
     /// The event as JSON.
     pub(super) json: Arc<str>,
 }
@@ -28,14 +29,38 @@ pub(super) struct Parcel {
 #[derive(Deserialize)]
 struct Head {
     id: String,
+    r#type: String,
     stream: Option<String>,
+    #[serde(default)]
+    data: Data,
+}
+
+/// Whose event it is, wherever that stands.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Data {
+    session: Option<String>,
+    party: Option<Who>,
+    asked: Option<Who>,
+}
+
+#[derive(Deserialize)]
+struct Who {
+    session: String,
+}
+
+impl Data {
+    fn session(self) -> Option<u64> {
+        let who = self.party.or(self.asked).map(|who| who.session);
+        u64::from_str_radix(&who.or(self.session)?, 16).ok()
+    }
 }
 
 impl Parcel {
     /// The event as the `number`-th of a hook.
     pub(super) fn new(number: u64, event: &Event) -> Self {
-        let (id, stream) = (event.id().to_string().into(), event.stream().cloned());
-        Self { number, id, stream, json: Arc::clone(event.json()) }
+        let (id, lane) = (event.id().to_string().into(), Lane::of(event));
+        Self { number, id, lane, json: Arc::clone(event.json()) }
     }
 
     /// From an event's JSON; `None` if it is not one.
@@ -47,7 +72,8 @@ impl Parcel {
             Some(name) => name,
             None => None,
         };
-        Some(Self { number, id: head.id.into(), stream, json: json.into() })
+        let lane = Lane::new(&head.r#type, stream, head.data.session());
+        Some(Self { number, id: head.id.into(), lane, json: json.into() })
     }
 
     /// From its row; `None` if it is not one.
@@ -83,14 +109,38 @@ pub(super) fn number(hook: &str, key: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Bus, Kind, RingLimits};
+    use crate::events::{Asked, Bus, Kind, Party, RingLimits};
+    use dataplane::control::Protocol;
+    use dataplane::ids::SessionId;
 
     #[test]
     fn a_row_is_read_as_it_was_written() {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let stream = StreamName::parse("news/1").unwrap();
-        for stream in [Some(&stream), None] {
-            let parcel = Parcel::new(258, &bus.unpublished(stream, Kind::StreamLost {}));
+        let party = Party {
+            session: SessionId(0xfeed),
+            protocol: Protocol::Rtmp,
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "OBS".into(),
+        };
+        let asked = Asked { party: party.clone(), intent: "play", named: "news/1".into() };
+        let of = |kind| (Some(&stream), kind);
+        let about = Lane::Stream(stream.clone());
+        for ((stream, kind), lane) in [
+            ((None, Kind::ShardStarted { shard: 0 }), Lane::Node),
+            (of(Kind::StreamLost {}), about.clone()),
+            (of(Kind::StreamReturned { session: Some("00000000feed".into()) }), about.clone()),
+            (of(Kind::PublishStarted { party: party.clone(), tls: true }), about),
+            (of(Kind::SessionOpened { party: party.clone(), tls: true }), Lane::Session(0xfeed)),
+            (
+                of(Kind::SessionKicked { session: SessionId(0xfeed), reason: "kicked" }),
+                Lane::Session(0xfeed),
+            ),
+            (of(Kind::AuthorisationTimeout { asked }), Lane::Question(0xfeed)),
+            (of(Kind::PublishRefused { party, reason: "busy" }), Lane::Question(0xfeed)),
+        ] {
+            let parcel = Parcel::new(258, &bus.unpublished(stream, kind));
+            assert_eq!(parcel.lane, lane);
             let write = parcel.keep("a");
             let read = Parcel::read("a", &write.key, &write.value.unwrap());
             assert_eq!(read.as_ref(), Some(&parcel));

@@ -1,304 +1,119 @@
-//! Queue: the events of one hook that wait, in lanes of one stream each.
+//! Queue: the events of one hook that wait, in a room for each class.
 //!
-//! ```text
-//!   push --> lane --(first of its stream)--> ready --take--> under way --delivered--> gone
-//!              ^                               ^                 |
-//!              |                               +-- time passes --+ failed: the lane waits
-//!              +------------- later ones of the stream stay behind it
-//! ```
+//! Rooms take turns, so that a crowd of one class does not hold up the events of another. When more
+//! wait than may, the room that holds the most gives up its oldest: a class that keeps to its share
+//! of the whole never loses any, whatever strangers do.
 //!
 //! Pure: time comes in as an argument, nothing here waits.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dataplane::ids::StreamName;
-
-use super::backoff::backoff;
+use super::batch::{Batch, Batching, GivenUp, Setback};
+use super::lane::Class;
 use super::parcel::Parcel;
-
-/// Bytes of the events of one request at most, unless one alone is larger.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-
-/// The stream whose order an event is part of; those of none are in one order, too.
-type Lane = Option<StreamName>;
-
-/// How events are put together.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Batching {
-    pub(super) events_max: usize,
-    pub(super) patience: Duration,
-}
-
-/// Events that are under way together, in the order of each of their streams.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
-    pub(super) parcels: Vec<Arc<Parcel>>,
-    lanes: Vec<Lane>,
-}
-
-/// An event that was given up.
-#[derive(Clone, Debug)]
-pub(super) struct GivenUp {
-    pub(super) parcel: Arc<Parcel>,
-    pub(super) attempts: u32,
-}
-
-#[derive(Debug)]
-struct Entry {
-    parcel: Arc<Parcel>,
-    since: Instant,
-    under_way: bool,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    numbers: VecDeque<u64>,
-    failures: u32,
-    busy: bool,
-    /// When it may be tried again, if it waits.
-    until: Option<Instant>,
-    /// It failed together with others: now it is sent alone, so that it fails alone.
-    alone: bool,
-}
+use super::room::Room;
 
 /// The events of one hook that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: BTreeMap<u64, Entry>,
-    lines: HashMap<Lane, Line>,
-    ready: VecDeque<Lane>,
-    waiting: BTreeSet<(Instant, Lane)>,
-    bytes: u64,
+    rooms: [Room; Class::COUNT],
+    /// The room whose turn it is.
+    turn: usize,
 }
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.rooms.iter().map(Room::events).sum()
     }
 
-    pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
+    pub(super) fn bytes(&self) -> u64 {
+        self.rooms.iter().map(Room::bytes).sum()
     }
 
     /// Since when the oldest event waits.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.entries.first_key_value().map(|(_, entry)| entry.since)
+        self.rooms.iter().filter_map(Room::oldest).min()
     }
 
-    /// Adds an event after those of its stream.
+    /// Adds an event after those of its lane.
     pub(super) fn push(&mut self, parcel: Arc<Parcel>, now: Instant) {
-        let (number, lane) = (parcel.number, parcel.stream.clone());
-        self.bytes += parcel.json.len() as u64;
-        self.entries.insert(number, Entry { parcel, since: now, under_way: false });
-        let line = self.lines.entry(lane.clone()).or_default();
-        line.numbers.push_back(number);
-        if line.numbers.len() == 1 {
-            self.ready.push_back(lane);
-        }
+        self.rooms[parcel.lane.class().index()].push(parcel, now);
     }
 
     /// The next events to be sent, if there are any and they have waited long enough.
     pub(super) fn take(&mut self, now: Instant, batching: Batching) -> Option<Batch> {
-        self.wake(now);
-        let first = self.ready.front()?.clone();
-        if self.lines.get(&first).is_some_and(|line| line.alone) || batching.events_max == 1 {
-            self.ready.pop_front();
-            let mut batch = Batch::default();
-            self.load(&mut batch, first, 1, &mut 0);
-            return Some(batch);
-        }
-        if self.full_at(batching)? > now {
-            return None;
-        }
-        let (mut batch, mut bytes) = (Batch::default(), 0);
-        for _ in 0..self.ready.len() {
-            let room = batching.events_max - batch.parcels.len();
-            if room == 0 || bytes >= BATCH_BYTES_MAX {
-                break;
+        for _ in 0..Class::COUNT {
+            let room = &mut self.rooms[self.turn];
+            self.turn = (self.turn + 1) % Class::COUNT;
+            if let Some(batch) = room.take(now, batching) {
+                return Some(batch);
             }
-            let Some(lane) = self.ready.pop_front() else { break };
-            if self.lines.get(&lane).is_some_and(|line| line.alone) {
-                self.ready.push_back(lane);
-                continue;
-            }
-            self.load(&mut batch, lane, room, &mut bytes);
         }
-        Some(batch)
+        None
     }
 
     /// When [`Self::take`] has something, as far as is known now.
     pub(super) fn due(&self, batching: Batching) -> Option<Instant> {
-        let waiting = self.waiting.first().map(|&(until, _)| until);
-        let ready = if self.ready.is_empty() { None } else { self.full_at(batching) };
-        [waiting, ready].into_iter().flatten().min()
+        self.rooms.iter().filter_map(|room| room.due(batching)).min()
     }
 
     /// The events were taken by the receiver.
-    pub(super) fn delivered(&mut self, batch: Batch) {
-        for parcel in &batch.parcels {
-            self.remove(parcel.number);
-        }
-        for lane in batch.lanes {
-            self.settle(lane, |line| (line.failures, line.alone) = (0, false));
-        }
+    pub(super) fn delivered(&mut self, batch: &Batch) {
+        self.rooms[batch.class.index()].delivered(batch);
     }
 
     /// The events were not taken. Those that were tried often enough are gone from here.
-    pub(super) fn failed(
-        &mut self,
-        batch: Batch,
-        retries_max: u32,
-        now: Instant,
-        chance: u8,
-    ) -> Vec<GivenUp> {
-        let mut given_up = Vec::new();
-        let together = batch.parcels.len() > 1;
-        for lane in batch.lanes {
-            let Some(line) = self.lines.get_mut(&lane) else { continue };
-            line.failures = line.failures.saturating_add(1);
-            line.alone = together || line.alone;
-            let attempts = line.failures;
-            if attempts <= retries_max {
-                let until = now + backoff(attempts, chance);
-                line.until = Some(until);
-                line.busy = false;
-                self.waiting.insert((until, lane.clone()));
-                for parcel in batch.parcels.iter().filter(|parcel| parcel.stream == lane) {
-                    if let Some(entry) = self.entries.get_mut(&parcel.number) {
-                        entry.under_way = false;
-                    }
-                }
-                continue;
-            }
-            for parcel in batch.parcels.iter().filter(|parcel| parcel.stream == lane) {
-                self.remove(parcel.number);
-                given_up.push(GivenUp { parcel: Arc::clone(parcel), attempts });
-            }
-            self.settle(lane, |line| (line.failures, line.alone) = (0, false));
-        }
-        given_up
+    pub(super) fn failed(&mut self, batch: Batch, setback: Setback) -> Vec<GivenUp> {
+        self.rooms[batch.class.index()].failed(batch, setback)
     }
 
-    /// Takes the oldest events out until the rest fits; those under way stay.
+    /// Takes old events out until the rest fits; those under way stay.
     pub(super) fn shrink(&mut self, events_max: usize, bytes_max: u64) -> Vec<GivenUp> {
         let mut given_up = Vec::new();
-        while self.entries.len() > events_max || self.bytes > bytes_max {
-            let oldest = self.entries.values().find(|entry| !entry.under_way);
-            let Some(parcel) = oldest.map(|entry| Arc::clone(&entry.parcel)) else { break };
-            self.remove(parcel.number);
-            let attempts = self.lines.get(&parcel.stream).map_or(0, |line| line.failures);
-            if self.lines.get(&parcel.stream).is_some_and(|line| line.numbers.is_empty()) {
-                self.leave(&parcel.stream);
+        loop {
+            let crowded = self.len() > events_max;
+            if !crowded && self.bytes() <= bytes_max {
+                return given_up;
             }
-            given_up.push(GivenUp { parcel, attempts });
+            let most = |room: &&mut Room| match crowded {
+                true => room.events() as u64,
+                false => room.bytes(),
+            };
+            let rooms = self.rooms.iter_mut().filter(|room| room.can_shrink());
+            let Some(room) = rooms.max_by_key(most) else { return given_up };
+            given_up.extend(room.shrink());
         }
-        given_up
-    }
-
-    /// Moves lanes whose time has come to those that are ready.
-    fn wake(&mut self, now: Instant) {
-        while let Some((until, _)) = self.waiting.first()
-            && *until <= now
-        {
-            let Some((_, lane)) = self.waiting.pop_first() else { return };
-            if let Some(line) = self.lines.get_mut(&lane) {
-                line.until = None;
-            }
-            self.ready.push_back(lane);
-        }
-    }
-
-    /// When a batch is full or has waited long enough.
-    fn full_at(&self, batching: Batching) -> Option<Instant> {
-        let first = self.lines.get(self.ready.front()?)?;
-        let oldest = self.entries.get(first.numbers.front()?)?.since;
-        let lines = self.ready.iter().filter_map(|lane| self.lines.get(lane));
-        let mut events = 0;
-        for line in lines {
-            events += line.numbers.len();
-            if events >= batching.events_max || line.alone {
-                return Some(oldest);
-            }
-        }
-        Some(oldest + batching.patience)
-    }
-
-    /// Puts up to `room` events of a lane into `batch`.
-    fn load(&mut self, batch: &mut Batch, lane: Lane, room: usize, bytes: &mut usize) {
-        let Some(line) = self.lines.get_mut(&lane) else { return };
-        let room = if line.alone { 1 } else { room };
-        let before = batch.parcels.len();
-        for number in line.numbers.iter().take(room) {
-            let Some(entry) = self.entries.get_mut(number) else { continue };
-            if *bytes > 0 && *bytes + entry.parcel.json.len() > BATCH_BYTES_MAX {
-                break;
-            }
-            entry.under_way = true;
-            *bytes += entry.parcel.json.len();
-            batch.parcels.push(Arc::clone(&entry.parcel));
-        }
-        line.busy = batch.parcels.len() > before;
-        match line.busy {
-            true => batch.lanes.push(lane),
-            false => self.ready.push_back(lane),
-        }
-    }
-
-    /// An event leaves, wherever it stands.
-    fn remove(&mut self, number: u64) {
-        let Some(entry) = self.entries.remove(&number) else { return };
-        self.bytes -= entry.parcel.json.len() as u64;
-        if let Some(line) = self.lines.get_mut(&entry.parcel.stream) {
-            match line.numbers.front() == Some(&number) {
-                true => drop(line.numbers.pop_front()),
-                false => line.numbers.retain(|&other| other != number),
-            }
-        }
-    }
-
-    /// A lane is no longer under way.
-    fn settle(&mut self, lane: Lane, change: impl FnOnce(&mut Line)) {
-        let Some(line) = self.lines.get_mut(&lane) else { return };
-        line.busy = false;
-        change(line);
-        match line.numbers.is_empty() {
-            true => self.leave(&lane),
-            false => self.ready.push_back(lane),
-        }
-    }
-
-    /// A lane without events is forgotten, unless it is under way.
-    fn leave(&mut self, lane: &Lane) {
-        let Some(line) = self.lines.get(lane) else { return };
-        if line.busy {
-            return;
-        }
-        match line.until {
-            Some(until) => drop(self.waiting.remove(&(until, lane.clone()))),
-            None => self.ready.retain(|other| other != lane),
-        }
-        self.lines.remove(lane);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use dataplane::ids::StreamName;
+
+    use super::super::lane::Lane;
 
     const ONE: Batching = Batching { events_max: 1, patience: Duration::ZERO };
     const THREE: Batching = Batching { events_max: 3, patience: Duration::from_secs(1) };
 
-    fn parcel(number: u64, stream: &str) -> Arc<Parcel> {
-        let stream = StreamName::parse(stream);
-        Arc::new(Parcel { number, id: number.to_string().into(), stream, json: "{}".into() })
+    /// An event of a stream; of a session if it is called by a digit, of a question by `?`.
+    fn parcel(number: u64, lane: &str) -> Arc<Parcel> {
+        let lane = match (lane, lane.parse()) {
+            ("", _) => Lane::Node,
+            ("?", _) => Lane::Question(7),
+            (_, Ok(session)) => Lane::Session(session),
+            (name, _) => Lane::Stream(StreamName::parse(name).unwrap()),
+        };
+        Arc::new(Parcel { number, id: number.to_string().into(), lane, json: "{}".into() })
     }
 
-    fn queue(streams: &[&str], now: Instant) -> Queue {
+    fn queue(lanes: &[&str], now: Instant) -> Queue {
         let mut queue = Queue::default();
-        for (number, stream) in (0..).zip(streams) {
-            queue.push(parcel(number, stream), now);
+        for (number, lane) in (0..).zip(lanes) {
+            queue.push(parcel(number, lane), now);
         }
         queue
     }
@@ -307,8 +122,20 @@ mod tests {
         batch.parcels.iter().map(|parcel| parcel.number).collect()
     }
 
+    fn lost(given_up: &[GivenUp]) -> Vec<u64> {
+        given_up.iter().map(|gone| gone.parcel.number).collect()
+    }
+
+    const fn silent(retries_max: u32, now: Instant) -> Setback {
+        Setback { refused: false, retries_max, now, chance: 255 }
+    }
+
+    const fn refused(retries_max: u32, now: Instant) -> Setback {
+        Setback { refused: true, ..silent(retries_max, now) }
+    }
+
     #[test]
-    fn a_failing_event_holds_up_its_own_stream_alone() {
+    fn a_failing_event_holds_up_its_own_lane_alone() {
         let now = Instant::now();
         let mut queue = queue(&["a", "b", "a", "", "b"], now);
         let a = queue.take(now, ONE).unwrap();
@@ -316,23 +143,32 @@ mod tests {
         let node = queue.take(now, ONE).unwrap();
         assert_eq!([&a, &b, &node].map(numbers), [[0], [1], [3]]);
         assert!(queue.take(now, ONE).is_none(), "one of each stream at a time");
-        assert!(queue.failed(a, 3, now, 255).is_empty());
-        queue.delivered(b);
-        queue.delivered(node);
+        assert!(queue.failed(a, silent(3, now)).is_empty());
+        queue.delivered(&b);
+        queue.delivered(&node);
         let b = queue.take(now, ONE).unwrap();
         assert_eq!(numbers(&b), [4]);
-        queue.delivered(b);
+        queue.delivered(&b);
         assert_eq!(queue.due(ONE), Some(now + Duration::from_secs(1)));
         assert!(queue.take(now, ONE).is_none());
         let now = now + Duration::from_secs(1);
         let a = queue.take(now, ONE).unwrap();
         assert_eq!(numbers(&a), [0], "the one that failed is first");
-        queue.delivered(a);
+        queue.delivered(&a);
         let a = queue.take(now, ONE).unwrap();
         assert_eq!(numbers(&a), [2]);
-        queue.delivered(a);
-        assert_eq!((queue.len(), queue.bytes(), queue.lines.len()), (0, 0, 0));
+        queue.delivered(&a);
+        assert!(queue.rooms.iter().all(Room::is_bare), "{queue:?}");
         assert_eq!(queue.due(ONE), None);
+    }
+
+    #[test]
+    fn players_of_one_stream_do_not_wait_for_one_another() {
+        let now = Instant::now();
+        let mut queue = queue(&["1", "2", "1", "a", "?", "3"], now);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take(now, ONE)).collect();
+        let taken: Vec<_> = taken.iter().flat_map(numbers).collect();
+        assert_eq!(taken, [3, 0, 4, 1, 5], "classes take turns, and 2 waits for 0");
     }
 
     #[test]
@@ -342,7 +178,7 @@ mod tests {
         for attempt in 1..=3 {
             let batch = queue.take(now, ONE).unwrap();
             assert_eq!(numbers(&batch), [0]);
-            let given_up = queue.failed(batch, 2, now, 0);
+            let given_up = queue.failed(batch, silent(2, now));
             assert_eq!(given_up.len(), usize::from(attempt == 3));
             now = queue.due(ONE).unwrap().max(now);
         }
@@ -362,26 +198,57 @@ mod tests {
         let later = now + THREE.patience;
         let rest = queue.take(later, THREE).unwrap();
         assert_eq!(numbers(&rest), [1]);
-        queue.delivered(batch);
-        queue.delivered(rest);
+        queue.delivered(&batch);
+        queue.delivered(&rest);
         assert_eq!(queue.len(), 0);
     }
 
     #[test]
-    fn what_failed_together_is_tried_alone() {
+    fn a_batch_that_nobody_answered_is_the_same_at_each_try() {
+        let mut now = Instant::now();
+        let mut queue = queue(&["a", "b"], now);
+        queue.push(parcel(2, "c"), now);
+        let mut batch = queue.take(now, THREE).unwrap();
+        for number in 3..6 {
+            assert_eq!(numbers(&batch), [0, 1, 2]);
+            assert!(queue.failed(batch, silent(4, now)).is_empty());
+            // What comes meanwhile waits behind it, or goes without it.
+            queue.push(parcel(number, "a"), now);
+            now = queue.due(ONE).unwrap();
+            batch = queue.take(now, THREE).unwrap();
+        }
+        assert_eq!(numbers(&batch), [0, 1, 2]);
+        queue.delivered(&batch);
+        let rest = queue.take(now, THREE).unwrap();
+        assert_eq!(numbers(&rest), [3, 4, 5]);
+        let given_up = queue.failed(rest, silent(0, now));
+        assert_eq!(lost(&given_up), [3, 4, 5]);
+        assert!(queue.rooms.iter().all(Room::is_bare), "{queue:?}");
+    }
+
+    #[test]
+    fn what_was_refused_together_is_tried_alone() {
         let now = Instant::now();
         let mut queue = queue(&["a", "b", "b"], now);
         let batch = queue.take(now, THREE).unwrap();
         assert_eq!(numbers(&batch), [0, 1, 2]);
-        assert!(queue.failed(batch, 1, now, 255).is_empty());
+        assert!(queue.failed(batch, refused(1, now)).is_empty());
+        queue.push(parcel(3, "a"), now);
+        assert!(queue.take(now, THREE).is_none());
         let now = now + Duration::from_secs(1);
         let bad = queue.take(now, THREE).unwrap();
         let good = queue.take(now, THREE).unwrap();
         assert_eq!([&bad, &good].map(numbers), [[0], [1]]);
-        queue.delivered(good);
-        let given_up = queue.failed(bad, 1, now, 255);
-        assert_eq!((given_up[0].parcel.number, given_up[0].attempts), (0, 2));
-        assert_eq!(numbers(&queue.take(now + THREE.patience, THREE).unwrap()), [2]);
+        queue.delivered(&good);
+        let given_up = queue.failed(bad, refused(1, now));
+        assert_eq!((lost(&given_up), given_up[0].attempts), (vec![0], 2));
+        let alone = queue.take(now, THREE).unwrap();
+        assert_eq!(numbers(&alone), [2]);
+        queue.delivered(&alone);
+        let rest = queue.take(now + THREE.patience, THREE).unwrap();
+        assert_eq!(numbers(&rest), [3]);
+        queue.delivered(&rest);
+        assert!(queue.rooms.iter().all(Room::is_bare), "{queue:?}");
     }
 
     #[test]
@@ -389,11 +256,38 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(&["a", "a", "b", "c"], now);
         let batch = queue.take(now, ONE).unwrap();
-        let gone = queue.shrink(2, u64::MAX);
-        assert_eq!(gone.iter().map(|gone| gone.parcel.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(lost(&queue.shrink(2, u64::MAX)), [1, 2]);
         assert_eq!(queue.shrink(0, u64::MAX).len(), 1, "the one under way stays");
-        queue.delivered(batch);
-        assert_eq!((queue.len(), queue.lines.len(), queue.ready.len()), (0, 0, 0));
+        queue.delivered(&batch);
+        assert!(queue.rooms.iter().all(Room::is_bare), "{queue:?}");
         assert_eq!(queue.oldest(), None);
+    }
+
+    #[test]
+    fn strangers_never_take_the_room_of_streams() {
+        let now = Instant::now();
+        let mut queue = queue(&["a", "b", "1"], now);
+        for number in 3..100 {
+            queue.push(parcel(number, "?"), now);
+            let given_up = queue.shrink(9, 18);
+            let strangers = given_up.iter().all(|gone| gone.parcel.lane == Lane::Question(7));
+            assert!(strangers && queue.len() <= 9, "{given_up:?}");
+        }
+        let kept: Vec<_> = std::iter::from_fn(|| queue.take(now, ONE)).collect();
+        assert_eq!(kept.iter().flat_map(numbers).collect::<Vec<_>>(), [0, 2, 94, 1]);
+    }
+
+    #[test]
+    fn a_batch_that_waits_goes_whole_when_there_is_no_room() {
+        let now = Instant::now();
+        let mut queue = queue(&["a", "b", "c"], now);
+        let batch = queue.take(now, THREE).unwrap();
+        queue.failed(batch, silent(9, now));
+        queue.push(parcel(3, "a"), now);
+        assert_eq!(lost(&queue.shrink(3, u64::MAX)), [0, 1, 2]);
+        let rest = queue.take(now, ONE).unwrap();
+        assert_eq!(numbers(&rest), [3], "its lane is free again");
+        queue.delivered(&rest);
+        assert!(queue.rooms.iter().all(Room::is_bare), "{queue:?}");
     }
 }

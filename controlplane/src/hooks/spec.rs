@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::file;
 use crate::events::{Event, StreamPattern, TypePattern};
 use crate::outbound::Address;
 
@@ -33,10 +35,10 @@ pub enum HookKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fsync {
-    /// Before an event counts as delivered.
-    Always,
-    /// When the system likes.
+    /// Before its events count as delivered, once for each batch.
     #[default]
+    Always,
+    /// When the system likes: a crash of the machine may take along what was delivered last.
     Never,
 }
 
@@ -78,7 +80,7 @@ pub struct StreamChoice {
 }
 
 /// One hook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookSpec {
     /// Its id: letters, digits, `_` and `-`.
@@ -90,7 +92,8 @@ pub struct HookSpec {
     /// Where events go.
     #[serde(rename = "type")]
     pub kind: HookKind,
-    /// A URL, or the path of a file: one of the API lies below `hooks/` of the data directory.
+    /// A URL, or the path of a file: one of the API lies below `hooks/` of the data directory. What
+    /// the query of a URL says is shown as `***`, which keeps what is set.
     pub target: String,
     /// Signs requests, so that the receiver knows whose they are; `***` keeps the one that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,16 +118,17 @@ pub struct HookSpec {
     /// How often an event is tried again before it becomes a dead letter.
     #[serde(default = "retries_max")]
     pub retries_max: u32,
-    /// Events of one request at most; above 1 each request is a list.
-    #[serde(default = "one")]
+    /// Events of one request at most; 1 for an object each, above it each request is a list.
+    #[serde(default = "batch_max")]
     pub batch_max: u32,
-    /// How long a request waits to become full.
-    #[serde(default = "batch_ms")]
+    /// How long a request waits to become full; 0 for not at all, so that lists grow with the load.
+    #[serde(default)]
     pub batch_ms: u64,
-    /// Events that wait at most; beyond that the oldest become dead letters.
+    /// Events that wait at most; beyond that the oldest become dead letters, of the class that has
+    /// the most: streams, sessions, or authorisations.
     #[serde(default = "queue_max")]
     pub queue_max: u32,
-    /// Bytes of those events at most.
+    /// Bytes of those events at most, by the same rule.
     #[serde(default = "queue_bytes_max")]
     pub queue_bytes_max: u64,
     /// When a file's lines count as delivered.
@@ -138,17 +142,14 @@ pub struct HookSpec {
 const fn yes() -> bool {
     true
 }
-const fn one() -> u32 {
-    1
+const fn batch_max() -> u32 {
+    100
 }
 const fn timeout_ms() -> u64 {
     10_000
 }
 const fn retries_max() -> u32 {
     12
-}
-const fn batch_ms() -> u64 {
-    1_000
 }
 const fn queue_max() -> u32 {
     10_000
@@ -247,7 +248,48 @@ impl HookSpec {
     #[must_use]
     pub fn masked(&self) -> Self {
         let secret = self.secret.as_ref().map(|_| HookSecret(MASK.to_owned()));
-        Self { secret, ..self.clone() }
+        Self { secret, target: self.masked_target(), ..self.clone() }
+    }
+
+    /// The target; what the query of a URL says may be a secret.
+    fn masked_target(&self) -> String {
+        let query = self.target.split_once('?').filter(|_| self.kind == HookKind::Http);
+        let Some((address, query)) = query else { return self.target.clone() };
+        let pair = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}={MASK}"),
+            None => MASK.to_owned(),
+        };
+        format!("{address}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
+    }
+
+    /// Puts back what is masked.
+    ///
+    /// Errors: the field whose mask stands for nothing in `known`.
+    pub(super) fn unmask(&mut self, known: Option<&Self>) -> Result<(), Misfit> {
+        if self.secret.as_ref().is_some_and(|secret| secret.0 == MASK) {
+            let expected = "the secret itself: *** keeps one that is set, and none is";
+            let set = known.and_then(|known| known.secret.clone());
+            self.secret = Some(set.ok_or(Misfit { field: "secret", expected })?);
+        }
+        let query = self.target.split_once('?').filter(|_| self.kind == HookKind::Http);
+        if query.is_some_and(|(_, query)| query.contains(MASK)) {
+            let expected = "the URL itself: *** in its query keeps what is set, and this is not";
+            let set = known.filter(|known| known.masked_target() == self.target);
+            let set = set.ok_or(Misfit { field: "target", expected })?;
+            self.target.clone_from(&set.target);
+        }
+        Ok(())
+    }
+
+    /// True if both write to one file, or one to a former file of the other; relative paths lie
+    /// below `dir`.
+    pub(crate) fn shares_file(&self, other: &Self, dir: &Path) -> bool {
+        let files = |spec: &Self| match spec.kind {
+            HookKind::Http => Vec::new(),
+            HookKind::File => file::written(&dir.join(&spec.target), spec.rotate_bytes > 0),
+        };
+        let theirs = files(other);
+        files(self).iter().any(|path| theirs.contains(path))
     }
 
     pub(super) const fn timeout(&self) -> Duration {
@@ -257,6 +299,15 @@ impl HookSpec {
     /// How long a request waits to become full.
     pub(super) const fn patience(&self) -> Duration {
         Duration::from_millis(if self.batch_max > 1 { self.batch_ms } else { 0 })
+    }
+}
+
+impl fmt::Debug for HookSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, kind, target) = (&self.id, self.kind, self.masked_target());
+        let mut shown = f.debug_struct("HookSpec");
+        shown.field("id", id).field("kind", &kind).field("target", &target);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -327,5 +378,50 @@ mod tests {
         assert_eq!(field(&short), "secret");
         assert!(!format!("{short:?}").contains("hunter2"));
         assert!(!serde_json::to_string(&short.masked()).unwrap().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_masked_is_put_back_or_refused() {
+        let set = HookSpec {
+            target: "https://h/x?key=hunter2&plain".into(),
+            secret: Some(HookSecret("a secret".into())),
+            ..spec(HTTP)
+        };
+        let shown = set.masked();
+        assert_eq!(shown.target, "https://h/x?key=***&***");
+        assert!(!format!("{set:?}").contains("hunter2"));
+        let mut back = shown.clone();
+        assert_eq!((back.unmask(Some(&set)), &back), (Ok(()), &set));
+        let field = |spec: &HookSpec, known: Option<&HookSpec>| {
+            spec.clone().unmask(known).unwrap_err().field
+        };
+        assert_eq!(field(&shown, None), "secret");
+        assert_eq!(field(&shown, Some(&HookSpec { secret: None, ..set.clone() })), "secret");
+        let moved = HookSpec { target: "https://evil/x?key=***&***".into(), ..shown.clone() };
+        assert_eq!(field(&moved, Some(&set)), "target");
+        let plain = HookSpec { secret: None, ..shown };
+        assert_eq!(field(&plain, None), "target");
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let file = |target: &str, rotate_bytes| HookSpec {
+            kind: HookKind::File,
+            target: target.into(),
+            rotate_bytes,
+            ..spec(HTTP)
+        };
+        for (one, other, shared) in [
+            (file("a", 0), file("a", 0), true),
+            (file("/data/hooks/a", 0), file("a", 0), true),
+            (file("a", 0), file("b", 0), false),
+            (file("a", 4_096), file("a.1", 0), true),
+            (file("a", 0), file("a.1", 0), false),
+            (file("a", 0), spec(HTTP), false),
+        ] {
+            let dir = Path::new("/data/hooks");
+            assert_eq!(one.shares_file(&other, dir), shared, "{one:?} {other:?}");
+            assert_eq!(other.shares_file(&one, dir), shared, "{one:?} {other:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ const SECTOR: usize = 512;
 
 /// A disk that backends share.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Disk(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -109,18 +109,18 @@ impl Disk {
     }
 
     /// Lets the next sync wait until the returned value is dropped.
-    pub(super) fn hold(&self) -> Held {
+    pub(crate) fn hold(&self) -> Held {
         self.0.0.lock().unwrap().held = true;
         Held(self.clone())
     }
 }
 
 /// A sync is held up.
-pub(super) struct Held(Disk);
+pub(crate) struct Held(Disk);
 
 impl Held {
     /// Returns when a sync waits.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let (state, changed) = &*self.0.0;
         let state = state.lock().unwrap();
         let deadline = std::time::Duration::from_secs(30);

@@ -28,6 +28,8 @@ mod disk;
 mod killed;
 
 pub(crate) use database::CACHE_BYTES;
+#[cfg(test)]
+pub(crate) use disk::Disk;
 pub use order::{
     COMMIT_BYTES_MAX, KEY_BYTES_MAX, Rows, StoreError, Table, VALUE_BYTES_MAX, WRITES_MAX, Write,
 };

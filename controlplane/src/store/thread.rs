@@ -94,6 +94,12 @@ impl Store {
         Ok(store)
     }
 
+    /// A store on a disk of a test.
+    #[cfg(test)]
+    pub(crate) fn on(disk: &super::disk::Disk) -> Self {
+        Self::start(disk.backend()).expect("an empty disk takes a store")
+    }
+
     pub(super) fn start(backend: impl StorageBackend) -> Result<Self, OpenError> {
         let database = Database::open(backend)?;
         let (orders, waiting) = sync_channel(ORDERS_MAX);

@@ -3,6 +3,7 @@
 pub(crate) mod arrows;
 mod checkout;
 pub(crate) mod copies;
+pub(crate) mod events;
 pub(crate) mod indexes;
 pub(crate) mod licences;
 pub(crate) mod names;

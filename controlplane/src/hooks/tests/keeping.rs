@@ -1,0 +1,162 @@
+//! Keeping: what waits is in the store, whatever happens.
+
+use dataplane::ids::StreamName;
+
+use super::super::{HookSpec, Hooks, HooksError, Moved, parcel};
+use super::rig::*;
+use crate::events::{Bus, Kind, RingLimits};
+use crate::outbound::scripted::Reply;
+use crate::store::{Disk, Store, Table, Write};
+
+#[test]
+fn what_waits_survives_an_end_without_a_word_with_its_id() {
+    let dir = Dir::new("restart");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (dead, mut seen) = receiver(|_| Reply::status(503, "", ""));
+    let mut before = Vec::new();
+    runtime().block_on(async {
+        let rig = Rig::new(&dir, Vec::new());
+        rig.hooks.put(spec("a", &dead.url("/"))).await.unwrap();
+        for stream in ["x", "y", "x"] {
+            rig.lost(stream);
+        }
+        for _ in 0..2 {
+            before.push(header(&next(&mut seen).await, "idempotency-key").unwrap().to_owned());
+        }
+        rig.until("a", |hook| hook.tally.failed >= 2 && hook.waiting == 3).await;
+    });
+    let (good, mut seen) = receiver(|_| ok());
+    runtime().block_on(async {
+        let rig = Rig::new(&dir, Vec::new());
+        rig.until("a", |hook| hook.waiting == 3).await;
+        rig.hooks.put(spec("a", &good.url("/"))).await.unwrap();
+        let mut after = Vec::new();
+        for _ in 0..3 {
+            after.push(header(&next(&mut seen).await, "idempotency-key").unwrap().to_owned());
+        }
+        assert!(before.iter().all(|id| after.contains(id)), "{before:?} {after:?}");
+        rig.hooks.close().await;
+    });
+    runtime().block_on(async {
+        let rig = Rig::new(&dir, Vec::new());
+        rig.until("a", |hook| hook.waiting == 0).await;
+        rig.hooks.delete("a").await.unwrap();
+        assert_eq!(rig.hooks.delete("a").await, Err(HooksError::Unknown));
+    });
+}
+
+#[tokio::test]
+async fn a_store_that_is_busy_at_the_start_is_asked_again() {
+    let (disk, dir) = (Disk::default(), Dir::new("busy"));
+    let store = Store::on(&disk);
+    let bus = Bus::new("edge-1".into(), RingLimits::default());
+    let (receiver, mut seen) = receiver(|_| ok());
+    let held = disk.hold();
+    let row = || Write { table: Table::Meta, key: vec![1], value: Some(vec![1]) };
+    let commit = |store: Store| async move { store.commit(vec![row()]).await };
+    let first = tokio::spawn(commit(store.clone()));
+    tokio::task::yield_now().await;
+    held.wait();
+    let crowd: Vec<_> =
+        (0..crate::store::ORDERS_MAX).map(|_| tokio::spawn(commit(store.clone()))).collect();
+    tokio::task::yield_now().await;
+    let hooks = Hooks::start(store, bus.clone(), &dir.0, vec![spec("a", &receiver.url("/"))]);
+    while hooks.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let refused = hooks.put(spec("b", &receiver.url("/"))).await;
+    assert!(matches!(refused, Err(HooksError::Store(_))), "{refused:?}");
+    bus.publish(StreamName::parse("x").as_ref(), None, Kind::StreamLost {});
+    drop(held);
+    for waits in crowd.into_iter().chain([first]) {
+        assert_eq!(waits.await.unwrap(), Ok(()));
+    }
+    assert_eq!(json(&next(&mut seen).await)["stream"], "x");
+    assert_eq!(hooks.trouble(), None);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_hook_that_cannot_be_read_stays() {
+    let dir = Dir::new("unread");
+    let store = Store::open(&dir.0).unwrap();
+    let row = |table, key: &[u8], value: &str| Write {
+        table,
+        key: key.to_vec(),
+        value: Some(value.as_bytes().to_vec()),
+    };
+    let (odd, gone) = (parcel::key("odd", 1), parcel::key("gone", 1));
+    let rows = vec![
+        row(Table::Hooks, b"odd", r#"{"v":9}"#),
+        row(Table::Outbox, &odd, "{}"),
+        row(Table::Outbox, &gone, "{}"),
+    ];
+    store.commit(rows).await.unwrap();
+    drop(store);
+    let (receiver, _seen) = receiver(|_| ok());
+    let rig = Rig::new(&dir, vec![spec("a", &receiver.url("/"))]);
+    rig.lost("x");
+    rig.until("a", |hook| hook.tally.delivered == 1).await;
+    let left = rig.store.scan(Table::Outbox, Vec::new(), 9).await.unwrap();
+    assert_eq!(left.iter().map(|(key, _)| key).collect::<Vec<_>>(), [&odd]);
+}
+
+#[tokio::test]
+async fn beyond_its_bounds_a_hook_keeps_the_newest_and_the_rest_as_dead_letters() {
+    let dir = Dir::new("bounds");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = format!("http://{closed}/");
+    let rig = Rig::new(&dir, Vec::new());
+    let small = HookSpec { queue_max: 3, enabled: false, ..spec("a", &target) };
+    rig.hooks.put(small.clone()).await.unwrap();
+    rig.lost("none");
+    rig.hooks.put(HookSpec { enabled: true, ..small.clone() }).await.unwrap();
+    for number in 0..8 {
+        rig.lost(&format!("s{number}"));
+    }
+    rig.until("a", |hook| hook.waiting == 3 && hook.dead_letters == 5).await;
+    let letters = rig.hooks.letters("a", 0, 10).await.unwrap();
+    let streams: Vec<_> = letters.iter().map(|letter| json_of(letter)["stream"].clone()).collect();
+    assert_eq!(streams.len(), 5);
+    assert!(!streams.contains(&"none".into()), "a hook that is off hears of nothing");
+    let one = Moved { events: 1, unread: 0 };
+    assert_eq!(rig.hooks.discard("a", Some(letters[0].number)).await, Ok(one));
+    let unknown = rig.hooks.retry("a", Some(letters[0].number)).await;
+    assert_eq!(unknown, Err(HooksError::UnknownLetter));
+
+    let (good, mut seen) = receiver(|_| ok());
+    rig.hooks.put(HookSpec { queue_max: 10, ..spec("a", &good.url("/")) }).await.unwrap();
+    // One is not of a form that this version knows: it stays.
+    let (key, bad) = (parcel::key("a", letters[1].number), letters[1].number);
+    let write = Write { table: Table::DeadLetters, key, value: Some(b"{\"v\":9}".to_vec()) };
+    rig.store.commit(vec![write]).await.unwrap();
+    assert_eq!(rig.hooks.retry("a", None).await, Ok(Moved { events: 3, unread: 1 }));
+    for _ in 0..6 {
+        next(&mut seen).await;
+    }
+    rig.until("a", |hook| hook.waiting == 0 && hook.dead_letters == 1).await;
+    let unread = rig.hooks.retry("a", Some(bad)).await;
+    assert_eq!(unread, Err(HooksError::UnreadableLetter));
+    let letters = rig.hooks.letters("a", 0, 10).await.unwrap();
+    assert_eq!((letters.len(), letters[0].number, &letters[0].event), (1, bad, &None));
+    assert_eq!(rig.hooks.discard("a", None).await, Ok(one));
+    assert!(rig.hooks.letters("a", 0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_event_that_is_never_taken_becomes_a_dead_letter() {
+    let dir = Dir::new("letter");
+    let (receiver, _seen) = receiver(|request| match request.contains("\"bad\"") {
+        true => Reply::status(400, "", ""),
+        false => ok(),
+    });
+    let once = HookSpec { retries_max: 0, ..spec("a", &receiver.url("/")) };
+    let rig = Rig::new(&dir, vec![once]);
+    for stream in ["bad", "good"] {
+        rig.lost(stream);
+    }
+    rig.until("a", |hook| hook.dead_letters == 1 && hook.tally.delivered == 1).await;
+    let letter = rig.hooks.letters("a", 0, 10).await.unwrap().remove(0);
+    assert_eq!((letter.attempts, letter.reason.as_str()), (1, "the receiver answered 400"));
+    let put = rig.hooks.put(spec("a", &receiver.url("/"))).await;
+    assert_eq!(put, Err(HooksError::ReadOnly), "it is one of the file");
+}

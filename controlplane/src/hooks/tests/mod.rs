@@ -1,0 +1,7 @@
+//! Hooks against scripted receivers, over a store on the disk.
+
+mod batches;
+mod crowds;
+mod delivery;
+mod keeping;
+mod rig;
