@@ -3,7 +3,8 @@
 //! Spec: WHATWG HTML, server-sent events.
 //!
 //! A client that reads slowly holds up nobody: its cursor stays where it is, and when the ring has
-//! passed it the client is told `missed` with the number of events and goes on.
+//! passed it the client is told `missed` with the number of events and goes on. One that takes
+//! nothing for [`STALL`] is dropped: its seat is for somebody who listens.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -23,7 +24,9 @@ pub(super) const CLIENTS_MAX: usize = 32;
 /// Patterns of types, or of streams, that one client may name.
 pub(super) const PATTERNS_MAX: usize = 32;
 /// A silent feed says a comment this often, so that nobody between takes it for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A client that takes nothing for so long is dropped.
+const STALL: Duration = Duration::from_secs(30);
 /// Events that are read from the ring at one time.
 const BATCH: usize = 64;
 /// Pieces of a feed that wait to be sent at most: one is on its way and the next one ready.
@@ -70,7 +73,14 @@ async fn tell(mut cursor: Cursor, wanted: &Wanted, pieces: &mpsc::Sender<Bytes>)
         if !piece.is_empty() {
             // Waits until there is room, so that what a slow client does not take stays in the
             // ring alone.
-            let Ok(room) = pieces.reserve().await else { return };
+            let room = match timeout(STALL, pieces.reserve()).await {
+                Ok(Ok(room)) => room,
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tracing::warn!("a client of events takes nothing and is dropped");
+                    return;
+                }
+            };
             room.send(Bytes::from(std::mem::take(&mut piece)));
         }
         tokio::select! {
@@ -145,6 +155,18 @@ mod tests {
         assert_eq!(piece(&mut feed).await, ": nothing new\n\n");
         drop(feed);
         let _back = seats.acquire().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_dropped_and_its_seat_is_free() {
+        let (seats, seat) = seat();
+        let mut feed = Feed::start(bus(8).cursor(), Wanted::default(), seat);
+        // It has the first piece and never takes another: one waits, the next finds no room.
+        let start = tokio::time::Instant::now();
+        let _back = seats.acquire().await.unwrap();
+        assert!(start.elapsed() >= STALL);
+        assert_eq!(piece(&mut feed).await, "retry: 1000\n\n");
+        assert_eq!(feed.0.recv().await, None, "the answer ends, so that it comes again");
     }
 
     #[tokio::test]
