@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod commands;
+mod feed;
+mod hooks;
 mod program;
+mod receiver;
 mod serving;
 mod shards;
 mod tls;
