@@ -37,7 +37,7 @@ pub(crate) struct Answer {
 impl Bench {
     pub(crate) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("grandstand-{name}-{}", std::process::id()));
-        let token = Token::open(&dir).unwrap();
+        let token = Token::open(&dir, None).unwrap();
         let secret = std::fs::read_to_string(token.path()).unwrap().trim().to_owned();
         let (asks_in, asks) = mpsc::channel(8);
         let ready = watch::Sender::new(true);

@@ -128,7 +128,7 @@ mod tests {
 
     fn guard() -> (Guard, std::path::PathBuf) {
         let dir = std::env::temp_dir().join(format!("grandstand-guard-{}", std::process::id()));
-        let token = Arc::new(Token::open(&dir).unwrap());
+        let token = Arc::new(Token::open(&dir, None).unwrap());
         (Guard { token, hosts: ["api.example".to_owned()].into() }, dir)
     }
 

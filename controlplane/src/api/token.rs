@@ -1,4 +1,7 @@
-//! Token: the secret of the API, in a file that only its owner reads.
+//! Token: the secret of the API, in a file that only its owner reads, or a credential that the
+//! service manager passes on.
+//!
+//! Spec: systemd.exec(5), `LoadCredential=` and `CREDENTIALS_DIRECTORY`.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -33,11 +36,15 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// Reads the token of the data directory, or makes both: the directory 0700, the file 0600.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    /// Reads the credential `api-token`, if there is one in `credentials`; else the token of the
+    /// data directory, or makes it, 0600. The data directory is made in any case, 0700.
+    pub fn open(dir: &Path, credentials: Option<&Path>) -> Result<Self, Error> {
         let mend = "name another directory with data.dir";
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|e| Error::file("make the data directory", dir, &e, mend))?;
+        if let Some(credential) = credentials.map(Self::file_in).filter(|path| path.exists()) {
+            return Self::credential(credential);
+        }
         let path = Self::file_in(dir);
         let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
         match options.open(&path) {
@@ -92,6 +99,18 @@ impl Token {
             word_in(file)
         });
         let word = read.map_err(|e| Error::file("read the token", &path, &e, mend))?;
+        Self::of_word(word, path, mend)
+    }
+
+    /// Its rights are the service manager's affair.
+    fn credential(path: PathBuf) -> Result<Self, Error> {
+        let mend = "LoadCredential= of the service's unit names its source";
+        let word = File::open(&path).and_then(word_in);
+        let word = word.map_err(|e| Error::file("read the token", &path, &e, mend))?;
+        Self::of_word(word, path, mend)
+    }
+
+    fn of_word(word: Option<String>, path: PathBuf, mend: &str) -> Result<Self, Error> {
         match word.filter(|word| word.len() >= LETTERS_MIN) {
             Some(secret) => Ok(Self { secret, path }),
             None => Err(Error::File {
@@ -138,9 +157,9 @@ mod tests {
     #[test]
     fn the_first_start_makes_it_and_the_second_reads_it() {
         let dir = Dir::new("made");
-        let first = Token::open(&dir.0).unwrap();
+        let first = Token::open(&dir.0, None).unwrap();
         assert_eq!((dir.mode(""), dir.mode(FILE)), (0o700, 0o600));
-        let second = Token::open(&dir.0).unwrap();
+        let second = Token::open(&dir.0, None).unwrap();
         assert!(second.matches(&first.secret));
         assert!(!second.matches("") && !second.matches(&first.secret[1..]));
         assert!(!format!("{second:?}").contains(&first.secret));
@@ -149,19 +168,37 @@ mod tests {
     #[test]
     fn wide_rights_are_narrowed() {
         let dir = Dir::new("wide");
-        Token::open(&dir.0).unwrap();
+        Token::open(&dir.0, None).unwrap();
         let wide = Permissions::from_mode(0o644);
         std::fs::set_permissions(dir.0.join(FILE), wide).unwrap();
-        Token::open(&dir.0).unwrap();
+        Token::open(&dir.0, None).unwrap();
         assert_eq!(dir.mode(FILE), 0o600);
+    }
+
+    #[test]
+    fn a_credential_comes_before_the_file_and_is_left_as_it_is() {
+        let (dir, credentials) = (Dir::new("data"), Dir::new("credentials"));
+        Token::open(&credentials.0, None).unwrap();
+        let path = credentials.0.join(FILE);
+        std::fs::write(&path, "a-word-of-the-operator\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o440)).unwrap();
+        let token = Token::open(&dir.0, Some(&credentials.0)).unwrap();
+        assert!(token.matches("a-word-of-the-operator") && token.path() == path);
+        assert_eq!((dir.mode(""), credentials.mode(FILE)), (0o700, 0o440));
+        assert!(!dir.0.join(FILE).exists(), "nothing is made");
+        let other = Token::open(&dir.0, Some(&dir.0.join("none"))).unwrap();
+        assert_eq!(other.path(), dir.0.join(FILE), "no credential of that name");
+        std::fs::write(&path, "short\n").unwrap();
+        let error = Token::open(&dir.0, Some(&credentials.0)).unwrap_err().to_string();
+        assert!(error.ends_with("LoadCredential= of the service's unit names its source"));
     }
 
     #[test]
     fn a_short_token_is_refused_with_its_mend() {
         let dir = Dir::new("short");
-        Token::open(&dir.0).unwrap();
+        Token::open(&dir.0, None).unwrap();
         std::fs::write(dir.0.join(FILE), "abc\n").unwrap();
-        let error = Token::open(&dir.0).unwrap_err().to_string();
+        let error = Token::open(&dir.0, None).unwrap_err().to_string();
         assert!(error.ends_with(
             "data/api-token: it is not one word of at least 16 letters; remove it for a new one"
         ));

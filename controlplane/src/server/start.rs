@@ -108,7 +108,8 @@ fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
         Ok(listener)
     };
     let listener = open().map_err(|error| Error::listen("listeners.control", addr, &error))?;
-    let token = Token::open(&data_directory(loaded))?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let token = Token::open(&data_directory(loaded), credentials.as_deref())?;
     Ok((listener, token))
 }
 
