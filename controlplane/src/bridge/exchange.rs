@@ -197,6 +197,18 @@ impl<F: Fleet> Exchange<F> {
         );
     }
 
+    /// Asks every shard how it is, for the desk.
+    pub fn look(&mut self, now: Instant) -> oneshot::Receiver<Gathered> {
+        let (asker, answer) = oneshot::channel();
+        self.gather(Asker::Desk(asker), Detail::NONE, now);
+        answer
+    }
+
+    /// True while a shard runs.
+    pub fn is_live(&self, shard: ShardId) -> bool {
+        self.live.get(shard.index()).is_some_and(|&live| live)
+    }
+
     /// Shards that run.
     pub fn live(&self) -> usize {
         self.live.iter().filter(|&&live| live).count()
@@ -247,6 +259,8 @@ impl<F: Fleet> Exchange<F> {
                 }
             }
             Asker::Resync => self.resynced(&gathered),
+            // The desk may have asked anew meanwhile.
+            Asker::Desk(asker) => drop(asker.send(gathered)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::control::ShardSnapshot;
 use dataplane::ids::{ShardId, StreamName};
+use tokio::sync::oneshot;
 
 use super::survey::Askers;
 use crate::coordinator::Policy;
@@ -35,6 +36,8 @@ pub(crate) enum Asker {
     Directory,
     /// The table of sessions, some of which were lost.
     Resync,
+    /// The desk itself, which nobody's questions may delay.
+    Desk(oneshot::Sender<Gathered>),
 }
 
 /// All questions under way. Lives on: the control thread.

@@ -2,6 +2,7 @@
 
 use dataplane::config::ListenerConfig;
 
+use super::manager::Manager;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
@@ -21,4 +22,6 @@ pub(super) struct ControlPlane {
     pub(super) store: Store,
     /// Who is told of events, once the runtime runs.
     pub(super) hooks: Option<Hooks>,
+    /// The service manager, if one started this process.
+    pub(super) manager: Manager,
 }

@@ -2,6 +2,7 @@
 //!
 //! Map: `start` opens everything, `run` is the loop over events, questions, signals and time,
 //! `counting` gathers what rooms count, `reload` takes a changed file, `ending` times the way down,
+//! `manager` tells the service manager how it goes, `notify_socket` is the way to it,
 //! `pace` tells how well the loop keeps up, `cores` what the CPUs of shards do beside them, `heap`
 //! gives memory back after a crowd.
 
@@ -10,6 +11,8 @@ mod cores;
 mod counting;
 mod ending;
 mod heap;
+mod manager;
+mod notify_socket;
 mod pace;
 mod reload;
 mod run;

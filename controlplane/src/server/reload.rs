@@ -79,6 +79,18 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
+        self.manager.reloading();
+        let reloaded = self.read_again(source, exchange, limits);
+        self.manager.reloaded(reloaded.as_ref().err().map(ToString::to_string));
+        reloaded
+    }
+
+    fn read_again(
+        &mut self,
+        source: &'static str,
+        exchange: &mut Exchange<impl Fleet>,
+        limits: &watch::Sender<Limits>,
+    ) -> Result<Reloaded, Error> {
         let fresh = configure(self.loaded.file.clone()).and_then(|(loaded, plan)| {
             let mut reload = plan.reload(&self.plan)?;
             if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {

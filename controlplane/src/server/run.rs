@@ -43,6 +43,8 @@ const KEEP_MAX: Duration = Duration::from_secs(3);
 const RESOLVERS_MAX: usize = 8;
 /// Below the data directory: where hooks of the API may write files.
 const HOOK_FILES: &str = "hooks";
+/// What the process takes to be gone after its last word, on a busy machine.
+const GONE_AFTER: Duration = Duration::from_secs(2);
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -80,6 +82,7 @@ pub(super) fn run(
         desk.listen(listener).map_err(failed)?;
         desk.tell_application();
         print(banner);
+        desk.serving();
         let end = desk.turn().await;
         match end {
             End::Drained => desk.close().await,
@@ -132,7 +135,7 @@ pub(super) struct Desk {
     pub(super) keeper: Keeper,
     heap: Heap,
     pub(super) pace: Pace,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
     pub(super) teller: Teller,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
@@ -299,6 +302,20 @@ impl Desk {
         self.keeper.reload(file, &mut self.exchange.registry);
     }
 
+    /// Peers are served: whoever started the process is told.
+    fn serving(&mut self) {
+        self.control.manager.serving(self.exchange.live());
+    }
+
+    /// Tells the service manager how the shards are.
+    fn report(&mut self, now: Instant) {
+        let manager = &mut self.control.manager;
+        if manager.wants_look(now) {
+            manager.asked(self.exchange.look(now), now);
+        }
+        manager.heed(|shard| self.exchange.is_live(shard));
+    }
+
     /// Does what time alone makes due.
     fn tick(&mut self, now: Instant) {
         for drop in self.keeper.drops() {
@@ -306,6 +323,7 @@ impl Desk {
         }
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
+        self.report(now);
         self.heap.tick(now);
         if self.cores.due().is_some_and(|due| due <= now) {
             for (shard, used) in self.cores.look(now) {
@@ -319,7 +337,8 @@ impl Desk {
         let ending = self.ending.as_ref().map(Ending::next);
         let telling = self.keeper.is_telling().then(|| now + TELL_AGAIN);
         let heap = Some(self.heap.due());
-        let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
+        let manager = self.control.manager.due();
+        let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling, manager];
         due.into_iter().flatten().min().unwrap_or(now + IDLE)
     }
 
@@ -358,7 +377,10 @@ impl Desk {
             return true;
         }
         tracing::info!("ending: nobody new is accepted, sessions get their farewell");
-        self.ending = Some(Ending::new(&self.control.loaded.settings.session, Instant::now()));
+        let now = Instant::now();
+        let ending = Ending::new(&self.control.loaded.settings.session, now);
+        self.control.manager.ending(ending.left(now) + CLOSE_MAX + GONE_AFTER);
+        self.ending = Some(ending);
         self.ready.send_replace(false);
         self.exchange.drain();
         false

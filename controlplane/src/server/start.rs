@@ -3,11 +3,13 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use dataplane::Node;
 use dataplane::config::{ListenerConfig, ListenerKind};
 
 use super::control::ControlPlane;
+use super::manager::{Environment, Manager};
 use super::run;
 use crate::api::Token;
 use crate::banner::Banner;
@@ -58,6 +60,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let logging = Logging::start(loaded.settings.log);
     let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
+    let manager = Manager::new(&Environment::read(), Instant::now());
     let address = control.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
     let banner = Banner {
         shards: node.shards(),
@@ -75,7 +78,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     };
     let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
     run::run(
-        ControlPlane { loaded, plan, open, logging, store, hooks: None },
+        ControlPlane { loaded, plan, open, logging, store, hooks: None, manager },
         node,
         control,
         &banner,

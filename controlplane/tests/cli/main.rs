@@ -4,6 +4,7 @@
 mod commands;
 mod feed;
 mod hooks;
+mod notify;
 mod program;
 mod receiver;
 mod serving;

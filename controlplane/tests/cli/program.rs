@@ -33,7 +33,9 @@ impl Dir {
                 command.env_remove(name);
             }
         }
-        command.env_remove("STATE_DIRECTORY");
+        for name in ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
+            command.env_remove(name);
+        }
         for name in ["RTMP", "HTTP", "RTMPS", "HTTPS", "CONTROL"] {
             command.env(format!("GRANDSTAND_LISTENERS__{name}__ADDR"), "127.0.0.1:0");
         }

@@ -31,6 +31,7 @@ mod debugger;
 mod flood;
 mod newcomers;
 mod viewer;
+mod watchdog;
 
 use std::time::{Duration, Instant};
 
