@@ -24,7 +24,8 @@ use crate::bridge::Ask;
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, Refusal> {
     let gathered = state.gather(Detail::NONE).await?;
     let dropped = state.log_lines_dropped.dropped_lines();
-    let counts = state.ask(|reply| Ask::Counts { reply }).await?;
+    let mut counts = state.ask(|reply| Ask::Counts { reply }).await?;
+    state.requests.count(&mut counts);
     let text = render((&gathered, &counts), &state.limits.borrow(), &Process::read(), dropped);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, text).into_response())

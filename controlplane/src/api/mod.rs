@@ -11,7 +11,7 @@
 //! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
 //! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
 //! that each client reads, `hooks` who else is told, `metrics` the text for Prometheus, `process`
-//! what the kernel counts of us.
+//! what the kernel counts of us, `requests` what is answered here.
 
 mod address;
 mod auth;
@@ -37,6 +37,7 @@ mod paging;
 mod process;
 mod reply;
 mod request;
+mod requests;
 pub(crate) mod room;
 mod router;
 mod sessions;

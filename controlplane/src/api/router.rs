@@ -19,7 +19,9 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
-use super::{auth, config, events, health, hooks, live, moving, sessions, streams, templates};
+use super::{
+    auth, config, events, health, hooks, live, moving, requests, sessions, streams, templates,
+};
 use crate::console::pages;
 
 /// Bytes of a request's body at most.
@@ -36,6 +38,7 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(state.clone(), check_host))
+        .layer(from_fn_with_state(state.requests.clone(), requests::count))
         .with_state(state);
     // Outside of the routes, because it says which of them is meant.
     Router::new().fallback_service(routes).layer(map_request(fold))

@@ -12,6 +12,7 @@ use super::document::Document;
 use super::events::Feeds;
 use super::guard::Guard;
 use super::reply::{BUSY, Refusal};
+use super::requests::Requests;
 use super::token::Token;
 use crate::bridge::{Ask, Gathered};
 use crate::events::Bus;
@@ -31,6 +32,7 @@ pub struct ApiState {
     pub(super) turn: Turn,
     pub(super) feeds: Feeds,
     pub(super) hooks: Hooks,
+    pub(super) requests: Requests,
 }
 
 impl ApiState {
@@ -57,6 +59,7 @@ impl ApiState {
             document,
             feeds,
             hooks,
+            requests: Requests::default(),
         }
     }
 

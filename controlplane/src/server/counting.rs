@@ -7,6 +7,10 @@ impl Desk {
     /// All counts, each room in one line.
     pub(super) fn count(&self) -> Counts {
         let mut counts = Counts::default();
+        let help = "1 while new publishers and players are let in, as /readyz says.";
+        counts.gauge("ready", help, f64::from(u8::from(self.ending.is_none())));
+        let help = "Memory that the process stays within, as limits.memory_max says.";
+        counts.gauge("memory_max_bytes", help, self.control.plan.memory.memory_max as f64);
         self.pace.count(&mut counts);
         self.exchange.count(&mut counts);
         let bus = self.exchange.bus();
