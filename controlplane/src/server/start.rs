@@ -131,14 +131,23 @@ fn name_cause(error: dataplane::Error, plan: &Plan) -> Error {
         return Error::System {
             what: "io_uring is demanded by reactor.backend but not to be had",
             reason: crate::error::reason(&std::io::Error::from_raw_os_error(*errno)),
-            mend: "allow its system calls (seccomp, kernel.io_uring_disabled) or set \
-                   reactor.backend to \"auto\" or \"epoll\"",
+            mend: io_uring_mend(*errno),
         };
     }
     let dataplane::Error::Listen { addr, errno, .. } = error else { return error.into() };
     let listener = plan.node.listeners.iter().find(|listener| listener.addr == addr);
     let section = listener.map_or("listeners", |listener| section(listener.kind));
     Error::listen(section, addr, &std::io::Error::from_raw_os_error(errno))
+}
+
+/// What to do about a kernel that gives no rings.
+fn io_uring_mend(errno: i32) -> &'static str {
+    if errno == rustix::io::Errno::NOMEM.raw_os_error() {
+        return "raise the limit of locked memory, of which rings take up to 1 MiB a shard \
+                (LimitMEMLOCK=, ulimit -l), or set reactor.backend to \"auto\" or \"epoll\"";
+    }
+    "allow its system calls (seccomp, kernel.io_uring_disabled) or set reactor.backend to \"auto\" \
+     or \"epoll\""
 }
 
 /// Logs what was decided at start.
@@ -161,4 +170,15 @@ fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
         tracing::info!(names = names.join(" "), "variables of the coordinator's family are in use");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), shards = node.shards(), reactor, "started");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mend_of_missing_rings_fits_their_cause() {
+        assert!(io_uring_mend(libc::ENOMEM).contains("LimitMEMLOCK="));
+        assert!(io_uring_mend(libc::EPERM).contains("seccomp"));
+    }
 }
