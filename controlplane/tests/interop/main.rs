@@ -38,6 +38,7 @@ mod matrix;
 mod metrics;
 mod moves;
 mod observed;
+mod operations;
 mod player;
 mod process;
 mod publisher;
