@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use dataplane::control::{Detail, Protocol, Role, SessionStatus};
+use dataplane::control::{CloseReason, Detail, Protocol, Role, SessionStatus};
 use dataplane::ids::{SessionId, StreamName};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::paging::Page;
@@ -95,7 +97,8 @@ pub(crate) struct Session {
     started: Option<String>,
     /// When it ended.
     ended: Option<String>,
-    /// Why it ended; null for one that lives, and if that was lost.
+    /// Why it ended; null for one that goes on, and if that was lost.
+    #[schema(schema_with = close_reason)]
     close_reason: Option<&'static str>,
     /// Milliseconds since it was accepted; of one that ended, how long it published or played.
     age_ms: u64,
@@ -200,6 +203,16 @@ fn parse_id(text: &str) -> Result<SessionId, Refusal> {
 }
 
 impl Wanted {
+/// The words of [`Session::close_reason`].
+fn close_reason() -> Object {
+    let words = CloseReason::ALL.into_iter().map(|reason| Value::from(reason.name()));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(words.chain([Value::Null])))
+        .description(Some("Why it ended; null for one that goes on, and if that was lost."))
+        .build()
+}
+
     fn parse(filter: &SessionFilter) -> Result<Self, Refusal> {
         let word = |field: &'static str, text: &str| {
             let what = format!("\"{text}\" is no {field} of a session");
@@ -302,7 +315,7 @@ impl From<&ClosedSession> for Session {
             state: "closed",
             started: Some(was.started.to_string()),
             ended: Some(closed.ended.to_string()),
-            close_reason: closed.reason.map(dataplane::control::CloseReason::name),
+            close_reason: closed.reason.map(CloseReason::name),
             age_ms: closed.age_ms,
             bytes_in: closed.bytes_in,
             bytes_out: closed.bytes_out,
@@ -318,10 +331,8 @@ mod tests {
     use crate::bridge::snapshots::empty;
     use crate::viewing::LiveSession;
     use codecs::time::WallTime;
-    use dataplane::control::CloseReason;
     use dataplane::ids::ShardId;
     use http::Method;
-    use serde_json::Value;
     use tokio::sync::mpsc;
 
     const NOON: WallTime = WallTime::from_unix_millis(1_800_000_000_000);
@@ -476,6 +487,17 @@ mod tests {
     }
 
     #[tokio::test]
+    #[test]
+    fn every_reason_is_in_the_schema_and_the_manual() {
+        let schema = serde_json::to_value(close_reason()).unwrap();
+        let readme = include_str!("../../../README.md");
+        for reason in CloseReason::ALL {
+            let word = reason.name();
+            assert!(schema["enum"].as_array().unwrap().contains(&word.into()), "{word}");
+            assert!(readme.contains(&format!("`{word}`")), "{word}");
+        }
+    }
+
     async fn a_kick_says_what_became_of_it() {
         let bench = bench("kick");
         for (id, status) in [(1, 204), (2, 504), (3, 503), (4, 404)] {

@@ -226,9 +226,11 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::ConnectionLost,
+    /// A publisher fell silent, and another one took its stream over.
+    TakenOver,
         Self::TooSlow,
         Self::Stalled,
         Self::Idle,
@@ -253,6 +255,7 @@ impl CloseReason {
             Self::Kicked => "kicked",
             Self::StreamEnded => "stream_ended",
             Self::StreamChanged => "stream_changed",
+        Self::TakenOver,
             Self::Expired => "expired",
             Self::Draining => "draining",
             Self::Protocol => "protocol",
@@ -260,3 +263,4 @@ impl CloseReason {
         }
     }
 }
+            Self::TakenOver => "taken_over",

@@ -114,11 +114,12 @@ impl Shard {
             self.report_return(slot);
         }
         if let Publisher::Session { slot: holder, .. } = before {
-            self.session_over(holder, CloseReason::Idle);
+            self.session_over(holder, CloseReason::TakenOver);
             if let Some(connection) = self.connections.get_mut(holder) {
                 connection.establish(None, &mut self.counters);
             }
-            self.tell(holder, Command::Shutdown { reason: "taken_over" });
+            let reason = CloseReason::TakenOver.name();
+            self.tell(holder, Command::Shutdown { reason });
         }
         Ok(())
     }

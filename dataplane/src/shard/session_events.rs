@@ -21,9 +21,8 @@ pub(super) fn reason_of(word: &str) -> CloseReason {
             CloseReason::PeerClosed
         }
         "io" => CloseReason::ConnectionLost,
-        // Whoever is taken over from has sent nothing for a while.
-        "publish_idle" | "publish_bps_min" | "taken_over" | "websocket_pong" | "keep_alive"
-        | "request_head" | "connect_deadline" => CloseReason::Idle,
+        "publish_idle" | "publish_bps_min" | "websocket_pong" | "keep_alive" | "request_head"
+        | "connect_deadline" => CloseReason::Idle,
         "stopped" => CloseReason::Draining,
         "panic" | "memory" | "buffer_bytes_max" => CloseReason::Internal,
         _ => CloseReason::Protocol,
@@ -130,7 +129,8 @@ mod tests {
             ("peer_closed", CloseReason::PeerClosed),
             ("connection_close", CloseReason::PeerClosed),
             ("io", CloseReason::ConnectionLost),
-            ("taken_over", CloseReason::Idle),
+            ("taken_over", CloseReason::TakenOver),
+            ("publish_idle", CloseReason::Idle),
             ("stopped", CloseReason::Draining),
             ("panic", CloseReason::Internal),
             ("rtmp_chunk_streams_max", CloseReason::Protocol),
