@@ -261,6 +261,7 @@ fn idle_players_can_be_kicked_and_are_drained(config: Config) {
     let stream = StreamName::parse("cam").unwrap();
     server.control.send_all(|| Command::KickStream {
         stream: stream.clone(),
+        publication: None,
         role: Some(Role::Play),
         protocols: ProtocolSet::ALL,
         reason: CloseReason::StreamChanged,

@@ -23,6 +23,8 @@ on_both_backends! {
     every_protocol_says_how_a_kick_ended_it
     a_stream_keeps_its_name_through_grace_and_moves
     a_first_playlist_is_told_once_on_demand_too
+    a_publisher_that_is_taken_over_from_is_told_so
+    a_publication_is_closed_by_its_number_alone
     what_a_full_mailbox_held_back_comes_in_order_or_as_a_loss
 }
 
@@ -214,6 +216,7 @@ fn a_stream_keeps_its_name_through_grace_and_moves(mut config: Config) {
     server.control.event("the return", back);
     server.control.send_all(|| Command::KickStream {
         stream: name("cam"),
+        publication: None,
         role: None,
         protocols: dataplane::control::ProtocolSet::ALL,
         reason: CloseReason::Expired,
@@ -222,6 +225,56 @@ fn a_stream_keeps_its_name_through_grace_and_moves(mut config: Config) {
         matches!(event, Event::StreamEnded { id: Some(ID), reason: CloseReason::Expired, .. })
     };
     server.control.event("the end", over);
+}
+
+fn a_publisher_that_is_taken_over_from_is_told_so(mut config: Config) {
+    config.stream.takeover_after = Duration::ZERO;
+    let server = Server::start(config);
+    let _silent = Publisher::start(server.rtmp, "cam");
+    let (silent, _) = started(&server, Protocol::Rtmp, Role::Publish);
+    let _next = Publisher::start(server.rtmp, "cam");
+    assert_eq!(reason_of(&ended(&server, silent)), CloseReason::TakenOver);
+}
+
+/// An order by number comes late: the publication that it means is over, and another goes on.
+fn a_publication_is_closed_by_its_number_alone(mut config: Config) {
+    const NEXT: StreamId = StreamId(*b"the-next-one-abc");
+    config.stream.grace = Duration::from_secs(60);
+    let server = Server::with_home(config, 1);
+    let close = |id| {
+        server.control.send_all(|| Command::KickStream {
+            stream: name("cam"),
+            publication: Some(id),
+            role: Some(Role::Publish),
+            protocols: dataplane::control::ProtocolSet::ALL,
+            reason: CloseReason::Kicked,
+        });
+        // Both shards have read it, and what one of them sent the other.
+        for _ in 0..2 {
+            server.control.snapshot();
+        }
+    };
+    let over = |event: &Event| matches!(event, Event::StreamEnded { .. });
+    named(&server);
+    for in_grace in [false, true] {
+        let mut publisher = Publisher::start(server.rtmp, "cam");
+        let mut player = RtmpPlayer::start(server.rtmp, "cam");
+        publisher.send_frames(10);
+        close(NEXT);
+        publisher.send_frames(10);
+        player.items_to_audio(19);
+        if in_grace {
+            publisher.socket.shutdown(Shutdown::Both).unwrap();
+            let lost = |event: &Event| matches!(event, Event::StreamLost { .. });
+            server.control.event("the loss", lost);
+            close(NEXT);
+            assert!(server.control.snapshot().stream("cam").is_some());
+        }
+        close(ID);
+        let (_, event) = server.control.event("the end", over);
+        let Event::StreamEnded { id, reason, .. } = event else { unreachable!() };
+        assert_eq!((id, reason), (Some(ID), CloseReason::Kicked));
+    }
 }
 
 fn a_first_playlist_is_told_once_on_demand_too(mut config: Config) {

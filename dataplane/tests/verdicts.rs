@@ -60,6 +60,7 @@ fn allow(request: &AuthorizeRequest) -> Verdict {
 fn kick(server: &Server, role: Option<Role>, protocols: ProtocolSet) {
     server.control.send_all(|| Command::KickStream {
         stream: name("cam"),
+        publication: None,
         role,
         protocols,
         reason: CloseReason::Kicked,

@@ -40,8 +40,11 @@ impl<F: Fleet> Exchange<F> {
                 let _ = reply.send(meant.is_some());
                 let Some(stream) = meant else { return };
                 tracing::info!(%stream, "closed by the application");
+                // The publication may end, and another begin, before the shards read this.
+                let publication = StreamId::parse(&id);
                 self.tell_all(|| Command::KickStream {
                     stream: stream.clone(),
+                    publication,
                     role: Some(Role::Publish),
                     protocols: ProtocolSet::ALL,
                     reason: CloseReason::Kicked,

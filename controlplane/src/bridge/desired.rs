@@ -17,6 +17,7 @@ impl<F: Fleet> Exchange<F> {
         tracing::info!(%stream, ?role, "a change drops who is on the stream");
         self.tell_all(|| Command::KickStream {
             stream: stream.clone(),
+            publication: None,
             role,
             protocols,
             reason: CloseReason::StreamChanged,

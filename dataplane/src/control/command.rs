@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CloseReason, ProtocolSet, Role, Ticket, Verdict};
 use crate::config::Reload;
-use crate::ids::{SessionId, ShardId, StreamName};
+use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::session::view_token::ViewKeys;
 
 /// The control plane's word to one shard.
@@ -24,7 +24,8 @@ pub enum Command {
         /// What is listed beside the counters.
         detail: Detail,
     },
-    /// Closes a session of this shard; a publication ends at once, without grace.
+    /// Closes a session of this shard, whatever it does; a publication ends at once, without
+    /// grace. Answered by [`Event::Kicked`](super::Event::Kicked).
     Kick {
         /// The session.
         session: SessionId,
@@ -36,6 +37,8 @@ pub enum Command {
     KickStream {
         /// The stream, by the name that was granted.
         stream: StreamName,
+        /// Only this publication of it, and who publishes that; whichever there is if `None`.
+        publication: Option<StreamId>,
         /// Those who publish or those who play it; everybody if `None`.
         role: Option<Role>,
         /// Only those who speak one of these.

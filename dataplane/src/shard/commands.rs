@@ -40,8 +40,9 @@ impl Shard {
                 Command::Verdict { ticket, verdict } => self.verdict(ticket, verdict),
                 Command::Snapshot { id, detail } => self.ask_survey(id, detail),
                 Command::Kick { session, reason } => self.kick(session, reason),
-                Command::KickStream { stream, role, protocols, reason } => {
-                    self.kick_stream(&Eviction { stream, role, protocols, reason });
+                Command::KickStream { stream, publication, role, protocols, reason } => {
+                    let whom = Eviction { stream, publication, role, protocols, reason };
+                    self.kick_stream(&whom);
                 }
                 Command::CoreUsed(used) => self.core_used(used),
                 Command::Move(order) => self.move_ordered(order),

@@ -6,15 +6,17 @@
 use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
-use crate::control::{CloseReason, Protocol, ProtocolSet, Role};
+use crate::control::{CloseReason, Event, Protocol, ProtocolSet, Role};
 use crate::hub::Publisher;
-use crate::ids::{SessionId, StreamName};
+use crate::ids::{SessionId, StreamId, StreamName};
 use crate::session::Command;
 
 /// Whose sessions of a stream are to be closed. Crosses by: mailbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Eviction {
     pub stream: StreamName,
+    /// Only this publication of it, and who publishes that.
+    pub publication: Option<StreamId>,
     pub role: Option<Role>,
     pub protocols: ProtocolSet,
     pub reason: CloseReason,
@@ -23,6 +25,11 @@ pub(crate) struct Eviction {
 impl Eviction {
     fn concerns(&self, role: Option<Role>, protocol: Protocol) -> bool {
         self.protocols.contains(protocol) && self.role.is_none_or(|asked| Some(asked) == role)
+    }
+
+    /// True if it is about the publication `id`, or about whichever there is.
+    fn means(&self, id: Option<StreamId>) -> bool {
+        self.publication.is_none() || self.publication == id
     }
 }
 
@@ -56,17 +63,19 @@ impl Shard {
         for slot in self.connections.slots() {
             let Some(connection) = self.connections.get(slot) else { continue };
             let concerned = eviction.concerns(connection.does(), connection.session.protocol());
-            if concerned && self.stream_of(slot) == Some(&eviction.stream) {
+            let means = eviction.means(self.publication_of(slot));
+            if concerned && means && self.stream_of(slot) == Some(&eviction.stream) {
                 self.evict(slot, eviction.reason);
             }
         }
-        if eviction.concerns(Some(Role::Play), Protocol::Hls) {
+        if eviction.publication.is_none() && eviction.concerns(Some(Role::Play), Protocol::Hls) {
             self.kick_views_of(&eviction.stream, eviction.reason);
         }
         let Some(hub) = self.streams.find(&eviction.stream) else { return };
         let of_hub = |hub: &crate::hub::Hub| {
             // Whoever returns within the grace time would publish what was ended.
             matches!(hub.publisher(), Publisher::Lost(_))
+                && eviction.means(hub.id())
                 && eviction.concerns(Some(Role::Publish), hub.protocol())
         };
         if self.streams.get(hub).is_some_and(of_hub) {
@@ -79,6 +88,15 @@ impl Shard {
             self.publish_ended(slot, reason);
         }
         self.tell(slot, Command::Shutdown { reason: reason.name() });
+    }
+
+    /// The publication that the connection in `slot` feeds, or was granted and is yet to begin.
+    fn publication_of(&self, slot: u32) -> Option<StreamId> {
+        let connection = self.connections.get(slot)?;
+        match connection.publishing() {
+            Some(hub) => self.streams.get(hub)?.id(),
+            None => connection.asked.as_ref()?.id,
+        }
     }
 
     /// The stream that the connection in `slot` publishes, plays or asks for, by the name that

@@ -292,6 +292,7 @@ fn a_stream_that_is_kicked_asks_about_its_viewers_again(config: Config) {
     let (_, session, _) = started(&server);
     server.control.send_all(|| Command::KickStream {
         stream: StreamName::parse("cam").unwrap(),
+        publication: None,
         role: Some(Role::Play),
         protocols: dataplane::control::ProtocolSet::ALL,
         reason: CloseReason::StreamChanged,
