@@ -10,7 +10,8 @@ use super::key_hash::KeyHash;
 pub struct Declared {
     /// Whether the stream may be published or played at all, by this protocol.
     pub verdict: Result<(), Denial>,
-    /// The key that it is published with.
+    /// The key that it is published with: instead of one of `[[auth.keys]]`, besides what an
+    /// application says.
     pub key: Option<KeyHash>,
     /// Its players wait while nobody publishes.
     pub waits: bool,

@@ -1,12 +1,19 @@
 //! Gate: the one way to a verdict, for every protocol and intent.
 //!
 //! ```text
-//!   question -> declared? -> mode: open, keys                     -> verdict at once
-//!                                  callback, coordinator: memory  -> verdict at once
-//!                                      same question under way    -> joins it
-//!                                      room                       -> asks the application
-//!   landing  -> memory, then a verdict for each who waits: renamed? declared? policy, id
+//!   question -> open, keys: declared? key?                       -> verdict at once
+//!               callback, coordinator: memory                    -> what came of it
+//!                                      same question under way   -> joins it
+//!                                      room                      -> asks the application
+//!   landing  -> memory, then what came of it, for each who waits
+//!   what came of it: another name? declared? the stream's own key? -> verdict, policy, id
 //! ```
+//!
+//! An application is asked before the name is judged, because it may give the peer another one:
+//! that one counts, and is judged as if it had been asked for. It is given once; nobody is asked
+//! about the new name, so that names cannot lead in circles. What is remembered is remembered by
+//! the name that was asked for. A stream with a key of its own is published with it, whoever else
+//! was asked. That nobody else publishes the stream is seen to at its home (`dataplane`).
 //!
 //! Nothing here waits: what the application is asked runs beside, and comes back as a landing.
 //! Lives on: the control thread.
@@ -24,6 +31,7 @@ use super::declared::{Declarations, Declared};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
+use super::key_hash::KeyHash;
 use super::keyring::admits;
 use super::memory::Memory;
 use super::mode::Mode;
@@ -143,12 +151,8 @@ impl Gate {
         registry: &impl Declarations,
         now: Instant,
     ) -> Option<Verdict> {
-        let declared = registry.declared(&request, &request.stream);
-        if let Err(denial) = declared.verdict {
-            return Some(self.verdict(&request, &Ruling::Deny(denial), Basis::Rules, registry));
-        }
         let mode = self.rules.mode(request.intent);
-        if let Some(ruling) = at_once(&self.rules, mode, &request, &declared) {
+        if let Some(ruling) = at_once(&self.rules, mode, &request, registry) {
             return Some(self.verdict(&request, &ruling, Basis::Rules, registry));
         }
         let question = self.prints.of(&request);
@@ -264,6 +268,10 @@ impl Gate {
         if let Err(denial) = declared.verdict {
             return Verdict::Deny(denial);
         }
+        let own_key = own_key(&declared, request).filter(|_| !terms.key_judged);
+        if own_key.is_some_and(|key| !key.matches(&request.key.0)) {
+            return Verdict::Deny(Denial::Forbidden);
+        }
         let mut grant = Grant::to(stream.clone());
         match request.intent.role() {
             Some(Role::Publish) => {
@@ -308,25 +316,37 @@ fn at_once(
     rules: &Rules,
     mode: Mode,
     request: &AuthorizeRequest,
-    declared: &Declared,
+    registry: &impl Declarations,
 ) -> Option<Ruling> {
-    let own_key = declared.key.as_ref().filter(|_| request.intent == Intent::Publish);
+    match (mode, request.intent) {
+        (Mode::Coordinator, Intent::Play) => return Some(Ruling::Allow(coordinated(request))),
+        (Mode::Callback, _) | (Mode::Coordinator, Intent::Publish) => return None,
+        (Mode::Open | Mode::Keys, _) | (Mode::Coordinator, Intent::Connect) => {}
+    }
+    let declared = registry.declared(request, &request.stream);
+    if let Err(denial) = declared.verdict {
+        return Some(Ruling::Deny(denial));
+    }
+    let own_key = own_key(&declared, request);
     let allowed = match (mode, request.intent) {
-        (Mode::Open, _) => own_key.is_none_or(|key| key.matches(&request.key.0)),
         // A peer that only comes in has shown no key yet.
-        (Mode::Keys | Mode::Coordinator, Intent::Connect) => true,
+        (_, Intent::Connect) => true,
         (Mode::Keys, _) => {
             // Both are compared, so that the time taken does not tell which one fitted.
             let own = own_key.is_some_and(|key| key.matches(&request.key.0));
             own | admits(&rules.keys, request)
         }
-        (Mode::Coordinator, Intent::Play) => return Some(Ruling::Allow(coordinated(request))),
-        (Mode::Callback, _) | (Mode::Coordinator, Intent::Publish) => return None,
+        _ => own_key.is_none_or(|key| key.matches(&request.key.0)),
     };
     Some(match allowed {
-        true => Ruling::Allow(Terms::default()),
+        true => Ruling::Allow(Terms { key_judged: true, ..Terms::default() }),
         false => Ruling::Deny(Denial::Forbidden),
     })
+}
+
+/// The key that a stream is published with.
+fn own_key<'a>(declared: &'a Declared, request: &AuthorizeRequest) -> Option<&'a KeyHash> {
+    declared.key.as_ref().filter(|_| request.intent == Intent::Publish)
 }
 
 /// How the coordinator's players are let in: HLS is open to everybody, everything else is for those

@@ -36,4 +36,6 @@ pub use policies::Policies;
 pub use rules::Rules;
 
 #[cfg(test)]
+mod precedence;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -16,8 +16,6 @@ use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::{self, Claim, Question};
 use crate::outbound::{Address, Call, Client, Failure};
 
-/// The key request of the coordinator's contract is answered within this.
-const KEY_REQUEST: Duration = Duration::from_secs(8);
 /// Its contract follows redirects; within the origin, and not in circles.
 const KEY_REQUEST_REDIRECTS_MAX: u8 = 5;
 
@@ -77,7 +75,7 @@ fn key_request(rules: &Rules, request: &AuthorizeRequest, client: &Client) -> As
         method: asked.method().clone(),
         headers: asked.headers().clone(),
         redirects_max: KEY_REQUEST_REDIRECTS_MAX,
-        ..Call::post(address, Bytes::new(), KEY_REQUEST)
+        ..Call::post(address, Bytes::new(), rules.key_request)
     };
     // The contract asks for every publication, so that no answer is good for a second one.
     let (on_failure, allowed, denied) = (OnFailure::Deny, Duration::ZERO, Duration::ZERO);

@@ -1,5 +1,7 @@
 //! Rules: how each intent is judged, as the configuration says.
 
+use std::time::Duration;
+
 use dataplane::control::Intent;
 
 use super::application::Application;
@@ -22,6 +24,8 @@ pub struct Rules {
     pub application: Option<Application>,
     /// Who is asked in mode `coordinator`.
     pub coordinator: Endpoint,
+    /// It answers within this.
+    pub key_request: Duration,
     /// Bytes of a channel or key at most, in mode `coordinator`.
     pub id_bytes_max: usize,
     /// Questions under way at most.

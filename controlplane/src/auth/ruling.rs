@@ -26,6 +26,9 @@ pub(super) struct Terms {
     pub(super) waits: bool,
     /// A player shows the key that the stream is published with.
     pub(super) same_key: bool,
+    /// A publisher's key was compared with all that it may be, the stream's own one included;
+    /// else that one is demanded besides.
+    pub(super) key_judged: bool,
     /// What the stream may do, of a publisher.
     pub(super) policy: Option<Arc<Policy>>,
 }

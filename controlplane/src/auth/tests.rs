@@ -46,7 +46,7 @@ pub(crate) fn application(url: &str) -> Application {
     }
 }
 
-fn asking(application: Application) -> Rules {
+pub(super) fn asking(application: Application) -> Rules {
     Rules {
         publish: Mode::Callback,
         play: Mode::Callback,
@@ -58,7 +58,7 @@ fn asking(application: Application) -> Rules {
     }
 }
 
-fn coordinated(url: Option<&str>) -> Rules {
+pub(super) fn coordinated(url: Option<&str>) -> Rules {
     Rules {
         publish: Mode::Coordinator,
         play: Mode::Coordinator,
@@ -66,21 +66,22 @@ fn coordinated(url: Option<&str>) -> Rules {
             url: url.map(|url| Address::parse(url).unwrap()),
             ..Endpoint::default()
         },
+        key_request: AMPLE,
         id_bytes_max: 128,
         ..asking(application("http://127.0.0.1:1/"))
     }
 }
 
 /// A gate, and the numbers of the questions that it was asked.
-struct Bench {
-    gate: Gate,
+pub(super) struct Bench {
+    pub(super) gate: Gate,
     cursor: Cursor,
     asked: u32,
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 impl Bench {
-    fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let cursor = bus.cursor();
         Self { gate: Gate::new(rules, bus), cursor, asked: 0, now: Instant::now() }
@@ -91,7 +92,7 @@ impl Bench {
         self.ask_with(request, &())
     }
 
-    fn ask_with(
+    pub(super) fn ask_with(
         &mut self,
         request: AuthorizeRequest,
         registry: &impl Declarations,
@@ -129,7 +130,7 @@ impl Bench {
     }
 }
 
-fn stream_of(verdict: &Verdict) -> &str {
+pub(super) fn stream_of(verdict: &Verdict) -> &str {
     match verdict {
         Verdict::Allow(grant) => grant.stream.as_str(),
         Verdict::Deny(denial) => denial.name(),

@@ -1,5 +1,7 @@
 //! `[auth]`: who may publish and play.
 
+use std::time::Duration;
+
 use super::callback::CallbackSection;
 use super::coordinator::CoordinatorSection;
 use super::document::Datum;
@@ -68,12 +70,19 @@ impl Settings {
             keys: keys.clone(),
             application: callback.application(self.node.name().into()),
             coordinator: coordinator.key_verification.clone(),
+            key_request: key_request(self.session.authorize_deadline),
             id_bytes_max: coordinator.id_bytes_max as usize,
             calls_max: callback.calls_max as usize,
             cache_entries_max: callback.cache_entries_max as usize,
             cache_per_peer: callback.cache_per_peer,
         }
     }
+}
+
+/// How long the key request of the coordinator's contract may take, so that its answer is there
+/// before the peer that waits is refused: four fifths of that, 8 s unless told otherwise.
+fn key_request(authorize_deadline: Duration) -> Duration {
+    authorize_deadline * 4 / 5
 }
 
 words!(Mode {

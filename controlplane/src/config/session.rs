@@ -21,9 +21,12 @@ const KEYS: &[Key] = &[
     .range(100, HOUR)
     .millis()
     .now(),
-    Key::new("authorize_deadline_ms", "No verdict within this is a refusal.", |s| {
-        &mut s.session.authorize_deadline
-    })
+    Key::new(
+        "authorize_deadline_ms",
+        "No verdict within this is a refusal. The key request of the coordinator's contract may \
+         take four fifths of it.",
+        |s| &mut s.session.authorize_deadline,
+    )
     .range(100, HOUR)
     .millis()
     .now(),
