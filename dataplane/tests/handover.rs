@@ -9,9 +9,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use codecs::amf0::Value;
+use codecs::rtmp::command::code;
 use codecs::time::MediaTime;
 use dataplane::config::Config;
-use node::{Player, RtmpPlayer, Script, Server, assert_contiguous};
+use node::{Player, Publisher, RtmpPlayer, Script, Server, assert_contiguous};
 
 on_both_backends! {
     bytes_cut_inside_connect_arrive
@@ -20,6 +22,8 @@ on_both_backends! {
     a_flood_that_waits_for_no_reply_arrives
     a_flood_arrives_through_the_smallest_rings_and_buffers
     a_flood_that_outlasts_the_verdict_arrives
+    a_player_that_publishes_in_the_middle_of_an_entry_finishes_it_first
+    a_player_that_plays_on_in_the_middle_of_an_entry_finishes_it_first
 }
 
 /// Attempts until the kernel accepts one off the home shard; each is as likely as not.
@@ -145,4 +149,80 @@ fn a_flood_that_outlasts_the_verdict_arrives(config: Config) {
         go.send(()).unwrap();
         socket.write_all(&bytes[written..]).unwrap();
     });
+}
+
+/// One player at a time, whose socket is full soon.
+fn narrow(config: Config) -> Config {
+    let mut config = patient(config);
+    config.limits.players_max = 1;
+    // What is kept for those who read late is not wanted elsewhere.
+    config.page_bytes = 512 << 20;
+    config.egress.send_buffer_bytes = 16 << 10;
+    config.egress.notsent_lowat_bytes = 16 << 10;
+    config
+}
+
+/// A player that has not read what its socket holds, and has said that its play is over.
+fn leaves_in_an_entry(server: &Server, publisher: &mut Publisher) -> RtmpPlayer {
+    let mut player = RtmpPlayer::start(server.rtmp, "cam");
+    let blocked = |t: &node::Totals| t.sum(|c| c.sends_blocked);
+    let before = blocked(&server.control.snapshot());
+    while blocked(&server.control.snapshot()) == before {
+        publisher.send_frames(5);
+    }
+    player.peer.command("deleteStream", 0, Value::Null, &[Value::Number(1.0)]);
+    player
+}
+
+/// The publisher of a stream whose pictures fill a socket.
+fn large_pictures(server: &Server) -> Publisher {
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.video_bytes = 200_000;
+    publisher
+}
+
+fn a_player_that_publishes_in_the_middle_of_an_entry_finishes_it_first(config: Config) {
+    let server = Server::with_home(narrow(config), 1);
+    let mut publisher = large_pictures(&server);
+    let mut waited = 0;
+    for attempt in 0..ATTEMPTS_MAX {
+        let name = format!("s{attempt}");
+        let asked = server.control.snapshot().sum(|c| c.authorize_asked);
+        let mut peer = leaves_in_an_entry(&server, &mut publisher);
+        peer.peer.publish(&name);
+        peer.peer.flush();
+        server.control.until("it asked", |t| t.sum(|c| c.authorize_asked) == asked + 2);
+        // Unless its socket was full just where an entry ends.
+        waited += u32::from(server.control.snapshot().stream(&name).is_none());
+        // Every message is whole.
+        peer.items_to_status(code::PUBLISH_START);
+        let mut publishes = Publisher::of(peer.peer);
+        publishes.configure(0);
+        publishes.send_frames(10);
+        let totals = server.control.snapshot();
+        assert_eq!(totals.sum(|c| c.players), 0, "its play is over");
+        let mut player = RtmpPlayer::start(server.rtmp, &name);
+        player.items_to_audio(9);
+        drop(player);
+        server.control.until("the place is free", |t| t.sum(|c| c.players) == 0);
+        if waited > 1 && totals.sum(|c| c.publishers_handed_over) >= HANDED_OVER {
+            return;
+        }
+    }
+    panic!("{waited} waited; too few of them were off their home shard");
+}
+
+fn a_player_that_plays_on_in_the_middle_of_an_entry_finishes_it_first(config: Config) {
+    let server = Server::with_home(narrow(config), 1);
+    let mut publisher = large_pictures(&server);
+    let mut other = Publisher::start(server.rtmp, "other");
+    other.send_frames(10);
+    let mut player = leaves_in_an_entry(&server, &mut publisher);
+    player.peer.play("other");
+    player.peer.flush();
+    player.items_to_status(code::PLAY_START);
+    let items = player.items_to_audio(9);
+    assert_contiguous(&items);
+    let totals = server.control.snapshot();
+    assert_eq!((totals.sum(|c| c.players), totals.sum(|c| c.plays_refused)), (1, 0));
 }

@@ -67,10 +67,23 @@ impl Shard {
             Intent::Play => (asked.waits, asked.same_key) = (waits, same_key),
         }
         asked.stream = stream;
-        match asked.intent {
-            Intent::Publish => self.go_home(ticket.slot),
-            _ if asked.permit.is_some() => self.view(ticket.slot),
-            _ => self.subscribe(ticket.slot),
+        if asked.permit.is_some() {
+            self.view(ticket.slot);
+        } else {
+            self.begin_allowed(ticket.slot);
+        }
+    }
+
+    /// What a connection was allowed begins, or goes on when its last play is over: that finishes
+    /// the entry in hand first, which a peer that does not read keeps it from.
+    pub(super) fn begin_allowed(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot).filter(|c| c.role.is_none()) else {
+            return;
+        };
+        match connection.asked.as_ref().filter(|asked| asked.allowed).map(|asked| asked.intent) {
+            Some(Intent::Publish) => self.go_home(slot),
+            Some(Intent::Play) => self.subscribe(slot),
+            Some(Intent::Connect) | None => {}
         }
     }
 

@@ -361,10 +361,12 @@ impl Connection {
         serves && (waits || !self.out.is_empty() || self.sending != Sending::Idle)
     }
 
-    /// True if it is a publisher that was allowed and whose receives have ended for its move.
+    /// True if it is a publisher that was allowed, whose receives have ended for its move, and
+    /// whose last play is over.
     pub(super) fn leaves_for_home(&self) -> bool {
         let asks = |asked: &Asked| asked.allowed && asked.intent == Intent::Publish;
-        self.receiving == Receiving::Off && self.asked.as_deref().is_some_and(asks)
+        let idle = self.receiving == Receiving::Off && self.role.is_none();
+        idle && self.asked.as_deref().is_some_and(asks)
     }
 
     /// The question to the control plane.

@@ -163,6 +163,7 @@ impl Shard {
                 Outcome::Left => {
                     self.stop_playing(slot, CloseReason::PeerClosed);
                     self.enqueue(slot, Class::Reply);
+                    self.begin_allowed(slot);
                 }
                 Outcome::TooSlow => self.outpaced(slot),
                 Outcome::Broken(error) => self.fail(slot, &error),

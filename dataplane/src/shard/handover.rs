@@ -22,6 +22,10 @@ impl Shard {
 
     /// Sends a publisher that asks for its stream to `home`.
     pub(super) fn hand_over(&mut self, slot: u32, home: ShardId) {
+        debug_assert!(
+            self.connections.get(slot).is_none_or(|connection| connection.role.is_none()),
+            "what it did here is over: readers and counts of this shard do not know it elsewhere"
+        );
         let waits = self.unsent.iter().any(|(shard, _)| *shard == home);
         if waits || !self.outboxes.has_room(home) {
             self.counters.mailbox_full += 1;

@@ -22,8 +22,8 @@ use crate::session::{Command, Refusal};
 impl Shard {
     /// A publisher at home claims its name.
     pub(super) fn claim(&mut self, slot: u32) {
-        self.stop_playing(slot, CloseReason::PeerClosed);
         let Some(connection) = self.connections.get(slot) else { return };
+        debug_assert!(connection.role.is_none(), "its last play or publication is over");
         let Some(asked) = connection.asked.as_ref() else { return };
         let name = asked.stream.clone();
         let publisher = Publisher::Session { slot, id: connection.id };

@@ -160,13 +160,8 @@ impl Shard {
     }
 
     fn start_playing(&mut self, slot: u32, reader_slot: u32) {
-        if self.connections.get(slot).is_some_and(|c| c.role.is_some()) {
-            // Its last play has not finished the entry in hand: a peer that does not read.
-            self.shared.caps.leave_player();
-            self.refuse(slot, Refusal::Overloaded);
-            return;
-        }
         let Some(connection) = self.connections.get(slot) else { return };
+        debug_assert!(connection.role.is_none(), "who plays still has asked for nothing");
         let asked = connection.asked.as_ref();
         let Some(options) = asked.and_then(|asked| asked.play) else { return };
         let published = self.readers.get(reader_slot).and_then(|reader| reader.key_published);
