@@ -517,6 +517,8 @@ limits! {
     PlayersMax, players_max = 15_000;
     /// Players of the process that wait for their stream.
     IdlePlayersMax, idle_players_max = 4_000;
+    /// Players of one address (IPv6: one /64) that wait for their stream.
+    IdlePlayersPerIpMax, idle_players_per_ip_max = 128;
     /// Bits a second of all that players of the process play: the bit rates of their streams,
     /// however much of that is sent.
     EgressBpsMax, egress_bps_max = 1_000_000_000_000;

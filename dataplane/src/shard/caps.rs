@@ -1,10 +1,10 @@
 //! Connection caps of the whole process: one small table of atomics that every shard counts in.
 //!
-//! Shape: totals, and three arrays of counters indexed by a keyed hash of the peer's address. Two
+//! Shape: totals, and four arrays of counters indexed by a keyed hash of the peer's address. Two
 //! addresses that share a counter share its cap; with 65,536 counters and a secret key that costs a
 //! stranger nothing he could aim at, and the table needs no lock, no list and no sweep.
 //!
-//! Lives on: every shard. Crosses by: atomics, on accept and close only.
+//! Lives on: every shard. Crosses by: atomics, when a connection, a play or a wait begins or ends.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -27,6 +27,7 @@ pub struct Caps {
     by_address: Box<[AtomicU32]>,
     by_prefix: Box<[AtomicU32]>,
     half_open: Box<[AtomicU32]>,
+    idle_by_address: Box<[AtomicU32]>,
 }
 
 /// What one connection counts in; given back with [`Caps::leave`].
@@ -51,6 +52,7 @@ impl Default for Caps {
             by_address: zeroes(),
             by_prefix: zeroes(),
             half_open: zeroes(),
+            idle_by_address: zeroes(),
         }
     }
 }
@@ -153,16 +155,33 @@ impl Caps {
         take(&self.players, limits.players_max).then_some(()).ok_or(LimitId::PlayersMax)
     }
 
-    /// Counts a player that waits for its stream.
+    /// True if one more player would find room now; nothing is counted.
+    pub fn has_player_room(&self, limits: &Limits) -> bool {
+        u64::from(self.players.load(Ordering::Relaxed)) < limits.players_max
+    }
+
+    /// Counts a player that waits for its stream, of a connection with this admission.
     ///
     /// # Errors
-    /// [`LimitId::IdlePlayersMax`].
-    pub fn enter_idle(&self, limits: &Limits) -> Result<(), LimitId> {
-        take(&self.idle, limits.idle_players_max).then_some(()).ok_or(LimitId::IdlePlayersMax)
+    /// The limit that has no room; nothing is counted then.
+    pub fn enter_idle(&self, admission: &Admission, limits: &Limits) -> Result<(), LimitId> {
+        if !take(&self.idle, limits.idle_players_max) {
+            return Err(LimitId::IdlePlayersMax);
+        }
+        if let Some(address) = admission.address
+            && !take(&self.idle_by_address[address as usize], limits.idle_players_per_ip_max)
+        {
+            give(&self.idle);
+            return Err(LimitId::IdlePlayersPerIpMax);
+        }
+        Ok(())
     }
 
     /// A player waits no longer.
-    pub fn leave_idle(&self) {
+    pub fn leave_idle(&self, admission: &Admission) {
+        if let Some(address) = admission.address {
+            give(&self.idle_by_address[address as usize]);
+        }
         give(&self.idle);
     }
 
@@ -288,6 +307,29 @@ mod tests {
         caps.enter_player(&limits).unwrap();
         caps.return_player();
         assert_eq!(caps.room(&limits)[1].1, limits.players_max - 2);
+    }
+
+    #[test]
+    fn those_who_wait_are_bounded_by_address_and_in_all() {
+        let mut limits = strict();
+        (limits.idle_players_max, limits.idle_players_per_ip_max) = (3, 2);
+        limits.exempt = crate::config::AddrRange::loopback();
+        let caps = Caps::default();
+        let enter = |peer: &str| caps.enter(peer.parse().unwrap(), &limits).unwrap();
+        let (one, other, exempt) = (enter("192.0.2.1"), enter("192.0.2.2"), enter("127.0.0.1"));
+        caps.enter_idle(&one, &limits).unwrap();
+        caps.enter_idle(&one, &limits).unwrap();
+        assert_eq!(caps.enter_idle(&one, &limits), Err(LimitId::IdlePlayersPerIpMax));
+        caps.enter_idle(&other, &limits).unwrap();
+        assert_eq!(caps.enter_idle(&exempt, &limits), Err(LimitId::IdlePlayersMax));
+        caps.leave_idle(&one);
+        caps.enter_idle(&exempt, &limits).unwrap();
+        for admission in [&one, &other, &exempt] {
+            caps.leave_idle(admission);
+        }
+        assert!(!caps.has_idle());
+        caps.enter_idle(&one, &limits).unwrap();
+        caps.enter_idle(&one, &limits).unwrap();
     }
 
     #[test]

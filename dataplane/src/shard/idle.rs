@@ -14,7 +14,11 @@
 //! An RTMP player is heard and pinged meanwhile. A request of HTTP has no other word than its
 //! answer: it waits for a bounded time, and only its end is heard.
 //!
-//! Limits: `idle_players_max` of the process; `idle_play` of those who are told to wait,
+//! It holds no place of a player, and none is kept for it: whether its shard has room for it is
+//! asked when it begins to play.
+//!
+//! Limits: `idle_players_max` of the process, `idle_players_per_ip_max` of an address; `idle_play`
+//! of those who are told to wait,
 //! `play_wait` of everybody else, [`HTTP_WAIT_MAX`] for HTTP; [`CHECKS`] streams are asked for
 //! again at a time.
 
@@ -25,7 +29,6 @@ use std::time::Duration;
 use super::connection::Asked;
 use super::message::Message;
 use super::shard::Shard;
-use crate::config::LimitId;
 use crate::control::CloseReason;
 use crate::ids::{ShardId, StreamName};
 use crate::session::{Command, Refusal};
@@ -93,7 +96,7 @@ impl Shard {
             idle.add(asked.stream.clone(), slot);
             return;
         }
-        if let Err(limit) = shared.caps.enter_idle(&config.limits) {
+        if let Err(limit) = shared.caps.enter_idle(&connection.admission, &config.limits) {
             counters.limit(limit);
             self.refuse(slot, Refusal::Full);
             return;
@@ -121,11 +124,16 @@ impl Shard {
             return false;
         }
         let Some(connection) = self.connections.get_mut(slot) else { return false };
-        let Some(again) = connection.playing_mut().and_then(|playing| playing.again.take()) else {
+        let waits = connection.session.idles();
+        let Some(again) = connection
+            .playing_mut()
+            .and_then(|playing| playing.again.take_if(|asked| asked.waits && waits))
+        else {
             return false;
         };
-        if self.shared.caps.enter_idle(&self.config.limits).is_err() {
-            self.counters.limit(LimitId::IdlePlayersMax);
+        let entered = self.shared.caps.enter_idle(&connection.admission, &self.config.limits);
+        if let Err(limit) = entered {
+            self.counters.limit(limit);
             return false;
         }
         self.stop_playing(slot, CloseReason::StreamEnded);
@@ -142,10 +150,11 @@ impl Shard {
 
     /// Takes the question of a connection, and what it counted in.
     pub(super) fn take_asked(&mut self, slot: u32) -> Option<Box<Asked>> {
-        let asked = self.connections.get_mut(slot)?.asked.take()?;
+        let connection = self.connections.get_mut(slot)?;
+        let asked = connection.asked.take()?;
         if asked.idle {
             self.idle.remove(&asked.stream, slot);
-            self.shared.caps.leave_idle();
+            self.shared.caps.leave_idle(&connection.admission);
             self.counters.players_idle -= 1;
         }
         Some(asked)

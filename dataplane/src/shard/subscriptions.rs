@@ -22,15 +22,17 @@ const HOPS_MAX: u8 = 8;
 impl Shard {
     /// A player was allowed: it joins a log that this shard reads, or the home shard is asked.
     pub(super) fn subscribe(&mut self, slot: u32) {
-        let Some(asked) = self.connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(asked) = connection.asked.as_ref() else { return };
         let Some(options) = asked.play else { return };
-        let stream = asked.stream.clone();
-        if self.shared.load(self.id).is_full() {
-            // Not even asked for the log, which would be written for nobody.
+        let (stream, waits) = (asked.stream.clone(), asked.idle);
+        // For whoever is refused at the end, a log would be written for nobody: it is not even
+        // asked for. Who waits already is asked about when there is something to play.
+        if !waits && self.shared.load(self.id).is_full() {
             self.refuse_for_room(slot, NoRoom::Cpu);
             return;
         }
-        if self.shared.caps.enter_player(&self.config.limits).is_err() {
+        if !waits && !self.shared.caps.has_player_room(&self.config.limits) {
             self.refuse_for_room(slot, NoRoom::Players);
             return;
         }
@@ -45,13 +47,10 @@ impl Shard {
             return;
         }
         // Who may wait for it does so here, and keeps no answer of its home reserved.
-        if !self.ask_home(slot, stream, options.log, Use::Live, Duration::ZERO) {
-            self.shared.caps.leave_player();
-        }
+        self.ask_home(slot, stream, options.log, Use::Live, Duration::ZERO);
     }
 
-    /// Asks the home shard for a log that this shard does not read yet; false if the one who wants
-    /// it is refused at once.
+    /// Asks the home shard for a log that this shard does not read yet.
     pub(super) fn ask_home(
         &mut self,
         slot: u32,
@@ -59,7 +58,7 @@ impl Shard {
         key: LogKey,
         usage: Use,
         wait: Duration,
-    ) -> bool {
+    ) {
         let home = self.shared.placement.home(&stream);
         // An earlier Unsubscribe that waits for room must not arrive after this question.
         let free = !self.unsent.iter().any(|(to, _)| *to == home);
@@ -69,13 +68,12 @@ impl Shard {
                 Use::Live => self.play_refused(slot, Refusal::Overloaded),
                 Use::Segments => self.refuse(slot, Refusal::Overloaded),
             }
-            return false;
+            return;
         };
         self.wait_at_home(slot, wait);
         let number = self.readers.get(reader).map_or(0, |reader| reader.number);
         let question = Subscribe { stream, key, usage, slot: reader, number, hops: 0, wait };
         self.ask_for_log(home, question);
-        true
     }
 
     /// Asks `home` for a log; a full mailbox is the answer, too.
@@ -149,7 +147,6 @@ impl Shard {
                 self.readers.remove(reader_slot);
                 for slot in waiting {
                     if usage == Use::Live {
-                        self.shared.caps.leave_player();
                         self.play_refused(slot, refusal);
                     } else {
                         self.refuse(slot, refusal);
@@ -166,11 +163,14 @@ impl Shard {
         let Some(options) = asked.and_then(|asked| asked.play) else { return };
         let published = self.readers.get(reader_slot).and_then(|reader| reader.key_published);
         if asked.is_some_and(|asked| asked.same_key && published != Some(asked.key)) {
-            self.shared.caps.leave_player();
             self.refuse(slot, Refusal::WrongKey);
             return;
         }
         let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
+        if self.shared.caps.enter_player(&self.config.limits).is_err() {
+            self.refuse_for_room(slot, NoRoom::Players);
+            return;
+        }
         if let Err(reason) = self.admit_player(reader_slot, low_latency) {
             self.shared.caps.leave_player();
             self.refuse_for_room(slot, reason);
@@ -294,7 +294,6 @@ impl Shard {
         let Some(reader) = found.and_then(|found| readers.get_mut(found)) else { return };
         if matches!(&reader.state, ReaderState::Asked(waiting) if waiting.contains(&slot)) {
             reader.remove(slot);
-            self.shared.caps.leave_player();
         }
     }
 

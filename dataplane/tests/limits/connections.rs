@@ -91,12 +91,36 @@ pub(crate) fn one_player_too_many(server: &Server) -> u64 {
     2
 }
 
-/// Players that are allowed to wait for a stream that nobody publishes.
-pub(crate) fn one_player_too_many_that_waits(server: &Server) -> u64 {
+/// Players are allowed to wait for a stream that nobody publishes.
+fn let_players_wait(server: &Server) {
     server.control.judge(Box::new(|request| {
         let waits = request.intent == Intent::Play;
         Some(Verdict::Allow(Grant { waits, ..Grant::to(request.stream.clone()) }))
     }));
+}
+
+/// Two that wait from the same address, and one from another.
+pub(crate) fn one_player_too_many_of_an_address(server: &Server) -> u64 {
+    let_players_wait(server);
+    let ask = |source| {
+        let mut peer = admitted(source, server);
+        peer.connect();
+        peer.create_stream();
+        peer.play("late");
+        peer.flush();
+        peer
+    };
+    let _waits = ask("127.0.0.2");
+    server.control.until("it waits", |totals| totals.sum(|c| c.players_idle) == 1);
+    let refused = ask("127.0.0.2").statuses_to_end();
+    assert!(refused.ends_with(&[code::PLAY_FAILED.into(), code::CONNECT_REJECTED.into()]));
+    let _other = ask("127.0.0.3");
+    server.control.until("it waits, too", |totals| totals.sum(|c| c.players_idle) == 2);
+    1
+}
+
+pub(crate) fn one_player_too_many_that_waits(server: &Server) -> u64 {
+    let_players_wait(server);
     let _waits = RtmpPlayer::ask(server.rtmp, "late");
     server.control.until("it waits", |totals| totals.sum(|c| c.players_idle) == 1);
     let mut player = RtmpPlayer::ask(server.rtmp, "late");

@@ -79,7 +79,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
     let value = match limit {
         L::ConnectionsMax => WITNESS_CONNECTIONS,
         L::ConnectionsPerIpMax | L::ConnectionsPerPrefixMax | L::HalfOpenPerIpMax => 2,
-        L::StreamsMax | L::IdlePlayersMax => 1,
+        L::StreamsMax | L::IdlePlayersMax | L::IdlePlayersPerIpMax => 1,
         L::EgressBpsMax => 7_000_000,
         L::PlayersMax | L::TracksMax | L::RtmpStreamsMax => 2,
         L::RtmpChunkStreamsMax => 8,
@@ -128,6 +128,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::EgressBpsMax => connections::more_bits_than_may_be_owed(server),
         L::PlayersMax => connections::one_player_too_many(server),
         L::IdlePlayersMax => connections::one_player_too_many_that_waits(server),
+        L::IdlePlayersPerIpMax => connections::one_player_too_many_of_an_address(server),
         L::TracksMax => rtmp::one_track_too_many(server),
         L::RtmpChunkStreamsMax => rtmp::many_chunk_streams(server),
         L::RtmpMessageBytesMax => rtmp::a_long_message(server),
