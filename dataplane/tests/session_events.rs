@@ -13,7 +13,8 @@ use std::time::Duration;
 use codecs::amf0::Value;
 use dataplane::config::{Config, HlsMode, HlsSession};
 use dataplane::control::{
-    CloseReason, Command, Event, Grant, Intent, MoveOrder, Protocol, Role, SessionEvent, Verdict,
+    CloseReason, Command, Event, Grant, Intent, MoveOrder, Protocol, Role, SessionEvent,
+    StreamMove, Verdict,
 };
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 use node::{FRAME_MS, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Viewer, WsPlayer};
@@ -196,14 +197,16 @@ fn a_stream_keeps_its_name_through_grace_and_moves(mut config: Config) {
     server.control.event("the refusal of a second publisher", refused);
     let order = MoveOrder { id: 7, stream: name("cam"), to: ShardId(1) };
     server.control.send(ShardId(0), Command::Move(order));
-    let moved = |event: &Event| match event {
-        Event::Session(told) => matches!(**told, SessionEvent::Moved { .. }),
-        _ => false,
-    };
-    let (_, event) = server.control.event("a move", moved);
-    let Event::Session(told) = event else { unreachable!() };
-    let SessionEvent::Moved { session, shard } = *told else { unreachable!() };
-    assert_eq!((session, shard), (publish, ShardId(1)));
+    // It leaves, and arrives; two shards tell it, in any order.
+    for _ in 0..2 {
+        let moved = |event: &Event| matches!(event, Event::StreamMoved(_));
+        let (shard, event) = server.control.event("a move", moved);
+        let Event::StreamMoved(told) = event else { unreachable!() };
+        let arrived = shard == ShardId(1);
+        let (id, session) = (Some(ID), Some(publish));
+        let expected = StreamMove { stream: name("cam"), id, session, order: 7, arrived };
+        assert_eq!(*told, expected);
+    }
     publisher.socket.shutdown(Shutdown::Both).unwrap();
     ended(&server, publish);
     let lost = |event: &Event| matches!(event, Event::StreamLost { id: Some(ID), .. });
@@ -268,7 +271,7 @@ fn a_publication_is_closed_by_its_number_alone(mut config: Config) {
             let lost = |event: &Event| matches!(event, Event::StreamLost { .. });
             server.control.event("the loss", lost);
             close(NEXT);
-            assert!(server.control.snapshot().stream("cam").is_some());
+            assert!(server.control.snapshot().stream("cam").is_some_and(|s| s.id == Some(ID)));
         }
         close(ID);
         let (_, event) = server.control.event("the end", over);

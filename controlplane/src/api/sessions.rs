@@ -26,7 +26,7 @@ use crate::viewing::{ClosedSession, KickOutcome, SessionsAsk};
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
     "unknown_session",
-    "no session that publishes or plays has this id; GET /api/v1/sessions lists them",
+    "no session has this id; GET /api/v1/sessions lists those that go on",
     Some("id"),
 );
 const LATE: Refusal = Refusal::fixed(
@@ -169,8 +169,9 @@ pub(super) async fn session(
     found.map(|closed| Json(Session::from(&**closed))).ok_or(UNKNOWN)
 }
 
-/// Closes a session that publishes or plays; answered when its shard has said that it ended. A
-/// publication ends without grace; a viewer of HLS is refused from its next request on.
+/// Closes a session, whatever it does: also one that waits for its stream. Answered when its shard
+/// has said that it ended. A publication ends without grace; a viewer of HLS is refused from its
+/// next request on.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions/{id}",
@@ -202,7 +203,6 @@ fn parse_id(text: &str) -> Result<SessionId, Refusal> {
     id.and_then(Result::ok).map(SessionId).ok_or(UNKNOWN)
 }
 
-impl Wanted {
 /// The words of [`Session::close_reason`].
 fn close_reason() -> Object {
     let words = CloseReason::ALL.into_iter().map(|reason| Value::from(reason.name()));
@@ -213,6 +213,7 @@ fn close_reason() -> Object {
         .build()
 }
 
+impl Wanted {
     fn parse(filter: &SessionFilter) -> Result<Self, Refusal> {
         let word = |field: &'static str, text: &str| {
             let what = format!("\"{text}\" is no {field} of a session");
@@ -486,7 +487,6 @@ mod tests {
         }
     }
 
-    #[tokio::test]
     #[test]
     fn every_reason_is_in_the_schema_and_the_manual() {
         let schema = serde_json::to_value(close_reason()).unwrap();
@@ -498,6 +498,7 @@ mod tests {
         }
     }
 
+    #[tokio::test]
     async fn a_kick_says_what_became_of_it() {
         let bench = bench("kick");
         for (id, status) in [(1, 204), (2, 504), (3, 503), (4, 404)] {

@@ -26,8 +26,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// `session` publishes `stream` now. The home shard decided so: if another one held it until
     /// now, that one was silent and has lost it.
-    pub(super) fn publishes(&mut self, stream: &StreamName, session: Option<SessionId>) {
-        let Some(session) = session else { return };
+    pub(super) fn publishes(&mut self, stream: &StreamName, session: SessionId) {
         let running = &mut self.registry.running;
         if let Err(Active(before)) = running.acquire(stream, session) {
             tracing::debug!(%stream, %before, %session, "a silent publisher lost its stream");

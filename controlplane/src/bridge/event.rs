@@ -22,41 +22,28 @@ impl<F: Fleet> Exchange<F> {
                 self.authorize(shard, ticket, request, now);
             }
             Event::StreamStarted(start) => {
-                self.coordinator.started(&start);
-                let session = start.publisher.as_ref().map(|by| by.session);
-                self.publishes(&start.stream, session);
-                let stream = &start.stream;
-                if let Some(publisher) = &start.publisher {
-                    self.input_connected(stream, start.id, start.protocol);
-                    self.push(stream, start.id);
-                    self.gate.policies_mut().published(stream, publisher.session);
-                }
-                tracing::debug!(shard = shard.0, %stream, "stream is listed");
-                self.directory.changed(now);
+                self.sessions.stream_began(shard, &start);
+                self.stream_began(shard, &start, now);
             }
             Event::StreamEnded { stream, id, reason } => {
-                self.input_ended(&stream, id, reason);
-                self.coordinator.ended(&stream, id);
-                if let Some(oldest) = self.registry.ended(&stream, now) {
-                    self.forgotten(&oldest);
-                }
-                tracing::debug!(shard = shard.0, %stream, "stream is no longer listed");
-                self.gate.policies_mut().ended(&stream);
-                self.directory.changed(now);
+                self.sessions.stream_over(shard, (&stream, id), now);
+                self.stream_over(&stream, id, reason, now);
             }
             Event::StreamLost { stream, id, reason } => {
-                self.input_lost(&stream, id, reason);
-                self.registry.running.release(&stream);
-            }
-            Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
-                self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
+                self.sessions.stream_held(shard, (&stream, id), None, now);
+                self.stream_lost(&stream, id, reason);
             }
             Event::StreamReturned { stream, id, session, protocol } => {
-                self.input_connected(&stream, id, protocol);
-                self.publishes(&stream, session);
-                if let Some(session) = session {
-                    self.gate.policies_mut().published(&stream, session);
-                }
+                self.sessions.stream_held(shard, (&stream, id), session, now);
+                self.stream_returned((&stream, id), protocol, session);
+            }
+            Event::StreamMoved(word) => self.stream_moved(shard, &word, now),
+            Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
+                self.sessions.stream_playable(shard, (&stream, id), now);
+                self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
+            }
+            Event::Kicked { session, found, stream } => {
+                self.kicked(shard, session, found, stream, now);
             }
             Event::Moved { id, outcome } => {
                 tracing::info!(shard = shard.0, id, ?outcome, "move of a stream");
@@ -67,7 +54,7 @@ impl<F: Fleet> Exchange<F> {
             Event::Snapshot(snapshot) => {
                 self.room(shard, snapshot.headroom.full);
                 if let Some((asker, gathered)) = self.gathers.answer(*snapshot) {
-                    self.answer(asker, gathered);
+                    self.answer(asker, gathered, now);
                 }
             }
             Event::ListenFailed { addr, error } => {

@@ -128,7 +128,7 @@ impl<F: Fleet> Exchange<F> {
         self.outbox.flush(&mut self.fleet);
         self.news.tell(&self.bus, now);
         while let Some((asker, gathered)) = self.gathers.late(now) {
-            self.answer(asker, gathered);
+            self.answer(asker, gathered, now);
         }
         self.survey(now);
         self.moves.expire(now);
@@ -237,11 +237,11 @@ impl<F: Fleet> Exchange<F> {
     pub(super) fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         match self.gathers.begin(asker, self.shards(), now) {
             Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
-            Err((asker, nobody)) => self.answer(asker, nobody),
+            Err((asker, nobody)) => self.answer(asker, nobody, now),
         }
     }
 
-    pub(super) fn answer(&mut self, asker: Asker, mut gathered: Gathered) {
+    pub(super) fn answer(&mut self, asker: Asker, mut gathered: Gathered, now: Instant) {
         match asker {
             Asker::Api(mut askers) => {
                 gathered.policies = self.policies_of(&gathered);
@@ -258,10 +258,17 @@ impl<F: Fleet> Exchange<F> {
                     self.tell_all(|| Command::Directory(Arc::clone(&json)));
                 }
             }
-            Asker::Resync => self.resynced(&gathered),
+            Asker::Resync => self.resynced(&gathered, now),
             // The desk may have asked anew meanwhile.
             Asker::Desk(asker) => drop(asker.send(gathered)),
         }
+    }
+
+    /// The shards that have not stopped.
+    pub(super) fn running(&self) -> Vec<ShardId> {
+        let mut shards = self.shards();
+        shards.retain(|shard| self.live[shard.index()]);
+        shards
     }
 
     fn shards(&self) -> Vec<ShardId> {
@@ -292,10 +299,13 @@ mod tests {
 
     use codecs::media::Codec;
     use dataplane::control::{
-        AuthorizeRequest, CloseReason, Event, Grant, Intent, MoveOutcome, Protocol, ShardSnapshot,
-        StreamPublisher, StreamStart, StreamState, StreamStatus, Ticket, TrackStatus, Verdict,
+        AuthorizeRequest, CloseReason, Event, Grant, Intent, MoveOutcome, Protocol, Role,
+        ShardSnapshot, StreamPublisher, StreamStart, StreamState, StreamStatus, Ticket,
+        TrackStatus, Verdict,
     };
-    use dataplane::ids::{Secret, SessionId, StreamName};
+    use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
+
+    use super::super::commands::CommandAsk;
 
     /// Mailboxes of two shards that the test reads and writes.
     #[derive(Default)]
@@ -359,10 +369,12 @@ mod tests {
         };
         let status = |stream: &&str| StreamStatus {
             name: name(stream),
+            id: None,
             shard,
             state: StreamState::Live,
             publisher: None,
             protocol: Protocol::Rtmp,
+            playable: None,
             age_ms: 0,
             silent_ms: 0,
             tracks: vec![track.clone()],
@@ -624,6 +636,40 @@ mod tests {
         exchange.pump(now);
         let soon = exchange.deadline(now).unwrap();
         assert!(soon < later && soon == now + Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_close_by_number_reaches_the_shards_with_the_number() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let id = StreamId([7; 16]);
+        let start = StreamStart {
+            stream: name("cam7"),
+            id: Some(id),
+            protocol: Protocol::Rtmp,
+            publisher: None,
+        };
+        exchange.fleet.events.push_back((ShardId(0), Event::StreamStarted(Box::new(start))));
+        exchange.pump(now);
+        for (text, meant, publication) in [
+            (id.to_string(), true, Some(id)),
+            ("*".to_owned(), true, None),
+            (String::new(), true, None),
+            (StreamId([8; 16]).to_string(), false, None),
+        ] {
+            exchange.fleet.sent.clear();
+            let (reply, mut answer) = oneshot::channel();
+            let channel = "cam7".to_owned();
+            exchange.ask(Ask::Command(CommandAsk::Close { channel, id: text, reply }), now);
+            exchange.pump(now);
+            assert_eq!(answer.try_recv(), Ok(meant));
+            let told = exchange.fleet.sent.iter().map(|(_, command)| match command {
+                Command::KickStream { publication, role, .. } => (*publication, *role),
+                other => panic!("{other:?}"),
+            });
+            let expected = vec![(publication, Some(Role::Publish)); if meant { 2 } else { 0 }];
+            assert_eq!(told.collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod outbox;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod snapshots;
+mod streams;
 mod survey;
 mod verdicts;
 

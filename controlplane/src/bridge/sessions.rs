@@ -5,13 +5,13 @@ use std::time::{Instant, SystemTime};
 
 use codecs::time::WallTime;
 use dataplane::control::{CloseReason, Command, Detail, SessionEvent};
-use dataplane::ids::ShardId;
+use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathered};
 use crate::events::{Kind, told_of};
-use crate::viewing::{Change, Sessions, SessionsAsk};
+use crate::viewing::{Change, Found, Order, Sessions, SessionsAsk};
 
 impl<F: Fleet> Exchange<F> {
     /// The sessions that publish or play.
@@ -26,29 +26,45 @@ impl<F: Fleet> Exchange<F> {
             SessionsAsk::Closed { reply } => drop(reply.send(self.sessions.closed())),
             SessionsAsk::Kick { session, reply } => {
                 let stream = self.sessions.get(session).map(|live| live.stream.clone());
-                if let Some(shard) = self.sessions.kick(session, reply, now) {
-                    let reason = CloseReason::Kicked;
-                    let kicked = Kind::SessionKicked { session, reason: reason.name() };
-                    self.news.push(stream, kicked);
-                    self.news.tell(&self.bus, now);
-                    self.tell(shard, Command::Kick { session, reason });
+                let reason = CloseReason::Kicked;
+                match self.sessions.kick(session, &self.running(), reply, now) {
+                    Some(Order::Shard(shard)) => {
+                        self.publish_kick(session, stream, now);
+                        self.tell(shard, Command::Kick { session, reason });
+                    }
+                    Some(Order::Everybody) => self.tell_all(|| Command::Kick { session, reason }),
+                    None => {}
                 }
             }
         }
     }
 
+    /// A shard had a session that it was told to close, or had it not.
+    pub(super) fn kicked(
+        &mut self,
+        shard: ShardId,
+        session: SessionId,
+        found: bool,
+        stream: Option<StreamName>,
+        now: Instant,
+    ) {
+        if self.sessions.kick_answered(shard, session, found) {
+            self.publish_kick(session, stream, now);
+        }
+    }
+
+    fn publish_kick(&mut self, session: SessionId, stream: Option<StreamName>, now: Instant) {
+        let reason = CloseReason::Kicked.name();
+        self.news.push(stream, Kind::SessionKicked { session, reason });
+        self.news.tell(&self.bus, now);
+    }
+
     /// A shard tells of a session.
     pub(super) fn session_event(&mut self, event: SessionEvent, now: Instant) {
-        if let SessionEvent::Moved { session, shard } = event
-            && self.sessions.is_kicked(session)
-        {
-            // It left before the order came.
-            self.tell(shard, Command::Kick { session, reason: CloseReason::Kicked });
-        }
-        if let Some(change) = self.sessions.take(event, calendar(), now) {
+        for change in self.sessions.take(event, calendar(), now) {
             self.changed(&change);
-            self.news.tell(&self.bus, now);
         }
+        self.news.tell(&self.bus, now);
     }
 
     /// Tells of a session that began or ended. Players come and go in crowds, each in an order of
@@ -77,18 +93,20 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    pub(super) fn resynced(&mut self, gathered: &Gathered) {
-        let now = Instant::now();
-        let changes = self.sessions.resync_with(gathered, calendar(), now);
-        for change in &changes {
+    pub(super) fn resynced(&mut self, gathered: &Gathered, now: Instant) {
+        let Found { sessions, streams } = self.sessions.resync_with(gathered, calendar(), now);
+        tracing::info!(
+            sessions = sessions.len(),
+            streams = streams.len(),
+            "compared with the shards: so many were not as they had been told"
+        );
+        for change in streams {
+            self.stream_found(change, now);
+        }
+        for change in &sessions {
             self.changed(change);
         }
         self.news.tell(&self.bus, now);
-        tracing::info!(
-            sessions = self.sessions.count(),
-            changed = changes.len(),
-            "sessions compared"
-        );
     }
 }
 
@@ -111,7 +129,6 @@ mod tests {
         AuthConfig, Config, DemoConfig, EgressConfig, HlsConfig, HlsSession, Limits,
         ListenerConfig, ListenerKind, SessionConfig, ShardConfig, StreamConfig,
     };
-    use dataplane::ids::StreamName;
     use dataplane::reactor::{BackendChoice, ReactorConfig};
     use dataplane::session::view_token::ViewKeys;
 

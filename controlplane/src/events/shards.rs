@@ -51,6 +51,8 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         | Event::Ready { .. }
         | Event::Authorize { .. }
         | Event::SessionsOverflowed { .. }
+        | Event::Kicked { .. }
+        | Event::StreamMoved(_)
         | Event::Moved { .. }
         | Event::Snapshot(_)
         | Event::ListenFailed { .. } => {}

@@ -1,16 +1,28 @@
-//! Resync: the table of sessions is compared with the shards, because some of what they told was
-//! lost.
+//! Resync: the tables of sessions and streams are compared with the shards, because some of what
+//! they told was lost.
 //!
-//! A list of sessions is gathered over many turns of a shard, so a session may begin or end while
-//! it is: what its shard told since the shards were asked counts, and the list does not.
+//! ```text
+//!   whole --overflowed--> due --asked--> comparing --all answered--> whole
+//!                          ^                 |
+//!                          +-- more was lost, a shard did not answer, or somebody is under way
+//!   whole --a word that does not fit what is known--> due
+//! ```
+//!
+//! A list is gathered over many turns of a shard, so whatever is on it may begin, end or move while
+//! it is gathered: what its shard told since the shards were asked counts, and the list does not.
+//! A shard tells in order, and a list behind everything that waits to be told (`tombstones`), so
+//! that what is neither listed nor told, nor under way between two shards, is gone.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use codecs::time::WallTime;
-use dataplane::control::{Role, SessionStatus};
-use dataplane::ids::SessionId;
+use dataplane::control::{
+    Role, SessionStatus, StreamPublisher, StreamStart, StreamState, StreamStatus,
+};
+use dataplane::ids::{SessionId, ShardId};
 
+use super::publications::{Key, StreamChange};
 use super::sessions::{Change, ClosedSession, LiveSession, Sessions};
 use crate::bridge::Gathered;
 
@@ -26,26 +38,52 @@ pub(super) enum Resync {
     /// The shards are to be asked.
     Due(Instant),
     /// They were asked; what they told since then.
-    Asked {
-        /// Sessions that began or ended.
-        moved: HashSet<SessionId>,
-        /// More was lost meanwhile.
-        again: bool,
-    },
+    Asked(Told),
+}
+
+/// What shards told while they were looked at.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Sessions that began, ended or arrived.
+    sessions: HashSet<SessionId>,
+    /// Streams that did.
+    streams: HashSet<Key>,
+    /// More was lost meanwhile.
+    again: bool,
+    /// Something did not fit what was known.
+    doubts: bool,
+}
+
+/// What a comparison came to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Of sessions.
+    pub sessions: Vec<Change>,
+    /// Of streams.
+    pub streams: Vec<StreamChange>,
 }
 
 impl Resync {
-    pub(super) fn began(&mut self, session: SessionId) {
-        self.moved(session);
+    /// A word does not fit what is known: it crossed another one of another shard.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        match self {
+            Self::Whole => *self = Self::Due(now + AGAIN),
+            Self::Due(_) => {}
+            Self::Asked(told) => told.doubts = true,
+        }
     }
 
-    pub(super) fn ended(&mut self, session: SessionId) {
-        self.moved(session);
+    /// A session began, ended or arrived.
+    pub(super) fn moved(&mut self, session: SessionId) {
+        if let Self::Asked(told) = self {
+            told.sessions.insert(session);
+        }
     }
 
-    fn moved(&mut self, session: SessionId) {
-        if let Self::Asked { moved, .. } = self {
-            moved.insert(session);
+    /// A stream began, ended, arrived, or has another publisher.
+    pub(super) fn touched(&mut self, key: &Key) {
+        if let Self::Asked(told) = self {
+            told.streams.insert(key.clone());
         }
     }
 }
@@ -54,67 +92,156 @@ impl Sessions {
     /// A shard lost what it had to tell.
     pub fn overflowed(&mut self, now: Instant) {
         match &mut self.resync {
-            Resync::Asked { again, .. } => *again = true,
+            Resync::Asked(told) => told.again = true,
             resync => *resync = Resync::Due(now),
         }
     }
 
-    /// When the shards are to be asked for all sessions.
+    /// When the shards are to be asked for all sessions and streams.
     pub const fn resync_due(&self) -> Option<Instant> {
         match self.resync {
             Resync::Due(at) => Some(at),
-            Resync::Whole | Resync::Asked { .. } => None,
+            Resync::Whole | Resync::Asked(_) => None,
         }
     }
 
     /// The shards were asked.
     pub fn resync_asked(&mut self) {
-        self.resync = Resync::Asked { moved: HashSet::new(), again: false };
+        self.resync = Resync::Asked(Told::default());
     }
 
     /// Takes what they answered; what changed by it.
-    pub fn resync_with(
+    pub fn resync_with(&mut self, gathered: &Gathered, wall: WallTime, now: Instant) -> Found {
+        let Resync::Asked(told) = std::mem::take(&mut self.resync) else { return Found::default() };
+        if told.again {
+            self.resync = Resync::Due(now);
+            return Found::default();
+        }
+        if !gathered.missing.is_empty() {
+            self.resync = Resync::Due(now + AGAIN);
+        }
+        let asked: HashSet<_> = gathered.snapshots.iter().map(|snapshot| snapshot.shard).collect();
+        // Streams first: who hears of a session knows its stream.
+        let streams = self.compare_streams(gathered, &asked, &told.streams, now);
+        let sessions = self.compare_sessions(gathered, &asked, &told.sessions, (wall, now));
+        let underway = self.transits.values().any(|transit| transit.is_underway(now))
+            || self.publications.values().any(|stream| stream.is_underway(now));
+        // The word of an arrival may be what was lost.
+        if underway || told.doubts {
+            self.resync.doubt(now);
+        }
+        Found { sessions, streams }
+    }
+
+    fn compare_sessions(
         &mut self,
         gathered: &Gathered,
-        wall: WallTime,
-        now: Instant,
+        asked: &HashSet<ShardId>,
+        told: &HashSet<SessionId>,
+        (wall, now): (WallTime, Instant),
     ) -> Vec<Change> {
-        let Resync::Asked { moved, again } = std::mem::take(&mut self.resync) else {
-            return Vec::new();
-        };
-        if again || !gathered.missing.is_empty() {
-            self.resync = Resync::Due(now + if again { Duration::ZERO } else { AGAIN });
-            if again {
-                return Vec::new();
-            }
-        }
         let statuses = || gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
         let begun = |status: &&SessionStatus| status.started.is_some();
         let listed: HashSet<_> = statuses().filter(begun).map(|status| status.id).collect();
-        let asked: HashSet<_> = gathered.snapshots.iter().map(|snapshot| snapshot.shard).collect();
-        let gone: Vec<_> = self
-            .live
-            .iter()
-            .filter(|(id, live)| asked.contains(&live.shard) && !listed.contains(id))
-            .map(|(&id, _)| id)
-            .filter(|id| !moved.contains(id))
-            .collect();
-        let closed = gone.into_iter().filter_map(|id| self.lose(id, wall, now)).collect::<Vec<_>>();
-        let new = statuses().filter(|status| !moved.contains(&status.id));
-        let new: Vec<_> = new.filter_map(|status| Some((status.id, live(status)?))).collect();
-        let opened = new.into_iter().filter_map(|(id, live)| match self.live.contains_key(&id) {
-            true => None,
-            false => self.open(id, live),
+        let underway =
+            |id: &SessionId| self.transits.get(id).is_some_and(|transit| transit.is_underway(now));
+        let gone = |(id, live): &(&SessionId, &LiveSession)| {
+            let lacks = asked.contains(&live.shard) && !listed.contains(id);
+            lacks && !told.contains(id) && !underway(id)
+        };
+        let gone: Vec<_> = self.live.iter().filter(gone).map(|(&id, _)| id).collect();
+        let mut changes: Vec<_> =
+            gone.into_iter().filter_map(|id| self.lose(id, wall, now)).collect();
+        for status in statuses().filter(|status| !told.contains(&status.id)) {
+            let Some(found) = live(status) else { continue };
+            match self.live.get_mut(&status.id) {
+                // The word of its arrival was lost.
+                Some(known) if known.is_same(&found) => {
+                    if known.shard != found.shard
+                        && let Some(transit) = self.transits.get_mut(&status.id)
+                    {
+                        transit.settle();
+                    }
+                    known.shard = found.shard;
+                }
+                // A connection that does one thing after the other has one number for all.
+                Some(_) => {
+                    changes.extend(self.lose(status.id, wall, now));
+                    changes.extend(self.open(status.id, found));
+                }
+                None => changes.extend(self.open(status.id, found)),
+            }
+        }
+        changes
+    }
+
+    fn compare_streams(
+        &mut self,
+        gathered: &Gathered,
+        asked: &HashSet<ShardId>,
+        told: &HashSet<Key>,
+        now: Instant,
+    ) -> Vec<StreamChange> {
+        let statuses = || gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
+        let key = |status: &StreamStatus| (status.name.clone(), status.id);
+        let listed: HashSet<_> = statuses().map(key).collect();
+        let mut changes = Vec::new();
+        self.publications.retain(|key, publication| {
+            let underway = publication.is_underway(now);
+            let lacks = asked.contains(&publication.shard) && !listed.contains(key);
+            let gone = lacks && !told.contains(key) && !underway;
+            if gone {
+                changes.push(StreamChange::Over(key.0.clone(), key.1));
+            }
+            !gone
         });
-        closed.into_iter().chain(opened.collect::<Vec<_>>()).collect()
+        for status in statuses() {
+            let key = key(status);
+            if told.contains(&key) {
+                continue;
+            }
+            if !self.publications.contains_key(&key) {
+                let start = start(status, gathered);
+                self.stream_began(status.shard, &start);
+                changes.push(StreamChange::Began(status.shard, Box::new(start)));
+            }
+            let Some(known) = self.publications.get_mut(&key) else { continue };
+            // Where it was known to be it may have been listed before it left.
+            if known.shard != status.shard
+                && let Some(transit) = &mut known.transit
+            {
+                transit.settle();
+            }
+            known.shard = status.shard;
+            let session = status.publisher.filter(|_| status.state == StreamState::Live);
+            if known.session != session {
+                known.session = session;
+                let (stream, id) = key.clone();
+                let protocol = status.protocol;
+                changes.push(StreamChange::Held { stream, id, protocol, session });
+            }
+            if let Some(first) = status.playable
+                && !known.playable
+            {
+                known.playable = true;
+                changes.push(StreamChange::Playable(key.0, key.1, first));
+            }
+        }
+        changes
     }
 
     /// A session is gone, and how it ended was lost.
-    fn lose(&mut self, session: SessionId, wall: WallTime, now: Instant) -> Option<Change> {
+    pub(super) fn lose(
+        &mut self,
+        session: SessionId,
+        wall: WallTime,
+        now: Instant,
+    ) -> Option<Change> {
         let was = self.live.remove(&session)?;
+        self.transits.remove(&session);
         self.kicks.ended(session, now);
         let age = wall.as_unix_millis().saturating_sub(was.started.as_unix_millis());
-        self.remember(ClosedSession {
+        Some(self.remember(ClosedSession {
             session,
             was,
             ended: wall,
@@ -122,7 +249,14 @@ impl Sessions {
             bytes_in: 0,
             bytes_out: 0,
             reason: None,
-        })
+        }))
+    }
+}
+
+impl LiveSession {
+    /// True if it is the same as `found` on a list, and not what its connection did before.
+    pub(super) fn is_same(&self, found: &Self) -> bool {
+        (self.role, &self.stream) == (found.role, &found.stream)
     }
 }
 
@@ -139,4 +273,15 @@ fn live(status: &SessionStatus) -> Option<LiveSession> {
         agent: status.agent.clone(),
         started,
     })
+}
+
+/// A stream whose beginning was lost.
+fn start(status: &StreamStatus, gathered: &Gathered) -> StreamStart {
+    let mut sessions = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
+    let publisher = status.publisher.and_then(|session| {
+        let found = sessions.find(|found| found.id == session)?;
+        Some(StreamPublisher { session, peer: found.peer, agent: found.agent.clone() })
+    });
+    let (stream, id, protocol) = (status.name.clone(), status.id, status.protocol);
+    StreamStart { stream, id, protocol, publisher }
 }

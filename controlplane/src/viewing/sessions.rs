@@ -1,8 +1,9 @@
-//! The table of sessions that publish or play, and the ring of those that did.
+//! The table of sessions that publish or play, the ring of those that did, and the streams on the
+//! air.
 //!
 //! Limits: what shards admit is there; [`CLOSED_MAX`] of those that ended are remembered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,9 @@ use dataplane::session::view_token::ViewKeys;
 use tokio::sync::oneshot;
 
 use super::kick::{KickOutcome, Kicks};
+use super::publications::Publications;
 use super::resync::Resync;
+use super::transit::Transit;
 
 /// Sessions that ended and are remembered at most.
 pub(crate) const CLOSED_MAX: usize = 4_096;
@@ -91,6 +94,9 @@ pub enum Change {
 #[derive(Debug, Default)]
 pub struct Sessions {
     pub(super) live: BTreeMap<SessionId, LiveSession>,
+    /// Of those that moved.
+    pub(super) transits: HashMap<SessionId, Transit>,
+    pub(super) publications: Publications,
     closed: VecDeque<Arc<ClosedSession>>,
     pub(super) kicks: Kicks,
     pub(super) resync: Resync,
@@ -98,7 +104,7 @@ pub struct Sessions {
 
 impl Sessions {
     /// Takes a shard's word of one session; what changed by it.
-    pub fn take(&mut self, event: SessionEvent, wall: WallTime, now: Instant) -> Option<Change> {
+    pub fn take(&mut self, event: SessionEvent, wall: WallTime, now: Instant) -> Vec<Change> {
         match event {
             SessionEvent::Started {
                 session,
@@ -114,13 +120,14 @@ impl Sessions {
                 let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
                 let started = WallTime::from_unix_millis(at_ms);
                 let live = LiveSession { shard, role, protocol, tls, stream, peer, agent, started };
-                self.open(session, live)
-            }
-            SessionEvent::Moved { session, shard } => {
-                if let Some(live) = self.live.get_mut(&session) {
-                    live.shard = shard;
-                }
-                None
+                let known = self.live.get(&session);
+                // A connection that does one thing after the other has one number for all: the end
+                // of what it did before was lost.
+                let lost = match known.is_some_and(|known| !known.is_same(&live)) {
+                    true => self.lose(session, wall, now),
+                    false => None,
+                };
+                lost.into_iter().chain(self.open(session, live)).collect()
             }
             SessionEvent::Ended {
                 session,
@@ -146,8 +153,16 @@ impl Sessions {
                     agent,
                     started: WallTime::from_unix_millis(began),
                 };
-                let was = self.live.remove(&session).unwrap_or_else(unknown);
-                self.resync.ended(session);
+                let known = self.live.remove(&session);
+                // Missed by a resync before its shard could tell: the table was told of its end
+                // already.
+                let told = known.is_none() && self.take_lost(session);
+                if known.is_none() {
+                    self.resync.doubt(now);
+                }
+                let was = known.unwrap_or_else(unknown);
+                self.transits.remove(&session);
+                self.resync.moved(session);
                 let closed = ClosedSession {
                     session,
                     was,
@@ -158,31 +173,34 @@ impl Sessions {
                     reason: Some(reason),
                 };
                 self.kicks.ended(session, now);
-                self.remember(closed)
+                let change = self.remember(closed);
+                if told { Vec::new() } else { vec![change] }
             }
         }
     }
 
     pub(super) fn open(&mut self, session: SessionId, live: LiveSession) -> Option<Change> {
-        self.resync.began(session);
+        self.resync.moved(session);
         let before = self.live.insert(session, live.clone());
         // Told twice: by a resync, and by the shard itself.
         before.is_none().then_some(Change::Opened(session, live))
     }
 
+    /// Takes the newest end of `session` back, if how it ended was lost; true if there was one.
+    fn take_lost(&mut self, session: SessionId) -> bool {
+        let newest = self.closed.iter().rposition(|closed| closed.session == session);
+        let lost = newest.filter(|&at| self.closed[at].reason.is_none());
+        lost.and_then(|at| self.closed.remove(at)).is_some()
+    }
+
     /// Remembers a session that ended, and forgets the one that ended longest ago.
-    pub(super) fn remember(&mut self, closed: ClosedSession) -> Option<Change> {
-        let lost =
-            |known: &Arc<ClosedSession>| known.session == closed.session && known.reason.is_none();
-        // Missed by a resync before its shard could tell: the table was told of its end already.
-        let known = self.closed.iter().position(lost);
-        let told = known.and_then(|at| self.closed.remove(at)).is_some();
+    pub(super) fn remember(&mut self, closed: ClosedSession) -> Change {
         if self.closed.len() >= CLOSED_MAX {
             self.closed.pop_front();
         }
         let closed = Arc::new(closed);
         self.closed.push_back(Arc::clone(&closed));
-        (!told).then_some(Change::Closed(closed))
+        Change::Closed(closed)
     }
 
     /// When something is to be done for the table.
@@ -216,7 +234,8 @@ pub(super) mod tests {
     use super::*;
     use crate::bridge::Gathered;
     use crate::bridge::snapshots::empty;
-    use dataplane::control::SessionStatus;
+    use crate::viewing::Order;
+    use dataplane::control::{SessionStatus, StreamMove};
 
     pub(crate) const NOON: WallTime = WallTime::from_unix_millis(1_800_000_000_000);
 
@@ -289,11 +308,11 @@ pub(super) mod tests {
     #[test]
     fn what_ended_is_remembered_with_its_reason() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
-        assert!(matches!(sessions.take(started(1), NOON, now), Some(Change::Opened(..))));
-        assert_eq!(sessions.take(started(1), NOON, now), None, "told twice");
+        assert!(matches!(sessions.take(started(1), NOON, now)[..], [Change::Opened(..)]));
+        assert_eq!(sessions.take(started(1), NOON, now), [], "told twice");
         for id in 1..=CLOSED_MAX as u64 + 2 {
             let told = sessions.take(ended(id, CloseReason::Kicked), NOON, now);
-            assert!(matches!(told, Some(Change::Closed(_))), "{id}");
+            assert!(matches!(told[..], [Change::Closed(_)]), "{id}");
         }
         let closed = sessions.closed();
         assert_eq!((closed.len(), sessions.count()), (CLOSED_MAX, 0));
@@ -315,13 +334,13 @@ pub(super) mod tests {
         // While the shards are looked at: 3 ends, 4 begins; either may be seen or not.
         sessions.take(ended(3, CloseReason::PeerClosed), NOON, now);
         sessions.take(started(4), NOON, now);
-        let changes = sessions.resync_with(&gathered(&[2, 3, 5]), NOON, now);
+        let changes = sessions.resync_with(&gathered(&[2, 3, 5]), NOON, now).sessions;
         assert_eq!(live(&sessions), [2, 4, 5]);
         assert_eq!(changes.len(), 2, "{changes:?}");
         let lost = sessions.closed()[0].clone();
         assert_eq!((lost.session.0, lost.reason), (1, None));
         // Its shard tells after all.
-        assert_eq!(sessions.take(ended(1, CloseReason::TooSlow), NOON, now), None);
+        assert_eq!(sessions.take(ended(1, CloseReason::TooSlow), NOON, now), []);
         let reasons: Vec<_> = sessions.closed().iter().map(|c| (c.session.0, c.reason)).collect();
         assert_eq!(reasons, [(1, Some(CloseReason::TooSlow)), (3, Some(CloseReason::PeerClosed))]);
     }
@@ -333,12 +352,12 @@ pub(super) mod tests {
         sessions.overflowed(now);
         sessions.resync_asked();
         sessions.overflowed(now);
-        assert!(sessions.resync_with(&gathered(&[]), NOON, now).is_empty());
+        assert!(sessions.resync_with(&gathered(&[]), NOON, now).sessions.is_empty());
         assert_eq!((live(&sessions), sessions.resync_due()), (vec![1], Some(now)));
         sessions.resync_asked();
         let missing = Gathered { missing: vec![ShardId(0)], ..Gathered::default() };
         assert!(
-            sessions.resync_with(&missing, NOON, now).is_empty(),
+            sessions.resync_with(&missing, NOON, now).sessions.is_empty(),
             "a silent shard says nothing"
         );
         assert!(sessions.resync_due().is_some_and(|due| due > now));
@@ -347,22 +366,35 @@ pub(super) mod tests {
     #[test]
     fn a_kick_waits_for_the_word_of_its_shard() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let shards = [ShardId(0), ShardId(3)];
         let kick = |sessions: &mut Sessions, id| {
             let (reply, answer) = oneshot::channel();
-            (sessions.kick(SessionId(id), reply, now), answer)
+            (sessions.kick(SessionId(id), &shards, reply, now), answer)
         };
-        let (shard, mut answer) = kick(&mut sessions, 1);
-        assert_eq!((shard, answer.try_recv()), (None, Ok(KickOutcome::Unknown)));
+        for (found, outcome) in [(false, KickOutcome::Unknown), (true, KickOutcome::Closed)] {
+            let (order, mut answer) = kick(&mut sessions, 1);
+            assert_eq!(order, Some(Order::Everybody), "nobody told of it: it may wait somewhere");
+            for _ in 0..2 {
+                assert!(!sessions.kick_answered(ShardId(3), SessionId(1), false));
+                assert!(!sessions.kick_answered(ShardId(0), SessionId(9), true), "another");
+                assert!(answer.try_recv().is_err());
+            }
+            assert_eq!(sessions.kick_answered(ShardId(0), SessionId(1), found), found);
+            assert_eq!((answer.try_recv(), sessions.due()), (Ok(outcome), None));
+        }
         sessions.take(started(1), NOON, now);
-        sessions.take(SessionEvent::Moved { session: SessionId(1), shard: ShardId(3) }, NOON, now);
-        let (shard, mut answer) = kick(&mut sessions, 1);
-        assert_eq!(shard, Some(ShardId(3)));
+        let id = Some(SessionId(1));
+        let word = StreamMove { stream: stream(), id: None, session: id, order: 0, arrived: true };
+        assert!(sessions.stream_moved(ShardId(3), &word, now));
+        let (order, mut answer) = kick(&mut sessions, 1);
+        assert_eq!(order, Some(Order::Shard(ShardId(3))));
+        assert!(!sessions.kick_answered(ShardId(0), SessionId(1), false), "its end will be told");
         assert!(answer.try_recv().is_err() && sessions.is_kicked(SessionId(1)));
         sessions.take(ended(1, CloseReason::Kicked), NOON, now);
         assert_eq!(answer.try_recv(), Ok(KickOutcome::Closed));
         sessions.take(started(2), NOON, now);
         let (_, mut answer) = kick(&mut sessions, 2);
-        let due = sessions.due().unwrap();
+        let due = sessions.kick_deadline().unwrap();
         sessions.expire_kicks(due);
         assert_eq!(answer.try_recv(), Ok(KickOutcome::Late));
     }

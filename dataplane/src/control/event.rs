@@ -59,6 +59,9 @@ pub enum Event {
     },
     /// Somebody wanted to publish and was refused, by a verdict or by the shard.
     PublishRefused(Box<PublishRefusal>),
+    /// A stream went to another shard, with whoever publishes it. The shard that it left tells it,
+    /// and then the one where it arrived; as these are two, the words come in any order.
+    StreamMoved(Box<StreamMove>),
     /// The first playlist of a publication can be served.
     SegmentsReady {
         /// The stream.
@@ -81,6 +84,16 @@ pub enum Event {
     SessionsOverflowed {
         /// The shard.
         shard: ShardId,
+    },
+    /// The answer to [`Command::Kick`](super::Command::Kick); the end of a session that publishes
+    /// or plays is told besides.
+    Kicked {
+        /// The session.
+        session: SessionId,
+        /// It was a connection of this shard, which is on its way out now.
+        found: bool,
+        /// The stream that it published, played, waited or asked for.
+        stream: Option<StreamName>,
     },
     /// The answer to [`Command::Move`](super::Command::Move).
     Moved {
@@ -128,6 +141,21 @@ pub struct PublishRefusal {
     pub reason: &'static str,
 }
 
+/// A stream on its way to another shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamMove {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its publication.
+    pub id: Option<StreamId>,
+    /// Who publishes it.
+    pub session: Option<SessionId>,
+    /// The order by which it moves: a later move has a higher number.
+    pub order: u64,
+    /// It is there; else it left.
+    pub arrived: bool,
+}
+
 /// Who publishes a stream.
 #[derive(Clone, Debug)]
 pub struct StreamPublisher {
@@ -162,13 +190,6 @@ pub enum SessionEvent {
         agent: Arc<str>,
         /// When, in Unix milliseconds.
         at_ms: u64,
-    },
-    /// It went to another shard with its stream.
-    Moved {
-        /// The session.
-        session: SessionId,
-        /// The shard that serves it from now on.
-        shard: ShardId,
     },
     /// It ended.
     Ended {
@@ -208,6 +229,8 @@ pub enum CloseReason {
     Stalled,
     /// A peer said nothing for too long.
     Idle,
+    /// A publisher fell silent, and another one took its stream over.
+    TakenOver,
     /// Somebody closed it.
     Kicked,
     /// The stream ended.
@@ -229,11 +252,10 @@ impl CloseReason {
     pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::ConnectionLost,
-    /// A publisher fell silent, and another one took its stream over.
-    TakenOver,
         Self::TooSlow,
         Self::Stalled,
         Self::Idle,
+        Self::TakenOver,
         Self::Kicked,
         Self::StreamEnded,
         Self::StreamChanged,
@@ -252,10 +274,10 @@ impl CloseReason {
             Self::TooSlow => "too_slow",
             Self::Stalled => "stalled",
             Self::Idle => "idle",
+            Self::TakenOver => "taken_over",
             Self::Kicked => "kicked",
             Self::StreamEnded => "stream_ended",
             Self::StreamChanged => "stream_changed",
-        Self::TakenOver,
             Self::Expired => "expired",
             Self::Draining => "draining",
             Self::Protocol => "protocol",
@@ -263,4 +285,3 @@ impl CloseReason {
         }
     }
 }
-            Self::TakenOver => "taken_over",

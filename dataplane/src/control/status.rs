@@ -8,7 +8,7 @@ use codecs::time::WallTime;
 
 use super::{Protocol, Role};
 use crate::config::LimitId;
-use crate::ids::{SessionId, ShardId, StreamName};
+use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::metrics::{Recent, ShardCounters};
 
 /// What a shard has room for, as it measures.
@@ -114,11 +114,26 @@ pub enum StreamState {
     Grace,
 }
 
+/// What the first playlist of a publication would say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPlaylist {
+    /// Pixels of a row of its pictures; 0 if it has none, or if they do not say.
+    pub width: u32,
+    /// Rows of its pictures.
+    pub height: u32,
+    /// Pictures in a thousand seconds; 0 if it has none.
+    pub fps_milli: u32,
+    /// What segments last at most.
+    pub target_ms: u32,
+}
+
 /// One stream.
 #[derive(Clone, Debug)]
 pub struct StreamStatus {
     /// Its name.
     pub name: StreamName,
+    /// Its publication.
+    pub id: Option<StreamId>,
     /// Its home.
     pub shard: ShardId,
     /// Where it is in its life.
@@ -127,6 +142,8 @@ pub struct StreamStatus {
     pub publisher: Option<SessionId>,
     /// How it is published.
     pub protocol: Protocol,
+    /// Its first playlist, once that was told of.
+    pub playable: Option<FirstPlaylist>,
     /// Milliseconds since it started.
     pub age_ms: u64,
     /// Milliseconds since its last access unit.

@@ -25,7 +25,6 @@ mod tracks;
 pub use hub::{Hub, Sink};
 pub use packaged::{HubLog, Shown};
 pub use parcel::{GOP_BYTES_MAX, Parcel};
-pub use readiness::FirstPlaylist;
 pub use ring::UnitRing;
 pub use source::{Publisher, Source};
 pub use subscriber::Subscriber;

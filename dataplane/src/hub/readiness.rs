@@ -6,20 +6,8 @@
 use codecs::media::TrackKind;
 
 use super::Hub;
+use crate::control::FirstPlaylist;
 use crate::segment::Segment;
-
-/// What the first playlist of a publication would say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstPlaylist {
-    /// Pixels of a row of its pictures; 0 if it has none, or if they do not say.
-    pub width: u32,
-    /// Rows of its pictures.
-    pub height: u32,
-    /// Pictures in a thousand seconds; 0 if it has none.
-    pub fps_milli: u32,
-    /// What segments last at most.
-    pub target_ms: u32,
-}
 
 /// How far a publication is. Lives on: the home shard. Crosses by: never, but with its hub.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +18,7 @@ pub(super) enum Readiness {
     /// One is, and nobody was told.
     Due(FirstPlaylist),
     /// It was told.
-    Told,
+    Told(FirstPlaylist),
 }
 
 impl Hub {
@@ -61,7 +49,15 @@ impl Hub {
     /// The first playlist, once, when it can be served.
     pub const fn take_first_playlist(&mut self) -> Option<FirstPlaylist> {
         let Readiness::Due(first) = self.readiness else { return None };
-        self.readiness = Readiness::Told;
+        self.readiness = Readiness::Told(first);
         Some(first)
+    }
+
+    /// The first playlist, if it was told.
+    pub const fn first_playlist(&self) -> Option<FirstPlaylist> {
+        match self.readiness {
+            Readiness::Told(first) => Some(first),
+            Readiness::Pending | Readiness::Due(_) => None,
+        }
     }
 }

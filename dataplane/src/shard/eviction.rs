@@ -34,16 +34,18 @@ impl Eviction {
 }
 
 impl Shard {
-    /// Closes one session.
+    /// Closes one session, and says whether it was here.
     pub(super) fn kick(&mut self, session: SessionId, reason: CloseReason) {
         let is = |connection: &Connection| connection.id == session;
         let mut slots = self.connections.slots().into_iter();
         let found = slots.find(|&slot| self.connections.get(slot).is_some_and(is));
         self.verdicts.forget();
+        let stream = found.and_then(|slot| self.stream_of(slot).cloned());
         match found {
             Some(slot) => self.evict(slot, reason),
             None => self.kick_view(session, reason),
         }
+        self.report(Event::Kicked { session, found: found.is_some(), stream });
     }
 
     /// Closes the sessions of a stream on this shard, and ends its publication if it is here.

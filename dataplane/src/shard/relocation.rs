@@ -56,8 +56,8 @@ use super::message::Message;
 use super::passed::Passed;
 use super::queues::Class;
 use super::shard::Shard;
-use crate::control::{CloseReason, Event, MoveOrder, MoveOutcome, MoveRefusal};
-use crate::hub::{Parcel, Publisher, Sink, Subscriber};
+use crate::control::{CloseReason, Event, MoveOrder, MoveOutcome, MoveRefusal, StreamMove};
+use crate::hub::{Hub, Parcel, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
 use crate::session::Command;
@@ -257,11 +257,13 @@ impl Shard {
             self.streams.away.leave(stream.clone(), to, self.now);
         }
         let readers: Vec<_> = parcel.hub().readers().collect();
+        let moved = move_of(parcel.hub(), order.id, false);
         tracing::info!(%stream, shard = %self.id, to = %to, "stream moves");
         let removal = Removal { order, from: self.id, parcel, connection, began_ms, demo };
         let sent = self.outboxes.send(to, Message::Stream(Box::new(removal)));
         debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
         self.alert(to);
+        self.tell_control(Event::StreamMoved(Box::new(moved)));
         for Subscriber { shard, slot, .. } in readers {
             self.mark(shard, slot);
         }
@@ -281,10 +283,12 @@ impl Shard {
         let Self { streams, pool, gc, counters, now, wall, .. } = self;
         let hub =
             parcel.unpack(publisher, &mut Sink { pool, gc, counters, now: *now, wall: *wall });
+        let moved = move_of(&hub, order.id, true);
         let hub = streams.insert(hub);
         streams.touch(hub);
         streams.away.arrive(&stream);
         self.counters.streams_moved += 1;
+        self.tell_control(Event::StreamMoved(Box::new(moved)));
         self.answer_awaited(&stream);
         if let Some(demo) = demo {
             self.go_on_with_demo(demo, hub);
@@ -304,7 +308,6 @@ impl Shard {
                 self.enqueue(slot, Class::Reply);
             }
         }
-        self.session_moved(slot);
         if self.sends_away() {
             self.tell(slot, Command::Shutdown { reason: "draining" });
         }
@@ -373,4 +376,13 @@ impl Shard {
         self.leave_sealed_logs();
         self.close_passed_logs(false);
     }
+}
+
+/// What the control plane hears of a stream that left, or arrived.
+fn move_of(hub: &Hub, order: u64, arrived: bool) -> StreamMove {
+    let session = match hub.publisher() {
+        Publisher::Session { id, .. } => Some(id),
+        Publisher::Demo | Publisher::Lost(_) => None,
+    };
+    StreamMove { stream: hub.name().clone(), id: hub.id(), session, order, arrived }
 }

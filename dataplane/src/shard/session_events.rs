@@ -52,13 +52,6 @@ impl Shard {
         self.tell_control(Event::Session(Box::new(started)));
     }
 
-    /// A publisher came with its stream from another shard.
-    pub(super) fn session_moved(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get(slot) else { return };
-        let moved = SessionEvent::Moved { session: connection.id, shard: self.id };
-        self.tell_control(Event::Session(Box::new(moved)));
-    }
-
     /// What the connection in `slot` did with media is over; told before its role is taken.
     pub(super) fn session_over(&mut self, slot: u32, reason: CloseReason) {
         let Some(connection) = self.connections.get(slot) else { return };

@@ -190,10 +190,12 @@ impl Shard {
         };
         StreamStatus {
             name: hub.name().clone(),
+            id: hub.id(),
             shard: self.id,
             state,
             publisher,
             protocol: hub.protocol(),
+            playable: hub.first_playlist(),
             age_ms: self.age_ms(hub.began()),
             silent_ms: self.age_ms(hub.last_media()),
             tracks: hub.tracks().status(),

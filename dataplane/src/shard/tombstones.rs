@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Behind a session that was lost no other is told before that word, so whatever follows it is
-//! whole again.
+//! whole again. No snapshot overtakes what waits.
 //! A shard never waits for the control plane, and nothing of this is touched by a packet.
 //!
 //! Limits: [`TOMBSTONES_MAX`] events wait, and [`STREAM_TOMBSTONES_MAX`] of streams besides.
@@ -63,6 +63,11 @@ impl Shard {
         } else {
             waiting.push_back(event);
         }
+    }
+
+    /// True while something waits to be told.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.tombstones.is_empty()
     }
 
     /// Tells what waits, as far as there is room.

@@ -10,6 +10,7 @@ use super::cors;
 use super::pages::Page;
 use super::socket::Upgrade;
 use super::state::Pending;
+use crate::control::CloseReason;
 use crate::session::{Counts, Format, Refusal};
 
 /// Fields of one answer at most.
@@ -210,6 +211,16 @@ impl Replies {
             }
         };
         self.refusal(status, text, pending);
+    }
+
+    /// Answers a request in hand of a connection that ends for `reason`: who was sent away is not
+    /// to come again.
+    pub(super) fn farewell(&mut self, reason: &str, pending: Pending) {
+        if reason == CloseReason::Kicked.name() {
+            self.refusal(403, "closed by the operator\n", pending);
+        } else {
+            self.refusal(503, "try again later\n", pending);
+        }
     }
 
     /// A refusal with its reason as text.

@@ -326,7 +326,7 @@ impl Server {
             (state, Command::Shutdown { reason }) => {
                 if let Some(pending) = state.pending() {
                     let closes = Pending { keep_alive: false, ..pending };
-                    self.replies.refusal(503, "try again later\n", closes);
+                    self.replies.farewell(reason, closes);
                 }
                 self.end(reason);
             }

@@ -1,0 +1,119 @@
+//! Streams: what follows when one begins, ends, moves or changes hands, told by its shard or found
+//! by a comparison.
+
+use std::time::Instant;
+
+use dataplane::control::{
+    CloseReason, Command, Event, FirstPlaylist, Protocol, StreamMove, StreamStart,
+};
+use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
+
+use super::exchange::Exchange;
+use super::fleet::Fleet;
+use crate::coordinator::Pictures;
+use crate::events::{Kind, publish};
+use crate::viewing::StreamChange;
+
+/// What the end of a stream is called whose reason was lost.
+const UNKNOWN: &str = "unknown";
+/// And what its input is told to have ended by.
+const LOST: CloseReason = CloseReason::Internal;
+
+impl<F: Fleet> Exchange<F> {
+    /// A stream began.
+    pub(super) fn stream_began(&mut self, shard: ShardId, start: &StreamStart, now: Instant) {
+        self.coordinator.started(start);
+        let stream = &start.stream;
+        if let Some(publisher) = &start.publisher {
+            self.publishes(stream, publisher.session);
+            self.input_connected(stream, start.id, start.protocol);
+            self.push(stream, start.id);
+            self.gate.policies_mut().published(stream, publisher.session);
+        }
+        tracing::debug!(shard = shard.0, %stream, "stream is listed");
+        self.directory.changed(now);
+    }
+
+    /// A stream is over, grace included.
+    pub(super) fn stream_over(
+        &mut self,
+        stream: &StreamName,
+        id: Option<StreamId>,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        self.coordinator.ended(stream, id);
+        // Two shards may tell of two publications of a name, the later one first.
+        if !self.sessions.is_on_air(stream) {
+            self.input_ended(stream, id, reason);
+            if let Some(oldest) = self.registry.ended(stream, now) {
+                self.forgotten(&oldest);
+            }
+            self.gate.policies_mut().ended(stream);
+        }
+        tracing::debug!(%stream, "stream is no longer listed");
+        self.directory.changed(now);
+    }
+
+    /// The publisher of a stream was lost, and is waited for.
+    pub(super) fn stream_lost(
+        &mut self,
+        stream: &StreamName,
+        id: Option<StreamId>,
+        reason: CloseReason,
+    ) {
+        self.input_lost(stream, id, reason);
+        self.registry.running.release(stream);
+    }
+
+    /// Somebody publishes a stream again.
+    pub(super) fn stream_returned(
+        &mut self,
+        (stream, id): (&StreamName, Option<StreamId>),
+        protocol: Protocol,
+        session: Option<SessionId>,
+    ) {
+        self.input_connected(stream, id, protocol);
+        if let Some(session) = session {
+            self.publishes(stream, session);
+            self.gate.policies_mut().published(stream, session);
+        }
+    }
+
+    /// A stream left `shard`, or arrived there, with its publisher.
+    pub(super) fn stream_moved(&mut self, shard: ShardId, word: &StreamMove, now: Instant) {
+        if self.sessions.stream_moved(shard, word, now)
+            && let Some(session) = word.session
+            && self.sessions.is_kicked(session)
+        {
+            // It left before the order came.
+            self.tell(shard, Command::Kick { session, reason: CloseReason::Kicked });
+        }
+    }
+
+    /// A comparison found what a shard could not tell.
+    pub(super) fn stream_found(&mut self, change: StreamChange, now: Instant) {
+        match change {
+            StreamChange::Began(shard, start) => {
+                self.declare_runtime(&start.stream, start.publisher.is_some());
+                self.stream_began(shard, &start, now);
+                publish(&self.bus, shard, &Event::StreamStarted(start));
+            }
+            StreamChange::Over(stream, id) => {
+                self.stream_over(&stream, id, LOST, now);
+                self.bus.publish(Some(&stream), id, Kind::StreamStopped { reason: UNKNOWN });
+            }
+            StreamChange::Held { stream, id, protocol, session } => match session {
+                Some(_) => self.stream_returned((&stream, id), protocol, session),
+                None => self.stream_lost(&stream, id, LOST),
+            },
+            StreamChange::Playable(stream, id, first) => {
+                let FirstPlaylist { width, height, fps_milli, target_ms } = first;
+                let pictures = Pictures { width, height, fps_milli };
+                self.coordinator.playable(&stream, id, pictures);
+                let ready = Kind::SegmentReady { width, height, fps_milli, target_ms };
+                self.bus.publish(Some(&stream), id, ready);
+            }
+        }
+    }
+}
