@@ -137,7 +137,7 @@ pub(crate) struct Playing {
     /// The play is over; the entry in hand is finished before other bytes.
     pub leaving: bool,
     pub jumps: Jumps,
-    /// What it asks again when its stream has ended.
+    /// What it asked, if it may wait for its stream, or plays by the publisher's key.
     pub again: Option<Box<Asked>>,
     pub accepted: Instant,
     pub opening: Opening,

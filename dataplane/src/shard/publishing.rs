@@ -13,8 +13,10 @@ use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
 use crate::config::{LimitId, UrlDialect};
-use crate::control::{CloseReason, Event, PublishRefusal, StreamPublisher, StreamStart};
-use crate::hub::{FirstPlaylist, Hub, Publisher, Source, Subscriber};
+use crate::control::{
+    CloseReason, Event, FirstPlaylist, PublishRefusal, StreamPublisher, StreamStart,
+};
+use crate::hub::{Hub, Publisher, Source, Subscriber};
 use crate::ids::StreamName;
 use crate::segment::Numbering;
 use crate::session::{Command, Refusal};
@@ -102,7 +104,7 @@ impl Shard {
         let readers = if rekeyed { hub.readers().collect() } else { Vec::new() };
         for Subscriber { shard, slot, number } in readers {
             if shard == self.id {
-                self.readers.rekey((slot, number), source.key);
+                self.rekeyed((slot, number), source.key);
             } else {
                 let (reader, key) = ((slot, number), source.key);
                 self.post(shard, Message::Rekeyed { reader, key });

@@ -169,11 +169,13 @@ impl Readers {
     }
 
     /// The stream of a reader, told by slot and number, has a publisher with another key.
-    pub(super) fn rekey(&mut self, reader: (u32, u64), key: Option<SecretDigest>) {
+    pub(super) fn rekey(&mut self, reader: (u32, u64), key: Option<SecretDigest>) -> Vec<u32> {
         let (slot, number) = reader;
-        if let Some(reader) = self.get_mut(slot).filter(|reader| reader.number == number) {
-            reader.key_published = key;
-        }
+        let Some(reader) = self.get_mut(slot).filter(|reader| reader.number == number) else {
+            return Vec::new();
+        };
+        reader.key_published = key;
+        reader.subscribers.iter().flatten().copied().collect()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Reader> {

@@ -211,7 +211,7 @@ impl Shard {
                 Message::Evict(eviction) => self.evict_here(&eviction),
                 Message::Began(stream) => self.stream_began(&stream),
                 Message::ClearJoins(stream) => self.clear_joins(&stream),
-                Message::Rekeyed { reader, key } => self.readers.rekey(reader, key),
+                Message::Rekeyed { reader, key } => self.rekeyed(reader, key),
                 letter => self.take_letter_of_a_move(from, letter),
             }
             if round.is_over() {

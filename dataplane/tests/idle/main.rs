@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 #![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
 
+#[path = "../node/mod.rs"]
 mod node;
+mod places;
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -14,10 +16,10 @@ use std::time::Duration;
 use codecs::amf0::Value;
 use codecs::rtmp::command::code;
 use codecs::rtmp::message::UserControl;
-use dataplane::config::{Config, LimitId, UrlDialect};
+use dataplane::config::{Config, UrlDialect};
 use dataplane::control::{
-    CloseReason, Command, Event, Grant, Intent, MoveOrder, MoveOutcome, ProtocolSet, Role,
-    StreamState, Verdict,
+    CloseReason, Command, Event, Grant, Intent, MoveOrder, MoveOutcome, SessionEvent, StreamState,
+    Verdict,
 };
 use dataplane::ids::{ShardId, StreamId, StreamName};
 use node::{
@@ -30,10 +32,7 @@ on_both_backends! {
     a_wrong_key_is_refused_when_the_stream_is_there
     a_key_that_changes_within_the_grace_time_counts_from_then_on
     http_players_wait_for_a_bounded_time
-    who_hangs_up_while_it_waits_is_gone
-    idle_players_are_bounded_in_number
     a_player_may_change_its_mind
-    idle_players_can_be_kicked_and_are_drained
     a_stream_that_began_unheard_is_found
     a_player_waits_again_where_its_stream_went
     a_channel_is_played_inside_tls
@@ -51,7 +50,7 @@ fn channels(mut config: Config) -> Server {
 }
 
 /// A node whose players wait; streams live on shard 1.
-fn waiting(config: Config) -> Server {
+pub(crate) fn waiting(config: Config) -> Server {
     let server = Server::with_home(config, 1);
     server.control.judge(Box::new(|request| {
         let plays = request.intent == Intent::Play;
@@ -86,12 +85,12 @@ fn publish(server: &Server, key: &str) -> Publisher {
     publisher
 }
 
-fn end(publisher: &mut Publisher) {
+pub(crate) fn end(publisher: &mut Publisher) {
     publisher.command("deleteStream", 0, Value::Null, &[Value::Number(1.0)]);
     publisher.flush();
 }
 
-fn all_wait(server: &Server, count: u64) -> Totals {
+pub(crate) fn all_wait(server: &Server, count: u64) -> Totals {
     server.control.until("they wait", |t| t.sum(|c| c.players_idle) == count)
 }
 
@@ -156,22 +155,47 @@ fn a_key_that_changes_within_the_grace_time_counts_from_then_on(config: Config) 
     for player in &mut players {
         player.peer.expect_status(code::PLAY_START);
     }
+    let mut over_http = FlvPlayer::start(server.http, "cam.flv?key=old&x=");
     publisher.send_frames(10);
+    for player in &mut players {
+        player.items_to_audio(9);
+    }
+    over_http.items_to_audio(9);
     publisher.socket.shutdown(Shutdown::Both).unwrap();
     let lost = |event: &Event| matches!(event, Event::StreamLost { id: Some(ID), .. });
     server.control.event("the publisher is lost", lost);
     let grace = |t: &Totals| t.stream("cam").is_some_and(|s| s.state == StreamState::Grace);
     server.control.until("grace", grace);
     let mut publisher = publish(&server, "new");
+    // Two shards tell of the return, and of those who play by the old key, in any order.
     let back = |event: &Event| matches!(event, Event::StreamReturned { id: Some(ID), .. });
-    server.control.event("the publisher returned", back);
+    let expired = |event: &Event| match event {
+        Event::Session(told) => {
+            let reason = CloseReason::Expired;
+            matches!(&**told, SessionEvent::Ended { reason: r, .. } if *r == reason)
+        }
+        _ => false,
+    };
+    let told = [(); 4].map(|()| {
+        back(
+            &server
+                .control
+                .event("the return, three ends", |event| back(event) || expired(event))
+                .1,
+        )
+    });
+    assert_eq!(told.iter().filter(|&&back| back).count(), 1);
     assert_eq!(ask(&server, "old").peer.statuses_to_end(), [code::PLAY_BAD_NAME]);
+    // Nor does anybody play on by it.
+    for player in &mut players {
+        assert!(player.items_to_end().iter().all(|item| item.frame().is_none()));
+        assert_eq!(player.statuses, [code::PLAY_UNPUBLISH_NOTIFY, code::CONNECT_CLOSED]);
+    }
+    assert!(over_http.items_to_end().iter().all(|item| item.frame().is_none()));
     let mut player = ask(&server, "new");
     player.peer.expect_status(code::PLAY_START);
     publisher.send_frames(10);
-    for player in players.iter_mut().chain([&mut player]) {
-        player.items_to_audio(9);
-    }
+    player.items_to_audio(9);
     end(&mut publisher);
     let over = |event: &Event| {
         let reason = CloseReason::PeerClosed;
@@ -206,31 +230,6 @@ fn http_players_wait_for_a_bounded_time(mut config: Config) {
     assert_eq!(viewer.head().status, 200);
 }
 
-fn who_hangs_up_while_it_waits_is_gone(config: Config) {
-    let server = waiting(config);
-    let rtmp = RtmpPlayer::ask(server.rtmp, "cam");
-    let mut flv = TcpStream::connect(server.http).unwrap();
-    flv.write_all(b"GET /cam.flv HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    all_wait(&server, 2);
-    drop((rtmp, flv));
-    let gone = |t: &Totals| t.sum(|c| c.players_idle) + t.sum(|c| c.connections) == 0;
-    server.control.until("both are gone", gone);
-}
-
-fn idle_players_are_bounded_in_number(mut config: Config) {
-    config.limits.idle_players_max = 2;
-    let server = waiting(config);
-    let players: Vec<_> = (0..2).map(|_| RtmpPlayer::ask(server.rtmp, "cam")).collect();
-    all_wait(&server, 2);
-    let mut third = RtmpPlayer::ask(server.rtmp, "cam");
-    assert_eq!(third.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);
-    assert_eq!(server.control.snapshot().limit(LimitId::IdlePlayersMax), 1);
-    drop(players);
-    all_wait(&server, 0);
-    let _again = RtmpPlayer::ask(server.rtmp, "cam");
-    all_wait(&server, 1);
-}
-
 fn a_player_may_change_its_mind(config: Config) {
     let server = waiting(config);
     let mut player = RtmpPlayer::ask(server.rtmp, "cam");
@@ -249,28 +248,6 @@ fn a_player_may_change_its_mind(config: Config) {
     publisher.send_frames(10);
     let items = player.items_to_video(9);
     assert!(items.iter().all(|item| item.audio().is_none()), "{items:?}");
-}
-
-fn idle_players_can_be_kicked_and_are_drained(config: Config) {
-    let server = waiting(config);
-    let mut kicked = RtmpPlayer::ask(server.rtmp, "cam");
-    let mut drained = RtmpPlayer::ask(server.rtmp, "other");
-    let mut flv = TcpStream::connect(server.http).unwrap();
-    flv.write_all(b"GET /other.flv HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    all_wait(&server, 3);
-    let stream = StreamName::parse("cam").unwrap();
-    server.control.send_all(|| Command::KickStream {
-        stream: stream.clone(),
-        publication: None,
-        role: Some(Role::Play),
-        protocols: ProtocolSet::ALL,
-        reason: CloseReason::StreamChanged,
-    });
-    assert_eq!(kicked.peer.statuses_to_end(), [code::CONNECT_CLOSED]);
-    all_wait(&server, 2);
-    server.control.send_all(|| Command::Drain);
-    assert_eq!(drained.peer.statuses_to_end(), [code::CONNECT_APP_SHUTDOWN]);
-    assert_eq!(Viewer::of(flv).answer().status, 503);
 }
 
 /// A word that a stream began may cross an answer that it is not there: it is asked for again.
