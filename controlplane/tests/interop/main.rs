@@ -33,6 +33,7 @@ mod enhanced;
 mod exposition;
 mod hls;
 mod http_flv;
+mod kicks;
 mod load;
 mod matrix;
 mod metrics;

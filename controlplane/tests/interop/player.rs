@@ -109,6 +109,15 @@ impl Player {
         (client, media)
     }
 
+    /// Waits until it was made to end, whatever it makes of that.
+    pub(crate) fn ends(self) {
+        match self.work {
+            Work::Process(mut process) => drop(process.wait(END)),
+            // What it found wrong is for those whose stream ended.
+            Work::Thread(thread, _) => drop(thread.join()),
+        }
+    }
+
     fn body(self) -> (Client, Got) {
         let Self { client, work, file } = self;
         let body = match work {
