@@ -6,6 +6,7 @@
 
 mod node;
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use codecs::rtmp::command::code;
 use dataplane::config::{AddrRange, AuthConfig, Config};
 use dataplane::control::{
     AuthorizeRequest, CloseReason, Command, Denial, Event, Grant, Intent, Protocol, ProtocolSet,
-    Role, Verdict,
+    Role, StreamKick, Verdict,
 };
 use dataplane::ids::{StreamId, StreamName};
 use dataplane::session::Refusal;
@@ -32,6 +33,7 @@ on_both_backends! {
     a_stream_is_kicked_at_once_and_for_good
     only_the_protocols_that_were_meant_are_kicked
     a_stream_in_its_grace_time_ends_when_it_is_kicked
+    many_streams_are_kicked_by_one_order
 }
 
 const ID: StreamId = StreamId([9; 16]);
@@ -283,4 +285,45 @@ fn a_stream_in_its_grace_time_ends_when_it_is_kicked(config: Config) {
     server.control.stream_ended("cam");
     assert_eq!(player.items_to_end(), []);
     assert_eq!(player.statuses, [code::PLAY_UNPUBLISH_NOTIFY]);
+}
+
+fn many_streams_are_kicked_by_one_order(config: Config) {
+    const STREAMS: usize = 24;
+    let server = Server::start(config);
+    let stream = |number: usize| format!("cam-{number:02}");
+    let mut publishers: Vec<_> =
+        (0..STREAMS).map(|number| Publisher::start(server.rtmp, &stream(number))).collect();
+    let mut players: Vec<_> =
+        (0..STREAMS).map(|number| RtmpPlayer::start(server.rtmp, &stream(number))).collect();
+    let mut flv: Vec<_> =
+        (0..STREAMS).map(|number| FlvPlayer::start(server.http, &stream(number))).collect();
+    publishers.iter_mut().for_each(|publisher| publisher.send_frames(10));
+    flv.iter_mut().for_each(|player| drop(player.items_to_audio(9)));
+    // Of each three streams: one ends, one loses its players of one protocol, one is left alone.
+    let flv_alone = [Protocol::HttpFlv].into_iter().collect();
+    let kick = |number: usize| match number % 3 {
+        0 => Some(StreamKick::of(name(&stream(number)), None, ProtocolSet::ALL)),
+        1 => Some(StreamKick::of(name(&stream(number)), Some(Role::Play), flv_alone)),
+        _ => None,
+    };
+    let kicks: Arc<[_]> = (0..STREAMS).filter_map(kick).collect();
+    server.control.send_all(|| Command::KickStreams {
+        kicks: Arc::clone(&kicks),
+        reason: CloseReason::StreamChanged,
+    });
+    for number in (0..STREAMS).filter(|number| number % 3 != 2) {
+        flv[number].items_to_end();
+    }
+    for number in (0..STREAMS).step_by(3) {
+        let heard = publishers[number].statuses_to_end();
+        assert!(heard.iter().any(|said| said == code::CONNECT_CLOSED), "{number}: {heard:?}");
+        players[number].items_to_end();
+    }
+    for number in (0..STREAMS).filter(|number| number % 3 != 0) {
+        publishers[number].send_frames(10);
+        assert_contiguous(&players[number].items_to_audio(19));
+    }
+    for number in (2..STREAMS).step_by(3) {
+        assert_contiguous(&flv[number].items_to_audio(10));
+    }
 }

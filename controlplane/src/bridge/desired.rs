@@ -1,8 +1,9 @@
 //! Desired: what the registry says reaches the shards, and what shards tell reaches the registry.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{CloseReason, Command};
+use dataplane::control::{CloseReason, Command, StreamKick};
 use dataplane::ids::{SessionId, StreamName};
 
 use super::exchange::Exchange;
@@ -11,15 +12,14 @@ use crate::events::Kind;
 use crate::registry::{Active, Effect, Origin};
 
 impl<F: Fleet> Exchange<F> {
-    /// Drops whoever a change of a stream leaves no place for, on every shard.
-    pub(crate) fn drop_by(&mut self, effect: &Effect) {
-        let (stream, role, protocols) = effect.target();
-        tracing::info!(%stream, ?role, "a change drops who is on the stream");
-        self.tell_all(|| Command::KickStream {
-            stream: stream.clone(),
-            publication: None,
-            role,
-            protocols,
+    /// Drops whoever a change leaves no place for, on every shard: one order for all its streams,
+    /// because each order is a look at every connection.
+    pub(crate) fn drop_by(&mut self, effects: &[Effect]) {
+        let kicks: Arc<[_]> = kicks(effects).into();
+        let Some(first) = kicks.first() else { return };
+        tracing::info!(streams = kicks.len(), first = %first.stream, "a change drops who is there");
+        self.tell_all(|| Command::KickStreams {
+            kicks: Arc::clone(&kicks),
             reason: CloseReason::StreamChanged,
         });
     }
@@ -58,5 +58,46 @@ impl<F: Fleet> Exchange<F> {
         tracing::debug!(%stream, "an idle runtime stream is forgotten");
         let origin = Origin::Runtime.name();
         self.bus.publish(Some(stream), None, Kind::StreamDeleted { origin });
+    }
+}
+
+/// Who is to be dropped, each stream once, sorted by name.
+fn kicks(effects: &[Effect]) -> Vec<StreamKick> {
+    let kick = |effect: &Effect| {
+        let (stream, role, protocols) = effect.target();
+        StreamKick::of(stream.clone(), role, protocols)
+    };
+    let mut kicks: Vec<_> = effects.iter().map(kick).collect();
+    kicks.sort_by(|one, other| one.stream.cmp(&other.stream));
+    kicks.dedup_by(|next, kept| {
+        let same = next.stream == kept.stream;
+        if same {
+            kept.publishers = kept.publishers.union(next.publishers);
+            kept.players = kept.players.union(next.players);
+        }
+        same
+    });
+    kicks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::control::{Protocol, ProtocolSet};
+
+    #[test]
+    fn each_stream_is_ordered_once_with_all_who_are_dropped_of_it() {
+        let name = |text: &str| StreamName::parse(text).unwrap();
+        let flv: ProtocolSet = [Protocol::HttpFlv].into_iter().collect();
+        let effects = [
+            Effect::Restart { stream: name("b") },
+            Effect::KickPublisher { stream: name("a"), protocols: ProtocolSet::ALL },
+            Effect::KickPlayers { stream: name("a"), protocols: flv },
+        ];
+        let kick =
+            |stream, publishers, players| StreamKick { stream: name(stream), publishers, players };
+        let expected =
+            [kick("a", ProtocolSet::ALL, flv), kick("b", ProtocolSet::ALL, ProtocolSet::ALL)];
+        assert_eq!(kicks(&effects), expected);
     }
 }

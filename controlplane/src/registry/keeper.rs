@@ -29,8 +29,6 @@ use crate::store::{FILE, Store, StoreError, Table};
 
 /// Changes that wait at most.
 pub const WAITING_MAX: usize = 64;
-/// Streams whose people are dropped in one turn at most: a template may have thousands of streams.
-pub const DROPS_PER_TURN: usize = 256;
 /// Rows that are read at one time.
 const ROWS: usize = 1_000;
 
@@ -51,7 +49,8 @@ pub struct Keeper {
     store: Store,
     waiting: VecDeque<(Change, Reply)>,
     flight: Option<Flight>,
-    drops: VecDeque<Effect>,
+    /// Who is dropped by each change that was made and told to no shard yet.
+    drops: Vec<Vec<Effect>>,
     bus: Option<Bus>,
     news: Backlog,
 }
@@ -84,14 +83,8 @@ impl Keeper {
         for code in registry.incomplete() {
             tracing::warn!(template = code, "is gone, so that its streams are refused; make it");
         }
-        let keeper = Self {
-            store,
-            waiting: VecDeque::new(),
-            flight: None,
-            drops: VecDeque::new(),
-            bus: None,
-            news: Backlog::default(),
-        };
+        let (waiting, drops, news) = (VecDeque::new(), Vec::new(), Backlog::default());
+        let keeper = Self { store, waiting, flight: None, drops, bus: None, news };
         Ok((keeper, registry))
     }
 
@@ -138,16 +131,9 @@ impl Keeper {
         self.proceed(registry);
     }
 
-    /// The next drops that are to be told to the shards; the rest has its turn later.
-    pub fn drops(&mut self) -> impl Iterator<Item = Effect> {
-        let count = self.drops.len().min(DROPS_PER_TURN);
-        self.drops.drain(..count)
-    }
-
-    /// True if there are more drops.
-    #[must_use]
-    pub fn is_dropping(&self) -> bool {
-        !self.drops.is_empty()
+    /// Who is to be dropped by the changes that were made since, change by change.
+    pub fn drops(&mut self) -> Vec<Vec<Effect>> {
+        std::mem::take(&mut self.drops)
     }
 
     /// Tells what became of streams as far as there is room, and goes on with the next change when
@@ -203,7 +189,9 @@ impl Keeper {
             }
         }
         self.tell_news(Instant::now());
-        self.drops.extend(effects.drops.iter().cloned());
+        if !effects.drops.is_empty() {
+            self.drops.push(effects.drops.clone());
+        }
         answer(reply, Ok(effects));
     }
 }

@@ -53,7 +53,7 @@ pub use desired::{Item, Registry, TemplateItem};
 pub use effect::{Difference, Effect, Effects, RULES, Rule, Touch};
 pub use fault::Fault;
 pub use input::{Input, Kind, Net};
-pub use keeper::{DROPS_PER_TURN, Keeper, WAITING_MAX};
+pub use keeper::{Keeper, WAITING_MAX};
 pub use outputs::{Protocols, PushDestination};
 pub use prefix::Prefix;
 pub use processing::{

@@ -237,7 +237,6 @@ impl Desk {
                 }
                 Due::Exit => return End::Late,
             }
-            let more = more || self.keeper.is_dropping();
             let wake = if more { now } else { self.due(now) };
             let wake = self.pace.end(wake, Instant::now());
             if more {
@@ -318,8 +317,8 @@ impl Desk {
 
     /// Does what time alone makes due.
     fn tick(&mut self, now: Instant) {
-        for drop in self.keeper.drops() {
-            self.exchange.drop_by(&drop);
+        for effects in self.keeper.drops() {
+            self.exchange.drop_by(&effects);
         }
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);

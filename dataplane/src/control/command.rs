@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CloseReason, ProtocolSet, Role, Ticket, Verdict};
+use super::{CloseReason, Protocol, ProtocolSet, Role, Ticket, Verdict};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::session::view_token::ViewKeys;
@@ -46,6 +46,14 @@ pub enum Command {
         /// What their end is called.
         reason: CloseReason,
     },
+    /// Closes sessions of many streams, as [`Self::KickStream`] those of one: each connection is
+    /// looked at once, whatever their number. Who connects after it stays.
+    KickStreams {
+        /// The streams, each once, sorted by name.
+        kicks: Arc<[StreamKick]>,
+        /// What their end is called.
+        reason: CloseReason,
+    },
     /// What the core that the shard is pinned to did lately.
     CoreUsed(CoreUse),
     /// Moves a stream to another shard; told to its home in the map.
@@ -60,6 +68,59 @@ pub enum Command {
     Drain,
     /// Ends the thread now.
     Stop,
+}
+
+/// Whose sessions of a stream are to be closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamKick {
+    /// The stream, by the name that was granted.
+    pub stream: StreamName,
+    /// Those who publish it by one of these.
+    pub publishers: ProtocolSet,
+    /// Those who play it by one of these.
+    pub players: ProtocolSet,
+    /// Only this publication of it, and who publishes that; whichever there is if `None`.
+    pub publication: Option<StreamId>,
+}
+
+impl StreamKick {
+    /// Of those in `role` who speak one of `protocols`; of everybody who does if it is `None`.
+    #[must_use]
+    pub fn of(stream: StreamName, role: Option<Role>, protocols: ProtocolSet) -> Self {
+        let only = |whose| match role {
+            Some(role) if role != whose => ProtocolSet::NONE,
+            _ => protocols,
+        };
+        let (publishers, players) = (only(Role::Publish), only(Role::Play));
+        Self { stream, publishers, players, publication: None }
+    }
+
+    /// True if a session that does `role` by `protocol` is closed.
+    #[must_use]
+    pub const fn concerns(&self, role: Role, protocol: Protocol) -> bool {
+        match role {
+            Role::Publish => self.publishers.contains(protocol),
+            Role::Play => self.players.contains(protocol),
+        }
+    }
+
+    /// True if it is about the publication `id`, or about whichever there is.
+    #[must_use]
+    pub fn means(&self, id: Option<StreamId>) -> bool {
+        self.publication.is_none() || self.publication == id
+    }
+
+    /// True if viewers of HLS are closed, who play whichever publication there is.
+    #[must_use]
+    pub const fn kicks_views(&self) -> bool {
+        self.publication.is_none() && self.players.contains(Protocol::Hls)
+    }
+
+    /// True if whoever publishes it may be closed.
+    #[must_use]
+    pub fn kicks_publishers(&self) -> bool {
+        self.publishers != ProtocolSet::NONE
+    }
 }
 
 /// What a snapshot lists beside the counters. Lists are gathered over as many turns as they need,

@@ -93,6 +93,12 @@ impl ProtocolSet {
     pub const fn contains(self, protocol: Protocol) -> bool {
         self.0 & (1 << protocol as u16) != 0
     }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl FromIterator<Protocol> for ProtocolSet {
@@ -114,5 +120,9 @@ mod tests {
             assert!(ProtocolSet::ALL.contains(protocol) && !ProtocolSet::NONE.contains(protocol));
         }
         assert_eq!(Protocol::ALL.into_iter().collect::<ProtocolSet>(), ProtocolSet::ALL);
+        let other: ProtocolSet = [Protocol::Hls].into_iter().collect();
+        assert!(
+            live.union(other).contains(Protocol::Hls) && live.union(other).contains(Protocol::Rtmp)
+        );
     }
 }

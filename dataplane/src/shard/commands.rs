@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::eviction::Eviction;
 use super::shard::Shard;
 use super::turn::Round;
 use crate::config::{LimitId, ListenerConfig, Reload};
-use crate::control::{Command, Event};
+use crate::control::{Command, Event, StreamKick};
 use crate::reactor::Waker;
 
 /// Commands that one turn takes at most.
@@ -41,9 +40,11 @@ impl Shard {
                 Command::Snapshot { id, detail } => self.ask_survey(id, detail),
                 Command::Kick { session, reason } => self.kick(session, reason),
                 Command::KickStream { stream, publication, role, protocols, reason } => {
-                    let whom = Eviction { stream, publication, role, protocols, reason };
-                    self.kick_stream(&whom);
+                    let kick = StreamKick::of(stream, role, protocols);
+                    let kick = StreamKick { publication, ..kick };
+                    self.kick_streams(Arc::from([kick]), reason);
                 }
+                Command::KickStreams { kicks, reason } => self.kick_streams(kicks, reason),
                 Command::CoreUsed(used) => self.core_used(used),
                 Command::Move(order) => self.move_ordered(order),
                 Command::ViewKeys(keys) => self.change_view_keys(&keys),

@@ -1,36 +1,67 @@
-//! Kicks: the control plane closes a session, or the sessions of a stream.
+//! Kicks: the control plane closes a session, or the sessions of streams.
+//!
+//! A change of a template may close the sessions of thousands of streams. They come in one order,
+//! which looks at each connection once, for its share of each turn:
+//!
+//! ```text
+//!   order --> connections --> views of HLS --> publications --letters--> publications of others
+//! ```
 //!
 //! A publication that is kicked ends at once, without grace. A publisher may be on its way to the
-//! stream's home while the order is read there, so every shard sends the order after it.
+//! stream's home while the order is read there, so every shard sends the order after it when it has
+//! looked at its own connections.
+//!
+//! Who connects after the order is judged by what is in force then, and stays.
+//!
+//! Limits: [`EVICTIONS_MAX`] orders are under way; one more lets the oldest be done at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
-use crate::control::{CloseReason, Event, Protocol, ProtocolSet, Role};
-use crate::hub::Publisher;
-use crate::ids::{SessionId, StreamId, StreamName};
+use super::turn::Round;
+use crate::control::{CloseReason, Event, Role, StreamKick};
+use crate::hub::{Hub, Publisher};
+use crate::ids::{SHARDS_MAX, SessionId, ShardId, StreamId, StreamName};
 use crate::session::Command;
 
-/// Whose sessions of a stream are to be closed. Crosses by: mailbox.
-#[derive(Clone, Debug)]
-pub(crate) struct Eviction {
-    pub stream: StreamName,
-    /// Only this publication of it, and who publishes that.
-    pub publication: Option<StreamId>,
-    pub role: Option<Role>,
-    pub protocols: ProtocolSet,
-    pub reason: CloseReason,
+/// Orders under way at most.
+const EVICTIONS_MAX: usize = 64;
+
+/// The orders under way. Lives on: its shard. Crosses by: never.
+#[derive(Debug, Default)]
+pub(super) struct Evictions(VecDeque<Eviction>);
+
+/// One order, and how far it is.
+#[derive(Debug)]
+struct Eviction {
+    /// By the name of the stream.
+    kicks: Arc<[StreamKick]>,
+    reason: CloseReason,
+    began: Instant,
+    step: Step,
+    at: usize,
+    /// The views that there were.
+    views: Vec<SessionId>,
+    /// The homes of publications, one bit each; `None` of an order that a shard sent.
+    homes: Option<u64>,
 }
 
-impl Eviction {
-    fn concerns(&self, role: Option<Role>, protocol: Protocol) -> bool {
-        self.protocols.contains(protocol) && self.role.is_none_or(|asked| Some(asked) == role)
-    }
+const _: () = assert!(SHARDS_MAX <= u64::BITS as usize, "homes are bits of a word");
 
-    /// True if it is about the publication `id`, or about whichever there is.
-    fn means(&self, id: Option<StreamId>) -> bool {
-        self.publication.is_none() || self.publication == id
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Connections,
+    Views,
+    Publications,
+}
+
+/// What is to become of the sessions of `stream`, if anything is.
+fn kick_of<'a>(kicks: &'a [StreamKick], stream: &StreamName) -> Option<&'a StreamKick> {
+    kicks.binary_search_by(|kick| kick.stream.cmp(stream)).ok().and_then(|at| kicks.get(at))
 }
 
 impl Shard {
@@ -48,40 +79,127 @@ impl Shard {
         self.report(Event::Kicked { session, found: found.is_some(), stream });
     }
 
-    /// Closes the sessions of a stream on this shard, and ends its publication if it is here.
-    pub(super) fn kick_stream(&mut self, eviction: &Eviction) {
-        if eviction.role != Some(Role::Play) {
-            let home = self.whereabouts(&eviction.stream);
-            if home != self.id {
-                self.post(home, Message::Evict(Box::new(eviction.clone())));
-            }
-        }
-        self.evict_here(eviction);
+    /// Closes the sessions of streams on this shard, and ends the publications that are here or on
+    /// their way; `kicks` are sorted by stream.
+    pub(super) fn kick_streams(&mut self, kicks: Arc<[StreamKick]>, reason: CloseReason) {
+        debug_assert!(kicks.is_sorted_by(|one, other| one.stream < other.stream), "one per stream");
+        self.verdicts.forget();
+        let of_views = kicks.iter().any(StreamKick::kicks_views);
+        let views = if of_views { self.views.distrust(self.wall) } else { Vec::new() };
+        let step = Step::Connections;
+        let (began, homes) = (self.now, Some(0));
+        self.begin_eviction(Eviction { kicks, reason, began, step, at: 0, views, homes });
     }
 
-    /// Closes the sessions of a stream on this shard.
-    pub(super) fn evict_here(&mut self, eviction: &Eviction) {
+    /// Ends the publications that came here before the order of another shard.
+    pub(super) fn kick_publications(&mut self, kicks: Arc<[StreamKick]>, reason: CloseReason) {
         self.verdicts.forget();
-        for slot in self.connections.slots() {
-            let Some(connection) = self.connections.get(slot) else { continue };
-            let concerned = eviction.concerns(connection.does(), connection.session.protocol());
-            let means = eviction.means(self.publication_of(slot));
-            if concerned && means && self.stream_of(slot) == Some(&eviction.stream) {
-                self.evict(slot, eviction.reason);
+        let (began, step, views) = (self.now, Step::Publications, Vec::new());
+        self.begin_eviction(Eviction { kicks, reason, began, step, at: 0, views, homes: None });
+    }
+
+    fn begin_eviction(&mut self, eviction: Eviction) {
+        if self.evictions.0.len() >= EVICTIONS_MAX
+            && let Some(mut oldest) = self.evictions.0.pop_front()
+        {
+            while self.evict_next(&mut oldest) {}
+        }
+        self.evictions.0.push_back(eviction);
+    }
+
+    /// Goes on with the oldest order for its share of a turn; true if more is to be done.
+    pub(super) fn evict_some(&mut self) -> bool {
+        let mut round = Round::default();
+        while let Some(mut eviction) = self.evictions.0.pop_front() {
+            while self.evict_next(&mut eviction) {
+                if round.is_over() {
+                    self.evictions.0.push_front(eviction);
+                    return true;
+                }
             }
         }
-        if eviction.publication.is_none() && eviction.concerns(Some(Role::Play), Protocol::Hls) {
-            self.kick_views_of(&eviction.stream, eviction.reason);
+        false
+    }
+
+    /// Looks at one connection, view or publication; false once all is done.
+    fn evict_next(&mut self, eviction: &mut Eviction) -> bool {
+        let at = eviction.at;
+        eviction.at += 1;
+        match eviction.step {
+            Step::Connections if at < self.connections.capacity() => {
+                let slot = u32::try_from(at).expect("slots are counted in 32 bits");
+                if self.is_concerned(slot, eviction) {
+                    self.evict(slot, eviction.reason);
+                }
+            }
+            Step::Connections => (eviction.step, eviction.at) = (Step::Views, 0),
+            Step::Views => match eviction.views.get(at) {
+                Some(&view) => self.evict_view(view, eviction),
+                None => (eviction.step, eviction.at) = (Step::Publications, 0),
+            },
+            Step::Publications => {
+                let Some(kick) = eviction.kicks.get(at) else {
+                    self.pass_on(eviction);
+                    return false;
+                };
+                if let Some(homes) = &mut eviction.homes
+                    && kick.kicks_publishers()
+                {
+                    *homes |= 1 << self.whereabouts(&kick.stream).index();
+                }
+                self.end_publication(kick, eviction.reason);
+            }
         }
-        let Some(hub) = self.streams.find(&eviction.stream) else { return };
-        let of_hub = |hub: &crate::hub::Hub| {
-            // Whoever returns within the grace time would publish what was ended.
-            matches!(hub.publisher(), Publisher::Lost(_))
-                && eviction.means(hub.id())
-                && eviction.concerns(Some(Role::Publish), hub.protocol())
+        true
+    }
+
+    fn is_concerned(&self, slot: u32, eviction: &Eviction) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return false };
+        if connection.opened > eviction.began {
+            return false;
+        }
+        let (Some(role), Some(stream)) = (connection.does(), self.stream_of(slot)) else {
+            return false;
         };
-        if self.streams.get(hub).is_some_and(of_hub) {
-            self.end_stream(hub, eviction.reason);
+        let kick = kick_of(&eviction.kicks, stream);
+        kick.is_some_and(|kick| {
+            kick.means(self.publication_of(slot))
+                && kick.concerns(role, connection.session.protocol())
+        })
+    }
+
+    fn evict_view(&mut self, view: SessionId, eviction: &Eviction) {
+        let kick = self.views.stream_of(view).and_then(|stream| kick_of(&eviction.kicks, stream));
+        if kick.is_some_and(|kick| kick.kicks_views()) {
+            self.kick_view(view, eviction.reason);
+        }
+    }
+
+    /// Ends the publication of a stream whose home is here, also one that lost its publisher:
+    /// whoever returns within the grace time would publish what was ended.
+    fn end_publication(&mut self, kick: &StreamKick, reason: CloseReason) {
+        let Some(hub) = self.streams.find(&kick.stream) else { return };
+        let meant =
+            |hub: &Hub| kick.means(hub.id()) && kick.concerns(Role::Publish, hub.protocol());
+        if !self.streams.get(hub).is_some_and(meant) {
+            return;
+        }
+        match self.streams.get(hub).map(Hub::publisher) {
+            Some(Publisher::Session { slot, .. }) => self.evict(slot, reason),
+            Some(Publisher::Lost(_)) => self.end_stream(hub, reason),
+            Some(Publisher::Demo) | None => {}
+        }
+    }
+
+    /// Sends the order after publishers that left this shard for their home before it.
+    fn pass_on(&mut self, eviction: &Eviction) {
+        let homes = eviction.homes.unwrap_or(0);
+        let others = (0..SHARDS_MAX).filter(|&shard| homes & (1 << shard) != 0);
+        for shard in others.filter_map(|shard| u16::try_from(shard).ok()).map(ShardId) {
+            if shard != self.id {
+                let (kicks, reason) = (Arc::clone(&eviction.kicks), eviction.reason);
+                self.post(shard, Message::Evict { kicks, reason });
+            }
         }
     }
 
@@ -107,9 +225,7 @@ impl Shard {
         let connection = self.connections.get(slot)?;
         let reader = |slot| self.readers.get(slot).map(|reader| &reader.stream);
         let established = match &connection.role {
-            Some(Establish::Publish { hub, .. }) => {
-                self.streams.get(*hub).map(crate::hub::Hub::name)
-            }
+            Some(Establish::Publish { hub, .. }) => self.streams.get(*hub).map(Hub::name),
             Some(Establish::Play(playing)) => reader(playing.reader),
             Some(Establish::View(serving)) => reader(serving.reader),
             None => None,

@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caps::Admission;
 use super::connection::Connection;
 use super::demo::Demo;
-use super::eviction::Eviction;
 use super::relocation::Removal;
 use crate::config::{Latency, ListenerKind};
-use crate::control::{MoveOrder, MoveOutcome};
+use crate::control::{CloseReason, MoveOrder, MoveOutcome, StreamKick};
 use crate::hub::Subscriber;
 use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
@@ -75,7 +75,12 @@ pub(crate) enum Message {
         shown: bool,
     },
     /// To the shard that a stream is on: sessions of it are to be closed.
-    Evict(Box<Eviction>),
+    Evict {
+        /// The streams, each once, sorted by name.
+        kicks: Arc<[StreamKick]>,
+        /// What their end is called.
+        reason: CloseReason,
+    },
     /// To the shard where a stream ended: it began anew elsewhere.
     Supersede(StreamName),
     /// A stream begins where this comes from, for those who wait for it.

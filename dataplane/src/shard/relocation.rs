@@ -134,7 +134,7 @@ impl Shard {
             | Message::Publisher(_)
             | Message::Subscribe(_)
             | Message::Subscribed { .. }
-            | Message::Evict(_)
+            | Message::Evict { .. }
             | Message::Began(_)
             | Message::ClearJoins(_)
             | Message::Rekeyed { .. }

@@ -16,6 +16,7 @@ use super::connection::Connections;
 use super::demo::Demo;
 use super::drain::Draining;
 use super::egress::SLICE_SENDS_MAX;
+use super::eviction::Evictions;
 use super::flush::Flush;
 use super::headroom::Headroom;
 use super::idle::Idle;
@@ -106,6 +107,7 @@ pub(crate) struct Shard {
     pub(super) counters: ShardCounters,
     pub(super) pulse: Pulse,
     pub(super) surveys: Surveys,
+    pub(super) evictions: Evictions,
     pub(super) demo: Option<Box<Demo>>,
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
@@ -172,6 +174,7 @@ impl Shard {
             counters: ShardCounters::default(),
             pulse: Pulse::new(now),
             surveys: Surveys::default(),
+            evictions: Evictions::default(),
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),

@@ -82,10 +82,6 @@ impl Streams {
         Some(hub)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Hub> {
-        self.hubs.iter().flatten()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -294,10 +290,12 @@ impl Shard {
 
     /// Ends what ran out of time: grace, idle logs, drained logs, waiting readers.
     pub(super) fn keep_house(&mut self) {
+        let mut logs = 0;
         for slot in self.streams.slots() {
             self.with_stream(slot, |hub, sink| {
                 while hub.drop_idle_logs(sink) {}
                 hub.leave_sealed_logs();
+                logs += hub.logs_in_use() as u64;
             });
             let publisher = self.streams.get(slot).map(Hub::publisher);
             let Some(Publisher::Lost(lost)) = publisher else { continue };
@@ -305,6 +303,8 @@ impl Shard {
                 self.end_stream(slot, CloseReason::ConnectionLost);
             }
         }
+        // Kept for snapshots, which look at no stream of thousands.
+        self.counters.logs = logs;
         self.check_idle();
         self.close_ended_logs(false);
         self.drop_idle_viewers();

@@ -141,7 +141,6 @@ impl Shard {
         debug_assert!(self.census_holds(), "{:?}", self.counters);
         let mut counters = self.counters.clone();
         counters.streams = self.streams.len() as u64;
-        counters.logs = self.streams.iter().map(|hub| hub.logs_in_use() as u64).sum();
         counters.logs_sealed = self.passed_logs();
         counters.pages_retired = self.gc.waiting() as u64;
         counters.buffer_bytes = self.budget.held();

@@ -80,6 +80,7 @@ impl Shard {
         self.reap();
         self.take_letters();
         self.take_commands();
+        let evicting = self.evict_some();
         let surveying = self.survey();
         let due = self.run_timers();
         self.publish_logs();
@@ -94,7 +95,7 @@ impl Shard {
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
         self.tell_tombstones();
-        left || shaking || surveying || due
+        left || shaking || evicting || surveying || due
     }
 
     /// Sends in slices for its share of a turn; true if somebody waits for the next.
@@ -208,7 +209,7 @@ impl Shard {
                 Message::Unsubscribe { stream, key, reader } => {
                     self.unsubscribed(reader, &stream, key);
                 }
-                Message::Evict(eviction) => self.evict_here(&eviction),
+                Message::Evict { kicks, reason } => self.kick_publications(kicks, reason),
                 Message::Began(stream) => self.stream_began(&stream),
                 Message::ClearJoins(stream) => self.clear_joins(&stream),
                 Message::Rekeyed { reader, key } => self.rekeyed(reader, key),

@@ -128,6 +128,18 @@ impl Views {
         self.own.len()
     }
 
+    /// Tokens that were given a moment before `wall` are asked about until their view begins; the
+    /// views that there are.
+    pub(super) fn distrust(&mut self, wall: WallTime) -> Vec<SessionId> {
+        self.trusted_from = wall;
+        self.own.keys().copied().collect()
+    }
+
+    /// The stream of a view of this shard.
+    pub(super) fn stream_of(&self, view: SessionId) -> Option<&StreamName> {
+        self.own.get(&view).map(|view| &view.stream)
+    }
+
     /// Places of the list that has every view of this shard once, some of them of views that ended.
     pub(super) fn listed(&self) -> usize {
         self.round.len()
@@ -250,16 +262,6 @@ impl Shard {
         }
         revoked.push_back((self.now + REVOKED_FOR, view.seat));
         self.end_view(&view, reason);
-    }
-
-    /// Ends the views of `stream` that are this shard's.
-    pub(super) fn kick_views_of(&mut self, stream: &StreamName, reason: CloseReason) {
-        // Tokens that were given a moment ago are asked about, too.
-        self.views.trusted_from = self.wall;
-        let of_stream = self.views.own.iter().filter(|(_, view)| view.stream == *stream);
-        for id in of_stream.map(|(&id, _)| id).collect::<Vec<_>>() {
-            self.kick_view(id, reason);
-        }
     }
 
     /// Ends the views of whoever fell silent.
