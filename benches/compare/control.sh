@@ -7,6 +7,9 @@
 # answered, and again, four times in turn. The last lines have the ratio of hammered to quiet windows
 # of each round, their median, and how many answers a second there were; 1 is an API that no shard
 # notices. A round that lost a frame or stalled a player does not count.
+#
+# CONTROL_CPU is the core of the control thread: SERVER_CPU if it is not set, where it takes caches
+# from the shard; another one shows what the shard does for the API itself.
 
 # shellcheck source=benches/compare/server.sh
 . "$(dirname "$0")/server.sh"
@@ -61,6 +64,8 @@ for round in $(seq "$ROUNDS"); do
 batch_ms_min = 130
 batch_ms_max = 130
 TOML
+    # The first thread of a process is the control thread.
+    taskset -cp "${CONTROL_CPU:-$SERVER_CPU}" "$SERVER" >/dev/null
     publish --url "rtmp://127.0.0.1:$RTMP/live/bench" --bitrate 2M
     PUBLISHER=$STARTED
     sleep 2

@@ -297,7 +297,9 @@ fn many_streams_are_kicked_by_one_order(config: Config) {
         (0..STREAMS).map(|number| RtmpPlayer::start(server.rtmp, &stream(number))).collect();
     let mut flv: Vec<_> =
         (0..STREAMS).map(|number| FlvPlayer::start(server.http, &stream(number))).collect();
-    publishers.iter_mut().for_each(|publisher| publisher.send_frames(10));
+    for publisher in &mut publishers {
+        publisher.send_frames(10);
+    }
     flv.iter_mut().for_each(|player| drop(player.items_to_audio(9)));
     // Of each three streams: one ends, one loses its players of one protocol, one is left alone.
     let flv_alone = [Protocol::HttpFlv].into_iter().collect();

@@ -39,7 +39,7 @@ impl Bench {
         let dir = std::env::temp_dir().join(format!("grandstand-{name}-{}", std::process::id()));
         let token = Token::open(&dir, None).unwrap();
         let secret = std::fs::read_to_string(token.path()).unwrap().trim().to_owned();
-        let (asks_in, asks) = mpsc::channel(8);
+        let (asks_in, asks) = mpsc::channel(64);
         let ready = watch::Sender::new(true);
         let limits = watch::Sender::new(dataplane::config::Limits::default());
         let (writer, _) = tracing_appender::non_blocking(std::io::sink());

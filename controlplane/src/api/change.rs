@@ -1,28 +1,28 @@
 //! Change: a change of streams or templates, or who it would drop.
 //!
-//! Changes are made one after the other: the state that `If-Match` names is the state that is
-//! changed.
+//! The registry makes changes one after the other, and looks at the conditions of each (`If-Match`)
+//! in the step that makes it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use dataplane::control::{Detail, Role};
-use http::StatusCode;
+use dataplane::control::{Detail, ProtocolSet, Role, SessionStatus};
+use dataplane::ids::StreamName;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
 use utoipa::{IntoParams, ToSchema};
 
+use super::etag;
 use super::reply::Refusal;
 use super::state::ApiState;
 use crate::bridge::Ask;
-use crate::registry::{Change, Effect, Refused, RegistryAsk};
+use crate::registry::{Change, Effect, Made, Refused, RegistryAsk};
 
 /// Sessions that a dry run lists at most; it counts all.
 const LISTED_MAX: usize = 1_000;
-
-/// Whoever changes something holds it.
-pub(crate) type Turn = Arc<Mutex<()>>;
+/// Sessions or effects that are looked at before others have their turn on the control thread.
+const LOOKED_AT_MAX: usize = 1_024;
 
 /// Whether something is done, or only asked.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
@@ -64,24 +64,34 @@ struct DroppedSession {
     peer: String,
 }
 
+/// What became of a wish to change something.
+pub(crate) enum Outcome {
+    /// It was a dry run, which this answers.
+    Asked(Response),
+    /// The change was made.
+    Made(Made),
+}
+
 impl DryRun {
-    /// The answer of a dry run; `None` if the change was made.
+    /// Makes the change if the conditions in `headers` hold, or tells who it would drop.
     ///
     /// Errors: why it cannot be made.
     pub(crate) async fn make(
         self,
         state: &ApiState,
         change: Change,
-    ) -> Result<Option<Response>, Refusal> {
+        headers: &HeaderMap,
+    ) -> Result<Outcome, Refusal> {
         let Self { dry_run } = self;
-        let ask = |reply| Ask::Registry(RegistryAsk::Change { change, dry_run, reply });
-        let effects = state.ask(ask).await?.map_err(|refused| refusal(&refused))?;
+        let condition = etag::condition(headers);
+        let ask = |reply| Ask::Registry(RegistryAsk::Change { change, condition, dry_run, reply });
+        let made = state.ask(ask).await?.map_err(|refused| refusal(&refused))?;
         if !dry_run {
-            return Ok(None);
+            return Ok(Outcome::Made(made));
         }
-        let dropped = dropped(state, &effects.drops).await?;
+        let dropped = Dropped::by(state, &made.effects.drops).await?;
         let outcome = Json(DryRunOutcome { dry_run: true, dropped });
-        Ok(Some((StatusCode::ACCEPTED, outcome).into_response()))
+        Ok(Outcome::Asked((StatusCode::ACCEPTED, outcome).into_response()))
     }
 
     /// The answer to a change that leaves nothing to show: 204, or that of a dry run.
@@ -91,41 +101,74 @@ impl DryRun {
         self,
         state: &ApiState,
         change: Change,
+        headers: &HeaderMap,
     ) -> Result<Response, Refusal> {
-        let told = self.make(state, change).await?;
-        Ok(told.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
+        Ok(match self.make(state, change, headers).await? {
+            Outcome::Asked(told) => told,
+            Outcome::Made(_) => StatusCode::NO_CONTENT.into_response(),
+        })
     }
 }
 
-/// Waits for the turn to change something.
-pub(crate) async fn turn(state: &ApiState) -> MutexGuard<'_, ()> {
-    state.turn.lock().await
+/// Whom the effects on one stream end.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    publishers: ProtocolSet,
+    players: ProtocolSet,
 }
 
-/// Who `effects` end, as things are now.
-async fn dropped(state: &ApiState, effects: &[Effect]) -> Result<Dropped, Refusal> {
-    if effects.is_empty() {
-        return Ok(Dropped::default());
+/// Whom effects end, by stream: a template may have as many streams as there are, and each of them
+/// as many sessions.
+async fn hits(effects: &[Effect]) -> HashMap<&StreamName, Hit> {
+    let none = Hit { publishers: ProtocolSet::NONE, players: ProtocolSet::NONE };
+    let mut hits = HashMap::with_capacity(effects.len());
+    for slice in effects.chunks(LOOKED_AT_MAX) {
+        for effect in slice {
+            let (stream, role, protocols) = effect.target();
+            let hit = hits.entry(stream).or_insert(none);
+            if role != Some(Role::Play) {
+                hit.publishers = hit.publishers.union(protocols);
+            }
+            if role != Some(Role::Publish) {
+                hit.players = hit.players.union(protocols);
+            }
+        }
+        tokio::task::yield_now().await;
     }
-    let gathered = state.gather(Detail::SESSIONS).await?;
-    let mut dropped = Dropped::default();
-    for session in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions) {
-        let (Some(role), Some(stream)) = (session.role, &session.stream) else { continue };
-        let hits = |effect: &Effect| {
-            let (of, whose, protocols) = effect.target();
-            of == stream
-                && whose.is_none_or(|whose| whose == role)
-                && protocols.contains(session.protocol)
+    hits
+}
+
+impl Dropped {
+    /// Whom `effects` end, as things are now.
+    async fn by(state: &ApiState, effects: &[Effect]) -> Result<Self, Refusal> {
+        let mut dropped = Self::default();
+        if effects.is_empty() {
+            return Ok(dropped);
+        }
+        let hits = hits(effects).await;
+        let gathered = state.gather(Detail::SESSIONS).await?;
+        for snapshot in &gathered.snapshots {
+            for slice in snapshot.sessions.chunks(LOOKED_AT_MAX) {
+                slice.iter().for_each(|session| dropped.look(session, &hits));
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn look(&mut self, session: &SessionStatus, hits: &HashMap<&StreamName, Hit>) {
+        let (Some(role), Some(stream)) = (session.role, &session.stream) else { return };
+        let Some(hit) = hits.get(stream) else { return };
+        let (protocols, count) = match role {
+            Role::Publish => (hit.publishers, &mut self.publishers),
+            Role::Play => (hit.players, &mut self.players),
         };
-        if !effects.iter().any(hits) {
-            continue;
+        if !protocols.contains(session.protocol) {
+            return;
         }
-        match role {
-            Role::Publish => dropped.publishers += 1,
-            Role::Play => dropped.players += 1,
-        }
-        if dropped.sessions.len() < LISTED_MAX {
-            dropped.sessions.push(DroppedSession {
+        *count += 1;
+        if self.sessions.len() < LISTED_MAX {
+            self.sessions.push(DroppedSession {
                 id: session.id.to_string(),
                 stream: stream.to_string(),
                 role: role.name(),
@@ -134,11 +177,13 @@ async fn dropped(state: &ApiState, effects: &[Effect]) -> Result<Dropped, Refusa
             });
         }
     }
-    Ok(dropped)
 }
 
 /// A status, a stable word, a sentence, and the field.
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
+    if let Refused::Unmet(unmet) = refused {
+        return etag::refusal(*unmet);
+    }
     let status = match refused {
         Refused::Fault(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::NoStream(_) | Refused::NoTemplate(_) => StatusCode::NOT_FOUND,
@@ -147,6 +192,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         | Refused::Disabled(_)
         | Refused::PrefixOverlap { .. }
         | Refused::TemplateInUse { .. } => StatusCode::CONFLICT,
+        Refused::Unmet(_) => StatusCode::PRECONDITION_FAILED,
         Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refused::Busy | Refused::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -154,5 +200,59 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
     match refused.field() {
         Some(field) => refusal.at(field.to_owned()),
         None => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::control::Protocol;
+    use dataplane::ids::{SessionId, ShardId};
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    fn session(id: u64, role: Role, protocol: Protocol, stream: &str) -> SessionStatus {
+        SessionStatus {
+            id: SessionId(id),
+            shard: ShardId(0),
+            protocol,
+            role: Some(role),
+            stream: Some(name(stream)),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "test".into(),
+            tls: None,
+            state: "playing",
+            age_ms: 0,
+            started: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            jumps: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn those_are_counted_whom_the_effects_on_their_stream_end() {
+        let flv: ProtocolSet = [Protocol::HttpFlv].into_iter().collect();
+        let effects = [
+            Effect::KickPublisher { stream: name("a"), protocols: ProtocolSet::ALL },
+            Effect::KickPlayers { stream: name("a"), protocols: flv },
+            Effect::Restart { stream: name("b") },
+        ];
+        let hits = hits(&effects).await;
+        let mut dropped = Dropped::default();
+        for (id, role, protocol, stream) in [
+            (1, Role::Publish, Protocol::Rtmp, "a"),
+            (2, Role::Play, Protocol::Rtmp, "a"),
+            (3, Role::Play, Protocol::HttpFlv, "a"),
+            (4, Role::Publish, Protocol::Rtmp, "b"),
+            (5, Role::Play, Protocol::Hls, "b"),
+            (6, Role::Play, Protocol::HttpFlv, "c"),
+        ] {
+            dropped.look(&session(id, role, protocol, stream), &hits);
+        }
+        let ids: Vec<_> = dropped.sessions.iter().map(|s| s.id.trim_matches('0')).collect();
+        assert_eq!((dropped.publishers, dropped.players, ids), (2, 2, vec!["1", "3", "4", "5"]));
     }
 }

@@ -1,16 +1,20 @@
 //! Config: what is configured, where each value comes from, and a reload.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use dataplane::config::{ListenerConfig, ListenerKind};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::etag::Etag;
-use super::reply::Refusal;
+use super::reply::{BUSY, Refusal};
 use super::state::ApiState;
 use crate::bridge::Ask;
 use crate::config::{Applies, Key, Section, Settings, sections};
@@ -108,9 +112,8 @@ pub(super) async fn config(
     State(state): State<ApiState>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let in_force = state.ask(|reply| Ask::Config(ConfigAsk::InForce { reply })).await?;
-    let config = Config::of(&in_force);
-    Ok(Etag::of(&config).answer(&headers, Json(config)))
+    let (text, etag) = state.config.of(in_force(&state).await?).await?;
+    Ok(etag.answer(&headers, ([(header::CONTENT_TYPE, "application/json")], text)))
 }
 
 /// Reads the configuration file again, as SIGHUP does; a file with an error changes nothing.
@@ -129,13 +132,45 @@ pub(super) async fn reload(
     State(state): State<ApiState>,
     headers: HeaderMap,
 ) -> Result<Json<ReloadOutcome>, Refusal> {
-    if headers.contains_key(http::header::IF_MATCH) {
-        let in_force = state.ask(|reply| Ask::Config(ConfigAsk::InForce { reply })).await?;
-        Etag::check(Some(&Etag::of(&Config::of(&in_force))), &headers)?;
+    if headers.contains_key(header::IF_MATCH) {
+        let (_, etag) = state.config.of(in_force(&state).await?).await?;
+        Etag::check(Some(&etag), &headers)?;
     }
     let outcome = state.ask(|reply| Ask::Config(ConfigAsk::Reload { reply })).await?;
     let Reloaded { applied, restart, doubts } = outcome.map_err(|error| refusal(&error))?;
     Ok(Json(ReloadOutcome { applied, restart, warnings: doubts }))
+}
+
+async fn in_force(state: &ApiState) -> Result<Arc<InForce>, Refusal> {
+    state.ask(|reply| Ask::Config(ConfigAsk::InForce { reply })).await
+}
+
+/// The configuration as it was told last. A file may declare thousands of streams, so its text is
+/// made once after each load, beside the control thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConfigText(Arc<Mutex<Option<Told>>>);
+
+#[derive(Debug)]
+struct Told {
+    of: Arc<InForce>,
+    text: Bytes,
+    etag: Etag,
+}
+
+impl ConfigText {
+    async fn of(&self, in_force: Arc<InForce>) -> Result<(Bytes, Etag), Refusal> {
+        // Who asks meanwhile waits for the one who makes it.
+        let mut told = self.0.lock().await;
+        if let Some(told) = told.as_ref().filter(|told| Arc::ptr_eq(&told.of, &in_force)) {
+            return Ok((told.text.clone(), told.etag.clone()));
+        }
+        let of = Arc::clone(&in_force);
+        let make = move || serde_json::to_vec(&Config::of(&in_force)).unwrap_or_default();
+        let text = Bytes::from(tokio::task::spawn_blocking(make).await.map_err(|_| BUSY)?);
+        let etag = Etag::of_bytes(&text);
+        *told = Some(Told { of, text: text.clone(), etag: etag.clone() });
+        Ok((text, etag))
+    }
 }
 
 fn refusal(error: &Error) -> Refusal {
@@ -228,5 +263,21 @@ mod tests {
         let mode = key("auth.mode");
         assert_eq!((mode.origin, &mode.place), (Origin::Default, &None));
         assert_eq!(mode.value, mode.default);
+    }
+
+    #[tokio::test]
+    async fn the_text_is_made_once_after_each_load() {
+        let in_force = || {
+            let loaded = load(None, []).unwrap();
+            let started = loaded.settings.clone();
+            Arc::new(InForce { loaded, started, listeners: vec![] })
+        };
+        let (text, first, second) = (ConfigText::default(), in_force(), in_force());
+        let (told, etag) = text.of(Arc::clone(&first)).await.unwrap();
+        let (again, same) = text.of(first).await.unwrap();
+        assert_eq!((told.as_ptr(), &etag), (again.as_ptr(), &same), "the same bytes");
+        let (other, etag) = text.of(second).await.unwrap();
+        assert_ne!(told.as_ptr(), other.as_ptr());
+        assert_eq!((told, same), (other, etag), "it says the same");
     }
 }

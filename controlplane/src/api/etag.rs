@@ -10,57 +10,42 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::reply::Refusal;
+use crate::registry::{Condition, Unmet, Version, Versions};
 
-/// Bytes of the hash that are shown.
-const HASH_BYTES: usize = 12;
-
-/// The name of a state, in quotes.
+/// The name of a state, which is shown in quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Etag(String);
+pub(crate) struct Etag(Version);
+
+impl From<Version> for Etag {
+    fn from(version: Version) -> Self {
+        Self(version)
+    }
+}
 
 impl Etag {
     /// The name of the state that `value` is.
     pub(crate) fn of(value: &impl Serialize) -> Self {
-        Self::of_bytes(&serde_json::to_vec(value).unwrap_or_default())
+        Self(Version::of(value))
     }
 
     /// The name of a body that is already bytes.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
-        let hash: String = digest.iter().take(HASH_BYTES).map(|b| format!("{b:02x}")).collect();
-        Self(format!("\"{hash}\""))
+        Self(Version::of_bytes(bytes))
     }
 
     /// Lets a change through if `If-Match` and `If-None-Match` agree with what `exists`.
     ///
     /// Errors: 412 with what to do.
     pub(crate) fn check(exists: Option<&Self>, headers: &HeaderMap) -> Result<(), Refusal> {
-        let matches = |name| exists.is_some_and(|etag| etag.is_in(headers, name));
-        if headers.contains_key(IF_MATCH) && !matches(IF_MATCH) {
-            return Err(Refusal::fixed(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
-                "somebody else changed it; get it again and decide anew",
-                Some("If-Match"),
-            ));
-        }
-        if matches(IF_NONE_MATCH) {
-            return Err(Refusal::fixed(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition_failed",
-                "it exists already in that state",
-                Some("If-None-Match"),
-            ));
-        }
-        Ok(())
+        condition(headers).check(exists.map(|etag| &etag.0)).map_err(refusal)
     }
 
     /// `answer` under this name, or 304 if the asker knows it.
     pub(crate) fn answer(self, headers: &HeaderMap, answer: impl IntoResponse) -> Response {
-        let known = self.is_in(headers, IF_NONE_MATCH);
+        let asked = Condition { is: None, ..condition(headers) };
+        let known = asked.check(Some(&self.0)).is_err();
         let name = self.header();
         if known {
             return (StatusCode::NOT_MODIFIED, [(ETAG, name)]).into_response();
@@ -69,20 +54,42 @@ impl Etag {
     }
 
     /// The header's value.
-    pub(crate) fn header(self) -> HeaderValue {
-        HeaderValue::try_from(self.0).expect("hex in quotes is a header's value")
+    pub(crate) fn header(&self) -> HeaderValue {
+        let quoted = format!("\"{}\"", self.0.as_str());
+        HeaderValue::try_from(quoted).expect("hex in quotes is a header's value")
     }
+}
 
-    /// Whether the header `name` lists it, or anything with `*`.
-    fn is_in(&self, headers: &HeaderMap, name: HeaderName) -> bool {
-        // A weak name is never equal to a strong one where a change depends on it.
+/// What the headers of a request ask of what it would change.
+pub(crate) fn condition(headers: &HeaderMap) -> Condition {
+    // A weak name is never equal to a strong one where a change depends on it.
+    Condition { is: listed(headers, IF_MATCH), is_not: listed(headers, IF_NONE_MATCH) }
+}
+
+fn listed(headers: &HeaderMap, name: HeaderName) -> Option<Versions> {
+    headers.contains_key(&name).then(|| {
         let weak_counts = name == IF_NONE_MATCH;
         let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).map(str::trim).any(|listed| {
-            let strong = if weak_counts { listed.strip_prefix("W/") } else { None };
-            listed == "*" || strong.unwrap_or(listed) == self.0
-        })
-    }
+        let words: Vec<_> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        if words.contains(&"*") {
+            return Versions::Any;
+        }
+        let named = words.into_iter().filter_map(|word| {
+            let strong = if weak_counts { word.strip_prefix("W/") } else { None };
+            let quoted = strong.unwrap_or(word).strip_prefix('"')?.strip_suffix('"')?;
+            Some(Version::named(quoted))
+        });
+        Versions::These(named.collect())
+    })
+}
+
+/// 412, and what to do.
+pub(crate) const fn refusal(unmet: Unmet) -> Refusal {
+    let (message, field) = match unmet {
+        Unmet::Changed => ("somebody else changed it; get it again and decide anew", "If-Match"),
+        Unmet::Exists => ("it exists already in that state", "If-None-Match"),
+    };
+    Refusal::fixed(StatusCode::PRECONDITION_FAILED, "precondition_failed", message, Some(field))
 }
 
 #[cfg(test)]
@@ -97,7 +104,8 @@ mod tests {
     fn a_change_goes_through_only_if_it_knows_the_state() {
         let (one, two) = (Etag::of(&"one"), Etag::of(&"two"));
         assert_ne!(one, two);
-        let (known, other) = (one.0.clone(), two.0.clone());
+        let quoted = |etag: &Etag| etag.header().to_str().unwrap().to_owned();
+        let (known, other) = (quoted(&one), quoted(&two));
         for (name, value, exists, expected) in [
             (IF_MATCH, known.as_str(), Some(&one), true),
             (IF_MATCH, &format!("{other}, {known}"), Some(&one), true),
@@ -118,10 +126,11 @@ mod tests {
     #[test]
     fn a_known_state_is_not_sent_again() {
         let etag = Etag::of(&"one");
-        let asked = headers(IF_NONE_MATCH, &format!("\"x\", W/{}", etag.0));
+        let asked =
+            headers(IF_NONE_MATCH, &format!("\"x\", W/{}", etag.header().to_str().unwrap()));
         let answer = etag.clone().answer(&asked, "body");
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(answer.headers()[ETAG], etag.0);
+        assert_eq!(answer.headers()[ETAG], etag.header());
         assert_eq!(etag.answer(&HeaderMap::new(), "body").status(), StatusCode::OK);
     }
 }

@@ -51,5 +51,5 @@ pub(super) async fn version() -> Json<view::Version> {
     responses((status = 200, description = "The shards", body = view::Shards)),
 )]
 pub(super) async fn shards(State(state): State<ApiState>) -> Result<Json<view::Shards>, Refusal> {
-    Ok(Json(state.gather(Detail::NONE).await?.into()))
+    Ok(Json(view::Shards::from(&*state.gather(Detail::NONE).await?)))
 }

@@ -20,7 +20,7 @@ use super::paging::Page;
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::request::{Params, Segment, stream_name};
 use super::state::ApiState;
-use crate::bridge::{Ask, Gathered};
+use crate::bridge::Ask;
 use crate::viewing::{ClosedSession, KickOutcome, SessionsAsk};
 
 const UNKNOWN: Refusal = Refusal::fixed(
@@ -72,6 +72,8 @@ pub(crate) struct Sessions {
     next: Option<String>,
     /// Shards that did not answer.
     missing: Vec<u16>,
+    /// Milliseconds since the shards told the figures.
+    figures_age_ms: u64,
 }
 
 /// A session: a connection, or a viewer of HLS on however many.
@@ -127,7 +129,7 @@ pub(super) async fn sessions(
     let wanted = Wanted::parse(&filter)?;
     let gathered = match wanted.live {
         true => state.gather(Detail::SESSIONS).await?,
-        false => Gathered::default(),
+        false => Arc::default(),
     };
     let closed = match wanted.closed {
         true => state.ask(|reply| Ask::Sessions(SessionsAsk::Closed { reply })).await?,
@@ -140,7 +142,8 @@ pub(super) async fn sessions(
     all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let (sessions, next) = page.of(all, |session| &session.key)?;
     let missing = gathered.missing.iter().map(|shard| shard.0).collect();
-    Ok(Json(Sessions { sessions, next, missing }))
+    let figures_age_ms = gathered.age_ms();
+    Ok(Json(Sessions { sessions, next, missing, figures_age_ms }))
 }
 
 /// One session, also if it ended a while ago.
@@ -329,6 +332,7 @@ impl From<&ClosedSession> for Session {
 mod tests {
     use super::super::bench::{Answer, Bench};
     use super::*;
+    use crate::bridge::Gathered;
     use crate::bridge::snapshots::empty;
     use crate::viewing::LiveSession;
     use codecs::time::WallTime;
@@ -391,11 +395,9 @@ mod tests {
                         status(4, Protocol::Http, None, ""),
                     ];
                     let missing = vec![ShardId(1)];
-                    drop(reply.send(Gathered {
-                        snapshots: vec![snapshot],
-                        missing,
-                        ..Gathered::default()
-                    }));
+                    let snapshots = vec![snapshot];
+                    let gathered = Gathered { snapshots, missing, ..Gathered::default() };
+                    drop(reply.send(Arc::new(gathered)));
                 }
                 Ask::Sessions(SessionsAsk::Closed { reply }) => drop(reply.send(vec![closed(9)])),
                 Ask::Sessions(SessionsAsk::Kick { session, reply }) => {

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use dataplane::config::Limits;
 use dataplane::control::Detail;
+use dataplane::ids::StreamName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::change::Turn;
+use super::config::ConfigText;
 use super::document::Document;
 use super::events::Feeds;
 use super::guard::Guard;
 use super::reply::{BUSY, Refusal};
 use super::requests::Requests;
 use super::token::Token;
-use crate::bridge::{Ask, Gathered};
+use crate::bridge::{Ask, Gathered, Sighting};
 use crate::events::Bus;
 use crate::hooks::Hooks;
 
@@ -29,7 +30,7 @@ pub struct ApiState {
     pub(super) log_lines_dropped: ErrorCounter,
     pub(super) guard: Guard,
     pub(super) document: Document,
-    pub(super) turn: Turn,
+    pub(super) config: ConfigText,
     pub(super) feeds: Feeds,
     pub(super) hooks: Hooks,
     pub(super) requests: Requests,
@@ -50,13 +51,13 @@ impl ApiState {
         let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
         let (document, feeds) = (Document::default(), Feeds::new(bus));
         Self {
-            turn: Turn::default(),
             asks,
             ready,
             limits,
             log_lines_dropped,
             guard,
             document,
+            config: ConfigText::default(),
             feeds,
             hooks,
             requests: Requests::default(),
@@ -75,8 +76,14 @@ impl ApiState {
         answer.await.map_err(|_| BUSY)
     }
 
-    /// Asks every shard.
-    pub(crate) async fn gather(&self, detail: Detail) -> Result<Gathered, Refusal> {
+    /// What every shard tells, now or a moment ago.
+    pub(crate) async fn gather(&self, detail: Detail) -> Result<Arc<Gathered>, Refusal> {
         self.ask(|reply| Ask::Snapshot { detail, reply }).await
+    }
+
+    /// One stream.
+    pub(crate) async fn stream(&self, name: &StreamName) -> Result<Sighting, Refusal> {
+        let name = name.clone();
+        self.ask(|reply| Ask::Stream { name, reply }).await
     }
 }

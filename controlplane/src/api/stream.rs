@@ -1,9 +1,6 @@
 //! Stream: what is wanted of a stream beside what it is doing, as JSON.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use dataplane::control::{Protocol, StreamState, StreamStatus};
+use dataplane::control::StreamStatus;
 use dataplane::ids::StreamName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,8 +32,7 @@ pub(crate) struct StreamView {
     #[schema(value_type = Option<Object>)]
     resolved: Option<Value>,
     /// Fields that are set and kept, but without effect yet.
-    #[schema(value_type = Vec<String>)]
-    without_effect: Vec<&'static str>,
+    without_effect: Vec<String>,
     /// The shard that it is on.
     shard: Option<u16>,
     /// The session that publishes it.
@@ -58,6 +54,9 @@ pub(crate) struct StreamView {
     bytes_in: u64,
     units_in: u64,
     timestamps_repaired: u64,
+    /// Milliseconds since the shards told the figures; not in a list, which says it once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures_age_ms: Option<u64>,
 }
 
 /// What a stream is doing.
@@ -114,42 +113,29 @@ enum Declarer {
     Runtime,
 }
 
-/// What the shards tell, by stream.
-pub(crate) struct OnAir<'a> {
-    streams: HashMap<&'a StreamName, &'a StreamStatus>,
-    policies: &'a HashMap<StreamName, Arc<Policy>>,
-    players: HashMap<&'a StreamName, u64>,
-}
-
-impl<'a> OnAir<'a> {
-    pub(crate) fn of(gathered: &'a Gathered) -> Self {
-        let streams = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.streams);
-        let mut players = HashMap::new();
-        for audience in gathered.snapshots.iter().flat_map(|snapshot| &snapshot.audiences) {
-            *players.entry(&audience.stream).or_insert(0) += audience.players;
+impl State {
+    /// What a stream is doing: shards tell by themselves when it begins and ends.
+    fn of(item: &Item, gathered: &Gathered) -> Self {
+        match &item.slot {
+            Some(slot) if slot.holder.is_some() => Self::Live,
+            Some(slot) if slot.is_on_air() => Self::Grace,
+            _ if gathered.clip.as_ref() == Some(&item.name) => Self::Live,
+            _ if item.resolved.disabled => Self::Disabled,
+            _ => Self::Idle,
         }
-        let streams = streams.map(|stream| (&stream.name, stream)).collect();
-        Self { streams, policies: &gathered.policies, players }
     }
 
-    /// The clip of the program, which has no publisher and so is none of the registry's streams.
-    pub(crate) fn clip(&self) -> Option<&'a StreamStatus> {
-        self.streams.values().find(|status| status.protocol == Protocol::Demo).copied()
-    }
-
-    fn state(&self, item: &Item) -> State {
-        match self.streams.get(&item.name).map(|status| status.state) {
-            Some(StreamState::Live) => State::Live,
-            Some(StreamState::Grace) => State::Grace,
-            None if item.resolved.disabled => State::Disabled,
-            None => State::Idle,
-        }
+    const fn is_on_air(self) -> bool {
+        matches!(self, Self::Live | Self::Grace)
     }
 }
 
 impl StreamFilter {
     /// What the registry can tell by itself.
-    pub(crate) fn declared(&self) -> Filter {
+    ///
+    /// `clip` is a stream that is on the air though the registry knows of no publisher: it is not
+    /// to be missed.
+    pub(crate) fn declared(&self, clip: bool) -> Filter {
         let origin = self.origin.map(|origin| match origin {
             Declarer::Config => Origin::Config,
             Declarer::Api => Origin::Api,
@@ -161,13 +147,19 @@ impl StreamFilter {
             tag: self.tag.clone(),
             prefix: self.prefix.clone(),
             q: self.q.clone(),
-            live: None,
+            on_air: !clip
+                && matches!(self.state, Some(Wanted::Live | Wanted::Grace | Wanted::OnAir)),
         }
     }
 
+    /// Whether the registry alone cannot tell which are asked for.
+    pub(crate) const fn is_by_state(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// Whether the clip is asked for.
-    pub(crate) fn takes_clip(&self, clip: &StreamStatus) -> bool {
-        let name = clip.name.as_str();
+    pub(crate) fn takes_clip(&self, clip: &StreamName) -> bool {
+        let name = clip.as_str();
         matches!(self.state, None | Some(Wanted::OnAir | Wanted::Live))
             && self.origin.is_none_or(|origin| origin == Declarer::Runtime)
             && self.tag.is_none()
@@ -177,10 +169,10 @@ impl StreamFilter {
     }
 
     /// Whether a stream is in the state that is asked for.
-    pub(crate) fn takes(&self, item: &Item, on_air: &OnAir<'_>) -> bool {
-        let state = on_air.state(item);
+    pub(crate) fn takes(&self, item: &Item, gathered: &Gathered) -> bool {
+        let state = State::of(item, gathered);
         self.state.is_none_or(|wanted| match wanted {
-            Wanted::OnAir => matches!(state, State::Live | State::Grace),
+            Wanted::OnAir => state.is_on_air(),
             Wanted::Live => state == State::Live,
             Wanted::Grace => state == State::Grace,
             Wanted::Idle => state == State::Idle,
@@ -190,22 +182,30 @@ impl StreamFilter {
 }
 
 impl StreamView {
-    pub(crate) fn of(item: &Item, on_air: &OnAir<'_>, expanded: bool) -> Self {
+    pub(crate) fn of(item: &Item, gathered: &Gathered, expanded: bool) -> Self {
         let resolved = &item.resolved;
+        let state = State::of(item, gathered);
+        let publisher = item.slot.as_ref().and_then(|slot| slot.holder);
+        let live = state.is_on_air().then(|| gathered.stream(&item.name)).flatten();
         Self {
-            state: on_air.state(item),
+            state,
+            publisher: publisher.map(|session| session.to_string()),
             origin: resolved.origin.name(),
             template: resolved.template.clone(),
             spec: spec(item),
             resolved: expanded.then(|| json(&resolved.traits)),
             without_effect: resolved.traits.without_effect(),
-            ..Self::seen(&item.name, on_air)
+            ..Self::seen(&item.name, live, gathered)
         }
     }
 
+    /// The stream of the clip, which the registry knows nothing of.
+    pub(crate) fn of_clip(name: &StreamName, gathered: &Gathered) -> Self {
+        Self::seen(name, gathered.stream(name), gathered)
+    }
+
     /// What the shards alone know of a stream.
-    pub(crate) fn seen(name: &StreamName, on_air: &OnAir<'_>) -> Self {
-        let live = on_air.streams.get(name);
+    fn seen(name: &StreamName, live: Option<&StreamStatus>, gathered: &Gathered) -> Self {
         Self {
             name: name.to_string(),
             state: State::Live,
@@ -215,18 +215,25 @@ impl StreamView {
             resolved: None,
             without_effect: Vec::new(),
             shard: live.map(|status| status.shard.0),
-            publisher: live.and_then(|status| status.publisher).map(|id| id.to_string()),
+            publisher: None,
             protocol: live.map(|status| status.protocol.name()),
             age_ms: live.map(|status| status.age_ms),
             silent_ms: live.map(|status| status.silent_ms),
-            players: on_air.players.get(name).copied().unwrap_or(0),
-            policy: on_air.policies.get(name).map(|policy| Policy::clone(policy)),
+            players: gathered.players(name),
+            policy: gathered.policies.get(name).map(|policy| Policy::clone(policy)),
             tracks: live.map_or_else(Vec::new, |it| it.tracks.iter().map(Into::into).collect()),
             logs: live.map_or_else(Vec::new, |it| it.logs.iter().map(Into::into).collect()),
             bytes_in: live.map_or(0, |status| status.bytes_in),
             units_in: live.map_or(0, |status| status.units_in),
             timestamps_repaired: live.map_or(0, |status| status.timestamps_repaired),
+            figures_age_ms: None,
         }
+    }
+
+    /// The same, with how old its figures are.
+    #[must_use]
+    pub(crate) fn aged(self, gathered: &Gathered) -> Self {
+        Self { figures_age_ms: Some(gathered.age_ms()), ..self }
     }
 }
 
@@ -237,7 +244,7 @@ pub(crate) fn spec(item: &Item) -> Option<Value> {
 
 /// The name of what was declared; what a stream is doing does not change it.
 pub(crate) fn etag(item: &Item) -> Etag {
-    Etag::of(&spec(item))
+    item.version().map_or_else(|| Etag::of(&Value::Null), Etag::from)
 }
 
 /// Values of the registry are plain: each has its JSON.

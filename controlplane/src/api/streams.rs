@@ -7,24 +7,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use dataplane::control::Detail;
-use dataplane::ids::StreamName;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::change::{DryRun, DryRunOutcome, turn};
-use super::etag::Etag;
+use super::change::{DryRun, DryRunOutcome, Outcome};
 use super::paging::Page;
 use super::reply::{ErrorBody, Refusal};
 use super::request::{Body, Named, Params, stream_name};
 use super::state::ApiState;
-use super::stream::{OnAir, StreamFilter, StreamView, etag};
-use crate::bridge::Ask;
-use crate::registry::{Change, Item, PAGE_MAX, RegistryAsk, StreamPage};
+use super::stream::{StreamFilter, StreamView, etag};
+use crate::bridge::{Ask, Sighting};
+use crate::registry::{Change, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage};
 
 /// Changes of one request at most.
 pub(super) const BULK_MAX: usize = 1_000;
+/// Streams of a list that are looked at before others have their turn on the control thread.
+const VIEWS_PER_TURN: usize = 100;
 /// Bytes of a request of many changes at most.
 pub(super) const BULK_BYTES_MAX: usize = 4 << 20;
 
@@ -43,6 +43,9 @@ pub(super) struct StreamList {
     next: Option<String>,
     /// Shards that did not answer in time.
     missing: Vec<u16>,
+    /// Milliseconds since the shards told the figures. What is wanted, and which streams are on
+    /// the air, is as of now.
+    figures_age_ms: u64,
 }
 
 /// What is added to a stream that is shown.
@@ -114,44 +117,54 @@ pub(super) async fn streams(
     let (limit, cursor) = page.bounds()?;
     let mut after = cursor.map(|cursor| stream_name(cursor, "cursor")).transpose()?;
     let gathered = state.gather(Detail::STREAMS).await?;
-    let on_air = OnAir::of(&gathered);
-    let mut streams = Vec::new();
+    let clip = match &gathered.clip {
+        Some(clip) => state.stream(clip).await?.item.map(|item| item.name),
+        None => None,
+    };
+    let mut streams: Vec<StreamView> = Vec::new();
     let mut next = None;
     'pages: loop {
-        let (from, declared) = (after.clone(), filter.declared());
+        let (after_this, filter_by) = (after.clone(), filter.declared(clip.is_some()));
+        // One more than fit says whether there is a next page.
+        let wanted = if filter.is_by_state() { PAGE_MAX } else { limit + 1 - streams.len() };
         let ask = |reply| {
-            let ask =
-                RegistryAsk::Streams { after: from, limit: PAGE_MAX, filter: declared, reply };
-            Ask::Registry(ask)
+            let (after, limit, filter) = (after_this, wanted, filter_by);
+            Ask::Registry(RegistryAsk::Streams { after, limit, filter, reply })
         };
         let StreamPage { items, next: following } = state.ask(ask).await?;
-        for item in items.iter().filter(|item| filter.takes(item, &on_air)) {
+        for (at, item) in items.iter().filter(|item| filter.takes(item, &gathered)).enumerate() {
             if streams.len() == limit {
-                next = streams.last().map(|stream: &StreamView| stream.name.clone());
+                next = streams.last().map(|stream| stream.name.clone());
                 break 'pages;
             }
-            streams.push(StreamView::of(item, &on_air, expand.is_some()));
+            streams.push(StreamView::of(item, &gathered, expand.is_some()));
+            if (at + 1).is_multiple_of(VIEWS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
         }
         match following {
             Some(following) => after = Some(following),
             None => break,
         }
     }
-    let clip = on_air.clip().filter(|clip| filter.takes_clip(clip));
-    let clip = clip.filter(|clip| cursor.is_none_or(|cursor| clip.name.as_str() > cursor));
-    if let Some(clip) = clip
-        && next.as_ref().is_none_or(|next| clip.name.as_str() < next.as_str())
-        && known(&state, &clip.name).await?.is_none()
+    if let Some(clip) = gathered.clip.as_ref().filter(|_| clip.is_none())
+        && filter.takes_clip(clip)
+        && cursor.is_none_or(|cursor| clip.as_str() > cursor)
+        && next.as_ref().is_none_or(|next| clip.as_str() < next.as_str())
     {
-        streams.push(StreamView::seen(&clip.name, &on_air));
+        streams.push(StreamView::of_clip(clip, &gathered));
         streams.sort_by(|one, other| one.name.cmp(&other.name));
         if streams.len() > limit {
             streams.truncate(limit);
             next = streams.last().map(|stream| stream.name.clone());
         }
     }
-    let missing = gathered.missing.iter().map(|shard| shard.0).collect();
-    Ok(Json(StreamList { streams, next, missing }))
+    Ok(Json(StreamList {
+        streams,
+        next,
+        missing: gathered.missing.iter().map(|shard| shard.0).collect(),
+        figures_age_ms: gathered.age_ms(),
+    }))
 }
 
 /// One stream.
@@ -172,13 +185,13 @@ pub(super) async fn stream(
     Params(Expand { expand }): Params<Expand>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Some(item) = known(&state, &name).await? else {
-        let gathered = state.gather(Detail::STREAMS).await?;
-        let on_air = OnAir::of(&gathered);
-        on_air.clip().filter(|clip| clip.name == name).ok_or(UNKNOWN)?;
-        return Ok(Json(StreamView::seen(&name, &on_air)).into_response());
+    let Sighting { item, gathered } = state.stream(&name).await?;
+    let Some(item) = item else {
+        gathered.clip.as_ref().filter(|&clip| *clip == name).ok_or(UNKNOWN)?;
+        let view = StreamView::of_clip(&name, &gathered);
+        return Ok(Json(view.aged(&gathered)).into_response());
     };
-    let view = view(&state, &item, expand.is_some()).await?;
+    let view = StreamView::of(&item, &gathered, expand.is_some()).aged(&gathered);
     Ok(etag(&item).answer(&headers, Json(view)))
 }
 
@@ -205,7 +218,7 @@ pub(super) async fn put_stream(
     headers: HeaderMap,
     Body(value): Body<Value>,
 ) -> Result<Response, Refusal> {
-    change(&state, name.clone(), dry_run, &headers, Change::PutStream { name, value }).await
+    change(&state, dry_run, &headers, Change::PutStream { name, value }).await
 }
 
 /// Changes what was declared by a merge patch (RFC 7396).
@@ -234,7 +247,7 @@ pub(super) async fn patch_stream(
     headers: HeaderMap,
     Body(patch): Body<Value>,
 ) -> Result<Response, Refusal> {
-    change(&state, name.clone(), dry_run, &headers, Change::PatchStream { name, patch }).await
+    change(&state, dry_run, &headers, Change::PatchStream { name, patch }).await
 }
 
 /// Deletes what was declared; whoever publishes or plays the stream is dropped.
@@ -257,10 +270,7 @@ pub(super) async fn delete_stream(
     Params(dry_run): Params<DryRun>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let _turn = turn(&state).await;
-    let item = known(&state, &name).await?;
-    Etag::check(item.as_ref().map(etag).as_ref(), &headers)?;
-    dry_run.answer(&state, Change::DeleteStream { name }).await
+    dry_run.answer(&state, Change::DeleteStream { name }, &headers).await
 }
 
 /// Drops everybody on a stream; they may all come back at once.
@@ -280,9 +290,9 @@ pub(super) async fn restart_stream(
     State(state): State<ApiState>,
     Named(name): Named,
     Params(dry_run): Params<DryRun>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let _turn = turn(&state).await;
-    dry_run.answer(&state, Change::Restart { name }).await
+    dry_run.answer(&state, Change::Restart { name }, &headers).await
 }
 
 /// Makes many changes, all of them or none.
@@ -313,9 +323,10 @@ pub(super) async fn change_streams(
     }
     let changes = changes.into_iter().enumerate().map(|(at, change)| change.read(at));
     let changes = Change::All(changes.collect::<Result<_, _>>()?);
-    let _turn = turn(&state).await;
-    let told = dry_run.make(&state, changes).await?;
-    Ok(told.unwrap_or_else(|| Json(Done { changed }).into_response()))
+    Ok(match dry_run.make(&state, changes, &HeaderMap::new()).await? {
+        Outcome::Asked(told) => told,
+        Outcome::Made(_) => Json(Done { changed }).into_response(),
+    })
 }
 
 impl BulkChange {
@@ -334,34 +345,18 @@ impl BulkChange {
 
 async fn change(
     state: &ApiState,
-    name: StreamName,
     dry_run: DryRun,
     headers: &HeaderMap,
     change: Change,
 ) -> Result<Response, Refusal> {
-    let _turn = turn(state).await;
-    let before = known(state, &name).await?;
-    let declared = before.as_ref().filter(|item| item.spec.is_some());
-    Etag::check(declared.map(etag).as_ref(), headers)?;
-    let status = match declared {
-        Some(_) => StatusCode::OK,
-        None => StatusCode::CREATED,
+    let made = match dry_run.make(state, change, headers).await? {
+        Outcome::Asked(told) => return Ok(told),
+        Outcome::Made(made) => made,
     };
-    if let Some(told) = dry_run.make(state, change).await? {
-        return Ok(told);
-    }
-    let item = known(state, &name).await?.ok_or(UNKNOWN)?;
-    let view = view(state, &item, false).await?;
+    let Made { created, shown: Shown::Stream(Some(item)), .. } = made else { return Err(UNKNOWN) };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let Sighting { gathered, .. } = state.stream(&item.name).await?;
+    let view = StreamView::of(&item, &gathered, false).aged(&gathered);
     let header = [(http::header::ETAG, etag(&item).header())];
     Ok((status, header, Json(view)).into_response())
-}
-
-async fn known(state: &ApiState, name: &StreamName) -> Result<Option<Item>, Refusal> {
-    let name = name.clone();
-    state.ask(|reply| Ask::Registry(RegistryAsk::Stream { name, reply })).await
-}
-
-async fn view(state: &ApiState, item: &Item, expanded: bool) -> Result<StreamView, Refusal> {
-    let gathered = state.gather(Detail::STREAMS).await?;
-    Ok(StreamView::of(item, &OnAir::of(&gathered), expanded))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::change::{DryRun, DryRunOutcome, turn};
+use super::change::{DryRun, DryRunOutcome, Outcome};
 use super::etag::Etag;
 use super::paging::Page;
 use super::reply::{ErrorBody, Refusal};
@@ -17,7 +17,7 @@ use super::request::{Body, Params, Segment};
 use super::state::ApiState;
 use super::stream::json;
 use crate::bridge::Ask;
-use crate::registry::{Change, PAGE_MAX, RegistryAsk, TemplateItem};
+use crate::registry::{Change, Made, PAGE_MAX, RegistryAsk, Shown, TemplateItem, Users};
 
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -41,8 +41,7 @@ pub(super) struct TemplateView {
     #[serde(skip_serializing_if = "Option::is_none")]
     streams: Option<Vec<String>>,
     /// Fields that are set and kept, but without effect yet.
-    #[schema(value_type = Vec<String>)]
-    without_effect: Vec<&'static str>,
+    without_effect: Vec<String>,
 }
 
 /// Templates, by code.
@@ -90,7 +89,7 @@ pub(super) async fn template(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (item, users) = known(&state, &code).await?.ok_or(UNKNOWN)?;
-    Ok(etag(&item).answer(&headers, Json(TemplateView::with(&item, &users))))
+    Ok(Etag::from(item.version()).answer(&headers, Json(TemplateView::with(&item, &users))))
 }
 
 /// Declares a template, or replaces it; streams that take from it change with it.
@@ -116,7 +115,7 @@ pub(super) async fn put_template(
     headers: HeaderMap,
     Body(value): Body<Value>,
 ) -> Result<Response, Refusal> {
-    change(&state, code.clone(), dry_run, &headers, Change::PutTemplate { code, value }).await
+    change(&state, dry_run, &headers, Change::PutTemplate { code, value }).await
 }
 
 /// Changes a template by a merge patch (RFC 7396).
@@ -125,7 +124,10 @@ pub(super) async fn put_template(
     path = "/api/v1/templates/{code}",
     tag = "templates",
     params(("code" = String, Path, description = "Its code"), DryRun),
-    request_body(content = Object, description = "The patch"),
+    request_body(
+        description = "The patch",
+        content((Object = "application/json"), (Object = "application/merge-patch+json")),
+    ),
     responses(
         (status = 200, description = "It was changed", body = TemplateView),
         (status = 202, description = "Nothing was done: a dry run", body = DryRunOutcome),
@@ -142,7 +144,7 @@ pub(super) async fn patch_template(
     headers: HeaderMap,
     Body(patch): Body<Value>,
 ) -> Result<Response, Refusal> {
-    change(&state, code.clone(), dry_run, &headers, Change::PatchTemplate { code, patch }).await
+    change(&state, dry_run, &headers, Change::PatchTemplate { code, patch }).await
 }
 
 /// Deletes a template that no stream takes from.
@@ -165,40 +167,30 @@ pub(super) async fn delete_template(
     Params(dry_run): Params<DryRun>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let _turn = turn(&state).await;
-    let known = known(&state, &code).await?;
-    Etag::check(known.map(|(item, _)| etag(&item)).as_ref(), &headers)?;
-    dry_run.answer(&state, Change::DeleteTemplate { code }).await
+    dry_run.answer(&state, Change::DeleteTemplate { code }, &headers).await
 }
 
 async fn change(
     state: &ApiState,
-    code: String,
     dry_run: DryRun,
     headers: &HeaderMap,
     change: Change,
 ) -> Result<Response, Refusal> {
-    let _turn = turn(state).await;
-    let before = known(state, &code).await?;
-    let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    Etag::check(before.map(|(item, _)| etag(&item)).as_ref(), headers)?;
-    if let Some(told) = dry_run.make(state, change).await? {
-        return Ok(told);
-    }
-    let (item, users) = known(state, &code).await?.ok_or(UNKNOWN)?;
-    let header = [(http::header::ETAG, etag(&item).header())];
+    let made = match dry_run.make(state, change, headers).await? {
+        Outcome::Asked(told) => return Ok(told),
+        Outcome::Made(made) => made,
+    };
+    let Made { created, shown: Shown::Template(Some((item, users))), .. } = made else {
+        return Err(UNKNOWN);
+    };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let header = [(http::header::ETAG, Etag::from(item.version()).header())];
     Ok((status, header, Json(TemplateView::with(&item, &users))).into_response())
 }
 
-type Known = (TemplateItem, Vec<StreamName>);
-
-async fn known(state: &ApiState, code: &str) -> Result<Option<Known>, Refusal> {
+async fn known(state: &ApiState, code: &str) -> Result<Option<Users>, Refusal> {
     let code = code.to_owned();
     state.ask(|reply| Ask::Registry(RegistryAsk::Template { code, reply })).await
-}
-
-fn etag(item: &TemplateItem) -> Etag {
-    Etag::of(&json(item.template.as_ref()))
 }
 
 impl TemplateView {

@@ -24,7 +24,10 @@ pub(crate) struct Shards {
     /// What fits into the node, whichever shard takes it.
     room: Option<Room>,
     shards: Vec<Shard>,
+    /// Shards that did not answer in time.
     missing: Vec<u16>,
+    /// Milliseconds since the shards told these figures.
+    figures_age_ms: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -111,14 +114,14 @@ pub(crate) struct Log {
     held_bytes: u64,
 }
 
-fn missing(gathered: &Gathered) -> Vec<u16> {
-    gathered.missing.iter().map(|shard| shard.0).collect()
-}
-
-impl From<Gathered> for Shards {
-    fn from(gathered: Gathered) -> Self {
-        let shards = gathered.snapshots.iter().map(Shard::from).collect();
-        Self { room: Room::of_node(&gathered.snapshots), shards, missing: missing(&gathered) }
+impl From<&Gathered> for Shards {
+    fn from(gathered: &Gathered) -> Self {
+        Self {
+            room: Room::of_node(&gathered.snapshots),
+            shards: gathered.snapshots.iter().map(Shard::from).collect(),
+            missing: gathered.missing.iter().map(|shard| shard.0).collect(),
+            figures_age_ms: gathered.age_ms(),
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Ask: what requests and tasks want of the things that the control thread's loop owns.
 
+use std::sync::Arc;
+
 use dataplane::control::{Detail, MoveOutcome};
 use dataplane::ids::{ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::commands::CommandAsk;
-use super::gather::Gathered;
+use super::gathered::{Gathered, Sighting};
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
 use crate::registry::RegistryAsk;
@@ -15,12 +17,19 @@ use crate::viewing::SessionsAsk;
 /// A question to the loop.
 #[derive(Debug)]
 pub enum Ask {
-    /// The state of every shard.
+    /// The state of every shard, asked for now or a moment ago.
     Snapshot {
         /// What is listed beside the counters.
         detail: Detail,
+        /// Takes the answer, which others may share.
+        reply: oneshot::Sender<Arc<Gathered>>,
+    },
+    /// One stream: what is wanted of it, and what it was seen to do.
+    Stream {
+        /// Its name.
+        name: StreamName,
         /// Takes the answer.
-        reply: oneshot::Sender<Gathered>,
+        reply: oneshot::Sender<Sighting>,
     },
     /// An order of an application, by the coordinator's contract.
     Command(CommandAsk),

@@ -94,8 +94,12 @@ mod tests {
             Effect::KickPublisher { stream: name("a"), protocols: ProtocolSet::ALL },
             Effect::KickPlayers { stream: name("a"), protocols: flv },
         ];
-        let kick =
-            |stream, publishers, players| StreamKick { stream: name(stream), publishers, players };
+        let kick = |stream, publishers, players| StreamKick {
+            stream: name(stream),
+            publishers,
+            players,
+            publication: None,
+        };
         let expected =
             [kick("a", ProtocolSet::ALL, flv), kick("b", ProtocolSet::ALL, ProtocolSet::ALL)];
         assert_eq!(kicks(&effects), expected);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::gather::Gathered;
+use super::gathered::Gathered;
 
 /// From one refresh to the next, after the last start or end of a stream.
 const PAUSES: [Duration; 4] = [

@@ -17,6 +17,7 @@ impl<F: Fleet> Exchange<F> {
             self.declare_runtime(&start.stream, start.publisher.is_some());
         }
         publish(&self.bus, shard, &event);
+        self.note_change(&event, now);
         match event {
             Event::Authorize { ticket, request } => {
                 self.authorize(shard, ticket, request, now);

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
 use dataplane::control::{Command, CoreUse, Detail};
-use dataplane::ids::ShardId;
+use dataplane::ids::{ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::ask::Ask;
 use super::directory::Directory;
 use super::fleet::Fleet;
-use super::gather::{Asker, Gathered, Gathers};
+use super::gather::{Asker, Gathers};
+use super::gathered::Gathered;
 use super::inputs::Inputs;
 use super::moves::Moves;
 use super::outbox::Outbox;
-use super::survey::Surveys;
+use super::survey::{Surveys, Waiter};
 use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
 use crate::counts::Counts;
@@ -35,7 +36,13 @@ pub struct Exchange<F> {
     pub(super) gate: Gate,
     pub(super) outbox: Outbox,
     pub(super) gathers: Gathers,
-    surveys: Surveys,
+    pub(super) surveys: Surveys,
+    /// What is known of streams that are not on the air.
+    pub(super) nothing: Arc<Gathered>,
+    /// The stream that the clip of the program plays on.
+    pub(super) clip: Option<StreamName>,
+    /// When a move of a stream was last under way.
+    pub(super) moved_at: Option<Instant>,
     pub(super) moves: Moves,
     pub(super) directory: Directory,
     pub(super) sessions: Sessions,
@@ -59,6 +66,9 @@ impl<F: Fleet> Exchange<F> {
             outbox: Outbox::new(shards),
             gathers: Gathers::default(),
             surveys: Surveys::default(),
+            nothing: Arc::default(),
+            clip: None,
+            moved_at: None,
             moves: Moves::default(),
             directory: Directory::new(now),
             bus,
@@ -97,11 +107,13 @@ impl<F: Fleet> Exchange<F> {
     /// Takes a question of the API to the shards.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
-            Ask::Snapshot { detail, reply } => self.wait_for_survey(detail, reply, now),
+            Ask::Snapshot { detail, reply } => self.look(detail, Waiter::All(reply), now),
+            Ask::Stream { name, reply } => self.look_at(name, reply, now),
             Ask::Command(ask) => self.command(ask),
             Ask::Move { stream, to, reply } => {
                 let home = self.fleet.home(&stream);
                 if let Some(order) = self.moves.order(stream, to, reply, now) {
+                    self.moved_at = Some(now);
                     self.tell(home, Command::Move(order));
                 }
             }
@@ -112,17 +124,6 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    /// Lets a request of the API wait for the next survey of its kind.
-    fn wait_for_survey(&mut self, detail: Detail, reply: oneshot::Sender<Gathered>, now: Instant) {
-        match self.surveys.wait(detail, reply, now) {
-            Ok(()) => self.survey(now),
-            // The request may be gone: then nobody misses the answer.
-            Err(reply) => {
-                drop(reply.send(Gathered { missing: self.shards(), ..Gathered::default() }));
-            }
-        }
-    }
-
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
         self.outbox.flush(&mut self.fleet);
@@ -130,6 +131,7 @@ impl<F: Fleet> Exchange<F> {
         while let Some((asker, gathered)) = self.gathers.late(now) {
             self.answer(asker, gathered, now);
         }
+        self.surveys.forget(now);
         self.survey(now);
         self.moves.expire(now);
         self.tick_sessions(now);
@@ -227,32 +229,18 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    /// Begins the surveys that are due.
-    fn survey(&mut self, now: Instant) {
-        while let Some((detail, askers)) = self.surveys.begin(now) {
-            self.gather(Asker::Api(askers), detail, now);
-        }
-    }
-
     pub(super) fn gather(&mut self, asker: Asker, detail: Detail, now: Instant) {
         match self.gathers.begin(asker, self.shards(), now) {
             Ok(id) => self.tell_all(|| Command::Snapshot { id, detail }),
-            Err((asker, nobody)) => self.answer(asker, nobody, now),
+            Err((asker, missing)) => {
+                self.answer(asker, Gathered { missing, ..Gathered::default() }, now);
+            }
         }
     }
 
-    pub(super) fn answer(&mut self, asker: Asker, mut gathered: Gathered, now: Instant) {
+    pub(super) fn answer(&mut self, asker: Asker, gathered: Gathered, now: Instant) {
         match asker {
-            Asker::Api(mut askers) => {
-                gathered.policies = self.policies_of(&gathered);
-                let last = askers.pop();
-                for asker in askers {
-                    // CONTROL: one copy for each of those who share a survey with the last one.
-                    let _ = asker.send(gathered.clone());
-                }
-                // The request may be gone: then nobody misses the answer.
-                let _ = last.map(|asker| asker.send(gathered));
-            }
+            Asker::Api(detail, askers) => self.surveyed(detail, askers, gathered),
             Asker::Directory => {
                 if let Some(json) = self.directory.update(&gathered) {
                     self.tell_all(|| Command::Directory(Arc::clone(&json)));
@@ -271,7 +259,7 @@ impl<F: Fleet> Exchange<F> {
         shards
     }
 
-    fn shards(&self) -> Vec<ShardId> {
+    pub(super) fn shards(&self) -> Vec<ShardId> {
         let count = u16::try_from(self.live.len()).expect("shards are at most 64");
         (0..count).map(ShardId).collect()
     }
@@ -291,6 +279,7 @@ impl<F: Fleet> Exchange<F> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gathered::Sighting;
     use super::*;
     use std::collections::VecDeque;
 
@@ -303,7 +292,7 @@ mod tests {
         ShardSnapshot, StreamPublisher, StreamStart, StreamState, StreamStatus, Ticket,
         TrackStatus, Verdict,
     };
-    use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
+    use dataplane::ids::{Secret, SessionId, StreamId};
 
     use super::super::commands::CommandAsk;
 
@@ -636,6 +625,103 @@ mod tests {
         exchange.pump(now);
         let soon = exchange.deadline(now).unwrap();
         assert!(soon < later && soon == now + Duration::from_millis(250));
+    }
+
+    /// The shards are asked for their streams, and tell these.
+    fn answer_survey(exchange: &mut Exchange<Boxes>, now: Instant, told: [&[&str]; 2]) {
+        let asked = exchange.fleet.sent.iter().find_map(|(_, command)| match command {
+            Command::Snapshot { id, detail: Detail::STREAMS } => Some(*id),
+            _ => None,
+        });
+        let id = asked.expect("they are asked");
+        exchange.fleet.sent.clear();
+        for (shard, streams) in (0..).zip(told) {
+            exchange.fleet.events.push_back(snapshot(shard, id, streams));
+        }
+        exchange.pump(now);
+    }
+
+    fn start(exchange: &mut Exchange<Boxes>, stream: &str, now: Instant) {
+        let publisher = Some(StreamPublisher {
+            session: SessionId(7),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "test".into(),
+        });
+        let (stream, protocol) = (name(stream), Protocol::Rtmp);
+        let start = StreamStart { stream, id: None, protocol, publisher };
+        exchange.fleet.events.push_back((ShardId(0), Event::StreamStarted(Box::new(start))));
+        exchange.pump(now);
+    }
+
+    fn ask_stream(
+        exchange: &mut Exchange<Boxes>,
+        stream: &str,
+        now: Instant,
+    ) -> oneshot::Receiver<Sighting> {
+        let (reply, answer) = oneshot::channel();
+        exchange.ask(Ask::Stream { name: name(stream), reply }, now);
+        answer
+    }
+
+    #[test]
+    fn whoever_asks_how_often_for_a_stream_shards_are_asked_once_a_second() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let idle = ask_stream(&mut exchange, "nobody", now).try_recv().unwrap();
+        assert!(idle.item.is_none() && exchange.fleet.sent.is_empty(), "no shard is asked");
+        start(&mut exchange, "a", now);
+        let mut first = ask_stream(&mut exchange, "a", now);
+        assert!(first.try_recv().is_err());
+        answer_survey(&mut exchange, now, [&["a"], &[]]);
+        let seen = first.try_recv().unwrap();
+        assert_eq!(seen.gathered.stream(&name("a")).map(|status| status.shard), Some(ShardId(0)));
+        assert_eq!(seen.item.unwrap().slot.unwrap().holder, Some(SessionId(7)));
+        let later = now + Duration::from_millis(999);
+        for _ in 0..5_000 {
+            assert!(ask_stream(&mut exchange, "a", later).try_recv().is_ok());
+        }
+        assert!(exchange.fleet.sent.is_empty(), "they were asked already");
+        // What no survey has told of is asked for.
+        start(&mut exchange, "b", later);
+        assert!(ask_stream(&mut exchange, "b", later).try_recv().is_err());
+        assert_eq!(exchange.fleet.sent.len(), 2);
+        // Nobody publishes it any more, and that is known at once.
+        let lost =
+            Event::StreamLost { stream: name("a"), id: None, reason: CloseReason::ConnectionLost };
+        exchange.fleet.events.push_back((ShardId(0), lost));
+        let seen = ask_stream(&mut exchange, "a", later).try_recv().unwrap();
+        assert_eq!(seen.item.unwrap().slot.unwrap().holder, None);
+    }
+
+    #[test]
+    fn a_stream_that_moves_while_shards_are_asked_is_told_of_once() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let list = |exchange: &mut Exchange<Boxes>, now, told| {
+            let (reply, mut answer) = oneshot::channel();
+            exchange.ask(Ask::Snapshot { detail: Detail::STREAMS, reply }, now);
+            answer_survey(exchange, now, told);
+            answer.try_recv().unwrap()
+        };
+        start(&mut exchange, "a", now);
+        list(&mut exchange, now, [&["a"], &[]]);
+        let (reply, _answer) = oneshot::channel();
+        let moving = Ask::Move { stream: name("a"), to: ShardId(1), reply };
+        let now = now + Duration::from_millis(300);
+        exchange.ask(moving, now);
+        let outcome = MoveOutcome::Moved { from: ShardId(0) };
+        exchange.fleet.events.push_back((ShardId(1), Event::Moved { id: 0, outcome }));
+        exchange.pump(now);
+        // One shard has let it go, the other was asked before it came.
+        let told = list(&mut exchange, now, [&[], &[]]);
+        assert_eq!(told.stream(&name("a")).map(|status| status.shard), Some(ShardId(0)));
+        // It is told of by both.
+        let now = now + Duration::from_secs(1);
+        let told = list(&mut exchange, now, [&["a"], &["a"]]);
+        assert_eq!(told.stream(&name("a")).map(|status| status.shard), Some(ShardId(1)));
+        // What was on its way a while ago and nobody tells of is not made up.
+        let now = now + Duration::from_millis(600);
+        assert!(list(&mut exchange, now, [&[], &[]]).stream(&name("a")).is_none());
     }
 
     #[test]

@@ -1,37 +1,24 @@
 //! Gather: one question to every shard, and the answers so far.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::ShardSnapshot;
-use dataplane::ids::{ShardId, StreamName};
+use dataplane::control::{Detail, ShardSnapshot};
+use dataplane::ids::ShardId;
 use tokio::sync::oneshot;
 
+use super::gathered::Gathered;
 use super::survey::Askers;
-use crate::coordinator::Policy;
 
 /// Questions under way at most; one more is answered with nobody's answers.
 const GATHERS_MAX: usize = 64;
 /// A shard that does not answer within this is reported as missing.
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// What the shards answered.
-#[derive(Clone, Debug, Default)]
-pub struct Gathered {
-    /// The answers, by shard.
-    pub snapshots: Vec<ShardSnapshot>,
-    /// Shards that did not answer in time.
-    pub missing: Vec<ShardId>,
-    /// What the application lets each of the streams do, of which it said so.
-    pub policies: HashMap<StreamName, Arc<Policy>>,
-}
-
 /// For whom a question was asked.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// Requests of the API that share a survey.
-    Api(Askers),
+    /// Requests of the API that share a survey of this detail.
+    Api(Detail, Askers),
     /// The list of streams.
     Directory,
     /// The table of sessions, some of which were lost.
@@ -48,15 +35,15 @@ pub(crate) struct Gathers {
 }
 
 impl Gathers {
-    /// The number under which `shards` are to be asked; else the answer of nobody.
+    /// The number under which `shards` are to be asked; else who is not answered by any of them.
     pub(crate) fn begin(
         &mut self,
         asker: Asker,
         shards: Vec<ShardId>,
         now: Instant,
-    ) -> Result<u64, (Asker, Gathered)> {
+    ) -> Result<u64, (Asker, Vec<ShardId>)> {
         if self.underway.len() >= GATHERS_MAX {
-            return Err((asker, Gathered { missing: shards, ..Gathered::default() }));
+            return Err((asker, shards));
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -89,6 +76,7 @@ impl Gathers {
 struct Gather {
     id: u64,
     asker: Asker,
+    asked_at: Instant,
     deadline: Instant,
     waiting: Vec<ShardId>,
     snapshots: Vec<ShardSnapshot>,
@@ -97,7 +85,8 @@ struct Gather {
 impl Gather {
     fn new(id: u64, asker: Asker, shards: Vec<ShardId>, now: Instant) -> Self {
         let snapshots = Vec::with_capacity(shards.len());
-        Self { id, asker, deadline: now + GATHER_DEADLINE, waiting: shards, snapshots }
+        let deadline = now + GATHER_DEADLINE;
+        Self { id, asker, asked_at: now, deadline, waiting: shards, snapshots }
     }
 
     /// Takes an answer.
@@ -111,8 +100,9 @@ impl Gather {
 
     /// The answers in the order of the shards, and who asked.
     fn finish(self) -> (Asker, Gathered) {
-        let Self { asker, waiting, mut snapshots, .. } = self;
+        let Self { asker, asked_at, waiting, mut snapshots, .. } = self;
         snapshots.sort_by_key(|snapshot| snapshot.shard);
-        (asker, Gathered { snapshots, missing: waiting, ..Gathered::default() })
+        let asked_at = Some(asked_at);
+        (asker, Gathered { snapshots, missing: waiting, asked_at, ..Gathered::default() })
     }
 }

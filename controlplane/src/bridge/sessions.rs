@@ -9,7 +9,8 @@ use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
-use super::gather::{Asker, Gathered};
+use super::gather::Asker;
+use super::gathered::Gathered;
 use crate::events::{Kind, told_of};
 use crate::viewing::{Change, Found, Order, Sessions, SessionsAsk};
 

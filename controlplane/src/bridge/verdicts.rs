@@ -9,7 +9,7 @@ use dataplane::ids::{ShardId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
-use super::gather::Gathered;
+use super::gathered::Gathered;
 use crate::auth::{Landing, Rules};
 use crate::coordinator::Policy;
 

@@ -3,7 +3,8 @@
 use dataplane::ids::StreamName;
 use tokio::sync::oneshot;
 
-use super::change::{Change, Refused};
+use super::change::{Change, Plan, Refused};
+use super::condition::Condition;
 use super::desired::{Item, Registry, TemplateItem};
 use super::effect::Effects;
 use super::resolved::Origin;
@@ -40,7 +41,7 @@ pub enum RegistryAsk {
         /// Its code.
         code: String,
         /// Takes the answer.
-        reply: oneshot::Sender<Option<(TemplateItem, Vec<StreamName>)>>,
+        reply: oneshot::Sender<Option<Users>>,
     },
     /// Every template after this one; there are few.
     Templates {
@@ -55,11 +56,38 @@ pub enum RegistryAsk {
     Change {
         /// The change.
         change: Change,
+        /// It is made if this holds then.
+        condition: Condition,
         /// Only what it would do.
         dry_run: bool,
         /// Takes what it does, when it is durable.
-        reply: oneshot::Sender<Result<Effects, Refused>>,
+        reply: oneshot::Sender<Result<Made, Refused>>,
     },
+}
+
+/// A template, and streams that take from it.
+pub type Users = (TemplateItem, Vec<StreamName>);
+
+/// A change that was made, or would be.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// What it is about was not declared before.
+    pub created: bool,
+    /// What it does.
+    pub effects: Effects,
+    /// What it is about, as the change left it, whoever changes it next.
+    pub shown: Shown,
+}
+
+/// What a change is about.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// Many things.
+    Nothing,
+    /// A stream, if there is one.
+    Stream(Option<Item>),
+    /// A template, if there is one.
+    Template(Option<Users>),
 }
 
 /// Which streams are wanted: those that fit all that is set.
@@ -75,8 +103,8 @@ pub struct Filter {
     pub prefix: Option<String>,
     /// With these letters in name, title or description, whatever their case.
     pub q: Option<String>,
-    /// With a publisher, or without.
-    pub live: Option<bool>,
+    /// Only those on the air, which are found without a look at the others.
+    pub on_air: bool,
 }
 
 impl Filter {
@@ -86,9 +114,7 @@ impl Filter {
             |wanted: &Option<String>, fit: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(fit);
         let name = item.name.as_str();
         let holds = |text: &str, q: &str| text.to_lowercase().contains(&q.to_lowercase());
-        let live = item.slot.as_ref().is_some_and(|slot| slot.holder.is_some());
         self.origin.is_none_or(|origin| origin == item.resolved.origin)
-            && self.live.is_none_or(|wanted| wanted == live)
             && fits(&self.template, &|code| item.resolved.template.as_deref() == Some(code))
             && fits(&self.tag, &|tag| traits.tags.iter().any(|own| own == tag))
             && fits(&self.prefix, &|prefix| name.starts_with(prefix))
@@ -113,7 +139,11 @@ impl Registry {
     #[must_use]
     pub fn page(&self, after: Option<&StreamName>, limit: usize, filter: &Filter) -> StreamPage {
         let mut page = StreamPage::default();
-        let mut streams = self.streams_after(after).peekable();
+        let mut streams = match filter.on_air {
+            true => Box::new(self.on_air_after(after)) as Box<dyn Iterator<Item = Item>>,
+            false => Box::new(self.streams_after(after)),
+        }
+        .peekable();
         for _ in 0..LOOKED_AT_MAX {
             let Some(item) = streams.next() else {
                 page.next = None;
@@ -149,8 +179,15 @@ impl Registry {
                 let templates = self.templates_after(after.as_deref());
                 drop(reply.send(templates.take(limit.clamp(1, PAGE_MAX)).collect()));
             }
-            RegistryAsk::Change { change, dry_run: true, reply } => {
-                drop(reply.send(self.plan(change).map(|plan| plan.effects)));
+            RegistryAsk::Change { change, condition, dry_run: true, reply } => {
+                let subject = change.subject();
+                let known = subject.as_ref().and_then(|subject| self.version(subject));
+                let made = |plan: Plan| Made {
+                    created: known.is_none(),
+                    effects: plan.effects,
+                    shown: self.shown(subject.as_ref()),
+                };
+                drop(reply.send(self.plan_if(change, &condition).map(made)));
             }
             change @ RegistryAsk::Change { .. } => return Some(change),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dataplane::ids::StreamName;
 use serde_json::Value;
 
+use super::condition::Unmet;
 use super::desired::Declared;
 use super::effect::Effects;
 use super::fault::Fault;
@@ -75,6 +76,32 @@ pub enum Change {
     },
     /// What the configuration file says was read anew.
     File(FileStreams),
+}
+
+/// What a change of one thing is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A stream.
+    Stream(StreamName),
+    /// A template.
+    Template(String),
+}
+
+impl Change {
+    /// The one thing that it is about, if it is about one.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::PutStream { name, .. }
+            | Self::PatchStream { name, .. }
+            | Self::DeleteStream { name }
+            | Self::Restart { name } => Some(Subject::Stream(name.clone())),
+            Self::PutTemplate { code, .. }
+            | Self::PatchTemplate { code, .. }
+            | Self::DeleteTemplate { code } => Some(Subject::Template(code.clone())),
+            Self::All(_) | Self::Stored { .. } | Self::File(_) => None,
+        }
+    }
 }
 
 /// What the configuration file says of streams.
@@ -156,6 +183,9 @@ pub enum Refused {
         /// How many fit.
         max: usize,
     },
+    /// What it would change is not as the asker knows it.
+    #[error("{0}")]
+    Unmet(Unmet),
     /// Too many changes wait.
     #[error("too many changes wait; try again later")]
     Busy,
@@ -178,6 +208,7 @@ impl Refused {
             Self::PrefixOverlap { .. } => "prefix_overlap",
             Self::TemplateInUse { .. } => "template_in_use",
             Self::Full { .. } => "full",
+            Self::Unmet(_) => "precondition_failed",
             Self::Busy | Self::Store(StoreError::Busy) => "unavailable",
             Self::Store(StoreError::TooLarge) => "too_large",
             Self::Store(StoreError::Failed(_)) => "store_failed",
@@ -201,6 +232,12 @@ impl Refused {
             Self::Fault(fault) => Self::Fault(fault.within(&format!("[{index}]"))),
             refused => refused,
         }
+    }
+}
+
+impl From<Unmet> for Refused {
+    fn from(unmet: Unmet) -> Self {
+        Self::Unmet(unmet)
     }
 }
 

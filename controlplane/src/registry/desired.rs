@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use dataplane::control::{AuthorizeRequest, Denial, Intent};
 use dataplane::ids::StreamName;
 
-use super::change::{Change, Plan, Refused};
+use super::ask::{PAGE_MAX, Shown};
+use super::change::{Change, Plan, Refused, Subject};
+use super::condition::{Condition, Version};
 use super::draft::Draft;
 use super::effect::Effects;
 use super::prefix::Prefix;
+use super::record;
 use super::resolved::{Origin, Resolved, Undeclared};
 use super::running::{Running, Slot};
 use super::spec::{StreamSpec, Template};
@@ -60,6 +63,22 @@ pub struct Item {
     pub resolved: Arc<Resolved>,
     /// Its publisher, if it has or had one lately.
     pub slot: Option<Slot>,
+}
+
+impl Item {
+    /// The name of what was declared; nobody declared a runtime stream.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.spec.as_deref().map(|spec| Version::of(&record::show(spec)))
+    }
+}
+
+impl TemplateItem {
+    /// The name of what was declared.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version::of(&record::show(self.template.as_ref()))
+    }
 }
 
 /// A template as it is shown.
@@ -190,6 +209,12 @@ impl Registry {
         names.filter_map(|name| self.stream(name))
     }
 
+    /// The streams on the air after `name`, in their order.
+    pub fn on_air_after(&self, name: Option<&StreamName>) -> impl Iterator<Item = Item> {
+        let running = self.running.after(name).filter(|(_, slot)| slot.is_on_air());
+        running.filter_map(|(name, _)| self.stream(name))
+    }
+
     /// The templates after `code`, in their order.
     pub fn templates_after(&self, code: Option<&str>) -> impl Iterator<Item = TemplateItem> {
         let from = code.map_or(Bound::Unbounded, Bound::Excluded);
@@ -219,6 +244,40 @@ impl Registry {
     pub fn incomplete(&self) -> BTreeSet<&str> {
         let gone = self.streams.values().filter(|entry| entry.resolved.incomplete);
         gone.filter_map(|entry| entry.resolved.template.as_deref()).collect()
+    }
+
+    /// What a change is about, as it is now.
+    #[must_use]
+    pub fn shown(&self, subject: Option<&Subject>) -> Shown {
+        match subject {
+            Some(Subject::Stream(name)) => Shown::Stream(self.stream(name)),
+            Some(Subject::Template(code)) => {
+                let template = self.template(code);
+                Shown::Template(template.map(|item| (item, self.users(code, PAGE_MAX))))
+            }
+            None => Shown::Nothing,
+        }
+    }
+
+    /// The version of what a change is about, if it is declared.
+    #[must_use]
+    pub fn version(&self, subject: &Subject) -> Option<Version> {
+        match subject {
+            Subject::Stream(name) => self.stream(name)?.version(),
+            Subject::Template(code) => Some(self.template(code)?.version()),
+        }
+    }
+
+    /// As [`Self::plan`], if `condition` holds of what the change is about.
+    ///
+    /// Errors: it does not hold, or those of [`Self::plan`].
+    pub fn plan_if(&self, change: Change, condition: &Condition) -> Result<Plan, Refused> {
+        if *condition != Condition::default()
+            && let Some(subject) = change.subject()
+        {
+            condition.check(self.version(&subject).as_ref())?;
+        }
+        self.plan(change)
     }
 
     /// Checks `change` and says what it comes to; nothing changes.

@@ -80,6 +80,12 @@ impl Kind {
             Self::PublishSrt => false,
         }
     }
+
+    /// True if there is a protocol by which an encoder can be this input.
+    #[must_use]
+    pub fn is_heard(self) -> bool {
+        Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
+    }
 }
 
 impl Input {

@@ -17,10 +17,11 @@ use std::time::Instant;
 use dataplane::ids::StreamName;
 use tokio::sync::oneshot;
 
-use super::ask::RegistryAsk;
-use super::change::{Change, FileStreams, Plan, Refused};
+use super::ask::{Made, RegistryAsk};
+use super::change::{Change, FileStreams, Plan, Refused, Subject};
+use super::condition::Condition;
 use super::desired::Registry;
-use super::effect::{Effect, Effects};
+use super::effect::Effect;
 use super::record;
 use super::spec::{StreamSpec, Template};
 use crate::error::Error;
@@ -32,14 +33,28 @@ pub const WAITING_MAX: usize = 64;
 /// Rows that are read at one time.
 const ROWS: usize = 1_000;
 
-type Reply = Option<oneshot::Sender<Result<Effects, Refused>>>;
+type Reply = Option<oneshot::Sender<Result<Made, Refused>>>;
 type Commit = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// A change that waits for its turn.
+struct Waiting {
+    change: Change,
+    condition: Condition,
+    reply: Reply,
+}
 
 /// A change on its way to the disk.
 struct Flight {
-    plan: Plan,
+    planned: Planned,
     commit: Commit,
     reply: Reply,
+}
+
+/// A change that was found good.
+struct Planned {
+    plan: Plan,
+    subject: Option<Subject>,
+    created: bool,
 }
 
 /// What changes the registry.
@@ -47,7 +62,7 @@ struct Flight {
 /// Lives on: the control thread.
 pub struct Keeper {
     store: Store,
-    waiting: VecDeque<(Change, Reply)>,
+    waiting: VecDeque<Waiting>,
     flight: Option<Flight>,
     /// Who is dropped by each change that was made and told to no shard yet.
     drops: Vec<Vec<Effect>>,
@@ -95,20 +110,21 @@ impl Keeper {
 
     /// Takes a question of the API.
     pub fn ask(&mut self, ask: RegistryAsk, registry: &mut Registry) {
-        if let Some(RegistryAsk::Change { change, reply, .. }) = registry.answer(ask) {
+        if let Some(RegistryAsk::Change { change, condition, reply, .. }) = registry.answer(ask) {
             if self.waiting.len() >= WAITING_MAX {
                 let _ = reply.send(Err(Refused::Busy));
                 return;
             }
-            self.waiting.push_back((change, Some(reply)));
+            self.waiting.push_back(Waiting { change, condition, reply: Some(reply) });
             self.proceed(registry);
         }
     }
 
     /// Takes what the file says from now on; it comes after the changes that wait.
     pub fn reload(&mut self, file: FileStreams, registry: &mut Registry) {
-        self.waiting.retain(|(change, _)| !matches!(change, Change::File(_)));
-        self.waiting.push_back((Change::File(file), None));
+        self.waiting.retain(|waiting| !matches!(waiting.change, Change::File(_)));
+        let (change, condition) = (Change::File(file), Condition::default());
+        self.waiting.push_back(Waiting { change, condition, reply: None });
         self.proceed(registry);
     }
 
@@ -123,9 +139,9 @@ impl Keeper {
 
     /// Puts the change that is on the disk into force, and takes the next one.
     pub fn finish(&mut self, result: Result<(), StoreError>, registry: &mut Registry) {
-        let Some(Flight { plan, reply, .. }) = self.flight.take() else { return };
+        let Some(Flight { planned, reply, .. }) = self.flight.take() else { return };
         match result {
-            Ok(()) => self.adopt(plan, reply, registry),
+            Ok(()) => self.adopt(planned, reply, registry),
             Err(error) => answer(reply, Err(Refused::Store(error))),
         }
         self.proceed(registry);
@@ -158,9 +174,11 @@ impl Keeper {
     fn proceed(&mut self, registry: &mut Registry) {
         while self.flight.is_none()
             && self.news.is_empty()
-            && let Some((change, reply)) = self.waiting.pop_front()
+            && let Some(Waiting { change, condition, reply }) = self.waiting.pop_front()
         {
-            let mut plan = match registry.plan(change) {
+            let subject = change.subject();
+            let known = subject.as_ref().and_then(|subject| registry.version(subject));
+            let mut plan = match registry.plan_if(change, &condition) {
                 Ok(plan) => plan,
                 Err(refused) => {
                     tracing::debug!(reason = %refused, "a change of streams is refused");
@@ -169,17 +187,19 @@ impl Keeper {
                 }
             };
             let writes = std::mem::take(&mut plan.writes);
+            let planned = Planned { plan, subject, created: known.is_none() };
             if writes.is_empty() {
-                self.adopt(plan, reply, registry);
+                self.adopt(planned, reply, registry);
                 continue;
             }
             let store = self.store.clone();
             let commit = Box::pin(async move { store.commit(writes).await });
-            self.flight = Some(Flight { plan, commit, reply });
+            self.flight = Some(Flight { planned, commit, reply });
         }
     }
 
-    fn adopt(&mut self, plan: Plan, reply: Reply, registry: &mut Registry) {
+    fn adopt(&mut self, planned: Planned, reply: Reply, registry: &mut Registry) {
+        let Planned { plan, subject, created } = planned;
         let effects = registry.adopt(plan);
         for difference in &effects.differences {
             let fields = difference.fields.join(" ");
@@ -192,11 +212,12 @@ impl Keeper {
         if !effects.drops.is_empty() {
             self.drops.push(effects.drops.clone());
         }
-        answer(reply, Ok(effects));
+        let shown = registry.shown(subject.as_ref());
+        answer(reply, Ok(Made { created, effects, shown }));
     }
 }
 
-fn answer(reply: Reply, result: Result<Effects, Refused>) {
+fn answer(reply: Reply, result: Result<Made, Refused>) {
     if let Some(reply) = reply {
         // The request may be gone; what it wanted is done or refused all the same.
         let _ = reply.send(result);

@@ -16,10 +16,10 @@
 //! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
 //! stream keys; `fault` says what is wrong with a description; `resolved` is what holds for one
 //! stream;
-//! `desired` is the value, `draft` plans it, `change` what may be wanted of it, `effect` what that
-//! does to people;
+//! `desired` is the value, `draft` plans it, `change` what may be wanted of it, `condition` what
+//! must be so for that, `effect` what it does to people;
 //! `running` follows the publishers; `record` and `keeper` bring changes to the disk; `file` reads
-//! the configuration; `ask` answers the API.
+//! and writes the form of the configuration file; `ask` answers the API.
 //!
 //! Lives on: the control thread. Every question is answered from memory, so that a stream that
 //! starts slowly holds nobody else up.
@@ -28,6 +28,7 @@
 
 mod ask;
 mod change;
+mod condition;
 mod desired;
 mod draft;
 mod effect;
@@ -47,8 +48,9 @@ mod spec;
 #[cfg(test)]
 mod traps;
 
-pub use ask::{Filter, PAGE_MAX, RegistryAsk, StreamPage};
-pub use change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX};
+pub use ask::{Filter, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage, Users};
+pub use change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, Subject, TEMPLATES_MAX};
+pub use condition::{Condition, Unmet, Version, Versions};
 pub use desired::{Item, Registry, TemplateItem};
 pub use effect::{Difference, Effect, Effects, RULES, Rule, Touch};
 pub use fault::Fault;

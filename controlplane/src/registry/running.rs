@@ -28,6 +28,14 @@ pub struct Slot {
     pub idle_since: Option<Instant>,
 }
 
+impl Slot {
+    /// True from the start of the stream to its end, grace included.
+    #[must_use]
+    pub const fn is_on_air(&self) -> bool {
+        self.idle_since.is_none()
+    }
+}
+
 /// Another publisher holds the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream already has an active publisher, session {0}")]

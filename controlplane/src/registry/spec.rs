@@ -197,9 +197,12 @@ impl Traits {
         part("thumbnail", self.thumbnail.as_ref().map(Thumbnail::check))
     }
 
-    /// Fields that are set, kept, and without effect yet.
+    /// Fields that are set, kept, and without effect yet: `inputs[1]` is the second input.
     #[must_use]
-    pub fn without_effect(&self) -> Vec<&'static str> {
+    pub fn without_effect(&self) -> Vec<String> {
+        let deaf = |input: &Input| input.listens().is_none_or(|kind| !kind.is_heard());
+        let inputs = self.inputs.iter().enumerate().filter(|(_, input)| deaf(input));
+        let inputs = inputs.map(|(at, _)| format!("inputs[{at}]"));
         let set = [
             ("push", !self.push.is_empty()),
             ("transcoder", self.transcoder.is_some()),
@@ -207,7 +210,8 @@ impl Traits {
             ("watermark", self.watermark.is_some()),
             ("thumbnail", self.thumbnail.is_some()),
         ];
-        set.into_iter().filter_map(|(field, set)| set.then_some(field)).collect()
+        let fields = set.into_iter().filter(|&(_, set)| set).map(|(field, _)| field.to_owned());
+        inputs.chain(fields).collect()
     }
 }
 
@@ -296,6 +300,11 @@ mod tests {
         assert!(spec.traits.stream_key.as_ref().unwrap().matches("hunter2"));
         let effects = ["push", "transcoder", "dvr", "watermark", "thumbnail"];
         assert_eq!(spec.traits.without_effect(), effects);
+        let srt = json!({"inputs": [
+            {"url": "publish://"}, {"url": "srt://[::]:9000", "priority": 1},
+            {"url": "rtmp://0.0.0.0/live", "priority": 2},
+        ]});
+        assert_eq!(stream(srt).unwrap().traits.without_effect(), ["inputs[1]"], "nobody hears SRT");
         let written = serde_json::to_value(&spec).unwrap();
         assert!(!written.to_string().contains("hunter2"), "{written}");
         assert_eq!(stream(written).unwrap(), spec);

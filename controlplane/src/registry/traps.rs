@@ -309,7 +309,7 @@ fn pages_of_ten_thousand_streams_hold_each_once() {
     for (filter, count) in [
         (Filter::default(), 10_001),
         (Filter { tag: Some("rare".into()), ..Filter::default() }, 100),
-        (Filter { live: Some(true), ..Filter::default() }, 2),
+        (Filter { on_air: true, ..Filter::default() }, 2),
         (Filter { origin: Some(Origin::Runtime), ..Filter::default() }, 1),
         (Filter { q: Some("S/0001".into()), ..Filter::default() }, 10),
         (Filter { prefix: Some("none".into()), ..Filter::default() }, 0),

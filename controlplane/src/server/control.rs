@@ -1,8 +1,11 @@
 //! Control plane: what the running server keeps to reload itself.
 
+use std::sync::Arc;
+
 use dataplane::config::ListenerConfig;
 
 use super::manager::Manager;
+use super::reload::InForce;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
@@ -12,6 +15,8 @@ use crate::store::Store;
 pub(super) struct ControlPlane {
     /// The configuration in force; keys that need a restart may be newer than what runs.
     pub(super) loaded: Loaded,
+    /// What is told of it, shared by all who ask until it is loaded anew.
+    pub(super) in_force: Option<Arc<InForce>>,
     /// What the node was started with.
     pub(super) plan: Plan,
     /// Each configured listener beside the one that is open, whose port is never 0.

@@ -17,8 +17,8 @@ use crate::events::Kind;
 pub enum ConfigAsk {
     /// What is in force?
     InForce {
-        /// Takes the answer.
-        reply: oneshot::Sender<Box<InForce>>,
+        /// Takes the answer, which all share.
+        reply: oneshot::Sender<Arc<InForce>>,
     },
     /// The file is to be read again.
     Reload {
@@ -50,24 +50,39 @@ pub struct Reloaded {
 }
 
 impl ControlPlane {
-    /// Answers a question about the configuration.
+    /// Answers a question about the configuration; true if another one is in force since.
     pub(super) fn answer(
         &mut self,
         ask: ConfigAsk,
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
-    ) {
+    ) -> bool {
         // A request may be gone: then nobody misses the answer.
         match ask {
             ConfigAsk::InForce { reply } => {
-                let (loaded, started) = (self.loaded.clone(), self.plan.configured.clone());
-                let listeners = self.open.iter().map(|&(_, open)| open).collect();
-                drop(reply.send(Box::new(InForce { loaded, started, listeners })));
+                drop(reply.send(self.in_force()));
+                false
             }
             ConfigAsk::Reload { reply } => {
-                drop(reply.send(self.reload("api", exchange, limits)));
+                let outcome = self.reload("api", exchange, limits);
+                let read = outcome.is_ok();
+                drop(reply.send(outcome));
+                read
             }
         }
+    }
+
+    /// What is in force: a file may declare thousands of streams, so it is copied once.
+    fn in_force(&mut self) -> Arc<InForce> {
+        let Self { loaded, plan, open, in_force, .. } = self;
+        let told = in_force.get_or_insert_with(|| {
+            Arc::new(InForce {
+                loaded: loaded.clone(),
+                started: plan.configured.clone(),
+                listeners: open.iter().map(|&(_, open)| open).collect(),
+            })
+        });
+        Arc::clone(told)
     }
 
     /// Reads the file again, on the word of `source`.
@@ -119,6 +134,7 @@ impl ControlPlane {
         exchange.reload(&Arc::new(reload));
         self.loaded = loaded;
         self.open = open;
+        self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
         if let Some(doubt) = &doubt {
             tracing::warn!("{doubt}");

@@ -30,7 +30,9 @@ use crate::registry::{FileStreams, Keeper, Registry};
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
-const ASKS_MAX: usize = 64;
+const ASKS_MAX: usize = 256;
+/// Questions of the API that one turn takes at most: each may look at thousands of streams.
+const ASKS_PER_TURN: usize = 16;
 /// Once all shards are over, applications are told for this long at most.
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 /// How often it is looked whether they were.
@@ -254,7 +256,7 @@ impl Desk {
                 Some(landing) = self.exchange.landed() => {
                     self.exchange.settle(landing, Instant::now());
                 }
-                Some(ask) = self.asks.recv() => self.ask(ask, Instant::now()),
+                Some(ask) = self.asks.recv() => self.ask_all(ask, Instant::now()),
                 _ = self.hangup.recv() => {
                     // What is wrong with the file is in the log.
                     if self.control.reload("signal", &mut self.exchange, &self.limits).is_ok() {
@@ -279,12 +281,23 @@ impl Desk {
         }
     }
 
+    /// Takes a question of the API and those that wait behind it, a bounded number of them.
+    fn ask_all(&mut self, first: Ask, now: Instant) {
+        self.ask(first, now);
+        for _ in 1..ASKS_PER_TURN {
+            let Ok(ask) = self.asks.try_recv() else { return };
+            self.ask(ask, now);
+        }
+    }
+
     /// Gives a question of the API to whoever can answer it.
     fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Config(ask) => {
-                self.control.answer(ask, &mut self.exchange, &self.limits);
-                self.declare();
+                // Who only reads what is in force changes nothing.
+                if self.control.answer(ask, &mut self.exchange, &self.limits) {
+                    self.declare();
+                }
             }
             Ask::Registry(ask) => self.keeper.ask(ask, &mut self.exchange.registry),
             // The request may be gone: then nobody misses the answer.

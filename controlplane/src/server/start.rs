@@ -78,7 +78,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     };
     let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
     run::run(
-        ControlPlane { loaded, plan, open, logging, store, hooks: None, manager },
+        ControlPlane { loaded, in_force: None, plan, open, logging, store, hooks: None, manager },
         node,
         control,
         &banner,
