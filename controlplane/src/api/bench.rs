@@ -67,6 +67,13 @@ impl Bench {
         request.body(Body::from(body.to_owned())).unwrap()
     }
 
+    /// The body of an answer that is text.
+    pub(crate) async fn text(&self, request: Request<Body>) -> String {
+        let answer = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
+        let body = to_bytes(answer.into_body(), 64 << 20).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
     pub(crate) async fn answer(&self, request: Request<Body>) -> Answer {
         let answer = TowerToHyperService::new(self.router.clone()).call(request).await.unwrap();
         let (head, body) = answer.into_parts();

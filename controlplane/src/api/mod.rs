@@ -6,7 +6,8 @@
 //! `listing` bounds the long answers. What handlers share: `request` takes bodies, queries and
 //! names apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names
 //! states. Handlers: `streams` and `templates` (what is
-//! wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry runs),
+//! wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry runs,
+//! `transfer` exports and imports them as TOML),
 //! `health`, `live` (what shards tell, in the JSON of `view` and `room`),
 //! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
 //! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
@@ -21,6 +22,8 @@ mod callers;
 mod change;
 mod commands;
 mod config;
+#[cfg(test)]
+mod desk;
 mod document;
 mod etag;
 mod events;
@@ -46,6 +49,7 @@ mod stream;
 mod streams;
 mod templates;
 mod token;
+mod transfer;
 mod view;
 
 pub use commands::Commands;

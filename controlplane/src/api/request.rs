@@ -15,15 +15,17 @@ use serde::de::DeserializeOwned;
 use super::reply::Refusal;
 use super::router::BODY_BYTES_MAX;
 
-const TOO_LARGE: Refusal = Refusal::fixed(
-    StatusCode::PAYLOAD_TOO_LARGE,
-    "body_too_large",
-    "a body has at most 65536 bytes",
-    None,
-);
+/// What is said to be too long is not waited for.
+fn too_large(bytes_max: usize) -> Refusal {
+    let what = format!("a body has at most {bytes_max} bytes here");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what)
+}
 
 /// The JSON of a body of at most so many bytes, which is what the route allows.
 pub(crate) struct Body<T, const BYTES_MAX: usize = BODY_BYTES_MAX>(pub(crate) T);
+
+/// A body of text, of at most so many bytes, which is what the route allows.
+pub(crate) struct Text<const BYTES_MAX: usize>(pub(crate) String);
 
 /// The query of an address.
 pub(crate) struct Params<T>(pub(crate) T);
@@ -42,12 +44,27 @@ where
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        // What is said to be too long is not waited for.
         if request.body().size_hint().lower() > BYTES_MAX as u64 {
-            return Err(TOO_LARGE);
+            return Err(too_large(BYTES_MAX));
         }
         let body: Result<Json<T>, _> = Json::from_request(request, state).await;
         body.map(|Json(body)| Self(body)).map_err(|rejection| body_refusal(&rejection))
+    }
+}
+
+impl<S: Send + Sync, const BYTES_MAX: usize> FromRequest<S> for Text<BYTES_MAX> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        if request.body().size_hint().lower() > BYTES_MAX as u64 {
+            return Err(too_large(BYTES_MAX));
+        }
+        String::from_request(request, state).await.map(Self).map_err(|rejection| {
+            match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => too_large(BYTES_MAX),
+                _ => Refusal::new(StatusCode::BAD_REQUEST, "bad_body", rejection.body_text()),
+            }
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use super::guard::Guard;
 use super::listing::{Seats, take_seat};
 use super::reply::Refusal;
 use super::state::ApiState;
+use super::transfer;
 use super::{
     auth, config, events, health, hooks, live, moving, requests, sessions, streams, templates,
 };
@@ -55,10 +56,15 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(streams::streams))
         .routes(routes!(templates::templates))
         .routes(routes!(sessions::sessions))
+        .routes(routes!(transfer::export_streams))
         .route_layer(from_fn_with_state(Seats::default(), take_seat));
     let bulk = OpenApiRouter::new()
         .routes(routes!(streams::change_streams))
         .route_layer(DefaultBodyLimit::max(streams::BULK_BYTES_MAX));
+    let import = OpenApiRouter::new()
+        .routes(routes!(transfer::import_streams))
+        .route_layer(DefaultBodyLimit::max(transfer::IMPORT_BYTES_MAX))
+        .route_layer(from_fn_with_state(Seats::default(), take_seat));
     let closed = OpenApiRouter::new()
         .routes(routes!(live::shards))
         .routes(routes!(
@@ -90,6 +96,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(document::openapi))
         .merge(lists)
         .merge(bulk)
+        .merge(import)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
     open.merge(closed).merge(pages().into())
 }

@@ -97,7 +97,7 @@ enum BulkChange {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Done {
     /// Changes that were made.
-    changed: usize,
+    pub(super) changed: usize,
 }
 
 /// Streams by name, declared or on the air.
@@ -359,4 +359,97 @@ async fn change(
     let view = StreamView::of(&item, &gathered, false).aged(&gathered);
     let header = [(http::header::ETAG, etag(&item).header())];
     Ok((status, header, Json(view)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::desk::Desk;
+    use http::Method;
+    use http::header::{IF_MATCH, IF_NONE_MATCH};
+    use std::collections::BTreeSet;
+
+    const CAM: &str = "/api/v1/streams/cam";
+
+    #[tokio::test]
+    async fn of_writers_who_know_the_same_state_one_goes_through() {
+        let desk = Desk::start("writers").await;
+        let made = desk.ask(Method::PUT, CAM, r#"{"tags": ["0"]}"#).await;
+        assert_eq!((made.status, &made.json["name"]), (StatusCode::CREATED, &"cam".into()));
+        let known = made.headers[http::header::ETAG].clone();
+        let write = |method, body| desk.ask_if((method, CAM, body), (IF_MATCH, known.clone()));
+        let (one, two, three, gone) = tokio::join!(
+            write(Method::PUT, r#"{"tags": ["1"]}"#),
+            write(Method::PATCH, r#"{"tags": ["2"]}"#),
+            write(Method::PUT, r#"{"tags": ["3"]}"#),
+            write(Method::DELETE, ""),
+        );
+        let all = [one, two, three, gone];
+        let through: Vec<_> = all.iter().filter(|answer| answer.status.is_success()).collect();
+        assert_eq!(through.len(), 1, "{all:#?}");
+        for refused in all.iter().filter(|answer| !answer.status.is_success()) {
+            assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED, "{refused:?}");
+            assert_eq!(refused.json["error"]["code"], "precondition_failed");
+        }
+        // A dry run is bound by the same.
+        let old = (IF_MATCH, known.clone());
+        let dry = format!("{CAM}?dry_run=true");
+        assert_eq!(desk.ask_if((Method::PUT, &dry, "{}"), old).await.status.as_u16(), 412);
+        // Of those who want to be the first, one is.
+        desk.ask(Method::DELETE, CAM, "").await;
+        let first = || {
+            let any = http::HeaderValue::from_static("*");
+            desk.ask_if((Method::PUT, CAM, "{}"), (IF_NONE_MATCH, any))
+        };
+        let (one, other) = tokio::join!(first(), first());
+        let mut heard = [one.status.as_u16(), other.status.as_u16()];
+        heard.sort_unstable();
+        assert_eq!(heard, [201, 412]);
+    }
+
+    #[tokio::test]
+    async fn a_walk_meets_each_stream_once_while_others_come_and_go() {
+        const STREAMS: usize = 10_000;
+        let desk = Desk::start("walk").await;
+        let stays = |number: usize| format!("s/{number:05}");
+        let mut text = String::new();
+        for number in 0..STREAMS {
+            text.push_str(&format!("[[streams.stream]]\ncode = \"{}\"\n", stays(number)));
+        }
+        let answer = desk.ask(Method::POST, "/api/v1/streams/import", &text).await;
+        assert_eq!(answer.json["changed"], STREAMS, "{answer:?}");
+        let (mut met, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+        loop {
+            let after = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+            let path = format!("/api/v1/streams?limit=700{after}");
+            let page = desk.ask(Method::GET, &path, "").await.json;
+            let streams = page["streams"].as_array().unwrap();
+            met.extend(streams.iter().map(|stream| stream["name"].as_str().unwrap().to_owned()));
+            pages += 1;
+            // Before, at and behind the cursor some come; those of the round before go.
+            let put = |name: String| serde_json::json!({"op": "put", "name": name, "spec": {}});
+            let last = met.last().unwrap();
+            let mut changes: Vec<_> =
+                ["a".to_owned(), last.replace("s/", "r/"), format!("{last}-")]
+                    .into_iter()
+                    .map(|name| put(format!("{name}x{pages}")))
+                    .collect();
+            if pages > 1 {
+                changes
+                    .push(serde_json::json!({"op": "delete", "name": format!("ax{}", pages - 1)}));
+            }
+            let body = serde_json::json!({ "changes": changes }).to_string();
+            let changed = desk.ask(Method::POST, "/api/v1/streams/bulk", &body).await;
+            assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+            match page["next"].as_str() {
+                Some(next) => cursor = Some(next.replace('/', "%2F")),
+                None => break,
+            }
+        }
+        assert!(met.is_sorted_by(|one, next| one < next), "none comes twice, all in their order");
+        let met: BTreeSet<_> = met.into_iter().collect();
+        let missing: Vec<_> = (0..STREAMS).map(stays).filter(|name| !met.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert!(pages > STREAMS / 700, "{pages} pages");
+    }
 }

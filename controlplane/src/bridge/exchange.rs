@@ -107,7 +107,7 @@ impl<F: Fleet> Exchange<F> {
     /// Takes a question of the API to the shards.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
-            Ask::Snapshot { detail, reply } => self.look(detail, Waiter::All(reply), now),
+            Ask::Snapshot { detail, reply } => self.inquire(detail, Waiter::All(reply), now),
             Ask::Stream { name, reply } => self.look_at(name, reply, now),
             Ask::Command(ask) => self.command(ask),
             Ask::Move { stream, to, reply } => {

@@ -19,7 +19,7 @@ use super::survey::{Askers, Waiter};
 impl<F: Fleet> Exchange<F> {
     /// Answers from the last survey if nothing happened since, else lets `asker` wait for the next
     /// one.
-    pub(super) fn look(&mut self, detail: Detail, asker: Waiter, now: Instant) {
+    pub(super) fn inquire(&mut self, detail: Detail, asker: Waiter, now: Instant) {
         // What happened before the question is known before the answer.
         self.pump(now);
         if let Some(latest) = self.surveys.fresh(detail, now).map(Arc::clone) {
@@ -49,7 +49,7 @@ impl<F: Fleet> Exchange<F> {
         };
         match known {
             Some(gathered) => self.show(Waiter::One(name, reply), &gathered),
-            None => self.look(Detail::STREAMS, Waiter::One(name, reply), now),
+            None => self.inquire(Detail::STREAMS, Waiter::One(name, reply), now),
         }
     }
 

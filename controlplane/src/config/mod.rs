@@ -70,6 +70,7 @@ pub use node::{NodeName, NodeSection};
 pub use plan::{Plan, plan};
 pub use settings::Settings;
 pub use shards::ShardsSection;
+pub(crate) use streams::declared_in;
 pub use streams::{DeclaredTables, StreamsSection};
 pub use template::template;
 pub use tls::TlsSection;

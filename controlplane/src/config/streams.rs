@@ -1,10 +1,11 @@
 //! `[streams]`: which streams the file declares, and what is so of the others.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::document::Datum;
+use super::document::{Datum, Node, parse};
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
 use crate::registry::Undeclared;
@@ -79,11 +80,8 @@ words!(Undeclared {
     "off" => Self::Off,
 });
 
-impl Field for DeclaredTables {
-    fn expects(&self, _: &Bounds) -> String {
-        "tables such as [[streams.stream]], each with a code".to_owned()
-    }
-    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+impl DeclaredTables {
+    fn take(&mut self, datum: &Datum) -> Option<()> {
         let Datum::List(items) = datum else { return None };
         let table = |item: &Datum| match json(item)? {
             Value::Object(fields) => {
@@ -94,6 +92,61 @@ impl Field for DeclaredTables {
         };
         self.0 = items.iter().map(table).collect::<Option<_>>()?;
         Some(())
+    }
+
+    /// The tables as a file has them, `[[streams.KEY]]` each.
+    pub(crate) fn to_toml(&self, key: &str) -> String {
+        let mut text = String::new();
+        for (code, value) in &self.0 {
+            text.push_str(&format!("[[streams.{key}]]\ncode = {}\n", toml(&code.as_str().into())));
+            let fields = value.as_object().into_iter().flatten();
+            for (name, value) in fields.filter(|(name, value)| *name != "code" && !value.is_null())
+            {
+                text.push_str(&format!("{name} = {}\n", toml(value)));
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The templates and the streams that a text declares, which has nothing else in it.
+///
+/// Errors: what is wrong, where, and the mend.
+pub(crate) fn declared_in(text: &str) -> Result<(DeclaredTables, DeclaredTables), String> {
+    const ONLY: &str = "[[streams.stream]] and [[streams.template]] are all that may be here";
+    let entries = parse(Path::new("body"), text).map_err(|error| error.to_string())?;
+    let (mut templates, mut streams) = (DeclaredTables::default(), DeclaredTables::default());
+    for section in entries {
+        let Node::Table(lists) = section.node else {
+            return Err(format!("line {}: {}; {ONLY}", section.line, section.key));
+        };
+        for list in lists {
+            let tables = match (section.key.as_str(), list.key.as_str()) {
+                ("streams", "stream") => &mut streams,
+                ("streams", "template") => &mut templates,
+                (section, key) => {
+                    return Err(format!("line {}: {section}.{key}; {ONLY}", list.line));
+                }
+            };
+            let read = match &list.node {
+                Node::Value(datum) => tables.take(datum),
+                Node::Table(_) => None,
+            };
+            read.ok_or_else(|| {
+                format!("line {}: each [[streams.{}]] has a code of letters", list.line, list.key)
+            })?;
+        }
+    }
+    Ok((templates, streams))
+}
+
+impl Field for DeclaredTables {
+    fn expects(&self, _: &Bounds) -> String {
+        "tables such as [[streams.stream]], each with a code".to_owned()
+    }
+    fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
+        self.take(datum)
     }
     fn render(&self) -> String {
         let tables: Vec<_> = self.0.iter().map(|(_, value)| toml(value)).collect();
@@ -120,14 +173,16 @@ fn json(datum: &Datum) -> Option<Value> {
 /// JSON as a value of TOML in one line.
 pub(crate) fn toml(value: &Value) -> String {
     match value {
-        // A string of JSON is one of TOML, whatever is escaped in it.
         Value::Null => "\"\"".to_owned(),
+        // A string of JSON is one of TOML, whatever is escaped in it, but for the one control
+        // character that JSON lets stand.
+        Value::String(_) => value.to_string().replace('\u{7f}', "\\u007f"),
         Value::Array(items) => {
             format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
         }
         Value::Object(fields) => {
             let field = |(key, value): (&String, &Value)| {
-                format!("{} = {}", Value::from(key.as_str()), toml(value))
+                format!("{} = {}", toml(&key.as_str().into()), toml(value))
             };
             format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
         }

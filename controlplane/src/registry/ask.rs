@@ -1,5 +1,7 @@
 //! Ask: what the API wants of the registry.
 
+use std::sync::Arc;
+
 use dataplane::ids::StreamName;
 use tokio::sync::oneshot;
 
@@ -7,6 +9,7 @@ use super::change::{Change, Plan, Refused};
 use super::condition::Condition;
 use super::desired::{Item, Registry, TemplateItem};
 use super::effect::Effects;
+use super::file::Inventory;
 use super::resolved::Origin;
 
 /// Streams of one page at most.
@@ -51,6 +54,11 @@ pub enum RegistryAsk {
         limit: usize,
         /// Takes the answer.
         reply: oneshot::Sender<Vec<TemplateItem>>,
+    },
+    /// All that is declared.
+    Declared {
+        /// Takes it.
+        reply: oneshot::Sender<Arc<Inventory>>,
     },
     /// A change, or what it would do.
     Change {
@@ -179,6 +187,7 @@ impl Registry {
                 let templates = self.templates_after(after.as_deref());
                 drop(reply.send(templates.take(limit.clamp(1, PAGE_MAX)).collect()));
             }
+            RegistryAsk::Declared { reply } => drop(reply.send(Arc::new(self.inventory()))),
             RegistryAsk::Change { change, condition, dry_run: true, reply } => {
                 let subject = change.subject();
                 let known = subject.as_ref().and_then(|subject| self.version(subject));

@@ -1,15 +1,22 @@
-//! File: the streams and templates of the configuration file.
+//! File: streams and templates in the form of the configuration file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dataplane::ids::StreamName;
 use serde_json::Value;
 
-use super::change::FileStreams;
+use super::change::{Change, FileStreams};
+use super::desired::Registry;
 use super::fault::Fault;
+use super::record;
 use super::spec::{StreamSpec, Template};
 use crate::auth::KeyHash;
 use crate::config::{DeclaredTables, StreamsSection};
+
+/// Streams and templates of one import at most: each is a row of one commit.
+pub const IMPORT_MAX: usize = 30_000;
+const _: () = assert!(IMPORT_MAX <= crate::store::WRITES_MAX, "they are committed together");
 
 impl FileStreams {
     /// Reads and checks what `[streams]` declares.
@@ -54,6 +61,81 @@ impl FileStreams {
     }
 }
 
+/// All that is declared at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    templates: Vec<(String, Arc<Template>)>,
+    streams: Vec<(StreamName, Arc<StreamSpec>)>,
+}
+
+impl Inventory {
+    /// The templates and the streams as tables of the file.
+    #[must_use]
+    pub fn tables(&self) -> (DeclaredTables, DeclaredTables) {
+        let templates = self.templates.iter();
+        let templates =
+            templates.map(|(code, template)| (code.clone(), record::show(template.as_ref())));
+        let streams = self.streams.iter();
+        let streams = streams.map(|(name, spec)| (name.to_string(), record::show(spec.as_ref())));
+        (DeclaredTables(templates.collect()), DeclaredTables(streams.collect()))
+    }
+}
+
+impl Registry {
+    /// All that is declared, which is shared and not copied.
+    pub(super) fn inventory(&self) -> Inventory {
+        let templates = self.templates_after(None).map(|item| (item.code, item.template));
+        let streams = self.streams.iter().filter_map(|(name, entry)| {
+            let (_, spec) = entry.declared.in_force()?;
+            Some((name.clone(), Arc::clone(spec)))
+        });
+        Inventory { templates: templates.collect(), streams: streams.collect() }
+    }
+}
+
+impl Change {
+    /// All that tables of the form of the file declare, templates first, because streams take from
+    /// them. What is in a table is checked when the change is made.
+    ///
+    /// Errors: a code that is none or comes twice, or a key that is not hashed.
+    pub fn of_tables(templates: DeclaredTables, streams: DeclaredTables) -> Result<Self, String> {
+        let put_template = |code: String, value| Some(Self::PutTemplate { code, value });
+        let put_stream = |code: String, value| {
+            StreamName::parse(&code).map(|name| Self::PutStream { name, value })
+        };
+        let mut changes = puts(templates, put_template)?;
+        changes.extend(puts(streams, put_stream)?);
+        Ok(Self::All(changes))
+    }
+}
+
+fn puts(
+    tables: DeclaredTables,
+    put: impl Fn(String, Value) -> Option<Change>,
+) -> Result<Vec<Change>, String> {
+    let mut known = BTreeSet::new();
+    let mut changes = Vec::with_capacity(tables.0.len());
+    for (code, value) in tables.0 {
+        hashed(&code, &value)?;
+        if !known.insert(code.clone()) {
+            return Err(format!("{code}: it is declared twice"));
+        }
+        let what = format!("{code}: a code has segments of letters, digits, _ and -, joined by /");
+        changes.push(put(code, value).ok_or(what)?);
+    }
+    Ok(changes)
+}
+
+/// Refuses a key that is not hashed: such a text is read by more people than should know it.
+fn hashed(code: &str, value: &Value) -> Result<(), String> {
+    let plain = value.get("stream_key").and_then(Value::as_str);
+    if plain.is_some_and(|key| !key.is_empty() && KeyHash::parse(key).is_none()) {
+        let what = "stream_key: a key of the file is hashed; `grandstand key hash` makes it";
+        return Err(format!("{code}: {what}"));
+    }
+    Ok(())
+}
+
 /// Reads each table by its code, which comes once.
 fn tables<K: Ord, V>(
     tables: &DeclaredTables,
@@ -62,12 +144,7 @@ fn tables<K: Ord, V>(
     let mut all = BTreeMap::new();
     for (code, value) in &tables.0 {
         let named = |what: String| format!("{code}: {what}");
-        let plain = value.get("stream_key").and_then(Value::as_str);
-        if plain.is_some_and(|key| !key.is_empty() && KeyHash::parse(key).is_none()) {
-            // The file is read by more people than should know the key.
-            let what = "stream_key: a key of the file is hashed; `grandstand key hash` makes it";
-            return Err(named(what.to_owned()));
-        }
+        hashed(code, value)?;
         let (key, item) = read(code, value.clone()).map_err(|fault| named(fault.to_string()))?;
         if all.insert(key, item).is_some() {
             return Err(named("it is declared twice".to_owned()));

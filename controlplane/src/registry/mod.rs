@@ -54,6 +54,7 @@ pub use condition::{Condition, Unmet, Version, Versions};
 pub use desired::{Item, Registry, TemplateItem};
 pub use effect::{Difference, Effect, Effects, RULES, Rule, Touch};
 pub use fault::Fault;
+pub use file::{IMPORT_MAX, Inventory};
 pub use input::{Input, Kind, Net};
 pub use keeper::{Keeper, WAITING_MAX};
 pub use outputs::{Protocols, PushDestination};
