@@ -1,7 +1,7 @@
 //! Desired: what the registry says reaches the shards, and what shards tell reaches the registry.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::control::{CloseReason, Command, StreamKick};
 use dataplane::ids::{SessionId, StreamName};
@@ -10,6 +10,9 @@ use super::exchange::Exchange;
 use super::fleet::Fleet;
 use crate::events::Kind;
 use crate::registry::{Active, Effect, Origin};
+
+/// Idle streams are forgotten so much later at most while hooks have no room for the news of it.
+const REAP_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl<F: Fleet> Exchange<F> {
     /// Drops whoever a change leaves no place for, on every shard: one order for all its streams,
@@ -45,7 +48,8 @@ impl<F: Fleet> Exchange<F> {
 
     /// Forgets streams that nobody declared and nobody publishes any more.
     pub(super) fn reap(&mut self, now: Instant) {
-        if !self.bus.has_room(now) {
+        let late = self.registry.due().is_some_and(|due| now > due + REAP_WAIT_MAX);
+        if !late && !self.bus.has_room() {
             return;
         }
         for stream in self.registry.reap(now) {

@@ -148,7 +148,7 @@ impl<F: Fleet> Exchange<F> {
         let retry = waits.then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
         let reap = self.registry.due();
-        let reap = if self.bus.has_room(now) { reap } else { reap.map(|due| due.max(now + RETRY)) };
+        let reap = if self.bus.has_room() { reap } else { reap.map(|due| due.max(now + RETRY)) };
         let due = [self.moves.deadline(), self.directory.due(), self.sessions.due(), reap];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }

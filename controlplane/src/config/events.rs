@@ -19,10 +19,15 @@ const KEYS: &[Key] = &[
     )
     .range(64, 1_000_000)
     .now(),
-    Key::new("ring_bytes_max", "Bytes of those events at most.", |s| &mut s.events.ring.bytes)
-        .bytes()
-        .range(64 << 10, 1 << 30)
-        .now(),
+    Key::new(
+        "ring_bytes_max",
+        "Bytes of those events at most; twice as many, and twice ring_max, while hooks have not \
+         written them down.",
+        |s| &mut s.events.ring.bytes,
+    )
+    .bytes()
+    .range(64 << 10, 1 << 30)
+    .now(),
 ];
 
 pub(super) fn section() -> Section {

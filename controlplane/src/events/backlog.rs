@@ -4,11 +4,12 @@
 //! once than the ring holds and a hook's queue takes. Here they wait, in their order, until there
 //! is room for the next ([`Bus::has_room`]).
 //!
-//! Limits: [`WAITING_MAX`] wait; beyond that the oldest are told whether there is room or not, and
-//! those who fall behind are told how many they missed.
+//! Limits: [`WAITING_MAX`] wait, and for [`WAIT_MAX`] in all; beyond that they are told whether
+//! there is room or not, and those who fall behind are told how many they missed. So a hook that is
+//! slow, or a disk that fails, holds up nobody for long.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::ids::StreamName;
 
@@ -17,6 +18,8 @@ use super::kind::Kind;
 
 /// Events that wait at most.
 const WAITING_MAX: usize = 100_000;
+/// From when there was no room for the first of them until they are told whoever misses them.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Events that are told in one turn at most, so that the loop serves others, too.
 const PER_TURN: usize = 1_024;
 
@@ -24,22 +27,31 @@ const PER_TURN: usize = 1_024;
 ///
 /// Lives on: the control thread.
 #[derive(Debug, Default)]
-pub struct Backlog(VecDeque<(Option<StreamName>, Kind)>);
+pub struct Backlog {
+    waiting: VecDeque<(Option<StreamName>, Kind)>,
+    /// Since when there is no room for all of them.
+    since: Option<Instant>,
+}
 
 impl Backlog {
     /// Takes one more, to be told after those that wait.
     pub fn push(&mut self, stream: Option<StreamName>, kind: Kind) {
-        self.0.push_back((stream, kind));
+        self.waiting.push_back((stream, kind));
     }
 
     /// Tells what there is room for.
     pub fn tell(&mut self, bus: &Bus, now: Instant) {
         for _ in 0..PER_TURN {
-            let crowded = self.0.len() > WAITING_MAX;
-            if self.0.is_empty() || !(crowded || bus.has_room(now)) {
+            if self.waiting.is_empty() {
+                self.since = None;
                 return;
             }
-            if let Some((stream, kind)) = self.0.pop_front() {
+            let late = self.since.is_some_and(|since| now > since + WAIT_MAX);
+            if !late && self.waiting.len() <= WAITING_MAX && !bus.has_room() {
+                self.since = self.since.or(Some(now));
+                return;
+            }
+            if let Some((stream, kind)) = self.waiting.pop_front() {
                 bus.publish(stream.as_ref(), None, kind);
             }
         }
@@ -48,7 +60,7 @@ impl Backlog {
     /// True if nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 }
 
@@ -87,16 +99,18 @@ mod tests {
         }
         backlog.tell(&bus, now);
         assert!(!backlog.is_empty());
-        backlog.tell(&bus, now + super::super::bus::TIGHT_MAX * 2);
+        backlog.tell(&bus, now + WAIT_MAX);
+        assert!(!backlog.is_empty());
+        backlog.tell(&bus, now + WAIT_MAX * 2);
         assert!(backlog.is_empty());
         assert!(cursor.read(1_000).missed.is_some());
         drop(cursor);
-        assert!(bus.has_room(now), "nobody keeps events any more");
+        assert!(bus.has_room(), "nobody keeps events any more");
         for _ in 0..WAITING_MAX + PER_TURN {
             backlog.push(None, Kind::StreamLost {});
         }
         let _none = bus.keeping_cursor();
         backlog.tell(&bus, now);
-        assert_eq!(backlog.0.len(), WAITING_MAX, "nor are those who fall behind by too much");
+        assert_eq!(backlog.waiting.len(), WAITING_MAX, "nor are those who fall behind by too much");
     }
 }

@@ -1,7 +1,7 @@
 //! Bus: takes events, and lets cursors read them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use codecs::time::WallTime;
 use dataplane::ids::{StreamId, StreamName};
@@ -14,9 +14,6 @@ use super::ring::{Ring, RingLimits};
 
 /// Events of a burst that are not kept yet at most.
 const BURST_MAX: u64 = 1_024;
-/// A burst waits for those who keep events for so long, as long as they keep none; then it is told
-/// whoever misses it.
-pub(super) const TIGHT_MAX: Duration = Duration::from_secs(10);
 
 /// Where events are published. Clones are one bus.
 ///
@@ -39,8 +36,6 @@ struct Kept {
     published: [u64; Kind::NAMES.len()],
     /// Events that hooks can take before one of them has to give any up.
     vacancy: u64,
-    /// Since when there is no room for a burst.
-    tight: Option<Instant>,
 }
 
 impl Bus {
@@ -55,7 +50,6 @@ impl Bus {
             ids: EventIds::new(u32::from_le_bytes(process)),
             published: [0; Kind::NAMES.len()],
             vacancy: u64::MAX,
-            tight: None,
         };
         Self(Arc::new(Inner { node, kept: Mutex::new(kept), next: watch::Sender::new(0) }))
     }
@@ -76,18 +70,14 @@ impl Bus {
     }
 
     /// True if one of many events can be told without pushing any out before hooks have kept it,
-    /// or out of the queue of a hook whose receiver takes events; true also after a long wait for
-    /// that.
+    /// or out of the queue of a hook whose receiver takes events.
     #[must_use]
-    pub fn has_room(&self, now: Instant) -> bool {
-        let mut kept = self.kept();
+    pub fn has_room(&self) -> bool {
+        let kept = self.kept();
         let Some((events, bytes)) = kept.ring.unkept() else { return true };
         let limits = kept.ring.limits();
         let half = u64::from(limits.events / 2).min(kept.vacancy.div_ceil(2));
-        let room = events < half.min(BURST_MAX) && bytes <= limits.bytes / 2;
-        kept.tight = if room { None } else { kept.tight.or(Some(now)) };
-        let waited = kept.tight.map(|since| now.saturating_duration_since(since));
-        waited.is_none_or(|waited| waited > TIGHT_MAX)
+        events < half.min(BURST_MAX) && bytes <= limits.bytes / 2
     }
 
     /// Keeps from now on what `limits` say.
