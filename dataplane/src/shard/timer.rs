@@ -11,6 +11,7 @@
 //! at most one tick late.
 //! Limits: a fixed number of timers; all memory is taken when the wheel is made.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// Wheels; together they span 139 years.
@@ -27,7 +28,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     slot: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 /// Pending timers, each with a key for its owner.
@@ -51,7 +52,7 @@ pub struct TimerWheel<K> {
 struct Node<K> {
     key: K,
     tick: u64,
-    generation: u32,
+    generation: NonZeroU32,
     /// The list that it is in; `None` in the free list.
     list: Option<u16>,
     prev: u32,
@@ -249,7 +250,14 @@ impl<K: Copy> TimerWheel<K> {
             slot
         } else if self.nodes.len() < self.capacity {
             let slot = u32::try_from(self.nodes.len()).expect("fewer than NONE");
-            self.nodes.push(Node { key, tick, generation: 0, list: None, prev: NONE, next: NONE });
+            self.nodes.push(Node {
+                key,
+                tick,
+                generation: NonZeroU32::MIN,
+                list: None,
+                prev: NONE,
+                next: NONE,
+            });
             slot
         } else {
             return None;
@@ -260,7 +268,7 @@ impl<K: Copy> TimerWheel<K> {
 
     fn give_node(&mut self, slot: u32) -> K {
         let node = &mut self.nodes[slot as usize];
-        node.generation = node.generation.wrapping_add(1);
+        node.generation = node.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         node.next = self.free;
         self.free = slot;
         self.len -= 1;
