@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use controlplane::auth::{Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules};
 use controlplane::events::{Bus, RingLimits};
 use controlplane::outbound::Address;
+use dataplane::config::ListenerNumber;
 use dataplane::control::{AuthorizeRequest, Intent, Protocol, Ticket, Verdict};
 use dataplane::ids::{Secret, SessionId, ShardId, StreamName};
 
@@ -166,6 +167,7 @@ fn request(number: u32) -> Box<AuthorizeRequest> {
         referer: None,
         peer: SocketAddr::from(([192, 0, 2, 1], 5)),
         local: SocketAddr::from(([192, 0, 2, 2], 1_935)),
+        listener: ListenerNumber(1),
         agent: "LNX 9,0,124,2".into(),
     })
 }

@@ -106,13 +106,20 @@ pub struct ListenerConfig {
     pub shards: ShardSet,
     /// The class of players whose address names none.
     pub latency: Latency,
+    /// What it is called in questions about those who come by it.
+    pub number: ListenerNumber,
 }
+
+/// Names a listener, as whoever configures it counts; several addresses may be one listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenerNumber(pub u8);
 
 impl ListenerConfig {
     /// A listener of every shard whose players follow the flush interval.
     #[must_use]
     pub const fn new(kind: ListenerKind, addr: SocketAddr) -> Self {
-        Self { kind, addr, shards: ShardSet::ALL, latency: Latency::Auto }
+        let (shards, latency, number) = (ShardSet::ALL, Latency::Auto, ListenerNumber(0));
+        Self { kind, addr, shards, latency, number }
     }
 
     /// True if `other` is the same socket, whoever accepts there and however it is served.

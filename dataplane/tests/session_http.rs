@@ -199,7 +199,11 @@ fn pages_lists_and_preflights() {
         (get("/streams.json"), "200", "Content-Type: application/json"),
         (get("/favicon.ico"), "204", "Cache-Control: max-age=86400"),
         (get("/no.such"), "404", "Content-Length: 10"),
-        (request("OPTIONS", "/cam.flv", ""), "204", "Access-Control-Allow-Headers: Range"),
+        (
+            request("OPTIONS", "/cam.flv", ""),
+            "204",
+            "Access-Control-Allow-Headers: Authorization, Range",
+        ),
         (request("OPTIONS", "*", ""), "204", "Allow: GET, HEAD, OPTIONS"),
         (request("HEAD", "/", ""), "200", "Connection: keep-alive"),
         (request("HEAD", "/no.such", ""), "404", "Content-Length: 10"),

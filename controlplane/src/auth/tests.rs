@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dataplane::config::ListenerNumber;
 use dataplane::control::{AuthorizeRequest, Denial, Grant, Intent, Protocol, Ticket, Verdict};
 use dataplane::ids::{Secret, SessionId, ShardId, StreamName};
 
@@ -29,6 +30,7 @@ pub(crate) fn request(intent: Intent, stream: &str, key: &str) -> AuthorizeReque
         referer: None,
         peer: "192.0.2.1:5".parse().unwrap(),
         local: "192.0.2.2:1935".parse().unwrap(),
+        listener: ListenerNumber(1),
         agent: "test".into(),
     }
 }

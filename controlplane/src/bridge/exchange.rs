@@ -342,6 +342,7 @@ mod tests {
                 referer: None,
                 peer: "192.0.2.1:5".parse().unwrap(),
                 local: "192.0.2.2:1935".parse().unwrap(),
+                listener: dataplane::config::ListenerNumber(1),
                 agent: "test".into(),
             }),
         }

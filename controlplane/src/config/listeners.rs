@@ -49,7 +49,11 @@ impl MediaListener {
         let also = self.also.iter().map(|also| (&also.addr, &also.shards, also.latency));
         std::iter::once(own).chain(also).flat_map(move |(addrs, shards, latency)| {
             let shards = shards.set();
-            addrs.iter().map(move |&addr| ListenerConfig { kind, addr, shards, latency })
+            addrs.iter().map(move |&addr| ListenerConfig {
+                shards,
+                latency,
+                ..ListenerConfig::new(kind, addr)
+            })
         })
     }
 

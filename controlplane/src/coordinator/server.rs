@@ -53,12 +53,10 @@ fn reachable(addr: SocketAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane::config::Latency;
-    use dataplane::ids::ShardSet;
 
     fn open(kind: ListenerKind, addr: &str) -> ListenerConfig {
         let addr = addr.parse().unwrap();
-        ListenerConfig { kind, addr, shards: ShardSet::ALL, latency: Latency::Auto }
+        ListenerConfig::new(kind, addr)
     }
 
     #[test]

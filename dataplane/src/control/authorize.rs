@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Protocol, Role};
+use crate::config::ListenerNumber;
 use crate::ids::{Secret, SessionId, StreamId, StreamName};
 
 /// What a peer wants.
@@ -88,6 +90,8 @@ pub struct AuthorizeRequest {
     pub peer: SocketAddr,
     /// Where it came to.
     pub local: SocketAddr,
+    /// By which listener.
+    pub listener: ListenerNumber,
     /// `flashVer` or `User-Agent`.
     pub agent: Arc<str>,
 }
@@ -112,13 +116,15 @@ pub struct Grant {
     pub waits: bool,
     /// Of a play: only with the key that the stream is published with.
     pub same_key: bool,
+    /// It ends then: whoever was allowed is sent away.
+    pub until: Option<Instant>,
 }
 
 impl Grant {
     /// Plain leave to publish or play `stream`.
     #[must_use]
     pub const fn to(stream: StreamName) -> Self {
-        Self { stream, id: None, waits: false, same_key: false }
+        Self { stream, id: None, waits: false, same_key: false, until: None }
     }
 }
 

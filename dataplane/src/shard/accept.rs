@@ -60,7 +60,7 @@ impl Shard {
     /// A connection was accepted.
     pub(super) fn accepted(&mut self, token: Token, fd: OwnedFd, peer: SocketAddr) {
         let listener = self.listeners.iter().find(|listener| listener.token == token);
-        let Some(ListenerConfig { kind, shards, latency, .. }) =
+        let Some(ListenerConfig { kind, shards, latency, number, .. }) =
             listener.filter(|l| !l.stopped).map(|listener| listener.config)
         else {
             return;
@@ -76,7 +76,7 @@ impl Shard {
                 return;
             }
         };
-        let fresh = Accepted { fd, peer, kind, latency, admission };
+        let fresh = Accepted { fd, peer, kind, latency, listener: number, admission };
         let Some(other) = self.less_used_shard(shards) else {
             self.open(fresh);
             return;
@@ -127,7 +127,7 @@ impl Shard {
             self.shed(fresh);
             return;
         };
-        let Accepted { fd, peer, kind, latency, admission } = fresh;
+        let Accepted { fd, peer, kind, latency, listener, admission } = fresh;
         let egress = &self.config.egress;
         let options = SocketOptions {
             nodelay: true,
@@ -150,8 +150,10 @@ impl Shard {
             tls,
             admission,
             latency,
+            listener,
             opened: self.now,
             progressed_ms: 0,
+            leave_ends_s: 0,
             received: 0,
             sent: 0,
             receiving: Receiving::Off,

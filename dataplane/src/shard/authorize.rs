@@ -18,6 +18,10 @@ impl Shard {
             self.reactor.recv_stop(token);
         }
         connection.ask_epoch = connection.ask_epoch.wrapping_add(1);
+        if connection.role.is_none() {
+            // The leave to do what is over is over with it.
+            connection.leave_ends_s = 0;
+        }
         let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
         // Viewers of HLS come from anywhere: the ranges are for those who take whole streams.
         let asked_play = asked.intent == Intent::Play && asked.permit.is_none();
@@ -50,7 +54,7 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Grant { stream, id, waits, same_key } = match verdict {
+        let Grant { stream, id, waits, same_key, until } = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
                 self.refuse(ticket.slot, denial.into());
@@ -67,7 +71,10 @@ impl Shard {
             Intent::Play => (asked.waits, asked.same_key) = (waits, same_key),
         }
         asked.stream = stream;
-        if asked.permit.is_some() {
+        let views = asked.permit.is_some();
+        connection.allow_until(until);
+        self.rearm(ticket.slot);
+        if views {
             self.view(ticket.slot);
         } else {
             self.begin_allowed(ticket.slot);
@@ -110,10 +117,7 @@ impl Shard {
         });
         match asked.intent {
             Intent::Connect => self.counters.connects_refused += 1,
-            Intent::Publish => {
-                self.counters.publishes_refused += 1;
-                self.report_refusal(slot, asked.stream, refusal);
-            }
+            Intent::Publish => self.counters.publishes_refused += 1,
             Intent::Play => self.counters.plays_refused += 1,
         }
         self.tell(slot, Command::Refused(refusal));

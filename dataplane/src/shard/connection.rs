@@ -15,7 +15,7 @@ use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use super::views::View;
-use crate::config::Latency;
+use crate::config::{Latency, ListenerNumber};
 use crate::control::{AuthorizeRequest, CloseReason, Intent};
 use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
 use crate::reactor::{self, Token};
@@ -50,10 +50,14 @@ pub(crate) struct Connection {
     pub admission: Admission,
     /// The class of its listener.
     pub latency: Latency,
+    /// The listener that it came by.
+    pub listener: ListenerNumber,
     pub opened: Instant,
     /// When the peer last accepted a byte, in milliseconds since it opened: an instant would cost
     /// every idle connection another allocation class.
     pub progressed_ms: u32,
+    /// When what it was allowed ends, in seconds since it opened; 0 if it does not.
+    pub leave_ends_s: u32,
     /// Bytes received since it was accepted, or since it began to publish or play.
     pub received: u64,
     /// Bytes sent since then.
@@ -386,6 +390,7 @@ impl Connection {
             peer: self.peer.into(),
             // A socket that cannot tell has lost its peer, which the next receive says.
             local: reactor::local_addr(self.fd()).unwrap_or(unknown),
+            listener: self.listener,
             agent: self.session.agent().clone(),
         }
     }

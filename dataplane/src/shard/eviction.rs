@@ -203,7 +203,7 @@ impl Shard {
         }
     }
 
-    fn evict(&mut self, slot: u32, reason: CloseReason) {
+    pub(super) fn evict(&mut self, slot: u32, reason: CloseReason) {
         if self.connections.get(slot).is_some_and(|c| c.publishing().is_some()) {
             self.publish_ended(slot, reason);
         }

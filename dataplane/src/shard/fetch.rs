@@ -76,8 +76,8 @@ impl Shard {
         let Some(connection) = self.connections.get(slot) else { return };
         let judged = self.judge_view(&stream, connection.session.asset(), viewer);
         let told_apart = viewer != Viewer::Anybody;
-        let peer = connection.peer.ip;
-        let permit = self.verdicts.permit(&stream, &credentials, told_apart, peer);
+        let from = (connection.peer.ip, connection.listener);
+        let permit = self.verdicts.permit(&stream, &credentials, told_apart, from);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         asked.permit = Some(permit);
@@ -234,6 +234,9 @@ impl Shard {
             ServedAs::NotFound | ServedAs::Unsatisfiable => {}
         }
         let asked = connection.asked.take();
+        // What was allowed for a while is remembered for no longer, and ends no connection.
+        let left = connection.leave_ends().map(|end| end.saturating_duration_since(*now));
+        connection.leave_ends_s = 0;
         shared.caps.established(&mut connection.admission);
         counters.segment_bytes_served += bytes;
         if !served.body.is_empty() {
@@ -256,6 +259,7 @@ impl Shard {
         {
             stream.share(&mut self.words);
             let time = self.config.stream.hls.verdict;
+            let time = left.map_or(time, |left| left.min(time));
             self.verdicts.allow(permit, stream, self.now, time);
         }
         // Before its head is seen as a reply, which would go before those of encoders.

@@ -153,6 +153,9 @@ impl Shard {
         if self.question_expired(slot) || self.closing_expired(slot) || self.stalled(slot) {
             return;
         }
+        if self.leave_expired(slot) {
+            return;
+        }
         let due = |c: &Connection| c.session.poll_timeout().is_some_and(|at| at <= self.now);
         if self.connections.get(slot).is_some_and(due) {
             let Some(mut connection) = self.connections.take(slot) else { return };
@@ -340,7 +343,8 @@ impl Connection {
         };
         let question = self.asked.as_ref().map(|asked| asked.deadline);
         let closing = self.closing.as_ref().map(|closing| closing.deadline);
-        [self.session.poll_timeout(), stalled, question, closing].into_iter().flatten().min()
+        let nearest = [self.session.poll_timeout(), stalled, question, closing, self.leave_ends()];
+        nearest.into_iter().flatten().min()
     }
 }
 

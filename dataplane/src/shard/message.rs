@@ -9,7 +9,7 @@ use super::caps::Admission;
 use super::connection::Connection;
 use super::demo::Demo;
 use super::relocation::Removal;
-use crate::config::{Latency, ListenerKind};
+use crate::config::{Latency, ListenerKind, ListenerNumber};
 use crate::control::{CloseReason, MoveOrder, MoveOutcome, StreamKick};
 use crate::hub::Subscriber;
 use crate::ids::{SecretDigest, ShardId, StreamName};
@@ -117,6 +117,7 @@ pub(crate) struct Accepted {
     pub peer: SocketAddr,
     pub kind: ListenerKind,
     pub latency: Latency,
+    pub listener: ListenerNumber,
     pub admission: Admission,
 }
 

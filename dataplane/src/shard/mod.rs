@@ -24,6 +24,7 @@ mod drain;
 mod egress;
 mod ended;
 mod eviction;
+mod expiry;
 mod farewell;
 mod fetch;
 pub mod flush;

@@ -15,6 +15,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::config::ListenerNumber;
 use crate::ids::StreamName;
 use crate::session::Credentials;
 
@@ -50,7 +51,8 @@ impl Verdicts {
         }
     }
 
-    /// The name of the question whether `peer` may view `stream` with what it showed.
+    /// The name of the question whether `peer`, who came by `listener`, may view `stream` with what
+    /// it showed.
     ///
     /// Where nobody is told apart the children of a playlist carry the key alone, so no more than
     /// that names the question.
@@ -59,11 +61,11 @@ impl Verdicts {
         stream: &StreamName,
         shown: &Credentials,
         told_apart: bool,
-        peer: IpAddr,
+        (peer, listener): (IpAddr, ListenerNumber),
     ) -> Permit {
         let Credentials { key, query, url: _, referer } = shown;
         let more = told_apart.then(|| (&*query.0, referer.as_deref()));
-        let question = (stream.as_str(), &*key.0, more, peer.to_canonical());
+        let question = (stream.as_str(), &*key.0, more, peer.to_canonical(), listener);
         Permit([0, 1].map(|n| self.keys[n].hash_one(question)))
     }
 
@@ -128,14 +130,16 @@ mod tests {
     }
 
     fn permit(verdicts: &Verdicts, stream: &str, key: &str, peer: &str) -> Permit {
-        verdicts.permit(&name(stream), &shown(key, "", None), false, peer.parse().unwrap())
+        let from = (peer.parse().unwrap(), ListenerNumber(0));
+        verdicts.permit(&name(stream), &shown(key, "", None), false, from)
     }
 
     #[test]
     fn who_gets_a_token_showed_the_query_and_page_that_were_judged() {
         let verdicts = Verdicts::new(8);
         let of = |shown: &Credentials, told_apart| {
-            verdicts.permit(&name("a"), shown, told_apart, "192.0.2.1".parse().unwrap())
+            let from = ("192.0.2.1".parse().unwrap(), ListenerNumber(0));
+            verdicts.permit(&name("a"), shown, told_apart, from)
         };
         let signed = shown("k", "sig=1", Some("http://page/"));
         for other in [shown("k", "sig=2", Some("http://page/")), shown("k", "sig=1", None)] {
@@ -159,6 +163,9 @@ mod tests {
         {
             assert_eq!(verdicts.find(permit(&verdicts, stream, key, peer), now), None);
         }
+        let other = ("192.0.2.1".parse().unwrap(), ListenerNumber(1));
+        let by_other = verdicts.permit(&name("a"), &shown("k", "", None), false, other);
+        assert_eq!(verdicts.find(by_other, now), None, "each listener has rules of its own");
         assert_eq!(verdicts.find(asked, now + TIME), None, "its time is over");
         verdicts.forget();
         assert_eq!(verdicts.find(asked, now), None);

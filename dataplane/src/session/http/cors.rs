@@ -9,7 +9,7 @@ pub(super) const FIELDS: [(&str, &str); 2] = [
 /// Fields of the answer to a preflight.
 pub(super) const PREFLIGHT: [(&str, &str); 4] = [
     ("Access-Control-Allow-Methods", METHODS),
-    ("Access-Control-Allow-Headers", "Range"),
+    ("Access-Control-Allow-Headers", "Authorization, Range"),
     ("Access-Control-Max-Age", "86400"),
     ("Allow", METHODS),
 ];

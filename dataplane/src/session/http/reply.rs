@@ -19,6 +19,8 @@ const FIELDS_MAX: usize = 8;
 pub(super) const NO_STORE: (&str, &str) = ("Cache-Control", "no-store");
 pub(super) const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 pub(super) const NO_SNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
+/// The address of a page may hold a key, which is nobody's business where its links lead.
+pub(super) const NO_REFERRER: (&str, &str) = ("Referrer-Policy", "no-referrer");
 /// A segment never changes, and is asked for no longer than an hour.
 pub(super) const IMMUTABLE: (&str, &str) = ("Cache-Control", "max-age=3600, immutable");
 pub(super) const ACCEPT_RANGES: (&str, &str) = ("Accept-Ranges", "bytes");
@@ -114,7 +116,7 @@ impl Replies {
 
     /// A built-in file.
     pub(super) fn page(&mut self, page: Page, pending: Pending) {
-        let own = [NO_CACHE, NO_SNIFF];
+        let own = [NO_CACHE, NO_SNIFF, NO_REFERRER];
         self.put(200, Some(page.content_type), pending, &own, Some(page.body));
     }
 

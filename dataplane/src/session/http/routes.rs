@@ -4,10 +4,10 @@ use codecs::http1::{Request, percent_decode};
 
 use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
-use crate::ids::{StreamId, StreamName};
+use crate::ids::{Secret, StreamId, StreamName};
 use crate::segment::uri::{self, Asset};
 use crate::session::contract::told_url;
-use crate::session::rtmp::{Params, stream_of};
+use crate::session::rtmp::{Params, SECRET_BYTES_MAX, stream_of};
 use crate::session::{Credentials, Format};
 
 /// A resource.
@@ -93,8 +93,19 @@ pub(super) fn credentials(request: &Request<'_>, params: Params) -> Box<Credenti
     let host = request.header("host").unwrap_or_default();
     let url = told_url(&format!("{host}{}", request.path)).unwrap_or_default();
     let referer = request.header("referer").and_then(told_url);
-    let Params { key, query, .. } = params;
+    let Params { mut key, query, .. } = params;
+    if key.0.is_empty() {
+        key = bearer(request).unwrap_or_default();
+    }
     Box::new(Credentials { key, query, url, referer })
+}
+
+/// The secret in `Authorization`. What an address says comes before it.
+fn bearer(request: &Request<'_>) -> Option<Secret> {
+    let (scheme, secret) = request.header("authorization")?.split_once(' ')?;
+    let secret = secret.trim();
+    let legal = scheme.eq_ignore_ascii_case("bearer") && secret.len() <= SECRET_BYTES_MAX;
+    legal.then(|| Secret(secret.to_owned()))
 }
 
 #[cfg(test)]
@@ -121,6 +132,28 @@ mod tests {
             Route::Directory => "directory".into(),
             Route::Icon => "icon".into(),
             Route::Unknown => "unknown".into(),
+        }
+    }
+
+    #[test]
+    fn a_secret_is_in_the_address_or_in_a_header() {
+        use codecs::http1::{RequestLimits, parse_request};
+        let long = format!("Authorization: Bearer {}\r\n", "x".repeat(SECRET_BYTES_MAX + 1));
+        for (query, field, key) in [
+            ("", "", ""),
+            ("", "Authorization: Bearer eyJ.e30.x\r\n", "eyJ.e30.x"),
+            ("", "authorization: bearer  abc \r\n", "abc"),
+            ("", "Authorization: Basic abc\r\n", ""),
+            ("", "Authorization: Bearer\r\n", ""),
+            ("", &long, ""),
+            ("token=t", "Authorization: Bearer abc\r\n", "t"),
+        ] {
+            let head = format!("GET /cam.flv?{query} HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+            let limits = RequestLimits { head_bytes_max: 4_096, headers_max: 16 };
+            let (request, _) = parse_request(head.as_bytes(), &limits).unwrap().unwrap();
+            let mut params = Params::default();
+            params.take(query).unwrap();
+            assert_eq!(credentials(&request, params).key.0, key, "{query} {field}");
         }
     }
 

@@ -30,6 +30,6 @@ mod verdict;
 mod window;
 
 pub(in crate::session) use connect::name_agent;
-pub(in crate::session) use url::{Params, stream_of};
+pub(in crate::session) use url::{Params, SECRET_BYTES_MAX, stream_of};
 
 pub use server::Server;

@@ -21,12 +21,12 @@ use crate::session::{
 use crate::words::{WORD_BYTES_MAX, Words};
 
 /// Bytes of a stream key at most: room for a signed token.
-const SECRET_BYTES_MAX: usize = 2048;
+pub(in crate::session) const SECRET_BYTES_MAX: usize = 2048;
 
 /// What the query of an address asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::session) struct Params {
-    /// `key` or `token`.
+    /// `key`, `token` or `jwt`.
     pub(in crate::session) key: Secret,
     /// Everything, as it was sent.
     pub(in crate::session) query: Secret,
@@ -55,8 +55,8 @@ impl Params {
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
-                "key" | "token" if value.len() > SECRET_BYTES_MAX => return None,
-                "key" | "token" => self.key = Secret(percent_decode(value).ok()?),
+                "key" | "token" | "jwt" if value.len() > SECRET_BYTES_MAX => return None,
+                "key" | "token" | "jwt" => self.key = Secret(percent_decode(value).ok()?),
                 "latency" => {
                     self.latency = match value {
                         "low" => Some(Latency::Low),
@@ -298,6 +298,7 @@ mod tests {
             ("live", h, "news%2Fcam", "news/cam", ""),
             ("live", h, "cam?key=s3cret", "cam", "s3cret"),
             ("live?token=abc", "rtmp://h/live?token=abc", "cam", "cam", "abc"),
+            ("live", h, "cam?jwt=eyJ.e30.x", "cam", "eyJ.e30.x"),
             ("live", "rtmp://h/live?key=tc", "cam", "cam", "tc"),
             ("live?key=app", h, "cam?key=stream", "cam", "stream"),
             ("cam?key=a%2Bb", h, "", "cam", "a+b"),

@@ -1,0 +1,140 @@
+//! Leave that was given for a while ends by itself, on whichever shard its holder is by then.
+
+#![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
+#![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
+#![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
+
+mod node;
+
+use std::time::{Duration, Instant};
+
+use codecs::amf0::Value;
+use codecs::rtmp::command::code;
+use dataplane::config::{Config, ListenerConfig, ListenerNumber};
+use dataplane::control::{CloseReason, Event, Grant, Protocol, Role, SessionEvent, Verdict};
+use dataplane::ids::SessionId;
+use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, Totals, WsPlayer};
+
+on_both_backends! {
+    players_of_every_protocol_are_sent_away_in_time
+    a_publication_ends_with_its_leave_wherever_it_is
+    who_waits_for_a_stream_waits_no_longer_than_he_may
+    the_next_question_brings_leave_of_its_own
+    a_question_tells_the_listener
+}
+
+/// Allows everything; who asks with a query that begins with `brief` may for a moment.
+fn briefly(server: &Server) {
+    server.control.judge(Box::new(|request| {
+        let brief = request.query.0.starts_with("brief");
+        let until = brief.then(|| Instant::now() + Duration::from_millis(300));
+        let waits = request.query.0.ends_with("waits");
+        Some(Verdict::Allow(Grant { until, waits, ..Grant::to(request.stream.clone()) }))
+    }));
+}
+
+/// The reason with which the next session of that kind ended.
+fn ended(server: &Server, protocol: Protocol, role: Role) -> (SessionId, CloseReason) {
+    let is = |event: &Event| match event {
+        Event::Session(told) => match &**told {
+            SessionEvent::Ended { protocol: p, role: r, .. } => (*p, *r) == (protocol, role),
+            _ => false,
+        },
+        _ => false,
+    };
+    match server.control.event(protocol.name(), is).1 {
+        Event::Session(told) => match *told {
+            SessionEvent::Ended { session, reason, .. } => (session, reason),
+            _ => unreachable!(),
+        },
+        _ => unreachable!(),
+    }
+}
+
+fn players_of_every_protocol_are_sent_away_in_time(config: Config) {
+    let server = Server::with_home(config, 1);
+    briefly(&server);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(10);
+    let mut stays = FlvPlayer::start(server.http, "cam");
+    let mut rtmp: Vec<_> = (0..4).map(|_| RtmpPlayer::start(server.rtmp, "cam?brief")).collect();
+    let mut flv = FlvPlayer::ask(server.http, "/cam.flv?brief");
+    let mut ws = WsPlayer::ask(server.http, "/cam.flv?brief");
+    for player in &mut rtmp {
+        player.items_to_end();
+        let said = [code::PLAY_UNPUBLISH_NOTIFY, code::CONNECT_CLOSED];
+        assert_eq!(player.statuses, said);
+    }
+    flv.items_to_end();
+    ws.hear_close();
+    for (protocol, count) in [(Protocol::Rtmp, 4), (Protocol::HttpFlv, 1), (Protocol::WsFlv, 1)] {
+        for _ in 0..count {
+            let (_, reason) = ended(&server, protocol, Role::Play);
+            assert_eq!(reason, CloseReason::Expired, "{}", protocol.name());
+        }
+    }
+    publisher.send_frames(10);
+    stays.items_to_audio(19);
+}
+
+fn a_publication_ends_with_its_leave_wherever_it_is(config: Config) {
+    let server = Server::with_home(config, 1);
+    briefly(&server);
+    // Some of them are accepted by one shard and go home to the other.
+    for _ in 0..3 {
+        let mut publisher = Publisher::start(server.rtmp, "cam?brief");
+        publisher.send_frames(10);
+        let over = |event: &Event| {
+            let expired = CloseReason::Expired;
+            matches!(event, Event::StreamEnded { reason, .. } if *reason == expired)
+        };
+        server.control.event("it ended, without grace", over);
+        assert_eq!(ended(&server, Protocol::Rtmp, Role::Publish).1, CloseReason::Expired);
+        publisher.statuses_to_end();
+    }
+}
+
+fn who_waits_for_a_stream_waits_no_longer_than_he_may(config: Config) {
+    let server = Server::start(config);
+    briefly(&server);
+    let mut player = RtmpPlayer::ask(server.rtmp, "later?brief&waits");
+    player.peer.statuses_to_end();
+    let gone = |t: &Totals| t.sessions().count() == 0;
+    server.control.until("nobody is left", gone);
+}
+
+fn the_next_question_brings_leave_of_its_own(config: Config) {
+    let server = Server::with_home(config, 1);
+    briefly(&server);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(10);
+    let mut player = RtmpPlayer::start(server.rtmp, "cam?brief");
+    player.items_to_audio(9);
+    player.peer.command("closeStream", 1, Value::Null, &[]);
+    player.peer.play("cam");
+    player.peer.flush();
+    player.items_to_status(code::PLAY_START);
+    // One who came later is the clock: once he is gone, the leave of the first question is over.
+    let mut later = FlvPlayer::ask(server.http, "/cam.flv?brief");
+    later.items_to_end();
+    publisher.send_frames(10);
+    player.items_to_audio(19);
+}
+
+fn a_question_tells_the_listener(mut config: Config) {
+    for at in 0..config.listeners.len() {
+        let number = ListenerNumber(at as u8 + 7);
+        config.listeners[at] = ListenerConfig { number, ..config.listeners[at] };
+    }
+    let server = Server::with_home(config, 1);
+    let numbers: Vec<_> = server.listeners().iter().map(|l| (l.addr, l.number)).collect();
+    server.control.judge(Box::new(move |request| {
+        let by = numbers.iter().find(|(addr, _)| *addr == request.local).map(|(_, number)| number);
+        assert_eq!(by, Some(&request.listener));
+        Some(Verdict::Allow(Grant::to(request.stream.clone())))
+    }));
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(10);
+    FlvPlayer::start(server.http, "cam").items_to_audio(9);
+    RtmpPlayer::start(server.rtmp, "cam").items_to_audio(9);
+}
