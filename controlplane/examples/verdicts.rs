@@ -67,8 +67,8 @@ fn main() {
 
 fn rows(address: SocketAddr) -> Vec<Row> {
     let asking = |cache| Rules {
-        publish: Mode::Callback,
-        play: Mode::Callback,
+        publish: Mode::Callback.into(),
+        play: Mode::Callback.into(),
         application: Some(Application {
             address: Address::parse(&format!("http://{address}/verdict")).expect("a URL"),
             authorization: None,
@@ -89,7 +89,8 @@ fn rows(address: SocketAddr) -> Vec<Row> {
         allows: Allows::Both,
         key: KeyHash::make(&format!("other-{number}")).expect("random bytes"),
     };
-    let keys = Rules { play: Mode::Keys, keys: (0..KEYS).map(rule).collect(), ..Rules::default() };
+    let keys =
+        Rules { play: Mode::Keys.into(), keys: (0..KEYS).map(rule).collect(), ..Rules::default() };
     let (zero, hour) = (Duration::ZERO, Duration::from_secs(3_600));
     vec![
         Row { name: "open", under_way: 1, rules: Rules::default(), equal: false },
@@ -149,7 +150,7 @@ async fn round(row: &Row) -> Round {
 
 /// How long a verdict took; the keys of the row are all wrong, everything else is a yes.
 fn judged(verdict: &Verdict, row: &Row, since: Instant) -> Duration {
-    let expected = row.rules.play != Mode::Keys;
+    let expected = row.rules.play != Mode::Keys.into();
     assert_eq!(matches!(verdict, Verdict::Allow(_)), expected, "{}", row.name);
     since.elapsed()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dataplane::config::ListenerKind;
 
-use crate::auth::Mode;
+use crate::auth::{Mode, Modes};
 use crate::config::human_bytes;
 
 /// What the banner tells.
@@ -23,7 +23,7 @@ pub struct Banner<'a> {
     /// The token's file.
     pub token: Option<&'a Path>,
     /// Who may publish, and who may play.
-    pub modes: (Mode, Mode),
+    pub modes: (Modes, Modes),
     /// The built-in stream plays.
     pub demo: bool,
     /// The memory ceiling and the part of it that is pages.
@@ -46,12 +46,13 @@ impl Banner<'_> {
             writeln!(text, "  {name:<10} {words}").expect("a text grows");
         };
         line("listening", self.addresses());
-        match self.modes {
-            (Mode::Open, Mode::Open) => {
+        let (publish, play) = self.modes;
+        match (publish.contains(Mode::Open), play.contains(Mode::Open)) {
+            (true, true) => {
                 line("warning", "anybody may publish and play (auth.mode)".to_owned());
             }
-            (Mode::Open, _) => line("warning", "anybody may publish (auth.publish)".to_owned()),
-            _ => {}
+            (true, false) => line("warning", "anybody may publish (auth.publish)".to_owned()),
+            (false, _) => {}
         }
         if let Some(http) = &http {
             line("page", format!("http://{http}/"));
@@ -107,7 +108,7 @@ impl Banner<'_> {
 }
 
 /// The part of a URL that leads to `addr` from this machine.
-fn authority(addr: SocketAddr, default_port: u16) -> String {
+pub(crate) fn authority(addr: SocketAddr, default_port: u16) -> String {
     let host = match addr.ip().to_canonical() {
         ip if ip.is_unspecified() => "localhost".to_owned(),
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
@@ -132,7 +133,7 @@ mod tests {
             listeners: &listeners,
             control: Some("127.0.0.1:8090".parse().unwrap()),
             token: Some(Path::new("./grandstand-data/api-token")),
-            modes: (Mode::Open, Mode::Open),
+            modes: (Modes::default(), Modes::default()),
             demo: true,
             memory: (12 << 30, 3 << 30),
         };

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dataplane::control::Role;
+
 use crate::error::Error;
 use crate::top::Sort;
 
@@ -17,6 +19,11 @@ usage:
   grandstand config init [--force] [PATH]       write a commented grandstand.toml
   grandstand key make                           print a new stream key, and its hash for auth.keys
   grandstand key hash                           print the hash of a key from standard input
+  grandstand [--config FILE] sign --stream NAME --for TIME [--play|--publish] [--after TIME]
+                             [--address IP] [--key ID] [--key-file FILE] [--host NAME]
+                                                print addresses that let in for a while, signed with
+                                                a key of auth.signed or of a file; TIME as 90s, 15m,
+                                                2h, 7d
   grandstand probe URL [--json] [--ca FILE] [--timeout SECONDS]
                                                 look at an RTMP stream as a player does
   grandstand [--config FILE] top [--once] [--sort players|bitrate|lag] [--url http://HOST:PORT]
@@ -55,6 +62,8 @@ pub enum Cli {
     KeyMake,
     /// Hash a stream key.
     KeyHash,
+    /// Sign addresses of a stream.
+    Sign(Sign),
     /// Play a stream and describe it.
     Probe(Probe),
     /// Show shards and streams of a running server.
@@ -63,6 +72,29 @@ pub enum Cli {
     Version,
     /// Print the help.
     Help,
+}
+
+/// The arguments of `sign`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// The stream, `live/` before it or not.
+    pub stream: String,
+    /// The direction.
+    pub role: Role,
+    /// For how long.
+    pub lifetime: Duration,
+    /// From when on, counted from now.
+    pub after: Option<Duration>,
+    /// The address, or range of them, that it is for.
+    pub address: Option<String>,
+    /// The name of the key.
+    pub key: Option<String>,
+    /// The file of its secret; by the configuration, if it was not named.
+    pub key_file: Option<PathBuf>,
+    /// The name of the host in addresses.
+    pub host: Option<String>,
 }
 
 /// The arguments of `probe`.
@@ -118,6 +150,15 @@ struct Words {
     url: Option<String>,
     token_file: Option<PathBuf>,
     sort: Option<Sort>,
+    stream: Option<String>,
+    lifetime: Option<Duration>,
+    after: Option<Duration>,
+    address: Option<String>,
+    key: Option<String>,
+    key_file: Option<PathBuf>,
+    host: Option<String>,
+    publish: bool,
+    play: bool,
     once: bool,
     force: bool,
     json: bool,
@@ -141,6 +182,15 @@ impl Words {
                 Long("url") => self.url = Some(parser.value()?.string()?),
                 Long("token-file") => self.token_file = Some(parser.value()?.into()),
                 Long("sort") => self.sort = Some(parser.value()?.parse_with(sort)?),
+                Long("stream") => self.stream = Some(parser.value()?.string()?),
+                Long("for") => self.lifetime = Some(parser.value()?.parse_with(lifetime)?),
+                Long("after") => self.after = Some(parser.value()?.parse_with(lifetime)?),
+                Long("address") => self.address = Some(parser.value()?.string()?),
+                Long("key") => self.key = Some(parser.value()?.string()?),
+                Long("key-file") => self.key_file = Some(parser.value()?.into()),
+                Long("host") => self.host = Some(parser.value()?.string()?),
+                Long("publish") => self.publish = true,
+                Long("play") => self.play = true,
                 Long("once") => self.once = true,
                 Value(word) => self.words.push(word.string()?),
                 _ => return Err(arg.unexpected()),
@@ -179,6 +229,7 @@ impl Words {
                 self.only(&[])?;
                 Ok(Cli::KeyHash)
             }
+            ["sign"] => self.sign(),
             ["probe", url] => {
                 self.only(&["--json", "--ca", "--timeout"])?;
                 Ok(Cli::Probe(Probe {
@@ -205,6 +256,36 @@ impl Words {
         }
     }
 
+    fn sign(self) -> Result<Cli, Error> {
+        self.only(&[
+            "--config",
+            "--stream",
+            "--for",
+            "--after",
+            "--address",
+            "--key",
+            "--key-file",
+            "--host",
+            "--publish",
+            "--play",
+        ])?;
+        let missing = |option: &str| Error::Usage(format!("sign needs {option}"));
+        if self.publish && self.play {
+            return Err(Error::Usage("an address is to --publish or to --play".to_owned()));
+        }
+        Ok(Cli::Sign(Sign {
+            config: self.config,
+            stream: self.stream.ok_or_else(|| missing("--stream NAME"))?,
+            role: if self.publish { Role::Publish } else { Role::Play },
+            lifetime: self.lifetime.ok_or_else(|| missing("--for TIME, such as 1h"))?,
+            after: self.after,
+            address: self.address,
+            key: self.key,
+            key_file: self.key_file,
+            host: self.host,
+        }))
+    }
+
     /// Refuses options that the command does not have.
     fn only(&self, known: &[&str]) -> Result<(), Error> {
         let given = [
@@ -214,6 +295,15 @@ impl Words {
             ("--url", self.url.is_some()),
             ("--token-file", self.token_file.is_some()),
             ("--sort", self.sort.is_some()),
+            ("--stream", self.stream.is_some()),
+            ("--for", self.lifetime.is_some()),
+            ("--after", self.after.is_some()),
+            ("--address", self.address.is_some()),
+            ("--key", self.key.is_some()),
+            ("--key-file", self.key_file.is_some()),
+            ("--host", self.host.is_some()),
+            ("--publish", self.publish),
+            ("--play", self.play),
             ("--once", self.once),
             ("--force", self.force),
             ("--json", self.json),
@@ -228,6 +318,22 @@ impl Words {
 fn sort(text: &str) -> Result<Sort, &'static str> {
     let found = Sort::ALL.into_iter().find(|sort| sort.name() == text);
     found.ok_or("it is players, bitrate or lag")
+}
+
+/// Whole seconds, minutes, hours or days.
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "time is a number with s, m, h or d, such as 90s or 7d";
+    let (number, unit) = text.split_at_checked(text.len().wrapping_sub(1)).ok_or(WRONG)?;
+    let scale: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(WRONG),
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u32> = number.parse().ok().filter(|&number| digits && number > 0);
+    Ok(Duration::from_secs(scale * u64::from(number.ok_or(WRONG)?)))
 }
 
 /// Seconds from a tenth to an hour.
@@ -278,6 +384,20 @@ mod tests {
                     once: true,
                 }),
             ),
+            (
+                "-c f sign --stream live/a --publish --for 90m --key k --address ::1",
+                Cli::Sign(Sign {
+                    config: config(),
+                    stream: "live/a".to_owned(),
+                    role: Role::Publish,
+                    lifetime: Duration::from_secs(5_400),
+                    after: None,
+                    address: Some("::1".to_owned()),
+                    key: Some("k".to_owned()),
+                    key_file: None,
+                    host: None,
+                }),
+            ),
             ("--version", Cli::Version),
             ("check --help", Cli::Help),
         ] {
@@ -299,6 +419,18 @@ mod tests {
             ("key", "key needs `make` or `hash`"),
             ("key hash --json", "--json has no meaning here"),
             ("key hash secret", "`key` is not understood here"),
+            ("sign --for 1h", "sign needs --stream NAME"),
+            ("sign --stream a", "sign needs --for TIME, such as 1h"),
+            (
+                "sign --stream a --for 1h --play --publish",
+                "an address is to --publish or to --play",
+            ),
+            ("sign --json", "--json has no meaning here"),
+            (
+                "sign --for 1y",
+                "cannot parse argument \"1y\": time is a number with s, m, h or d, such as 90s or \
+                 7d",
+            ),
             ("config", "config needs `init`"),
             ("top --json", "--json has no meaning here"),
             ("top --sort x", "cannot parse argument \"x\": it is players, bitrate or lag"),

@@ -7,9 +7,9 @@
 //! play, `events/` tells what happens, `hooks/` brings it to whoever asked, `outbound/` asks and
 //! tells applications over HTTP, `api/` answers HTTP on the control listener, `viewing/` knows the
 //! sessions, `console/` is its pages, `counts` carries what rooms count to the metrics, `store/`
-//! keeps what survives a restart, `stream_key` makes and hashes keys, `logging` writes logs,
-//! `banner` greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
-//! terminal, `registry/` knows which streams should exist.
+//! keeps what survives a restart, `stream_key` makes and hashes keys, `sign` signs addresses,
+//! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
+//! shows a running server on a terminal, `registry/` knows which streams should exist.
 
 pub mod api;
 pub mod auth;
@@ -29,6 +29,7 @@ pub mod outbound;
 pub mod probe;
 pub mod registry;
 pub mod server;
+pub mod sign;
 pub mod store;
 pub mod stream_key;
 pub mod top;

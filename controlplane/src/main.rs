@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use controlplane::Error;
 use controlplane::cli::{Cli, HELP};
-use controlplane::{check, probe, server, stream_key, top};
+use controlplane::{check, probe, server, sign, stream_key, top};
 
 fn main() -> ExitCode {
     match Cli::parse(std::env::args_os().skip(1)).and_then(run) {
@@ -31,6 +32,10 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
         }
         Cli::KeyMake => stream_key::make()?,
         Cli::KeyHash => stream_key::hash(std::io::stdin().lock())?,
+        Cli::Sign(args) => {
+            let (loaded, plan) = server::configure(args.config.clone())?;
+            sign::sign(&args, &loaded, &plan.node.listeners, SystemTime::now())?
+        }
         Cli::Probe(args) => return probe::probe(&args),
         Cli::Top(args) => return top::top(&args),
         Cli::Version => concat!("grandstand ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),

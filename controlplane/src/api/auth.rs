@@ -8,18 +8,19 @@ use utoipa::ToSchema;
 
 use super::reply::Refusal;
 use super::state::ApiState;
-use crate::auth::{AuthAsk, Standing};
+use crate::auth::{AuthAsk, Mode, Standing};
 use crate::bridge::Ask;
 
 /// How publishers and players are judged.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Auth {
-    /// How publishers are: `open`, `keys`, `callback` or `coordinator`.
-    #[schema(value_type = String)]
-    publish: &'static str,
+    /// How publishers are: modes of `open`, `keys`, `signed`, `jwt`, `callback` and `coordinator`,
+    /// in the order in which they are tried. A listener, a template or a stream may say otherwise.
+    #[schema(value_type = Vec<String>)]
+    publish: Vec<&'static str>,
     /// How players are.
-    #[schema(value_type = String)]
-    play: &'static str,
+    #[schema(value_type = Vec<String>)]
+    play: Vec<&'static str>,
     /// The application that is asked, without the query of its URL.
     application: Option<String>,
     /// Questions to it that are under way.
@@ -74,8 +75,8 @@ pub(super) async fn auth(State(state): State<ApiState>) -> Result<Json<Auth>, Re
     };
     let Standing { publish, play, application, questions, waiting, cached, .. } = standing;
     Ok(Json(Auth {
-        publish: publish.name(),
-        play: play.name(),
+        publish: publish.iter().map(Mode::name).collect(),
+        play: play.iter().map(Mode::name).collect(),
         application,
         questions,
         waiting,

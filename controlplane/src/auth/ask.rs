@@ -4,7 +4,7 @@ use dataplane::control::Intent;
 use tokio::sync::oneshot;
 
 use super::gate::Gate;
-use super::mode::Mode;
+use super::modes::Modes;
 
 /// A question of the API about verdicts.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ pub enum AuthAsk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// How publishers are.
-    pub publish: Mode,
+    pub publish: Modes,
     /// How players are.
-    pub play: Mode,
+    pub play: Modes,
     /// The application that is asked, without the query of its URL.
     pub application: Option<String>,
     /// Questions under way.

@@ -4,6 +4,7 @@ use dataplane::control::{AuthorizeRequest, Denial};
 use dataplane::ids::StreamName;
 
 use super::key_hash::KeyHash;
+use super::ways::Ways;
 
 /// What is declared of one stream, for one request.
 #[derive(Clone, Debug)]
@@ -15,12 +16,14 @@ pub struct Declared {
     pub key: Option<KeyHash>,
     /// Its players wait while nobody publishes.
     pub waits: bool,
+    /// How those are judged who come to it, where that is said.
+    pub ways: Ways,
 }
 
 impl Default for Declared {
     /// Undeclared, and allowed.
     fn default() -> Self {
-        Self { verdict: Ok(()), key: None, waits: false }
+        Self { verdict: Ok(()), key: None, waits: false, ways: Ways::default() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Figures: how questions were answered, counted by what was wanted.
 
+use std::collections::BTreeMap;
+
 use dataplane::control::Intent;
 use dataplane::metrics::{Histogram, MICROSECONDS};
 
@@ -32,6 +34,8 @@ pub(super) struct Figures {
     pub(super) joined: u64,
     /// Refused because too many questions were under way.
     pub(super) crowded: u64,
+    /// What was shown that was no good, by why.
+    flawed: BTreeMap<&'static str, u64>,
     /// From question to answer of the application.
     pub(super) took: Histogram,
 }
@@ -43,12 +47,18 @@ impl Default for Figures {
             remembered: 0,
             joined: 0,
             crowded: 0,
+            flawed: BTreeMap::new(),
             took: Histogram::new(&MICROSECONDS),
         }
     }
 }
 
 impl Figures {
+    /// A signature or token was no good. The words are few: they are those of `signed` and `jwt`.
+    pub(super) fn flawed(&mut self, why: &'static str) {
+        *self.flawed.entry(why).or_default() += 1;
+    }
+
     pub(super) const fn end(&mut self, intent: Intent, end: End) {
         self.ends[intent as usize][end as usize] += 1;
     }
@@ -74,6 +84,9 @@ impl Figures {
         let about = "Verdicts that cost no question of their own to the application.";
         let shared = [("remembered", self.remembered), ("joined", self.joined)];
         into.counter_by("auth_shared_total", about, "how", shared);
+        let about = "Signatures and tokens that were no good.";
+        let flawed = self.flawed.iter().map(|(&why, &count)| (why, count));
+        into.counter_by("auth_flawed_total", about, "why", flawed);
         let about = "Peers refused because too many questions were under way.";
         into.counter("auth_crowded_total", about, self.crowded);
         let about = "From a question to the application's answer.";

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use dataplane::control::AuthorizeRequest;
 use sha2::{Digest, Sha256};
 
+use super::mode::Mode;
+
 /// A digest of everything that a verdict may rest on.
 ///
 /// Keys are in it only as a part of what was hashed with a random salt, so that a table of
@@ -31,10 +33,14 @@ impl Fingerprints {
 
     /// That of `request`. The application is told more (session, port, agent), but may not judge by
     /// it if it wants verdicts to be remembered.
-    pub(super) fn of(&self, request: &AuthorizeRequest) -> Fingerprint {
+    ///
+    /// Whom it is asked of by `mode` is a part of it: two applications may not answer for each
+    /// other.
+    pub(super) fn of(&self, request: &AuthorizeRequest, mode: Mode) -> Fingerprint {
         let mut hash = self.salted.clone();
         let referer = request.referer.as_deref();
         for field in [
+            mode.name(),
             request.intent.name(),
             request.protocol.name(),
             request.stream.as_str(),
@@ -78,9 +84,9 @@ mod tests {
         let of = |change: fn(&mut AuthorizeRequest)| {
             let mut request = one();
             change(&mut request);
-            prints.of(&request)
+            prints.of(&request, Mode::Callback)
         };
-        let same = prints.of(&one());
+        let same = prints.of(&one(), Mode::Callback);
         for (what, print) in [
             ("session", of(|r| r.session = SessionId(99))),
             ("port", of(|r| r.peer.set_port(99))),
@@ -101,12 +107,17 @@ mod tests {
         ] {
             assert_ne!(print, same, "{what}");
         }
+        assert_ne!(prints.of(&one(), Mode::Coordinator), same, "mode");
         let shifted = of(|r| (r.key, r.query) = (Secret("ke".into()), Secret("y".into())));
         assert_ne!(shifted, same);
-        assert_ne!(Fingerprints::new(true).of(&one()), same, "each maker has its salt");
+        assert_ne!(
+            Fingerprints::new(true).of(&one(), Mode::Callback),
+            same,
+            "each maker has its salt"
+        );
         let shared = Fingerprints::new(false);
         let mut other = one();
         other.peer.set_ip([192, 0, 2, 99].into());
-        assert_eq!(shared.of(&one()), shared.of(&other));
+        assert_eq!(shared.of(&one(), Mode::Callback), shared.of(&other, Mode::Callback));
     }
 }

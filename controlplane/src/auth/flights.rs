@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::application::OnFailure;
 use super::fingerprint::Fingerprint;
-use super::ruling::Answered;
+use super::ruling::{Answered, Ruling};
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
 pub(super) const WAITERS_MAX: usize = 16_384;
@@ -30,6 +30,8 @@ pub(super) struct Waiter {
 pub(super) enum Outcome {
     /// The application answered.
     Answered(Answered),
+    /// The rules decide, by what was fetched for them.
+    Ruled(Ruling),
     /// It did not, or not soundly: a word for metrics, and a sentence.
     Failed { word: &'static str, why: String },
     /// It did not in time.

@@ -1,7 +1,8 @@
 //! Gate: the one way to a verdict, for every protocol and intent.
 //!
 //! ```text
-//!   question -> open, keys: declared? key?                       -> verdict at once
+//!   question -> open, keys, signed, jwt: declared? shown what?   -> verdict at once
+//!               jwt: a new key is fetched                        -> as a landing
 //!               callback, coordinator: memory                    -> what came of it
 //!                                      same question under way   -> joins it
 //!                                      room                      -> asks the application
@@ -18,11 +19,10 @@
 //! Nothing here waits: what the application is asked runs beside, and comes back as a landing.
 //! Lives on: the control thread.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::control::{
-    AuthorizeRequest, Denial, Grant, Intent, Protocol, Role, Ticket, Verdict,
-};
+use dataplane::control::{AuthorizeRequest, Denial, Grant, Role, Ticket, Verdict};
 use dataplane::ids::ShardId;
 
 use super::application::OnFailure;
@@ -31,8 +31,8 @@ use super::declared::{Declarations, Declared};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
-use super::key_hash::KeyHash;
-use super::keyring::admits;
+use super::judge::{Step, judge, own_key};
+use super::jwt::{Endpoint, refreshed};
 use super::memory::Memory;
 use super::mode::Mode;
 use super::notice::{Basis, notice};
@@ -40,16 +40,22 @@ use super::policies::Policies;
 use super::question::{Asked, asked};
 use super::rules::Rules;
 use super::ruling::{Ruling, Terms};
+use super::seconds::Seconds;
 use crate::coordinator::StreamIds;
 use crate::counts::Counts;
 use crate::events::Bus;
 use crate::outbound::Client;
+
+/// Fetches of keys under way at most: one, and one that a reload gave up.
+const FETCHES_MAX: usize = 2;
 
 /// Judges every request.
 #[derive(Debug)]
 pub struct Gate {
     rules: Rules,
     client: Client,
+    /// Where the keys of tokens are fetched.
+    endpoint: Option<Endpoint>,
     prints: Fingerprints,
     memory: Memory,
     flights: Flights,
@@ -65,6 +71,7 @@ impl Gate {
     pub fn new(rules: Rules, bus: Bus) -> Self {
         Self {
             client: Client::new(rules.calls_max),
+            endpoint: endpoint(&rules, None),
             prints: Fingerprints::new(rules.cache_per_peer),
             memory: Memory::new(rules.cache_entries_max),
             flights: Flights::new(rules.calls_max),
@@ -85,6 +92,7 @@ impl Gate {
         }
         self.memory = Memory::new(rules.cache_entries_max);
         self.prints = Fingerprints::new(rules.cache_per_peer);
+        self.endpoint = endpoint(&rules, self.endpoint.take());
         self.rules = rules;
     }
 
@@ -110,8 +118,8 @@ impl Gate {
     /// How requests are judged at this moment.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let application = match (self.rules.publish, &self.rules.coordinator.url) {
-            (Mode::Coordinator, url) => url.clone(),
+        let application = match &self.rules.coordinator.url {
+            url if self.rules.publish.contains(Mode::Coordinator) => url.clone(),
             _ => self.rules.application.as_ref().map(|application| application.address.clone()),
         };
         Standing {
@@ -151,11 +159,20 @@ impl Gate {
         registry: &impl Declarations,
         now: Instant,
     ) -> Option<Verdict> {
-        let mode = self.rules.mode(request.intent);
-        if let Some(ruling) = at_once(&self.rules, mode, &request, registry) {
-            return Some(self.verdict(&request, &ruling, Basis::Rules, registry));
-        }
-        let question = self.prints.of(&request);
+        let declared = registry.declared(&request, &request.stream);
+        let mode = match (self.judge(&request, &declared), declared.verdict) {
+            (Step::Ask(mode), _) => mode,
+            (_, Err(denial)) => {
+                return Some(self.verdict(&request, &Ruling::Deny(denial), Basis::Rules, registry));
+            }
+            (Step::Ruled(ruling), Ok(())) => {
+                return Some(self.verdict(&request, &ruling, Basis::Rules, registry));
+            }
+            (Step::Unknown(ruling), Ok(())) => {
+                return self.fetch_key((shard, ticket), request, &ruling, registry, now);
+            }
+        };
+        let question = self.prints.of(&request, mode);
         if let Some(ruling) = self.memory.recall(&question, now).cloned() {
             self.figures.remembered += 1;
             return Some(self.verdict(&request, &ruling, Basis::Memory, registry));
@@ -185,6 +202,53 @@ impl Gate {
         }
     }
 
+    /// What the rules alone say.
+    fn judge(&self, request: &AuthorizeRequest, declared: &Declared) -> Step {
+        let fetched = self.endpoint.as_ref().and_then(Endpoint::keys);
+        let modes = self.rules.modes(request, declared.ways);
+        let now = Seconds::of(SystemTime::now());
+        judge(&self.rules, modes, fetched.as_deref(), (request, declared), now)
+    }
+
+    /// The key of a token is unknown: the keys are fetched anew, unless they were a moment ago;
+    /// then `ruling` holds.
+    fn fetch_key(
+        &mut self,
+        (shard, ticket): (ShardId, Ticket),
+        request: Box<AuthorizeRequest>,
+        ruling: &Ruling,
+        registry: &impl Declarations,
+        now: Instant,
+    ) -> Option<Verdict> {
+        let question = self.prints.of(&request, Mode::Jwt);
+        let waiter = Waiter { shard, ticket, request };
+        let Waiter { request, .. } = match self.flights.join(&question, waiter) {
+            Ok(()) => return None,
+            Err(waiter) => waiter,
+        };
+        let endpoint = self.endpoint.clone();
+        let seat = endpoint.as_ref().and_then(Endpoint::seat);
+        let (Some(endpoint), Some(seat), true) = (endpoint, seat, self.flights.has_room()) else {
+            // Without any keys nobody can tell whether the token is good.
+            let known = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.keys().is_some());
+            return Some(match known {
+                true => self.verdict(&request, ruling, Basis::Rules, registry),
+                false => {
+                    let none = Ruling::Deny(Denial::Unavailable);
+                    self.verdict(&request, &none, Basis::Failed("keys_missing"), registry)
+                }
+            });
+        };
+        let (issuer, asked) = (Arc::clone(&self.rules.issuer), request.clone());
+        let asking = async move {
+            let _seat = seat;
+            Outcome::Ruled(refreshed(&issuer, &endpoint, &asked).await)
+        };
+        let waiter = Waiter { shard, ticket, request };
+        self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
+        None
+    }
+
     /// The next question that comes back; `None` if none is under way.
     pub async fn landed(&mut self) -> Option<Landing> {
         self.flights.landed().await
@@ -198,8 +262,11 @@ impl Gate {
         now: Instant,
     ) -> Vec<(ShardId, Ticket, Verdict)> {
         let Landing { question, outcome, waiters, keeping, since } = landing;
-        self.figures.took.observe_time(now.saturating_duration_since(since));
+        if !matches!(outcome, Outcome::Ruled(_)) {
+            self.figures.took.observe_time(now.saturating_duration_since(since));
+        }
         let (ruling, basis) = match &outcome {
+            Outcome::Ruled(ruling) => (ruling.clone(), Basis::Rules),
             Outcome::Answered(answered) => {
                 let ttl = answered.ttl.unwrap_or_else(|| keeping.ttl(&answered.ruling));
                 self.memory.learn(question, answered.ruling.clone(), ttl, now);
@@ -230,7 +297,15 @@ impl Gate {
     ) -> Verdict {
         let verdict = match ruling {
             Ruling::Deny(denial) => Verdict::Deny(*denial),
+            Ruling::Flawed(_) => Verdict::Deny(Denial::Forbidden),
             Ruling::Allow(terms) => self.grant(request, terms, registry),
+        };
+        let basis = match ruling {
+            Ruling::Flawed(why) => {
+                self.figures.flawed(why);
+                Basis::Flawed(why)
+            }
+            _ => basis,
         };
         let end = match (&verdict, basis) {
             (_, Basis::TimedOut) => End::TimedOut,
@@ -262,6 +337,7 @@ impl Gate {
         terms: &Terms,
         registry: &impl Declarations,
     ) -> Verdict {
+        let now = SystemTime::now();
         let stream = terms.stream.as_ref().unwrap_or(&request.stream);
         let declared = registry.declared(request, stream);
         // The application may send a peer to another stream, not past what is declared of it.
@@ -273,9 +349,10 @@ impl Gate {
             return Verdict::Deny(Denial::Forbidden);
         }
         let mut grant = Grant::to(stream.clone());
+        grant.until = terms.until.and_then(|end| Instant::now().checked_add(end.left(now)));
         match request.intent.role() {
             Some(Role::Publish) => {
-                grant.id = Some(self.ids.next(SystemTime::now()));
+                grant.id = Some(self.ids.next(now));
                 self.policies.granted(request.session, terms.policy.clone());
             }
             Some(Role::Play) => {
@@ -288,11 +365,22 @@ impl Gate {
     }
 }
 
+/// Where the keys of tokens are fetched by `rules`: as before, if that is the same place.
+fn endpoint(rules: &Rules, before: Option<Endpoint>) -> Option<Endpoint> {
+    let source = rules.issuer.source.as_ref()?;
+    let same = before.filter(|before| before.source() == source);
+    Some(same.unwrap_or_else(|| Endpoint::start(source.clone(), Client::new(FETCHES_MAX))))
+}
+
 impl Keeping {
+    /// Of what is decided anew each time.
+    const NOTHING: Self =
+        Self { on_failure: OnFailure::Deny, allowed: Duration::ZERO, denied: Duration::ZERO };
+
     const fn ttl(&self, ruling: &Ruling) -> Duration {
         match ruling {
             Ruling::Allow(_) => self.allowed,
-            Ruling::Deny(_) => self.denied,
+            Ruling::Deny(_) | Ruling::Flawed(_) => self.denied,
         }
     }
 
@@ -309,49 +397,4 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Allow(_) => "allow",
         Verdict::Deny(denial) => denial.name(),
     }
-}
-
-/// What the rules alone say; `None` if an application is to be asked.
-fn at_once(
-    rules: &Rules,
-    mode: Mode,
-    request: &AuthorizeRequest,
-    registry: &impl Declarations,
-) -> Option<Ruling> {
-    match (mode, request.intent) {
-        (Mode::Coordinator, Intent::Play) => return Some(Ruling::Allow(coordinated(request))),
-        (Mode::Callback, _) | (Mode::Coordinator, Intent::Publish) => return None,
-        (Mode::Open | Mode::Keys, _) | (Mode::Coordinator, Intent::Connect) => {}
-    }
-    let declared = registry.declared(request, &request.stream);
-    if let Err(denial) = declared.verdict {
-        return Some(Ruling::Deny(denial));
-    }
-    let own_key = own_key(&declared, request);
-    let allowed = match (mode, request.intent) {
-        // A peer that only comes in has shown no key yet.
-        (_, Intent::Connect) => true,
-        (Mode::Keys, _) => {
-            // Both are compared, so that the time taken does not tell which one fitted.
-            let own = own_key.is_some_and(|key| key.matches(&request.key.0));
-            own | admits(&rules.keys, request)
-        }
-        _ => own_key.is_none_or(|key| key.matches(&request.key.0)),
-    };
-    Some(match allowed {
-        true => Ruling::Allow(Terms { key_judged: true, ..Terms::default() }),
-        false => Ruling::Deny(Denial::Forbidden),
-    })
-}
-
-/// The key that a stream is published with.
-fn own_key<'a>(declared: &'a Declared, request: &AuthorizeRequest) -> Option<&'a KeyHash> {
-    declared.key.as_ref().filter(|_| request.intent == Intent::Publish)
-}
-
-/// How the coordinator's players are let in: HLS is open to everybody, everything else is for those
-/// who show the key that the stream is published with, and waits for a publisher.
-fn coordinated(request: &AuthorizeRequest) -> Terms {
-    let open = request.protocol == Protocol::Hls;
-    Terms { waits: !open, same_key: !open, ..Terms::default() }
 }

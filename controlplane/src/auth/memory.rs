@@ -87,11 +87,12 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::auth::fingerprint::Fingerprints;
+    use crate::auth::mode::Mode;
     use crate::auth::tests::request;
     use dataplane::control::{Denial, Intent};
 
     fn question(prints: &Fingerprints, number: usize) -> Fingerprint {
-        prints.of(&request(Intent::Play, &format!("s{number}"), "k"))
+        prints.of(&request(Intent::Play, &format!("s{number}"), "k"), Mode::Callback)
     }
 
     const NO: Ruling = Ruling::Deny(Denial::Forbidden);

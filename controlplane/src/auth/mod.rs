@@ -1,8 +1,10 @@
 //! Who may publish and play: every request asks once and gets one verdict.
 //!
-//! Map: `gate` is the one way to a verdict and says in which order; `mode`, `rules` and `declared`
-//! are what it judges by, `key_hash` and `keyring` the static keys; `question` asks an application
-//! in one of two dialects, of which `json` is ours; `flights` are the questions under way,
+//! Map: `gate` is the one way to a verdict and says in which order; `judge` tries one mode after
+//! the other; `mode`, `modes`, `ways`, `rules` and `declared` are what it judges by, `key_hash` and
+//! `keyring` the static keys, `signed` addresses that somebody signed, `jwt` tokens, `seconds`
+//! their calendar; `question` asks an application in one of two dialects, of which `json` is ours;
+//! `flights` are the questions under way,
 //! `fingerprint` says which are equal, `memory` keeps what was answered; `ruling` is an answer,
 //! `policies` what streams may do by it, `figures` counts, `notice` tells the bus.
 
@@ -14,27 +16,40 @@ mod fingerprint;
 mod flights;
 mod gate;
 mod json;
+mod judge;
+mod jwt;
 mod key_hash;
 mod keyring;
 mod memory;
 mod mode;
+mod modes;
 mod notice;
 mod policies;
 mod question;
 mod rules;
 mod ruling;
+mod seconds;
+mod signed;
+mod ways;
 
 pub use application::{Application, OnFailure};
 pub use ask::{AuthAsk, Standing};
 pub use declared::{Declarations, Declared};
 pub use flights::Landing;
 pub use gate::Gate;
+pub use jwt::{Issuer, KEYS_MAX as TOKEN_KEYS_MAX, KeySet, Source, VerifyingKey};
 pub use key_hash::KeyHash;
 pub use keyring::{Allows, KEYS_MAX, KeyRule};
 pub use mode::Mode;
+pub use modes::Modes;
 pub use policies::Policies;
 pub use rules::Rules;
+pub use seconds::Seconds;
+pub use signed::{KEYS_MAX as SIGNED_KEYS_MAX, SECRET_BYTES_MIN, Signed, SignedKey, Statement};
+pub use ways::Ways;
 
+#[cfg(test)]
+mod fallbacks;
 #[cfg(test)]
 mod precedence;
 #[cfg(test)]

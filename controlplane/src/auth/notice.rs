@@ -9,6 +9,8 @@ use crate::events::{Asked, Kind, Party};
 pub(super) enum Basis {
     /// The configuration and the registry.
     Rules,
+    /// What the peer showed, which is no good: why, in a word.
+    Flawed(&'static str),
     /// An earlier answer of the application.
     Memory,
     /// Its answer.
@@ -26,7 +28,7 @@ impl Basis {
             Self::Rules => "rules",
             Self::Memory => "memory",
             Self::Application => "application",
-            Self::Failed(why) => why,
+            Self::Failed(why) | Self::Flawed(why) => why,
             Self::TimedOut => "timeout",
         }
     }
@@ -51,6 +53,9 @@ pub(super) fn notice(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis
         }
         (Basis::TimedOut, _) => Kind::AuthorisationTimeout { asked },
         (_, Verdict::Allow(_)) => Kind::AuthorisationAllowed { asked, cached },
+        (Basis::Flawed(reason), Verdict::Deny(_)) => {
+            Kind::AuthorisationDenied { asked, reason, cached }
+        }
         (_, Verdict::Deny(denial)) => {
             Kind::AuthorisationDenied { asked, reason: denial.name(), cached }
         }

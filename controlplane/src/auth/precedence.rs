@@ -20,7 +20,7 @@ impl Declarations for Cam {
     fn declared(&self, request: &AuthorizeRequest, stream: &StreamName) -> Declared {
         let known = stream.as_str() == "cam" || request.intent == Intent::Connect;
         let verdict = if known { Ok(()) } else { Err(Denial::NotFound) };
-        Declared { verdict, key: known.then(|| self.0.clone()), waits: false }
+        Declared { verdict, key: known.then(|| self.0.clone()), ..Declared::default() }
     }
 }
 

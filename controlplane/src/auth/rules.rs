@@ -1,25 +1,37 @@
 //! Rules: how each intent is judged, as the configuration says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::control::Intent;
+use dataplane::config::ListenerNumber;
+use dataplane::control::{AuthorizeRequest, Intent};
 
 use super::application::Application;
+use super::jwt::Issuer;
 use super::keyring::KeyRule;
 use super::mode::Mode;
+use super::modes::Modes;
+use super::signed::Signed;
+use super::ways::Ways;
 use crate::coordinator::Endpoint;
 
 /// What verdicts are given by. A reload gives the [`Gate`](super::Gate) other ones.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// How publishers are judged.
-    pub publish: Mode,
+    pub publish: Modes,
     /// How players are judged.
-    pub play: Mode,
+    pub play: Modes,
     /// How peers are judged that only connect, if they are asked about at all.
     pub connect: Mode,
+    /// How those are judged who come by one listener, where that is said.
+    pub listeners: Vec<(ListenerNumber, Ways)>,
     /// The keys of mode `keys`.
     pub keys: Vec<KeyRule>,
+    /// What signatures are judged by in mode `signed`.
+    pub signed: Signed,
+    /// What tokens are judged by in mode `jwt`.
+    pub issuer: Arc<Issuer>,
     /// Who is asked in mode `callback`.
     pub application: Option<Application>,
     /// Who is asked in mode `coordinator`.
@@ -37,12 +49,15 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// How `intent` is judged.
-    pub(super) const fn mode(&self, intent: Intent) -> Mode {
-        match intent {
-            Intent::Connect => self.connect,
+    /// How `request` is judged: as its stream says, else its listener, else everything.
+    pub(super) fn modes(&self, request: &AuthorizeRequest, stream: Ways) -> Modes {
+        let intent = request.intent;
+        let own = |(number, ways): &(_, Ways)| (*number == request.listener).then_some(*ways);
+        let listener = self.listeners.iter().find_map(own).unwrap_or_default();
+        stream.or(listener).of(intent).unwrap_or(match intent {
+            Intent::Connect => Modes::only(self.connect),
             Intent::Publish => self.publish,
             Intent::Play => self.play,
-        }
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Ruling: what the application said, before it becomes a verdict for one peer.
+//! Ruling: what was decided, before it becomes a verdict for one peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,18 @@ use std::time::Duration;
 use dataplane::control::Denial;
 use dataplane::ids::StreamName;
 
+use super::seconds::Seconds;
 use crate::coordinator::Policy;
 
-/// What the application said.
+/// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ruling {
     /// Yes, on these terms.
     Allow(Terms),
     /// No.
     Deny(Denial),
+    /// No, because what was shown is no good: why, in a word.
+    Flawed(&'static str),
 }
 
 /// The terms of a yes.
@@ -31,6 +34,8 @@ pub(super) struct Terms {
     pub(super) key_judged: bool,
     /// What the stream may do, of a publisher.
     pub(super) policy: Option<Arc<Policy>>,
+    /// When it is over, and whoever was let in is sent away.
+    pub(super) until: Option<Seconds>,
 }
 
 /// A ruling, and how long it is good; `None` for as long as the configuration says.

@@ -50,8 +50,8 @@ pub(crate) fn application(url: &str) -> Application {
 
 pub(super) fn asking(application: Application) -> Rules {
     Rules {
-        publish: Mode::Callback,
-        play: Mode::Callback,
+        publish: Mode::Callback.into(),
+        play: Mode::Callback.into(),
         application: Some(application),
         calls_max: 8,
         cache_entries_max: 64,
@@ -62,8 +62,8 @@ pub(super) fn asking(application: Application) -> Rules {
 
 pub(super) fn coordinated(url: Option<&str>) -> Rules {
     Rules {
-        publish: Mode::Coordinator,
-        play: Mode::Coordinator,
+        publish: Mode::Coordinator.into(),
+        play: Mode::Coordinator.into(),
         coordinator: Endpoint {
             url: url.map(|url| Address::parse(url).unwrap()),
             ..Endpoint::default()
@@ -147,7 +147,7 @@ fn open_lets_everybody_in_who_knows_the_streams_own_key() {
             let key = (stream.as_str() == "locked").then(|| self.0.clone());
             let off = stream.as_str() == "off";
             let verdict = if off { Err(Denial::NotFound) } else { Ok(()) };
-            Declared { verdict, key, waits: stream.as_str() == "late" }
+            Declared { verdict, key, waits: stream.as_str() == "late", ..Declared::default() }
         }
     }
     let registry = Own(KeyHash::make("own").unwrap());
@@ -157,7 +157,8 @@ fn open_lets_everybody_in_who_knows_the_streams_own_key() {
             allows: Allows::Both,
             key: KeyHash::make("static").unwrap(),
         }];
-        let mut bench = Bench::new(Rules { publish: mode, play: mode, keys, ..Rules::default() });
+        let mut bench =
+            Bench::new(Rules { publish: mode.into(), play: mode.into(), keys, ..Rules::default() });
         let open = mode == Mode::Open;
         let yes = |stream| if open { stream } else { "forbidden" };
         for (intent, stream, key, expected) in [
@@ -308,7 +309,7 @@ async fn without_an_answer_the_configuration_decides() {
 #[tokio::test]
 async fn a_stalled_application_delays_nobody_else_and_is_asked_only_so_much() {
     let silent = Scripted::start(|_| Reply::Hang);
-    let rules = Rules { play: Mode::Open, ..asking(application(&silent.url("/"))) };
+    let rules = Rules { play: Mode::Open.into(), ..asking(application(&silent.url("/"))) };
     let mut bench = Bench::new(rules);
     for number in 0..8 {
         assert_eq!(bench.ask(request(Intent::Publish, &format!("s{number}"), "k")), None);

@@ -1,30 +1,38 @@
 //! `[auth]`: who may publish and play.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::callback::CallbackSection;
 use super::coordinator::CoordinatorSection;
 use super::document::Datum;
-use super::field::{Auto, Bounds, Field, quoted, words};
+use super::field::{Auto, Bounds, Field, quoted};
+use super::jwt::JwtSection;
 use super::key::{Key, Section};
+use super::listeners::MediaListener;
 use super::load::Loaded;
 use super::settings::Settings;
-use crate::auth::{Allows, KEYS_MAX, KeyHash, KeyRule, Mode, Rules};
+use super::signed::SignedSection;
+use crate::auth::{Allows, KEYS_MAX, KeyHash, KeyRule, Mode, Modes, Rules};
 use crate::error::Error;
 
 /// `[auth]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthSection {
     /// How publishers and players are judged.
-    pub mode: Mode,
+    pub mode: Modes,
     /// How publishers are judged, if not by `mode`.
-    pub publish: Auto<Mode>,
+    pub publish: Auto<Modes>,
     /// How players are judged, if not by `mode`.
-    pub play: Auto<Mode>,
+    pub play: Auto<Modes>,
     /// Peers of RTMP are judged at `connect`, too.
     pub connect: bool,
     /// The keys of mode `keys`.
     pub keys: Vec<KeyRule>,
+    /// `[auth.signed]`
+    pub signed: SignedSection,
+    /// `[auth.jwt]`
+    pub jwt: JwtSection,
     /// `[auth.callback]`
     pub callback: CallbackSection,
 }
@@ -32,11 +40,13 @@ pub struct AuthSection {
 impl Default for AuthSection {
     fn default() -> Self {
         Self {
-            mode: Mode::Open,
+            mode: Modes::only(Mode::Open),
             publish: Auto::Auto,
             play: Auto::Auto,
             connect: false,
             keys: Vec::new(),
+            signed: SignedSection::default(),
+            jwt: JwtSection::default(),
             callback: CallbackSection::default(),
         }
     }
@@ -47,10 +57,11 @@ impl Settings {
     /// contract if that is in force, else by `auth.mode`. `coordinator` is what was in force at the
     /// start, as all of it needs a restart.
     #[must_use]
-    pub fn modes(&self, coordinator: &CoordinatorSection) -> (Mode, Mode) {
-        let shared = if coordinator.is_on() { Mode::Coordinator } else { self.auth.mode };
-        let of = |own: Auto<Mode>| match own {
-            Auto::Set(mode) => mode,
+    pub fn modes(&self, coordinator: &CoordinatorSection) -> (Modes, Modes) {
+        let shared =
+            if coordinator.is_on() { Modes::only(Mode::Coordinator) } else { self.auth.mode };
+        let of = |own: Auto<Modes>| match own {
+            Auto::Set(modes) => modes,
             Auto::Auto => shared,
         };
         (of(self.auth.publish), of(self.auth.play))
@@ -60,14 +71,17 @@ impl Settings {
     #[must_use]
     pub fn rules(&self, coordinator: &CoordinatorSection) -> Rules {
         let (publish, play) = self.modes(coordinator);
-        let AuthSection { keys, callback, .. } = &self.auth;
+        let AuthSection { keys, signed, jwt, callback, .. } = &self.auth;
         // Whoever asks an application at all asks it about connections, too.
-        let asks = [publish, play].contains(&Mode::Callback);
+        let asks = [publish, play].iter().any(|modes| modes.contains(Mode::Callback));
         Rules {
             publish,
             play,
             connect: if asks { Mode::Callback } else { Mode::Open },
+            listeners: self.listeners.ways().collect(),
             keys: keys.clone(),
+            signed: signed.rules(),
+            issuer: Arc::new(jwt.issuer()),
             application: callback.application(self.node.name().into()),
             coordinator: coordinator.key_verification.clone(),
             key_request: key_request(self.session.authorize_deadline),
@@ -85,22 +99,20 @@ fn key_request(authorize_deadline: Duration) -> Duration {
     authorize_deadline * 4 / 5
 }
 
-words!(Mode {
-    "open" => Mode::Open,
-    "keys" => Mode::Keys,
-    "callback" => Mode::Callback,
-    "coordinator" => Mode::Coordinator,
-});
-
 const KEYS: &[Key] = &[
     Key::new(
         "mode",
         "Who may publish and play. \"open\": everybody. \"keys\": who shows a key of \
-         [[auth.keys]] or the stream's own one. \"callback\": whom the application of \
+         [[auth.keys]] or the stream's own one. \"signed\": who shows an address that was signed \
+         with a key of [auth.signed]. \"jwt\": who shows a token of JWT that [auth.jwt] trusts. \
+         \"callback\": whom the application of \
          [auth.callback] allows. \"coordinator\": who publishes with a key that the application \
          of [coordinator] verifies, and who plays with the key that the stream is published with; \
-         HLS is open. A file must say it, so that nobody runs an open server unawares; where \
-         [coordinator] is in force, its way comes before this one.",
+         HLS is open. A list such as [\"signed\", \"jwt\", \"keys\", \"callback\"] is tried in \
+         its order: the first mode that what is shown is meant for decides, and no other one lets \
+         in whom it refused; README.md has the table. A file must say it, so that nobody \
+         runs an open server unawares; where [coordinator] is in force, its way comes before this \
+         one.",
         |s| &mut s.auth.mode,
     )
     .now(),
@@ -129,8 +141,13 @@ const KEYS: &[Key] = &[
     .secret(),
 ];
 
-pub(super) fn sections() -> [Section; 2] {
-    [Section::new("auth", "Who may publish and play.", KEYS), super::callback::section()]
+pub(super) fn sections() -> [Section; 4] {
+    [
+        Section::new("auth", "Who may publish and play.", KEYS),
+        super::signed::section(),
+        super::jwt::section(),
+        super::callback::section(),
+    ]
 }
 
 impl Field for Vec<KeyRule> {
@@ -175,17 +192,51 @@ pub(super) fn is_said(loaded: &Loaded) -> bool {
     each || loaded.is_set("auth.mode") || loaded.settings.coordinator.is_on()
 }
 
+/// The key that chooses `mode`, if one does.
+fn chosen_by(loaded: &Loaded, mode: Mode) -> Option<String> {
+    let (publish, play) = loaded.settings.modes(&loaded.settings.coordinator);
+    for (key, modes) in [("auth.publish", publish), ("auth.play", play)] {
+        if modes.contains(mode) {
+            let key = if loaded.is_set(key) { key } else { "auth.mode" };
+            return Some(key.to_owned());
+        }
+    }
+    let by = |(_, listener): &(_, &MediaListener)| {
+        let also = listener.also.iter().any(|also| also.auth.contains(mode));
+        also || listener.auth.contains(mode)
+    };
+    let (name, listener) = loaded.settings.listeners.media().into_iter().find(by)?;
+    let key = if listener.auth.contains(mode) { "auth" } else { "also" };
+    Some(format!("listeners.{name}.{key}"))
+}
+
 /// What must hold between the keys of the section.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
-    let (publish, play) = loaded.settings.modes(&loaded.settings.coordinator);
-    let asks = [publish, play].contains(&Mode::Callback);
-    if asks && loaded.settings.auth.callback.url.is_none() {
-        let own = ["auth.publish", "auth.play"].into_iter().find(|key| loaded.is_set(key));
-        return Err(loaded.misfit(
-            own.unwrap_or("auth.mode"),
-            "\"callback\" asks an application, and none is named".to_owned(),
-            "set auth.callback.url".to_owned(),
-        ));
+    let AuthSection { signed, jwt, callback, .. } = &loaded.settings.auth;
+    let needs = [
+        (
+            Mode::Callback,
+            callback.url.is_some(),
+            "\"callback\" asks an application, and none is named",
+            "set auth.callback.url",
+        ),
+        (
+            Mode::Signed,
+            !signed.keys.is_empty(),
+            "\"signed\" lets in by signatures, and there is no key that signs",
+            "add a table [[auth.signed.keys]]",
+        ),
+        (
+            Mode::Jwt,
+            jwt.has_keys(),
+            "\"jwt\" lets in by tokens, and there is no key that signs them",
+            "set auth.jwt.jwks_url or auth.jwt.jwks_file, or add a table [[auth.jwt.keys]]",
+        ),
+    ];
+    for (mode, there, what, mend) in needs {
+        if let (Some(key), false) = (chosen_by(loaded, mode), there) {
+            return Err(loaded.misfit(&key, what.to_owned(), mend.to_owned()));
+        }
     }
     super::callback::agree(loaded)
 }

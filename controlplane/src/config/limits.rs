@@ -74,7 +74,8 @@ impl Field for Vec<AddrRange> {
     }
 }
 
-fn parse_range(text: &str) -> Option<AddrRange> {
+/// Reads an address, or a range of them.
+pub(crate) fn parse_range(text: &str) -> Option<AddrRange> {
     let (addr, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
     let addr: std::net::IpAddr = addr.parse().ok()?;
     let whole = if addr.is_ipv4() { 32 } else { 128 };

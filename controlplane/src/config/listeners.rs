@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use dataplane::config::{Latency, ListenerConfig, ListenerKind};
+use dataplane::config::{Latency, ListenerConfig, ListenerKind, ListenerNumber};
 use dataplane::ids::{ShardId, ShardSet};
 
 use super::document::Datum;
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
+use crate::auth::{Mode, Ways};
 
 /// More listeners of one protocol at most.
 const ALSO_MAX: usize = 8;
@@ -23,6 +24,8 @@ pub struct MediaListener {
     pub shards: ShardList,
     /// The class of its players.
     pub latency: Latency,
+    /// How those are judged who come by it, where that is said.
+    pub auth: Ways,
     /// More listeners of this protocol.
     pub also: Vec<AlsoListener>,
 }
@@ -36,6 +39,8 @@ pub struct AlsoListener {
     pub shards: ShardList,
     /// The class of its players.
     pub latency: Latency,
+    /// How those are judged who come by it, where that is said.
+    pub auth: Ways,
 }
 
 /// Shards by number; empty for all of them.
@@ -47,14 +52,18 @@ impl MediaListener {
     pub fn configs(&self, kind: ListenerKind) -> impl Iterator<Item = ListenerConfig> {
         let own = (&self.addr, &self.shards, self.latency);
         let also = self.also.iter().map(|also| (&also.addr, &also.shards, also.latency));
-        std::iter::once(own).chain(also).flat_map(move |(addrs, shards, latency)| {
+        let all = std::iter::once(own).chain(also).zip(numbers(kind));
+        all.flat_map(move |((addrs, shards, latency), number)| {
             let shards = shards.set();
-            addrs.iter().map(move |&addr| ListenerConfig {
-                shards,
-                latency,
-                ..ListenerConfig::new(kind, addr)
-            })
+            addrs.iter().map(move |&addr| ListenerConfig { kind, addr, shards, latency, number })
         })
+    }
+
+    /// How those are judged who come by each of its listeners, where that is said.
+    pub(super) fn ways(&self, kind: ListenerKind) -> impl Iterator<Item = (ListenerNumber, Ways)> {
+        let also = self.also.iter().map(|also| also.auth);
+        let all = numbers(kind).zip(std::iter::once(self.auth).chain(also));
+        all.filter(|(_, ways)| !ways.is_empty())
     }
 
     /// Its lists of shards, and whether each is of one of the further listeners.
@@ -62,6 +71,18 @@ impl MediaListener {
         let also = self.also.iter().map(|also| (true, &also.shards));
         std::iter::once((false, &self.shards)).chain(also)
     }
+}
+
+/// What the listeners of a protocol are called in questions: whoever came by one is judged by what
+/// is said of it when he asks, also after a reload.
+fn numbers(kind: ListenerKind) -> impl Iterator<Item = ListenerNumber> {
+    let first = match kind {
+        ListenerKind::Rtmp => 1,
+        ListenerKind::Http => 2,
+        ListenerKind::Rtmps => 3,
+        ListenerKind::Https => 4,
+    };
+    (0..=ALSO_MAX as u8).map(move |also| ListenerNumber(first + 4 * also))
 }
 
 impl ShardList {
@@ -108,6 +129,7 @@ impl Default for ListenersSection {
             addr: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))],
             shards: ShardList::default(),
             latency: Latency::Auto,
+            auth: Ways::default(),
             also: Vec::new(),
         };
         Self {
@@ -135,6 +157,23 @@ impl ListenersSection {
         }
     }
 
+    /// How those are judged who come by each listener of media, where that is said.
+    pub(super) fn ways(&self) -> impl Iterator<Item = (ListenerNumber, Ways)> {
+        let kinds = [
+            (ListenerKind::Rtmp, &self.rtmp),
+            (ListenerKind::Http, &self.http),
+            (ListenerKind::Rtmps, &self.rtmps),
+            (ListenerKind::Https, &self.https),
+        ];
+        kinds.into_iter().flat_map(|(kind, listener)| listener.ways(kind))
+    }
+
+    /// True if `mode` is said of a listener of media.
+    #[must_use]
+    pub fn asks(&self, mode: Mode) -> bool {
+        self.ways().any(|(_, ways)| ways.contains(mode))
+    }
+
     /// The listeners of media, with their names.
     pub(super) const fn media(&self) -> [(&'static str, &MediaListener); 4] {
         [("rtmp", &self.rtmp), ("http", &self.http), ("rtmps", &self.rtmps), ("https", &self.https)]
@@ -151,8 +190,11 @@ const SHARDS: &str = "The shards that accept there, as [0, 1], or \"all\". They 
 const LATENCY: &str = "\"auto\": players are sent frames by the flush interval of their shard. \
                        \"low\": each frame at once, at several times the cost under load. \
                        ?latency=low and ?latency=auto in an address decide for one player.";
+const AUTH: &str = "How those are judged who come by it, where that is not as in [auth]: modes as \
+                    in auth.mode, or { publish = [\"keys\"], play = [\"open\"] }; \"\" says \
+                    nothing. What is said of a stream or its template comes before it.";
 const ALSO: &str = "More listeners of this protocol, with shards and a class of their own. In the \
-                    file: tables with addr and, if wanted, shards and latency.";
+                    file: tables with addr and, if wanted, shards, latency and auth.";
 
 words!(Latency {
     "auto" => Latency::Auto,
@@ -185,8 +227,8 @@ impl Field for ShardList {
 impl Field for Vec<AlsoListener> {
     fn expects(&self, _: &Bounds) -> String {
         format!(
-            "tables [[listeners.rtmp.also]] of an addr and, if wanted, shards and latency such as \
-             addr = \"[::]:1937\" and latency = \"low\", at most {ALSO_MAX}"
+            "tables [[listeners.rtmp.also]] of an addr and, if wanted, shards, latency and auth \
+             such as addr = \"[::]:1937\" and latency = \"low\", at most {ALSO_MAX}"
         )
     }
     fn read(&mut self, datum: &Datum, bounds: &Bounds) -> Option<()> {
@@ -198,7 +240,8 @@ impl Field for Vec<AlsoListener> {
         let table = |also: &AlsoListener| {
             let (addr, shards) = (also.addr.render(), also.shards.render());
             let latency = also.latency.render();
-            format!("{{ addr = {addr}, shards = {shards}, latency = {latency} }}")
+            let auth = also.auth.render();
+            format!("{{ addr = {addr}, shards = {shards}, latency = {latency}, auth = {auth} }}")
         };
         format!("[{}]", self.iter().map(table).collect::<Vec<_>>().join(", "))
     }
@@ -212,6 +255,7 @@ fn also(datum: &Datum, bounds: &Bounds) -> Option<AlsoListener> {
             "addr" => also.addr.read(value, bounds)?,
             "shards" => also.shards.read(value, bounds)?,
             "latency" => also.latency.read(value, bounds)?,
+            "auth" => also.auth.read(value, bounds)?,
             _ => return None,
         }
     }
@@ -223,6 +267,7 @@ const RTMP: &[Key] = &[
     Key::new("addr", ADDR, |s| &mut s.listeners.rtmp.addr).now(),
     Key::new("shards", SHARDS, |s| &mut s.listeners.rtmp.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.rtmp.latency).now(),
+    Key::new("auth", AUTH, |s| &mut s.listeners.rtmp.auth).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.rtmp.also).now(),
 ];
 
@@ -231,6 +276,7 @@ const HTTP: &[Key] = &[
     Key::new("addr", ADDR, |s| &mut s.listeners.http.addr).now(),
     Key::new("shards", SHARDS, |s| &mut s.listeners.http.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.http.latency).now(),
+    Key::new("auth", AUTH, |s| &mut s.listeners.http.auth).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.http.also).now(),
 ];
 
@@ -239,6 +285,7 @@ const RTMPS: &[Key] = &[
     Key::new("addr", ADDR, |s| &mut s.listeners.rtmps.addr).now(),
     Key::new("shards", SHARDS, |s| &mut s.listeners.rtmps.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.rtmps.latency).now(),
+    Key::new("auth", AUTH, |s| &mut s.listeners.rtmps.auth).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.rtmps.also).now(),
 ];
 
@@ -247,6 +294,7 @@ const HTTPS: &[Key] = &[
     Key::new("addr", ADDR, |s| &mut s.listeners.https.addr).now(),
     Key::new("shards", SHARDS, |s| &mut s.listeners.https.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.https.latency).now(),
+    Key::new("auth", AUTH, |s| &mut s.listeners.https.auth).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.https.also).now(),
 ];
 

@@ -100,6 +100,7 @@ pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, 
     reader.family(&env, &from_file)?;
     let mut loaded = reader.into_loaded();
     contract(&mut loaded);
+    super::jwt::read_file(&mut loaded)?;
     if let (Some(file), false) = (file, super::auth::is_said(&loaded)) {
         return Err(Error::Document {
             place: Place::File(file.to_owned()),
@@ -140,9 +141,11 @@ mod tests {
             ),
             (
                 "[auth]\nmode = \"opne\"\n",
-                "g.toml:2: auth.mode: expected \"open\", \"keys\", \"callback\" or \
-                 \"coordinator\", got \"opne\"; remove the line for the \
-                 default, mode = \"open\"",
+                "g.toml:2: auth.mode: expected \"open\", \"keys\", \"signed\", \"jwt\", \
+                 \"callback\" or \"coordinator\", or a list in the order in which they are tried \
+                 such as [\"signed\", \"keys\"], each once, of which \"open\", \"callback\" and \
+                 \"coordinator\" are the last, got \"opne\"; remove the line for the default, mode \
+                 = \"open\"",
             ),
             (
                 "[auth]\nmode = \"open\"\n[egress]\nbatch_max_ms = 1\n",
@@ -206,9 +209,9 @@ mod tests {
             (
                 "[[listeners.rtmp.also]]\nlatency = \"low\"\n",
                 "g.toml:1: listeners.rtmp.also: expected tables [[listeners.rtmp.also]] of an addr \
-                 and, if wanted, shards and latency such as addr = \"[::]:1937\" and latency = \
-                 \"low\", at most 8, got [{ latency = \"low\" }]; remove the line for the default, \
-                 also = []",
+                 and, if wanted, shards, latency and auth such as addr = \"[::]:1937\" and \
+                 latency = \"low\", at most 8, got [{ latency = \"low\" }]; remove the line for \
+                 the default, also = []",
             ),
             (
                 "[limits]\nmemory_max = \"12 parsec\"\n",

@@ -337,6 +337,7 @@ impl Declarations for Registry {
                 verdict: resolved.judge(request.intent, request.protocol),
                 key: resolved.traits.stream_key.clone(),
                 waits: false,
+                ways: resolved.traits.auth,
             },
             None => Declaration { verdict: Err(Denial::NotFound), ..Declaration::default() },
         }

@@ -11,6 +11,7 @@
 //! | `inputs` | its publisher, if no input takes its protocol any more |
 //! | `protocols` | its players of what was turned off |
 //! | `stream_key` | nobody: it is asked for at the next publish; a restart drops everybody |
+//! | `auth` | nobody: whoever asks from now on is judged by it |
 //! | all others | nobody |
 
 use dataplane::control::{Protocol, ProtocolSet, Role};
@@ -118,6 +119,7 @@ pub const RULES: &[Rule] = &[
     quiet!(description),
     quiet!(tags),
     quiet!(stream_key),
+    quiet!(auth),
     quiet!(push),
     quiet!(transcoder),
     quiet!(dvr),

@@ -12,7 +12,7 @@ use super::key_hash;
 use super::outputs::{self, Protocols, PushDestination};
 use super::prefix::{PREFIXES_MAX, Prefix};
 use super::processing::{Dvr, Thumbnail, Transcoder, Watermark};
-use crate::auth::KeyHash;
+use crate::auth::{KeyHash, Ways};
 
 /// Bytes of a name at most.
 pub(super) const NAME_BYTES_MAX: usize = 256;
@@ -40,6 +40,9 @@ pub struct Traits {
     /// The key that a publisher shows, hashed.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "key_hash::read")]
     pub stream_key: Option<KeyHash>,
+    /// How those are judged who publish and play it, where that is not as elsewhere.
+    #[serde(skip_serializing_if = "Ways::is_empty")]
+    pub auth: Ways,
     /// Where media comes from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
@@ -123,6 +126,7 @@ impl StreamSpec {
             description: text(own.description, &base.description),
             tags: list(own.tags, &base.tags),
             stream_key: own.stream_key.or_else(|| base.stream_key.clone()),
+            auth: own.auth.or(base.auth),
             inputs: list(own.inputs, &base.inputs),
             protocols: own.protocols.or(base.protocols),
             push: list(own.push, &base.push),

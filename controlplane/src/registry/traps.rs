@@ -73,6 +73,7 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("description", json!("x"), ""),
         ("tags", json!(["x"]), ""),
         ("stream_key", json!("x"), ""),
+        ("auth", json!(["signed", "keys"]), ""),
         ("metadata", json!({"c": "d"}), ""),
         ("push", json!([{"url": "rtmp://h/x"}]), ""),
         ("transcoder", json!({}), ""),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod commands;
+mod credentials;
 mod feed;
 mod hooks;
 mod notify;

@@ -132,7 +132,7 @@ fn an_application_is_asked_who_may_play_and_nothing_tells_its_keys() {
     let token = format!("Authorization: Bearer {}\r\n", token.trim());
     let standing = get(addr, "/api/v1/auth", &token);
     for part in [
-        r#""play":"callback""#,
+        r#""play":["callback"]"#,
         &format!(r#""application":"http://{}/verdict""#, application.addr),
         r#""questions":1"#,
         r#"{"intent":"play","outcome":"allowed","count":4}"#,

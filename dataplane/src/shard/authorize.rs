@@ -117,7 +117,10 @@ impl Shard {
         });
         match asked.intent {
             Intent::Connect => self.counters.connects_refused += 1,
-            Intent::Publish => self.counters.publishes_refused += 1,
+            Intent::Publish => {
+                self.counters.publishes_refused += 1;
+                self.report_refusal(slot, asked.stream, refusal);
+            }
             Intent::Play => self.counters.plays_refused += 1,
         }
         self.tell(slot, Command::Refused(refusal));

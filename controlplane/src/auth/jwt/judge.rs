@@ -1,0 +1,146 @@
+//! Judge: whether a token lets a request in.
+
+use dataplane::control::{AuthorizeRequest, Denial};
+
+use super::claims::Claims;
+use super::endpoint::{Endpoint, Source};
+use super::key_set::{KeySet, select};
+use super::token::{Token, is_token};
+use crate::auth::ruling::{Ruling, Terms};
+use crate::auth::seconds::Seconds;
+
+/// Why a token opens nothing. The peer is not told: it hears that it may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// It is not written as a token must be.
+    Malformed,
+    /// It demands something that nothing here knows.
+    Critical,
+    /// Its algorithm is not spoken here, or not that of its key.
+    Algorithm,
+    /// No key has that name.
+    UnknownKey,
+    /// It names no key, and several would do.
+    AmbiguousKey,
+    /// Its signature is not that of the key.
+    Signature,
+    /// It is of another issuer.
+    Issuer,
+    /// It is for somebody else.
+    Audience,
+    /// It is not good yet.
+    Early,
+    /// It is no longer good.
+    Expired,
+    /// It has no end.
+    Endless,
+    /// It does not open this stream in this direction.
+    Stream,
+    /// It is good for another address.
+    Address,
+}
+
+impl Flaw {
+    /// One word for events, logs and metrics.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "token_malformed",
+            Self::Critical => "token_critical",
+            Self::Algorithm => "token_algorithm",
+            Self::UnknownKey => "token_key_unknown",
+            Self::AmbiguousKey => "token_key_ambiguous",
+            Self::Signature => "token_signature",
+            Self::Issuer => "token_issuer",
+            Self::Audience => "token_audience",
+            Self::Early => "token_early",
+            Self::Expired => "token_expired",
+            Self::Endless => "token_endless",
+            Self::Stream => "token_stream",
+            Self::Address => "token_address",
+        }
+    }
+}
+
+/// Whose tokens are taken, and how they are judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issuer {
+    /// What they must name as their issuer, if anything.
+    pub issuer: Option<String>,
+    /// Whom they must be for, if anybody.
+    pub audience: Vec<String>,
+    /// By how many seconds the issuer's clock may differ from ours.
+    pub leeway: u64,
+    /// Who was let in is sent away when the token ends.
+    pub enforce: bool,
+    /// The keys of the configuration.
+    pub keys: KeySet,
+    /// The keys of the file.
+    pub file: KeySet,
+    /// Where more keys are fetched.
+    pub source: Option<Source>,
+}
+
+/// What a token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It lets in until then.
+    Good(Seconds),
+    /// It does not.
+    Bad(Flaw),
+}
+
+impl Issuer {
+    /// What the token of `request` is worth, by its keys and those that were `fetched`; `None` if
+    /// there is no token.
+    pub(crate) fn judge(
+        &self,
+        fetched: Option<&KeySet>,
+        request: &AuthorizeRequest,
+        now: Seconds,
+    ) -> Option<Judged> {
+        let role = request.intent.role()?;
+        let text = Some(request.key.0.as_str()).filter(|text| is_token(text))?;
+        let judged = Token::read(text).and_then(|token| {
+            let sets: Vec<_> = [&self.keys, &self.file].into_iter().chain(fetched).collect();
+            let key = select(&sets, token.kid.as_deref(), token.algorithm)?;
+            // Nothing that it claims is read before somebody has vouched for it.
+            if !key.verifies(token.signed, &token.signature) {
+                return Err(Flaw::Signature);
+            }
+            Claims::read(&token.claims)?.judge(self, role, request, now)
+        });
+        Some(judged.map_or_else(Judged::Bad, Judged::Good))
+    }
+
+    /// The ruling that `judged` comes to.
+    pub(in crate::auth) fn ruling(&self, judged: Judged) -> Ruling {
+        match judged {
+            Judged::Good(over) => {
+                let until = self.enforce.then_some(over);
+                // It stands for the stream's own key.
+                Ruling::Allow(Terms { until, key_judged: true, ..Terms::default() })
+            }
+            Judged::Bad(flaw) => Ruling::Flawed(flaw.name()),
+        }
+    }
+}
+
+/// The ruling on a token whose key may be one that the issuer made since its keys were fetched:
+/// they are fetched once more.
+pub(in crate::auth) async fn refreshed(
+    issuer: &Issuer,
+    endpoint: &Endpoint,
+    request: &AuthorizeRequest,
+) -> Ruling {
+    endpoint.refresh().await;
+    let fetched = endpoint.keys();
+    let now = Seconds::of(std::time::SystemTime::now());
+    match (issuer.judge(fetched.as_deref(), request, now), fetched) {
+        // Nobody can tell whether the token is good.
+        (Some(Judged::Bad(Flaw::UnknownKey)), None) | (None, _) => {
+            Ruling::Deny(Denial::Unavailable)
+        }
+        (Some(judged), _) => issuer.ruling(judged),
+    }
+}
