@@ -12,6 +12,7 @@ pub mod error;
 mod histogram;
 pub mod hub;
 pub mod ids;
+mod listener;
 pub mod log;
 pub mod metrics;
 pub mod node;
