@@ -9,7 +9,8 @@
 //! sessions, `console/` is its pages, `counts` carries what rooms count to the metrics, `store/`
 //! keeps what survives a restart, `stream_key` makes and hashes keys, `sign` signs addresses,
 //! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
-//! shows a running server on a terminal, `registry/` knows which streams should exist.
+//! shows a running server on a terminal, `registry/` knows which streams should exist, `troubles`
+//! what is not as it should be.
 
 pub mod api;
 pub mod auth;
@@ -33,6 +34,7 @@ pub mod sign;
 pub mod store;
 pub mod stream_key;
 pub mod top;
+pub mod troubles;
 pub mod viewing;
 
 pub use error::Error;

@@ -15,6 +15,7 @@ use crate::bridge::Ask;
 use crate::events::{Bus, RingLimits};
 use crate::hooks::Hooks;
 use crate::store::Store;
+use crate::troubles::Troubles;
 
 /// A router whose questions the test answers.
 pub(crate) struct Bench {
@@ -47,9 +48,11 @@ impl Bench {
         let secrets = (token, vec![]);
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let store = Store::open(&dir).unwrap();
+        let troubles = Troubles::new(store.clone());
         let hooks = Hooks::start(store, bus.clone(), &dir.join("hooks"), Vec::new());
         let (ready_out, limits) = (ready.subscribe(), limits.subscribe());
-        let state = ApiState::new(asks_in, ready_out, limits, counter, secrets, (bus, hooks));
+        let told = (bus, hooks);
+        let state = ApiState::new(asks_in, ready_out, limits, counter, secrets, told, troubles);
         Self { router: router(state.clone()), state, asks, secret, dir, _ready: ready }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Health {
 #[derive(Serialize, ToSchema)]
 struct Reason {
     /// A stable word for programs: `draining`, `shard_silent`, `shard_full`,
-    /// `hooks_failing`.
+    /// `hooks_failing`, `store_failed`.
     #[schema(value_type = String, example = "draining")]
     code: &'static str,
     /// A sentence for people.
@@ -42,7 +42,8 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// 200 while the node takes new peers, 503 while it drains.
+/// 200 while the node takes new peers, 503 while it drains. Troubles of the control plane, as a
+/// store that failed, are no reason to send peers away: media goes on.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -86,5 +87,7 @@ pub(super) async fn health(State(state): State<ApiState>) -> Result<Json<Health>
     if let Some(message) = state.hooks.trouble() {
         reasons.push(Reason { code: "hooks_failing", message });
     }
+    let troubles = state.troubles.list().into_iter();
+    reasons.extend(troubles.map(|(trouble, message)| Reason { code: trouble.code(), message }));
     Ok(Json(Health { ready, reasons }))
 }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -43,6 +44,9 @@ pub(crate) struct Refusal {
     /// The part of the request that is wrong.
     pub(crate) field: Option<Cow<'static, str>>,
 }
+
+/// Who hears 503 asks again after so many seconds.
+const AGAIN_S: &str = "2";
 
 /// Nobody answers.
 pub(crate) const BUSY: Refusal = Refusal::fixed(
@@ -88,6 +92,10 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, code, message, field } = self;
         let body = ErrorBody { error: ErrorDetail { code, message, field } };
-        (status, Json(body)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(AGAIN_S));
+        }
+        response
     }
 }

@@ -18,6 +18,7 @@ use super::token::Token;
 use crate::bridge::{Ask, Gathered, Sighting};
 use crate::events::Bus;
 use crate::hooks::Hooks;
+use crate::troubles::Troubles;
 
 /// What requests are answered from.
 ///
@@ -34,6 +35,7 @@ pub struct ApiState {
     pub(super) feeds: Feeds,
     pub(super) hooks: Hooks,
     pub(super) requests: Requests,
+    pub(super) troubles: Troubles,
 }
 
 impl ApiState {
@@ -46,6 +48,7 @@ impl ApiState {
         log_lines_dropped: ErrorCounter,
         secrets: (Token, Vec<String>),
         (bus, hooks): (Bus, Hooks),
+        troubles: Troubles,
     ) -> Self {
         let (token, hosts) = secrets;
         let guard = Guard { token: Arc::new(token), hosts: hosts.into() };
@@ -61,6 +64,7 @@ impl ApiState {
             feeds,
             hooks,
             requests: Requests::default(),
+            troubles,
         }
     }
 

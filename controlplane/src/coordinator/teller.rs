@@ -172,7 +172,8 @@ impl Teller {
             match written {
                 Ok(()) => ledger.saved(&rows, Instant::now()),
                 Err(error) => {
-                    tracing::error!(reason = %error, "cannot write what is announced");
+                    // A disk that failed is told by the store, once.
+                    tracing::debug!(reason = %error, "cannot write what is announced yet");
                     ledger.not_saved(&rows);
                     return false;
                 }

@@ -136,7 +136,8 @@ impl Keeper {
             }
             // CONTROL: a commit may have to be tried again.
             while let Err(error) = self.shared.store.commit(some.clone()).await {
-                if error != StoreError::Busy {
+                // A disk that failed is told by the store, once.
+                if error == StoreError::TooLarge {
                     tracing::error!(reason = %error, "events cannot be kept, hooks wait");
                     self.shared.set_trouble(Some(format!("events cannot be kept: {error}")));
                 }

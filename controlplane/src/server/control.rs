@@ -10,6 +10,7 @@ use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
 use crate::store::Store;
+use crate::troubles::Troubles;
 
 /// The configuration in force, and the log that follows it.
 pub(super) struct ControlPlane {
@@ -25,6 +26,8 @@ pub(super) struct ControlPlane {
     pub(super) logging: Logging,
     /// What survives a restart.
     pub(super) store: Store,
+    /// What is not as it should be.
+    pub(super) troubles: Troubles,
     /// Who is told of events, once the runtime runs.
     pub(super) hooks: Option<Hooks>,
     /// The service manager, if one started this process.

@@ -199,6 +199,7 @@ impl Desk {
             self.control.logging.dropped(),
             (token, section.hosts.clone()),
             (self.exchange.bus().clone(), hooks),
+            self.control.troubles.clone(),
         );
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = self.control.open.iter().map(|&(_, open)| open);

@@ -18,6 +18,7 @@ use crate::config::{DOTENV, Host, Loaded, Plan, Sources, dotenv, identity, load,
 use crate::error::Error;
 use crate::logging::Logging;
 use crate::store::Store;
+use crate::troubles::Troubles;
 
 /// The clip that plays as `demo`.
 static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
@@ -77,8 +78,19 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
+    let troubles = Troubles::new(store.clone());
     run::run(
-        ControlPlane { loaded, in_force: None, plan, open, logging, store, hooks: None, manager },
+        ControlPlane {
+            loaded,
+            in_force: None,
+            plan,
+            open,
+            logging,
+            store,
+            troubles,
+            hooks: None,
+            manager,
+        },
         node,
         control,
         &banner,

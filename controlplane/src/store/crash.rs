@@ -1,10 +1,14 @@
 //! Crash: the power is cut at every operation on the file, and what is found afterwards is right.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::database::Database;
 use super::disk::{Disk, Loss, scramble};
+use super::mending::{Condition, Mending};
 use super::order::{Table, Write};
+use super::undo::Undo;
 
 /// Commits of the script.
 const COMMITS: usize = 6;
@@ -45,7 +49,9 @@ fn state(commits: usize) -> Rows {
 /// Opens the tables and commits on until the disk fails; how many commits were acknowledged.
 fn play(disk: &Disk, from: usize) -> usize {
     let Ok(database) = Database::open(disk.backend()) else { return from };
-    (from..COMMITS).find(|&n| database.commit(&[commit(n)]).is_err()).unwrap_or(COMMITS)
+    (from..COMMITS)
+        .find(|&n| database.commit(&[commit(n)], &mut Undo::default()).is_err())
+        .unwrap_or(COMMITS)
 }
 
 /// How many commits are stored whole, which are those acknowledged or one more.
@@ -90,4 +96,59 @@ fn nothing_acknowledged_is_lost_wherever_the_power_is_cut() {
         }
     }
     assert!(operations > 80 && cuts == operations * 5, "{operations} operations, {cuts} cuts");
+}
+
+/// What is stored now.
+fn rows(mending: &mut Mending, now: Instant) -> Rows {
+    mending.scan((Table::Streams, b"", 1_000), now).unwrap().into_iter().collect()
+}
+
+/// Commits all, each until it is acknowledged, on a disk of which `failing` operations from the
+/// one `at` on fail; how many commits failed.
+fn outlast(disk: &Disk, (at, failing, seed): (u64, u64, u64)) -> usize {
+    let what = format!("{failing} fail from {at} on, {seed}");
+    let (again, condition) = (disk.clone(), Arc::new(Condition::default()));
+    let database = Database::open(disk.backend()).unwrap();
+    let open = Box::new(move || Database::open(again.opened_again()));
+    let mut mending = Mending::new(database, open, Arc::clone(&condition));
+    let mut now = Instant::now();
+    disk.fail_for(at, failing, seed);
+    let mut failures = 0;
+    for n in 0..COMMITS {
+        while mending.commit(&[commit(n)], now).is_err() {
+            failures += 1;
+            assert!(condition.failure().is_some(), "{what}");
+            assert!(mending.get(Table::Streams, b"row 0", now).is_err(), "{what}: it is closed");
+            let mut tries = 0;
+            while let Some(due) = mending.due() {
+                assert!(due > now && tries <= failing, "{what}: {tries} tries");
+                now = due;
+                mending.mend(now);
+                tries += 1;
+            }
+            assert_eq!(condition.failure(), None, "{what}");
+            assert!(rows(&mut mending, now) == state(n), "{what}: commit {n} was not taken back");
+        }
+        assert!(rows(&mut mending, now) == state(n + 1), "{what}: commit {n}");
+    }
+    drop(mending);
+    found(&disk.after_crash(Loss::All), COMMITS, &what);
+    failures
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_loses_nothing_and_keeps_nothing_that_was_refused() {
+    let empty = Disk::default();
+    drop(Database::open(empty.backend()).unwrap());
+    let whole = empty.after_crash(Loss::All);
+    assert_eq!(play(&whole, 0), COMMITS);
+    let (mut failures, mut runs) = (0, 0);
+    for at in 0..whole.done() {
+        for failing in [1, 2, 7, 60] {
+            let disk = empty.after_crash(Loss::All);
+            failures += outlast(&disk, (at, failing, scramble(at ^ (failing << 16))));
+            runs += 1;
+        }
+    }
+    assert!(runs > 300 && failures > runs / 2, "{failures} failures in {runs} runs");
 }

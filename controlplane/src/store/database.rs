@@ -1,10 +1,13 @@
 //! Database: the tables in one redb file, without a thread.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::order::{Rows, StoreError, Table, Write};
+use super::undo::Undo;
+use crate::error::reason;
 
 /// Bytes of pages that are kept in memory at most.
 pub(crate) const CACHE_BYTES: usize = 4 << 20;
@@ -13,14 +16,20 @@ pub(crate) const CACHE_BYTES: usize = 4 << 20;
 pub(super) struct Database(redb::Database);
 
 /// Why tables could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
     /// Another process holds the file.
+    #[error("another process has it open")]
     Locked,
     /// The file is not a whole database.
+    #[error("it is damaged: {0}")]
     Damaged(String),
     /// The file was written by a version that this one cannot read.
+    #[error("another version of Grandstand wrote it")]
     Version,
+    /// The system could not read or write it.
+    #[error("{0}")]
+    Disk(String),
 }
 
 impl Database {
@@ -43,12 +52,19 @@ impl Database {
             Failure::Panic => OpenError::Damaged("a page makes no sense".to_owned()),
             Failure::Error(redb::Error::DatabaseAlreadyOpen) => OpenError::Locked,
             Failure::Error(redb::Error::UpgradeRequired(_)) => OpenError::Version,
+            // What makes no sense is told as an error of the system, too.
+            Failure::Error(redb::Error::Io(error)) if error.kind() != ErrorKind::InvalidData => {
+                OpenError::Disk(reason(&error))
+            }
             Failure::Error(error) => OpenError::Damaged(error.to_string()),
         })
     }
 
-    /// Makes all `groups` durable by one fsync: when this returns they are on the disk.
-    pub(super) fn commit(&self, groups: &[Vec<Write>]) -> Result<(), StoreError> {
+    /// Makes all `groups` durable by one fsync: when this returns they are on the disk. What was
+    /// there before goes to `undo`.
+    ///
+    /// Errors: they are there whole or not at all.
+    pub(super) fn commit(&self, groups: &[Vec<Write>], undo: &mut Undo) -> Result<(), StoreError> {
         self.run(|database| {
             let transaction = database.begin_write()?;
             for table in Table::ALL {
@@ -58,10 +74,11 @@ impl Database {
                 }
                 let mut open = transaction.open_table(definition(table))?;
                 for Write { key, value, .. } in rows {
-                    match value {
-                        Some(value) => drop(open.insert(key.as_slice(), value.as_slice())?),
-                        None => drop(open.remove(key.as_slice())?),
-                    }
+                    let before = match value {
+                        Some(value) => open.insert(key.as_slice(), value.as_slice())?,
+                        None => open.remove(key.as_slice())?,
+                    };
+                    undo.keep(table, key, before.map(|before| before.value().to_vec()));
                 }
             }
             Ok(transaction.commit()?)
@@ -94,6 +111,7 @@ impl Database {
     ) -> Result<T, StoreError> {
         guarded(|| act(&self.0)).map_err(|failure| match failure {
             Failure::Panic => StoreError::Failed("a page makes no sense".to_owned()),
+            Failure::Error(redb::Error::Io(error)) => StoreError::Failed(reason(&error)),
             Failure::Error(error) => StoreError::Failed(error.to_string()),
         })
     }

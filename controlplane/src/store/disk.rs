@@ -2,8 +2,12 @@
 
 use std::io::{Error, Result};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use redb::StorageBackend;
+
+use super::Store;
+use super::database::Database;
 
 /// A write is torn at the borders of sectors, or anywhere.
 const SECTOR: usize = 512;
@@ -24,10 +28,24 @@ struct State {
     done: u64,
     /// Operations from this one on fail.
     fails_from: Option<u64>,
+    /// So many of them, by this seed; all if unset.
+    outage: Option<(u64, u64)>,
     /// A sync waits while this is set.
     held: bool,
     /// A sync waits.
     waits: bool,
+}
+
+impl State {
+    /// The kernel could not write what waits, and forgets that it is to be written.
+    fn give_up(&mut self) {
+        let Some((_, seed)) = self.outage else { return };
+        for (index, op) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            if scramble(seed ^ index as u64).is_multiple_of(2) {
+                op.apply(&mut self.durable);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +81,23 @@ pub(super) enum Loss {
 }
 
 impl Disk {
+    /// A store on this disk.
+    pub(crate) fn store(&self) -> Store {
+        let again = self.clone();
+        let database = Database::open(self.backend()).unwrap();
+        Store::start(database, Box::new(move || Database::open(again.opened_again()))).unwrap()
+    }
+
+    /// Nothing fails any more; returns when `store` works again.
+    pub(crate) fn repair_for(&self, store: &Store) {
+        self.repair();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while store.failure().is_some() {
+            assert!(Instant::now() < deadline, "{:?}", store.failure());
+            std::thread::yield_now();
+        }
+    }
+
     pub(super) fn backend(&self) -> Backend {
         Backend(self.clone())
     }
@@ -73,9 +108,37 @@ impl Disk {
     }
 
     /// The power is cut after `operations` more.
-    pub(super) fn fail_after(&self, operations: u64) {
+    pub(crate) fn fail_after(&self, operations: u64) {
         let mut state = self.0.0.lock().unwrap();
         state.fails_from = Some(state.done + operations);
+    }
+
+    /// After `operations` more, so many fail: a disk that is full, or whose cable is loose.
+    ///
+    /// Of what a failed sync was to make durable the kernel keeps a part, by `seed`, takes all for
+    /// written, and never tries again.
+    pub(super) fn fail_for(&self, operations: u64, failing: u64, seed: u64) {
+        let mut state = self.0.0.lock().unwrap();
+        state.fails_from = Some(state.done + operations);
+        state.outage = Some((failing, seed));
+    }
+
+    /// Nothing fails any more.
+    fn repair(&self) {
+        let mut state = self.0.0.lock().unwrap();
+        (state.fails_from, state.outage) = (None, None);
+    }
+
+    /// A backend that sees what the disk holds, and not what the cache believes of it.
+    pub(super) fn opened_again(&self) -> Backend {
+        let mut state = self.0.0.lock().unwrap();
+        let mut file = state.durable.clone();
+        for op in &state.pending {
+            op.apply(&mut file);
+        }
+        state.cached = file;
+        drop(state);
+        self.backend()
     }
 
     /// The disk after a cut of the power.
@@ -146,7 +209,14 @@ impl Backend {
         let mut state = self.0.0.0.lock().unwrap();
         let at = state.done;
         if state.fails_from.is_some_and(|from| at >= from) {
-            return Err(Error::other("the power is off"));
+            match &mut state.outage {
+                None => return Err(Error::other("the power is off")),
+                Some((left, _)) if *left > 0 => {
+                    *left -= 1;
+                    return Err(Error::other("no space left"));
+                }
+                Some(_) => {}
+            }
         }
         state.done += 1;
         act(&mut state)
@@ -186,12 +256,16 @@ impl StorageBackend for Backend {
         }
         state.waits = false;
         drop(state);
-        self.operate(|state| {
+        let synced = self.operate(|state| {
             for op in std::mem::take(&mut state.pending) {
                 op.apply(&mut state.durable);
             }
             Ok(())
-        })
+        });
+        if synced.is_err() {
+            self.0.0.0.lock().unwrap().give_up();
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {

@@ -72,7 +72,7 @@ pub struct Write {
 pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Write {
-    const fn bytes(&self) -> usize {
+    pub(super) const fn bytes(&self) -> usize {
         let value = match &self.value {
             Some(value) => value.len(),
             None => 0,
@@ -112,8 +112,8 @@ pub enum StoreError {
     /// A key, a value or a commit is beyond its limit.
     #[error("the change is larger than the store takes at once; make it smaller")]
     TooLarge,
-    /// The disk failed: nothing is written until the next start, which tells what is there.
-    #[error("the store failed: {0}; mend the disk of data.dir and restart")]
+    /// The disk failed: nothing is kept or read until it works again, which is tried by itself.
+    #[error("the store failed: {0}; mend the disk of data.dir, it is tried again by itself")]
     Failed(String),
 }
 

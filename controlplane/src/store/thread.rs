@@ -1,27 +1,21 @@
 //! Thread: takes orders in groups, so that many commits cost one fsync.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use dataplane::metrics::{Histogram, MICROSECONDS};
-use redb::StorageBackend;
-use redb::backends::FileBackend;
 use tokio::sync::oneshot;
 
-use super::database::{Database, OpenError};
+use super::database::Database;
+use super::file;
+use super::mending::{Condition, Mending, Opening};
 use super::order::{Order, Rows, StoreError, Table, Write, weigh};
 use crate::error::{Error, reason};
 
-/// The file in the data directory.
-pub const FILE: &str = "grandstand.redb";
-/// Its name until it is whole.
-const UNFINISHED: &str = "grandstand.redb.new";
 /// Orders that wait at most.
 pub const ORDERS_MAX: usize = 1_024;
 /// Bytes of commits that wait at most.
@@ -36,6 +30,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     orders: Option<SyncSender<Order>>,
     counts: Arc<Counts>,
+    condition: Arc<Condition>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -76,40 +71,32 @@ impl Store {
     ///
     /// Errors: another process has it open, the file is damaged, or the system refuses it.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(FILE);
-        let system = |e: std::io::Error| Error::file("open", &path, &e, "name another data.dir");
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(system)?;
-        let fresh = dir.join(UNFINISHED);
-        let is_new = !path.exists();
-        let file = if is_new { make_file(&fresh) } else { open_file(&path) }.map_err(system)?;
-        let file = file.ok_or_else(|| refused(&path, &OpenError::Locked))?;
-        let backend = FileBackend::new(file)
-            .map_err(|error| refused(&path, &OpenError::Damaged(error.to_string())))?;
-        let store = Self::start(backend).map_err(|error| refused(&path, &error))?;
-        if is_new {
-            // Whole now, and there after a crash only if its directory says so.
-            let named = std::fs::rename(&fresh, &path);
-            named.and_then(|()| File::open(dir)?.sync_all()).map_err(system)?;
-        }
-        Ok(store)
+        let database = file::open(dir)?;
+        let path = dir.join(file::FILE);
+        let started = Self::start(database, Box::new(move || file::open_again(&path)));
+        started.map_err(|error| Error::System {
+            what: "cannot start the store",
+            reason: reason(&error),
+            mend: "the system must give one more thread",
+        })
     }
 
-    /// A store on a disk of a test.
-    #[cfg(test)]
-    pub(crate) fn on(disk: &super::disk::Disk) -> Self {
-        Self::start(disk.backend()).expect("an empty disk takes a store")
-    }
-
-    pub(super) fn start(backend: impl StorageBackend) -> Result<Self, OpenError> {
-        let database = Database::open(backend)?;
+    /// Runs the store on `database`, which `open` opens again after its disk failed.
+    pub(super) fn start(database: Database, open: Opening) -> std::io::Result<Self> {
         let (orders, waiting) = sync_channel(ORDERS_MAX);
-        let counts = Arc::new(Counts::new());
+        let (counts, condition) = (Arc::new(Counts::new()), Arc::new(Condition::default()));
         let shared = Arc::clone(&counts);
+        let mending = Mending::new(database, open, Arc::clone(&condition));
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || serve(&database, &waiting, &shared))
-            .map_err(|error| OpenError::Damaged(reason(&error)))?;
-        Ok(Self(Arc::new(Inner { orders: Some(orders), counts, thread: Some(thread) })))
+            .spawn(move || serve(mending, &waiting, &shared))?;
+        Ok(Self(Arc::new(Inner { orders: Some(orders), counts, condition, thread: Some(thread) })))
+    }
+
+    /// Why nothing can be kept or read now; `None` while the store works.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.0.condition.failure()
     }
 
     /// Writes all rows or none; returns when they are on the disk.
@@ -165,6 +152,10 @@ impl Store {
         into.counter("store_refused_total", help, busy);
         let help = "From the order of a commit to its acknowledgement.";
         into.histogram("store_commit_seconds", help, &self.0.counts.latency());
+        let works = self.failure().is_none();
+        into.gauge("store_up", "1 while the store can be read and written.", f64::from(works));
+        let help = "How often the store went from working to failed.";
+        into.counter("store_failures_total", help, self.0.condition.failures());
     }
 
     /// Commits acknowledged, fsyncs that took, and orders refused because too much waited.
@@ -180,6 +171,10 @@ impl Store {
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
     ) -> Result<oneshot::Receiver<T>, StoreError> {
         use std::sync::mpsc::TrySendError;
+        // Nobody waits behind a disk that is being tried again.
+        if let Some(reason) = self.failure() {
+            return Err(StoreError::Failed(reason));
+        }
         let (reply, answer) = oneshot::channel();
         let orders = self.0.orders.as_ref().expect("orders are closed by the last drop alone");
         match orders.try_send(order(reply)) {
@@ -204,53 +199,6 @@ impl Drop for Inner {
     }
 }
 
-/// The file, readable by this user alone.
-fn open_file(path: &Path) -> std::io::Result<Option<File>> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    // Somebody may have copied it with wider rights.
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(Some(file))
-}
-
-/// An empty file that gets its name when it is a whole store, so that a start that was cut short
-/// leaves nothing that looks damaged; `None` if another process makes it just now.
-fn make_file(path: &Path) -> std::io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    file.set_len(0)?;
-    Ok(Some(file))
-}
-
-fn refused(path: &Path, error: &OpenError) -> Error {
-    let (reason, mend) = match error {
-        OpenError::Locked => (
-            "another process has it open".to_owned(),
-            "stop that one, or give this one a data.dir of its own".to_owned(),
-        ),
-        OpenError::Damaged(what) => (
-            format!("it is damaged: {what}"),
-            format!(
-                "restore it from a copy, or move it away to start without stored streams: mv {0} \
-                 {0}.damaged",
-                path.display()
-            ),
-        ),
-        OpenError::Version => (
-            "another version of Grandstand wrote it".to_owned(),
-            "start that version, or give this one a data.dir of its own".to_owned(),
-        ),
-    };
-    Error::File { op: "open", path: PathBuf::from(path), reason, mend }
-}
-
 fn gone() -> StoreError {
     StoreError::Failed("its thread is over".to_owned())
 }
@@ -259,8 +207,8 @@ fn gone() -> StoreError {
 ///
 /// The commits of a group go first, by one fsync, then its reads: they waited together, so that
 /// either order is a legal one, and this one costs least.
-fn serve(database: &Database, waiting: &Receiver<Order>, counts: &Counts) {
-    while let Ok(first) = waiting.recv() {
+fn serve(mut mending: Mending, waiting: &Receiver<Order>, counts: &Counts) {
+    while let Some(first) = next(&mut mending, waiting) {
         let mut commits = Vec::new();
         let mut replies = Vec::new();
         let mut reads = Vec::new();
@@ -276,13 +224,10 @@ fn serve(database: &Database, waiting: &Receiver<Order>, counts: &Counts) {
             }
         }
         if !commits.is_empty() {
-            let result = database.commit(&commits);
-            match &result {
-                Ok(()) => {
-                    counts.commits.fetch_add(replies.len() as u64, Ordering::Relaxed);
-                    counts.syncs.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => tracing::error!(reason = %error, "a commit is lost"),
+            let result = mending.commit(&commits, Instant::now());
+            if result.is_ok() {
+                counts.commits.fetch_add(replies.len() as u64, Ordering::Relaxed);
+                counts.syncs.fetch_add(1, Ordering::Relaxed);
             }
             counts.queued_bytes.fetch_sub(total, Ordering::Relaxed);
             for reply in replies {
@@ -291,18 +236,36 @@ fn serve(database: &Database, waiting: &Receiver<Order>, counts: &Counts) {
             }
         }
         for read in reads {
-            answer(database, read);
+            answer(&mut mending, read);
         }
     }
 }
 
-fn answer(database: &Database, read: Order) {
+/// The next order; meanwhile a failed store is opened again whenever that is due.
+fn next(mending: &mut Mending, waiting: &Receiver<Order>) -> Option<Order> {
+    while let Some(due) = mending.due() {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            mending.mend(Instant::now());
+            continue;
+        }
+        match waiting.recv_timeout(left) {
+            Ok(order) => return Some(order),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    waiting.recv().ok()
+}
+
+fn answer(mending: &mut Mending, read: Order) {
+    let now = Instant::now();
     match read {
         Order::Get { table, key, reply } => {
-            let _ = reply.send(database.get(table, &key));
+            let _ = reply.send(mending.get(table, &key, now));
         }
         Order::Scan { table, from, limit, reply } => {
-            let _ = reply.send(database.scan(table, &from, limit));
+            let _ = reply.send(mending.scan((table, &from, limit), now));
         }
         Order::Commit { .. } => unreachable!("commits were taken out before"),
     }
@@ -310,9 +273,14 @@ fn answer(database: &Database, read: Order) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
     use super::*;
 
     use super::super::disk::Disk;
+    use super::super::file::{FILE, UNFINISHED};
 
     struct Dir(PathBuf);
 
@@ -412,7 +380,7 @@ mod tests {
     #[test]
     fn commits_that_wait_together_share_one_sync_and_the_queue_is_bounded() {
         let disk = Disk::default();
-        let store = Store::start(disk.backend()).unwrap();
+        let store = disk.store();
         let held = disk.hold();
         let mut ordered = vec![order(&store, vec![put("first", "")])];
         held.wait();
@@ -431,7 +399,7 @@ mod tests {
     #[test]
     fn the_bytes_that_wait_are_bounded() {
         let disk = Disk::default();
-        let store = Store::start(disk.backend()).unwrap();
+        let store = disk.store();
         let heavy = || vec![Write { value: Some(vec![0; 1 << 20]), ..put("heavy", "") }; 31];
         let held = disk.hold();
         let mut ordered = vec![order(&store, vec![put("first", "")])];
@@ -457,14 +425,43 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_fails_is_reported_and_nothing_is_acknowledged_afterwards() {
+    fn a_failed_disk_is_told_at_once_and_used_again_once_it_works() {
         let disk = Disk::default();
-        let store = Store::start(disk.backend()).unwrap();
+        let store = disk.store();
         block(store.commit(vec![put("a", "1")])).unwrap();
+        assert_eq!(store.failure(), None);
         disk.fail_after(0);
         for _ in 0..2 {
-            let failed = block(store.commit(vec![put("b", "2")])).unwrap_err();
+            let failed = block(store.commit(vec![put("a", "2"), put("b", "2")])).unwrap_err();
             assert!(matches!(failed, StoreError::Failed(_)), "{failed:?}");
         }
+        let failed = block(store.get(Table::Streams, b"a".to_vec())).unwrap_err();
+        assert!(failed.to_string().contains("the power is off"), "{failed}");
+        assert_eq!(store.failure().as_deref(), Some("the power is off"));
+        let counted = |store: &Store| {
+            let mut counts = crate::counts::Counts::default();
+            store.count(&mut counts);
+            let value = |name| counts.families().iter().find(|f| f.name == name).unwrap().clone();
+            [value("store_up"), value("store_failures_total")].map(|f| f.samples[0].value.clone())
+        };
+        use crate::counts::Value::{Counter, Gauge};
+        assert_eq!(counted(&store), [Gauge(0.0), Counter(1)]);
+        disk.repair_for(&store);
+        assert_eq!(block(store.get(Table::Streams, b"a".to_vec())), Ok(Some(b"1".to_vec())));
+        assert_eq!(block(store.get(Table::Streams, b"b".to_vec())), Ok(None));
+        block(store.commit(vec![put("b", "3")])).unwrap();
+        assert_eq!(counted(&store), [Gauge(1.0), Counter(1)]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_never_made_anew_behind_our_back() {
+        let dir = Dir::new("gone");
+        drop(Store::open(&dir.0).unwrap());
+        let path = dir.0.join(FILE);
+        assert!(file::open_again(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        let gone = file::open_again(&path).err().unwrap().to_string();
+        assert!(gone.contains("no such file"), "{gone}");
+        assert!(!path.exists());
     }
 }

@@ -48,7 +48,7 @@ fn what_waits_survives_an_end_without_a_word_with_its_id() {
 #[tokio::test]
 async fn a_store_that_is_busy_at_the_start_is_asked_again() {
     let (disk, dir) = (Disk::default(), Dir::new("busy"));
-    let store = Store::on(&disk);
+    let store = disk.store();
     let bus = Bus::new("edge-1".into(), RingLimits::default());
     let (receiver, mut seen) = receiver(|_| ok());
     let held = disk.hold();

@@ -1,0 +1,165 @@
+//! Mending: a database whose disk failed is closed, and opened again until the disk works.
+//!
+//! ```text
+//!   open --a commit or a read fails--> closed --wait, open, take back--> open
+//!                                        ^                   |
+//!                                        +------- fails -----+
+//! ```
+//!
+//! The library refuses everything after its first failure, and is right: what it has in memory may
+//! be another thing than what the disk holds. So the file is read anew. Meanwhile nobody waits:
+//! every order is answered at once. What was acknowledged is there afterwards; a commit that was
+//! answered by a failure is taken back if it had reached the disk after all.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::database::{Database, OpenError};
+use super::order::{Rows, StoreError, Table, Write};
+use super::undo::Undo;
+
+/// The file is opened again after this long, then after twice as long, and so on.
+const WAIT_FIRST: Duration = Duration::from_millis(100);
+/// And after this long at most.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Opens the file once more.
+pub(super) type Opening = Box<dyn FnMut() -> Result<Database, OpenError> + Send>;
+
+/// Whether the store works, as everybody may know it.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    failed: AtomicBool,
+    failures: AtomicU64,
+    reason: Mutex<String>,
+}
+
+impl Condition {
+    /// Why the store takes nothing now; `None` while it works.
+    pub(super) fn failure(&self) -> Option<String> {
+        let failed = self.failed.load(Ordering::Acquire);
+        failed.then(|| self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// How often it failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self, reason: &str) {
+        reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.failed.swap(true, Ordering::Release) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                reason,
+                "the store failed: nothing can be kept until the disk of data.dir works, media \
+                 goes on"
+            );
+        }
+    }
+
+    fn recover(&self) {
+        if self.failed.swap(false, Ordering::Release) {
+            tracing::info!("the store works again: what was acknowledged is there");
+        }
+    }
+}
+
+/// The database, or the wait for it.
+pub(super) struct Mending {
+    database: Option<Database>,
+    open: Opening,
+    condition: Arc<Condition>,
+    /// What takes back the commit that failed.
+    back: Vec<Write>,
+    /// The wait before the next try.
+    wait: Duration,
+    due: Option<Instant>,
+}
+
+impl Mending {
+    pub(super) fn new(database: Database, open: Opening, condition: Arc<Condition>) -> Self {
+        let (back, wait) = (Vec::new(), WAIT_FIRST);
+        Self { database: Some(database), open, condition, back, wait, due: None }
+    }
+
+    /// When the file is to be opened again; `None` while it is open.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Makes all `groups` durable.
+    ///
+    /// Errors: none of them is there once the store works again.
+    pub(super) fn commit(&mut self, groups: &[Vec<Write>], now: Instant) -> Result<(), StoreError> {
+        let mut undo = Undo::default();
+        let done = self.act(now, |database| database.commit(groups, &mut undo));
+        match done {
+            // Only this shows that the disk takes more than a try.
+            Ok(()) => self.wait = WAIT_FIRST,
+            Err(_) if self.back.is_empty() => self.back = undo.into_writes(),
+            Err(_) => {}
+        }
+        done
+    }
+
+    pub(super) fn get(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        now: Instant,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.act(now, |database| database.get(table, key))
+    }
+
+    pub(super) fn scan(
+        &mut self,
+        (table, from, limit): (Table, &[u8], usize),
+        now: Instant,
+    ) -> Result<Rows, StoreError> {
+        self.act(now, |database| database.scan(table, from, limit))
+    }
+
+    /// Opens the file again, and takes back what was not acknowledged.
+    pub(super) fn mend(&mut self, now: Instant) {
+        let mended = (self.open)().map_err(|error| error.to_string()).and_then(|database| {
+            let back = std::slice::from_ref(&self.back);
+            match self.back.is_empty() || database.commit(back, &mut Undo::default()).is_ok() {
+                true => Ok(database),
+                false => Err("it can be read and not written".to_owned()),
+            }
+        });
+        match mended {
+            Ok(database) => {
+                self.back = Vec::new();
+                (self.database, self.due) = (Some(database), None);
+                self.condition.recover();
+            }
+            Err(reason) => self.fail(&reason, now),
+        }
+    }
+
+    fn act<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(database) = &self.database else {
+            return Err(StoreError::Failed(self.condition.failure().unwrap_or_default()));
+        };
+        let done = act(database);
+        if let Err(StoreError::Failed(reason)) = &done {
+            self.fail(reason, now);
+        }
+        done
+    }
+
+    fn fail(&mut self, reason: &str, now: Instant) {
+        // Closed first: the next one needs the lock of the file.
+        self.database = None;
+        self.due = Some(now + self.wait);
+        self.wait = (2 * self.wait).min(WAIT_MAX);
+        self.condition.fail(reason);
+    }
+}
