@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
+use super::names::Names;
 
 /// Bytes of an answer's status line and headers at most.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -28,10 +29,10 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 const CONNECT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("grandstand/", env!("CARGO_PKG_VERSION"));
 
-/// Sends calls. Clones share connections and the bound.
+/// Sends calls. Clones share connections, names and the bound.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
     seats: Arc<Semaphore>,
 }
 
@@ -51,13 +52,17 @@ impl Client {
     /// As [`Self::new`], with those that `roots` vouch for.
     #[must_use]
     pub fn with_roots(calls_max: usize, roots: RootCertStore) -> Self {
+        Self::with_names(calls_max, roots, Names::of_system())
+    }
+
+    fn with_names(calls_max: usize, roots: RootCertStore, names: Names) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has the suites of both versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut connector = HttpConnector::new();
+        let mut connector = HttpConnector::new_with_resolver(names);
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
@@ -313,6 +318,31 @@ mod tests {
         let (first, second) =
             tokio::join!(failure(&client, slow), failure(&client, call(&application.url("/"))));
         assert_eq!((first, second), ("timeout", "busy"));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_and_an_address_never() {
+        let application = Application::start(|_| Reply::Last(b"HTTP/1.1 200 OK\r\n\r\n".into()));
+        let port = application.addr.port();
+        let looked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&looked);
+        let names = Names::new(move |name| {
+            seen.lock().unwrap().push(name.to_owned());
+            match name {
+                "app.example" => Ok(vec![([127, 0, 0, 1], 0).into()]),
+                _ => Err(std::io::Error::other("nobody knows it")),
+            }
+        });
+        let client = Client::with_names(8, RootCertStore::empty(), names);
+        for host in ["app.example", "APP.example", "127.0.0.1"] {
+            client.send(call(&format!("http://{host}:{port}/"))).await.unwrap();
+        }
+        let unknown = || client.send(call("http://else.example/"));
+        for _ in 0..3 {
+            let failed = unknown().await.unwrap_err();
+            assert_eq!(failed, Failure::Connect("nobody knows it".to_owned()));
+        }
+        assert_eq!(*looked.lock().unwrap(), ["app.example", "else.example"]);
     }
 
     #[tokio::test]

@@ -10,14 +10,15 @@
 //! redirects are followed only if the call says so, only within the same origin, only so many.
 //! Nothing is taken from the environment but the authorities that TLS trusts (`SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`): no proxy variables.
-//! Lives on: the control thread. Names are resolved on helper threads of the runtime, whose number
-//! is bounded where it is built.
+//! Lives on: the control thread. Names are looked up on threads of the client, and remembered
+//! (`names`).
 
 mod address;
 mod call;
 mod client;
 mod credentials;
 mod failure;
+mod names;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod signature;

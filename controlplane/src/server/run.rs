@@ -41,8 +41,8 @@ const CLOSE_LOOK: Duration = Duration::from_millis(10);
 const TELL_AGAIN: Duration = Duration::from_millis(5);
 /// Once all shards are over, events are given to hooks and written down within this.
 const KEEP_MAX: Duration = Duration::from_secs(3);
-/// Names of applications that are resolved at the same time at most: the system's resolver blocks.
-const RESOLVERS_MAX: usize = 8;
+/// Files of hooks that are written at the same time at most: a disk blocks.
+const WRITERS_MAX: usize = 8;
 /// Below the data directory: where hooks of the API may write files.
 const HOOK_FILES: &str = "hooks";
 /// What the process takes to be gone after its last word, on a busy machine.
@@ -76,7 +76,7 @@ pub(super) fn run(
         mend: "the system must give threads, descriptors and signals",
     };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS_MAX).build();
+    let runtime = runtime.enable_all().max_blocking_threads(WRITERS_MAX).build();
     let runtime = runtime.map_err(failed)?;
     let (end, node) = runtime.block_on(async {
         let registry = registry(&control).await?;
@@ -96,7 +96,7 @@ pub(super) fn run(
         tracing::debug!(commits, syncs, busy, "the store is closed");
         Ok::<_, Error>((end, desk.exchange.into_fleet()))
     })?;
-    // Names that are still looked up, and files that hang, are not waited for.
+    // Files that hang are not waited for.
     runtime.shutdown_background();
     match end {
         End::Drained => {
