@@ -66,10 +66,7 @@ fn value(loaded: &Loaded, full: &str) -> String {
         .rsplit_once('.')
         .and_then(|(section, key)| sections.iter().find(|known| known.name == section)?.key(key));
     let Some(key) = found else { return full.to_owned() };
-    let text = key.show(&loaded.settings);
-    // The query of an address may hold a secret of the application.
-    let text = text.split_once('?').map_or(text.clone(), |(head, _)| format!("{head}?...\""));
-    format!("{full} = {text}")
+    format!("{full} = {}", key.show(&loaded.settings))
 }
 
 /// Who accepts where, and how players are served there.

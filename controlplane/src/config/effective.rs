@@ -4,17 +4,19 @@ use serde_json::{Map, Number, Value};
 
 use super::document::{Datum, parse_variable};
 use super::key::Key;
+use super::masking::masked;
 use super::settings::Settings;
 
 /// Stands for a secret that is set.
 const MASK: &str = "***";
 
 impl Key {
-    /// The value as JSON; a secret is null while it is unset, and masked once it is set.
+    /// The value as JSON; a secret is null while it is unset, and masked once it is set, as is what
+    /// URLs may hold of secrets.
     pub(crate) fn json(&self, settings: &Settings) -> Value {
         let text = self.render(settings);
         if !self.secret {
-            return json(parse_variable(&text));
+            return json(parse_variable(&masked(&text)));
         }
         match text == self.render(&Settings::default()) {
             true => Value::Null,
@@ -56,6 +58,31 @@ mod tests {
         assert_eq!(value("listeners.rtmp", "enabled"), true);
         assert_eq!(value("listeners.rtmp", "also"), serde_json::json!([]));
         assert_eq!(value("egress", "utilisation_target"), 0.2);
+    }
+
+    #[test]
+    fn no_url_shows_what_its_query_holds() {
+        let env = [
+            ("GRANDSTAND_AUTH__CALLBACK__URL", "https://app.example/verify?token=hunter2"),
+            ("GRANDSTAND_COORDINATOR__EVENT_CALLBACK_URL", "http://app.example/?hunter2"),
+            ("GRANDSTAND_SESSION__RECONNECT_URL", "rtmp://other.example/live?key=hunter2"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = crate::config::load(None, env).unwrap().settings;
+        let mut shown = String::new();
+        for section in sections() {
+            for key in &section.keys {
+                shown.push_str(&format!("{} {}\n", key.json(&settings), key.show(&settings)));
+            }
+        }
+        assert!(!shown.contains("hunter2"), "{shown}");
+        for part in ["/verify?token=***", "app.example/?***", "/live?key=***"] {
+            assert_eq!(shown.matches(part).count(), 2, "{part}");
+        }
+        let wrong = ("GRANDSTAND_AUTH__CALLBACK__URL", "ftp://app.example/?token=hunter2");
+        let env = [(wrong.0.to_owned(), wrong.1.to_owned())];
+        let error = crate::config::load(None, env).unwrap_err().to_string();
+        assert!(error.contains("?token=***") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use dataplane::config::LimitId;
 
 use super::document::Datum;
 use super::field::{Bounds, Field, Unit};
+use super::masking::masked;
 use super::settings::Settings;
 
 /// What is shown in place of a secret.
@@ -140,13 +141,13 @@ impl Key {
 
     /// A wrong value for an error message.
     pub(super) fn shown(&self, datum: &Datum) -> String {
-        if self.secret { MASK.to_owned() } else { datum.show() }
+        if self.secret { MASK.to_owned() } else { masked(&datum.show()) }
     }
 
     /// The value as anybody may see it.
     #[must_use]
     pub fn show(&self, settings: &Settings) -> String {
-        let text = self.render(settings);
+        let text = masked(&self.render(settings));
         if self.secret && text != "\"\"" { MASK.to_owned() } else { text }
     }
 

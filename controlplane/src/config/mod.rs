@@ -3,10 +3,10 @@
 //! Map: `document` reads TOML with lines, `field` reads one typed value, `key` describes a key;
 //! each section of the file has a file of its own that lists its keys; `reader` takes the values of
 //! the file and of the environment, `agreement` says what must hold between them, `load` puts them
-//! together; `template` writes the commented file, `effective` shows values as JSON, `change`
-//! compares two configurations, `host` asks the machine, `identity` reads the certificate, `memory`
-//! adds up the ceiling, `addresses` and `connections` fit listeners and their peers to the host,
-//! `plan` makes what the data plane starts with.
+//! together; `template` writes the commented file, `effective` shows values as JSON, `masking`
+//! keeps secrets out of them, `change` compares two configurations, `host` asks the machine,
+//! `identity` reads the certificate, `memory` adds up the ceiling, `addresses` and `connections`
+//! fit listeners and their peers to the host, `plan` makes what the data plane starts with.
 
 mod addresses;
 mod agreement;
@@ -33,6 +33,7 @@ mod limits;
 mod listeners;
 mod load;
 mod log;
+mod masking;
 mod memory;
 mod nearest;
 mod node;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::super::document::Datum;
+use super::super::masking::masked;
 use super::super::nearest::{distance, nearest};
 use super::super::settings::Settings;
 use super::address;
@@ -180,7 +181,7 @@ fn wrong(name: &str, key: &str, expected: &str, text: &str) -> Error {
     Error::Value {
         place: Place::Env(name.to_owned()),
         key: key.to_owned(),
-        what: format!("expected {expected}, got {}", Datum::Text(text.to_owned()).show()),
+        what: format!("expected {expected}, got {}", masked(&Datum::Text(text.to_owned()).show())),
         mend: "correct it, or unset it for the default".to_owned(),
     }
 }
