@@ -1,15 +1,22 @@
-//! What a server proves itself with: a certificate chain and its key, as rustls wants them.
+//! What a server proves itself with: certificate chains and their keys, as rustls wants them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{Error, ServerConfig};
 
 /// The protocols that HTTPS clients may choose; both are answered by HTTP/1.1.
 const HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
-/// A certificate with its key, ready for handshakes of RTMPS and HTTPS.
+/// A certificate with its key.
+pub type Certified = Arc<CertifiedKey>;
+
+/// Certificates with their keys, ready for handshakes of RTMPS and HTTPS.
+///
+/// A peer gets the certificate of the name that it asks for (SNI), else the first one.
 ///
 /// Lives on: every shard. Crosses by: cloning references, with a configuration. A connection keeps
 /// the one that it began with.
@@ -27,7 +34,7 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// TLS 1.2 and 1.3 with tickets, so that a peer that returns needs no signature of ours.
+    /// One certificate for every name.
     ///
     /// # Errors
     /// The key is of no known kind, or does not belong to the first certificate of the chain.
@@ -35,11 +42,45 @@ impl Identity {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, Error> {
+        Self::by_name(Self::certify(chain, key)?, [])
+    }
+
+    /// A certificate with its key.
+    ///
+    /// # Errors
+    /// The key is of no known kind, or does not belong to the first certificate of the chain.
+    pub fn certify(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Certified, Error> {
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(chain, key, &provider).map(Arc::new)
+    }
+
+    /// Certificates by names such as `edge.example` or `*.edge.example`, which is every name with
+    /// one label more; `first` is for all others. The first of two certificates of a name counts.
+    ///
+    /// TLS 1.2 and 1.3 with tickets, so that a peer that returns needs no signature of ours.
+    ///
+    /// # Errors
+    /// The system gives no randomness for tickets.
+    pub fn by_name(
+        first: Certified,
+        named: impl IntoIterator<Item = (String, Certified)>,
+    ) -> Result<Self, Error> {
+        let mut names = Names { first, exact: BTreeMap::new(), below: BTreeMap::new() };
+        for (name, certified) in named {
+            let name = name.to_ascii_lowercase();
+            match name.strip_prefix("*.") {
+                Some(parent) => names.below.entry(parent.to_owned()).or_insert(certified),
+                None => names.exact.entry(name).or_insert(certified),
+            };
+        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(Arc::new(names));
         // Tickets are kept by the peers: a table of sessions here would be shared and locked.
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -69,5 +110,66 @@ impl Identity {
     #[must_use]
     pub const fn https(&self) -> &Arc<ServerConfig> {
         &self.https
+    }
+}
+
+/// Certificates by the names that peers ask for.
+struct Names {
+    first: Certified,
+    exact: BTreeMap<String, Certified>,
+    /// By the name without its first label.
+    below: BTreeMap<String, Certified>,
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys stay out of every log.
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
+}
+
+impl Names {
+    fn choose(&self, name: Option<&str>) -> &Certified {
+        let Some(name) = name.map(str::to_ascii_lowercase) else { return &self.first };
+        let below = || name.split_once('.').and_then(|(_, parent)| self.below.get(parent));
+        self.exact.get(&name).or_else(below).unwrap_or(&self.first)
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Certified> {
+        Some(Arc::clone(self.choose(hello.server_name())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certified(name: &str) -> Certified {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        Identity::certify(vec![made.cert.der().clone()], key).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_found_exactly_then_by_its_parent_and_else_the_first_is_taken() {
+        let [first, exact, below] = ["a", "b", "c"].map(certified);
+        let names = Names {
+            first: Arc::clone(&first),
+            exact: BTreeMap::from([("edge.example".to_owned(), Arc::clone(&exact))]),
+            below: BTreeMap::from([("example".to_owned(), Arc::clone(&below))]),
+        };
+        for (name, expected) in [
+            (Some("edge.example"), &exact),
+            (Some("EDGE.example"), &exact),
+            (Some("other.example"), &below),
+            (Some("a.edge.example"), &first),
+            (Some("example"), &first),
+            (Some("else.where"), &first),
+            (None, &first),
+        ] {
+            assert!(Arc::ptr_eq(names.choose(name), expected), "{name:?}");
+        }
     }
 }

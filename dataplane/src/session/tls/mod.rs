@@ -19,6 +19,6 @@ mod server;
 
 pub use client::TlsClient;
 pub use failure::TlsFailure;
-pub use identity::Identity;
+pub use identity::{Certified, Identity};
 pub use record::{PLAIN_BYTES_MAX, RECORD_ROOM};
 pub use server::TlsServer;
