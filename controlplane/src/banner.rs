@@ -18,8 +18,8 @@ pub struct Banner<'a> {
     pub reactor: &'a str,
     /// Addresses that are listened on.
     pub listeners: &'a [(ListenerKind, SocketAddr)],
-    /// The address of the API.
-    pub control: Option<SocketAddr>,
+    /// The addresses of the API, without TLS and inside it.
+    pub control: [Option<SocketAddr>; 2],
     /// The token's file.
     pub token: Option<&'a Path>,
     /// Who may publish, and who may play.
@@ -80,9 +80,14 @@ impl Banner<'_> {
             ];
             line("demo", urls.into_iter().flatten().collect::<Vec<_>>().join("   "));
         }
-        if let (Some(control), Some(token)) = (self.control, self.token) {
-            let control = authority(control, 80);
-            line("API", format!("http://{control}/api/v1/   token in {}", token.display()));
+        if let Some(token) = self.token {
+            let [plain, tls] = self.control;
+            let urls = [
+                plain.map(|addr| format!("http://{}/api/v1/", authority(addr, 80))),
+                tls.map(|addr| format!("https://{}/api/v1/", authority(addr, 443))),
+            ];
+            let urls = urls.into_iter().flatten().collect::<Vec<_>>().join("   ");
+            line("API", format!("{urls}   token in {}", token.display()));
         }
         let (ceiling, pages) = self.memory;
         let (ceiling, pages) = (human_bytes(ceiling), human_bytes(pages));
@@ -102,7 +107,8 @@ impl Banner<'_> {
             ListenerKind::Rtmps => format!("rtmps {addr}"),
             ListenerKind::Https => format!("https {addr}"),
         });
-        let control = self.control.map(|addr| format!("control {addr}"));
+        let control = ["control", "control_tls"].into_iter().zip(self.control);
+        let control = control.filter_map(|(name, addr)| Some(format!("{name} {}", addr?)));
         media.chain(control).collect::<Vec<_>>().join(", ")
     }
 }
@@ -131,7 +137,7 @@ mod tests {
             shards: 2,
             reactor: "io_uring",
             listeners: &listeners,
-            control: Some("127.0.0.1:8090".parse().unwrap()),
+            control: [Some("127.0.0.1:8090".parse().unwrap()), None],
             token: Some(Path::new("./grandstand-data/api-token")),
             modes: (Modes::default(), Modes::default()),
             demo: true,

@@ -26,8 +26,8 @@ usage:
                                                 2h, 7d
   grandstand probe URL [--json] [--ca FILE] [--timeout SECONDS]
                                                 look at an RTMP stream as a player does
-  grandstand [--config FILE] top [--once] [--sort players|bitrate|lag] [--url http://HOST:PORT]
-                             [--token-file FILE]
+  grandstand [--config FILE] top [--once] [--sort players|bitrate|lag] [--url http[s]://HOST:PORT]
+                             [--token-file FILE] [--ca FILE | --insecure]
                                                 shards and streams of a running server, each second;
                                                 s sorts, q quits, --once prints one frame
   grandstand --version
@@ -119,6 +119,10 @@ pub struct Top {
     pub url: Option<String>,
     /// The file of the token; by the configuration, if it was not named.
     pub token_file: Option<PathBuf>,
+    /// Certificates to trust besides the built-in ones.
+    pub ca: Option<PathBuf>,
+    /// Believe any certificate.
+    pub insecure: bool,
     /// What rows are sorted by at first.
     pub sort: Sort,
     /// Print one frame.
@@ -160,6 +164,7 @@ struct Words {
     publish: bool,
     play: bool,
     once: bool,
+    insecure: bool,
     force: bool,
     json: bool,
     version: bool,
@@ -176,6 +181,7 @@ impl Words {
                 Short('V') | Long("version") => self.version = true,
                 Short('h') | Long("help") => self.help = true,
                 Long("force") => self.force = true,
+                Long("insecure") => self.insecure = true,
                 Long("json") => self.json = true,
                 Long("ca") => self.ca = Some(parser.value()?.into()),
                 Long("timeout") => self.timeout = Some(parser.value()?.parse_with(seconds)?),
@@ -240,11 +246,17 @@ impl Words {
                 }))
             }
             ["top"] => {
-                self.only(&["--config", "--url", "--token-file", "--sort", "--once"])?;
+                let places = ["--config", "--url", "--token-file", "--ca", "--insecure"];
+                self.only(&[&places[..], &["--sort", "--once"]].concat())?;
+                if self.insecure && self.ca.is_some() {
+                    return Err(Error::Usage("--ca and --insecure contradict".to_owned()));
+                }
                 Ok(Cli::Top(Top {
                     config: self.config,
                     url: self.url,
                     token_file: self.token_file,
+                    ca: self.ca,
+                    insecure: self.insecure,
                     sort: self.sort.unwrap_or_default(),
                     once: self.once,
                 }))
@@ -305,6 +317,7 @@ impl Words {
             ("--publish", self.publish),
             ("--play", self.play),
             ("--once", self.once),
+            ("--insecure", self.insecure),
             ("--force", self.force),
             ("--json", self.json),
         ];
@@ -380,6 +393,8 @@ mod tests {
                     config: None,
                     url: Some("http://h:1".to_owned()),
                     token_file: config(),
+                    ca: None,
+                    insecure: false,
                     sort: Sort::Lag,
                     once: true,
                 }),
@@ -396,6 +411,18 @@ mod tests {
                     key: Some("k".to_owned()),
                     key_file: None,
                     host: None,
+                }),
+            ),
+            (
+                "top --url https://h:1 --insecure",
+                Cli::Top(Top {
+                    config: None,
+                    url: Some("https://h:1".to_owned()),
+                    token_file: None,
+                    ca: None,
+                    insecure: true,
+                    sort: Sort::default(),
+                    once: false,
                 }),
             ),
             ("--version", Cli::Version),
@@ -433,6 +460,8 @@ mod tests {
             ),
             ("config", "config needs `init`"),
             ("top --json", "--json has no meaning here"),
+            ("top --ca f --insecure", "--ca and --insecure contradict"),
+            ("probe x --insecure", "--insecure has no meaning here"),
             ("top --sort x", "cannot parse argument \"x\": it is players, bitrate or lag"),
             ("probe x --timeout 0", "cannot parse argument \"0\": seconds go from 0.1 to 3600"),
         ] {

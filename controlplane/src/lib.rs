@@ -10,7 +10,7 @@
 //! keeps what survives a restart, `stream_key` makes and hashes keys, `sign` signs addresses,
 //! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
 //! shows a running server on a terminal, `registry/` knows which streams should exist, `troubles`
-//! what is not as it should be.
+//! what is not as it should be, `trust` whom our commands believe inside TLS.
 
 pub mod api;
 pub mod auth;
@@ -35,6 +35,7 @@ pub mod store;
 pub mod stream_key;
 pub mod top;
 pub mod troubles;
+mod trust;
 pub mod viewing;
 
 pub use error::Error;

@@ -15,6 +15,10 @@ use crate::store::Store;
 pub enum Trouble {
     /// Nothing can be kept until the disk works.
     StoreFailed,
+    /// Files of certificates changed and cannot be used: the old ones are in force.
+    CertificateRefused,
+    /// Clients will refuse a certificate, or will soon.
+    CertificateDoubt,
 }
 
 impl Trouble {
@@ -23,6 +27,8 @@ impl Trouble {
     pub const fn code(self) -> &'static str {
         match self {
             Self::StoreFailed => "store_failed",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateDoubt => "certificate_doubt",
         }
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! A connection that asks for nothing, or has not said its whole request yet, holds a place that
 //! somebody else could use. So nobody waits behind them: when all places are taken, the one that
-//! has been quiet for longest is closed for the new one. Who is being answered keeps its place; if
-//! all are, the new one waits.
+//! has been quiet for longest is closed for the new one. If all are being answered, the address
+//! that holds most places gives its oldest one to an address that holds fewer: nobody keeps
+//! everybody else out by asking much and reading slowly. A new one of the address that holds most
+//! is refused instead, so that it keeps nobody waiting behind it.
 //!
 //! Limits: `listeners.control.connections_max` places.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -20,9 +23,11 @@ use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 use tokio::sync::Notify;
 
-/// All places. Lives on: the control thread; the lock is never waited for.
+use crate::counts::Counts;
+
+/// All places. Clones are one. Lives on: the control thread; the lock is never waited for.
 #[derive(Clone, Debug)]
-pub(super) struct Callers(Arc<Places>);
+pub struct Callers(Arc<Places>);
 
 #[derive(Debug)]
 struct Places {
@@ -34,52 +39,100 @@ struct Places {
 
 #[derive(Debug, Default)]
 struct Table {
-    open: usize,
+    /// Who has a place, the oldest first.
+    open: BTreeMap<u64, Open>,
     /// Who is quiet, the longest first.
-    quiet: BTreeMap<u64, Arc<Notify>>,
+    quiet: BTreeMap<u64, u64>,
+    /// Places by address.
+    held: BTreeMap<IpAddr, usize>,
     next: u64,
-    /// Connections that went for others.
-    evicted: u64,
+    ended: Ended,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Open {
+    from: IpAddr,
+    leave: Arc<Notify>,
+    /// It was told to leave.
+    leaving: bool,
+}
+
+/// Connections that went, or were not let in, for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ended {
+    quiet: u64,
+    crowd: u64,
+    refused: u64,
+}
+
+/// What becomes of a new connection.
+enum Entry {
+    Seated(Caller),
+    /// Somebody goes for it, or will.
+    Wait,
+    Refused,
 }
 
 impl Callers {
-    pub(super) fn new(max: u32) -> Self {
+    /// Places for so many connections.
+    #[must_use]
+    pub fn new(max: u32) -> Self {
         let table = Mutex::new(Table::default());
         Self(Arc::new(Places { max: max.max(1) as usize, table, freed: Notify::new() }))
     }
 
-    /// Takes a place for a new connection, for which a quiet one may have to go.
-    pub(super) async fn enter(&self) -> Caller {
+    /// Takes a place for a new connection, for which another one may have to go; `None` if its own
+    /// address holds more than half of them.
+    pub(super) async fn enter(&self, from: IpAddr) -> Option<Caller> {
         loop {
             // Before the look, so that a place which is freed after it wakes this.
             let freed = self.0.freed.notified();
-            if let Some(caller) = self.try_enter() {
-                return caller;
+            match self.try_enter(from) {
+                Entry::Seated(caller) => return Some(caller),
+                Entry::Wait => freed.await,
+                Entry::Refused => return None,
             }
-            freed.await;
         }
     }
 
-    fn try_enter(&self) -> Option<Caller> {
+    fn try_enter(&self, from: IpAddr) -> Entry {
+        let from = block(from);
         let mut table = self.0.table();
-        if table.open >= self.0.max {
-            if let Some((_, leave)) = table.quiet.pop_first() {
-                table.evicted += 1;
-                leave.notify_one();
-            }
-            return None;
+        if table.open.len() >= self.0.max {
+            return table.make_room(from, self.0.max);
         }
-        table.open += 1;
         let leave = Arc::new(Notify::new());
-        let order = table.quieten(Arc::clone(&leave));
+        let id = table.next();
+        table.open.insert(id, Open { from, leave: Arc::clone(&leave), leaving: false });
+        *table.held.entry(from).or_default() += 1;
+        let order = table.quieten(id);
         let state = Mutex::new(Quiet { order: Some(order), answers: 0 });
-        Some(Caller(Arc::new(Seat { places: Arc::clone(&self.0), leave, state })))
+        Entry::Seated(Caller(Arc::new(Seat { places: Arc::clone(&self.0), id, leave, state })))
     }
 
-    /// Connections that went for others.
-    #[cfg(test)]
-    fn evicted(&self) -> u64 {
-        self.0.table().evicted
+    /// What it counts.
+    pub fn count(&self, into: &mut Counts) {
+        let table = self.0.table();
+        let (open, Ended { quiet, crowd, refused }) = (table.open.len(), table.ended);
+        drop(table);
+        let help = "Open connections of the API.";
+        into.gauge("control_connections", help, open as f64);
+        into.counter_by(
+            "control_connections_ended_total",
+            "Connections of the API that went, or were not let in, for others: they were quiet, \
+             their address held most places, or it held more than half.",
+            "reason",
+            [("quiet", quiet), ("crowd", crowd), ("refused", refused)],
+        );
+    }
+}
+
+/// Who has one address of IPv6 has 2^64 of them.
+fn block(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) => IpAddr::V6(Ipv6Addr::from(u128::from(addr) >> 64 << 64)),
+        addr => addr,
     }
 }
 
@@ -91,11 +144,59 @@ impl Places {
 }
 
 impl Table {
-    fn quieten(&mut self, leave: Arc<Notify>) -> u64 {
-        let order = self.next;
+    const fn next(&mut self) -> u64 {
         self.next += 1;
-        self.quiet.insert(order, leave);
+        self.next
+    }
+
+    fn quieten(&mut self, id: u64) -> u64 {
+        let order = self.next();
+        self.quiet.insert(order, id);
         order
+    }
+
+    /// Tells somebody to leave for a new one of the address `from`, if somebody should.
+    fn make_room(&mut self, from: IpAddr, max: usize) -> Entry {
+        if self.open.values().any(|open| open.leaving) {
+            return Entry::Wait;
+        }
+        if let Some((_, id)) = self.quiet.pop_first() {
+            self.ended.quiet += 1;
+            return self.dismiss(id);
+        }
+        let own = self.held.get(&from).copied().unwrap_or(0);
+        let most =
+            self.held.iter().max_by_key(|&(_, held)| *held).map(|(&addr, &held)| (addr, held));
+        if let Some((addr, held)) = most
+            && held > own + 1
+            && let Some((&id, _)) = self.open.iter().find(|(_, open)| open.from == addr)
+        {
+            self.ended.crowd += 1;
+            return self.dismiss(id);
+        }
+        if 2 * own > max {
+            self.ended.refused += 1;
+            return Entry::Refused;
+        }
+        Entry::Wait
+    }
+
+    fn dismiss(&mut self, id: u64) -> Entry {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.leaving = true;
+            open.leave.notify_one();
+        }
+        Entry::Wait
+    }
+
+    fn leave(&mut self, id: u64) {
+        let Some(open) = self.open.remove(&id) else { return };
+        if let Some(held) = self.held.get_mut(&open.from) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&open.from);
+            }
+        }
     }
 }
 
@@ -106,6 +207,7 @@ pub(super) struct Caller(Arc<Seat>);
 #[derive(Debug)]
 struct Seat {
     places: Arc<Places>,
+    id: u64,
     leave: Arc<Notify>,
     state: Mutex<Quiet>,
 }
@@ -151,7 +253,7 @@ impl Drop for Seat {
         if let Some(order) = order {
             table.quiet.remove(&order);
         }
-        table.open -= 1;
+        table.leave(self.id);
         drop(table);
         self.places.freed.notify_one();
     }
@@ -166,7 +268,7 @@ impl Drop for Asking {
         let mut state = seat.state();
         state.answers -= 1;
         if state.answers == 0 {
-            state.order = Some(seat.places.table().quieten(Arc::clone(&seat.leave)));
+            state.order = Some(seat.places.table().quieten(seat.id));
             drop(state);
             // Whoever waits may have this place now.
             seat.places.freed.notify_one();
@@ -230,27 +332,72 @@ impl hyper::body::Body for Read {
 mod tests {
     use super::*;
 
+    fn addr(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    impl Callers {
+        fn seat(&self, last: u8) -> Caller {
+            match self.try_enter(addr(last)) {
+                Entry::Seated(caller) => caller,
+                Entry::Wait => panic!("it is to wait"),
+                Entry::Refused => panic!("it is refused"),
+            }
+        }
+
+        fn waits(&self, last: u8) -> bool {
+            matches!(self.try_enter(addr(last)), Entry::Wait)
+        }
+
+        fn ended(&self) -> [u64; 3] {
+            let Ended { quiet, crowd, refused } = self.0.table().ended;
+            [quiet, crowd, refused]
+        }
+    }
+
     #[test]
     fn the_quietest_goes_for_a_new_one_and_who_is_answered_stays() {
         let callers = Callers::new(2);
-        let (first, second) = (callers.try_enter().unwrap(), callers.try_enter().unwrap());
+        let (first, second) = (callers.seat(1), callers.seat(2));
         let asking = first.asks();
-        assert!(callers.try_enter().is_none(), "the second is told to leave");
-        assert_eq!(callers.evicted(), 1);
+        assert!(callers.waits(1), "the second is told to leave");
+        assert_eq!(callers.ended(), [1, 0, 0]);
         drop(second);
-        let third = callers.try_enter().unwrap();
+        let third = callers.seat(2);
         let busy = third.asks();
-        assert!(callers.try_enter().is_none(), "both are being answered");
-        assert_eq!(callers.evicted(), 1);
+        assert!(callers.waits(3), "both are being answered, each of an address of its own");
+        assert_eq!(callers.ended(), [1, 0, 0]);
         // Once answered, it is the newest of the quiet ones.
         drop((busy, asking));
-        assert!(callers.try_enter().is_none());
-        assert_eq!(callers.evicted(), 2);
+        assert!(callers.waits(3));
+        assert_eq!(callers.ended(), [2, 0, 0]);
         drop(third);
-        assert!(callers.try_enter().is_some());
+        callers.seat(3);
         drop(first);
-        assert_eq!(callers.0.table().open, 0);
-        assert!(callers.0.table().quiet.is_empty());
+        let table = callers.0.table();
+        assert!(table.open.is_empty() && table.quiet.is_empty() && table.held.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_holds_most_places_gives_way_and_is_refused_more() {
+        let callers = Callers::new(4);
+        let greedy: Vec<_> = (0..4).map(|_| callers.seat(1)).collect();
+        let asking: Vec<_> = greedy.iter().map(Caller::asks).collect();
+        assert!(matches!(callers.try_enter(addr(1)), Entry::Refused));
+        assert!(callers.waits(2), "the oldest of the other address is told to leave");
+        assert!(callers.waits(2), "and only that one");
+        assert_eq!(callers.ended(), [0, 1, 1]);
+        drop((asking, greedy));
+        callers.seat(2);
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_its_block() {
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(block(addr("2001:db8::1")), block(addr("2001:db8::ffff:1")));
+        assert_ne!(block(addr("2001:db8::1")), block(addr("2001:db8:0:1::1")));
+        assert_eq!(block(addr("::ffff:192.0.2.1")), addr("192.0.2.1"));
+        assert_ne!(block(addr("127.0.0.1")), block(addr("127.0.0.2")));
     }
 
     #[test]
@@ -258,18 +405,18 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let callers = Callers::new(1);
-            let first = callers.enter().await;
+            let first = callers.enter(addr(1)).await.unwrap();
             let asking = first.asks();
             let next = tokio::spawn({
                 let callers = callers.clone();
-                async move { drop(callers.enter().await) }
+                async move { callers.enter(addr(2)).await.is_some() }
             });
             tokio::task::yield_now().await;
             assert!(!next.is_finished(), "the first is being answered");
             drop(asking);
             first.told_to_leave().await;
             drop(first);
-            next.await.unwrap();
+            assert!(next.await.unwrap());
         });
     }
 }

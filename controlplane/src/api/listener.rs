@@ -1,33 +1,64 @@
-//! Listener: accepts and bounds connections of the API.
+//! Listener: accepts and bounds connections of the API, with and without TLS around them.
 //!
 //! Limits: `listeners.control.connections_max` connections, of which a quiet one goes for a new
-//! one (`callers.rs`); [`HEAD_DEADLINE`] for a request's head, [`CONNECTION_DEADLINE`] for a
-//! connection as a whole, [`HEAD_BYTES_MAX`] for what is buffered of one.
+//! one, or one of the address that holds most (`callers.rs`); [`HANDSHAKE_DEADLINE`] for TLS,
+//! [`HEAD_DEADLINE`] for a request's head, [`CONNECTION_DEADLINE`] for a connection as a whole,
+//! [`HEAD_BYTES_MAX`] for what is buffered of one; who does not read his answer is left
+//! (`progress.rs`).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use dataplane::session::tls::Identity;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::callers::{Caller, Callers};
+use super::progress::Progress;
 
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(300);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// A failed accept, as without free file descriptors, is tried again after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Who is not let in hears this, unless TLS would have to say it.
+const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Serves until the future is dropped.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: u32) {
-    let callers = Callers::new(connections_max);
+/// The certificates in force, if there are any: a new connection takes them from here.
+pub type Certificates = watch::Receiver<Option<Identity>>;
+
+/// Serves until the future is dropped; inside TLS with `certificates`.
+pub async fn serve(
+    listener: TcpListener,
+    certificates: Option<Certificates>,
+    router: Router,
+    callers: Callers,
+) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let caller = callers.enter().await;
-                tokio::spawn(connection(stream, router.clone(), caller));
+            Ok((stream, peer)) => {
+                let Some(caller) = callers.enter(peer.ip()).await else {
+                    refuse(&stream, certificates.is_some());
+                    continue;
+                };
+                let router = router.clone();
+                let tls = match &certificates {
+                    None => None,
+                    Some(certificates) => match acceptor(certificates) {
+                        Some(acceptor) => Some(acceptor),
+                        None => continue,
+                    },
+                };
+                tokio::spawn(connection(stream, peer, tls, router, caller));
             }
             Err(error) => {
                 tracing::warn!(reason = %error, "the control listener cannot accept");
@@ -37,19 +68,57 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: u32) 
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, caller: Caller) {
+/// What shakes hands with the certificates of now.
+fn acceptor(certificates: &Certificates) -> Option<TlsAcceptor> {
+    certificates.borrow().as_ref().map(|identity| TlsAcceptor::from(identity.https().clone()))
+}
+
+fn refuse(stream: &TcpStream, tls: bool) {
+    if !tls {
+        // A fresh socket has room for it; whoever does not read it sees the end.
+        let _ = stream.try_write(CROWDED);
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    caller: Caller,
+) {
+    let stream = Progress::new(stream);
+    let answered = async {
+        match tls {
+            None => answer(stream, peer, router, &caller).await,
+            Some(acceptor) => match timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => answer(stream, peer, router, &caller).await,
+                Ok(Err(error)) => tracing::debug!(%peer, reason = %error, "no TLS with a caller"),
+                Err(_) => tracing::debug!(%peer, "a caller was too slow for TLS"),
+            },
+        }
+    };
+    tokio::select! {
+        _ = timeout(CONNECTION_DEADLINE, answered) => {}
+        () = caller.told_to_leave() => tracing::debug!(%peer, "a connection of the API made room"),
+    }
+}
+
+/// Answers requests until one side ends.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
+    router: Router,
+    caller: &Caller,
+) {
     let service = caller.served_by(TowerToHyperService::new(router));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        served = tokio::time::timeout(CONNECTION_DEADLINE, served) => {
-            if let Ok(Err(error)) = served {
-                tracing::debug!(reason = %error, "a connection of the API ended");
-            }
-        }
-        () = caller.told_to_leave() => tracing::debug!("a quiet connection of the API made room"),
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, reason = %error, "a connection of the API ended");
     }
 }

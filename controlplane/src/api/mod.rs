@@ -1,18 +1,17 @@
 //! The control listener: health, metrics and the API over HTTP.
 //!
-//! Map: `listener` accepts connections, `callers` bounds them, `address` reads names with slashes,
-//! `router` says which path is answered by what, `document` describes all of it as OpenAPI, `state`
-//! is what answers are made of, `guard` checks Host, origin and token, `token` keeps the secret,
-//! `listing` bounds the long answers. What handlers share: `request` takes bodies, queries and
-//! names apart, `reply` is the shape of errors, `paging` cuts lists into pages, `etag` names
-//! states. Handlers: `streams` and `templates` (what is
-//! wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry runs,
-//! `transfer` exports and imports them as TOML),
-//! `health`, `live` (what shards tell, in the JSON of `view` and `room`),
-//! `moving` moves streams, `commands` obeys the coordinator's contract, `config` shows and reloads
-//! the configuration, `auth` tells who is judged how, `events` tells what happens by the `feed`
-//! that each client reads, `hooks` who else is told, `metrics` the text for Prometheus, `process`
-//! what the kernel counts of us, `requests` what is answered here.
+//! Map: `listener` accepts connections, `callers` bounds them, `progress` leaves those who do not
+//! read, `address` reads names with slashes, `router` says which path is answered by what,
+//! `document` describes all of it as OpenAPI, `state` is what answers are made of, `guard` checks
+//! Host, origin and token, `token` keeps the secret, `listing` bounds the long answers. What
+//! handlers share: `request` takes bodies, queries and names apart, `reply` is the shape of errors,
+//! `paging` cuts lists into pages, `etag` names states. Handlers: `streams` and `templates` (what
+//! is wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry
+//! runs, `transfer` exports and imports them as TOML), `health`, `live` (what shards tell, in the
+//! JSON of `view` and `room`), `moving` moves streams, `commands` obeys the coordinator's contract,
+//! `config` shows and reloads the configuration, `auth` tells who is judged how, `events` tells
+//! what happens by the `feed` that each client reads, `hooks` who else is told, `metrics` the text
+//! for Prometheus, `process` what the kernel counts of us, `requests` what is answered here.
 
 mod address;
 mod auth;
@@ -38,6 +37,7 @@ mod metrics;
 mod moving;
 mod paging;
 mod process;
+mod progress;
 mod reply;
 mod request;
 mod requests;
@@ -52,9 +52,10 @@ mod token;
 mod transfer;
 mod view;
 
+pub use callers::Callers;
 pub use commands::Commands;
 pub(crate) use etag::Etag;
-pub use listener::serve;
+pub use listener::{Certificates, serve};
 pub use metrics::render;
 pub use process::Process;
 pub use router::router;

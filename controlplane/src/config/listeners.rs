@@ -107,6 +107,15 @@ pub struct ControlListener {
     pub connections_max: u32,
 }
 
+/// The listener of the API inside TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlTlsListener {
+    /// It is opened; it needs a certificate.
+    pub enabled: bool,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
 /// `[listeners.*]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenersSection {
@@ -120,6 +129,8 @@ pub struct ListenersSection {
     pub https: MediaListener,
     /// `[listeners.control]`
     pub control: ControlListener,
+    /// `[listeners.control_tls]`
+    pub control_tls: ControlTlsListener,
 }
 
 impl Default for ListenersSection {
@@ -143,6 +154,10 @@ impl Default for ListenersSection {
                 hosts: Vec::new(),
                 connections_max: 64,
             },
+            control_tls: ControlTlsListener {
+                enabled: false,
+                addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8453)),
+            },
         }
     }
 }
@@ -153,7 +168,8 @@ impl ListenersSection {
     pub fn tls_wanted(&self, name: &str) -> bool {
         match name {
             "rtmps" => self.rtmps.enabled,
-            _ => self.https.enabled,
+            "https" => self.https.enabled,
+            _ => self.control_tls.enabled,
         }
     }
 
@@ -308,18 +324,34 @@ const CONTROL: &[Key] = &[
     ),
     Key::new(
         "connections_max",
-        "Connections at most; more wait in the kernel. Each costs about 32 KiB.",
+        "Connections at most, those inside TLS included: a new one closes the one that has been \
+         quiet for longest, or one of the address that holds most. Each costs about 32 KiB.",
         |s| &mut s.listeners.control.connections_max,
     )
     .range(1, 4_096),
 ];
 
-pub(super) fn sections() -> [Section; 5] {
+const CONTROL_TLS: &[Key] = &[
+    Key::new(
+        "enabled",
+        "Whether it is opened; it needs tls.certificate. The listener without TLS may be open \
+         beside it, or not.",
+        |s| &mut s.listeners.control_tls.enabled,
+    ),
+    Key::new("addr", "Where it listens.", |s| &mut s.listeners.control_tls.addr),
+];
+
+pub(super) fn sections() -> [Section; 6] {
     [
         Section::new("listeners.rtmp", "RTMP: publish and play.", RTMP),
         Section::new("listeners.http", "HTTP: pages and HTTP-FLV.", HTTP),
         Section::new("listeners.rtmps", "RTMP inside TLS: publish and play.", RTMPS),
         Section::new("listeners.https", "HTTP inside TLS: pages and media.", HTTPS),
         Section::new("listeners.control", "API, metrics and health.", CONTROL),
+        Section::new(
+            "listeners.control_tls",
+            "API, metrics and health inside TLS: hosts and connections_max are those above.",
+            CONTROL_TLS,
+        ),
     ]
 }

@@ -67,7 +67,9 @@ pub use identity::{certificate_files, identity};
 pub use jwt::JwtSection;
 pub use key::{Applies, Key, Section, sections};
 pub(crate) use limits::parse_range;
-pub use listeners::{AlsoListener, ControlListener, ListenersSection, MediaListener, ShardList};
+pub use listeners::{
+    AlsoListener, ControlListener, ControlTlsListener, ListenersSection, MediaListener, ShardList,
+};
 pub use load::{Loaded, Sources, load};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};

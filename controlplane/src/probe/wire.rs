@@ -3,24 +3,19 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::session::rtmp::client::Address;
 use dataplane::session::tls::TlsClient;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::reason;
+pub(super) use crate::trust::Trouble;
+use crate::trust::Trust;
 
 /// Bytes read in one go.
 const READ_BYTES: usize = 64 << 10;
 /// A read waits at least this long, because a socket takes no timeout of zero.
 const WAIT_MIN: Duration = Duration::from_millis(1);
-
-/// What went wrong, and what to do about it.
-pub(super) type Trouble = (String, &'static str);
 
 /// A connection.
 pub(super) struct Wire {
@@ -141,33 +136,6 @@ fn tls_trouble(error: &dataplane::Error) -> Trouble {
 }
 
 fn tls(host: &str, ca: Option<&Path>) -> Result<TlsClient, Trouble> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca {
-        let mend = "--ca takes a file of certificates in PEM";
-        let wrong =
-            |what: &dyn std::fmt::Display| (format!("cannot use {}: {what}", path.display()), mend);
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
-        let before = roots.len();
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| wrong(&error))?;
-            roots.add(certificate).map_err(|error| wrong(&error))?;
-        }
-        if roots.len() == before {
-            return Err(wrong(&"there is no certificate in it"));
-        }
-    }
-    if roots.is_empty() {
-        return Err((
-            "this system trusts no certificate at all".to_owned(),
-            "install ca-certificates or name one with --ca",
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsClient::new(Arc::new(config), host).map_err(|error| tls_trouble(&error))
+    let config = Trust::Authorities(ca.map(Path::to_owned)).client()?;
+    TlsClient::new(config, host).map_err(|error| tls_trouble(&error))
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use dataplane::config::ListenerConfig;
+use dataplane::config::{ListenerConfig, Reload};
+use dataplane::session::tls::Identity;
+use tokio::sync::watch;
 
+use super::certificates::Certificates;
 use super::manager::Manager;
 use super::reload::InForce;
 use crate::config::{Loaded, Plan};
@@ -22,6 +25,12 @@ pub(super) struct ControlPlane {
     pub(super) plan: Plan,
     /// Each configured listener beside the one that is open, whose port is never 0.
     pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
+    /// What the shards were told last.
+    pub(super) told: Arc<Reload>,
+    /// The looks at the files of certificates.
+    pub(super) certificates: Certificates,
+    /// What new connections inside TLS to the control listener are proved to by.
+    pub(super) identity: watch::Sender<Option<Identity>>,
     /// The log.
     pub(super) logging: Logging,
     /// What survives a restart.

@@ -1,6 +1,7 @@
 //! Reload: the configuration is read again, and applied where that can be done while running.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dataplane::config::{Limits, ListenerConfig};
 use tokio::sync::{oneshot, watch};
@@ -131,14 +132,14 @@ impl ControlPlane {
             // The next reload takes its tickets from here.
             self.plan.node.tls = Some(identity.clone());
         }
-        exchange.reload(&Arc::new(reload));
+        self.identity.send_replace(reload.tls.clone());
+        self.told = Arc::new(reload);
+        exchange.reload(&self.told);
         self.loaded = loaded;
         self.open = open;
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
-        if let Some(doubt) = &doubt {
-            tracing::warn!("{doubt}");
-        }
+        self.certificates_read(doubt.clone(), Instant::now());
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }

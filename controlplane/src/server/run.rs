@@ -3,7 +3,6 @@
 //! Lives on: the main thread, in a runtime of that thread alone.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,10 +16,11 @@ use tokio::sync::{mpsc, watch};
 use super::control::ControlPlane;
 use super::cores::Cores;
 use super::ending::{Due, Ending};
+use super::entrance::Entrance;
 use super::heap::Heap;
 use super::pace::Pace;
 use super::start::data_directory;
-use crate::api::{ApiState, Commands, Token, router, serve};
+use crate::api::{ApiState, Callers, Commands, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
@@ -67,7 +67,7 @@ enum End {
 pub(super) fn run(
     control: ControlPlane,
     node: Node,
-    listener: Option<(TcpListener, Token)>,
+    entrance: Option<Entrance>,
     banner: &str,
 ) -> Result<ExitCode, Error> {
     let failed = |error: std::io::Error| Error::System {
@@ -81,7 +81,7 @@ pub(super) fn run(
     let (end, node) = runtime.block_on(async {
         let registry = registry(&control).await?;
         let mut desk = Desk::new(control, node, registry).map_err(failed)?;
-        desk.listen(listener).map_err(failed)?;
+        desk.listen(entrance).map_err(failed)?;
         desk.tell_application();
         print(banner);
         desk.serving();
@@ -139,6 +139,7 @@ pub(super) struct Desk {
     pub(super) pace: Pace,
     pub(super) ending: Option<Ending>,
     pub(super) teller: Teller,
+    pub(super) callers: Callers,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
@@ -177,6 +178,7 @@ impl Desk {
             pace: Pace::new(Instant::now()),
             ending: None,
             teller: Teller::default(),
+            callers: Callers::new(control.loaded.settings.listeners.control.connections_max),
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -188,8 +190,8 @@ impl Desk {
         })
     }
 
-    fn listen(&self, listener: Option<(TcpListener, Token)>) -> std::io::Result<()> {
-        let Some((listener, token)) = listener else { return Ok(()) };
+    fn listen(&self, entrance: Option<Entrance>) -> std::io::Result<()> {
+        let Some(Entrance { plain, tls, token }) = entrance else { return Ok(()) };
         let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
         let state = ApiState::new(
@@ -201,13 +203,17 @@ impl Desk {
             (self.exchange.bus().clone(), hooks),
             self.control.troubles.clone(),
         );
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = self.control.open.iter().map(|&(_, open)| open);
         let coordinator = &self.control.loaded.settings.coordinator;
         let server = StreamingServer::of(coordinator, open);
         let commands = Commands::new(self.asks_in.clone(), coordinator, server);
         let routes = router(state).merge(commands.router());
-        tokio::spawn(serve(listener, routes, section.connections_max));
+        for (listener, is_tls) in [(plain, false), (tls, true)] {
+            let Some(listener) = listener else { continue };
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let certificates = is_tls.then(|| self.control.identity.subscribe());
+            tokio::spawn(serve(listener, certificates, routes.clone(), self.callers.clone()));
+        }
         Ok(())
     }
 
@@ -338,6 +344,7 @@ impl Desk {
         self.exchange.tick(now);
         self.report(now);
         self.heap.tick(now);
+        self.control.look_at_certificates(&mut self.exchange, now);
         if self.cores.due().is_some_and(|due| due <= now) {
             for (shard, used) in self.cores.look(now) {
                 self.exchange.core_used(shard, used);
@@ -349,10 +356,10 @@ impl Desk {
     fn due(&self, now: Instant) -> Instant {
         let ending = self.ending.as_ref().map(Ending::next);
         let telling = self.keeper.is_telling().then(|| now + TELL_AGAIN);
-        let heap = Some(self.heap.due());
+        let (heap, certificates) = (Some(self.heap.due()), self.control.certificates.due());
         let manager = self.control.manager.due();
-        let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling, manager];
-        due.into_iter().flatten().min().unwrap_or(now + IDLE)
+        let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
+        due.into_iter().chain([manager, certificates]).flatten().min().unwrap_or(now + IDLE)
     }
 
     /// Gives what became known at the end a moment to be told; the rest is on the disk and told

@@ -3,22 +3,25 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::Node;
-use dataplane::config::{ListenerConfig, ListenerKind};
+use dataplane::config::{ListenerConfig, ListenerKind, Reload};
+use tokio::sync::watch;
 
+use super::certificates::Certificates;
 use super::control::ControlPlane;
+use super::entrance::Entrance;
 use super::manager::{Environment, Manager};
 use super::run;
-use crate::api::Token;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
 use crate::config::{DOTENV, Host, Loaded, Plan, Sources, dotenv, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
 use crate::store::Store;
-use crate::troubles::Troubles;
+use crate::troubles::{Trouble, Troubles};
 
 /// The clip that plays as `demo`.
 static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
@@ -53,22 +56,18 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     for listener in &plan.node.listeners {
         probe_address(listener)?;
     }
-    let control = match loaded.settings.listeners.control.enabled {
-        true => Some(open_control(&loaded)?),
-        false => None,
-    };
+    let control = Entrance::open(&loaded)?;
     let store = Store::open(&data_directory(&loaded))?;
     let logging = Logging::start(loaded.settings.log);
     let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
     let manager = Manager::new(&Environment::read(), Instant::now());
-    let address = control.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
     let banner = Banner {
         shards: node.shards(),
         reactor: node.reactor().0,
         listeners: node.listeners(),
-        control: address,
-        token: control.as_ref().map(|(_, token)| token.path()),
+        control: control.as_ref().map_or([None; 2], Entrance::addresses),
+        token: control.as_ref().map(|entrance| entrance.token.path()),
         modes: loaded.settings.modes(&loaded.settings.coordinator),
         demo: loaded.demo(),
         memory: (plan.memory.memory_max, plan.node.page_bytes),
@@ -77,14 +76,20 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let bound = |(&asked, &(_, addr)): (&ListenerConfig, &(_, SocketAddr))| {
         (asked, ListenerConfig { addr, ..asked })
     };
-    let open = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
+    let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
+    let listeners = open.iter().map(|&(_, open)| open).collect();
+    let told = Arc::new(Reload { listeners, ..plan.reload(&plan)? });
     let troubles = Troubles::new(store.clone());
+    troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     run::run(
         ControlPlane {
+            certificates: Certificates::new(&loaded.settings.tls, Instant::now()),
+            identity: watch::Sender::new(plan.node.tls.clone()),
             loaded,
-            in_force: None,
             plan,
             open,
+            in_force: None,
+            told,
             logging,
             store,
             troubles,
@@ -113,19 +118,6 @@ const fn section(kind: ListenerKind) -> &'static str {
         ListenerKind::Rtmps => "listeners.rtmps",
         ListenerKind::Https => "listeners.https",
     }
-}
-
-fn open_control(loaded: &Loaded) -> Result<(TcpListener, Token), Error> {
-    let addr: SocketAddr = loaded.settings.listeners.control.addr;
-    let open = || {
-        let listener = TcpListener::bind(addr)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    let listener = open().map_err(|error| Error::listen("listeners.control", addr, &error))?;
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let token = Token::open(&data_directory(loaded), credentials.as_deref())?;
-    Ok((listener, token))
 }
 
 /// Where the server keeps what must survive a restart.

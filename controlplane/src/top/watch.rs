@@ -22,8 +22,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 ///
 /// Errors: the API cannot be asked at all, or there is no terminal.
 pub fn top(args: &Top) -> Result<ExitCode, Error> {
-    let (url, token_file) = (args.url.as_deref(), args.token_file.as_deref());
-    let client = Client::new(url, token_file, args.config.as_deref())?;
+    let client = Client::new(args)?;
     // What cannot be asked once is a mistake of the command line, to be said on it.
     let mut figures = client.figures()?;
     figures.sort(args.sort);

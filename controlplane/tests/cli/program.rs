@@ -36,7 +36,7 @@ impl Dir {
         for name in ["STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
             command.env_remove(name);
         }
-        for name in ["RTMP", "HTTP", "RTMPS", "HTTPS", "CONTROL"] {
+        for name in ["RTMP", "HTTP", "RTMPS", "HTTPS", "CONTROL", "CONTROL_TLS"] {
             command.env(format!("GRANDSTAND_LISTENERS__{name}__ADDR"), "127.0.0.1:0");
         }
         command.env("GRANDSTAND_SHARDS__COUNT", "2");

@@ -29,6 +29,7 @@ mod witness;
 
 mod debugger;
 mod flood;
+mod hoarders;
 mod newcomers;
 mod viewer;
 mod watchdog;

@@ -6,8 +6,14 @@ use super::super::document::Datum;
 use super::super::settings::Settings;
 
 /// The listeners that an address to bind to is for, by their sections.
-pub(super) const LISTENERS: [&str; 5] =
-    ["listeners.control", "listeners.rtmp", "listeners.http", "listeners.rtmps", "listeners.https"];
+pub(super) const LISTENERS: [&str; 6] = [
+    "listeners.control",
+    "listeners.control_tls",
+    "listeners.rtmp",
+    "listeners.http",
+    "listeners.rtmps",
+    "listeners.https",
+];
 
 /// The address to bind to; an empty one, or `*`, is every interface.
 pub(super) fn parse_bind(text: &str) -> Option<IpAddr> {
@@ -33,6 +39,7 @@ pub(super) fn place(
     let listeners = &settings.listeners;
     let now: &[SocketAddr] = match section {
         "listeners.control" => std::slice::from_ref(&listeners.control.addr),
+        "listeners.control_tls" => std::slice::from_ref(&listeners.control_tls.addr),
         "listeners.rtmp" => &listeners.rtmp.addr,
         "listeners.http" => &listeners.http.addr,
         "listeners.rtmps" => &listeners.rtmps.addr,

@@ -21,6 +21,14 @@ pub(super) fn seconds(text: &str, _: &Settings) -> Outcome {
     Ok(Some(Datum::Integer(millis)))
 }
 
+/// Seconds between two looks at something; none and fewer are never.
+pub(super) fn pause(text: &str, settings: &Settings) -> Outcome {
+    match whole(text)? {
+        some @ 1.. => seconds(&some.to_string(), settings),
+        _ => Ok(Some(Datum::Integer(0))),
+    }
+}
+
 /// As the originals: on only by its one word.
 pub(super) fn yes(text: &str, _: &Settings) -> Outcome {
     yes_or_no(text).map(|yes| Some(Datum::Flag(yes)))

@@ -17,6 +17,8 @@ pub(super) enum Effect {
     Key(&'static str, Reading),
     /// The port of the listener of that section.
     Port(&'static str),
+    /// The port of the listener of that section, which it opens if there is a certificate.
+    Opens(&'static str),
     /// The address that every listener is bound to.
     Bind,
     /// Nothing, for this reason.
@@ -61,15 +63,12 @@ const fn nothing(name: &'static str, why: &'static str) -> Variable {
 pub(super) const VARIABLES: &[Variable] = &[
     Variable { name: "BIND_ADDRESS", effect: Effect::Bind },
     port("HTTP_PORT", "listeners.control"),
-    nothing(
-        "SSL_PORT",
-        "the control listener speaks no TLS; put a TLS proxy before it, or use HTTP_PORT",
-    ),
+    Variable { name: "SSL_PORT", effect: Effect::Opens("listeners.control_tls") },
     port("RTMP_PORT", "listeners.rtmp"),
     port("RTMP_SSL_PORT", "listeners.rtmps"),
     key("SSL_CERT", "tls.certificate", reading::text),
     key("SSL_KEY", "tls.key", reading::text),
-    nothing("SSL_CHECK_RELOAD_SECONDS", "SIGHUP reads the certificate again"),
+    key("SSL_CHECK_RELOAD_SECONDS", "tls.check_ms", reading::pause),
     key("KEY_VERIFICATION_URL", "coordinator.key_verification_url", reading::text),
     key("KEY_VERIFICATION_AUTH", "coordinator.key_verification_auth", reading::scheme),
     key("KEY_VERIFICATION_AUTH_USER", "coordinator.key_verification_user", reading::text),
@@ -129,7 +128,7 @@ mod tests {
             assert!(!again, "{}", variable.name);
             let (section, key) = match variable.effect {
                 Effect::Key(full, _) => full.rsplit_once('.').unwrap(),
-                Effect::Port(section) => (section, "addr"),
+                Effect::Port(section) | Effect::Opens(section) => (section, "addr"),
                 Effect::Bind | Effect::Nothing(_) => continue,
             };
             let section = sections.iter().find(|known| known.name == section).unwrap();

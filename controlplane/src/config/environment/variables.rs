@@ -98,12 +98,17 @@ impl<'a> Reader<'a> {
                     .map_err(|expected| wrong(name, key, expected, text))?;
                 Ok(datum.map_or(Outcome::AsItIs, |datum| self.set(name, key.to_owned(), datum)))
             }
-            Effect::Port(section) => {
-                let key = format!("{section}.addr");
-                let port = self.port(name, &key, text)?;
-                let bind = self.bind()?;
-                let datum = self.placed(section, bind, Some(port));
-                Ok(self.set(name, key, datum))
+            Effect::Port(section) => self.listener(name, section, text),
+            Effect::Opens(section) => {
+                if !self.has_certificate() {
+                    return Ok(Outcome::Nothing("there is no TLS without SSL_CERT and SSL_KEY"));
+                }
+                let mut outcome = self.listener(name, section, text)?;
+                let enabled = self.set(name, format!("{section}.enabled"), Datum::Flag(true));
+                if let (Outcome::Sets(keys), Outcome::Sets(more)) = (&mut outcome, enabled) {
+                    keys.extend(more);
+                }
+                Ok(outcome)
             }
             Effect::Bind => {
                 let bind = self.bind()?;
@@ -118,6 +123,24 @@ impl<'a> Reader<'a> {
                 Ok(if keys.is_empty() { Outcome::AsItIs } else { Outcome::Sets(keys) })
             }
         }
+    }
+
+    /// The port of the listener of `section`.
+    fn listener(
+        &mut self,
+        name: &'static str,
+        section: &str,
+        text: &str,
+    ) -> Result<Outcome, Error> {
+        let key = format!("{section}.addr");
+        let port = self.port(name, &key, text)?;
+        let bind = self.bind()?;
+        let datum = self.placed(section, bind, Some(port));
+        Ok(self.set(name, key, datum))
+    }
+
+    fn has_certificate(&self) -> bool {
+        self.settings.tls.certificate.is_some() || self.text("SSL_CERT").is_some()
     }
 
     fn set(&mut self, name: &'static str, key: String, datum: Datum) -> Outcome {
@@ -310,6 +333,28 @@ mod tests {
     }
 
     #[test]
+    fn the_port_of_tls_is_nothing_without_a_certificate() {
+        let settings = loaded(&[
+            ("BIND_ADDRESS", "127.0.0.1"),
+            ("SSL_PORT", "8443"),
+            ("SSL_CHECK_RELOAD_SECONDS", "5"),
+            ("SSL_CERT", "/c.pem"),
+            ("SSL_KEY", "/k.pem"),
+        ])
+        .settings;
+        let control_tls = &settings.listeners.control_tls;
+        assert_eq!(control_tls.addr, "127.0.0.1:8443".parse().unwrap());
+        assert_eq!((control_tls.enabled, settings.tls.check.as_secs()), (true, 5));
+        let bare = loaded(&[("SSL_PORT", "1"), ("SSL_CHECK_RELOAD_SECONDS", "-1")]);
+        assert!(!bare.settings.listeners.control_tls.enabled);
+        assert!(bare.settings.tls.check.is_zero());
+        assert_eq!(
+            bare.warnings,
+            ["SSL_PORT has no effect: there is no TLS without SSL_CERT and SSL_KEY"]
+        );
+    }
+
+    #[test]
     fn a_cap_of_the_family_exempts_nobody_unless_somebody_is_named() {
         let cap = ("MAX_IP_CONCURRENT_CONNECTIONS", "2");
         assert_eq!(loaded(&[cap]).settings.limits.exempt, []);
@@ -410,11 +455,7 @@ mod tests {
               EVENT_CALLBACK_URL",
             ),
             ("RTMP_QUITE_ANOTHER_THING", "there is no variable RTMP_QUITE_ANOTHER_THING; unset it"),
-            (
-                "SSL_PORT",
-                "SSL_PORT has no effect: the control listener speaks no TLS; put a TLS \
-              proxy before it, or use HTTP_PORT",
-            ),
+            ("SSL_PORT", "SSL_PORT has no effect: there is no TLS without SSL_CERT and SSL_KEY"),
             (
                 "REDIS_HOST",
                 "REDIS_HOST has no effect: commands come by /commands/close on the \

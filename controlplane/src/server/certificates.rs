@@ -1,0 +1,201 @@
+//! Certificates: their files are looked at now and then, so that a renewal needs nobody's signal.
+//!
+//! ```text
+//!   files --changed--> read --sound--> every listener inside TLS, new connections alone
+//!                        |
+//!                        +--not sound--> the old ones stay; log and health say why
+//! ```
+//!
+//! A look asks the system for a few numbers of each file and reads none of them. Files that were
+//! caught while they were written are not sound, and read again at the next look.
+//!
+//! Lives on: the control thread. Crosses by: [`Identity`], with a configuration of the shards.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::config::Reload;
+use dataplane::session::tls::Identity;
+
+use super::control::ControlPlane;
+use crate::bridge::{Exchange, Fleet};
+use crate::config::{TlsSection, certificate_files, identity};
+use crate::troubles::Trouble;
+
+/// So often the dates of certificates are judged though no file changed.
+const JUDGED_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What the system tells of a file; `None` if it tells nothing.
+type Stamp = Option<[i128; 6]>;
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Nothing to be done.
+    Same,
+    /// The files are as they were, and their dates are to be judged again.
+    Judge,
+    /// They are to be read.
+    Read,
+}
+
+/// The looks at the files of certificates.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    seen: Vec<Stamp>,
+    due: Option<Instant>,
+    judged: Instant,
+    /// Why the files could not be used at the last look.
+    refused: Option<String>,
+}
+
+impl Certificates {
+    /// The files of `section` were read just now.
+    pub(super) fn new(section: &TlsSection, now: Instant) -> Self {
+        let due = next(section, now);
+        Self { seen: stamps(section), due, judged: now, refused: None }
+    }
+
+    /// When the next look is due.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn look(&mut self, section: &TlsSection, now: Instant) -> Look {
+        self.due = next(section, now);
+        // Before they are read: what changes while they are read is seen by the next look.
+        let stamps = stamps(section);
+        if self.refused.is_some() || self.seen != stamps {
+            self.seen = stamps;
+            return Look::Read;
+        }
+        if now.saturating_duration_since(self.judged) >= JUDGED_EVERY {
+            self.judged = now;
+            return Look::Judge;
+        }
+        Look::Same
+    }
+}
+
+fn next(section: &TlsSection, now: Instant) -> Option<Instant> {
+    let watched = section.certificate.is_some() && !section.check.is_zero();
+    watched.then(|| now + section.check)
+}
+
+fn stamps(section: &TlsSection) -> Vec<Stamp> {
+    certificate_files(section).map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let of = std::fs::metadata(path).ok()?;
+    let (modified, changed) = ((of.mtime(), of.mtime_nsec()), (of.ctime(), of.ctime_nsec()));
+    let nanos =
+        |(seconds, nanos): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (device, inode, size) = (of.dev().into(), of.ino().into(), of.size().into());
+    Some([device, inode, size, nanos(modified), nanos(changed), of.mode().into()])
+}
+
+impl ControlPlane {
+    /// Looks at the files of certificates, if that is due, and takes changed ones.
+    pub(super) fn look_at_certificates(
+        &mut self,
+        exchange: &mut Exchange<impl Fleet>,
+        now: Instant,
+    ) {
+        if self.certificates.due().is_none_or(|due| now < due) {
+            return;
+        }
+        let look = self.certificates.look(&self.loaded.settings.tls, now);
+        if look == Look::Same {
+            return;
+        }
+        match identity(&self.loaded) {
+            Ok(Some((identity, doubt))) => {
+                if look == Look::Read {
+                    self.renew(identity, exchange);
+                    tracing::info!("the certificates were read again, new connections get them");
+                }
+                self.certificates.refused = None;
+                self.troubles.tell(Trouble::CertificateRefused, None);
+                self.doubt(doubt);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let reason = error.to_string();
+                if self.certificates.refused.as_ref() != Some(&reason) {
+                    tracing::error!(%reason, "certificates refused, those in force are kept");
+                }
+                let message = format!("the certificates in force are kept: {reason}");
+                self.troubles.tell(Trouble::CertificateRefused, Some(message));
+                self.certificates.refused = Some(reason);
+            }
+        }
+    }
+
+    /// The certificates were read with the configuration.
+    pub(super) fn certificates_read(&mut self, doubt: Option<String>, now: Instant) {
+        self.certificates = Certificates::new(&self.loaded.settings.tls, now);
+        self.troubles.tell(Trouble::CertificateRefused, None);
+        self.doubt(doubt);
+    }
+
+    /// Why clients will refuse one of the certificates, if they will.
+    pub(super) fn doubt(&self, doubt: Option<String>) {
+        if let Some(doubt) = &doubt {
+            tracing::warn!("{doubt}");
+        }
+        self.troubles.tell(Trouble::CertificateDoubt, doubt);
+    }
+
+    /// New connections are proved to by `identity`; tickets of the old one stay good.
+    fn renew(&mut self, identity: Identity, exchange: &mut Exchange<impl Fleet>) {
+        let identity = match &self.plan.node.tls {
+            Some(old) => identity.with_tickets_of(old),
+            None => identity,
+        };
+        let reload = Reload { tls: Some(identity.clone()), ..Reload::clone(&self.told) };
+        self.told = Arc::new(reload);
+        exchange.reload(&self.told);
+        self.identity.send_replace(Some(identity.clone()));
+        self.plan.node.tls = Some(identity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_tells_changed_files_and_judges_the_dates_each_hour() {
+        let dir = std::env::temp_dir().join(format!("grandstand-look-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = |name: &str| Some(dir.join(name));
+        let (certificate, key) = (file("cert.pem"), file("key.pem"));
+        let section = TlsSection { certificate, key, ..TlsSection::default() };
+        let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+        write("cert.pem", "a");
+        write("key.pem", "a");
+        let mut now = Instant::now();
+        let mut certificates = Certificates::new(&section, now);
+        assert_eq!(certificates.due(), Some(now + Duration::from_secs(60)));
+        assert_eq!(certificates.look(&section, now), Look::Same);
+        write("key.pem", "ab");
+        assert_eq!(certificates.look(&section, now), Look::Read);
+        assert_eq!(certificates.look(&section, now), Look::Same);
+        // Another file of the same length under the same name.
+        write("new.pem", "b");
+        std::fs::rename(dir.join("new.pem"), dir.join("cert.pem")).unwrap();
+        assert_eq!(certificates.look(&section, now), Look::Read);
+        certificates.refused = Some("half a file".to_owned());
+        assert_eq!(certificates.look(&section, now), Look::Read, "it may be whole by now");
+        certificates.refused = None;
+        now += JUDGED_EVERY;
+        assert_eq!(certificates.look(&section, now), Look::Judge);
+        assert_eq!(certificates.look(&section, now), Look::Same);
+        let never = TlsSection { check: Duration::ZERO, ..section };
+        assert_eq!(Certificates::new(&never, now).due(), None);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
