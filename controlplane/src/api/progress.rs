@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A peer that reads nothing is left after this long.
-pub(super) const STALL_MAX: Duration = Duration::from_secs(15);
+/// A peer that reads nothing is left after this long; its feed leaves a client of events before.
+pub(super) const STALL_MAX: Duration = Duration::from_secs(45);
 /// What it reads meanwhile to get as long again.
 pub(super) const STALL_BYTES: usize = 16 << 10;
 
