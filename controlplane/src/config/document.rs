@@ -73,6 +73,19 @@ pub(crate) enum Node {
     Table(Vec<Entry>),
 }
 
+impl Node {
+    /// It as one value.
+    pub(crate) fn datum(&self) -> Datum {
+        match self {
+            Self::Value(datum) => datum.clone(),
+            Self::Table(entries) => {
+                let field = |entry: &Entry| (entry.key.clone(), entry.node.datum());
+                Datum::Table(entries.iter().map(field).collect())
+            }
+        }
+    }
+}
+
 /// Parses the text of `file`.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Entry>, Error> {
     let table = DeTable::parse(text).map_err(|error| {

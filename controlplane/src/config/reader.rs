@@ -70,6 +70,10 @@ impl Reader {
                     self.table(file, &full, entries, wrong);
                     Ok(())
                 }
+                // A value may be a table, in braces or in lines of its own.
+                Node::Table(_) if self.has_key(table, &entry.key) => {
+                    self.value(place, table, &entry.key, &entry.node.datum())
+                }
                 Node::Table(_) => Err(self.unknown_table(place, &full)),
                 Node::Value(_) if known => Err(Error::Document {
                     place,
@@ -82,6 +86,10 @@ impl Reader {
                 wrong.push((entry.line, error));
             }
         }
+    }
+
+    fn has_key(&self, table: &str, key: &str) -> bool {
+        self.sections.iter().any(|section| section.name == table && section.key(key).is_some())
     }
 
     /// Takes the variables of the coordinator's family that `env` has; `dotenv` came from a file.
