@@ -1,16 +1,17 @@
 //! Ledger: what the application was told of each publication, and what it is still to be told.
 //!
 //! ```text
-//!   first playlist --> Available --200--> Told
-//!                          |               |
-//!                          +---- ended ----+--> Closed --200--> forgotten
+//!   first playlist --> Available --200--> Told --ended--> Closed --200--> forgotten
+//!                          |                                ^
+//!                          +-- ended, and 200 then ---------+
 //! ```
 //!
-//! A publication is announced when its first playlist can be served, and from then on its end will
-//! be told, once, whether the announcement had arrived or not; the end takes the place of an
-//! announcement that has not. So what never had a playlist is never heard of, and one publication
-//! of a channel never stands for another. Each state is on the disk before it is told, and one
-//! message of a publication is under way at one time, so that none overtakes another.
+//! A publication is announced when its first playlist can be served, until the application takes
+//! that, and its end is told after it, once; also when it ended before, and when the process died
+//! between the two. So each announcement is followed by one end and each end follows an
+//! announcement; what never had a playlist is never heard of, and one publication of a channel
+//! never stands for another. Each state is on the disk before it is told, and one message of a
+//! publication is under way at one time, so that none overtakes another.
 //!
 //! In/Out: no clock and no IO; `teller` carries out what is said here.
 //! Limits: [`ROWS_MAX`] publications; the end of the oldest one that waits for an application that
@@ -25,7 +26,9 @@ use serde::{Deserialize, Serialize};
 /// Publications that are remembered at most.
 pub(super) const ROWS_MAX: usize = 65_536;
 /// What failed is told again after this long, then twice as long, and so on.
-const RETRY_FIRST: Duration = Duration::from_secs(5);
+///
+/// With the time that an answer may take it is ten seconds from the first try to the second.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// And after this long at most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The form of the rows.
@@ -88,10 +91,18 @@ struct Entry {
     saved: Option<Phase>,
     /// A message is under way.
     flying: bool,
+    /// The publication is over.
+    over: bool,
     /// Messages of this phase that failed.
     failed: u32,
     /// When its next message is due, as the queue has it.
     due: Option<Instant>,
+}
+
+impl Entry {
+    const fn new(row: Row, saved: Option<Phase>) -> Self {
+        Self { row, saved, flying: false, over: false, failed: 0, due: None }
+    }
 }
 
 /// What happened so far.
@@ -122,17 +133,16 @@ impl Ledger {
         if self.entries.contains_key(&id) || !self.make_room() {
             return;
         }
-        self.insert(id, Entry { row, saved: None, flying: false, failed: 0, due: None });
+        self.entries.insert(id, Entry::new(row, None));
         self.unsaved.insert(id);
     }
 
     /// A publication is over.
     pub(super) fn ended(&mut self, id: StreamId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.row.phase != Phase::Closed {
+        entry.over = true;
+        if entry.row.phase == Phase::Told {
             entry.row.phase = Phase::Closed;
-            entry.failed = 0;
-            self.unqueue(id);
             self.unsaved.insert(id);
         }
     }
@@ -143,9 +153,9 @@ impl Ledger {
             return;
         }
         let saved = Some(row.phase);
-        self.insert(id, Entry { row, saved, flying: false, failed: 0, due: None });
+        self.entries.insert(id, Entry::new(row, saved));
         self.ended(id);
-        // One whose end was to be told already is on the disk as it is.
+        // What was to be told already is on the disk as it is, and queued when it was written.
         self.unsaved.insert(id);
     }
 
@@ -196,22 +206,21 @@ impl Ledger {
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.flying = false;
-        match (entry.row.phase == row.phase, taken) {
-            (true, true) if row.phase == Phase::Closed => {
+        match (taken, row.phase) {
+            (true, Phase::Closed) => {
                 self.entries.remove(id);
                 self.unsaved.insert(*id);
             }
-            (true, true) => {
-                entry.row.phase = Phase::Told;
+            (true, Phase::Available | Phase::Told) => {
+                entry.row.phase = if entry.over { Phase::Closed } else { Phase::Told };
+                entry.failed = 0;
                 self.unsaved.insert(*id);
             }
-            (true, false) => {
+            (false, _) => {
                 entry.failed = entry.failed.saturating_add(1);
                 let wait = RETRY_FIRST * 2_u32.saturating_pow((entry.failed - 1).min(8));
                 self.enqueue(*id, now + wait.min(RETRY_MAX));
             }
-            // The publication ended meanwhile: that is told next.
-            (false, _) => self.enqueue(*id, now),
         }
     }
 
@@ -233,10 +242,6 @@ impl Ledger {
     /// What happened so far.
     pub(super) const fn counts(&self) -> Counts {
         self.counts
-    }
-
-    fn insert(&mut self, id: StreamId, entry: Entry) {
-        self.entries.insert(id, entry);
     }
 
     /// Queues a publication, if there is something to be told of it that is on the disk.
@@ -263,7 +268,7 @@ impl Ledger {
             return true;
         }
         self.counts.dropped += 1;
-        let waits = |entry: &Entry| entry.row.phase == Phase::Closed && !entry.flying;
+        let waits = |entry: &Entry| entry.over && !entry.flying;
         let oldest = self.entries.iter().find(|(_, entry)| waits(entry)).map(|(&id, _)| id);
         let Some(oldest) = oldest else { return false };
         self.unqueue(oldest);
@@ -369,7 +374,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.ledger.ready(ID, row("cam7"));
         let mut waits = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..7 {
             assert_eq!(bench.tell(false), [(ID, Phase::Available)]);
             let due = bench.ledger.due().unwrap();
             waits.push((due - bench.now).as_secs());
@@ -377,20 +382,26 @@ mod tests {
             assert_eq!(bench.tell(true), []);
             bench.now = due;
         }
-        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(bench.tell(true), [(ID, Phase::Available)]);
     }
 
     #[test]
-    fn an_end_takes_the_place_of_an_announcement_of_its_own_publication_alone() {
+    fn an_end_waits_for_the_announcement_of_its_own_publication_alone() {
         let mut bench = Bench::new();
         bench.ledger.ready(ID, row("cam7"));
         bench.ledger.ready(NEXT, row("cam7"));
         assert_eq!(bench.tell(false), [(ID, Phase::Available), (NEXT, Phase::Available)]);
         bench.ledger.ended(ID);
-        assert_eq!(bench.tell(true), [(ID, Phase::Closed)], "at once, not after the wait");
+        assert_eq!(bench.tell(true), [], "the application is not asked sooner");
         bench.now += RETRY_FIRST;
-        assert_eq!(bench.tell(true), [(NEXT, Phase::Available)]);
+        let told = [(ID, Phase::Available), (ID, Phase::Closed), (NEXT, Phase::Available)];
+        let mut heard = bench.tell(true);
+        heard.sort_by_key(|&(id, _)| id);
+        assert_eq!(heard, told);
+        bench.ledger.ended(NEXT);
+        assert_eq!(bench.tell(true), [(NEXT, Phase::Closed)]);
+        assert_eq!(bench.disk.len(), 0);
     }
 
     #[test]
@@ -402,13 +413,16 @@ mod tests {
             bench.ledger.ended(ID);
             assert_eq!(bench.next(), None, "one at a time");
             bench.ledger.outcome(&first, taken, bench.now);
-            assert_eq!(bench.tell(true), [(ID, Phase::Closed)]);
+            bench.now += RETRY_FIRST;
+            let again = (!taken).then_some((ID, Phase::Available));
+            let told: Vec<_> = again.into_iter().chain([(ID, Phase::Closed)]).collect();
+            assert_eq!(bench.tell(true), told);
             assert_eq!(bench.disk.len(), 0);
         }
     }
 
     #[test]
-    fn after_a_crash_everything_announced_is_over() {
+    fn after_a_crash_everything_announced_is_over_and_nothing_is_lost() {
         for (told, ended) in [(false, false), (true, false), (true, true), (false, true)] {
             let mut bench = Bench::new();
             bench.ledger.ready(ID, row("cam7"));
@@ -421,12 +435,27 @@ mod tests {
                 bench.tell(false);
             }
             bench.crash();
-            assert_eq!(bench.tell(false), [(ID, Phase::Closed)]);
+            let first = if told { Phase::Closed } else { Phase::Available };
+            assert_eq!(bench.tell(false), [(ID, first)]);
             bench.crash();
-            assert_eq!(bench.tell(true), [(ID, Phase::Closed)]);
+            let available = (!told).then_some((ID, Phase::Available));
+            let both: Vec<_> = available.into_iter().chain([(ID, Phase::Closed)]).collect();
+            assert_eq!(bench.tell(true), both);
             bench.crash();
             assert_eq!(bench.tell(true), []);
         }
+    }
+
+    #[test]
+    fn a_crash_after_an_answer_tells_the_same_again_and_the_end_once() {
+        let mut bench = Bench::new();
+        bench.ledger.ready(ID, row("cam7"));
+        let message = bench.next().unwrap();
+        bench.ledger.outcome(&message, true, bench.now);
+        // The answer came, and was not written before the process died.
+        bench.crash();
+        assert_eq!(bench.tell(true), [(ID, Phase::Available), (ID, Phase::Closed)]);
+        assert_eq!(bench.disk.len(), 0);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::store::{Store, Table, Write};
 /// Messages under way at most.
 const MESSAGES_MAX: usize = 16;
 /// A message that is not answered within this has failed.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(8);
 /// Rows of one commit, and of one look at the store.
 const BATCH_MAX: usize = 1_000;
 /// A disk that failed is tried again after this long.
