@@ -412,6 +412,32 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_without_room_takes_no_further_publication() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        exchange.coordinator().encode_at_most(Some(1));
+        let mut ask = |stream: &str, now| {
+            let mut question = question(0);
+            if let Event::Authorize { request, .. } = &mut question {
+                (request.intent, request.stream) = (Intent::Publish, name(stream));
+            }
+            exchange.fleet.events.push_back((ShardId(0), question));
+            exchange.pump(now);
+            match exchange.fleet.sent.pop() {
+                Some((_, Command::Verdict { verdict: Verdict::Allow(_), .. })) => "allowed",
+                Some((_, Command::Verdict { verdict: Verdict::Deny(denial), .. })) => denial.name(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            (ask("one", now), ask("two", now), ask("one", now)),
+            ("allowed", "full", "allowed")
+        );
+        // Nobody came of those who were let in.
+        assert_eq!(ask("two", now + Duration::from_secs(11)), "allowed");
+    }
+
+    #[test]
     fn a_shard_that_does_not_answer_is_missing_and_fails_nothing() {
         let now = Instant::now();
         let mut exchange = exchange(now);

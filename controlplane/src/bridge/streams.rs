@@ -73,6 +73,7 @@ impl<F: Fleet> Exchange<F> {
         protocol: Protocol,
         session: Option<SessionId>,
     ) {
+        self.coordinator.returned(stream);
         self.input_connected(stream, id, protocol);
         if let Some(session) = session {
             self.publishes(stream, session);

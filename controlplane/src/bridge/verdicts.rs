@@ -4,14 +4,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Command, Ticket};
+use dataplane::control::{AuthorizeRequest, Command, Denial, Intent, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
-use crate::auth::{Landing, Rules};
-use crate::coordinator::Policy;
+use crate::auth::{Declarations, Declared, Landing, Rules};
+use crate::coordinator::{Coordinator, Policy};
+use crate::registry::Registry;
+
+/// Who may come in at all: by what is declared of streams, and what the encoder has room for.
+struct Admission<'a> {
+    registry: &'a Registry,
+    coordinator: &'a Coordinator,
+}
+
+impl Declarations for Admission<'_> {
+    fn declared(&self, request: &AuthorizeRequest, stream: &StreamName) -> Declared {
+        let mut declared = self.registry.declared(request, stream);
+        let publishes = request.intent == Intent::Publish;
+        if declared.verdict.is_ok() && publishes && !self.coordinator.has_room(stream) {
+            declared.verdict = Err(Denial::Full);
+        }
+        declared
+    }
+}
 
 impl<F: Fleet> Exchange<F> {
     /// Answers at once, or lets the gate ask the application.
@@ -22,9 +40,22 @@ impl<F: Fleet> Exchange<F> {
         request: Box<AuthorizeRequest>,
         now: Instant,
     ) {
-        if let Some(verdict) = self.gate.ask(shard, ticket, request, &self.registry, now) {
-            self.tell(shard, Command::Verdict { ticket, verdict });
+        self.coordinator.expire(now);
+        let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
+        if let Some(verdict) = self.gate.ask(shard, ticket, request, &admission, now) {
+            self.give(shard, ticket, verdict, now);
         }
+    }
+
+    /// Gives a verdict to who asked, and keeps a place for a publication that may begin.
+    fn give(&mut self, shard: ShardId, ticket: Ticket, verdict: Verdict, now: Instant) {
+        if let Verdict::Allow(grant) = &verdict
+            // Publications alone have a number.
+            && grant.id.is_some()
+        {
+            self.coordinator.granted(&grant.stream, now);
+        }
+        self.tell(shard, Command::Verdict { ticket, verdict });
     }
 
     /// The next answer of an application; `None` if none is asked. May be dropped and asked again.
@@ -34,8 +65,10 @@ impl<F: Fleet> Exchange<F> {
 
     /// Tells everybody who waited for what landed.
     pub fn settle(&mut self, landing: Landing, now: Instant) {
-        for (shard, ticket, verdict) in self.gate.settle(landing, &self.registry, now) {
-            self.tell(shard, Command::Verdict { ticket, verdict });
+        self.coordinator.expire(now);
+        let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
+        for (shard, ticket, verdict) in self.gate.settle(landing, &admission, now) {
+            self.give(shard, ticket, verdict, now);
         }
     }
 
@@ -44,11 +77,14 @@ impl<F: Fleet> Exchange<F> {
         self.gate.set_rules(rules);
     }
 
-    /// The policies of the streams that are listed.
+    /// The policies of the streams that are listed, or whose publishers are.
     pub(super) fn policies_of(&self, gathered: &Gathered) -> HashMap<StreamName, Arc<Policy>> {
         let streams = gathered.snapshots.iter().flat_map(|shard| &shard.streams);
+        let sessions = gathered.snapshots.iter().flat_map(|shard| &shard.sessions);
+        let publishers = sessions.filter(|session| session.role == Some(Role::Publish));
+        let published = publishers.filter_map(|session| session.stream.as_ref());
         let policies = self.gate.policies();
         let policy = |name: &StreamName| Some((name.clone(), Arc::clone(policies.of(name)?)));
-        streams.filter_map(|stream| policy(&stream.name)).collect()
+        streams.map(|stream| &stream.name).chain(published).filter_map(policy).collect()
     }
 }

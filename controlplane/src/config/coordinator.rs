@@ -252,8 +252,8 @@ const KEYS: &[Key] = &[
     .range(1, ID_BYTES_MAX as u64),
     Key::new(
         "encoder_capacity",
-        "Streams that the encoder of this node is said to take, in /commands/capacity and \
-         /commands/report; -1 for as many as come.",
+        "Streams that the encoder of this node takes at one time, as /commands/capacity and \
+         /commands/report say: one more publication is refused; -1 for as many as come.",
         |s| &mut s.coordinator.encoder_capacity,
     ),
     Key::new(

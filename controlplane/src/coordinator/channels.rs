@@ -25,6 +25,24 @@ impl Channels {
         }
     }
 
+    /// True while a publication of `channel` is on the air.
+    #[must_use]
+    pub fn is_live(&self, channel: &StreamName) -> bool {
+        self.live.contains_key(channel)
+    }
+
+    /// Publications on the air.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// True if nothing is on the air.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
     /// The publication that `id` means on `channel`: `*` and nothing mean whichever there is.
     #[must_use]
     pub fn meant(&self, channel: &str, id: &str) -> Option<&StreamName> {

@@ -4,13 +4,15 @@
 //! Map: `credential` says how one side proves itself to the other, `identifier` what a channel and
 //! a key may look like, `key_request` asks the application whether a key is right, `policy` reads
 //! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
-//! `server` says where this node is, `ledger` remembers what the application was told and `teller`
-//! tells it, `room` is what the control thread keeps of all that.
+//! `encoder` how many more there may be, `server` says where this node is, `ledger` remembers what
+//! the application was told and `teller` tells it, `room` is what the control thread keeps of all
+//! that.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
 mod channels;
 mod credential;
+mod encoder;
 mod identifier;
 mod key_request;
 mod ledger;

@@ -1,9 +1,12 @@
 //! Room: what the control thread keeps for the contract.
 
+use std::time::Instant;
+
 use dataplane::control::StreamStart;
 use dataplane::ids::{StreamId, StreamName};
 
 use super::channels::Channels;
+use super::encoder::Encoder;
 use super::teller::{Pictures, Teller, resolution};
 use crate::counts::Counts;
 
@@ -13,6 +16,7 @@ use crate::counts::Counts;
 #[derive(Debug, Default)]
 pub struct Coordinator {
     channels: Channels,
+    encoder: Encoder,
     teller: Option<Teller>,
 }
 
@@ -20,8 +24,30 @@ impl Coordinator {
     /// A stream began.
     pub fn started(&mut self, start: &StreamStart) {
         if let Some(id) = start.id {
+            self.encoder.begun(&start.stream);
             self.channels.started(start.stream.clone(), id);
         }
+    }
+
+    /// A stream has a publisher again.
+    pub fn returned(&mut self, stream: &StreamName) {
+        self.encoder.begun(stream);
+    }
+
+    /// True if the encoder takes a publication of `stream`, besides those that it has.
+    #[must_use]
+    pub fn has_room(&self, stream: &StreamName) -> bool {
+        self.encoder.has_room(stream, &self.channels)
+    }
+
+    /// A publication of `stream` was let in.
+    pub fn granted(&mut self, stream: &StreamName, now: Instant) {
+        self.encoder.granted(stream, now);
+    }
+
+    /// Forgets those who were let in and never began.
+    pub fn expire(&mut self, now: Instant) {
+        self.encoder.expire(now);
     }
 
     /// A stream is over, grace included.
@@ -40,6 +66,11 @@ impl Coordinator {
         teller.ready(stream, id, resolution(pictures));
     }
 
+    /// The encoder takes so many publications at one time; `None` for as many as come.
+    pub fn encode_at_most(&mut self, capacity: Option<u32>) {
+        self.encoder = Encoder::new(capacity);
+    }
+
     /// The application is told by `teller` from now on.
     pub fn tell_by(&mut self, teller: Teller) {
         self.teller = Some(teller);
@@ -47,7 +78,7 @@ impl Coordinator {
 
     /// Writes what was counted.
     pub fn count(&self, into: &mut Counts) {
-        let publications = self.channels.active().count() as f64;
+        let publications = self.channels.len() as f64;
         into.gauge("publications", "Publications with a number that are on the air.", publications);
     }
 

@@ -220,7 +220,10 @@ impl Desk {
     /// Tells the application of publications, and first what the last run left untold; tells shards
     /// the keys that the last run signed with.
     fn tell_application(&mut self) {
-        let callback = Callback::of(&self.control.loaded.settings.coordinator);
+        let section = &self.control.loaded.settings.coordinator;
+        let callback = Callback::of(section);
+        let capacity = section.encoder_capacity.0.filter(|_| section.is_on());
+        self.exchange.coordinator().encode_at_most(capacity);
         let teller = self.teller.clone();
         if callback.is_some() {
             self.exchange.coordinator().tell_by(teller.clone());
