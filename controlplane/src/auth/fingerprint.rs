@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dataplane::control::AuthorizeRequest;
+use dataplane::control::{AuthorizeRequest, Ticket};
 use sha2::{Digest, Sha256};
 
 use super::mode::Mode;
@@ -60,6 +60,15 @@ impl Fingerprints {
                 IpAddr::V6(ip) => hash.update(ip.octets()),
             }
         }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// That of the question of one peer, whose answer is good for nobody else.
+    pub(super) fn of_one(&self, request: &AuthorizeRequest, ticket: Ticket) -> Fingerprint {
+        let mut hash = self.salted.clone();
+        hash.update(self.of(request, Mode::Coordinator).0);
+        hash.update(request.session.0.to_be_bytes());
+        hash.update(ticket.epoch.to_be_bytes());
         Fingerprint(hash.finalize().into())
     }
 }

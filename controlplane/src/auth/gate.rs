@@ -172,7 +172,11 @@ impl Gate {
                 return self.fetch_key((shard, ticket), request, &ruling, registry, now);
             }
         };
-        let question = self.prints.of(&request, mode);
+        let question = match mode {
+            // That contract asks for every publication.
+            Mode::Coordinator => self.prints.of_one(&request, ticket),
+            _ => self.prints.of(&request, mode),
+        };
         if let Some(ruling) = self.memory.recall(&question, now).cloned() {
             self.figures.remembered += 1;
             return Some(self.verdict(&request, &ruling, Basis::Memory, registry));

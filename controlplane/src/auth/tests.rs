@@ -346,6 +346,14 @@ async fn the_key_request_is_that_of_the_contract() {
         }
     }
     assert_eq!(scripted.seen().len(), 2 + 2 + 4, "each publication is asked for");
+    // Two at the same moment are two questions, too.
+    for _ in 0..2 {
+        assert_eq!(bench.ask(request(Intent::Publish, "cam7", "right")), None);
+    }
+    for _ in 0..2 {
+        assert_eq!(bench.land().await.len(), 1);
+    }
+    assert_eq!(scripted.seen().len(), 10);
     for (stream, key) in [("a/b", "right"), ("cam7", ""), ("cam7", "k\r\nx-evil: 1")] {
         let verdict = bench.ask(request(Intent::Publish, stream, key));
         assert_eq!(verdict, Some(Verdict::Deny(Denial::Forbidden)), "{stream} {key}");
