@@ -20,7 +20,8 @@ use super::paging::Page;
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::request::{Params, Segment, stream_name};
 use super::state::ApiState;
-use crate::bridge::Ask;
+use crate::bridge::{Ask, Gathered};
+use crate::coordinator::Policy;
 use crate::viewing::{ClosedSession, KickOutcome, SessionsAsk};
 
 const UNKNOWN: Refusal = Refusal::fixed(
@@ -107,6 +108,10 @@ pub(crate) struct Session {
     bytes_in: u64,
     bytes_out: u64,
     jumps: u64,
+    /// What the application lets its stream do, of one that publishes, if it said so: `record`,
+    /// `previews`, `resolutions`.
+    #[schema(value_type = Option<Object>)]
+    policy: Option<Policy>,
     /// Where it stands in the list.
     #[serde(skip)]
     key: String,
@@ -136,7 +141,8 @@ pub(super) async fn sessions(
         false => Vec::new(),
     };
     let live = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
-    let live = live.filter(|status| wanted.takes_live(status)).map(Session::from);
+    let live = live.filter(|status| wanted.takes_live(status));
+    let live = live.map(|status| Session::from(status).with_policy(status, &gathered));
     let closed = closed.iter().filter(|closed| wanted.takes_closed(closed));
     let mut all: Vec<_> = live.chain(closed.map(|closed| Session::from(&**closed))).collect();
     all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -165,7 +171,7 @@ pub(super) async fn session(
     let gathered = state.gather(Detail::SESSIONS).await?;
     let mut live = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
     if let Some(status) = live.find(|status| status.id == id) {
-        return Ok(Json(status.into()));
+        return Ok(Json(Session::from(status).with_policy(status, &gathered)));
     }
     let closed = state.ask(|reply| Ask::Sessions(SessionsAsk::Closed { reply })).await?;
     let found = closed.iter().find(|closed| closed.session == id);
@@ -275,6 +281,16 @@ impl Wanted {
     }
 }
 
+impl Session {
+    /// With what the application said of the stream that it publishes.
+    fn with_policy(self, status: &SessionStatus, gathered: &Gathered) -> Self {
+        let publishes = status.role == Some(Role::Publish);
+        let stream = status.stream.as_ref().filter(|_| publishes);
+        let policy = stream.and_then(|stream| gathered.policies.get(stream));
+        Self { policy: policy.map(|policy| Policy::clone(policy)), ..self }
+    }
+}
+
 impl From<&SessionStatus> for Session {
     fn from(session: &SessionStatus) -> Self {
         let id = session.id.to_string();
@@ -297,6 +313,7 @@ impl From<&SessionStatus> for Session {
             bytes_in: session.bytes_in,
             bytes_out: session.bytes_out,
             jumps: session.jumps,
+            policy: None,
         }
     }
 }
@@ -324,6 +341,7 @@ impl From<&ClosedSession> for Session {
             bytes_in: closed.bytes_in,
             bytes_out: closed.bytes_out,
             jumps: 0,
+            policy: None,
         }
     }
 }
@@ -332,7 +350,6 @@ impl From<&ClosedSession> for Session {
 mod tests {
     use super::super::bench::{Answer, Bench};
     use super::*;
-    use crate::bridge::Gathered;
     use crate::bridge::snapshots::empty;
     use crate::viewing::LiveSession;
     use codecs::time::WallTime;
@@ -394,9 +411,14 @@ mod tests {
                         status(2, Protocol::HttpFlv, Some(Role::Play), "other"),
                         status(4, Protocol::Http, None, ""),
                     ];
-                    let missing = vec![ShardId(1)];
-                    let snapshots = vec![snapshot];
-                    let gathered = Gathered { snapshots, missing, ..Gathered::default() };
+                    let policy = Policy { record: true, ..Policy::default() };
+                    let policies = [(StreamName::parse("cam").unwrap(), Arc::new(policy))];
+                    let gathered = Gathered {
+                        snapshots: vec![snapshot],
+                        missing: vec![ShardId(1)],
+                        policies: policies.into(),
+                        ..Gathered::default()
+                    };
                     drop(reply.send(Arc::new(gathered)));
                 }
                 Ask::Sessions(SessionsAsk::Closed { reply }) => drop(reply.send(vec![closed(9)])),
@@ -472,6 +494,12 @@ mod tests {
         let live = asked(&bench, Method::GET, "/api/v1/sessions/000000000003").await.json;
         assert_eq!((&live["status"], &live["close_reason"]), (&"live".into(), &Value::Null));
         assert_eq!(live["started"], "2027-01-15T08:00:00.000Z");
+        let policy = serde_json::json!({
+            "record": true, "previews": null, "resolutions": "ORIGINAL",
+        });
+        assert_eq!(live["policy"], policy, "of who publishes");
+        let player = asked(&bench, Method::GET, "/api/v1/sessions/1").await.json;
+        assert_eq!(player["policy"], Value::Null);
         let closed = asked(&bench, Method::GET, "/api/v1/sessions/9").await.json;
         assert_eq!(
             (&closed["status"], &closed["close_reason"]),
