@@ -31,16 +31,17 @@ pub(super) fn pause(text: &str, settings: &Settings) -> Outcome {
 
 /// As the originals: on only by its one word.
 pub(super) fn yes(text: &str, _: &Settings) -> Outcome {
-    yes_or_no(text).map(|yes| Some(Datum::Flag(yes)))
+    Ok(Some(Datum::Flag(is_yes(text))))
 }
 
 pub(super) fn debug(text: &str, _: &Settings) -> Outcome {
-    Ok(yes_or_no(text)?.then(|| Datum::Text("debug".to_owned())))
+    Ok(is_yes(text).then(|| Datum::Text("debug".to_owned())))
 }
 
-/// Who wants no line for each request wants none for each session either.
+/// As the originals: off only by its one word. Who wants no line for each request wants none for
+/// each session either.
 pub(super) fn requests(text: &str, _: &Settings) -> Outcome {
-    Ok((!yes_or_no(text)?).then(|| Datum::Text("warn".to_owned())))
+    Ok(is_no(text).then(|| Datum::Text("warn".to_owned())))
 }
 
 pub(super) fn scheme(text: &str, _: &Settings) -> Outcome {
@@ -72,12 +73,12 @@ fn whole(text: &str) -> Result<i64, &'static str> {
     text.trim().parse().map_err(|_| "a whole number")
 }
 
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    match text.trim().to_ascii_uppercase().as_str() {
-        "YES" | "TRUE" | "1" => Ok(true),
-        "NO" | "FALSE" | "0" => Ok(false),
-        _ => Err("YES or NO"),
-    }
+fn is_yes(text: &str) -> bool {
+    matches!(text.trim().to_ascii_uppercase().as_str(), "YES" | "TRUE" | "1")
+}
+
+fn is_no(text: &str) -> bool {
+    matches!(text.trim().to_ascii_uppercase().as_str(), "NO" | "FALSE" | "0")
 }
 
 fn word(text: &str, words: &[&str], expected: &'static str) -> Outcome {

@@ -31,7 +31,7 @@ pub(in super::super) const SWITCHES: [&str; 3] =
     ["KEY_VERIFICATION_URL", "EVENT_CALLBACK_URL", "CONTROL_SECRET"];
 
 /// Beginnings of names that nobody else uses: another name that begins so is misspelt.
-pub(super) const FAMILIES: [&str; 9] = [
+pub(super) const FAMILIES: [&str; 10] = [
     "KEY_VERIFICATION_",
     "EVENT_CALLBACK_",
     "COMMANDS_API_",
@@ -40,11 +40,14 @@ pub(super) const FAMILIES: [&str; 9] = [
     "RTMP_",
     "GOP_CACHE_",
     "ID_MAX_",
+    "HLS_",
     "CONTROL_",
 ];
 
 const OWN_COORDINATOR: &str = "this node is its own coordinator, no other is attached to";
 const OWN_CALLBACK: &str = "this node asks KEY_VERIFICATION_URL, as a coordinator does";
+const OWN_ENCODER: &str = "streams are packaged as they come and served from memory: nothing is \
+                           encoded, recorded or stored elsewhere";
 const OWN_COMMANDS: &str = "commands come by /commands/close on the control listener";
 
 const fn key(name: &'static str, key: &'static str, reading: Reading) -> Variable {
@@ -101,6 +104,23 @@ pub(super) const VARIABLES: &[Variable] = &[
     key("HLS_LIVE_PLAYLIST_SIZE", "hls.listed", reading::number),
     key("LOG_REQUESTS", "log.level", reading::requests),
     key("LOG_DEBUG", "log.level", reading::debug),
+    nothing("HLS_VIDEO_CODEC", OWN_ENCODER),
+    nothing("HLS_AUDIO_CODEC", OWN_ENCODER),
+    nothing("HLS_H264_PRESET", OWN_ENCODER),
+    nothing("HLS_PIXEL_FORMAT", OWN_ENCODER),
+    nothing("HLS_VOD_MAX_SIZE", OWN_ENCODER),
+    nothing("HLS_FRAGMENT_COUNT_LIMIT", OWN_ENCODER),
+    nothing("HLS_STORAGE_TYPE", OWN_ENCODER),
+    nothing("HLS_FILESYSTEM_PATH", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_URL", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_AUTH", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_USER", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_PASSWORD", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_TOKEN", OWN_ENCODER),
+    nothing("HLS_STORAGE_HTTP_AUTH_CUSTOM", OWN_ENCODER),
+    nothing("HLS_WS_CDN_ENABLED", OWN_ENCODER),
+    nothing("HLS_WS_CDN_URL", OWN_ENCODER),
+    nothing("HLS_WS_CDN_PUSH_SECRET", OWN_ENCODER),
     nothing("CONTROL_USE", OWN_COORDINATOR),
     nothing("CONTROL_BASE_URL", OWN_COORDINATOR),
     nothing("RTMP_HOST", OWN_CALLBACK),

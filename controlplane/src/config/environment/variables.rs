@@ -374,6 +374,21 @@ mod tests {
     }
 
     #[test]
+    fn switches_of_the_log_know_one_word_each() {
+        let level = |name, text| loaded(&[(name, text)]).settings.log.level;
+        for text in ["NO", "no", " No ", "FALSE", "0"] {
+            assert_eq!(level("LOG_REQUESTS", text), LogLevel::Warn, "{text}");
+        }
+        for text in ["YES", "on", "maybe", "2"] {
+            assert_eq!(level("LOG_REQUESTS", text), LogLevel::Info, "{text}");
+        }
+        assert_eq!(level("LOG_DEBUG", "yes"), LogLevel::Debug);
+        for text in ["NO", "on", "maybe"] {
+            assert_eq!(level("LOG_DEBUG", text), LogLevel::Info, "{text}");
+        }
+    }
+
+    #[test]
     fn a_wrong_text_is_named_with_its_mend() {
         let mend = "; correct it, or unset it for the default";
         for (name, text, line) in [
@@ -427,7 +442,6 @@ mod tests {
                  addresses and ranges such as [\"127.0.0.0/8\", \"::1\"], or \"*\", \
                  got \"10.0.0.0/99\"",
             ),
-            ("LOG_DEBUG", "maybe", "log.level: expected YES or NO, got \"maybe\""),
         ] {
             assert_eq!(refused(&[(name, text)]), format!("{name}: {line}{mend}"));
         }
@@ -464,6 +478,8 @@ mod tests {
         ] {
             assert_eq!(loaded(&[(name, "1")]).warnings, [warning]);
         }
+        let storage = &loaded(&[("HLS_STORAGE_TYPE", "S3")]).warnings[0];
+        assert!(storage.starts_with("HLS_STORAGE_TYPE has no effect: streams are"), "{storage}");
         let others = ["PATH", "HOME", "HTTP_PROXY", "LOG_LEVEL", "SSL_CERT_FILE", "SSL_CERT_DIR"];
         assert!(loaded(&others.map(|name| (name, "1"))).warnings.is_empty());
     }
