@@ -309,6 +309,21 @@ impl Server {
         self.folder
     }
 
+    /// Tells it to end, as an operator does.
+    #[allow(dead_code, reason = "other tests wait for the end at once")]
+    pub(crate) fn terminate(&mut self) {
+        self.process.signal("TERM");
+    }
+
+    /// Waits for the end that it was told to come to; the folder is left as it is then.
+    #[allow(dead_code, reason = "other tests wait for the end at once")]
+    pub(crate) fn ended(mut self, deadline: Duration) -> Folder {
+        self.process.finish(deadline);
+        let log = self.process.output();
+        assert!(!log.contains("panicked"), "a thread panicked:\n{log}");
+        self.folder
+    }
+
     /// Ends it as an operator does, and checks that it keeps its promise.
     pub(crate) fn stop(self) {
         self.stop_in_place();
@@ -317,9 +332,6 @@ impl Server {
     /// As [`Self::stop`], with the folder left as it is then.
     pub(crate) fn stop_in_place(mut self) -> Folder {
         self.process.signal("TERM");
-        self.process.finish(STOP);
-        let log = self.process.output();
-        assert!(!log.contains("panicked"), "a thread panicked:\n{log}");
-        self.folder
+        self.ended(STOP)
     }
 }

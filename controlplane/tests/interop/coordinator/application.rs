@@ -1,7 +1,7 @@
-//! The application: a small HTTP server that verifies keys and takes events.
+//! The application: a small HTTP server that verifies keys and takes events, or fails to.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const POLICY: &str = "x-record: TRUE\r\nx-previews: 320x180, 10\r\n\
 pub(super) struct Request {
     pub(super) line: String,
     pub(super) headers: BTreeMap<String, String>,
-    /// The status that it was answered with.
+    /// The status that it was answered with; 0 for one that never was.
     pub(super) status: u16,
 }
 
@@ -28,6 +28,11 @@ impl Request {
     /// The value of a header, empty without it.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The channel that it is about.
+    pub(super) fn channel(&self) -> &str {
+        self.header("x-streaming-channel")
     }
 
     /// An event, as its type and the number of its publication.
@@ -50,15 +55,26 @@ impl Request {
     }
 }
 
+/// How it fails about a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It answers 500.
+    Error,
+    /// It never answers, until who asked has left.
+    Silence,
+}
+
 /// What it knows and did.
 #[derive(Default)]
 struct State {
     /// The key of each channel.
     keys: BTreeMap<String, String>,
     /// Channels whose keys it does not answer about for now.
-    held: Vec<String>,
-    /// Events that it fails to take from now on.
-    failures: u32,
+    held: BTreeSet<String>,
+    /// How it fails when it is asked about a channel's key.
+    key_faults: BTreeMap<String, Fault>,
+    /// How it fails to take events of a channel, and how many of them.
+    event_faults: BTreeMap<String, (Fault, u32)>,
     asked: Vec<Request>,
     told: Vec<Request>,
 }
@@ -70,13 +86,13 @@ pub(super) struct Application {
 }
 
 impl Application {
-    /// Starts it with the accounts of `keys`: a key for each channel.
-    pub(super) fn start(keys: &[(&str, &str)]) -> Self {
+    /// Starts it with an account for each channel: the key of `camN` is `right-N`.
+    pub(super) fn start(channels: impl IntoIterator<Item = u32>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("a bound address");
-        let keys = keys.iter().map(|&(channel, key)| (channel.to_owned(), key.to_owned()));
-        let state = State { keys: keys.collect(), ..State::default() };
-        let shared = Arc::new((Mutex::new(state), Condvar::new()));
+        let account = |number| (format!("cam{number}"), format!("right-{number}"));
+        let keys = channels.into_iter().map(account).collect();
+        let shared = Arc::new((Mutex::new(State { keys, ..State::default() }), Condvar::new()));
         let theirs = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -100,14 +116,24 @@ impl Application {
         ]
     }
 
-    /// Takes no event for the next `failures`.
-    pub(super) fn fail(&self, failures: u32) {
-        self.state().failures = failures;
+    /// Fails about the key of a channel from now on.
+    pub(super) fn fail_keys(&self, channel: &str, fault: Fault) {
+        self.state().key_faults.insert(channel.to_owned(), fault);
     }
 
-    /// Answers nothing about a channel, until it is let go.
+    /// Fails to take the next `count` events of a channel.
+    pub(super) fn fail_events(&self, channel: &str, fault: Fault, count: u32) {
+        self.state().event_faults.insert(channel.to_owned(), (fault, count));
+    }
+
+    /// Takes events of a channel again.
+    pub(super) fn take_events(&self, channel: &str) {
+        self.state().event_faults.remove(channel);
+    }
+
+    /// Answers nothing about the key of a channel, until it is let go.
     pub(super) fn hold(&self, channel: &str) {
-        self.state().held.push(channel.to_owned());
+        self.state().held.insert(channel.to_owned());
     }
 
     /// Answers what was held.
@@ -126,15 +152,39 @@ impl Application {
         self.state().told.clone()
     }
 
+    /// Every event of a channel so far, as its type, its publication and how it was answered.
+    pub(super) fn told_of(&self, channel: &str) -> Vec<(String, String, u16)> {
+        let told = self.told();
+        let of = told.iter().filter(|told| told.channel() == channel);
+        of.map(|told| {
+            let (kind, id) = told.event();
+            (kind.to_owned(), id.to_owned(), told.status)
+        })
+        .collect()
+    }
+
     /// Waits for an event that `is` the one.
     pub(super) fn wait_told(&self, is: impl Fn(&Request) -> bool) -> Request {
         self.wait(|state| state.told.iter().find(|told| is(told)).cloned())
     }
 
-    /// Waits for a question about `channel`.
-    pub(super) fn wait_asked(&self, channel: &str) -> Request {
-        let about = |asked: &&Request| asked.header("x-streaming-channel") == channel;
-        self.wait(|state| state.asked.iter().find(about).cloned())
+    /// Waits until a channel was announced, and gives the event that was taken.
+    pub(super) fn wait_available(&self, channel: &str) -> Request {
+        self.wait_told(|told| {
+            let available = told.event().0 == "stream-available";
+            available && told.channel() == channel && told.status == 200
+        })
+    }
+
+    /// Waits until the end of a publication was taken.
+    pub(super) fn wait_closed(&self, id: &str) -> Request {
+        self.wait_told(|told| told.event() == ("stream-closed", id) && told.status == 200)
+    }
+
+    /// Waits for the `count`th question about `channel`.
+    pub(super) fn wait_asked(&self, channel: &str, count: usize) -> Request {
+        let about = |asked: &&Request| asked.channel() == channel;
+        self.wait(|state| state.asked.iter().filter(about).nth(count - 1).cloned())
     }
 
     fn wait<T>(&self, find: impl Fn(&State) -> Option<T>) -> T {
@@ -155,6 +205,15 @@ impl Application {
     }
 }
 
+impl State {
+    /// How the next event of a channel fails, if it does.
+    fn event_fault(&mut self, channel: &str) -> Option<Fault> {
+        let (fault, left) = self.event_faults.get_mut(channel)?;
+        *left = left.checked_sub(1)?;
+        Some(*fault)
+    }
+}
+
 /// Answers one request.
 fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) {
     let Some(mut request) = Request::read(&mut BufReader::new(stream)) else { return };
@@ -162,11 +221,14 @@ fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) {
     let mut state = lock.lock().expect("nobody panics");
     let known = request.header("authorization") == TOKEN;
     let mut policy = "";
-    let channel = request.header("x-streaming-channel").to_owned();
+    let mut fault = None;
+    let channel = request.channel().to_owned();
     if request.line == "POST /callbacks/key_verification HTTP/1.1" {
+        fault = state.key_faults.get(&channel).copied();
         let key = request.header("x-streaming-key");
         let right = state.keys.get(&channel).is_some_and(|right| right == key);
-        request.status = if known && right { 200 } else { 403 };
+        let status = if known && right { 200 } else { 403 };
+        request.status = answer_of(fault, status);
         policy = POLICY;
         state.asked.push(request.clone());
         changed.notify_all();
@@ -174,20 +236,32 @@ fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) {
             state = changed.wait(state).expect("nobody panics");
         }
     } else if request.line == "POST /callbacks/events HTTP/1.1" {
-        let fails = state.failures > 0;
-        state.failures = state.failures.saturating_sub(1);
-        request.status = if fails || !known { 500 } else { 200 };
+        fault = state.event_fault(&channel);
+        request.status = answer_of(fault, if known { 200 } else { 403 });
         state.told.push(request.clone());
         changed.notify_all();
     } else {
         request.status = 404;
     }
     drop(state);
+    let mut stream = stream;
+    if fault == Some(Fault::Silence) {
+        // Until who asked gives up.
+        let _ = stream.read_to_end(&mut Vec::new());
+        return;
+    }
     let answer = format!(
         "HTTP/1.1 {} Answer\r\n{policy}Content-Length: 0\r\nConnection: close\r\n\r\n",
         request.status
     );
     // Who asked may be gone, as after a kill.
-    let mut stream = stream;
     let _ = stream.write_all(answer.as_bytes());
+}
+
+const fn answer_of(fault: Option<Fault>, status: u16) -> u16 {
+    match fault {
+        None => status,
+        Some(Fault::Error) => 500,
+        Some(Fault::Silence) => 0,
+    }
 }

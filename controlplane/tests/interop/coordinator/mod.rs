@@ -2,5 +2,6 @@
 //! and keys, hears of publications, lets viewers watch and closes what it likes.
 
 mod application;
+mod farewell;
 mod scenario;
 mod stage;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::application::Application;
 use crate::clip::FFMPEG;
 use crate::http_flv::get;
 use crate::process::Process;
@@ -17,12 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// `app:of-commands`
 const CREDENTIAL: &str = "Authorization: Basic YXBwOm9mLWNvbW1hbmRz\r\n";
 
-/// Starts a node with these variables in `folder`, which may hold what another has left.
-pub(super) fn node(variables: &[(&str, String)], folder: Folder) -> Server {
-    let mut command = Options::on(Backend::Auto).command(&folder);
-    command.envs(variables.iter().map(|(name, value)| (name, value)));
+/// Starts a node of `application`, for three channels at one time, in `folder`, which may hold what
+/// another has left.
+pub(super) fn node(backend: Backend, application: &Application, folder: Folder) -> Server {
+    node_with(backend, application, folder, &[])
+}
+
+/// The same, with these variables, too.
+pub(super) fn node_with(
+    backend: Backend,
+    application: &Application,
+    folder: Folder,
+    more: &[(&str, &str)],
+) -> Server {
+    let mut command = Options::on(backend).command(&folder);
+    command.envs(application.variables()).env("SERVER_CAPACITY", "3");
     command.env("COMMANDS_API_AUTH", "basic").env("COMMANDS_API_AUTH_USER", "app");
-    command.env("COMMANDS_API_AUTH_PASSWORD", "of-commands");
+    command.env("COMMANDS_API_AUTH_PASSWORD", "of-commands").envs(more.iter().copied());
     Server::run(&mut command, folder)
 }
 
@@ -51,9 +63,26 @@ pub(super) fn view(node: &Server, path: &str, seconds: &str) -> Process {
 
 /// A report, with the credential.
 pub(super) fn report(node: &Server) -> Value {
-    let (status, body) = get(node.control, "/commands/report", CREDENTIAL);
+    command(node, "/commands/report")
+}
+
+/// How many channels there are and may be.
+pub(super) fn capacity(node: &Server) -> Value {
+    command(node, "/commands/capacity")
+}
+
+fn command(node: &Server, path: &str) -> Value {
+    let (status, body) = get(node.control, path, CREDENTIAL);
     assert_eq!(status, 200);
     serde_json::from_slice(&body).expect("a report is JSON")
+}
+
+/// Waits until these channels are on the air.
+pub(super) fn live(node: &Server, channels: &[&str]) {
+    report_until(node, |report| {
+        let active = report["activeStreams"].as_array().expect("a list");
+        active.iter().map(|active| &active["channel"]).eq(channels.iter())
+    });
 }
 
 /// Asks for reports until `is` holds of one.
