@@ -31,6 +31,7 @@ mod debugger;
 mod flood;
 mod hoarders;
 mod newcomers;
+mod transport;
 mod viewer;
 mod watchdog;
 
@@ -43,12 +44,16 @@ use newcomers::{Newcomers, refused_publisher};
 use node::{Publisher, RtmpPlayer};
 use serde_json::Value;
 use server::{Backend, Options, Server};
+use transport::Transport;
 use viewer::Viewer;
 use weight::status_bytes;
 use witness::{NAME, Witness};
 
 /// How long the control thread is stopped, unless `STOPPED_SECONDS` says otherwise.
 const STOPPED: Duration = Duration::from_secs(6);
+/// Waves of newcomers at most, however long: their addresses are not free again for a minute, and
+/// there are some 28,000 of them.
+const WAVES_MAX: u32 = 24;
 /// New publishers and players wait this long for their verdict.
 const DEADLINE: Duration = Duration::from_millis(700);
 /// Bytes that a process may have more than before: buffers of some hundred connections, and what
@@ -68,13 +73,15 @@ fn what_runs_goes_on_without_the_control_thread_on_epoll() {
 fn what_runs_goes_on(backend: Backend) {
     dataplane::reactor::raise_nofile().expect("the limit can be raised to the hard one");
     let config = format!(
-        "[session]\nauthorize_deadline_ms = {}\n[hls]\nsegment_ms = 1000\nverdict_ms = 300000\n",
+        "[session]\nauthorize_deadline_ms = {}\n[hls]\nsegment_ms = 1000\n",
         DEADLINE.as_millis()
     );
     let server = Server::start(&Options { config, ..Options::on(backend) });
     let witness = Witness::start(&server);
     let viewer = Viewer::start(server.http, NAME);
+    let transport = Transport::start(server.http, NAME);
     witness.wait(50);
+    transport.wait(100);
     viewer.wait(1);
     let before = Before::of(&server);
 
@@ -84,9 +91,14 @@ fn what_runs_goes_on(backend: Backend) {
     assert_eq!(refused_publisher(server.rtmp, "new"), code::PUBLISH_DENIED);
     let mut newcomers = Newcomers::new(&server);
     while Instant::now() < end {
+        let next = end.min(Instant::now() + length() / WAVES_MAX);
         newcomers.come_and_are_refused();
+        while Instant::now() < next {
+            witness.wait(5);
+        }
     }
     witness.wait(25);
+    transport.wait(100);
     viewer.wait(seen + length().as_secs() as usize / 2);
     let more = status_bytes(server.pid(), "VmRSS").saturating_sub(before.resident);
     assert!(more < MORE_BYTES, "{more} bytes more, {} newcomers", newcomers.refused);
@@ -94,6 +106,10 @@ fn what_runs_goes_on(backend: Backend) {
 
     recovers(&server, &before, newcomers.refused);
     viewer.end();
+    transport.end();
+    server.api_until("/api/v1/sessions", |answer| {
+        rtmp_flv_and_ts(answer).len() == Witness::CONNECTIONS
+    });
     assert!(witness.end(&server) > 0);
     server.stop();
 }
@@ -107,29 +123,27 @@ fn length() -> Duration {
 struct Before {
     resident: u64,
     jumps: f64,
-    sessions: Vec<u64>,
+    sessions: Vec<String>,
 }
 
 impl Before {
     fn of(server: &Server) -> Self {
         let resident = status_bytes(server.pid(), "VmRSS");
         let jumps = server.metrics().sum("player_jumps_total");
-        let sessions = rtmp_and_flv(&server.api("/api/v1/sessions"));
-        assert_eq!(sessions.len(), Witness::CONNECTIONS);
+        let sessions = rtmp_flv_and_ts(&server.api("/api/v1/sessions"));
+        assert_eq!(sessions.len(), Witness::CONNECTIONS + 1);
         Self { resident, jumps, sessions }
     }
 }
 
 /// The sessions that last, by their numbers.
-fn rtmp_and_flv(answer: &Value) -> Vec<u64> {
+fn rtmp_flv_and_ts(answer: &Value) -> Vec<String> {
     let sessions = answer["sessions"].as_array().expect("sessions are listed");
     let lasts = |session: &&Value| {
         session["stream"] == NAME && session["protocol"].as_str().is_some_and(|p| p != "hls")
     };
-    let number = |session: &Value| {
-        session["id"].as_u64().or_else(|| session["id"].as_str()?.parse().ok()).unwrap_or_default()
-    };
-    let mut numbers: Vec<u64> = sessions.iter().filter(lasts).map(number).collect();
+    let number = |session: &Value| session["id"].as_str().expect("an id").to_owned();
+    let mut numbers: Vec<_> = sessions.iter().filter(lasts).map(number).collect();
     numbers.sort_unstable();
     numbers
 }
@@ -141,7 +155,7 @@ fn recovers(server: &Server, before: &Before, refused: usize) {
     assert!(metrics.sum("authorize_timeouts_total") > 0.0, "newcomers waited for their verdict");
     let counted = metrics.sum("plays_refused_total") + metrics.sum("publishes_refused_total");
     assert!(counted >= refused as f64, "{refused} were refused, {counted} counted");
-    server.api_until("/api/v1/sessions", |answer| rtmp_and_flv(answer) == before.sessions);
+    server.api_until("/api/v1/sessions", |answer| rtmp_flv_and_ts(answer) == before.sessions);
     let mut publisher = Publisher::start(server.rtmp, "after");
     publisher.send_frames(2);
     server.api_until("/api/v1/streams", |answer| {
