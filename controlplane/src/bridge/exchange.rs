@@ -412,6 +412,40 @@ mod tests {
     }
 
     #[test]
+    fn what_was_announced_and_is_on_no_shard_is_over() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let teller = crate::coordinator::Teller::default();
+        exchange.coordinator().tell_by(teller.clone());
+        // The word of its beginning was lost, and that of its end will be.
+        let ready = Event::SegmentsReady {
+            stream: name("a"),
+            id: Some(StreamId([1; 16])),
+            width: 640,
+            height: 360,
+            fps_milli: 30_000,
+            target_ms: 2_000,
+        };
+        let overflowed = Event::SessionsOverflowed { shard: ShardId(0) };
+        let events = [ready, overflowed].map(|event| (ShardId(0), event));
+        exchange.fleet.events.extend(events);
+        exchange.pump(now);
+        assert_eq!(teller.running().len(), 1);
+        let compared = (1..60).find(|&second| {
+            let now = now + Duration::from_secs(second);
+            exchange.tick(now);
+            for (shard, command) in std::mem::take(&mut exchange.fleet.sent) {
+                if let Command::Snapshot { id, .. } = command {
+                    exchange.fleet.events.push_back(snapshot(shard.0, id, &[]));
+                }
+            }
+            exchange.pump(now);
+            teller.running().is_empty()
+        });
+        assert!(compared.is_some(), "{:?}", teller.running());
+    }
+
+    #[test]
     fn an_encoder_without_room_takes_no_further_publication() {
         let now = Instant::now();
         let mut exchange = exchange(now);

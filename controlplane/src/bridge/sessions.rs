@@ -107,6 +107,10 @@ impl<F: Fleet> Exchange<F> {
         for change in &sessions {
             self.changed(change);
         }
+        if self.sessions.resync_due().is_none() {
+            let Self { coordinator, sessions, .. } = self;
+            coordinator.end_unknown(|stream, id| sessions.has_publication(stream, id));
+        }
         self.news.tell(&self.bus, now);
     }
 }

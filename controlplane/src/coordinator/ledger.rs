@@ -159,6 +159,12 @@ impl Ledger {
         self.unsaved.insert(id);
     }
 
+    /// The publications that were announced, or are to be, and are not over.
+    pub(super) fn running(&self) -> impl Iterator<Item = (StreamId, &str)> {
+        let running = self.entries.iter().filter(|(_, entry)| !entry.over);
+        running.map(|(&id, entry)| (id, entry.row.channel.as_str()))
+    }
+
     /// What is to be written: rows as they are, and those that are to be forgotten.
     pub(super) fn take_unsaved(&mut self, max: usize) -> Vec<(StreamId, Option<Row>)> {
         let ids: Vec<_> = self.unsaved.iter().copied().take(max).collect();
@@ -435,6 +441,7 @@ mod tests {
                 bench.tell(false);
             }
             bench.crash();
+            assert_eq!(bench.ledger.running().count(), 0);
             let first = if told { Phase::Closed } else { Phase::Available };
             assert_eq!(bench.tell(false), [(ID, first)]);
             bench.crash();

@@ -66,6 +66,18 @@ impl Coordinator {
         teller.ready(stream, id, resolution(pictures));
     }
 
+    /// Ends what was announced and is not on the air, as a comparison with the shards found: both
+    /// its beginning and its end were lost.
+    pub fn end_unknown(&self, is_on_air: impl Fn(&StreamName, StreamId) -> bool) {
+        let Some(teller) = &self.teller else { return };
+        for (stream, id) in teller.running() {
+            if !is_on_air(&stream, id) {
+                tracing::warn!(%stream, %id, "announced, and on no shard: over");
+                teller.ended(id);
+            }
+        }
+    }
+
     /// The encoder takes so many publications at one time; `None` for as many as come.
     pub fn encode_at_most(&mut self, capacity: Option<u32>) {
         self.encoder = Encoder::new(capacity);

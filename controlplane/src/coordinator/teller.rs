@@ -81,6 +81,14 @@ impl Teller {
         self.0.changed.notify_one();
     }
 
+    /// The publications that were announced, or are to be, and are not over.
+    #[must_use]
+    pub fn running(&self) -> Vec<(StreamName, StreamId)> {
+        let ledger = self.ledger();
+        let running = ledger.running().map(|(id, channel)| (StreamName::parse(channel), id));
+        running.filter_map(|(channel, id)| Some((channel?, id))).collect()
+    }
+
     /// Publications that something is to be told of.
     #[must_use]
     pub fn waiting(&self) -> usize {

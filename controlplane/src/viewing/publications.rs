@@ -117,6 +117,12 @@ impl Sessions {
         self.publications.range(first..).next().is_some_and(|((name, _), _)| name == stream)
     }
 
+    /// True if that publication is on the air.
+    #[must_use]
+    pub fn has_publication(&self, stream: &StreamName, id: StreamId) -> bool {
+        self.publications.contains_key(&(stream.clone(), Some(id)))
+    }
+
     /// The publication that `shard` tells of; whether it is there is in doubt if it is known
     /// elsewhere, or not at all.
     fn publication_of(
