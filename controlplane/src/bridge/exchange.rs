@@ -211,6 +211,12 @@ impl<F: Fleet> Exchange<F> {
         self.live.get(shard.index()).is_some_and(|&live| live)
     }
 
+    /// The shards, for a model of them.
+    #[cfg(test)]
+    pub(super) const fn fleet_mut(&mut self) -> &mut F {
+        &mut self.fleet
+    }
+
     /// Shards that run.
     pub fn live(&self) -> usize {
         self.live.iter().filter(|&&live| live).count()

@@ -19,6 +19,8 @@ mod fleet;
 mod gather;
 mod gathered;
 mod inputs;
+#[cfg(test)]
+mod mishaps;
 mod moves;
 mod node;
 mod outbox;

@@ -64,6 +64,14 @@ pub enum StreamChange {
 }
 
 impl Sessions {
+    /// The streams on the air: number, where, and who publishes.
+    #[cfg(test)]
+    pub(crate) fn streams(
+        &self,
+    ) -> impl Iterator<Item = (&StreamName, Option<StreamId>, ShardId, Option<SessionId>)> {
+        self.publications.iter().map(|((name, id), it)| (name, *id, it.shard, it.session))
+    }
+
     /// A stream began on `shard`.
     pub fn stream_began(&mut self, shard: ShardId, start: &StreamStart) {
         let key = (start.stream.clone(), start.id);
