@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use codecs::amf0::Value;
 use codecs::rtmp::command::code;
-use dataplane::config::{Config, ListenerConfig, ListenerNumber};
+use dataplane::config::{Config, ListenerKind, ListenerNumber};
 use dataplane::control::{CloseReason, Event, Grant, SessionEvent, Verdict};
 use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, Totals, WsPlayer};
 
@@ -113,15 +113,15 @@ fn the_next_question_brings_leave_of_its_own(config: Config) {
 }
 
 fn a_question_tells_the_listener(mut config: Config) {
-    for at in 0..config.listeners.len() {
-        let number = ListenerNumber(at as u8 + 7);
-        config.listeners[at] = ListenerConfig { number, ..config.listeners[at] };
+    for listener in &mut config.listeners {
+        let number = if listener.kind == ListenerKind::Rtmp { 7 } else { 8 };
+        listener.number = ListenerNumber(number);
     }
     let server = Server::with_home(config, 1);
-    let numbers: Vec<_> = server.listeners().iter().map(|l| (l.addr, l.number)).collect();
+    let rtmp = server.rtmp;
     server.control.judge(Box::new(move |request| {
-        let by = numbers.iter().find(|(addr, _)| *addr == request.local).map(|(_, number)| number);
-        assert_eq!(by, Some(&request.listener));
+        let expected = if request.local == rtmp { 7 } else { 8 };
+        assert_eq!(request.listener, ListenerNumber(expected));
         Some(Verdict::Allow(Grant::to(request.stream.clone())))
     }));
     let mut publisher = Publisher::start(server.rtmp, "cam");
