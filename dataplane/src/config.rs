@@ -501,6 +501,8 @@ limits! {
     HlsWaitersMax, hls_waiters_max = 4_096;
     /// Viewers of HLS that have a session, if hls.session tells them apart.
     HlsViewersMax, hls_viewers_max = 15_000;
+    /// Viewers of HLS of one address (IPv6: one /64) that have a session.
+    HlsViewersPerIpMax, hls_viewers_per_ip_max = 256;
     /// Bytes of buffers of all connections together: messages in hand, bytes that wait for a
     /// verdict, replies and ciphertext that wait for the socket. Unless it is set, it is an eighth
     /// of memory_max at most, and more with TLS.

@@ -1,10 +1,11 @@
 //! Connection caps of the whole process: one small table of atomics that every shard counts in.
 //!
-//! Shape: totals, and four arrays of counters indexed by a keyed hash of the peer's address. Two
+//! Shape: totals, and five arrays of counters indexed by a keyed hash of the peer's address. Two
 //! addresses that share a counter share its cap; with 65,536 counters and a secret key that costs a
 //! stranger nothing he could aim at, and the table needs no lock, no list and no sweep.
 //!
-//! Lives on: every shard. Crosses by: atomics, when a connection, a play or a wait begins or ends.
+//! Lives on: every shard. Crosses by: atomics, when a connection, a play, a wait or a view begins
+//! or ends.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ pub struct Caps {
     by_prefix: Box<[AtomicU32]>,
     half_open: Box<[AtomicU32]>,
     idle_by_address: Box<[AtomicU32]>,
+    viewers: Box<[AtomicU32]>,
 }
 
 /// What one connection counts in; given back with [`Caps::leave`].
@@ -38,6 +40,11 @@ pub struct Admission {
     prefix: u32,
     half_open: bool,
 }
+
+/// What the view of one viewer of HLS counts in; given back with [`Caps::leave_viewer`].
+#[derive(Debug)]
+#[must_use]
+pub struct ViewerAdmission(Option<u32>);
 
 impl Default for Caps {
     fn default() -> Self {
@@ -53,6 +60,7 @@ impl Default for Caps {
             by_prefix: zeroes(),
             half_open: zeroes(),
             idle_by_address: zeroes(),
+            viewers: zeroes(),
         }
     }
 }
@@ -235,6 +243,28 @@ impl Caps {
         give(&self.players);
     }
 
+    /// Counts a viewer of HLS at `peer` that begins to view.
+    ///
+    /// # Errors
+    /// [`LimitId::HlsViewersPerIpMax`]; nothing is counted then.
+    pub fn enter_viewer(&self, peer: IpAddr, limits: &Limits) -> Result<ViewerAdmission, LimitId> {
+        if limits.exempt.iter().any(|range| range.contains(peer)) {
+            return Ok(ViewerAdmission(None));
+        }
+        let (address, _) = self.counters_of(peer);
+        if !take(&self.viewers[address as usize], limits.hls_viewers_per_ip_max) {
+            return Err(LimitId::HlsViewersPerIpMax);
+        }
+        Ok(ViewerAdmission(Some(address)))
+    }
+
+    /// The view is over.
+    pub fn leave_viewer(&self, admission: ViewerAdmission) {
+        if let ViewerAdmission(Some(address)) = admission {
+            give(&self.viewers[address as usize]);
+        }
+    }
+
     /// The address counts as IPv4 /32 or IPv6 /64, its prefix as IPv4 /24 or IPv6 /56.
     fn counters_of(&self, peer: IpAddr) -> (u32, u32) {
         let (address, prefix) = match peer.to_canonical() {
@@ -330,6 +360,30 @@ mod tests {
         assert!(!caps.has_idle());
         caps.enter_idle(&one, &limits).unwrap();
         caps.enter_idle(&one, &limits).unwrap();
+    }
+
+    #[test]
+    fn viewers_of_an_address_are_bounded_and_exempt_ones_are_not() {
+        let caps = Caps::default();
+        let limits = Limits { hls_viewers_per_ip_max: 2, ..strict() };
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let [a, b] = [(); 2].map(|()| caps.enter_viewer(one, &limits).unwrap());
+        assert_eq!(caps.enter_viewer(one, &limits).unwrap_err(), LimitId::HlsViewersPerIpMax);
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        assert!(caps.enter_viewer(mapped, &limits).is_err(), "it is the same address");
+        let other = caps.enter_viewer("192.0.2.2".parse().unwrap(), &limits).unwrap();
+        caps.leave_viewer(a);
+        let again = caps.enter_viewer(one, &limits).unwrap();
+        let exempt =
+            Limits { exempt: vec![crate::config::AddrRange { addr: one, bits: 24 }], ..limits };
+        for _ in 0..9 {
+            let admission = caps.enter_viewer(one, &exempt).unwrap();
+            assert!(admission.0.is_none());
+            // What was exempt when it came is given back as that.
+            caps.leave_viewer(admission);
+        }
+        [b, other, again].into_iter().for_each(|admission| caps.leave_viewer(admission));
+        assert_eq!(caps.viewers.iter().map(|n| n.load(Ordering::Relaxed)).sum::<u32>(), 0);
     }
 
     #[test]

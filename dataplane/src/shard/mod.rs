@@ -61,6 +61,7 @@ mod trail;
 mod turn;
 mod upkeep;
 mod verdicts;
+mod view_roll;
 mod view_table;
 mod viewers;
 mod views;

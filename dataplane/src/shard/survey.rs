@@ -41,6 +41,8 @@ struct Survey {
     /// The next slot to look at, of streams, then of readers, then of connections.
     at: usize,
     step: Step,
+    /// Views that were entered before this one are listed.
+    views_before: u64,
     streams: Vec<StreamStatus>,
     audiences: Vec<Audience>,
     sessions: Vec<SessionStatus>,
@@ -63,6 +65,7 @@ impl Survey {
             detail,
             at: 0,
             step,
+            views_before: 0,
             streams: Vec::new(),
             audiences: Vec::new(),
             sessions: Vec::new(),
@@ -75,12 +78,13 @@ impl Survey {
             Step::Streams => (shard.streams.slots().len(), STREAMS_PER_TURN),
             Step::Readers => (shard.readers.capacity(), READERS_PER_TURN),
             Step::Sessions => (shard.connections.capacity(), SESSIONS_PER_TURN),
-            Step::Views => (shard.views.listed(), SESSIONS_PER_TURN),
+            Step::Views => (shard.views.roll.places(), SESSIONS_PER_TURN),
             Step::Done => return,
         };
         if self.step == Step::Sessions && self.at == 0 {
             // At once, so that no later turn moves what is gathered; pages are touched as it grows.
-            self.sessions.reserve(shard.connections.len() + shard.views.len());
+            self.sessions.reserve(shard.connections.len() + shard.views.roll.len());
+            self.views_before = shard.views.roll.entered();
         }
         let end = slots.min(self.at + slice);
         for at in self.at..end {
@@ -94,7 +98,10 @@ impl Survey {
                     let connection = shard.connections.get(slot);
                     self.sessions.extend(connection.map(|c| shard.session_status(slot, c)));
                 }
-                Step::Views => self.sessions.extend(shard.view_status(at)),
+                Step::Views => {
+                    let view = shard.views.roll.at(at, self.views_before);
+                    self.sessions.extend(view.map(|view| shard.view_status(view)));
+                }
                 Step::Done => {}
             }
         }

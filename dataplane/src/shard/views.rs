@@ -19,17 +19,18 @@
 //! A view is owned by the shard that it began on, which alone ends it; the others find it in the
 //! shared table (`view_table.rs`).
 //!
-//! Limits: `hls_viewers_max` of the node; [`REVOKED_MAX`] views of a shard that were kicked are
+//! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
+//! exempt; [`REVOKED_MAX`] views of a shard that were kicked are
 //! remembered for [`REVOKED_FOR`]: after that a token is asked about like one that nobody knows.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use codecs::time::WallTime;
 
+use super::caps::ViewerAdmission;
 use super::shard::Shard;
+use super::view_roll::{OwnView, ViewRoll};
 use super::view_table::{Entered, Seat, Standing};
 use crate::config::LimitId;
 use crate::control::{CloseReason, Event, Protocol, Role, SessionEvent, SessionStatus};
@@ -53,23 +54,10 @@ const REVOKED_FOR: Duration = Duration::from_secs(600);
 pub(super) struct Views {
     signer: ViewSigner,
     ids: ViewIds,
-    own: HashMap<SessionId, OwnView>,
-    /// Every view of its own once, in the order in which they are looked at.
-    round: VecDeque<SessionId>,
+    pub roll: ViewRoll,
     revoked: VecDeque<(Instant, Seat)>,
     /// Tokens that were given before are asked about until their view begins.
     trusted_from: WallTime,
-}
-
-/// A view that began on this shard.
-#[derive(Debug)]
-struct OwnView {
-    seat: Seat,
-    stream: StreamName,
-    peer: SocketAddr,
-    agent: Arc<str>,
-    tls: Option<&'static str>,
-    began: Instant,
 }
 
 /// What the request of a viewer is answered as. One word, because everybody who waits has one: no
@@ -109,8 +97,7 @@ impl Views {
         Self {
             signer: ViewSigner::new(keys),
             ids: ViewIds::default(),
-            own: HashMap::new(),
-            round: VecDeque::new(),
+            roll: ViewRoll::default(),
             revoked: VecDeque::new(),
             trusted_from: WallTime::default(),
         }
@@ -123,26 +110,16 @@ impl Views {
         age <= FRESH_SECONDS && i64::try_from(age).is_ok_and(|age| age < since / 1_000)
     }
 
-    /// How many views are this shard's.
-    pub(super) fn len(&self) -> usize {
-        self.own.len()
-    }
-
     /// Tokens that were given a moment before `wall` are asked about until their view begins; the
     /// views that there are.
     pub(super) fn distrust(&mut self, wall: WallTime) -> Vec<SessionId> {
         self.trusted_from = wall;
-        self.own.keys().copied().collect()
+        self.roll.iter().map(|view| view.seat.id).collect()
     }
 
     /// The stream of a view of this shard.
     pub(super) fn stream_of(&self, view: SessionId) -> Option<&StreamName> {
-        self.own.get(&view).map(|view| &view.stream)
-    }
-
-    /// Places of the list that has every view of this shard once, some of them of views that ended.
-    pub(super) fn listed(&self) -> usize {
-        self.round.len()
+        self.roll.get(view).map(|view| &view.stream)
     }
 }
 
@@ -197,8 +174,18 @@ impl Shard {
         let Some(id) = asked.view.viewer() else { return Ok(None) };
         match self.shared.views.enter(id, self.now) {
             Entered::New(seat) => {
-                self.begin_view(slot, seat);
-                Ok(Some(seat))
+                let peer = connection.peer.ip;
+                match self.shared.caps.enter_viewer(peer, &self.config.limits) {
+                    Ok(admission) => {
+                        self.begin_view(slot, seat, admission);
+                        Ok(Some(seat))
+                    }
+                    Err(limit) => {
+                        self.shared.views.leave(seat);
+                        self.counters.limit(limit);
+                        Err(Refusal::Overloaded)
+                    }
+                }
             }
             Entered::Known(Standing::Live(seat)) => Ok(Some(seat)),
             Entered::Known(Standing::Revoked) => Err(Refusal::Denied),
@@ -210,7 +197,7 @@ impl Shard {
         }
     }
 
-    fn begin_view(&mut self, slot: u32, seat: Seat) {
+    fn begin_view(&mut self, slot: u32, seat: Seat, admission: ViewerAdmission) {
         let at_ms = self.unix_ms();
         let Self { connections, views, words, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
@@ -225,6 +212,7 @@ impl Shard {
             agent: connection.session.agent().clone(),
             tls: connection.tls.as_ref().map(|tls| tls.server.version()),
             began: *now,
+            admission,
         };
         let (session, peer) = (seat.id, view.peer);
         tracing::info!(%session, stream = %view.stream, %peer, "view started");
@@ -239,8 +227,7 @@ impl Shard {
             agent: view.agent.clone(),
             at_ms,
         };
-        views.own.insert(seat.id, view);
-        views.round.push_back(seat.id);
+        views.roll.enter(view);
         self.counters.views_started += 1;
         self.tell_control(Event::Session(Box::new(started)));
     }
@@ -252,7 +239,7 @@ impl Shard {
             self.leave_view(id, reason);
             return;
         }
-        let Some(view) = self.views.own.remove(&id) else { return };
+        let Some(view) = self.views.roll.leave(id) else { return };
         self.shared.views.revoke(view.seat);
         let Views { revoked, .. } = &mut self.views;
         if revoked.len() >= REVOKED_MAX
@@ -261,21 +248,21 @@ impl Shard {
             self.shared.views.forget(oldest);
         }
         revoked.push_back((self.now + REVOKED_FOR, view.seat));
-        self.end_view(&view, reason);
+        self.end_view(view, reason);
     }
 
     /// Ends the views of whoever fell silent.
     pub(super) fn end_idle_views(&mut self) {
         let idle = self.config.stream.hls.session_idle;
-        for _ in 0..self.views.round.len().min(LOOKED_AT_MAX) {
-            let Some(id) = self.views.round.pop_front() else { break };
-            let Some(view) = self.views.own.get(&id) else { continue };
+        for _ in 0..self.views.roll.places().min(LOOKED_AT_MAX) {
+            let Some(view) = self.views.roll.next() else { continue };
             let seen = self.shared.views.look(view.seat, self.now);
             if seen.serving || seen.silent < idle {
-                self.views.round.push_back(id);
                 continue;
             }
-            let reason = match self.has_ended_for_viewers(&view.stream) {
+            let id = view.seat.id;
+            let ended = view.stream.clone();
+            let reason = match self.has_ended_for_viewers(&ended) {
                 true => CloseReason::StreamEnded,
                 false => CloseReason::Idle,
             };
@@ -291,19 +278,20 @@ impl Shard {
 
     /// The node goes down: every view of this shard ends.
     pub(super) fn end_all_views(&mut self, reason: CloseReason) {
-        for id in std::mem::take(&mut self.views.round) {
+        for id in self.views.roll.iter().map(|view| view.seat.id).collect::<Vec<_>>() {
             self.leave_view(id, reason);
         }
     }
 
     fn leave_view(&mut self, id: SessionId, reason: CloseReason) {
-        let Some(view) = self.views.own.remove(&id) else { return };
+        let Some(view) = self.views.roll.leave(id) else { return };
         // Before its place is given away, which forgets what it was sent.
-        self.end_view(&view, reason);
-        self.shared.views.leave(view.seat);
+        let seat = view.seat;
+        self.end_view(view, reason);
+        self.shared.views.leave(seat);
     }
 
-    fn end_view(&mut self, view: &OwnView, reason: CloseReason) {
+    fn end_view(&mut self, view: OwnView, reason: CloseReason) {
         let seen = self.shared.views.look(view.seat, self.now);
         let age_ms = self.age_ms(view.began);
         tracing::info!(
@@ -315,13 +303,14 @@ impl Shard {
             "view ended"
         );
         self.counters.views_ended += 1;
+        self.shared.caps.leave_viewer(view.admission);
         self.tell_control(Event::Session(Box::new(SessionEvent::Ended {
             session: view.seat.id,
             role: Role::Play,
             protocol: Protocol::Hls,
-            stream: view.stream.clone(),
+            stream: view.stream,
             peer: view.peer,
-            agent: view.agent.clone(),
+            agent: view.agent,
             bytes_in: 0,
             bytes_out: seen.bytes,
             age_ms,
@@ -336,12 +325,10 @@ impl Shard {
         logs.is_some_and(|logs| logs.ended().is_some())
     }
 
-    /// One of the views of this shard, for the API.
-    pub(super) fn view_status(&self, at: usize) -> Option<SessionStatus> {
-        let id = *self.views.round.get(at)?;
-        let view = self.views.own.get(&id)?;
-        Some(SessionStatus {
-            id,
+    /// A view of this shard, for the API.
+    pub(super) fn view_status(&self, view: &OwnView) -> SessionStatus {
+        SessionStatus {
+            id: view.seat.id,
             shard: self.id,
             protocol: Protocol::Hls,
             role: Some(Role::Play),
@@ -355,6 +342,6 @@ impl Shard {
             bytes_in: 0,
             bytes_out: self.shared.views.look(view.seat, self.now).bytes,
             jumps: 0,
-        })
+        }
     }
 }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use codecs::rtmp::command::code;
 use dataplane::control::{Grant, Intent, Verdict};
 
-use crate::node::{FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, TIME_BOUND, Totals};
+use crate::node::{
+    FRAME_MS, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, TIME_BOUND, Totals, Viewer,
+};
 
 /// A connection from that loopback address.
 fn from(source: &str, to: SocketAddr) -> TcpStream {
@@ -59,6 +61,31 @@ pub(crate) fn one_too_many_of_an_address(server: &Server) -> u64 {
     assert!(is_shed(from("127.0.0.2", server.http)));
     let _other = admitted("127.0.0.3", server);
     2
+}
+
+/// Two viewers of one address, of whom one may have a session; others may have theirs.
+pub(crate) fn one_viewer_too_many_of_an_address(server: &Server) -> u64 {
+    let mut publisher = Publisher::start(server.rtmp, "seen");
+    publisher.send_frames(2_000 / FRAME_MS + 1);
+    let media = |source: &str| {
+        let mut viewer = Viewer::of(from(source, server.http));
+        let index = viewer.found("/seen/index.m3u8");
+        (format!("/seen/{}", index.uris()[0]), viewer)
+    };
+    let [(first, mut one), (second, mut two)] = [media("127.0.0.2"), media("127.0.0.2")];
+    one.found(&first);
+    let refused = two.get(&second);
+    assert_eq!((refused.status, refused.field("Retry-After")), (503, Some("2")));
+    // A view that goes on does so from any address, and counts where it began.
+    two.found(&first);
+    let (other, mut neighbour) = media("127.0.0.3");
+    neighbour.found(&other);
+    // Addresses that are exempt may have as many as they like.
+    for _ in 0..3 {
+        let (exempt, mut viewer) = media("127.0.0.1");
+        viewer.found(&exempt);
+    }
+    1
 }
 
 pub(crate) fn one_too_many_of_a_prefix(server: &Server) -> u64 {

@@ -96,7 +96,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::HttpHeadersMax => 8,
         L::HttpRequestsMax => 3,
         L::HttpPipelineBytesMax => 200,
-        L::HlsWaitersMax | L::HlsViewersMax => 1,
+        L::HlsWaitersMax | L::HlsViewersMax | L::HlsViewersPerIpMax => 1,
         L::WebsocketMessageBytesMax => 500,
         L::WebsocketFramesPerSecondMax => 20,
         // Of two shards together; nobody but the breaker holds an eighth of what is left.
@@ -107,7 +107,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::TlsPendingBytesMax => 2_000,
     };
     config.limits.set(limit, value);
-    if limit == L::HlsViewersMax {
+    if matches!(limit, L::HlsViewersMax | L::HlsViewersPerIpMax) {
         config.stream.hls.session = HlsSession::Token;
     }
     if matches!(limit, L::RtmpMessagesPerSecondMax | L::ReplyBytesMax) {
@@ -147,6 +147,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::HttpPipelineBytesMax => http::bytes_that_nobody_asked_for(server),
         L::HlsWaitersMax => http::more_viewers_than_may_wait(server),
         L::HlsViewersMax => http::one_viewer_too_many(server),
+        L::HlsViewersPerIpMax => connections::one_viewer_too_many_of_an_address(server),
         L::WebsocketMessageBytesMax => websocket::long_messages(server),
         L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
         L::BufferBytesMax => rtmp::more_than_is_left(server),
