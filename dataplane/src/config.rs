@@ -156,6 +156,9 @@ pub struct HlsConfig {
     pub first_playlist_wait: Duration,
     /// What the control plane allowed a viewer is taken as allowed this long.
     pub verdict: Duration,
+    /// And, while it is asked again, so much longer: a control plane that gives no answer stops
+    /// nobody who views before.
+    pub verdict_stale: Duration,
     /// The last playlist of a stream that ended, and its segments, stay this long.
     pub ended: Duration,
 }
@@ -174,6 +177,7 @@ impl Default for HlsConfig {
             idle: Duration::from_secs(60),
             first_playlist_wait: Duration::from_secs(10),
             verdict: Duration::from_secs(30),
+            verdict_stale: Duration::from_secs(300),
             ended: Duration::from_secs(60),
         }
     }

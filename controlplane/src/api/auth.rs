@@ -89,7 +89,7 @@ pub(super) async fn auth(State(state): State<ApiState>) -> Result<Json<Auth>, Re
 }
 
 /// Forgets every remembered verdict, so that the application is asked anew. Who publishes or plays
-/// already goes on.
+/// already goes on, and so does a viewer of HLS until the application has said no.
 #[utoipa::path(
     delete,
     path = "/api/v1/auth/cache",

@@ -33,7 +33,7 @@ use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
 use super::judge::{Step, judge, own_key};
 use super::jwt::{Endpoint, refreshed};
-use super::memory::Memory;
+use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
 use super::notice::{Basis, notice};
 use super::policies::Policies;
@@ -48,6 +48,9 @@ use crate::outbound::Client;
 
 /// Fetches of keys under way at most: one, and one that a reload gave up.
 const FETCHES_MAX: usize = 2;
+
+/// What the configuration says holds until it changes.
+const RULED: (Basis, Option<Duration>) = (Basis::Rules, None);
 
 /// Judges every request.
 #[derive(Debug)]
@@ -163,10 +166,10 @@ impl Gate {
         let mode = match (self.judge(&request, &declared), declared.verdict) {
             (Step::Ask(mode), _) => mode,
             (_, Err(denial)) => {
-                return Some(self.verdict(&request, &Ruling::Deny(denial), Basis::Rules, registry));
+                return Some(self.verdict(&request, &Ruling::Deny(denial), RULED, registry));
             }
             (Step::Ruled(ruling), Ok(())) => {
-                return Some(self.verdict(&request, &ruling, Basis::Rules, registry));
+                return Some(self.verdict(&request, &ruling, RULED, registry));
             }
             (Step::Unknown(ruling), Ok(())) => {
                 return self.fetch_key((shard, ticket), request, &ruling, registry, now);
@@ -177,9 +180,10 @@ impl Gate {
             Mode::Coordinator => self.prints.of_one(&request, ticket),
             _ => self.prints.of(&request, mode),
         };
-        if let Some(ruling) = self.memory.recall(&question, now).cloned() {
+        if let Some((ruling, left)) = self.memory.recall(&question, now) {
+            let (ruling, ground) = (ruling.clone(), (Basis::Memory, Some(left)));
             self.figures.remembered += 1;
-            return Some(self.verdict(&request, &ruling, Basis::Memory, registry));
+            return Some(self.verdict(&request, &ruling, ground, registry));
         }
         let waiter = Waiter { shard, ticket, request };
         let waiter = match self.flights.join(&question, waiter) {
@@ -191,14 +195,12 @@ impl Gate {
         };
         if !self.flights.has_room() {
             self.figures.crowded += 1;
-            let basis = Basis::Failed("too many questions are under way");
+            let ground = (Basis::Failed("too many questions are under way"), None);
             let ruling = Ruling::Deny(Denial::Unavailable);
-            return Some(self.verdict(&waiter.request, &ruling, basis, registry));
+            return Some(self.verdict(&waiter.request, &ruling, ground, registry));
         }
         match asked(&self.rules, mode, &waiter.request, &self.client) {
-            Asked::Ruled(ruling) => {
-                Some(self.verdict(&waiter.request, &ruling, Basis::Rules, registry))
-            }
+            Asked::Ruled(ruling) => Some(self.verdict(&waiter.request, &ruling, RULED, registry)),
             Asked::Asking { keeping, asking } => {
                 self.flights.start(question, waiter, keeping, asking, now);
                 None
@@ -236,10 +238,11 @@ impl Gate {
             // Without any keys nobody can tell whether the token is good.
             let known = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.keys().is_some());
             return Some(match known {
-                true => self.verdict(&request, ruling, Basis::Rules, registry),
+                true => self.verdict(&request, ruling, RULED, registry),
                 false => {
                     let none = Ruling::Deny(Denial::Unavailable);
-                    self.verdict(&request, &none, Basis::Failed("keys_missing"), registry)
+                    let ground = (Basis::Failed("keys_missing"), None);
+                    self.verdict(&request, &none, ground, registry)
                 }
             });
         };
@@ -269,41 +272,45 @@ impl Gate {
         if !matches!(outcome, Outcome::Ruled(_)) {
             self.figures.took.observe_time(now.saturating_duration_since(since));
         }
-        let (ruling, basis) = match &outcome {
-            Outcome::Ruled(ruling) => (ruling.clone(), Basis::Rules),
+        let (ruling, ground) = match &outcome {
+            Outcome::Ruled(ruling) => (ruling.clone(), RULED),
             Outcome::Answered(answered) => {
                 let ttl = answered.ttl.unwrap_or_else(|| keeping.ttl(&answered.ruling));
                 self.memory.learn(question, answered.ruling.clone(), ttl, now);
-                (answered.ruling.clone(), Basis::Application)
+                (answered.ruling.clone(), (Basis::Application, Some(ttl.min(TTL_MAX))))
             }
             Outcome::Failed { word, why } => {
                 tracing::warn!(reason = word, "the application gave no verdict: {why}");
-                (keeping.without_answer(), Basis::Failed(word))
+                (keeping.without_answer(), (Basis::Failed(word), Some(Duration::ZERO)))
             }
             Outcome::TimedOut => {
                 tracing::warn!(reason = "timeout", "the application gave no verdict in time");
-                (keeping.without_answer(), Basis::TimedOut)
+                (keeping.without_answer(), (Basis::TimedOut, Some(Duration::ZERO)))
             }
         };
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
-            (shard, ticket, self.verdict(&request, &ruling, basis, registry))
+            (shard, ticket, self.verdict(&request, &ruling, ground, registry))
         };
         waiters.into_iter().map(verdict).collect()
     }
 
-    /// What `ruling` means for `request`: counted, told, and final.
+    /// What `ruling` means for `request`: counted, told, and final. It rests on something, and
+    /// holds for a while or until further notice.
     fn verdict(
         &mut self,
         request: &AuthorizeRequest,
         ruling: &Ruling,
-        basis: Basis,
+        (basis, holds): (Basis, Option<Duration>),
         registry: &impl Declarations,
     ) -> Verdict {
-        let verdict = match ruling {
+        let mut verdict = match ruling {
             Ruling::Deny(denial) => Verdict::Deny(*denial),
             Ruling::Flawed(_) => Verdict::Deny(Denial::Forbidden),
             Ruling::Allow(terms) => self.grant(request, terms, registry),
         };
+        if let Verdict::Allow(grant) = &mut verdict {
+            grant.holds = holds;
+        }
         let basis = match ruling {
             Ruling::Flawed(why) => {
                 self.figures.flawed(why);

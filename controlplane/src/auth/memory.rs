@@ -31,9 +31,14 @@ impl Memory {
         Self { entries_max, entries: HashMap::new(), order: VecDeque::new(), learnt: 0 }
     }
 
-    /// What was ruled on the same question, if that is still good.
-    pub(super) fn recall(&self, question: &Fingerprint, now: Instant) -> Option<&Ruling> {
-        self.entries.get(question).filter(|entry| now < entry.until).map(|entry| &entry.ruling)
+    /// What was ruled on the same question, if that is still good, and for how long it is.
+    pub(super) fn recall(
+        &self,
+        question: &Fingerprint,
+        now: Instant,
+    ) -> Option<(&Ruling, Duration)> {
+        let entry = self.entries.get(question).filter(|entry| now < entry.until)?;
+        Some((&entry.ruling, entry.until.saturating_duration_since(now)))
     }
 
     /// Keeps a ruling for `ttl`.

@@ -119,7 +119,7 @@ impl<F: Fleet> Exchange<F> {
             }
             // The desk answers those before it asks here: the asker is told that nobody does.
             Ask::Config(_) | Ask::Counts { .. } | Ask::Registry(_) => {}
-            Ask::Auth(ask) => self.gate.answer(ask),
+            Ask::Auth(ask) => self.ask_of_gate(ask),
             Ask::Sessions(ask) => self.ask_of_sessions(ask, now),
         }
     }

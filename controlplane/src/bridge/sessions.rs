@@ -171,7 +171,7 @@ mod tests {
             stream: StreamConfig { hls, ..StreamConfig::default() },
             session: SessionConfig::default(),
             auth: AuthConfig::default(),
-            view_keys: ViewKeys { current: [1; 32], previous: None },
+            view_keys: ViewKeys { current: [1; 32], before: Vec::new() },
             page_bytes: 64 << 20,
             poison: false,
             demo: Some(DemoConfig { name: demo, flv: DEMO_FLV }),

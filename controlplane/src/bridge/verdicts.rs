@@ -10,7 +10,7 @@ use dataplane::ids::{ShardId, StreamName};
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
-use crate::auth::{Declarations, Declared, Landing, Rules};
+use crate::auth::{AuthAsk, Declarations, Declared, Landing, Rules};
 use crate::coordinator::{Coordinator, Policy};
 use crate::registry::Registry;
 
@@ -70,6 +70,14 @@ impl<F: Fleet> Exchange<F> {
         for (shard, ticket, verdict) in self.gate.settle(landing, &admission, now) {
             self.give(shard, ticket, verdict, now);
         }
+    }
+
+    pub(super) fn ask_of_gate(&mut self, ask: AuthAsk) {
+        if matches!(ask, AuthAsk::Forget { .. }) {
+            // Shards remember, too, whom they let view.
+            self.tell_all(|| Command::DoubtVerdicts);
+        }
+        self.gate.answer(ask);
     }
 
     /// Judges requests from now on by `rules`.

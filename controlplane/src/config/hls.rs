@@ -101,10 +101,20 @@ const KEYS: &[Key] = &[
     Key::new(
         "verdict_ms",
         "A viewer that was allowed is not asked about again for this long, for the same stream, \
-         key and address.",
+         query, page and address; one that has a session not before what allowed it has ended, \
+         either.",
         |s| &mut s.stream.hls.verdict,
     )
     .range(0, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "verdict_stale_ms",
+        "While a viewer is asked about again it is served, and goes on to be when no answer comes, \
+         but no longer than this: then it waits for one.",
+        |s| &mut s.stream.hls.verdict_stale,
+    )
+    .range(0, 24 * HOUR)
     .millis()
     .now(),
     Key::new(

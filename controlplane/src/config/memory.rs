@@ -81,7 +81,7 @@ const SESSION_BYTES: u64 = 2 << 10;
 /// and as text.
 const LISTED_BYTES: u64 = 1_536;
 /// What was allowed to one viewer.
-const VERDICT_BYTES: u64 = 320;
+const VERDICT_BYTES: u64 = 384;
 /// The record of one session that ended.
 const ENDED_BYTES: u64 = 1 << 10;
 /// The record of one viewer of HLS, and what is told of it.

@@ -118,7 +118,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
 
 /// What tokens of viewers of HLS are signed with until others are known.
 fn fresh_view_keys() -> Result<ViewKeys, Error> {
-    crate::viewing::fresh_key().map(|current| ViewKeys { current, previous: None })
+    crate::viewing::fresh_key().map(|current| ViewKeys { current, before: Vec::new() })
 }
 
 fn demo(loaded: &Loaded, flv: &'static [u8]) -> Option<DemoConfig> {

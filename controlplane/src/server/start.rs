@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use dataplane::Node;
 use dataplane::config::{ListenerConfig, ListenerKind, Reload};
+use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::logging::Logging;
 use crate::store::Store;
 use crate::troubles::{Trouble, Troubles};
+use crate::viewing::first_keys;
 
 /// The clip that plays as `demo`.
 static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
@@ -52,13 +54,16 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
 ///
 /// Errors: whatever keeps the server from starting.
 pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
-    let (loaded, plan) = configure(named)?;
+    let (loaded, mut plan) = configure(named)?;
     for listener in &plan.node.listeners {
         probe_address(listener)?;
     }
     let control = Entrance::open(&loaded)?;
     let store = Store::open(&data_directory(&loaded))?;
     let logging = Logging::start(loaded.settings.log);
+    if let Some(keys) = kept_view_keys(&store)? {
+        plan.node.view_keys = keys;
+    }
     let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
     let manager = Manager::new(&Environment::read(), Instant::now());
@@ -100,6 +105,18 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         control,
         &banner,
     )
+}
+
+/// The keys that tokens of viewers were signed with before: shards know them from the first request
+/// on.
+fn kept_view_keys(store: &Store) -> Result<Option<ViewKeys>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| Error::System {
+        what: "cannot start the control plane",
+        reason: crate::error::reason(&error),
+        mend: "the system must give threads and descriptors",
+    })?;
+    Ok(runtime.block_on(first_keys(store)))
 }
 
 /// Opens and closes an address before shards share it; the address, its port chosen.

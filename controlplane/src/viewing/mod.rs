@@ -14,7 +14,7 @@ mod resync;
 mod sessions;
 mod transit;
 
-pub use keys::{fresh_key, keep_keys};
+pub use keys::{first_keys, fresh_key, keep_keys};
 pub use kick::{KICK_DEADLINE, KickOutcome, Order};
 pub use publications::StreamChange;
 pub use resync::Found;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Protocol, Role};
 use crate::config::ListenerNumber;
@@ -62,6 +62,21 @@ pub struct Ticket {
     pub epoch: u32,
 }
 
+/// A slot that no connection has.
+const NO_SLOT: u32 = u32::MAX;
+
+impl Ticket {
+    /// Names a question about a viewer who does not wait for the answer.
+    pub(crate) const fn of_recheck(number: u32) -> Self {
+        Self { slot: NO_SLOT, generation: 0, epoch: number }
+    }
+
+    /// The number of such a question.
+    pub(crate) const fn recheck(self) -> Option<u32> {
+        if self.slot == NO_SLOT { Some(self.epoch) } else { None }
+    }
+}
+
 /// "May this peer do this?": every publish and every play asks once, and `connect` if it is to.
 ///
 /// What identifies a peer is a [`Secret`], which no log shows; the other words are a peer's, too,
@@ -118,13 +133,16 @@ pub struct Grant {
     pub same_key: bool,
     /// It ends then: whoever was allowed is sent away.
     pub until: Option<Instant>,
+    /// Of a viewer of HLS, who is asked about again then: how long it holds; until further notice
+    /// if nothing is said.
+    pub holds: Option<Duration>,
 }
 
 impl Grant {
     /// Plain leave to publish or play `stream`.
     #[must_use]
     pub const fn to(stream: StreamName) -> Self {
-        Self { stream, id: None, waits: false, same_key: false, until: None }
+        Self { stream, id: None, waits: false, same_key: false, until: None, holds: None }
     }
 }
 

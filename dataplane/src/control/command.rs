@@ -60,6 +60,8 @@ pub enum Command {
     Move(MoveOrder),
     /// Signs the tokens of viewers of HLS by these keys from now on.
     ViewKeys(Arc<ViewKeys>),
+    /// Every verdict on viewers of HLS is to be asked for again; they are served meanwhile.
+    DoubtVerdicts,
     /// Replaces what can be replaced while running.
     Reload(Arc<Reload>),
     /// The streams of all shards, as the JSON that the page lists.

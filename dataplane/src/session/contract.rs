@@ -182,6 +182,8 @@ pub enum Viewer {
     Anybody,
     /// One that is to be given a token.
     New,
+    /// The one that is known by its address and agent, for what is asked for without a token.
+    ByAddress,
     /// The one that was given this token, if it is good.
     Of(ViewToken),
 }

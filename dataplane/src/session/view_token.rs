@@ -8,8 +8,8 @@
 //! by. A viewer's number holds the second in which it was given: see [`ViewIds`].
 //!
 //! Spec: RFC 2104 (HMAC, truncation), RFC 4648 5 (base64url).
-//! Limits: keys are two, the one in force and the one before it, so that a change of keys ends no
-//! view. The comparison takes the same time wherever tokens differ.
+//! Limits: [`KEYS_BEFORE_MAX`] keys before the one in force are still taken, so that a change of
+//! keys ends no view. The comparison takes the same time wherever tokens differ.
 //! Not here: whether the viewer of a good token may go on (`shard/views.rs`).
 
 use std::fmt;
@@ -22,6 +22,9 @@ use crate::ids::{SessionId, ShardId, StreamName};
 
 /// Letters of a token.
 pub const TOKEN_LETTERS: usize = 32;
+
+/// Keys that were signed with before, and are still taken, at most.
+pub const KEYS_BEFORE_MAX: usize = 7;
 
 const LABEL: &[u8] = b"grandstand view 1";
 const ID_BYTES: usize = 8;
@@ -44,6 +47,14 @@ impl ViewToken {
     #[must_use]
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("letters of base64url are ASCII")
+    }
+
+    /// The viewer that whoever made it says it was given to.
+    #[must_use]
+    pub fn claimed(self) -> SessionId {
+        let bytes = self.decode();
+        let [a, b, c, d, e, f, g, h, ..] = bytes;
+        SessionId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
     fn encode(bytes: [u8; ID_BYTES + MAC_BYTES]) -> Self {
@@ -93,8 +104,9 @@ impl fmt::Debug for ViewToken {
 pub struct ViewKeys {
     /// What is signed with from now on.
     pub current: [u8; 32],
-    /// What was signed with before, and is still taken.
-    pub previous: Option<[u8; 32]>,
+    /// What was signed with before, and is still taken, newest first; [`KEYS_BEFORE_MAX`] of them
+    /// at most count.
+    pub before: Vec<[u8; 32]>,
 }
 
 impl fmt::Debug for ViewKeys {
@@ -106,7 +118,7 @@ impl fmt::Debug for ViewKeys {
 /// Keys, ready for use. Lives on: each shard. Crosses by: never.
 pub struct ViewSigner {
     current: Hmac<Sha256>,
-    previous: Option<Hmac<Sha256>>,
+    before: Vec<Hmac<Sha256>>,
 }
 
 impl fmt::Debug for ViewSigner {
@@ -122,7 +134,8 @@ impl ViewSigner {
         let ready = |key: &[u8; 32]| {
             <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length")
         };
-        Self { current: ready(&keys.current), previous: keys.previous.as_ref().map(ready) }
+        let before = keys.before.iter().take(KEYS_BEFORE_MAX).map(ready).collect();
+        Self { current: ready(&keys.current), before }
     }
 
     /// The token of the viewer `id` of what is asked for as `stream`.
@@ -145,7 +158,7 @@ impl ViewSigner {
         let id = SessionId(u64::from_be_bytes(*id));
         let signed =
             |key: &Hmac<Sha256>| input(key.clone(), stream, id).verify_truncated_left(mac).is_ok();
-        (signed(&self.current) || self.previous.as_ref().is_some_and(signed)).then_some(id)
+        (signed(&self.current) || self.before.iter().any(signed)).then_some(id)
     }
 }
 
@@ -157,15 +170,30 @@ fn input(mac: Hmac<Sha256>, stream: &StreamName, id: SessionId) -> Hmac<Sha256> 
 const EPOCH_S: i64 = 1_704_067_200;
 /// Set in the number of a viewer and of no other session.
 const VIEWER: u64 = 1 << 47;
+/// Set in the number of a viewer that is known by its address alone.
+const BY_ADDRESS: u64 = 1 << 46;
 const SECOND_SHIFT: u32 = 17;
-const SECOND_MAX: u64 = (1 << 30) - 1;
-const COUNT_MAX: u64 = (1 << 16) - 1;
+/// They last until 2041, then they begin anew: no token is good for as long.
+const SECOND_MAX: u64 = (1 << 29) - 1;
+const COUNT_SHIFT: u32 = 2;
+const COUNT_MAX: u64 = (1 << 15) - 1;
 const RENAMED: u64 = 1;
+const TIMED: u64 = 1 << 1;
+
+/// What the number of a viewer notes of how it was allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewNote {
+    /// The control plane gave the stream another name than the viewer.
+    pub renamed: bool,
+    /// What it said holds for a while only.
+    pub timed: bool,
+}
 
 /// Numbers of viewers, unique over restarts, too.
 ///
-/// Shape: 16 bits of the shard, a one, 30 bits of seconds since 2024, 16 of a count, and one that
-/// says that the control plane gave the stream another name than the viewer.
+/// Shape: 16 bits of the shard, a one, a zero, 29 bits of seconds since 2024, 15 of a count, and
+/// two of the [`ViewNote`]. Where the zero is a one, the viewer is known by its address, and 46
+/// bits are a hash of that: see [`id_by_address`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ViewIds {
     second: u64,
@@ -174,7 +202,7 @@ pub struct ViewIds {
 
 impl ViewIds {
     /// The next number that `shard` gives at `wall`.
-    pub fn next(&mut self, shard: ShardId, wall: WallTime, renamed: bool) -> SessionId {
+    pub fn next(&mut self, shard: ShardId, wall: WallTime, note: ViewNote) -> SessionId {
         let second = second_of(wall);
         if second > self.second {
             *self = Self { second, count: 0 };
@@ -184,19 +212,34 @@ impl ViewIds {
         } else {
             self.count += 1;
         }
-        let place = (self.second & SECOND_MAX) << SECOND_SHIFT | self.count << 1;
-        SessionId::new(shard, VIEWER | place | u64::from(renamed))
+        let place = (self.second & SECOND_MAX) << SECOND_SHIFT | self.count << COUNT_SHIFT;
+        let renamed = if note.renamed { RENAMED } else { 0 };
+        let timed = if note.timed { TIMED } else { 0 };
+        SessionId::new(shard, VIEWER | place | timed | renamed)
     }
+}
+
+/// The number of the viewer whose address has this hash.
+#[must_use]
+pub fn id_by_address(shard: ShardId, hash: u64) -> SessionId {
+    SessionId::new(shard, VIEWER | BY_ADDRESS | hash & (BY_ADDRESS - 1))
 }
 
 fn second_of(wall: WallTime) -> u64 {
     u64::try_from(wall.as_unix_millis() / 1_000 - EPOCH_S).unwrap_or(0)
 }
 
-/// True if the control plane gave the stream of the viewer `id` another name.
+/// True if `id` is the number of a viewer that is known by its address.
 #[must_use]
-pub const fn is_renamed(id: SessionId) -> bool {
-    id.0 & RENAMED != 0
+pub const fn is_by_address(id: SessionId) -> bool {
+    id.0 & BY_ADDRESS != 0
+}
+
+/// What the number of a viewer notes; nothing of one that is known by its address.
+#[must_use]
+pub const fn note_of(id: SessionId) -> ViewNote {
+    let noted = !is_by_address(id);
+    ViewNote { renamed: noted && id.0 & RENAMED != 0, timed: noted && id.0 & TIMED != 0 }
 }
 
 /// True if `id` is a viewer's number.
@@ -205,10 +248,17 @@ pub const fn is_viewer(id: SessionId) -> bool {
     id.0 & VIEWER != 0
 }
 
+/// The second in which the number `id` was given, from some moment on.
+#[must_use]
+pub const fn given_second(id: SessionId) -> u64 {
+    id.0 >> SECOND_SHIFT & SECOND_MAX
+}
+
 /// Seconds since the number `id` was given; 0 if the calendar says that it will be.
 #[must_use]
 pub fn age_seconds(id: SessionId, wall: WallTime) -> u64 {
-    second_of(wall).saturating_sub(id.0 >> SECOND_SHIFT & SECOND_MAX)
+    let age = second_of(wall).wrapping_sub(given_second(id)) & SECOND_MAX;
+    if age > SECOND_MAX / 2 { 0 } else { age }
 }
 
 #[cfg(test)]
@@ -219,20 +269,19 @@ mod tests {
         StreamName::parse(text).unwrap()
     }
 
-    fn signer(current: u8, previous: Option<u8>) -> ViewSigner {
-        ViewSigner::new(&ViewKeys {
-            current: [current; 32],
-            previous: previous.map(|key| [key; 32]),
-        })
+    fn signer(current: u8, before: &[u8]) -> ViewSigner {
+        let before = before.iter().map(|&key| [key; 32]).collect();
+        ViewSigner::new(&ViewKeys { current: [current; 32], before })
     }
 
     const ID: SessionId = SessionId(0x0003_8123_4567_89ab);
 
     #[test]
     fn a_token_names_its_viewer_of_its_stream_only() {
-        let signer = signer(1, None);
+        let signer = signer(1, &[]);
         let token = signer.sign(&name("news/cam"), ID);
         assert_eq!(ViewToken::parse(token.as_str()), Some(token));
+        assert_eq!(token.claimed(), ID);
         assert_eq!(signer.verify(&name("news/cam"), token), Some(ID));
         assert_eq!(signer.verify(&name("news/cam2"), token), None);
         for at in 0..TOKEN_LETTERS {
@@ -244,10 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_keys_ends_no_view_and_the_next_one_does() {
-        let token = signer(1, None).sign(&name("cam"), ID);
-        assert_eq!(signer(2, Some(1)).verify(&name("cam"), token), Some(ID));
-        assert_eq!(signer(3, Some(2)).verify(&name("cam"), token), None);
+    fn a_token_is_good_while_its_key_is_among_those_that_count() {
+        let token = signer(1, &[]).sign(&name("cam"), ID);
+        let before = |newest: u8| (1..newest).rev().collect::<Vec<_>>();
+        for key in 2..=8 {
+            assert_eq!(signer(key, &before(key)).verify(&name("cam"), token), Some(ID), "{key}");
+        }
+        assert_eq!(signer(9, &before(9)).verify(&name("cam"), token), None);
     }
 
     #[test]
@@ -270,17 +322,35 @@ mod tests {
     fn numbers_are_unique_and_tell_their_age() {
         let mut ids = ViewIds::default();
         let at = |second: i64| WallTime::from_unix_millis((EPOCH_S + second) * 1_000);
-        let first = ids.next(ShardId(7), at(100), true);
-        assert!(is_viewer(first) && is_renamed(first) && first.accepted_by() == ShardId(7));
+        let renamed = ViewNote { renamed: true, timed: false };
+        let first = ids.next(ShardId(7), at(100), renamed);
+        assert!(is_viewer(first) && !is_by_address(first) && first.accepted_by() == ShardId(7));
+        assert_eq!(note_of(first), renamed);
         assert_eq!((age_seconds(first, at(100)), age_seconds(first, at(131))), (0, 31));
         assert_eq!(age_seconds(first, at(7)), 0);
+        let timed = ViewNote { renamed: false, timed: true };
+        assert_eq!(note_of(ids.next(ShardId(7), at(100), timed)), timed);
         let mut last = first;
         for n in 0..2 * COUNT_MAX {
             // The calendar may stand still, or be set back.
-            let next = ids.next(ShardId(7), at(100 - (n % 2) as i64), false);
-            assert!(next > last && !is_renamed(next), "{n}");
+            let next = ids.next(ShardId(7), at(100 - (n % 2) as i64), ViewNote::default());
+            assert!(next > last && note_of(next) == ViewNote::default(), "{n}");
             last = next;
         }
         assert!(!is_viewer(SessionId::new(ShardId(7), 12)));
+    }
+
+    #[test]
+    fn ages_are_told_over_the_end_of_what_seconds_can_count() {
+        let at = |second: u64| WallTime::from_unix_millis((EPOCH_S + second as i64) * 1_000);
+        let last = ViewIds::default().next(ShardId(0), at(SECOND_MAX), ViewNote::default());
+        assert_eq!((age_seconds(last, at(SECOND_MAX + 5)), is_by_address(last)), (5, false));
+    }
+
+    #[test]
+    fn who_is_known_by_address_is_a_viewer_with_nothing_noted() {
+        let [one, other] = [u64::MAX, 1].map(|hash| id_by_address(ShardId(3), hash));
+        assert!(is_viewer(one) && is_by_address(one) && one != other);
+        assert_eq!((one.accepted_by(), note_of(one)), (ShardId(3), ViewNote::default()));
     }
 }

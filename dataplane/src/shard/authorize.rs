@@ -3,6 +3,7 @@
 
 use super::connection::{Asked, Receiving};
 use super::shard::Shard;
+use super::views::hold_of;
 use crate::control::{Event, Grant, Intent, Ticket, Verdict};
 use crate::session::{Command, Credentials, Refusal};
 
@@ -24,7 +25,7 @@ impl Shard {
         }
         let ticket = Ticket { slot, generation: token.generation, epoch: connection.ask_epoch };
         // Viewers of HLS come from anywhere: the ranges are for those who take whole streams.
-        let asked_play = asked.intent == Intent::Play && asked.permit.is_none();
+        let asked_play = asked.intent == Intent::Play && asked.viewer.is_none();
         let peer = connection.peer.ip;
         let request = Box::new(connection.request(&asked, credentials));
         connection.asked = Some(Box::new(asked));
@@ -45,6 +46,10 @@ impl Shard {
 
     /// The control plane answered.
     pub(super) fn verdict(&mut self, ticket: Ticket, verdict: Verdict) {
+        if let Some(number) = ticket.recheck() {
+            self.rechecked(number, verdict);
+            return;
+        }
         let token = crate::reactor::Token { slot: ticket.slot, generation: ticket.generation };
         if !self.connections.is_current(token) {
             return;
@@ -54,9 +59,12 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Grant { stream, id, waits, same_key, until } = match verdict {
+        let Grant { stream, id, waits, same_key, until, holds } = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
+                if let Some(view) = asked.viewer.as_ref().map(|viewer| viewer.view) {
+                    self.view_denied(view, denial);
+                }
                 self.refuse(ticket.slot, denial.into());
                 return;
             }
@@ -68,10 +76,15 @@ impl Shard {
                 return;
             }
             Intent::Publish => asked.id = id,
-            Intent::Play => (asked.waits, asked.same_key) = (waits, same_key),
+            Intent::Play => {
+                (asked.waits, asked.same_key) = (waits, same_key);
+                if let Some(viewer) = &mut asked.viewer {
+                    viewer.holds = hold_of((holds, until), &self.config.stream.hls, self.now);
+                }
+            }
         }
         asked.stream = stream;
-        let views = asked.permit.is_some();
+        let views = asked.viewer.is_some();
         connection.allow_until(until);
         self.rearm(ticket.slot);
         if views {

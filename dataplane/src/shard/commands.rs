@@ -48,6 +48,7 @@ impl Shard {
                 Command::CoreUsed(used) => self.core_used(used),
                 Command::Move(order) => self.move_ordered(order),
                 Command::ViewKeys(keys) => self.change_view_keys(&keys),
+                Command::DoubtVerdicts => self.doubt_verdicts(),
                 Command::Reload(reload) => self.reload(&reload),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),
@@ -82,7 +83,7 @@ impl Shard {
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.auth = reload.auth;
         self.config.stream = reload.stream;
-        self.verdicts.forget();
+        self.doubt_verdicts();
         self.config.tls.clone_from(&reload.tls);
         self.terms = super::shard::terms_of(&self.config);
         self.flush.reload(&reload.egress);

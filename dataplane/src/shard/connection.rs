@@ -14,6 +14,7 @@ use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::timer::TimerId;
 use super::verdicts::Permit;
+use super::view_table::Print;
 use super::views::View;
 use crate::config::{Latency, ListenerNumber};
 use crate::control::{AuthorizeRequest, CloseReason, Intent};
@@ -216,15 +217,28 @@ pub(crate) struct Asked {
     /// It waits, and counts as one that does.
     pub idle: bool,
     pub play: Option<PlayOptions>,
-    /// For a viewer of HLS: what the verdict is remembered as.
-    pub permit: Option<Permit>,
-    /// And which one it is.
-    pub view: View,
-    /// Its token speaks for it: there is no verdict to remember.
-    pub vouched: bool,
+    /// For a viewer of HLS; in a box, because nobody else needs room for it.
+    pub viewer: Option<Box<ViewerAsked>>,
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
+}
+
+/// What is asked of a viewer of HLS.
+#[derive(Debug)]
+pub(crate) struct ViewerAsked {
+    /// What the verdict is remembered as.
+    pub permit: Permit,
+    /// Which viewer it is.
+    pub view: View,
+    /// What its view is recognised by, if it showed a token.
+    pub print: Option<Print>,
+    /// Its token speaks for it: there is no verdict to remember.
+    pub vouched: bool,
+    /// The control plane was asked this very question; what was remembered of verdicts then.
+    pub epoch: Option<u32>,
+    /// How long it was allowed; until further notice if nothing is said.
+    pub holds: Option<Duration>,
 }
 
 /// The way out.
@@ -254,9 +268,7 @@ impl Asked {
             waits: false,
             idle: false,
             play,
-            permit: None,
-            view: View::ANONYMOUS,
-            vouched: false,
+            viewer: None,
             deadline,
             allowed: false,
         }

@@ -23,6 +23,7 @@ use super::connection::{Connection, Establish};
 use super::message::Message;
 use super::shard::Shard;
 use super::turn::Round;
+use super::withdrawal::Withdrawal;
 use crate::control::{CloseReason, Event, Role, StreamKick};
 use crate::hub::{Hub, Publisher};
 use crate::ids::{SHARDS_MAX, SessionId, ShardId, StreamId, StreamName};
@@ -70,11 +71,21 @@ impl Shard {
         let is = |connection: &Connection| connection.id == session;
         let mut slots = self.connections.slots().into_iter();
         let found = slots.find(|&slot| self.connections.get(slot).is_some_and(is));
-        self.verdicts.forget();
         let stream = found.and_then(|slot| self.stream_of(slot).cloned());
         match found {
-            Some(slot) => self.evict(slot, reason),
-            None => self.kick_view(session, reason),
+            Some(slot) => {
+                if let Some(whose) = self.viewer_of(slot) {
+                    self.withdraw_everywhere(whose);
+                }
+                self.evict(slot, reason);
+            }
+            None => {
+                if let Some(view) = self.views.roll.get(session) {
+                    let (stream, peer) = (view.stream.clone(), view.peer.ip());
+                    self.withdraw_everywhere(Withdrawal { stream, peer });
+                }
+                self.kick_view(session, reason);
+            }
         }
         self.report(Event::Kicked { session, found: found.is_some(), stream });
     }
@@ -83,7 +94,8 @@ impl Shard {
     /// their way; `kicks` are sorted by stream.
     pub(super) fn kick_streams(&mut self, kicks: Arc<[StreamKick]>, reason: CloseReason) {
         debug_assert!(kicks.is_sorted_by(|one, other| one.stream < other.stream), "one per stream");
-        self.verdicts.forget();
+        self.verdicts
+            .withdraw(|leave| kick_of(&kicks, &leave.stream).is_some_and(StreamKick::kicks_views));
         let of_views = kicks.iter().any(StreamKick::kicks_views);
         let views = if of_views { self.views.distrust(self.wall) } else { Vec::new() };
         let step = Step::Connections;
@@ -93,7 +105,6 @@ impl Shard {
 
     /// Ends the publications that came here before the order of another shard.
     pub(super) fn kick_publications(&mut self, kicks: Arc<[StreamKick]>, reason: CloseReason) {
-        self.verdicts.forget();
         let (began, step, views) = (self.now, Step::Publications, Vec::new());
         self.begin_eviction(Eviction { kicks, reason, began, step, at: 0, views, homes: None });
     }

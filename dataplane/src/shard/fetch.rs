@@ -16,13 +16,15 @@
 //!
 //! Limits: `hls_waiters_max`; [`SEGMENT_SEND_BYTES_MAX`].
 
-use super::connection::{Asked, Connection, Establish, InFlight};
+use super::connection::{Asked, Connection, Establish, InFlight, ViewerAsked};
 use super::ingress::fence;
 use super::queues::Class;
 use super::reader::{ReaderState, Readers};
+use super::rechecks::About;
 use super::shard::Shard;
+use super::verdicts::Leave;
 use super::view_table::{PlaceNumber, Seat};
-use super::views::Judged;
+use super::views::{Judged, View, least_hold};
 use crate::config::LimitId;
 use crate::control::Intent;
 use crate::ids::StreamName;
@@ -74,37 +76,62 @@ impl Shard {
         viewer: Viewer,
     ) {
         let Some(connection) = self.connections.get(slot) else { return };
-        let judged = self.judge_view(&stream, connection.session.asset(), viewer);
-        let told_apart = viewer != Viewer::Anybody;
-        let from = (connection.peer.ip, connection.listener);
-        let permit = self.verdicts.permit(&stream, &credentials, told_apart, from);
+        let (asset, peer) = (connection.session.asset(), connection.peer.ip);
+        let judged = self.judge_view(slot, &stream, asset, viewer);
+        let from = (peer, connection.listener);
+        let permit = self.verdicts.permit(&stream, &credentials, from);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
-        asked.permit = Some(permit);
-        let known = match judged {
+        let print = match viewer {
+            Viewer::Of(token) => Some(self.shared.views.print(&asked.stream, token)),
+            _ => None,
+        };
+        let (view, vouched, stale) = match judged {
             Judged::Refused => {
                 self.put_question(slot, asked);
                 self.refuse(slot, Refusal::Denied);
                 return;
             }
-            Judged::Known(view) => {
-                asked.view = view;
-                asked.vouched = true;
-                Some(&asked.stream)
-            }
-            Judged::Ask(view) => {
-                asked.view = view;
-                self.verdicts.find(permit, self.now)
-            }
+            Judged::Known(view) => (view, true, false),
+            Judged::Stale(seat) => (View::of(seat.id), true, true),
+            Judged::Ask(view) => (view, false, false),
         };
-        let Some(stream) = known.filter(|_| !self.sends_away()).cloned() else {
+        let mut viewer =
+            Box::new(ViewerAsked { permit, view, print, vouched, epoch: None, holds: None });
+        let allowed = if vouched {
+            Some((asked.stream.clone(), stale))
+        } else {
+            self.remembered(&mut viewer)
+        };
+        let epoch = self.verdicts.epoch();
+        let Some((stream, stale)) = allowed.filter(|_| !self.sends_away()) else {
+            viewer.epoch = Some(epoch);
+            asked.viewer = Some(viewer);
             self.authorize(slot, credentials, asked);
             return;
         };
+        asked.viewer = Some(viewer);
+        if stale {
+            let view = view.viewer().and_then(|id| self.shared.views.find(id));
+            let about = About { view, permit, stream: stream.clone(), peer, epoch };
+            self.recheck(slot, &asked, credentials, about);
+        }
         asked.stream = stream;
         asked.allowed = true;
         self.put_question(slot, asked);
         self.view(slot);
+    }
+
+    /// What is remembered of the same question, and whether it is to be asked again: whoever is
+    /// new waits for the answer then.
+    fn remembered(&self, viewer: &mut ViewerAsked) -> Option<(StreamName, bool)> {
+        let stale_max = self.config.stream.hls.verdict_stale;
+        let found = self.verdicts.find(viewer.permit, stale_max, self.now)?;
+        if found.stale && viewer.view == View::NEW {
+            return None;
+        }
+        viewer.holds = found.leave.timed.then(|| least_hold(&self.config.stream.hls));
+        Some((found.leave.stream.clone(), found.stale))
     }
 
     fn put_question(&mut self, slot: u32, asked: Asked) {
@@ -253,14 +280,16 @@ impl Shard {
                 reader.serving += 1;
             }
         }
-        let asked = asked.filter(|asked| !asked.vouched);
-        if let Some(Asked { permit: Some(permit), mut stream, .. }) = asked.map(|asked| *asked)
-            && self.verdicts.find(permit, self.now).is_none()
+        let peer = connection.peer.ip;
+        if let Some(mut asked) = asked
+            && let Some(viewer) = asked.viewer.take()
+            && let Some(epoch) = viewer.epoch
         {
-            stream.share(&mut self.words);
+            asked.stream.share(&mut self.words);
+            let leave = Leave { stream: asked.stream, peer, timed: viewer.holds.is_some() };
             let time = self.config.stream.hls.verdict;
             let time = left.map_or(time, |left| left.min(time));
-            self.verdicts.allow(permit, stream, self.now, time);
+            self.verdicts.allow(viewer.permit, leave, epoch, (self.now, time));
         }
         // Before its head is seen as a reply, which would go before those of encoders.
         self.enqueue(slot, Class::Segments);

@@ -9,6 +9,7 @@ use super::caps::Admission;
 use super::connection::Connection;
 use super::demo::Demo;
 use super::relocation::Removal;
+use super::withdrawal::Withdrawal;
 use crate::config::{Latency, ListenerKind, ListenerNumber};
 use crate::control::{CloseReason, MoveOrder, MoveOutcome, StreamKick};
 use crate::hub::Subscriber;
@@ -81,6 +82,8 @@ pub(crate) enum Message {
         /// What their end is called.
         reason: CloseReason,
     },
+    /// A viewer of HLS was kicked: what was allowed to it is not any more.
+    Withdraw(Box<Withdrawal>),
     /// To the shard where a stream ended: it began anew elsewhere.
     Supersede(StreamName),
     /// A stream begins where this comes from, for those who wait for it.

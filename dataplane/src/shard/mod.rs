@@ -46,8 +46,10 @@ mod publishing;
 mod pulse;
 mod queues;
 mod reader;
+mod rechecks;
 mod relief;
 mod relocation;
+mod revoked;
 mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
@@ -66,6 +68,7 @@ mod view_table;
 mod viewers;
 mod views;
 pub mod wake;
+mod withdrawal;
 
 pub(crate) use commands::ControlLink;
 pub(crate) use message::Message;

@@ -135,6 +135,7 @@ impl Shard {
             | Message::Subscribe(_)
             | Message::Subscribed { .. }
             | Message::Evict { .. }
+            | Message::Withdraw(_)
             | Message::Began(_)
             | Message::ClearJoins(_)
             | Message::Rekeyed { .. }

@@ -25,6 +25,7 @@ use super::message::Message;
 use super::pulse::Pulse;
 use super::queues::Queues;
 use super::reader::Readers;
+use super::rechecks::Rechecks;
 use super::shared::Shared;
 use super::streams::Streams;
 use super::survey::Surveys;
@@ -113,6 +114,7 @@ pub(crate) struct Shard {
     pub(super) random: RandomState,
     pub(super) words: Words,
     pub(super) verdicts: Verdicts,
+    pub(super) rechecks: Rechecks,
     pub(super) views: Views,
     pub(super) tombstones: Tombstones,
     pub(super) now: Instant,
@@ -180,6 +182,7 @@ impl Shard {
             random: RandomState::new(),
             words: Words::default(),
             verdicts: Verdicts::new(connections_max / config.shards.len()),
+            rechecks: Rechecks::default(),
             views: Views::new(&config.view_keys),
             tombstones: Tombstones::default(),
             now,

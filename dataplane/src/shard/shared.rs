@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::caps::Caps;
 use super::placement::Placement;
+use super::revoked::RevokedViews;
 use super::view_table::ViewTable;
 use super::viewers::KnownViewers;
 use super::wake::Wakes;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub caps: Caps,
     pub viewers: KnownViewers,
     pub views: ViewTable,
+    pub revoked: RevokedViews,
     pub epochs: Epochs,
     pub wakes: Wakes,
     wakers: Box<[OnceLock<Waker>]>,
@@ -73,6 +75,7 @@ impl Shared {
             caps: Caps::default(),
             viewers: KnownViewers::default(),
             views: ViewTable::new(views_max),
+            revoked: RevokedViews::default(),
             epochs: Epochs::new(shards),
             wakes: Wakes::new(shards, readers_max),
             wakers: (0..shards).map(|_| OnceLock::new()).collect(),

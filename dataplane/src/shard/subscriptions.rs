@@ -297,7 +297,7 @@ impl Shard {
     pub(super) fn forget_subscription(&mut self, slot: u32) {
         let Self { connections, readers, .. } = self;
         let Some(asked) = connections.get(slot).and_then(|c| c.asked.as_ref()) else { return };
-        if asked.permit.is_some() {
+        if asked.viewer.is_some() {
             // A viewer waits for its log or for the first window of it, and counts nowhere.
             readers.forget_viewer(&asked.stream, slot);
             return;

@@ -210,6 +210,7 @@ impl Shard {
                     self.unsubscribed(reader, &stream, key);
                 }
                 Message::Evict { kicks, reason } => self.kick_publications(kicks, reason),
+                Message::Withdraw(whose) => self.withdraw(&whose),
                 Message::Began(stream) => self.stream_began(&stream),
                 Message::ClearJoins(stream) => self.clear_joins(&stream),
                 Message::Rekeyed { reader, key } => self.rekeyed(reader, key),

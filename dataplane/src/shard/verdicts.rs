@@ -1,13 +1,21 @@
 //! Verdicts: who was allowed to view what, so that the control plane is not asked per segment.
 //!
-//! A viewer of HLS asks every few seconds, on any connection. What the control plane allowed is
-//! remembered for a while, for the same stream, secret and address only; refusals are not, and
-//! neither are streams that do not exist. Whoever gets a token for it had to show the same query
-//! and page as well, on which the verdict may have rested. Only keyed hashes are kept, no secrets.
+//! ```text
+//!   allowed --> fresh -- its time is over, or everybody is to be asked about --> stale
+//!                 ^                                                               |  |
+//!                 +------- yes, asked while the viewer is served -----------------+  |
+//!                                                                                    v
+//!                                   a no, a kick, no answer for too long --> forgotten
+//! ```
 //!
-//! Limits: as many verdicts as there may be connections, over all shards; the oldest goes, and each
-//! is asked for again after its time. All are forgotten when the configuration changes and when
-//! anybody is kicked.
+//! A viewer of HLS asks every few seconds, on any connection. What the control plane allowed is
+//! remembered for a while, for the same stream, secrets, page and address only; refusals are not,
+//! and neither are streams that do not exist. What is stale still lets in who was let in before,
+//! while the control plane is asked behind his back: a control plane that is slow, or stands, stops
+//! nobody who views. Only keyed hashes are kept, no secrets.
+//!
+//! Limits: as many verdicts as there may be connections, over all shards; the oldest goes. A stale
+//! one is taken for `hls.verdict_stale` at most.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -28,16 +36,38 @@ pub(crate) struct Permit([u64; 2]);
 pub(super) struct Verdicts {
     keys: [RandomState; 2],
     allowed: HashMap<Permit, Allowed>,
-    /// In the order in which they were given.
+    /// Each once, in the order in which they were given or looked at last, with its end then.
     order: VecDeque<(Permit, Instant)>,
     max: usize,
+    /// Changes whenever something is withdrawn: what was asked before is not remembered.
+    epoch: u32,
+}
+
+/// What the control plane allowed a viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leave {
+    /// The name that the control plane answered with.
+    pub stream: StreamName,
+    /// Where the viewer is.
+    pub peer: IpAddr,
+    /// The control plane said that it holds for a while only.
+    pub timed: bool,
 }
 
 #[derive(Debug)]
 struct Allowed {
-    /// The name that the control plane answered with.
-    stream: StreamName,
+    leave: Leave,
     until: Instant,
+    /// An answer is awaited until then.
+    asked: Option<Instant>,
+}
+
+/// What is remembered of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered<'a> {
+    pub leave: &'a Leave,
+    /// The control plane is to be asked again.
+    pub stale: bool,
 }
 
 impl Verdicts {
@@ -48,60 +78,112 @@ impl Verdicts {
             allowed: HashMap::new(),
             order: VecDeque::new(),
             max: max.max(1),
+            epoch: 0,
         }
     }
 
     /// The name of the question whether `peer`, who came by `listener`, may view `stream` with what
     /// it showed.
-    ///
-    /// Where nobody is told apart the children of a playlist carry the key alone, so no more than
-    /// that names the question.
     pub(super) fn permit(
         &self,
         stream: &StreamName,
         shown: &Credentials,
-        told_apart: bool,
         (peer, listener): (IpAddr, ListenerNumber),
     ) -> Permit {
         let Credentials { key, query, url: _, referer } = shown;
-        let more = told_apart.then(|| (&*query.0, referer.as_deref()));
-        let question = (stream.as_str(), &*key.0, more, peer.to_canonical(), listener);
+        let shown = (&*key.0, &*query.0, referer.as_deref());
+        let question = (stream.as_str(), shown, peer.to_canonical(), listener);
         Permit([0, 1].map(|n| self.keys[n].hash_one(question)))
     }
 
-    /// The stream that was allowed, while that holds.
-    pub(super) fn find(&self, permit: Permit, now: Instant) -> Option<&StreamName> {
+    /// What is remembered, `stale_max` after it ended at most.
+    pub(super) fn find(
+        &self,
+        permit: Permit,
+        stale_max: Duration,
+        now: Instant,
+    ) -> Option<Remembered<'_>> {
         let allowed = self.allowed.get(&permit)?;
-        (now < allowed.until).then_some(&allowed.stream)
+        let stale = allowed.until <= now;
+        let past = now.saturating_duration_since(allowed.until);
+        (!stale || past < stale_max).then_some(Remembered { leave: &allowed.leave, stale })
     }
 
-    /// Remembers for `time` that `stream` was allowed.
+    /// True if the caller is to ask again: nobody else does until `patience` is over.
+    pub(super) fn is_to_ask(&mut self, permit: Permit, patience: Duration, now: Instant) -> bool {
+        let Some(allowed) = self.allowed.get_mut(&permit) else { return false };
+        let free = allowed.asked.is_none_or(|until| until <= now);
+        if free {
+            allowed.asked = Some(now + patience);
+        }
+        free
+    }
+
+    /// The number of what was withdrawn so far.
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Remembers for `time` what was allowed, if nothing was withdrawn since the `epoch` in which
+    /// it was asked for.
     pub(super) fn allow(
         &mut self,
         permit: Permit,
-        stream: StreamName,
-        now: Instant,
-        time: Duration,
+        leave: Leave,
+        epoch: u32,
+        (now, time): (Instant, Duration),
     ) {
-        while let Some(&(oldest, until)) = self.order.front()
-            && (until <= now || self.allowed.len() >= self.max)
-        {
-            self.order.pop_front();
-            if self.allowed.get(&oldest).is_some_and(|allowed| allowed.until == until) {
-                self.allowed.remove(&oldest);
-            }
+        if epoch != self.epoch || time.is_zero() {
+            return;
         }
         let until = now + time;
-        self.allowed.insert(permit, Allowed { stream, until });
+        if let Some(allowed) = self.allowed.get_mut(&permit) {
+            *allowed = Allowed { leave, until, asked: None };
+            return;
+        }
+        self.make_room();
+        self.allowed.insert(permit, Allowed { leave, until, asked: None });
         self.order.push_back((permit, until));
     }
 
-    /// Everybody is asked about anew, those too whose question is not answered yet: what they are
-    /// remembered by means nothing any more.
-    pub(super) fn forget(&mut self) {
-        self.keys = [RandomState::new(), RandomState::new()];
-        self.allowed = HashMap::new();
-        self.order = VecDeque::new();
+    /// The oldest goes where a place is needed; what was renewed since it was looked at has its
+    /// turn later.
+    fn make_room(&mut self) {
+        while self.allowed.len() >= self.max
+            && let Some((oldest, looked)) = self.order.pop_front()
+        {
+            match self.allowed.get(&oldest).map(|allowed| allowed.until) {
+                Some(until) if until > looked => self.order.push_back((oldest, until)),
+                _ => drop(self.allowed.remove(&oldest)),
+            }
+        }
+    }
+
+    /// Everybody is to be asked about again, those too whose question is not answered yet.
+    pub(super) fn doubt_all(&mut self, now: Instant) {
+        self.epoch = self.epoch.wrapping_add(1);
+        for allowed in self.allowed.values_mut() {
+            allowed.until = allowed.until.min(now);
+            allowed.asked = None;
+        }
+    }
+
+    /// What was allowed to so many viewers is not any more.
+    pub(super) fn withdraw(&mut self, whose: impl Fn(&Leave) -> bool) {
+        self.epoch = self.epoch.wrapping_add(1);
+        let before = self.allowed.len();
+        self.allowed.retain(|_, allowed| !whose(&allowed.leave));
+        if self.allowed.len() < before {
+            let Self { allowed, order, .. } = self;
+            order.retain(|(permit, _)| allowed.contains_key(permit));
+        }
+    }
+
+    /// The control plane said no.
+    pub(super) fn deny(&mut self, permit: Permit) {
+        if self.allowed.remove(&permit).is_some() {
+            self.order.retain(|&(other, _)| other != permit);
+        }
     }
 }
 
@@ -130,45 +212,90 @@ mod tests {
     }
 
     fn permit(verdicts: &Verdicts, stream: &str, key: &str, peer: &str) -> Permit {
-        let from = (peer.parse().unwrap(), ListenerNumber(0));
-        verdicts.permit(&name(stream), &shown(key, "", None), false, from)
+        verdicts.permit(&name(stream), &shown(key, "", None), from(peer))
     }
 
-    #[test]
-    fn who_gets_a_token_showed_the_query_and_page_that_were_judged() {
-        let verdicts = Verdicts::new(8);
-        let of = |shown: &Credentials, told_apart| {
-            let from = ("192.0.2.1".parse().unwrap(), ListenerNumber(0));
-            verdicts.permit(&name("a"), shown, told_apart, from)
-        };
-        let signed = shown("k", "sig=1", Some("http://page/"));
-        for other in [shown("k", "sig=2", Some("http://page/")), shown("k", "sig=1", None)] {
-            assert_ne!(of(&signed, true), of(&other, true));
-            assert_eq!(of(&signed, false), of(&other, false));
-        }
+    fn from(peer: &str) -> (IpAddr, ListenerNumber) {
+        (peer.parse().unwrap(), ListenerNumber(0))
+    }
+
+    fn leave(stream: &str, peer: &str) -> Leave {
+        Leave { stream: name(stream), peer: peer.parse().unwrap(), timed: false }
     }
 
     const TIME: Duration = Duration::from_secs(30);
+    const STALE: Duration = Duration::from_secs(300);
 
     #[test]
-    fn a_verdict_is_for_one_stream_secret_and_address() {
+    fn a_verdict_is_for_one_stream_secret_page_and_address() {
         let now = origin();
         let mut verdicts = Verdicts::new(8);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
-        verdicts.allow(asked, name("b"), now, TIME);
-        assert_eq!(verdicts.find(asked, now), Some(&name("b")), "it may be renamed");
+        verdicts.allow(asked, leave("b", "192.0.2.1"), 0, (now, TIME));
+        let found = verdicts.find(asked, STALE, now).unwrap();
+        assert_eq!((found.leave.stream.as_str(), found.stale), ("b", false), "it may be renamed");
         assert_eq!(permit(&verdicts, "a", "k", "::ffff:192.0.2.1"), asked);
         for (stream, key, peer) in
             [("b", "k", "192.0.2.1"), ("a", "l", "192.0.2.1"), ("a", "k", "192.0.2.2")]
         {
-            assert_eq!(verdicts.find(permit(&verdicts, stream, key, peer), now), None);
+            assert_eq!(verdicts.find(permit(&verdicts, stream, key, peer), STALE, now), None);
+        }
+        for other in [shown("k", "sig=2", None), shown("k", "", Some("http://page/"))] {
+            let other = verdicts.permit(&name("a"), &other, from("192.0.2.1"));
+            assert_eq!(verdicts.find(other, STALE, now), None);
         }
         let other = ("192.0.2.1".parse().unwrap(), ListenerNumber(1));
-        let by_other = verdicts.permit(&name("a"), &shown("k", "", None), false, other);
-        assert_eq!(verdicts.find(by_other, now), None, "each listener has rules of its own");
-        assert_eq!(verdicts.find(asked, now + TIME), None, "its time is over");
-        verdicts.forget();
-        assert_eq!(verdicts.find(asked, now), None);
+        let by_other = verdicts.permit(&name("a"), &shown("k", "", None), other);
+        assert_eq!(verdicts.find(by_other, STALE, now), None, "each listener has its own rules");
+        verdicts.deny(asked);
+        assert_eq!(verdicts.find(asked, STALE, now), None);
+    }
+
+    #[test]
+    fn what_is_stale_is_taken_while_one_asks_and_not_for_ever() {
+        let now = origin();
+        let mut verdicts = Verdicts::new(8);
+        let asked = permit(&verdicts, "a", "k", "192.0.2.1");
+        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now, TIME));
+        let stale = |verdicts: &Verdicts, at| verdicts.find(asked, STALE, at).map(|f| f.stale);
+        assert_eq!(stale(&verdicts, now), Some(false));
+        assert_eq!(stale(&verdicts, now + TIME), Some(true));
+        assert!(verdicts.is_to_ask(asked, TIME, now + TIME));
+        assert!(!verdicts.is_to_ask(asked, TIME, now + TIME));
+        assert!(verdicts.is_to_ask(asked, TIME, now + 2 * TIME), "there was no answer");
+        assert_eq!(stale(&verdicts, now + TIME + STALE), None);
+        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now + 2 * TIME, TIME));
+        assert_eq!(stale(&verdicts, now + 2 * TIME), Some(false));
+        verdicts.doubt_all(now + 2 * TIME);
+        assert_eq!(stale(&verdicts, now + 2 * TIME), Some(true));
+        // An answer to a question of before is not remembered.
+        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now + 2 * TIME, TIME));
+        assert_eq!(stale(&verdicts, now + 2 * TIME), Some(true));
+        // Nothing is remembered where nothing is to be.
+        let other = permit(&verdicts, "a", "l", "192.0.2.1");
+        verdicts.allow(other, leave("a", "192.0.2.1"), verdicts.epoch(), (now, Duration::ZERO));
+        assert_eq!(verdicts.find(other, STALE, now), None);
+    }
+
+    #[test]
+    fn a_kick_withdraws_what_it_names_and_no_more() {
+        let now = origin();
+        let mut verdicts = Verdicts::new(8);
+        for (stream, peer) in [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1")] {
+            let asked = permit(&verdicts, stream, "k", peer);
+            verdicts.allow(asked, leave(stream, peer), 0, (now, TIME));
+        }
+        let epoch = verdicts.epoch();
+        verdicts.withdraw(|left| *left == leave("a", "192.0.2.1"));
+        let knows = |verdicts: &Verdicts, stream, peer| {
+            verdicts.find(permit(verdicts, stream, "k", peer), STALE, now).is_some()
+        };
+        assert!(!knows(&verdicts, "a", "192.0.2.1"));
+        assert!(knows(&verdicts, "a", "192.0.2.2") && knows(&verdicts, "b", "192.0.2.1"));
+        let asked = permit(&verdicts, "a", "k", "192.0.2.1");
+        verdicts.allow(asked, leave("a", "192.0.2.1"), epoch, (now, TIME));
+        assert!(!knows(&verdicts, "a", "192.0.2.1"), "it was asked before the kick");
+        assert_eq!((verdicts.allowed.len(), verdicts.order.len()), (2, 2));
     }
 
     #[test]
@@ -176,17 +303,21 @@ mod tests {
         let now = origin();
         let mut verdicts = Verdicts::new(3);
         let of = |n: u32| Permit([n.into(), 0]);
+        let allow = |verdicts: &mut Verdicts, n, at| {
+            verdicts.allow(of(n), leave("a", "192.0.2.1"), 0, (at, TIME));
+            assert!(verdicts.allowed.len() <= 3);
+            assert_eq!(verdicts.order.len(), verdicts.allowed.len(), "after {n}");
+        };
         for n in 0..3 {
-            verdicts.allow(of(n), name("a"), now, TIME);
+            allow(&mut verdicts, n, now);
         }
-        verdicts.allow(of(0), name("a"), now + TIME / 2, TIME);
-        for n in 3..100 {
-            verdicts.allow(of(n), name("a"), now + TIME / 2, TIME);
-            assert!(verdicts.allowed.len() <= 3 && verdicts.order.len() <= 4, "after {n}");
+        allow(&mut verdicts, 0, now + TIME / 2);
+        allow(&mut verdicts, 3, now + TIME / 2);
+        let known = |verdicts: &Verdicts, n| verdicts.find(of(n), STALE, now).is_some();
+        assert_eq!([0, 1, 2, 3].map(|n| known(&verdicts, n)), [true, false, true, true]);
+        for n in 4..100 {
+            allow(&mut verdicts, n, now + TIME);
         }
-        let late = now + 4 * TIME;
-        verdicts.allow(of(0), name("a"), late, TIME);
-        assert_eq!((verdicts.allowed.len(), verdicts.order.len()), (1, 1));
-        assert!(verdicts.find(of(0), late + TIME / 2).is_some());
+        assert_eq!([97, 98, 99].map(|n| known(&verdicts, n)), [true; 3]);
     }
 }

@@ -91,6 +91,10 @@ impl ViewRoll {
         (entry.number < before).then_some(&entry.view)
     }
 
+    pub(super) fn has(&self, id: SessionId) -> bool {
+        self.at.contains_key(&id)
+    }
+
     pub(super) fn leave(&mut self, id: SessionId) -> Option<OwnView> {
         let place = self.at.remove(&id)?;
         let entry = self.places.get_mut(place as usize)?.take()?;
@@ -120,7 +124,7 @@ mod tests {
     use crate::shard::view_table::PlaceNumber;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
-    fn view(id: u64) -> OwnView {
+    fn view(caps: &Caps, id: u64) -> OwnView {
         let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
         OwnView {
             seat: Seat { number: PlaceNumber::new(1).unwrap(), id: SessionId(id) },
@@ -129,22 +133,23 @@ mod tests {
             agent: "".into(),
             tls: None,
             began: Instant::now(),
-            admission: Caps::default()
-                .enter_viewer(peer.ip(), &crate::config::Limits::default())
-                .unwrap(),
+            admission: caps.enter_viewer(peer.ip(), &crate::config::Limits::default()).unwrap(),
         }
     }
 
     #[test]
     fn a_list_has_every_view_that_lasted_once_whatever_came_and_went() {
-        let mut roll = ViewRoll::default();
-        (1..=100).for_each(|id| roll.enter(view(id)));
+        let (caps, mut roll) = (Caps::default(), ViewRoll::default());
+        (1..=100).for_each(|id| roll.enter(view(&caps, id)));
         let (before, mut listed) = (roll.entered(), Vec::new());
         let mut place = 0;
-        while place < roll.places() {
+        loop {
             let end = roll.places().min(place + 7);
             listed.extend((place..end).filter_map(|at| roll.at(at, before)).map(|v| v.seat.id.0));
             place = end;
+            if end == roll.places() {
+                break;
+            }
             // Every third ends, some before they are listed and some after; each begins anew in
             // the place of another, and others come, too.
             let gone: Vec<_> =
@@ -153,10 +158,12 @@ mod tests {
                 roll.leave(id).unwrap();
                 assert!(roll.leave(id).is_none());
             }
-            gone.iter().rev().for_each(|id| roll.enter(view(id.0)));
-            roll.enter(view(1_000 + place as u64));
+            gone.iter().rev().for_each(|id| roll.enter(view(&caps, id.0)));
+            roll.enter(view(&caps, 1_000 + place as u64));
             // Housekeeping looks at them meanwhile.
-            (0..11).for_each(|_| drop(roll.next()));
+            for _ in 0..11 {
+                let _ = roll.next();
+            }
         }
         let lasted: Vec<_> = listed.iter().copied().filter(|id| id % 3 != 0).collect();
         assert_eq!(lasted, (1..=100).filter(|id| id % 3 != 0).collect::<Vec<_>>());
@@ -168,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_round_comes_to_every_view() {
-        let mut roll = ViewRoll::default();
+        let (caps, mut roll) = (Caps::default(), ViewRoll::default());
         assert!(roll.next().is_none());
-        (1..=5).for_each(|id| roll.enter(view(id)));
+        (1..=5).for_each(|id| roll.enter(view(&caps, id)));
         roll.leave(SessionId(3)).unwrap();
         let seen = (0..10).filter_map(|_| roll.next().map(|view| view.seat.id.0));
         assert_eq!(seen.collect::<Vec<_>>(), [1, 2, 4, 5, 1, 2, 4, 5]);

@@ -1,40 +1,52 @@
 //! The views of the node: which sessions of HLS there are, when each was heard last, what it was
-//! sent. A viewer asks on any connection to any shard, so every shard notes it here.
+//! sent, and until when what the control plane said of it holds. A viewer asks on any connection to
+//! any shard, so every shard notes it here.
 //!
 //! ```text
-//!   empty -- first piece asked for --> live -- silence, end of the stream --> empty
-//!                                       | kicked
-//!                                       v
-//!                                    revoked -- its time, or its place is needed --> empty
+//!   empty -- first piece asked for --> live -- silence, a kick, a no, end of the stream --> empty
 //! ```
 //!
 //! Shape: sets of [`WAYS`] places, found by the number of the view. A place is the number (0 if it
-//! is empty), bytes sent, the moment of the last request, and a word: its highest bit says that the
-//! view was revoked, the others count the segments that are being sent. There are four places for
-//! each view that may be live, so that next to no set is full before the table is.
+//! is empty), bytes sent, the moment of the last request, a print of the token, the moments of the
+//! verdict and of its end, the moment until which an answer is awaited, and a count of the segments
+//! that are being sent. There are four places for each view that may be live, so that next to no
+//! set is full before the table is.
 //!
 //! A view is entered by the shard that was asked for its first piece, which then owns it: it alone
 //! ends it. Two shards that were asked at the same time must not both enter it, so a set is claimed
 //! first; who finds it claimed lets its request pass uncounted and enters with the next one. Nobody
 //! waits. A place that is left and taken by another view between two looks of a third shard costs
-//! that view nothing but a few bytes that were not its own.
+//! that view nothing but a few bytes that were not its own: nothing else of a place is believed
+//! before its number was read again behind it.
 //!
-//! Limits: `hls_viewers_max` live views, then new viewers are refused. Revoked ones are kept while
-//! there is room.
+//! The print is of the token and the stream that it was verified for. While the view goes on it
+//! vouches for the token, whatever became of the key that it was signed with.
+//!
+//! Units: verdicts are timed in ticks of [`TICK_MS`] ms since the first look at the table, from 1;
+//! they count for eight years.
+//!
+//! Limits: `hls_viewers_max` live views, then new viewers are refused.
 //!
 //! Lives on: every shard. Crosses by: atomics, a few for each request.
 
-use std::num::NonZeroU32;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::ids::SessionId;
+use subtle::ConstantTimeEq;
+
+use crate::ids::{SessionId, StreamName};
+use crate::session::view_token::ViewToken;
 
 const WAYS: usize = 8;
 /// Places for each view that may be live.
 const PLACES_PER_VIEW: usize = 4;
-const REVOKED: u32 = 1 << 31;
+const TICK_MS: u64 = 64;
+/// A verdict without an end.
+const FOR_EVER: u32 = u32::MAX;
 
 /// The table. See the module.
 #[derive(Debug)]
@@ -43,6 +55,9 @@ pub(crate) struct ViewTable {
     live: AtomicU32,
     max: u32,
     origin: OnceLock<Instant>,
+    hasher: RandomState,
+    /// Verdicts of this tick or before are to be asked for again; 0 if none is.
+    doubted: AtomicU32,
 }
 
 /// Bytes of a table for each view that there is room for.
@@ -63,7 +78,12 @@ struct Place {
     id: AtomicU64,
     bytes: AtomicU64,
     heard_ms: AtomicU64,
-    word: AtomicU32,
+    print: AtomicU64,
+    /// The tick of the verdict, and the tick of its end in the lower half.
+    verdict: AtomicU64,
+    /// The tick until which an answer is awaited.
+    asked: AtomicU32,
+    serving: AtomicU32,
 }
 
 /// A place of the table, counted from 1 so that none takes no room.
@@ -76,29 +96,33 @@ pub(crate) struct Seat {
     pub id: SessionId,
 }
 
-/// What is known of a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Nothing: it has not begun, or it ended.
-    Unknown,
-    /// It goes on.
-    Live(Seat),
-    /// It was kicked.
-    Revoked,
-}
-
 /// What became of a view that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
     /// It begins here.
     New(Seat),
     /// It had begun.
-    Known(Standing),
+    Known(Seat),
     /// Another shard looks for a place in the same set.
     Claimed,
     /// There is no room.
     Full,
 }
+
+/// What the verdict on a view is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It holds.
+    Good,
+    /// It is to be asked for again, and is taken meanwhile.
+    Stale,
+    /// It was to be asked for again for so long that it is taken no more.
+    Nothing,
+}
+
+/// A token and the stream that it was verified for, as few bits that nobody outside can aim at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Print(NonZeroU64);
 
 /// A view as its owner finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +144,8 @@ impl ViewTable {
             live: AtomicU32::new(0),
             max,
             origin: OnceLock::new(),
+            hasher: RandomState::new(),
+            doubted: AtomicU32::new(0),
         }
     }
 
@@ -129,18 +155,47 @@ impl ViewTable {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// What is known of the view `id`.
-    pub(super) fn find(&self, id: SessionId) -> Standing {
+    /// The view `id`, if it goes on.
+    pub(super) fn find(&self, id: SessionId) -> Option<Seat> {
+        if id.0 == 0 {
+            return None;
+        }
         let first = self.set_of(id) * WAYS;
-        let found = self.sets[first / WAYS].find(id);
-        found.map_or(Standing::Unknown, |(way, place)| match place.is_revoked() {
-            true => Standing::Revoked,
-            false => Standing::Live(Seat { number: number(first + way), id }),
-        })
+        let way = self.sets[first / WAYS].find(id)?;
+        Some(Seat { number: number(first + way), id })
     }
 
-    /// The view `id` asks for its first piece.
-    pub(super) fn enter(&self, id: SessionId, now: Instant) -> Entered {
+    /// What a view is recognised by that was begun with `token` for `stream`.
+    pub(super) fn print(&self, stream: &StreamName, token: ViewToken) -> Print {
+        Print(NonZeroU64::MIN | self.hasher.hash_one((stream.as_str(), token.as_str())))
+    }
+
+    /// What a view has that nobody has a token of.
+    pub(super) fn print_of_nobody(&self, id: SessionId) -> Print {
+        Print(NonZeroU64::MIN | self.hasher.hash_one(("nobody", id)))
+    }
+
+    /// A number that names the viewer of `stream` at an address with this agent.
+    pub(super) fn hash_of(&self, named: impl std::hash::Hash) -> u64 {
+        self.hasher.hash_one(named)
+    }
+
+    /// The view whose token has this print, if it goes on.
+    pub(super) fn recognise(&self, id: SessionId, print: Print) -> Option<Seat> {
+        let seat = self.find(id)?;
+        let place = self.place(seat.number);
+        let same = place.print.load(Ordering::Acquire).ct_eq(&print.0.get());
+        (bool::from(same) && self.is_of(seat)).then_some(seat)
+    }
+
+    /// The view `id` asks for its first piece; the verdict on it holds for a while, or for ever.
+    pub(super) fn enter(
+        &self,
+        id: SessionId,
+        print: Print,
+        holds: Option<Duration>,
+        now: Instant,
+    ) -> Entered {
         debug_assert!(id.0 != 0, "0 is no viewer's number");
         let at = self.set_of(id);
         let set = &self.sets[at];
@@ -148,14 +203,20 @@ impl ViewTable {
             return Entered::Claimed;
         }
         let entered = match self.find(id) {
-            Standing::Unknown => self.take_place(at, id, now),
-            known => Entered::Known(known),
+            None => self.take_place(at, (id, print), holds, now),
+            Some(seat) => Entered::Known(seat),
         };
         set.claimed.store(false, Ordering::Release);
         entered
     }
 
-    fn take_place(&self, set: usize, id: SessionId, now: Instant) -> Entered {
+    fn take_place(
+        &self,
+        set: usize,
+        (id, print): (SessionId, Print),
+        holds: Option<Duration>,
+        now: Instant,
+    ) -> Entered {
         if self.live.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.live.fetch_sub(1, Ordering::Relaxed);
             return Entered::Full;
@@ -164,11 +225,14 @@ impl ViewTable {
             self.live.fetch_sub(1, Ordering::Relaxed);
             return Entered::Full;
         };
+        // The number is 0 since the view before left, and stays so until all else is written: who
+        // reads of the new view meanwhile finds that the place is nobody's.
         let place = &self.sets[set].places[way];
-        place.bytes.store(0, Ordering::Relaxed);
-        // A late request of the view before may be counting here, for a moment.
-        place.word.fetch_and(!REVOKED, Ordering::AcqRel);
-        place.heard_ms.store(self.millis(now), Ordering::Relaxed);
+        place.bytes.store(0, Ordering::Release);
+        place.heard_ms.store(self.millis(now), Ordering::Release);
+        place.print.store(print.0.get(), Ordering::Release);
+        place.verdict.store(self.verdict(holds, now), Ordering::Release);
+        place.asked.store(0, Ordering::Release);
         place.id.store(id.0, Ordering::Release);
         Entered::New(Seat { number: number(set * WAYS + way), id })
     }
@@ -177,11 +241,11 @@ impl ViewTable {
     pub(super) fn answer(&self, seat: Seat, bytes: u64, serves: bool, now: Instant) -> bool {
         let place = self.place(seat.number);
         if serves {
-            place.word.fetch_add(1, Ordering::AcqRel);
+            place.serving.fetch_add(1, Ordering::AcqRel);
         }
-        if place.id.load(Ordering::Acquire) != seat.id.0 {
+        if !self.is_of(seat) {
             if serves {
-                place.word.fetch_sub(1, Ordering::AcqRel);
+                place.serving.fetch_sub(1, Ordering::AcqRel);
             }
             return false;
         }
@@ -195,7 +259,7 @@ impl ViewTable {
         let place = self.place(number);
         place.bytes.fetch_sub(unsent, Ordering::Relaxed);
         place.heard_ms.fetch_max(self.millis(now), Ordering::Relaxed);
-        place.word.fetch_sub(1, Ordering::AcqRel);
+        place.serving.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// The view as it is now.
@@ -205,27 +269,81 @@ impl ViewTable {
         Seen {
             bytes: place.bytes.load(Ordering::Relaxed),
             silent: Duration::from_millis(silent),
-            serving: place.word.load(Ordering::Acquire) & !REVOKED != 0,
+            serving: place.serving.load(Ordering::Acquire) != 0,
         }
     }
 
-    /// The view is over, and every request of it is refused from now on; told by its owner.
-    pub(super) fn revoke(&self, seat: Seat) {
-        self.place(seat.number).word.fetch_or(REVOKED, Ordering::AcqRel);
-        self.live.fetch_sub(1, Ordering::Relaxed);
+    /// What the verdict on a view is worth, which is taken for `stale_max` after it ended.
+    pub(super) fn worth(&self, seat: Seat, stale_max: Duration, now: Instant) -> Worth {
+        let verdict = self.place(seat.number).verdict.load(Ordering::Acquire);
+        if !self.is_of(seat) {
+            return Worth::Nothing;
+        }
+        let (given, ends) = ((verdict >> 32) as u32, verdict as u32);
+        let doubted = self.doubted.load(Ordering::Acquire);
+        let ends = if given <= doubted { ends.min(doubted) } else { ends };
+        let now = self.tick(now);
+        if ends == FOR_EVER || now < ends {
+            Worth::Good
+        } else if u64::from(now - ends) <= ticks(stale_max) {
+            Worth::Stale
+        } else {
+            Worth::Nothing
+        }
+    }
+
+    /// The control plane allowed a view anew, for a while or for ever.
+    pub(super) fn allow(&self, seat: Seat, holds: Option<Duration>, now: Instant) {
+        let place = self.place(seat.number);
+        if self.is_of(seat) {
+            place.verdict.store(self.verdict(holds, now), Ordering::Release);
+            place.asked.store(0, Ordering::Release);
+        }
+    }
+
+    /// Every verdict that was given so far is to be asked for again.
+    pub(super) fn doubt_all(&self, now: Instant) {
+        self.doubted.fetch_max(self.tick(now), Ordering::AcqRel);
+    }
+
+    /// True if the caller is to ask about a view: nobody else does until `patience` is over.
+    pub(super) fn is_to_ask(&self, seat: Seat, patience: Duration, now: Instant) -> bool {
+        let place = self.place(seat.number);
+        let asked = place.asked.load(Ordering::Acquire);
+        let now = self.tick(now);
+        let until = now.saturating_add(u32::try_from(ticks(patience)).unwrap_or(u32::MAX)).max(1);
+        asked <= now
+            && self.is_of(seat)
+            && place
+                .asked
+                .compare_exchange(asked, until, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The view is over; told by its owner.
     pub(super) fn leave(&self, seat: Seat) {
-        self.forget(seat);
+        let (from, to) = (Ordering::AcqRel, Ordering::Relaxed);
+        let left = self.place(seat.number).id.compare_exchange(seat.id.0, 0, from, to);
+        debug_assert!(left.is_ok(), "its owner alone ends a view");
         self.live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A view that was revoked is remembered no longer; another may have its place already.
-    pub(super) fn forget(&self, seat: Seat) {
-        let (from, to) = (Ordering::AcqRel, Ordering::Relaxed);
-        // Whether it was still there makes no difference.
-        let _ = self.place(seat.number).id.compare_exchange(seat.id.0, 0, from, to);
+    /// True if the place is still that of the view.
+    fn is_of(&self, seat: Seat) -> bool {
+        self.place(seat.number).id.load(Ordering::Acquire) == seat.id.0
+    }
+
+    fn verdict(&self, holds: Option<Duration>, now: Instant) -> u64 {
+        let now = self.tick(now);
+        let ends = holds.map_or(FOR_EVER, |holds| {
+            let holds = u32::try_from(ticks(holds)).unwrap_or(FOR_EVER);
+            now.saturating_add(holds).min(FOR_EVER - 1)
+        });
+        u64::from(now) << 32 | u64::from(ends)
+    }
+
+    fn tick(&self, now: Instant) -> u32 {
+        u32::try_from(1 + self.millis(now) / TICK_MS).unwrap_or(FOR_EVER - 1)
     }
 
     fn place(&self, number: PlaceNumber) -> &Place {
@@ -246,30 +364,22 @@ impl ViewTable {
 }
 
 impl Set {
-    fn find(&self, id: SessionId) -> Option<(usize, &Place)> {
-        let mut places = self.places.iter().enumerate();
-        places.find(|(_, place)| place.id.load(Ordering::Acquire) == id.0)
+    fn find(&self, id: SessionId) -> Option<usize> {
+        self.places.iter().position(|place| place.id.load(Ordering::Acquire) == id.0)
     }
 
-    /// An empty place, or else that of the view that was revoked longest ago.
+    /// A place that is nobody's, and of which nothing is being sent any more.
     fn free(&self) -> Option<usize> {
         let empty = |place: &Place| {
-            place.id.load(Ordering::Acquire) == 0
-                && place.word.load(Ordering::Acquire) & !REVOKED == 0
+            place.id.load(Ordering::Acquire) == 0 && place.serving.load(Ordering::Acquire) == 0
         };
-        self.places.iter().position(empty).or_else(|| {
-            let revoked = |place: &Place| place.word.load(Ordering::Acquire) == REVOKED;
-            let places = self.places.iter().enumerate().filter(|(_, place)| revoked(place));
-            let oldest = places.min_by_key(|(_, place)| place.heard_ms.load(Ordering::Relaxed));
-            oldest.map(|(way, _)| way)
-        })
+        self.places.iter().position(empty)
     }
 }
 
-impl Place {
-    fn is_revoked(&self) -> bool {
-        self.word.load(Ordering::Acquire) & REVOKED != 0
-    }
+const fn ticks(time: Duration) -> u64 {
+    let millis = time.as_millis();
+    if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 / TICK_MS }
 }
 
 fn number(place: usize) -> PlaceNumber {
@@ -286,8 +396,10 @@ mod tests {
         Instant::now()
     }
 
+    const PRINT: Print = Print(NonZeroU64::MIN);
+
     fn enter(table: &ViewTable, id: u64, now: Instant) -> Seat {
-        match table.enter(SessionId(id), now) {
+        match table.enter(SessionId(id), PRINT, None, now) {
             Entered::New(seat) => seat,
             other => panic!("{id}: {other:?}"),
         }
@@ -297,8 +409,8 @@ mod tests {
     fn a_view_is_known_until_it_is_left() {
         let (table, now) = (ViewTable::new(4), origin());
         let seat = enter(&table, 7, now);
-        assert_eq!(table.find(SessionId(7)), Standing::Live(seat));
-        assert_eq!(table.enter(SessionId(7), now), Entered::Known(Standing::Live(seat)));
+        assert_eq!(table.find(SessionId(7)), Some(seat));
+        assert_eq!(table.enter(SessionId(7), PRINT, None, now), Entered::Known(seat));
         assert!(table.answer(seat, 100, false, now) && table.answer(seat, 50, true, now));
         let later = now + Duration::from_secs(9);
         assert_eq!(
@@ -311,7 +423,7 @@ mod tests {
             Seen { bytes: 130, silent: Duration::ZERO, serving: false }
         );
         table.leave(seat);
-        assert_eq!((table.find(SessionId(7)), table.live()), (Standing::Unknown, 0));
+        assert_eq!((table.find(SessionId(7)), table.live()), (None, 0));
         assert!(!table.answer(seat, 1, true, later), "it is over");
     }
 
@@ -320,31 +432,75 @@ mod tests {
         let (table, now) = (ViewTable::new(2), origin());
         let first = enter(&table, 1, now);
         enter(&table, 2, now);
-        assert_eq!(table.enter(SessionId(3), now), Entered::Full);
+        assert_eq!(table.enter(SessionId(3), PRINT, None, now), Entered::Full);
         table.leave(first);
         enter(&table, 3, now);
         assert_eq!(table.live(), 2);
     }
 
     #[test]
-    fn who_was_revoked_is_remembered_while_there_is_room() {
-        let (table, now) = (ViewTable::new(1), origin());
+    fn a_place_that_is_still_sent_from_is_nobody_elses() {
         // One view, four places and so one set.
-        let seats: Vec<_> = (1..=WAYS as u64)
-            .map(|id| {
-                let seat = enter(&table, id, now + Duration::from_secs(id));
-                table.revoke(seat);
-                assert_eq!(table.find(seat.id), Standing::Revoked);
-                seat
-            })
-            .collect();
-        enter(&table, 99, now);
-        assert_eq!(table.find(SessionId(1)), Standing::Unknown, "the oldest made room");
-        assert_eq!(table.find(SessionId(2)), Standing::Revoked);
-        // Its owner forgets it later, and not the view that took its place.
-        seats.iter().for_each(|&seat| table.forget(seat));
-        assert!(matches!(table.find(SessionId(99)), Standing::Live(_)));
-        assert_eq!(table.find(SessionId(2)), Standing::Unknown);
+        let (table, now) = (ViewTable::new(1), origin());
+        let old = enter(&table, 1, now);
+        assert!(table.answer(old, 10, true, now));
+        table.leave(old);
+        let new = enter(&table, 2, now);
+        assert_ne!(new.number, old.number);
+        // Nothing that is asked of the old view meets the new one.
+        assert_eq!(table.worth(old, Duration::MAX, now), Worth::Nothing);
+        assert!(!table.is_to_ask(old, Duration::ZERO, now));
+        table.answered(old.number, 0, now);
+        table.leave(new);
+        assert_eq!(enter(&table, 3, now).number, old.number);
+        assert_eq!((table.find(old.id), table.recognise(old.id, PRINT)), (None, None));
+    }
+
+    #[test]
+    fn a_view_vouches_for_its_token_and_no_other() {
+        let (table, now) = (ViewTable::new(4), origin());
+        let token = ViewToken::parse(&"A".repeat(32)).unwrap();
+        let [cam, other] = ["cam", "other"].map(|name| StreamName::parse(name).unwrap());
+        let print = table.print(&cam, token);
+        let Entered::New(seat) = table.enter(SessionId(7), print, None, now) else { panic!() };
+        assert_eq!(table.recognise(SessionId(7), table.print(&cam, token)), Some(seat));
+        let forged = ViewToken::parse(&"B".repeat(32)).unwrap();
+        for print in [table.print(&other, token), table.print(&cam, forged)] {
+            assert_eq!(table.recognise(SessionId(7), print), None);
+        }
+        table.leave(seat);
+        assert_eq!(table.recognise(SessionId(7), print), None);
+    }
+
+    #[test]
+    fn a_verdict_ends_and_is_taken_a_while_longer() {
+        let (table, now) = (ViewTable::new(4), origin());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(100));
+        let seat = enter(&table, 1, now);
+        assert_eq!(table.worth(seat, stale_max, at(1_000_000)), Worth::Good, "it has no end");
+        table.allow(seat, Some(minute), at(10));
+        for (second, worth) in [
+            (10, Worth::Good),
+            (69, Worth::Good),
+            (71, Worth::Stale),
+            (169, Worth::Stale),
+            (171, Worth::Nothing),
+        ] {
+            assert_eq!(table.worth(seat, stale_max, at(second)), worth, "{second}");
+        }
+        // One asks, and again when there was no answer.
+        assert!(table.is_to_ask(seat, minute, at(71)) && !table.is_to_ask(seat, minute, at(72)));
+        assert!(table.is_to_ask(seat, minute, at(132)));
+        table.allow(seat, None, at(133));
+        assert_eq!(table.worth(seat, stale_max, at(10_000)), Worth::Good);
+        table.doubt_all(at(10_000));
+        assert_eq!(table.worth(seat, stale_max, at(10_001)), Worth::Stale);
+        assert_eq!(table.worth(seat, stale_max, at(10_101)), Worth::Nothing);
+        let later = enter(&table, 2, at(10_001));
+        assert_eq!(table.worth(later, stale_max, at(10_001)), Worth::Good, "it is newer");
+        table.allow(seat, None, at(10_002));
+        assert_eq!(table.worth(seat, stale_max, at(20_000)), Worth::Good);
     }
 
     #[test]
@@ -353,8 +509,8 @@ mod tests {
         let mut ids = crate::session::view_token::ViewIds::default();
         let wall = codecs::time::WallTime::from_unix_millis(1_800_000_000_000);
         let full = (0..10_000).filter(|n| {
-            let id = ids.next(crate::ids::ShardId(n % 2), wall, false);
-            table.enter(id, now) == Entered::Full
+            let id = ids.next(crate::ids::ShardId(n % 2), wall, Default::default());
+            table.enter(id, PRINT, None, now) == Entered::Full
         });
         assert_eq!(full.count(), 0);
     }
@@ -363,7 +519,7 @@ mod tests {
     fn a_claimed_set_makes_nobody_wait() {
         let (table, now) = (ViewTable::new(1), origin());
         table.sets[0].claimed.store(true, Ordering::Relaxed);
-        assert_eq!(table.enter(SessionId(5), now), Entered::Claimed);
+        assert_eq!(table.enter(SessionId(5), PRINT, None, now), Entered::Claimed);
         table.sets[0].claimed.store(false, Ordering::Relaxed);
         enter(&table, 5, now);
     }

@@ -4,6 +4,7 @@
 //!   playlist asked for -- allowed --> token given -- a child is asked for with it --> live
 //!                                                                                      |
 //!            ended: idle, stream_ended, draining <-- silence, end of the node ---------+
+//!            ended: expired, and refused from the next request on <-- a later no ------+
 //!            ended: kicked, and refused from the next request on <-- kicked -----------+
 //! ```
 //!
@@ -16,12 +17,20 @@
 //! number. So is one whose stream has another name than the viewer asked for, because no token says
 //! which.
 //!
+//! The verdict on a live view may hold for a while only, and all of them are doubted when the
+//! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
+//! the viewer's back (`rechecks.rs`).
+//!
+//! The playlist of one publication is its own entrance: its address is told to an application,
+//! which hands it on, so it is asked for without a token again and again. Whoever asks for it is
+//! known by address, agent and stream: two of the same are one.
+//!
 //! A view is owned by the shard that it began on, which alone ends it; the others find it in the
-//! shared table (`view_table.rs`).
+//! shared table (`view_table.rs`), and revoke its token in another (`revoked.rs`).
 //!
 //! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
-//! exempt; [`REVOKED_MAX`] views of a shard that were kicked are
-//! remembered for [`REVOKED_FOR`]: after that a token is asked about like one that nobody knows.
+//! exempt; [`GUESTS_MAX`] viewers of a shard who are known by address and were kicked are
+//! remembered for [`GUESTS_FOR`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -29,25 +38,28 @@ use std::time::{Duration, Instant};
 use codecs::time::WallTime;
 
 use super::caps::ViewerAdmission;
+use super::rechecks::is_final;
 use super::shard::Shard;
 use super::view_roll::{OwnView, ViewRoll};
-use super::view_table::{Entered, Seat, Standing};
-use crate::config::LimitId;
-use crate::control::{CloseReason, Event, Protocol, Role, SessionEvent, SessionStatus};
-use crate::ids::{SessionId, StreamName};
+use super::view_table::{Entered, Seat, Worth};
+use crate::config::{HlsConfig, LimitId};
+use crate::control::{CloseReason, Denial, Event, Protocol, Role, SessionEvent, SessionStatus};
+use crate::ids::{SessionId, ShardId, StreamName};
 use crate::segment::uri::Asset;
-use crate::session::view_token::{ViewIds, ViewKeys, ViewSigner};
-use crate::session::view_token::{age_seconds, is_renamed};
+use crate::session::view_token::{ViewIds, ViewKeys, ViewNote, ViewSigner, ViewToken};
+use crate::session::view_token::{age_seconds, id_by_address, is_by_address, note_of};
 use crate::session::{LogKey, Refusal, Use, Viewer};
 
 /// A token without a view is taken for this long after it was given.
 const FRESH_SECONDS: u64 = 60;
 /// Views that one round of housekeeping looks at.
 const LOOKED_AT_MAX: usize = 1_024;
-/// Views of one shard that are remembered as kicked at most.
-const REVOKED_MAX: usize = 4_096;
+/// Viewers of one shard who are known by address and are remembered as kicked at most.
+const GUESTS_MAX: usize = 4_096;
 /// How long they are.
-const REVOKED_FOR: Duration = Duration::from_secs(600);
+const GUESTS_FOR: Duration = Duration::from_secs(600);
+/// The control plane is asked about one view again after this at the earliest.
+const HOLDS_MIN: Duration = Duration::from_secs(1);
 
 /// The views of a shard. Lives on: its shard. Crosses by: never.
 #[derive(Debug)]
@@ -55,7 +67,8 @@ pub(super) struct Views {
     signer: ViewSigner,
     ids: ViewIds,
     pub roll: ViewRoll,
-    revoked: VecDeque<(Instant, Seat)>,
+    /// Who was kicked and has no token to lose.
+    guests: VecDeque<(Instant, SessionId)>,
     /// Tokens that were given before are asked about until their view begins.
     trusted_from: WallTime,
 }
@@ -72,11 +85,11 @@ impl View {
     pub(crate) const NEW: Self = Self(1);
 
     /// As one of this viewer.
-    const fn of(viewer: SessionId) -> Self {
+    pub(super) const fn of(viewer: SessionId) -> Self {
         Self(viewer.0)
     }
 
-    fn viewer(self) -> Option<SessionId> {
+    pub(super) fn viewer(self) -> Option<SessionId> {
         (self != Self::ANONYMOUS && self != Self::NEW).then_some(SessionId(self.0))
     }
 }
@@ -86,6 +99,8 @@ impl View {
 pub(super) enum Judged {
     /// It is answered without a question.
     Known(View),
+    /// It is answered, and the control plane asked about the view meanwhile.
+    Stale(Seat),
     /// Whoever may view is to be asked.
     Ask(View),
     /// It is refused.
@@ -98,7 +113,7 @@ impl Views {
             signer: ViewSigner::new(keys),
             ids: ViewIds::default(),
             roll: ViewRoll::default(),
-            revoked: VecDeque::new(),
+            guests: VecDeque::new(),
             trusted_from: WallTime::default(),
         }
     }
@@ -123,37 +138,100 @@ impl Views {
     }
 }
 
+/// How long what the control plane says of a viewer holds at least.
+pub(super) fn least_hold(hls: &HlsConfig) -> Duration {
+    hls.verdict.max(HOLDS_MIN)
+}
+
+/// How long what the control plane allowed a viewer holds: as long as it may be remembered, but no
+/// longer than what was shown is good.
+pub(super) fn hold_of(
+    (holds, until): (Option<Duration>, Option<Instant>),
+    hls: &HlsConfig,
+    now: Instant,
+) -> Option<Duration> {
+    let left = until.map(|until| until.saturating_duration_since(now));
+    let holds = holds.map(|holds| holds.max(least_hold(hls)));
+    left.into_iter().chain(holds).min()
+}
+
 impl Shard {
     /// Tokens are signed by other keys from now on.
     pub(super) fn change_view_keys(&mut self, keys: &ViewKeys) {
         self.views.signer = ViewSigner::new(keys);
     }
 
+    /// Every verdict that was given so far is to be asked for again.
+    pub(super) fn doubt_verdicts(&mut self) {
+        self.verdicts.doubt_all(self.now);
+        self.shared.views.doubt_all(self.now);
+        // Tokens that were given a moment ago are asked about, too.
+        self.views.trusted_from = self.wall;
+    }
+
     /// Judges a request for a piece of `stream` by the token that it shows.
     pub(super) fn judge_view(
         &self,
+        slot: u32,
         stream: &StreamName,
         asset: Option<Asset>,
         viewer: Viewer,
     ) -> Judged {
-        let token = match viewer {
+        // Who asks for renditions may always be asked about, whatever it shows.
+        let entrance = asset == Some(Asset::Multivariant);
+        let (id, seat) = match viewer {
             Viewer::Anybody => return Judged::Ask(View::ANONYMOUS),
             Viewer::New => return Judged::Ask(View::NEW),
-            Viewer::Of(token) => token,
+            Viewer::ByAddress => {
+                let Some(id) = self.guest(slot, stream) else { return Judged::Refused };
+                (id, self.shared.views.find(id))
+            }
+            Viewer::Of(token) => match self.verify(stream, token) {
+                Some(verified) => verified,
+                // A token that is no good is as good as none for who would be given one.
+                None if entrance => return Judged::Ask(View::NEW),
+                None => return Judged::Refused,
+            },
         };
-        let Some(id) = self.views.signer.verify(stream, token) else {
-            // A token that is no good is as good as none for who would be given one.
-            let first = asset == Some(Asset::Multivariant);
-            return if first { Judged::Ask(View::NEW) } else { Judged::Refused };
-        };
-        let view = View::of(id);
-        match self.shared.views.find(id) {
-            Standing::Revoked => Judged::Refused,
-            _ if is_renamed(id) => Judged::Ask(view),
-            Standing::Live(_) => Judged::Known(view),
-            Standing::Unknown if self.views.trusts(id, self.wall) => Judged::Known(view),
-            Standing::Unknown => Judged::Ask(view),
+        // After the view was looked for: who is kicked is revoked before the view is left.
+        let revoked = &self.shared.revoked;
+        if revoked.has(id) || seat.is_none() && revoked.is_doubtful(id) {
+            return if entrance { Judged::Ask(View::NEW) } else { Judged::Refused };
         }
+        let view = View::of(id);
+        // Neither says by which name the control plane knows the stream.
+        if note_of(id).renamed || is_by_address(id) {
+            return Judged::Ask(view);
+        }
+        let Some(seat) = seat else {
+            let trusted = self.views.trusts(id, self.wall);
+            return if trusted { Judged::Known(view) } else { Judged::Ask(view) };
+        };
+        match self.shared.views.worth(seat, self.config.stream.hls.verdict_stale, self.now) {
+            Worth::Good => Judged::Known(view),
+            Worth::Stale => Judged::Stale(seat),
+            Worth::Nothing => Judged::Ask(view),
+        }
+    }
+
+    /// The viewer that a token was given to, and its view if that goes on, which vouches for it.
+    fn verify(&self, stream: &StreamName, token: ViewToken) -> Option<(SessionId, Option<Seat>)> {
+        let views = &self.shared.views;
+        if let Some(seat) = views.recognise(token.claimed(), views.print(stream, token)) {
+            return Some((seat.id, Some(seat)));
+        }
+        let id = self.views.signer.verify(stream, token)?;
+        Some((id, views.find(id)))
+    }
+
+    /// The viewer that is known by its address alone.
+    fn guest(&self, slot: u32, stream: &StreamName) -> Option<SessionId> {
+        let connection = self.connections.get(slot)?;
+        let peer = connection.peer.ip.to_canonical();
+        let named = (stream.as_str(), peer, &**connection.session.agent());
+        let hash = self.shared.views.hash_of(named);
+        let shard = ShardId((hash >> 48) as u16 % self.shared.shards() as u16);
+        Some(id_by_address(shard, hash))
     }
 
     /// The viewer of the connection in `slot` is about to be answered: a new one is given its
@@ -161,38 +239,65 @@ impl Shard {
     ///
     /// The seat of the view, if it has one; or why there is no answer.
     pub(super) fn seat_viewer(&mut self, slot: u32) -> Result<Option<Seat>, Refusal> {
-        let Some(connection) = self.connections.get_mut(slot) else { return Ok(None) };
+        let Self { connections, config, shared, views, now, wall, id: shard, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return Ok(None) };
         let Some(asked) = connection.asked.as_ref() else { return Ok(None) };
-        if asked.view == View::NEW {
-            let Some(path) = connection.session.stream() else { return Ok(None) };
-            let renamed = *path != asked.stream;
-            let id = self.views.ids.next(self.id, self.wall, renamed);
-            let token = self.views.signer.sign(path, id);
+        let Some(viewer) = asked.viewer.as_ref() else { return Ok(None) };
+        let Some(path) = connection.session.stream() else { return Ok(None) };
+        if viewer.view == View::NEW {
+            let note = ViewNote { renamed: *path != asked.stream, timed: viewer.holds.is_some() };
+            let id = views.ids.next(*shard, *wall, note);
+            let token = views.signer.sign(path, id);
             connection.session.give_view_token(token);
             return Ok(None);
         }
-        let Some(id) = asked.view.viewer() else { return Ok(None) };
-        match self.shared.views.enter(id, self.now) {
-            Entered::New(seat) => {
-                let peer = connection.peer.ip;
-                match self.shared.caps.enter_viewer(peer, &self.config.limits) {
-                    Ok(admission) => {
-                        self.begin_view(slot, seat, admission);
-                        Ok(Some(seat))
-                    }
-                    Err(limit) => {
-                        self.shared.views.leave(seat);
-                        self.counters.limit(limit);
-                        Err(Refusal::Overloaded)
-                    }
-                }
+        let Some(id) = viewer.view.viewer() else { return Ok(None) };
+        if shared.revoked.has(id) {
+            return Err(Refusal::Denied);
+        }
+        let least = least_hold(&config.stream.hls);
+        // A token that vouches for itself says whether it does for a while only.
+        let noted = (viewer.vouched && note_of(id).timed).then_some(least);
+        let holds = viewer.holds.or(noted);
+        if let Some(seat) = shared.views.find(id) {
+            if viewer.epoch.is_some() {
+                shared.views.allow(seat, holds, *now);
             }
-            Entered::Known(Standing::Live(seat)) => Ok(Some(seat)),
-            Entered::Known(Standing::Revoked) => Err(Refusal::Denied),
-            Entered::Known(Standing::Unknown) | Entered::Claimed => Ok(None),
+            return Ok(Some(seat));
+        }
+        if is_by_address(id) && connection.session.asset() == Some(Asset::Media) {
+            // Like everybody else it is no viewer before it asks for what a playlist lists.
+            return Ok(None);
+        }
+        let print = viewer.print.unwrap_or_else(|| shared.views.print_of_nobody(id));
+        match shared.views.enter(id, print, holds, *now) {
+            Entered::New(seat) => self.admit_view(slot, seat).map(Some),
+            Entered::Known(seat) => Ok(Some(seat)),
+            Entered::Claimed => Ok(None),
             Entered::Full => {
                 self.counters.limit(LimitId::HlsViewersMax);
                 Err(Refusal::Overloaded)
+            }
+        }
+    }
+
+    /// A view has a place: it begins, if there may be another one of its address.
+    fn admit_view(&mut self, slot: u32, seat: Seat) -> Result<Seat, Refusal> {
+        let peer = self.connections.get(slot).map(|connection| connection.peer.ip);
+        let admission = peer.map(|peer| self.shared.caps.enter_viewer(peer, &self.config.limits));
+        match admission {
+            Some(Ok(admission)) => {
+                self.begin_view(slot, seat, admission);
+                Ok(seat)
+            }
+            Some(Err(limit)) => {
+                self.shared.views.leave(seat);
+                self.counters.limit(limit);
+                Err(Refusal::Overloaded)
+            }
+            None => {
+                self.shared.views.leave(seat);
+                Err(Refusal::Denied)
             }
         }
     }
@@ -235,44 +340,68 @@ impl Shard {
     /// Ends the view `id` if it is this shard's. Of one that was kicked everything is refused from
     /// now on; whoever else it is may ask again, and is asked about.
     pub(super) fn kick_view(&mut self, id: SessionId, reason: CloseReason) {
-        if reason != CloseReason::Kicked {
-            self.leave_view(id, reason);
-            return;
+        if reason == CloseReason::Kicked && self.views.roll.has(id) {
+            self.revoke_view(id);
         }
-        let Some(view) = self.views.roll.leave(id) else { return };
-        self.shared.views.revoke(view.seat);
-        let Views { revoked, .. } = &mut self.views;
-        if revoked.len() >= REVOKED_MAX
-            && let Some((_, oldest)) = revoked.pop_front()
-        {
-            self.shared.views.forget(oldest);
-        }
-        revoked.push_back((self.now + REVOKED_FOR, view.seat));
-        self.end_view(view, reason);
+        self.leave_view(id, reason);
     }
 
-    /// Ends the views of whoever fell silent.
+    /// A later word of the control plane was no: the view ends where it began, and its token is no
+    /// good from now on.
+    pub(super) fn expire_view(&mut self, seat: Seat) {
+        if self.shared.views.find(seat.id) == Some(seat) {
+            self.revoke_view(seat.id);
+        }
+    }
+
+    /// The control plane said no to somebody who waited for it; his view ends, if one goes on.
+    pub(super) fn view_denied(&mut self, view: View, denial: Denial) {
+        let seat = view.viewer().and_then(|id| self.shared.views.find(id));
+        if let Some(seat) = seat.filter(|_| is_final(denial)) {
+            self.expire_view(seat);
+        }
+    }
+
+    fn revoke_view(&mut self, id: SessionId) {
+        self.shared.revoked.revoke(id);
+        if !is_by_address(id) {
+            return;
+        }
+        let guests = &mut self.views.guests;
+        if guests.len() >= GUESTS_MAX
+            && let Some((_, oldest)) = guests.pop_front()
+        {
+            self.shared.revoked.forget(oldest);
+        }
+        guests.push_back((self.now + GUESTS_FOR, id));
+    }
+
+    /// Ends the views of whoever fell silent, or may not go on.
     pub(super) fn end_idle_views(&mut self) {
         let idle = self.config.stream.hls.session_idle;
         for _ in 0..self.views.roll.places().min(LOOKED_AT_MAX) {
             let Some(view) = self.views.roll.next() else { continue };
+            let id = view.seat.id;
+            if self.shared.revoked.has(id) {
+                self.leave_view(id, CloseReason::Expired);
+                continue;
+            }
             let seen = self.shared.views.look(view.seat, self.now);
             if seen.serving || seen.silent < idle {
                 continue;
             }
-            let id = view.seat.id;
-            let ended = view.stream.clone();
-            let reason = match self.has_ended_for_viewers(&ended) {
+            let stream = view.stream.clone();
+            let reason = match self.has_ended_for_viewers(&stream) {
                 true => CloseReason::StreamEnded,
                 false => CloseReason::Idle,
             };
             self.leave_view(id, reason);
         }
-        while let Some(&(until, seat)) = self.views.revoked.front()
+        while let Some(&(until, id)) = self.views.guests.front()
             && until <= self.now
         {
-            self.views.revoked.pop_front();
-            self.shared.views.forget(seat);
+            self.views.guests.pop_front();
+            self.shared.revoked.forget(id);
         }
     }
 

@@ -7,6 +7,7 @@
 mod lifetime;
 #[path = "../node/mod.rs"]
 mod node;
+mod rechecks;
 mod serving;
 mod views;
 

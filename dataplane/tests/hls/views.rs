@@ -7,7 +7,7 @@ use dataplane::control::{
     CloseReason, Command, Denial, Event, Grant, Protocol, Role, SessionEvent, Verdict,
 };
 use dataplane::ids::{SessionId, ShardId, StreamName};
-use dataplane::session::view_token::ViewKeys;
+use dataplane::session::view_token::{KEYS_BEFORE_MAX, ViewKeys};
 
 use super::{node, publish};
 use crate::node::{Answer, Server, Viewer};
@@ -28,20 +28,20 @@ on_both_backends! {
 }
 
 /// Viewers are told apart by tokens.
-fn told_apart(mut config: Config) -> Config {
+pub(super) fn told_apart(mut config: Config) -> Config {
     config.stream.hls.session = HlsSession::Token;
     config
 }
 
 /// Reads a playlist of renditions: the address of its media playlist, which has the token.
-fn token_of(viewer: &mut Viewer, target: &str) -> String {
+pub(super) fn token_of(viewer: &mut Viewer, target: &str) -> String {
     let index = viewer.found(target);
     assert_eq!((index.field("ETag"), index.field("Cache-Control")), (None, Some("no-store")));
     let folder = target.rsplit_once('/').unwrap().0;
     format!("{folder}/{}", index.uris()[0])
 }
 
-fn started(server: &Server) -> (ShardId, SessionId, SessionEvent) {
+pub(super) fn started(server: &Server) -> (ShardId, SessionId, SessionEvent) {
     let view = |event: &Event| match event {
         Event::Session(told) => {
             matches!(**told, SessionEvent::Started { protocol: Protocol::Hls, .. })
@@ -58,7 +58,7 @@ fn started(server: &Server) -> (ShardId, SessionId, SessionEvent) {
 }
 
 /// How the view ended: why, and after how many bytes.
-fn ended(server: &Server, view: SessionId) -> (CloseReason, u64) {
+pub(super) fn ended(server: &Server, view: SessionId) -> (CloseReason, u64) {
     let over = |event: &Event| match event {
         Event::Session(told) => {
             matches!(**told, SessionEvent::Ended { session, .. } if session == view)
@@ -75,7 +75,7 @@ fn ended(server: &Server, view: SessionId) -> (CloseReason, u64) {
 }
 
 /// The same request on so many connections that both shards have some of them.
-fn everywhere(server: &Server, target: &str, status: u16) {
+pub(super) fn everywhere(server: &Server, target: &str, status: u16) {
     for _ in 0..16 {
         let answer = Viewer::connect(server.http).get(target);
         assert_eq!(answer.status, status, "{target}: {}", answer.head);
@@ -164,6 +164,11 @@ fn a_cookie_does_the_same_for_shared_playlists(mut config: Config) {
     server.control.send(shard, Command::Kick { session, reason });
     assert_eq!(ended(&server, session).0, reason);
     assert_eq!(viewer.get_with(&segment, &fields).status, 403);
+    // Whoever asks for renditions is asked about anew, and is another viewer.
+    let again = viewer.get_with("/cam/index.m3u8", &fields);
+    let (other, _) = again.field("Set-Cookie").unwrap().split_once("; ").unwrap();
+    assert_ne!(other, pair);
+    assert_eq!(viewer.get_with(&segment, &format!("Cookie: {other}\r\n")).status, 200);
 }
 
 fn silence_ends_a_view_and_it_may_go_on_later(mut config: Config) {
@@ -268,19 +273,27 @@ fn the_control_plane_is_asked_once_for_each_viewer(mut config: Config) {
 fn a_change_of_keys_ends_no_view(config: Config) {
     let server = Server::start(told_apart(config));
     let _publisher = publish(&server, "cam", 2);
-    let first = node::VIEW_KEYS.current;
-    let change = |current: [u8; 32], previous| {
-        let keys = std::sync::Arc::new(ViewKeys { current, previous: Some(previous) });
+    let mut viewer = Viewer::connect(server.http);
+    let (media, unused) =
+        (token_of(&mut viewer, "/cam/index.m3u8"), token_of(&mut viewer, "/cam/index.m3u8"));
+    let list = viewer.found(&media);
+    // A viewer watches for ten days.
+    for day in 1..=10_u8 {
+        let before = (0..day).rev().take(KEYS_BEFORE_MAX).map(|day| [1 + day; 32]).collect();
+        let keys = std::sync::Arc::new(ViewKeys { current: [1 + day; 32], before });
         server.control.send_all(|| Command::ViewKeys(keys.clone()));
         server.control.snapshot();
-    };
-    let mut viewer = Viewer::connect(server.http);
-    let media = token_of(&mut viewer, "/cam/index.m3u8");
-    viewer.found(&media);
-    change([2; 32], first);
-    everywhere(&server, &media, 200);
-    change([3; 32], [2; 32]);
-    everywhere(&server, &media, 403);
+        everywhere(&server, &media, 200);
+        everywhere(&server, &format!("/cam/{}", list.uris()[0]), 200);
+        if day > 7 {
+            everywhere(&server, &unused, 403);
+        }
+    }
+    assert_eq!(server.control.snapshot().sum(|c| c.views_started), 1);
+    // What vouches for the token vouches for no other, and for no other stream.
+    let _other = publish(&server, "other", 2);
+    let (_, token) = media.split_once("?s=").unwrap();
+    everywhere(&server, &format!("/other/media.m3u8?s={token}"), 403);
 }
 
 fn a_stream_that_is_kicked_asks_about_its_viewers_again(config: Config) {

@@ -14,7 +14,7 @@ use dataplane::session::view_token::ViewKeys;
 use super::control::Control;
 
 /// What tokens of viewers are signed with at first.
-pub(crate) const VIEW_KEYS: ViewKeys = ViewKeys { current: [1; 32], previous: None };
+pub(crate) const VIEW_KEYS: ViewKeys = ViewKeys { current: [1; 32], before: Vec::new() };
 
 /// Two shards, two listeners, pages that are poisoned when freed.
 pub(crate) fn config(choice: BackendChoice) -> Config {

@@ -12,9 +12,7 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::time::Instant;
 
-use codecs::http1::{
-    ByteRange, Method, Request, if_range_names, none_match_names, percent_decode, query_pairs,
-};
+use codecs::http1::{ByteRange, Method, Request, if_range_names, none_match_names, percent_decode};
 
 use super::reply::{ACCEPT_RANGES, IMMUTABLE, NO_CACHE, NO_SNIFF, NO_STORE, Replies};
 use super::routes::credentials as credentials_of;
@@ -22,7 +20,7 @@ use super::server::Server;
 use super::shown_token::{Entrance, ShownToken, TOKEN_NAME};
 use super::state::{Pending, State};
 use crate::Error;
-use crate::ids::{StreamId, StreamName};
+use crate::ids::{Secret, StreamId, StreamName};
 use crate::segment::uri::Asset;
 use crate::segment::{KeptSegment, Playlist, Window};
 use crate::session::rtmp::Params;
@@ -31,6 +29,11 @@ use crate::session::{Credentials, Event, Refusal, Served, ServedAs};
 
 /// Bytes of a list of entity tags that is looked at; a longer one matches nothing.
 const TAGS_BYTES_MAX: usize = 512;
+
+/// What names of pairs begin with that ask for a part of a playlist (RFC 8216bis 6.2.5).
+const DIRECTIVES: &str = "_HLS_";
+/// The piece that everybody asks for first.
+const ENTRANCE: &str = "index.m3u8";
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const SEGMENT: &str = "video/mp2t";
@@ -68,7 +71,7 @@ impl Fetch {
             stream,
             asset,
             publication: None,
-            query: if whole { credentials(request.query) } else { "".into() },
+            query: if whole { shown_by(request.query).into() } else { "".into() },
             shown,
             // Playlists are short and change: they are always sent whole, as a server may.
             range: request.range().filter(|_| request.method == Method::Get && !whole),
@@ -108,16 +111,33 @@ fn kept_tags(tags: &str) -> &str {
     if tags.len() <= TAGS_BYTES_MAX { tags } else { "" }
 }
 
-/// The part of a query that says who asks, as it was sent.
-fn credentials(query: Option<&str>) -> Box<str> {
+/// What a query says of who asks, as it was sent: all but what we, or the protocol, put into it.
+/// An application may judge by every pair of it, and their order, so the children of a playlist
+/// are asked for with the same.
+fn shown_by(query: Option<&str>) -> String {
     let mut kept = String::new();
-    for (name, value) in query_pairs(query.unwrap_or_default()) {
-        if matches!(name, "key" | "token") {
+    for pair in query.unwrap_or_default().split('&') {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        let ours = name == TOKEN_NAME || name.starts_with(DIRECTIVES);
+        // What is no letter of an address would end an attribute of a playlist, or a line.
+        let legal = pair.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>".contains(&byte));
+        if !ours && legal && !pair.is_empty() {
             let sign = if kept.is_empty() { "" } else { "&" };
-            write!(kept, "{sign}{name}={value}").expect("a string takes any text");
+            write!(kept, "{sign}{pair}").expect("a string takes any text");
         }
     }
-    kept.into()
+    kept
+}
+
+/// Who the sender of a request for a piece of HLS says it is: the same for every piece that one
+/// playlist leads to, so that the control plane is asked one question about all of them.
+pub(super) fn credentials_of_piece(request: &Request<'_>, params: Params) -> Box<Credentials> {
+    let mut credentials = credentials_of(request, params);
+    credentials.query = Secret(shown_by(request.query));
+    if let Some((folder, _)) = credentials.url.rsplit_once('/') {
+        credentials.url = format!("{folder}/{ENTRANCE}").into();
+    }
+    credentials
 }
 
 /// Where the playlist of `/NAME.m3u8` is: beside it, so that its children are found.
@@ -158,7 +178,7 @@ impl Server {
         match Entrance::of(request, piece.1, self.terms.hls_session) {
             Entrance::Open(shown) => {
                 let fetch = Fetch::new(request, pending, piece, shown);
-                self.fetch(fetch, credentials_of(request, params));
+                self.fetch(fetch, credentials_of_piece(request, params));
                 return Ok(());
             }
             Entrance::Elsewhere => {
@@ -310,11 +330,12 @@ mod tests {
         for (query, kept) in [
             (None, ""),
             (Some(""), ""),
-            (Some("latency=low"), ""),
             (Some("key=a%2Bb"), "key=a%2Bb"),
-            (Some("x=1&token=t&y&key=k=k"), "token=t&key=k=k"),
+            (Some("x=1&token=t&y&key=k=k"), "x=1&token=t&y&key=k=k"),
+            (Some("e=9&s=AAAA&sig=%20b&_HLS_msn=7&_HLS_part=1"), "e=9&sig=%20b"),
+            (Some("ss=1&a=\"&b=<"), "ss=1"),
         ] {
-            assert_eq!(&*credentials(query), kept, "{query:?}");
+            assert_eq!(&*shown_by(query), kept, "{query:?}");
         }
     }
 

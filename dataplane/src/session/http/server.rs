@@ -6,7 +6,7 @@ use std::time::Instant;
 use codecs::http1::{Method, Request, parse_request};
 
 use super::events::Events;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, credentials_of_piece};
 use super::limits::{limit_of, request_limits};
 use super::reply::Replies;
 use super::routes::{Route, credentials};
@@ -196,10 +196,9 @@ impl Server {
                 return self.enter(request, pending, (stream, asset), params);
             }
             Route::Publication(stream, id, asset, params) => {
-                // Its address is told to an application as it is: nobody is told apart by it.
-                let shown = ShownToken::Off;
+                let shown = ShownToken::of_publication(self.terms.hls_session);
                 let fetch = Fetch::new(request, pending, (stream, asset), shown);
-                self.fetch(fetch.of_publication(id), credentials(request, params));
+                self.fetch(fetch.of_publication(id), credentials_of_piece(request, params));
                 return Ok(());
             }
             Route::Directory => {

@@ -21,6 +21,8 @@ const COOKIE_NAME: &str = "grandstand_view";
 pub(super) enum ShownToken {
     /// Viewers are not told apart.
     Off,
+    /// It shows nothing, and is known by its address.
+    ByAddress,
     /// In addresses.
     Query(Shown),
     /// In a cookie for this folder.
@@ -76,9 +78,18 @@ impl Entrance {
 }
 
 impl ShownToken {
+    /// What a request for a piece of one publication shows. Its address is told to an application
+    /// as it is: there is no place for a token in it.
+    pub(super) const fn of_publication(mode: HlsSession) -> Self {
+        match mode {
+            HlsSession::Off => Self::Off,
+            HlsSession::Token | HlsSession::Cookie => Self::ByAddress,
+        }
+    }
+
     pub(super) const fn shown(&self) -> Shown {
         match self {
-            Self::Off => Shown::Nothing,
+            Self::Off | Self::ByAddress => Shown::Nothing,
             Self::Query(shown) | Self::Cookie(shown, _) => *shown,
         }
     }
@@ -87,6 +98,7 @@ impl ShownToken {
     pub(super) const fn viewer(&self) -> Viewer {
         match self {
             Self::Off => Viewer::Anybody,
+            Self::ByAddress => Viewer::ByAddress,
             Self::Query(Shown::Brought(token)) | Self::Cookie(Shown::Brought(token), _) => {
                 Viewer::Of(*token)
             }
@@ -97,7 +109,7 @@ impl ShownToken {
     /// The viewer is given a token.
     pub(super) const fn give(&mut self, token: ViewToken) {
         match self {
-            Self::Off => {}
+            Self::Off | Self::ByAddress => {}
             Self::Query(shown) | Self::Cookie(shown, _) => *shown = Shown::Given(token),
         }
     }
@@ -154,6 +166,7 @@ mod tests {
                 Viewer::Of(token) => format!("brought {}", token.as_str()),
                 Viewer::New => "new".into(),
                 Viewer::Anybody => "anybody".into(),
+                Viewer::ByAddress => "by address".into(),
             },
             Entrance::Elsewhere => "elsewhere".into(),
             Entrance::Closed => "closed".into(),

@@ -1,0 +1,230 @@
+//! Viewers who are asked about again while they view: ends of verdicts, doubt, control planes that
+//! give no answer, kicks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dataplane::config::{Config, HlsSession};
+use dataplane::control::{
+    AuthorizeRequest, CloseReason, Command, Denial, Grant, Intent, Role, SessionEvent, Verdict,
+};
+use dataplane::ids::StreamId;
+
+use super::views::{ended, everywhere, started, token_of, told_apart};
+use super::{node, publish};
+use crate::node::{Server, TIME_BOUND, Viewer};
+use crate::on_both_backends;
+
+on_both_backends! {
+    a_verdict_that_ended_is_asked_for_again_and_a_no_ends_the_view
+    doubted_verdicts_are_taken_until_the_answer_comes
+    who_was_let_in_goes_on_while_nobody_answers
+    an_application_judges_every_piece_by_the_same_words
+    a_kick_withdraws_what_it_names
+    viewers_of_a_publication_are_known_by_address_and_agent
+}
+
+/// Asks with this from now on, and counts the questions of players.
+fn judge(
+    server: &Server,
+    verdict: impl Fn(&AuthorizeRequest) -> Option<Verdict> + Send + 'static,
+) -> Arc<AtomicU64> {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    server.control.judge(Box::new(move |request| {
+        if request.intent == Intent::Play {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        verdict(request)
+    }));
+    asked
+}
+
+fn yes(request: &AuthorizeRequest) -> Verdict {
+    Verdict::Allow(Grant::to(request.stream.clone()))
+}
+
+fn no(_: &AuthorizeRequest) -> Option<Verdict> {
+    Some(Verdict::Deny(Denial::Forbidden))
+}
+
+/// Asks for `target` again and again until `is` says so; it is always answered with a status of
+/// `expected`.
+fn poll(viewer: &mut Viewer, target: &str, expected: &[u16], is: impl Fn(u16) -> bool) {
+    let late = Instant::now() + TIME_BOUND;
+    loop {
+        let status = viewer.get(target).status;
+        assert!(expected.contains(&status), "{target}: {status}");
+        if is(status) {
+            return;
+        }
+        assert!(Instant::now() < late, "{target}: never");
+        std::thread::yield_now();
+    }
+}
+
+fn a_verdict_that_ended_is_asked_for_again_and_a_no_ends_the_view(mut config: Config) {
+    config.stream.hls.verdict = Duration::ZERO;
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let asked = judge(&server, |request| {
+        let holds = Some(Duration::ZERO);
+        Some(Verdict::Allow(Grant { holds, ..Grant::to(request.stream.clone()) }))
+    });
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8?key=k");
+    let list = viewer.found(&media);
+    let (_, session, _) = started(&server);
+    let first = asked.load(Ordering::Relaxed);
+    // It is asked for twice more, a second apart, and the viewer notices nothing.
+    poll(&mut viewer, &media, &[200], |_| asked.load(Ordering::Relaxed) >= first + 2);
+    judge(&server, no);
+    poll(&mut viewer, &media, &[200, 403], |status| status == 403);
+    assert_eq!(ended(&server, session).0, CloseReason::Expired);
+    everywhere(&server, &media, 403);
+    everywhere(&server, &format!("/cam/{}", list.uris()[0]), 403);
+    assert_eq!(viewer.get("/cam/index.m3u8?key=k").status, 403);
+    judge(&server, |request| Some(yes(request)));
+    let again = token_of(&mut viewer, "/cam/index.m3u8?key=k");
+    viewer.found(&again);
+    everywhere(&server, &media, 403);
+}
+
+fn doubted_verdicts_are_taken_until_the_answer_comes(mut config: Config) {
+    config.session.authorize_deadline = Duration::from_millis(300);
+    config.stream.hls.verdict_stale = Duration::from_secs(2);
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8");
+    viewer.found(&media);
+    let (_, session, _) = started(&server);
+    // No answer comes: the viewer is served, for a while.
+    let asked = judge(&server, |_| None);
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    poll(&mut viewer, &media, &[200], |_| asked.load(Ordering::Relaxed) >= 2);
+    poll(&mut viewer, &media, &[200, 503], |status| status == 503);
+    // Whoever asks meanwhile is refused for now only: the view is the same when an answer comes.
+    judge(&server, |request| Some(yes(request)));
+    everywhere(&server, &media, 200);
+    assert_eq!(server.control.snapshot().sum(|c| c.views_started), 1);
+    // Nobody knows is no no.
+    judge(&server, |_| Some(Verdict::Deny(Denial::Unavailable)));
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    viewer.found(&media);
+    judge(&server, no);
+    server.control.send_all(|| Command::DoubtVerdicts);
+    poll(&mut viewer, &media, &[200, 403], |status| status == 403);
+    assert_eq!(ended(&server, session).0, CloseReason::Expired);
+}
+
+fn who_was_let_in_goes_on_while_nobody_answers(mut config: Config) {
+    config.stream.hls.session = HlsSession::Off;
+    config.stream.hls.verdict = Duration::from_millis(1);
+    config.session.authorize_deadline = Duration::from_millis(200);
+    let server = Server::start(config);
+    let _publisher = publish(&server, "cam", 2);
+    let mut viewer = Viewer::connect(server.http);
+    let list = viewer.found("/cam/media.m3u8?key=k");
+    let segment = format!("/cam/{}", list.uris()[0]);
+    let asked = judge(&server, |_| None);
+    poll(&mut viewer, "/cam/media.m3u8?key=k", &[200], |_| asked.load(Ordering::Relaxed) >= 3);
+    viewer.found(&segment);
+    assert_eq!(viewer.get("/cam/media.m3u8?key=new").status, 503, "nobody let him in");
+    judge(&server, no);
+    poll(&mut viewer, "/cam/media.m3u8?key=k", &[200, 403], |status| status == 403);
+    assert_eq!(viewer.get(&segment).status, 403);
+}
+
+fn an_application_judges_every_piece_by_the_same_words(mut config: Config) {
+    // Nothing is remembered, so that every piece is asked about.
+    config.stream.hls.verdict = Duration::ZERO;
+    config.stream.hls.session = HlsSession::Off;
+    let server = Server::start(config);
+    let _publisher = publish(&server, "cam", 2);
+    let asked = judge(&server, |request| {
+        let signed = &*request.query.0 == "key=k&e=9&sig=a%2Fb" && &*request.key.0 == "k";
+        let place = &*request.url == "h/live/cam/index.m3u8";
+        Some(if signed && place { yes(request) } else { Verdict::Deny(Denial::Forbidden) })
+    });
+    let mut viewer = Viewer::connect(server.http);
+    let index = viewer.found("/live/cam/index.m3u8?key=k&e=9&sig=a%2Fb");
+    assert_eq!(index.uris(), ["media.m3u8?key=k&e=9&sig=a%2Fb"]);
+    let list = viewer.found(&format!("/live/cam/{}&_HLS_skip=YES", index.uris()[0]));
+    viewer.found(&format!("/live/cam/{}", list.uris()[0]));
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    assert_eq!(viewer.get("/live/cam/seg.0.ts?key=k&e=10&sig=a%2Fb").status, 403);
+}
+
+fn a_kick_withdraws_what_it_names(config: Config) {
+    let server = Server::start(told_apart(config));
+    let (_cam, _other) = (publish(&server, "cam", 2), publish(&server, "other", 2));
+    let asked = judge(&server, |request| Some(yes(request)));
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8");
+    let others = token_of(&mut viewer, "/other/index.m3u8");
+    viewer.found(&media);
+    let (shard, session, _) = started(&server);
+    viewer.found(&others);
+    let before = asked.load(Ordering::Relaxed);
+    token_of(&mut viewer, "/cam/index.m3u8");
+    assert_eq!(asked.load(Ordering::Relaxed), before, "it is remembered");
+    server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
+    assert_eq!(ended(&server, session).0, CloseReason::Kicked);
+    server.control.snapshot();
+    everywhere(&server, &media, 403);
+    everywhere(&server, &others, 200);
+    token_of(&mut viewer, "/other/index.m3u8");
+    assert_eq!(asked.load(Ordering::Relaxed), before, "it was not named");
+    token_of(&mut viewer, "/cam/index.m3u8");
+    assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+}
+
+fn viewers_of_a_publication_are_known_by_address_and_agent(config: Config) {
+    let server = Server::start(told_apart(config));
+    let id = StreamId([7; 16]);
+    let asked = judge(&server, move |request| {
+        Some(Verdict::Allow(Grant { id: Some(id), ..Grant::to(request.stream.clone()) }))
+    });
+    let _publisher = publish(&server, "cam", 2);
+    let folder = format!("/hls/cam/{id}/640x360-30");
+    let get = |agent: &str, piece: &str| {
+        let fields = format!("User-Agent: {agent}\r\n");
+        Viewer::connect(server.http).get_with(&format!("{folder}/{piece}"), &fields)
+    };
+    let list = get("one/1", "live.m3u8");
+    assert_eq!(list.status, 200);
+    let first = list.uris()[0];
+    assert!(!first.contains('?') && list.field("ETag").is_some(), "it is everybody's: {first}");
+    assert_eq!(server.control.snapshot().sum(|c| c.views_started), 0);
+    let mut bytes = 0;
+    for _ in 0..8 {
+        let segment = get("one/1", first);
+        assert_eq!(segment.status, 200);
+        bytes += segment.body.len() as u64;
+        assert_eq!(get("one/1", "live.m3u8").status, 200);
+    }
+    let (shard, session, told) = started(&server);
+    let SessionEvent::Started { role, stream, agent, .. } = told else { unreachable!() };
+    assert_eq!((role, stream.as_str(), &*agent), (Role::Play, "cam", "one/1"));
+    assert_eq!(get("two/1", first).status, 200);
+    let (_, second, _) = started(&server);
+    assert_ne!(second, session);
+    let totals = server.control.snapshot();
+    let shown = totals.sessions().find(|status| status.id == session).unwrap();
+    assert!(shown.bytes_out >= bytes, "{} of {bytes}", shown.bytes_out);
+    assert_eq!(totals.sum(|c| c.views_started), 2);
+    // One of them is kicked: he is refused on every shard, and the other is not.
+    server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
+    assert_eq!(ended(&server, session).0, CloseReason::Kicked);
+    for _ in 0..8 {
+        for piece in ["live.m3u8", first] {
+            assert_eq!((get("one/1", piece).status, get("two/1", piece).status), (403, 200));
+        }
+    }
+    // Each was asked about on each shard at most, and once more for the kick.
+    assert!(asked.load(Ordering::Relaxed) <= 6, "{asked:?}");
+}
