@@ -52,4 +52,5 @@ mod synthetic;
 mod tls;
 mod transport;
 mod verify;
+mod viewers;
 mod websocket;

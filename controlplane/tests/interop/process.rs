@@ -84,6 +84,15 @@ impl Process {
         status
     }
 
+    /// True until it has ended.
+    #[allow(dead_code, reason = "the memory contract waits for ends")]
+    pub(crate) fn is_running(&mut self) -> bool {
+        if self.status.is_none() {
+            self.status = self.exit.try_recv().ok();
+        }
+        self.status.is_none()
+    }
+
     /// Waits for an end without complaint.
     pub(crate) fn finish(&mut self, deadline: Duration) {
         let status = self.wait(deadline);

@@ -4,7 +4,8 @@
 //   "seconds": 5, "until": {"width": 320}, "shots": "DIR", "chromium": "PATH"}'
 //
 // `player`: "page" (the server's own page), "hls.js", "mpegts.flv", "mpegts.ws", "mpegts.ts"
-// (mpegts.js on HTTP-FLV, WebSocket-FLV, HTTP-TS), "plain" (the page in a browser that has HLS of
+// (mpegts.js on HTTP-FLV, WebSocket-FLV, HTTP-TS), "hls.tabs" (hls.js in two tabs, of which somebody
+// outside ends `lost`, while one that is left plays `seconds` more), "plain" (the page in a browser that has HLS of
 // its own and no Media Source Extensions) or "index" (the list of streams).
 //
 // The first line is {"event": "playing"}, once the start-up is over. Then `seconds` of the stream
@@ -233,6 +234,33 @@ async function watchVideo(page) {
   };
 }
 
+// Two tabs of one browser, on one stream.
+async function watchTabs(page) {
+  const tabs = [page, await page.context().newPage()];
+  for (const tab of tabs) {
+    await openHls(tab);
+    await started(tab, START_MS);
+  }
+  say({ event: "playing" });
+  const errors = (tab) => tab.evaluate(() => window.__errors);
+  const late = performance.now() + START_MS;
+  for (;;) {
+    const seen = await Promise.all(tabs.map(errors));
+    const left = tabs.filter((_, at) => seen[at].length === 0);
+    if (tabs.length - left.length >= job.lost) {
+      if (left.length > 0) await advance(left[0], job.seconds, job.seconds * 1000 + START_MS);
+      return { tabs: await Promise.all(tabs.map(errors)) };
+    }
+    if (performance.now() > late) throw new Error(`${JSON.stringify(seen)}, not ${job.lost} lost`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+function work(page) {
+  if (job.player === "index") return watchIndex(page);
+  return job.player === "hls.tabs" ? watchTabs(page) : watchVideo(page);
+}
+
 async function watchIndex(page) {
   await page.goto(`${job.base}/`);
   await page.locator("#streams a", { hasText: job.stream }).waitFor({ timeout: 20000 });
@@ -250,13 +278,14 @@ const browser = await chromium.launch({
   ],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 640, height: 720 }, ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ viewport: { width: 640, height: 720 }, ignoreHTTPSErrors: true });
+  const page = await context.newPage();
   const console_ = [];
   page.on("console", (message) => message.type() === "error" && console_.push(message.text()));
   page.on("pageerror", (error) => console_.push(String(error)));
   let report;
   try {
-    report = await (job.player === "index" ? watchIndex(page) : watchVideo(page));
+    report = await work(page);
   } catch (error) {
     const last = await sample(page).catch(() => null);
     const errors = await page.evaluate(() => window.__errors ?? []).catch(() => []);

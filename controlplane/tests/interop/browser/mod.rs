@@ -8,3 +8,5 @@ mod console;
 mod pages;
 mod players;
 mod watch;
+
+pub(crate) use watch::Watch;
