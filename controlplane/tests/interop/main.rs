@@ -47,7 +47,6 @@ mod readers;
 mod rml;
 mod seccomp;
 mod server;
-mod signed;
 mod synthetic;
 mod tls;
 mod transport;
