@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`scenario`] (what to do), [`source`], [`encoder`], [`clip`] and [`stamp`] (what
 //! is published), [`crew`] (the threads), [`publisher`], [`player`], [`verify`] (what a player
-//! checks), [`stats`], [`observe`] (what the server spends), [`run`] and [`fanout`] (the
+//! checks), [`stats`], [`observe`] (what the server spends), [`run`] and [`measurement`] (the
 //! measurement), [`report`]. [`trend`] tells whether memory grows. [`socket`] is the only module
 //! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`],
 //! [`websocket`] and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`]
@@ -15,12 +15,12 @@ pub mod connection;
 pub mod content;
 pub mod crew;
 pub mod encoder;
-pub mod fanout;
 pub mod hls;
 pub mod http_flv;
 pub mod http_head;
 pub mod http_ts;
 pub mod impair;
+pub mod measurement;
 pub mod mirror;
 pub mod mpegts;
 pub mod observe;

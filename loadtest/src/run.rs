@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 
-use crate::fanout::Measurement;
+use crate::measurement::Measurement;
 use crate::player::{Attendance, Census, Crowd, Tally};
 use crate::publisher::{OnAir, Publishing};
 use crate::socket::monotonic_ns;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::live::{Live, Moment};
 use super::section::{Observed, Section};
 use super::{SeriesPair, WallTime};
-use crate::fanout::Measurement;
+use crate::measurement::Measurement;
 use crate::observe::{PlayerSample, Series, WatchPlan, Watcher};
 use crate::run::{Progress, Stage};
 use crate::socket::monotonic_ns;

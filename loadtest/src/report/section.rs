@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::fanout::Measurement;
+use crate::measurement::Measurement;
 use crate::observe::{Buckets, ServerSample};
 
 /// A measurement, and what belongs to it of the run.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::html::Unit;
 use super::section::Section;
-use crate::fanout::{Measurement, PartMeasurement};
 use crate::impair::{DirectionTotals, ImpairSummary};
+use crate::measurement::{Measurement, PartMeasurement};
 use crate::publisher::PublishSummary;
 use crate::scenario::{Knee, Soak};
 use crate::stats::Percentiles;
@@ -346,7 +346,7 @@ fn percentiles(of: Option<Percentiles>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::summarise;
+    use crate::measurement::summarise;
     use crate::observe::{ProcessReading, Served, ServerCost};
     use crate::report::{Observed, ShardCost};
     use crate::run::Passage;

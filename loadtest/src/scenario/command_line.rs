@@ -120,7 +120,7 @@ impl Settings {
         }
         let url = self.url.clone().with_context(|| format!("{command} needs --url"))?;
         match command {
-            "publish" => Ok(Action::Publish(self.publish_plan(url, self.duration_ns)?)),
+            "publish" => Ok(Action::Publish(self.publish_plan(command, url, self.duration_ns)?)),
             "mirror" => {
                 let into = self.into.clone().context("mirror needs --into")?;
                 Ok(Action::Mirror(MirrorPlan { url, into, duration_ns: self.duration_ns }))
@@ -140,7 +140,7 @@ impl Settings {
             None if url.scheme == Scheme::Rtmp => Some(url),
             None => bail!("{url} is only played: it needs --publish-url or --no-publish"),
         };
-        let publish = publish_url.map(|url| self.publish_plan(url, None)).transpose()?;
+        let publish = publish_url.map(|url| self.publish_plan(command, url, None)).transpose()?;
         let server = self.watch_plan()?.process;
         let window_ns = match command {
             "play" => self.duration_ns.unwrap_or(self.window_ns),
@@ -169,10 +169,10 @@ impl Settings {
     }
 
     /// A recorded stream is published as it is; readers who are slow may be told its rate.
-    fn refuse_synthetic(&self) -> Result<()> {
+    fn refuse_synthetic(&self, command: &str) -> Result<()> {
         for option in ["size", "bitrate", "fps", "gop", "audio"] {
             let is_said = self.said.iter().any(|said| said == option);
-            if is_said && !(option == "bitrate" && self.sets_pace_by_bitrate()) {
+            if is_said && !(option == "bitrate" && self.sets_pace_by_bitrate(command)) {
                 bail!("--{option} is of synthetic media: --file is published as it is");
             }
         }
@@ -210,7 +210,12 @@ impl Settings {
         })
     }
 
-    fn publish_plan(&self, url: StreamUrl, duration_ns: Option<u64>) -> Result<PublishPlan> {
+    fn publish_plan(
+        &self,
+        command: &str,
+        url: StreamUrl,
+        duration_ns: Option<u64>,
+    ) -> Result<PublishPlan> {
         if url.scheme != Scheme::Rtmp {
             bail!("streams are published by rtmp:// or rtmps://, and {url} is neither");
         }
@@ -233,7 +238,7 @@ impl Settings {
         }
         let recording = match &self.file {
             Some(file) => {
-                self.refuse_synthetic()?;
+                self.refuse_synthetic(command)?;
                 let clip = Clip::open(file).context("--file")?;
                 Some(Recording { clip: Arc::new(clip), stamps: !self.no_stamp })
             }

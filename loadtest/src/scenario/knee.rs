@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::performance::Outcome;
 use super::plan::{Audience, KneePlan};
 use super::verdict::breaches;
-use crate::fanout::{SETTLE_NS, Step, measure};
+use crate::measurement::{SETTLE_NS, Step, measure};
 use crate::observe::ServerProcess;
 use crate::run::{News, Run, Stage};
 

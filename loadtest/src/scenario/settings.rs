@@ -227,13 +227,12 @@ impl Settings {
         })
     }
 
-    /// Bytes a second of a player who is slow.
-    /// Whether the rate of slow readers is told as a share of `--bitrate`.
-    pub(super) fn sets_pace_by_bitrate(&self) -> bool {
-        let is_said = self.said.iter().any(|said| ["slow", "slow-rate"].contains(&said.as_str()));
-        is_said && !self.stops && percent(&self.slow_rate).is_ok()
+    /// Whether readers are slow by a share of `--bitrate`.
+    pub(super) fn sets_pace_by_bitrate(&self, command: &str) -> bool {
+        command == "slow" && !self.stops && percent(&self.slow_rate).is_ok()
     }
 
+    /// Bytes a second of a player who is slow.
     pub(super) fn slow_bytes_per_s(&self) -> Result<u64> {
         if self.stops {
             return Ok(0);

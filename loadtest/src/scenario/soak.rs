@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::performance::Outcome;
 use super::plan::{Audience, SoakPlan};
 use super::verdict::breaches;
-use crate::fanout::{SETTLE_NS, Step, assemble, read, summarise};
+use crate::measurement::{SETTLE_NS, Step, assemble, read, summarise};
 use crate::observe::{Served, ServerCost, ServerProcess};
 use crate::run::{News, Run, Stage};
 use crate::socket::monotonic_ns;

@@ -1,6 +1,6 @@
 //! What an audience may expect: the criteria by which a step holds or breaks.
 
-use crate::fanout::{Measurement, PartMeasurement};
+use crate::measurement::{Measurement, PartMeasurement};
 use crate::player::{Pace, Part};
 use crate::stream_url::Scheme;
 

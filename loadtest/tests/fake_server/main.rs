@@ -15,7 +15,7 @@ mod transport;
 
 use std::sync::atomic::AtomicBool;
 
-use loadtest::fanout::Measurement;
+use loadtest::measurement::Measurement;
 use loadtest::scenario::{self, Outcome};
 
 use server::{Manner, Ports, start};
