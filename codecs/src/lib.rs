@@ -31,6 +31,7 @@ pub mod mpeg_audio;
 pub mod mpegts;
 pub mod nal;
 pub mod opus;
+pub mod proxy_protocol;
 pub mod reader;
 pub mod rtmp;
 pub mod time;
