@@ -325,6 +325,9 @@ pub struct SessionConfig {
     pub drain_serve: bool,
     /// Where peers that can reconnect are sent when the node goes down; the same address if `None`.
     pub reconnect_url: Option<ReconnectUrl>,
+    /// Balancers and proxies whose word about their clients' addresses is believed; the caps per
+    /// address do not count them.
+    pub proxies: Vec<AddrRange>,
 }
 
 impl Default for SessionConfig {
@@ -347,6 +350,7 @@ impl Default for SessionConfig {
             drain: Duration::from_secs(3),
             drain_serve: false,
             reconnect_url: None,
+            proxies: Vec::new(),
         }
     }
 }

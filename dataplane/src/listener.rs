@@ -51,6 +51,9 @@ pub struct ListenerConfig {
     pub latency: Latency,
     /// What it is called in questions about those who come by it.
     pub number: ListenerNumber,
+    /// Those of [`SessionConfig::proxies`](crate::config::SessionConfig::proxies) begin with a head
+    /// of the PROXY protocol there.
+    pub proxied: bool,
 }
 
 /// Names a listener, as whoever configures it counts; several addresses may be one listener.
@@ -62,7 +65,7 @@ impl ListenerConfig {
     #[must_use]
     pub const fn new(kind: ListenerKind, addr: SocketAddr) -> Self {
         let (shards, latency, number) = (ShardSet::ALL, Latency::Auto, ListenerNumber(0));
-        Self { kind, addr, shards, latency, number }
+        Self { kind, addr, shards, latency, number, proxied: false }
     }
 
     /// True if `other` is the same socket, whoever accepts there and however it is served.

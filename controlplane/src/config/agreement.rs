@@ -60,6 +60,14 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         format!("{} is no power of two", reactor.recv_buffers),
         &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
     )?;
+    for (name, listener) in listeners.media() {
+        check(
+            !listener.takes_proxy_protocol() || !loaded.settings.session.proxies.is_empty(),
+            &format!("listeners.{name}.proxy_protocol"),
+            "nobody's heads are believed: session.proxies is empty".to_owned(),
+            "name the balancers in session.proxies, or remove the line",
+        )?;
+    }
     if let Err((key, what)) = FileStreams::read(&loaded.settings.streams) {
         return Err(loaded.misfit(key, what, "mend or remove it".to_owned()));
     }

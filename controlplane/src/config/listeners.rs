@@ -26,6 +26,8 @@ pub struct MediaListener {
     pub latency: Latency,
     /// How those are judged who come by it, where that is said.
     pub auth: Ways,
+    /// Balancers tell there whose their connections are.
+    pub proxy_protocol: bool,
     /// More listeners of this protocol.
     pub also: Vec<AlsoListener>,
 }
@@ -41,6 +43,8 @@ pub struct AlsoListener {
     pub latency: Latency,
     /// How those are judged who come by it, where that is said.
     pub auth: Ways,
+    /// Balancers tell there whose their connections are.
+    pub proxy_protocol: bool,
 }
 
 /// Shards by number; empty for all of them.
@@ -50,12 +54,22 @@ pub struct ShardList(pub Vec<u16>);
 impl MediaListener {
     /// What is to be opened for it.
     pub fn configs(&self, kind: ListenerKind) -> impl Iterator<Item = ListenerConfig> {
-        let own = (&self.addr, &self.shards, self.latency);
-        let also = self.also.iter().map(|also| (&also.addr, &also.shards, also.latency));
+        let own = (&self.addr, &self.shards, self.latency, self.proxy_protocol);
+        let also = self
+            .also
+            .iter()
+            .map(|also| (&also.addr, &also.shards, also.latency, also.proxy_protocol));
         let all = std::iter::once(own).chain(also).zip(numbers(kind));
-        all.flat_map(move |((addrs, shards, latency), number)| {
+        all.flat_map(move |((addrs, shards, latency, proxied), number)| {
             let shards = shards.set();
-            addrs.iter().map(move |&addr| ListenerConfig { kind, addr, shards, latency, number })
+            addrs.iter().map(move |&addr| ListenerConfig {
+                kind,
+                addr,
+                shards,
+                latency,
+                number,
+                proxied,
+            })
         })
     }
 
@@ -64,6 +78,11 @@ impl MediaListener {
         let also = self.also.iter().map(|also| also.auth);
         let all = numbers(kind).zip(std::iter::once(self.auth).chain(also));
         all.filter(|(_, ways)| !ways.is_empty())
+    }
+
+    /// True if heads of the PROXY protocol are expected at any of its addresses.
+    pub(super) fn takes_proxy_protocol(&self) -> bool {
+        self.proxy_protocol || self.also.iter().any(|also| also.proxy_protocol)
     }
 
     /// Its lists of shards, and whether each is of one of the further listeners.
@@ -141,6 +160,7 @@ impl Default for ListenersSection {
             shards: ShardList::default(),
             latency: Latency::Auto,
             auth: Ways::default(),
+            proxy_protocol: false,
             also: Vec::new(),
         };
         Self {
@@ -209,8 +229,11 @@ const LATENCY: &str = "\"auto\": players are sent frames by the flush interval o
 const AUTH: &str = "How those are judged who come by it, where that is not as in [auth]: modes as \
                     in auth.mode, or { publish = [\"keys\"], play = [\"open\"] }; \"\" says \
                     nothing. What is said of a stream or its template comes before it.";
+const PROXY_PROTOCOL: &str = "Whether the balancers among session.proxies begin with a head of the \
+                              PROXY protocol, version 1 or 2, which tells whose a connection is. \
+                              Those that do not are refused; others come as they are.";
 const ALSO: &str = "More listeners of this protocol, with shards and a class of their own. In the \
-                    file: tables with addr and, if wanted, shards, latency and auth.";
+                    file: tables with addr and, if wanted, shards, latency, auth and proxy_protocol.";
 
 words!(Latency {
     "auto" => Latency::Auto,
@@ -243,8 +266,8 @@ impl Field for ShardList {
 impl Field for Vec<AlsoListener> {
     fn expects(&self, _: &Bounds) -> String {
         format!(
-            "tables [[listeners.rtmp.also]] of an addr and, if wanted, shards, latency and auth \
-             such as addr = \"[::]:1937\" and latency = \"low\", at most {ALSO_MAX}"
+            "tables [[listeners.rtmp.also]] of an addr and, if wanted, shards, latency, auth and \
+             proxy_protocol such as addr = \"[::]:1937\" and latency = \"low\", at most {ALSO_MAX}"
         )
     }
     fn read(&mut self, datum: &Datum, bounds: &Bounds) -> Option<()> {
@@ -256,8 +279,11 @@ impl Field for Vec<AlsoListener> {
         let table = |also: &AlsoListener| {
             let (addr, shards) = (also.addr.render(), also.shards.render());
             let latency = also.latency.render();
-            let auth = also.auth.render();
-            format!("{{ addr = {addr}, shards = {shards}, latency = {latency}, auth = {auth} }}")
+            let (auth, proxied) = (also.auth.render(), also.proxy_protocol);
+            format!(
+                "{{ addr = {addr}, shards = {shards}, latency = {latency}, auth = {auth}, \
+                 proxy_protocol = {proxied} }}"
+            )
         };
         format!("[{}]", self.iter().map(table).collect::<Vec<_>>().join(", "))
     }
@@ -272,6 +298,7 @@ fn also(datum: &Datum, bounds: &Bounds) -> Option<AlsoListener> {
             "shards" => also.shards.read(value, bounds)?,
             "latency" => also.latency.read(value, bounds)?,
             "auth" => also.auth.read(value, bounds)?,
+            "proxy_protocol" => also.proxy_protocol.read(value, bounds)?,
             _ => return None,
         }
     }
@@ -284,6 +311,7 @@ const RTMP: &[Key] = &[
     Key::new("shards", SHARDS, |s| &mut s.listeners.rtmp.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.rtmp.latency).now(),
     Key::new("auth", AUTH, |s| &mut s.listeners.rtmp.auth).now(),
+    Key::new("proxy_protocol", PROXY_PROTOCOL, |s| &mut s.listeners.rtmp.proxy_protocol).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.rtmp.also).now(),
 ];
 
@@ -293,6 +321,7 @@ const HTTP: &[Key] = &[
     Key::new("shards", SHARDS, |s| &mut s.listeners.http.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.http.latency).now(),
     Key::new("auth", AUTH, |s| &mut s.listeners.http.auth).now(),
+    Key::new("proxy_protocol", PROXY_PROTOCOL, |s| &mut s.listeners.http.proxy_protocol).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.http.also).now(),
 ];
 
@@ -302,6 +331,7 @@ const RTMPS: &[Key] = &[
     Key::new("shards", SHARDS, |s| &mut s.listeners.rtmps.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.rtmps.latency).now(),
     Key::new("auth", AUTH, |s| &mut s.listeners.rtmps.auth).now(),
+    Key::new("proxy_protocol", PROXY_PROTOCOL, |s| &mut s.listeners.rtmps.proxy_protocol).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.rtmps.also).now(),
 ];
 
@@ -311,6 +341,7 @@ const HTTPS: &[Key] = &[
     Key::new("shards", SHARDS, |s| &mut s.listeners.https.shards).now(),
     Key::new("latency", LATENCY, |s| &mut s.listeners.https.latency).now(),
     Key::new("auth", AUTH, |s| &mut s.listeners.https.auth).now(),
+    Key::new("proxy_protocol", PROXY_PROTOCOL, |s| &mut s.listeners.https.proxy_protocol).now(),
     Key::new("also", ALSO, |s| &mut s.listeners.https.also).now(),
 ];
 

@@ -202,6 +202,12 @@ mod tests {
                  remove the line for the default, latency = \"auto\"",
             ),
             (
+                "[listeners.http]\nproxy_protocol = true\n",
+                "g.toml:2: listeners.http.proxy_protocol: nobody's heads are believed: \
+                 session.proxies is empty; name the balancers in session.proxies, or remove the \
+                 line",
+            ),
+            (
                 "[listeners.rtmp]\nshards = []\n",
                 "g.toml:2: listeners.rtmp.shards: expected \"all\" or a list of shard numbers such \
                  as [0, 1], got []; remove the line for the default, shards = \"all\"",
@@ -209,9 +215,9 @@ mod tests {
             (
                 "[[listeners.rtmp.also]]\nlatency = \"low\"\n",
                 "g.toml:1: listeners.rtmp.also: expected tables [[listeners.rtmp.also]] of an addr \
-                 and, if wanted, shards, latency and auth such as addr = \"[::]:1937\" and \
-                 latency = \"low\", at most 8, got [{ latency = \"low\" }]; remove the line for \
-                 the default, also = []",
+                 and, if wanted, shards, latency, auth and proxy_protocol such as addr = \
+                 \"[::]:1937\" and latency = \"low\", at most 8, got [{ latency = \"low\" }]; \
+                 remove the line for the default, also = []",
             ),
             (
                 "[limits]\nmemory_max = \"12 parsec\"\n",

@@ -117,6 +117,13 @@ const KEYS: &[Key] = &[
     .bytes()
     .now(),
     Key::new(
+        "proxies",
+        "Addresses and ranges of the balancers and proxies in front of the server, whose word about \
+         their clients' addresses is believed. The caps per address do not count them.",
+        |s| &mut s.session.proxies,
+    )
+    .now(),
+    Key::new(
         "refuse_ms",
         "When the server is told to end, for this long nobody is sent away: /readyz says no and \
          new publishers and players are refused, so that a load balancer looks elsewhere.",

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::connection::{Connection, Outbox, Receiving, Sending};
 use super::message::{Accepted, Message};
+use super::proxied::Speaker;
 use super::shard::{Shard, TimerKey};
-use crate::config::{LISTENERS_MAX, ListenerConfig, ListenerKind};
+use crate::config::{Config, LISTENERS_MAX, ListenerConfig, ListenerKind};
 use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::reactor::{self, ListenOptions, Listener, SocketOptions, Token};
 use crate::session::{Session, http, rtmp};
@@ -60,13 +61,19 @@ impl Shard {
     /// A connection was accepted.
     pub(super) fn accepted(&mut self, token: Token, fd: OwnedFd, peer: SocketAddr) {
         let listener = self.listeners.iter().find(|listener| listener.token == token);
-        let Some(ListenerConfig { kind, shards, latency, number, .. }) =
-            listener.filter(|l| !l.stopped).map(|listener| listener.config)
-        else {
+        let Some(listener) = listener.filter(|l| !l.stopped).map(|listener| listener.config) else {
             return;
         };
         self.counters.connections_accepted += 1;
-        let admission = match self.shared.caps.enter(peer.ip(), &self.config.limits) {
+        let ListenerConfig { kind, shards, latency, number, .. } = listener;
+        let Config { limits, session, .. } = &self.config;
+        let speaker = Speaker::of(&listener, peer.ip(), &session.proxies);
+        let entered = match speaker {
+            Speaker::Peer => self.shared.caps.enter(peer.ip(), limits),
+            // Its clients are many, and counted when it names them.
+            Speaker::Balancer => self.shared.caps.enter_unnamed(limits),
+        };
+        let admission = match entered {
             Ok(admission) => admission,
             Err(limit) => {
                 // Dropping the socket is the answer: a refused peer costs nothing further.
@@ -76,7 +83,7 @@ impl Shard {
                 return;
             }
         };
-        let fresh = Accepted { fd, peer, kind, latency, listener: number, admission };
+        let fresh = Accepted { fd, peer, kind, latency, listener: number, speaker, admission };
         let Some(other) = self.less_used_shard(shards) else {
             self.open(fresh);
             return;
@@ -127,7 +134,7 @@ impl Shard {
             self.shed(fresh);
             return;
         };
-        let Accepted { fd, peer, kind, latency, listener, admission } = fresh;
+        let Accepted { fd, peer, kind, latency, listener, speaker, admission } = fresh;
         let egress = &self.config.egress;
         let options = SocketOptions {
             nodelay: true,
@@ -146,6 +153,7 @@ impl Shard {
             id,
             fd,
             peer: peer.into(),
+            speaker,
             session,
             tls,
             admission,

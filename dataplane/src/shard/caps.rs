@@ -86,12 +86,37 @@ impl Caps {
     /// # Errors
     /// The limit that has no room; nothing is counted then.
     pub fn enter(&self, peer: IpAddr, limits: &Limits) -> Result<Admission, LimitId> {
+        let mut admission = self.enter_unnamed(limits)?;
+        if let Err(limit) = self.name(&mut admission, peer, limits) {
+            give(&self.connections);
+            return Err(limit);
+        }
+        Ok(admission)
+    }
+
+    /// Counts a connection of a balancer: of which client it is comes later.
+    ///
+    /// # Errors
+    /// [`LimitId::ConnectionsMax`].
+    pub fn enter_unnamed(&self, limits: &Limits) -> Result<Admission, LimitId> {
         if !take(&self.connections, limits.connections_max) {
             return Err(LimitId::ConnectionsMax);
         }
-        let mut admission = Admission { address: None, prefix: 0, half_open: false };
+        Ok(Admission { address: None, prefix: 0, half_open: false })
+    }
+
+    /// An unnamed connection is `peer`'s: it counts for its address, half open at first.
+    ///
+    /// # Errors
+    /// The limit that has no room; only the connection is counted then.
+    pub fn name(
+        &self,
+        admission: &mut Admission,
+        peer: IpAddr,
+        limits: &Limits,
+    ) -> Result<(), LimitId> {
         if limits.exempt.iter().any(|range| range.contains(peer)) {
-            return Ok(admission);
+            return Ok(());
         }
         let (address, prefix) = self.counters_of(peer);
         let tables = [
@@ -114,14 +139,13 @@ impl Caps {
                 for (table, at, ..) in &tables[..taken] {
                     give(&table[*at as usize]);
                 }
-                give(&self.connections);
                 return Err(*limit);
             }
         }
         admission.address = Some(address);
         admission.prefix = prefix;
         admission.half_open = true;
-        Ok(admission)
+        Ok(())
     }
 
     /// The connection publishes, plays or got an answer: it is no longer half open.
@@ -393,6 +417,21 @@ mod tests {
         let _b = caps.enter("2001:db8::2".parse().unwrap(), &limits).unwrap();
         let third = caps.enter("2001:db8::3".parse().unwrap(), &limits);
         assert_eq!(third.unwrap_err(), LimitId::HalfOpenPerIpMax);
+    }
+
+    #[test]
+    fn clients_of_a_balancer_count_once_they_are_named() {
+        let (caps, limits) = (Caps::default(), strict());
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut unnamed: Vec<_> = (0..4).map(|_| caps.enter_unnamed(&limits).unwrap()).collect();
+        caps.name(&mut unnamed[0], one, &limits).unwrap();
+        caps.name(&mut unnamed[1], one, &limits).unwrap();
+        let third = caps.name(&mut unnamed[2], one, &limits);
+        assert_eq!(third, Err(LimitId::HalfOpenPerIpMax));
+        unnamed.into_iter().for_each(|admission| caps.leave(admission));
+        let all = caps.by_address.iter().chain(&caps.by_prefix).chain(&caps.half_open);
+        assert_eq!(all.map(|n| n.load(Ordering::Relaxed)).sum::<u32>(), 0);
+        assert_eq!(caps.connections.load(Ordering::Relaxed), 0);
     }
 
     #[test]

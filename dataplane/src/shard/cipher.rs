@@ -19,12 +19,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::connection::{Connection, InFlight, Sending};
+use super::ingress::Source;
 use super::plan::Outcome;
 use super::queues::Class;
 use super::shard::Shard;
 use crate::config::{LimitId, ListenerKind};
 use crate::error::Error;
-use crate::reactor::{RecvBuf, SendPart, Token};
+use crate::reactor::{SendPart, Token};
 use crate::session::tls::{PLAIN_BYTES_MAX, RECORD_ROOM, TlsFailure, TlsServer};
 
 /// Ciphertext of one slice of sends.
@@ -212,19 +213,19 @@ impl Shard {
     }
 
     /// Ciphertext was received.
-    pub(super) fn received_ciphertext(&mut self, slot: u32, buf: &RecvBuf) {
+    pub(super) fn received_ciphertext(&mut self, slot: u32, source: &Source<'_>) {
         let Self { connections, reactor, cipher, config, .. } = self;
         let token = connections.token(slot);
         let Some(tls) = connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) else {
             return;
         };
         if !tls.server.is_handshaking() {
-            self.decrypt(slot, Some(buf));
+            self.decrypt(slot, Some(source));
             self.count_tls_buffers(slot);
             return;
         }
         let max = config.limits.get(LimitId::TlsPendingBytesMax);
-        if !tls.server.hold(reactor.recv_bytes(buf), usize::try_from(max).unwrap_or(usize::MAX)) {
+        if !tls.server.hold(source.bytes(reactor), usize::try_from(max).unwrap_or(usize::MAX)) {
             tls.server.give_up(TlsFailure::Limit);
             self.fail(slot, &Error::Limit(LimitId::TlsPendingBytesMax));
         } else if !tls.queued {
@@ -257,12 +258,12 @@ impl Shard {
     }
 
     /// Decrypts what was received, beside what waited for it, and gives it to the session.
-    fn decrypt(&mut self, slot: u32, buf: Option<&RecvBuf>) {
+    fn decrypt(&mut self, slot: u32, source: Option<&Source<'_>>) {
         let Self { connections, reactor, cipher, config, .. } = self;
         let Some(tls) = connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) else {
             return;
         };
-        let bytes = buf.map_or(&[][..], |buf| reactor.recv_bytes(buf));
+        let bytes = source.map_or(&[][..], |source| source.bytes(reactor));
         let Cipher { scratch, plain, .. } = cipher;
         let server = &mut tls.server;
         // Bytes of strangers meet a library here: a panic of its closes this connection only.

@@ -12,6 +12,7 @@ use super::fetch::Serving;
 use super::frame::Frame;
 use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
+use super::proxied::Speaker;
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use super::view_table::Print;
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     pub id: SessionId,
     pub fd: OwnedFd,
     pub peer: PeerAddr,
+    pub speaker: Speaker,
     pub session: Session,
     /// What encrypts and decrypts, for a peer inside TLS.
     pub tls: Option<Box<Tls>>,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::cipher::Tls;
 use super::connection::{Asked, Connection, Receiving};
+use super::proxied::Speaker;
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;
@@ -27,18 +28,21 @@ impl Shard {
             if connection.receiving == Receiving::Once {
                 connection.receiving = Receiving::Off;
             }
-            let (closing, tls) = (connection.closing.is_some(), connection.tls.is_some());
-            match (closing, tls) {
-                (true, _) => {}
-                (false, true) => self.received_ciphertext(slot, &buf),
-                (false, false) => self.take_bytes(slot, &Source::Received(&buf)),
+            match connection {
+                Connection { closing: Some(_), .. } => {}
+                Connection { speaker: Speaker::Balancer, .. } => self.received_head(slot, &buf),
+                Connection { tls: Some(_), .. } => {
+                    self.received_ciphertext(slot, &Source::Received(&buf));
+                }
+                _ => self.take_bytes(slot, &Source::Received(&buf)),
             }
         }
         self.reactor.release(buf);
         self.arm(slot);
     }
 
-    fn take_bytes(&mut self, slot: u32, source: &Source<'_>) {
+    /// Gives plain bytes to a session, or keeps them until it hears.
+    pub(super) fn take_bytes(&mut self, slot: u32, source: &Source<'_>) {
         let Self { connections, reactor, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         if connection.parked.is_empty() && connection.hears() {
@@ -262,6 +266,7 @@ impl Shard {
         // Who waits for its stream is listened to, that its end is heard.
         let idle = connection.asked.as_ref().is_some_and(|asked| asked.idle);
         let wants = connection.closing.is_some()
+            || connection.speaker == Speaker::Balancer
             || (connection.parked.is_empty() && (idle || connection.hears()));
         // A peer that ended its direction says no more, unless it turns out to be a player: then
         // its end is heard once more, and is the end.
@@ -311,13 +316,13 @@ impl Shard {
 }
 
 /// Where bytes for a session lie.
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Received(&'a RecvBuf),
     Held(Vec<u8>),
 }
 
 impl Source<'_> {
-    fn bytes<'s>(&'s self, reactor: &'s Reactor) -> &'s [u8] {
+    pub(super) fn bytes<'s>(&'s self, reactor: &'s Reactor) -> &'s [u8] {
         match self {
             Self::Received(buf) => reactor.recv_bytes(buf),
             Self::Held(bytes) => bytes,

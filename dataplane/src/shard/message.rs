@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::caps::Admission;
 use super::connection::Connection;
 use super::demo::Demo;
+use super::proxied::Speaker;
 use super::relocation::Removal;
 use super::withdrawal::Withdrawal;
 use crate::config::{Latency, ListenerKind, ListenerNumber};
@@ -121,6 +122,7 @@ pub(crate) struct Accepted {
     pub kind: ListenerKind,
     pub latency: Latency,
     pub listener: ListenerNumber,
+    pub speaker: Speaker,
     pub admission: Admission,
 }
 

@@ -42,6 +42,7 @@ mod passed;
 pub mod placement;
 mod plan;
 mod prefetch;
+mod proxied;
 mod publishing;
 mod pulse;
 mod queues;
