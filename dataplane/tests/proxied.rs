@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use codecs::rtmp::command::code;
 use dataplane::config::{AddrRange, Config, LimitId};
+use dataplane::control::{Grant, Verdict};
 use dataplane::metrics::ShardCounters;
 use node::{Peer, Publisher, Server, TIME_BOUND, certificate, client, client_config, with_tls};
 use rustls::StreamOwned;
@@ -21,6 +22,9 @@ on_both_backends! {
     a_balancer_without_a_head_is_refused_and_a_stranger_with_one
     heads_that_never_end_are_not_waited_for
     clients_are_capped_one_by_one_behind_a_balancer
+    a_proxy_tells_for_whom_each_request_is
+    clients_that_play_through_a_proxy_are_capped_one_by_one
+    a_stranger_speaks_for_nobody_else
 }
 
 /// Where balancers are.
@@ -213,4 +217,103 @@ fn clients_are_capped_one_by_one_behind_a_balancer(mut config: Config) {
             + server.control.snapshot().limit(LimitId::ConnectionsPerIpMax),
         1
     );
+}
+
+/// A request through a proxy, and the first bytes of its answer.
+fn forwarded(socket: &mut TcpStream, target: &str, fields: &str) -> String {
+    write!(socket, "GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    String::from_utf8(status.to_vec()).unwrap()
+}
+
+/// Reads an answer of HTTP to its end, so that the next one can be asked for.
+fn body(socket: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let len = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    let mut body = vec![0; len.parse().unwrap()];
+    socket.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+/// A listener without heads: proxies of HTTP tell by a header.
+fn behind_http(mut config: Config) -> Config {
+    config = behind(config);
+    for listener in &mut config.listeners {
+        listener.proxied = false;
+    }
+    config
+}
+
+fn lists(totals: &node::Totals, client: &str) -> bool {
+    let client: IpAddr = client.parse().unwrap();
+    totals.sessions().any(|session| session.peer.ip() == client)
+}
+
+fn a_proxy_tells_for_whom_each_request_is(config: Config) {
+    let server = Server::start(behind_http(config));
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&asked);
+    server.control.judge(Box::new(move |request| {
+        seen.lock().unwrap().push(request.peer.ip());
+        Some(Verdict::Allow(Grant::to(request.stream.clone())))
+    }));
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(200);
+    // One connection, one client after the other, and the proxy's own question.
+    let mut socket = from(BALANCER, server.http);
+    let told = [
+        ("X-Forwarded-For: 198.51.100.7\r\n", "198.51.100.7"),
+        ("X-Forwarded-For: 127.0.0.1, 203.0.113.5, 127.0.0.2\r\n", "203.0.113.5"),
+        ("", "127.0.0.2"),
+        ("X-Forwarded-For: nobody\r\n", "127.0.0.2"),
+    ];
+    for (fields, _) in told {
+        let status = forwarded(&mut socket, "/good/index.m3u8", fields);
+        assert_eq!(status, "HTTP/1.1 200", "{}", body(&mut socket));
+        assert!(body(&mut socket).starts_with("#EXTM3U"));
+    }
+    let peers = |who: &str| asked.lock().unwrap().iter().any(|ip| ip.to_string() == who);
+    for (_, who) in told {
+        assert!(peers(who), "{who} was asked about");
+    }
+    // A whole stream is the client's, and listed as that.
+    assert_eq!(forwarded(&mut socket, "/good.flv", told[0].0), "HTTP/1.1 200");
+    server.control.until("it is listed", |totals| lists(totals, "198.51.100.7"));
+}
+
+fn clients_that_play_through_a_proxy_are_capped_one_by_one(mut config: Config) {
+    config.limits.exempt = Vec::new();
+    config.limits.connections_per_ip_max = 2;
+    let server = Server::start(behind_http(config));
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(30);
+    let play = |client: &str| {
+        let mut socket = from(BALANCER, server.http);
+        let fields = format!("X-Forwarded-For: {client}\r\n");
+        write!(socket, "GET /good.flv HTTP/1.1\r\nHost: a\r\n{fields}\r\n").unwrap();
+        let mut status = [0; 12];
+        (socket.read(&mut status).unwrap_or(0) == 12).then_some(socket)
+    };
+    let held = ["198.51.100.7", "198.51.100.7", "203.0.113.5"].map(play);
+    assert!(held.iter().all(Option::is_some));
+    assert!(play("198.51.100.7").is_none());
+    assert_eq!(server.control.snapshot().limit(LimitId::ConnectionsPerIpMax), 1);
+}
+
+fn a_stranger_speaks_for_nobody_else(config: Config) {
+    let server = Server::start(behind_http(config));
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(30);
+    let mut forged = from(Ipv4Addr::new(127, 0, 0, 3), server.http);
+    let fields = "X-Forwarded-For: 198.51.100.7\r\n";
+    assert_eq!(forwarded(&mut forged, "/good.flv", fields), "HTTP/1.1 200");
+    server.control.until("it is listed", |totals| lists(totals, "127.0.0.3"));
+    assert!(!lists(&server.control.snapshot(), "198.51.100.7"));
 }

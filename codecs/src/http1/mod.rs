@@ -6,11 +6,13 @@
 //! Not here: bodies, chunked transfer coding, routing.
 
 mod conditional;
+mod forwarded;
 mod request;
 mod response;
 mod target;
 
 pub use conditional::{if_range_names, none_match_names};
+pub use forwarded::{HOPS_MAX, forwarded_for};
 pub use request::{ByteRange, HEADERS_MAX, Method, Request, RequestLimits, parse_request};
 pub use response::{ResponseHead, reason_phrase};
 pub use target::{percent_decode, query_pairs};

@@ -182,7 +182,7 @@ impl<'a> Request<'a> {
     }
 
     /// All header fields, in order: name and raw value.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    pub fn headers(&self) -> impl DoubleEndedIterator<Item = (&'a str, &'a [u8])> {
         self.headers.iter().take(self.headers_len).map(|header| (header.name, header.value))
     }
 
@@ -256,7 +256,7 @@ impl<'a> Request<'a> {
             || !matches!(self.content_length(), Ok(None | Some(0)))
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers().filter(move |(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }

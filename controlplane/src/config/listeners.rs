@@ -233,7 +233,8 @@ const PROXY_PROTOCOL: &str = "Whether the balancers among session.proxies begin 
                               PROXY protocol, version 1 or 2, which tells whose a connection is. \
                               Those that do not are refused; others come as they are.";
 const ALSO: &str = "More listeners of this protocol, with shards and a class of their own. In the \
-                    file: tables with addr and, if wanted, shards, latency, auth and proxy_protocol.";
+                    file: tables with addr and, if wanted, shards, latency, auth and \
+                    proxy_protocol.";
 
 words!(Latency {
     "auto" => Latency::Auto,

@@ -118,8 +118,8 @@ const KEYS: &[Key] = &[
     .now(),
     Key::new(
         "proxies",
-        "Addresses and ranges of the balancers and proxies in front of the server, whose word about \
-         their clients' addresses is believed. The caps per address do not count them.",
+        "Addresses and ranges of the balancers and proxies in front of the server, whose word \
+         about their clients' addresses is believed. The caps per address do not count them.",
         |s| &mut s.session.proxies,
     )
     .now(),

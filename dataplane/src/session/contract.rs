@@ -1,5 +1,6 @@
 //! What sessions and shards say to each other.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -97,6 +98,12 @@ pub enum Event {
         credentials: Box<Credentials>,
         /// For play: what to read and how.
         play: Option<PlayOptions>,
+    },
+    /// What follows is asked for that client, as whoever is at the other end says, or for nobody
+    /// else; it counts if that one is believed.
+    OnBehalf {
+        /// The client.
+        client: Option<IpAddr>,
     },
     /// The session is parked until it was handed the window of the stream, or [`Command::Refused`].
     Fetch {

@@ -69,9 +69,9 @@ impl Shard {
         let Config { limits, session, .. } = &self.config;
         let speaker = Speaker::of(&listener, peer.ip(), &session.proxies);
         let entered = match speaker {
-            Speaker::Peer => self.shared.caps.enter(peer.ip(), limits),
+            Speaker::Client => self.shared.caps.enter(peer.ip(), limits),
             // Its clients are many, and counted when it names them.
-            Speaker::Balancer => self.shared.caps.enter_unnamed(limits),
+            Speaker::Proxy | Speaker::Balancer => self.shared.caps.enter_unnamed(limits),
         };
         let admission = match entered {
             Ok(admission) => admission,
@@ -153,7 +153,6 @@ impl Shard {
             id,
             fd,
             peer: peer.into(),
-            speaker,
             session,
             tls,
             admission,
@@ -180,6 +179,7 @@ impl Shard {
         });
         connection.span().in_scope(|| tracing::info!("session opened"));
         let slot = self.take_in(connection);
+        self.connections.set_proxy(slot, speaker.proxy(peer));
         self.arm(slot);
         self.rearm(slot);
     }

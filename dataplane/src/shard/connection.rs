@@ -1,5 +1,6 @@
 //! One peer's connection: its socket, its session, and what waits to be sent.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::fetch::Serving;
 use super::frame::Frame;
 use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
-use super::proxied::Speaker;
+use super::proxied::Proxy;
 use super::timer::TimerId;
 use super::verdicts::Permit;
 use super::view_table::Print;
@@ -32,6 +33,9 @@ pub(crate) struct Connections {
     slots: Vec<Slot>,
     free: Vec<u32>,
     len: usize,
+    /// Who is at the other end of those that are others': most are nobody else's, and a field of
+    /// every connection would cost each player memory.
+    proxies: HashMap<u32, Proxy>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +50,6 @@ pub(crate) struct Connection {
     pub id: SessionId,
     pub fd: OwnedFd,
     pub peer: PeerAddr,
-    pub speaker: Speaker,
     pub session: Session,
     /// What encrypts and decrypts, for a peer inside TLS.
     pub tls: Option<Box<Tls>>,
@@ -413,7 +416,7 @@ impl Connection {
 impl Default for Connections {
     fn default() -> Self {
         let slots = (0..LISTENER_SLOTS).map(|_| Slot::default()).collect();
-        Self { slots, free: Vec::new(), len: 0 }
+        Self { slots, free: Vec::new(), len: 0, proxies: HashMap::new() }
     }
 }
 
@@ -436,7 +439,26 @@ impl Connections {
         held.generation = held.generation.wrapping_add(1);
         self.free.push(slot);
         self.len -= 1;
+        self.proxies.remove(&slot);
         Some(connection)
+    }
+
+    /// Who is at the other end of a connection, if that one speaks for others.
+    pub(super) fn proxy(&self, slot: u32) -> Option<&Proxy> {
+        self.proxies.get(&slot)
+    }
+
+    /// Keeps who is at the other end.
+    pub(super) fn set_proxy(&mut self, slot: u32, proxy: Option<Proxy>) {
+        match proxy {
+            Some(proxy) => self.proxies.insert(slot, proxy),
+            None => self.proxies.remove(&slot),
+        };
+    }
+
+    /// True while a balancer's head is awaited.
+    pub(super) fn awaits_head(&self, slot: u32) -> bool {
+        self.proxy(slot).is_some_and(Proxy::begins)
     }
 
     /// Lifts the connection out while its session is called; [`Self::put`] lays it back.

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::cipher::Tls;
 use super::connection::{Asked, Connection, Receiving};
-use super::proxied::Speaker;
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;
@@ -21,6 +20,7 @@ const REPLIES_PAUSE: usize = 64 << 10;
 impl Shard {
     /// A receive buffer was filled for this connection.
     pub(super) fn received(&mut self, slot: u32, buf: RecvBuf) {
+        let awaits_head = self.connections.awaits_head(slot);
         if let Some(connection) = self.connections.get_mut(slot) {
             let len = self.reactor.recv_bytes(&buf).len() as u64;
             connection.received += len;
@@ -30,7 +30,7 @@ impl Shard {
             }
             match connection {
                 Connection { closing: Some(_), .. } => {}
-                Connection { speaker: Speaker::Balancer, .. } => self.received_head(slot, &buf),
+                _ if awaits_head => self.received_head(slot, &buf),
                 Connection { tls: Some(_), .. } => {
                     self.received_ciphertext(slot, &Source::Received(&buf));
                 }
@@ -219,6 +219,8 @@ impl Shard {
 
     fn on_event(&mut self, slot: u32, event: Event) {
         match event {
+            Event::OnBehalf { client } => self.on_behalf(slot, client),
+            Event::Authorize { intent, .. } if !self.may_ask(slot, intent) => {}
             Event::Authorize { intent, stream, credentials, play } => {
                 let deadline = self.now + self.config.session.authorize_deadline;
                 let key = credentials.key.digest();
@@ -261,12 +263,12 @@ impl Shard {
     /// Arms the next receive if the session wants bytes and nothing waits before them.
     pub(super) fn arm(&mut self, slot: u32) {
         let Self { connections, reactor, .. } = self;
-        let token = connections.token(slot);
+        let (token, awaits_head) = (connections.token(slot), connections.awaits_head(slot));
         let Some(connection) = connections.get_mut(slot) else { return };
         // Who waits for its stream is listened to, that its end is heard.
         let idle = connection.asked.as_ref().is_some_and(|asked| asked.idle);
         let wants = connection.closing.is_some()
-            || connection.speaker == Speaker::Balancer
+            || awaits_head
             || (connection.parked.is_empty() && (idle || connection.hears()));
         // A peer that ended its direction says no more, unless it turns out to be a player: then
         // its end is heard once more, and is the end.

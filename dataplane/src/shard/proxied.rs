@@ -1,37 +1,77 @@
-//! Peers behind a load balancer: the head that tells whose a connection is, before its own bytes.
+//! Peers behind load balancers and reverse proxies: whose a connection, or a request, really is.
 //!
-//! A listener that is `proxied` expects a head of the PROXY protocol from the addresses of
-//! `session.proxies`, and from nobody else: a stranger's is no part of any protocol here. From the
-//! head on the connection is of the client that it tells of, for verdicts, caps, lists and logs.
+//! ```text
+//!   balancer:  a listener that is `proxied` -> head of the PROXY protocol -> TLS -> session
+//!   proxy:     HTTP request with X-Forwarded-For -> Event::OnBehalf -> the request's own events
+//! ```
+//!
+//! Only the addresses of `session.proxies` are believed. From a balancer's head on the connection
+//! is of the client that it tells of, for verdicts, caps, lists and logs; a proxy says it anew with
+//! each request. A stranger's head is no part of any protocol here, and his header is not looked
+//! at.
 //!
 //! Limits: a head has [`codecs::proxy_protocol::HEAD_BYTES_MAX`] bytes, and the time that a session
-//! has for its first word. Balancers are not counted by the caps per address; their clients are.
+//! has for its first word. The caps per address do not count who is believed; they count clients
+//! that a balancer names, and those who play a whole stream through a proxy. A connection over
+//! which a proxy asks for this and that is nobody's.
 
 use std::net::{IpAddr, SocketAddr};
 
 use codecs::proxy_protocol::{Origin, parse};
 
+use super::connection::PeerAddr;
 use super::ingress::Source;
 use super::shard::Shard;
 use crate::config::{AddrRange, ListenerConfig};
+use crate::control::Intent;
 use crate::error::Error;
 use crate::reactor::RecvBuf;
 
-/// Who speaks for a fresh connection.
+/// Who speaks at the other end of a fresh connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaker {
-    /// The peer for itself.
-    Peer,
-    /// A balancer, whose head comes first.
+    /// A client.
+    Client,
+    /// A proxy that is believed.
+    Proxy,
+    /// One that is believed, and begins with a head of the PROXY protocol.
     Balancer,
 }
 
+/// The one at the other end of the connection, who speaks for others.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    own: PeerAddr,
+    /// Its head has not come.
+    begins: bool,
+}
+
 impl Speaker {
-    /// Who speaks first for a peer of that listener.
+    /// Who speaks for a peer of that listener.
     pub(super) fn of(listener: &ListenerConfig, peer: IpAddr, proxies: &[AddrRange]) -> Self {
-        let believed = listener.proxied && proxies.iter().any(|range| range.contains(peer));
-        if believed { Self::Balancer } else { Self::Peer }
+        match (is_believed(peer, proxies), listener.proxied) {
+            (false, _) => Self::Client,
+            (true, false) => Self::Proxy,
+            (true, true) => Self::Balancer,
+        }
     }
+
+    /// What the connection from `peer` keeps of it.
+    pub(super) fn proxy(self, peer: SocketAddr) -> Option<Proxy> {
+        let begins = self == Self::Balancer;
+        (self != Self::Client).then(|| Proxy { own: peer.into(), begins })
+    }
+}
+
+impl Proxy {
+    /// True until its head has come.
+    pub(super) const fn begins(&self) -> bool {
+        self.begins
+    }
+}
+
+fn is_believed(peer: IpAddr, proxies: &[AddrRange]) -> bool {
+    proxies.iter().any(|range| range.contains(peer))
 }
 
 impl Shard {
@@ -46,10 +86,11 @@ impl Shard {
             Ok(Some((origin, len))) => {
                 let mut rest = std::mem::take(&mut connection.parked);
                 rest.drain(..len);
-                connection.speaker = Speaker::Peer;
+                let balancer = SocketAddr::from(connection.peer);
+                self.connections.set_proxy(slot, Speaker::Proxy.proxy(balancer));
                 self.account(slot);
                 if self.is_of(slot, origin) {
-                    self.take_first(slot, Source::Held(rest));
+                    self.take_first(slot, &Source::Held(rest));
                 }
             }
             Err(error) => self.fail(slot, &Error::Malformed(error)),
@@ -63,25 +104,51 @@ impl Shard {
         let balancer = SocketAddr::from(connection.peer);
         let client = SocketAddr::new(source.ip().to_canonical(), source.port());
         connection.peer = client.into();
-        let counted =
-            self.shared.caps.name(&mut connection.admission, client.ip(), &self.config.limits);
         connection.span().in_scope(|| tracing::info!(%balancer, "session is of a client behind"));
-        if let Err(limit) = counted {
-            self.counters.connections_shed += 1;
-            self.counters.limit(limit);
-            self.close(slot, limit.name());
-            return false;
+        if is_believed(client.ip(), &self.config.session.proxies) {
+            // Behind the balancer is a proxy, which speaks for others in turn.
+            self.connections.set_proxy(slot, Speaker::Proxy.proxy(client));
+            return true;
         }
-        true
+        self.connections.set_proxy(slot, None);
+        self.count_client(slot, client.ip())
+    }
+
+    /// Counts a connection for its client's address; false if it has no room and is closed.
+    fn count_client(&mut self, slot: u32, client: IpAddr) -> bool {
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        let limits = &self.config.limits;
+        let Err(limit) = self.shared.caps.name(&mut connection.admission, client, limits) else {
+            return true;
+        };
+        self.counters.connections_shed += 1;
+        self.counters.limit(limit);
+        self.close(slot, limit.name());
+        false
     }
 
     /// The first bytes of the client itself.
-    fn take_first(&mut self, slot: u32, rest: Source<'_>) {
+    fn take_first(&mut self, slot: u32, rest: &Source<'_>) {
         let Some(connection) = self.connections.get(slot) else { return };
         match connection.tls {
             _ if rest.bytes(&self.reactor).is_empty() => {}
-            Some(_) => self.received_ciphertext(slot, &rest),
-            None => self.take_bytes(slot, &rest),
+            Some(_) => self.received_ciphertext(slot, rest),
+            None => self.take_bytes(slot, rest),
         }
+    }
+
+    /// A request is of the client that a proxy tells of, or of the proxy itself.
+    pub(super) fn on_behalf(&mut self, slot: u32, client: Option<IpAddr>) {
+        let Some(own) = self.connections.proxy(slot).map(|proxy| proxy.own) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.peer = client.map_or(own, |client| SocketAddr::new(client, 0).into());
+    }
+
+    /// True if the peer may ask that: one that plays through a proxy is counted for its address.
+    pub(super) fn may_ask(&mut self, slot: u32, intent: Intent) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return false };
+        let client = connection.peer.ip;
+        let through = self.connections.proxy(slot).is_some_and(|proxy| proxy.own.ip != client);
+        intent != Intent::Play || !through || self.count_client(slot, client)
     }
 }

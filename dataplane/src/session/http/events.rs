@@ -4,7 +4,7 @@ use crate::session::Event;
 
 /// A queue that takes no room while it is empty, as it is in every session that waits.
 ///
-/// Limits: what one call of a session can cause: three events.
+/// Limits: what one call of a session can cause: four events.
 #[derive(Debug, Default)]
 pub(super) struct Events(Option<Box<Waiting>>);
 

@@ -9,6 +9,7 @@
 //! Limits: [`Limits`](crate::config::Limits) `http_*` and `websocket_*`; no request may have a
 //! body.
 
+mod behalf;
 mod cors;
 mod events;
 mod fetch;

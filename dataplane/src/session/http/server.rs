@@ -187,7 +187,9 @@ impl Server {
     }
 
     fn resource(&mut self, request: &Request<'_>, pending: Pending) -> Result<(), Error> {
-        match Route::of(request.path, request.query) {
+        let route = Route::of(request.path, request.query);
+        self.tell_for_whom(request, &route);
+        match route {
             Route::Page(page) => self.replies.page(page, pending),
             Route::Icon => self.replies.icon(pending),
             Route::Unknown => self.replies.not_found(pending),
