@@ -97,7 +97,8 @@ impl<F: Fleet> Exchange<F> {
             }
             Event::Moved { .. } | Event::StreamMoved(_) => self.moved_at = Some(now),
             Event::StreamLost { .. } | Event::StreamReturned { .. } => {}
-            Event::Session(_) | Event::SessionsOverflowed { .. } => {
+            // Whoever had a session closed is told of its end before its shard tells of that.
+            Event::Session(_) | Event::SessionsOverflowed { .. } | Event::Kicked { .. } => {
                 self.surveys.changed(Detail::SESSIONS, now);
                 return;
             }
