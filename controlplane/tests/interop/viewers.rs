@@ -26,7 +26,7 @@ fn with(session: &str) -> Server {
 /// An ffmpeg that views the built-in stream until it is refused.
 fn ffmpeg(server: &Server) -> Process {
     let mut command = std::process::Command::new(FFMPEG);
-    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]);
+    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-i"]);
     command.arg(format!("http://{}/demo/index.m3u8", server.http));
     Process::start(command.args(["-c", "copy", "-f", "null", "-"]))
 }
