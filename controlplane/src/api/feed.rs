@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::events::{Cursor, Event, StreamPattern, Told, TypePattern};
 
 /// Clients at one time: each has a connection of its own.
-pub(super) const CLIENTS_MAX: usize = 32;
+pub(crate) const CLIENTS_MAX: usize = 32;
 /// Patterns of types, or of streams, that one client may name.
 pub(super) const PATTERNS_MAX: usize = 32;
 /// A silent feed says a comment this often, so that nobody between takes it for dead.
@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A client that takes nothing for so long is dropped.
 const STALL: Duration = Duration::from_secs(30);
 /// Events that are read from the ring at one time.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// Pieces of a feed that wait to be sent at most: one is on its way and the next one ready.
 const PIECES: usize = 1;
 /// After this long a client whose connection broke comes again, in milliseconds.

@@ -55,6 +55,7 @@ mod view;
 pub use callers::Callers;
 pub use commands::Commands;
 pub(crate) use etag::Etag;
+pub(crate) use feed::{BATCH as EVENTS_AT_ONCE, CLIENTS_MAX as READERS_MAX};
 pub use listener::{Certificates, serve};
 pub use metrics::render;
 pub use process::Process;

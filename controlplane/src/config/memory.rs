@@ -13,6 +13,7 @@ use dataplane::control::Command;
 use super::field::human_bytes;
 use super::host::Host;
 use super::settings::Settings;
+use crate::api::{EVENTS_AT_ONCE, READERS_MAX};
 use crate::bridge::WAITING_MAX;
 use crate::events::UNKEPT_FACTOR;
 use crate::logging::LINES_MAX;
@@ -94,6 +95,13 @@ const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 const SEGMENT_BYTES: u64 = 68 << 10;
 /// The kernel's own record of one TCP socket, its file and its inode.
 const SOCKET_BYTES: u64 = 4 << 10;
+/// One connection of the API: its task, and what is read and written of it.
+const API_BYTES: u64 = 32 << 10;
+/// Keys of one of them inside TLS, and a record in each direction.
+const API_TLS_BYTES: u64 = 48 << 10;
+/// One client of events: the piece on its way and the next one, each of the most events that are
+/// told at one time.
+const READER_BYTES: u64 = 2 * EVENTS_AT_ONCE as u64 * 1_024;
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
 /// What a pool remembers of the pages in one unit: some are large, some are eight small ones.
@@ -136,12 +144,26 @@ const fn event_bytes(settings: &Settings) -> u64 {
     2 * UNKEPT_FACTOR * settings.events.ring.bytes
 }
 
+/// Bytes of the API's connections, and of those inside TLS besides.
+const fn api_bytes(settings: &Settings) -> [u64; 2] {
+    let (control, tls) = (&settings.listeners.control, settings.listeners.control_tls.enabled);
+    let connections = control.connections_max as u64;
+    let any = control.enabled || tls;
+    [
+        if any { API_BYTES * connections + READER_BYTES * READERS_MAX as u64 } else { 0 },
+        if tls { API_TLS_BYTES * connections } else { 0 },
+    ]
+}
+
 /// Bytes that are taken before the first connection and the first page.
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
     let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
+    let [api, api_tls] = api_bytes(settings);
     PROCESS_BYTES
+        + api
+        + api_tls
         + LINE_BYTES * LINES_MAX as u64
         + COMMAND_BYTES * WAITING_MAX as u64
         + event_bytes(settings)
@@ -208,6 +230,16 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),
     ];
+    let control = &settings.listeners.control;
+    let callers = u64::from(control.connections_max);
+    let control_tls = settings.listeners.control_tls.enabled;
+    if control.enabled || control_tls {
+        terms.push(term("API", API_BYTES, callers, "a quiet one goes for a new one"));
+        terms.push(term("event readers", READER_BYTES, READERS_MAX as u64, "they hear 503"));
+    }
+    if control_tls {
+        terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));
+    }
     if settings.has_tls() {
         terms.push(term("TLS", TLS_STATE_BYTES, connections, "handshakes are refused"));
         terms.push(term("TLS sends", TLS_SHARD_BYTES, shards, "sends wait for the next slice"));
