@@ -16,12 +16,14 @@ impl Shard {
     /// Sends the peer in `slot` away if its leave is over; true if it was.
     pub(super) fn leave_expired(&mut self, slot: u32) -> bool {
         let Some(connection) = self.connections.get_mut(slot) else { return false };
-        if connection.leave_ends().is_none_or(|at| self.now < at) || connection.closing.is_some() {
+        if connection.leave_ends().is_none_or(|at| self.now < at) {
             return false;
         }
         connection.leave_ends_s = 0;
         // Who has ended by himself what he was allowed loses nothing; what comes next is asked for.
         let uses = connection.role.is_some() || connection.asked.is_some();
+        // Nor does who is on his way out: that has an end of its own.
+        let uses = uses && connection.closing.is_none();
         if uses {
             self.evict(slot, CloseReason::Expired);
             self.rearm(slot);
