@@ -202,8 +202,8 @@ mod tests {
                  remove the line for the default, latency = \"auto\"",
             ),
             (
-                "[listeners.http]\nproxy_protocol = true\n",
-                "g.toml:2: listeners.http.proxy_protocol: nobody's heads are believed: \
+                "[auth]\nmode = \"open\"\n[listeners.http]\nproxy_protocol = true\n",
+                "g.toml:4: listeners.http.proxy_protocol: nobody's heads are believed: \
                  session.proxies is empty; name the balancers in session.proxies, or remove the \
                  line",
             ),
