@@ -120,6 +120,10 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<(Origin, usize)>, Error> {
         return Err(Error::TooLarge { what: "proxy.length", value, max });
     }
     let Some(whole) = bytes.get(..len) else { return Ok(None) };
+    if command == 0 {
+        // LOCAL: whatever stands behind it is to be passed over.
+        return Ok(Some((Origin::Unchanged, len)));
+    }
     let mut body = Reader::new(&whole[FIXED_BYTES..]);
     let addresses = match family >> 4 {
         0x1 => two::<Ipv4Addr, 4>(&mut body)?,
@@ -128,11 +132,11 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<(Origin, usize)>, Error> {
         0x3 => body.bytes(216, "proxy.addresses").map(|_| None)?,
         _ => None,
     };
-    if family >> 4 != 0 {
+    // How long the addresses of another family are is not known.
+    if (0x1..=0x3).contains(&(family >> 4)) {
         check(whole, body)?;
     }
     let origin = match (command, family & 0xf, addresses) {
-        (0x0, ..) => Origin::Unchanged,
         (0x1, 0x1, Some((source, destination))) => Origin::Client { source, destination },
         (0x1, ..) => Origin::Unchanged,
         _ => return Err(invalid("proxy.command", command.into())),
@@ -268,6 +272,8 @@ mod tests {
     fn some_heads_change_nothing() {
         whole(&binary(0x20, 0x00, &[]), Origin::Unchanged);
         whole(&binary(0x20, 0x11, &V4), Origin::Unchanged);
+        whole(&binary(0x20, 0x11, &V4[..3]), Origin::Unchanged);
+        whole(&binary(0x21, 0x41, &[1, 2, 3]), Origin::Unchanged);
         whole(&binary(0x21, 0x00, &[1, 2, 3]), Origin::Unchanged);
         whole(&binary(0x21, 0x31, &[0; 216]), Origin::Unchanged);
         // A client of datagrams is none of a stream.

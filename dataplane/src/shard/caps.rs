@@ -105,7 +105,8 @@ impl Caps {
         Ok(Admission { address: None, prefix: 0, half_open: false })
     }
 
-    /// An unnamed connection is `peer`'s: it counts for its address, half open at first.
+    /// A connection is `peer`'s from now on: it counts for its address, half open at first, and no
+    /// longer for another.
     ///
     /// # Errors
     /// The limit that has no room; only the connection is counted then.
@@ -115,6 +116,7 @@ impl Caps {
         peer: IpAddr,
         limits: &Limits,
     ) -> Result<(), LimitId> {
+        self.unname(admission);
         if limits.exempt.iter().any(|range| range.contains(peer)) {
             return Ok(());
         }
@@ -156,13 +158,18 @@ impl Caps {
         }
     }
 
-    /// The connection is closed.
-    pub fn leave(&self, mut admission: Admission) {
-        self.established(&mut admission);
-        if let Some(address) = admission.address {
+    /// A connection is nobody's any more, or not yet somebody's.
+    pub fn unname(&self, admission: &mut Admission) {
+        self.established(admission);
+        if let Some(address) = admission.address.take() {
             give(&self.by_address[address as usize]);
             give(&self.by_prefix[admission.prefix as usize]);
         }
+    }
+
+    /// The connection is closed.
+    pub fn leave(&self, mut admission: Admission) {
+        self.unname(&mut admission);
         give(&self.connections);
     }
 
@@ -425,7 +432,10 @@ mod tests {
         let one: IpAddr = "192.0.2.1".parse().unwrap();
         let mut unnamed: Vec<_> = (0..4).map(|_| caps.enter_unnamed(&limits).unwrap()).collect();
         caps.name(&mut unnamed[0], one, &limits).unwrap();
-        caps.name(&mut unnamed[1], one, &limits).unwrap();
+        // Again and again it is one connection of one client.
+        for _ in 0..9 {
+            caps.name(&mut unnamed[1], one, &limits).unwrap();
+        }
         let third = caps.name(&mut unnamed[2], one, &limits);
         assert_eq!(third, Err(LimitId::HalfOpenPerIpMax));
         unnamed.into_iter().for_each(|admission| caps.leave(admission));

@@ -22,10 +22,11 @@ use codecs::proxy_protocol::{Origin, parse};
 use super::connection::PeerAddr;
 use super::ingress::Source;
 use super::shard::Shard;
-use crate::config::{AddrRange, ListenerConfig};
+use crate::config::{AddrRange, LimitId, ListenerConfig};
 use crate::control::Intent;
 use crate::error::Error;
 use crate::reactor::RecvBuf;
+use crate::session::{Command, Refusal};
 
 /// Who speaks at the other end of a fresh connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,11 @@ impl Shard {
 
     /// The connection is of the client that its balancer tells of; false if it may not be.
     fn is_of(&mut self, slot: u32, origin: Origin) -> bool {
-        let Origin::Client { source, .. } = origin else { return true };
+        let Origin::Client { source, .. } = origin else {
+            // Whoever it is, he is no proxy of HTTP.
+            self.connections.set_proxy(slot, None);
+            return true;
+        };
         let Some(connection) = self.connections.get_mut(slot) else { return false };
         let balancer = SocketAddr::from(connection.peer);
         let client = SocketAddr::new(source.ip().to_canonical(), source.port());
@@ -111,20 +116,20 @@ impl Shard {
             return true;
         }
         self.connections.set_proxy(slot, None);
-        self.count_client(slot, client.ip())
+        let counted = self.count_client(slot, client.ip());
+        if let Err(limit) = counted {
+            self.counters.connections_shed += 1;
+            self.close(slot, limit.name());
+        }
+        counted.is_ok()
     }
 
-    /// Counts a connection for its client's address; false if it has no room and is closed.
-    fn count_client(&mut self, slot: u32, client: IpAddr) -> bool {
-        let Some(connection) = self.connections.get_mut(slot) else { return false };
+    /// Counts a connection for its client's address; the limit, if it has no room.
+    fn count_client(&mut self, slot: u32, client: IpAddr) -> Result<(), LimitId> {
+        let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
         let limits = &self.config.limits;
-        let Err(limit) = self.shared.caps.name(&mut connection.admission, client, limits) else {
-            return true;
-        };
-        self.counters.connections_shed += 1;
-        self.counters.limit(limit);
-        self.close(slot, limit.name());
-        false
+        let counted = self.shared.caps.name(&mut connection.admission, client, limits);
+        counted.inspect_err(|limit| self.counters.limit(*limit))
     }
 
     /// The first bytes of the client itself.
@@ -144,11 +149,17 @@ impl Shard {
         connection.peer = client.map_or(own, |client| SocketAddr::new(client, 0).into());
     }
 
-    /// True if the peer may ask that: one that plays through a proxy is counted for its address.
+    /// True if the peer may ask that: one that plays through a proxy is counted for its address,
+    /// and hears that there is no room.
     pub(super) fn may_ask(&mut self, slot: u32, intent: Intent) -> bool {
         let Some(connection) = self.connections.get(slot) else { return false };
         let client = connection.peer.ip;
         let through = self.connections.proxy(slot).is_some_and(|proxy| proxy.own.ip != client);
-        intent != Intent::Play || !through || self.count_client(slot, client)
+        let may = intent != Intent::Play || !through || self.count_client(slot, client).is_ok();
+        if !may {
+            self.counters.plays_refused += 1;
+            self.tell(slot, Command::Refused(Refusal::Full));
+        }
+        may
     }
 }

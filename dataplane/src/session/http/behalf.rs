@@ -2,21 +2,18 @@
 
 use codecs::http1::{Request, forwarded_for};
 
-use super::routes::Route;
 use super::server::Server;
 use crate::session::Event;
 
 impl Server {
     /// Tells for whom media is asked for, where anybody is believed: behind a proxy each request of
-    /// a connection may be another client's.
-    pub(super) fn tell_for_whom(&mut self, request: &Request<'_>, route: &Route) {
+    /// a connection may be another client's. Only before a question, which parks the session.
+    pub(super) fn tell_for_whom(&mut self, request: &Request<'_>) {
         let proxies = &self.terms.session.proxies;
-        let of_media = matches!(route, Route::Hls(..) | Route::Publication(..) | Route::Stream(..));
-        if proxies.is_empty() || !of_media {
-            return;
+        if !proxies.is_empty() {
+            let believed = |addr| proxies.iter().any(|range| range.contains(addr));
+            let client = forwarded_for(request, believed);
+            self.events.push(Event::OnBehalf { client });
         }
-        let believed = |addr| proxies.iter().any(|range| range.contains(addr));
-        let client = forwarded_for(request, believed);
-        self.events.push(Event::OnBehalf { client });
     }
 }

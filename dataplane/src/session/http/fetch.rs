@@ -178,6 +178,7 @@ impl Server {
         match Entrance::of(request, piece.1, self.terms.hls_session) {
             Entrance::Open(shown) => {
                 let fetch = Fetch::new(request, pending, piece, shown);
+                self.tell_for_whom(request);
                 self.fetch(fetch, credentials_of_piece(request, params));
                 return Ok(());
             }

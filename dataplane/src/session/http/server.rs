@@ -187,9 +187,7 @@ impl Server {
     }
 
     fn resource(&mut self, request: &Request<'_>, pending: Pending) -> Result<(), Error> {
-        let route = Route::of(request.path, request.query);
-        self.tell_for_whom(request, &route);
-        match route {
+        match Route::of(request.path, request.query) {
             Route::Page(page) => self.replies.page(page, pending),
             Route::Icon => self.replies.icon(pending),
             Route::Unknown => self.replies.not_found(pending),
@@ -200,6 +198,7 @@ impl Server {
             Route::Publication(stream, id, asset, params) => {
                 let shown = ShownToken::of_publication(self.terms.hls_session);
                 let fetch = Fetch::new(request, pending, (stream, asset), shown);
+                self.tell_for_whom(request);
                 self.fetch(fetch.of_publication(id), credentials_of_piece(request, params));
                 return Ok(());
             }
@@ -217,6 +216,7 @@ impl Server {
                     }
                 };
                 let framing = upgrade.as_ref().map_or(Framing::Bare, |_| Framing::WebSocket);
+                self.tell_for_whom(request);
                 self.events.push(Event::Authorize {
                     intent: Intent::Play,
                     stream: stream.clone(),
