@@ -58,7 +58,7 @@ fn the_manual_page_names_every_command_option_and_variable() {
     for option in words.filter(|word| word.starts_with("--")) {
         assert!(page.contains(option), "{option} is not in the manual page");
     }
-    for command in ["check", "config init", "key make", "key hash", "probe ", "top "] {
+    for command in ["check", "config init", "key make", "key hash", "sign ", "probe ", "top "] {
         assert!(help.contains(&format!(" {}", command.trim_end())), "{command} is gone");
         assert!(page.contains(command), "{command} is not in the manual page");
     }
