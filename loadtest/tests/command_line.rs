@@ -67,7 +67,7 @@ fn bad_arguments_are_one_clear_line() {
             "slow --url rtmp://h/live/a --stop --file a.flv --bitrate 1M",
             "--bitrate is of synthetic",
         ),
-        ("slow --url rtmp://h/live/a --file none.flv --bitrate 1M", "none.flv"),
+        ("slow --url rtmp://h/live/a --file none.flv --bitrate 1M", "--file: cannot read none.flv"),
         ("fanout --url rtmp://h/live/a --hold", "--hold is of players of HLS, and nobody plays"),
         ("play --url http://h/a.ts --hold", "--hold is of players of HLS, and nobody plays"),
         ("mirror --url http://h/a/index.m3u8 --threads 2", "mirror has no option --threads"),
