@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dataplane::config::{Config, HlsSession};
+use dataplane::config::{Config, HlsSession, ListenerConfig, Reload};
 use dataplane::control::{
     AuthorizeRequest, CloseReason, Command, Denial, Grant, Intent, Role, SessionEvent, Verdict,
 };
@@ -24,6 +24,9 @@ on_both_backends! {
     a_kick_withdraws_what_it_names
     viewers_of_a_publication_are_known_by_address_and_agent
 }
+
+/// Longer than any case.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Asks with this from now on, and counts the questions of players.
 fn judge(
@@ -93,24 +96,32 @@ fn a_verdict_that_ended_is_asked_for_again_and_a_no_ends_the_view(mut config: Co
 
 fn doubted_verdicts_are_taken_until_the_answer_comes(mut config: Config) {
     config.session.authorize_deadline = Duration::from_millis(300);
-    config.stream.hls.verdict_stale = Duration::from_secs(2);
-    let server = Server::start(told_apart(config));
+    config.stream.hls.verdict_stale = LONG;
+    let config = told_apart(config);
+    let server = Server::start(config.clone());
+    let listeners = server.listeners();
+    let patient = stale_for(&config, listeners, LONG);
+    let strict = stale_for(&config, listeners, Duration::ZERO);
     let _publisher = publish(&server, "cam", 2);
     let mut viewer = Viewer::connect(server.http);
     let media = token_of(&mut viewer, "/cam/index.m3u8");
     viewer.found(&media);
     let (_, session, _) = started(&server);
-    // No answer comes: the viewer is served, for a while.
+    // No answer comes: the viewer is served.
     let asked = judge(&server, |_| None);
     server.control.send_all(|| Command::DoubtVerdicts);
     server.control.snapshot();
     poll(&mut viewer, &media, &[200], |_| asked.load(Ordering::Relaxed) >= 2);
+    // But not for longer than he may be.
+    server.control.send_all(|| Command::Reload(Arc::clone(&strict)));
+    server.control.snapshot();
     poll(&mut viewer, &media, &[200, 503], |status| status == 503);
     // Whoever asks meanwhile is refused for now only: the view is the same when an answer comes.
     judge(&server, |request| Some(yes(request)));
     everywhere(&server, &media, 200);
     assert_eq!(server.control.snapshot().sum(|c| c.views_started), 1);
     // Nobody knows is no no.
+    server.control.send_all(|| Command::Reload(Arc::clone(&patient)));
     judge(&server, |_| Some(Verdict::Deny(Denial::Unavailable)));
     server.control.send_all(|| Command::DoubtVerdicts);
     server.control.snapshot();
@@ -119,6 +130,21 @@ fn doubted_verdicts_are_taken_until_the_answer_comes(mut config: Config) {
     server.control.send_all(|| Command::DoubtVerdicts);
     poll(&mut viewer, &media, &[200, 403], |status| status == 403);
     assert_eq!(ended(&server, session).0, CloseReason::Expired);
+}
+
+/// The same configuration, but what is stale is taken for so long.
+fn stale_for(config: &Config, listeners: &[ListenerConfig], time: Duration) -> Arc<Reload> {
+    let mut stream = config.stream;
+    stream.hls.verdict_stale = time;
+    Arc::new(Reload {
+        limits: config.limits.clone(),
+        egress: config.egress,
+        session: config.session.clone(),
+        auth: config.auth,
+        stream,
+        listeners: listeners.to_vec(),
+        tls: None,
+    })
 }
 
 fn who_was_let_in_goes_on_while_nobody_answers(mut config: Config) {
