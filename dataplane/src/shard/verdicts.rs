@@ -36,9 +36,12 @@ pub(crate) struct Permit([u64; 2]);
 pub(super) struct Verdicts {
     keys: [RandomState; 2],
     allowed: HashMap<Permit, Allowed>,
-    /// Each once, in the order in which they were given or looked at last, with its end then.
-    order: VecDeque<(Permit, Instant)>,
+    /// Each once, in the order in which they were given or looked at last; among them some that
+    /// are gone, so that a no looks for nothing. Twice `max` at most.
+    order: VecDeque<Looked>,
     max: usize,
+    /// How many were remembered so far.
+    given: u64,
     /// Changes whenever something is withdrawn: what was asked before is not remembered.
     epoch: u32,
 }
@@ -54,9 +57,20 @@ pub(super) struct Leave {
     pub timed: bool,
 }
 
+/// A place in the order of what is remembered.
+#[derive(Debug)]
+struct Looked {
+    permit: Permit,
+    number: u64,
+    /// Its end at that time.
+    until: Instant,
+}
+
 #[derive(Debug)]
 struct Allowed {
     leave: Leave,
+    /// Which of those that were remembered it is: one that is gone may be allowed anew.
+    number: u64,
     until: Instant,
     /// An answer is awaited until then.
     asked: Option<Instant>,
@@ -78,6 +92,7 @@ impl Verdicts {
             allowed: HashMap::new(),
             order: VecDeque::new(),
             max: max.max(1),
+            given: 0,
             epoch: 0,
         }
     }
@@ -138,25 +153,43 @@ impl Verdicts {
         }
         let until = now + time;
         if let Some(allowed) = self.allowed.get_mut(&permit) {
-            *allowed = Allowed { leave, until, asked: None };
+            *allowed = Allowed { leave, number: allowed.number, until, asked: None };
             return;
         }
         self.make_room();
-        self.allowed.insert(permit, Allowed { leave, until, asked: None });
-        self.order.push_back((permit, until));
+        let number = self.given;
+        self.given += 1;
+        self.allowed.insert(permit, Allowed { leave, number, until, asked: None });
+        self.order.push_back(Looked { permit, number, until });
     }
 
     /// The oldest goes where a place is needed; what was renewed since it was looked at has its
     /// turn later.
     fn make_room(&mut self) {
+        if self.order.len() >= 2 * self.max {
+            // Half of them are gone at least, each by a no that looked for nothing.
+            self.forget_gone();
+        }
         while self.allowed.len() >= self.max
-            && let Some((oldest, looked)) = self.order.pop_front()
+            && let Some(oldest) = self.order.pop_front()
         {
-            match self.allowed.get(&oldest).map(|allowed| allowed.until) {
-                Some(until) if until > looked => self.order.push_back((oldest, until)),
-                _ => drop(self.allowed.remove(&oldest)),
+            let Looked { permit, number, until: looked } = oldest;
+            match self.allowed.get(&permit).filter(|allowed| allowed.number == number) {
+                Some(&Allowed { until, .. }) if until > looked => {
+                    self.order.push_back(Looked { permit, number, until });
+                }
+                Some(_) => drop(self.allowed.remove(&permit)),
+                None => {}
             }
         }
+    }
+
+    /// The order has places of what is remembered only.
+    fn forget_gone(&mut self) {
+        let Self { allowed, order, .. } = self;
+        order.retain(|looked| {
+            allowed.get(&looked.permit).is_some_and(|allowed| allowed.number == looked.number)
+        });
     }
 
     /// Everybody is to be asked about again, those too whose question is not answered yet.
@@ -174,16 +207,13 @@ impl Verdicts {
         let before = self.allowed.len();
         self.allowed.retain(|_, allowed| !whose(&allowed.leave));
         if self.allowed.len() < before {
-            let Self { allowed, order, .. } = self;
-            order.retain(|(permit, _)| allowed.contains_key(permit));
+            self.forget_gone();
         }
     }
 
-    /// The control plane said no.
+    /// The control plane said no. Its place in the order is left: many may be told no at once.
     pub(super) fn deny(&mut self, permit: Permit) {
-        if self.allowed.remove(&permit).is_some() {
-            self.order.retain(|&(other, _)| other != permit);
-        }
+        self.allowed.remove(&permit);
     }
 }
 
@@ -319,5 +349,25 @@ mod tests {
             allow(&mut verdicts, n, now + TIME);
         }
         assert_eq!([97, 98, 99].map(|n| known(&verdicts, n)), [true; 3]);
+    }
+
+    #[test]
+    fn what_was_refused_leaves_an_order_that_is_bounded() {
+        let now = origin();
+        let mut verdicts = Verdicts::new(3);
+        let of = |n: u32| Permit([n.into(), 0]);
+        let known = |verdicts: &Verdicts, n| verdicts.find(of(n), STALE, now).is_some();
+        verdicts.allow(of(1), leave("a", "192.0.2.1"), 0, (now, TIME));
+        for _ in 0..100 {
+            verdicts.allow(of(2), leave("a", "192.0.2.1"), 0, (now, TIME));
+            assert!(verdicts.order.len() <= 6 && known(&verdicts, 1) && known(&verdicts, 2));
+            verdicts.deny(of(2));
+            assert!(!known(&verdicts, 2));
+        }
+        // The places of what is gone make nobody else go, and what came anew is not the oldest.
+        for n in [3, 2, 4] {
+            verdicts.allow(of(n), leave("a", "192.0.2.1"), 0, (now, TIME));
+        }
+        assert_eq!([1, 2, 3, 4].map(|n| known(&verdicts, n)), [false, true, true, true]);
     }
 }
