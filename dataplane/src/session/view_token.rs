@@ -254,11 +254,11 @@ pub const fn given_second(id: SessionId) -> u64 {
     id.0 >> SECOND_SHIFT & SECOND_MAX
 }
 
-/// Seconds since the number `id` was given; 0 if the calendar says that it will be.
+/// Seconds since the number `id` was given, unless the calendar says that it is yet to be.
 #[must_use]
-pub fn age_seconds(id: SessionId, wall: WallTime) -> u64 {
+pub fn age_seconds(id: SessionId, wall: WallTime) -> Option<u64> {
     let age = second_of(wall).wrapping_sub(given_second(id)) & SECOND_MAX;
-    if age > SECOND_MAX / 2 { 0 } else { age }
+    (age <= SECOND_MAX / 2).then_some(age)
 }
 
 #[cfg(test)]
@@ -326,8 +326,8 @@ mod tests {
         let first = ids.next(ShardId(7), at(100), renamed);
         assert!(is_viewer(first) && !is_by_address(first) && first.accepted_by() == ShardId(7));
         assert_eq!(note_of(first), renamed);
-        assert_eq!((age_seconds(first, at(100)), age_seconds(first, at(131))), (0, 31));
-        assert_eq!(age_seconds(first, at(7)), 0);
+        let ages = [100, 131, 7].map(|second| age_seconds(first, at(second)));
+        assert_eq!(ages, [Some(0), Some(31), None]);
         let timed = ViewNote { renamed: false, timed: true };
         assert_eq!(note_of(ids.next(ShardId(7), at(100), timed)), timed);
         let mut last = first;
@@ -344,7 +344,7 @@ mod tests {
     fn ages_are_told_over_the_end_of_what_seconds_can_count() {
         let at = |second: u64| WallTime::from_unix_millis((EPOCH_S + second as i64) * 1_000);
         let last = ViewIds::default().next(ShardId(0), at(SECOND_MAX), ViewNote::default());
-        assert_eq!((age_seconds(last, at(SECOND_MAX + 5)), is_by_address(last)), (5, false));
+        assert_eq!((age_seconds(last, at(SECOND_MAX + 5)), is_by_address(last)), (Some(5), false));
     }
 
     #[test]

@@ -81,8 +81,8 @@ impl Shard {
             }
             None => {
                 if let Some(view) = self.views.roll.get(session) {
-                    let (stream, peer) = (view.stream.clone(), view.peer.ip());
-                    self.withdraw_everywhere(Withdrawal { stream, peer });
+                    let stream = view.stream.clone();
+                    self.withdraw_everywhere(Withdrawal { stream });
                 }
                 self.kick_view(session, reason);
             }
@@ -97,7 +97,11 @@ impl Shard {
         self.verdicts
             .withdraw(|leave| kick_of(&kicks, &leave.stream).is_some_and(StreamKick::kicks_views));
         let of_views = kicks.iter().any(StreamKick::kicks_views);
-        let views = if of_views { self.views.distrust(self.wall) } else { Vec::new() };
+        let mut views = Vec::new();
+        if of_views {
+            self.shared.revoked.doubt_given(self.wall);
+            views.extend(self.views.roll.iter().map(|view| view.seat.id));
+        }
         let step = Step::Connections;
         let (began, homes) = (self.now, Some(0));
         self.begin_eviction(Eviction { kicks, reason, began, step, at: 0, views, homes });

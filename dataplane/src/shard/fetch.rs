@@ -113,7 +113,7 @@ impl Shard {
         asked.viewer = Some(viewer);
         if stale {
             let view = view.viewer().and_then(|id| self.shared.views.find(id));
-            let about = About { view, permit, stream: stream.clone(), peer, epoch };
+            let about = About { view, permit, stream: stream.clone(), epoch };
             self.recheck(slot, &asked, credentials, about);
         }
         asked.stream = stream;
@@ -280,13 +280,12 @@ impl Shard {
                 reader.serving += 1;
             }
         }
-        let peer = connection.peer.ip;
         if let Some(mut asked) = asked
             && let Some(viewer) = asked.viewer.take()
             && let Some(epoch) = viewer.epoch
         {
             asked.stream.share(&mut self.words);
-            let leave = Leave { stream: asked.stream, peer, timed: viewer.holds.is_some() };
+            let leave = Leave { stream: asked.stream, timed: viewer.holds.is_some() };
             let time = self.config.stream.hls.verdict;
             let time = left.map_or(time, |left| left.min(time));
             self.verdicts.allow(viewer.permit, leave, epoch, (self.now, time));

@@ -29,6 +29,7 @@ mod farewell;
 mod fetch;
 pub mod flush;
 mod frame;
+mod guests;
 mod handover;
 mod headroom;
 mod idle;

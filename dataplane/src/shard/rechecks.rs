@@ -51,7 +51,6 @@ pub(super) struct About {
     pub permit: Permit,
     /// What the viewer is served.
     pub stream: StreamName,
-    pub peer: std::net::IpAddr,
     /// When what is remembered of verdicts was as it was.
     pub epoch: u32,
 }
@@ -113,13 +112,13 @@ impl Shard {
         let Some(about) = self.rechecks.take(number) else { return };
         match verdict {
             Verdict::Allow(grant) if about.view.is_none() || grant.stream == about.stream => {
-                let About { view, permit, peer, epoch, .. } = about;
+                let About { view, permit, epoch, .. } = about;
                 let terms = (grant.holds, grant.until);
                 let holds = hold_of(terms, &self.config.stream.hls, self.now);
                 if let Some(seat) = view {
                     self.shared.views.allow(seat, holds, self.now);
                 }
-                let leave = Leave { stream: grant.stream, peer, timed: holds.is_some() };
+                let leave = Leave { stream: grant.stream, timed: holds.is_some() };
                 let time = self.config.stream.hls.verdict;
                 self.verdicts.allow(permit, leave, epoch, (self.now, time));
             }

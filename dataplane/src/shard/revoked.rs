@@ -8,6 +8,9 @@
 //! unless its view goes on. Whoever shows such a one is led to the playlist of renditions, where he
 //! is asked about and given another. So nothing is swept, and memory is bounded.
 //!
+//! A token that was given a moment ago has no view yet, and is taken as it is. But whoever is
+//! thrown out may have several: after that, those that were given so far are asked about.
+//!
 //! Viewers that are known by their address have no token to lose, and are asked about whenever no
 //! view of theirs goes on: they are forgotten after a while.
 //!
@@ -15,15 +18,19 @@
 //!
 //! Lives on: every shard. Crosses by: atomics, one look for each request.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use codecs::time::WallTime;
 
 use crate::ids::SessionId;
-use crate::session::view_token::{given_second, is_by_address};
+use crate::session::view_token::{age_seconds, given_second, is_by_address};
 
 const SETS: usize = 1 << 13;
 const WAYS: usize = 8;
 /// Shards that revoke in the same set at the same time may each have to look again.
 const TRIES: usize = 2 * WAYS;
+/// A token without a view is taken for this long after it was given.
+const FRESH_SECONDS: u64 = 60;
 
 /// The table. See the module.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(crate) struct RevokedViews {
     words: Box<[AtomicU64]>,
     /// Tokens that were given in this second or before are taken only for a view that goes on.
     floor: AtomicU64,
+    /// Tokens that were given before are asked about until their view begins, in ms.
+    trusted_from: AtomicI64,
 }
 
 impl Default for RevokedViews {
@@ -38,6 +47,7 @@ impl Default for RevokedViews {
         Self {
             words: (0..SETS * WAYS).map(|_| AtomicU64::new(0)).collect(),
             floor: AtomicU64::new(0),
+            trusted_from: AtomicI64::new(0),
         }
     }
 }
@@ -51,6 +61,20 @@ impl RevokedViews {
     /// True if the token of `id` cannot be told any more from those that were revoked.
     pub(super) fn is_doubtful(&self, id: SessionId) -> bool {
         !is_by_address(id) && given_second(id) <= self.floor.load(Ordering::Acquire)
+    }
+
+    /// True if the token of `id` was given a moment ago, and nobody was thrown out since.
+    pub(super) fn trusts(&self, id: SessionId, wall: WallTime) -> bool {
+        let Some(age) = age_seconds(id, wall) else { return false };
+        let from = self.trusted_from.load(Ordering::Acquire);
+        // Numbers tell whole seconds: one of the second in which somebody was thrown out is none.
+        let since = wall.as_unix_millis() / 1_000 - from / 1_000;
+        age <= FRESH_SECONDS && i64::try_from(age).is_ok_and(|age| age < since)
+    }
+
+    /// Tokens that were given until `wall` are asked about until their view begins.
+    pub(super) fn doubt_given(&self, wall: WallTime) {
+        self.trusted_from.fetch_max(wall.as_unix_millis(), Ordering::AcqRel);
     }
 
     /// No token of `id` is good from now on.
@@ -126,6 +150,25 @@ mod tests {
         }
         assert!(all.iter().all(|&id| revoked.has(id) || revoked.is_doubtful(id)));
         assert!(!revoked.has(fresh) && !revoked.is_doubtful(fresh));
+    }
+
+    #[test]
+    fn a_fresh_token_is_trusted_until_somebody_is_thrown_out() {
+        let revoked = RevokedViews::default();
+        let mut ids = ViewIds::default();
+        let wall = |ms: i64| WallTime::from_unix_millis(1_800_000_000_000 + ms);
+        let mut given = |ms| ids.next(ShardId(0), wall(ms), ViewNote::default());
+        let (first, same, later) = (given(0), given(4_900), given(5_100));
+        for (ms, trusted) in [(-1, false), (0, true), (60_999, true), (61_000, false)] {
+            assert_eq!(revoked.trusts(first, wall(ms)), trusted, "{ms}");
+        }
+        revoked.doubt_given(wall(4_950));
+        // Another shard is told a little later, and its turn began before.
+        revoked.doubt_given(wall(4_940));
+        for ms in [4_950, 5_100, 9_000, 60_000] {
+            assert!(!revoked.trusts(first, wall(ms)) && !revoked.trusts(same, wall(ms)), "{ms}");
+        }
+        assert!(revoked.trusts(later, wall(6_000)));
     }
 
     #[test]

@@ -51,8 +51,6 @@ pub(super) struct Verdicts {
 pub(super) struct Leave {
     /// The name that the control plane answered with.
     pub stream: StreamName,
-    /// Where the viewer is.
-    pub peer: IpAddr,
     /// The control plane said that it holds for a while only.
     pub timed: bool,
 }
@@ -249,8 +247,8 @@ mod tests {
         (peer.parse().unwrap(), ListenerNumber(0))
     }
 
-    fn leave(stream: &str, peer: &str) -> Leave {
-        Leave { stream: name(stream), peer: peer.parse().unwrap(), timed: false }
+    fn leave(stream: &str) -> Leave {
+        Leave { stream: name(stream), timed: false }
     }
 
     const TIME: Duration = Duration::from_secs(30);
@@ -261,7 +259,7 @@ mod tests {
         let now = origin();
         let mut verdicts = Verdicts::new(8);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
-        verdicts.allow(asked, leave("b", "192.0.2.1"), 0, (now, TIME));
+        verdicts.allow(asked, leave("b"), 0, (now, TIME));
         let found = verdicts.find(asked, STALE, now).unwrap();
         assert_eq!((found.leave.stream.as_str(), found.stale), ("b", false), "it may be renamed");
         assert_eq!(permit(&verdicts, "a", "k", "::ffff:192.0.2.1"), asked);
@@ -286,7 +284,7 @@ mod tests {
         let now = origin();
         let mut verdicts = Verdicts::new(8);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
-        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now, TIME));
+        verdicts.allow(asked, leave("a"), 0, (now, TIME));
         let stale = |verdicts: &Verdicts, at| verdicts.find(asked, STALE, at).map(|f| f.stale);
         assert_eq!(stale(&verdicts, now), Some(false));
         assert_eq!(stale(&verdicts, now + TIME), Some(true));
@@ -294,16 +292,16 @@ mod tests {
         assert!(!verdicts.is_to_ask(asked, TIME, now + TIME));
         assert!(verdicts.is_to_ask(asked, TIME, now + 2 * TIME), "there was no answer");
         assert_eq!(stale(&verdicts, now + TIME + STALE), None);
-        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now + 2 * TIME, TIME));
+        verdicts.allow(asked, leave("a"), 0, (now + 2 * TIME, TIME));
         assert_eq!(stale(&verdicts, now + 2 * TIME), Some(false));
         verdicts.doubt_all(now + 2 * TIME);
         assert_eq!(stale(&verdicts, now + 2 * TIME), Some(true));
         // An answer to a question of before is not remembered.
-        verdicts.allow(asked, leave("a", "192.0.2.1"), 0, (now + 2 * TIME, TIME));
+        verdicts.allow(asked, leave("a"), 0, (now + 2 * TIME, TIME));
         assert_eq!(stale(&verdicts, now + 2 * TIME), Some(true));
         // Nothing is remembered where nothing is to be.
         let other = permit(&verdicts, "a", "l", "192.0.2.1");
-        verdicts.allow(other, leave("a", "192.0.2.1"), verdicts.epoch(), (now, Duration::ZERO));
+        verdicts.allow(other, leave("a"), verdicts.epoch(), (now, Duration::ZERO));
         assert_eq!(verdicts.find(other, STALE, now), None);
     }
 
@@ -313,19 +311,19 @@ mod tests {
         let mut verdicts = Verdicts::new(8);
         for (stream, peer) in [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1")] {
             let asked = permit(&verdicts, stream, "k", peer);
-            verdicts.allow(asked, leave(stream, peer), 0, (now, TIME));
+            verdicts.allow(asked, leave(stream), 0, (now, TIME));
         }
         let epoch = verdicts.epoch();
-        verdicts.withdraw(|left| *left == leave("a", "192.0.2.1"));
+        verdicts.withdraw(|left| left.stream == name("a"));
         let knows = |verdicts: &Verdicts, stream, peer| {
             verdicts.find(permit(verdicts, stream, "k", peer), STALE, now).is_some()
         };
-        assert!(!knows(&verdicts, "a", "192.0.2.1"));
-        assert!(knows(&verdicts, "a", "192.0.2.2") && knows(&verdicts, "b", "192.0.2.1"));
+        assert!(!knows(&verdicts, "a", "192.0.2.1") && !knows(&verdicts, "a", "192.0.2.2"));
+        assert!(knows(&verdicts, "b", "192.0.2.1"));
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
-        verdicts.allow(asked, leave("a", "192.0.2.1"), epoch, (now, TIME));
+        verdicts.allow(asked, leave("a"), epoch, (now, TIME));
         assert!(!knows(&verdicts, "a", "192.0.2.1"), "it was asked before the kick");
-        assert_eq!((verdicts.allowed.len(), verdicts.order.len()), (2, 2));
+        assert_eq!((verdicts.allowed.len(), verdicts.order.len()), (1, 1));
     }
 
     #[test]
@@ -334,7 +332,7 @@ mod tests {
         let mut verdicts = Verdicts::new(3);
         let of = |n: u32| Permit([n.into(), 0]);
         let allow = |verdicts: &mut Verdicts, n, at| {
-            verdicts.allow(of(n), leave("a", "192.0.2.1"), 0, (at, TIME));
+            verdicts.allow(of(n), leave("a"), 0, (at, TIME));
             assert!(verdicts.allowed.len() <= 3);
             assert_eq!(verdicts.order.len(), verdicts.allowed.len(), "after {n}");
         };
@@ -357,16 +355,16 @@ mod tests {
         let mut verdicts = Verdicts::new(3);
         let of = |n: u32| Permit([n.into(), 0]);
         let known = |verdicts: &Verdicts, n| verdicts.find(of(n), STALE, now).is_some();
-        verdicts.allow(of(1), leave("a", "192.0.2.1"), 0, (now, TIME));
+        verdicts.allow(of(1), leave("a"), 0, (now, TIME));
         for _ in 0..100 {
-            verdicts.allow(of(2), leave("a", "192.0.2.1"), 0, (now, TIME));
+            verdicts.allow(of(2), leave("a"), 0, (now, TIME));
             assert!(verdicts.order.len() <= 6 && known(&verdicts, 1) && known(&verdicts, 2));
             verdicts.deny(of(2));
             assert!(!known(&verdicts, 2));
         }
         // The places of what is gone make nobody else go, and what came anew is not the oldest.
         for n in [3, 2, 4] {
-            verdicts.allow(of(n), leave("a", "192.0.2.1"), 0, (now, TIME));
+            verdicts.allow(of(n), leave("a"), 0, (now, TIME));
         }
         assert_eq!([1, 2, 3, 4].map(|n| known(&verdicts, n)), [false, true, true, true]);
     }

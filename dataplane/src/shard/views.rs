@@ -23,41 +23,36 @@
 //!
 //! The playlist of one publication is its own entrance: its address is told to an application,
 //! which hands it on, so it is asked for without a token again and again. Whoever asks for it is
-//! known by address, agent and stream: two of the same are one.
+//! known by address, agent and stream: two of the same are one. Each request of such a guest is
+//! judged by what it shows, so a no refuses that request, and the view of the others goes on.
+//!
+//! Who was kicked, or heard a no, may have tokens to spare: those that were given so far and have
+//! no view yet are asked about, everybody's, from then on (`revoked.rs`).
 //!
 //! A view is owned by the shard that it began on, which alone ends it; the others find it in the
 //! shared table (`view_table.rs`), and revoke its token in another (`revoked.rs`).
 //!
 //! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
-//! exempt; [`GUESTS_MAX`] viewers of a shard who are known by address and were kicked are
-//! remembered for [`GUESTS_FOR`].
+//! exempt; guests who were kicked are remembered for a while (`guests.rs`).
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use codecs::time::WallTime;
-
 use super::caps::ViewerAdmission;
+use super::guests::Guests;
 use super::rechecks::is_final;
 use super::shard::Shard;
 use super::view_roll::{OwnView, ViewRoll};
 use super::view_table::{Entered, Seat, Worth};
 use crate::config::{HlsConfig, LimitId};
 use crate::control::{CloseReason, Denial, Event, Protocol, Role, SessionEvent, SessionStatus};
-use crate::ids::{SessionId, ShardId, StreamName};
+use crate::ids::{SessionId, StreamName};
 use crate::segment::uri::Asset;
 use crate::session::view_token::{ViewIds, ViewKeys, ViewNote, ViewSigner, ViewToken};
-use crate::session::view_token::{age_seconds, id_by_address, is_by_address, note_of};
+use crate::session::view_token::{is_by_address, note_of};
 use crate::session::{LogKey, Refusal, Use, Viewer};
 
-/// A token without a view is taken for this long after it was given.
-const FRESH_SECONDS: u64 = 60;
 /// Views that one round of housekeeping looks at.
 const LOOKED_AT_MAX: usize = 1_024;
-/// Viewers of one shard who are known by address and are remembered as kicked at most.
-const GUESTS_MAX: usize = 4_096;
-/// How long they are.
-const GUESTS_FOR: Duration = Duration::from_secs(600);
 /// The control plane is asked about one view again after this at the earliest.
 const HOLDS_MIN: Duration = Duration::from_secs(1);
 
@@ -68,9 +63,7 @@ pub(super) struct Views {
     ids: ViewIds,
     pub roll: ViewRoll,
     /// Who was kicked and has no token to lose.
-    guests: VecDeque<(Instant, SessionId)>,
-    /// Tokens that were given before are asked about until their view begins.
-    trusted_from: WallTime,
+    pub guests: Guests,
 }
 
 /// What the request of a viewer is answered as. One word, because everybody who waits has one: no
@@ -113,23 +106,8 @@ impl Views {
             signer: ViewSigner::new(keys),
             ids: ViewIds::default(),
             roll: ViewRoll::default(),
-            guests: VecDeque::new(),
-            trusted_from: WallTime::default(),
+            guests: Guests::default(),
         }
-    }
-
-    /// True if the number `id` was given a moment ago, and nobody was thrown out since.
-    fn trusts(&self, id: SessionId, wall: WallTime) -> bool {
-        let age = age_seconds(id, wall);
-        let since = wall.as_unix_millis().saturating_sub(self.trusted_from.as_unix_millis());
-        age <= FRESH_SECONDS && i64::try_from(age).is_ok_and(|age| age < since / 1_000)
-    }
-
-    /// Tokens that were given a moment before `wall` are asked about until their view begins; the
-    /// views that there are.
-    pub(super) fn distrust(&mut self, wall: WallTime) -> Vec<SessionId> {
-        self.trusted_from = wall;
-        self.roll.iter().map(|view| view.seat.id).collect()
     }
 
     /// The stream of a view of this shard.
@@ -166,7 +144,7 @@ impl Shard {
         self.verdicts.doubt_all(self.now);
         self.shared.views.doubt_all(self.now);
         // Tokens that were given a moment ago are asked about, too.
-        self.views.trusted_from = self.wall;
+        self.shared.revoked.doubt_given(self.wall);
     }
 
     /// Judges a request for a piece of `stream` by the token that it shows.
@@ -204,7 +182,7 @@ impl Shard {
             return Judged::Ask(view);
         }
         let Some(seat) = seat else {
-            let trusted = self.views.trusts(id, self.wall);
+            let trusted = revoked.trusts(id, self.wall);
             return if trusted { Judged::Known(view) } else { Judged::Ask(view) };
         };
         match self.shared.views.worth(seat, self.config.stream.hls.verdict_stale, self.now) {
@@ -222,16 +200,6 @@ impl Shard {
         }
         let id = self.views.signer.verify(stream, token)?;
         Some((id, views.find(id)))
-    }
-
-    /// The viewer that is known by its address alone.
-    fn guest(&self, slot: u32, stream: &StreamName) -> Option<SessionId> {
-        let connection = self.connections.get(slot)?;
-        let peer = connection.peer.ip.to_canonical();
-        let named = (stream.as_str(), peer, &**connection.session.agent());
-        let hash = self.shared.views.hash_of(named);
-        let shard = ShardId((hash >> 48) as u16 % self.shared.shards() as u16);
-        Some(id_by_address(shard, hash))
     }
 
     /// The viewer of the connection in `slot` is about to be answered: a new one is given its
@@ -341,16 +309,23 @@ impl Shard {
     /// now on; whoever else it is may ask again, and is asked about.
     pub(super) fn kick_view(&mut self, id: SessionId, reason: CloseReason) {
         if reason == CloseReason::Kicked && self.views.roll.has(id) {
-            self.revoke_view(id);
+            if is_by_address(id) {
+                self.turn_guest_away(id);
+            } else {
+                self.shared.revoked.revoke(id);
+            }
         }
         self.leave_view(id, reason);
     }
 
     /// A later word of the control plane was no: the view ends where it began, and its token is no
-    /// good from now on.
+    /// good from now on, nor are those that the viewer may have besides.
+    ///
+    /// A guest loses nothing but the answer: others may have the same address and agent.
     pub(super) fn expire_view(&mut self, seat: Seat) {
-        if self.shared.views.find(seat.id) == Some(seat) {
-            self.revoke_view(seat.id);
+        if !is_by_address(seat.id) && self.shared.views.find(seat.id) == Some(seat) {
+            self.shared.revoked.revoke(seat.id);
+            self.shared.revoked.doubt_given(self.wall);
         }
     }
 
@@ -360,20 +335,6 @@ impl Shard {
         if let Some(seat) = seat.filter(|_| is_final(denial)) {
             self.expire_view(seat);
         }
-    }
-
-    fn revoke_view(&mut self, id: SessionId) {
-        self.shared.revoked.revoke(id);
-        if !is_by_address(id) {
-            return;
-        }
-        let guests = &mut self.views.guests;
-        if guests.len() >= GUESTS_MAX
-            && let Some((_, oldest)) = guests.pop_front()
-        {
-            self.shared.revoked.forget(oldest);
-        }
-        guests.push_back((self.now + GUESTS_FOR, id));
     }
 
     /// Ends the views of whoever fell silent, or may not go on.
@@ -397,12 +358,7 @@ impl Shard {
             };
             self.leave_view(id, reason);
         }
-        while let Some(&(until, id)) = self.views.guests.front()
-            && until <= self.now
-        {
-            self.views.guests.pop_front();
-            self.shared.revoked.forget(id);
-        }
+        self.let_guests_return();
     }
 
     /// The node goes down: every view of this shard ends.

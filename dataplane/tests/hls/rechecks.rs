@@ -22,6 +22,7 @@ on_both_backends! {
     who_was_let_in_goes_on_while_nobody_answers
     an_application_judges_every_piece_by_the_same_words
     a_kick_withdraws_what_it_names
+    a_kicked_viewer_has_no_use_of_a_spare_token
     viewers_of_a_publication_are_known_by_address_and_agent
 }
 
@@ -209,11 +210,28 @@ fn a_kick_withdraws_what_it_names(config: Config) {
     assert_eq!(asked.load(Ordering::Relaxed), before + 1);
 }
 
+fn a_kicked_viewer_has_no_use_of_a_spare_token(config: Config) {
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8");
+    viewer.found(&media);
+    let (shard, session, _) = started(&server);
+    let spare = token_of(&mut viewer, "/cam/index.m3u8");
+    server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
+    assert_eq!(ended(&server, session).0, CloseReason::Kicked);
+    server.control.snapshot();
+    judge(&server, no);
+    everywhere(&server, &spare, 403);
+}
+
 fn viewers_of_a_publication_are_known_by_address_and_agent(config: Config) {
     let server = Server::start(told_apart(config));
     let id = StreamId([7; 16]);
     let asked = judge(&server, move |request| {
-        Some(Verdict::Allow(Grant { id: Some(id), ..Grant::to(request.stream.clone()) }))
+        let grant = Grant { id: Some(id), ..Grant::to(request.stream.clone()) };
+        let bad = &*request.key.0 == "bad";
+        Some(if bad { Verdict::Deny(Denial::Forbidden) } else { Verdict::Allow(grant) })
     });
     let _publisher = publish(&server, "cam", 2);
     let folder = format!("/hls/cam/{id}/640x360-30");
@@ -243,6 +261,10 @@ fn viewers_of_a_publication_are_known_by_address_and_agent(config: Config) {
     let shown = totals.sessions().find(|status| status.id == session).unwrap();
     assert!(shown.bytes_out >= bytes, "{} of {bytes}", shown.bytes_out);
     assert_eq!(totals.sum(|c| c.views_started), 2);
+    // Somebody behind the same address is refused; he alone.
+    assert_eq!(get("one/1", "live.m3u8?key=bad").status, 403);
+    assert_eq!(get("one/1", "live.m3u8").status, 200);
+    assert_eq!(get("one/1", first).status, 200);
     // One of them is kicked: he is refused on every shard, and the other is not.
     server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     assert_eq!(ended(&server, session).0, CloseReason::Kicked);
@@ -251,6 +273,6 @@ fn viewers_of_a_publication_are_known_by_address_and_agent(config: Config) {
             assert_eq!((get("one/1", piece).status, get("two/1", piece).status), (403, 200));
         }
     }
-    // Each was asked about on each shard at most, and once more for the kick.
-    assert!(asked.load(Ordering::Relaxed) <= 6, "{asked:?}");
+    // Each was asked about on each shard at most, the bad key, and once more for the kick.
+    assert!(asked.load(Ordering::Relaxed) <= 7, "{asked:?}");
 }
