@@ -111,7 +111,7 @@ const KEYS: &[Key] = &[
     Key::new(
         "verdict_stale_ms",
         "While a viewer is asked about again it is served, and goes on to be when no answer comes, \
-         but no longer than this: then it waits for one.",
+         but no longer than this, nor past the end of what it showed: then it waits for one.",
         |s| &mut s.stream.hls.verdict_stale,
     )
     .range(0, 24 * HOUR)

@@ -3,7 +3,7 @@
 
 use super::connection::{Asked, Receiving};
 use super::shard::Shard;
-use super::views::hold_of;
+use super::verdicts::Term;
 use crate::control::{Event, Grant, Intent, Ticket, Verdict};
 use crate::session::{Command, Credentials, Refusal};
 
@@ -79,7 +79,7 @@ impl Shard {
             Intent::Play => {
                 (asked.waits, asked.same_key) = (waits, same_key);
                 if let Some(viewer) = &mut asked.viewer {
-                    viewer.holds = hold_of((holds, until), &self.config.stream.hls, self.now);
+                    viewer.term = Term::of((holds, until), &self.config.stream.hls, self.now);
                 }
             }
         }

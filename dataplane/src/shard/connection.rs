@@ -15,7 +15,7 @@ use super::opening::Opening;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::proxied::Proxy;
 use super::timer::TimerId;
-use super::verdicts::Permit;
+use super::verdicts::{Permit, Term};
 use super::view_table::Print;
 use super::views::View;
 use crate::config::{Latency, ListenerNumber};
@@ -238,12 +238,10 @@ pub(crate) struct ViewerAsked {
     pub view: View,
     /// What its view is recognised by, if it showed a token.
     pub print: Option<Print>,
-    /// Its token speaks for it: there is no verdict to remember.
-    pub vouched: bool,
     /// The control plane was asked this very question; what was remembered of verdicts then.
     pub epoch: Option<u32>,
-    /// How long it was allowed; until further notice if nothing is said.
-    pub holds: Option<Duration>,
+    /// How long it was allowed.
+    pub term: Term,
 }
 
 /// The way out.

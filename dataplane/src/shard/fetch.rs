@@ -22,9 +22,9 @@ use super::queues::Class;
 use super::reader::{ReaderState, Readers};
 use super::rechecks::About;
 use super::shard::Shard;
-use super::verdicts::Leave;
+use super::verdicts::{Leave, Term};
 use super::view_table::{PlaceNumber, Seat};
-use super::views::{Judged, View, least_hold};
+use super::views::{Judged, View};
 use crate::config::LimitId;
 use crate::control::Intent;
 use crate::ids::StreamName;
@@ -97,7 +97,7 @@ impl Shard {
             Judged::Ask(view) => (view, false, false),
         };
         let mut viewer =
-            Box::new(ViewerAsked { permit, view, print, vouched, epoch: None, holds: None });
+            Box::new(ViewerAsked { permit, view, print, epoch: None, term: Term::default() });
         let allowed = if vouched {
             Some((asked.stream.clone(), stale))
         } else {
@@ -130,7 +130,10 @@ impl Shard {
         if found.stale && viewer.view == View::NEW {
             return None;
         }
-        viewer.holds = found.leave.timed.then(|| least_hold(&self.config.stream.hls));
+        // A view that begins by it is asked about before long, and at its end at the latest.
+        if found.leave.timed || found.stale {
+            viewer.term = Term::soon(&self.config.stream.hls, found.leave.until, self.now);
+        }
         Some((found.leave.stream.clone(), found.stale))
     }
 
@@ -261,8 +264,7 @@ impl Shard {
             ServedAs::NotFound | ServedAs::Unsatisfiable => {}
         }
         let asked = connection.asked.take();
-        // What was allowed for a while is remembered for no longer, and ends no connection.
-        let left = connection.leave_ends().map(|end| end.saturating_duration_since(*now));
+        // What was allowed for a while ends no connection.
         connection.leave_ends_s = 0;
         shared.caps.established(&mut connection.admission);
         counters.segment_bytes_served += bytes;
@@ -285,9 +287,9 @@ impl Shard {
             && let Some(epoch) = viewer.epoch
         {
             asked.stream.share(&mut self.words);
-            let leave = Leave { stream: asked.stream, timed: viewer.holds.is_some() };
-            let time = self.config.stream.hls.verdict;
-            let time = left.map_or(time, |left| left.min(time));
+            let (timed, until) = (viewer.term.holds.is_some(), viewer.term.until);
+            let leave = Leave { stream: asked.stream, timed, until };
+            let time = viewer.term.remembered(self.config.stream.hls.verdict, self.now);
             self.verdicts.allow(viewer.permit, leave, epoch, (self.now, time));
         }
         // Before its head is seen as a reply, which would go before those of encoders.

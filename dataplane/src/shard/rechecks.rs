@@ -19,9 +19,8 @@ use std::time::Instant;
 
 use super::connection::Asked;
 use super::shard::Shard;
-use super::verdicts::{Leave, Permit};
+use super::verdicts::{Leave, Permit, Term};
 use super::view_table::Seat;
-use super::views::hold_of;
 use crate::control::{Denial, Event, Ticket, Verdict};
 use crate::ids::StreamName;
 use crate::session::Credentials;
@@ -113,13 +112,15 @@ impl Shard {
         match verdict {
             Verdict::Allow(grant) if about.view.is_none() || grant.stream == about.stream => {
                 let About { view, permit, epoch, .. } = about;
-                let terms = (grant.holds, grant.until);
-                let holds = hold_of(terms, &self.config.stream.hls, self.now);
-                if let Some(seat) = view {
-                    self.shared.views.allow(seat, holds, self.now);
+                let hls = &self.config.stream.hls;
+                let term = Term::of((grant.holds, grant.until), hls, self.now);
+                // Something was withdrawn since it was asked: what was said before is no answer.
+                if let Some(seat) = view.filter(|_| epoch == self.verdicts.epoch()) {
+                    self.shared.views.allow(seat, term, self.now);
                 }
-                let leave = Leave { stream: grant.stream, timed: holds.is_some() };
-                let time = self.config.stream.hls.verdict;
+                let time = term.remembered(hls.verdict, self.now);
+                let (timed, until) = (term.holds.is_some(), term.until);
+                let leave = Leave { stream: grant.stream, timed, until };
                 self.verdicts.allow(permit, leave, epoch, (self.now, time));
             }
             Verdict::Deny(denial) if !is_final(denial) => {}

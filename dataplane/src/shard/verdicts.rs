@@ -5,14 +5,15 @@
 //!                 ^                                                               |  |
 //!                 +------- yes, asked while the viewer is served -----------------+  |
 //!                                                                                    v
-//!                                   a no, a kick, no answer for too long --> forgotten
+//!                  a no, a kick, its stated end, no answer for too long --> forgotten
 //! ```
 //!
 //! A viewer of HLS asks every few seconds, on any connection. What the control plane allowed is
 //! remembered for a while, for the same stream, secrets, page and address only; refusals are not,
 //! and neither are streams that do not exist. What is stale still lets in who was let in before,
 //! while the control plane is asked behind his back: a control plane that is slow, or stands, stops
-//! nobody who views. Only keyed hashes are kept, no secrets.
+//! nobody who views. What the control plane allowed until a moment is let in until then only,
+//! stale or not. Only keyed hashes are kept, no secrets.
 //!
 //! Limits: as many verdicts as there may be connections, over all shards; the oldest goes. A stale
 //! one is taken for `hls.verdict_stale` at most.
@@ -23,9 +24,12 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::config::ListenerNumber;
+use crate::config::{HlsConfig, ListenerNumber};
 use crate::ids::StreamName;
 use crate::session::Credentials;
+
+/// The control plane is asked about one view again after this at the earliest.
+const HOLDS_MIN: Duration = Duration::from_secs(1);
 
 /// Names one question: 128 bits that nobody outside can aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +57,17 @@ pub(super) struct Leave {
     pub stream: StreamName,
     /// The control plane said that it holds for a while only.
     pub timed: bool,
+    /// It is over then, whoever can be asked.
+    pub until: Option<Instant>,
+}
+
+/// For how long the control plane allowed a viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Term {
+    /// It is asked again after this; if nothing is said, when something changes.
+    pub holds: Option<Duration>,
+    /// What was shown is good until then, and is taken no longer, whoever can be asked.
+    pub until: Option<Instant>,
 }
 
 /// A place in the order of what is remembered.
@@ -117,6 +132,9 @@ impl Verdicts {
         now: Instant,
     ) -> Option<Remembered<'_>> {
         let allowed = self.allowed.get(&permit)?;
+        if allowed.leave.until.is_some_and(|until| until <= now) {
+            return None;
+        }
         let stale = allowed.until <= now;
         let past = now.saturating_duration_since(allowed.until);
         (!stale || past < stale_max).then_some(Remembered { leave: &allowed.leave, stale })
@@ -215,6 +233,35 @@ impl Verdicts {
     }
 }
 
+impl Term {
+    /// As long as what was said may be remembered, but no longer than what was shown is good.
+    pub(super) fn of(
+        (holds, until): (Option<Duration>, Option<Instant>),
+        hls: &HlsConfig,
+        now: Instant,
+    ) -> Self {
+        let left = until.map(|until| until.saturating_duration_since(now));
+        let holds = holds.map(|holds| holds.max(least_hold(hls)));
+        Self { holds: left.into_iter().chain(holds).min(), until }
+    }
+
+    /// To be asked about again soon.
+    pub(super) fn soon(hls: &HlsConfig, until: Option<Instant>, now: Instant) -> Self {
+        Self::of((Some(Duration::ZERO), until), hls, now)
+    }
+
+    /// How long it is remembered, which is `time` at most.
+    pub(super) fn remembered(self, time: Duration, now: Instant) -> Duration {
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        left.into_iter().chain(self.holds).fold(time, Duration::min)
+    }
+}
+
+/// How long what the control plane says of a viewer holds at least.
+fn least_hold(hls: &HlsConfig) -> Duration {
+    hls.verdict.max(HOLDS_MIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +295,7 @@ mod tests {
     }
 
     fn leave(stream: &str) -> Leave {
-        Leave { stream: name(stream), timed: false }
+        Leave { stream: name(stream), timed: false, until: None }
     }
 
     const TIME: Duration = Duration::from_secs(30);
@@ -367,5 +414,33 @@ mod tests {
             verdicts.allow(of(n), leave("a"), 0, (now, TIME));
         }
         assert_eq!([1, 2, 3, 4].map(|n| known(&verdicts, n)), [false, true, true, true]);
+    }
+
+    #[test]
+    fn nothing_is_taken_past_its_stated_end() {
+        let now = origin();
+        let mut verdicts = Verdicts::new(3);
+        let asked = permit(&verdicts, "a", "k", "192.0.2.1");
+        let ends = Leave { until: Some(now + 2 * TIME), ..leave("a") };
+        verdicts.allow(asked, ends, 0, (now, TIME));
+        let stale = |verdicts: &Verdicts, at| verdicts.find(asked, STALE, at).map(|f| f.stale);
+        assert_eq!(stale(&verdicts, now + TIME), Some(true));
+        assert_eq!(stale(&verdicts, now + 2 * TIME), None);
+        let hls = HlsConfig { verdict: TIME, ..HlsConfig::default() };
+        let term = |holds, until: Option<Duration>| {
+            Term::of((holds, until.map(|until| now + until)), &hls, now)
+        };
+        for (holds, until, remembered) in [
+            (None, None, TIME),
+            (Some(TIME / 2), None, TIME),
+            (Some(4 * TIME), None, TIME),
+            (None, Some(TIME / 3), TIME / 3),
+            (Some(TIME), Some(TIME / 3), TIME / 3),
+            (Some(TIME), Some(9 * TIME), TIME),
+        ] {
+            assert_eq!(term(holds, until).remembered(TIME, now), remembered, "{holds:?} {until:?}");
+        }
+        assert_eq!(Term::soon(&hls, None, now).holds, Some(TIME));
+        assert_eq!(Term::soon(&hls, Some(now + TIME / 3), now).holds, Some(TIME / 3));
     }
 }

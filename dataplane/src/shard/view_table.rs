@@ -8,9 +8,9 @@
 //!
 //! Shape: sets of [`WAYS`] places, found by the number of the view. A place is the number (0 if it
 //! is empty), bytes sent, the moment of the last request, a print of the token, the moments of the
-//! verdict and of its end, the moment until which an answer is awaited, and a count of the segments
-//! that are being sent. There are four places for each view that may be live, so that next to no
-//! set is full before the table is.
+//! verdict and of its end, the moment past which it is never taken, the moment until which an
+//! answer is awaited, and a count of the segments that are being sent. There are four places for
+//! each view that may be live, so that next to no set is full before the table is.
 //!
 //! A view is entered by the shard that was asked for its first piece, which then owns it: it alone
 //! ends it. Two shards that were asked at the same time must not both enter it, so a set is claimed
@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
 
+use super::verdicts::Term;
 use crate::ids::{SessionId, StreamName};
 use crate::session::view_token::ViewToken;
 
@@ -81,6 +82,8 @@ struct Place {
     print: AtomicU64,
     /// The tick of the verdict, and the tick of its end in the lower half.
     verdict: AtomicU64,
+    /// The tick from which the verdict is worth nothing; [`FOR_EVER`] if none was stated.
+    until: AtomicU32,
     /// The tick until which an answer is awaited.
     asked: AtomicU32,
     serving: AtomicU32,
@@ -116,7 +119,7 @@ pub(super) enum Worth {
     Good,
     /// It is to be asked for again, and is taken meanwhile.
     Stale,
-    /// It was to be asked for again for so long that it is taken no more.
+    /// It is over, or was to be asked for again for so long that it is taken no more.
     Nothing,
 }
 
@@ -188,14 +191,8 @@ impl ViewTable {
         (bool::from(same) && self.is_of(seat)).then_some(seat)
     }
 
-    /// The view `id` asks for its first piece; the verdict on it holds for a while, or for ever.
-    pub(super) fn enter(
-        &self,
-        id: SessionId,
-        print: Print,
-        holds: Option<Duration>,
-        now: Instant,
-    ) -> Entered {
+    /// The view `id` asks for its first piece; the verdict on it holds as the term says.
+    pub(super) fn enter(&self, id: SessionId, print: Print, term: Term, now: Instant) -> Entered {
         debug_assert!(id.0 != 0, "0 is no viewer's number");
         let at = self.set_of(id);
         let set = &self.sets[at];
@@ -203,7 +200,7 @@ impl ViewTable {
             return Entered::Claimed;
         }
         let entered = match self.find(id) {
-            None => self.take_place(at, (id, print), holds, now),
+            None => self.take_place(at, (id, print), term, now),
             Some(seat) => Entered::Known(seat),
         };
         set.claimed.store(false, Ordering::Release);
@@ -214,7 +211,7 @@ impl ViewTable {
         &self,
         set: usize,
         (id, print): (SessionId, Print),
-        holds: Option<Duration>,
+        term: Term,
         now: Instant,
     ) -> Entered {
         if self.live.fetch_add(1, Ordering::Relaxed) >= self.max {
@@ -231,7 +228,7 @@ impl ViewTable {
         place.bytes.store(0, Ordering::Release);
         place.heard_ms.store(self.millis(now), Ordering::Release);
         place.print.store(print.0.get(), Ordering::Release);
-        place.verdict.store(self.verdict(holds, now), Ordering::Release);
+        self.note(place, term, now);
         place.asked.store(0, Ordering::Release);
         place.id.store(id.0, Ordering::Release);
         Entered::New(Seat { number: number(set * WAYS + way), id })
@@ -275,7 +272,9 @@ impl ViewTable {
 
     /// What the verdict on a view is worth, which is taken for `stale_max` after it ended.
     pub(super) fn worth(&self, seat: Seat, stale_max: Duration, now: Instant) -> Worth {
-        let verdict = self.place(seat.number).verdict.load(Ordering::Acquire);
+        let place = self.place(seat.number);
+        let verdict = place.verdict.load(Ordering::Acquire);
+        let until = place.until.load(Ordering::Acquire);
         if !self.is_of(seat) {
             return Worth::Nothing;
         }
@@ -283,7 +282,9 @@ impl ViewTable {
         let doubted = self.doubted.load(Ordering::Acquire);
         let ends = if given <= doubted { ends.min(doubted) } else { ends };
         let now = self.tick(now);
-        if ends == FOR_EVER || now < ends {
+        if until <= now {
+            Worth::Nothing
+        } else if ends == FOR_EVER || now < ends {
             Worth::Good
         } else if u64::from(now - ends) <= ticks(stale_max) {
             Worth::Stale
@@ -292,11 +293,11 @@ impl ViewTable {
         }
     }
 
-    /// The control plane allowed a view anew, for a while or for ever.
-    pub(super) fn allow(&self, seat: Seat, holds: Option<Duration>, now: Instant) {
+    /// The control plane allowed a view anew.
+    pub(super) fn allow(&self, seat: Seat, term: Term, now: Instant) {
         let place = self.place(seat.number);
         if self.is_of(seat) {
-            place.verdict.store(self.verdict(holds, now), Ordering::Release);
+            self.note(place, term, now);
             place.asked.store(0, Ordering::Release);
         }
     }
@@ -333,13 +334,16 @@ impl ViewTable {
         self.place(seat.number).id.load(Ordering::Acquire) == seat.id.0
     }
 
-    fn verdict(&self, holds: Option<Duration>, now: Instant) -> u64 {
+    fn note(&self, place: &Place, Term { holds, until }: Term, now: Instant) {
         let now = self.tick(now);
+        let until = until.map_or(FOR_EVER, |until| self.tick(until));
         let ends = holds.map_or(FOR_EVER, |holds| {
             let holds = u32::try_from(ticks(holds)).unwrap_or(FOR_EVER);
             now.saturating_add(holds).min(FOR_EVER - 1)
         });
-        u64::from(now) << 32 | u64::from(ends)
+        let verdict = u64::from(now) << 32 | u64::from(ends);
+        place.until.store(until, Ordering::Release);
+        place.verdict.store(verdict, Ordering::Release);
     }
 
     fn tick(&self, now: Instant) -> u32 {
@@ -397,9 +401,10 @@ mod tests {
     }
 
     const PRINT: Print = Print(NonZeroU64::MIN);
+    const FOREVER: Term = Term { holds: None, until: None };
 
     fn enter(table: &ViewTable, id: u64, now: Instant) -> Seat {
-        match table.enter(SessionId(id), PRINT, None, now) {
+        match table.enter(SessionId(id), PRINT, FOREVER, now) {
             Entered::New(seat) => seat,
             other => panic!("{id}: {other:?}"),
         }
@@ -410,7 +415,7 @@ mod tests {
         let (table, now) = (ViewTable::new(4), origin());
         let seat = enter(&table, 7, now);
         assert_eq!(table.find(SessionId(7)), Some(seat));
-        assert_eq!(table.enter(SessionId(7), PRINT, None, now), Entered::Known(seat));
+        assert_eq!(table.enter(SessionId(7), PRINT, FOREVER, now), Entered::Known(seat));
         assert!(table.answer(seat, 100, false, now) && table.answer(seat, 50, true, now));
         let later = now + Duration::from_secs(9);
         assert_eq!(
@@ -432,7 +437,7 @@ mod tests {
         let (table, now) = (ViewTable::new(2), origin());
         let first = enter(&table, 1, now);
         enter(&table, 2, now);
-        assert_eq!(table.enter(SessionId(3), PRINT, None, now), Entered::Full);
+        assert_eq!(table.enter(SessionId(3), PRINT, FOREVER, now), Entered::Full);
         table.leave(first);
         enter(&table, 3, now);
         assert_eq!(table.live(), 2);
@@ -462,7 +467,7 @@ mod tests {
         let token = ViewToken::parse(&"A".repeat(32)).unwrap();
         let [cam, other] = ["cam", "other"].map(|name| StreamName::parse(name).unwrap());
         let print = table.print(&cam, token);
-        let Entered::New(seat) = table.enter(SessionId(7), print, None, now) else { panic!() };
+        let Entered::New(seat) = table.enter(SessionId(7), print, FOREVER, now) else { panic!() };
         assert_eq!(table.recognise(SessionId(7), table.print(&cam, token)), Some(seat));
         let forged = ViewToken::parse(&"B".repeat(32)).unwrap();
         for print in [table.print(&other, token), table.print(&cam, forged)] {
@@ -479,7 +484,7 @@ mod tests {
         let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(100));
         let seat = enter(&table, 1, now);
         assert_eq!(table.worth(seat, stale_max, at(1_000_000)), Worth::Good, "it has no end");
-        table.allow(seat, Some(minute), at(10));
+        table.allow(seat, Term { holds: Some(minute), until: None }, at(10));
         for (second, worth) in [
             (10, Worth::Good),
             (69, Worth::Good),
@@ -492,15 +497,34 @@ mod tests {
         // One asks, and again when there was no answer.
         assert!(table.is_to_ask(seat, minute, at(71)) && !table.is_to_ask(seat, minute, at(72)));
         assert!(table.is_to_ask(seat, minute, at(132)));
-        table.allow(seat, None, at(133));
+        table.allow(seat, FOREVER, at(133));
         assert_eq!(table.worth(seat, stale_max, at(10_000)), Worth::Good);
         table.doubt_all(at(10_000));
         assert_eq!(table.worth(seat, stale_max, at(10_001)), Worth::Stale);
         assert_eq!(table.worth(seat, stale_max, at(10_101)), Worth::Nothing);
         let later = enter(&table, 2, at(10_001));
         assert_eq!(table.worth(later, stale_max, at(10_001)), Worth::Good, "it is newer");
-        table.allow(seat, None, at(10_002));
+        table.allow(seat, FOREVER, at(10_002));
         assert_eq!(table.worth(seat, stale_max, at(20_000)), Worth::Good);
+    }
+
+    #[test]
+    fn nothing_is_taken_past_its_stated_end() {
+        let (table, now) = (ViewTable::new(4), origin());
+        let at = |second| now + Duration::from_secs(second);
+        let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(1_000));
+        let seat = enter(&table, 1, at(0));
+        table.allow(seat, Term { holds: Some(minute), until: Some(at(90)) }, at(0));
+        let worth = |second| table.worth(seat, stale_max, at(second));
+        assert_eq!([59, 61, 89, 91].map(worth), {
+            [Worth::Good, Worth::Stale, Worth::Stale, Worth::Nothing]
+        });
+        table.doubt_all(at(20));
+        assert_eq!([21, 89, 91].map(worth), [Worth::Stale, Worth::Stale, Worth::Nothing]);
+        table.allow(seat, Term { holds: None, until: Some(at(200)) }, at(100));
+        assert_eq!([199, 201].map(worth), [Worth::Good, Worth::Nothing]);
+        table.allow(seat, FOREVER, at(300));
+        assert_eq!(worth(100_000), Worth::Good);
     }
 
     #[test]
@@ -510,7 +534,7 @@ mod tests {
         let wall = codecs::time::WallTime::from_unix_millis(1_800_000_000_000);
         let full = (0..10_000).filter(|n| {
             let id = ids.next(crate::ids::ShardId(n % 2), wall, Default::default());
-            table.enter(id, PRINT, None, now) == Entered::Full
+            table.enter(id, PRINT, FOREVER, now) == Entered::Full
         });
         assert_eq!(full.count(), 0);
     }
@@ -519,7 +543,7 @@ mod tests {
     fn a_claimed_set_makes_nobody_wait() {
         let (table, now) = (ViewTable::new(1), origin());
         table.sets[0].claimed.store(true, Ordering::Relaxed);
-        assert_eq!(table.enter(SessionId(5), PRINT, None, now), Entered::Claimed);
+        assert_eq!(table.enter(SessionId(5), PRINT, FOREVER, now), Entered::Claimed);
         table.sets[0].claimed.store(false, Ordering::Relaxed);
         enter(&table, 5, now);
     }

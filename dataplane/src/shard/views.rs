@@ -12,14 +12,15 @@
 //! addresses of what it lists, or in a cookie, and shows it with every request that follows: a good
 //! token of a live view is served without a question. The view begins with the first request that
 //! shows the token, so whoever reads one playlist and leaves is no viewer. A token without a view
-//! was given a moment ago, and is taken as it is; or its view ended by silence, or another process
-//! gave it: then the control plane is asked as if there were none, and the view goes on under its
-//! number. So is one whose stream has another name than the viewer asked for, because no token says
-//! which.
+//! was given a moment ago, until further notice, and is taken as it is; or it was given for a
+//! while, or its view ended by silence, or another process gave it: then the control plane is asked
+//! as if there were none, and the view goes on under its number. So is one whose stream has another
+//! name than the viewer asked for, because no token says which.
 //!
 //! The verdict on a live view may hold for a while only, and all of them are doubted when the
 //! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
-//! the viewer's back (`rechecks.rs`).
+//! the viewer's back (`rechecks.rs`). An end that was stated is one: past it nobody is served
+//! before the answer.
 //!
 //! The playlist of one publication is its own entrance: its address is told to an application,
 //! which hands it on, so it is asked for without a token again and again. Whoever asks for it is
@@ -35,15 +36,14 @@
 //! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
 //! exempt; guests who were kicked are remembered for a while (`guests.rs`).
 
-use std::time::{Duration, Instant};
-
 use super::caps::ViewerAdmission;
 use super::guests::Guests;
 use super::rechecks::is_final;
 use super::shard::Shard;
+use super::verdicts::Term;
 use super::view_roll::{OwnView, ViewRoll};
 use super::view_table::{Entered, Seat, Worth};
-use crate::config::{HlsConfig, LimitId};
+use crate::config::LimitId;
 use crate::control::{CloseReason, Denial, Event, Protocol, Role, SessionEvent, SessionStatus};
 use crate::ids::{SessionId, StreamName};
 use crate::segment::uri::Asset;
@@ -53,8 +53,6 @@ use crate::session::{LogKey, Refusal, Use, Viewer};
 
 /// Views that one round of housekeeping looks at.
 const LOOKED_AT_MAX: usize = 1_024;
-/// The control plane is asked about one view again after this at the earliest.
-const HOLDS_MIN: Duration = Duration::from_secs(1);
 
 /// The views of a shard. Lives on: its shard. Crosses by: never.
 #[derive(Debug)]
@@ -116,23 +114,6 @@ impl Views {
     }
 }
 
-/// How long what the control plane says of a viewer holds at least.
-pub(super) fn least_hold(hls: &HlsConfig) -> Duration {
-    hls.verdict.max(HOLDS_MIN)
-}
-
-/// How long what the control plane allowed a viewer holds: as long as it may be remembered, but no
-/// longer than what was shown is good.
-pub(super) fn hold_of(
-    (holds, until): (Option<Duration>, Option<Instant>),
-    hls: &HlsConfig,
-    now: Instant,
-) -> Option<Duration> {
-    let left = until.map(|until| until.saturating_duration_since(now));
-    let holds = holds.map(|holds| holds.max(least_hold(hls)));
-    left.into_iter().chain(holds).min()
-}
-
 impl Shard {
     /// Tokens are signed by other keys from now on.
     pub(super) fn change_view_keys(&mut self, keys: &ViewKeys) {
@@ -178,11 +159,13 @@ impl Shard {
         }
         let view = View::of(id);
         // Neither says by which name the control plane knows the stream.
-        if note_of(id).renamed || is_by_address(id) {
+        let note = note_of(id);
+        if note.renamed || is_by_address(id) {
             return Judged::Ask(view);
         }
         let Some(seat) = seat else {
-            let trusted = revoked.trusts(id, self.wall);
+            // Nor says a token that was given for a while only when that is over.
+            let trusted = !note.timed && revoked.trusts(id, self.wall);
             return if trusted { Judged::Known(view) } else { Judged::Ask(view) };
         };
         match self.shared.views.worth(seat, self.config.stream.hls.verdict_stale, self.now) {
@@ -207,13 +190,17 @@ impl Shard {
     ///
     /// The seat of the view, if it has one; or why there is no answer.
     pub(super) fn seat_viewer(&mut self, slot: u32) -> Result<Option<Seat>, Refusal> {
-        let Self { connections, config, shared, views, now, wall, id: shard, .. } = self;
+        let Self { connections, config, shared, views, verdicts, now, wall, id: shard, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return Ok(None) };
         let Some(asked) = connection.asked.as_ref() else { return Ok(None) };
         let Some(viewer) = asked.viewer.as_ref() else { return Ok(None) };
         let Some(path) = connection.session.stream() else { return Ok(None) };
+        // What was asked before something was withdrawn is good for this request alone.
+        let late = viewer.epoch.is_some_and(|epoch| epoch != verdicts.epoch());
         if viewer.view == View::NEW {
-            let note = ViewNote { renamed: *path != asked.stream, timed: viewer.holds.is_some() };
+            // Nor is a token taken as it is that was allowed before something was withdrawn.
+            let timed = late || viewer.term.holds.is_some();
+            let note = ViewNote { renamed: *path != asked.stream, timed };
             let id = views.ids.next(*shard, *wall, note);
             let token = views.signer.sign(path, id);
             connection.session.give_view_token(token);
@@ -223,22 +210,22 @@ impl Shard {
         if shared.revoked.has(id) {
             return Err(Refusal::Denied);
         }
-        let least = least_hold(&config.stream.hls);
-        // A token that vouches for itself says whether it does for a while only.
-        let noted = (viewer.vouched && note_of(id).timed).then_some(least);
-        let holds = viewer.holds.or(noted);
         if let Some(seat) = shared.views.find(id) {
-            if viewer.epoch.is_some() {
-                shared.views.allow(seat, holds, *now);
+            if viewer.epoch.is_some() && !late {
+                shared.views.allow(seat, viewer.term, *now);
             }
             return Ok(Some(seat));
         }
+        let term = match late {
+            true => Term::soon(&config.stream.hls, viewer.term.until, *now),
+            false => viewer.term,
+        };
         if is_by_address(id) && connection.session.asset() == Some(Asset::Media) {
             // Like everybody else it is no viewer before it asks for what a playlist lists.
             return Ok(None);
         }
         let print = viewer.print.unwrap_or_else(|| shared.views.print_of_nobody(id));
-        match shared.views.enter(id, print, holds, *now) {
+        match shared.views.enter(id, print, term, *now) {
             Entered::New(seat) => self.admit_view(slot, seat).map(Some),
             Entered::Known(seat) => Ok(Some(seat)),
             Entered::Claimed => Ok(None),

@@ -19,6 +19,7 @@ use crate::on_both_backends;
 on_both_backends! {
     a_verdict_that_ended_is_asked_for_again_and_a_no_ends_the_view
     doubted_verdicts_are_taken_until_the_answer_comes
+    a_stated_end_is_the_end_though_nobody_answers
     who_was_let_in_goes_on_while_nobody_answers
     an_application_judges_every_piece_by_the_same_words
     a_kick_withdraws_what_it_names
@@ -146,6 +147,28 @@ fn stale_for(config: &Config, listeners: &[ListenerConfig], time: Duration) -> A
         listeners: listeners.to_vec(),
         tls: None,
     })
+}
+
+fn a_stated_end_is_the_end_though_nobody_answers(mut config: Config) {
+    config.session.authorize_deadline = Duration::from_millis(200);
+    config.stream.hls.verdict_stale = LONG;
+    for session in [HlsSession::Token, HlsSession::Off] {
+        config.stream.hls.session = session;
+        let server = Server::start(config.clone());
+        let _publisher = publish(&server, "cam", 2);
+        judge(&server, |request| {
+            let until = Some(Instant::now() + Duration::from_secs(1));
+            Some(Verdict::Allow(Grant { until, ..Grant::to(request.stream.clone()) }))
+        });
+        let mut viewer = Viewer::connect(server.http);
+        let index = viewer.found("/cam/index.m3u8");
+        let media = format!("/cam/{}", index.uris()[0]);
+        poll(&mut viewer, &media, &[200, 503], |status| status == 200);
+        judge(&server, |_| None);
+        poll(&mut viewer, &media, &[200, 503], |status| status == 503);
+        judge(&server, |request| Some(yes(request)));
+        viewer.found(&media);
+    }
 }
 
 fn who_was_let_in_goes_on_while_nobody_answers(mut config: Config) {
