@@ -62,8 +62,9 @@ impl Shard {
         let Grant { stream, id, waits, same_key, until, holds } = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
-                if let Some(view) = asked.viewer.as_ref().map(|viewer| viewer.view) {
-                    self.view_denied(view, denial);
+                if let Some(viewer) = asked.viewer.as_ref() {
+                    let (view, permit) = (viewer.view, viewer.permit);
+                    self.view_denied(view, permit, denial);
                 }
                 self.refuse(ticket.slot, denial.into());
                 return;

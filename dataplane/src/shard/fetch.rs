@@ -93,7 +93,11 @@ impl Shard {
                 return;
             }
             Judged::Known(view) => (view, true, false),
-            Judged::Stale(seat) => (View::of(seat.id), true, true),
+            // Whoever shows the same token and asks something else waits for its own answer.
+            Judged::Stale(seat) => {
+                let same = self.shared.views.is_by(seat, permit);
+                (View::of(seat.id), same, same)
+            }
             Judged::Ask(view) => (view, false, false),
         };
         let mut viewer =
@@ -112,7 +116,9 @@ impl Shard {
         };
         asked.viewer = Some(viewer);
         if stale {
-            let view = view.viewer().and_then(|id| self.shared.views.find(id));
+            let views = &self.shared.views;
+            let view = view.viewer().and_then(|id| views.find(id));
+            let view = view.filter(|&seat| views.is_by(seat, permit));
             let about = About { view, permit, stream: stream.clone(), epoch };
             self.recheck(slot, &asked, credentials, about);
         }

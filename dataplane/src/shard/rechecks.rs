@@ -45,7 +45,7 @@ struct Recheck {
 /// Whom a question is about.
 #[derive(Debug)]
 pub(super) struct About {
-    /// The view, if there is one.
+    /// The view that was allowed by the same question, if there is one.
     pub view: Option<Seat>,
     pub permit: Permit,
     /// What the viewer is served.
@@ -116,7 +116,7 @@ impl Shard {
                 let term = Term::of((grant.holds, grant.until), hls, self.now);
                 // Something was withdrawn since it was asked: what was said before is no answer.
                 if let Some(seat) = view.filter(|_| epoch == self.verdicts.epoch()) {
-                    self.shared.views.allow(seat, term, self.now);
+                    self.shared.views.allow(seat, (permit, term), self.now);
                 }
                 let time = term.remembered(hls.verdict, self.now);
                 let (timed, until) = (term.holds.is_some(), term.until);
@@ -128,7 +128,7 @@ impl Shard {
             Verdict::Allow(_) | Verdict::Deny(_) => {
                 self.verdicts.deny(about.permit);
                 if let Some(seat) = about.view {
-                    self.expire_view(seat);
+                    self.expire_view(seat, about.permit);
                 }
             }
         }

@@ -181,7 +181,10 @@ impl Shard {
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),
             words: Words::default(),
-            verdicts: Verdicts::new(connections_max / config.shards.len()),
+            verdicts: Verdicts::new(
+                connections_max / config.shards.len(),
+                shared.views.question_keys(),
+            ),
             rechecks: Rechecks::default(),
             views: Views::new(&config.view_keys),
             tombstones: Tombstones::default(),

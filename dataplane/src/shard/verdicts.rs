@@ -97,11 +97,23 @@ pub(super) struct Remembered<'a> {
     pub stale: bool,
 }
 
+impl Permit {
+    /// A few of its bits, for a place that has no room for more.
+    pub(super) const fn print(self) -> u32 {
+        self.0[0] as u32
+    }
+
+    #[cfg(test)]
+    pub(super) const fn of_test(number: u64) -> Self {
+        Self([number, 0])
+    }
+}
+
 impl Verdicts {
-    /// None yet, and at most `max`.
-    pub(super) fn new(max: usize) -> Self {
+    /// None yet, and at most `max`. Questions have the same name on every shard with these `keys`.
+    pub(super) fn new(max: usize, keys: [RandomState; 2]) -> Self {
         Self {
-            keys: [RandomState::new(), RandomState::new()],
+            keys,
             allowed: HashMap::new(),
             order: VecDeque::new(),
             max: max.max(1),
@@ -272,6 +284,10 @@ mod tests {
         Instant::now()
     }
 
+    fn verdicts_of(max: usize) -> Verdicts {
+        Verdicts::new(max, [RandomState::new(), RandomState::new()])
+    }
+
     fn name(text: &str) -> StreamName {
         StreamName::parse(text).unwrap()
     }
@@ -304,7 +320,7 @@ mod tests {
     #[test]
     fn a_verdict_is_for_one_stream_secret_page_and_address() {
         let now = origin();
-        let mut verdicts = Verdicts::new(8);
+        let mut verdicts = verdicts_of(8);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
         verdicts.allow(asked, leave("b"), 0, (now, TIME));
         let found = verdicts.find(asked, STALE, now).unwrap();
@@ -329,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_stale_is_taken_while_one_asks_and_not_for_ever() {
         let now = origin();
-        let mut verdicts = Verdicts::new(8);
+        let mut verdicts = verdicts_of(8);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
         verdicts.allow(asked, leave("a"), 0, (now, TIME));
         let stale = |verdicts: &Verdicts, at| verdicts.find(asked, STALE, at).map(|f| f.stale);
@@ -355,7 +371,7 @@ mod tests {
     #[test]
     fn a_kick_withdraws_what_it_names_and_no_more() {
         let now = origin();
-        let mut verdicts = Verdicts::new(8);
+        let mut verdicts = verdicts_of(8);
         for (stream, peer) in [("a", "192.0.2.1"), ("a", "192.0.2.2"), ("b", "192.0.2.1")] {
             let asked = permit(&verdicts, stream, "k", peer);
             verdicts.allow(asked, leave(stream), 0, (now, TIME));
@@ -376,8 +392,8 @@ mod tests {
     #[test]
     fn the_oldest_goes_and_what_was_renewed_stays() {
         let now = origin();
-        let mut verdicts = Verdicts::new(3);
-        let of = |n: u32| Permit([n.into(), 0]);
+        let mut verdicts = verdicts_of(3);
+        let of = |n: u32| Permit::of_test(n.into());
         let allow = |verdicts: &mut Verdicts, n, at| {
             verdicts.allow(of(n), leave("a"), 0, (at, TIME));
             assert!(verdicts.allowed.len() <= 3);
@@ -399,8 +415,8 @@ mod tests {
     #[test]
     fn what_was_refused_leaves_an_order_that_is_bounded() {
         let now = origin();
-        let mut verdicts = Verdicts::new(3);
-        let of = |n: u32| Permit([n.into(), 0]);
+        let mut verdicts = verdicts_of(3);
+        let of = |n: u32| Permit::of_test(n.into());
         let known = |verdicts: &Verdicts, n| verdicts.find(of(n), STALE, now).is_some();
         verdicts.allow(of(1), leave("a"), 0, (now, TIME));
         for _ in 0..100 {
@@ -419,7 +435,7 @@ mod tests {
     #[test]
     fn nothing_is_taken_past_its_stated_end() {
         let now = origin();
-        let mut verdicts = Verdicts::new(3);
+        let mut verdicts = verdicts_of(3);
         let asked = permit(&verdicts, "a", "k", "192.0.2.1");
         let ends = Leave { until: Some(now + 2 * TIME), ..leave("a") };
         verdicts.allow(asked, ends, 0, (now, TIME));

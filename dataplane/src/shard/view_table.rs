@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Shape: sets of [`WAYS`] places, found by the number of the view. A place is the number (0 if it
-//! is empty), bytes sent, the moment of the last request, a print of the token, the moments of the
-//! verdict and of its end, the moment past which it is never taken, the moment until which an
-//! answer is awaited, and a count of the segments that are being sent. There are four places for
-//! each view that may be live, so that next to no set is full before the table is.
+//! is empty), bytes sent, the moment of the last request, a print of the token, a part of the
+//! permit, the moments of the verdict and of its end, the moment past which it is never taken, the
+//! moment until which an answer is awaited, and a count of the segments that are being sent. There
+//! are four places for each view that may be live, so that next to no set is full before the table
+//! is.
 //!
 //! A view is entered by the shard that was asked for its first piece, which then owns it: it alone
 //! ends it. Two shards that were asked at the same time must not both enter it, so a set is claimed
@@ -18,6 +19,9 @@
 //! waits. A place that is left and taken by another view between two looks of a third shard costs
 //! that view nothing but a few bytes that were not its own: nothing else of a place is believed
 //! before its number was read again behind it.
+//!
+//! The part of a permit names the question that the view was allowed by last, or begun with: a no
+//! to that ends it, and a no to what somebody else asks who shows the same token does not.
 //!
 //! The print is of the token and the stream that it was verified for. While the view goes on it
 //! vouches for the token, whatever became of the key that it was signed with.
@@ -38,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
 
-use super::verdicts::Term;
+use super::verdicts::{Permit, Term};
 use crate::ids::{SessionId, StreamName};
 use crate::session::view_token::ViewToken;
 
@@ -57,6 +61,7 @@ pub(crate) struct ViewTable {
     max: u32,
     origin: OnceLock<Instant>,
     hasher: RandomState,
+    question_keys: [RandomState; 2],
     /// Verdicts of this tick or before are to be asked for again; 0 if none is.
     doubted: AtomicU32,
 }
@@ -84,6 +89,8 @@ struct Place {
     verdict: AtomicU64,
     /// The tick from which the verdict is worth nothing; [`FOR_EVER`] if none was stated.
     until: AtomicU32,
+    /// Bits of the permit.
+    question: AtomicU32,
     /// The tick until which an answer is awaited.
     asked: AtomicU32,
     serving: AtomicU32,
@@ -148,6 +155,7 @@ impl ViewTable {
             max,
             origin: OnceLock::new(),
             hasher: RandomState::new(),
+            question_keys: [RandomState::new(), RandomState::new()],
             doubted: AtomicU32::new(0),
         }
     }
@@ -178,6 +186,17 @@ impl ViewTable {
         Print(NonZeroU64::MIN | self.hasher.hash_one(("nobody", id)))
     }
 
+    /// What questions about viewers are named by.
+    pub(super) fn question_keys(&self) -> [RandomState; 2] {
+        self.question_keys.clone()
+    }
+
+    /// True if that is the question that the view was allowed by.
+    pub(super) fn is_by(&self, seat: Seat, permit: Permit) -> bool {
+        let question = self.place(seat.number).question.load(Ordering::Acquire);
+        question == permit.print() && self.is_of(seat)
+    }
+
     /// A number that names the viewer of `stream` at an address with this agent.
     pub(super) fn hash_of(&self, named: impl std::hash::Hash) -> u64 {
         self.hasher.hash_one(named)
@@ -192,7 +211,13 @@ impl ViewTable {
     }
 
     /// The view `id` asks for its first piece; the verdict on it holds as the term says.
-    pub(super) fn enter(&self, id: SessionId, print: Print, term: Term, now: Instant) -> Entered {
+    pub(super) fn enter(
+        &self,
+        id: SessionId,
+        print: Print,
+        allowed: (Permit, Term),
+        now: Instant,
+    ) -> Entered {
         debug_assert!(id.0 != 0, "0 is no viewer's number");
         let at = self.set_of(id);
         let set = &self.sets[at];
@@ -200,7 +225,7 @@ impl ViewTable {
             return Entered::Claimed;
         }
         let entered = match self.find(id) {
-            None => self.take_place(at, (id, print), term, now),
+            None => self.take_place(at, (id, print), allowed, now),
             Some(seat) => Entered::Known(seat),
         };
         set.claimed.store(false, Ordering::Release);
@@ -211,7 +236,7 @@ impl ViewTable {
         &self,
         set: usize,
         (id, print): (SessionId, Print),
-        term: Term,
+        allowed: (Permit, Term),
         now: Instant,
     ) -> Entered {
         if self.live.fetch_add(1, Ordering::Relaxed) >= self.max {
@@ -228,7 +253,7 @@ impl ViewTable {
         place.bytes.store(0, Ordering::Release);
         place.heard_ms.store(self.millis(now), Ordering::Release);
         place.print.store(print.0.get(), Ordering::Release);
-        self.note(place, term, now);
+        self.note(place, allowed, now);
         place.asked.store(0, Ordering::Release);
         place.id.store(id.0, Ordering::Release);
         Entered::New(Seat { number: number(set * WAYS + way), id })
@@ -294,10 +319,10 @@ impl ViewTable {
     }
 
     /// The control plane allowed a view anew.
-    pub(super) fn allow(&self, seat: Seat, term: Term, now: Instant) {
+    pub(super) fn allow(&self, seat: Seat, allowed: (Permit, Term), now: Instant) {
         let place = self.place(seat.number);
         if self.is_of(seat) {
-            self.note(place, term, now);
+            self.note(place, allowed, now);
             place.asked.store(0, Ordering::Release);
         }
     }
@@ -334,7 +359,8 @@ impl ViewTable {
         self.place(seat.number).id.load(Ordering::Acquire) == seat.id.0
     }
 
-    fn note(&self, place: &Place, Term { holds, until }: Term, now: Instant) {
+    fn note(&self, place: &Place, (permit, term): (Permit, Term), now: Instant) {
+        let Term { holds, until } = term;
         let now = self.tick(now);
         let until = until.map_or(FOR_EVER, |until| self.tick(until));
         let ends = holds.map_or(FOR_EVER, |holds| {
@@ -342,6 +368,7 @@ impl ViewTable {
             now.saturating_add(holds).min(FOR_EVER - 1)
         });
         let verdict = u64::from(now) << 32 | u64::from(ends);
+        place.question.store(permit.print(), Ordering::Release);
         place.until.store(until, Ordering::Release);
         place.verdict.store(verdict, Ordering::Release);
     }
@@ -401,7 +428,8 @@ mod tests {
     }
 
     const PRINT: Print = Print(NonZeroU64::MIN);
-    const FOREVER: Term = Term { holds: None, until: None };
+    const FOREVER: (Permit, Term) = (ASKED, Term { holds: None, until: None });
+    const ASKED: Permit = Permit::of_test(7);
 
     fn enter(table: &ViewTable, id: u64, now: Instant) -> Seat {
         match table.enter(SessionId(id), PRINT, FOREVER, now) {
@@ -484,7 +512,7 @@ mod tests {
         let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(100));
         let seat = enter(&table, 1, now);
         assert_eq!(table.worth(seat, stale_max, at(1_000_000)), Worth::Good, "it has no end");
-        table.allow(seat, Term { holds: Some(minute), until: None }, at(10));
+        table.allow(seat, (ASKED, Term { holds: Some(minute), until: None }), at(10));
         for (second, worth) in [
             (10, Worth::Good),
             (69, Worth::Good),
@@ -514,17 +542,28 @@ mod tests {
         let at = |second| now + Duration::from_secs(second);
         let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(1_000));
         let seat = enter(&table, 1, at(0));
-        table.allow(seat, Term { holds: Some(minute), until: Some(at(90)) }, at(0));
+        table.allow(seat, (ASKED, Term { holds: Some(minute), until: Some(at(90)) }), at(0));
         let worth = |second| table.worth(seat, stale_max, at(second));
         assert_eq!([59, 61, 89, 91].map(worth), {
             [Worth::Good, Worth::Stale, Worth::Stale, Worth::Nothing]
         });
         table.doubt_all(at(20));
         assert_eq!([21, 89, 91].map(worth), [Worth::Stale, Worth::Stale, Worth::Nothing]);
-        table.allow(seat, Term { holds: None, until: Some(at(200)) }, at(100));
+        table.allow(seat, (ASKED, Term { holds: None, until: Some(at(200)) }), at(100));
         assert_eq!([199, 201].map(worth), [Worth::Good, Worth::Nothing]);
         table.allow(seat, FOREVER, at(300));
         assert_eq!(worth(100_000), Worth::Good);
+    }
+
+    #[test]
+    fn the_question_is_the_one_that_was_answered_last() {
+        let (table, now) = (ViewTable::new(4), origin());
+        let (seat, other) = (enter(&table, 1, now), Permit::of_test(8));
+        assert!(table.is_by(seat, ASKED) && !table.is_by(seat, other));
+        table.allow(seat, (other, Term::default()), now);
+        assert!(!table.is_by(seat, ASKED) && table.is_by(seat, other));
+        table.leave(seat);
+        assert!(!table.is_by(seat, other));
     }
 
     #[test]

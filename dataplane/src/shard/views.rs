@@ -20,7 +20,9 @@
 //! The verdict on a live view may hold for a while only, and all of them are doubted when the
 //! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
 //! the viewer's back (`rechecks.rs`). An end that was stated is one: past it nobody is served
-//! before the answer.
+//! before the answer. Whoever shows the token and asks something else than the view was allowed by
+//! (from another address or page, with another key) waits for his own answer when there is doubt;
+//! a no to that refuses him alone.
 //!
 //! The playlist of one publication is its own entrance: its address is told to an application,
 //! which hands it on, so it is asked for without a token again and again. Whoever asks for it is
@@ -40,7 +42,7 @@ use super::caps::ViewerAdmission;
 use super::guests::Guests;
 use super::rechecks::is_final;
 use super::shard::Shard;
-use super::verdicts::Term;
+use super::verdicts::{Permit, Term};
 use super::view_roll::{OwnView, ViewRoll};
 use super::view_table::{Entered, Seat, Worth};
 use crate::config::LimitId;
@@ -212,7 +214,7 @@ impl Shard {
         }
         if let Some(seat) = shared.views.find(id) {
             if viewer.epoch.is_some() && !late {
-                shared.views.allow(seat, viewer.term, *now);
+                shared.views.allow(seat, (viewer.permit, viewer.term), *now);
             }
             return Ok(Some(seat));
         }
@@ -225,7 +227,7 @@ impl Shard {
             return Ok(None);
         }
         let print = viewer.print.unwrap_or_else(|| shared.views.print_of_nobody(id));
-        match shared.views.enter(id, print, term, *now) {
+        match shared.views.enter(id, print, (viewer.permit, term), *now) {
             Entered::New(seat) => self.admit_view(slot, seat).map(Some),
             Entered::Known(seat) => Ok(Some(seat)),
             Entered::Claimed => Ok(None),
@@ -308,19 +310,20 @@ impl Shard {
     /// A later word of the control plane was no: the view ends where it began, and its token is no
     /// good from now on, nor are those that the viewer may have besides.
     ///
-    /// A guest loses nothing but the answer: others may have the same address and agent.
-    pub(super) fn expire_view(&mut self, seat: Seat) {
-        if !is_by_address(seat.id) && self.shared.views.find(seat.id) == Some(seat) {
+    /// A no to another question than the view was allowed by is about somebody else who shows the
+    /// same token. A guest loses nothing but the answer: others may have its address and agent.
+    pub(super) fn expire_view(&mut self, seat: Seat, permit: Permit) {
+        if !is_by_address(seat.id) && self.shared.views.is_by(seat, permit) {
             self.shared.revoked.revoke(seat.id);
             self.shared.revoked.doubt_given(self.wall);
         }
     }
 
     /// The control plane said no to somebody who waited for it; his view ends, if one goes on.
-    pub(super) fn view_denied(&mut self, view: View, denial: Denial) {
+    pub(super) fn view_denied(&mut self, view: View, permit: Permit, denial: Denial) {
         let seat = view.viewer().and_then(|id| self.shared.views.find(id));
         if let Some(seat) = seat.filter(|_| is_final(denial)) {
-            self.expire_view(seat);
+            self.expire_view(seat, permit);
         }
     }
 

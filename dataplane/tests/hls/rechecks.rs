@@ -22,6 +22,7 @@ on_both_backends! {
     a_stated_end_is_the_end_though_nobody_answers
     who_was_let_in_goes_on_while_nobody_answers
     an_application_judges_every_piece_by_the_same_words
+    a_no_to_somebody_elses_question_ends_no_view
     a_kick_withdraws_what_it_names
     a_kicked_viewer_has_no_use_of_a_spare_token
     viewers_of_a_publication_are_known_by_address_and_agent
@@ -207,6 +208,34 @@ fn an_application_judges_every_piece_by_the_same_words(mut config: Config) {
     viewer.found(&format!("/live/cam/{}", list.uris()[0]));
     assert_eq!(asked.load(Ordering::Relaxed), 3);
     assert_eq!(viewer.get("/live/cam/seg.0.ts?key=k&e=10&sig=a%2Fb").status, 403);
+}
+
+fn a_no_to_somebody_elses_question_ends_no_view(mut config: Config) {
+    config.stream.hls.verdict_stale = LONG;
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8?key=k");
+    viewer.found(&media);
+    let (_, session, _) = started(&server);
+    let asked = judge(&server, |request| {
+        let known = &*request.key.0 == "k";
+        Some(if known { yes(request) } else { Verdict::Deny(Denial::Forbidden) })
+    });
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    // The same token with another key.
+    let others = media.replace("key=k", "key=other");
+    everywhere(&server, &others, 403);
+    let before = asked.load(Ordering::Relaxed);
+    poll(&mut viewer, &media, &[200], |_| asked.load(Ordering::Relaxed) > before);
+    everywhere(&server, &media, 200);
+    assert_eq!(server.control.snapshot().sum(|c| c.views_ended), 0);
+    // A no to its own ends it.
+    judge(&server, no);
+    server.control.send_all(|| Command::DoubtVerdicts);
+    poll(&mut viewer, &media, &[200, 403], |status| status == 403);
+    assert_eq!(ended(&server, session).0, CloseReason::Expired);
 }
 
 fn a_kick_withdraws_what_it_names(config: Config) {
