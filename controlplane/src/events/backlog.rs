@@ -6,7 +6,8 @@
 //!
 //! Limits: [`WAITING_MAX`] wait, and for [`WAIT_MAX`] in all; beyond that they are told whether
 //! there is room or not, and those who fall behind are told how many they missed. So a hook that is
-//! slow, or a disk that fails, holds up nobody for long.
+//! slow, or a disk that fails, holds up nobody for long; and a hook that had to give up events is
+//! not waited for again until half of its queue is free.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -55,6 +56,12 @@ impl Backlog {
                 bus.publish(stream.as_ref(), None, kind);
             }
         }
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// True if nothing waits.

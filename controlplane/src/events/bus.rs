@@ -70,7 +70,7 @@ impl Bus {
     }
 
     /// True if one of many events can be told without pushing any out before hooks have kept it,
-    /// or out of the queue of a hook whose receiver takes events.
+    /// or out of the queue of a hook whose receiver keeps up.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let kept = self.kept();

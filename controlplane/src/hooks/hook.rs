@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::lane::Class;
 use super::parcel::Parcel;
 use super::queue::Queue;
 use super::spec::{HookSpec, Origin};
@@ -45,6 +46,8 @@ pub(super) struct Work {
     /// The number of the next event.
     pub(super) next: u64,
     pub(super) tally: Tally,
+    /// It gave up events for want of room, and is not down to half of that since.
+    overrun: bool,
 }
 
 /// One hook as it runs. Lives on: the control thread; each lock is held for a moment.
@@ -67,6 +70,7 @@ impl Hook {
             letters: BTreeSet::new(),
             next: 0,
             tally,
+            overrun: false,
         };
         Self {
             origin,
@@ -104,17 +108,21 @@ impl Hook {
         self.wake.notify_one();
     }
 
-    /// Events that it can take before any of them are given up; as many as there are if it takes
-    /// none anyhow, because it is off or its receiver fails.
+    /// Events that it can take before any of them are given up; as many as there are if nobody is
+    /// to wait for it: it is off, its receiver fails, or it gave up events lately, because its
+    /// receiver is slower than they come. What strangers cause takes no room here, so that they
+    /// cannot hold up anybody.
     pub(super) fn vacancy(&self) -> u64 {
         let spec = self.spec();
-        let work = self.work();
-        if !spec.enabled || work.tally.failing.is_some() {
+        let mut work = self.work();
+        let (events, bytes) = work.queue.admitted();
+        let (events_max, bytes_max) = (u64::from(spec.queue_max), spec.queue_bytes_max);
+        work.overrun &= events >= events_max.div_ceil(2) || bytes >= bytes_max / 2;
+        if !spec.enabled || work.tally.failing.is_some() || work.overrun {
             return u64::MAX;
         }
-        let events = u64::from(spec.queue_max).saturating_sub(work.queue.len() as u64);
-        let bytes = spec.queue_bytes_max.saturating_sub(work.queue.bytes());
-        events.min(bytes / EVENT_BYTES)
+        let bytes_left = bytes_max.saturating_sub(bytes);
+        events_max.saturating_sub(events).min(bytes_left / EVENT_BYTES)
     }
 
     /// Gives up the oldest events if more wait than may.
@@ -123,6 +131,7 @@ impl Hook {
         let mut work = self.work();
         let gone = work.queue.shrink(spec.queue_max as usize, spec.queue_bytes_max);
         work.tally.given_up += gone.len() as u64;
+        work.overrun |= gone.iter().any(|gone| gone.parcel.lane.class() != Class::Question);
         work.settled.extend(gone.into_iter().map(|gone| Settled::GivenUp {
             parcel: gone.parcel,
             attempts: gone.attempts,
@@ -137,5 +146,43 @@ impl Hook {
 
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use super::super::batch::Batching;
+    use crate::events::{Bus, Kind, RingLimits};
+
+    #[test]
+    fn a_hook_that_gave_up_events_is_waited_for_again_when_half_of_its_queue_is_free() {
+        let json = serde_json::json!({
+            "id": "a", "type": "http", "target": "http://192.0.2.1/", "queue_max": 8,
+        });
+        let hook = Hook::new(Origin::Api, serde_json::from_value(json).unwrap());
+        let bus = Bus::new("edge-1".into(), RingLimits::default());
+        let push = |number| {
+            let event = bus.unpublished(None, Kind::ShardStarted { shard: 0 });
+            hook.push(vec![Arc::new(Parcel::new(number, &event))]);
+        };
+        let deliver = |events_max| {
+            let batching = Batching { events_max, patience: Duration::ZERO };
+            let batch = hook.work().queue.take(Instant::now(), batching).unwrap();
+            assert_eq!(batch.parcels.len(), events_max);
+            hook.work().queue.delivered(&batch);
+        };
+        (0..8).for_each(push);
+        assert_eq!(hook.vacancy(), 0);
+        push(8);
+        assert_eq!(hook.vacancy(), u64::MAX, "it loses events anyhow");
+        deliver(4);
+        assert_eq!(hook.vacancy(), u64::MAX);
+        deliver(1);
+        assert_eq!(hook.vacancy(), 5);
+        (9..14).for_each(push);
+        assert_eq!(hook.vacancy(), 0);
     }
 }

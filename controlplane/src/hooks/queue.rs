@@ -31,6 +31,14 @@ impl Queue {
         self.rooms.iter().map(Room::bytes).sum()
     }
 
+    /// Events of what the node and those do who were let in, and their bytes: strangers cannot
+    /// make them more.
+    pub(super) fn admitted(&self) -> (u64, u64) {
+        let rooms = [Class::Stream, Class::Session].map(|class| &self.rooms[class.index()]);
+        let events = rooms.iter().map(|room| room.events() as u64).sum();
+        (events, rooms.iter().map(|room| room.bytes()).sum())
+    }
+
     /// Since when the oldest event waits.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.rooms.iter().filter_map(Room::oldest).min()

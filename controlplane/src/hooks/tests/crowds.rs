@@ -36,6 +36,15 @@ async fn a_burst_of_our_own_making_loses_nothing() {
     assert_eq!((rig.hooks.missed(), state.dead_letters, state.tally.failed), (0, 0, 0));
 }
 
+fn party(session: u64) -> Party {
+    Party {
+        session: dataplane::ids::SessionId(session),
+        protocol: dataplane::control::Protocol::Hls,
+        peer: "192.0.2.1:5".parse().unwrap(),
+        agent: "hls.js".into(),
+    }
+}
+
 #[tokio::test]
 async fn a_crowd_of_players_of_one_stream_comes_in_few_requests() {
     let dir = Dir::new("crowd");
@@ -45,13 +54,8 @@ async fn a_crowd_of_players_of_one_stream_comes_in_few_requests() {
     rig.until("a", |_| true).await;
     let hot = StreamName::parse("hot");
     for session in 0..1_000 {
-        let party = Party {
-            session: dataplane::ids::SessionId(session),
-            protocol: dataplane::control::Protocol::Hls,
-            peer: "192.0.2.1:5".parse().unwrap(),
-            agent: "hls.js".into(),
-        };
-        rig.bus.publish(hot.as_ref(), None, Kind::SessionOpened { party, tls: false });
+        let opened = Kind::SessionOpened { party: party(session), tls: false };
+        rig.bus.publish(hot.as_ref(), None, opened);
     }
     let (mut requests, mut events) = (0, 0);
     while events < 1_000 {
@@ -106,4 +110,51 @@ async fn a_dead_and_a_hanging_receiver_hold_up_nobody() {
     rig.until("dead", |hook| hook.tally.failed > 0).await;
     assert_eq!((rig.state("hanging").waiting, rig.state("dead").waiting), (200, 200));
     assert!(rig.state("dead").tally.failing.is_some());
+}
+
+#[tokio::test]
+async fn a_slow_receiver_holds_up_nobody_but_itself() {
+    let dir = Dir::new("slow");
+    let (good, _seen) = receiver(|_| ok());
+    // It has not failed: it has not answered yet.
+    let (slow, _seen) = receiver(|_| Reply::Hang);
+    let small = |id, types: &str| HookSpec {
+        queue_max: 16,
+        timeout_ms: 60_000,
+        types: serde_json::from_value(serde_json::json!([types])).unwrap(),
+        ..spec(id, &slow.url("/"))
+    };
+    let specs = vec![
+        spec("good", &good.url("/")),
+        small("slow", "stream.lost"),
+        small("asked", "publish.refused"),
+    ];
+    let rig = Rig::new(&dir, specs);
+    rig.until("good", |_| true).await;
+    let now = Instant::now();
+    let mut backlog = Backlog::default();
+    let mut tell = || {
+        backlog.push(None, Kind::StreamLost {});
+        backlog.tell(&rig.bus, now);
+        assert!(
+            backlog.is_empty(),
+            "it waits for {:?} {:?}",
+            rig.state("slow"),
+            rig.state("asked")
+        );
+    };
+    for session in 0..100 {
+        let refused = Kind::PublishRefused { party: party(session), reason: "busy" };
+        rig.bus.publish(None, None, refused);
+    }
+    rig.until("asked", |hook| hook.tally.given_up == 84).await;
+    tell();
+    for number in 0..99 {
+        rig.lost(&format!("s{number}"));
+    }
+    rig.until("slow", |hook| hook.tally.given_up == 84).await;
+    tell();
+    rig.until("good", |hook| hook.tally.delivered == 101).await;
+    let failing = |id| rig.state(id).tally.failing;
+    assert_eq!(["slow", "asked"].map(failing), [None, None]);
 }
