@@ -30,6 +30,9 @@ use crate::store::{FILE, Store, StoreError, Table};
 
 /// Changes that wait at most.
 pub const WAITING_MAX: usize = 64;
+/// The next change is made while at most so many events of those before it wait to be told: a
+/// change of a template makes one for each of its streams.
+const NEWS_MAX: usize = 10_000;
 /// Rows that are read at one time.
 const ROWS: usize = 1_000;
 
@@ -152,8 +155,8 @@ impl Keeper {
         std::mem::take(&mut self.drops)
     }
 
-    /// Tells what became of streams as far as there is room, and goes on with the next change when
-    /// all of it is told: a change of a template is told of each of its streams.
+    /// Tells what became of streams as far as there is room, and goes on with the next change
+    /// unless more than [`NEWS_MAX`] events wait.
     pub fn tick(&mut self, now: Instant, registry: &mut Registry) {
         self.tell_news(now);
         self.proceed(registry);
@@ -173,7 +176,7 @@ impl Keeper {
 
     fn proceed(&mut self, registry: &mut Registry) {
         while self.flight.is_none()
-            && self.news.is_empty()
+            && self.news.len() <= NEWS_MAX
             && let Some(Waiting { change, condition, reply }) = self.waiting.pop_front()
         {
             let subject = change.subject();
@@ -252,5 +255,36 @@ fn unreadable(table: Table, key: &str) -> Error {
         mend: "start the version that wrote it, or move the store away to start without stored \
                streams"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::RingLimits;
+    use crate::store::Disk;
+
+    #[tokio::test]
+    async fn changes_do_not_wait_for_those_who_are_told_of_them() {
+        let bus = Bus::new("edge-1".into(), RingLimits::default());
+        let cursor = bus.keeping_cursor();
+        cursor.kept(0);
+        assert!(!bus.has_room());
+        let store = Disk::default().store();
+        let (mut keeper, mut registry) = Keeper::load(store, FileStreams::default()).await.unwrap();
+        keeper.tell(bus);
+        for code in ["a", "b", "c"] {
+            let (reply, mut answer) = oneshot::channel();
+            let name = StreamName::parse(code).unwrap();
+            let change = Change::PutStream { name, value: serde_json::json!({}) };
+            let condition = Condition::default();
+            let ask = RegistryAsk::Change { change, condition, dry_run: false, reply };
+            keeper.ask(ask, &mut registry);
+            assert!(keeper.flight.is_some(), "{code} waits");
+            let done = keeper.committed().await;
+            keeper.finish(done, &mut registry);
+            assert!(answer.try_recv().unwrap().is_ok(), "{code}");
+        }
+        assert_eq!(keeper.news.len(), 3);
     }
 }
