@@ -148,7 +148,10 @@ impl Keeper {
     }
 
     async fn obey(&mut self, order: Order) {
-        // Whoever asked may be gone: then nobody misses the answer.
+        if order.is_abandoned() {
+            return;
+        }
+        // Whoever asked may go meanwhile: then nobody misses the answer.
         match order {
             Order::Put { spec, reply } => drop(reply.send(self.put(*spec).await)),
             Order::Delete { id, reply } => drop(reply.send(self.delete(&id).await)),

@@ -19,12 +19,14 @@ use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::events::{Bus, Kind};
 use crate::outbound::Client;
-use crate::store::{Store, Table};
+use crate::store::{Store, StoreError, Table};
 
 pub use super::order::HooksError;
 
 /// Orders that wait at most.
 const ORDERS_MAX: usize = 64;
+/// Whoever waits for an order looks after so long whether the store still works.
+const STORE_LOOK: Duration = Duration::from_millis(500);
 /// The try of a hook that somebody waits for is over within this.
 const TEST_TIMEOUT_MS: u64 = 12_000;
 
@@ -209,7 +211,13 @@ impl Hooks {
     /// Why events are not kept at this moment, if they are not.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.or_else(|| {
+            let error = self.0.works().err()?;
+            // Without hooks there is nobody to keep events for.
+            let heard = !self.0.hooks().is_empty();
+            heard.then(|| format!("events cannot be kept: {error}"))
+        })
     }
 
     async fn letters_order(
@@ -226,9 +234,16 @@ impl Hooks {
         &self,
         order: impl FnOnce(oneshot::Sender<T>) -> Order,
     ) -> Result<T, HooksError> {
-        let (reply, answer) = oneshot::channel();
+        self.0.works()?;
+        let (reply, mut answer) = oneshot::channel();
         self.0.orders.try_send(order(reply)).map_err(|_| HooksError::Gone)?;
-        answer.await.map_err(|_| HooksError::Gone)
+        loop {
+            if let Ok(answer) = tokio::time::timeout(STORE_LOOK, &mut answer).await {
+                return answer.map_err(|_| HooksError::Gone);
+            }
+            // Orders wait behind events that the store does not take.
+            self.0.works()?;
+        }
     }
 }
 
@@ -247,6 +262,11 @@ impl Shared {
             **id != spec.id && hook.spec().shares_file(spec, &self.files)
         };
         self.hooks().iter().find(shares).map(|(id, _)| id.clone())
+    }
+
+    /// Errors: the store failed.
+    fn works(&self) -> Result<(), StoreError> {
+        self.store.failure().map_or(Ok(()), |reason| Err(StoreError::Failed(reason)))
     }
 
     pub(super) fn set_trouble(&self, trouble: Option<String>) {

@@ -79,6 +79,17 @@ pub(super) enum Order {
 }
 
 impl Order {
+    /// True if nobody waits for its answer any more: then whoever asked was told that it is not
+    /// done.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Put { reply, .. } => reply.is_closed(),
+            Self::Delete { reply, .. } => reply.is_closed(),
+            Self::Letters { reply, .. } => reply.is_closed(),
+            Self::Configure(_) | Self::Close(_) => false,
+        }
+    }
+
     /// Answers that the store does not work.
     pub(super) fn refuse(self, error: &StoreError) {
         let error = HooksError::Store(error.clone());

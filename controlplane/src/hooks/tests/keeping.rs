@@ -1,12 +1,14 @@
 //! Keeping: what waits is in the store, whatever happens.
 
+use std::time::Duration;
+
 use dataplane::ids::StreamName;
 
 use super::super::{HookSpec, Hooks, HooksError, Moved, parcel};
 use super::rig::*;
 use crate::events::{Bus, Kind, RingLimits};
 use crate::outbound::scripted::Reply;
-use crate::store::{Disk, Store, Table, Write};
+use crate::store::{Disk, Store, StoreError, Table, Write};
 
 #[test]
 fn what_waits_survives_an_end_without_a_word_with_its_id() {
@@ -73,6 +75,44 @@ async fn a_store_that_is_busy_at_the_start_is_asked_again() {
     }
     assert_eq!(json(&next(&mut seen).await)["stream"], "x");
     assert_eq!(hooks.trouble(), None);
+}
+
+#[tokio::test]
+async fn what_was_refused_while_the_disk_failed_is_not_done_later() {
+    let (disk, dir) = (Disk::default(), Dir::new("failed"));
+    let (store, bus) = (disk.store(), Bus::new("edge-1".into(), RingLimits::default()));
+    let (receiver, mut seen) = receiver(|_| ok());
+    let target = receiver.url("/");
+    let hooks = Hooks::start(store.clone(), bus.clone(), &dir.0, Vec::new());
+    hooks.put(spec("a", &target)).await.unwrap();
+    let held = disk.hold();
+    bus.publish(StreamName::parse("x").as_ref(), None, Kind::StreamLost {});
+    let held = tokio::task::spawn_blocking(move || {
+        held.wait();
+        held
+    });
+    let held = held.await.unwrap();
+    // Both wait behind the event; nobody waits for the first any more.
+    let left = tokio::time::timeout(Duration::ZERO, hooks.put(spec("left", &target))).await;
+    assert!(left.is_err(), "{left:?}");
+    let waits = tokio::spawn({
+        let (hooks, spec) = (hooks.clone(), spec("b", &target));
+        async move { hooks.put(spec).await }
+    });
+    tokio::task::yield_now().await;
+    disk.fail_after(0);
+    drop(held);
+    let waited = waits.await.unwrap();
+    assert!(matches!(waited, Err(HooksError::Store(StoreError::Failed(_)))), "{waited:?}");
+    let refused = hooks.delete("a").await;
+    assert!(matches!(refused, Err(HooksError::Store(StoreError::Failed(_)))), "{refused:?}");
+    assert!(hooks.trouble().is_some());
+    disk.repair_for(&store);
+    assert_eq!(json(&next(&mut seen).await)["stream"], "x");
+    assert_eq!(hooks.put(spec("c", &target)).await, Ok(true));
+    assert_eq!(hooks.trouble(), None);
+    let ids: Vec<_> = hooks.list().into_iter().map(|hook| hook.spec.id).collect();
+    assert_eq!(ids, ["a", "c"]);
 }
 
 #[tokio::test]
