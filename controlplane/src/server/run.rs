@@ -251,12 +251,11 @@ impl Desk {
             }
             let wake = if more { now } else { self.due(now) };
             let wake = self.pace.end(wake, Instant::now());
-            if more {
-                tokio::task::yield_now().await;
-                continue;
-            }
+            // A flood of events keeps nobody else waiting: whoever is ready has this turn, and if
+            // nobody is, the other tasks have theirs before the next events are taken.
             tokio::select! {
-                ready = self.events.readable() => {
+                () = tokio::task::yield_now(), if more => {}
+                ready = self.events.readable(), if !more => {
                     // Cleared before the events are taken: one sent meanwhile is a new edge.
                     if let Ok(mut ready) = ready {
                         ready.clear_ready();
@@ -286,7 +285,7 @@ impl Desk {
                         return End::Twice;
                     }
                 }
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = tokio::time::sleep_until(wake.into()), if !more => {}
             }
         }
     }
