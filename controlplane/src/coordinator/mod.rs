@@ -5,14 +5,15 @@
 //! a key may look like, `key_request` asks the application whether a key is right, `policy` reads
 //! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
 //! `encoder` how many more there may be, `server` says where this node is, `ledger` remembers what
-//! the application was told and `teller` tells it, `room` is what the control thread keeps of all
-//! that.
+//! the application was told and `teller` tells it, by the `flights` of messages, `room` is what the
+//! control thread keeps of all that.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
 mod channels;
 mod credential;
 mod encoder;
+mod flights;
 mod identifier;
 mod key_request;
 mod ledger;

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use dataplane::ids::{StreamId, StreamName};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
 use super::credential::Endpoint;
+use super::flights::Flights;
 use super::key_request::CHANNEL;
 use super::ledger::{Counts, Ledger, Message, Phase, Row};
 use crate::config::CoordinatorSection;
@@ -106,7 +106,7 @@ impl Teller {
     pub async fn run(self, store: Store, callback: Callback) {
         let client = Client::new(MESSAGES_MAX);
         self.recover(&store, callback.is_some()).await;
-        let mut flights = JoinSet::new();
+        let mut flights = Flights::default();
         loop {
             let mut pause = None;
             if !self.save(&store).await {
@@ -115,17 +115,16 @@ impl Teller {
             while flights.len() < MESSAGES_MAX {
                 let Some(message) = self.ledger().next(Instant::now()) else { break };
                 let Some(call) = call(&callback, &message) else { break };
-                flights.spawn(tell(client.clone(), call, message));
+                flights.begin(message, |message| tell(client.clone(), call, message));
             }
             let due = if flights.len() < MESSAGES_MAX { self.ledger().due() } else { None };
             let wake = [due, pause].into_iter().flatten().min();
             let changed = self.0.changed.notified();
             tokio::select! {
                 () = changed, if pause.is_none() => {}
-                Some(told) = flights.join_next() => match told {
-                    Ok((message, taken)) => self.ledger().outcome(&message, taken, Instant::now()),
-                    Err(error) => tracing::error!(reason = %error, "a message got lost"),
-                },
+                Some((message, taken)) = flights.over() => {
+                    self.ledger().outcome(&message, taken, Instant::now());
+                }
                 () = sleep_until(wake) => {}
             }
         }
@@ -203,9 +202,9 @@ async fn sleep_until(wake: Option<Instant>) {
     }
 }
 
-async fn tell(client: Client, call: Call, message: Message) -> (Message, bool) {
+async fn tell(client: Client, call: Call, message: Message) -> bool {
     let (channel, id) = (&message.row.channel, message.id);
-    let taken = match client.send(call).await {
+    match client.send(call).await {
         Ok(answer) if answer.status == StatusCode::OK => true,
         Ok(answer) => {
             let status = answer.status.as_u16();
@@ -217,8 +216,7 @@ async fn tell(client: Client, call: Call, message: Message) -> (Message, bool) {
             tracing::warn!(stream = %channel, %id, reason, "the application was not told an event");
             false
         }
-    };
-    (message, taken)
+    }
 }
 
 /// The request of a message; `None` without anybody to tell.
