@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 pub(super) const ROWS_MAX: usize = 65_536;
 /// What failed is told again after this long, then twice as long, and so on.
 ///
-/// With the time that an answer may take it is ten seconds from the first try to the second.
-const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// With the time that an answer may take it is nine seconds from the first try to the second, which
+/// leaves one of the ten that the application is promised.
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// And after this long at most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The form of the rows.

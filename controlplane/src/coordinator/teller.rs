@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::credential::Endpoint;
 use super::flights::Flights;
 use super::key_request::CHANNEL;
-use super::ledger::{Counts, Ledger, Message, Phase, Row};
+use super::ledger::{Counts, Ledger, Message, Phase, RETRY_FIRST, Row};
 use crate::config::CoordinatorSection;
 use crate::outbound::{Address, Call, Client};
 use crate::store::{Store, Table, Write};
@@ -26,7 +26,10 @@ use crate::store::{Store, Table, Write};
 /// Messages under way at most.
 const MESSAGES_MAX: usize = 16;
 /// A message that is not answered within this has failed.
-const DEADLINE: Duration = Duration::from_secs(8);
+const DEADLINE: Duration = Duration::from_secs(7);
+/// What the application did not take is told again in less than this.
+const AGAIN_WITHIN: Duration = Duration::from_secs(10);
+const _: () = assert!(DEADLINE.as_millis() + RETRY_FIRST.as_millis() < AGAIN_WITHIN.as_millis());
 /// Rows of one commit, and of one look at the store.
 const BATCH_MAX: usize = 1_000;
 /// A disk that failed is tried again after this long.
