@@ -289,8 +289,9 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    use crate::events::RingLimits;
+    use crate::events::{Cursor, RingLimits};
     use crate::registry::{Change, Difference};
+    use crate::viewing::StreamChange;
 
     use codecs::media::Codec;
     use dataplane::control::{
@@ -564,6 +565,55 @@ mod tests {
         );
     }
 
+    /// Each event with its stream and the word that tells it from others of its kind.
+    fn words(cursor: &mut Cursor) -> Vec<String> {
+        let text = |event: &Arc<crate::events::Event>| {
+            let json: serde_json::Value = serde_json::from_str(event.json()).unwrap();
+            let word =
+                ["origin", "url", "reason"].iter().find_map(|key| json["data"][*key].as_str());
+            let stream = event.stream().map(StreamName::as_str).unwrap_or_default();
+            format!("{} {stream} {}", event.kind().name(), word.unwrap_or_default())
+        };
+        cursor.read(99).events.iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_a_comparison_finds_is_told_in_the_order_of_what_shards_tell() {
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let mut cursor = exchange.bus.cursor();
+        let (stream, id, protocol) = (name("wild"), Some(StreamId([1; 16])), Protocol::Rtmp);
+        let publisher = StreamPublisher {
+            session: SessionId(7),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "OBS".into(),
+        };
+        let publisher = Some(publisher);
+        let start = StreamStart { stream: stream.clone(), id, protocol, publisher };
+        let held = |session| StreamChange::Held { stream: stream.clone(), id, protocol, session };
+        for change in [
+            StreamChange::Began(ShardId(0), Box::new(start)),
+            held(None),
+            held(Some(SessionId(8))),
+            StreamChange::Over(stream.clone(), id),
+        ] {
+            exchange.stream_found(change, now);
+        }
+        let expected = [
+            "stream.created wild runtime",
+            "stream.started wild ",
+            "input.connected wild ",
+            "stream.lost wild ",
+            "input.lost wild internal",
+            "stream.returned wild ",
+            "input.connected wild ",
+            "stream.stopped wild unknown",
+            "input.lost wild internal",
+            "input.failed wild internal",
+        ];
+        assert_eq!(words(&mut cursor), expected);
+    }
+
     #[test]
     fn a_stream_is_told_with_its_input_and_where_it_should_go() {
         let now = Instant::now();
@@ -603,15 +653,7 @@ mod tests {
         }
         exchange.pump(now);
         exchange.tick(now + exchange.registry.idle);
-        let told = cursor.read(99).events;
-        let text = |event: &Arc<crate::events::Event>| {
-            let json: serde_json::Value = serde_json::from_str(event.json()).unwrap();
-            let word =
-                ["origin", "url", "reason"].iter().find_map(|key| json["data"][*key].as_str());
-            let stream = event.stream().map(StreamName::as_str).unwrap_or_default();
-            format!("{} {stream} {}", event.kind().name(), word.unwrap_or_default())
-        };
-        let told: Vec<_> = told.iter().map(text).collect();
+        let told = words(&mut cursor);
         let expected = [
             "stream.started declared ",
             "input.connected declared ",

@@ -92,28 +92,37 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    /// A comparison found what a shard could not tell.
+    /// A comparison found what a shard could not tell. Events come in the order in which they do
+    /// when a shard tells: what became of the stream, then what follows from it.
     pub(super) fn stream_found(&mut self, change: StreamChange, now: Instant) {
         match change {
             StreamChange::Began(shard, start) => {
                 self.declare_runtime(&start.stream, start.publisher.is_some());
+                publish(&self.bus, shard, &Event::StreamStarted(start.clone()));
                 self.stream_began(shard, &start, now);
-                publish(&self.bus, shard, &Event::StreamStarted(start));
             }
             StreamChange::Over(stream, id) => {
-                self.stream_over(&stream, id, LOST, now);
                 self.bus.publish(Some(&stream), id, Kind::StreamStopped { reason: UNKNOWN });
+                self.stream_over(&stream, id, LOST, now);
             }
             StreamChange::Held { stream, id, protocol, session } => match session {
-                Some(_) => self.stream_returned((&stream, id), protocol, session),
-                None => self.stream_lost(&stream, id, LOST),
+                Some(publisher) => {
+                    let publisher = Some(publisher.to_string());
+                    let returned = Kind::StreamReturned { session: publisher };
+                    self.bus.publish(Some(&stream), id, returned);
+                    self.stream_returned((&stream, id), protocol, session);
+                }
+                None => {
+                    self.bus.publish(Some(&stream), id, Kind::StreamLost {});
+                    self.stream_lost(&stream, id, LOST);
+                }
             },
             StreamChange::Playable(stream, id, first) => {
                 let FirstPlaylist { width, height, fps_milli, target_ms } = first;
                 let pictures = Pictures { width, height, fps_milli };
-                self.coordinator.playable(&stream, id, pictures);
                 let ready = Kind::SegmentReady { width, height, fps_milli, target_ms };
                 self.bus.publish(Some(&stream), id, ready);
+                self.coordinator.playable(&stream, id, pictures);
             }
         }
     }
