@@ -15,7 +15,7 @@ use dataplane::control::{
     AuthorizeRequest, CloseReason, Command, Denial, Grant, Intent, Protocol, Verdict,
 };
 use dataplane::ids::StreamName;
-use node::{FRAME_MS, Publisher, Server, TIME_BOUND, Viewer};
+use node::{FRAME_MS, Publisher, Server, TIME_BOUND, Viewer, certificate};
 
 on_both_backends! {
     one_question_for_many_requests
@@ -142,6 +142,11 @@ fn a_kick_of_somebody_else_forgets_nothing_and_a_reload_asks_again(config: Confi
     server.control.until("it is gone", |totals| !shown(totals));
     viewer.found("/cam/index.m3u8");
     assert_eq!(asked(), 0, "it did not name who views");
+    server.control.send(shard, Command::Identity(certificate().identity()));
+    server.control.snapshot();
+    viewer.found("/cam/index.m3u8");
+    server.control.snapshot();
+    assert_eq!(asked(), 0, "a renewed certificate is no reason to doubt anybody");
     server.control.send(shard, Command::Reload(reload));
     server.control.snapshot();
     // It is served meanwhile.

@@ -356,7 +356,7 @@ fn a_request_with_a_farewell_is_answered(config: Config) {
 
 fn a_new_certificate_is_for_new_connections(config: Config) {
     let config = with_tls(config);
-    let renewed = Certificate::new();
+    let [renewed, reloaded] = [Certificate::new(), Certificate::new()];
     let identity = renewed.identity().with_tickets_of(config.tls.as_ref().unwrap());
     let reload = Arc::new(Reload {
         limits: config.limits.clone(),
@@ -365,7 +365,7 @@ fn a_new_certificate_is_for_new_connections(config: Config) {
         auth: config.auth,
         stream: config.stream,
         listeners: Vec::new(),
-        tls: Some(identity),
+        tls: Some(reloaded.identity().with_tickets_of(&identity)),
     });
     let server = Server::start(config);
     let tunnel = Tunnel::start(server.rtmps());
@@ -374,12 +374,17 @@ fn a_new_certificate_is_for_new_connections(config: Config) {
     let mut player = RtmpPlayer::start(tunnel.addr, "kept");
     let listeners = server.listeners().to_vec();
     let reload = Arc::new(Reload { listeners, ..Arc::into_inner(reload).unwrap() });
+    let is_proved_by = |old: &Certificate, new: &Certificate| {
+        server.control.snapshot();
+        let trusting = |whom| client_config(whom, rustls::ALL_VERSIONS);
+        let mut refused = StreamOwned::new(client(&trusting(old)), connect(server.https()));
+        refused.conn.complete_io(&mut refused.sock).unwrap_err();
+        assert!(!secure(server.https(), &trusting(new)).conn.is_handshaking());
+    };
+    server.control.send_all(|| Command::Identity(identity.clone()));
+    is_proved_by(certificate(), &renewed);
     server.control.send_all(|| Command::Reload(Arc::clone(&reload)));
-    server.control.snapshot();
-    let mut old = StreamOwned::new(client(&any_version()), connect(server.https()));
-    old.conn.complete_io(&mut old.sock).unwrap_err();
-    let new = client_config(&renewed, rustls::ALL_VERSIONS);
-    assert!(!secure(server.https(), &new).conn.is_handshaking());
+    is_proved_by(&renewed, &reloaded);
     let end = publisher.send_frames(20);
     assert_contiguous(&player.items_to_audio(end - 1));
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use dataplane::config::Reload;
 use dataplane::control::{Command, CoreUse, Detail};
 use dataplane::ids::{ShardId, StreamName};
+use dataplane::session::tls::Identity;
 use tokio::sync::oneshot;
 
 use super::ask::Ask;
@@ -166,6 +167,11 @@ impl<F: Fleet> Exchange<F> {
     /// Gives every shard its new values.
     pub fn reload(&mut self, reload: &Arc<Reload>) {
         self.tell_all(|| Command::Reload(Arc::clone(reload)));
+    }
+
+    /// Has every shard prove itself by `identity` from now on; whoever was let in stays so.
+    pub fn renew(&mut self, identity: &Identity) {
+        self.tell_all(|| Command::Identity(identity.clone()));
     }
 
     /// Tells a shard what its core did lately.

@@ -9,14 +9,13 @@
 //! A look asks the system for a few numbers of each file and reads none of them. Files that were
 //! caught while they were written are not sound, and read again at the next look.
 //!
-//! Lives on: the control thread. Crosses by: [`Identity`], with a configuration of the shards.
+//! Lives on: the control thread. Crosses by: [`Identity`] alone, so that nobody who was let in is
+//! asked about again.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::config::Reload;
 use dataplane::session::tls::Identity;
 
 use super::control::ControlPlane;
@@ -155,9 +154,7 @@ impl ControlPlane {
             Some(old) => identity.with_tickets_of(old),
             None => identity,
         };
-        let reload = Reload { tls: Some(identity.clone()), ..Reload::clone(&self.told) };
-        self.told = Arc::new(reload);
-        exchange.reload(&self.told);
+        exchange.renew(&identity);
         self.identity.send_replace(Some(identity.clone()));
         self.plan.node.tls = Some(identity);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dataplane::config::{ListenerConfig, Reload};
+use dataplane::config::ListenerConfig;
 use dataplane::session::tls::Identity;
 use tokio::sync::watch;
 
@@ -25,8 +25,6 @@ pub(super) struct ControlPlane {
     pub(super) plan: Plan,
     /// Each configured listener beside the one that is open, whose port is never 0.
     pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
-    /// What the shards were told last.
-    pub(super) told: Arc<Reload>,
     /// The looks at the files of certificates.
     pub(super) certificates: Certificates,
     /// What new connections inside TLS to the control listener are proved to by.

@@ -133,8 +133,7 @@ impl ControlPlane {
             self.plan.node.tls = Some(identity.clone());
         }
         self.identity.send_replace(reload.tls.clone());
-        self.told = Arc::new(reload);
-        exchange.reload(&self.told);
+        exchange.reload(&Arc::new(reload));
         self.loaded = loaded;
         self.open = open;
         self.in_force = None;

@@ -3,11 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::Node;
-use dataplane::config::{ListenerConfig, ListenerKind, Reload};
+use dataplane::config::{ListenerConfig, ListenerKind};
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
 
@@ -82,8 +81,6 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
-    let listeners = open.iter().map(|&(_, open)| open).collect();
-    let told = Arc::new(Reload { listeners, ..plan.reload(&plan)? });
     let troubles = Troubles::new(store.clone());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     run::run(
@@ -94,7 +91,6 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
             plan,
             open,
             in_force: None,
-            told,
             logging,
             store,
             troubles,

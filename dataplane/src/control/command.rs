@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{CloseReason, Protocol, ProtocolSet, Role, Ticket, Verdict};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
+use crate::session::tls::Identity;
 use crate::session::view_token::ViewKeys;
 
 /// The control plane's word to one shard.
@@ -64,6 +65,8 @@ pub enum Command {
     DoubtVerdicts,
     /// Replaces what can be replaced while running.
     Reload(Arc<Reload>),
+    /// Proves who we are in handshakes that begin from now on; nothing else changes.
+    Identity(Identity),
     /// The streams of all shards, as the JSON that the page lists.
     Directory(Arc<[u8]>),
     /// Stops accepting, gives every peer its protocol's end, then ends the thread.

@@ -50,6 +50,7 @@ impl Shard {
                 Command::ViewKeys(keys) => self.change_view_keys(&keys),
                 Command::DoubtVerdicts => self.doubt_verdicts(),
                 Command::Reload(reload) => self.reload(&reload),
+                Command::Identity(identity) => self.config.tls = Some(identity),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Drain => self.drain(),
                 Command::Stop => self.stopped = true,
