@@ -12,6 +12,9 @@
 //! it is gathered: what its shard told since the shards were asked counts, and the list does not.
 //! A shard tells in order, and a list behind everything that waits to be told (`tombstones`), so
 //! that what is neither listed nor told, nor under way between two shards, is gone.
+//!
+//! Lists cost those who make and take them as much as a flood of words does: while each comparison
+//! is spoilt by one, the next comes after a pause that doubles from [`AGAIN`] to [`AGAIN_MAX`].
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -28,6 +31,8 @@ use crate::bridge::Gathered;
 
 /// Shards that did not answer are asked again after this.
 const AGAIN: Duration = Duration::from_millis(500);
+/// And no later than this, however many comparisons came to nothing.
+const AGAIN_MAX: Duration = Duration::from_secs(4);
 
 /// How far it is.
 #[derive(Debug, Default)]
@@ -92,8 +97,10 @@ impl Sessions {
     /// A shard lost what it had to tell.
     pub fn overflowed(&mut self, now: Instant) {
         match &mut self.resync {
+            Resync::Whole => self.resync = Resync::Due(now),
+            // They are asked when it is due: sooner, a flood would spoil that, too.
+            Resync::Due(_) => {}
             Resync::Asked(told) => told.again = true,
-            resync => *resync = Resync::Due(now),
         }
     }
 
@@ -114,9 +121,11 @@ impl Sessions {
     pub fn resync_with(&mut self, gathered: &Gathered, wall: WallTime, now: Instant) -> Found {
         let Resync::Asked(told) = std::mem::take(&mut self.resync) else { return Found::default() };
         if told.again {
-            self.resync = Resync::Due(now);
+            self.resync = Resync::Due(now + self.pause());
+            self.spoilt = self.spoilt.saturating_add(1);
             return Found::default();
         }
+        self.spoilt = 0;
         if !gathered.missing.is_empty() {
             self.resync = Resync::Due(now + AGAIN);
         }
@@ -131,6 +140,15 @@ impl Sessions {
             self.resync.doubt(now);
         }
         Found { sessions, streams }
+    }
+
+    /// For how long shards are left alone after a comparison that more was lost during.
+    fn pause(&self) -> Duration {
+        match self.spoilt.checked_sub(1) {
+            // A mailbox that ran over once has room by now.
+            None => Duration::ZERO,
+            Some(more) => (AGAIN * 2_u32.saturating_pow(more.min(8))).min(AGAIN_MAX),
+        }
     }
 
     fn compare_sessions(
@@ -284,4 +302,37 @@ fn start(status: &StreamStatus, gathered: &Gathered) -> StreamStart {
     });
     let (stream, id, protocol) = (status.name.clone(), status.id, status.protocol);
     StreamStart { stream, id, protocol, publisher }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: WallTime = WallTime::from_unix_millis(0);
+
+    /// When the shards are asked again after a comparison that more was lost during, if `spoilt`.
+    fn compared(sessions: &mut Sessions, spoilt: bool, now: Instant) -> Option<Duration> {
+        sessions.resync_asked();
+        if spoilt {
+            sessions.overflowed(now);
+        }
+        sessions.resync_with(&Gathered::default(), NOON, now);
+        sessions.resync_due().map(|due| due - now)
+    }
+
+    #[test]
+    fn a_flood_that_spoils_comparisons_has_them_come_more_slowly() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        sessions.overflowed(now);
+        assert_eq!(sessions.resync_due(), Some(now));
+        for _ in 0..2 {
+            for pause in [0, 500, 1_000, 2_000, 4_000, 4_000] {
+                let due = Some(Duration::from_millis(pause));
+                assert_eq!(compared(&mut sessions, true, now), due);
+                sessions.overflowed(now);
+                assert_eq!(sessions.resync_due(), due.map(|due| now + due), "it is not hurried");
+            }
+            assert_eq!(compared(&mut sessions, false, now), None);
+        }
+    }
 }

@@ -100,6 +100,8 @@ pub struct Sessions {
     closed: VecDeque<Arc<ClosedSession>>,
     pub(super) kicks: Kicks,
     pub(super) resync: Resync,
+    /// Comparisons in a row that came to nothing, because more was lost meanwhile.
+    pub(super) spoilt: u32,
 }
 
 impl Sessions {
