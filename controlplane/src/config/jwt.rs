@@ -135,7 +135,9 @@ const KEYS: &[Key] = &[
     Key::new(
         "jwks_url",
         "Where the issuer shows its keys, a JSON Web Key Set: RSA from 2048 bits on (RS256) and \
-         P-256 (ES256). Secrets that are shown there are not taken.",
+         P-256 (ES256). Secrets that are shown there are not taken. Without TLS whoever is on the \
+         way can give other keys, which is warned of unless the host is localhost or a private \
+         address.",
         |s| &mut s.auth.jwt.jwks_url,
     )
     .now(),
@@ -244,6 +246,17 @@ pub(super) fn read_file(loaded: &mut Loaded) -> Result<(), Error> {
     }
 }
 
+/// Warns of keys that are fetched where somebody on the way may give others.
+pub(super) fn doubt(loaded: &mut Loaded) {
+    let url = loaded.settings.auth.jwt.jwks_url.as_ref();
+    if let Some(url) = url.filter(|url| !url.is_tls() && !url.is_near()) {
+        loaded.warnings.push(format!(
+            "auth.jwt.jwks_url fetches the keys of tokens from {url} without TLS, so that whoever \
+             is on the way can let in anybody; write https://, or a private address"
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +290,31 @@ mod tests {
             let error = read("KEYS", &wrong).unwrap_err();
             assert!(error.contains("auth.jwt.keys: expected tables"), "{error}");
             assert!(!error.contains("xxxx"), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_that_travel_far_without_tls_are_warned_of() {
+        let warnings = |url: &str| read("JWKS_URL", &format!("'{url}'")).unwrap().warnings;
+        for safe in [
+            "https://login.example/jwks",
+            "http://localhost:8080/jwks",
+            "http://127.0.0.1/jwks",
+            "http://10.1.2.3/jwks",
+            "http://[::1]:8080/jwks",
+            "http://[fd00::1]/jwks",
+        ] {
+            assert_eq!(warnings(safe), [""; 0], "{safe}");
+        }
+        for far in [
+            "http://login.example/jwks?secret=hunter2",
+            "http://192.0.2.1/jwks",
+            "http://[2001:db8::1]/jwks",
+            "http://localhost.example/jwks",
+        ] {
+            let [warning] = &*warnings(far) else { panic!("{far}") };
+            assert!(warning.contains("auth.jwt.jwks_url") && warning.contains("https"), "{far}");
+            assert!(!warning.contains("hunter2"), "{warning}");
         }
     }
 

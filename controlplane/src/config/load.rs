@@ -101,6 +101,7 @@ pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, 
     let mut loaded = reader.into_loaded();
     contract(&mut loaded);
     super::jwt::read_file(&mut loaded)?;
+    super::jwt::doubt(&mut loaded);
     if let (Some(file), false) = (file, super::auth::is_said(&loaded)) {
         return Err(Error::Document {
             place: Place::File(file.to_owned()),

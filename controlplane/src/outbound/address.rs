@@ -1,6 +1,7 @@
 //! Address: the URL of an application, checked once.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use http::Uri;
 
@@ -50,6 +51,22 @@ impl Address {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.0.scheme_str() == Some("https")
+    }
+
+    /// True if the host is this machine, or a private address: nobody outside is on the way.
+    ///
+    /// Of a name nobody knows where it leads, except of `localhost`.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        let host = self.0.host().unwrap_or_default();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match bare.parse::<IpAddr>().map(|addr| addr.to_canonical()) {
+            Ok(IpAddr::V4(addr)) => addr.is_loopback() || addr.is_private() || addr.is_link_local(),
+            Ok(IpAddr::V6(addr)) => {
+                addr.is_loopback() || addr.is_unique_local() || addr.is_unicast_link_local()
+            }
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        }
     }
 
     /// Where a `Location` of an answer leads; `None` if that is another origin or no URL.

@@ -134,6 +134,11 @@ impl ControlPlane {
         }
         self.identity.send_replace(reload.tls.clone());
         exchange.reload(&Arc::new(reload));
+        for warning in &loaded.warnings {
+            if !self.loaded.warnings.contains(warning) {
+                tracing::warn!("{warning}");
+            }
+        }
         self.loaded = loaded;
         self.open = open;
         self.in_force = None;
