@@ -156,7 +156,7 @@ impl Keeper {
     }
 
     /// Tells what became of streams as far as there is room, and goes on with the next change
-    /// unless more than [`NEWS_MAX`] events wait.
+    /// unless more than `NEWS_MAX` events wait.
     pub fn tick(&mut self, now: Instant, registry: &mut Registry) {
         self.tell_news(now);
         self.proceed(registry);
