@@ -21,28 +21,33 @@ WINDOW=${3:-3}
 CALLERS=${CALLERS:-8}
 TURNS=4
 
-# shard_seconds: user and system time of the shards' threads so far.
+# shard_seconds: user and system time of the watched shards' threads so far.
 shard_seconds() {
-    for task in "/proc/$SERVER/task"/*; do
+    for task in "/proc/$WATCHED/task"/*; do
         case $(cat "$task/comm") in
         shard-*) cat "$task/stat" ;;
         esac
     done | awk -v ticks="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); s += $12 + $13 } END { print s / ticks }'
 }
 
-# hammer SECONDS: asks the API from many connections; the number of answers goes to the output.
+# hammer SECONDS PORT RATE: asks that API from many connections, RATE times a second at most (0: as
+# fast as it answers); the number of answers goes to the output.
 hammer() {
-    taskset -c "$LOAD_CPU" python3 - "$CONTROL" "$WORK/data/api-token" "$CALLERS" "$1" <<'PYTHON'
+    taskset -c "$LOAD_CPU" python3 - "$2" "$WORK/data/api-token" "$CALLERS" "$1" "$3" <<'PYTHON'
 import http.client, sys, threading, time
 
-port, token, callers, seconds = sys.argv[1], open(sys.argv[2]).read().strip(), *map(int, sys.argv[3:])
+port, token, callers, seconds, rate = sys.argv[1], open(sys.argv[2]).read().strip(), *map(int, sys.argv[3:])
 paths = ["/api/v1/shards", "/api/v1/sessions", "/api/v1/streams", "/metrics"]
 end = time.monotonic() + seconds
 answers = [0] * callers
 
 def call(number):
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+    due = time.monotonic()
     while time.monotonic() < end:
+        if rate:
+            time.sleep(max(0, due - time.monotonic()))
+            due += callers / rate
         connection.request("GET", paths[answers[number] % 4], headers={"Authorization": "Bearer " + token})
         answer = connection.getresponse()
         answer.read()
@@ -58,44 +63,69 @@ print(sum(answers))
 PYTHON
 }
 
-for round in $(seq "$ROUNDS"); do
+# ports FIRST: the ports of the server that is started or played next.
+ports() {
+    RTMP=$1 HTTP=$(($1 + 2)) CONTROL=$(($1 + 4))
+}
+
+# beside: starts a server whose control thread is on its core; the first thread is that one.
+beside() {
     start_server <<TOML
 [egress]
 batch_ms_min = 130
 batch_ms_max = 130
 TOML
-    # The first thread of a process is the control thread.
     taskset -cp "${CONTROL_CPU:-$SERVER_CPU}" "$SERVER" >/dev/null
+}
+
+for round in $(seq "$ROUNDS"); do
+    ports "$((PORT + 10))"
+    beside
+    BYSTANDER=$SERVER BYSTANDER_API=$CONTROL
+    mv "$WORK/data" "$WORK/bystander"
+    mkdir "$WORK/data"
+    cp "$WORK/bystander/api-token" "$WORK/data/"
+    ports "$PORT"
+    beside
+    WATCHED=$SERVER
     publish --url "rtmp://127.0.0.1:$RTMP/live/bench" --bitrate 2M
     PUBLISHER=$STARTED
     sleep 2
     started "$LOAD_CPU" "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" --no-publish \
         --url "rtmp://127.0.0.1:$RTMP/live/bench" --players "$PLAYERS" --ramp 1000 \
-        --window "$((2 * TURNS * WINDOW + 4))s" --json "$WORK/watched.json"
+        --window "$((3 * TURNS * WINDOW + 4))s" --json "$WORK/watched.json"
     WATCHERS=$STARTED
     sleep "$((PLAYERS / 1000 + 3))"
-    quiet=0 hammered=0 answers=0
+    quiet=0 aside=0 hammered=0 answers=0 rate=100
     for _ in $(seq "$TURNS"); do
-        before=$(shard_seconds)
+        first=$(shard_seconds)
         sleep "$WINDOW"
-        between=$(shard_seconds)
-        asked=$(hammer "$WINDOW")
-        after=$(shard_seconds)
-        quiet=$(echo "$quiet $between $before" | awk '{ print $1 + $2 - $3 }')
-        hammered=$(echo "$hammered $after $between" | awk '{ print $1 + $2 - $3 }')
+        second=$(shard_seconds)
+        hammer "$WINDOW" "$BYSTANDER_API" "$rate" >/dev/null
+        third=$(shard_seconds)
+        asked=$(hammer "$WINDOW" "$CONTROL" 0)
+        fourth=$(shard_seconds)
+        quiet=$(echo "$quiet $second $first" | awk '{ print $1 + $2 - $3 }')
+        aside=$(echo "$aside $third $second" | awk '{ print $1 + $2 - $3 }')
+        hammered=$(echo "$hammered $fourth $third" | awk '{ print $1 + $2 - $3 }')
         answers=$((answers + asked))
+        rate=$((asked / WINDOW))
     done
     ended "$WATCHERS"
-    rate=$((answers / TURNS / WINDOW))
     if fair "$WORK/watched.json"; then
+        echo "$aside $quiet" | awk '{ printf "%.3f\n", $1 / $2 }' >>"$WORK/asides"
         echo "$hammered $quiet" | awk '{ printf "%.3f\n", $1 / $2 }' >>"$WORK/ratios"
-        printf 'round %s: %s s quiet, %s s at %s answers a second, ratio %s\n' \
-            "$round" "$quiet" "$hammered" "$rate" "$(tail -n 1 "$WORK/ratios")"
+        printf 'round %s: %s s quiet, %s s with a bystander asked, %s s with %s answers a second, ratios %s %s\n' \
+            "$round" "$quiet" "$aside" "$hammered" "$((answers / TURNS / WINDOW))" \
+            "$(tail -n 1 "$WORK/asides")" "$(tail -n 1 "$WORK/ratios")"
     else
         echo "round $round does not count: players or frames were lost, or players stalled"
     fi
     stop "$PUBLISHER"
-    stop "$SERVER"
+    stop "$WATCHED"
+    stop "$BYSTANDER"
+    rm -rf "$WORK/bystander"
 done
 [ -s "$WORK/ratios" ] || fail "no round counts"
-printf 'ratio: median %s of %s\n' "$(median <"$WORK/ratios")" "$(tr '\n' ' ' <"$WORK/ratios")"
+printf 'bystander: median %s of %s\n' "$(median <"$WORK/asides")" "$(tr '\n' ' ' <"$WORK/asides")"
+printf 'hammered: median %s of %s\n' "$(median <"$WORK/ratios")" "$(tr '\n' ' ' <"$WORK/ratios")"

@@ -6,7 +6,10 @@
 # counts while its own players watch. Ours has the publisher, the multiplexer and the mirror to serve
 # besides, which is not taken off.
 #
-# Any other server that runs already takes the place of that nginx:
+# SESSION=token (or cookie) lets ours tell players apart. A mirror would have the addresses of one
+# player alone, so a second server of ours, which tells nobody apart, takes nginx's place.
+#
+# Any other server that runs already takes it as well:
 #
 #   THEIRS=http://HOST/NAME.m3u8 THEIRS_PID=PID  where its players begin, and its process
 #   THEIRS_PUBLISH=rtmp://HOST/APP/NAME          where we publish to it, unless it has the stream
@@ -18,12 +21,24 @@ PLAYERS=${1:-500}
 ROUNDS=${2:-5}
 WINDOW=${3:-8}
 
-# The same bytes for everybody, as a mirror can have them; SESSION=token tells players apart.
-start_server <<TOML
+# telling WAY: starts our server, which tells players apart that way or not at all, and publishes.
+telling() {
+    start_server <<TOML
 [hls]
-session = "${SESSION:-off}"
+session = "$1"
 TOML
-publish --url "rtmp://127.0.0.1:$RTMP/live/bench"
+    publish --url "rtmp://127.0.0.1:$RTMP/live/bench"
+}
+
+SESSION=${SESSION:-off}
+if [ "$SESSION" != off ] && [ -z "${THEIRS:-}" ]; then
+    RTMP=$((PORT + 10)) HTTP=$((PORT + 12)) CONTROL=$((PORT + 14))
+    telling off
+    THEIRS=http://127.0.0.1:$HTTP/bench/index.m3u8 THEIRS_PID=$SERVER
+    RTMP=$PORT HTTP=$((PORT + 2)) CONTROL=$((PORT + 4))
+    mv "$WORK/data" "$WORK/theirs"
+fi
+telling "$SESSION"
 
 # nginx_beside: the mirror and the nginx that serves it.
 nginx_beside() {
