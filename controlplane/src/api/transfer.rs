@@ -20,7 +20,7 @@ use crate::config::{DeclaredTables, declared_in};
 use crate::registry::{Change, IMPORT_MAX, Inventory, RegistryAsk};
 
 /// Bytes of a text that is imported at most.
-pub(super) const IMPORT_BYTES_MAX: usize = 16 << 20;
+pub(super) const IMPORT_BYTES_MAX: usize = 6 << 20;
 
 /// Everything that is declared, by the file or the API, as TOML: `[[streams.template]]` and
 /// `[[streams.stream]]`, which a configuration file takes as they are. Keys are hashed.

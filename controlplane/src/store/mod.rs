@@ -42,3 +42,4 @@ pub use order::{
     COMMIT_BYTES_MAX, KEY_BYTES_MAX, Rows, StoreError, Table, VALUE_BYTES_MAX, WRITES_MAX, Write,
 };
 pub use thread::{ORDERS_MAX, QUEUED_BYTES_MAX, Store};
+pub(crate) use undo::UNDO_BYTES_MAX;

@@ -9,7 +9,7 @@ pub const KEY_BYTES_MAX: usize = 1 << 10;
 /// Bytes of a value at most.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the keys and values of one commit at most.
-pub const COMMIT_BYTES_MAX: usize = 32 << 20;
+pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 
 /// One table of the store: the rooms share the file and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,7 +19,7 @@ use crate::error::{Error, reason};
 /// Orders that wait at most.
 pub const ORDERS_MAX: usize = 1_024;
 /// Bytes of commits that wait at most.
-pub const QUEUED_BYTES_MAX: usize = 64 << 20;
+pub const QUEUED_BYTES_MAX: usize = 8 << 20;
 /// Orders that are carried out together at most.
 const GROUP_MAX: usize = 256;
 
@@ -400,7 +400,7 @@ mod tests {
     fn the_bytes_that_wait_are_bounded() {
         let disk = Disk::default();
         let store = disk.store();
-        let heavy = || vec![Write { value: Some(vec![0; 1 << 20]), ..put("heavy", "") }; 31];
+        let heavy = || vec![Write { value: Some(vec![0; 1 << 20]), ..put("heavy", "") }; 3];
         let held = disk.hold();
         let mut ordered = vec![order(&store, vec![put("first", "")])];
         held.wait();

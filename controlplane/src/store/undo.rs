@@ -9,7 +9,7 @@
 use super::order::{Table, Write};
 
 /// Bytes of rows that are kept for a commit at most.
-pub(super) const UNDO_BYTES_MAX: usize = 64 << 20;
+pub(crate) const UNDO_BYTES_MAX: usize = 4 << 20;
 
 /// The rows of a commit as they were, in the order of its writes.
 #[derive(Default)]
