@@ -7,12 +7,16 @@ use super::lane::Class;
 use super::parcel::Parcel;
 
 /// Bytes of the events of one batch at most, unless one alone is larger.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// How events are put together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batching {
     pub(super) events_max: usize,
+    /// Bytes of memory that they take at most, unless one alone takes more.
+    pub(super) bytes_max: u64,
+    /// Bytes of memory that each takes beside its JSON.
+    pub(super) added_bytes: u64,
     /// How long a batch waits to become full.
     pub(super) patience: std::time::Duration,
 }
@@ -59,7 +63,10 @@ impl Batch {
     /// True if `parcel` fits, too.
     pub(super) fn fits(&self, parcel: &Parcel, batching: Batching) -> bool {
         let bytes = self.bytes + parcel.json.len();
-        self.parcels.len() < batching.events_max && bytes <= BATCH_BYTES_MAX
+        let weight = bytes as u64 + (self.parcels.len() as u64 + 1) * batching.added_bytes;
+        self.parcels.len() < batching.events_max
+            && bytes <= BATCH_BYTES_MAX
+            && weight <= batching.bytes_max
     }
 
     pub(super) fn add(&mut self, parcel: Arc<Parcel>, since: Instant) {
@@ -76,6 +83,11 @@ impl Batch {
     /// Bytes of its events.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes as u64
+    }
+
+    /// Bytes of memory that its events take, if each takes so many beside its JSON.
+    pub(super) const fn weight(&self, added_bytes: u64) -> u64 {
+        self.bytes() + self.parcels.len() as u64 * added_bytes
     }
 
     /// Its events, given up.

@@ -9,6 +9,7 @@ use dataplane::metrics::Histogram;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
+use super::allotment::{RECORD_BYTES, under_way_max};
 use super::attempt::{Delivery, attempt};
 use super::batch::{Batch, Batching, Setback};
 use super::hook::{Hook, Settled};
@@ -33,13 +34,24 @@ pub(super) async fn carry(
     let mut failures = 0_u32;
     while !hook.is_over() {
         let spec = hook.spec();
-        let batching = Batching { events_max: spec.batch_max as usize, patience: spec.patience() };
+        let bytes_max = under_way_max(hook.part());
+        let batching = Batching {
+            events_max: spec.batch_max as usize,
+            bytes_max,
+            added_bytes: RECORD_BYTES + spec.metadata_bytes(),
+            patience: spec.patience(),
+        };
         let seats = match spec.kind {
             HookKind::Http if failures < FAILURES_MAX => UNDER_WAY_MAX,
             // A file has one end.
             HookKind::Http | HookKind::File => 1,
         };
-        while spec.enabled && under_way.len() < seats {
+        let has_seat = |under_way: &HashMap<Id, (Batch, Arc<HookSpec>)>| {
+            let bytes: u64 =
+                under_way.values().map(|(batch, _)| batch.weight(batching.added_bytes)).sum();
+            spec.enabled && under_way.len() < seats && (bytes < bytes_max || under_way.is_empty())
+        };
+        while has_seat(&under_way) {
             let Some(batch) = hook.work().queue.take(Instant::now(), batching) else { break };
             let (client, files) = (client.clone(), Arc::clone(&files));
             // CONTROL: references, so that an attempt that panics leaves the batch here.
@@ -49,8 +61,7 @@ pub(super) async fn carry(
                 .id();
             under_way.insert(task, (batch, Arc::clone(&spec)));
         }
-        let open = spec.enabled && under_way.len() < seats;
-        let due = if open { hook.work().queue.due(batching) } else { None };
+        let due = if has_seat(&under_way) { hook.work().queue.due(batching) } else { None };
         let due_at = due.unwrap_or_else(Instant::now);
         tokio::select! {
             Some(done) = attempts.join_next_with_id() => {

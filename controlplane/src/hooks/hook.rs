@@ -1,12 +1,14 @@
 //! Hook: one hook as it runs.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::allotment::{Part, RECORD_BYTES};
+use super::batch::GivenUp;
 use super::lane::Class;
 use super::parcel::Parcel;
 use super::queue::Queue;
@@ -40,7 +42,7 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) queue: Queue,
-    pub(super) settled: Vec<Settled>,
+    pub(super) settled: VecDeque<Settled>,
     /// The numbers of its dead letters.
     pub(super) letters: BTreeSet<u64>,
     /// The number of the next event.
@@ -58,7 +60,22 @@ pub(super) struct Hook {
     work: Mutex<Work>,
     /// There is something new for its carrier.
     pub(super) wake: Notify,
+    /// Its part of the bytes that all hooks have.
+    part: AtomicU64,
     over: AtomicBool,
+}
+
+impl Work {
+    /// Events became too many.
+    fn give_up(&mut self, gone: Vec<GivenUp>, reason: &str) {
+        self.tally.given_up += gone.len() as u64;
+        self.overrun |= gone.iter().any(|gone| gone.parcel.lane.class() != Class::Question);
+        self.settled.extend(gone.into_iter().map(|gone| Settled::GivenUp {
+            parcel: gone.parcel,
+            attempts: gone.attempts,
+            reason: reason.to_owned(),
+        }));
+    }
 }
 
 impl Hook {
@@ -66,7 +83,7 @@ impl Hook {
         let tally = Tally { delivered: 0, failed: 0, given_up: 0, lost: 0, failing: None };
         let work = Work {
             queue: Queue::default(),
-            settled: Vec::new(),
+            settled: VecDeque::new(),
             letters: BTreeSet::new(),
             next: 0,
             tally,
@@ -77,6 +94,7 @@ impl Hook {
             spec: Mutex::new(Arc::new(spec)),
             work: Mutex::new(work),
             wake: Notify::new(),
+            part: AtomicU64::new(u64::MAX),
             over: AtomicBool::new(false),
         }
     }
@@ -112,17 +130,45 @@ impl Hook {
     /// to wait for it: it is off, its receiver fails, or it gave up events lately, because its
     /// receiver is slower than they come. What strangers cause takes no room here, so that they
     /// cannot hold up anybody.
-    pub(super) fn vacancy(&self) -> u64 {
+    pub(super) fn vacancy(&self, part: Part) -> u64 {
         let spec = self.spec();
         let mut work = self.work();
-        let (events, bytes) = work.queue.admitted();
+        let held = work.queue.admitted();
         let (events_max, bytes_max) = (u64::from(spec.queue_max), spec.queue_bytes_max);
-        work.overrun &= events >= events_max.div_ceil(2) || bytes >= bytes_max / 2;
+        work.overrun &= held.events >= events_max.div_ceil(2)
+            || held.bytes >= bytes_max / 2
+            || held.weight() >= part.bytes / 2;
         if !spec.enabled || work.tally.failing.is_some() || work.overrun {
             return u64::MAX;
         }
-        let bytes_left = bytes_max.saturating_sub(bytes);
-        events_max.saturating_sub(events).min(bytes_left / EVENT_BYTES)
+        let bytes_left = bytes_max.saturating_sub(held.bytes);
+        let shared_left = part.left(held.weight()) / (EVENT_BYTES + RECORD_BYTES);
+        events_max.saturating_sub(held.events).min(bytes_left / EVENT_BYTES).min(shared_left)
+    }
+
+    /// Its part of the bytes that all hooks have.
+    pub(super) fn part(&self) -> u64 {
+        self.part.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_part(&self, part: u64) {
+        self.part.store(part, Ordering::Relaxed);
+    }
+
+    /// Bytes of memory that its events take.
+    pub(super) fn weight(&self) -> u64 {
+        self.work().queue.held().weight()
+    }
+
+    /// Gives up its oldest event, with those that it was sealed with, for want of room among all
+    /// hooks; the bytes that are free since, 0 if all are under way.
+    pub(super) fn give_up_oldest(&self) -> u64 {
+        let mut work = self.work();
+        let before = work.queue.held().weight();
+        let gone = work.queue.give_up_oldest();
+        let freed = before - work.queue.held().weight();
+        work.give_up(gone, "all hooks together held more than events.hooks_bytes_max");
+        freed
     }
 
     /// Gives up the oldest events if more wait than may.
@@ -130,13 +176,7 @@ impl Hook {
         let spec = self.spec();
         let mut work = self.work();
         let gone = work.queue.shrink(spec.queue_max as usize, spec.queue_bytes_max);
-        work.tally.given_up += gone.len() as u64;
-        work.overrun |= gone.iter().any(|gone| gone.parcel.lane.class() != Class::Question);
-        work.settled.extend(gone.into_iter().map(|gone| Settled::GivenUp {
-            parcel: gone.parcel,
-            attempts: gone.attempts,
-            reason: "more events waited than may".to_owned(),
-        }));
+        work.give_up(gone, "more events waited than may");
     }
 
     pub(super) fn end(&self) {
@@ -157,6 +197,9 @@ mod tests {
     use super::super::batch::Batching;
     use crate::events::{Bus, Kind, RingLimits};
 
+    /// There are no others.
+    const WHOLE: Part = Part { bytes: u64::MAX, free: u64::MAX };
+
     #[test]
     fn a_hook_that_gave_up_events_is_waited_for_again_when_half_of_its_queue_is_free() {
         let json = serde_json::json!({
@@ -169,20 +212,25 @@ mod tests {
             hook.push(vec![Arc::new(Parcel::new(number, &event))]);
         };
         let deliver = |events_max| {
-            let batching = Batching { events_max, patience: Duration::ZERO };
+            let batching = Batching {
+                events_max,
+                bytes_max: u64::MAX,
+                added_bytes: 0,
+                patience: Duration::ZERO,
+            };
             let batch = hook.work().queue.take(Instant::now(), batching).unwrap();
             assert_eq!(batch.parcels.len(), events_max);
             hook.work().queue.delivered(&batch);
         };
         (0..8).for_each(push);
-        assert_eq!(hook.vacancy(), 0);
+        assert_eq!(hook.vacancy(WHOLE), 0);
         push(8);
-        assert_eq!(hook.vacancy(), u64::MAX, "it loses events anyhow");
+        assert_eq!(hook.vacancy(WHOLE), u64::MAX, "it loses events anyhow");
         deliver(4);
-        assert_eq!(hook.vacancy(), u64::MAX);
+        assert_eq!(hook.vacancy(WHOLE), u64::MAX);
         deliver(1);
-        assert_eq!(hook.vacancy(), 5);
+        assert_eq!(hook.vacancy(WHOLE), 5);
         (9..14).for_each(push);
-        assert_eq!(hook.vacancy(), 0);
+        assert_eq!(hook.vacancy(WHOLE), 0);
     }
 }

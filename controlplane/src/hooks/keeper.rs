@@ -12,18 +12,23 @@ use super::backoff::backoff;
 use super::hook::{Hook, Settled};
 use super::ledger::{HooksError, Shared};
 use super::letter::{self, DEAD_LETTERS_MAX, Verdict};
-use super::loading;
+use super::loading::{self, Walk, deletions};
 use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
-use crate::events::{Cursor, Kind};
+use crate::events::{Cursor, Kind, Told};
 use crate::store::{StoreError, Table, Write};
 
 /// Events that are written together: at most the lesser number if there are many hooks, and the
 /// greater one if there are few, because each has a row of its own.
 const TOGETHER: (usize, usize) = (256, 4_096);
 /// Rows and bytes of one commit at most; more become several.
-const COMMIT_MAX: (usize, usize) = (8_192, 8 << 20);
+const COMMIT_MAX: (usize, usize) = (8_192, 1 << 20);
+/// Bytes that a row takes beside its value.
+const ROW_BYTES: usize = 192;
+/// What the keeper has in hand: rows of what is settled and of what is new, the new events, and
+/// those that were given up since the last commit.
+pub(crate) const KEEPER_BYTES: u64 = 4 * COMMIT_MAX.1 as u64;
 /// A store that takes nothing is tried again after this long.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -85,8 +90,12 @@ impl Keeper {
     /// there was something new.
     async fn turn(&mut self) -> bool {
         let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
-        let together = COMMIT_MAX.0 / hooks.len().max(1);
-        let told = self.cursor.read(together.clamp(TOGETHER.0, TOGETHER.1));
+        let mut writes = Vec::new();
+        // What was given up leaves the memory before more comes into it.
+        while settle_all(&hooks, &mut writes) {
+            self.commit(std::mem::take(&mut writes)).await;
+        }
+        let told = self.read(hooks.len());
         if let Some(missed) = told.missed {
             let missed = missed.unwrap_or(1);
             self.shared.missed.fetch_add(missed, Ordering::Relaxed);
@@ -95,10 +104,9 @@ impl Keeper {
                 "events came faster than they could be kept; raise events.ring_max"
             );
         }
-        let (mut writes, mut fresh) = (Vec::new(), Vec::new());
+        let mut fresh = Vec::new();
         for hook in &hooks {
             let spec = hook.spec();
-            settle(&spec.id, hook, &mut writes);
             let mut work = hook.work();
             let wanted = told.events.iter().filter(|event| spec.wants(event));
             let parcels = wanted.map(|event| {
@@ -115,12 +123,35 @@ impl Keeper {
                 hook.push(parcels);
             }
         }
-        let vacancy = hooks.iter().map(|hook| hook.vacancy()).min();
+        while self.shared.make_room() {
+            let mut writes = Vec::new();
+            settle_all(&hooks, &mut writes);
+            self.commit(writes).await;
+        }
+        let part = self.shared.part(&hooks);
+        let vacancy = hooks.iter().map(|hook| hook.vacancy(part)).min();
         self.cursor.kept(vacancy.unwrap_or(u64::MAX));
         if hooks.iter().any(|hook| !hook.work().settled.is_empty()) {
             self.shared.settled.notify_one();
         }
         !told.events.is_empty()
+    }
+
+    /// The next events, of which each hook has a row and all rows fit one commit.
+    fn read(&mut self, hooks: usize) -> Told {
+        let hooks = hooks.max(1);
+        let together = COMMIT_MAX.0 / hooks;
+        let mut told = self.cursor.read(together.clamp(TOGETHER.0, TOGETHER.1));
+        let mut bytes = 0;
+        let fits = told.events.iter().take_while(|event| {
+            let begins = bytes == 0;
+            bytes += (event.json().len() + ROW_BYTES) * hooks;
+            begins || bytes <= COMMIT_MAX.1
+        });
+        let fitting = fits.count();
+        self.cursor.unread(told.events.len() - fitting);
+        told.events.truncate(fitting);
+        told
     }
 
     /// Writes until it is written: events are not tried before.
@@ -131,7 +162,7 @@ impl Keeper {
             while let Some(write) =
                 rest.next_if(|_| some.len() < COMMIT_MAX.0 && bytes < COMMIT_MAX.1)
             {
-                bytes += write.value.as_ref().map_or(0, Vec::len);
+                bytes += weight(&write);
                 some.push(write);
             }
             // CONTROL: a commit may have to be tried again.
@@ -207,15 +238,15 @@ impl Keeper {
     async fn end(&self, id: &str, hook: &Hook) {
         hook.end();
         self.shared.hooks().remove(id);
-        let mut writes = Vec::new();
-        let from = parcel::key(id, 0);
+        self.shared.allot();
         for table in [Table::Outbox, Table::DeadLetters] {
             let mine = |key: &[u8]| parcel::number(id, key).is_some();
+            let mut walk = Walk::new(table, parcel::key(id, 0));
             // What cannot be read now is swept at the next start.
-            let rows = self.rows(table, &from, mine).await.unwrap_or_default();
-            writes.extend(rows.into_iter().map(|(key, _)| Write { table, key, value: None }));
+            while let Ok(Some(rows)) = walk.next(&self.shared.store, mine).await {
+                self.commit(deletions(table, rows.into_iter())).await;
+            }
         }
-        self.commit(writes).await;
         self.shared.bus.publish(None, None, Kind::HookDeleted { hook: id.to_owned() });
     }
 
@@ -291,10 +322,30 @@ impl Keeper {
     }
 }
 
-/// What a hook settled, as rows.
-fn settle(id: &str, hook: &Hook, writes: &mut Vec<Write>) {
+/// Bytes of memory that a row takes.
+fn weight(write: &Write) -> usize {
+    ROW_BYTES + write.value.as_ref().map_or(0, Vec::len)
+}
+
+/// What the hooks settled, as rows of one commit; true if more is settled.
+pub(super) fn settle_all(hooks: &[Arc<Hook>], writes: &mut Vec<Write>) -> bool {
+    let mut left = COMMIT_MAX.1;
+    hooks.iter().any(|hook| {
+        let before = writes.len();
+        settle(&hook.spec().id, hook, writes, left);
+        left = left.saturating_sub(writes[before..].iter().map(weight).sum());
+        left == 0
+    })
+}
+
+/// What a hook settled first, as rows of so many bytes or a little more.
+fn settle(id: &str, hook: &Hook, writes: &mut Vec<Write>, bytes_max: usize) {
     let mut work = hook.work();
-    for settled in std::mem::take(&mut work.settled) {
+    let mut bytes = 0;
+    while bytes < bytes_max
+        && let Some(settled) = work.settled.pop_front()
+    {
+        let before = writes.len();
         match settled {
             Settled::Delivered(number) => writes.push(Parcel::forget(id, number)),
             Settled::GivenUp { parcel, attempts, reason } => {
@@ -304,6 +355,7 @@ fn settle(id: &str, hook: &Hook, writes: &mut Vec<Write>) {
                 work.letters.insert(parcel.number);
             }
         }
+        bytes += writes[before..].iter().map(weight).sum::<usize>();
     }
     while work.letters.len() > DEAD_LETTERS_MAX
         && let Some(oldest) = work.letters.pop_first()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dataplane::metrics::{Histogram, MICROSECONDS};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::allotment::QUEUES_BYTES_MAX;
 use super::attempt::{Delivery, attempt};
 use super::carrier::UNDER_WAY_MAX;
 use super::hook::{Hook, Tally};
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) files: Arc<Path>,
     pub(super) bus: Bus,
     pub(super) took: Arc<Mutex<Histogram>>,
+    /// Bytes of the events of all hooks at most.
+    pub(super) bytes_max: AtomicU64,
     /// Events that were gone before they could be kept.
     pub(super) missed: AtomicU64,
     /// Why events are not kept, if they are not.
@@ -102,6 +105,7 @@ impl Hooks {
             files: files.into(),
             bus,
             took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
+            bytes_max: AtomicU64::new(QUEUES_BYTES_MAX),
             missed: AtomicU64::new(0),
             trouble: Mutex::default(),
         });
@@ -186,6 +190,11 @@ impl Hooks {
         if self.0.orders.try_send(Order::Configure(specs)).is_err() {
             tracing::error!("hooks are busy: those of the file change at the next reload");
         }
+    }
+
+    /// All hooks together hold so many bytes of events at most from now on.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        self.0.set_bytes_max(bytes_max);
     }
 
     /// Returns when every event that was published is delivered or in the store. What is under way

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::carry;
 use super::hook::Hook;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, settle_all};
 use super::parcel::{self, Parcel};
 use super::spec::{HookSpec, Origin};
-use crate::store::{Rows, StoreError, Table, Write};
+use crate::store::{Rows, Store, StoreError, Table, Write};
 
 /// Rows that are read from the store at one time.
-const ROWS: usize = 1_024;
+const ROWS: usize = 256;
 
 /// A hook in the store.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +38,13 @@ impl Keeper {
     /// Errors: the store refused; it may be tried again.
     pub(super) async fn load(&self, configured: &[HookSpec]) -> Result<(), StoreError> {
         let mut unread = BTreeSet::new();
-        for (key, value) in self.rows(Table::Hooks, b"", |_| true).await? {
+        let mut stored = Rows::new();
+        let mut hooks = Walk::new(Table::Hooks, Vec::new());
+        // There are few.
+        while let Some(rows) = hooks.next(&self.shared.store, |_| true).await? {
+            stored.extend(rows);
+        }
+        for (key, value) in stored {
             match serde_json::from_slice::<Row>(&value).map(|row| row.hook) {
                 Ok(spec) if !configured.iter().any(|other| other.id == spec.id) => {
                     self.add(Origin::Api, spec).await?;
@@ -66,37 +72,67 @@ impl Keeper {
             return Ok(());
         }
         let hook = Arc::new(Hook::new(origin, spec));
-        let mine = |key: &[u8]| parcel::number(&id, key).is_some();
-        let from = parcel::key(&id, 0);
-        let waiting = self.rows(Table::Outbox, &from, mine).await?;
-        let letters = self.rows(Table::DeadLetters, &from, mine).await?;
-        let numbers = |rows: &Rows| {
-            rows.iter().filter_map(|(key, _)| parcel::number(&id, key)).collect::<BTreeSet<_>>()
-        };
-        let parcels = waiting.iter().filter_map(|(key, value)| Parcel::read(&id, key, value));
-        let parcels: Vec<_> = parcels.map(Arc::new).collect();
-        let unread = waiting.len() - parcels.len();
+        self.shared.hooks().insert(id.clone(), Arc::clone(&hook));
+        self.shared.allot();
+        if let Err(error) = self.fill(&id, &hook).await {
+            self.shared.hooks().remove(&id);
+            self.shared.allot();
+            return Err(error);
+        }
+        let (client, files) = (self.shared.client.clone(), Arc::clone(&self.shared.files));
+        let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
+        tokio::spawn(carry(hook, client, files, told));
+        Ok(())
+    }
+
+    /// Reads what waits for a hook, some at a time: what there is no room for any more becomes a
+    /// dead letter at once.
+    async fn fill(&self, id: &str, hook: &Arc<Hook>) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let mine = |key: &[u8]| parcel::number(id, key).is_some();
+        let mut last = None;
+        let mut letters = Walk::new(Table::DeadLetters, parcel::key(id, 0));
+        while let Some(rows) = letters.next(store, mine).await? {
+            let numbers = rows.iter().filter_map(|(key, _)| parcel::number(id, key));
+            hook.work().letters.extend(numbers);
+        }
+        last = last.max(hook.work().letters.last().copied());
+        let mut waiting = Walk::new(Table::Outbox, parcel::key(id, 0));
+        let mut unread = 0;
+        while let Some(rows) = waiting.next(store, mine).await? {
+            // Also the numbers of those that cannot be read are taken.
+            last = last.max(rows.last().and_then(|(key, _)| parcel::number(id, key)));
+            let parcels = rows.iter().filter_map(|(key, value)| Parcel::read(id, key, value));
+            let parcels: Vec<_> = parcels.map(Arc::new).collect();
+            unread += rows.len() - parcels.len();
+            hook.push(parcels);
+            while self.shared.make_room() {
+                self.bury().await;
+            }
+            self.bury().await;
+        }
         if unread > 0 {
             tracing::error!(hook = id, events = unread, "events cannot be read, they stay");
         }
-        let mut work = hook.work();
-        work.letters = numbers(&letters);
-        // Also the numbers of those that cannot be read are taken.
-        let last = numbers(&waiting).last().copied().max(work.letters.last().copied());
-        work.next = last.map_or(0, |last| last + 1);
-        drop(work);
-        hook.push(parcels);
-        let (client, files) = (self.shared.client.clone(), Arc::clone(&self.shared.files));
-        let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
-        tokio::spawn(carry(Arc::clone(&hook), client, files, told));
-        self.shared.hooks().insert(id, hook);
+        hook.work().next = last.map_or(0, |last| last + 1);
         Ok(())
+    }
+
+    /// Writes down what hooks gave up.
+    async fn bury(&self) {
+        let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
+        let mut more = true;
+        while more {
+            let mut writes = Vec::new();
+            more = settle_all(&hooks, &mut writes);
+            self.commit(writes).await;
+        }
     }
 
     /// Deletes what waits for hooks that are no more; what waits for those that cannot be read
     /// stays.
     async fn sweep(&self, unread: &BTreeSet<Vec<u8>>) -> Result<(), StoreError> {
-        let mut writes = Vec::new();
+        let mut gone = 0;
         for table in [Table::Outbox, Table::DeadLetters] {
             let hooks = self.shared.hooks().clone();
             let of_none = |key: &[u8]| {
@@ -104,41 +140,59 @@ impl Keeper {
                 let runs = std::str::from_utf8(id).is_ok_and(|id| hooks.contains_key(id));
                 !runs && !unread.contains(id)
             };
-            let rows = self.rows(table, b"", |_| true).await?;
-            let gone = rows.into_iter().filter(|(key, _)| of_none(key));
-            writes.extend(gone.map(|(key, _)| Write { table, key, value: None }));
+            let mut all = Walk::new(table, Vec::new());
+            while let Some(rows) = all.next(&self.shared.store, |_| true).await? {
+                let writes = deletions(table, rows.into_iter().filter(|(key, _)| of_none(key)));
+                gone += writes.len();
+                if !writes.is_empty() {
+                    self.shared.store.commit(writes).await?;
+                }
+            }
         }
-        if !writes.is_empty() {
-            tracing::warn!(rows = writes.len(), "events of hooks that are no more are dropped");
-        }
-        for some in writes.chunks(ROWS) {
-            // CONTROL: keys of rows that go.
-            self.shared.store.commit(some.to_vec()).await?;
+        if gone > 0 {
+            tracing::warn!(rows = gone, "events of hooks that are no more are dropped");
         }
         Ok(())
     }
+}
 
-    /// The rows of a table from `from` on, while their keys are `mine`.
+/// What deletes rows.
+pub(super) fn deletions(
+    table: Table,
+    rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+) -> Vec<Write> {
+    rows.map(|(key, _)| Write { table, key, value: None }).collect()
+}
+
+/// The rows of a table, some at a time. What is deleted meanwhile skips none.
+pub(super) struct Walk {
+    table: Table,
+    /// The next ones have this key, or a greater one; `None` when all were seen.
+    from: Option<Vec<u8>>,
+}
+
+impl Walk {
+    pub(super) const fn new(table: Table, from: Vec<u8>) -> Self {
+        Self { table, from: Some(from) }
+    }
+
+    /// The next rows, while their keys are `mine`.
     ///
     /// Errors: the store refused.
-    pub(super) async fn rows(
-        &self,
-        table: Table,
-        from: &[u8],
+    pub(super) async fn next(
+        &mut self,
+        store: &Store,
         mine: impl Fn(&[u8]) -> bool,
-    ) -> Result<Rows, StoreError> {
-        let (mut all, mut from) = (Vec::new(), from.to_vec());
-        loop {
-            let rows = self.shared.store.scan(table, from, ROWS).await?;
-            let whole = rows.len() == ROWS;
-            let before = all.len();
-            all.extend(rows.into_iter().take_while(|(key, _)| mine(key)));
-            match all.last() {
-                Some((key, _)) if whole && all.len() - before == ROWS => {
-                    from = [key, [0].as_slice()].concat();
-                }
-                _ => return Ok(all),
-            }
-        }
+    ) -> Result<Option<Rows>, StoreError> {
+        let Some(from) = self.from.take() else { return Ok(None) };
+        let mut rows = store.scan(self.table, from, ROWS).await?;
+        let read = rows.len();
+        let foreign = rows.iter().position(|(key, _)| !mine(key));
+        rows.truncate(foreign.unwrap_or(read));
+        let whole = read == ROWS && foreign.is_none();
+        let last = rows.last().filter(|_| whole);
+        // The least key after the last one.
+        self.from = last.map(|(key, _)| [key, [0].as_slice()].concat());
+        Ok((!rows.is_empty()).then_some(rows))
     }
 }

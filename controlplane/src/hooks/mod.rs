@@ -17,9 +17,11 @@
 //!
 //! Lives on: the control thread; writing to files is left to the runtime's blocking threads.
 //! Limits: [`HOOKS_MAX`] hooks; each has a queue bounded in number and bytes, whose oldest events
-//! become dead letters beyond that, of the class that has the most; [`DEAD_LETTERS_MAX`] dead
-//! letters a hook, whose oldest go.
+//! become dead letters beyond that, of the class that has the most; all together have
+//! `events.hooks_bytes_max`, beyond which the hook that holds the most gives up its oldest;
+//! [`DEAD_LETTERS_MAX`] dead letters a hook, whose oldest go.
 
+mod allotment;
 mod attempt;
 mod backoff;
 mod batch;
@@ -41,7 +43,9 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use allotment::{QUEUES_BYTES_MAX, REQUESTS_SHARE};
 pub use attempt::Delivery;
+pub(crate) use keeper::KEEPER_BYTES;
 pub use ledger::{DeadLetter, HookState, Hooks, HooksError};
 pub use letter::DEAD_LETTERS_MAX;
 pub use order::Moved;

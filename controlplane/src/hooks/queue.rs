@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allotment::RECORD_BYTES;
 use super::batch::{Batch, Batching, GivenUp, Setback};
 use super::lane::Class;
 use super::parcel::Parcel;
@@ -22,6 +23,20 @@ pub(super) struct Queue {
     turn: usize,
 }
 
+/// Events that wait, and the bytes of their JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+}
+
+impl Held {
+    /// Bytes of memory that they take.
+    pub(super) const fn weight(self) -> u64 {
+        self.bytes + self.events * RECORD_BYTES
+    }
+}
+
 impl Queue {
     pub(super) fn len(&self) -> usize {
         self.rooms.iter().map(Room::events).sum()
@@ -31,12 +46,16 @@ impl Queue {
         self.rooms.iter().map(Room::bytes).sum()
     }
 
-    /// Events of what the node and those do who were let in, and their bytes: strangers cannot
-    /// make them more.
-    pub(super) fn admitted(&self) -> (u64, u64) {
+    /// All that wait.
+    pub(super) fn held(&self) -> Held {
+        Held { events: self.len() as u64, bytes: self.bytes() }
+    }
+
+    /// Events of what the node and those do who were let in: strangers cannot make them more.
+    pub(super) fn admitted(&self) -> Held {
         let rooms = [Class::Stream, Class::Session].map(|class| &self.rooms[class.index()]);
         let events = rooms.iter().map(|room| room.events() as u64).sum();
-        (events, rooms.iter().map(|room| room.bytes()).sum())
+        Held { events, bytes: rooms.iter().map(|room| room.bytes()).sum() }
     }
 
     /// Since when the oldest event waits.
@@ -93,6 +112,15 @@ impl Queue {
             given_up.extend(room.shrink());
         }
     }
+
+    /// Takes the oldest event of the room that holds the most out, with those that it was sealed
+    /// with; none if all are under way.
+    pub(super) fn give_up_oldest(&mut self) -> Vec<GivenUp> {
+        let rooms = self.rooms.iter_mut().filter(|room| room.can_shrink());
+        let most =
+            |room: &&mut Room| Held { events: room.events() as u64, bytes: room.bytes() }.weight();
+        rooms.max_by_key(most).map(Room::shrink).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -104,8 +132,9 @@ mod tests {
 
     use super::super::lane::Lane;
 
-    const ONE: Batching = Batching { events_max: 1, patience: Duration::ZERO };
-    const THREE: Batching = Batching { events_max: 3, patience: Duration::from_secs(1) };
+    const ONE: Batching =
+        Batching { events_max: 1, bytes_max: u64::MAX, added_bytes: 0, patience: Duration::ZERO };
+    const THREE: Batching = Batching { events_max: 3, patience: Duration::from_secs(1), ..ONE };
 
     /// An event of a stream; of a session if it is called by a digit, of a question by `?`.
     fn parcel(number: u64, lane: &str) -> Arc<Parcel> {

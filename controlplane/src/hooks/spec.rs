@@ -128,7 +128,8 @@ pub struct HookSpec {
     /// the most: streams, sessions, or authorisations.
     #[serde(default = "queue_max")]
     pub queue_max: u32,
-    /// Bytes of those events at most, by the same rule.
+    /// Bytes of those events at most, by the same rule; all hooks together have
+    /// `events.hooks_bytes_max`.
     #[serde(default = "queue_bytes_max")]
     pub queue_bytes_max: u64,
     /// When a file's lines count as delivered.
@@ -294,6 +295,14 @@ impl HookSpec {
 
     pub(super) const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Bytes that go along with each event.
+    pub(super) fn metadata_bytes(&self) -> u64 {
+        match self.metadata.is_empty() {
+            true => 0,
+            false => serde_json::to_vec(&self.metadata).map_or(0, |json| json.len() as u64),
+        }
     }
 
     /// How long a request waits to become full.

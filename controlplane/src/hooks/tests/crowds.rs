@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use dataplane::ids::StreamName;
 
-use super::super::HookSpec;
+use super::super::allotment::RECORD_BYTES;
+use super::super::{DEAD_LETTERS_MAX, HookSpec, HookState};
 use super::rig::*;
 use crate::events::{Backlog, Kind, Party};
 use crate::outbound::scripted::Reply;
+use crate::store::Table;
 
 #[tokio::test]
 async fn a_burst_of_our_own_making_loses_nothing() {
@@ -71,8 +73,8 @@ fn what_is_published_just_before_the_end_is_kept() {
     const EVENTS: u64 = 10_000;
     let dir = Dir::new("end");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let roomy = || HookSpec { queue_max: 20_000, ..spec("a", &format!("http://{closed}/")) };
+    let closed = Closed::new();
+    let roomy = || HookSpec { queue_max: 20_000, ..spec("a", &closed.url()) };
     runtime().block_on(async {
         let rig = Rig::new(&dir, vec![roomy()]);
         rig.until("a", |_| true).await;
@@ -93,11 +95,11 @@ async fn a_dead_and_a_hanging_receiver_hold_up_nobody() {
     let dir = Dir::new("dead");
     let (good, mut seen) = receiver(|_| ok());
     let (hanging, _seen) = receiver(|_| Reply::Hang);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = Closed::new();
     let specs = vec![
         spec("good", &good.url("/")),
         spec("hanging", &hanging.url("/")),
-        spec("dead", &format!("http://{closed}/")),
+        spec("dead", &closed.url()),
     ];
     let rig = Rig::new(&dir, specs);
     for number in 0..200 {
@@ -157,4 +159,105 @@ async fn a_slow_receiver_holds_up_nobody_but_itself() {
     rig.until("good", |hook| hook.tally.delivered == 101).await;
     let failing = |id| rig.state(id).tally.failing;
     assert_eq!(["slow", "asked"].map(failing), [None, None]);
+}
+
+/// Bytes of memory that the events which wait for a hook take.
+fn weight(rig: &Rig, id: &str) -> u64 {
+    let state = rig.state(id);
+    state.waiting_bytes + state.waiting * RECORD_BYTES
+}
+
+#[tokio::test]
+async fn a_greedy_hook_takes_no_room_of_another() {
+    const ALL: u64 = 256 << 10;
+    const MODEST: u64 = 50;
+    const GREEDY: u64 = 2_000;
+    let dir = Dir::new("greedy");
+    let (hanging, _seen) = receiver(|_| Reply::Hang);
+    let (dead, _seen) = receiver(|_| Reply::status(503, "", ""));
+    let modest = HookSpec {
+        types: serde_json::from_value(serde_json::json!(["shard.started"])).unwrap(),
+        ..spec("modest", &hanging.url("/"))
+    };
+    let specs = vec![spec("dead", &dead.url("/")), spec("hanging", &hanging.url("/")), modest];
+    let rig = Rig::new(&dir, specs);
+    rig.hooks.set_bytes_max(ALL);
+    rig.until("modest", |_| true).await;
+    for shard in 0..MODEST {
+        rig.bus.publish(None, None, Kind::ShardStarted { shard: shard as u16 });
+    }
+    for number in 0..GREEDY {
+        rig.lost(&format!("s{number}"));
+    }
+    for id in ["dead", "hanging"] {
+        rig.until(id, |hook| hook.waiting + hook.tally.given_up == GREEDY).await;
+        // Both had the same, and have alike still.
+        assert!(weight(&rig, id) > ALL / 3, "{:?}", rig.state(id));
+    }
+    let modest = rig.state("modest");
+    assert_eq!((modest.waiting, modest.tally.given_up), (MODEST, 0));
+    let held: u64 = ["modest", "dead", "hanging"].iter().map(|id| weight(&rig, id)).sum();
+    assert!(held <= ALL, "{held}");
+    // What was given up is told, and with its reason.
+    rig.until("dead", |hook| hook.dead_letters > 0).await;
+    let letter = rig.hooks.letters("dead", 0, 1).await.unwrap().remove(0);
+    assert_eq!(letter.reason, "all hooks together held more than events.hooks_bytes_max");
+}
+
+#[test]
+fn a_smaller_room_is_kept_to_at_once_and_at_the_next_start() {
+    const EVENTS: u64 = 3_000;
+    const LESS: u64 = 128 << 10;
+    let dir = Dir::new("less");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (dead, _seen) = receiver(|_| Reply::status(503, "", ""));
+    let specs = || vec![spec("a", &dead.url("/"))];
+    let kept = runtime().block_on(async {
+        let rig = Rig::new(&dir, specs());
+        for number in 0..EVENTS {
+            rig.lost(&format!("s{number}"));
+        }
+        rig.until("a", |hook| hook.waiting == EVENTS).await;
+        rig.hooks.set_bytes_max(4 * LESS);
+        let given_up = |hook: &HookState| hook.waiting + hook.tally.given_up == EVENTS;
+        rig.until("a", |hook| hook.waiting < EVENTS && given_up(hook)).await;
+        rig.until("a", |hook| hook.dead_letters == DEAD_LETTERS_MAX as u64).await;
+        assert!((3 * LESS..=4 * LESS).contains(&weight(&rig, "a")), "{:?}", rig.state("a"));
+        rig.hooks.close().await;
+        rig.state("a").waiting
+    });
+    runtime().block_on(async {
+        let rig = Rig::new(&dir, specs());
+        rig.hooks.set_bytes_max(LESS);
+        rig.lost("new");
+        rig.until("a", |hook| hook.tally.given_up > 0 && hook.tally.failed > 0).await;
+        let state = rig.state("a");
+        assert!(weight(&rig, "a") <= LESS && state.waiting > 0, "{state:?}");
+        assert!(state.waiting + state.tally.given_up >= kept, "{state:?} of {kept}");
+        // What is newest is still there.
+        let written = rig.store.scan(Table::Outbox, Vec::new(), 5_000).await.unwrap();
+        let last = &written.last().unwrap().1;
+        assert!(String::from_utf8_lossy(last).contains("\"new\""), "{written:?}");
+    });
+}
+
+#[tokio::test]
+async fn what_is_under_way_leaves_room_for_others() {
+    const ALL: u64 = 128 << 10;
+    const EVENTS: u64 = 60;
+    let dir = Dir::new("under-way");
+    let (hanging, mut seen) = receiver(|_| Reply::Hang);
+    let lists = HookSpec { batch_max: 1_000, ..spec("hanging", &hanging.url("/")) };
+    let (another, _seen) = receiver(|_| Reply::Hang);
+    let rig = Rig::new(&dir, vec![lists, spec("other", &another.url("/"))]);
+    rig.hooks.set_bytes_max(ALL);
+    for number in 0..EVENTS {
+        rig.lost(&format!("s{number}"));
+    }
+    for id in ["hanging", "other"] {
+        rig.until(id, |hook| hook.waiting == EVENTS).await;
+    }
+    let first = list(&next(&mut seen).await).len() as u64;
+    // A quarter of its half.
+    assert!((1..=ALL / 8 / RECORD_BYTES).contains(&first), "{first} events in one request");
 }

@@ -143,8 +143,8 @@ async fn what_waits_for_a_hook_that_cannot_be_read_stays() {
 #[tokio::test]
 async fn beyond_its_bounds_a_hook_keeps_the_newest_and_the_rest_as_dead_letters() {
     let dir = Dir::new("bounds");
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let target = format!("http://{closed}/");
+    let closed = Closed::new();
+    let target = closed.url();
     let rig = Rig::new(&dir, Vec::new());
     let small = HookSpec { queue_max: 3, enabled: false, ..spec("a", &target) };
     rig.hooks.put(small.clone()).await.unwrap();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::ids::StreamName;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::{DeadLetter, HookSpec, HookState, Hooks};
@@ -19,6 +20,21 @@ pub(super) struct Rig {
     pub(super) bus: Bus,
     pub(super) hooks: Hooks,
     pub(super) store: Store,
+}
+
+/// An address that is bound and that nobody listens on: who connects is refused.
+pub(super) struct Closed(TcpSocket);
+
+impl Closed {
+    pub(super) fn new() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self(bound)
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/", self.0.local_addr().unwrap())
+    }
 }
 
 /// A directory that is removed at the end.
