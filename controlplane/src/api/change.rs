@@ -193,7 +193,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         | Refused::PrefixOverlap { .. }
         | Refused::TemplateInUse { .. } => StatusCode::CONFLICT,
         Refused::Unmet(_) => StatusCode::PRECONDITION_FAILED,
-        Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::Full { .. } | Refused::TooHeavy { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refused::Busy | Refused::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let refusal = Refusal::new(status, refused.code(), refused.to_string());

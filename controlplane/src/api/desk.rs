@@ -27,7 +27,8 @@ impl Desk {
             std::env::temp_dir().join(format!("grandstand-desk-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let store = Store::open(&dir).unwrap();
-        let (keeper, registry) = Keeper::load(store, FileStreams::default()).await.unwrap();
+        let (keeper, registry) =
+            Keeper::load(store, FileStreams::default(), 64 << 20).await.unwrap();
         tokio::spawn(serve(asks, keeper, registry));
         Self { bench, dir }
     }

@@ -193,7 +193,7 @@ impl StreamView {
             origin: resolved.origin.name(),
             template: resolved.template.clone(),
             spec: spec(item),
-            resolved: expanded.then(|| json(&resolved.traits)),
+            resolved: expanded.then(|| json(&*resolved.traits)),
             without_effect: resolved.traits.without_effect(),
             ..Self::seen(&item.name, live, gathered)
         }

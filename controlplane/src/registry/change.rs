@@ -134,6 +134,8 @@ pub struct Plan {
     pub(super) ended: BTreeSet<StreamName>,
     pub(super) restarted: BTreeSet<StreamName>,
     pub(super) forgotten: Vec<StreamName>,
+    /// What all that is declared weighs then.
+    pub(super) bytes: u64,
 }
 
 /// Why a change was refused; nothing of it was done.
@@ -183,6 +185,17 @@ pub enum Refused {
         /// How many fit.
         max: usize,
     },
+    /// It would take more memory than there is for what is declared.
+    #[error(
+        "streams and templates would take {bytes} bytes of memory, more than {bytes_max}; delete \
+         some, say less of them, or raise streams.declared_bytes_max"
+    )]
+    TooHeavy {
+        /// What it would take.
+        bytes: u64,
+        /// What there is.
+        bytes_max: u64,
+    },
     /// What it would change is not as the asker knows it.
     #[error("{0}")]
     Unmet(Unmet),
@@ -207,7 +220,7 @@ impl Refused {
             Self::Disabled(_) => "stream_disabled",
             Self::PrefixOverlap { .. } => "prefix_overlap",
             Self::TemplateInUse { .. } => "template_in_use",
-            Self::Full { .. } => "full",
+            Self::Full { .. } | Self::TooHeavy { .. } => "full",
             Self::Unmet(_) => "precondition_failed",
             Self::Busy | Self::Store(StoreError::Busy) => "unavailable",
             Self::Store(StoreError::TooLarge) => "too_large",

@@ -22,6 +22,7 @@ use super::record;
 use super::resolved::{Origin, Resolved, Undeclared};
 use super::running::{Running, Slot};
 use super::spec::{StreamSpec, Template};
+use super::weight::DECLARED_BYTES_MAX;
 use crate::auth::{Declarations, Declared as Declaration};
 
 /// One thing that the file, the API, or both declare. The file wins.
@@ -101,6 +102,10 @@ pub struct Registry {
     pub(super) automatic: BTreeMap<String, Arc<Resolved>>,
     pub(super) open: Arc<Resolved>,
     pub(super) undeclared: Undeclared,
+    /// What streams and templates take.
+    pub(super) bytes: u64,
+    /// What they may take; a change beyond it is refused.
+    pub bytes_max: u64,
     /// Who publishes.
     pub running: Running,
     /// A runtime stream is forgotten this long after its end.
@@ -116,6 +121,8 @@ impl Default for Registry {
             automatic: BTreeMap::new(),
             open: Arc::new(Resolved::open()),
             undeclared: Undeclared::default(),
+            bytes: 0,
+            bytes_max: DECLARED_BYTES_MAX,
             running: Running::default(),
             idle: Duration::from_secs(30),
         }
@@ -169,6 +176,12 @@ impl Registry {
     #[must_use]
     pub fn len(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Bytes of memory that streams and templates take.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// True if none is.
@@ -311,6 +324,7 @@ impl Registry {
                 }
             }
         }
+        self.bytes = plan.bytes;
         for name in plan.forgotten {
             self.running.unregister(&name);
         }

@@ -13,6 +13,7 @@ use super::prefix::Prefix;
 use super::record;
 use super::resolved::Resolved;
 use super::spec::{StreamSpec, Template};
+use super::weight;
 
 /// A plan in the making: what was looked up is the registry's unless the plan says otherwise.
 pub(super) struct Draft<'a> {
@@ -195,6 +196,7 @@ impl<'a> Draft<'a> {
             let users = registry.streams.iter().filter(|(_, entry)| takes(entry));
             touched.extend(users.map(|(name, _)| name.clone()));
         }
+        let mut scales = Scales::new(registry, &plan.templates)?;
         let mut next = Registry {
             undeclared: plan.undeclared.unwrap_or(registry.undeclared),
             ..Registry::default()
@@ -206,11 +208,15 @@ impl<'a> Draft<'a> {
             let declared = plan.drafts.get(name).or(known).cloned().unwrap_or_default();
             let resolved = declared.in_force().map(|(origin, spec)| {
                 let template = spec.template.as_deref().and_then(|code| next.template(code));
-                let template = template.as_ref().map(|item| item.template.as_ref());
+                let template = template.as_ref().map(|item| &item.template);
                 Arc::new(Resolved::declared(origin, spec, template))
             });
-            if let Some(resolved) = &resolved {
-                let entry = Entry { declared: declared.clone(), resolved: Arc::clone(resolved) };
+            let entry = resolved.as_ref().map(|resolved| Entry {
+                declared: declared.clone(),
+                resolved: Arc::clone(resolved),
+            });
+            scales.replace(registry.streams.get(name), entry.as_ref())?;
+            if let Some(entry) = entry {
                 next.streams.insert(name.clone(), entry);
             }
             plan.streams.push((name.clone(), resolved.map(|resolved| (declared, resolved))));
@@ -222,6 +228,7 @@ impl<'a> Draft<'a> {
         if registry.len() + made.count() > STREAMS_MAX {
             return Err(Refused::Full { what: "streams", max: STREAMS_MAX });
         }
+        plan.bytes = scales.weigh()?;
         refuse_orphans(registry, &plan, &next)?;
         // Streams that nobody declared are what templates and the mode make of them.
         if !changed.is_empty() || plan.undeclared.is_some() {
@@ -289,6 +296,60 @@ impl<'a> Draft<'a> {
             let same = template.prefixes.iter().find(|theirs| theirs.overlaps(prefix))?;
             Some((other.clone(), same.to_string()))
         })
+    }
+}
+
+/// What a plan makes all that is declared weigh.
+struct Scales {
+    before: u64,
+    bytes_max: u64,
+    bytes: u64,
+    /// Of what is looked at already.
+    fresh: u64,
+}
+
+impl Scales {
+    /// With the templates of the plan.
+    fn new(
+        registry: &Registry,
+        templates: &BTreeMap<String, Declared<Template>>,
+    ) -> Result<Self, Refused> {
+        let (before, bytes_max) = (registry.bytes, registry.bytes_max);
+        let mut scales = Self { before, bytes_max, bytes: before, fresh: 0 };
+        for (code, declared) in templates {
+            let known = registry.templates.get(code);
+            let new = declared.in_force().map(|_| weight::of_template(declared));
+            scales.step(known.map(weight::of_template), new)?;
+        }
+        Ok(scales)
+    }
+
+    fn replace(&mut self, old: Option<&Entry>, new: Option<&Entry>) -> Result<(), Refused> {
+        self.step(old.map(weight::of_stream), new.map(weight::of_stream))
+    }
+
+    /// Errors: what is made beside what is there already takes more than all may. A change of one
+    /// template may make much of thousands of streams.
+    fn step(&mut self, old: Option<usize>, new: Option<usize>) -> Result<(), Refused> {
+        let (old, new) = (old.unwrap_or(0) as u64, new.unwrap_or(0) as u64);
+        self.bytes = self.bytes - old + new;
+        self.fresh += new;
+        match self.fresh > self.before.max(self.bytes_max) {
+            true => Err(self.too_heavy(self.fresh)),
+            false => Ok(()),
+        }
+    }
+
+    /// What all weighs; what is too much already may become less.
+    fn weigh(&self) -> Result<u64, Refused> {
+        match self.bytes > self.bytes_max && self.bytes > self.before {
+            true => Err(self.too_heavy(self.bytes)),
+            false => Ok(self.bytes),
+        }
+    }
+
+    const fn too_heavy(&self, bytes: u64) -> Refused {
+        Refused::TooHeavy { bytes, bytes_max: self.bytes_max }
     }
 }
 

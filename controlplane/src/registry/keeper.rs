@@ -74,10 +74,15 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Reads the desired streams of the store and of the file.
+    /// Reads the desired streams of the store and of the file, which take `bytes_max` of memory at
+    /// most.
     ///
-    /// Errors: a row that this version cannot read.
-    pub async fn load(store: Store, file: FileStreams) -> Result<(Self, Registry), Error> {
+    /// Errors: a row that this version cannot read, or more than fits.
+    pub async fn load(
+        store: Store,
+        file: FileStreams,
+        bytes_max: u64,
+    ) -> Result<(Self, Registry), Error> {
         let mut streams = BTreeMap::new();
         for (key, value) in rows(&store, Table::Streams).await? {
             let name = StreamName::parse(&key).ok_or_else(|| unreadable(Table::Streams, &key))?;
@@ -90,11 +95,11 @@ impl Keeper {
             let template = template.map_err(|_| unreadable(Table::Templates, &key))?;
             templates.insert(key, template);
         }
-        let mut registry = Registry::default();
+        let mut registry = Registry { bytes_max, ..Registry::default() };
         let full = |refused: Refused| Error::System {
             what: "cannot take the declared streams",
             reason: refused.to_string(),
-            mend: "declare fewer",
+            mend: "raise streams.declared_bytes_max, or declare fewer in the file",
         };
         registry.apply(Change::Stored { streams, templates }).map_err(full)?;
         registry.apply(Change::File(file)).map_err(full)?;
@@ -184,7 +189,14 @@ impl Keeper {
             let mut plan = match registry.plan_if(change, &condition) {
                 Ok(plan) => plan,
                 Err(refused) => {
-                    tracing::debug!(reason = %refused, "a change of streams is refused");
+                    match &reply {
+                        Some(_) => tracing::debug!(reason = %refused, "a change is refused"),
+                        // Nobody else is told of what the file says.
+                        None => tracing::error!(
+                            reason = %refused,
+                            "the streams of the file are not taken, those in force stay"
+                        ),
+                    }
                     answer(reply, Err(refused));
                     continue;
                 }
@@ -271,7 +283,8 @@ mod tests {
         cursor.kept(0);
         assert!(!bus.has_room());
         let store = Disk::default().store();
-        let (mut keeper, mut registry) = Keeper::load(store, FileStreams::default()).await.unwrap();
+        let (mut keeper, mut registry) =
+            Keeper::load(store, FileStreams::default(), 1 << 20).await.unwrap();
         keeper.tell(bus);
         for code in ["a", "b", "c"] {
             let (reply, mut answer) = oneshot::channel();

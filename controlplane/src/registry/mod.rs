@@ -15,7 +15,7 @@
 //!
 //! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
 //! stream keys; `fault` says what is wrong with a description; `resolved` is what holds for one
-//! stream;
+//! stream, and `weight` what it takes;
 //! `desired` is the value, `draft` plans it, `change` what may be wanted of it, `condition` what
 //! must be so for that, `effect` what it does to people;
 //! `running` follows the publishers; `record` and `keeper` bring changes to the disk; `file` reads
@@ -44,6 +44,7 @@ mod record;
 mod resolved;
 mod running;
 mod spec;
+mod weight;
 
 #[cfg(test)]
 mod traps;
@@ -63,6 +64,7 @@ pub use processing::{
     AudioTranscoding, Decoder, Dvr, Global, Thumbnail, Transcoder, VideoProfile, VideoTranscoding,
     Watermark,
 };
-pub use resolved::{Origin, Resolved, Undeclared};
+pub use resolved::{Origin, Resolved, Undeclared, Values};
 pub use running::{Active, IDLE_MAX, Running, Slot};
 pub use spec::{StreamSpec, Template, Traits};
+pub(crate) use weight::DECLARED_BYTES_MAX;

@@ -1,5 +1,8 @@
 //! Resolved: what holds for one stream, template and defaults included.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use dataplane::control::{Denial, Intent, Protocol, ProtocolSet};
 
 use super::input::{Input, Kind};
@@ -42,6 +45,48 @@ pub enum Undeclared {
     Off,
 }
 
+/// The values of a stream. What is declared already is shared: a template of many streams that say
+/// nothing of their own is there once.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// Its own.
+    Stream(Arc<StreamSpec>),
+    /// Those of its template.
+    Template(Arc<Template>),
+    /// Some of both.
+    Mixed(Box<Traits>),
+}
+
+impl Values {
+    fn of(spec: &Arc<StreamSpec>, template: Option<&Arc<Template>>) -> Self {
+        match template {
+            None => Self::Stream(Arc::clone(spec)),
+            Some(template) if spec.traits == Traits::default() => {
+                Self::Template(Arc::clone(template))
+            }
+            Some(template) => Self::Mixed(Box::new(spec.merged(template))),
+        }
+    }
+}
+
+impl Deref for Values {
+    type Target = Traits;
+
+    fn deref(&self) -> &Traits {
+        match self {
+            Self::Stream(spec) => &spec.traits,
+            Self::Template(template) => &template.traits,
+            Self::Mixed(traits) => traits,
+        }
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
 /// What holds for one stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
@@ -54,7 +99,7 @@ pub struct Resolved {
     /// Its template is gone, so that nobody knows what it should be.
     pub incomplete: bool,
     /// Its values.
-    pub traits: Traits,
+    pub traits: Values,
     /// How it may be played.
     pub protocols: Protocols,
     kinds: Vec<Kind>,
@@ -62,25 +107,31 @@ pub struct Resolved {
 
 impl Resolved {
     /// A declared stream.
-    pub(super) fn declared(origin: Origin, spec: &StreamSpec, template: Option<&Template>) -> Self {
+    pub(super) fn declared(
+        origin: Origin,
+        spec: &Arc<StreamSpec>,
+        template: Option<&Arc<Template>>,
+    ) -> Self {
         Self {
             disabled: spec.disabled,
             incomplete: spec.template.is_some() && template.is_none(),
-            ..Self::new(origin, spec.template.clone(), spec.merged(template))
+            ..Self::new(origin, spec.template.clone(), Values::of(spec, template))
         }
     }
 
     /// An undeclared stream of a template.
-    pub(super) fn automatic(code: &str, template: &Template) -> Self {
-        Self::new(Origin::Runtime, Some(code.to_owned()), template.traits.clone())
+    pub(super) fn automatic(code: &str, template: &Arc<Template>) -> Self {
+        let values = Values::Template(Arc::clone(template));
+        Self::new(Origin::Runtime, Some(code.to_owned()), values)
     }
 
     /// An undeclared stream without one: everybody may publish and play it, by every protocol.
     pub(super) fn open() -> Self {
-        Self { kinds: vec![Kind::Publish], ..Self::new(Origin::Runtime, None, Traits::default()) }
+        let values = Values::Mixed(Box::default());
+        Self { kinds: vec![Kind::Publish], ..Self::new(Origin::Runtime, None, values) }
     }
 
-    fn new(origin: Origin, template: Option<String>, traits: Traits) -> Self {
+    fn new(origin: Origin, template: Option<String>, traits: Values) -> Self {
         let kinds = traits.inputs.iter().filter_map(Input::listens).collect();
         let protocols = traits.protocols.unwrap_or(Protocols::ALL);
         Self { origin, template, disabled: false, incomplete: false, traits, protocols, kinds }

@@ -54,16 +54,16 @@ pub struct Traits {
     pub push: Vec<PushDestination>,
     /// How it is transcoded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub transcoder: Option<Transcoder>,
+    pub transcoder: Option<Box<Transcoder>>,
     /// How it is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dvr: Option<Dvr>,
+    pub dvr: Option<Box<Dvr>>,
     /// What is drawn over it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<Watermark>,
+    pub watermark: Option<Box<Watermark>>,
     /// Pictures of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub thumbnail: Option<Thumbnail>,
+    pub thumbnail: Option<Box<Thumbnail>>,
     /// What an application keeps with it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -115,11 +115,10 @@ impl StreamSpec {
         Ok(spec)
     }
 
-    /// What holds for the stream: its own values, and those of its template where it has none.
+    /// What holds for the stream: its own values, and those of `template` where it has none.
     #[must_use]
-    pub fn merged(&self, template: Option<&Template>) -> Traits {
-        let own = self.traits.clone();
-        let Some(Template { traits: base, .. }) = template else { return own };
+    pub fn merged(&self, template: &Template) -> Traits {
+        let (own, base) = (self.traits.clone(), &template.traits);
         let text = |own: String, base: &String| if own.is_empty() { base.clone() } else { own };
         Traits {
             name: text(own.name, &base.name),
@@ -195,10 +194,10 @@ impl Traits {
             Some(Err(fault)) => Err(fault.within(name)),
             _ => Ok(()),
         };
-        part("transcoder", self.transcoder.as_ref().map(Transcoder::check))?;
-        part("dvr", self.dvr.as_ref().map(Dvr::check))?;
-        part("watermark", self.watermark.as_ref().map(Watermark::check))?;
-        part("thumbnail", self.thumbnail.as_ref().map(Thumbnail::check))
+        part("transcoder", self.transcoder.as_deref().map(Transcoder::check))?;
+        part("dvr", self.dvr.as_deref().map(Dvr::check))?;
+        part("watermark", self.watermark.as_deref().map(Watermark::check))?;
+        part("thumbnail", self.thumbnail.as_deref().map(Thumbnail::check))
     }
 
     /// Fields that are set, kept, and without effect yet: `inputs[1]` is the second input.
@@ -361,7 +360,7 @@ mod tests {
             "dvr": {"enabled": true, "retention_sec": 9},
         });
         let template = Template::read("t", template).unwrap();
-        let merged = |value| stream(value).unwrap().merged(Some(&template));
+        let merged = |value| stream(value).unwrap().merged(&template);
         assert_eq!(merged(json!({})), template.traits);
         let own = merged(json!({
             "name": "Own", "tags": ["own"], "protocols": {}, "dvr": {"enabled": false}

@@ -26,7 +26,7 @@ use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
 use crate::hooks::Hooks;
-use crate::registry::{FileStreams, Keeper, Registry};
+use crate::registry::{DECLARED_BYTES_MAX, FileStreams, Keeper, Registry};
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
@@ -116,7 +116,7 @@ pub(super) fn run(
 async fn registry(control: &ControlPlane) -> Result<(Keeper, Registry), Error> {
     let section = &control.loaded.settings.streams;
     let file = FileStreams::read(section).expect("it was checked when it was loaded");
-    let (keeper, mut registry) = Keeper::load(control.store.clone(), file).await?;
+    let (keeper, mut registry) = Keeper::load(control.store.clone(), file, DECLARED_BYTES_MAX).await?;
     registry.idle = section.idle;
     tracing::info!(streams = registry.len(), "streams are declared");
     Ok((keeper, registry))
