@@ -70,9 +70,18 @@ pub(super) fn fit_connections(
     Ok(())
 }
 
-/// Lowers the default bytes of buffers to what `memory_max` affords.
+/// Lowers the default bytes of buffers, of events for hooks and of declared streams to what
+/// `memory_max` affords.
 pub(super) fn fit_buffers(loaded: &Loaded, settings: &mut Settings, memory_max: u64) {
     if !loaded.is_set("limits.buffer_bytes_max") {
         settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
+    }
+    for (key, bytes) in [
+        ("events.hooks_bytes_max", &mut settings.events.hooks_bytes_max),
+        ("streams.declared_bytes_max", &mut settings.streams.declared_bytes_max),
+    ] {
+        if !loaded.is_set(key) {
+            *bytes = memory::control_fitting(*bytes, memory_max);
+        }
     }
 }

@@ -2,12 +2,21 @@
 
 use super::key::{Key, Section};
 use crate::events::RingLimits;
+use crate::hooks::QUEUES_BYTES_MAX;
 
 /// `[events]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventsSection {
     /// The newest events, from which clients of the API go on.
     pub ring: RingLimits,
+    /// Bytes of the events that wait for hooks, of all together.
+    pub hooks_bytes_max: u64,
+}
+
+impl Default for EventsSection {
+    fn default() -> Self {
+        Self { ring: RingLimits::default(), hooks_bytes_max: QUEUES_BYTES_MAX }
+    }
 }
 
 const KEYS: &[Key] = &[
@@ -27,6 +36,17 @@ const KEYS: &[Key] = &[
     )
     .bytes()
     .range(64 << 10, 1 << 30)
+    .now(),
+    Key::new(
+        "hooks_bytes_max",
+        "Bytes of memory of the events that wait for hooks, of all hooks together, and half as \
+         many for requests under way. Beyond that the hook that holds the most gives up its \
+         oldest, which become dead letters: one that keeps to its part of the whole never loses \
+         any to another. Not set, it is at most a 32nd of limits.memory_max.",
+        |s| &mut s.events.hooks_bytes_max,
+    )
+    .bytes()
+    .range(4 << 20, 16 << 30)
     .now(),
 ];
 

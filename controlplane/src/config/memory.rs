@@ -16,8 +16,9 @@ use super::settings::Settings;
 use crate::api::{EVENTS_AT_ONCE, READERS_MAX};
 use crate::bridge::WAITING_MAX;
 use crate::events::UNKEPT_FACTOR;
+use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
-use crate::store::CACHE_BYTES;
+use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
 use crate::viewing::CLOSED_MAX;
 
 /// Whose memory a term is.
@@ -111,6 +112,12 @@ const TLS_KEPT_BYTES: u64 = 20 << 10;
 /// Buffers have one byte of so many of the memory, unless they are told.
 const BUFFERS_SHARE: u64 = 8;
 
+/// What is declared, and what waits for hooks, has one byte each of so many of the memory, unless
+/// it is told.
+const CONTROL_SHARE: u64 = 32;
+/// A change of all that is declared is made beside it.
+const CHANGE_FACTOR: u64 = 2;
+
 /// Bytes that one connection takes at worst besides pages and its share of the buffers.
 const fn connection_bytes(settings: &Settings) -> u64 {
     let tls = if settings.has_tls() { TLS_STATE_BYTES } else { 0 };
@@ -138,6 +145,17 @@ pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
     wanted.min(memory_max / BUFFERS_SHARE)
 }
 
+/// Bytes that the control plane may take of something, where nobody has told how many.
+pub(super) fn control_fitting(wanted: u64, memory_max: u64) -> u64 {
+    wanted.min(memory_max / CONTROL_SHARE)
+}
+
+/// Bytes of what waits for hooks, of the requests that tell them, and of what is written of it.
+const fn hooks_bytes(settings: &Settings) -> [u64; 2] {
+    let waiting = settings.events.hooks_bytes_max;
+    [waiting, waiting / REQUESTS_SHARE + KEEPER_BYTES]
+}
+
 /// Bytes of the events that are kept: each is there as itself and as text, and those that hooks
 /// have not kept yet have more room.
 const fn event_bytes(settings: &Settings) -> u64 {
@@ -161,7 +179,12 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     let [api, api_tls] = api_bytes(settings);
+    let [hooks, requests] = hooks_bytes(settings);
     PROCESS_BYTES
+        + settings.streams.declared_bytes_max * CHANGE_FACTOR
+        + hooks
+        + requests
+        + (QUEUED_BYTES_MAX + UNDO_BYTES_MAX) as u64
         + api
         + api_tls
         + LINE_BYTES * LINES_MAX as u64
@@ -208,6 +231,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     let buffers = shards * u64::from(reactor.recv_buffers);
     let relief = "idle formats are dropped, windows shrink, then publishers are refused";
     let closed = "who asks for more than is left is closed: buffer_bytes_max";
+    let ([hooks, requests], declared) =
+        (hooks_bytes(settings), settings.streams.declared_bytes_max);
     let (verdicts, segments) = (verdict_bytes(settings), segments_bytes(settings));
     let mut terms = vec![
         term("pages", PAGE_BYTES, page_bytes / PAGE_BYTES, relief),
@@ -220,12 +245,17 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("viewers", view_bytes(settings), limits.hls_viewers_max, "new viewers hear 503"),
         term("listing", LISTED_BYTES, connections, "the next one waits"),
         term("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
+        term("declared", declared, CHANGE_FACTOR, "changes hear 507: declared_bytes_max"),
         term("segments", segments, limits.streams_max, "the oldest segments go"),
         term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
         term("commands", COMMAND_BYTES, WAITING_MAX as u64, "dropped: no answer in time"),
         term("events", event_bytes(settings), 1, "the oldest go: ring_bytes_max"),
+        term("hooks", hooks, 1, "the fullest gives up: hooks_bytes_max"),
+        term("hook requests", requests, 1, "the next ones wait"),
         term("ended sessions", ENDED_BYTES, CLOSED_MAX as u64, "the oldest go"),
         term("store", CACHE_BYTES as u64, 1, "read again from the file"),
+        term("store queue", QUEUED_BYTES_MAX as u64, 1, "changes hear 503, events wait"),
+        term("store undo", UNDO_BYTES_MAX as u64, 1, "a failed commit is not taken back"),
         term("log lines", LINE_BYTES, LINES_MAX as u64, "dropped and counted"),
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),

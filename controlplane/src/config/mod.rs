@@ -75,7 +75,7 @@ pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};
 pub(crate) use nearest::nearest;
 pub use node::{NodeName, NodeSection};
-pub use plan::{Plan, plan};
+pub use plan::{ControlBounds, Plan, plan};
 pub use settings::Settings;
 pub use shards::ShardsSection;
 pub use signed::SignedSection;

@@ -23,6 +23,8 @@ pub struct Plan {
     pub node: Config,
     /// What it costs.
     pub memory: MemoryTable,
+    /// What the control plane may take.
+    pub control: ControlBounds,
     /// What was adapted to the host, a sentence each.
     pub notes: Vec<String>,
     /// Why clients will refuse the certificate, if they will.
@@ -30,6 +32,15 @@ pub struct Plan {
     /// The settings before they were fitted to the host, to be compared at a reload.
     pub configured: Settings,
     file: Option<std::path::PathBuf>,
+}
+
+/// What the control plane may take of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlBounds {
+    /// Bytes of the events that wait for hooks.
+    pub hooks_bytes_max: u64,
+    /// Bytes of declared streams and templates.
+    pub declared_bytes_max: u64,
 }
 
 impl Plan {
@@ -94,6 +105,10 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         ));
     }
     let memory = MemoryTable::new(&settings, host, count, memory_max, page_bytes);
+    let control = ControlBounds {
+        hooks_bytes_max: settings.events.hooks_bytes_max,
+        declared_bytes_max: settings.streams.declared_bytes_max,
+    };
     let listeners = listeners(&settings);
     check_listeners(loaded, &listeners, shards.len())?;
     let node = Config {
@@ -113,7 +128,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         demo: demo(loaded, demo_flv),
     };
     let configured = loaded.settings.clone();
-    Ok(Plan { node, memory, notes, doubt: None, configured, file: loaded.file.clone() })
+    Ok(Plan { node, memory, control, notes, doubt: None, configured, file: loaded.file.clone() })
 }
 
 /// What tokens of viewers of HLS are signed with until others are known.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::document::{Datum, Node, parse};
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
-use crate::registry::Undeclared;
+use crate::registry::{DECLARED_BYTES_MAX, Undeclared};
 
 /// `[streams]`
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct StreamsSection {
     pub undeclared: Undeclared,
     /// A runtime stream is forgotten this long after its end.
     pub idle: Duration,
+    /// Bytes of memory that declared streams and templates take.
+    pub declared_bytes_max: u64,
     /// `[[streams.stream]]`
     pub stream: DeclaredTables,
     /// `[[streams.template]]`
@@ -32,6 +34,7 @@ impl Default for StreamsSection {
         Self {
             undeclared: Undeclared::Any,
             idle: Duration::from_secs(30),
+            declared_bytes_max: DECLARED_BYTES_MAX,
             stream: DeclaredTables::default(),
             template: DeclaredTables::default(),
         }
@@ -52,6 +55,17 @@ const KEYS: &[Key] = &[
     })
     .range(0, 86_400_000)
     .millis()
+    .now(),
+    Key::new(
+        "declared_bytes_max",
+        "Bytes of memory that declared streams and templates take, of the file and the API \
+         together; twice as many while one change of all of them is made. Some fields take 1 KiB \
+         a stream; a change beyond it is refused. Not set, it is at most a 32nd of \
+         limits.memory_max.",
+        |s| &mut s.streams.declared_bytes_max,
+    )
+    .bytes()
+    .range(1 << 20, 16 << 30)
     .now(),
     Key::new(
         "stream",

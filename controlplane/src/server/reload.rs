@@ -114,9 +114,9 @@ impl ControlPlane {
             }
             let open = self.listeners(&reload.listeners)?;
             reload.listeners = open.iter().map(|&(_, open)| open).collect();
-            Ok((reload, open, loaded, plan.doubt))
+            Ok((reload, open, loaded, plan))
         });
-        let (reload, open, loaded, doubt) = match fresh {
+        let (reload, open, loaded, Plan { doubt, control, .. }) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -147,10 +147,12 @@ impl ControlPlane {
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
-        let bus = exchange.bus();
         if let Some(hooks) = &self.hooks {
+            hooks.set_bytes_max(control.hooks_bytes_max);
             hooks.configure(self.loaded.settings.hooks.clone());
         }
+        exchange.registry.bytes_max = control.declared_bytes_max;
+        let bus = exchange.bus();
         bus.set_limits(self.loaded.settings.events.ring);
         let (applied, later) = (change.now.clone(), restart.clone());
         bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });

@@ -26,7 +26,7 @@ use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
 use crate::hooks::Hooks;
-use crate::registry::{DECLARED_BYTES_MAX, FileStreams, Keeper, Registry};
+use crate::registry::{FileStreams, Keeper, Registry};
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
@@ -116,7 +116,8 @@ pub(super) fn run(
 async fn registry(control: &ControlPlane) -> Result<(Keeper, Registry), Error> {
     let section = &control.loaded.settings.streams;
     let file = FileStreams::read(section).expect("it was checked when it was loaded");
-    let (keeper, mut registry) = Keeper::load(control.store.clone(), file, DECLARED_BYTES_MAX).await?;
+    let (keeper, mut registry) =
+        Keeper::load(control.store.clone(), file, control.plan.control.declared_bytes_max).await?;
     registry.idle = section.idle;
     tracing::info!(streams = registry.len(), "streams are declared");
     Ok((keeper, registry))
@@ -163,6 +164,7 @@ impl Desk {
         let files = data_directory(&control.loaded).join(HOOK_FILES);
         let hooks =
             Hooks::start(control.store.clone(), bus.clone(), &files, settings.hooks.clone());
+        hooks.set_bytes_max(control.plan.control.hooks_bytes_max);
         control.hooks = Some(hooks);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;

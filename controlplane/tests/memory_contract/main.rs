@@ -158,6 +158,8 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
         ("LIMITS__BUFFER_BYTES_MAX", "16MiB"),
         ("REACTOR__RECV_BUFFERS", "256"),
         ("EVENTS__RING_BYTES_MAX", "64KiB"),
+        ("EVENTS__HOOKS_BYTES_MAX", "4MiB"),
+        ("STREAMS__DECLARED_BYTES_MAX", "1MiB"),
     ];
     for (key, value) in limits {
         command.env(format!("GRANDSTAND_{key}"), value);
