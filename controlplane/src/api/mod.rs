@@ -43,6 +43,7 @@ mod request;
 mod requests;
 pub(crate) mod room;
 mod router;
+mod session;
 mod sessions;
 mod state;
 mod stream;

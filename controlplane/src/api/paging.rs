@@ -16,6 +16,14 @@ pub(crate) const LIMIT_MAX: u32 = 1_000;
 /// Bytes of a cursor at most: no key is longer.
 const CURSOR_BYTES_MAX: usize = 256;
 
+/// A cursor that no page gave.
+pub(super) const BAD_CURSOR: Refusal = Refusal::fixed(
+    StatusCode::BAD_REQUEST,
+    "bad_cursor",
+    "take the cursor from `next` of the page before",
+    Some("cursor"),
+);
+
 /// Which part of a list is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -41,12 +49,7 @@ impl Page {
         }
         let cursor = self.cursor.as_deref();
         if cursor.is_some_and(|cursor| cursor.is_empty() || cursor.len() > CURSOR_BYTES_MAX) {
-            return Err(Refusal::fixed(
-                StatusCode::BAD_REQUEST,
-                "bad_cursor",
-                "take the cursor from `next` of the page before",
-                Some("cursor"),
-            ));
+            return Err(BAD_CURSOR);
         }
         Ok((limit as usize, cursor))
     }

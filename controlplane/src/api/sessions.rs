@@ -1,28 +1,34 @@
 //! Sessions: who publishes, plays and views, who did, and how to end it.
 //!
-//! What goes on is asked of the shards; what ended is remembered by the control plane
+//! What goes on is asked of the shards; what began and what ended is known by the control plane
 //! ([`crate::viewing`]). A session is closed when its shard has said so.
+//!
+//! Limits: a page costs its own sessions, and a look at those before it that are not wanted, with
+//! turns for others in between; only a page is sorted.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use dataplane::control::{CloseReason, Detail, Protocol, Role, SessionStatus};
-use dataplane::ids::{SessionId, StreamName};
+use dataplane::control::{Detail, SessionStatus};
+use dataplane::ids::SessionId;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::paging::Page;
+use super::paging::{BAD_CURSOR, Page};
 use super::reply::{BUSY, ErrorBody, Refusal};
-use super::request::{Params, Segment, stream_name};
+use super::request::{Params, Segment};
+use super::session::{Session, SessionFilter, Wanted};
 use super::state::ApiState;
 use crate::bridge::{Ask, Gathered};
-use crate::coordinator::Policy;
 use crate::viewing::{ClosedSession, KickOutcome, SessionsAsk};
+
+/// Sessions that are looked at before others have their turn on the control thread.
+const LOOKED_AT_PER_TURN: usize = 1_000;
+/// Sessions that are shown before others have their turn.
+const VIEWS_PER_TURN: usize = 100;
 
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -37,34 +43,6 @@ const LATE: Refusal = Refusal::fixed(
     Some("id"),
 );
 
-/// Which sessions are listed.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default)]
-pub(super) struct SessionFilter {
-    /// Of this stream.
-    stream: Option<String>,
-    /// Of this protocol: `rtmp`, `http-flv`, `http-ts`, `ws-flv`, `ws-ts`, `hls`, `http`.
-    protocol: Option<String>,
-    /// `publish` or `play`.
-    role: Option<String>,
-    /// `live` (unless told otherwise), `closed` or `all`.
-    status: Option<String>,
-    /// From this address, with or without its port.
-    peer: Option<String>,
-}
-
-/// The filter, every word of it known.
-#[derive(Debug, Default)]
-struct Wanted {
-    stream: Option<StreamName>,
-    protocol: Option<Protocol>,
-    role: Option<Role>,
-    live: bool,
-    closed: bool,
-    peer: Option<(IpAddr, Option<u16>)>,
-}
-
 /// A page of sessions.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Sessions {
@@ -75,46 +53,6 @@ pub(crate) struct Sessions {
     missing: Vec<u16>,
     /// Milliseconds since the shards told the figures.
     figures_age_ms: u64,
-}
-
-/// A session: a connection, or a viewer of HLS on however many.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct Session {
-    /// Unique for the life of the process.
-    id: String,
-    shard: u16,
-    protocol: &'static str,
-    /// What it does, once that is known.
-    role: Option<&'static str>,
-    stream: Option<String>,
-    peer: String,
-    /// `flashVer` or `User-Agent`.
-    agent: String,
-    /// The version of TLS; of a session that ended only that it was inside TLS.
-    tls: Option<&'static str>,
-    /// `live` or `closed`.
-    status: &'static str,
-    /// The state of its protocol.
-    state: &'static str,
-    /// When it began to publish or play.
-    started: Option<String>,
-    /// When it ended.
-    ended: Option<String>,
-    /// Why it ended; null for one that goes on, and if that was lost.
-    #[schema(schema_with = close_reason)]
-    close_reason: Option<&'static str>,
-    /// Milliseconds since it was accepted; of one that ended, how long it published or played.
-    age_ms: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    jumps: u64,
-    /// What the application lets its stream do, of one that publishes, if it said so: `record`,
-    /// `previews`, `resolutions`.
-    #[schema(value_type = Option<Object>)]
-    policy: Option<Policy>,
-    /// Where it stands in the list.
-    #[serde(skip)]
-    key: String,
 }
 
 /// The sessions, by id.
@@ -130,23 +68,39 @@ pub(super) async fn sessions(
     Params(page): Params<Page>,
     Params(filter): Params<SessionFilter>,
 ) -> Result<Json<Sessions>, Refusal> {
-    page.bounds()?;
+    let (limit, cursor) = page.bounds()?;
+    let after = cursor.map(Position::parse).transpose()?;
     let wanted = Wanted::parse(&filter)?;
     let gathered = match wanted.live {
         true => state.gather(Detail::SESSIONS).await?,
         false => Arc::default(),
     };
-    let closed = match wanted.closed {
+    let remembered = match wanted.closed {
         true => state.ask(|reply| Ask::Sessions(SessionsAsk::Closed { reply })).await?,
         false => Vec::new(),
     };
-    let live = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
-    let live = live.filter(|status| wanted.takes_live(status));
-    let live = live.map(|status| Session::from(status).with_policy(status, &gathered));
-    let closed = closed.iter().filter(|closed| wanted.takes_closed(closed));
-    let mut all: Vec<_> = live.chain(closed.map(|closed| Session::from(&**closed))).collect();
-    all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let (sessions, next) = page.of(all, |session| &session.key)?;
+    // One more than fit says whether there is a next page.
+    let mut goes_on = live(&gathered, &wanted, after, limit + 1).await.into_iter().peekable();
+    let mut ended = closed_page(&remembered, &wanted, after, limit + 1).into_iter().peekable();
+    let (mut sessions, mut last, mut next) = (Vec::new(), None, None);
+    loop {
+        let (one, other) = (goes_on.peek().map(|one| one.0), ended.peek().map(|one| one.0));
+        let Some(position) = one.into_iter().chain(other).min() else { break };
+        if sessions.len() == limit {
+            next = last;
+            break;
+        }
+        sessions.push(match one == Some(position) {
+            true => goes_on.next().map(|(_, status)| Session::listed(status, &gathered)),
+            false => ended.next().map(|(_, closed)| Session::from(closed)),
+        });
+        last = Some(position);
+        if sessions.len().is_multiple_of(VIEWS_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let sessions = sessions.into_iter().flatten().collect();
+    let next = next.map(|last: Position| last.to_string());
     let missing = gathered.missing.iter().map(|shard| shard.0).collect();
     let figures_age_ms = gathered.age_ms();
     Ok(Json(Sessions { sessions, next, missing, figures_age_ms }))
@@ -168,14 +122,8 @@ pub(super) async fn session(
     Segment(id): Segment<String>,
 ) -> Result<Json<Session>, Refusal> {
     let id = parse_id(&id)?;
-    let gathered = state.gather(Detail::SESSIONS).await?;
-    let mut live = gathered.snapshots.iter().flat_map(|snapshot| &snapshot.sessions);
-    if let Some(status) = live.find(|status| status.id == id) {
-        return Ok(Json(Session::from(status).with_policy(status, &gathered)));
-    }
-    let closed = state.ask(|reply| Ask::Sessions(SessionsAsk::Closed { reply })).await?;
-    let found = closed.iter().find(|closed| closed.session == id);
-    found.map(|closed| Json(Session::from(&**closed))).ok_or(UNKNOWN)
+    let sight = state.ask(|reply| Ask::Session { id, reply }).await?;
+    Session::seen(sight).map(Json).ok_or(UNKNOWN)
 }
 
 /// Closes a session, whatever it does: also one that waits for its stream. Answered when its shard
@@ -212,150 +160,108 @@ fn parse_id(text: &str) -> Result<SessionId, Refusal> {
     id.and_then(Result::ok).map(SessionId).ok_or(UNKNOWN)
 }
 
-/// The words of [`Session::close_reason`].
-fn close_reason() -> Object {
-    let words = CloseReason::ALL.into_iter().map(|reason| Value::from(reason.name()));
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .enum_values(Some(words.chain([Value::Null])))
-        .description(Some("Why it ended; null for one that goes on, and if that was lost."))
-        .build()
+/// Where a session stands in the list. A number may come again: a connection plays twice, a viewer
+/// returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    session: SessionId,
+    /// When it ended, as Unix milliseconds; `None` if it goes on.
+    ended: Option<i64>,
 }
 
-impl Wanted {
-    fn parse(filter: &SessionFilter) -> Result<Self, Refusal> {
-        let word = |field: &'static str, text: &str| {
-            let what = format!("\"{text}\" is no {field} of a session");
-            Refusal::new(StatusCode::BAD_REQUEST, "bad_filter", what).at(field)
+impl Position {
+    /// From a cursor.
+    ///
+    /// Errors: it is none of ours.
+    fn parse(cursor: &str) -> Result<Self, Refusal> {
+        let (id, ended) = match cursor.split_once('.') {
+            Some((id, ended)) => (id, Some(ended.parse().map_err(|_| BAD_CURSOR)?)),
+            None => (cursor, None),
         };
-        let mut wanted = Self { live: true, ..Self::default() };
-        if let Some(text) = &filter.stream {
-            wanted.stream = Some(stream_name(text, "stream")?);
-        }
-        if let Some(text) = &filter.protocol {
-            let found = Protocol::ALL.into_iter().find(|protocol| protocol.name() == text);
-            wanted.protocol = Some(found.ok_or_else(|| word("protocol", text))?);
-        }
-        if let Some(text) = &filter.role {
-            let found = [Role::Publish, Role::Play].into_iter().find(|role| role.name() == text);
-            wanted.role = Some(found.ok_or_else(|| word("role", text))?);
-        }
-        (wanted.live, wanted.closed) = match filter.status.as_deref() {
-            None | Some("live") => (true, false),
-            Some("closed") => (false, true),
-            Some("all") => (true, true),
-            Some(other) => return Err(word("status", other)),
-        };
-        if let Some(text) = &filter.peer {
-            let socket = text.parse::<SocketAddr>().map(|peer| (peer.ip(), Some(peer.port())));
-            let peer = socket.or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, None)));
-            wanted.peer = Some(peer.map_err(|_| word("peer", text))?);
-        }
-        Ok(wanted)
+        Ok(Self { session: parse_id(id).map_err(|_| BAD_CURSOR)?, ended })
     }
 
-    fn takes_live(&self, status: &SessionStatus) -> bool {
-        self.live && self.takes(status.stream.as_ref(), status.role, status.protocol, status.peer)
-    }
-
-    fn takes_closed(&self, closed: &Arc<ClosedSession>) -> bool {
-        let was = &closed.was;
-        self.closed && self.takes(Some(&was.stream), Some(was.role), was.protocol, was.peer)
-    }
-
-    fn takes(
-        &self,
-        stream: Option<&StreamName>,
-        role: Option<Role>,
-        protocol: Protocol,
-        peer: SocketAddr,
-    ) -> bool {
-        let from = |(ip, port): (IpAddr, Option<u16>)| {
-            ip.to_canonical() == peer.ip().to_canonical()
-                && port.is_none_or(|port| port == peer.port())
-        };
-        (self.stream.is_none() || self.stream.as_ref() == stream)
-            && (self.role.is_none() || self.role == role)
-            && self.protocol.is_none_or(|wanted| wanted == protocol)
-            && self.peer.is_none_or(from)
+    fn of(closed: &ClosedSession) -> Self {
+        Self { session: closed.session, ended: Some(closed.ended.as_unix_millis()) }
     }
 }
 
-impl Session {
-    /// With what the application said of the stream that it publishes.
-    fn with_policy(self, status: &SessionStatus, gathered: &Gathered) -> Self {
-        let publishes = status.role == Some(Role::Publish);
-        let stream = status.stream.as_ref().filter(|_| publishes);
-        let policy = stream.and_then(|stream| gathered.policies.get(stream));
-        Self { policy: policy.map(|policy| Policy::clone(policy)), ..self }
-    }
-}
-
-impl From<&SessionStatus> for Session {
-    fn from(session: &SessionStatus) -> Self {
-        let id = session.id.to_string();
-        Self {
-            key: id.clone(),
-            id,
-            shard: session.shard.0,
-            protocol: session.protocol.name(),
-            role: session.role.map(Role::name),
-            stream: session.stream.as_ref().map(ToString::to_string),
-            peer: session.peer.to_string(),
-            agent: session.agent.to_string(),
-            tls: session.tls,
-            status: "live",
-            state: session.state,
-            started: session.started.map(|at| at.to_string()),
-            ended: None,
-            close_reason: None,
-            age_ms: session.age_ms,
-            bytes_in: session.bytes_in,
-            bytes_out: session.bytes_out,
-            jumps: session.jumps,
-            policy: None,
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ended {
+            Some(ended) => write!(f, "{}.{ended}", self.session),
+            None => write!(f, "{}", self.session),
         }
     }
 }
 
-impl From<&ClosedSession> for Session {
-    fn from(closed: &ClosedSession) -> Self {
-        let (id, was) = (closed.session.to_string(), &closed.was);
-        Self {
-            // A number may come again: a connection plays twice, a viewer returns.
-            key: format!("{id}.{}", closed.ended.as_unix_millis()),
-            id,
-            shard: was.shard.0,
-            protocol: was.protocol.name(),
-            role: Some(was.role.name()),
-            stream: Some(was.stream.to_string()),
-            peer: was.peer.to_string(),
-            agent: was.agent.to_string(),
-            tls: was.tls.then_some("TLS"),
-            status: "closed",
-            state: "closed",
-            started: Some(was.started.to_string()),
-            ended: Some(closed.ended.to_string()),
-            close_reason: closed.reason.map(CloseReason::name),
-            age_ms: closed.age_ms,
-            bytes_in: closed.bytes_in,
-            bytes_out: closed.bytes_out,
-            jumps: 0,
-            policy: None,
+/// The first `count` sessions after `after` that go on and are wanted, with their places.
+async fn live<'a>(
+    gathered: &'a Gathered,
+    wanted: &Wanted,
+    after: Option<Position>,
+    count: usize,
+) -> Vec<(Position, &'a SessionStatus)> {
+    // One shard's at a time is put in order, once for all readers.
+    for at in 0..gathered.snapshots.len() {
+        gathered.call(at);
+        tokio::task::yield_now().await;
+    }
+    let from = after.map_or(SessionId(0), |after| after.session);
+    let mut page = Vec::new();
+    for (looked_at, status) in (1_usize..).zip(gathered.sessions_from(from)) {
+        let position = Position { session: status.id, ended: None };
+        if after.is_none_or(|after| position > after) && wanted.takes_live(status) {
+            page.push((position, status));
+        }
+        if page.len() == count {
+            break;
+        }
+        if looked_at.is_multiple_of(LOOKED_AT_PER_TURN) {
+            tokio::task::yield_now().await;
         }
     }
+    page
+}
+
+/// The first `count` of the sessions after `after` that ended and are wanted.
+fn closed_page<'a>(
+    remembered: &'a [Arc<ClosedSession>],
+    wanted: &Wanted,
+    after: Option<Position>,
+    count: usize,
+) -> Vec<(Position, &'a ClosedSession)> {
+    let placed = remembered.iter().map(|closed| (Position::of(closed), &**closed));
+    let mut page: Vec<_> = placed
+        .filter(|(position, _)| after.is_none_or(|after| *position > after))
+        .filter(|(_, closed)| wanted.takes_closed(closed))
+        .collect();
+    // As many are remembered at most as are looked at in four turns; few of them are sorted.
+    if page.len() > count {
+        page.select_nth_unstable_by_key(count, |&(position, _)| position);
+        page.truncate(count);
+    }
+    page.sort_unstable_by_key(|&(position, _)| position);
+    page
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::bench::{Answer, Bench};
     use super::*;
-    use crate::bridge::snapshots::empty;
-    use crate::viewing::LiveSession;
+    use std::task::{Context, Waker};
+
     use codecs::time::WallTime;
-    use dataplane::ids::ShardId;
+    use dataplane::control::{CloseReason, Protocol, Role};
+    use dataplane::ids::{ShardId, StreamName};
     use http::Method;
+    use serde_json::Value;
     use tokio::sync::mpsc;
+
+    use crate::bridge::SessionSight;
+    use crate::bridge::snapshots::empty;
+    use crate::coordinator::Policy;
+    use crate::viewing::LiveSession;
 
     const NOON: WallTime = WallTime::from_unix_millis(1_800_000_000_000);
 
@@ -399,28 +305,36 @@ mod tests {
         })
     }
 
-    /// A desk with four sessions that go on and one that ended.
+    /// Four sessions that go on.
+    fn gathered() -> Arc<Gathered> {
+        let mut snapshot = empty(ShardId(0), 0);
+        snapshot.sessions = vec![
+            status(3, Protocol::Rtmp, Some(Role::Publish), "cam"),
+            status(1, Protocol::Rtmp, Some(Role::Play), "cam"),
+            status(2, Protocol::HttpFlv, Some(Role::Play), "other"),
+            status(4, Protocol::Http, None, ""),
+        ];
+        let policy = Policy { record: true, ..Policy::default() };
+        let policies = [(StreamName::parse("cam").unwrap(), Arc::new(policy))];
+        Arc::new(Gathered {
+            snapshots: vec![snapshot],
+            missing: vec![ShardId(1)],
+            policies: policies.into(),
+            ..Gathered::default()
+        })
+    }
+
+    /// A desk with those, one that began since, and one that ended.
     async fn desk(mut asks: mpsc::Receiver<Ask>) {
         while let Some(ask) = asks.recv().await {
             match ask {
-                Ask::Snapshot { reply, .. } => {
-                    let mut snapshot = empty(ShardId(0), 0);
-                    snapshot.sessions = vec![
-                        status(3, Protocol::Rtmp, Some(Role::Publish), "cam"),
-                        status(1, Protocol::Rtmp, Some(Role::Play), "cam"),
-                        status(2, Protocol::HttpFlv, Some(Role::Play), "other"),
-                        status(4, Protocol::Http, None, ""),
-                    ];
-                    let policy = Policy { record: true, ..Policy::default() };
-                    let policies = [(StreamName::parse("cam").unwrap(), Arc::new(policy))];
-                    let gathered = Gathered {
-                        snapshots: vec![snapshot],
-                        missing: vec![ShardId(1)],
-                        policies: policies.into(),
-                        ..Gathered::default()
-                    };
-                    drop(reply.send(Arc::new(gathered)));
-                }
+                Ask::Snapshot { reply, .. } => drop(reply.send(gathered())),
+                Ask::Session { id, reply } => drop(reply.send(match id.0 {
+                    1..=4 => SessionSight::Told { id, gathered: gathered() },
+                    5 => SessionSight::Began { id, live: closed(5).was.clone(), policy: None },
+                    9 => SessionSight::Closed(closed(9)),
+                    _ => SessionSight::Unknown,
+                })),
                 Ask::Sessions(SessionsAsk::Closed { reply }) => drop(reply.send(vec![closed(9)])),
                 Ask::Sessions(SessionsAsk::Kick { session, reply }) => {
                     drop(reply.send(match session.0 {
@@ -480,6 +394,7 @@ mod tests {
             ("peer=nobody", "peer"),
             ("stream=..", "stream"),
             ("limit=0", "limit"),
+            ("cursor=x", "cursor"),
         ] {
             let path = format!("/api/v1/sessions?{query}");
             let answer = bench.answer(bench.request(&Method::GET, &path, "")).await;
@@ -500,6 +415,10 @@ mod tests {
         assert_eq!(live["policy"], policy, "of who publishes");
         let player = asked(&bench, Method::GET, "/api/v1/sessions/1").await.json;
         assert_eq!(player["policy"], Value::Null);
+        assert!(player["figures_age_ms"].is_u64(), "{player}");
+        let began = asked(&bench, Method::GET, "/api/v1/sessions/5").await.json;
+        assert_eq!((&began["status"], &began["state"]), (&"live".into(), &"viewing".into()));
+        assert_eq!((&began["bytes_in"], &began["figures_age_ms"]), (&0.into(), &Value::Null));
         let closed = asked(&bench, Method::GET, "/api/v1/sessions/9").await.json;
         assert_eq!(
             (&closed["status"], &closed["close_reason"]),
@@ -517,14 +436,67 @@ mod tests {
         }
     }
 
+    /// Sessions with every third number, on three shards in no order; every tenth publishes.
+    fn crowd(count: u64) -> Gathered {
+        let mut snapshots: Vec<_> = (0..3).map(|shard| empty(ShardId(shard), 0)).collect();
+        for number in 0..count {
+            let id = 3 * (number * 7_919 % count);
+            let role = if id.is_multiple_of(30) { Role::Publish } else { Role::Play };
+            let status = status(id, Protocol::Rtmp, Some(role), "cam");
+            snapshots[number as usize % 3].sessions.push(status);
+        }
+        Gathered { snapshots, ..Gathered::default() }
+    }
+
+    #[tokio::test]
+    async fn pages_of_a_crowd_tell_of_each_once_and_let_others_have_their_turn() {
+        const COUNT: u64 = 10_007;
+        let gathered = crowd(COUNT);
+        let publishers = Wanted::parse(&SessionFilter::role("publish")).unwrap();
+        let everybody = Wanted::parse(&SessionFilter::default()).unwrap();
+        for (wanted, every) in [(&everybody, 3), (&publishers, 30)] {
+            let (mut told, mut after) = (Vec::new(), None);
+            loop {
+                let page = live(&gathered, wanted, after, 1_000).await;
+                told.extend(page.iter().map(|(position, _)| position.session.0));
+                match page.last() {
+                    Some(&(last, _)) => after = Some(last),
+                    None => break,
+                }
+            }
+            let all: Vec<_> = (0..3 * COUNT).step_by(every).collect();
+            assert_eq!(told, all);
+        }
+        // Nobody is wanted: all are looked at, and others have a turn after each thousand.
+        let nobody = Wanted::parse(&SessionFilter::stream("nobody")).unwrap();
+        let mut page = std::pin::pin!(live(&gathered, &nobody, None, 1_000));
+        let mut context = Context::from_waker(Waker::noop());
+        let turns =
+            std::iter::from_fn(|| page.as_mut().poll(&mut context).is_pending().then_some(()));
+        assert_eq!(turns.count(), 3 + COUNT as usize / LOOKED_AT_PER_TURN);
+    }
+
     #[test]
-    fn every_reason_is_in_the_schema_and_the_manual() {
-        let schema = serde_json::to_value(close_reason()).unwrap();
-        let readme = include_str!("../../../README.md");
-        for reason in CloseReason::ALL {
-            let word = reason.name();
-            assert!(schema["enum"].as_array().unwrap().contains(&word.into()), "{word}");
-            assert!(readme.contains(&format!("`{word}`")), "{word}");
+    fn only_the_ends_after_the_cursor_are_told_and_a_number_may_end_twice() {
+        let at = |id, millis| {
+            let ended = WallTime::from_unix_millis(millis);
+            Arc::new(ClosedSession { ended, ..ClosedSession::clone(&closed(id)) })
+        };
+        let remembered = [at(9, 20), at(3, 10), at(9, 100), at(4, 5)];
+        let wanted = Wanted::parse(&SessionFilter::closed()).unwrap();
+        let page = |after: Option<&str>, count| {
+            let after = after.map(|cursor| Position::parse(cursor).unwrap());
+            let page = closed_page(&remembered, &wanted, after, count);
+            page.iter().map(|(position, _)| position.to_string()).collect::<Vec<_>>()
+        };
+        let all = ["000000000003.10", "000000000004.5", "000000000009.20", "000000000009.100"];
+        assert_eq!(page(None, 9), all);
+        assert_eq!(page(None, 2), all[..2]);
+        assert_eq!(page(Some("4"), 9), all[1..], "one that goes on stands before its end");
+        assert_eq!(page(Some("4.5"), 1), all[2..3]);
+        assert_eq!(page(Some(all[3]), 9), [""; 0]);
+        for cursor in ["x", "3.", "3.x", "", "00000000000000001", "3.10.5", "+3"] {
+            assert_eq!(Position::parse(cursor).unwrap_err().code, "bad_cursor", "{cursor}");
         }
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use dataplane::control::{Detail, MoveOutcome};
-use dataplane::ids::{ShardId, StreamName};
+use dataplane::ids::{SessionId, ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::commands::CommandAsk;
-use super::gathered::{Gathered, Sighting};
+use super::gathered::{Gathered, SessionSight, Sighting};
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
 use crate::registry::RegistryAsk;
@@ -30,6 +30,13 @@ pub enum Ask {
         name: StreamName,
         /// Takes the answer.
         reply: oneshot::Sender<Sighting>,
+    },
+    /// One session: what it was seen to do, or what it was.
+    Session {
+        /// Its number.
+        id: SessionId,
+        /// Takes the answer.
+        reply: oneshot::Sender<SessionSight>,
     },
     /// An order of an application, by the coordinator's contract.
     Command(CommandAsk),

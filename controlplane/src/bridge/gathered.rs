@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use dataplane::control::{ShardSnapshot, StreamStatus};
-use dataplane::ids::{ShardId, StreamName};
+use dataplane::ids::{SessionId, ShardId, StreamName};
 
+use super::roll::Roll;
 use crate::coordinator::Policy;
 use crate::registry::Item;
+use crate::viewing::{ClosedSession, LiveSession};
 
 /// What the shards answered. It does not change, so that everybody shares one.
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ pub struct Gathered {
     /// were told of before.
     pub moving: Vec<StreamStatus>,
     pub(crate) index: OnceLock<Index>,
+    pub(crate) roll: Roll,
 }
 
 /// Where a stream is among the answers, and who plays it.
@@ -50,6 +53,31 @@ pub struct Sighting {
     pub item: Option<Item>,
     /// What the shards told; nothing of a stream that is not on the air.
     pub gathered: Arc<Gathered>,
+}
+
+/// One session, as far as it is known.
+#[derive(Clone, Debug)]
+pub enum SessionSight {
+    /// Its shard told of it.
+    Told {
+        /// The session.
+        id: SessionId,
+        /// What the shards told, it among others.
+        gathered: Arc<Gathered>,
+    },
+    /// It began since the shards were asked last, or its shard does not answer.
+    Began {
+        /// The session.
+        id: SessionId,
+        /// What its shard told by itself.
+        live: LiveSession,
+        /// What the application lets the stream do, of one that publishes.
+        policy: Option<Arc<Policy>>,
+    },
+    /// It ended.
+    Closed(Arc<ClosedSession>),
+    /// Nobody knows of it.
+    Unknown,
 }
 
 impl Gathered {

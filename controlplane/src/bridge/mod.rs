@@ -24,6 +24,7 @@ mod mishaps;
 mod moves;
 mod node;
 mod outbox;
+mod roll;
 mod sessions;
 mod sightings;
 #[cfg(test)]
@@ -37,5 +38,5 @@ pub use commands::CommandAsk;
 pub use exchange::Exchange;
 pub use fleet::Fleet;
 pub use gather::GATHER_DEADLINE;
-pub use gathered::{Gathered, Sighting};
+pub use gathered::{Gathered, SessionSight, Sighting};
 pub(crate) use outbox::WAITING_MAX;

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{Detail, Event, Protocol};
-use dataplane::ids::StreamName;
+use dataplane::control::{Detail, Event, Protocol, Role, SessionStatus};
+use dataplane::ids::{SessionId, StreamName};
 use tokio::sync::oneshot;
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gather::Asker;
-use super::gathered::{Gathered, Sighting};
+use super::gathered::{Gathered, SessionSight, Sighting};
 use super::survey::{Askers, Waiter};
 
 impl<F: Fleet> Exchange<F> {
@@ -50,6 +50,59 @@ impl<F: Fleet> Exchange<F> {
         match known {
             Some(gathered) => self.show(Waiter::One(name, reply), &gathered),
             None => self.inquire(Detail::STREAMS, Waiter::One(name, reply), now),
+        }
+    }
+
+    /// Answers from what is known if nothing newer is to be had at once: with the figures of the
+    /// last survey, and without any of a session that began since.
+    pub(super) fn look_for(
+        &mut self,
+        id: SessionId,
+        reply: oneshot::Sender<SessionSight>,
+        now: Instant,
+    ) {
+        self.pump(now);
+        let detail = Detail::SESSIONS;
+        let lives = self.sessions.get(id).is_some();
+        let known = match (self.surveys.fresh(detail, now), self.surveys.latest(detail)) {
+            (Some(fresh), _) => Some(self.sight(id, Some(&Arc::clone(fresh)))),
+            // What lives is in the last survey, or began since.
+            (None, latest) if lives && !self.surveys.is_due(detail, now) => {
+                Some(self.sight(id, latest.map(Arc::clone).as_ref()))
+            }
+            (None, _) if lives => None,
+            // It may do something that no shard tells by itself, as wait for its stream.
+            (None, _) => self.sessions.ended(id).map(SessionSight::Closed),
+        };
+        match known {
+            // The request may be gone: then nobody misses the answer.
+            Some(sight) => drop(reply.send(sight)),
+            None => self.inquire(detail, Waiter::Session(id, reply), now),
+        }
+    }
+
+    /// A session as the shards told of it, else as the table knows it.
+    fn sight(&self, id: SessionId, gathered: Option<&Arc<Gathered>>) -> SessionSight {
+        let live = self.sessions.get(id);
+        // A connection that does one thing after the other has one number for all.
+        let is_it = |status: &SessionStatus| {
+            live.is_none_or(|live| {
+                (status.role, status.stream.as_ref()) == (Some(live.role), Some(&live.stream))
+            })
+        };
+        let told = gathered.filter(|gathered| gathered.session(id).is_some_and(is_it));
+        match (told, live) {
+            (Some(gathered), _) => SessionSight::Told { id, gathered: Arc::clone(gathered) },
+            (None, Some(live)) => {
+                let publishes = live.role == Role::Publish;
+                let policy = publishes.then(|| self.gate.policies().of(&live.stream)).flatten();
+                let policy = policy.map(Arc::clone);
+                // CONTROL: of one session, for who asked for it.
+                SessionSight::Began { id, live: live.clone(), policy }
+            }
+            (None, None) => {
+                self.sessions.ended(id).map_or(SessionSight::Unknown, SessionSight::Closed)
+            }
         }
     }
 
@@ -121,6 +174,7 @@ impl<F: Fleet> Exchange<F> {
                 let item = self.registry.stream(&name);
                 drop(reply.send(Sighting { item, gathered }));
             }
+            Waiter::Session(id, reply) => drop(reply.send(self.sight(id, Some(&gathered)))),
         }
     }
 }

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::control::Detail;
-use dataplane::ids::StreamName;
+use dataplane::ids::{SessionId, StreamName};
 use tokio::sync::oneshot;
 
-use super::gathered::{Gathered, Sighting};
+use super::gathered::{Gathered, SessionSight, Sighting};
 
 /// From the begin of a survey of counters alone to the begin of the next one.
 const COUNTERS_GAP: Duration = Duration::from_millis(100);
@@ -46,6 +46,8 @@ pub(super) enum Waiter {
     All(oneshot::Sender<Arc<Gathered>>),
     /// Wants one stream.
     One(StreamName, oneshot::Sender<Sighting>),
+    /// Wants one session.
+    Session(SessionId, oneshot::Sender<SessionSight>),
 }
 
 /// Who is answered by one survey.
@@ -78,6 +80,7 @@ impl Waiter {
         match self {
             Self::All(reply) => reply.is_closed(),
             Self::One(_, reply) => reply.is_closed(),
+            Self::Session(_, reply) => reply.is_closed(),
         }
     }
 }
@@ -117,6 +120,12 @@ impl Surveys {
         let kind = self.kinds.iter().find(|kind| kind.detail == Detail::STREAMS)?;
         let latest = kind.recent(SIGHTING_AGE_MAX, now)?;
         latest.stream(stream).map(|_| latest)
+    }
+
+    /// True if a survey of that kind may begin at once.
+    pub(super) fn is_due(&self, detail: Detail, now: Instant) -> bool {
+        let kind = self.kinds.iter().find(|kind| kind.detail == detail);
+        kind.is_none_or(|kind| kind.due <= now && kind.waiting.is_empty())
     }
 
     /// The last answers of a kind, as long as they are kept.
@@ -178,7 +187,8 @@ impl Surveys {
     /// Forgets answers that nobody is told any more: lists of a full node are long.
     pub(super) fn forget(&mut self, now: Instant) {
         for kind in &mut self.kinds {
-            if kind.recent(SIGHTING_AGE_MAX, now).is_none() {
+            // While no survey may begin, the last one is all that can be told.
+            if kind.due <= now && kind.recent(SIGHTING_AGE_MAX, now).is_none() {
                 kind.latest = None;
             }
         }
@@ -187,8 +197,11 @@ impl Surveys {
     /// When [`Self::begin`] has something to give, or [`Self::forget`] something to forget.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let begins = self.kinds.iter().filter(|kind| !kind.waiting.is_empty()).map(|kind| kind.due);
-        let kept = self.kinds.iter().filter_map(|kind| kind.latest.as_ref()?.asked_at);
-        begins.chain(kept.map(|asked_at| asked_at + SIGHTING_AGE_MAX)).min()
+        let kept = self.kinds.iter().filter_map(|kind| {
+            let asked_at = kind.latest.as_ref()?.asked_at?;
+            Some((asked_at + SIGHTING_AGE_MAX).max(kind.due))
+        });
+        begins.chain(kept).min()
     }
 }
 

@@ -225,6 +225,11 @@ impl Sessions {
         self.live.len()
     }
 
+    /// The newest end of a session.
+    pub fn ended(&self, session: SessionId) -> Option<Arc<ClosedSession>> {
+        self.closed.iter().rev().find(|closed| closed.session == session).cloned()
+    }
+
     /// Those that ended, the newest first.
     pub fn closed(&self) -> Vec<Arc<ClosedSession>> {
         self.closed.iter().rev().cloned().collect()
