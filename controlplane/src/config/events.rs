@@ -46,7 +46,7 @@ const KEYS: &[Key] = &[
         |s| &mut s.events.hooks_bytes_max,
     )
     .bytes()
-    .range(4 << 20, 16 << 30)
+    .range(1 << 20, 16 << 30)
     .now(),
 ];
 

@@ -155,10 +155,11 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
         ("LIMITS__CONNECTIONS_MAX", "5300"),
         ("LIMITS__PLAYERS_MAX", "2100"),
         ("LIMITS__STREAMS_MAX", "256"),
+        ("LIMITS__HLS_VIEWERS_MAX", "100"),
         ("LIMITS__BUFFER_BYTES_MAX", "16MiB"),
         ("REACTOR__RECV_BUFFERS", "256"),
         ("EVENTS__RING_BYTES_MAX", "64KiB"),
-        ("EVENTS__HOOKS_BYTES_MAX", "4MiB"),
+        ("EVENTS__HOOKS_BYTES_MAX", "1MiB"),
         ("STREAMS__DECLARED_BYTES_MAX", "1MiB"),
     ];
     for (key, value) in limits {
