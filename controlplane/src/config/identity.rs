@@ -1,19 +1,20 @@
 //! Identity: the files of `[tls]` as what the data plane shakes hands with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use dataplane::session::tls::{Certified, Identity};
-use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::InconsistentKeys;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 
 use super::load::Loaded;
 use super::tls::{NamedCertificate, TlsSection};
+use super::validity::Validity;
 use crate::error::Error;
 
 const CERTIFICATE: &str = "tls.certificate";
@@ -21,14 +22,27 @@ const KEY: &str = "tls.key";
 const ALSO: &str = "tls.also";
 /// Bytes of a PEM file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// So long before its end a certificate is to be renewed.
-const RENEWAL: Duration = Duration::from_secs(7 * 86_400);
+/// What the certificate for everybody else is called among the dates.
+const FOR_ALL: &str = "default";
 
-/// The identity that the files of `loaded` hold, `None` without any, and why clients will refuse
-/// one of its certificates, if they will.
+/// What the listeners inside TLS prove themselves with.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The certificates and their keys.
+    pub identity: Identity,
+    /// Why clients will refuse one of the certificates, if they will.
+    pub doubt: Option<String>,
+    /// When each certificate is over, by the first of its names: the earliest of that name.
+    pub ends: CertificateEnds,
+}
+
+/// When certificates are over, by their names in the configuration.
+pub type CertificateEnds = BTreeMap<String, SystemTime>;
+
+/// What the files of `loaded` hold, `None` without any.
 ///
 /// Errors: a file that cannot be used, with its key and the mend.
-pub fn identity(loaded: &Loaded) -> Result<Option<(Identity, Option<String>)>, Error> {
+pub fn identity(loaded: &Loaded) -> Result<Option<Proof>, Error> {
     let section = &loaded.settings.tls;
     let (certificate, key) = match (&section.certificate, &section.key) {
         (Some(certificate), Some(key)) => (certificate, key),
@@ -36,11 +50,16 @@ pub fn identity(loaded: &Loaded) -> Result<Option<(Identity, Option<String>)>, E
         (Some(_), None) => return Err(alone(loaded, CERTIFICATE, KEY)),
         (None, Some(_)) => return Err(alone(loaded, KEY, CERTIFICATE)),
     };
-    let (first, mut doubt) = Files { certificate, key, keys: [CERTIFICATE, KEY] }.read(loaded)?;
+    let mut ends = CertificateEnds::new();
+    let Read { certified: first, mut doubt, validity } =
+        Files { certificate, key, keys: [CERTIFICATE, KEY] }.read(loaded)?;
+    note(&mut ends, FOR_ALL, validity);
     let mut named = Vec::new();
     for also in &section.also {
         let NamedCertificate { names, certificate, key } = also;
-        let (certified, more) = Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
+        let Read { certified, doubt: more, validity } =
+            Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
+        note(&mut ends, names.first().map_or(FOR_ALL, String::as_str), validity);
         let other = names.iter().find(|name| !is_for(&certified, name));
         let other = other.map(|name| format!("{} is not for {name}", certificate.display()));
         doubt = doubt.or(more).or(other);
@@ -51,7 +70,7 @@ pub fn identity(loaded: &Loaded) -> Result<Option<(Identity, Option<String>)>, E
         reason: error.to_string(),
         mend: "the system must give random bytes",
     })?;
-    Ok(Some((identity, doubt)))
+    Ok(Some(Proof { identity, doubt, ends }))
 }
 
 /// The files of `section`, each certificate before its key.
@@ -59,6 +78,22 @@ pub fn certificate_files(section: &TlsSection) -> impl Iterator<Item = &Path> {
     let first = [&section.certificate, &section.key].into_iter().flatten();
     let also = section.also.iter().flat_map(|also| [&also.certificate, &also.key]);
     first.chain(also).map(PathBuf::as_path)
+}
+
+/// Notes when a certificate is over; the earliest of a name counts.
+fn note(ends: &mut CertificateEnds, name: &str, validity: Option<Validity>) {
+    let Some(Validity { not_after, .. }) = validity else { return };
+    let end = ends.entry(name.to_owned()).or_insert(not_after);
+    *end = not_after.min(*end);
+}
+
+/// What files hold.
+struct Read {
+    certified: Certified,
+    /// Why clients will refuse it.
+    doubt: Option<String>,
+    /// Its time, if it can be read.
+    validity: Option<Validity>,
 }
 
 /// A certificate and its key, and the keys of the configuration that name them.
@@ -69,8 +104,7 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// What they hold, and why clients will refuse it.
-    fn read(&self, loaded: &Loaded) -> Result<(Certified, Option<String>), Error> {
+    fn read(&self, loaded: &Loaded) -> Result<Read, Error> {
         let Self { certificate, key, keys: [of_certificate, of_key] } = *self;
         let chain = pem(loaded, of_certificate, certificate, |text| {
             CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
@@ -87,9 +121,12 @@ impl Files<'_> {
             let what = format!("{} holds no key that is not encrypted", key.display());
             return Err(loaded.misfit(of_key, what, "name a PEM file with one".to_owned()));
         };
-        let doubt = doubt(&chain).map(|doubt| format!("{}: {doubt}", certificate.display()));
+        let validity = Validity::of(&chain[0]);
+        let doubt = validity.and_then(|validity| validity.doubt(SystemTime::now()));
+        let doubt = doubt.map(|doubt| format!("{}: {doubt}", certificate.display()));
         let certified = Identity::certify(chain, signing);
-        certified.map(|certified| (certified, doubt)).map_err(|error| self.misfit(loaded, &error))
+        let certified = certified.map_err(|error| self.misfit(loaded, &error))?;
+        Ok(Read { certified, doubt, validity })
     }
 
     fn misfit(&self, loaded: &Loaded, error: &rustls::Error) -> Error {
@@ -167,40 +204,4 @@ fn pem<T>(
         let what = format!("{} is not PEM: {error}", path.display());
         loaded.misfit(setting, what, "name a PEM file".to_owned())
     })
-}
-
-/// What clients will object to, if the time of the certificate has not come or is over.
-fn doubt(chain: &[CertificateDer<'static>]) -> Option<&'static str> {
-    let (leaf, between) = chain.split_first()?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    // Whoever signed it: its times are looked at before anybody is trusted.
-    let mut roots = RootCertStore::empty();
-    roots.add(leaf.clone()).ok()?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
-    let name = ServerName::try_from("localhost").ok()?;
-    let judged =
-        |at| verifier.verify_server_cert(leaf, between, &name, &[], UnixTime::since_unix_epoch(at));
-    if is_over(&judged(now)) {
-        return Some("the certificate is expired, clients will refuse it; renew it");
-    }
-    match judged(now) {
-        Err(rustls::Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        )) => Some("the certificate is not valid yet, clients will refuse it; check the clock"),
-        _ if is_over(&judged(now + RENEWAL)) => {
-            Some("the certificate expires within a week, then clients will refuse it; renew it")
-        }
-        _ => None,
-    }
-}
-
-fn is_over<T>(judged: &Result<T, rustls::Error>) -> bool {
-    matches!(
-        judged,
-        Err(rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. }
-        ))
-    )
 }

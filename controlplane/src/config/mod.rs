@@ -5,8 +5,9 @@
 //! the file and of the environment, `agreement` says what must hold between them, `load` puts them
 //! together; `template` writes the commented file, `effective` shows values as JSON, `masking`
 //! keeps secrets out of them, `change` compares two configurations, `host` asks the machine,
-//! `identity` reads the certificate, `memory` adds up the ceiling, `addresses` and `connections`
-//! fit listeners and their peers to the host, `plan` makes what the data plane starts with.
+//! `identity` reads the certificates, `validity` their dates, `memory` adds up the ceiling,
+//! `addresses` and `connections` fit listeners and their peers to the host, `plan` makes what the
+//! data plane starts with.
 
 mod addresses;
 mod agreement;
@@ -50,6 +51,7 @@ mod stream;
 mod streams;
 mod template;
 mod tls;
+mod validity;
 mod ways;
 
 pub use auth::AuthSection;
@@ -63,7 +65,7 @@ pub use environment::{DOTENV, Outcome, Used, dotenv};
 pub use events::EventsSection;
 pub use field::{Auto, Bounds, Field, Unit, human_bytes};
 pub use host::Host;
-pub use identity::{certificate_files, identity};
+pub use identity::{CertificateEnds, Proof, certificate_files, identity};
 pub use jwt::JwtSection;
 pub use key::{Applies, Key, Section, sections};
 pub(crate) use limits::parse_range;
@@ -83,3 +85,4 @@ pub(crate) use streams::declared_in;
 pub use streams::{DeclaredTables, StreamsSection};
 pub use template::template;
 pub use tls::{NamedCertificate, TlsSection};
+pub use validity::{Validity, unix_seconds};

@@ -8,6 +8,7 @@ use super::addresses::{check_listeners, fit_listeners, listeners};
 use super::connections::{Room, files, fit_buffers, fit_connections};
 use super::field::{Auto, human_bytes};
 use super::host::Host;
+use super::identity::CertificateEnds;
 use super::load::Loaded;
 use super::memory::{self, MemoryTable, Side};
 use super::settings::Settings;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Why clients will refuse the certificate, if they will.
     pub doubt: Option<String>,
+    /// When certificates are over.
+    pub ends: CertificateEnds,
     /// The settings before they were fitted to the host, to be compared at a reload.
     pub configured: Settings,
     file: Option<std::path::PathBuf>,
@@ -128,7 +131,8 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         demo: demo(loaded, demo_flv),
     };
     let configured = loaded.settings.clone();
-    Ok(Plan { node, memory, control, notes, doubt: None, configured, file: loaded.file.clone() })
+    let (doubt, ends, file) = (None, CertificateEnds::new(), loaded.file.clone());
+    Ok(Plan { node, memory, control, notes, doubt, ends, configured, file })
 }
 
 /// What tokens of viewers of HLS are signed with until others are known.

@@ -20,7 +20,10 @@ use dataplane::session::tls::Identity;
 
 use super::control::ControlPlane;
 use crate::bridge::{Exchange, Fleet};
-use crate::config::{TlsSection, certificate_files, identity};
+use crate::config::{
+    CertificateEnds, Proof, TlsSection, certificate_files, identity, unix_seconds,
+};
+use crate::counts::Counts;
 use crate::troubles::Trouble;
 
 /// So often the dates of certificates are judged though no file changed.
@@ -48,13 +51,22 @@ pub(super) struct Certificates {
     judged: Instant,
     /// Why the files could not be used at the last look.
     refused: Option<String>,
+    /// When those in force are over.
+    ends: CertificateEnds,
 }
 
 impl Certificates {
-    /// The files of `section` were read just now.
-    pub(super) fn new(section: &TlsSection, now: Instant) -> Self {
+    /// The files of `section` were read just now, and are over at `ends`.
+    pub(super) fn new(section: &TlsSection, ends: CertificateEnds, now: Instant) -> Self {
         let due = next(section, now);
-        Self { seen: stamps(section), due, judged: now, refused: None }
+        Self { seen: stamps(section), due, judged: now, refused: None, ends }
+    }
+
+    /// When each certificate in force is over. Names are those of the configuration.
+    pub(super) fn count(&self, into: &mut Counts) {
+        let ends = self.ends.iter().map(|(name, &end)| (name.as_str(), unix_seconds(end)));
+        let help = "When the certificate in force is over, in seconds since 1970.";
+        into.gauge_by("certificate_not_after_seconds", help, "name", ends);
     }
 
     /// When the next look is due.
@@ -111,7 +123,8 @@ impl ControlPlane {
             return;
         }
         match identity(&self.loaded) {
-            Ok(Some((identity, doubt))) => {
+            Ok(Some(Proof { identity, doubt, ends })) => {
+                self.certificates.ends = ends;
                 if look == Look::Read {
                     self.renew(identity, exchange);
                     tracing::info!("the certificates were read again, new connections get them");
@@ -134,8 +147,13 @@ impl ControlPlane {
     }
 
     /// The certificates were read with the configuration.
-    pub(super) fn certificates_read(&mut self, doubt: Option<String>, now: Instant) {
-        self.certificates = Certificates::new(&self.loaded.settings.tls, now);
+    pub(super) fn certificates_read(
+        &mut self,
+        doubt: Option<String>,
+        ends: CertificateEnds,
+        now: Instant,
+    ) {
+        self.certificates = Certificates::new(&self.loaded.settings.tls, ends, now);
         self.troubles.tell(Trouble::CertificateRefused, None);
         self.doubt(doubt);
     }
@@ -175,7 +193,7 @@ mod tests {
         write("cert.pem", "a");
         write("key.pem", "a");
         let mut now = Instant::now();
-        let mut certificates = Certificates::new(&section, now);
+        let mut certificates = Certificates::new(&section, CertificateEnds::new(), now);
         assert_eq!(certificates.due(), Some(now + Duration::from_secs(60)));
         assert_eq!(certificates.look(&section, now), Look::Same);
         write("key.pem", "ab");
@@ -192,7 +210,7 @@ mod tests {
         assert_eq!(certificates.look(&section, now), Look::Judge);
         assert_eq!(certificates.look(&section, now), Look::Same);
         let never = TlsSection { check: Duration::ZERO, ..section };
-        assert_eq!(Certificates::new(&never, now).due(), None);
+        assert_eq!(Certificates::new(&never, CertificateEnds::new(), now).due(), None);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

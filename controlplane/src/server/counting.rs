@@ -23,6 +23,7 @@ impl Desk {
             hooks.count(&mut counts);
         }
         self.control.store.count(&mut counts);
+        self.control.certificates.count(&mut counts);
         self.callers.count(&mut counts);
         let [told, failed, dropped] = self.teller.counts();
         counts.counter_by(

@@ -116,7 +116,7 @@ impl ControlPlane {
             reload.listeners = open.iter().map(|&(_, open)| open).collect();
             Ok((reload, open, loaded, plan))
         });
-        let (reload, open, loaded, Plan { doubt, control, .. }) = match fresh {
+        let (reload, open, loaded, Plan { doubt, ends, control, .. }) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -143,7 +143,7 @@ impl ControlPlane {
         self.open = open;
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
-        self.certificates_read(doubt.clone(), Instant::now());
+        self.certificates_read(doubt.clone(), ends, Instant::now());
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }

@@ -17,7 +17,7 @@ use super::manager::{Environment, Manager};
 use super::run;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
-use crate::config::{DOTENV, Host, Loaded, Plan, Sources, dotenv, identity, load, plan};
+use crate::config::{DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
 use crate::store::Store;
@@ -42,9 +42,10 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     let mut host = Host::detect();
     host.raise_nofile();
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
-    if let Some((identity, doubt)) = identity(&loaded)? {
+    if let Some(Proof { identity, doubt, ends }) = identity(&loaded)? {
         plan.node.tls = Some(identity);
         plan.doubt = doubt;
+        plan.ends = ends;
     }
     Ok((loaded, plan))
 }
@@ -81,11 +82,11 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
-    let troubles = Troubles::new(store.clone());
+    let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     run::run(
         ControlPlane {
-            certificates: Certificates::new(&loaded.settings.tls, Instant::now()),
+            certificates: Certificates::new(&loaded.settings.tls, plan.ends.clone(), now),
             identity: watch::Sender::new(plan.node.tls.clone()),
             loaded,
             plan,

@@ -127,6 +127,7 @@ fn a_renewed_certificate_is_for_new_connections_and_a_broken_one_for_nobody() {
         "grandstand_tls_failures_total{shard=\"0\",reason=\"refused\"}",
         "grandstand_tls_handshakes_total{",
         "grandstand_tls_buffer_bytes{",
+        "grandstand_certificate_not_after_seconds{name=\"default\"} 1009843200\n",
     ] {
         assert!(metrics.contains(part), "{part}");
     }
@@ -327,6 +328,11 @@ fn each_name_has_its_certificate_and_the_first_is_for_all_others() {
     }
     let mut media = connect_as(&server, "https", &edge, "edge.example").unwrap();
     assert!(play(&mut media).starts_with("HTTP/1.1 200 OK\r\n"));
+    let metrics = get(server.addr("control"), "/metrics", "");
+    for name in ["default", "edge.example", "*.live.example"] {
+        let sample = format!("grandstand_certificate_not_after_seconds{{name=\"{name}\"}} ");
+        assert_eq!(metrics.matches(&sample).count(), 1, "{name}: {metrics}");
+    }
 
     dir.write("g.toml", &(FILE.to_owned() + &also.replace("edge.key", "below.key")));
     let line = failure(&mut dir.command(&["check", "--config", "g.toml"]), 1);

@@ -15,7 +15,10 @@ pub(super) fn series() -> Series {
     options.tls = true;
     options.demo = true;
     options.config = "[[hooks]]\nid = \"log\"\ntype = \"file\"\ntarget = \"events.jsonl\"\n\
-                      types = [\"stream.*\"]\n"
+                      types = [\"stream.*\"]\n\
+                      [[auth.signed.keys]]\nid = \"main\"\n\
+                      secret = \"a secret of thirty-two letters, at least\"\n\
+                      [[streams.stream]]\ncode = \"guarded\"\nauth = \"signed\"\n"
         .to_owned();
     let server = Server::start(&options);
     let publisher = Publisher::ffmpeg_endless(Clip::Small, &server.rtmp_url("busy"));
@@ -26,6 +29,7 @@ pub(super) fn series() -> Series {
     player.wait_for_media();
     assert_eq!(get(server.web(true), "/busy/index.m3u8", "").0, 200);
     get(server.control, "/nothing", "");
+    assert_eq!(get(server.web(true), "/guarded.flv?sig=x", "").0, 403);
     let (status, body) = get(server.control, "/metrics", "");
     assert_eq!(status, 200);
     drop(player);

@@ -1,0 +1,112 @@
+//! Validity: from when until when a certificate is one, as it says itself.
+//!
+//! Spec: RFC 5280 section 4.1.2.5.
+//! Not here: whether anybody vouches for it, which is the client's to find out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use x509_parser::parse_x509_certificate;
+
+/// So long before its end a certificate is to be renewed.
+const RENEWAL: Duration = Duration::from_secs(7 * 86_400);
+
+/// The time of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first moment.
+    pub not_before: SystemTime,
+    /// Its last one.
+    pub not_after: SystemTime,
+}
+
+impl Validity {
+    /// What the DER of a certificate says; `None` if it is none.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+        let times = parsed.validity();
+        let [not_before, not_after] =
+            [times.not_before, times.not_after].map(|time| at(time.timestamp()));
+        Some(Self { not_before: not_before?, not_after: not_after? })
+    }
+
+    /// What clients will object to, if the time has not come, is over, or soon will be.
+    pub(super) fn doubt(&self, now: SystemTime) -> Option<&'static str> {
+        if self.not_after < now {
+            return Some("the certificate is expired, clients will refuse it; renew it");
+        }
+        if now < self.not_before {
+            return Some(
+                "the certificate is not valid yet, clients will refuse it; check the clock",
+            );
+        }
+        let soon = now.checked_add(RENEWAL)?;
+        (self.not_after < soon).then_some(
+            "the certificate expires within a week, then clients will refuse it; renew it",
+        )
+    }
+}
+
+/// A certificate says any year up to 9999, also one before 1970.
+fn at(seconds: i64) -> Option<SystemTime> {
+    let away = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { UNIX_EPOCH.checked_sub(away) } else { UNIX_EPOCH.checked_add(away) }
+}
+
+/// Seconds since 1970, of a moment that a certificate names.
+#[must_use]
+pub fn unix_seconds(at: SystemTime) -> f64 {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn certificate(from: i32, until: i32) -> Vec<u8> {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_says_its_time_and_anything_else_none() {
+        let der = certificate(1970, 2100);
+        let validity = Validity::of(&der).unwrap();
+        assert_eq!(unix_seconds(validity.not_before), 0.0);
+        assert_eq!(unix_seconds(validity.not_after), 4_102_444_800.0);
+        assert_eq!(
+            unix_seconds(Validity::of(&certificate(1960, 2100)).unwrap().not_before),
+            -315_619_200.0
+        );
+        for end in [0, 1, der.len() / 2, der.len() - 1] {
+            assert_eq!(Validity::of(&der[..end]), None, "{end} of {} bytes", der.len());
+        }
+        assert_eq!(Validity::of(&[0x30; 64]), None);
+    }
+
+    #[test]
+    fn it_is_doubted_before_its_time_after_it_and_in_its_last_week() {
+        let (not_before, not_after) = (UNIX_EPOCH + 100 * DAY, UNIX_EPOCH + 190 * DAY);
+        let validity = Validity { not_before, not_after };
+        for (now, word) in [
+            (not_before - DAY, Some("not valid yet")),
+            (not_before, None),
+            (not_after - 7 * DAY, None),
+            (not_after - 6 * DAY, Some("within a week")),
+            (not_after, Some("within a week")),
+            (not_after + DAY, Some("is expired")),
+        ] {
+            let doubt = validity.doubt(now);
+            assert_eq!(doubt.is_some(), word.is_some(), "{doubt:?}");
+            assert!(doubt.unwrap_or_default().contains(word.unwrap_or_default()), "{doubt:?}");
+        }
+    }
+}
