@@ -13,7 +13,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use controlplane::auth::{Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules};
+use controlplane::auth::{
+    Addresses, Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules,
+};
+use controlplane::dialect::{Asker, Dialect, Verb};
 use controlplane::events::{Bus, RingLimits};
 use controlplane::outbound::Address;
 use dataplane::config::ListenerNumber;
@@ -70,10 +73,17 @@ fn rows(address: SocketAddr) -> Vec<Row> {
         publish: Mode::Callback.into(),
         play: Mode::Callback.into(),
         application: Some(Application {
-            address: Address::parse(&format!("http://{address}/verdict")).expect("a URL"),
+            dialect: Dialect::Native,
+            addresses: Addresses {
+                all: Address::parse(&format!("http://{address}/verdict")),
+                ..Addresses::default()
+            },
+            updates: None,
+            verb: Verb::Post,
             authorization: None,
             signing: None,
-            node: "edge-1".into(),
+            secret: Secret::default(),
+            asker: Asker { node: "edge-1".into(), ..Asker::default() },
             timeout: Duration::from_secs(8),
             on_failure: OnFailure::Deny,
             cache,

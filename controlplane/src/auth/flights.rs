@@ -44,6 +44,8 @@ pub(super) struct Keeping {
     pub(super) on_failure: OnFailure,
     pub(super) allowed: Duration,
     pub(super) denied: Duration,
+    /// A yes holds for as long as whoever got it stays, though it is good for nobody else.
+    pub(super) lasts: bool,
 }
 
 #[derive(Debug)]

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::control::{AuthorizeRequest, Denial, Grant, Role, Ticket, Verdict};
-use dataplane::ids::ShardId;
+use dataplane::ids::{ShardId, StreamId};
 
 use super::application::OnFailure;
 use super::ask::Standing;
+use super::claims::Claims;
 use super::declared::{Declarations, Declared};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
@@ -41,8 +42,10 @@ use super::question::{Asked, asked};
 use super::rules::Rules;
 use super::ruling::{Ruling, Terms};
 use super::seconds::Seconds;
+use super::updates::Updates;
 use crate::coordinator::StreamIds;
 use crate::counts::Counts;
+use crate::dialect::Claim;
 use crate::events::Bus;
 use crate::outbound::Client;
 
@@ -55,7 +58,7 @@ const RULED: (Basis, Option<Duration>) = (Basis::Rules, None);
 /// Judges every request.
 #[derive(Debug)]
 pub struct Gate {
-    rules: Rules,
+    pub(super) rules: Rules,
     client: Client,
     /// Where the keys of tokens are fetched.
     endpoint: Option<Endpoint>,
@@ -63,6 +66,8 @@ pub struct Gate {
     memory: Memory,
     flights: Flights,
     policies: Policies,
+    pub(super) claims: Claims,
+    pub(super) updates: Updates,
     figures: Figures,
     ids: StreamIds,
     bus: Bus,
@@ -79,6 +84,8 @@ impl Gate {
             memory: Memory::new(rules.cache_entries_max),
             flights: Flights::new(rules.calls_max),
             policies: Policies::default(),
+            claims: Claims::default(),
+            updates: Updates::new(),
             figures: Figures::default(),
             ids: StreamIds::default(),
             rules,
@@ -123,7 +130,10 @@ impl Gate {
     pub fn standing(&self) -> Standing {
         let application = match &self.rules.coordinator.url {
             url if self.rules.publish.contains(Mode::Coordinator) => url.clone(),
-            _ => self.rules.application.as_ref().map(|application| application.address.clone()),
+            _ => {
+                let application = self.rules.application.as_ref();
+                application.and_then(|application| application.addresses.first().cloned())
+            }
         };
         Standing {
             publish: self.rules.publish,
@@ -175,10 +185,9 @@ impl Gate {
                 return self.fetch_key((shard, ticket), request, &ruling, registry, now);
             }
         };
-        let question = match mode {
-            // That contract asks for every publication.
-            Mode::Coordinator => self.prints.of_one(&request, ticket),
-            _ => self.prints.of(&request, mode),
+        let question = match self.rules.asks_each(mode) {
+            true => self.prints.of_one(&request, ticket),
+            false => self.prints.of(&request, mode),
         };
         if let Some((ruling, left)) = self.memory.recall(&question, now) {
             let (ruling, ground) = (ruling.clone(), (Basis::Memory, Some(left)));
@@ -277,7 +286,8 @@ impl Gate {
             Outcome::Answered(answered) => {
                 let ttl = answered.ttl.unwrap_or_else(|| keeping.ttl(&answered.ruling));
                 self.memory.learn(question, answered.ruling.clone(), ttl, now);
-                (answered.ruling.clone(), (Basis::Application, Some(ttl.min(TTL_MAX))))
+                let holds = (!keeping.lasts).then(|| ttl.min(TTL_MAX));
+                (answered.ruling.clone(), (Basis::Application, holds))
             }
             Outcome::Failed { word, why } => {
                 tracing::warn!(reason = word, "the application gave no verdict: {why}");
@@ -363,16 +373,32 @@ impl Gate {
         grant.until = terms.until.and_then(|end| Instant::now().checked_add(end.left(now)));
         match request.intent.role() {
             Some(Role::Publish) => {
-                grant.id = Some(self.ids.next(now));
+                let id = terms.stream_id.as_deref().and_then(StreamId::parse);
+                grant.id = Some(id.unwrap_or_else(|| self.ids.next(now)));
                 self.policies.granted(request.session, terms.policy.clone());
+                self.claim(request, terms);
             }
             Some(Role::Play) => {
                 grant.waits = terms.waits || declared.waits;
                 grant.same_key = terms.same_key;
+                self.claim(request, terms);
             }
             None => {}
         }
         Verdict::Allow(grant)
+    }
+
+    /// Keeps how a peer came in, if anybody wants to be told.
+    fn claim(&mut self, request: &AuthorizeRequest, terms: &Terms) {
+        let application = self.rules.application.as_ref();
+        let asks = application.is_some_and(|asked| asked.updates.is_some());
+        if asks || self.bus.wants_claims() {
+            let asker = application.map(|asked| asked.asker.clone());
+            let (asker, stream_id) = (asker.unwrap_or_default(), terms.stream_id.clone());
+            // CONTROL: one copy for each who is let in.
+            let claim = Claim { request: Box::new(request.clone()), asker, stream_id };
+            self.claims.granted(request.session, claim);
+        }
     }
 }
 
@@ -385,8 +411,12 @@ fn endpoint(rules: &Rules, before: Option<Endpoint>) -> Option<Endpoint> {
 
 impl Keeping {
     /// Of what is decided anew each time.
-    const NOTHING: Self =
-        Self { on_failure: OnFailure::Deny, allowed: Duration::ZERO, denied: Duration::ZERO };
+    const NOTHING: Self = Self {
+        on_failure: OnFailure::Deny,
+        allowed: Duration::ZERO,
+        denied: Duration::ZERO,
+        lasts: false,
+    };
 
     const fn ttl(&self, ruling: &Ruling) -> Duration {
         match ruling {

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use super::application::Application;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::Policy;
-use crate::outbound::{Answer, Call, SIGNATURE_HEADER};
+use crate::outbound::{Address, Answer, Call, SIGNATURE_HEADER};
 
 /// Names the question, the same in the body.
 const ID_HEADER: HeaderName = HeaderName::from_static("grandstand-request-id");
@@ -80,11 +80,16 @@ struct Body {
 }
 
 /// The call that asks `application`.
-pub(super) fn call(application: &Application, request: &AuthorizeRequest, id: &str) -> Call {
+pub(super) fn call(
+    application: &Application,
+    address: &Address,
+    request: &AuthorizeRequest,
+    id: &str,
+) -> Call {
     let question = Question {
         version: 1,
         id,
-        node: &application.node,
+        node: &application.asker.node,
         intent: request.intent.name(),
         protocol: request.protocol.name(),
         tls: request.tls,
@@ -99,7 +104,7 @@ pub(super) fn call(application: &Application, request: &AuthorizeRequest, id: &s
         agent: &request.agent,
     };
     let body = serde_json::to_vec(&question).expect("texts and numbers always serialise");
-    let mut call = Call::post(application.address.clone(), Bytes::from(body), application.timeout);
+    let mut call = Call::post(address.clone(), Bytes::from(body), application.timeout);
     let headers = &mut call.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ID_HEADER, HeaderValue::from_str(id).expect("hex is legal in headers"));
@@ -165,7 +170,9 @@ mod tests {
         request.query = Secret("key=k%221&x=ü".into());
         request.agent = "FMLE/3.0\r\nx-evil: 1\0".into();
         request.peer = "[::ffff:192.0.2.1]:5".parse().unwrap();
-        let call = call(&application("http://app.example/ask?a=b"), &request, "0f");
+        let application = application("http://app.example/ask?a=b");
+        let address = application.addresses.of(request.intent).unwrap();
+        let call = call(&application, address, &request, "0f");
         let text = std::str::from_utf8(&call.body).unwrap();
         let json: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(

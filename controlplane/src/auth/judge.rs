@@ -104,7 +104,7 @@ fn is_for_others(modes: Modes, request: &AuthorizeRequest) -> bool {
 
 /// How the coordinator's players are let in: HLS is open to everybody, everything else is for those
 /// who show the key that the stream is published with, and waits for a publisher.
-fn coordinated(request: &AuthorizeRequest) -> Terms {
+pub(super) fn coordinated(request: &AuthorizeRequest) -> Terms {
     let open = request.protocol == Protocol::Hls;
     Terms { waits: !open, same_key: !open, ..Terms::default() }
 }

@@ -3,13 +3,14 @@
 //! Map: `gate` is the one way to a verdict and says in which order; `judge` tries one mode after
 //! the other; `mode`, `modes`, `ways`, `rules` and `declared` are what it judges by, `key_hash` and
 //! `keyring` the static keys, `signed` addresses that somebody signed, `jwt` tokens, `seconds`
-//! their calendar; `question` asks an application in one of two dialects, of which `json` is ours;
-//! `flights` are the questions under way,
-//! `fingerprint` says which are equal, `memory` keeps what was answered; `ruling` is an answer,
-//! `policies` what streams may do by it, `figures` counts, `notice` tells the bus.
+//! their calendar; `question` asks an application in its dialect, of which `json` is ours;
+//! `flights` are the questions under way, `fingerprint` says which are equal, `memory` keeps what
+//! was answered; `ruling` is an answer, `policies` what streams may do by it, `claims` how peers
+//! came in, `updates` asks whether they may stay, `figures` counts, `notice` tells the bus.
 
 mod application;
 mod ask;
+mod claims;
 mod declared;
 mod figures;
 mod fingerprint;
@@ -30,9 +31,10 @@ mod rules;
 mod ruling;
 mod seconds;
 mod signed;
+mod updates;
 mod ways;
 
-pub use application::{Application, OnFailure};
+pub use application::{Addresses, Application, OnFailure};
 pub use ask::{AuthAsk, Standing};
 pub use declared::{Declarations, Declared};
 pub use flights::Landing;
@@ -46,8 +48,11 @@ pub use policies::Policies;
 pub use rules::Rules;
 pub use seconds::Seconds;
 pub use signed::{KEYS_MAX as SIGNED_KEYS_MAX, SECRET_BYTES_MIN, Signed, SignedKey, Statement};
+pub use updates::UpdateTerms;
 pub use ways::Ways;
 
+#[cfg(test)]
+mod dialects;
 #[cfg(test)]
 mod fallbacks;
 #[cfg(test)]

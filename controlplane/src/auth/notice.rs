@@ -42,6 +42,7 @@ pub(super) fn notice(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis
             protocol: request.protocol,
             peer: request.peer,
             agent: request.agent.clone(),
+            claim: None,
         },
         intent: request.intent.name(),
         named: request.stream.to_string(),

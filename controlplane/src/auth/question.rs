@@ -1,20 +1,24 @@
-//! Question: what an application is asked, in either dialect, and what its answer means.
+//! Question: what an application is asked, in its dialect, and what its answer means.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use dataplane::control::{AuthorizeRequest, Denial};
+use dataplane::control::{AuthorizeRequest, Denial, Intent};
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 
-use super::application::OnFailure;
+use super::application::{Application, OnFailure};
 use super::flights::{Keeping, Outcome};
 use super::json;
+use super::judge::coordinated;
 use super::mode::Mode;
 use super::rules::Rules;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::{self, Claim, Question};
-use crate::outbound::{Address, Call, Client, Failure};
+use crate::dialect::{Dialect, Envelope, Reply};
+use crate::outbound::{Address, Answer, Call, Client, Failure, SIGNATURE_HEADER};
 
 /// Its contract follows redirects; within the origin, and not in circles.
 const KEY_REQUEST_REDIRECTS_MAX: u8 = 5;
@@ -43,18 +47,59 @@ pub(super) fn asked(
 ) -> Asked {
     match (mode, &rules.application) {
         (Mode::Coordinator, _) => key_request(rules, request, client),
-        (_, Some(application)) => {
-            let call = json::call(application, request, &name());
-            let keeping = Keeping {
-                on_failure: application.on_failure,
-                allowed: application.cache,
-                denied: application.cache_denied,
-            };
-            Asked::Asking { keeping, asking: asking(client, call, Dialect::Json) }
-        }
+        (_, Some(application)) => of_application(application, request, client),
         // The configuration demands an address of whoever chooses the mode.
         (_, None) => Asked::Ruled(Ruling::Deny(Denial::Unavailable)),
     }
+}
+
+fn of_application(application: &Application, request: &AuthorizeRequest, client: &Client) -> Asked {
+    let (dialect, on_failure) = (application.dialect, application.on_failure);
+    let Some(address) = application.addresses.of(request.intent) else {
+        // The applications of other servers are asked about what they have an address for.
+        return Asked::Ruled(Ruling::Allow(Terms::default()));
+    };
+    if dialect.is_native() {
+        let call = json::call(application, address, request, &name());
+        let (allowed, denied) = (application.cache, application.cache_denied);
+        let keeping = Keeping { on_failure, allowed, denied, lasts: false };
+        return Asked::Asking { keeping, asking: asking(client, call, json_answer) };
+    }
+    let Some(note) = dialect.question(&application.asker, request) else {
+        let by_key = dialect == Dialect::RtmpEvent && request.intent == Intent::Play;
+        let terms = if by_key { coordinated(request) } else { Terms::default() };
+        return Asked::Ruled(Ruling::Allow(terms));
+    };
+    let secret = Some(application.secret.0.as_str());
+    let envelope = Envelope { dialect, verb: application.verb, secret };
+    let Ok(mut call) = envelope.call(address, &note, SystemTime::now(), application.timeout) else {
+        return Asked::Ruled(Ruling::Deny(Denial::Unavailable));
+    };
+    let headers = &mut call.headers;
+    headers.extend(application.authorization.clone().map(|value| (AUTHORIZATION, value)));
+    if let Some(key) = &application.signing {
+        let signature = key.sign(SystemTime::now(), &call.body);
+        headers.insert(HeaderName::from_static(SIGNATURE_HEADER), signature);
+    }
+    let (allowed, denied) = match dialect.forgets_questions() {
+        true => (application.cache, application.cache_denied),
+        false => (Duration::ZERO, Duration::ZERO),
+    };
+    let lasts = !dialect.forgets_questions();
+    let keeping = Keeping { on_failure, allowed, denied, lasts };
+    // CONTROL: one copy for each question.
+    let about = request.clone();
+    let read = move |answer: &Answer| match dialect.reply(&about, answer) {
+        Ok(Reply::Yes(yes)) => {
+            let terms = Terms { stream: yes.stream, stream_id: yes.stream_id, ..Terms::default() };
+            Outcome::Answered(Answered { ruling: Ruling::Allow(terms), ttl: None })
+        }
+        Ok(Reply::No) => {
+            Outcome::Answered(Answered { ruling: Ruling::Deny(Denial::Forbidden), ttl: None })
+        }
+        Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
+    };
+    Asked::Asking { keeping, asking: asking(client, call, read) }
 }
 
 fn key_request(rules: &Rules, request: &AuthorizeRequest, client: &Client) -> Asked {
@@ -79,18 +124,15 @@ fn key_request(rules: &Rules, request: &AuthorizeRequest, client: &Client) -> As
     };
     // The contract asks for every publication, so that no answer is good for a second one.
     let (on_failure, allowed, denied) = (OnFailure::Deny, Duration::ZERO, Duration::ZERO);
-    let keeping = Keeping { on_failure, allowed, denied };
-    Asked::Asking { keeping, asking: asking(client, call, Dialect::Coordinator) }
+    let keeping = Keeping { on_failure, allowed, denied, lasts: false };
+    Asked::Asking { keeping, asking: asking(client, call, key_answer) }
 }
 
-/// How an application speaks.
-#[derive(Clone, Copy)]
-enum Dialect {
-    Json,
-    Coordinator,
-}
-
-fn asking(client: &Client, call: Call, dialect: Dialect) -> Asking {
+fn asking(
+    client: &Client,
+    call: Call,
+    read: impl Fn(&Answer) -> Outcome + Send + 'static,
+) -> Asking {
     let client = client.clone();
     Box::pin(async move {
         let answer = match client.send(call).await {
@@ -100,26 +142,30 @@ fn asking(client: &Client, call: Call, dialect: Dialect) -> Asking {
                 return Outcome::Failed { word: failure.name(), why: failure.to_string() };
             }
         };
-        match dialect {
-            Dialect::Json => match json::read(&answer) {
-                Ok(answered) => Outcome::Answered(answered),
-                Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
-            },
-            Dialect::Coordinator => Outcome::Answered(Answered {
-                ruling: match coordinator::answer(answer.status, &answer.headers) {
-                    Some((policy, unread)) => {
-                        for part in unread {
-                            tracing::warn!(header = part.header, "a part of a policy is unknown");
-                        }
-                        let policy = Some(Arc::new(policy));
-                        Ruling::Allow(Terms { policy, ..Terms::default() })
-                    }
-                    None => Ruling::Deny(Denial::Forbidden),
-                },
-                ttl: None,
-            }),
-        }
+        read(&answer)
     })
+}
+
+fn json_answer(answer: &Answer) -> Outcome {
+    match json::read(answer) {
+        Ok(answered) => Outcome::Answered(answered),
+        Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
+    }
+}
+
+/// What an application says by the coordinator's contract.
+fn key_answer(answer: &Answer) -> Outcome {
+    let ruling = match coordinator::answer(answer.status, &answer.headers) {
+        Some((policy, unread)) => {
+            for part in unread {
+                tracing::warn!(header = part.header, "a part of a policy is unknown");
+            }
+            let policy = Some(Arc::new(policy));
+            Ruling::Allow(Terms { policy, ..Terms::default() })
+        }
+        None => Ruling::Deny(Denial::Forbidden),
+    };
+    Outcome::Answered(Answered { ruling, ttl: None })
 }
 
 /// A name that no other question of this node has.

@@ -49,6 +49,14 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// True if the application of `mode` is asked about each peer by itself: the coordinator's
+    /// contract asks for every publication, and other servers ask for everybody.
+    pub(super) fn asks_each(&self, mode: Mode) -> bool {
+        let application = self.application.as_ref().filter(|_| mode == Mode::Callback);
+        let counts = application.is_some_and(|asked| !asked.dialect.forgets_questions());
+        counts || mode == Mode::Coordinator
+    }
+
     /// How `request` is judged: as its stream says, else its listener, else everything.
     pub(super) fn modes(&self, request: &AuthorizeRequest, stream: Ways) -> Modes {
         let intent = request.intent;

@@ -34,6 +34,8 @@ pub(super) struct Terms {
     pub(super) key_judged: bool,
     /// What the stream may do, of a publisher.
     pub(super) policy: Option<Arc<Policy>>,
+    /// What the application calls the publication.
+    pub(super) stream_id: Option<Arc<str>>,
     /// When it is over, and whoever was let in is sent away.
     pub(super) until: Option<Seconds>,
 }

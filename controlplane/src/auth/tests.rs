@@ -10,6 +10,7 @@ use dataplane::ids::{Secret, SessionId, ShardId, StreamName};
 
 use super::*;
 use crate::coordinator::Endpoint;
+use crate::dialect::{Asker, Dialect, Verb};
 use crate::events::{Bus, Cursor, RingLimits};
 use crate::outbound::scripted::{Application as Scripted, Reply};
 use crate::outbound::{Address, Credentials, SigningKey};
@@ -37,10 +38,14 @@ pub(crate) fn request(intent: Intent, stream: &str, key: &str) -> AuthorizeReque
 
 pub(crate) fn application(url: &str) -> Application {
     Application {
-        address: Address::parse(url).unwrap(),
+        dialect: Dialect::Native,
+        addresses: Addresses { all: Address::parse(url), ..Addresses::default() },
+        updates: None,
+        verb: Verb::Post,
         authorization: Credentials::bearer("t0ken").unwrap().header().cloned(),
         signing: Some(SigningKey::new(b"secret")),
-        node: "edge-1".into(),
+        secret: Secret::default(),
+        asker: Asker { node: "edge-1".into(), ..Asker::default() },
         timeout: AMPLE,
         on_failure: OnFailure::Deny,
         cache: Duration::from_secs(10),
@@ -117,7 +122,7 @@ impl Bench {
     }
 
     /// Asks, and waits for the one verdict.
-    async fn verdict(&mut self, request: AuthorizeRequest) -> Verdict {
+    pub(super) async fn verdict(&mut self, request: AuthorizeRequest) -> Verdict {
         if let Some(verdict) = self.ask(request) {
             return verdict;
         }

@@ -151,7 +151,8 @@ impl<F: Fleet> Exchange<F> {
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
         let reap = self.registry.due();
         let reap = if self.bus.has_room() { reap } else { reap.map(|due| due.max(now + RETRY)) };
-        let due = [self.moves.deadline(), self.directory.due(), self.sessions.due(), reap];
+        let (moves, stays) = (self.moves.deadline(), self.gate.due(now));
+        let due = [moves, self.directory.due(), self.sessions.due(), stays, reap];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 

@@ -63,15 +63,19 @@ impl<F: Fleet> Exchange<F> {
     /// A shard tells of a session.
     pub(super) fn session_event(&mut self, event: SessionEvent, now: Instant) {
         for change in self.sessions.take(event, calendar(), now) {
-            self.changed(&change);
+            self.changed(&change, now);
         }
         self.news.tell(&self.bus, now);
     }
 
     /// Tells of a session that began or ended. Players come and go in crowds, each in an order of
     /// its own; what a publisher does is part of the order of its stream, and told at once.
-    fn changed(&mut self, change: &Change) {
-        let (stream, kind) = told_of(change);
+    fn changed(&mut self, change: &Change, now: Instant) {
+        let claim = match change {
+            Change::Opened(session, _) => self.gate.began(*session, now),
+            Change::Closed(closed) => self.gate.ended(closed.session),
+        };
+        let (stream, kind) = told_of(change, claim);
         match kind {
             Kind::PublishStarted { .. } | Kind::PublishEnded { .. } => {
                 self.bus.publish(Some(stream), None, kind);
@@ -87,6 +91,11 @@ impl<F: Fleet> Exchange<F> {
     }
 
     pub(super) fn tick_sessions(&mut self, now: Instant) {
+        for session in self.gate.turn(now) {
+            // Nobody waits for the outcome: whoever is gone already is.
+            let (reply, _) = tokio::sync::oneshot::channel();
+            self.ask_of_sessions(SessionsAsk::Kick { session, reply }, now);
+        }
         self.sessions.expire_kicks(now);
         if self.sessions.resync_due().is_some_and(|due| due <= now) {
             self.sessions.resync_asked();
@@ -105,7 +114,7 @@ impl<F: Fleet> Exchange<F> {
             self.stream_found(change, now);
         }
         for change in &sessions {
-            self.changed(change);
+            self.changed(change, now);
         }
         if self.sessions.resync_due().is_none() {
             let Self { coordinator, sessions, .. } = self;

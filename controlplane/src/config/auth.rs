@@ -216,7 +216,7 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     let needs = [
         (
             Mode::Callback,
-            callback.url.is_some(),
+            callback.addresses().first().is_some() || callback.on_update.is_some(),
             "\"callback\" asks an application, and none is named",
             "set auth.callback.url",
         ),

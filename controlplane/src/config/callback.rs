@@ -3,21 +3,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::control::Intent;
 use dataplane::ids::Secret;
 
 use super::field::words;
 use super::key::{Key, Section};
 use super::load::Loaded;
-use crate::auth::{Application, OnFailure};
+use crate::auth::{Addresses, Application, OnFailure, UpdateTerms};
 use crate::coordinator::Credential;
+use crate::dialect::{Asker, Dialect, Verb};
 use crate::error::Error;
 use crate::outbound::{Address, SigningKey};
 
 /// `[auth.callback]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackSection {
+    /// How it is asked.
+    pub dialect: Dialect,
     /// Who is asked.
     pub url: Option<Address>,
+    /// Who is asked instead, who may come in.
+    pub on_connect: Option<Address>,
+    /// Who is asked instead, who may publish.
+    pub on_publish: Option<Address>,
+    /// Who is asked instead, who may play.
+    pub on_play: Option<Address>,
+    /// Who is asked, who may stay.
+    pub on_update: Option<Address>,
+    /// How often each is asked about.
+    pub update: Duration,
+    /// No answer is a no, too.
+    pub update_strict: bool,
+    /// How forms are sent.
+    pub method: Verb,
+    /// The subject of tokens.
+    pub jwt_subject: String,
+    /// Where tokens say that this node is found.
+    pub jwt_host: String,
     /// What a question proves itself with.
     pub credential: Credential,
     /// What a question is signed with, if it is.
@@ -41,7 +63,17 @@ pub struct CallbackSection {
 impl Default for CallbackSection {
     fn default() -> Self {
         Self {
+            dialect: Dialect::Native,
             url: None,
+            on_connect: None,
+            on_publish: None,
+            on_play: None,
+            on_update: None,
+            update: Duration::from_secs(30),
+            update_strict: false,
+            method: Verb::Post,
+            jwt_subject: "rtmp_event".to_owned(),
+            jwt_host: String::new(),
             credential: Credential::default(),
             signing_secret: Secret::default(),
             timeout: Duration::from_secs(8),
@@ -58,20 +90,58 @@ impl Default for CallbackSection {
 impl CallbackSection {
     /// Who is asked, by the node of that name.
     pub(super) fn application(&self, node: Arc<str>) -> Option<Application> {
-        let signs = !self.signing_secret.0.is_empty();
+        // A token is signed by the same secret, and needs nothing beside it.
+        let signs = !self.signing_secret.0.is_empty() && self.dialect != Dialect::RtmpEvent;
+        let addresses = self.addresses();
+        let updates = self.on_update.clone().map(|address| {
+            let (period, strict) = (self.update, self.update_strict);
+            UpdateTerms { address, period, strict }
+        });
+        if addresses.first().is_none() && updates.is_none() {
+            return None;
+        }
+        let (subject, host) = (self.jwt_subject.as_str(), self.jwt_host.as_str());
         Some(Application {
-            address: self.url.clone()?,
+            dialect: self.dialect,
+            addresses,
+            updates,
+            verb: self.method,
             // What cannot be used was refused when the file was read.
             authorization: self.credential.authorization().ok().flatten(),
             signing: signs.then(|| SigningKey::new(self.signing_secret.0.as_bytes())),
-            node,
+            secret: self.signing_secret.clone(),
+            asker: Asker { node, subject: subject.into(), host: host.into() },
             timeout: self.timeout,
             on_failure: self.on_failure,
             cache: self.cache,
             cache_denied: self.cache_denied,
         })
     }
+
+    /// Where questions go.
+    pub(super) fn addresses(&self) -> Addresses {
+        Addresses {
+            all: self.url.clone(),
+            connect: self.on_connect.clone(),
+            publish: self.on_publish.clone(),
+            play: self.on_play.clone(),
+        }
+    }
 }
+
+words!(Dialect {
+    "native" => Dialect::Native,
+    "rtmp-event" => Dialect::RtmpEvent,
+    "nginx-rtmp" => Dialect::NginxRtmp,
+    "srs" => Dialect::Srs,
+    "zlmediakit" => Dialect::Zlmediakit,
+    "mediamtx" => Dialect::Mediamtx,
+});
+
+words!(Verb {
+    "POST" => Verb::Post,
+    "GET" => Verb::Get,
+});
 
 words!(OnFailure {
     "deny" => OnFailure::Deny,
@@ -82,12 +152,71 @@ const HOUR: u64 = 3_600_000;
 
 const KEYS: &[Key] = &[
     Key::new(
+        "dialect",
+        "How the application is asked: \"native\" as url says, or as another server asks it, so \
+         that one that was written for that need not be touched: \"rtmp-event\" (a token in a \
+         header, signed with signing_secret), \"nginx-rtmp\" (forms), \"srs\", \"zlmediakit\" or \
+         \"mediamtx\" (their JSON). README.md says what each is told, and which answers it may \
+         give; what those servers tell of ends is a hook of the same dialect.",
+        |s| &mut s.auth.callback.dialect,
+    )
+    .now(),
+    Key::new(
         "url",
         "Asked by POST, with a JSON object that tells who wants what. Status 200 and 204 allow, \
          401 and 403 deny, 404 knows no such stream, 409 has it taken. JSON in the answer may \
          give the stream another name (stream), let players wait for it (wait), set its policy \
          (policy) and say how long the verdict is good (cache_ms). Redirects are not followed.",
         |s| &mut s.auth.callback.url,
+    )
+    .now(),
+    Key::new(
+        "on_connect",
+        "Asked instead of url whether a peer may come in, in the dialects nginx-rtmp and srs; it \
+         needs auth.connect = true. Where neither is set, nobody is asked, and it may.",
+        |s| &mut s.auth.callback.on_connect,
+    )
+    .now(),
+    Key::new(
+        "on_publish",
+        "Asked instead of url whether a peer may publish, in the dialects nginx-rtmp, srs and \
+         zlmediakit. Where neither is set, nobody is asked, and it may.",
+        |s| &mut s.auth.callback.on_publish,
+    )
+    .now(),
+    Key::new("on_play", "The same, whether it may play.", |s| &mut s.auth.callback.on_play).now(),
+    Key::new(
+        "on_update",
+        "Asked again and again whether each may stay who was let in, in the dialect nginx-rtmp: \
+         what is not 2xx sends away.",
+        |s| &mut s.auth.callback.on_update,
+    )
+    .now(),
+    Key::new("update_ms", "How often on_update is asked about each.", |s| {
+        &mut s.auth.callback.update
+    })
+    .range(1_000, HOUR)
+    .millis()
+    .now(),
+    Key::new(
+        "update_strict",
+        "Whether on_update sends away by no answer, too, or one that makes no sense.",
+        |s| &mut s.auth.callback.update_strict,
+    )
+    .now(),
+    Key::new("method", "How forms of the dialect nginx-rtmp are sent: \"POST\" or \"GET\".", |s| {
+        &mut s.auth.callback.method
+    })
+    .now(),
+    Key::new("jwt_subject", "The subject of the tokens of the dialect rtmp-event.", |s| {
+        &mut s.auth.callback.jwt_subject
+    })
+    .now(),
+    Key::new(
+        "jwt_host",
+        "Where those tokens say that this node is found (rtmp_host); \"\" for the address that the \
+         peer came to.",
+        |s| &mut s.auth.callback.jwt_host,
     )
     .now(),
     Key::new(
@@ -111,7 +240,8 @@ const KEYS: &[Key] = &[
         .secret(),
     Key::new(
         "signing_secret",
-        "If set, questions are signed: header grandstand-signature, t=SECONDS,v1=HEX, the \
+        "What the tokens of the dialect rtmp-event are signed with. In all others, if it is set, \
+         questions are signed: header grandstand-signature, t=SECONDS,v1=HEX, the \
          HMAC-SHA256 of SECONDS, a dot and the body.",
         |s| &mut s.auth.callback.signing_secret,
     )
@@ -134,8 +264,9 @@ const KEYS: &[Key] = &[
     .now(),
     Key::new(
         "cache_ms",
-        "A yes is good for this long for equal questions; 0 asks each time. Equal are intent, \
-         protocol, stream, key, URL with query, referer and address of the peer.",
+        "A yes is good for this long for equal questions; 0 asks each time, as the dialects \
+         rtmp-event, nginx-rtmp, srs and zlmediakit do in any case, whose applications count. \
+         Equal are intent, protocol, stream, key, URL with query, referer and address of the peer.",
         |s| &mut s.auth.callback.cache,
     )
     .range(0, HOUR)
@@ -183,8 +314,9 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         let mend = "set it, or auth.callback.auth to \"none\"".to_owned();
         return Err(loaded.misfit(&key, unusable.what.to_owned(), mend));
     }
+    speaks(loaded)?;
     let (timeout, deadline) = (callback.timeout, loaded.settings.session.authorize_deadline);
-    if callback.url.is_some() && timeout >= deadline {
+    if callback.addresses().first().is_some() && timeout >= deadline {
         return Err(loaded.misfit(
             "auth.callback.timeout_ms",
             format!(
@@ -196,4 +328,115 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// What the dialect can say, and what it needs.
+fn speaks(loaded: &Loaded) -> Result<(), Error> {
+    let callback = &loaded.settings.auth.callback;
+    let (dialect, addresses) = (callback.dialect, callback.addresses());
+    let wrong = |key: &str, what: String, mend: &str| {
+        Err(loaded.misfit(&format!("auth.callback.{key}"), what, mend.to_owned()))
+    };
+    for (key, intent, address) in [
+        ("on_connect", Intent::Connect, &addresses.connect),
+        ("on_publish", Intent::Publish, &addresses.publish),
+        ("on_play", Intent::Play, &addresses.play),
+    ] {
+        if address.is_some() && !(dialect.has_questions() && dialect.asks(intent)) {
+            let what = format!("the dialect {:?} asks nobody else about it", dialect.name());
+            return wrong(key, what, "set auth.callback.url instead, or another dialect");
+        }
+    }
+    if callback.on_update.is_some() && dialect != Dialect::NginxRtmp {
+        let what = format!("the dialect {:?} does not ask who may stay", dialect.name());
+        return wrong("on_update", what, "leave it \"\", or set the dialect \"nginx-rtmp\"");
+    }
+    if addresses.connect.is_some() && !loaded.settings.auth.connect {
+        let what = "it is asked about connections, which nobody judges".to_owned();
+        return wrong("on_connect", what, "set auth.connect = true");
+    }
+    if dialect == Dialect::RtmpEvent && callback.signing_secret.0.is_empty() {
+        let what = "the dialect \"rtmp-event\" signs tokens, and there is no secret".to_owned();
+        return wrong("dialect", what, "set auth.callback.signing_secret");
+    }
+    if callback.method == Verb::Get && dialect != Dialect::NginxRtmp {
+        let what = format!("the dialect {:?} asks by POST alone", dialect.name());
+        return wrong("method", what, "leave it \"POST\", or set the dialect \"nginx-rtmp\"");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+
+    /// The settings of these variables of the section, or what is wrong with them.
+    fn read(more: &[(&str, &str)]) -> Result<CallbackSection, String> {
+        let one =
+            |(key, value): &(&str, &str)| (format!("GRANDSTAND_AUTH__{key}"), (*value).to_owned());
+        let mode = ("GRANDSTAND_AUTH__MODE".to_owned(), "callback".to_owned());
+        let loaded = load(None, more.iter().map(one).chain([mode]));
+        loaded.map(|loaded| loaded.settings.auth.callback).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_dialect_says_what_it_needs_and_what_it_cannot() {
+        let url = ("CALLBACK__URL", "http://app.example/");
+        let dialect = |word| ("CALLBACK__DIALECT", word);
+        let secret = ("CALLBACK__SIGNING_SECRET", "hunter2");
+        let node = || Arc::from("edge-1");
+        for set in [
+            &[url, dialect("srs")][..],
+            &[url, dialect("rtmp-event"), secret],
+            &[
+                dialect("nginx-rtmp"),
+                ("CALLBACK__ON_PLAY", "http://a/"),
+                ("CALLBACK__METHOD", "GET"),
+            ],
+            &[dialect("nginx-rtmp"), ("CALLBACK__ON_UPDATE", "http://a/")],
+            &[dialect("srs"), ("CALLBACK__ON_CONNECT", "http://a/"), ("CONNECT", "true")],
+        ] {
+            let section = read(set).unwrap();
+            let application = section.application(node()).unwrap();
+            assert_eq!(application.dialect, section.dialect);
+            assert!(!format!("{section:?} {application:?}").contains("hunter2"));
+        }
+        for (set, key, part) in [
+            (&[dialect("srs")][..], "auth.mode", "none is named"),
+            (&[url, dialect("wowza")], "auth.callback.dialect", "\"zlmediakit\" or \"mediamtx\""),
+            (
+                &[url, dialect("rtmp-event")],
+                "auth.callback.dialect",
+                "auth.callback.signing_secret",
+            ),
+            (&[url, ("CALLBACK__ON_PLAY", "http://a/")], "auth.callback.on_play", "\"native\""),
+            (
+                &[
+                    dialect("zlmediakit"),
+                    ("CALLBACK__ON_CONNECT", "http://a/"),
+                    ("CONNECT", "true"),
+                ],
+                "auth.callback.on_connect",
+                "set auth.callback.url instead",
+            ),
+            (
+                &[dialect("srs"), ("CALLBACK__ON_CONNECT", "http://a/")],
+                "auth.callback.on_connect",
+                "set auth.connect = true",
+            ),
+            (
+                &[url, dialect("srs"), ("CALLBACK__ON_UPDATE", "http://a/")],
+                "auth.callback.on_update",
+                "nginx-rtmp",
+            ),
+            (&[url, dialect("srs"), ("CALLBACK__METHOD", "GET")], "auth.callback.method", "POST"),
+        ] {
+            let error = read(set).unwrap_err();
+            let key = key.to_owned();
+            let variable = format!("GRANDSTAND_{}", key.to_uppercase().replace('.', "__"));
+            assert!(error.contains(&key) || error.contains(&variable), "{key}: {error}");
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 }

@@ -16,11 +16,14 @@ use crate::hooks::{HOOKS_MAX, HookSpec, Origin};
 pub(super) const KEY: Key = Key::new(
     "hooks",
     "Who is told of events. Remove the # of `hooks` only for an empty list; a hook is a table \
-     [[hooks]] with id, type (\"http\" or \"file\") and target (a URL, or the path of a file), and \
-     if wanted: name, secret (signs requests), types (of events, as [\"stream.*\"]), streams (as { \
-     only = [\"news/*\"], except = [] }), metadata (goes along with each event), enabled, \
-     timeout_ms, retries_max, batch_max (1: objects, above it lists), batch_ms, queue_max, \
-     queue_bytes_max, fsync (\"always\" or \"never\") and rotate_bytes (of a file).",
+     [[hooks]] with id, type (\"http\" or \"file\") and target (a URL, or the path of a file), \
+     and if wanted: name, secret (signs requests), dialect (as another server tells: \
+     \"rtmp-event\", \"nginx-rtmp\", \"srs\" or \"zlmediakit\", one request for each call), calls \
+     (which of them, as [\"publish_done\"]), method (of nginx-rtmp's forms), types (of events, as \
+     [\"stream.*\"]), streams (as { only = [\"news/*\"], except = [] }), metadata (goes along \
+     with each event), enabled, timeout_ms, retries_max, batch_max (1: objects, above it lists), \
+     batch_ms, queue_max, queue_bytes_max, fsync (\"always\" or \"never\") and rotate_bytes (of a \
+     file).",
     |s| &mut s.hooks,
 )
 .now()

@@ -1,5 +1,6 @@
 //! Bus: takes events, and lets cursors read them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -27,6 +28,8 @@ struct Inner {
     kept: Mutex<Kept>,
     /// The number of the next event.
     next: watch::Sender<u64>,
+    /// Somebody is to be told how those came in who leave.
+    wants_claims: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,29 @@ impl Bus {
             published: [0; Kind::NAMES.len()],
             vacancy: u64::MAX,
         };
-        Self(Arc::new(Inner { node, kept: Mutex::new(kept), next: watch::Sender::new(0) }))
+        Self(Arc::new(Inner {
+            node,
+            kept: Mutex::new(kept),
+            next: watch::Sender::new(0),
+            wants_claims: AtomicBool::new(false),
+        }))
+    }
+
+    /// The name of the node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// Says whether somebody is to be told how those came in who leave.
+    pub fn want_claims(&self, wanted: bool) {
+        self.0.wants_claims.store(wanted, Ordering::Relaxed);
+    }
+
+    /// True if somebody is to be told how those came in who leave.
+    #[must_use]
+    pub fn wants_claims(&self) -> bool {
+        self.0.wants_claims.load(Ordering::Relaxed)
     }
 
     /// Tells whoever listens. Never blocks and never fails: what nobody reads in time is gone.

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::id::EventId;
 use super::kind::Kind;
+use crate::dialect::Claim;
 
 /// One thing that happened.
 ///
@@ -77,6 +78,12 @@ impl Event {
     #[must_use]
     pub const fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.json.len() as u64 + self.kind.claim().map_or(0, Claim::bytes)
     }
 
     /// It as one line of JSON.

@@ -8,6 +8,7 @@ use dataplane::ids::SessionId;
 use serde::{Serialize, Serializer};
 
 use super::event::text;
+use crate::dialect::Claim;
 
 /// Who is at the other end of a session.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +24,9 @@ pub struct Party {
     /// `flashVer` or `User-Agent`.
     #[serde(serialize_with = "text")]
     pub agent: Arc<str>,
+    /// How it came in, if it leaves and somebody is to be told of it in those words.
+    #[serde(skip)]
+    pub claim: Option<Arc<Claim>>,
 }
 
 /// A question whether a peer may do something.
@@ -289,6 +293,17 @@ impl Kind {
         Self::NAMES[self.index()]
     }
 
+    /// How the session came in that it is about, if that is kept with it.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::SessionClosed { party, .. } | Self::PublishEnded { party, .. } => {
+                party.claim.as_deref()
+            }
+            _ => None,
+        }
+    }
+
     /// The session that it is about, if it is about one.
     #[must_use]
     pub const fn session(&self) -> Option<SessionId> {
@@ -330,6 +345,7 @@ mod tests {
             protocol: Protocol::HttpFlv,
             peer: "192.0.2.1:5".parse().unwrap(),
             agent: "VLC".into(),
+            claim: None,
         };
         let asked = Asked { party, intent: "play", named: "one".into() };
         let kind = Kind::AuthorisationDenied { asked, reason: "key", cached: true };

@@ -47,7 +47,7 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, event: Arc<Event>) {
-        let bytes = event.json().len() as u64;
+        let bytes = event.bytes();
         self.bytes += bytes;
         if self.unkept.is_some() {
             self.unkept_bytes += bytes;
@@ -64,7 +64,7 @@ impl Ring {
     pub(super) fn kept(&mut self, at: Option<u64>) {
         let before = self.unkept.unwrap_or_else(|| self.next()).max(self.first);
         let count = usize::try_from(at.unwrap_or_default().saturating_sub(before)).unwrap_or(0);
-        let bytes: u64 = self.from(before).take(count).map(|event| event.json().len() as u64).sum();
+        let bytes: u64 = self.from(before).take(count).map(|event| event.bytes()).sum();
         self.unkept_bytes = if at.is_some() { self.unkept_bytes - bytes } else { 0 };
         self.unkept = at;
         self.shrink();

@@ -6,14 +6,16 @@ use dataplane::control::{CloseReason, Role};
 use dataplane::ids::{SessionId, StreamName};
 
 use super::kind::{Kind, Party};
+use crate::dialect::Claim;
 use crate::viewing::{Change, LiveSession};
 
-/// What is told of a session that began or ended.
+/// What is told of a session that began or ended; `claim` is how it had come in.
 #[must_use]
-pub fn told_of(change: &Change) -> (&StreamName, Kind) {
+pub fn told_of(change: &Change, claim: Option<Arc<Claim>>) -> (&StreamName, Kind) {
     match change {
         Change::Opened(session, live) => {
-            let (party, tls) = (party(*session, live), live.tls);
+            // It is told when it leaves.
+            let (party, tls) = (party(*session, live, None), live.tls);
             let kind = match live.role {
                 Role::Publish => Kind::PublishStarted { party, tls },
                 Role::Play => Kind::SessionOpened { party, tls },
@@ -21,7 +23,7 @@ pub fn told_of(change: &Change) -> (&StreamName, Kind) {
             (&live.stream, kind)
         }
         Change::Closed(closed) => {
-            let party = party(closed.session, &closed.was);
+            let party = party(closed.session, &closed.was, claim);
             let (bytes_in, bytes_out) = (closed.bytes_in, closed.bytes_out);
             let duration_ms = closed.age_ms;
             let reason = closed.reason.map_or("unknown", CloseReason::name);
@@ -38,9 +40,9 @@ pub fn told_of(change: &Change) -> (&StreamName, Kind) {
     }
 }
 
-fn party(session: SessionId, live: &LiveSession) -> Party {
+fn party(session: SessionId, live: &LiveSession, claim: Option<Arc<Claim>>) -> Party {
     let agent = Arc::clone(&live.agent);
-    Party { session, protocol: live.protocol, peer: live.peer, agent }
+    Party { session, protocol: live.protocol, peer: live.peer, agent, claim }
 }
 
 #[cfg(test)]
@@ -89,7 +91,7 @@ mod tests {
                 (Change::Opened(session, live(role)), began, &begin),
                 (Change::Closed(Arc::new(closed(role))), ended, &end),
             ] {
-                let (about, kind) = told_of(&change);
+                let (about, kind) = told_of(&change, None);
                 assert_eq!((about, kind.name()), (&stream, name));
                 assert_eq!(&serde_json::to_value(kind).unwrap(), data);
             }

@@ -18,6 +18,7 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
                 protocol,
                 peer: publisher.peer,
                 agent: Arc::clone(&publisher.agent),
+                claim: None,
             });
             let kind = Kind::StreamStarted { shard: shard.0, protocol, party };
             bus.publish(Some(&start.stream), start.id, kind);
@@ -41,6 +42,7 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
                 protocol: refusal.protocol,
                 peer: publisher.peer,
                 agent: Arc::clone(&publisher.agent),
+                claim: None,
             };
             let kind = Kind::PublishRefused { party, reason: refusal.reason };
             bus.publish(Some(&refusal.stream), None, kind);

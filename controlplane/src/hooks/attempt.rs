@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::file::Lines;
-use super::parcel::Parcel;
+use super::parcel::{Parcel, bare};
 use super::spec::{Fsync, HookKind, HookSpec};
 use crate::outbound::{Address, Call, Client, SIGNATURE_HEADER, SigningKey};
 
@@ -54,13 +54,35 @@ pub(super) async fn attempt(
 ) -> Delivery {
     let start = Instant::now();
     let (status, failure) = match spec.kind {
-        HookKind::Http => post(client, spec, parcels).await,
+        HookKind::Http if spec.dialect.is_native() => post(client, spec, parcels).await,
+        HookKind::Http => tell(client, spec, parcels).await,
         HookKind::File => (None, append(files, spec, parcels).await.err()),
     };
     Delivery { status, failure, took: start.elapsed() }
 }
 
 type Posted = (Option<u16>, Option<(&'static str, String)>);
+
+/// Says one note in the dialect of the hook. What waited under another dialect has none, and is
+/// not told in this one.
+async fn tell(client: &Client, spec: &HookSpec, parcels: &[Arc<Parcel>]) -> Posted {
+    let Some(address) = Address::parse(&spec.target) else {
+        return (None, Some(("address", "the target is no URL".to_owned())));
+    };
+    let mut status = None;
+    for note in parcels.iter().filter_map(|parcel| parcel.note()) {
+        let call = spec.envelope().call(&address, &note, SystemTime::now(), spec.timeout());
+        let call = match call {
+            Ok(call) => call,
+            Err(why) => return (None, Some(("dialect", why.to_owned()))),
+        };
+        match send(client, call).await {
+            (said, None) => status = said,
+            failed => return failed,
+        }
+    }
+    (status, None)
+}
 
 async fn post(client: &Client, spec: &HookSpec, parcels: &[Arc<Parcel>]) -> Posted {
     let Some(address) = Address::parse(&spec.target) else {
@@ -69,6 +91,10 @@ async fn post(client: &Client, spec: &HookSpec, parcels: &[Arc<Parcel>]) -> Post
     let body = Bytes::from(body(spec, parcels));
     let mut call = Call::post(address, body, spec.timeout());
     call.headers = headers(spec, parcels, &call.body);
+    send(client, call).await
+}
+
+async fn send(client: &Client, call: Call) -> Posted {
     match client.send(call).await {
         Ok(answer) if answer.status.is_success() => (Some(answer.status.as_u16()), None),
         Ok(answer) => {
@@ -119,9 +145,13 @@ fn body(spec: &HookSpec, parcels: &[Arc<Parcel>]) -> String {
         true => None,
         false => serde_json::to_string(&spec.metadata).ok(),
     };
-    let event = |parcel: &Arc<Parcel>| match (&metadata, parcel.json.strip_suffix('}')) {
-        (Some(metadata), Some(open)) => format!("{open},\"metadata\":{metadata}}}"),
-        _ => parcel.json.as_ref().to_owned(),
+    let event = |parcel: &Arc<Parcel>| {
+        // It may have waited while the hook spoke another dialect.
+        let json = bare(&parcel.json);
+        match (&metadata, json.strip_suffix('}')) {
+            (Some(metadata), Some(open)) => format!("{open},\"metadata\":{metadata}}}"),
+            _ => json.into_owned(),
+        }
     };
     match (spec.kind, parcels) {
         (HookKind::File, _) => parcels.iter().map(|parcel| event(parcel) + "\n").collect(),

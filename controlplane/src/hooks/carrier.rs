@@ -36,7 +36,7 @@ pub(super) async fn carry(
         let spec = hook.spec();
         let bytes_max = under_way_max(hook.part());
         let batching = Batching {
-            events_max: spec.batch_max as usize,
+            events_max: spec.events_max(),
             bytes_max,
             added_bytes: RECORD_BYTES + spec.metadata_bytes(),
             patience: spec.patience(),

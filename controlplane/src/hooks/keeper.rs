@@ -16,7 +16,8 @@ use super::loading::{self, Walk, deletions};
 use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
-use crate::events::{Cursor, Kind, Told};
+use crate::dialect::NOTES_MAX;
+use crate::events::{Cursor, Event, Kind, Told};
 use crate::store::{StoreError, Table, Write};
 
 /// Events that are written together: at most the lesser number if there are many hooks, and the
@@ -84,18 +85,22 @@ impl Keeper {
             }
         }
         self.shared.set_trouble(None);
+        let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
+        self.want_claims(&hooks);
     }
 
     /// Writes down what is new and forgets what is settled, in one commit, then lets it go; true if
     /// there was something new.
     async fn turn(&mut self) -> bool {
         let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
+        self.want_claims(&hooks);
         let mut writes = Vec::new();
         // What was given up leaves the memory before more comes into it.
         while settle_all(&hooks, &mut writes) {
             self.commit(std::mem::take(&mut writes)).await;
         }
-        let told = self.read(hooks.len());
+        let told = self.read(&hooks);
+        let node = self.shared.bus.node();
         if let Some(missed) = told.missed {
             let missed = missed.unwrap_or(1);
             self.shared.missed.fetch_add(missed, Ordering::Relaxed);
@@ -109,11 +114,11 @@ impl Keeper {
             let spec = hook.spec();
             let mut work = hook.work();
             let wanted = told.events.iter().filter(|event| spec.wants(event));
-            let parcels = wanted.map(|event| {
-                let parcel = Arc::new(Parcel::new(work.next, event));
-                work.next += 1;
-                writes.push(parcel.keep(&spec.id));
-                parcel
+            let parcels = wanted.flat_map(|event| {
+                let parcels = parcels(&spec, node, work.next, event);
+                work.next += parcels.len() as u64;
+                writes.extend(parcels.iter().map(|parcel| parcel.keep(&spec.id)));
+                parcels
             });
             fresh.push(parcels.collect::<Vec<_>>());
         }
@@ -137,21 +142,29 @@ impl Keeper {
         !told.events.is_empty()
     }
 
-    /// The next events, of which each hook has a row and all rows fit one commit.
-    fn read(&mut self, hooks: usize) -> Told {
-        let hooks = hooks.max(1);
-        let together = COMMIT_MAX.0 / hooks;
+    /// The next events, of which each hook has its rows and all of them fit one commit.
+    fn read(&mut self, hooks: &[Arc<Hook>]) -> Told {
+        let rows = |hook: &Arc<Hook>| if hook.spec().dialect.is_native() { 1 } else { NOTES_MAX };
+        let rows = hooks.iter().map(rows).sum::<usize>().max(1);
+        let together = COMMIT_MAX.0 / rows;
         let mut told = self.cursor.read(together.clamp(TOGETHER.0, TOGETHER.1));
         let mut bytes = 0;
         let fits = told.events.iter().take_while(|event| {
             let begins = bytes == 0;
-            bytes += (event.json().len() + ROW_BYTES) * hooks;
+            let each = usize::try_from(event.bytes()).unwrap_or(COMMIT_MAX.1);
+            bytes += (each + ROW_BYTES) * rows;
             begins || bytes <= COMMIT_MAX.1
         });
         let fitting = fits.count();
         self.cursor.unread(told.events.len() - fitting);
         told.events.truncate(fitting);
         told
+    }
+
+    /// Has those kept how they came in who may leave, if a hook says it.
+    fn want_claims(&self, hooks: &[Arc<Hook>]) {
+        let wanted = hooks.iter().any(|hook| !hook.spec().dialect.is_native());
+        self.shared.bus.want_claims(wanted);
     }
 
     /// Writes until it is written: events are not tried before.
@@ -320,6 +333,15 @@ impl Keeper {
         hook.push(parcels);
         Ok(Moved { events: moved.len() as u64, unread })
     }
+}
+
+/// What a hook is told of an event, the first of it as its `number`-th.
+fn parcels(spec: &HookSpec, node: &str, number: u64, event: &Event) -> Vec<Arc<Parcel>> {
+    if spec.dialect.is_native() {
+        return vec![Arc::new(Parcel::new(number, event))];
+    }
+    let notes = spec.notes(node, event).into_iter().zip(number..);
+    notes.map(|(note, number)| Arc::new(Parcel::noted(number, event, &note))).collect()
 }
 
 /// Bytes of memory that a row takes.

@@ -150,6 +150,11 @@ impl Hooks {
         let hook = self.0.hook(id).ok_or(HooksError::Unknown)?;
         let mut spec = HookSpec::clone(&hook.spec());
         spec.timeout_ms = spec.timeout_ms.min(TEST_TIMEOUT_MS);
+        if !spec.dialect.is_native() {
+            let why = format!("the dialect {:?} has no word for a test", spec.dialect.name());
+            let failure = Some(("dialect", why));
+            return Ok(Delivery { status: None, failure, took: Duration::ZERO });
+        }
         let event = self.0.bus.unpublished(None, Kind::HookTest { hook: id.to_owned() });
         let parcels = [Arc::new(Parcel::new(0, &event))];
         Ok(attempt(&self.0.client, &self.0.files, &spec, &parcels).await)
@@ -290,7 +295,7 @@ fn dead_letter(number: u64, value: &[u8]) -> DeadLetter {
             reason: verdict.reason,
             attempts: verdict.attempts,
             at: verdict.at,
-            event: Some(event.to_owned()),
+            event: Some(parcel::bare(event).into_owned()),
         },
         None => DeadLetter {
             number,

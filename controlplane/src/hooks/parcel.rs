@@ -1,16 +1,30 @@
 //! Parcel: one event on its way to one hook, and its row in the store.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use dataplane::ids::StreamName;
 use serde::Deserialize;
 
 use super::lane::Lane;
+use crate::dialect::Note;
 use crate::events::Event;
 use crate::store::{Table, Write};
 
 /// Before and after the event in a row's value; the number is the version of this form.
 const ROW: (&str, &str) = ("{\"v\":1,\"event\":", "}");
+
+/// Before the note of an event in the dialect of its hook, which ends it. Texts have no such
+/// letters, because their quotes are escaped, and no field of an event is called so.
+const NOTE: &str = ",\"dialect_note\":";
+
+/// The event without its note, which may hold what a peer showed.
+pub(super) fn bare(json: &str) -> Cow<'_, str> {
+    match json.rsplit_once(NOTE) {
+        Some((event, _)) => Cow::Owned(format!("{event}}}")),
+        None => Cow::Borrowed(json),
+    }
+}
 
 /// One event on its way to one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +75,20 @@ impl Parcel {
     pub(super) fn new(number: u64, event: &Event) -> Self {
         let (id, lane) = (event.id().to_string().into(), Lane::of(event));
         Self { number, id, lane, json: Arc::clone(event.json()) }
+    }
+
+    /// What is told of the event in the dialect of a hook, as its `number`-th.
+    pub(super) fn noted(number: u64, event: &Event, note: &Note) -> Self {
+        let bare = event.json().strip_suffix('}').unwrap_or_default();
+        let note = serde_json::to_string(note).expect("a note has text for keys");
+        let json = [bare, NOTE, &note, "}"].concat().into();
+        Self { json, ..Self::new(number, event) }
+    }
+
+    /// What is told of it in the dialect of its hook.
+    pub(super) fn note(&self) -> Option<Note> {
+        let (_, note) = self.json.rsplit_once(NOTE)?;
+        serde_json::from_str(note.strip_suffix('}')?).ok()
     }
 
     /// From an event's JSON; `None` if it is not one.
@@ -122,6 +150,7 @@ mod tests {
             protocol: Protocol::Rtmp,
             peer: "192.0.2.1:5".parse().unwrap(),
             agent: "OBS".into(),
+            claim: None,
         };
         let asked = Asked { party: party.clone(), intent: "play", named: "news/1".into() };
         let of = |kind| (Some(&stream), kind);
@@ -147,6 +176,15 @@ mod tests {
             assert_eq!(number("b", &write.key), None);
             assert_eq!(Parcel::forget("a", 258).key, write.key);
         }
+        let event = bus.unpublished(Some(&stream), Kind::StreamLost {});
+        let text = r#"{"key":"hunter2,\"dialect_note\":"}"#.to_owned();
+        let note = Note { call: "on_stop".into(), text };
+        let parcel = Parcel::noted(3, &event, &note);
+        let write = parcel.keep("a");
+        let read = Parcel::read("a", &write.key, &write.value.unwrap()).unwrap();
+        assert_eq!((&read, read.note()), (&parcel, Some(note)));
+        assert_eq!(bare(&read.json), **event.json(), "nobody else is told the note");
+        assert_eq!(Parcel::new(3, &event).note(), None);
         assert!(key("a", 255) < key("a", 256) && key("a", u64::MAX) < key("b", 0));
         assert_eq!(Parcel::read("a", &key("a", 1), b"{\"v\":2}"), None);
     }

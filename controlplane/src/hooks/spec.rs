@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::file;
+use crate::dialect::{Dialect, Envelope, Note, Verb};
 use crate::events::{Event, StreamPattern, TypePattern};
 use crate::outbound::Address;
 
@@ -99,6 +100,16 @@ pub struct HookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub secret: Option<HookSecret>,
+    /// How the receiver is told: as this server does, or as another one does for which it was
+    /// written. `rtmp-event` signs its tokens with the secret.
+    #[serde(default, skip_serializing_if = "Dialect::is_native")]
+    pub dialect: Dialect,
+    /// What it is told in such a dialect, by name; empty for all that there is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<String>,
+    /// How forms of the dialect `nginx-rtmp` are sent.
+    #[serde(default, skip_serializing_if = "Verb::is_post")]
+    pub method: Verb,
     /// Types of events, groups such as `stream.*`; empty for all.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
@@ -181,6 +192,8 @@ impl HookSpec {
             (legal_id(&self.id), "id", "1 to 64 letters, digits, _ and -"),
             (self.name.len() <= 256, "name", "at most 256 bytes"),
             self.check_target(origin),
+            self.check_dialect(),
+            self.check_calls(),
             (
                 self.secret.as_ref().is_none_or(|secret| (8..=256).contains(&secret.0.len())),
                 "secret",
@@ -230,6 +243,54 @@ impl HookSpec {
             }
         };
         (holds && !self.target.contains('\0'), "target", expected)
+    }
+
+    fn check_dialect(&self) -> (bool, &'static str, &'static str) {
+        let told = !self.dialect.calls().is_empty();
+        match (self.dialect, self.kind) {
+            (Dialect::Native, _) => (self.method.is_post(), "method", "\"POST\""),
+            (_, HookKind::File) => (false, "dialect", "\"native\" for a file"),
+            (Dialect::RtmpEvent, _) if self.secret.is_none() => {
+                (false, "secret", "set: the dialect rtmp-event signs tokens with it")
+            }
+            (Dialect::NginxRtmp, _) => (true, "dialect", ""),
+            _ if told => (self.method.is_post(), "method", "\"POST\" in this dialect"),
+            _ => (false, "dialect", "one that tells something; this one asks alone"),
+        }
+    }
+
+    fn check_calls(&self) -> (bool, &'static str, &'static str) {
+        let unable = self.calls.iter().find_map(|call| self.dialect.cannot_call(call));
+        let known = |call: &String| self.dialect.calls().contains(&call.as_str());
+        let expected = match self.dialect {
+            Dialect::Native | Dialect::Mediamtx => "empty in this dialect; types chooses events",
+            Dialect::RtmpEvent => "of \"stop\"",
+            Dialect::NginxRtmp => "of \"publish_done\", \"play_done\" and \"done\"",
+            Dialect::Srs => "of \"on_unpublish\", \"on_stop\" and \"on_close\"",
+            Dialect::Zlmediakit => {
+                "of \"on_flow_report\", \"on_stream_changed\" and \"on_server_started\""
+            }
+        };
+        (self.calls.iter().all(known), "calls", unable.unwrap_or(expected))
+    }
+
+    /// What it is told of `event` in its dialect by the node of that name, in this order; nothing
+    /// in our own.
+    pub(super) fn notes(&self, node: &str, event: &Event) -> Vec<Note> {
+        let mut notes = self.dialect.notes(node, event);
+        notes.retain(|note| self.calls.is_empty() || self.calls.contains(&note.call));
+        notes
+    }
+
+    /// How notes of its dialect are sent.
+    pub(super) fn envelope(&self) -> Envelope<'_> {
+        let secret = self.secret.as_ref().map(|secret| secret.0.as_str());
+        Envelope { dialect: self.dialect, verb: self.method, secret }
+    }
+
+    /// Events of one request at most: one in the dialects of others.
+    pub(super) const fn events_max(&self) -> usize {
+        if self.dialect.is_native() { self.batch_max as usize } else { 1 }
     }
 
     /// True if it wants to hear of `event`.
@@ -307,7 +368,7 @@ impl HookSpec {
 
     /// How long a request waits to become full.
     pub(super) const fn patience(&self) -> Duration {
-        Duration::from_millis(if self.batch_max > 1 { self.batch_ms } else { 0 })
+        Duration::from_millis(if self.events_max() > 1 { self.batch_ms } else { 0 })
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) const FAMILIES: [&str; 10] = [
 ];
 
 const OWN_COORDINATOR: &str = "this node is its own coordinator, no other is attached to";
-const OWN_CALLBACK: &str = "this node asks KEY_VERIFICATION_URL, as a coordinator does";
+const OWN_CALLBACK: &str = "this node asks KEY_VERIFICATION_URL, as a coordinator does; \
+                            [auth.callback] with dialect = \"rtmp-event\" asks as that server did";
 const OWN_ENCODER: &str = "streams are packaged as they come and served from memory: nothing is \
                            encoded, recorded or stored elsewhere";
 const OWN_COMMANDS: &str = "commands come by /commands/close on the control listener";

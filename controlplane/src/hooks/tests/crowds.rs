@@ -44,6 +44,7 @@ fn party(session: u64) -> Party {
         protocol: dataplane::control::Protocol::Hls,
         peer: "192.0.2.1:5".parse().unwrap(),
         agent: "hls.js".into(),
+        claim: None,
     }
 }
 

@@ -3,5 +3,6 @@
 mod batches;
 mod crowds;
 mod delivery;
+mod dialects;
 mod keeping;
 mod rig;

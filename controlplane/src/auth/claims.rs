@@ -1,0 +1,119 @@
+//! Claims: how those came in who publish or play, for as long as they do.
+//!
+//! A grant is not yet a session: it waits here until the session begins; one that never does is
+//! forgotten. Limits: [`GRANTED_MAX`] grants, and [`BYTES_MAX`] bytes of all claims; beyond those
+//! the oldest grant is forgotten first, and then a session is without one: its end is told without
+//! the words of its beginning.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use dataplane::ids::SessionId;
+
+use crate::dialect::Claim;
+
+/// Grants that have not become sessions at most; the oldest is forgotten.
+const GRANTED_MAX: usize = 4_096;
+/// Bytes of all claims at most.
+const BYTES_MAX: u64 = 32 << 20;
+
+/// Claims by session. Lives on: the control thread.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    granted: HashMap<SessionId, Arc<Claim>>,
+    /// In which order they were granted; some are sessions since.
+    order: VecDeque<SessionId>,
+    live: HashMap<SessionId, Arc<Claim>>,
+    bytes: u64,
+}
+
+impl Claims {
+    /// A session was let in.
+    pub(super) fn granted(&mut self, session: SessionId, claim: Claim) {
+        self.bytes += claim.bytes();
+        if let Some(before) = self.granted.insert(session, Arc::new(claim)) {
+            self.bytes -= before.bytes();
+        }
+        self.order.push_back(session);
+        while self.order.len() > GRANTED_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { return };
+            let gone = self.granted.remove(&oldest);
+            self.bytes -= gone.map_or(0, |claim| claim.bytes());
+        }
+    }
+
+    /// A session began; how it came in, if that was kept.
+    pub(super) fn began(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        if let Some(claim) = self.granted.remove(&session) {
+            let before = self.live.insert(session, claim);
+            self.bytes -= before.map_or(0, |claim| claim.bytes());
+        }
+        self.of(session)
+    }
+
+    /// How a session came in that publishes or plays.
+    pub(super) fn of(&self, session: SessionId) -> Option<Arc<Claim>> {
+        self.live.get(&session).cloned()
+    }
+
+    /// A session ended; how it had come in.
+    pub(super) fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        let claim = self.live.remove(&session)?;
+        self.bytes -= claim.bytes();
+        Some(claim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::tests::request;
+    use crate::dialect::Asker;
+    use dataplane::control::Intent;
+
+    fn claim(key: &str) -> Claim {
+        let request = Box::new(request(Intent::Play, "cam", key));
+        Claim { request, asker: Asker::default(), stream_id: None }
+    }
+
+    fn key(claim: Option<Arc<Claim>>) -> Option<String> {
+        claim.map(|claim| claim.request.key.0.clone())
+    }
+
+    #[test]
+    fn a_claim_lives_as_long_as_its_session_and_the_newest_counts() {
+        let mut claims = Claims::default();
+        claims.granted(SessionId(1), claim("first"));
+        assert_eq!(key(claims.of(SessionId(1))), None, "a grant is no session yet");
+        assert_eq!(key(claims.began(SessionId(1))).as_deref(), Some("first"));
+        claims.granted(SessionId(1), claim("second"));
+        assert_eq!(key(claims.ended(SessionId(1))).as_deref(), Some("first"));
+        assert_eq!(key(claims.began(SessionId(1))).as_deref(), Some("second"));
+        assert_eq!(key(claims.ended(SessionId(1))).as_deref(), Some("second"));
+        assert_eq!(key(claims.ended(SessionId(1))), None);
+        assert!(!format!("{:?}", claim("hunter2")).contains("hunter2"));
+    }
+
+    #[test]
+    fn grants_that_come_to_nothing_are_forgotten() {
+        let mut claims = Claims::default();
+        for number in 0..=GRANTED_MAX as u64 {
+            claims.granted(SessionId(number), claim("k"));
+        }
+        assert_eq!((claims.granted.len(), claims.order.len()), (GRANTED_MAX, GRANTED_MAX));
+        assert_eq!(key(claims.began(SessionId(0))), None);
+        assert!(claims.began(SessionId(1)).is_some());
+        // Long ones are fewer, whoever is in stays, and what is gone is not counted.
+        let long = "x".repeat(1 << 20);
+        for number in 2..=70_u64 {
+            claims.granted(SessionId(number), claim(&long));
+            assert!(claims.bytes <= BYTES_MAX);
+        }
+        assert!(claims.granted.len() < 33 && claims.of(SessionId(1)).is_some());
+        for number in 1..=70 {
+            claims.began(SessionId(number));
+            claims.ended(SessionId(number));
+        }
+        assert_eq!((claims.bytes, claims.live.len(), claims.granted.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,305 @@
+//! Updates: whether those who came in may stay, asked of an application again and again.
+//!
+//! ```text
+//!   session began --period--> question under way --yes--> after a period again
+//!                                                --no---> it is closed
+//! ```
+//!
+//! Limits: [`UNDER_WAY_MAX`] questions under way; the others wait for their turn.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use dataplane::ids::SessionId;
+use http::header::AUTHORIZATION;
+use tokio::task::{Id, JoinSet};
+
+use super::application::Application;
+use super::gate::Gate;
+use crate::dialect::{Claim, Envelope};
+use crate::outbound::{Address, Client};
+
+/// Questions under way at most.
+const UNDER_WAY_MAX: usize = 64;
+/// Answers that are there are looked for this often.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// On what terms it is asked who may stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateTerms {
+    /// Where.
+    pub address: Address,
+    /// How often each is asked about.
+    pub period: Duration,
+    /// No answer is a no, too.
+    pub strict: bool,
+}
+
+/// A session that is asked about.
+#[derive(Debug)]
+struct Watched {
+    claim: Arc<Claim>,
+    since: Instant,
+    /// When it is asked about next; `None` while it is.
+    due: Option<Instant>,
+}
+
+/// Everybody who is asked about. Lives on: the control thread.
+#[derive(Debug)]
+pub(super) struct Updates {
+    client: Client,
+    watched: HashMap<SessionId, Watched>,
+    due: BTreeSet<(Instant, SessionId)>,
+    tasks: JoinSet<bool>,
+    asked: HashMap<Id, SessionId>,
+}
+
+impl Updates {
+    pub(super) fn new() -> Self {
+        Self {
+            client: Client::new(UNDER_WAY_MAX),
+            watched: HashMap::new(),
+            due: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            asked: HashMap::new(),
+        }
+    }
+
+    /// A session began.
+    pub(super) fn began(
+        &mut self,
+        session: SessionId,
+        claim: Arc<Claim>,
+        period: Duration,
+        now: Instant,
+    ) {
+        self.ended(session);
+        let due = now + period;
+        self.watched.insert(session, Watched { claim, since: now, due: Some(due) });
+        self.due.insert((due, session));
+    }
+
+    /// A session ended.
+    pub(super) fn ended(&mut self, session: SessionId) {
+        if let Some(Watched { due: Some(due), .. }) = self.watched.remove(&session) {
+            self.due.remove(&(due, session));
+        }
+    }
+
+    /// When [`Self::turn`] has something to do.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.asked.is_empty() {
+            return Some(now + LOOK);
+        }
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Asks about those whose time has come; the sessions that may not stay. Without terms nobody
+    /// is asked about any more.
+    pub(super) fn turn(
+        &mut self,
+        application: Option<&Application>,
+        now: Instant,
+    ) -> Vec<SessionId> {
+        let mut gone = Vec::new();
+        let asking = application.and_then(|asked| Some((asked, asked.updates.as_ref()?)));
+        while let Some(done) = self.tasks.try_join_next_with_id() {
+            let (task, stays) = match done {
+                Ok((task, stays)) => (task, stays),
+                // A panic of ours sends nobody away.
+                Err(error) => (error.id(), true),
+            };
+            let Some(session) = self.asked.remove(&task) else { continue };
+            let Some(watched) = self.watched.get_mut(&session) else { continue };
+            match (stays, asking) {
+                (true, Some((_, terms))) => {
+                    let due = now + terms.period;
+                    watched.due = Some(due);
+                    self.due.insert((due, session));
+                }
+                (true, None) => drop(self.watched.remove(&session)),
+                (false, _) => {
+                    self.watched.remove(&session);
+                    gone.push(session);
+                }
+            }
+        }
+        let Some((application, terms)) = asking else {
+            self.due.clear();
+            self.watched.retain(|_, watched| watched.due.is_none());
+            return gone;
+        };
+        while self.asked.len() < UNDER_WAY_MAX
+            && let Some(&(due, session)) = self.due.first().filter(|(due, _)| *due <= now)
+        {
+            self.due.remove(&(due, session));
+            if let Some(watched) = self.watched.get_mut(&session) {
+                watched.due = None;
+                let seconds = now.saturating_duration_since(watched.since).as_secs();
+                self.ask(application, terms, session, seconds);
+            }
+        }
+        gone
+    }
+
+    fn ask(
+        &mut self,
+        application: &Application,
+        terms: &UpdateTerms,
+        session: SessionId,
+        seconds: u64,
+    ) {
+        let Some(watched) = self.watched.get(&session) else { return };
+        let (asker, dialect) = (&application.asker, application.dialect);
+        let note = dialect.update(asker, &watched.claim.request, seconds);
+        let secret = Some(application.secret.0.as_str());
+        let envelope = Envelope { dialect, verb: application.verb, secret };
+        let call = note.and_then(|note| {
+            let (now, timeout) = (SystemTime::now(), application.timeout);
+            envelope.call(&terms.address, &note, now, timeout).ok()
+        });
+        let (client, strict) = (self.client.clone(), terms.strict);
+        let authorization = application.authorization.clone();
+        let task = self.tasks.spawn(async move {
+            let Some(mut call) = call else { return !strict };
+            call.headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+            match client.send(call).await {
+                Ok(answer) => answer.status.is_success(),
+                Err(failure) => {
+                    tracing::debug!(%session, reason = failure.name(), "nobody says who may stay");
+                    !strict
+                }
+            }
+        });
+        self.asked.insert(task.id(), session);
+    }
+}
+
+impl Gate {
+    /// A session began; how it came in, if that was kept.
+    pub fn began(&mut self, session: SessionId, now: Instant) -> Option<Arc<Claim>> {
+        let claim = self.claims.began(session)?;
+        let application = self.rules.application.as_ref();
+        if let Some(terms) = application.and_then(|asked| asked.updates.as_ref()) {
+            self.updates.began(session, Arc::clone(&claim), terms.period, now);
+        }
+        Some(claim)
+    }
+
+    /// A session ended; how it had come in.
+    pub fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        self.updates.ended(session);
+        self.claims.ended(session)
+    }
+
+    /// Asks who may stay; those who may not.
+    pub fn turn(&mut self, now: Instant) -> Vec<SessionId> {
+        self.updates.turn(self.rules.application.as_ref(), now)
+    }
+
+    /// When [`Self::turn`] has something to do.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.updates.deadline(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::control::{AuthorizeRequest, Intent, Verdict};
+
+    use crate::auth::tests::{Bench, application, asking, request};
+    use crate::auth::{Addresses, Rules};
+    use crate::dialect::Dialect;
+    use crate::outbound::scripted::{Application as Scripted, Reply};
+
+    const PERIOD: Duration = Duration::from_secs(30);
+
+    /// Rules by which nobody is asked who may come in, and `url` is asked who may stay.
+    fn staying(url: &str, strict: bool) -> Rules {
+        let address = Address::parse(url).unwrap();
+        let updates = Some(UpdateTerms { address, period: PERIOD, strict });
+        let publish = Address::parse("http://192.0.2.1/");
+        let addresses = Addresses { connect: publish, ..Addresses::default() };
+        let dialect = Dialect::NginxRtmp;
+        asking(Application { dialect, addresses, updates, ..application(url) })
+    }
+
+    /// Waits for the answers to what is asked at `now`; who may not stay.
+    async fn turn(gate: &mut Gate, now: Instant) -> Vec<SessionId> {
+        let mut gone = gate.turn(now);
+        while gate.due(now) == Some(now + LOOK) {
+            tokio::task::yield_now().await;
+            gone.extend(gate.turn(now));
+        }
+        gone
+    }
+
+    #[tokio::test]
+    async fn who_came_in_is_asked_about_until_the_answer_is_no() {
+        let scripted = Scripted::start(|request| match request.contains("time=60") {
+            true => Reply::status(403, "", ""),
+            false => Reply::status(204, "", ""),
+        });
+        let mut bench = Bench::new(staying(&scripted.url("/update"), false));
+        let begin = bench.now;
+        for (session, intent) in [(1, Intent::Publish), (2, Intent::Play), (3, Intent::Play)] {
+            let session = SessionId(session);
+            let asked = AuthorizeRequest { session, ..request(intent, "cam", "k") };
+            assert!(matches!(bench.verdict(asked).await, Verdict::Allow(_)));
+            assert!(bench.gate.began(session, begin).is_some());
+        }
+        assert_eq!(bench.gate.due(begin), Some(begin + PERIOD));
+        assert!(turn(&mut bench.gate, begin + PERIOD / 2).await.is_empty());
+        assert!(scripted.seen().is_empty(), "nobody's time has come");
+        assert!(turn(&mut bench.gate, begin + PERIOD).await.is_empty());
+        let forms = scripted.seen();
+        assert_eq!(forms.len(), 3);
+        let told = |part: &str| forms.iter().filter(|form| form.contains(part)).count();
+        let publisher = "clientid=1&call=update_publish&time=30&timestamp=30000&name=cam";
+        assert_eq!((told(publisher), told("&call=update_play&time=30&")), (1, 2));
+        bench.gate.ended(SessionId(2));
+        let mut gone = turn(&mut bench.gate, begin + 2 * PERIOD).await;
+        gone.sort();
+        assert_eq!(gone, [SessionId(1), SessionId(3)]);
+        assert_eq!(scripted.seen().len(), 5, "who left is not asked about");
+        assert_eq!(bench.gate.due(begin + 2 * PERIOD), None);
+    }
+
+    #[tokio::test]
+    async fn no_answer_sends_away_only_those_who_are_judged_strictly() {
+        for (reply, lenient) in [("500", false), ("302", false), ("", true), ("garbage", true)] {
+            let scripted = Scripted::start(move |_| match reply {
+                "" => Reply::Last(Vec::new()),
+                "garbage" => Reply::Last(b"0".to_vec()),
+                status => Reply::status(status.parse().unwrap(), "location: /x\r\n", ""),
+            });
+            for strict in [false, true] {
+                let mut bench = Bench::new(staying(&scripted.url("/"), strict));
+                bench.verdict(request(Intent::Publish, "cam", "k")).await;
+                bench.gate.began(SessionId(7), bench.now);
+                let gone = turn(&mut bench.gate, bench.now + PERIOD).await;
+                assert_eq!(gone.is_empty(), lenient && !strict, "{reply} {strict}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_waits_for_its_turn_and_a_reload_forgets_it() {
+        let silent = Scripted::start(|_| Reply::Hang);
+        let mut bench = Bench::new(staying(&silent.url("/"), true));
+        for session in 0..2 * UNDER_WAY_MAX as u64 {
+            let session = SessionId(session);
+            bench.verdict(AuthorizeRequest { session, ..request(Intent::Play, "c", "k") }).await;
+            bench.gate.began(session, bench.now);
+        }
+        let later = bench.now + PERIOD;
+        assert!(bench.gate.turn(later).is_empty());
+        assert_eq!(bench.gate.updates.asked.len(), UNDER_WAY_MAX);
+        assert_eq!(bench.gate.updates.due.len(), UNDER_WAY_MAX);
+        bench.gate.set_rules(asking(application(&silent.url("/"))));
+        assert!(bench.gate.turn(later).is_empty() && bench.gate.updates.due.is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! Language: the dialects, a closed set, and what each can say.
+
+use dataplane::control::{AuthorizeRequest, Intent};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::claim::Asker;
+use super::note::Note;
+use super::peer::Peer;
+use super::reply::Reply;
+use super::{mediamtx, nginx_rtmp, rtmp_event, srs, zlmediakit};
+use crate::events::Event;
+use crate::outbound::Answer;
+
+/// How an application is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// As this server does.
+    #[default]
+    Native,
+    /// As the RTMP servers do that sign a header `rtmp-event`.
+    RtmpEvent,
+    /// As nginx-rtmp-module does.
+    NginxRtmp,
+    /// As SRS does.
+    Srs,
+    /// As ZLMediaKit does.
+    Zlmediakit,
+    /// As MediaMTX does.
+    Mediamtx,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 6] = [
+        Self::Native,
+        Self::RtmpEvent,
+        Self::NginxRtmp,
+        Self::Srs,
+        Self::Zlmediakit,
+        Self::Mediamtx,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::RtmpEvent => "rtmp-event",
+            Self::NginxRtmp => "nginx-rtmp",
+            Self::Srs => "srs",
+            Self::Zlmediakit => "zlmediakit",
+            Self::Mediamtx => "mediamtx",
+        }
+    }
+
+    /// True if it is ours.
+    #[must_use]
+    pub const fn is_native(&self) -> bool {
+        matches!(self, Self::Native)
+    }
+
+    /// What it asks about: applications of the others are never asked about the rest.
+    #[must_use]
+    pub const fn asks(self, intent: Intent) -> bool {
+        match self {
+            Self::Native | Self::NginxRtmp | Self::Srs => true,
+            Self::RtmpEvent => matches!(intent, Intent::Publish),
+            Self::Zlmediakit | Self::Mediamtx => !matches!(intent, Intent::Connect),
+        }
+    }
+
+    /// True if each question has a URL of its own, if it is given one.
+    #[must_use]
+    pub const fn has_questions(self) -> bool {
+        matches!(self, Self::NginxRtmp | Self::Srs | Self::Zlmediakit)
+    }
+
+    /// True if an answer may serve more than one question: applications of the others count those
+    /// who come by the questions, and those who leave by what they are told.
+    #[must_use]
+    pub const fn forgets_questions(self) -> bool {
+        matches!(self, Self::Native | Self::Mediamtx)
+    }
+
+    /// What it tells, by name.
+    #[must_use]
+    pub const fn calls(self) -> &'static [&'static str] {
+        match self {
+            Self::Native | Self::Mediamtx => &[],
+            Self::RtmpEvent => &["stop"],
+            Self::NginxRtmp => &["publish_done", "play_done", "done"],
+            Self::Srs => &["on_unpublish", "on_stop", "on_close"],
+            Self::Zlmediakit => &["on_flow_report", "on_stream_changed", "on_server_started"],
+        }
+    }
+
+    /// Why it does not tell `call` here, if the server that it comes from does.
+    #[must_use]
+    pub fn cannot_call(self, call: &str) -> Option<&'static str> {
+        const RECORDS: &str = "this server makes no recordings, so nothing would ever be told";
+        match (self, call) {
+            (Self::NginxRtmp, "record_done" | "record_started")
+            | (Self::Srs, "on_dvr")
+            | (Self::Zlmediakit, "on_record_mp4" | "on_record_ts") => Some(RECORDS),
+            _ => None,
+        }
+    }
+
+    /// The question of `request`; `None` if it asks none of the kind.
+    #[must_use]
+    pub fn question(self, asker: &Asker, request: &AuthorizeRequest) -> Option<Note> {
+        if !self.asks(request.intent) {
+            return None;
+        }
+        let peer = Peer::of_request(&asker.node, request);
+        Some(match self {
+            Self::Native => return None,
+            Self::RtmpEvent => rtmp_event::start(asker, &peer),
+            Self::NginxRtmp => nginx_rtmp::question(request.intent, &peer),
+            Self::Srs => srs::question(request.intent, &peer),
+            Self::Zlmediakit => zlmediakit::question(request.intent, &peer),
+            Self::Mediamtx => mediamtx::question(request.intent, &peer),
+        })
+    }
+
+    /// The question whether who came in by `request` may stay, so many seconds later; `None` if it
+    /// asks none.
+    #[must_use]
+    pub fn update(self, asker: &Asker, request: &AuthorizeRequest, seconds: u64) -> Option<Note> {
+        let peer = Peer::of_request(&asker.node, request);
+        let asks = matches!(self, Self::NginxRtmp);
+        asks.then(|| nginx_rtmp::update(request.intent, &peer, seconds))
+    }
+
+    /// What `answer` says of `request`.
+    ///
+    /// Errors: what is wrong with it, if it says nothing.
+    pub fn reply(self, request: &AuthorizeRequest, answer: &Answer) -> Result<Reply, &'static str> {
+        match self {
+            Self::Native => Err("our own dialect has other answers"),
+            Self::RtmpEvent => rtmp_event::reply(answer),
+            Self::NginxRtmp => nginx_rtmp::reply(request, answer),
+            Self::Srs => srs::reply(answer),
+            Self::Zlmediakit => zlmediakit::reply(request, answer),
+            Self::Mediamtx => mediamtx::reply(answer),
+        }
+    }
+
+    /// What it tells of `event` at the node of that name, in this order.
+    #[must_use]
+    pub fn notes(self, node: &str, event: &Event) -> Vec<Note> {
+        match self {
+            Self::Native | Self::Mediamtx => Vec::new(),
+            Self::RtmpEvent => rtmp_event::notes(node, event),
+            Self::NginxRtmp => nginx_rtmp::notes(node, event),
+            Self::Srs => srs::notes(node, event),
+            Self::Zlmediakit => zlmediakit::notes(node, event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_is_one_word() {
+        for dialect in Dialect::ALL {
+            let word = format!("\"{}\"", dialect.name());
+            assert_eq!(serde_json::to_string(&dialect).unwrap(), word);
+            assert_eq!(serde_json::from_str::<Dialect>(&word).unwrap(), dialect);
+            for call in dialect.calls() {
+                assert_eq!(dialect.cannot_call(call), None, "{call}");
+            }
+        }
+        assert!(serde_json::from_str::<Dialect>("\"wowza\"").is_err());
+    }
+}

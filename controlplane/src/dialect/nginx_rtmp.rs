@@ -1,0 +1,112 @@
+//! The dialect of nginx-rtmp-module: forms, and what the status of an answer says.
+//!
+//! Shape: `app`, `flashver`, `swfurl`, `tcurl`, `pageurl`, `addr` and `clientid`, then `call` and
+//! what is its own, then the arguments of the peer. 2xx lets in, 3xx lets in under the name that
+//! `Location` says, everything else does not.
+
+use dataplane::control::{AuthorizeRequest, Intent};
+use dataplane::ids::StreamName;
+use http::header::LOCATION;
+
+use super::form::Form;
+use super::note::Note;
+use super::peer::Peer;
+use super::reply::{Reply, Yes};
+use crate::events::{Event, Kind, Party};
+use crate::outbound::Answer;
+
+/// What players of RTMP ask for who want what is live or, without that, a file.
+const START: &str = "4294965296";
+
+/// May the peer do what it wants?
+pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
+    let mut form = common(peer);
+    match intent {
+        Intent::Connect => form.field("epoch", "0").field("call", "connect"),
+        Intent::Publish => {
+            form.field("call", "publish").field("name", &peer.place.name).field("type", "live")
+        }
+        Intent::Play => form
+            .field("call", "play")
+            .field("name", &peer.place.name)
+            .field("start", START)
+            .field("duration", "0")
+            .field("reset", "0"),
+    };
+    Note::new(intent.name(), form.arguments(peer.query).text())
+}
+
+/// Whether the peer may go on with what it does since so many seconds.
+pub(super) fn update(intent: Intent, peer: &Peer<'_>, seconds: u64) -> Note {
+    let call = if intent == Intent::Publish { "update_publish" } else { "update_play" };
+    let mut form = common(peer);
+    let time = seconds.to_string();
+    let timestamp = seconds.saturating_mul(1_000).to_string();
+    form.field("call", call).field("time", &time).field("timestamp", &timestamp);
+    Note::new(call, form.field("name", &peer.place.name).arguments(peer.query).text())
+}
+
+fn common(peer: &Peer<'_>) -> Form {
+    let mut form = Form::default();
+    form.field("app", &peer.place.app)
+        .field("flashver", peer.agent)
+        .field("swfurl", "")
+        .field("tcurl", &peer.place.tc_url)
+        .field("pageurl", peer.page)
+        .field("addr", &peer.ip().to_string())
+        .field("clientid", &peer.session.0.to_string());
+    form
+}
+
+/// What is told of `event`: that somebody publishes or plays no more, at once.
+pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
+    let Some(stream) = event.stream() else { return Vec::new() };
+    let done = |call: &str, party: &Party| {
+        let peer = Peer::of_party(node, party, stream);
+        let mut form = common(&peer);
+        form.field("call", call).field("name", &peer.place.name);
+        Note::new(call, form.arguments(peer.query).text())
+    };
+    match event.kind() {
+        Kind::PublishEnded { party, .. } => vec![done("publish_done", party), done("done", party)],
+        Kind::SessionClosed { party, .. } => vec![done("play_done", party), done("done", party)],
+        _ => Vec::new(),
+    }
+}
+
+/// What an answer says.
+pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply, &'static str> {
+    if answer.status.is_success() {
+        return Ok(Reply::yes());
+    }
+    if !answer.status.is_redirection() {
+        return Reply::unless_broken(answer);
+    }
+    let Some(location) = answer.headers.get(LOCATION) else { return Ok(Reply::yes()) };
+    let name = location.to_str().map_err(|_| "its Location is no name of a stream")?.trim();
+    if name.is_empty() {
+        return Ok(Reply::yes());
+    }
+    if request.intent == Intent::Connect {
+        return Err("its Location names another application, which a connection keeps here");
+    }
+    let stream = match (name.get(..7), request.stream.as_str().rsplit_once('/')) {
+        (Some(scheme), _) if scheme.eq_ignore_ascii_case("rtmp://") => here(&name[7..], request)
+            .ok_or("its Location is an address of another server, where nobody is sent")?,
+        (_, Some((app, _))) => format!("{app}/{name}"),
+        (_, None) => name.to_owned(),
+    };
+    let stream = StreamName::parse(&stream).ok_or("its Location is no name of a stream")?;
+    Ok(Reply::Yes(Yes { stream: Some(stream), ..Yes::default() }))
+}
+
+/// The stream of an address without its scheme, if it leads to where the peer came to.
+fn here(address: &str, request: &AuthorizeRequest) -> Option<String> {
+    let (authority, path) = address.split_once('/')?;
+    let (_, ours) = request.url.split_once("://")?;
+    let ours = ours.split('/').next().unwrap_or_default();
+    let bare = |authority: &str| authority.strip_suffix(":1935").unwrap_or(authority).to_owned();
+    let same = bare(authority).eq_ignore_ascii_case(&bare(ours));
+    let path = path.strip_prefix("live/").unwrap_or(path);
+    same.then(|| path.to_owned())
+}

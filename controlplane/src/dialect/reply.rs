@@ -1,0 +1,45 @@
+//! Reply: what an application says to a question.
+
+use std::sync::Arc;
+
+use dataplane::ids::StreamName;
+use http::StatusCode;
+
+use crate::outbound::Answer;
+
+/// What an application says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Yes.
+    Yes(Yes),
+    /// No.
+    No,
+}
+
+/// The terms of a yes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Yes {
+    /// Another name for the stream.
+    pub stream: Option<StreamName>,
+    /// What the application calls the publication.
+    pub stream_id: Option<Arc<str>>,
+}
+
+impl Reply {
+    /// A yes without terms.
+    pub(super) fn yes() -> Self {
+        Self::Yes(Yes::default())
+    }
+
+    /// What a status says that is no yes: the application refuses, or it does not work.
+    ///
+    /// Errors: it does not work.
+    pub(super) fn unless_broken(answer: &Answer) -> Result<Self, &'static str> {
+        match answer.status {
+            status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
+                Ok(Self::No)
+            }
+            _ => Err("its status is neither a yes nor a no"),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Dialects: receivers that were written for other servers, as their documentation says.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dataplane::control::{AuthorizeRequest, Intent, Protocol};
+use dataplane::ids::{Secret, SessionId, StreamName};
+use serde_json::{Value, json};
+
+use super::super::{HookSpec, HooksError, Origin};
+use super::rig::*;
+use crate::auth::tests::request;
+use crate::dialect::{Asker, Claim};
+use crate::events::{Kind, Party};
+use crate::outbound::scripted::Reply;
+
+fn hook(dialect: &str, target: &str, more: Value) -> HookSpec {
+    let mut spec = json!({ "id": "app", "type": "http", "dialect": dialect, "target": target });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+/// Somebody who came in with a query, and what its application called it.
+fn party(intent: Intent) -> Party {
+    let request = AuthorizeRequest {
+        session: SessionId(0xbeef),
+        query: Secret("token=t&call=x".into()),
+        url: "rtmp://video.example/live/cam".into(),
+        ..request(intent, "cam", "k3y")
+    };
+    let asker = Asker { subject: "sub".into(), host: "edge.example".into(), ..Asker::default() };
+    let claim = Claim { request: Box::new(request), asker, stream_id: Some("the-id".into()) };
+    Party { claim: Some(Arc::new(claim)), ..bare() }
+}
+
+/// Somebody of whom nobody kept how it came in.
+fn bare() -> Party {
+    Party {
+        session: SessionId(0xbeef),
+        protocol: Protocol::Rtmp,
+        peer: "192.0.2.1:5".parse().unwrap(),
+        agent: "OBS".into(),
+        claim: None,
+    }
+}
+
+fn unpublished(party: Party) -> Kind {
+    let (bytes_in, bytes_out, duration_ms, reason) = (5_000, 60, 7_900, "peer_closed");
+    Kind::PublishEnded { party, bytes_in, bytes_out, duration_ms, reason }
+}
+
+fn left(party: Party) -> Kind {
+    let (bytes_in, bytes_out, duration_ms, reason) = (60, 5_000, 7_900, "peer_closed");
+    Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
+}
+
+/// What the receiver of a hook is sent of these events.
+async fn told(name: &str, dialect: &str, more: Value, kinds: Vec<Kind>) -> Vec<String> {
+    let dir = Dir::new(name);
+    let (receiver, mut seen) = receiver(|_| ok());
+    let rig = Rig::new(&dir, vec![hook(dialect, &receiver.url("/hook"), more)]);
+    rig.until("app", |_| rig.bus.wants_claims()).await;
+    let stream = StreamName::parse("cam").unwrap();
+    for kind in kinds {
+        rig.bus.publish(Some(&stream), None, kind);
+    }
+    rig.hooks.close().await;
+    rig.until("app", |state| state.waiting == 0).await;
+    let mut requests = Vec::new();
+    while let Ok(request) = seen.try_recv() {
+        requests.push(request);
+    }
+    requests
+}
+
+#[tokio::test]
+async fn rtmp_event_tells_the_stop_with_the_id_of_the_start() {
+    let (secret, kinds) = (
+        json!({ "secret": "s3cret-of-ours" }),
+        vec![Kind::StreamLost {}, unpublished(party(Intent::Publish)), left(party(Intent::Play))],
+    );
+    let seen = told("event", "rtmp-event", secret, kinds).await;
+    let [stop] = seen.as_slice() else { panic!("{seen:?}") };
+    assert!(stop.starts_with("POST /hook HTTP/1.1\r\n") && body(stop).is_empty());
+    let claims = header(stop, "rtmp-event").unwrap().split('.').nth(1).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let mut claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert!(["iat", "exp"].iter().all(|date| claims[date].take().is_u64()));
+    let expected = json!({
+        "sub": "sub", "event": "stop", "channel": "cam", "key": "k3y", "stream_id": "the-id",
+        "client_ip": "192.0.2.1", "rtmp_host": "edge.example", "rtmp_port": 1935,
+        "iat": null, "exp": null,
+    });
+    assert_eq!(claims, expected);
+}
+
+#[tokio::test]
+async fn nginx_rtmp_tells_who_is_done_and_both_by_call() {
+    let kinds = || vec![unpublished(party(Intent::Publish)), left(bare())];
+    let seen = told("nginx", "nginx-rtmp", json!({}), kinds()).await;
+    let of = |call| {
+        format!(
+            "app=live&flashver=test&swfurl=&tcurl=rtmp%3A%2F%2Fvideo.example%2Flive&pageurl=&\
+             addr=192.0.2.1&clientid=48879&call={call}&name=cam&token=t"
+        )
+    };
+    let mut forms: Vec<_> = seen.iter().map(|request| body(request).to_owned()).collect();
+    let at = |form: &str| forms.iter().position(|one| one == form).unwrap();
+    assert!(at(&of("publish_done")) < at(&of("done")), "{forms:?}");
+    forms.sort();
+    let bare = |call| {
+        format!(
+            "app=live&flashver=OBS&swfurl=&tcurl=&pageurl=&addr=192.0.2.1&clientid=48879&\
+             call={call}&name=cam"
+        )
+    };
+    let mut expected = [of("publish_done"), of("done"), bare("play_done"), bare("done")];
+    expected.sort();
+    assert_eq!(forms, expected);
+
+    let one = json!({ "calls": ["play_done"], "method": "GET" });
+    let seen = told("nginx-one", "nginx-rtmp", one, kinds()).await;
+    let [request] = seen.as_slice() else { panic!("{seen:?}") };
+    let line = format!("GET /hook?{} HTTP/1.1\r\n", bare("play_done"));
+    assert!(request.starts_with(&line) && body(request).is_empty(), "{request}");
+}
+
+#[tokio::test]
+async fn srs_tells_the_end_of_a_stream_and_of_its_client() {
+    let seen = told("srs", "srs", json!({}), vec![left(party(Intent::Play))]).await;
+    let [stop, close] = [&seen[0], &seen[1]].map(|request| json(request));
+    let common = json!({
+        "server_id": "edge-1", "client_id": "00000000beef", "ip": "192.0.2.1",
+        "vhost": "video.example", "app": "live", "service_id": stop["service_id"],
+    });
+    let with = |more: Value| {
+        let mut whole = common.clone();
+        let fields = whole.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        whole
+    };
+    let expected = with(json!({
+        "action": "on_stop", "tcUrl": "rtmp://video.example/live", "stream": "cam",
+        "param": "?token=t&call=x", "stream_url": "video.example/live/cam",
+        "stream_id": stop["stream_id"],
+    }));
+    assert_eq!(stop, expected);
+    let bytes = json!({ "action": "on_close", "send_bytes": 5_000, "recv_bytes": 60 });
+    assert_eq!(close, with(bytes));
+    let seen = told("srs-p", "srs", json!({}), vec![unpublished(party(Intent::Publish))]).await;
+    let [end, close] = [&seen[0], &seen[1]].map(|request| json(request));
+    assert_eq!((&end["action"], &close["recv_bytes"]), (&json!("on_unpublish"), &json!(5_000)));
+}
+
+#[tokio::test]
+async fn zlmediakit_tells_flows_and_changes() {
+    let kinds = vec![
+        Kind::ShardStarted { shard: 1 },
+        Kind::StreamStarted { shard: 0, protocol: Protocol::Rtmp, party: None },
+        unpublished(party(Intent::Publish)),
+        Kind::StreamStopped { reason: "idle" },
+    ];
+    let seen = told("zlm", "zlmediakit", json!({}), kinds).await;
+    let seen: Vec<Value> = seen.iter().map(|request| json(request)).collect();
+    let changed = |regist: bool, schema: &str| {
+        let mut fields = json!({
+            "mediaServerId": "edge-1", "app": "live", "stream": "cam", "schema": schema,
+            "vhost": "__defaultVhost__", "regist": regist,
+        });
+        if regist {
+            fields["originType"] = 1.into();
+            fields["originTypeStr"] = "rtmp_push".into();
+        }
+        fields
+    };
+    let flow = json!({
+        "mediaServerId": "edge-1", "app": "live", "stream": "cam", "vhost": "__defaultVhost__",
+        "schema": "rtmp", "params": "token=t&call=x", "ip": "192.0.2.1", "port": 5,
+        "id": "00000000beef", "player": false, "totalBytes": 5_000, "duration": 7,
+    });
+    let schemas = ["rtmp", "ts", "hls"];
+    let mut expected: Vec<_> = schemas.map(|schema| changed(true, schema)).into();
+    expected.push(flow);
+    expected.extend(schemas.map(|schema| changed(false, schema)));
+    assert_eq!(seen, expected, "in their order, as all are about one stream");
+}
+
+#[tokio::test]
+async fn what_a_peer_showed_survives_in_the_queue_and_is_shown_to_nobody() {
+    let dir = Dir::new("noted");
+    let (receiver, mut seen) = receiver(|_| Reply::status(500, "", ""));
+    let mut spec = hook("nginx-rtmp", &receiver.url("/"), json!({ "calls": ["publish_done"] }));
+    spec.retries_max = 0;
+    let rig = Rig::new(&dir, vec![spec]);
+    rig.until("app", |_| rig.bus.wants_claims()).await;
+    let stream = StreamName::parse("cam").unwrap();
+    let mut feed = rig.bus.cursor();
+    rig.bus.publish(Some(&stream), None, unpublished(party(Intent::Publish)));
+    let first = next(&mut seen).await;
+    rig.until("app", |state| state.dead_letters == 1).await;
+    let letters = rig.hooks.letters("app", 0, 9).await.unwrap();
+    let shown = letters[0].event.as_ref().unwrap();
+    assert_eq!(json_of(&letters[0])["type"], "publish.ended");
+    let events = feed.read(9).events;
+    for text in [shown.as_str(), events[0].json(), &format!("{:?} {letters:?}", events[0])] {
+        assert!(!text.contains("token=t") && !text.contains("k3y"), "{text}");
+    }
+    // It is whole when it is tried again.
+    rig.hooks.retry("app", None).await.unwrap();
+    assert_eq!(body(&next(&mut seen).await), body(&first));
+    assert!(body(&first).ends_with("&token=t"));
+    rig.until("app", |state| state.dead_letters == 1 && state.waiting == 0).await;
+    let tried = rig.hooks.test("app").await.unwrap();
+    assert_eq!(tried.failure.map(|(word, _)| word), Some("dialect"));
+    rig.hooks.configure(Vec::new());
+    while rig.hooks.get("app").is_some() || rig.bus.wants_claims() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(rig.hooks.test("app").await, Err(HooksError::Unknown)));
+}
+
+#[test]
+fn a_hook_says_what_its_dialect_cannot() {
+    let check = |dialect: &str, more: Value| {
+        let spec = hook(dialect, "http://h/", more);
+        spec.check(Origin::Config).map_err(|misfit| (misfit.field, misfit.expected))
+    };
+    for (dialect, more) in [
+        ("native", json!({})),
+        ("rtmp-event", json!({ "secret": "long-enough", "calls": ["stop"] })),
+        ("nginx-rtmp", json!({ "calls": ["done"], "method": "GET" })),
+        ("srs", json!({ "calls": ["on_close", "on_stop"] })),
+        ("zlmediakit", json!({})),
+    ] {
+        assert_eq!(check(dialect, more), Ok(()), "{dialect}");
+    }
+    for (dialect, more, field, part) in [
+        ("rtmp-event", json!({}), "secret", "signs tokens"),
+        ("nginx-rtmp", json!({ "calls": ["record_done"] }), "calls", "no recordings"),
+        ("srs", json!({ "calls": ["on_dvr"] }), "calls", "no recordings"),
+        ("zlmediakit", json!({ "calls": ["on_record_mp4"] }), "calls", "no recordings"),
+        ("nginx-rtmp", json!({ "calls": ["publish"] }), "calls", "play_done"),
+        ("native", json!({ "calls": ["done"] }), "calls", "empty"),
+        ("mediamtx", json!({}), "dialect", "asks alone"),
+        ("srs", json!({ "method": "GET" }), "method", "POST"),
+        ("native", json!({ "method": "GET" }), "method", "POST"),
+        ("srs", json!({ "type": "file", "target": "x" }), "dialect", "for a file"),
+    ] {
+        let (named, expected) = check(dialect, more).unwrap_err();
+        assert!(named == field && expected.contains(part), "{dialect}: {named} {expected}");
+    }
+}
