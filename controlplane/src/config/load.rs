@@ -110,6 +110,7 @@ pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, 
         });
     }
     agree(&loaded)?;
+    super::streams::doubt(&mut loaded);
     Ok(loaded)
 }
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::document::{Datum, Node, parse};
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
-use crate::registry::{DECLARED_BYTES_MAX, Undeclared};
+use super::load::Loaded;
+use crate::registry::{DECLARED_BYTES_MAX, FileStreams, Undeclared};
 
 /// `[streams]`
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +87,21 @@ const KEYS: &[Key] = &[
 
 pub(super) fn section() -> Section {
     Section::new("streams", "Which streams should exist.", KEYS)
+}
+
+/// Warns of streams that nobody can publish.
+pub(super) fn doubt(loaded: &mut Loaded) {
+    let file = FileStreams::read(&loaded.settings.streams).expect("it was checked before");
+    let mut silent = file.silent();
+    let Some(first) = silent.next() else { return };
+    let others = match silent.count() {
+        0 => String::new(),
+        count => format!(", nor {count} others,"),
+    };
+    loaded.warnings.push(format!(
+        "streams.stream: nobody can publish {first}{others}: no input lets an encoder in; add \
+         inputs = [{{ url = \"publish://\" }}] to the stream or its template, or disabled = true"
+    ));
 }
 
 words!(Undeclared {
@@ -201,5 +217,29 @@ pub(crate) fn toml(value: &Value) -> String {
             format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
         }
         value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+
+    #[test]
+    fn streams_that_nobody_can_publish_are_named() {
+        let warnings = |tables: &str| {
+            let streams = ("GRANDSTAND_STREAMS__STREAM".to_owned(), tables.to_owned());
+            let template = "[{ code = 't', inputs = [{ url = 'publish://' }] }]".to_owned();
+            let template = ("GRANDSTAND_STREAMS__TEMPLATE".to_owned(), template);
+            load(None, [streams, template]).unwrap().warnings
+        };
+        let open = "{ code = 'a', inputs = [{ url = 'rtmp://0.0.0.0/a' }] }";
+        let (below, off) = ("{ code = 'b', template = 't' }", "{ code = 'c', disabled = true }");
+        assert!(warnings(&format!("[{open}, {below}, {off}]")).is_empty());
+        let one = "{ code = 'd', stream_key = 'x' }";
+        let [warning] = &warnings(&format!("[{open}, {one}]"))[..] else { panic!("one warning") };
+        assert!(warning.contains("nobody can publish d: no input"), "{warning}");
+        let deaf = "{ code = 'e', inputs = [{ url = 'srt://[::]:9000' }] }";
+        let [warning] = &warnings(&format!("[{one}, {deaf}]"))[..] else { panic!("one warning") };
+        assert!(warning.contains("nobody can publish d, nor 1 others,"), "{warning}");
     }
 }

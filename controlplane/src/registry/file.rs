@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::change::{Change, FileStreams};
 use super::desired::Registry;
 use super::fault::Fault;
+use super::input::Input;
 use super::record;
 use super::spec::{StreamSpec, Template};
 use crate::auth::KeyHash;
@@ -58,6 +59,17 @@ impl FileStreams {
             }
         }
         Ok(Self { streams, templates, undeclared: section.undeclared })
+    }
+
+    /// The streams that nobody can publish, because no input lets an encoder in, although they are
+    /// not disabled.
+    pub fn silent(&self) -> impl Iterator<Item = &StreamName> {
+        let is_silent = |spec: &StreamSpec| {
+            let template = spec.template.as_ref().and_then(|code| self.templates.get(code));
+            let inputs = spec.merged(template).inputs;
+            !spec.disabled && !inputs.iter().any(Input::is_open)
+        };
+        self.streams.iter().filter(move |(_, spec)| is_silent(spec)).map(|(name, _)| name)
     }
 }
 

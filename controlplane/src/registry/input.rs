@@ -132,6 +132,11 @@ impl Input {
         Self { url: bare.to_owned(), ..Self::default() }.kind(None).ok()
     }
 
+    /// True if an encoder can publish it to this node today.
+    pub(super) fn is_open(&self) -> bool {
+        self.listens().is_some_and(Kind::is_heard)
+    }
+
     fn check(&self) -> Result<(), Fault> {
         for (field, pairs) in [("headers", &self.headers), ("params", &self.params)] {
             if pairs.len() > PAIRS_MAX {

@@ -203,8 +203,7 @@ impl Traits {
     /// Fields that are set, kept, and without effect yet: `inputs[1]` is the second input.
     #[must_use]
     pub fn without_effect(&self) -> Vec<String> {
-        let deaf = |input: &Input| input.listens().is_none_or(|kind| !kind.is_heard());
-        let inputs = self.inputs.iter().enumerate().filter(|(_, input)| deaf(input));
+        let inputs = self.inputs.iter().enumerate().filter(|(_, input)| !input.is_open());
         let inputs = inputs.map(|(at, _)| format!("inputs[{at}]"));
         let set = [
             ("push", !self.push.is_empty()),

@@ -54,9 +54,15 @@ fn child(text: &str) -> &str {
 
 /// The multivariant playlist, once the stream has one.
 pub(crate) fn wait_for_list(web: &Endpoint, name: &str) -> String {
+    wait_for_signed_list(web, name, "")
+}
+
+/// The list, asked for with a query that opens it.
+pub(crate) fn wait_for_signed_list(web: &Endpoint, name: &str, query: &str) -> String {
     let late = Instant::now() + PATIENCE;
+    let sign = if query.is_empty() { "" } else { "?" };
     loop {
-        let (status, body) = get(web, &format!("/{name}/index.m3u8"), "");
+        let (status, body) = get(web, &format!("/{name}/index.m3u8{sign}{query}"), "");
         if status == 200 {
             return String::from_utf8(body).expect("a list is text");
         }

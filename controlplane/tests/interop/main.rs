@@ -47,6 +47,7 @@ mod readers;
 mod rml;
 mod seccomp;
 mod server;
+mod signed;
 mod synthetic;
 mod tls;
 mod transport;
