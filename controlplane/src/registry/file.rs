@@ -66,7 +66,11 @@ impl FileStreams {
     pub fn silent(&self) -> impl Iterator<Item = &StreamName> {
         let is_silent = |spec: &StreamSpec| {
             let template = spec.template.as_ref().and_then(|code| self.templates.get(code));
-            let inputs = spec.merged(template).inputs;
+            let own = &spec.traits.inputs;
+            let inputs = match template {
+                Some(template) if own.is_empty() => &template.traits.inputs,
+                _ => own,
+            };
             !spec.disabled && !inputs.iter().any(Input::is_open)
         };
         self.streams.iter().filter(move |(_, spec)| is_silent(spec)).map(|(name, _)| name)
