@@ -1,6 +1,7 @@
 //! Connections: how many the open files and the memory of the host allow.
 
 use super::addresses::listeners;
+use super::field::human_bytes;
 use super::host::Host;
 use super::load::Loaded;
 use super::memory;
@@ -68,6 +69,25 @@ pub(super) fn fit_connections(
     let players = &mut settings.limits.players_max;
     *players = (*players).min(settings.limits.connections_max);
     Ok(())
+}
+
+/// Lowers the default number of live streams to what `memory_max` affords, and says so.
+pub(super) fn fit_streams(
+    loaded: &Loaded,
+    settings: &mut Settings,
+    notes: &mut Vec<String>,
+    memory_max: u64,
+) {
+    const KEY: &str = "limits.streams_max";
+    let (wanted, fitting) =
+        (settings.limits.streams_max, memory::streams_fitting(settings, memory_max));
+    if wanted > fitting && !loaded.is_set(KEY) {
+        notes.push(format!(
+            "{KEY} is {fitting}, not {wanted}: limits.memory_max {}; raise it",
+            human_bytes(memory_max)
+        ));
+        settings.limits.streams_max = fitting;
+    }
 }
 
 /// Lowers the default bytes of buffers, of events for hooks and of declared streams to what

@@ -111,10 +111,11 @@ const PAGE_STATE_BYTES: u64 = 16;
 const TLS_KEPT_BYTES: u64 = 20 << 10;
 /// Buffers have one byte of so many of the memory, unless they are told.
 const BUFFERS_SHARE: u64 = 8;
-
+/// So have the tables of live streams.
+const STREAMS_SHARE: u64 = 4;
 /// What is declared, and what waits for hooks, has one byte each of so many of the memory, unless
 /// it is told.
-const CONTROL_SHARE: u64 = 32;
+const CONTROL_SHARE: u64 = 128;
 /// A change of all that is declared is made beside it.
 const CHANGE_FACTOR: u64 = 2;
 
@@ -148,6 +149,12 @@ pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
 /// Bytes that the control plane may take of something, where nobody has told how many.
 pub(super) fn control_fitting(wanted: u64, memory_max: u64) -> u64 {
     wanted.min(memory_max / CONTROL_SHARE)
+}
+
+/// Live streams, where nobody has told how many: their tables take a share of the memory at most.
+pub(super) fn streams_fitting(settings: &Settings, memory_max: u64) -> u64 {
+    let stream = STREAM_BYTES + segments_bytes(settings);
+    settings.limits.streams_max.min(memory_max / STREAMS_SHARE / stream)
 }
 
 /// Bytes of what waits for hooks, of the requests that tell them, and of what is written of it.

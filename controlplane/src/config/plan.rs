@@ -5,7 +5,7 @@ use dataplane::ids::{SHARDS_MAX, StreamName};
 use dataplane::session::view_token::ViewKeys;
 
 use super::addresses::{check_listeners, fit_listeners, listeners};
-use super::connections::{Room, files, fit_buffers, fit_connections};
+use super::connections::{Room, files, fit_buffers, fit_connections, fit_streams};
 use super::field::{Auto, human_bytes};
 use super::host::Host;
 use super::identity::CertificateEnds;
@@ -91,6 +91,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     };
     fit_listeners(loaded, host, &mut settings, &mut notes);
     fit_connections(loaded, &mut settings, &mut notes, &files(loaded, host, count)?)?;
+    fit_streams(loaded, &mut settings, &mut notes, memory_max);
     fit_buffers(loaded, &mut settings, memory_max);
     let affordable = Room {
         connections: memory::connections_affordable(&settings, count, memory_max),

@@ -61,7 +61,7 @@ const KEYS: &[Key] = &[
         "declared_bytes_max",
         "Bytes of memory that declared streams and templates take, of the file and the API \
          together; twice as many while one change of all of them is made. Some fields take 1 KiB \
-         a stream; a change beyond it is refused. Not set, it is at most a 32nd of \
+         a stream; a change beyond it is refused. Not set, it is at most a 128th of \
          limits.memory_max.",
         |s| &mut s.streams.declared_bytes_max,
     )
@@ -235,7 +235,7 @@ mod tests {
         let open = "{ code = 'a', inputs = [{ url = 'rtmp://0.0.0.0/a' }] }";
         let (below, off) = ("{ code = 'b', template = 't' }", "{ code = 'c', disabled = true }");
         assert!(warnings(&format!("[{open}, {below}, {off}]")).is_empty());
-        let one = "{ code = 'd', stream_key = 'x' }";
+        let one = "{ code = 'd' }";
         let [warning] = &warnings(&format!("[{open}, {one}]"))[..] else { panic!("one warning") };
         assert!(warning.contains("nobody can publish d: no input"), "{warning}");
         let deaf = "{ code = 'e', inputs = [{ url = 'srt://[::]:9000' }] }";

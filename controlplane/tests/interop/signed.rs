@@ -79,15 +79,14 @@ fn seen(url: &str) -> String {
     kinds.join(" ")
 }
 
-/// Nothing that was shown is told by what the server wrote.
-fn assert_hidden(server: &Server, queries: &[&String], token: &str) {
+/// Nothing that was shown is told by what the server wrote: `sig=` or the last part of a token.
+fn assert_hidden(server: &Server, shown: &[&String]) {
     let log = server.log();
-    for query in queries {
-        let (_, signature) = query.split_once("sig=").expect("it is signed");
+    for shown in shown {
+        let signature = shown.rsplit(['=', '.']).next().expect("it has a last part");
+        assert!(signature.len() > 40, "{signature} is a signature");
         assert!(!log.contains(signature), "a signature is in the log");
     }
-    let (_, signature) = token.rsplit_once('.').expect("it is signed");
-    assert!(!log.contains(signature), "a token is in the log");
     assert!(!log.contains(SIGNING) && !log.contains(ISSUING), "a secret is in the log");
 }
 
@@ -114,7 +113,7 @@ fn signed_addresses_open_one_stream_in_one_direction() {
         }
     }
     encoder.interrupt();
-    assert_hidden(&server, &[&publish, &play, &other], "x.y");
+    assert_hidden(&server, &[&publish, &play, &other]);
     server.stop();
 }
 
@@ -150,6 +149,6 @@ fn a_token_lets_gstreamer_publish_and_a_short_signature_ends_a_player() {
     Publisher::gstreamer(&foreign, &folder).is_refused();
     let published = Publisher::gstreamer(&url, &folder).finish();
     assert!(!published.video.is_empty(), "it was let in to the end");
-    assert_hidden(&server, &[&play, &short], &token);
+    assert_hidden(&server, &[&play, &short, &token]);
     server.stop();
 }
