@@ -180,6 +180,7 @@ fn request(number: u32) -> Box<AuthorizeRequest> {
         local: SocketAddr::from(([192, 0, 2, 2], 1_935)),
         listener: ListenerNumber(1),
         agent: "LNX 9,0,124,2".into(),
+        since: None,
     })
 }
 

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use codecs::rtmp::command::code;
-use dataplane::config::{AddrRange, Config, LimitId};
+use dataplane::config::{AddrRange, Config, HlsSession, LimitId};
 use dataplane::control::{Grant, Verdict};
 use dataplane::metrics::ShardCounters;
 use node::{Peer, Publisher, Server, TIME_BOUND, certificate, client, client_config, with_tls};
@@ -24,6 +24,7 @@ on_both_backends! {
     clients_are_capped_one_by_one_behind_a_balancer
     a_proxy_tells_for_whom_each_request_is
     clients_that_play_through_a_proxy_are_capped_one_by_one
+    viewers_behind_a_proxy_are_capped_one_by_one
     a_stranger_speaks_for_nobody_else
 }
 
@@ -318,6 +319,42 @@ fn clients_that_play_through_a_proxy_are_capped_one_by_one(mut config: Config) {
     // The proxy's connection goes on for others.
     body(&mut full);
     assert_eq!(forwarded(&mut full, "/good.flv", &fields("192.0.2.77")), "HTTP/1.1 200");
+}
+
+/// Views `good` through a connection of the proxy; the status of what tells its views apart.
+fn views(socket: &mut TcpStream, fields: &str) -> String {
+    assert_eq!(forwarded(socket, "/good/index.m3u8", fields), "HTTP/1.1 200");
+    let index = body(socket);
+    let media = index.lines().find(|line| line.starts_with("media.m3u8?s=")).unwrap();
+    let status = forwarded(socket, &format!("/good/{media}"), fields);
+    body(socket);
+    status
+}
+
+fn viewers_behind_a_proxy_are_capped_one_by_one(mut config: Config) {
+    config.limits.exempt = Vec::new();
+    config.limits.hls_viewers_per_ip_max = 1;
+    config.stream.hls.session = HlsSession::Token;
+    let server = Server::start(behind_http(config));
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(200);
+    let mut socket = from(BALANCER, server.http);
+    let fields = |client: &str| format!("X-Forwarded-For: {client}\r\n");
+    let (one, other) = (fields("198.51.100.7"), fields("203.0.113.5"));
+    for (fields, status) in [(&one, "200"), (&one, "503"), (&other, "200"), (&other, "503")] {
+        assert_eq!(views(&mut socket, fields), format!("HTTP/1.1 {status}"), "{fields}");
+    }
+    // Whom it tells nothing of may be anybody: they are not taken for one.
+    for _ in 0..3 {
+        assert_eq!(views(&mut socket, ""), "HTTP/1.1 200");
+    }
+    let totals = server.control.snapshot();
+    assert_eq!(totals.limit(LimitId::HlsViewersPerIpMax), 2);
+    assert!(lists(&totals, "198.51.100.7") && lists(&totals, "203.0.113.5"));
+    // A stranger is counted for his own address, whatever he says.
+    let mut stranger = from(Ipv4Addr::new(127, 0, 0, 3), server.http);
+    assert_eq!(views(&mut stranger, &fields("192.0.2.1")), "HTTP/1.1 200");
+    assert_eq!(views(&mut stranger, &fields("192.0.2.2")), "HTTP/1.1 503");
 }
 
 fn a_stranger_speaks_for_nobody_else(config: Config) {

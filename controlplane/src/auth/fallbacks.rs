@@ -198,6 +198,79 @@ fn leave_ends_with_what_was_shown_only_where_that_is_enforced() {
     assert_eq!(until(true, shows("", &endless.query(&signing()))), None);
 }
 
+/// An address of news that was over so many seconds ago.
+fn signature_of_before(seconds: u64) -> String {
+    let stream = StreamName::parse("news").unwrap();
+    let expires = Seconds(now() - seconds);
+    Statement { role: Role::Play, stream: &stream, expires, not_before: None, ip: None }
+        .query(&signing())
+}
+
+fn ago(seconds: u64) -> Option<Instant> {
+    Instant::now().checked_sub(Duration::from_secs(seconds))
+}
+
+#[test]
+fn what_is_over_lets_nobody_in_and_sends_nobody_away() {
+    let expired = json!({"exp": now() - 20, "streams": "*", "play": true});
+    let expired = token(&json!({"alg": "HS256"}), &expired, hs256(SECRET));
+    for shown in [shows("", &signature_of_before(20)), shows(&expired, "")] {
+        for (enforce, since, expected) in [
+            (false, None, "no"),
+            (false, ago(40), "yes"),
+            (false, ago(10), "no"),
+            (true, ago(40), "no"),
+        ] {
+            let mut rules = rules(&[Mode::Signed, Mode::Jwt]);
+            rules.signed.enforce = enforce;
+            Arc::make_mut(&mut rules.issuer).enforce = enforce;
+            let verdict =
+                ask(&mut gate(rules), AuthorizeRequest { since, ..shown.clone() }).unwrap();
+            if let Verdict::Allow(grant) = &verdict {
+                assert!(grant.entry_until.unwrap() <= Instant::now(), "it lets in nobody else");
+            }
+            assert_eq!(told(Some(verdict)), expected, "{enforce} {since:?}");
+        }
+    }
+    let entry = |request| match ask(&mut gate(rules(&[Mode::Signed, Mode::Jwt])), request) {
+        Some(Verdict::Allow(grant)) => grant.entry_until,
+        verdict => panic!("{verdict:?}"),
+    };
+    let before = Instant::now();
+    for shown in [shows("", &signature(Role::Play, "news", 60)), shows(&good_token(60), "")] {
+        let left = entry(shown).unwrap() - before;
+        assert!((58..=90).contains(&left.as_secs()), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_time() {
+    let (new, by_new) = p256("new");
+    let script = json!({"keys": [new]}).to_string();
+    let issuer = Scripted::start(move |_| Reply::status(200, "", &script));
+    let mut rules = rules(&[Mode::Jwt]);
+    rules.issuer = Arc::new(Issuer {
+        source: Some(Source {
+            address: Address::parse(&issuer.url("/jwks")).unwrap(),
+            ttl: Duration::from_secs(3_600),
+            retry: Duration::ZERO,
+            stale: Duration::from_secs(3_600),
+        }),
+        ..Issuer::default()
+    });
+    let mut gate = gate(rules);
+    let over = json!({"exp": now() - 20, "streams": "*", "play": true});
+    let over = token(&json!({"alg": "ES256", "kid": "new"}), &over, by_new);
+    for since in [None, ago(40), None, ago(10)] {
+        let request = AuthorizeRequest { since, ..shows(&over, "") };
+        assert_eq!(ask(&mut gate, request), None, "nothing is known yet");
+    }
+    let landing = gate.landed().await.unwrap();
+    let settled = gate.settle(landing, &(), Instant::now());
+    let verdicts: Vec<_> = settled.into_iter().map(|(.., verdict)| told(Some(verdict))).collect();
+    assert_eq!(verdicts, ["no", "yes", "no", "no"]);
+}
+
 #[tokio::test]
 async fn a_new_key_of_the_issuer_is_fetched_and_made_up_ones_are_not() {
     let (old, by_old) = p256("old");

@@ -4,6 +4,7 @@
 //! there: the ticket's epoch is over.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::control::{AuthorizeRequest, Ticket};
@@ -12,7 +13,8 @@ use tokio::task::{Id, JoinSet};
 
 use super::application::OnFailure;
 use super::fingerprint::Fingerprint;
-use super::ruling::{Answered, Ruling};
+use super::jwt::{Issuer, KeySet};
+use super::ruling::Answered;
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
 pub(super) const WAITERS_MAX: usize = 16_384;
@@ -30,8 +32,8 @@ pub(super) struct Waiter {
 pub(super) enum Outcome {
     /// The application answered.
     Answered(Answered),
-    /// The rules decide, by what was fetched for them.
-    Ruled(Ruling),
+    /// The keys of an issuer were fetched, if any are there now: they decide on each who waits.
+    Fetched { issuer: Arc<Issuer>, keys: Option<Arc<KeySet>> },
     /// It did not, or not soundly: a word for metrics, and a sentence.
     Failed { word: &'static str, why: String },
     /// It did not in time.

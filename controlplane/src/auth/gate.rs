@@ -33,9 +33,10 @@ use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
 use super::judge::{Step, judge, own_key};
-use super::jwt::{Endpoint, refreshed};
+use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
+use super::moment::Moment;
 use super::notice::{Basis, notice};
 use super::policies::Policies;
 use super::question::{Asked, asked};
@@ -221,8 +222,8 @@ impl Gate {
     fn judge(&self, request: &AuthorizeRequest, declared: &Declared) -> Step {
         let fetched = self.endpoint.as_ref().and_then(Endpoint::keys);
         let modes = self.rules.modes(request, declared.ways);
-        let now = Seconds::of(SystemTime::now());
-        judge(&self.rules, modes, fetched.as_deref(), (request, declared), now)
+        let moment = Moment::of(request);
+        judge(&self.rules, modes, fetched.as_deref(), (request, declared), moment)
     }
 
     /// The key of a token is unknown: the keys are fetched anew, unless they were a moment ago;
@@ -255,10 +256,11 @@ impl Gate {
                 }
             });
         };
-        let (issuer, asked) = (Arc::clone(&self.rules.issuer), request.clone());
+        let issuer = Arc::clone(&self.rules.issuer);
         let asking = async move {
             let _seat = seat;
-            Outcome::Ruled(refreshed(&issuer, &endpoint, &asked).await)
+            endpoint.refresh().await;
+            Outcome::Fetched { issuer, keys: endpoint.keys() }
         };
         let waiter = Waiter { shard, ticket, request };
         self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
@@ -278,11 +280,13 @@ impl Gate {
         now: Instant,
     ) -> Vec<(ShardId, Ticket, Verdict)> {
         let Landing { question, outcome, waiters, keeping, since } = landing;
-        if !matches!(outcome, Outcome::Ruled(_)) {
+        if !matches!(outcome, Outcome::Fetched { .. }) {
             self.figures.took.observe_time(now.saturating_duration_since(since));
         }
-        let (ruling, ground) = match &outcome {
-            Outcome::Ruled(ruling) => (ruling.clone(), RULED),
+        let (ruling, ground) = match outcome {
+            Outcome::Fetched { issuer, keys } => {
+                return self.settle_by_keys(&issuer, keys.as_deref(), waiters, registry);
+            }
             Outcome::Answered(answered) => {
                 let ttl = answered.ttl.unwrap_or_else(|| keeping.ttl(&answered.ruling));
                 self.memory.learn(question, answered.ruling.clone(), ttl, now);
@@ -300,6 +304,27 @@ impl Gate {
         };
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
             (shard, ticket, self.verdict(&request, &ruling, ground, registry))
+        };
+        waiters.into_iter().map(verdict).collect()
+    }
+
+    /// The same once the keys of an issuer were fetched. Those who show the same token, and are not
+    /// in by it, are judged once: a signature takes a while to verify, and thousands may wait.
+    fn settle_by_keys(
+        &mut self,
+        issuer: &Issuer,
+        keys: Option<&KeySet>,
+        waiters: Vec<Waiter>,
+        registry: &impl Declarations,
+    ) -> Vec<(ShardId, Ticket, Verdict)> {
+        let mut of_newcomers = None;
+        let verdict = |Waiter { shard, ticket, request }: Waiter| {
+            let judged = || refreshed(issuer, keys, &request);
+            let ruling = match request.since {
+                None => of_newcomers.get_or_insert_with(judged).clone(),
+                Some(_) => judged(),
+            };
+            (shard, ticket, self.verdict(&request, &ruling, RULED, registry))
         };
         waiters.into_iter().map(verdict).collect()
     }
@@ -370,7 +395,9 @@ impl Gate {
             return Verdict::Deny(Denial::Forbidden);
         }
         let mut grant = Grant::to(stream.clone());
-        grant.until = terms.until.and_then(|end| Instant::now().checked_add(end.left(now)));
+        let instant = |end: Seconds| Instant::now().checked_add(end.left(now));
+        grant.until = terms.until.and_then(instant);
+        grant.entry_until = terms.entry.and_then(instant);
         match request.intent.role() {
             Some(Role::Publish) => {
                 let id = terms.stream_id.as_deref().and_then(StreamId::parse);

@@ -18,9 +18,9 @@ use super::key_hash::KeyHash;
 use super::keyring::admits;
 use super::mode::Mode;
 use super::modes::Modes;
+use super::moment::Moment;
 use super::rules::Rules;
 use super::ruling::{Ruling, Terms};
-use super::seconds::Seconds;
 use super::signed::Signed;
 
 /// What follows for a request.
@@ -36,13 +36,13 @@ pub(super) enum Step {
 
 const NO: Ruling = Ruling::Deny(Denial::Forbidden);
 
-/// What `modes` say of `request` at `now`; `fetched` are the keys of the issuer of tokens.
+/// What `modes` say of `request` at that moment; `fetched` are the keys of the issuer of tokens.
 pub(super) fn judge(
     rules: &Rules,
     modes: Modes,
     fetched: Option<&KeySet>,
     (request, declared): (&AuthorizeRequest, &Declared),
-    now: Seconds,
+    moment: Moment,
 ) -> Step {
     let yes = || Ruling::Allow(Terms { key_judged: true, ..Terms::default() });
     let own_key = own_key(declared, request);
@@ -63,16 +63,16 @@ pub(super) fn judge(
                     false => NO,
                 }
             }
-            (Mode::Signed, _) => match rules.signed.judge(request, now) {
+            (Mode::Signed, _) => match rules.signed.judge(request, moment) {
                 None => continue,
                 Some(Ok(over)) => {
-                    let until = rules.signed.enforce.then_some(over);
+                    let terms = Terms::until(over, rules.signed.enforce);
                     // It stands for the stream's own key.
-                    Ruling::Allow(Terms { until, key_judged: true, ..Terms::default() })
+                    Ruling::Allow(Terms { key_judged: true, ..terms })
                 }
                 Some(Err(flaw)) => Ruling::Flawed(flaw.name()),
             },
-            (Mode::Jwt, _) => match rules.issuer.judge(fetched, request, now) {
+            (Mode::Jwt, _) => match rules.issuer.judge(fetched, request, moment) {
                 None => continue,
                 Some(judged @ Judged::Bad(Flaw::UnknownKey)) if rules.issuer.source.is_some() => {
                     return Step::Unknown(rules.issuer.ruling(judged));

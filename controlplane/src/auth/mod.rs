@@ -3,10 +3,11 @@
 //! Map: `gate` is the one way to a verdict and says in which order; `judge` tries one mode after
 //! the other; `mode`, `modes`, `ways`, `rules` and `declared` are what it judges by, `key_hash` and
 //! `keyring` the static keys, `signed` addresses that somebody signed, `jwt` tokens, `seconds`
-//! their calendar; `question` asks an application in its dialect, of which `json` is ours;
-//! `flights` are the questions under way, `fingerprint` says which are equal, `memory` keeps what
-//! was answered; `ruling` is an answer, `policies` what streams may do by it, `claims` how peers
-//! came in, `updates` asks whether they may stay, `figures` counts, `notice` tells the bus.
+//! their calendar, `moment` when they are judged; `question` asks an application in its dialect, of
+//! which `json` is ours; `flights` are the questions under way, `fingerprint` says which are equal,
+//! `memory` keeps what was answered; `ruling` is an answer, `policies` what streams may do by it,
+//! `claims` how peers came in, `updates` asks whether they may stay, `figures` counts, `notice`
+//! tells the bus.
 
 mod application;
 mod ask;
@@ -24,6 +25,7 @@ mod keyring;
 mod memory;
 mod mode;
 mod modes;
+mod moment;
 mod notice;
 mod policies;
 mod question;

@@ -38,6 +38,15 @@ pub(super) struct Terms {
     pub(super) stream_id: Option<Arc<str>>,
     /// When it is over, and whoever was let in is sent away.
     pub(super) until: Option<Seconds>,
+    /// When it lets in nobody else any more.
+    pub(super) entry: Option<Seconds>,
+}
+
+impl Terms {
+    /// Those of what is good until `over`, to come in by, or with `enforce` to stay by, too.
+    pub(super) fn until(over: Seconds, enforce: bool) -> Self {
+        Self { until: enforce.then_some(over), entry: Some(over), ..Self::default() }
+    }
 }
 
 /// A ruling, and how long it is good; `None` for as long as the configuration says.

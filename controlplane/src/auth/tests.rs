@@ -33,6 +33,7 @@ pub(crate) fn request(intent: Intent, stream: &str, key: &str) -> AuthorizeReque
         local: "192.0.2.2:1935".parse().unwrap(),
         listener: ListenerNumber(1),
         agent: "test".into(),
+        since: None,
     }
 }
 

@@ -362,6 +362,7 @@ mod tests {
                 local: "192.0.2.2:1935".parse().unwrap(),
                 listener: dataplane::config::ListenerNumber(1),
                 agent: "test".into(),
+                since: None,
             }),
         }
     }

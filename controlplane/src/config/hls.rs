@@ -101,8 +101,8 @@ const KEYS: &[Key] = &[
     Key::new(
         "verdict_ms",
         "A viewer that was allowed is not asked about again for this long, for the same stream, \
-         query, page and address; one that has a session not before what allowed it has ended, \
-         either.",
+         query, page and address, but for no longer than what it showed lets in; one that has a \
+         session not before what allowed it has ended, either.",
         |s| &mut s.stream.hls.verdict,
     )
     .range(0, HOUR)

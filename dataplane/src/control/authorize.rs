@@ -109,6 +109,9 @@ pub struct AuthorizeRequest {
     pub listener: ListenerNumber,
     /// `flashVer` or `User-Agent`.
     pub agent: Arc<str>,
+    /// Of a viewer of HLS who is in, and is asked about again: since when he is, by what he shows.
+    /// Whatever was good to come in by then need not be good any more.
+    pub since: Option<Instant>,
 }
 
 /// The answer to an [`AuthorizeRequest`].
@@ -133,6 +136,9 @@ pub struct Grant {
     pub same_key: bool,
     /// It ends then: whoever was allowed is sent away.
     pub until: Option<Instant>,
+    /// Of a viewer of HLS: what was shown lets nobody in after that. Who is in by then stays, as
+    /// far as that is known: without tokens or cookies nobody is in.
+    pub entry_until: Option<Instant>,
     /// Of a viewer of HLS, who is asked about again then: how long it holds; until further notice
     /// if nothing is said.
     pub holds: Option<Duration>,
@@ -142,7 +148,8 @@ impl Grant {
     /// Plain leave to publish or play `stream`.
     #[must_use]
     pub const fn to(stream: StreamName) -> Self {
-        Self { stream, id: None, waits: false, same_key: false, until: None, holds: None }
+        let (until, entry_until, holds) = (None, None, None);
+        Self { stream, id: None, waits: false, same_key: false, until, entry_until, holds }
     }
 }
 

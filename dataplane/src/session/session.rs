@@ -91,6 +91,15 @@ impl Session {
         }
     }
 
+    /// True if the piece of HLS that is asked for is in a window of its stream.
+    #[must_use]
+    pub fn finds(&self, window: &Window, tail: u64) -> bool {
+        match self {
+            Self::Http(session) => session.finds(window, tail),
+            Self::Rtmp(_) => false,
+        }
+    }
+
     /// The piece of HLS that is asked for, if one is.
     #[must_use]
     pub const fn asset(&self) -> Option<Asset> {

@@ -13,6 +13,7 @@
 //! Not here: whether the viewer of a good token may go on (`shard/views.rs`).
 
 use std::fmt;
+use std::time::Duration;
 
 use codecs::time::WallTime;
 use hmac::{Hmac, Mac};
@@ -261,6 +262,15 @@ pub fn age_seconds(id: SessionId, wall: WallTime) -> Option<u64> {
     (age <= SECOND_MAX / 2).then_some(age)
 }
 
+/// Time since the beginning of the second in which a token was given to the viewer `id`, unless
+/// there is none or the calendar says that it is yet to be.
+#[must_use]
+pub fn age(id: SessionId, wall: WallTime) -> Option<Duration> {
+    let seconds = age_seconds(id, wall).filter(|_| !is_by_address(id))?;
+    let millis = u64::try_from(wall.as_unix_millis().rem_euclid(1_000)).unwrap_or(0);
+    Some(Duration::from_millis(seconds * 1_000 + millis))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +338,9 @@ mod tests {
         assert_eq!(note_of(first), renamed);
         let ages = [100, 131, 7].map(|second| age_seconds(first, at(second)));
         assert_eq!(ages, [Some(0), Some(31), None]);
+        let late = WallTime::from_unix_millis((EPOCH_S + 131) * 1_000 + 250);
+        assert_eq!(age(first, late), Some(Duration::from_millis(31_250)));
+        assert_eq!(age(id_by_address(ShardId(7), 3), late), None);
         let timed = ViewNote { renamed: false, timed: true };
         assert_eq!(note_of(ids.next(ShardId(7), at(100), timed)), timed);
         let mut last = first;

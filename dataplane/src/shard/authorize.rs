@@ -59,7 +59,7 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Grant { stream, id, waits, same_key, until, holds } = match verdict {
+        let Grant { stream, id, waits, same_key, until, entry_until, holds } = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
                 if let Some(viewer) = asked.viewer.as_ref() {
@@ -80,7 +80,8 @@ impl Shard {
             Intent::Play => {
                 (asked.waits, asked.same_key) = (waits, same_key);
                 if let Some(viewer) = &mut asked.viewer {
-                    viewer.term = Term::of((holds, until), &self.config.stream.hls, self.now);
+                    let term = Term { holds, until, entry: entry_until };
+                    viewer.term = term.bounded(&self.config.stream.hls, self.now);
                 }
             }
         }

@@ -274,14 +274,19 @@ impl Caps {
         give(&self.players);
     }
 
-    /// Counts a viewer of HLS at `peer` that begins to view.
+    /// Counts a viewer of HLS that begins to view, for the address of its client if that is known.
     ///
     /// # Errors
     /// [`LimitId::HlsViewersPerIpMax`]; nothing is counted then.
-    pub fn enter_viewer(&self, peer: IpAddr, limits: &Limits) -> Result<ViewerAdmission, LimitId> {
-        if limits.exempt.iter().any(|range| range.contains(peer)) {
+    pub fn enter_viewer(
+        &self,
+        client: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<ViewerAdmission, LimitId> {
+        let exempt = |peer: &IpAddr| limits.exempt.iter().any(|range| range.contains(*peer));
+        let Some(peer) = client.filter(|peer| !exempt(peer)) else {
             return Ok(ViewerAdmission(None));
-        }
+        };
         let (address, _) = self.counters_of(peer);
         if !take(&self.viewers[address as usize], limits.hls_viewers_per_ip_max) {
             return Err(LimitId::HlsViewersPerIpMax);
@@ -398,17 +403,21 @@ mod tests {
         let caps = Caps::default();
         let limits = Limits { hls_viewers_per_ip_max: 2, ..strict() };
         let one: IpAddr = "192.0.2.1".parse().unwrap();
-        let [a, b] = [(); 2].map(|()| caps.enter_viewer(one, &limits).unwrap());
-        assert_eq!(caps.enter_viewer(one, &limits).unwrap_err(), LimitId::HlsViewersPerIpMax);
+        let [a, b] = [(); 2].map(|()| caps.enter_viewer(Some(one), &limits).unwrap());
+        assert_eq!(caps.enter_viewer(Some(one), &limits).unwrap_err(), LimitId::HlsViewersPerIpMax);
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        assert!(caps.enter_viewer(mapped, &limits).is_err(), "it is the same address");
-        let other = caps.enter_viewer("192.0.2.2".parse().unwrap(), &limits).unwrap();
+        assert!(caps.enter_viewer(Some(mapped), &limits).is_err(), "it is the same address");
+        let other = caps.enter_viewer("192.0.2.2".parse().ok(), &limits).unwrap();
         caps.leave_viewer(a);
-        let again = caps.enter_viewer(one, &limits).unwrap();
+        let again = caps.enter_viewer(Some(one), &limits).unwrap();
+        for _ in 0..9 {
+            let nobody = caps.enter_viewer(None, &limits).unwrap();
+            caps.leave_viewer(nobody);
+        }
         let exempt =
             Limits { exempt: vec![crate::config::AddrRange { addr: one, bits: 24 }], ..limits };
         for _ in 0..9 {
-            let admission = caps.enter_viewer(one, &exempt).unwrap();
+            let admission = caps.enter_viewer(Some(one), &exempt).unwrap();
             assert!(admission.0.is_none());
             // What was exempt when it came is given back as that.
             caps.leave_viewer(admission);

@@ -242,6 +242,8 @@ pub(crate) struct ViewerAsked {
     pub epoch: Option<u32>,
     /// How long it was allowed.
     pub term: Term,
+    /// Since when he is in by what he shows, if he is.
+    pub since: Option<Instant>,
 }
 
 /// The way out.
@@ -407,6 +409,7 @@ impl Connection {
             local: reactor::local_addr(self.fd()).unwrap_or(unknown),
             listener: self.listener,
             agent: self.session.agent().clone(),
+            since: asked.viewer.as_ref().and_then(|viewer| viewer.since),
         }
     }
 }

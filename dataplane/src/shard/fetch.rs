@@ -100,8 +100,8 @@ impl Shard {
             }
             Judged::Ask(view) => (view, false, false),
         };
-        let mut viewer =
-            Box::new(ViewerAsked { permit, view, print, epoch: None, term: Term::default() });
+        let (epoch, term, since) = (None, Term::default(), None);
+        let mut viewer = Box::new(ViewerAsked { permit, view, print, epoch, term, since });
         let allowed = if vouched {
             Some((asked.stream.clone(), stale))
         } else {
@@ -110,15 +110,16 @@ impl Shard {
         let epoch = self.verdicts.epoch();
         let Some((stream, stale)) = allowed.filter(|_| !self.sends_away()) else {
             viewer.epoch = Some(epoch);
+            viewer.since =
+                self.seat_by(view, permit).and_then(|seat| self.shared.views.since(seat));
             asked.viewer = Some(viewer);
             self.authorize(slot, credentials, asked);
             return;
         };
+        let view = if stale { self.seat_by(view, permit) } else { None };
+        viewer.since = view.and_then(|seat| self.shared.views.since(seat));
         asked.viewer = Some(viewer);
         if stale {
-            let views = &self.shared.views;
-            let view = view.viewer().and_then(|id| views.find(id));
-            let view = view.filter(|&seat| views.is_by(seat, permit));
             let about = About { view, permit, stream: stream.clone(), epoch };
             self.recheck(slot, &asked, credentials, about);
         }
@@ -192,7 +193,10 @@ impl Shard {
                 self.refuse_for_room(slot, reason);
                 return;
             }
-            let seat = match self.seat_viewer(slot) {
+            let tail = logs.tail();
+            let is_there =
+                self.connections.get(slot).is_some_and(|c| c.session.finds(&window, tail));
+            let seat = match self.seat_viewer(slot, is_there) {
                 Ok(seat) => seat,
                 Err(refusal) => {
                     self.refuse(slot, refusal);
@@ -201,7 +205,6 @@ impl Shard {
             };
             let Some(mut connection) = self.connections.take(slot) else { return };
             connection.session.share(&mut self.words);
-            let tail = logs.tail();
             let answer =
                 fence(&mut connection, |session| session.handle_window(now, &window, tail));
             self.connections.put(slot, connection);
@@ -293,8 +296,7 @@ impl Shard {
             && let Some(epoch) = viewer.epoch
         {
             asked.stream.share(&mut self.words);
-            let (timed, until) = (viewer.term.holds.is_some(), viewer.term.until);
-            let leave = Leave { stream: asked.stream, timed, until };
+            let leave = Leave::of(asked.stream, viewer.term);
             let time = viewer.term.remembered(self.config.stream.hls.verdict, self.now);
             self.verdicts.allow(viewer.permit, leave, epoch, (self.now, time));
         }

@@ -12,8 +12,9 @@
 //!
 //! Limits: a head has [`codecs::proxy_protocol::HEAD_BYTES_MAX`] bytes, and the time that a session
 //! has for its first word. The caps per address do not count who is believed; they count clients
-//! that a balancer names, and those who play a whole stream through a proxy. A connection over
-//! which a proxy asks for this and that is nobody's.
+//! that a balancer names, and those who play a whole stream, or view one, through a proxy. A
+//! connection over which a proxy asks for this and that is nobody's, and so is the view of somebody
+//! whom it does not tell of.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -147,6 +148,13 @@ impl Shard {
         let Some(own) = self.connections.proxy(slot).map(|proxy| proxy.own) else { return };
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.peer = client.map_or(own, |client| SocketAddr::new(client, 0).into());
+    }
+
+    /// The address that what the peer does counts for: none while a proxy speaks for itself.
+    pub(super) fn client_of(&self, slot: u32) -> Option<IpAddr> {
+        let client = self.connections.get(slot)?.peer.ip;
+        let own = self.connections.proxy(slot).is_some_and(|proxy| proxy.own.ip == client);
+        (!own).then_some(client)
     }
 
     /// True if the peer may ask that: one that plays through a proxy is counted for its address,

@@ -21,7 +21,7 @@ use super::connection::Asked;
 use super::shard::Shard;
 use super::verdicts::{Leave, Permit, Term};
 use super::view_table::Seat;
-use crate::control::{Denial, Event, Ticket, Verdict};
+use crate::control::{Denial, Event, Grant, Ticket, Verdict};
 use crate::ids::StreamName;
 use crate::session::Credentials;
 
@@ -113,14 +113,14 @@ impl Shard {
             Verdict::Allow(grant) if about.view.is_none() || grant.stream == about.stream => {
                 let About { view, permit, epoch, .. } = about;
                 let hls = &self.config.stream.hls;
-                let term = Term::of((grant.holds, grant.until), hls, self.now);
+                let Grant { stream, until, entry_until: entry, holds, .. } = grant;
+                let term = Term { holds, until, entry }.bounded(hls, self.now);
                 // Something was withdrawn since it was asked: what was said before is no answer.
                 if let Some(seat) = view.filter(|_| epoch == self.verdicts.epoch()) {
                     self.shared.views.allow(seat, (permit, term), self.now);
                 }
                 let time = term.remembered(hls.verdict, self.now);
-                let (timed, until) = (term.holds.is_some(), term.until);
-                let leave = Leave { stream: grant.stream, timed, until };
+                let leave = Leave::of(stream, term);
                 self.verdicts.allow(permit, leave, epoch, (self.now, time));
             }
             Verdict::Deny(denial) if !is_final(denial) => {}

@@ -13,7 +13,8 @@
 //! and neither are streams that do not exist. What is stale still lets in who was let in before,
 //! while the control plane is asked behind his back: a control plane that is slow, or stands, stops
 //! nobody who views. What the control plane allowed until a moment is let in until then only,
-//! stale or not. Only keyed hashes are kept, no secrets.
+//! stale or not, and so is what lets nobody in after it: who comes then is asked about, and so is
+//! every request of those who are not told apart. Only keyed hashes are kept, no secrets.
 //!
 //! Limits: as many verdicts as there may be connections, over all shards; the oldest goes. A stale
 //! one is taken for `hls.verdict_stale` at most.
@@ -59,6 +60,8 @@ pub(super) struct Leave {
     pub timed: bool,
     /// It is over then, whoever can be asked.
     pub until: Option<Instant>,
+    /// It lets nobody in after that.
+    pub entry: Option<Instant>,
 }
 
 /// For how long the control plane allowed a viewer.
@@ -68,6 +71,8 @@ pub(crate) struct Term {
     pub holds: Option<Duration>,
     /// What was shown is good until then, and is taken no longer, whoever can be asked.
     pub until: Option<Instant>,
+    /// What was shown lets in until then. A view that began by it goes on.
+    pub entry: Option<Instant>,
 }
 
 /// A place in the order of what is remembered.
@@ -144,7 +149,7 @@ impl Verdicts {
         now: Instant,
     ) -> Option<Remembered<'_>> {
         let allowed = self.allowed.get(&permit)?;
-        if allowed.leave.until.is_some_and(|until| until <= now) {
+        if allowed.leave.ends().is_some_and(|end| end <= now) {
             return None;
         }
         let stale = allowed.until <= now;
@@ -245,27 +250,36 @@ impl Verdicts {
     }
 }
 
+impl Leave {
+    /// The name that was granted, and how long that is good.
+    pub(super) const fn of(stream: StreamName, term: Term) -> Self {
+        Self { stream, timed: term.holds.is_some(), until: term.until, entry: term.entry }
+    }
+
+    /// When nobody is let in by it any more.
+    fn ends(&self) -> Option<Instant> {
+        self.until.into_iter().chain(self.entry).min()
+    }
+}
+
 impl Term {
-    /// As long as what was said may be remembered, but no longer than what was shown is good.
-    pub(super) fn of(
-        (holds, until): (Option<Duration>, Option<Instant>),
-        hls: &HlsConfig,
-        now: Instant,
-    ) -> Self {
-        let left = until.map(|until| until.saturating_duration_since(now));
-        let holds = holds.map(|holds| holds.max(least_hold(hls)));
-        Self { holds: left.into_iter().chain(holds).min(), until }
+    /// What was said, for no less than it is to hold, and no longer than what was shown is good.
+    pub(super) fn bounded(self, hls: &HlsConfig, now: Instant) -> Self {
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        let holds = self.holds.map(|holds| holds.max(least_hold(hls)));
+        Self { holds: left.into_iter().chain(holds).min(), ..self }
     }
 
     /// To be asked about again soon.
     pub(super) fn soon(hls: &HlsConfig, until: Option<Instant>, now: Instant) -> Self {
-        Self::of((Some(Duration::ZERO), until), hls, now)
+        Self { holds: Some(Duration::ZERO), until, entry: None }.bounded(hls, now)
     }
 
     /// How long it is remembered, which is `time` at most.
     pub(super) fn remembered(self, time: Duration, now: Instant) -> Duration {
-        let left = self.until.map(|until| until.saturating_duration_since(now));
-        left.into_iter().chain(self.holds).fold(time, Duration::min)
+        let ends = self.until.into_iter().chain(self.entry);
+        let left = ends.map(|end| end.saturating_duration_since(now));
+        left.chain(self.holds).fold(time, Duration::min)
     }
 }
 
@@ -311,7 +325,7 @@ mod tests {
     }
 
     fn leave(stream: &str) -> Leave {
-        Leave { stream: name(stream), timed: false, until: None }
+        Leave { stream: name(stream), timed: false, until: None, entry: None }
     }
 
     const TIME: Duration = Duration::from_secs(30);
@@ -442,9 +456,13 @@ mod tests {
         let stale = |verdicts: &Verdicts, at| verdicts.find(asked, STALE, at).map(|f| f.stale);
         assert_eq!(stale(&verdicts, now + TIME), Some(true));
         assert_eq!(stale(&verdicts, now + 2 * TIME), None);
+        let closes = Leave { entry: Some(now + 2 * TIME), ..leave("a") };
+        verdicts.allow(asked, closes, 0, (now, TIME));
+        assert_eq!([TIME, 2 * TIME].map(|at| stale(&verdicts, now + at)), [Some(true), None]);
         let hls = HlsConfig { verdict: TIME, ..HlsConfig::default() };
         let term = |holds, until: Option<Duration>| {
-            Term::of((holds, until.map(|until| now + until)), &hls, now)
+            let until = until.map(|until| now + until);
+            Term { holds, until, entry: None }.bounded(&hls, now)
         };
         for (holds, until, remembered) in [
             (None, None, TIME),
@@ -456,6 +474,8 @@ mod tests {
         ] {
             assert_eq!(term(holds, until).remembered(TIME, now), remembered, "{holds:?} {until:?}");
         }
+        let closes = Term { entry: Some(now + TIME / 2), ..Term::default() }.bounded(&hls, now);
+        assert_eq!((closes.holds, closes.remembered(TIME, now)), (None, TIME / 2));
         assert_eq!(Term::soon(&hls, None, now).holds, Some(TIME));
         assert_eq!(Term::soon(&hls, Some(now + TIME / 3), now).holds, Some(TIME / 3));
     }

@@ -133,7 +133,9 @@ mod tests {
             agent: "".into(),
             tls: None,
             began: Instant::now(),
-            admission: caps.enter_viewer(peer.ip(), &crate::config::Limits::default()).unwrap(),
+            admission: caps
+                .enter_viewer(Some(peer.ip()), &crate::config::Limits::default())
+                .unwrap(),
         }
     }
 

@@ -8,10 +8,10 @@
 //!
 //! Shape: sets of [`WAYS`] places, found by the number of the view. A place is the number (0 if it
 //! is empty), bytes sent, the moment of the last request, a print of the token, a part of the
-//! permit, the moments of the verdict and of its end, the moment past which it is never taken, the
-//! moment until which an answer is awaited, and a count of the segments that are being sent. There
-//! are four places for each view that may be live, so that next to no set is full before the table
-//! is.
+//! permit and the moment at which the viewer was let in by it, the moments of the verdict and of
+//! its end, the moment past which it is never taken, the moment until which an answer is awaited,
+//! and a count of the segments that are being sent. There are four places for each view that may
+//! be live, so that next to no set is full before the table is.
 //!
 //! A view is entered by the shard that was asked for its first piece, which then owns it: it alone
 //! ends it. Two shards that were asked at the same time must not both enter it, so a set is claimed
@@ -37,7 +37,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
@@ -85,6 +85,8 @@ struct Place {
     bytes: AtomicU64,
     heard_ms: AtomicU64,
     print: AtomicU64,
+    /// When the viewer was let in by what it shows; below zero before the first look at the table.
+    since_ms: AtomicI64,
     /// The tick of the verdict, and the tick of its end in the lower half.
     verdict: AtomicU64,
     /// The tick from which the verdict is worth nothing; [`FOR_EVER`] if none was stated.
@@ -133,6 +135,17 @@ pub(super) enum Worth {
 /// A token and the stream that it was verified for, as few bits that nobody outside can aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Print(NonZeroU64);
+
+/// What a view begins by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowed {
+    /// The question that was answered with yes.
+    pub permit: Permit,
+    /// For how long.
+    pub term: Term,
+    /// When the viewer was let in by it.
+    pub since: Instant,
+}
 
 /// A view as its owner finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +210,17 @@ impl ViewTable {
         question == permit.print() && self.is_of(seat)
     }
 
+    /// Since when the viewer is in by what the view was allowed by last.
+    pub(super) fn since(&self, seat: Seat) -> Option<Instant> {
+        let millis = self.place(seat.number).since_ms.load(Ordering::Acquire);
+        let (origin, time) = (self.origin.get()?, Duration::from_millis(millis.unsigned_abs()));
+        let since = match millis {
+            0.. => origin.checked_add(time)?,
+            _ => origin.checked_sub(time)?,
+        };
+        self.is_of(seat).then_some(since)
+    }
+
     /// A number that names the viewer of `stream` at an address with this agent.
     pub(super) fn hash_of(&self, named: impl std::hash::Hash) -> u64 {
         self.hasher.hash_one(named)
@@ -215,7 +239,7 @@ impl ViewTable {
         &self,
         id: SessionId,
         print: Print,
-        allowed: (Permit, Term),
+        allowed: Allowed,
         now: Instant,
     ) -> Entered {
         debug_assert!(id.0 != 0, "0 is no viewer's number");
@@ -236,7 +260,7 @@ impl ViewTable {
         &self,
         set: usize,
         (id, print): (SessionId, Print),
-        allowed: (Permit, Term),
+        allowed: Allowed,
         now: Instant,
     ) -> Entered {
         if self.live.fetch_add(1, Ordering::Relaxed) >= self.max {
@@ -253,7 +277,8 @@ impl ViewTable {
         place.bytes.store(0, Ordering::Release);
         place.heard_ms.store(self.millis(now), Ordering::Release);
         place.print.store(print.0.get(), Ordering::Release);
-        self.note(place, allowed, now);
+        place.since_ms.store(self.offset_ms(allowed.since), Ordering::Release);
+        self.note(place, (allowed.permit, allowed.term), now);
         place.asked.store(0, Ordering::Release);
         place.id.store(id.0, Ordering::Release);
         Entered::New(Seat { number: number(set * WAYS + way), id })
@@ -318,10 +343,13 @@ impl ViewTable {
         }
     }
 
-    /// The control plane allowed a view anew.
+    /// The control plane allowed a view anew. By another question the viewer is let in only now.
     pub(super) fn allow(&self, seat: Seat, allowed: (Permit, Term), now: Instant) {
         let place = self.place(seat.number);
         if self.is_of(seat) {
+            if place.question.load(Ordering::Acquire) != allowed.0.print() {
+                place.since_ms.store(self.offset_ms(now), Ordering::Release);
+            }
             self.note(place, allowed, now);
             place.asked.store(0, Ordering::Release);
         }
@@ -360,7 +388,7 @@ impl ViewTable {
     }
 
     fn note(&self, place: &Place, (permit, term): (Permit, Term), now: Instant) {
-        let Term { holds, until } = term;
+        let Term { holds, until, entry: _ } = term;
         let now = self.tick(now);
         let until = until.map_or(FOR_EVER, |until| self.tick(until));
         let ends = holds.map_or(FOR_EVER, |holds| {
@@ -391,6 +419,13 @@ impl ViewTable {
     fn millis(&self, now: Instant) -> u64 {
         let origin = self.origin.get_or_init(|| now);
         now.saturating_duration_since(*origin).as_millis() as u64
+    }
+
+    /// As [`Self::millis`], of a moment that may be before the first look at the table.
+    fn offset_ms(&self, at: Instant) -> i64 {
+        let origin = *self.origin.get_or_init(|| at);
+        let before = origin.saturating_duration_since(at).as_millis() as i64;
+        self.millis(at) as i64 - before
     }
 }
 
@@ -428,11 +463,14 @@ mod tests {
     }
 
     const PRINT: Print = Print(NonZeroU64::MIN);
-    const FOREVER: (Permit, Term) = (ASKED, Term { holds: None, until: None });
     const ASKED: Permit = Permit::of_test(7);
 
+    fn forever(since: Instant) -> Allowed {
+        Allowed { permit: ASKED, term: Term::default(), since }
+    }
+
     fn enter(table: &ViewTable, id: u64, now: Instant) -> Seat {
-        match table.enter(SessionId(id), PRINT, FOREVER, now) {
+        match table.enter(SessionId(id), PRINT, forever(now), now) {
             Entered::New(seat) => seat,
             other => panic!("{id}: {other:?}"),
         }
@@ -443,7 +481,7 @@ mod tests {
         let (table, now) = (ViewTable::new(4), origin());
         let seat = enter(&table, 7, now);
         assert_eq!(table.find(SessionId(7)), Some(seat));
-        assert_eq!(table.enter(SessionId(7), PRINT, FOREVER, now), Entered::Known(seat));
+        assert_eq!(table.enter(SessionId(7), PRINT, forever(now), now), Entered::Known(seat));
         assert!(table.answer(seat, 100, false, now) && table.answer(seat, 50, true, now));
         let later = now + Duration::from_secs(9);
         assert_eq!(
@@ -465,7 +503,7 @@ mod tests {
         let (table, now) = (ViewTable::new(2), origin());
         let first = enter(&table, 1, now);
         enter(&table, 2, now);
-        assert_eq!(table.enter(SessionId(3), PRINT, FOREVER, now), Entered::Full);
+        assert_eq!(table.enter(SessionId(3), PRINT, forever(now), now), Entered::Full);
         table.leave(first);
         enter(&table, 3, now);
         assert_eq!(table.live(), 2);
@@ -495,7 +533,9 @@ mod tests {
         let token = ViewToken::parse(&"A".repeat(32)).unwrap();
         let [cam, other] = ["cam", "other"].map(|name| StreamName::parse(name).unwrap());
         let print = table.print(&cam, token);
-        let Entered::New(seat) = table.enter(SessionId(7), print, FOREVER, now) else { panic!() };
+        let Entered::New(seat) = table.enter(SessionId(7), print, forever(now), now) else {
+            panic!()
+        };
         assert_eq!(table.recognise(SessionId(7), table.print(&cam, token)), Some(seat));
         let forged = ViewToken::parse(&"B".repeat(32)).unwrap();
         for print in [table.print(&other, token), table.print(&cam, forged)] {
@@ -512,7 +552,7 @@ mod tests {
         let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(100));
         let seat = enter(&table, 1, now);
         assert_eq!(table.worth(seat, stale_max, at(1_000_000)), Worth::Good, "it has no end");
-        table.allow(seat, (ASKED, Term { holds: Some(minute), until: None }), at(10));
+        table.allow(seat, (ASKED, Term { holds: Some(minute), ..Term::default() }), at(10));
         for (second, worth) in [
             (10, Worth::Good),
             (69, Worth::Good),
@@ -525,14 +565,14 @@ mod tests {
         // One asks, and again when there was no answer.
         assert!(table.is_to_ask(seat, minute, at(71)) && !table.is_to_ask(seat, minute, at(72)));
         assert!(table.is_to_ask(seat, minute, at(132)));
-        table.allow(seat, FOREVER, at(133));
+        table.allow(seat, (ASKED, Term::default()), at(133));
         assert_eq!(table.worth(seat, stale_max, at(10_000)), Worth::Good);
         table.doubt_all(at(10_000));
         assert_eq!(table.worth(seat, stale_max, at(10_001)), Worth::Stale);
         assert_eq!(table.worth(seat, stale_max, at(10_101)), Worth::Nothing);
         let later = enter(&table, 2, at(10_001));
         assert_eq!(table.worth(later, stale_max, at(10_001)), Worth::Good, "it is newer");
-        table.allow(seat, FOREVER, at(10_002));
+        table.allow(seat, (ASKED, Term::default()), at(10_002));
         assert_eq!(table.worth(seat, stale_max, at(20_000)), Worth::Good);
     }
 
@@ -542,16 +582,20 @@ mod tests {
         let at = |second| now + Duration::from_secs(second);
         let (minute, stale_max) = (Duration::from_secs(60), Duration::from_secs(1_000));
         let seat = enter(&table, 1, at(0));
-        table.allow(seat, (ASKED, Term { holds: Some(minute), until: Some(at(90)) }), at(0));
+        table.allow(
+            seat,
+            (ASKED, Term { holds: Some(minute), until: Some(at(90)), entry: None }),
+            at(0),
+        );
         let worth = |second| table.worth(seat, stale_max, at(second));
         assert_eq!([59, 61, 89, 91].map(worth), {
             [Worth::Good, Worth::Stale, Worth::Stale, Worth::Nothing]
         });
         table.doubt_all(at(20));
         assert_eq!([21, 89, 91].map(worth), [Worth::Stale, Worth::Stale, Worth::Nothing]);
-        table.allow(seat, (ASKED, Term { holds: None, until: Some(at(200)) }), at(100));
+        table.allow(seat, (ASKED, Term { until: Some(at(200)), ..Term::default() }), at(100));
         assert_eq!([199, 201].map(worth), [Worth::Good, Worth::Nothing]);
-        table.allow(seat, FOREVER, at(300));
+        table.allow(seat, (ASKED, Term::default()), at(300));
         assert_eq!(worth(100_000), Worth::Good);
     }
 
@@ -567,13 +611,38 @@ mod tests {
     }
 
     #[test]
+    fn a_viewer_is_in_since_he_was_let_in_by_what_he_shows() {
+        let (table, now) = (ViewTable::new(4), origin());
+        let at = |second| now + Duration::from_secs(second);
+        enter(&table, 1, at(0));
+        // What he asks for first comes some seconds after he was given his token.
+        let earlier = now.checked_sub(Duration::from_secs(20)).unwrap();
+        let enter = |id, since| match table.enter(SessionId(id), PRINT, forever(since), at(13)) {
+            Entered::New(seat) => seat,
+            other => panic!("{other:?}"),
+        };
+        let (seat, first) = (enter(2, at(10)), enter(3, earlier));
+        assert_eq!(table.since(seat), Some(at(10)));
+        assert_eq!(table.since(first), Some(earlier), "before the first look at the table");
+        table.allow(seat, (ASKED, Term::default()), at(60));
+        assert_eq!(table.since(seat), Some(at(10)), "he is asked about again, and stays in");
+        let other = Permit::of_test(8);
+        table.allow(seat, (other, Term::default()), at(70));
+        assert_eq!(table.since(seat), Some(at(70)));
+        table.allow(seat, (ASKED, Term::default()), at(80));
+        assert_eq!(table.since(seat), Some(at(80)), "what he showed first came in anew");
+        table.leave(seat);
+        assert_eq!(table.since(seat), None);
+    }
+
+    #[test]
     fn many_views_find_a_place_each() {
         let (table, now) = (ViewTable::new(10_000), origin());
         let mut ids = crate::session::view_token::ViewIds::default();
         let wall = codecs::time::WallTime::from_unix_millis(1_800_000_000_000);
         let full = (0..10_000).filter(|n| {
             let id = ids.next(crate::ids::ShardId(n % 2), wall, Default::default());
-            table.enter(id, PRINT, FOREVER, now) == Entered::Full
+            table.enter(id, PRINT, forever(now), now) == Entered::Full
         });
         assert_eq!(full.count(), 0);
     }
@@ -582,7 +651,7 @@ mod tests {
     fn a_claimed_set_makes_nobody_wait() {
         let (table, now) = (ViewTable::new(1), origin());
         table.sets[0].claimed.store(true, Ordering::Relaxed);
-        assert_eq!(table.enter(SessionId(5), PRINT, FOREVER, now), Entered::Claimed);
+        assert_eq!(table.enter(SessionId(5), PRINT, forever(now), now), Entered::Claimed);
         table.sets[0].claimed.store(false, Ordering::Relaxed);
         enter(&table, 5, now);
     }

@@ -11,7 +11,8 @@
 //! Who was allowed the playlist of renditions gets a token (`session/view_token.rs`) in the
 //! addresses of what it lists, or in a cookie, and shows it with every request that follows: a good
 //! token of a live view is served without a question. The view begins with the first request that
-//! shows the token, so whoever reads one playlist and leaves is no viewer. A token without a view
+//! shows the token and finds what it asks for, so whoever reads one playlist and leaves is no
+//! viewer, and whoever makes up names of segments is none. A token without a view
 //! was given a moment ago, until further notice, and is taken as it is; or it was given for a
 //! while, or its view ended by silence, or another process gave it: then the control plane is asked
 //! as if there were none, and the view goes on under its number. So is one whose stream has another
@@ -19,8 +20,9 @@
 //!
 //! The verdict on a live view may hold for a while only, and all of them are doubted when the
 //! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
-//! the viewer's back (`rechecks.rs`). An end that was stated is one: past it nobody is served
-//! before the answer. Whoever shows the token and asks something else than the view was allowed by
+//! the viewer's back (`rechecks.rs`), and is told since when he is in: what he shows need only have
+//! been good to come in by then. An end that was stated is one: past it nobody is served before the
+//! answer. Whoever shows the token and asks something else than the view was allowed by
 //! (from another address or page, with another key) waits for his own answer when there is doubt;
 //! a no to that refuses him alone.
 //!
@@ -44,13 +46,13 @@ use super::rechecks::is_final;
 use super::shard::Shard;
 use super::verdicts::{Permit, Term};
 use super::view_roll::{OwnView, ViewRoll};
-use super::view_table::{Entered, Seat, Worth};
+use super::view_table::{Allowed, Entered, Seat, Worth};
 use crate::config::LimitId;
 use crate::control::{CloseReason, Denial, Event, Protocol, Role, SessionEvent, SessionStatus};
 use crate::ids::{SessionId, StreamName};
 use crate::segment::uri::Asset;
 use crate::session::view_token::{ViewIds, ViewKeys, ViewNote, ViewSigner, ViewToken};
-use crate::session::view_token::{is_by_address, note_of};
+use crate::session::view_token::{age, is_by_address, note_of};
 use crate::session::{LogKey, Refusal, Use, Viewer};
 
 /// Views that one round of housekeeping looks at.
@@ -187,11 +189,21 @@ impl Shard {
         Some((id, views.find(id)))
     }
 
+    /// The view that was allowed by the question `permit` last, if it goes on.
+    pub(super) fn seat_by(&self, view: View, permit: Permit) -> Option<Seat> {
+        let views = &self.shared.views;
+        view.viewer().and_then(|id| views.find(id)).filter(|&seat| views.is_by(seat, permit))
+    }
+
     /// The viewer of the connection in `slot` is about to be answered: a new one is given its
-    /// token, and a view begins with what it is shown for first.
+    /// token, and a view begins with what it is shown for first, if that `is_there`.
     ///
     /// The seat of the view, if it has one; or why there is no answer.
-    pub(super) fn seat_viewer(&mut self, slot: u32) -> Result<Option<Seat>, Refusal> {
+    pub(super) fn seat_viewer(
+        &mut self,
+        slot: u32,
+        is_there: bool,
+    ) -> Result<Option<Seat>, Refusal> {
         let Self { connections, config, shared, views, verdicts, now, wall, id: shard, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return Ok(None) };
         let Some(asked) = connection.asked.as_ref() else { return Ok(None) };
@@ -218,16 +230,22 @@ impl Shard {
             }
             return Ok(Some(seat));
         }
+        // Like everybody else a guest is no viewer before it asks for what a playlist lists; and
+        // nobody is by asking for what there is not.
+        let early = is_by_address(id) && connection.session.asset() == Some(Asset::Media);
+        if early || !is_there {
+            return Ok(None);
+        }
         let term = match late {
             true => Term::soon(&config.stream.hls, viewer.term.until, *now),
             false => viewer.term,
         };
-        if is_by_address(id) && connection.session.asset() == Some(Asset::Media) {
-            // Like everybody else it is no viewer before it asks for what a playlist lists.
-            return Ok(None);
-        }
+        // Without a question it is in by what its token was given for.
+        let given = age(id, *wall).filter(|_| viewer.epoch.is_none());
+        let since = viewer.since.or_else(|| now.checked_sub(given?)).unwrap_or(*now);
         let print = viewer.print.unwrap_or_else(|| shared.views.print_of_nobody(id));
-        match shared.views.enter(id, print, (viewer.permit, term), *now) {
+        let allowed = Allowed { permit: viewer.permit, term, since };
+        match shared.views.enter(id, print, allowed, *now) {
             Entered::New(seat) => self.admit_view(slot, seat).map(Some),
             Entered::Known(seat) => Ok(Some(seat)),
             Entered::Claimed => Ok(None),
@@ -240,21 +258,16 @@ impl Shard {
 
     /// A view has a place: it begins, if there may be another one of its address.
     fn admit_view(&mut self, slot: u32, seat: Seat) -> Result<Seat, Refusal> {
-        let peer = self.connections.get(slot).map(|connection| connection.peer.ip);
-        let admission = peer.map(|peer| self.shared.caps.enter_viewer(peer, &self.config.limits));
-        match admission {
-            Some(Ok(admission)) => {
+        let client = self.client_of(slot);
+        match self.shared.caps.enter_viewer(client, &self.config.limits) {
+            Ok(admission) => {
                 self.begin_view(slot, seat, admission);
                 Ok(seat)
             }
-            Some(Err(limit)) => {
+            Err(limit) => {
                 self.shared.views.leave(seat);
                 self.counters.limit(limit);
                 Err(Refusal::Overloaded)
-            }
-            None => {
-                self.shared.views.leave(seat);
-                Err(Refusal::Denied)
             }
         }
     }

@@ -21,6 +21,8 @@ on_both_backends! {
     doubted_verdicts_are_taken_until_the_answer_comes
     a_stated_end_is_the_end_though_nobody_answers
     who_was_let_in_goes_on_while_nobody_answers
+    who_is_in_is_asked_about_with_the_time_at_which_he_came_in
+    what_lets_nobody_in_any_more_sends_nobody_away
     an_application_judges_every_piece_by_the_same_words
     a_no_to_somebody_elses_question_ends_no_view
     a_kick_withdraws_what_it_names
@@ -188,6 +190,87 @@ fn who_was_let_in_goes_on_while_nobody_answers(mut config: Config) {
     judge(&server, no);
     poll(&mut viewer, "/cam/media.m3u8?key=k", &[200, 403], |status| status == 403);
     assert_eq!(viewer.get(&segment).status, 403);
+}
+
+fn who_is_in_is_asked_about_with_the_time_at_which_he_came_in(mut config: Config) {
+    config.stream.hls.verdict = LONG;
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let (told, telling) = std::sync::mpsc::channel();
+    judge(&server, move |request| {
+        told.send((request.key.0.clone(), request.since)).unwrap();
+        Some(yes(request))
+    });
+    let mut viewer = Viewer::connect(server.http);
+    let before = Instant::now();
+    let media = token_of(&mut viewer, "/cam/index.m3u8?key=k");
+    let given = Instant::now();
+    assert_eq!(telling.recv().unwrap(), ("k".to_owned(), None), "he comes in");
+    viewer.found(&media);
+    let mut since = Vec::new();
+    for _ in 0..2 {
+        server.control.send_all(|| Command::DoubtVerdicts);
+        server.control.snapshot();
+        viewer.found(&media);
+        let (key, at) = telling.recv().unwrap();
+        assert_eq!(key, "k");
+        since.push(at.unwrap());
+        // The answer is there before the next doubt.
+        server.control.snapshot();
+    }
+    // Tokens tell the second in which they were given.
+    let second = Duration::from_secs(1);
+    assert!(since[0] + 2 * second >= before && since[0] <= given, "{since:?}");
+    assert_eq!(since[0], since[1]);
+    // With other words he comes in anew, and is in by them from then on.
+    let others = media.replace("key=k", "key=other");
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    viewer.found(&others);
+    assert_eq!(telling.recv().unwrap(), ("other".to_owned(), None));
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    viewer.found(&others);
+    let (key, at) = telling.recv().unwrap();
+    assert!(key == "other" && at.unwrap() + second >= given, "{at:?}");
+}
+
+fn what_lets_nobody_in_any_more_sends_nobody_away(mut config: Config) {
+    config.stream.hls.verdict = LONG;
+    config.stream.hls.verdict_stale = LONG;
+    let until_soon = |request: &AuthorizeRequest| {
+        let entry_until = Some(Instant::now() + Duration::from_secs(1));
+        Some(Verdict::Allow(Grant { entry_until, ..Grant::to(request.stream.clone()) }))
+    };
+    let newcomers = |request: &AuthorizeRequest| match request.since {
+        Some(_) => Some(yes(request)),
+        None => no(request),
+    };
+    let server = Server::start(told_apart(config.clone()));
+    let _publisher = publish(&server, "cam", 2);
+    judge(&server, until_soon);
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8");
+    viewer.found(&media);
+    judge(&server, newcomers);
+    poll(&mut viewer, "/cam/index.m3u8", &[200, 403], |status| status == 403);
+    everywhere(&server, &media, 200);
+    server.control.send_all(|| Command::DoubtVerdicts);
+    server.control.snapshot();
+    everywhere(&server, &media, 200);
+    server.control.snapshot();
+    everywhere(&server, &media, 200);
+    assert_eq!(server.control.snapshot().sum(|c| c.views_ended), 0);
+    // Where viewers are not told apart nobody is in: each request comes in.
+    config.stream.hls.session = HlsSession::Off;
+    let server = Server::start(config);
+    let _publisher = publish(&server, "cam", 2);
+    judge(&server, until_soon);
+    viewer = Viewer::connect(server.http);
+    let list = viewer.found("/cam/media.m3u8");
+    judge(&server, newcomers);
+    poll(&mut viewer, "/cam/media.m3u8", &[200, 403], |status| status == 403);
+    everywhere(&server, &format!("/cam/{}", list.uris()[0]), 403);
 }
 
 fn an_application_judges_every_piece_by_the_same_words(mut config: Config) {

@@ -6,7 +6,7 @@ use dataplane::config::{Config, HlsSession, LimitId};
 use dataplane::control::{
     CloseReason, Command, Denial, Event, Grant, Protocol, Role, SessionEvent, Verdict,
 };
-use dataplane::ids::{SessionId, ShardId, StreamName};
+use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 use dataplane::session::view_token::{KEYS_BEFORE_MAX, ViewKeys};
 
 use super::{node, publish};
@@ -20,6 +20,7 @@ on_both_backends! {
     silence_ends_a_view_and_it_may_go_on_later
     a_kick_refuses_the_next_request_on_every_shard
     who_only_reads_a_playlist_is_no_viewer
+    no_view_begins_with_what_is_not_there
     no_more_viewers_than_there_may_be
     the_control_plane_is_asked_once_for_each_viewer
     a_change_of_keys_ends_no_view
@@ -218,6 +219,39 @@ fn who_only_reads_a_playlist_is_no_viewer(config: Config) {
     let tokens: Vec<_> = (0..5).map(|_| token_of(&mut viewer, "/cam/index.m3u8")).collect();
     assert!(tokens.windows(2).all(|two| two[0] != two[1]), "each is another viewer");
     assert_eq!(server.control.snapshot().sum(|c| c.views_started), 0);
+}
+
+fn no_view_begins_with_what_is_not_there(config: Config) {
+    let server = Server::start(told_apart(config));
+    let _publisher = publish(&server, "cam", 2);
+    let id = StreamId([7; 16]);
+    server.control.judge(Box::new(move |request| {
+        Some(Verdict::Allow(Grant { id: Some(id), ..Grant::to(request.stream.clone()) }))
+    }));
+    let _told = publish(&server, "told", 2);
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer, "/cam/index.m3u8");
+    let (_, token) = media.split_once("?s=").unwrap();
+    let other = StreamId([8; 16]);
+    let missing = [
+        format!("/cam/seg.99999.ts?s={token}"),
+        format!("/hls/told/{id}/640x360-30/seg.99999.ts"),
+        format!("/hls/told/{other}/640x360-30/seg.0.ts"),
+    ];
+    for target in &missing {
+        everywhere(&server, target, 404);
+    }
+    let started = |server: &Server| server.control.snapshot().sum(|c| c.views_started);
+    assert_eq!(started(&server), 0);
+    viewer.found(&media);
+    assert_eq!(started(&server), 1);
+    let list = viewer.found(&format!("/hls/told/{id}/640x360-30/live.m3u8"));
+    viewer.found(&format!("/hls/told/{id}/640x360-30/{}", list.uris()[0]));
+    assert_eq!(started(&server), 2);
+    // Whoever views goes on viewing, whatever else he asks for.
+    everywhere(&server, &missing[0], 404);
+    everywhere(&server, &media, 200);
+    assert_eq!(started(&server), 2);
 }
 
 fn no_more_viewers_than_there_may_be(mut config: Config) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::issuing::{SECRET, hs256, letters, p256, raw, rs256, rsa_jwk, token};
 use super::*;
+use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 use crate::auth::tests::request;
 
@@ -26,7 +27,7 @@ fn shown(intent: Intent, stream: &str, token: &str) -> AuthorizeRequest {
 }
 
 fn told_at(issuer: &Issuer, request: &AuthorizeRequest, now: u64) -> &'static str {
-    match issuer.judge(None, request, Seconds(now)) {
+    match issuer.judge(None, request, Moment::at(Seconds(now))) {
         None => "none",
         Some(Judged::Good(_)) => "good",
         Some(Judged::Bad(flaw)) => flaw.name(),
@@ -53,6 +54,32 @@ fn with(more: Value) -> Value {
 
 fn signed(claims: &Value) -> String {
     token(&json!({"alg": "HS256", "kid": "s"}), claims, hs256(SECRET))
+}
+
+#[test]
+fn who_came_in_by_a_token_need_not_leave_when_it_is_over() {
+    let issuer = issuer(&[secret_jwk("s")]);
+    let asked = shown(Intent::Play, "news/cam", &signed(&with(json!({"nbf": NOW}))));
+    let judged = |issuer: &Issuer, entry: u64, now: u64| match issuer.judge(
+        None,
+        &asked,
+        Moment::since(Seconds(entry), Seconds(now)),
+    ) {
+        Some(Judged::Bad(flaw)) => flaw.name(),
+        Some(Judged::Good(Seconds(over))) if over == NOW + 65 => "good",
+        other => panic!("{other:?}"),
+    };
+    let late = NOW + 9_000;
+    for (entry, now, expected) in [
+        (NOW, late, "good"),
+        (NOW + 64, late, "good"),
+        (NOW + 65, late, "token_expired"),
+        (NOW - 60, NOW - 6, "token_early"),
+    ] {
+        assert_eq!(judged(&issuer, entry, now), expected, "{entry} {now}");
+    }
+    let enforced = Issuer { enforce: true, ..issuer };
+    assert_eq!(judged(&enforced, NOW, late), "token_expired");
 }
 
 #[test]
@@ -166,7 +193,7 @@ fn keys_are_found_by_name_and_only_there() {
     let by_new = token(&json!({"alg": "RS256", "kid": "new"}), &claims(), rs256);
     let asked = shown(Intent::Play, "news/cam", &by_new);
     assert_eq!(told_at(&one, &asked, NOW), "token_key_unknown");
-    let judged = one.judge(Some(&fetched.unwrap()), &asked, Seconds(NOW));
+    let judged = one.judge(Some(&fetched.unwrap()), &asked, Moment::at(Seconds(NOW)));
     assert_eq!(judged, Some(Judged::Good(Seconds(NOW + 65))));
 }
 

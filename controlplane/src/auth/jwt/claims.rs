@@ -5,6 +5,7 @@ use dataplane::shard::placement::matches;
 use serde::Deserialize;
 
 use super::judge::{Flaw, Issuer};
+use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 use crate::config::parse_range;
 
@@ -70,7 +71,7 @@ impl Claims {
         issuer: &Issuer,
         role: Role,
         request: &AuthorizeRequest,
-        now: Seconds,
+        moment: Moment,
     ) -> Result<Seconds, Flaw> {
         if issuer.issuer.as_ref().is_some_and(|expected| self.iss.as_ref() != Some(expected)) {
             return Err(Flaw::Issuer);
@@ -79,12 +80,12 @@ impl Claims {
             return Err(Flaw::Audience);
         }
         let from = self.nbf.map(seconds).transpose()?;
-        if from.is_some_and(|from| now.0.saturating_add(issuer.leeway) < from.0) {
+        if from.is_some_and(|from| moment.now.0.saturating_add(issuer.leeway) < from.0) {
             return Err(Flaw::Early);
         }
         let end = seconds(self.exp.ok_or(Flaw::Endless)?)?;
         let over = Seconds(end.0.saturating_add(issuer.leeway));
-        if now >= over {
+        if moment.of_end(issuer.enforce) >= over {
             return Err(Flaw::Expired);
         }
         if !self.opens(role, request.stream.as_str()) {

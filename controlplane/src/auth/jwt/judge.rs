@@ -3,9 +3,10 @@
 use dataplane::control::{AuthorizeRequest, Denial};
 
 use super::claims::Claims;
-use super::endpoint::{Endpoint, Source};
+use super::endpoint::Source;
 use super::key_set::{KeySet, select};
 use super::token::{Token, is_token};
+use crate::auth::moment::Moment;
 use crate::auth::ruling::{Ruling, Terms};
 use crate::auth::seconds::Seconds;
 
@@ -97,7 +98,7 @@ impl Issuer {
         &self,
         fetched: Option<&KeySet>,
         request: &AuthorizeRequest,
-        now: Seconds,
+        moment: Moment,
     ) -> Option<Judged> {
         let role = request.intent.role()?;
         let text = Some(request.key.0.as_str()).filter(|text| is_token(text))?;
@@ -108,7 +109,7 @@ impl Issuer {
             if !key.verifies(token.signed, &token.signature) {
                 return Err(Flaw::Signature);
             }
-            Claims::read(&token.claims)?.judge(self, role, request, now)
+            Claims::read(&token.claims)?.judge(self, role, request, moment)
         });
         Some(judged.map_or_else(Judged::Bad, Judged::Good))
     }
@@ -117,26 +118,22 @@ impl Issuer {
     pub(in crate::auth) fn ruling(&self, judged: Judged) -> Ruling {
         match judged {
             Judged::Good(over) => {
-                let until = self.enforce.then_some(over);
                 // It stands for the stream's own key.
-                Ruling::Allow(Terms { until, key_judged: true, ..Terms::default() })
+                Ruling::Allow(Terms { key_judged: true, ..Terms::until(over, self.enforce) })
             }
             Judged::Bad(flaw) => Ruling::Flawed(flaw.name()),
         }
     }
 }
 
-/// The ruling on a token whose key may be one that the issuer made since its keys were fetched:
-/// they are fetched once more.
-pub(in crate::auth) async fn refreshed(
+/// The ruling on a token whose key may be one that the issuer made since its keys were fetched,
+/// now that they were fetched once more.
+pub(in crate::auth) fn refreshed(
     issuer: &Issuer,
-    endpoint: &Endpoint,
+    fetched: Option<&KeySet>,
     request: &AuthorizeRequest,
 ) -> Ruling {
-    endpoint.refresh().await;
-    let fetched = endpoint.keys();
-    let now = Seconds::of(std::time::SystemTime::now());
-    match (issuer.judge(fetched.as_deref(), request, now), fetched) {
+    match (issuer.judge(fetched, request, Moment::of(request)), fetched) {
         // Nobody can tell whether the token is good.
         (Some(Judged::Bad(Flaw::UnknownKey)), None) | (None, _) => {
             Ruling::Deny(Denial::Unavailable)

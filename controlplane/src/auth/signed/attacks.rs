@@ -4,6 +4,7 @@ use dataplane::control::{AuthorizeRequest, Intent, Role};
 use dataplane::ids::{Secret, StreamName};
 
 use super::*;
+use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 use crate::auth::tests::request;
 
@@ -40,8 +41,12 @@ fn asked(intent: Intent, stream: &str, query: &str) -> AuthorizeRequest {
     AuthorizeRequest { query: Secret(query.to_owned()), ..request(intent, stream, "") }
 }
 
+fn at(now: u64) -> Moment {
+    Moment::at(Seconds(now))
+}
+
 fn told(request: &AuthorizeRequest, now: u64) -> &'static str {
-    match signed().judge(request, Seconds(now)) {
+    match signed().judge(request, at(now)) {
         None => "none",
         Some(Ok(_)) => "good",
         Some(Err(flaw)) => flaw.name(),
@@ -67,6 +72,41 @@ fn a_signature_is_the_one_that_any_tool_computes() {
     let known = "exp=1764428600&nbf=1764425000&ip=2001%3Adb8%3A%3A%2F32&kid=main\
                  &sig=cike4fiOq4ECn-SvxpI0au1y6bXlLGq6Lb_t_7kcdio";
     assert_eq!(query(&bound), known);
+}
+
+#[test]
+fn who_came_in_by_a_signature_need_not_leave_when_it_is_over() {
+    let stream = name("news/cam");
+    let (from, end) = (NOW + 10, NOW + 60);
+    let bound =
+        Statement { not_before: Some(Seconds(from)), expires: Seconds(end), ..plain(&stream) };
+    let judged = |signed: Signed, query: &str, entry: u64, now: u64| {
+        let moment = Moment::since(Seconds(entry), Seconds(now));
+        match signed.judge(&asked(Intent::Play, "news/cam", query), moment).unwrap() {
+            Ok(over) => format!("good until {}", over.0 - NOW),
+            Err(flaw) => flaw.name().to_owned(),
+        }
+    };
+    let late = end + 1_000;
+    // With the five seconds by which clocks may differ.
+    for (entry, now, expected) in [
+        (NOW + 20, late, "good until 65"),
+        (end + 5, late, "good until 65"),
+        (end + 6, late, "signature_expired"),
+        (late, late, "signature_expired"),
+        (NOW, from - 6, "signature_early"),
+        (NOW, from - 5, "good until 65"),
+    ] {
+        assert_eq!(judged(signed(), &query(&bound), entry, now), expected, "{entry} {now}");
+    }
+    // Whose time is kept to leaves when it is over, however long he has been in.
+    let enforced = Signed { enforce: true, ..signed() };
+    assert_eq!(judged(enforced.clone(), &query(&bound), NOW + 20, late), "signature_expired");
+    assert_eq!(judged(enforced, &query(&bound), NOW + 20, end), "good until 65");
+    // So does everybody who came in by a key that was taken away.
+    let by_old = bound.query(&signed().keys[1]);
+    assert_eq!(judged(signed(), &by_old, NOW + 20, NOW + 60), "good until 60");
+    assert_eq!(judged(signed(), &by_old, NOW + 20, NOW + 61), "signature_key_retired");
 }
 
 #[test]
@@ -106,7 +146,7 @@ fn time_is_judged_at_both_ends_with_the_same_leeway() {
     }
     let endless = Statement { expires: Seconds(u64::MAX), ..plain(&stream) };
     assert_eq!(told(&asked(Intent::Play, "a", &query(&endless)), NOW), "good");
-    let over = signed().judge(&shown, Seconds(from)).unwrap().unwrap();
+    let over = signed().judge(&shown, at(from)).unwrap().unwrap();
     assert_eq!(over, Seconds(to + 5));
 }
 
@@ -119,7 +159,7 @@ fn keys_overlap_and_end_and_none_signs_for_another() {
         (told(&by_old, NOW + 60), told(&by_old, NOW + 61)),
         ("good", "signature_key_retired")
     );
-    assert_eq!(signed().judge(&by_old, Seconds(NOW)).unwrap().unwrap(), Seconds(NOW + 60));
+    assert_eq!(signed().judge(&by_old, at(NOW)).unwrap().unwrap(), Seconds(NOW + 60));
     // The same secret under another name signs something else.
     let renamed = by_old.query.0.replace("kid=old", "kid=main");
     assert_eq!(told(&asked(Intent::Play, "a", &renamed), NOW), "signature_wrong");

@@ -5,6 +5,7 @@ use dataplane::control::AuthorizeRequest;
 use super::key::SignedKey;
 use super::stamp::Stamp;
 use super::statement::Statement;
+use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 
 /// Why a signature opens nothing. The peer is not told: it hears that it may not.
@@ -61,12 +62,13 @@ impl Signed {
 
     /// What the signature of `request` is worth; `None` if it shows none.
     ///
-    /// A good one says when its time is over.
+    /// A good one says when its time is over, for whoever comes in.
     pub(crate) fn judge(
         &self,
         request: &AuthorizeRequest,
-        now: Seconds,
+        moment: Moment,
     ) -> Option<Result<Seconds, Flaw>> {
+        let now = moment.now;
         let role = request.intent.role()?;
         let stamp = Stamp::read(&request.query.0)?;
         Some(stamp.map_err(|()| Flaw::Malformed).and_then(|stamp| {
@@ -82,6 +84,7 @@ impl Signed {
             if !key.verifies(&statement, &stamp.signature) {
                 return Err(Flaw::Mismatch);
             }
+            // Whoever takes a key away means everybody who came in by it.
             if key.not_after.is_some_and(|last| now > last) {
                 return Err(Flaw::RetiredKey);
             }
@@ -89,7 +92,7 @@ impl Signed {
                 return Err(Flaw::Early);
             }
             let over = Seconds(stamp.expires.0.saturating_add(self.leeway));
-            if now > over {
+            if moment.of_end(self.enforce) > over {
                 return Err(Flaw::Expired);
             }
             if !stamp.covers(request.peer.ip()) {

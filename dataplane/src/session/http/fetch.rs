@@ -93,6 +93,26 @@ impl Fetch {
         Cow::Owned(format!("{}{sign}{TOKEN_NAME}={}", self.query, token.as_str()))
     }
 
+    /// The segment that is asked for, if it is there; what lies before `tail` is gone.
+    fn segment_in<'a>(&self, window: &'a Window, tail: u64) -> Option<&'a KeptSegment> {
+        let Asset::Segment(number) = self.asset else { return None };
+        let kept = window.segment(number).filter(|segment| segment.from >= tail)?;
+        (!self.is_of_another(window)).then_some(kept)
+    }
+
+    /// True if what is asked for is there.
+    fn is_in(&self, window: &Window, tail: u64) -> bool {
+        match self.asset {
+            Asset::Multivariant | Asset::Media => !self.is_of_another(window),
+            Asset::Segment(_) => self.segment_in(window, tail).is_some(),
+        }
+    }
+
+    /// True if it must be of another publication than what is there.
+    fn is_of_another(&self, window: &Window) -> bool {
+        self.publication.is_some_and(|id| window.publication != Some(id))
+    }
+
     fn is_known(&self, etag: &str) -> bool {
         // What is said to one viewer alone is said anew each time.
         !self.shown.is_new()
@@ -206,6 +226,12 @@ impl Server {
         }
     }
 
+    /// True if the piece of HLS that is asked for is in a window of its stream.
+    #[must_use]
+    pub fn finds(&self, window: &Window, tail: u64) -> bool {
+        matches!(&self.state, State::Fetching(fetch) if fetch.is_in(window, tail))
+    }
+
     /// Bytes of answers that wait to be taken.
     #[must_use]
     pub const fn said_bytes(&self) -> usize {
@@ -240,15 +266,14 @@ impl Server {
             return Err(error);
         };
         self.deadline = now + self.terms.session.keep_alive;
-        let other = fetch.publication.is_some_and(|id| window.publication != Some(id));
         let served = match fetch.asset {
-            _ if other => self.replies.segment(&fetch, None),
-            Asset::Multivariant => self.replies.playlist(&fetch, &window.multivariant),
-            Asset::Media => self.replies.playlist(&fetch, &window.media),
-            Asset::Segment(number) => {
-                let kept = window.segment(number).filter(|segment| segment.from >= tail);
-                self.replies.segment(&fetch, kept)
+            Asset::Multivariant if fetch.is_in(window, tail) => {
+                self.replies.playlist(&fetch, &window.multivariant)
             }
+            Asset::Media if fetch.is_in(window, tail) => {
+                self.replies.playlist(&fetch, &window.media)
+            }
+            _ => self.replies.segment(&fetch, fetch.segment_in(window, tail)),
         };
         let Fetch { pending, stream, .. } = *fetch;
         if served.body.is_empty() {
