@@ -49,6 +49,7 @@ mod pulse;
 mod queues;
 mod reader;
 mod rechecks;
+mod rekeying;
 mod relief;
 mod relocation;
 mod revoked;

@@ -168,14 +168,16 @@ impl Readers {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// The stream of a reader, told by slot and number, has a publisher with another key.
-    pub(super) fn rekey(&mut self, reader: (u32, u64), key: Option<SecretDigest>) -> Vec<u32> {
-        let (slot, number) = reader;
-        let Some(reader) = self.get_mut(slot).filter(|reader| reader.number == number) else {
-            return Vec::new();
-        };
+    /// The stream of a reader, told by slot and number, has a publisher with another key; who plays
+    /// from it, unless that reader is no more.
+    pub(super) fn rekey(
+        &mut self,
+        (slot, number): (u32, u64),
+        key: Option<SecretDigest>,
+    ) -> Option<Vec<u32>> {
+        let reader = self.get_mut(slot).filter(|reader| reader.number == number)?;
         reader.key_published = key;
-        reader.subscribers.iter().flatten().copied().collect()
+        Some(reader.subscribers.iter().flatten().copied().collect())
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Reader> {

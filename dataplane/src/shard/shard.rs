@@ -26,6 +26,7 @@ use super::pulse::Pulse;
 use super::queues::Queues;
 use super::reader::Readers;
 use super::rechecks::Rechecks;
+use super::rekeying::Rekeyings;
 use super::shared::Shared;
 use super::streams::Streams;
 use super::survey::Surveys;
@@ -109,6 +110,7 @@ pub(crate) struct Shard {
     pub(super) pulse: Pulse,
     pub(super) surveys: Surveys,
     pub(super) evictions: Evictions,
+    pub(super) rekeyings: Rekeyings,
     pub(super) demo: Option<Box<Demo>>,
     pub(super) directory: Arc<[u8]>,
     pub(super) random: RandomState,
@@ -177,6 +179,7 @@ impl Shard {
             pulse: Pulse::new(now),
             surveys: Surveys::default(),
             evictions: Evictions::default(),
+            rekeyings: Rekeyings::default(),
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             random: RandomState::new(),

@@ -12,7 +12,7 @@ use super::shard::Shard;
 use crate::config::Latency;
 use crate::control::CloseReason;
 use crate::hub::Subscriber;
-use crate::ids::{SecretDigest, ShardId, StreamName};
+use crate::ids::{ShardId, StreamName};
 use crate::metrics::NoRoom;
 use crate::session::{Command, Framing, LogKey, Refusal, Use};
 
@@ -213,19 +213,6 @@ impl Shard {
         self.enqueue(slot, Class::CatchUp);
         self.feed_parked(slot);
         self.arm(slot);
-    }
-
-    /// The stream of a reader has a publisher with another key: whoever was let in by the key of
-    /// the one before is let in by it no longer.
-    pub(super) fn rekeyed(&mut self, reader: (u32, u64), key: Option<SecretDigest>) {
-        for slot in self.readers.rekey(reader, key) {
-            let playing = self.connections.get(slot).and_then(|c| c.playing());
-            let asked = playing.and_then(|playing| playing.again.as_ref());
-            if asked.is_some_and(|asked| asked.same_key && Some(asked.key) != key) {
-                let reason = CloseReason::Expired.name();
-                self.tell(slot, Command::Shutdown { reason });
-            }
-        }
     }
 
     /// The session pauses or resumes: it goes on at the newest join point.

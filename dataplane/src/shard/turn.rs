@@ -81,6 +81,7 @@ impl Shard {
         self.take_letters();
         self.take_commands();
         let evicting = self.evict_some();
+        let rekeying = self.rekey_some();
         let surveying = self.survey();
         let due = self.run_timers();
         self.publish_logs();
@@ -95,7 +96,7 @@ impl Shard {
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
         self.tell_tombstones();
-        left || shaking || evicting || surveying || due
+        left || shaking || evicting || rekeying || surveying || due
     }
 
     /// Sends in slices for its share of a turn; true if somebody waits for the next.

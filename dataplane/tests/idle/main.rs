@@ -151,7 +151,8 @@ fn a_wrong_key_is_refused_when_the_stream_is_there(config: Config) {
 fn a_key_that_changes_within_the_grace_time_counts_from_then_on(config: Config) {
     let server = channels(config);
     let mut publisher = publish(&server, "old");
-    let mut players: Vec<_> = (0..2).map(|_| ask(&server, "old")).collect();
+    // More than one turn looks at.
+    let mut players: Vec<_> = (0..40).map(|_| ask(&server, "old")).collect();
     for player in &mut players {
         player.peer.expect_status(code::PLAY_START);
     }
@@ -176,11 +177,11 @@ fn a_key_that_changes_within_the_grace_time_counts_from_then_on(config: Config) 
         }
         _ => false,
     };
-    let told = [(); 4].map(|()| {
+    let told = [(); 42].map(|()| {
         back(
             &server
                 .control
-                .event("the return, three ends", |event| back(event) || expired(event))
+                .event("the return, and every end", |event| back(event) || expired(event))
                 .1,
         )
     });
