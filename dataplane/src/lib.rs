@@ -9,6 +9,7 @@
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod heartbeats;
 mod histogram;
 pub mod hub;
 pub mod ids;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::config::{Config, ListenerConfig, ListenerKind};
 use crate::control::{Command, Event};
 use crate::error::Error;
+use crate::heartbeats::Heartbeats;
 use crate::ids::{SHARDS_MAX, ShardId};
 use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
@@ -140,6 +141,12 @@ impl Node {
     #[must_use]
     pub fn home(&self, stream: &crate::ids::StreamName) -> ShardId {
         self.shared.placement.home(stream)
+    }
+
+    /// Whether its shards turn, for another thread.
+    #[must_use]
+    pub fn heartbeats(&self) -> Heartbeats {
+        Heartbeats::of(Arc::clone(&self.shared))
     }
 
     /// Readable when a shard has sent an event.

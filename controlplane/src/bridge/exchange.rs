@@ -214,11 +214,6 @@ impl<F: Fleet> Exchange<F> {
         answer
     }
 
-    /// True while a shard runs.
-    pub fn is_live(&self, shard: ShardId) -> bool {
-        self.live.get(shard.index()).is_some_and(|&live| live)
-    }
-
     /// The shards, for a model of them.
     #[cfg(test)]
     pub(super) const fn fleet_mut(&mut self) -> &mut F {

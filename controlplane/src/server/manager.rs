@@ -7,28 +7,25 @@
 //!   reload    RELOADING=1 ... READY=1      by SIGHUP or the API, refused or not
 //!   a signal  STOPPING=1                   with the time that the way down may take
 //!   always    STATUS=...                   when what it says has changed
-//!             WATCHDOG=1                   when every shard has answered a question
 //! ```
 //!
-//! The watchdog is fed by the control thread, and only with the answers of all shards: one that
-//! hangs, or is gone, starves it as a hanging control thread does, and the service manager starts
-//! the process anew.
+//! Not here: `WATCHDOG=1`, for which this thread is not needed (`watchdog.rs`).
 
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use dataplane::heartbeats::Heartbeats;
 use dataplane::ids::ShardId;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use super::notify_socket::NotifySocket;
+use super::watchdog::{ControlTurns, LOOKS_PER_WATCHDOG, Watchdog};
 use crate::bridge::Gathered;
 
-/// How often shards are asked while the watchdog does not want it more often.
+/// How often shards are asked, unless the watchdog has less time.
 const LOOK: Duration = Duration::from_secs(10);
-/// Looks in the time of the watchdog: two answers may be late before it bites.
-const LOOKS_PER_WATCHDOG: u32 = 3;
 
 /// What the service manager put into the environment.
 #[derive(Clone, Debug, Default)]
@@ -72,12 +69,16 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Manager {
     socket: Option<NotifySocket>,
-    watchdog: bool,
+    /// Where it hears, and the time of its watchdog.
+    watch: Option<(OsString, Duration)>,
+    watchdog: Option<Watchdog>,
     every: Duration,
     phase: Phase,
     /// Why the last reload changed nothing.
     refused: Option<String>,
     look: Option<oneshot::Receiver<Gathered>>,
+    /// The turns that shards had taken when they were asked.
+    turns: Vec<Option<u64>>,
     next_look: Instant,
     seen: Seen,
     /// The status that was told last.
@@ -91,7 +92,7 @@ struct Seen {
     publishers: u64,
     players: u64,
     shards: usize,
-    /// Shards that should have answered and did not.
+    /// Shards that did not answer, and did not turn.
     silent: Vec<ShardId>,
 }
 
@@ -110,11 +111,13 @@ impl Manager {
         let every = watchdog.map_or(LOOK, |time| LOOK.min(time / LOOKS_PER_WATCHDOG));
         Self {
             socket: socket.and_then(open),
-            watchdog: watchdog.is_some(),
+            watch: socket.cloned().zip(watchdog),
+            watchdog: None,
             every,
             phase: Phase::Starting,
             refused: None,
             look: None,
+            turns: Vec::new(),
             next_look: now,
             seen: Seen::default(),
             status: String::new(),
@@ -126,6 +129,21 @@ impl Manager {
         self.phase = Phase::Serving;
         self.seen.shards = shards;
         self.tell("READY=1");
+    }
+
+    /// Has somebody else vouch for shards and control thread, if the watchdog watches them.
+    pub(super) fn watch(&mut self, heartbeats: Heartbeats, control: ControlTurns) {
+        let Some((address, time)) = &self.watch else { return };
+        match Watchdog::start(address, *time, heartbeats, control) {
+            Ok(watchdog) => self.watchdog = Some(watchdog),
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "nobody feeds the watchdog, which will end this process; give it a thread and \
+                     a descriptor, or set WatchdogSec=0"
+                );
+            }
+        }
     }
 
     /// The configuration is being read again.
@@ -157,14 +175,21 @@ impl Manager {
         self.socket.is_some() && self.look.is_none() && self.next_look <= now
     }
 
-    /// Every shard was asked.
-    pub(super) fn asked(&mut self, look: oneshot::Receiver<Gathered>, now: Instant) {
+    /// Every shard was asked, after so many turns of each.
+    pub(super) fn asked(
+        &mut self,
+        look: oneshot::Receiver<Gathered>,
+        turns: Vec<Option<u64>>,
+        now: Instant,
+    ) {
         self.look = Some(look);
+        self.turns = turns;
         self.next_look = now + self.every;
     }
 
-    /// Takes the answers, if they are there; `runs` tells of shards that have not ended.
-    pub(super) fn heed(&mut self, runs: impl Fn(ShardId) -> bool) {
+    /// Takes the answers, if they are there; `turns` tells how many turns a shard took by now,
+    /// unless it has ended.
+    pub(super) fn heed(&mut self, turns: impl Fn(ShardId) -> Option<u64>) {
         use oneshot::error::TryRecvError;
         let gathered = match self.look.as_mut().map(oneshot::Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => return,
@@ -176,9 +201,12 @@ impl Manager {
             }
         };
         self.look = None;
-        // On the way down a shard that has ended has no more to say.
-        let owes = |shard: &ShardId| self.phase != Phase::Ending || runs(*shard);
-        let silent: Vec<_> = gathered.missing.iter().copied().filter(owes).collect();
+        // One that turns is only busy, and one that has ended has no more to say.
+        let hangs = |shard: &ShardId| {
+            let turns = turns(*shard);
+            turns.is_some() && self.turns.get(shard.index()) == Some(&turns)
+        };
+        let silent: Vec<_> = gathered.missing.iter().copied().filter(hangs).collect();
         let sum = |of: fn(&dataplane::metrics::ShardCounters) -> u64| {
             gathered.snapshots.iter().map(|shard| of(&shard.counters)).sum()
         };
@@ -189,13 +217,7 @@ impl Manager {
             shards: gathered.snapshots.len(),
             silent,
         };
-        if seen.silent != self.seen.silent && !seen.silent.is_empty() {
-            tracing::error!(shards = names(&seen.silent), "shards do not turn");
-        }
         self.seen = seen;
-        if self.watchdog && self.seen.silent.is_empty() {
-            self.mention("WATCHDOG=1");
-        }
         let status = self.status();
         if status != self.status && self.mention(&format!("STATUS={status}")) {
             self.status = status;
@@ -242,7 +264,7 @@ impl Manager {
 }
 
 /// `shard 1, shard 3`
-fn names(shards: &[ShardId]) -> String {
+pub(super) fn names(shards: &[ShardId]) -> String {
     shards.iter().map(|shard| format!("shard {shard}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -253,6 +275,8 @@ mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+    /// So many players: shards that do not hang have ended.
+    const ENDED: u64 = 1_000;
     const SECOND: Duration = Duration::from_secs(1);
 
     struct Bench {
@@ -285,23 +309,28 @@ mod tests {
             .collect()
         }
 
-        /// One look at two shards of which `answers` answer; `ended` ones have ended.
-        fn look(&mut self, answers: &[u16], players: u64, ended: &[u16]) -> Vec<String> {
+        /// One look at two shards of which `answers` answer, and `hanging` ones do not turn.
+        fn look(&mut self, answers: &[u16], players: u64, hanging: &[u16]) -> Vec<String> {
             assert!(self.manager.wants_look(self.now));
             let (asker, answer) = oneshot::channel();
-            self.manager.asked(answer, self.now);
+            self.manager.asked(answer, vec![Some(7); 2], self.now);
             assert!(!self.manager.wants_look(self.now + 60 * SECOND), "one at a time");
             self.manager.heed(|_| panic!("no answer yet"));
             let snapshots = answers.iter().map(|&shard| {
                 let mut snapshot = empty(ShardId(shard), 0);
-                snapshot.counters.players = players;
+                snapshot.counters.players = players % ENDED;
                 snapshot
             });
             let missing = (0..2).filter(|shard| !answers.contains(shard)).map(ShardId).collect();
             let gathered =
                 Gathered { snapshots: snapshots.collect(), missing, ..Gathered::default() };
             asker.send(gathered).unwrap();
-            self.manager.heed(|shard| !ended.contains(&shard.0));
+            self.manager.heed(|shard| match shard {
+                ShardId(shard) if hanging.contains(&shard) => Some(7),
+                // As if each had been told to end.
+                _ if players == ENDED => None,
+                _ => Some(8),
+            });
             self.now = self.manager.due().unwrap();
             self.heard()
         }
@@ -338,24 +367,21 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_with_the_answers_of_every_shard_alone() {
-        let mut bench = Bench::new("watchdog", Some("3000000"));
+    fn a_shard_that_neither_answers_nor_turns_is_named() {
+        let mut bench = Bench::new("silent", Some("3000000"));
         assert_eq!(bench.manager.every, SECOND);
         bench.manager.serving(2);
         bench.heard();
-        assert_eq!(bench.look(&[0, 1], 0, &[]), ["WATCHDOG=1"]);
-        let hangs = status("Serving", 0, 1, "; not turning: shard 1");
-        assert_eq!(bench.look(&[0], 0, &[]), [hangs.as_str()]);
-        assert_eq!(bench.look(&[0], 0, &[1]), [""; 0], "gone though nobody asked it to");
-        assert_eq!(
-            bench.look(&[0, 1], 0, &[]),
-            ["WATCHDOG=1".to_owned(), status("Serving", 0, 2, "")]
-        );
+        let one = |more: &str| status("Serving", 0, 1, more);
+        assert_eq!(bench.look(&[0], 0, &[1]), [one("; not turning: shard 1")]);
+        assert_eq!(bench.look(&[0], 0, &[1]), [""; 0], "nothing is new");
+        assert_eq!(bench.look(&[0], 0, &[]), [one("")], "it is busy");
+        assert_eq!(bench.look(&[0, 1], 0, &[]), [status("Serving", 0, 2, "")]);
         bench.manager.ending(SECOND);
         bench.heard();
-        let over = status("Ending", 0, 1, "");
-        assert_eq!(bench.look(&[0], 0, &[1]), ["WATCHDOG=1", over.as_str()], "it has ended");
-        assert!(!bench.look(&[0], 0, &[]).contains(&"WATCHDOG=1".to_owned()), "it hangs");
+        assert_eq!(bench.look(&[0], ENDED, &[]), [status("Ending", 0, 1, "")], "it has ended");
+        let hangs = status("Ending", 0, 1, "; not turning: shard 1");
+        assert_eq!(bench.look(&[0], ENDED, &[1]), [hangs]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The server: start-up in order, then one loop until a signal.
 //!
-//! Map: `start` opens everything, the API's listeners by `entrance`, `run` is the loop over events,
-//! questions, signals and time, `certificates` looks for renewed ones, `counting` gathers what
-//! rooms count, `reload` takes a changed file, `ending` times the way down, `manager` tells the
-//! service manager how it goes, `notify_socket` is the way to it, `pace` tells how well the loop
-//! keeps up, `cores` what the CPUs of shards do beside them, `heap` gives memory back after a
-//! crowd.
+//! Map: `start` opens everything, the API's listeners by `entrance`, `run` is the loop over
+//! events, questions, signals and time, `certificates` looks for renewed ones, `counting` gathers
+//! what rooms count, `reload` takes a changed file, `ending` times the way down, `manager` tells
+//! the service manager how it goes, `watchdog` vouches for what turns, `notify_socket` is the way
+//! to it, `pace` tells how well the loop keeps up, `cores` what the CPUs of shards do beside them,
+//! `heap` gives memory back after a crowd.
 
 mod certificates;
 mod control;
@@ -20,6 +20,7 @@ mod pace;
 mod reload;
 mod run;
 mod start;
+mod watchdog;
 
 pub use reload::{ConfigAsk, InForce, Reloaded};
 pub use start::{configure, serve};

@@ -15,7 +15,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 /// A server changes its state four times in its life, and at each reload twice.
 const WAITING_MAX: usize = 16;
 
-/// Where the service manager hears. Lives on: the control thread. Crosses by: never.
+/// Where the service manager hears. Lives on: the thread that opened it. Crosses by: never.
 #[derive(Debug)]
 pub(super) struct NotifySocket {
     socket: UnixDatagram,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use dataplane::Node;
 use dataplane::config::Limits;
+use dataplane::heartbeats::Heartbeats;
+use dataplane::ids::ShardId;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -20,6 +22,7 @@ use super::entrance::Entrance;
 use super::heap::Heap;
 use super::pace::Pace;
 use super::start::data_directory;
+use super::watchdog::ControlTurns;
 use crate::api::{ApiState, Callers, Commands, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
@@ -137,6 +140,8 @@ pub(super) struct Desk {
     pub(super) exchange: Exchange<Node>,
     pub(super) keeper: Keeper,
     heap: Heap,
+    heartbeats: Heartbeats,
+    turns: ControlTurns,
     pub(super) pace: Pace,
     pub(super) ending: Option<Ending>,
     pub(super) teller: Teller,
@@ -168,6 +173,7 @@ impl Desk {
         control.hooks = Some(hooks);
         #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
         let events = AsyncFd::new(node.events_fd())?;
+        let heartbeats = node.heartbeats();
         let mut exchange = Exchange::new(node, rules, bus, Instant::now());
         exchange.registry = registry;
         keeper.tell(exchange.bus().clone());
@@ -177,6 +183,8 @@ impl Desk {
             cores: Cores::new(&control.plan.node.shards, Instant::now()),
             exchange,
             heap: Heap::new(Instant::now()),
+            heartbeats,
+            turns: ControlTurns::default(),
             pace: Pace::new(Instant::now()),
             ending: None,
             teller: Teller::default(),
@@ -238,6 +246,7 @@ impl Desk {
         loop {
             let now = Instant::now();
             self.pace.begin(now);
+            self.turns.turn();
             let more = self.exchange.pump(now);
             self.tick(now);
             if self.exchange.live() == 0 {
@@ -328,15 +337,18 @@ impl Desk {
     /// Peers are served: whoever started the process is told.
     fn serving(&mut self) {
         self.control.manager.serving(self.exchange.live());
+        self.control.manager.watch(self.heartbeats.clone(), self.turns.clone());
     }
 
     /// Tells the service manager how the shards are.
     fn report(&mut self, now: Instant) {
         let manager = &mut self.control.manager;
         if manager.wants_look(now) {
-            manager.asked(self.exchange.look(now), now);
+            let shards = (0..).map(ShardId).take(self.heartbeats.shards());
+            let turns = shards.map(|shard| self.heartbeats.turns(shard)).collect();
+            manager.asked(self.exchange.look(now), turns, now);
         }
-        manager.heed(|shard| self.exchange.is_live(shard));
+        manager.heed(|shard| self.heartbeats.turns(shard));
     }
 
     /// Does what time alone makes due.

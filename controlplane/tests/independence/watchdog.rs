@@ -1,7 +1,8 @@
-//! A shard that hangs: the control thread goes on, but does not vouch for it.
+//! Who is vouched for to the service manager: not a shard that hangs, but a node whose control
+//! thread does not turn for a while.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::debugger::Stopped;
 use crate::server::{Backend, Folder, Options, Server};
@@ -9,14 +10,21 @@ use crate::server::{Backend, Folder, Options, Server};
 /// Only a test that fails waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Reads notices up to the first one that contains `part`.
+/// Reads notices until one has contained `part`.
 fn until(manager: &UnixDatagram, part: &str) {
-    let mut bytes = [0; 4096];
-    loop {
-        let length = manager.recv(&mut bytes).unwrap_or_else(|error| panic!("no {part}: {error}"));
-        if String::from_utf8_lossy(&bytes[..length]).contains(part) {
-            return;
-        }
+    until_all(manager, &[part]);
+}
+
+/// Reads notices until each of `parts` was in one of them: two threads say them.
+fn until_all(manager: &UnixDatagram, parts: &[&str]) {
+    let (mut bytes, mut missing) = ([0; 4096], parts.to_vec());
+    let deadline = Instant::now() + PATIENCE;
+    while !missing.is_empty() {
+        let heard = manager.recv(&mut bytes).map(|length| &bytes[..length]);
+        let heard = heard.unwrap_or_else(|error| panic!("no {missing:?}: {error}"));
+        let notice = String::from_utf8_lossy(heard);
+        missing.retain(|part| !notice.contains(part));
+        assert!(missing.is_empty() || Instant::now() < deadline, "no {missing:?}: {notice}");
     }
 }
 
@@ -44,9 +52,42 @@ fn a_hanging_shard_starves_the_watchdog(backend: Backend) {
     manager.set_nonblocking(false).expect("a socket can be waited for");
     stopped.go_on();
 
-    until(&manager, "WATCHDOG=1");
-    until(&manager, "STATUS=Serving: shards 2");
+    until_all(&manager, &["WATCHDOG=1", "STATUS=Serving: shards 2"]);
     server.stop();
+}
+
+/// A watchdog that would have bitten several times while the control thread was stopped.
+fn a_stopped_control_thread_starves_nobody(backend: Backend) {
+    let folder = Folder::new();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("the test's folder can be written");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero is legal");
+    let mut command = Options::on(backend).command(&folder);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
+    let server = Server::run(&mut command, folder);
+    until(&manager, "WATCHDOG=1");
+
+    let stopped = Stopped::at_once(server.pid());
+    // What was said before.
+    manager.set_nonblocking(true).expect("a socket can be asked");
+    while manager.recv(&mut [0; 4096]).is_ok() {}
+    manager.set_nonblocking(false).expect("a socket can be waited for");
+    for _ in 0..10 {
+        until(&manager, "WATCHDOG=1");
+    }
+    stopped.go_on();
+    assert!(server.api("/api/v1/shards")["shards"].is_array());
+    server.stop();
+}
+
+#[test]
+fn a_control_thread_that_is_late_starves_no_watchdog_on_io_uring() {
+    a_stopped_control_thread_starves_nobody(Backend::IoUring);
+}
+
+#[test]
+fn a_control_thread_that_is_late_starves_no_watchdog_on_epoll() {
+    a_stopped_control_thread_starves_nobody(Backend::Epoll);
 }
 
 #[test]

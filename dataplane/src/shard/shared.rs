@@ -1,7 +1,7 @@
 //! What all shards share: a few atomics and maps that never change.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     loads: Box<[Load]>,
 }
 
-/// Connections of one shard, for those who place new ones.
+/// Connections of one shard, for those who place new ones, and its turns, for those who watch it.
 #[derive(Debug, Default)]
 pub(crate) struct Load(CachePadded<Loaded>);
 
@@ -37,7 +37,12 @@ pub(crate) struct Load(CachePadded<Loaded>);
 struct Loaded {
     connections: AtomicU32,
     full: AtomicBool,
+    /// How many turns it took; [`ENDED`] after the last one.
+    turns: AtomicU64,
 }
+
+/// No shard takes as many turns.
+const ENDED: u64 = u64::MAX;
 
 impl Load {
     pub(super) fn add(&self) {
@@ -60,6 +65,21 @@ impl Load {
     /// True if the shard has no room for another player.
     pub(super) fn is_full(&self) -> bool {
         self.0.full.load(Ordering::Relaxed)
+    }
+
+    /// The shard begins its next turn. Nobody else writes that, and nothing else is read by it.
+    pub(super) fn turn(&self, number: u64) {
+        self.0.turns.store(number, Ordering::Relaxed);
+    }
+
+    /// The shard has taken its last turn, as it was told to.
+    pub(super) fn end(&self) {
+        self.0.turns.store(ENDED, Ordering::Relaxed);
+    }
+
+    /// How many turns the shard took; `None` once it has ended.
+    pub(crate) fn turns(&self) -> Option<u64> {
+        Some(self.0.turns.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 }
 

@@ -76,6 +76,7 @@ impl Shard {
     /// One turn; true if work is left.
     fn turn(&mut self) -> bool {
         self.counters.turns += 1;
+        self.shared.load(self.id).turn(self.counters.turns);
         self.note_late_flush();
         self.reap();
         self.take_letters();
@@ -297,6 +298,7 @@ impl Shard {
         self.close_streams();
         self.reactor.submit();
         self.shared.epochs.sleep(self.id);
+        self.shared.load(self.id).end();
         self.report(Event::Stopped);
     }
 }
