@@ -12,3 +12,4 @@ mod serving;
 mod shards;
 mod tls;
 mod verdicts;
+mod viewers;
