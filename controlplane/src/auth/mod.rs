@@ -41,7 +41,7 @@ pub use ask::{AuthAsk, Standing};
 pub use declared::{Declarations, Declared};
 pub use flights::Landing;
 pub use gate::Gate;
-pub use jwt::{Issuer, KEYS_MAX as TOKEN_KEYS_MAX, KeySet, Source, VerifyingKey};
+pub use jwt::{Issuer, KEYS_MAX as TOKEN_KEYS_MAX, KeySet, SharedKey, Source, VerifyingKey};
 pub use key_hash::KeyHash;
 pub use keyring::{Allows, KEYS_MAX, KeyRule};
 pub use mode::Mode;

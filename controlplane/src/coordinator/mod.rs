@@ -6,7 +6,8 @@
 //! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
 //! `encoder` how many more there may be, `server` says where this node is, `ledger` remembers what
 //! the application was told and `teller` tells it, by the `flights` of messages, `room` is what the
-//! control thread keeps of all that.
+//! control thread keeps of all that; `wire` is how other servers and encoders of the family speak with
+//! their coordinator.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
@@ -22,6 +23,7 @@ mod room;
 mod server;
 mod stream_ids;
 mod teller;
+pub mod wire;
 
 pub use channels::Channels;
 pub use credential::{Credential, Endpoint, Scheme, Unusable};

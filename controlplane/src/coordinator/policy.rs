@@ -144,7 +144,7 @@ impl Resolutions {
     ///
     /// A list without any item that is understood is that of a stream as it comes: the application
     /// wished for something to play.
-    fn read(text: &str) -> (Self, usize) {
+    pub(super) fn read(text: &str) -> (Self, usize) {
         let mut list = Self { original: false, rungs: Vec::new() };
         let mut left_out = 0;
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {

@@ -39,6 +39,8 @@ pub(crate) enum Flaw {
     Stream,
     /// It is good for another address.
     Address,
+    /// It names another bearer.
+    Subject,
 }
 
 impl Flaw {
@@ -59,6 +61,7 @@ impl Flaw {
             Self::Endless => "token_endless",
             Self::Stream => "token_stream",
             Self::Address => "token_address",
+            Self::Subject => "token_subject",
         }
     }
 }

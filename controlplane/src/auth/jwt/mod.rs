@@ -21,13 +21,15 @@
 //! Spec: RFC 7515 (JWS), RFC 7517 (JWK), RFC 7518 3.1 (algorithms), RFC 7519 (JWT), RFC 8725.
 //! Limits: [`TOKEN_BYTES_MAX`](token::TOKEN_BYTES_MAX), [`KEYS_MAX`], and those of `claims`.
 //! Map: `token` reads letters, `claims` what is claimed, `key` and `key_set` verify, `judge` gives
-//! the verdict, `endpoint` keeps the keys of an issuer fresh.
+//! the verdict, `endpoint` keeps the keys of an issuer fresh; `shared` is for peers that share a
+//! secret with this node.
 
 mod claims;
 mod endpoint;
 mod judge;
 mod key;
 mod key_set;
+mod shared;
 mod token;
 
 pub(super) use endpoint::Endpoint;
@@ -36,6 +38,7 @@ pub use judge::Issuer;
 pub(super) use judge::{Flaw, Judged, refreshed};
 pub use key::VerifyingKey;
 pub use key_set::{KEYS_MAX, KeySet};
+pub use shared::SharedKey;
 pub(super) use token::is_token;
 
 #[cfg(test)]
