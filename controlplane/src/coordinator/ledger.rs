@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A publication is announced when its first playlist can be served, until the application takes
-//! that, and its end is told after it, once; also when it ended before, and when the process died
+//! that, and so is each output that an attached encoder makes of it; its end is told after all of
+//! them, once; also when it ended before, and when the process died
 //! between the two. So each announcement is followed by one end and each end follows an
 //! announcement; what never had a playlist is never heard of, and one publication of a channel
 //! never stands for another. Each state is on the disk before it is told, and one message of a
@@ -15,16 +16,21 @@
 //!
 //! In/Out: no clock and no IO; `teller` carries out what is said here.
 //! Limits: [`ROWS_MAX`] publications; the end of the oldest one that waits for an application that
-//! does not answer is dropped for a new one, and counted.
+//! does not answer is dropped for a new one, and counted. [`OUTPUTS_MAX`] outputs of one wait;
+//! further ones are dropped and counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use dataplane::ids::{StreamId, StreamName};
 use serde::{Deserialize, Serialize};
 
+use super::wire::Output;
+
 /// Publications that are remembered at most.
 pub(super) const ROWS_MAX: usize = 65_536;
+/// Outputs of a publication that wait to be told at most.
+const OUTPUTS_MAX: usize = 64;
 /// What failed is told again after this long, then twice as long, and so on.
 ///
 /// With the time that an answer may take it is nine seconds from the first try to the second, which
@@ -53,16 +59,27 @@ pub(super) struct Row {
     version: u8,
     /// The channel.
     pub(super) channel: String,
-    /// `WIDTHxHEIGHT-FPS`
+    /// `WIDTHxHEIGHT-FPS` of what the encoder of this node makes.
     pub(super) resolution: String,
     /// What is to be told.
     pub(super) phase: Phase,
+    /// What attached encoders make of it and is to be told, in their order.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) outputs: VecDeque<Output>,
 }
 
 impl Row {
     pub(super) fn new(channel: &StreamName, resolution: String) -> Self {
         let (channel, phase) = (channel.to_string(), Phase::Available);
-        Self { version: VERSION, channel, resolution, phase }
+        Self { version: VERSION, channel, resolution, phase, outputs: VecDeque::new() }
+    }
+
+    /// Removes the output that `told` was about; true if there is another one.
+    fn take(&mut self, told: &Self) -> bool {
+        if told.outputs.front().is_some() && self.outputs.front() == told.outputs.front() {
+            self.outputs.pop_front();
+        }
+        !self.outputs.is_empty()
     }
 
     /// As the store keeps it.
@@ -94,6 +111,8 @@ struct Entry {
     flying: bool,
     /// The publication is over.
     over: bool,
+    /// Attached encoders have made all that was told of it.
+    elsewhere: bool,
     /// Messages of this phase that failed.
     failed: u32,
     /// When its next message is due, as the queue has it.
@@ -102,7 +121,8 @@ struct Entry {
 
 impl Entry {
     const fn new(row: Row, saved: Option<Phase>) -> Self {
-        Self { row, saved, flying: false, over: false, failed: 0, due: None }
+        let (flying, over, elsewhere) = (false, false, false);
+        Self { row, saved, flying, over, elsewhere, failed: 0, due: None }
     }
 }
 
@@ -113,7 +133,7 @@ pub(super) struct Counts {
     pub(super) told: u64,
     /// Messages that failed, to be told again.
     pub(super) failed: u64,
-    /// Publications whose end is never told, because too many wait.
+    /// Ends and outputs that are never told, because too many wait.
     pub(super) dropped: u64,
 }
 
@@ -131,10 +151,42 @@ pub(super) struct Ledger {
 impl Ledger {
     /// The first playlist of a publication can be served.
     pub(super) fn ready(&mut self, id: StreamId, row: Row) {
-        if self.entries.contains_key(&id) || !self.make_room() {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            // What was encoded elsewhere until now has an output here, too.
+            if std::mem::take(&mut entry.elsewhere) {
+                let output = Output::live(&row.channel, id, &row.resolution);
+                self.push(id, output);
+            }
+        } else if self.make_room() {
+            self.entries.insert(id, Entry::new(row, None));
+            self.unsaved.insert(id);
+        }
+    }
+
+    /// An attached encoder has made something of a publication that can be played.
+    pub(super) fn output(&mut self, id: StreamId, channel: &StreamName, output: Output) {
+        if !self.entries.contains_key(&id) {
+            if !self.make_room() {
+                return;
+            }
+            let row = Row::new(channel, String::new());
+            self.entries.insert(id, Entry { elsewhere: true, ..Entry::new(row, None) });
+        }
+        self.push(id, output);
+    }
+
+    fn push(&mut self, id: StreamId, output: Output) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.over) else { return };
+        let row = &mut entry.row;
+        if row.outputs.contains(&output) {
             return;
         }
-        self.entries.insert(id, Entry::new(row, None));
+        if row.outputs.len() >= OUTPUTS_MAX {
+            self.counts.dropped += 1;
+            return;
+        }
+        row.outputs.push_back(output);
+        row.phase = Phase::Available;
         self.unsaved.insert(id);
     }
 
@@ -182,7 +234,10 @@ impl Ledger {
         for (id, row) in rows {
             let (Some(entry), Some(row)) = (self.entries.get_mut(id), row) else { continue };
             entry.saved = Some(row.phase);
-            self.enqueue(*id, now);
+            // What failed before keeps its time.
+            if entry.due.is_none() {
+                self.enqueue(*id, now);
+            }
         }
     }
 
@@ -216,6 +271,10 @@ impl Ledger {
         match (taken, row.phase) {
             (true, Phase::Closed) => {
                 self.entries.remove(id);
+                self.unsaved.insert(*id);
+            }
+            (true, Phase::Available) if entry.row.take(row) => {
+                entry.failed = 0;
                 self.unsaved.insert(*id);
             }
             (true, Phase::Available | Phase::Told) => {
@@ -485,6 +544,73 @@ mod tests {
         assert!(bench.ledger.entries.contains_key(&id(max)));
         assert!(!bench.ledger.entries.contains_key(&id(7)));
         assert_eq!(bench.ledger.entries.len(), ROWS_MAX);
+    }
+
+    fn output(number: u32) -> Output {
+        Output::live("cam7", ID, &format!("{number}x360-30"))
+    }
+
+    /// Tells all that is due, and of which output each message was.
+    fn tell_outputs(bench: &mut Bench) -> Vec<(Phase, Option<Output>)> {
+        let mut told = Vec::new();
+        while let Some(message) = bench.next() {
+            told.push((message.row.phase, message.row.outputs.front().cloned()));
+            bench.ledger.outcome(&message, true, bench.now);
+        }
+        bench.save();
+        told
+    }
+
+    #[test]
+    fn outputs_are_told_in_their_order_and_the_end_after_all_of_them() {
+        let mut bench = Bench::new();
+        let channel = StreamName::parse("cam7").unwrap();
+        for number in [1, 2, 2, 3] {
+            bench.ledger.output(ID, &channel, output(number));
+        }
+        bench.ledger.ended(ID);
+        bench.ledger.output(ID, &channel, output(4));
+        let available = |number| (Phase::Available, Some(output(number)));
+        let expected = [available(1), available(2), available(3), (Phase::Closed, None)];
+        assert_eq!(tell_outputs(&mut bench), expected);
+        assert_eq!((bench.disk.len(), bench.ledger.counts().told), (0, 4));
+    }
+
+    #[test]
+    fn an_output_that_comes_late_is_told_and_so_is_what_is_made_here_afterwards() {
+        let mut bench = Bench::new();
+        let channel = StreamName::parse("cam7").unwrap();
+        bench.ledger.output(ID, &channel, output(1));
+        assert_eq!(tell_outputs(&mut bench).len(), 1);
+        bench.ledger.output(ID, &channel, output(2));
+        assert_eq!(tell_outputs(&mut bench), [(Phase::Available, Some(output(2)))]);
+        // Its encoder died: the one of this node has it, and says so once.
+        bench.ledger.ready(ID, row("cam7"));
+        bench.ledger.ready(ID, row("cam7"));
+        let here = Output::live("cam7", ID, "640x360-30");
+        assert_eq!(tell_outputs(&mut bench), [(Phase::Available, Some(here))]);
+        bench.crash();
+        assert_eq!(tell_outputs(&mut bench), [(Phase::Closed, None)]);
+    }
+
+    #[test]
+    fn outputs_survive_a_crash_wait_for_the_application_and_are_bounded() {
+        let mut bench = Bench::new();
+        let channel = StreamName::parse("cam7").unwrap();
+        for number in 0..=u32::try_from(OUTPUTS_MAX).unwrap() {
+            bench.ledger.output(ID, &channel, output(number));
+        }
+        assert_eq!(bench.ledger.counts().dropped, 1);
+        assert_eq!(bench.tell(false), [(ID, Phase::Available)]);
+        let due = bench.ledger.due().unwrap();
+        bench.crash();
+        assert_eq!(tell_outputs(&mut bench).len(), OUTPUTS_MAX + 1);
+        // A new output does not make an application that fails be asked sooner.
+        bench.ledger.output(NEXT, &channel, output(1));
+        bench.tell(false);
+        bench.ledger.output(NEXT, &channel, output(2));
+        assert_eq!(bench.tell(false), []);
+        assert!(bench.ledger.due().unwrap() >= due);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::credential::Endpoint;
 use super::flights::Flights;
 use super::key_request::CHANNEL;
 use super::ledger::{Counts, Ledger, Message, Phase, RETRY_FIRST, Row};
+use super::wire::Output;
 use crate::config::CoordinatorSection;
 use crate::outbound::{Address, Call, Client};
 use crate::store::{Store, Table, Write};
@@ -75,6 +76,12 @@ impl Teller {
     /// The first playlist of a publication can be served.
     pub fn ready(&self, channel: &StreamName, id: StreamId, resolution: String) {
         self.ledger().ready(id, Row::new(channel, resolution));
+        self.0.changed.notify_one();
+    }
+
+    /// An attached encoder has made something of a publication that can be played.
+    pub fn output(&self, channel: &StreamName, id: StreamId, output: Output) {
+        self.ledger().output(id, channel, output);
         self.0.changed.notify_one();
     }
 
@@ -233,19 +240,23 @@ fn call(callback: &Callback, message: &Message) -> Option<Call> {
 
 fn headers(message: &Message) -> HeaderMap {
     let Message { id, row } = message;
-    let Row { channel, resolution, .. } = row;
+    let channel = &row.channel;
     let available = row.phase == Phase::Available;
     let kind = if available { "stream-available" } else { "stream-closed" };
-    let index = format!("hls/{channel}/{id}/{resolution}/live.m3u8");
+    let made_here = || Output::live(channel, *id, &row.resolution);
+    let output = row.outputs.front().cloned().unwrap_or_else(made_here);
     let id = id.to_string();
     let mut headers: Vec<(&'static str, &str)> =
         vec![(CHANNEL, channel), ("x-streaming-id", &id), ("x-event-type", kind)];
     if available {
         headers.extend([
-            ("x-stream-type", "HLS-LIVE"),
-            ("x-resolution", resolution),
-            ("x-index-file", &index),
+            ("x-stream-type", output.kind.name()),
+            ("x-resolution", &output.resolution),
+            ("x-index-file", &output.index_file),
         ]);
+        if !output.start_time.is_empty() {
+            headers.push(("x-start-time", &output.start_time));
+        }
     }
     let header = |(name, text)| {
         let value = HeaderValue::from_str(text).expect("names and numbers are legal in headers");
@@ -278,6 +289,7 @@ pub(super) fn resolution(pictures: Pictures) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wire::OutputKind;
     use super::*;
 
     fn pictures(width: u32, height: u32, fps_milli: u32) -> Pictures {
@@ -288,6 +300,10 @@ mod tests {
         let channel = StreamName::parse("cam7").unwrap();
         let mut row = Row::new(&channel, resolution(pictures(1920, 1080, 29_970)));
         row.phase = phase;
+        told_of(row)
+    }
+
+    fn told_of(row: Row) -> Vec<(String, String)> {
         let message = Message { id: StreamId([0xab; 16]), row };
         let callback = Callback {
             address: Address::parse("http://127.0.0.1:1/events"),
@@ -325,6 +341,31 @@ mod tests {
                 ("x-streaming-channel", "cam7"),
                 ("x-streaming-id", id),
                 ("x-event-type", "stream-closed"),
+                ("authorization", "Bearer t0ken"),
+            ])
+        );
+    }
+
+    #[test]
+    fn an_output_of_an_attached_encoder_is_told_as_it_says() {
+        let channel = StreamName::parse("cam7").unwrap();
+        let mut row = Row::new(&channel, String::new());
+        row.outputs.push_back(Output {
+            kind: OutputKind::Vod,
+            resolution: "640x360-30".to_owned(),
+            index_file: "hls/cam7/x/vod-1.m3u8".to_owned(),
+            start_time: "61.5".to_owned(),
+        });
+        assert_eq!(
+            told_of(row),
+            owned(&[
+                ("x-streaming-channel", "cam7"),
+                ("x-streaming-id", "abababababababababababababababab"),
+                ("x-event-type", "stream-available"),
+                ("x-stream-type", "HLS-VOD"),
+                ("x-resolution", "640x360-30"),
+                ("x-index-file", "hls/cam7/x/vod-1.m3u8"),
+                ("x-start-time", "61.5"),
                 ("authorization", "Bearer t0ken"),
             ])
         );
