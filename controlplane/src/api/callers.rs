@@ -12,13 +12,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use http::Request;
 use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 use tokio::sync::Notify;
@@ -225,9 +226,9 @@ impl Caller {
         self.0.leave.notified().await;
     }
 
-    /// Its requests are answered by `inner`; meanwhile it keeps its place.
-    pub(super) fn served_by<S>(&self, inner: S) -> Answering<S> {
-        Answering { inner, caller: self.clone() }
+    /// Its requests, which come from `peer`, are answered by `inner`; meanwhile it keeps its place.
+    pub(super) fn served_by<S>(&self, inner: S, peer: SocketAddr) -> Answering<S> {
+        Answering { inner, caller: self.clone(), peer: PeerAddr(peer) }
     }
 
     fn asks(&self) -> Asking {
@@ -281,18 +282,24 @@ impl Drop for Asking {
 pub(super) struct Answering<S> {
     inner: S,
     caller: Caller,
+    peer: PeerAddr,
 }
 
-impl<S, R> Service<R> for Answering<S>
+/// Where a request comes from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerAddr(pub(super) SocketAddr);
+
+impl<S, B> Service<Request<B>> for Answering<S>
 where
-    S: Service<R, Response = Response, Error = Infallible>,
+    S: Service<Request<B>, Response = Response, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, request: R) -> Self::Future {
+    fn call(&self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
         let asking = self.caller.asks();
         let answer = self.inner.call(request);
         Box::pin(async move {

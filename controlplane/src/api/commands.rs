@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use dataplane::ids::{StreamId, StreamName};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -21,12 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bridge::{Ask, CommandAsk};
 use crate::config::{CommandsAuth, CommandsScheme, CoordinatorSection};
 use crate::coordinator::StreamingServer;
+use crate::coordinator::attached::{self, ActiveReport, PeerId};
+use crate::coordinator::wire::{Role, Source, Whereabouts};
 use crate::outbound::Credentials;
-
-/// The one streaming server of a report, which is this node.
-const SERVER: u64 = 1;
-/// The one encoder of a report, which is this node, too.
-const ENCODER: u64 = 1;
 
 /// What commands are answered from.
 #[derive(Clone)]
@@ -51,8 +47,8 @@ struct CapacityReport {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    streaming_servers: [ServerReport; 1],
-    encoders: [EncoderReport; 1],
+    streaming_servers: Vec<ServerReport>,
+    encoders: Vec<EncoderReport>,
     active_streams: Vec<StreamReport>,
 }
 
@@ -103,8 +99,23 @@ impl Commands {
             .with_state(self)
     }
 
-    async fn active(&self) -> Result<Vec<(StreamName, StreamId)>, Rejection> {
-        self.ask(|reply| CommandAsk::Active { reply }).await
+    async fn standing(&self) -> Result<attached::Report, Rejection> {
+        self.ask(|reply| CommandAsk::Report { reply }).await
+    }
+
+    /// This node, and the encoders that are attached.
+    fn encoders(&self, standing: &attached::Report) -> Vec<EncoderReport> {
+        let own = EncoderReport {
+            id: PeerId::SELF.0,
+            capacity: self.0.capacity,
+            load: standing.own_load,
+        };
+        let others = standing.encoders.iter().map(|encoder| EncoderReport {
+            id: encoder.id.0,
+            capacity: encoder.capacity.map_or(-1, i64::from),
+            load: encoder.load,
+        });
+        std::iter::once(own).chain(others).collect()
     }
 
     async fn ask<T>(
@@ -177,8 +188,11 @@ async fn capacity(
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
     commands.check(&headers)?;
-    let load = commands.active().await?.len();
-    Ok(fresh(CapacityReport { load, capacity: commands.0.capacity, encoder_count: 1 }))
+    let encoders = commands.encoders(&commands.standing().await?);
+    let load = encoders.iter().map(|encoder| encoder.load).sum();
+    let any = encoders.iter().any(|encoder| encoder.capacity < 0);
+    let capacity = if any { -1 } else { encoders.iter().map(|encoder| encoder.capacity).sum() };
+    Ok(fresh(CapacityReport { load, capacity, encoder_count: encoders.len() }))
 }
 
 async fn report(
@@ -186,20 +200,27 @@ async fn report(
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
     commands.check(&headers)?;
-    let active = commands.active().await?;
+    let standing = commands.standing().await?;
     let StreamingServer { ip, port, ssl } = commands.0.server;
-    let (ip, capacity, load) = (ip.to_string(), commands.0.capacity, active.len());
-    let stream = |(channel, id): (StreamName, StreamId)| StreamReport {
-        channel: channel.to_string(),
-        stream_id: id.to_string(),
-        stream_server: SERVER,
-        encoder: ENCODER,
+    let server = |id: PeerId, at: Whereabouts, role: Role| ServerReport {
+        id: id.0,
+        ip: at.ip.to_string(),
+        port: at.port,
+        ssl: at.ssl,
+        server_type: Source::of(role).name(),
     };
-    Ok(fresh(Report {
-        streaming_servers: [ServerReport { id: SERVER, ip, port, ssl, server_type: "RTMP" }],
-        encoders: [EncoderReport { id: ENCODER, capacity, load }],
-        active_streams: active.into_iter().map(stream).collect(),
-    }))
+    let own = server(PeerId::SELF, Whereabouts { ip, port, ssl }, Role::Rtmp);
+    let others = standing.servers.iter().map(|other| server(other.id, other.at, other.role));
+    let encoders = commands.encoders(&standing);
+    let streaming_servers = std::iter::once(own).chain(others).collect();
+    let stream = |active: ActiveReport| StreamReport {
+        channel: active.channel.to_string(),
+        stream_id: active.id.to_string(),
+        stream_server: active.server.0,
+        encoder: active.encoder.0,
+    };
+    let active_streams = standing.active.into_iter().map(stream).collect();
+    Ok(fresh(Report { streaming_servers, encoders, active_streams }))
 }
 
 /// Whoever is meant, or nobody: who may order it is told that it is so.
@@ -220,7 +241,7 @@ async fn close(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane::ids::Secret;
+    use dataplane::ids::{Secret, StreamId};
 
     fn commands(auth: CommandsAuth) -> Commands {
         let server = StreamingServer { ip: "192.0.2.5".parse().unwrap(), port: 1935, ssl: false };
@@ -288,21 +309,15 @@ mod tests {
         let stream = StreamReport {
             channel: "cam7".to_owned(),
             stream_id: StreamId([0xab; 16]).to_string(),
-            stream_server: SERVER,
-            encoder: ENCODER,
+            stream_server: 1,
+            encoder: 1,
         };
         let report = |active_streams: Vec<StreamReport>| {
             let (ip, port, ssl) = ("10.1.0.7".to_owned(), 1935, false);
             let load = active_streams.len();
             serde_json::to_string(&Report {
-                streaming_servers: [ServerReport {
-                    id: SERVER,
-                    ip,
-                    port,
-                    ssl,
-                    server_type: "RTMP",
-                }],
-                encoders: [EncoderReport { id: ENCODER, capacity: -1, load }],
+                streaming_servers: vec![ServerReport { id: 1, ip, port, ssl, server_type: "RTMP" }],
+                encoders: vec![EncoderReport { id: 1, capacity: -1, load }],
                 active_streams,
             })
             .unwrap()

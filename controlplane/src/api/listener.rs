@@ -106,17 +106,19 @@ async fn connection(
 
 /// Answers requests until one side ends.
 async fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
     caller: &Caller,
 ) {
-    let service = caller.served_by(TowerToHyperService::new(router));
+    let service = caller.served_by(TowerToHyperService::new(router), peer);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
+        // Who becomes a WebSocket is bounded there, and has no place here any more.
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%peer, reason = %error, "a connection of the API ended");

@@ -9,6 +9,7 @@
 //! is wanted beside what is on the air, in the JSON of `stream`; `change` makes changes and dry
 //! runs, `transfer` exports and imports them as TOML), `health`, `live` (what shards tell, in the
 //! JSON of `view` and `room`), `moving` moves streams, `commands` obeys the coordinator's contract,
+//! whose servers and encoders attach by `sockets` and are listed by `coordinator`,
 //! `config` shows and reloads the configuration, `auth` tells who is judged how, `events` tells
 //! what happens by the `feed` that each client reads, `hooks` who else is told, `metrics` the text
 //! for Prometheus, `process` what the kernel counts of us, `requests` what is answered here.
@@ -21,6 +22,7 @@ mod callers;
 mod change;
 mod commands;
 mod config;
+mod coordinator;
 #[cfg(test)]
 mod desk;
 mod document;
@@ -45,6 +47,7 @@ pub(crate) mod room;
 mod router;
 mod session;
 mod sessions;
+mod sockets;
 mod state;
 mod stream;
 mod streams;
@@ -61,6 +64,7 @@ pub use listener::{Certificates, serve};
 pub use metrics::render;
 pub use process::Process;
 pub use router::router;
+pub use sockets::Sockets;
 pub use state::ApiState;
 pub use token::Token;
 pub(crate) use token::word_in;

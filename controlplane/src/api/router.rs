@@ -21,7 +21,8 @@ use super::reply::Refusal;
 use super::state::ApiState;
 use super::transfer;
 use super::{
-    auth, config, events, health, hooks, live, moving, requests, sessions, streams, templates,
+    auth, config, coordinator, events, health, hooks, live, moving, requests, sessions, streams,
+    templates,
 };
 use crate::console::pages;
 
@@ -91,6 +92,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(health::health))
         .routes(routes!(auth::auth))
         .routes(routes!(auth::forget_verdicts))
+        .routes(routes!(coordinator::peers))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))
         .routes(routes!(document::openapi))

@@ -6,6 +6,7 @@ use dataplane::control::{Detail, MoveOutcome};
 use dataplane::ids::{SessionId, ShardId, StreamName};
 use tokio::sync::oneshot;
 
+use super::attached::AttachedAsk;
 use super::commands::CommandAsk;
 use super::gathered::{Gathered, SessionSight, Sighting};
 use crate::auth::AuthAsk;
@@ -40,6 +41,8 @@ pub enum Ask {
     },
     /// An order of an application, by the coordinator's contract.
     Command(CommandAsk),
+    /// What a server or an encoder wants whose coordinator this node is.
+    Attached(AttachedAsk),
     /// A stream is to be moved.
     Move {
         /// The stream.

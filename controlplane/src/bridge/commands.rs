@@ -1,19 +1,21 @@
 //! Commands: what an application may order by the coordinator's contract.
 
-use dataplane::control::{CloseReason, Command, ProtocolSet, Role};
-use dataplane::ids::{StreamId, StreamName};
+use std::time::Instant;
+
+use dataplane::ids::StreamId;
 use tokio::sync::oneshot;
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
+use crate::coordinator::attached::Report;
 
 /// A question or an order of an application.
 #[derive(Debug)]
 pub enum CommandAsk {
-    /// Which channels are on the air?
-    Active {
-        /// Takes them, by their names.
-        reply: oneshot::Sender<Vec<(StreamName, StreamId)>>,
+    /// Which channels are on the air, and which servers and encoders are there?
+    Report {
+        /// Takes them.
+        reply: oneshot::Sender<Report>,
     },
     /// The publication of a channel is to end.
     Close {
@@ -27,28 +29,19 @@ pub enum CommandAsk {
 }
 
 impl<F: Fleet> Exchange<F> {
-    /// Answers, or gives the order to the shards.
-    pub(super) fn command(&mut self, ask: CommandAsk) {
+    /// Answers, or gives the order to the shards, or to the server that has the publication.
+    pub(super) fn command(&mut self, ask: CommandAsk, now: Instant) {
         // The request may be gone: then nobody misses the answer.
         match ask {
-            CommandAsk::Active { reply } => {
-                let active = self.coordinator.channels().active();
-                let _ = reply.send(active.map(|(name, id)| (name.clone(), id)).collect());
-            }
+            CommandAsk::Report { reply } => drop(reply.send(self.coordinator.report())),
             CommandAsk::Close { channel, id, reply } => {
                 let meant = self.coordinator.channels().meant(&channel, &id).cloned();
-                let _ = reply.send(meant.is_some());
+                let elsewhere = self.coordinator.close(&channel, &id, now);
+                let _ = reply.send(meant.is_some() || elsewhere);
                 let Some(stream) = meant else { return };
                 tracing::info!(%stream, "closed by the application");
                 // The publication may end, and another begin, before the shards read this.
-                let publication = StreamId::parse(&id);
-                self.tell_all(|| Command::KickStream {
-                    stream: stream.clone(),
-                    publication,
-                    role: Some(Role::Publish),
-                    protocols: ProtocolSet::ALL,
-                    reason: CloseReason::Kicked,
-                });
+                self.kick_publisher(&stream, StreamId::parse(&id));
             }
         }
     }

@@ -111,7 +111,8 @@ impl<F: Fleet> Exchange<F> {
             Ask::Snapshot { detail, reply } => self.inquire(detail, Waiter::All(reply), now),
             Ask::Stream { name, reply } => self.look_at(name, reply, now),
             Ask::Session { id, reply } => self.look_for(id, reply, now),
-            Ask::Command(ask) => self.command(ask),
+            Ask::Command(ask) => self.command(ask, now),
+            Ask::Attached(ask) => self.ask_of_attached(ask, now),
             Ask::Move { stream, to, reply } => {
                 let home = self.fleet.home(&stream);
                 if let Some(order) = self.moves.order(stream, to, reply, now) {
@@ -137,6 +138,7 @@ impl<F: Fleet> Exchange<F> {
         self.survey(now);
         self.moves.expire(now);
         self.tick_sessions(now);
+        self.tick_attached(now);
         self.reap(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
@@ -152,7 +154,8 @@ impl<F: Fleet> Exchange<F> {
         let reap = self.registry.due();
         let reap = if self.bus.has_room() { reap } else { reap.map(|due| due.max(now + RETRY)) };
         let (moves, stays) = (self.moves.deadline(), self.gate.due(now));
-        let due = [moves, self.directory.due(), self.sessions.due(), stays, reap];
+        let peers = self.coordinator.due();
+        let due = [moves, peers, self.directory.due(), self.sessions.due(), stays, reap];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 
@@ -503,7 +506,17 @@ mod tests {
     fn an_encoder_without_room_takes_no_further_publication() {
         let now = Instant::now();
         let mut exchange = exchange(now);
-        exchange.coordinator().encode_at_most(Some(1));
+        let section = crate::config::CoordinatorSection {
+            enabled: crate::config::Auto::Set(true),
+            encoder_capacity: crate::config::Capacity(Some(1)),
+            ..crate::config::CoordinatorSection::default()
+        };
+        let here = crate::coordinator::StreamingServer {
+            ip: "192.0.2.1".parse().unwrap(),
+            port: 1935,
+            ssl: false,
+        };
+        exchange.coordinator().set_up(&section, here);
         let mut ask = |stream: &str, now| {
             let mut question = question(0);
             if let Event::Authorize { request, .. } = &mut question {

@@ -10,6 +10,7 @@
 //! outbox, a silent shard is reported as missing after [`GATHER_DEADLINE`].
 
 mod ask;
+mod attached;
 mod commands;
 mod desired;
 mod directory;
@@ -34,6 +35,7 @@ mod survey;
 mod verdicts;
 
 pub use ask::Ask;
+pub use attached::AttachedAsk;
 pub use commands::CommandAsk;
 pub use exchange::Exchange;
 pub use fleet::Fleet;

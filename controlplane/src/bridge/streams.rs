@@ -22,7 +22,6 @@ const LOST: CloseReason = CloseReason::Internal;
 impl<F: Fleet> Exchange<F> {
     /// A stream began.
     pub(super) fn stream_began(&mut self, shard: ShardId, start: &StreamStart, now: Instant) {
-        self.coordinator.started(start);
         let stream = &start.stream;
         if let Some(publisher) = &start.publisher {
             self.publishes(stream, publisher.session);
@@ -30,6 +29,9 @@ impl<F: Fleet> Exchange<F> {
             self.push(stream, start.id);
             self.gate.policies_mut().published(stream, publisher.session);
         }
+        let policy = self.gate.policies().of(stream);
+        self.coordinator.started(start, policy.map(AsRef::as_ref), now);
+        self.obey();
         tracing::debug!(shard = shard.0, %stream, "stream is listed");
         self.directory.changed(now);
     }
@@ -42,7 +44,8 @@ impl<F: Fleet> Exchange<F> {
         reason: CloseReason,
         now: Instant,
     ) {
-        self.coordinator.ended(stream, id);
+        self.coordinator.ended(stream, id, now);
+        self.obey();
         // Two shards may tell of two publications of a name, the later one first.
         if !self.sessions.is_on_air(stream) {
             self.input_ended(stream, id, reason);

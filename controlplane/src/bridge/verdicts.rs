@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Command, Denial, Intent, Role, Ticket, Verdict};
+use dataplane::control::{AuthorizeRequest, Command, Grant, Intent, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamName};
 
+use super::attached::ATTACHED;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
@@ -23,9 +24,11 @@ struct Admission<'a> {
 impl Declarations for Admission<'_> {
     fn declared(&self, request: &AuthorizeRequest, stream: &StreamName) -> Declared {
         let mut declared = self.registry.declared(request, stream);
-        let publishes = request.intent == Intent::Publish;
-        if declared.verdict.is_ok() && publishes && !self.coordinator.has_room(stream) {
-            declared.verdict = Err(Denial::Full);
+        if declared.verdict.is_ok() && request.intent == Intent::Publish {
+            declared.verdict = match request.session.accepted_by() {
+                ATTACHED => self.coordinator.admits_elsewhere(stream),
+                _ => self.coordinator.admits(stream),
+            };
         }
         declared
     }
@@ -41,6 +44,13 @@ impl<F: Fleet> Exchange<F> {
         now: Instant,
     ) {
         self.coordinator.expire(now);
+        if request.intent == Intent::Play && self.coordinator.is_pass(&request.stream, &request.key)
+        {
+            // An encoder pulls what it was told to.
+            tracing::debug!(stream = %request.stream, peer = %request.peer, "an encoder pulls");
+            let grant = Grant { waits: true, ..Grant::to(request.stream.clone()) };
+            return self.give(shard, ticket, Verdict::Allow(grant), now);
+        }
         let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
         if let Some(verdict) = self.gate.ask(shard, ticket, request, &admission, now) {
             self.give(shard, ticket, verdict, now);
@@ -49,6 +59,9 @@ impl<F: Fleet> Exchange<F> {
 
     /// Gives a verdict to who asked, and keeps a place for a publication that may begin.
     fn give(&mut self, shard: ShardId, ticket: Ticket, verdict: Verdict, now: Instant) {
+        if shard == ATTACHED {
+            return self.publisher_judged(ticket, verdict, now);
+        }
         if let Verdict::Allow(grant) = &verdict
             // Publications alone have a number.
             && grant.id.is_some()

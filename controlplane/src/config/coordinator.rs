@@ -31,6 +31,12 @@ pub struct CoordinatorSection {
     pub encoder_capacity: Capacity,
     /// How reports tell the streaming server that this node is.
     pub server: ServerAddress,
+    /// Streaming servers of each role that are attached at most.
+    pub servers_max: u32,
+    /// Encoders that are attached at most.
+    pub encoders_max: u32,
+    /// Messages of one of them in a second at most.
+    pub messages_per_s_max: u32,
 }
 
 /// What `/commands/` must be asked with: nothing is enough unless something is set.
@@ -84,6 +90,9 @@ impl Default for CoordinatorSection {
             id_bytes_max: ID_BYTES_MAX as u32,
             encoder_capacity: Capacity::default(),
             server: ServerAddress { ip: Auto::Auto, port: Auto::Auto, tls: false },
+            servers_max: 4,
+            encoders_max: 8,
+            messages_per_s_max: 100,
         }
     }
 }
@@ -241,8 +250,8 @@ const KEYS: &[Key] = &[
     .secret(),
     Key::new(
         "control_secret",
-        "What streaming servers and encoders share with their coordinator. This node is all three \
-         in one, so it only puts the contract in force.",
+        "What streaming servers and encoders prove themselves with that attach to this node as to \
+         their coordinator, by /ws/control/ on the control listener. Without it none may.",
         |s| &mut s.coordinator.control_secret,
     )
     .secret(),
@@ -267,6 +276,24 @@ const KEYS: &[Key] = &[
     })
     .range(1, 65_535),
     Key::new("server_tls", "Whether that port is inside TLS.", |s| &mut s.coordinator.server.tls),
+    Key::new(
+        "servers_max",
+        "Streaming servers of each role (rtmp, wss) that may be attached; memory is kept for each \
+         if control_secret is set, 1.3 MiB for 512 publications and their messages.",
+        |s| &mut s.coordinator.servers_max,
+    )
+    .range(0, 1_024),
+    Key::new("encoders_max", "Encoders that may be attached, of 0.7 MiB each.", |s| {
+        &mut s.coordinator.encoders_max
+    })
+    .range(0, 1_024),
+    Key::new(
+        "messages_per_s_max",
+        "Messages of one of them in a second, of which four seconds' worth may come at once; one \
+         that says more is heard later.",
+        |s| &mut s.coordinator.messages_per_s_max,
+    )
+    .range(1, 10_000),
 ];
 
 pub(super) fn section() -> Section {

@@ -15,6 +15,7 @@ use super::host::Host;
 use super::settings::Settings;
 use crate::api::{EVENTS_AT_ONCE, READERS_MAX};
 use crate::bridge::WAITING_MAX;
+use crate::coordinator::attached::{LINK_MAX, PUBLICATIONS_MAX};
 use crate::events::UNKEPT_FACTOR;
 use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
@@ -103,6 +104,14 @@ const API_TLS_BYTES: u64 = 48 << 10;
 /// One client of events: the piece on its way and the next one, each of the most events that are
 /// told at one time.
 const READER_BYTES: u64 = 2 * EVENTS_AT_ONCE as u64 * 1_024;
+/// One encoder that is attached: the messages that wait for it, and the buffers of its socket.
+const ENCODER_BYTES: u64 = (LINK_MAX * MESSAGE_BYTES) as u64 + (64 << 10);
+/// One server that is attached: the same, and what is published to it.
+const SERVER_BYTES: u64 = ENCODER_BYTES + (PUBLICATIONS_MAX * PUBLICATION_BYTES) as u64;
+/// One publication of a server, with the letters of its address and its policy.
+const PUBLICATION_BYTES: usize = 1_280;
+/// One message that waits, with its letters.
+const MESSAGE_BYTES: usize = 640;
 /// The unit in which pages are mapped.
 const PAGE_BYTES: u64 = 64 << 10;
 /// What a pool remembers of the pages in one unit: some are large, some are eight small ones.
@@ -180,6 +189,16 @@ const fn api_bytes(settings: &Settings) -> [u64; 2] {
     ]
 }
 
+/// Servers and encoders that may be attached: none without a secret that they prove themselves by.
+const fn attached(settings: &Settings) -> [u64; 2] {
+    let section = &settings.coordinator;
+    match section.control_secret.0.is_empty() {
+        true => [0, 0],
+        // Servers have two roles.
+        false => [2 * section.servers_max as u64, section.encoders_max as u64],
+    }
+}
+
 /// Bytes that are taken before the first connection and the first page.
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
@@ -187,6 +206,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     let [api, api_tls] = api_bytes(settings);
     let [hooks, requests] = hooks_bytes(settings);
+    let [servers, encoders] = attached(settings);
     PROCESS_BYTES
         + settings.streams.declared_bytes_max * CHANGE_FACTOR
         + hooks
@@ -194,6 +214,8 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + (QUEUED_BYTES_MAX + UNDO_BYTES_MAX) as u64
         + api
         + api_tls
+        + SERVER_BYTES * servers
+        + ENCODER_BYTES * encoders
         + LINE_BYTES * LINES_MAX as u64
         + COMMAND_BYTES * WAITING_MAX as u64
         + event_bytes(settings)
@@ -273,6 +295,11 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     if control.enabled || control_tls {
         terms.push(term("API", API_BYTES, callers, "a quiet one goes for a new one"));
         terms.push(term("event readers", READER_BYTES, READERS_MAX as u64, "they hear 503"));
+    }
+    let [servers, encoders] = attached(settings);
+    if servers + encoders > 0 {
+        terms.push(term("attached servers", SERVER_BYTES, servers, "further ones hear 503"));
+        terms.push(term("attached encoders", ENCODER_BYTES, encoders, "further ones hear 503"));
     }
     if control_tls {
         terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));

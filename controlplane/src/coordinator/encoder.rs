@@ -1,4 +1,5 @@
-//! Encoder: how many publications the one encoder of this node takes at one time.
+//! Encoder: how many publications the encoder of this node takes at one time, besides those that
+//! attached encoders take.
 //!
 //! Each publication on the air has a place, and each that was granted one and has not begun yet:
 //! so that those who ask at the same moment are not let in together to the last place.
@@ -22,22 +23,37 @@ pub(super) struct Encoder {
     granted: BTreeMap<StreamName, Instant>,
 }
 
+/// The places of attached encoders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elsewhere {
+    /// Publications of this node that have one.
+    pub(super) taken: usize,
+    /// Places that nobody has; `None` for as many as come.
+    pub(super) spare: Option<usize>,
+}
+
 impl Encoder {
     /// One with so many places; `None` for as many as come.
     pub(super) const fn new(capacity: Option<u32>) -> Self {
         Self { capacity, granted: BTreeMap::new() }
     }
 
-    /// True if there is a place for a publication of `channel`. One on the air has its own, which a
-    /// publisher who returns or takes it over takes with it.
-    pub(super) fn has_room(&self, channel: &StreamName, channels: &Channels) -> bool {
-        let Some(capacity) = self.capacity else { return true };
+    /// True if there is a place for a publication of `channel`, here or `elsewhere`. One on the air
+    /// has its own, which a publisher who returns or takes it over takes with it.
+    pub(super) fn has_room(
+        &self,
+        channel: &StreamName,
+        channels: &Channels,
+        elsewhere: Elsewhere,
+    ) -> bool {
+        let (Some(capacity), Some(spare)) = (self.capacity, elsewhere.spare) else { return true };
         let kept = |channel: &&StreamName| !channels.is_live(channel);
         if channels.is_live(channel) || self.granted.contains_key(channel) {
             return true;
         }
-        let load = channels.len() + self.granted.keys().filter(kept).count();
-        load < capacity as usize
+        let here = channels.len().saturating_sub(elsewhere.taken);
+        let load = here + self.granted.keys().filter(kept).count();
+        load < capacity as usize + spare
     }
 
     /// A publication of `channel` was let in.
@@ -63,6 +79,8 @@ mod tests {
     use super::*;
     use dataplane::ids::StreamId;
 
+    const NOBODY: Elsewhere = Elsewhere { taken: 0, spare: Some(0) };
+
     fn name(text: &str) -> StreamName {
         StreamName::parse(text).unwrap()
     }
@@ -72,7 +90,8 @@ mod tests {
         let (mut encoder, mut channels) = (Encoder::new(Some(2)), Channels::default());
         let (now, id) = (Instant::now(), StreamId([1; 16]));
         let room = |encoder: &Encoder, channels: &Channels| {
-            ["one", "two", "three"].map(|channel| encoder.has_room(&name(channel), channels))
+            ["one", "two", "three"]
+                .map(|channel| encoder.has_room(&name(channel), channels, NOBODY))
         };
         assert_eq!(room(&encoder, &channels), [true; 3]);
         encoder.granted(&name("one"), now);
@@ -97,13 +116,26 @@ mod tests {
     }
 
     #[test]
+    fn places_elsewhere_are_places_too() {
+        let mut channels = Channels::default();
+        let encoder = Encoder::new(Some(1));
+        channels.started(name("one"), StreamId([1; 16]));
+        for (taken, spare, room) in
+            [(0, Some(0), false), (0, Some(1), true), (1, Some(0), true), (0, None, true)]
+        {
+            let elsewhere = Elsewhere { taken, spare };
+            assert_eq!(encoder.has_room(&name("two"), &channels, elsewhere), room, "{elsewhere:?}");
+        }
+    }
+
+    #[test]
     fn an_encoder_without_places_takes_nobody_and_one_without_a_bound_everybody() {
         let channels = Channels::default();
-        assert!(!Encoder::new(Some(0)).has_room(&name("one"), &channels));
+        assert!(!Encoder::new(Some(0)).has_room(&name("one"), &channels, NOBODY));
         let mut free = Encoder::new(None);
         for number in 0..100 {
             free.granted(&name(&format!("s{number}")), Instant::now());
         }
-        assert!(free.has_room(&name("one"), &channels) && free.granted.is_empty());
+        assert!(free.has_room(&name("one"), &channels, NOBODY) && free.granted.is_empty());
     }
 }

@@ -6,11 +6,12 @@
 //! what a stream may do, `stream_ids` numbers publications, `channels` knows those on the air,
 //! `encoder` how many more there may be, `server` says where this node is, `ledger` remembers what
 //! the application was told and `teller` tells it, by the `flights` of messages, `room` is what the
-//! control thread keeps of all that; `wire` is how other servers and encoders of the family speak with
-//! their coordinator.
+//! control thread keeps of all that; `attached` are streaming servers and encoders of other
+//! machines, which speak `wire` with this node.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
+pub mod attached;
 mod channels;
 mod credential;
 mod encoder;
@@ -30,7 +31,7 @@ pub use credential::{Credential, Endpoint, Scheme, Unusable};
 pub use identifier::{ID_BYTES_MAX, is_identifier};
 pub use key_request::{Claim, Question, answer, question};
 pub use policy::{NotThat, Policy, Previews, Resolutions, Rung, Unread};
-pub use room::Coordinator;
+pub use room::{Coordinator, Order};
 pub use server::StreamingServer;
 pub use stream_ids::StreamIds;
 pub use teller::{Callback, Pictures, Teller};

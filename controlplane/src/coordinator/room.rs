@@ -2,15 +2,22 @@
 
 use std::time::Instant;
 
-use dataplane::control::StreamStart;
-use dataplane::ids::{StreamId, StreamName};
+use dataplane::control::{Denial, StreamStart};
+use dataplane::ids::{Secret, StreamId, StreamName};
 
+use super::attached::{
+    ActiveReport, Attached, Bounds, Link, News, PeerId, PeerReport, Question, Report,
+};
 use super::channels::Channels;
-use super::encoder::Encoder;
+use super::encoder::{Elsewhere, Encoder};
+use super::policy::Policy;
+use super::server::StreamingServer;
 use super::teller::{Pictures, Teller, resolution};
+use super::wire::{Message, Role, Whereabouts};
+use crate::config::CoordinatorSection;
 use crate::counts::Counts;
 
-/// The channels on the air, and who is told of them.
+/// The channels on the air, who is told of them, and who is attached.
 ///
 /// Lives on: the control thread. Crosses by: never.
 #[derive(Debug, Default)]
@@ -18,14 +25,32 @@ pub struct Coordinator {
     channels: Channels,
     encoder: Encoder,
     teller: Option<Teller>,
+    attached: Attached,
+    /// Where attached encoders pull from, once this node listens.
+    here: Option<Whereabouts>,
+    id_bytes_max: usize,
+    orders: Vec<Order>,
+}
+
+/// What is left to be done for what peers did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A publisher of this node has to go.
+    Kick(StreamName, StreamId),
+    /// Everybody is told that a peer is gone: why, in a word.
+    Lost(PeerId, Role, &'static str),
 }
 
 impl Coordinator {
-    /// A stream began.
-    pub fn started(&mut self, start: &StreamStart) {
-        if let Some(id) = start.id {
-            self.encoder.begun(&start.stream);
-            self.channels.started(start.stream.clone(), id);
+    /// A stream began, which may do what `policy` says.
+    pub fn started(&mut self, start: &StreamStart, policy: Option<&Policy>, now: Instant) {
+        let Some(id) = start.id else { return };
+        self.encoder.begun(&start.stream);
+        self.channels.started(start.stream.clone(), id);
+        if let Some(here) = self.here {
+            let policy = policy.cloned().unwrap_or_default();
+            self.attached.published_here((&start.stream, id), policy, here, now);
+            self.follow();
         }
     }
 
@@ -34,10 +59,33 @@ impl Coordinator {
         self.encoder.begun(stream);
     }
 
-    /// True if the encoder takes a publication of `stream`, besides those that it has.
-    #[must_use]
-    pub fn has_room(&self, stream: &StreamName) -> bool {
-        self.encoder.has_room(stream, &self.channels)
+    /// Whether a publication of `stream` may begin at this node besides those that there are.
+    ///
+    /// Errors: somebody has the channel elsewhere, or no encoder takes it.
+    pub fn admits(&self, stream: &StreamName) -> Result<(), Denial> {
+        if self.attached.is_elsewhere(stream) {
+            return Err(Denial::Busy);
+        }
+        let (taken, spare) = (self.attached.handed_out(), self.attached.spare());
+        let elsewhere = Elsewhere { taken, spare };
+        if self.encoder.has_room(stream, &self.channels, elsewhere) {
+            Ok(())
+        } else {
+            Err(Denial::Full)
+        }
+    }
+
+    /// Whether one may begin at an attached server.
+    ///
+    /// Errors: as [`Self::admits`].
+    pub fn admits_elsewhere(&self, stream: &StreamName) -> Result<(), Denial> {
+        if self.channels.is_live(stream) || self.attached.is_elsewhere(stream) {
+            Err(Denial::Busy)
+        } else if self.attached.has_room_elsewhere() {
+            Ok(())
+        } else {
+            Err(Denial::Full)
+        }
     }
 
     /// A publication of `stream` was let in.
@@ -51,19 +99,28 @@ impl Coordinator {
     }
 
     /// A stream is over, grace included.
-    pub fn ended(&mut self, stream: &StreamName, id: Option<StreamId>) {
-        if let Some(id) = id {
-            self.channels.ended(stream, id);
-            if let Some(teller) = &self.teller {
-                teller.ended(id);
-            }
+    pub fn ended(&mut self, stream: &StreamName, id: Option<StreamId>, now: Instant) {
+        let Some(id) = id else { return };
+        self.channels.ended(stream, id);
+        if self.attached.has(id) {
+            // Its encoder finishes first.
+            self.attached.ended_here(id, now);
+            self.follow();
+        } else if let Some(teller) = &self.teller {
+            teller.ended(id);
         }
     }
 
-    /// The first playlist of a publication can be served: its application is told.
-    pub fn playable(&self, stream: &StreamName, id: Option<StreamId>, pictures: Pictures) {
-        let (Some(teller), Some(id)) = (&self.teller, id) else { return };
-        teller.ready(stream, id, resolution(pictures));
+    /// The first playlist of a publication can be served: its application is told, unless an
+    /// attached encoder has it.
+    pub fn playable(&mut self, stream: &StreamName, id: Option<StreamId>, pictures: Pictures) {
+        let Some(id) = id else { return };
+        if self.attached.made_here(id, pictures) {
+            return;
+        }
+        if let Some(teller) = &self.teller {
+            teller.ready(stream, id, resolution(pictures));
+        }
     }
 
     /// Ends what was announced and is not on the air, as a comparison with the shards found: both
@@ -71,16 +128,22 @@ impl Coordinator {
     pub fn end_unknown(&self, is_on_air: impl Fn(&StreamName, StreamId) -> bool) {
         let Some(teller) = &self.teller else { return };
         for (stream, id) in teller.running() {
-            if !is_on_air(&stream, id) {
+            if !is_on_air(&stream, id) && !self.attached.has(id) {
                 tracing::warn!(%stream, %id, "announced, and on no shard: over");
                 teller.ended(id);
             }
         }
     }
 
-    /// The encoder takes so many publications at one time; `None` for as many as come.
-    pub fn encode_at_most(&mut self, capacity: Option<u32>) {
-        self.encoder = Encoder::new(capacity);
+    /// What is configured, for a node that is found as `here`.
+    pub fn set_up(&mut self, section: &CoordinatorSection, here: StreamingServer) {
+        let on = section.is_on();
+        self.encoder = Encoder::new(section.encoder_capacity.0.filter(|_| on));
+        let (servers_max, encoders_max) = (section.servers_max, section.encoders_max);
+        self.attached = Attached::new(Bounds { servers_max, encoders_max });
+        self.id_bytes_max = section.id_bytes_max as usize;
+        let StreamingServer { ip, port, ssl } = here;
+        self.here = on.then_some(Whereabouts { ip, port, ssl });
     }
 
     /// The application is told by `teller` from now on.
@@ -88,15 +151,136 @@ impl Coordinator {
         self.teller = Some(teller);
     }
 
+    /// A server or an encoder comes; its number, unless there are too many.
+    pub fn attach(
+        &mut self,
+        role: Role,
+        at: Whereabouts,
+        link: Link,
+        now: Instant,
+    ) -> Option<PeerId> {
+        self.attached.attach(role, at, link, now)
+    }
+
+    /// A peer says something; a question if somebody has to be asked about it.
+    pub fn hear(&mut self, peer: PeerId, message: Message, now: Instant) -> Option<Question> {
+        let question = self.attached.hear(peer, message, self.id_bytes_max, now);
+        self.follow();
+        question
+    }
+
+    /// The answer to a question.
+    pub fn answered(
+        &mut self,
+        number: u32,
+        granted: Option<(StreamName, StreamId, Policy)>,
+        now: Instant,
+    ) {
+        self.attached.answered(number, granted, now);
+        self.follow();
+    }
+
+    /// A peer is gone.
+    pub fn lost(&mut self, peer: PeerId, reason: &'static str, now: Instant) {
+        self.attached.lost(peer, reason, now);
+        self.follow();
+    }
+
+    /// Ends a publication of an attached server; true if that is meant.
+    pub fn close(&mut self, channel: &str, id: &str, now: Instant) -> bool {
+        let closed = self.attached.close(channel, id, now);
+        self.follow();
+        closed
+    }
+
+    /// Does what time alone makes due.
+    pub fn tick(&mut self, now: Instant) {
+        self.attached.tick(now);
+        self.follow();
+    }
+
+    /// When [`Self::tick`] has something to do.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.attached.due()
+    }
+
+    /// What is left to be done.
+    pub fn orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// True if `key` is what the encoder of a stream was given to play it.
+    #[must_use]
+    pub fn is_pass(&self, stream: &StreamName, key: &Secret) -> bool {
+        self.attached.is_pass(stream, key)
+    }
+
+    /// Who is attached.
+    #[must_use]
+    pub fn peers(&self, now: Instant) -> Vec<PeerReport> {
+        self.attached.peers(now)
+    }
+
+    /// Servers, encoders and what is on the air.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let mut active: Vec<_> = self.attached.active().collect();
+        let known: std::collections::BTreeSet<_> = active.iter().map(|active| active.id).collect();
+        let own = self.channels.active().filter(|(_, id)| !known.contains(id));
+        let before = active.len();
+        active.extend(own.map(|(channel, id)| {
+            let (server, encoder) = (PeerId::SELF, PeerId::SELF);
+            ActiveReport { channel: channel.clone(), id, server, encoder }
+        }));
+        let own_load = active.len() - before;
+        active.sort_by(|one, other| one.channel.cmp(&other.channel));
+        Report {
+            servers: self.attached.server_reports(),
+            encoders: self.attached.encoder_reports(),
+            active,
+            own_load,
+        }
+    }
+
     /// Writes what was counted.
     pub fn count(&self, into: &mut Counts) {
         let publications = self.channels.len() as f64;
         into.gauge("publications", "Publications with a number that are on the air.", publications);
+        into.gauge_by(
+            "coordinator_peers",
+            "Streaming servers and encoders that are attached.",
+            "role",
+            self.attached.counts().map(|(role, count)| (role.name(), count as f64)),
+        );
+        into.gauge(
+            "coordinator_encoder_load",
+            "Publications that attached encoders have.",
+            self.attached.load() as f64,
+        );
     }
 
-    /// The channels on the air.
+    /// The channels on the air at this node.
     #[must_use]
     pub const fn channels(&self) -> &Channels {
         &self.channels
+    }
+
+    /// Tells the application what follows from what peers did; keeps the rest.
+    fn follow(&mut self) {
+        for news in self.attached.news() {
+            match (news, &self.teller) {
+                (News::Output(channel, id, output), Some(teller)) => {
+                    teller.output(&channel, id, output);
+                }
+                (News::Home(channel, id, Some(pictures)), Some(teller)) => {
+                    teller.ready(&channel, id, resolution(pictures));
+                }
+                (News::Over(id), Some(teller)) => teller.ended(id),
+                (News::Kick(channel, id), _) => self.orders.push(Order::Kick(channel, id)),
+                (News::Lost(peer, role, why), _) => self.orders.push(Order::Lost(peer, role, why)),
+                _ => {}
+            }
+        }
     }
 }

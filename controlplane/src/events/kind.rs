@@ -222,6 +222,24 @@ kinds! {
         /// The question.
         asked: Asked,
     }
+    /// A streaming server or an encoder came whose coordinator this node is.
+    "coordinator.attached" CoordinatorAttached {
+        /// Its number.
+        peer: u64,
+        /// What it is.
+        role: &'static str,
+        /// Where it is.
+        address: String,
+    }
+    /// One is gone.
+    "coordinator.lost" CoordinatorLost {
+        /// Its number.
+        peer: u64,
+        /// What it was.
+        role: &'static str,
+        /// Why, in a word.
+        reason: &'static str,
+    }
     /// A shard serves.
     "shard.started" ShardStarted {
         /// The shard.

@@ -25,6 +25,7 @@ impl Desk {
         self.control.store.count(&mut counts);
         self.control.certificates.count(&mut counts);
         self.callers.count(&mut counts);
+        self.sockets.count(&mut counts);
         let [told, failed, dropped] = self.teller.counts();
         counts.counter_by(
             "coordinator_messages_total",

@@ -23,7 +23,7 @@ use super::heap::Heap;
 use super::pace::Pace;
 use super::start::data_directory;
 use super::watchdog::ControlTurns;
-use crate::api::{ApiState, Callers, Commands, router, serve};
+use crate::api::{ApiState, Callers, Commands, Sockets, router, serve};
 use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
@@ -146,6 +146,7 @@ pub(super) struct Desk {
     pub(super) ending: Option<Ending>,
     pub(super) teller: Teller,
     pub(super) callers: Callers,
+    pub(super) sockets: Sockets,
     asks: mpsc::Receiver<Ask>,
     asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
@@ -189,6 +190,7 @@ impl Desk {
             ending: None,
             teller: Teller::default(),
             callers: Callers::new(control.loaded.settings.listeners.control.connections_max),
+            sockets: Sockets::new(asks_in.clone(), &control.loaded.settings.coordinator),
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -200,7 +202,11 @@ impl Desk {
         })
     }
 
-    fn listen(&self, entrance: Option<Entrance>) -> std::io::Result<()> {
+    fn listen(&mut self, entrance: Option<Entrance>) -> std::io::Result<()> {
+        let open = self.control.open.iter().map(|&(_, open)| open);
+        let coordinator = &self.control.loaded.settings.coordinator;
+        let server = StreamingServer::of(coordinator, open);
+        self.exchange.coordinator().set_up(coordinator, server);
         let Some(Entrance { plain, tls, token }) = entrance else { return Ok(()) };
         let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
@@ -213,11 +219,8 @@ impl Desk {
             (self.exchange.bus().clone(), hooks),
             self.control.troubles.clone(),
         );
-        let open = self.control.open.iter().map(|&(_, open)| open);
-        let coordinator = &self.control.loaded.settings.coordinator;
-        let server = StreamingServer::of(coordinator, open);
         let commands = Commands::new(self.asks_in.clone(), coordinator, server);
-        let routes = router(state).merge(commands.router());
+        let routes = router(state).merge(commands.router()).merge(self.sockets.router());
         for (listener, is_tls) in [(plain, false), (tls, true)] {
             let Some(listener) = listener else { continue };
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -232,8 +235,6 @@ impl Desk {
     fn tell_application(&mut self) {
         let section = &self.control.loaded.settings.coordinator;
         let callback = Callback::of(section);
-        let capacity = section.encoder_capacity.0.filter(|_| section.is_on());
-        self.exchange.coordinator().encode_at_most(capacity);
         let teller = self.teller.clone();
         if callback.is_some() {
             self.exchange.coordinator().tell_by(teller.clone());

@@ -454,7 +454,8 @@ mod tests {
             ("REGISTER\nCapacity: many", Flaw::Value("Capacity")),
             ("ENCODE-START\nStream-Channel: a\nStream-ID: 1", Flaw::Missing("Stream-Source-URI")),
             (
-                "STREAM-AVAILABLE\nStream-Channel: a\nStream-ID: 1\nStream-Type: DASH\nIndex-file: x",
+                "STREAM-AVAILABLE\nStream-Channel: a\nStream-ID: 1\nStream-Type: DASH\n\
+                 Index-file: x",
                 Flaw::Value("Stream-Type"),
             ),
             (

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Map: `frame` is the text of one message, `message` what it means, `role` who speaks, `pass` how
-//! he proves it, `whereabouts` where he is found, `heartbeat` how each side knows that the other one
-//! is there. Nothing here knows which side it is on.
+//! he proves it, `whereabouts` where he is found, `heartbeat` how each side knows that the other
+//! one is there. Nothing here knows which side it is on.
 //!
 //! In/Out: no clock and no IO. Limits: those of `frame`.
 

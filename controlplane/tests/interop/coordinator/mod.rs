@@ -2,6 +2,8 @@
 //! and keys, hears of publications, lets viewers watch and closes what it likes.
 
 mod application;
+mod attached;
 mod farewell;
+mod peer;
 mod scenario;
 mod stage;

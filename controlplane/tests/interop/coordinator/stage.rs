@@ -33,6 +33,8 @@ pub(super) fn node_with(
 ) -> Server {
     let mut command = Options::on(backend).command(&folder);
     command.envs(application.variables()).env("SERVER_CAPACITY", "3");
+    // HLS of every stream, and servers and encoders that attach, have memory of their own.
+    command.env("GRANDSTAND_LIMITS__MEMORY_MAX", "1GiB");
     command.env("COMMANDS_API_AUTH", "basic").env("COMMANDS_API_AUTH_USER", "app");
     command.env("COMMANDS_API_AUTH_PASSWORD", "of-commands").envs(more.iter().copied());
     Server::run(&mut command, folder)

@@ -1,0 +1,75 @@
+//! Publication: one that is published to an attached server, or encoded by an attached encoder.
+
+use std::time::Instant;
+
+use dataplane::ids::{Secret, StreamId, StreamName};
+
+use super::peer::PeerId;
+use crate::coordinator::policy::Policy;
+use crate::coordinator::teller::Pictures;
+use crate::coordinator::wire::{Message, Source, Task};
+
+/// Where a publication is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It is on the air.
+    Live,
+    /// Its publisher was told to go, and is taken for gone then.
+    Killed(Instant),
+    /// Its publisher is gone; its encoder is taken for done then.
+    Ending(Instant),
+}
+
+/// One publication.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) channel: StreamName,
+    /// The server that is published to; this node is one.
+    pub(super) server: PeerId,
+    /// The encoder that has it; `None` after its task has ended.
+    pub(super) encoder: Option<PeerId>,
+    pub(super) source: Source,
+    pub(super) uri: Secret,
+    pub(super) policy: Policy,
+    pub(super) state: State,
+    /// Of one of this node: what its encoder here has made of it meanwhile.
+    pub(super) pictures: Option<Pictures>,
+    /// Of one of this node: what its encoder shows to play it.
+    pub(super) pass: Secret,
+}
+
+impl Publication {
+    pub(super) fn is_of_this_node(&self) -> bool {
+        self.server == PeerId::SELF
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending(_))
+    }
+
+    /// When its state ends by itself.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Live => None,
+            State::Killed(due) | State::Ending(due) => Some(due),
+        }
+    }
+
+    pub(super) fn encode_start(&self, id: StreamId) -> Message {
+        Message::EncodeStart(Task {
+            channel: self.channel.to_string(),
+            id: id.to_string(),
+            source: self.source,
+            uri: self.uri.clone(),
+            policy: self.policy.clone(),
+        })
+    }
+
+    pub(super) fn encode_stop(&self, id: StreamId) -> Message {
+        Message::EncodeStop { channel: self.channel.to_string(), id: id.to_string() }
+    }
+
+    pub(super) fn stream_kill(&self, id: StreamId) -> Message {
+        Message::StreamKill { channel: self.channel.to_string(), id: id.to_string() }
+    }
+}

@@ -1,0 +1,221 @@
+//! Table: who is attached, and what is published and encoded by them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use dataplane::ids::{StreamId, StreamName};
+
+use super::peer::{Link, Peer, PeerId, Room};
+use super::publication::{Publication, State};
+use super::servers::Asked;
+use crate::coordinator::teller::Pictures;
+use crate::coordinator::wire::{Message, Output, Role, Whereabouts};
+
+/// A server that does not end a publication within this of the order is taken to have ended it:
+/// one whose publisher left before he was let in has nothing to end.
+pub(super) const KILL_MAX: Duration = Duration::from_secs(10);
+/// An encoder that does not say within this of the end that it is done is taken to be.
+pub(super) const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// How many may be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Streaming servers of each role.
+    pub servers_max: u32,
+    /// Encoders.
+    pub encoders_max: u32,
+}
+
+/// What follows from what peers do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something of a publication can be played.
+    Output(StreamName, StreamId, Output),
+    /// The encoder of this node has a publication from now on, of which it has made this.
+    Home(StreamName, StreamId, Option<Pictures>),
+    /// A publication is over.
+    Over(StreamId),
+    /// A publisher of this node has to go.
+    Kick(StreamName, StreamId),
+    /// A peer is gone: why, in a word.
+    Lost(PeerId, Role, &'static str),
+}
+
+/// Who is attached. Lives on: the control thread.
+#[derive(Debug, Default)]
+pub struct Attached {
+    pub(super) bounds: Bounds,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) publications: BTreeMap<StreamId, Publication>,
+    /// The publication of each channel that has a publisher.
+    pub(super) open: BTreeMap<StreamName, StreamId>,
+    /// Publishers about whom somebody is asked.
+    pub(super) asked: BTreeMap<u32, Asked>,
+    pub(super) questions: u32,
+    /// Peers that do not take their messages.
+    pub(super) stuck: Vec<PeerId>,
+    pub(super) news: Vec<News>,
+    numbers: u64,
+}
+
+impl Attached {
+    /// A table for so many peers.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, numbers: PeerId::SELF.0, ..Self::default() }
+    }
+
+    /// Takes a peer; `None` if there are as many of its kind as may be.
+    pub fn attach(
+        &mut self,
+        role: Role,
+        at: Whereabouts,
+        link: Link,
+        now: Instant,
+    ) -> Option<PeerId> {
+        let max = if role.is_server() { self.bounds.servers_max } else { self.bounds.encoders_max };
+        let same = self.peers.values().filter(|peer| peer.role == role).count();
+        if same >= max as usize {
+            return None;
+        }
+        self.numbers += 1;
+        let id = PeerId(self.numbers);
+        let (room, tasks) = (Room::Untold, BTreeSet::new());
+        self.peers.insert(id, Peer { role, at, link, since: now, room, tasks });
+        Some(id)
+    }
+
+    /// A peer is gone, for that reason; one that is not there is none.
+    pub fn lost(&mut self, id: PeerId, reason: &'static str, now: Instant) {
+        self.remove(id, reason, now);
+        self.settle(now);
+    }
+
+    /// What followed from everything so far.
+    pub fn news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Ends the publication of `channel` that `id` means, whose publisher is elsewhere; true if
+    /// there is one.
+    pub fn close(&mut self, channel: &str, id: &str, now: Instant) -> bool {
+        let channel = StreamName::parse(channel);
+        let Some(&live) = channel.and_then(|channel| self.open.get(&channel)) else { return false };
+        let meant = matches!(id, "" | "*") || StreamId::parse(id) == Some(live);
+        if !meant || self.publications[&live].is_of_this_node() {
+            return false;
+        }
+        self.kill(live, now);
+        self.settle(now);
+        true
+    }
+
+    /// True if the end of a publication is told by its encoder.
+    #[must_use]
+    pub fn has(&self, id: StreamId) -> bool {
+        self.publications.contains_key(&id)
+    }
+
+    /// Does what time alone makes due, and notices who is gone.
+    pub fn tick(&mut self, now: Instant) {
+        let gone = self.peers.iter().filter(|(_, peer)| peer.link.is_closed());
+        let gone: Vec<_> = gone.map(|(&id, _)| id).collect();
+        for id in gone {
+            self.remove(id, "closed", now);
+        }
+        let due = |publication: &Publication| publication.due().is_some_and(|due| due <= now);
+        let due = self.publications.iter().filter(|(_, publication)| due(publication));
+        let due: Vec<_> = due.map(|(&id, publication)| (id, publication.state)).collect();
+        for (id, state) in due {
+            match state {
+                State::Live => {}
+                State::Killed(_) => self.end(id, now),
+                State::Ending(_) => self.forget(id),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// When [`Self::tick`] has something to do.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.publications.values().filter_map(Publication::due).min()
+    }
+
+    /// The publisher is gone: its encoder finishes, if it has one.
+    pub(super) fn end(&mut self, id: StreamId, now: Instant) {
+        let Some(publication) = self.publications.get_mut(&id) else { return };
+        if publication.is_ending() {
+            return;
+        }
+        publication.state = State::Ending(now + STOP_MAX);
+        let stop = publication.encode_stop(id);
+        let (encoder, channel) = (publication.encoder, publication.channel.clone());
+        if self.open.get(&channel) == Some(&id) {
+            self.open.remove(&channel);
+        }
+        match encoder {
+            // One that is told too much at once notices by itself that its source is over.
+            Some(encoder) => {
+                if let Some(peer) = self.peers.get(&encoder) {
+                    let _ = peer.link.try_send(stop);
+                }
+            }
+            None => self.forget(id),
+        }
+    }
+
+    /// The publisher has to go.
+    pub(super) fn kill(&mut self, id: StreamId, now: Instant) {
+        let Some(publication) = self.publications.get_mut(&id) else { return };
+        if publication.state != State::Live {
+            return;
+        }
+        publication.state = State::Killed(now + KILL_MAX);
+        let (server, channel) = (publication.server, publication.channel.clone());
+        if publication.is_of_this_node() {
+            self.news.push(News::Kick(channel, id));
+        } else {
+            let kill = publication.stream_kill(id);
+            self.send(server, kill);
+        }
+    }
+
+    /// Nothing more comes of a publication.
+    pub(super) fn forget(&mut self, id: StreamId) {
+        let Some(publication) = self.publications.remove(&id) else { return };
+        if let Some(peer) = publication.encoder.and_then(|encoder| self.peers.get_mut(&encoder)) {
+            peer.tasks.remove(&id);
+        }
+        if self.open.get(&publication.channel) == Some(&id) {
+            self.open.remove(&publication.channel);
+        }
+        self.news.push(News::Over(id));
+    }
+
+    pub(super) fn send(&mut self, to: PeerId, message: Message) {
+        let Some(peer) = self.peers.get(&to) else { return };
+        if peer.link.try_send(message).is_err() {
+            self.stuck.push(to);
+        }
+    }
+
+    /// Lets go of those that do not take their messages.
+    pub(super) fn settle(&mut self, now: Instant) {
+        // Each of them is there once, so that this ends.
+        while let Some(id) = self.stuck.pop() {
+            self.remove(id, "stuck", now);
+        }
+    }
+
+    fn remove(&mut self, id: PeerId, reason: &'static str, now: Instant) {
+        let Some(peer) = self.peers.remove(&id) else { return };
+        tracing::info!(peer = %id, role = peer.role.name(), reason, "a peer left");
+        self.news.push(News::Lost(id, peer.role, reason));
+        if peer.role.is_server() {
+            self.server_lost(id, now);
+        } else {
+            self.encoder_lost(&peer.tasks, now);
+        }
+    }
+}

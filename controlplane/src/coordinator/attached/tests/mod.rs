@@ -1,0 +1,5 @@
+//! What becomes of publications when servers, encoders and publishers come and go.
+
+mod bench;
+mod harm;
+mod life;
