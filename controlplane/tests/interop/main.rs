@@ -29,6 +29,7 @@ mod client;
 mod clip;
 mod contract;
 mod coordinator;
+mod dialects;
 mod enhanced;
 mod exposition;
 mod hls;

@@ -1,0 +1,5 @@
+//! Applications that were written for other servers, with the real server and real encoders.
+
+mod application;
+mod endings;
+mod scenario;
