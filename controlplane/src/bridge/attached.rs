@@ -154,6 +154,7 @@ impl<F: Fleet> Exchange<F> {
             local: SocketAddr::new(at.ip, at.port),
             listener: ListenerNumber(u8::MAX),
             agent: format!("streaming server {server}").into(),
+            since: None,
         };
         self.authorize(ATTACHED, ticket, Box::new(request), now);
     }
@@ -281,6 +282,7 @@ mod tests {
                 local: "192.0.2.1:1935".parse().unwrap(),
                 listener: ListenerNumber(0),
                 agent: "test".into(),
+                since: None,
             };
             let ticket = Ticket { slot: 1, generation: 1, epoch: 1 };
             let heard = self.told(Event::Authorize { ticket, request: Box::new(request) });
