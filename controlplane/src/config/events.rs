@@ -42,7 +42,7 @@ const KEYS: &[Key] = &[
         "Bytes of memory of the events that wait for hooks, of all hooks together, and half as \
          many for requests under way. Beyond that the hook that holds the most gives up its \
          oldest, which become dead letters: one that keeps to its part of the whole never loses \
-         any to another. Not set, it is at most a 128th of limits.memory_max.",
+         any to another. Not set, it is at most a 64th of limits.memory_max.",
         |s| &mut s.events.hooks_bytes_max,
     )
     .bytes()

@@ -124,7 +124,7 @@ const BUFFERS_SHARE: u64 = 8;
 const STREAMS_SHARE: u64 = 4;
 /// What is declared, and what waits for hooks, has one byte each of so many of the memory, unless
 /// it is told.
-const CONTROL_SHARE: u64 = 128;
+const CONTROL_SHARE: u64 = 64;
 /// A change of all that is declared is made beside it.
 const CHANGE_FACTOR: u64 = 2;
 

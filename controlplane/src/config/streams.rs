@@ -61,7 +61,7 @@ const KEYS: &[Key] = &[
         "declared_bytes_max",
         "Bytes of memory that declared streams and templates take, of the file and the API \
          together; twice as many while one change of all of them is made. Some fields take 1 KiB \
-         a stream; a change beyond it is refused. Not set, it is at most a 128th of \
+         a stream; a change beyond it is refused. Not set, it is at most a 64th of \
          limits.memory_max.",
         |s| &mut s.streams.declared_bytes_max,
     )
