@@ -84,7 +84,7 @@ impl Ring {
     fn shrink(&mut self) {
         while self.events.len() > 1 && self.is_over() {
             let gone = self.events.pop_front().expect("it has more than one");
-            let bytes = gone.json().len() as u64;
+            let bytes = gone.bytes();
             self.bytes -= bytes;
             if self.is_unkept() {
                 self.unkept_bytes -= bytes;

@@ -12,7 +12,7 @@ use super::super::{HookSpec, HooksError, Origin};
 use super::rig::*;
 use crate::auth::tests::request;
 use crate::dialect::{Asker, Claim};
-use crate::events::{Kind, Party};
+use crate::events::{Bus, Kind, Party, RingLimits};
 use crate::outbound::scripted::Reply;
 
 fn hook(dialect: &str, target: &str, more: Value) -> HookSpec {
@@ -55,6 +55,21 @@ fn unpublished(party: Party) -> Kind {
 fn left(party: Party) -> Kind {
     let (bytes_in, bytes_out, duration_ms, reason) = (60, 5_000, 7_900, "peer_closed");
     Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
+}
+
+/// Bytes that are counted are those of the events that are kept, with how peers came in.
+#[test]
+fn ends_that_are_forgotten_take_no_room() {
+    let bus = Bus::new("edge-1".into(), RingLimits { events: 4, bytes: 1 << 20 });
+    let publish = |count: u32| {
+        for _ in 0..count {
+            bus.publish(None, None, left(party(Intent::Play)));
+        }
+        bus.held()
+    };
+    let ((events, bytes), later) = (publish(4), publish(1_000));
+    assert_eq!((events, later.0), (4, 4));
+    assert!(later.1.abs_diff(bytes) < 64, "{} bytes, then {}", bytes, later.1);
 }
 
 /// What the receiver of a hook is sent of these events.
