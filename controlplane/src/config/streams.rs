@@ -96,6 +96,7 @@ pub(super) fn doubt(loaded: &mut Loaded) {
     let Some(first) = silent.next() else { return };
     let others = match silent.count() {
         0 => String::new(),
+        1 => ", nor another one,".to_owned(),
         count => format!(", nor {count} others,"),
     };
     loaded.warnings.push(format!(
@@ -240,6 +241,6 @@ mod tests {
         assert!(warning.contains("nobody can publish d: no input"), "{warning}");
         let deaf = "{ code = 'e', inputs = [{ url = 'srt://[::]:9000' }] }";
         let [warning] = &warnings(&format!("[{one}, {deaf}]"))[..] else { panic!("one warning") };
-        assert!(warning.contains("nobody can publish d, nor 1 others,"), "{warning}");
+        assert!(warning.contains("nobody can publish d, nor another one,"), "{warning}");
     }
 }

@@ -77,7 +77,7 @@ impl Keeper {
     /// Reads the desired streams of the store and of the file, which take `bytes_max` of memory at
     /// most.
     ///
-    /// Errors: a row that this version cannot read, or more than fits.
+    /// Errors: a row that this version cannot read.
     pub async fn load(
         store: Store,
         file: FileStreams,
@@ -95,14 +95,24 @@ impl Keeper {
             let template = template.map_err(|_| unreadable(Table::Templates, &key))?;
             templates.insert(key, template);
         }
-        let mut registry = Registry { bytes_max, ..Registry::default() };
-        let full = |refused: Refused| Error::System {
+        // What was declared before is served also where it is too much: it may become less then.
+        let mut registry = Registry { bytes_max: u64::MAX, ..Registry::default() };
+        let misfit = |refused: Refused| Error::System {
             what: "cannot take the declared streams",
             reason: refused.to_string(),
-            mend: "raise streams.declared_bytes_max, or declare fewer in the file",
+            mend: "mend what the file declares",
         };
-        registry.apply(Change::Stored { streams, templates }).map_err(full)?;
-        registry.apply(Change::File(file)).map_err(full)?;
+        registry.apply(Change::Stored { streams, templates }).map_err(misfit)?;
+        registry.apply(Change::File(file)).map_err(misfit)?;
+        registry.bytes_max = bytes_max;
+        if registry.bytes > bytes_max {
+            tracing::warn!(
+                bytes = registry.bytes,
+                bytes_max,
+                "what is declared takes more than streams.declared_bytes_max, so that it can only \
+                 become less; delete some, or raise it"
+            );
+        }
         for code in registry.incomplete() {
             tracing::warn!(template = code, "is gone, so that its streams are refused; make it");
         }
