@@ -73,6 +73,10 @@ impl Attached {
             self.kill(other, now);
             return self.settle(now);
         }
+        // One that is named as another one was is left to the encoder of this node.
+        if self.publications.contains_key(&id) {
+            return;
+        }
         let (Some(encoder), Some(pass)) = (self.least_loaded(), pass()) else { return };
         let publication = Publication {
             channel: channel.clone(),

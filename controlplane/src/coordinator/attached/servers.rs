@@ -92,8 +92,12 @@ impl Attached {
             return;
         };
         // An encoder pulls by the name that the server has: there is no other one.
-        let granted = granted.filter(|(name, ..)| {
-            *name == channel && !self.open.contains_key(name) && now < since + ANSWER_MAX
+        // An application that names publications may say a name again.
+        let granted = granted.filter(|(name, id, _)| {
+            *name == channel
+                && !self.open.contains_key(name)
+                && !self.publications.contains_key(id)
+                && now < since + ANSWER_MAX
         });
         let encoder = granted.as_ref().and_then(|_| self.least_loaded());
         match (granted, encoder, self.peers.get(&peer)) {

@@ -257,3 +257,18 @@ fn two_who_were_let_in_at_once_leave_the_one_of_this_node() {
     assert_eq!(bench.hears(encoder).last().unwrap(), "stop cam7 01");
     assert!(bench.active().is_empty());
 }
+
+#[test]
+fn a_number_that_the_application_says_again_is_given_to_nobody_else() {
+    let mut bench = Bench::new();
+    let server = bench.server();
+    bench.encoder(None);
+    bench.publishes(server, "cam7", 1);
+    bench.publishes(server, "cam8", 1);
+    bench.here("cam9", 1);
+    assert_eq!(bench.hears(server), ["accept cam7 01 q-cam7", "deny cam8 q-cam8"]);
+    assert_eq!(bench.table.load(), 1);
+    bench.breaks(server);
+    bench.passes(Duration::from_secs(120));
+    assert_eq!(bench.table.load(), 0, "what is left of it ends like any other");
+}
