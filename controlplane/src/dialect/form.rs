@@ -31,7 +31,8 @@ impl Form {
         self
     }
 
-    /// Adds what a peer wrote behind its address, as it wrote it.
+    /// Adds what a peer wrote behind its address, as it wrote it but for what some receivers take
+    /// for the end of a pair (`;`), and what no address may have.
     ///
     /// A pair that would stand for a field of ours is left out: receivers differ in which of two
     /// they believe, and the peer's own is never the one that is true.
@@ -41,7 +42,14 @@ impl Form {
             let legal = pair.bytes().all(|byte| byte.is_ascii_graphic());
             if legal && !self.is_ours(name) {
                 self.text.push('&');
-                self.text.push_str(pair);
+                for byte in pair.bytes() {
+                    match byte {
+                        b';' | b'"' | b'<' | b'>' | b'#' => {
+                            write!(self.text, "%{byte:02X}").expect("a text grows");
+                        }
+                        _ => self.text.push(char::from(byte)),
+                    }
+                }
             }
         }
         self
@@ -70,8 +78,9 @@ mod tests {
         let mut form = Form::default();
         form.field("app", "l i\u{e9}/&=").field("name", "a");
         form.arguments("key=x%20y&name=b&NAME=b&n%61me=b&name[]=b&+name=b&name%00=b&%zz=1&a b=1");
-        form.arguments("&&plain&x=a\r\nname: b&token=%26name=c");
-        let expected = "app=l%20i%C3%A9%2F%26%3D&name=a&key=x%20y&plain&token=%26name=c";
+        form.arguments("&&plain&x=a\r\nname: b&token=%26name=c&y=1;name=b&z=\"<#>");
+        let expected = "app=l%20i%C3%A9%2F%26%3D&name=a&key=x%20y&plain&token=%26name=c\
+                        &y=1%3Bname=b&z=%22%3C%23%3E";
         assert_eq!(form.text(), expected);
     }
 }
