@@ -28,7 +28,8 @@ fn until_all(manager: &UnixDatagram, parts: &[&str]) {
     }
 }
 
-fn a_hanging_shard_starves_the_watchdog(backend: Backend) {
+/// A service manager with a watchdog of 0.9 s, and the server that has fed it once.
+fn watched(backend: Backend) -> (UnixDatagram, Server) {
     let folder = Folder::new();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).expect("the test's folder can be written");
@@ -37,6 +38,11 @@ fn a_hanging_shard_starves_the_watchdog(backend: Backend) {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
     let server = Server::run(&mut command, folder);
     until(&manager, "WATCHDOG=1");
+    (manager, server)
+}
+
+fn a_hanging_shard_starves_the_watchdog(backend: Backend) {
+    let (manager, server) = watched(backend);
 
     let stopped = Stopped::named(server.pid(), "shard-1");
     until(&manager, "; not turning: shard 1");
@@ -58,14 +64,7 @@ fn a_hanging_shard_starves_the_watchdog(backend: Backend) {
 
 /// A watchdog that would have bitten several times while the control thread was stopped.
 fn a_stopped_control_thread_starves_nobody(backend: Backend) {
-    let folder = Folder::new();
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).expect("the test's folder can be written");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero is legal");
-    let mut command = Options::on(backend).command(&folder);
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
-    let server = Server::run(&mut command, folder);
-    until(&manager, "WATCHDOG=1");
+    let (manager, server) = watched(backend);
 
     let stopped = Stopped::at_once(server.pid());
     // What was said before.
