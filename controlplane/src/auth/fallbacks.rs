@@ -243,13 +243,9 @@ fn what_is_over_lets_nobody_in_and_sends_nobody_away() {
     }
 }
 
-#[tokio::test]
-async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_time() {
-    let (new, by_new) = p256("new");
-    let script = json!({"keys": [new]}).to_string();
-    let issuer = Scripted::start(move |_| Reply::status(200, "", &script));
-    let mut rules = rules(&[Mode::Jwt]);
-    rules.issuer = Arc::new(Issuer {
+/// An issuer whose keys are good for an hour, and fetched at once for an unknown one.
+fn fetched_from(issuer: &Scripted) -> Arc<Issuer> {
+    Arc::new(Issuer {
         source: Some(Source {
             address: Address::parse(&issuer.url("/jwks")).unwrap(),
             ttl: Duration::from_secs(3_600),
@@ -257,7 +253,16 @@ async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_time() {
             stale: Duration::from_secs(3_600),
         }),
         ..Issuer::default()
-    });
+    })
+}
+
+#[tokio::test]
+async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_time() {
+    let (new, by_new) = p256("new");
+    let script = json!({"keys": [new]}).to_string();
+    let issuer = Scripted::start(move |_| Reply::status(200, "", &script));
+    let mut rules = rules(&[Mode::Jwt]);
+    rules.issuer = fetched_from(&issuer);
     let mut gate = gate(rules);
     let over = json!({"exp": now() - 20, "streams": "*", "play": true});
     let over = token(&json!({"alg": "ES256", "kid": "new"}), &over, by_new);
@@ -280,15 +285,7 @@ async fn a_new_key_of_the_issuer_is_fetched_and_made_up_ones_are_not() {
     let issuer =
         Scripted::start(move |_| Reply::status(200, "", &script.lock().unwrap().to_string()));
     let mut rules = rules(&[Mode::Jwt, Mode::Open]);
-    rules.issuer = Arc::new(Issuer {
-        source: Some(Source {
-            address: Address::parse(&issuer.url("/jwks")).unwrap(),
-            ttl: Duration::from_secs(3_600),
-            retry: Duration::ZERO,
-            stale: Duration::from_secs(3_600),
-        }),
-        ..Issuer::default()
-    });
+    rules.issuer = fetched_from(&issuer);
     let mut gate = gate(rules.clone());
     let of = |kid: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>| {
         shows(&token(&json!({"alg": "ES256", "kid": kid}), &claims(60), sign), "")
