@@ -162,8 +162,7 @@ pub(super) fn control_fitting(wanted: u64, memory_max: u64) -> u64 {
 
 /// Live streams, where nobody has told how many: their tables take a share of the memory at most.
 pub(super) fn streams_fitting(settings: &Settings, memory_max: u64) -> u64 {
-    let stream = STREAM_BYTES + segments_bytes(settings);
-    settings.limits.streams_max.min(memory_max / STREAMS_SHARE / stream)
+    settings.limits.streams_max.min(memory_max / STREAMS_SHARE / stream_bytes(settings))
 }
 
 /// Bytes of what waits for hooks, of the requests that tell them, and of what is written of it.
@@ -202,7 +201,6 @@ const fn attached(settings: &Settings) -> [u64; 2] {
 /// Bytes that are taken before the first connection and the first page.
 const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
-    let stream = STREAM_BYTES + segments_bytes(settings);
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     let [api, api_tls] = api_bytes(settings);
     let [hooks, requests] = hooks_bytes(settings);
@@ -224,8 +222,13 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
-        + settings.limits.streams_max * stream
+        + settings.limits.streams_max * stream_bytes(settings)
         + settings.limits.hls_viewers_max * view_bytes(settings)
+}
+
+/// Bytes that one live stream takes besides pages.
+const fn stream_bytes(settings: &Settings) -> u64 {
+    STREAM_BYTES + segments_bytes(settings)
 }
 
 /// Bytes that segments take of one stream besides pages.
