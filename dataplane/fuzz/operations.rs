@@ -24,6 +24,7 @@ enum Ask {
     Publish,
     Play,
     Directory,
+    Challenge,
 }
 
 /// Runs `hello`, then the operations in `data`, then closes and checks that no page is missing.
@@ -82,6 +83,8 @@ impl Shard {
             (Some(Ask::Play), 0) if self.session.idles() => Command::PlayIdle,
             (Some(Ask::Play), 0..=5) => Command::PlayStarted,
             (Some(Ask::Directory), _) => Command::Directory(Arc::from(&b"{}"[..])),
+            (Some(Ask::Challenge), 0) => Command::Challenge(Some(Arc::from(&b"t.k"[..]))),
+            (Some(Ask::Challenge), _) => Command::Challenge(None),
             (Some(_), 6) => Command::Refused(Refusal::NotFound),
             (Some(_), _) => Command::Refused(Refusal::Busy),
             (None, 0) => Command::Shutdown { reason: "drain" },
@@ -127,6 +130,7 @@ impl Shard {
                 }
                 Event::Authorize { .. } => self.parked = Some(Ask::Play),
                 Event::Directory => self.parked = Some(Ask::Directory),
+                Event::Challenge { .. } => self.parked = Some(Ask::Challenge),
                 Event::Media(unit) => self.pool.release(unit.payload),
                 Event::Close { .. } => self.over = true,
                 _ => {}

@@ -69,10 +69,24 @@ pub enum Command {
     Identity(Identity),
     /// The streams of all shards, as the JSON that the page lists.
     Directory(Arc<[u8]>),
+    /// What an authority of certificates is answered that looks whether a name leads here.
+    Challenge(Option<Arc<HttpChallenge>>),
     /// Stops accepting, gives every peer its protocol's end, then ends the thread.
     Drain,
     /// Ends the thread now.
     Stop,
+}
+
+/// What is shown at `/.well-known/acme-challenge/TOKEN`.
+///
+/// Spec: RFC 8555 section 8.3.
+/// Limits: one at a time: names are proved one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpChallenge {
+    /// What the authority chose, the end of the path.
+    pub token: Box<str>,
+    /// What only the owner of the account can say about it.
+    pub key_authorization: Arc<[u8]>,
 }
 
 /// Whose sessions of a stream are to be closed.

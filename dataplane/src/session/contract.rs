@@ -175,6 +175,11 @@ pub enum Event {
     PlayEnded,
     /// The session is parked until [`Command::Directory`].
     Directory,
+    /// The session is parked until [`Command::Challenge`].
+    Challenge {
+        /// The token that was asked for.
+        token: Box<str>,
+    },
     /// Everything in `poll_transmit` is to be sent, then the connection closed.
     Close {
         /// Why, one fixed word.
@@ -351,6 +356,7 @@ impl Command {
             Self::PlayIdle => "play_idle",
             Self::Refused(_) => "refused",
             Self::Directory(_) => "directory",
+            Self::Challenge(_) => "challenge",
             Self::Served => "served",
             Self::StreamEnded => "stream_ended",
             Self::Reconnect => "reconnect",
@@ -406,6 +412,8 @@ pub enum Command {
     Refused(Refusal),
     /// The answer to [`Event::Directory`]: the streams of all shards, as JSON.
     Directory(Arc<[u8]>),
+    /// The answer to [`Event::Challenge`], if there is one to that token.
+    Challenge(Option<Arc<[u8]>>),
     /// The bytes behind an answer are sent.
     Served,
     /// The stream that is played ended.

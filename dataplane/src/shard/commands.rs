@@ -52,6 +52,7 @@ impl Shard {
                 Command::Reload(reload) => self.reload(&reload),
                 Command::Identity(identity) => self.config.tls = Some(identity),
                 Command::Directory(directory) => self.directory = directory,
+                Command::Challenge(challenge) => self.challenge = challenge,
                 Command::Drain => self.drain(),
                 Command::Stop => self.stopped = true,
             }

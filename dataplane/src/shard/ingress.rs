@@ -1,6 +1,7 @@
 //! Ingress: received bytes to sessions, and what sessions then want.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::cipher::Tls;
@@ -255,6 +256,11 @@ impl Shard {
             Event::Directory => {
                 let directory = self.directory.clone();
                 self.tell(slot, crate::session::Command::Directory(directory));
+            }
+            Event::Challenge { token } => {
+                let known = self.challenge.as_ref().filter(|known| known.token == token);
+                let answer = known.map(|known| Arc::clone(&known.key_authorization));
+                self.tell(slot, crate::session::Command::Challenge(answer));
             }
             Event::Close { reason } => self.close_after_words(slot, reason),
         }

@@ -36,6 +36,7 @@ use super::upkeep::Upkeep;
 use super::verdicts::Verdicts;
 use super::views::Views;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
+use crate::control::HttpChallenge;
 use crate::error::Error;
 use crate::ids::ShardId;
 use crate::log::Gc;
@@ -113,6 +114,7 @@ pub(crate) struct Shard {
     pub(super) rekeyings: Rekeyings,
     pub(super) demo: Option<Box<Demo>>,
     pub(super) directory: Arc<[u8]>,
+    pub(super) challenge: Option<Arc<HttpChallenge>>,
     pub(super) random: RandomState,
     pub(super) words: Words,
     pub(super) verdicts: Verdicts,
@@ -182,6 +184,7 @@ impl Shard {
             rekeyings: Rekeyings::default(),
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
+            challenge: None,
             random: RandomState::new(),
             words: Words::default(),
             verdicts: Verdicts::new(

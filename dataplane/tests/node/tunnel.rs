@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dataplane::config::{Config, ListenerConfig, ListenerKind};
-use dataplane::session::tls::Identity;
+use dataplane::session::tls::{Certified, Identity};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -30,8 +30,12 @@ impl Certificate {
     }
 
     pub(crate) fn identity(&self) -> Identity {
+        Identity::by_name(self.certified(), []).unwrap()
+    }
+
+    pub(crate) fn certified(&self) -> Certified {
         let key = PrivateKeyDer::Pkcs8(self.key.clone_key());
-        Identity::new(vec![self.chain.clone()], key).unwrap()
+        Identity::certify(vec![self.chain.clone()], key).unwrap()
     }
 }
 

@@ -70,6 +70,7 @@ fn outcome(state: &str, input: &str) -> String {
         "Shutdown" => bench.command(Command::Shutdown { reason: "draining" }),
         "Reconnect" => bench.command(Command::Reconnect),
         "Directory" => bench.command(Command::Directory([0_u8; 2].into())),
+        "Challenge" => bench.command(Command::Challenge(None)),
         "timeout" => match bench.server.poll_timeout() {
             None => Ok(()),
             Some(_) => {
@@ -107,7 +108,7 @@ const STATES: [&str; 12] = [
 
 /// Per input, the outcome in each of the states; `.` is the same state, `!` misbehaved. The
 /// handshake takes any byte as its filler, and a parked or closing session takes none.
-const TABLE: [(&str, [&str; 12]); 20] = [
+const TABLE: [(&str, [&str; 12]); 21] = [
     ("connect", [".", ".", "connected", ".", "!", ".", ".", "!", "!", "!", "!", "."]),
     ("createStream", [".", ".", "!", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
     ("publish", [".", ".", "!", ".", "asking_publish", ".", ".", "!", "!", "!", "!", "."]),
@@ -145,6 +146,7 @@ const TABLE: [(&str, [&str; 12]); 20] = [
     ("StreamEnded", ["!", "!", "!", "!", "!", "!", "!", "!", "!", "closing", "closing", "!"]),
     ("Shutdown", ["closing"; 12]),
     ("Directory", ["!"; 12]),
+    ("Challenge", ["!"; 12]),
     // These peers said at connect that they can.
     ("Reconnect", ["!", "!", "!", "!", "!", "!", "!", ".", ".", ".", ".", "!"]),
     (

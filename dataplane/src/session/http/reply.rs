@@ -125,6 +125,12 @@ impl Replies {
         self.put(200, Some("application/json"), pending, &[NO_STORE], Some(json));
     }
 
+    /// The answer to a challenge.
+    pub(super) fn challenge(&mut self, answer: &[u8], pending: Pending) {
+        let own = [NO_STORE, NO_SNIFF];
+        self.put(200, Some("application/octet-stream"), pending, &own, Some(answer));
+    }
+
     /// The head before a stream's bytes; the connection ends the body.
     pub(super) fn stream(&mut self, format: Format) {
         let pending = Pending { head_only: true, keep_alive: false };

@@ -10,6 +10,11 @@ use crate::session::contract::told_url;
 use crate::session::rtmp::{Params, SECRET_BYTES_MAX, stream_of};
 use crate::session::{Credentials, Format};
 
+/// Where authorities of certificates look whether a name leads here: RFC 8555 section 8.3.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+/// Letters of a token at most; authorities choose some forty.
+const TOKEN_BYTES_MAX: usize = 256;
+
 /// A resource.
 #[derive(Debug)]
 pub(super) enum Route {
@@ -25,6 +30,8 @@ pub(super) enum Route {
     Page(Page),
     /// The list of streams.
     Directory,
+    /// The answer to a challenge of an authority of certificates, by its token.
+    Challenge(Box<str>),
     /// The icon that browsers ask for; there is none.
     Icon,
     /// Nothing.
@@ -41,6 +48,9 @@ impl Route {
             "/streams.json" => return Self::Directory,
             "/favicon.ico" => return Self::Icon,
             _ => {}
+        }
+        if let Some(token) = path.strip_prefix(CHALLENGES) {
+            return if is_token(token) { Self::Challenge(token.into()) } else { Self::Unknown };
         }
         // A dot is legal in no name, so the suffix is told from the name whatever its encoding.
         let raw = path;
@@ -81,6 +91,12 @@ impl Route {
         params.take(query.unwrap_or_default())?;
         Some((legal(name)?, params))
     }
+}
+
+/// A token is of the letters of base64url: RFC 8555 section 8.
+fn is_token(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=TOKEN_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 /// The path was decoded once already: what still looks encoded is no legal letter.
@@ -130,9 +146,17 @@ mod tests {
             Route::Elsewhere(location) => format!("elsewhere {location}"),
             Route::Page(page) => format!("page {}", page.content_type),
             Route::Directory => "directory".into(),
+            Route::Challenge(token) => format!("challenge {token}"),
             Route::Icon => "icon".into(),
             Route::Unknown => "unknown".into(),
         }
+    }
+
+    #[test]
+    fn a_token_is_as_long_as_authorities_make_them() {
+        let of = |letters| word(&format!("{CHALLENGES}{}", "t".repeat(letters)));
+        assert!(of(TOKEN_BYTES_MAX).starts_with("challenge t"));
+        assert_eq!(of(TOKEN_BYTES_MAX + 1), "unknown");
     }
 
     #[test]
@@ -165,6 +189,13 @@ mod tests {
             ("/native.js", "page text/javascript; charset=utf-8"),
             ("/streams.json?x=1", "directory"),
             ("/favicon.ico", "icon"),
+            ("/.well-known/acme-challenge/aZ09-_", "challenge aZ09-_"),
+            ("/.well-known/acme-challenge/aZ?x=1", "challenge aZ"),
+            ("/.well-known/acme-challenge/", "unknown"),
+            ("/.well-known/acme-challenge/a/b", "unknown"),
+            ("/.well-known/acme-challenge/a%2Fb", "unknown"),
+            ("/.well-known/acme-challenge/..", "unknown"),
+            ("/.well-known/other", "unknown"),
             ("/cam", "page text/html; charset=utf-8"),
             ("/live/news/cam", "page text/html; charset=utf-8"),
             ("/cam.flv", "flv cam "),

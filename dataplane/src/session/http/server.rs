@@ -18,7 +18,7 @@ use crate::config::{LimitId, Terms};
 use crate::control::{Intent, Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::name_agent;
-use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
+use crate::session::{Command, Counts, Event, Framing, PlayOptions, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -207,6 +207,11 @@ impl Server {
                 self.transition(State::AskingDirectory(pending), "directory");
                 return Ok(());
             }
+            Route::Challenge(token) => {
+                self.events.push(Event::Challenge { token });
+                self.transition(State::AskingChallenge(pending), "challenge");
+                return Ok(());
+            }
             Route::Stream(stream, format, params) => {
                 let upgrade = match Upgrade::asked_by(request, pending, format) {
                     Ok(upgrade) => upgrade,
@@ -290,6 +295,14 @@ impl Server {
             (State::AskingDirectory(pending), Command::Directory(json)) => {
                 let pending = *pending;
                 self.replies.directory(&json, pending);
+                self.answered(pending)?;
+            }
+            (State::AskingChallenge(pending), Command::Challenge(answer)) => {
+                let pending = *pending;
+                match answer {
+                    Some(answer) => self.replies.challenge(&answer, pending),
+                    None => self.replies.not_found(pending),
+                }
                 self.answered(pending)?;
             }
             (State::AskingPlay(pending, stream, format), Command::PlayStarted) => {
@@ -401,16 +414,7 @@ impl Server {
     /// HTTP, or a stream over it or WebSocket once one was asked for.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
-        match &self.state {
-            State::AskingPlay(.., format) | State::Streaming(_, format) => match format {
-                Format::MpegTs => Protocol::HttpTs,
-                Format::Flv | Format::Rtmp => Protocol::HttpFlv,
-            },
-            State::AskingSocket(upgrade, _) => upgrade.protocol(),
-            State::Fetching(_) | State::Serving(..) => Protocol::Hls,
-            State::Socket(socket, _) | State::SocketClosing(socket, _) => socket.protocol(),
-            _ => Protocol::Http,
-        }
+        self.state.protocol()
     }
 
     /// What the peer does, once that is known.
@@ -422,15 +426,7 @@ impl Server {
     /// The stream that the peer named, while it is asked for or played.
     #[must_use]
     pub const fn stream(&self) -> Option<&StreamName> {
-        match &self.state {
-            State::AskingPlay(_, stream, _)
-            | State::Streaming(stream, _)
-            | State::AskingSocket(_, stream)
-            | State::Serving(_, stream)
-            | State::Socket(_, stream) => Some(stream),
-            State::Fetching(fetch) => Some(&fetch.stream),
-            _ => None,
-        }
+        self.state.stream()
     }
 
     /// `User-Agent` of the last request.

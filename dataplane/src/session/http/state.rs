@@ -4,7 +4,8 @@
 //!             +--------- page, 4xx, 204 ---------+
 //!             v                                  |
 //!   --> head ----- GET /streams.json ---> asking_directory --Directory--> head
-//!        |  ^
+//!        |  ^ +--- GET /.well-known/acme-challenge/TOKEN --> asking_challenge --Challenge--> head
+//!        |  |
 //!        |  +--------------- Refused: 403, 404, 503 ---+
 //!        +- GET /NAME.flv, .ts --> asking_play --------+
 //!        |                             | PlayStarted: 200
@@ -27,6 +28,7 @@
 
 use super::fetch::Fetch;
 use super::socket::{Socket, Upgrade};
+use crate::control::Protocol;
 use crate::ids::StreamName;
 use crate::session::Format;
 
@@ -37,6 +39,8 @@ pub(super) enum State {
     Head,
     /// The shard was asked for the list of streams; no byte is read.
     AskingDirectory(Pending),
+    /// The shard was asked for the answer to a challenge; no byte is read.
+    AskingChallenge(Pending),
     /// The shard was asked for a play; no byte is read.
     AskingPlay(Pending, StreamName, Format),
     /// The shard writes the body.
@@ -68,9 +72,38 @@ impl State {
     /// The request whose verdict or answer is awaited, and how it must be answered.
     pub(super) const fn pending(&self) -> Option<Pending> {
         match self {
-            Self::AskingDirectory(pending) | Self::AskingPlay(pending, ..) => Some(*pending),
+            Self::AskingDirectory(pending)
+            | Self::AskingChallenge(pending)
+            | Self::AskingPlay(pending, ..) => Some(*pending),
             Self::AskingSocket(upgrade, _) => Some(upgrade.pending),
             Self::Fetching(fetch) => Some(fetch.pending),
+            _ => None,
+        }
+    }
+
+    /// HTTP, or a stream over it or WebSocket once one was asked for.
+    pub(super) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::AskingPlay(.., format) | Self::Streaming(_, format) => match format {
+                Format::MpegTs => Protocol::HttpTs,
+                Format::Flv | Format::Rtmp => Protocol::HttpFlv,
+            },
+            Self::AskingSocket(upgrade, _) => upgrade.protocol(),
+            Self::Fetching(_) | Self::Serving(..) => Protocol::Hls,
+            Self::Socket(socket, _) | Self::SocketClosing(socket, _) => socket.protocol(),
+            _ => Protocol::Http,
+        }
+    }
+
+    /// The stream that the peer named, while it is asked for or played.
+    pub(super) const fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::AskingPlay(_, stream, _)
+            | Self::Streaming(stream, _)
+            | Self::AskingSocket(_, stream)
+            | Self::Serving(_, stream)
+            | Self::Socket(_, stream) => Some(stream),
+            Self::Fetching(fetch) => Some(&fetch.stream),
             _ => None,
         }
     }
@@ -80,6 +113,7 @@ impl State {
         match self {
             Self::Head => "head",
             Self::AskingDirectory(_) => "asking_directory",
+            Self::AskingChallenge(_) => "asking_challenge",
             Self::AskingPlay(..) => "asking_play",
             Self::Streaming(..) => "streaming",
             Self::Fetching(_) => "fetching",

@@ -10,6 +10,8 @@ use rustls::{Error, ServerConfig};
 
 /// The protocols that HTTPS clients may choose; both are answered by HTTP/1.1.
 const HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+/// The protocol of an authority of certificates that looks whether a name leads here.
+const CHALLENGE: &[u8] = b"acme-tls/1";
 
 /// A certificate with its key.
 pub type Certified = Arc<CertifiedKey>;
@@ -22,6 +24,7 @@ pub type Certified = Arc<CertifiedKey>;
 /// the one that it began with.
 #[derive(Clone)]
 pub struct Identity {
+    names: Arc<Names>,
     rtmps: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
 }
@@ -76,17 +79,18 @@ impl Identity {
                 None => names.exact.entry(name).or_insert(certified),
             };
         }
+        let names = Arc::new(names);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(names));
+            .with_cert_resolver(Arc::<Names>::clone(&names));
         // Tickets are kept by the peers: a table of sessions here would be shared and locked.
         config.ticketer = rustls::crypto::ring::Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let mut https = config.clone();
         https.alpn_protocols = HTTP.map(<[u8]>::to_vec).into();
-        Ok(Self { rtmps: Arc::new(config), https: Arc::new(https) })
+        Ok(Self { names, rtmps: Arc::new(config), https: Arc::new(https) })
     }
 
     /// This identity with the tickets of `old`, so that a changed certificate costs no resumption.
@@ -97,7 +101,32 @@ impl Identity {
             config.ticketer = Arc::clone(&old.rtmps.ticketer);
             Arc::new(config)
         };
-        Self { rtmps: with(&self.rtmps), https: with(&self.https) }
+        let names = Arc::clone(&self.names);
+        Self { names, rtmps: with(&self.rtmps), https: with(&self.https) }
+    }
+
+    /// This identity, which also answers an authority that looks whether `name` leads here, on
+    /// every listener inside TLS: with `certified`, and nobody else with it.
+    ///
+    /// Spec: RFC 8737 section 3.
+    ///
+    /// A peer that names protocols must be answered one of them, so peers of RTMPS that do are
+    /// answered one of HTTP meanwhile, which changes nothing of what they speak.
+    #[must_use]
+    pub fn with_challenge(&self, name: &str, certified: &Certified) -> Self {
+        let challenged = Arc::new(Challenged {
+            names: Arc::clone(&self.names),
+            name: name.to_owned(),
+            certified: Arc::clone(certified),
+        });
+        let with = |config: &Arc<ServerConfig>| {
+            let mut config = ServerConfig::clone(config);
+            config.cert_resolver = Arc::<Challenged>::clone(&challenged);
+            config.alpn_protocols = [CHALLENGE, HTTP[0], HTTP[1]].map(<[u8]>::to_vec).into();
+            Arc::new(config)
+        };
+        let names = Arc::clone(&self.names);
+        Self { names, rtmps: with(&self.rtmps), https: with(&self.https) }
     }
 
     /// For a peer that speaks RTMP inside; it names no protocol.
@@ -139,6 +168,33 @@ impl Names {
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Certified> {
         Some(Arc::clone(self.choose(hello.server_name())))
+    }
+}
+
+/// Certificates by names, and the one that an authority is answered with.
+struct Challenged {
+    names: Arc<Names>,
+    name: String,
+    certified: Certified,
+}
+
+impl std::fmt::Debug for Challenged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys stay out of every log.
+        f.debug_struct("Challenged").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Challenged {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Certified> {
+        let name = hello.server_name();
+        let mut protocols = hello.alpn().into_iter().flatten();
+        if protocols.any(|protocol| protocol == CHALLENGE) {
+            // Whoever asks about another name hears that nothing is known of it.
+            let own = name.is_some_and(|name| name.eq_ignore_ascii_case(&self.name));
+            return own.then(|| Arc::clone(&self.certified));
+        }
+        Some(Arc::clone(self.names.choose(name)))
     }
 }
 

@@ -1,122 +1,18 @@
 //! HTTP sessions against scripted peers: every state with every input, every answer, every limit.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod bench;
+mod states;
+
+use std::time::Duration;
 
 use dataplane::Error;
-use dataplane::config::{Latency, LimitId, Limits, SessionConfig, Terms};
+use dataplane::config::{LimitId, Limits, SessionConfig};
 use dataplane::control::Protocol;
-use dataplane::session::http::Server;
-use dataplane::session::{Command, Counts, Event, Refusal};
-use dataplane::slab::{Pool, Region, RegionConfig};
+use dataplane::session::{Command, Counts, Refusal};
 use proptest::prelude::*;
 
-#[expect(clippy::disallowed_methods, reason = "tests need one instant to start from")]
-fn epoch() -> Instant {
-    Instant::now()
-}
-
-struct Bench {
-    pool: Pool,
-    now: Instant,
-    server: Server,
-    sent: Vec<u8>,
-    events: Vec<String>,
-    /// The shard's answers to plays.
-    verdict: Option<Command>,
-}
-
-fn terms(limits: &Limits) -> Arc<Terms> {
-    Arc::new(Terms { limits: limits.clone(), ..Terms::default() })
-}
-
-impl Bench {
-    fn with(limits: &Limits) -> Self {
-        let config = RegionConfig {
-            shards: 1,
-            large_pages_per_shard: 1,
-            small_pages_per_shard: 1,
-            poison: false,
-        };
-        let pool = Region::map(&config).unwrap().1.remove(0);
-        let now = epoch();
-        let server = Server::new(now, &terms(limits));
-        Self { pool, now, server, sent: Vec::new(), events: Vec::new(), verdict: None }
-    }
-
-    fn new() -> Self {
-        Self::with(&Limits::default())
-    }
-
-    fn answered(verdict: Command) -> Self {
-        Self { verdict: Some(verdict), ..Self::new() }
-    }
-
-    /// Gives the bytes in one piece, draining and answering as a shard does.
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let mut at = 0;
-        loop {
-            let result = self.server.handle_bytes(self.now, &bytes[at..], &self.pool);
-            self.drain();
-            at += result?;
-            if at == bytes.len() || !self.server.wants_bytes() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn command(&mut self, command: Command) -> Result<(), Error> {
-        let result = self.server.handle_command(self.now, command);
-        self.drain();
-        result
-    }
-
-    fn drain(&mut self) {
-        while let Some(event) = self.server.poll_event() {
-            let answer = match &event {
-                Event::Authorize { .. } => self.verdict.clone(),
-                Event::Directory if self.verdict.is_some() => {
-                    Some(Command::Directory(Arc::from(&b"[]"[..])))
-                }
-                _ => None,
-            };
-            self.events.push(match event {
-                Event::Authorize { intent, stream, credentials, play } => {
-                    let agent = self.server.agent();
-                    let play =
-                        play.map(|p| (p.join, p.latency == Some(Latency::Low), p.log.name()));
-                    format!("{} {stream} {} {agent} {play:?}", intent.name(), credentials.key.0)
-                }
-                other => format!("{other:?}"),
-            });
-            if let Some(answer) = answer {
-                self.server.poll_transmit(&mut self.sent);
-                self.server.handle_command(self.now, answer).unwrap();
-            }
-        }
-        self.server.poll_transmit(&mut self.sent);
-    }
-
-    fn said(&mut self) -> String {
-        String::from_utf8(std::mem::take(&mut self.sent)).unwrap()
-    }
-
-    /// Status lines of everything that was said.
-    fn statuses(&mut self) -> Vec<String> {
-        let said = self.said();
-        let lines = said.split("HTTP/1.1 ").skip(1);
-        lines.map(|line| line[..3].to_owned()).collect()
-    }
-}
-
-fn get(target: &str) -> Vec<u8> {
-    request("GET", target, "")
-}
-
-fn request(method: &str, target: &str, fields: &str) -> Vec<u8> {
-    format!("{method} {target} HTTP/1.1\r\nHost: h\r\nUser-Agent: t/1\r\n{fields}\r\n").into_bytes()
-}
+use crate::bench::{Bench, get, request};
 
 #[test]
 fn answers_are_counted_once() {
@@ -325,74 +221,23 @@ fn slow_heads_and_idle_connections_end() {
     assert_eq!(bench.events, ["Close { reason: \"keep_alive\" }"]);
 }
 
-/// A server in the state of that name.
-fn bench_in(state: &str) -> Bench {
-    let mut bench = match state {
-        "streaming" => Bench::answered(Command::PlayStarted),
-        _ => Bench::new(),
-    };
-    let bytes = match state {
-        "head" => Vec::new(),
-        "asking_directory" => get("/streams.json"),
-        "asking_play" | "streaming" => get("/cam.flv"),
-        _ => request("GET", "/n.o", "Connection: close\r\n"),
-    };
-    bench.feed(&bytes).unwrap();
-    bench.verdict = None;
-    assert_eq!(bench.server.state_name(), state);
-    bench
-}
-
-fn outcome(state: &str, input: &str) -> String {
-    let mut bench = bench_in(state);
-    let directory = || Command::Directory(Arc::from(&b"[]"[..]));
-    let result = match input {
-        "page" => bench.feed(&get("/")),
-        "flv" => bench.feed(&get("/cam.flv")),
-        "json" => bench.feed(&get("/streams.json")),
-        "noise" => bench.feed(b"\x00"),
-        "PublishStarted" => bench.command(Command::PublishStarted),
-        "PlayStarted" => bench.command(Command::PlayStarted),
-        "Refused" => bench.command(Command::Refused(Refusal::NotFound)),
-        "Directory" => bench.command(directory()),
-        "StreamEnded" => bench.command(Command::StreamEnded),
-        "Shutdown" => bench.command(Command::Shutdown { reason: "draining" }),
-        _ => bench.server.handle_timeout(bench.now + Duration::from_secs(60)),
-    };
-    match result {
-        Ok(()) => bench.server.state_name().to_owned(),
-        Err(error) => {
-            assert_eq!(bench.server.state_name(), "closing", "an error closes");
-            format!("!{}", error.reason())
-        }
-    }
-}
-
 #[test]
-fn every_state_with_every_input() {
-    let states = ["head", "asking_directory", "asking_play", "streaming", "closing"];
-    // `.` is the same state, `!` misbehaved; a parked or closing session takes no byte.
-    for (input, outcomes) in [
-        ("page", [".", ".", ".", ".", "."]),
-        ("flv", ["asking_play", ".", ".", ".", "."]),
-        ("json", ["asking_directory", ".", ".", ".", "."]),
-        ("noise", ["!malformed", ".", ".", ".", "."]),
-        ("PublishStarted", ["!", "!", "!", "!", "!"]),
-        ("PlayStarted", ["!", "!", "streaming", "!", "!"]),
-        ("Refused", ["!", "!", "head", "!", "!"]),
-        ("Directory", ["!", "head", "!", "!", "!"]),
-        ("StreamEnded", ["!", "!", "!", "closing", "!"]),
-        ("Shutdown", ["closing"; 5]),
-        ("timeout", ["!request_head", ".", ".", ".", "."]),
+fn a_challenge_is_answered_with_what_the_shard_knows_of_its_token() {
+    let mut bench = Bench::new();
+    let path = "/.well-known/acme-challenge/tok-en_1";
+    for (method, answer, status, body) in [
+        ("GET", Some(&b"tok-en_1.print"[..]), "200", "tok-en_1.print"),
+        ("HEAD", Some(&b"tok-en_1.print"[..]), "200", ""),
+        ("GET", None, "404", "not found\n"),
     ] {
-        for (state, expected) in states.into_iter().zip(outcomes) {
-            let expected = match expected {
-                "." => state,
-                "!" => "!misbehaved",
-                other => other,
-            };
-            assert_eq!(outcome(state, input), expected, "{state} x {input}");
-        }
+        bench.feed(&request(method, path, "")).unwrap();
+        assert_eq!(bench.events.pop().unwrap(), "Challenge { token: \"tok-en_1\" }");
+        bench.command(Command::Challenge(answer.map(Into::into))).unwrap();
+        let said = bench.said();
+        let (head, told) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        let is_bytes = head.contains("\r\nContent-Type: application/octet-stream\r\n");
+        assert_eq!((is_bytes, told), (status == "200", body));
     }
 }
 
