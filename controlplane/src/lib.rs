@@ -2,17 +2,18 @@
 //!
 //! It is never in the packet path: with this thread stopped, running streams keep playing.
 //!
-//! Map: `cli` says what is asked, `server/` starts and runs it, `config/` turns the file and the
-//! environment into values, `bridge/` speaks with the shards, `auth/` judges who may publish and
-//! play, `dialect/` speaks as other servers do, `events/` tells what happens, `hooks/` brings it to
-//! whoever asked, `outbound/` asks and tells applications over HTTP, `api/` answers HTTP on the
-//! control listener, `viewing/` knows the sessions, `console/` is its pages, `counts` carries what
-//! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
-//! hashes keys, `sign` signs addresses, `logging` writes logs, `banner` greets, `probe/` looks at a
-//! stream as a player does, `top/` shows a running server on a terminal, `registry/` knows which
-//! streams should exist, `troubles` what is not as it should be, `trust` whom our commands believe
-//! inside TLS.
+//! Map: `acme/` obtains certificates, `cli` says what is asked, `server/` starts and runs it,
+//! `config/` turns the file and the environment into values, `bridge/` speaks with the shards,
+//! `auth/` judges who may publish and play, `dialect/` speaks as other servers do, `events/` tells
+//! what happens, `hooks/` brings it to whoever asked, `outbound/` asks and tells applications over
+//! HTTP, `api/` answers HTTP on the control listener, `viewing/` knows the sessions, `console/` is
+//! its pages, `counts` carries what rooms count to the metrics, `store/` keeps what survives a
+//! restart, `stream_key` makes and hashes keys, `sign` signs addresses, `logging` writes logs,
+//! `banner` greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
+//! terminal, `registry/` knows which streams should exist, `troubles` what is not as it should be,
+//! `trust` whom our commands believe inside TLS.
 
+pub mod acme;
 pub mod api;
 pub mod auth;
 pub mod banner;

@@ -19,6 +19,8 @@ pub enum Trouble {
     CertificateRefused,
     /// Clients will refuse a certificate, or will soon.
     CertificateDoubt,
+    /// An authority gives no certificate: those in force stay.
+    AcmeFailing,
 }
 
 impl Trouble {
@@ -29,6 +31,7 @@ impl Trouble {
             Self::StoreFailed => "store_failed",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateDoubt => "certificate_doubt",
+            Self::AcmeFailing => "acme_failing",
         }
     }
 }

@@ -51,7 +51,7 @@ impl Trust {
 }
 
 /// The system's authorities and those of the file `ca`.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, Trouble> {
+pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, Trouble> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {

@@ -23,7 +23,8 @@ pub(super) struct Health {
 #[derive(Serialize, ToSchema)]
 struct Reason {
     /// A stable word for programs: `draining`, `shard_silent`, `shard_full`,
-    /// `hooks_failing`, `store_failed`, `certificate_refused`, `certificate_doubt`.
+    /// `hooks_failing`, `store_failed`, `certificate_refused`, `certificate_doubt`,
+    /// `acme_failing`.
     #[schema(value_type = String, example = "draining")]
     code: &'static str,
     /// A sentence for people.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::attached::AttachedAsk;
 use super::commands::CommandAsk;
 use super::gathered::{Gathered, SessionSight, Sighting};
+use crate::acme::AcmeAsk;
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
 use crate::registry::RegistryAsk;
@@ -56,6 +57,8 @@ pub enum Ask {
     Config(ConfigAsk),
     /// A question about streams and templates that should exist, or a change of them.
     Registry(RegistryAsk),
+    /// A word about certificates that an authority gives.
+    Acme(AcmeAsk),
     /// What the control plane counts.
     Counts {
         /// Takes the answer.

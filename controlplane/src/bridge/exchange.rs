@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, CoreUse, Detail};
+use dataplane::control::{Command, CoreUse, Detail, HttpChallenge};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::session::tls::Identity;
 use tokio::sync::oneshot;
@@ -121,7 +121,7 @@ impl<F: Fleet> Exchange<F> {
                 }
             }
             // The desk answers those before it asks here: the asker is told that nobody does.
-            Ask::Config(_) | Ask::Counts { .. } | Ask::Registry(_) => {}
+            Ask::Config(_) | Ask::Counts { .. } | Ask::Registry(_) | Ask::Acme(_) => {}
             Ask::Auth(ask) => self.ask_of_gate(ask),
             Ask::Sessions(ask) => self.ask_of_sessions(ask, now),
         }
@@ -177,6 +177,11 @@ impl<F: Fleet> Exchange<F> {
     /// Has every shard prove itself by `identity` from now on; whoever was let in stays so.
     pub fn renew(&mut self, identity: &Identity) {
         self.tell_all(|| Command::Identity(identity.clone()));
+    }
+
+    /// Has every shard answer an authority of certificates with `challenge`, or with nothing.
+    pub fn challenge(&mut self, challenge: Option<&Arc<HttpChallenge>>) {
+        self.tell_all(|| Command::Challenge(challenge.cloned()));
     }
 
     /// Tells a shard what its core did lately.

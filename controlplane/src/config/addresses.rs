@@ -19,12 +19,13 @@ pub(super) fn fit_listeners(
     if host.ipv6 {
         return;
     }
+    let certified = settings.is_certified();
     let section = &mut settings.listeners;
     let mut all = vec![
         ("listeners.rtmp.addr", &mut section.rtmp),
         ("listeners.http.addr", &mut section.http),
     ];
-    if settings.tls.certificate.is_some() {
+    if certified {
         all.push(("listeners.rtmps.addr", &mut section.rtmps));
         all.push(("listeners.https.addr", &mut section.https));
     }
@@ -49,7 +50,7 @@ pub(super) fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
         (ListenerKind::Rtmps, &section.rtmps),
         (ListenerKind::Https, &section.https),
     ];
-    let certified = settings.tls.certificate.is_some();
+    let certified = settings.is_certified();
     all.into_iter()
         .filter(|(kind, listener)| listener.enabled && (certified || !kind.is_tls()))
         .flat_map(|(kind, listener)| listener.configs(kind))

@@ -7,7 +7,7 @@ use crate::registry::FileStreams;
 
 /// Errors: the first two keys that contradict each other.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
-    super::auth::agree(loaded)?;
+    super::acme::agree(loaded).and_then(|()| super::auth::agree(loaded))?;
     super::coordinator::agree(loaded)?;
     super::hooks::agree(loaded)?;
     let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;

@@ -15,11 +15,13 @@ use rustls::server::ParsedCertificate;
 use super::load::Loaded;
 use super::tls::{NamedCertificate, TlsSection};
 use super::validity::Validity;
+use crate::acme::Vault;
 use crate::error::Error;
 
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 const ALSO: &str = "tls.also";
+const CA: &str = "acme.ca";
 /// Bytes of a PEM file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the certificate for everybody else is called among the dates.
@@ -39,32 +41,36 @@ pub struct Proof {
 /// When certificates are over, by their names in the configuration.
 pub type CertificateEnds = BTreeMap<String, SystemTime>;
 
-/// What the files of `loaded` hold, `None` without any.
+/// What the files of `loaded` hold, and those that an authority's certificates are kept in below
+/// the data directory `data`; `None` without any.
 ///
 /// Errors: a file that cannot be used, with its key and the mend.
-pub fn identity(loaded: &Loaded) -> Result<Option<Proof>, Error> {
+pub fn identity(loaded: &Loaded, data: &Path) -> Result<Option<Proof>, Error> {
     let section = &loaded.settings.tls;
-    let (certificate, key) = match (&section.certificate, &section.key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (None, None) => return demanded(loaded).map(|()| None),
+    let mut shown = Shown::default();
+    let first = match (&section.certificate, &section.key) {
+        (Some(certificate), Some(key)) => {
+            let files = Files { certificate, key, keys: [CERTIFICATE, KEY] };
+            Some(shown.take(FOR_ALL, files.read(loaded)?))
+        }
+        (None, None) => None,
         (Some(_), None) => return Err(alone(loaded, CERTIFICATE, KEY)),
         (None, Some(_)) => return Err(alone(loaded, KEY, CERTIFICATE)),
     };
-    let mut ends = CertificateEnds::new();
-    let Read { certified: first, mut doubt, validity } =
-        Files { certificate, key, keys: [CERTIFICATE, KEY] }.read(loaded)?;
-    note(&mut ends, FOR_ALL, validity);
-    let mut named = Vec::new();
+    shown.of_authority(loaded, data)?;
+    let Some(first) = first.or_else(|| shown.named.first().map(|(_, one)| Arc::clone(one))) else {
+        return demanded(loaded).map(|()| None);
+    };
     for also in &section.also {
         let NamedCertificate { names, certificate, key } = also;
-        let Read { certified, doubt: more, validity } =
-            Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
-        note(&mut ends, names.first().map_or(FOR_ALL, String::as_str), validity);
+        let read = Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
+        let certified = shown.take(names.first().map_or(FOR_ALL, String::as_str), read);
         let other = names.iter().find(|name| !is_for(&certified, name));
         let other = other.map(|name| format!("{} is not for {name}", certificate.display()));
-        doubt = doubt.or(more).or(other);
-        named.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
+        shown.doubt = shown.doubt.take().or(other);
+        shown.named.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
     }
+    let Shown { named, doubt, ends } = shown;
     let identity = Identity::by_name(first, named).map_err(|error| Error::System {
         what: "cannot serve inside TLS",
         reason: error.to_string(),
@@ -73,18 +79,49 @@ pub fn identity(loaded: &Loaded) -> Result<Option<Proof>, Error> {
     Ok(Some(Proof { identity, doubt, ends }))
 }
 
+/// What was read until now.
+#[derive(Default)]
+struct Shown {
+    named: Vec<(String, Certified)>,
+    /// The first doubt.
+    doubt: Option<String>,
+    ends: CertificateEnds,
+}
+
+impl Shown {
+    /// Notes what is known of a certificate; the earliest end of a name counts.
+    fn take(&mut self, name: &str, read: Read) -> Certified {
+        let Read { certified, doubt, validity } = read;
+        if let Some(Validity { not_after, .. }) = validity {
+            let end = self.ends.entry(name.to_owned()).or_insert(not_after);
+            *end = not_after.min(*end);
+        }
+        self.doubt = self.doubt.take().or(doubt);
+        certified
+    }
+
+    /// Takes what an authority gave, or placeholders until it did.
+    fn of_authority(&mut self, loaded: &Loaded, data: &Path) -> Result<(), Error> {
+        let section = &loaded.settings.acme;
+        let Some(directory) = section.authority() else { return Ok(()) };
+        if let Some(ca) = &section.ca {
+            read_chain(loaded, CA, ca)?;
+        }
+        let vault = Vault::of(data, directory);
+        for name in &section.domains.0 {
+            let Some((certified, doubt, validity)) = vault.shown(name) else { continue };
+            let certified = self.take(name, Read { certified, doubt, validity });
+            self.named.push((name.clone(), certified));
+        }
+        Ok(())
+    }
+}
+
 /// The files of `section`, each certificate before its key.
 pub fn certificate_files(section: &TlsSection) -> impl Iterator<Item = &Path> {
     let first = [&section.certificate, &section.key].into_iter().flatten();
     let also = section.also.iter().flat_map(|also| [&also.certificate, &also.key]);
     first.chain(also).map(PathBuf::as_path)
-}
-
-/// Notes when a certificate is over; the earliest of a name counts.
-fn note(ends: &mut CertificateEnds, name: &str, validity: Option<Validity>) {
-    let Some(Validity { not_after, .. }) = validity else { return };
-    let end = ends.entry(name.to_owned()).or_insert(not_after);
-    *end = not_after.min(*end);
 }
 
 /// What files hold.
@@ -106,13 +143,7 @@ struct Files<'a> {
 impl Files<'_> {
     fn read(&self, loaded: &Loaded) -> Result<Read, Error> {
         let Self { certificate, key, keys: [of_certificate, of_key] } = *self;
-        let chain = pem(loaded, of_certificate, certificate, |text| {
-            CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
-        })?;
-        if chain.is_empty() {
-            let what = format!("{} holds no certificate", certificate.display());
-            return Err(loaded.misfit(of_certificate, what, "name a PEM file with one".to_owned()));
-        }
+        let chain = read_chain(loaded, of_certificate, certificate)?;
         let signing = pem(loaded, of_key, key, |text| match PrivateKeyDer::from_pem_slice(text) {
             Err(pem::Error::NoItemsFound) => Ok(None),
             other => other.map(Some),
@@ -152,6 +183,22 @@ impl Files<'_> {
     }
 }
 
+/// The certificates of a PEM file, at least one.
+fn read_chain(
+    loaded: &Loaded,
+    setting: &str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain = pem(loaded, setting, path, |text| {
+        CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()
+    })?;
+    if chain.is_empty() {
+        let what = format!("{} holds no certificate", path.display());
+        return Err(loaded.misfit(setting, what, "name a PEM file with one".to_owned()));
+    }
+    Ok(chain)
+}
+
 /// True if clients that ask for `name` will take the certificate; `*.` stands for some label.
 fn is_for(certified: &Certified, name: &str) -> bool {
     let asked = name.strip_prefix("*.").map(|parent| format!("a.{parent}"));
@@ -169,7 +216,11 @@ fn demanded(loaded: &Loaded) -> Result<(), Error> {
         let enabled = format!("listeners.{listener}.enabled");
         if loaded.is_set(&enabled) && loaded.settings.listeners.tls_wanted(listener) {
             let what = "there is no certificate".to_owned();
-            return Err(loaded.misfit(&enabled, what, format!("set {CERTIFICATE} and {KEY}")));
+            return Err(loaded.misfit(
+                &enabled,
+                what,
+                format!("set {CERTIFICATE} and {KEY}, or acme.domains"),
+            ));
         }
     }
     Ok(())

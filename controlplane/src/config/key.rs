@@ -204,6 +204,7 @@ pub fn sections() -> Vec<Section> {
     sections.extend(super::listeners::sections());
     sections.extend([
         super::tls::section(),
+        super::acme::section(),
         super::limits::section(),
         super::shards::section(),
         super::reactor::section(),

@@ -217,7 +217,7 @@ impl ListenersSection {
 }
 
 const ENABLED: &str = "Whether it is opened.";
-const ENABLED_TLS: &str = "Whether it is opened once tls.certificate is set.";
+const ENABLED_TLS: &str = "Whether it is opened once tls.certificate or acme.domains is set.";
 const ADDR: &str = "Where it listens, one address or a list. `[::]` takes IPv4 and IPv6; without \
                     IPv6 the default is `0.0.0.0`. Port 0 takes a free port.";
 
@@ -366,8 +366,8 @@ const CONTROL: &[Key] = &[
 const CONTROL_TLS: &[Key] = &[
     Key::new(
         "enabled",
-        "Whether it is opened; it needs tls.certificate. The listener without TLS may be open \
-         beside it, or not.",
+        "Whether it is opened; it needs tls.certificate or acme.domains. The listener without TLS \
+         may be open beside it, or not.",
         |s| &mut s.listeners.control_tls.enabled,
     ),
     Key::new("addr", "Where it listens.", |s| &mut s.listeners.control_tls.addr),

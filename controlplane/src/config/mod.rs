@@ -9,6 +9,7 @@
 //! `addresses` and `connections` fit listeners and their peers to the host, `plan` makes what the
 //! data plane starts with.
 
+mod acme;
 mod addresses;
 mod agreement;
 mod auth;
@@ -54,6 +55,7 @@ mod tls;
 mod validity;
 mod ways;
 
+pub use acme::{AcmeSection, ChallengeKind, Contacts, Domains};
 pub use auth::AuthSection;
 pub use callback::CallbackSection;
 pub use change::{Change, change};

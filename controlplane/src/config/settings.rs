@@ -3,6 +3,7 @@
 use dataplane::config::{EgressConfig, Limits, SessionConfig, StreamConfig};
 use dataplane::reactor::ReactorConfig;
 
+use super::acme::AcmeSection;
 use super::auth::AuthSection;
 use super::coordinator::CoordinatorSection;
 use super::data::DataSection;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub listeners: ListenersSection,
     /// `[tls]`
     pub tls: TlsSection,
+    /// `[acme]`
+    pub acme: AcmeSection,
     /// `[limits]`
     pub limits: Limits,
     /// `limits.memory_max`: bytes.
@@ -63,7 +66,13 @@ impl Settings {
     #[must_use]
     pub const fn has_tls(&self) -> bool {
         let wanted = self.listeners.rtmps.enabled || self.listeners.https.enabled;
-        self.tls.certificate.is_some() && wanted
+        self.is_certified() && wanted
+    }
+
+    /// True if there is something to prove ourselves with, from a file or from an authority.
+    #[must_use]
+    pub const fn is_certified(&self) -> bool {
+        self.tls.certificate.is_some() || !self.acme.domains.0.is_empty()
     }
 }
 
@@ -73,6 +82,7 @@ impl Default for Settings {
             auth: AuthSection::default(),
             listeners: ListenersSection::default(),
             tls: TlsSection::default(),
+            acme: AcmeSection::default(),
             limits: Limits::default(),
             memory_max: Auto::Auto,
             shards: ShardsSection::default(),

@@ -89,15 +89,16 @@ fn named(datum: &Datum, bounds: &Bounds) -> Option<NamedCertificate> {
 }
 
 /// A name, or `*.` before one: nobody asks for an address by its name.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
 }
 
 const KEYS: &[Key] = &[
     Key::new(
         "certificate",
-        "A PEM file: the certificate first, then those between it and its authority. Without one \
-         there is no RTMPS, no HTTPS and no control listener inside TLS. SIGHUP reads all files of \
+        "A PEM file: the certificate first, then those between it and its authority. Without one, \
+         and without acme.domains, there is no RTMPS, no HTTPS and no control listener inside TLS. \
+         SIGHUP reads all files of \
          certificates and keys again, also when only their content changed.",
         |s| &mut s.tls.certificate,
     )

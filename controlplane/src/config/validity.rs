@@ -31,7 +31,8 @@ impl Validity {
     }
 
     /// What clients will object to, if the time has not come, is over, or soon will be.
-    pub(super) fn doubt(&self, now: SystemTime) -> Option<&'static str> {
+    #[must_use]
+    pub fn doubt(&self, now: SystemTime) -> Option<&'static str> {
         if self.not_after < now {
             return Some("the certificate is expired, clients will refuse it; renew it");
         }
@@ -55,10 +56,11 @@ fn at(seconds: i64) -> Option<SystemTime> {
 
 /// Seconds since 1970, of a moment that a certificate names.
 #[must_use]
-pub fn unix_seconds(at: SystemTime) -> f64 {
+pub fn unix_seconds(at: SystemTime) -> i64 {
+    let whole = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match at.duration_since(UNIX_EPOCH) {
-        Ok(since) => since.as_secs_f64(),
-        Err(before) => -before.duration().as_secs_f64(),
+        Ok(since) => whole(since),
+        Err(before) => -whole(before.duration()),
     }
 }
 
@@ -80,11 +82,11 @@ mod tests {
     fn a_certificate_says_its_time_and_anything_else_none() {
         let der = certificate(1970, 2100);
         let validity = Validity::of(&der).unwrap();
-        assert_eq!(unix_seconds(validity.not_before), 0.0);
-        assert_eq!(unix_seconds(validity.not_after), 4_102_444_800.0);
+        assert_eq!(unix_seconds(validity.not_before), 0);
+        assert_eq!(unix_seconds(validity.not_after), 4_102_444_800);
         assert_eq!(
             unix_seconds(Validity::of(&certificate(1960, 2100)).unwrap().not_before),
-            -315_619_200.0
+            -315_619_200
         );
         for end in [0, 1, der.len() / 2, der.len() - 1] {
             assert_eq!(Validity::of(&der[..end]), None, "{end} of {} bytes", der.len());

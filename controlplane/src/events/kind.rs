@@ -282,6 +282,22 @@ kinds! {
         /// Keys whose new values wait for the next start.
         restart: Vec<String>,
     }
+    /// An authority gave a certificate, which is in force.
+    "certificate.obtained" CertificateObtained {
+        /// For which name.
+        name: String,
+        /// When it is over, in seconds since 1970.
+        not_after: u64,
+    }
+    /// An authority gave no certificate; what is in force stays.
+    "certificate.failed" CertificateFailed {
+        /// For which name.
+        name: String,
+        /// What went wrong, and what to do about it.
+        reason: String,
+        /// When it is tried again, in seconds since 1970.
+        again: u64,
+    }
     /// A hook was made.
     "hook.created" HookCreated {
         /// The hook.

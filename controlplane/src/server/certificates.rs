@@ -21,7 +21,7 @@ use dataplane::session::tls::Identity;
 use super::control::ControlPlane;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{
-    CertificateEnds, Proof, TlsSection, certificate_files, identity, unix_seconds,
+    CertificateEnds, Proof, Settings, TlsSection, certificate_files, identity, unix_seconds,
 };
 use crate::counts::Counts;
 use crate::troubles::Trouble;
@@ -56,15 +56,15 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// The files of `section` were read just now, and are over at `ends`.
-    pub(super) fn new(section: &TlsSection, ends: CertificateEnds, now: Instant) -> Self {
-        let due = next(section, now);
-        Self { seen: stamps(section), due, judged: now, refused: None, ends }
+    /// The files of `settings` were read just now, and are over at `ends`.
+    pub(super) fn new(settings: &Settings, ends: CertificateEnds, now: Instant) -> Self {
+        let due = next(settings, now);
+        Self { seen: stamps(&settings.tls), due, judged: now, refused: None, ends }
     }
 
     /// When each certificate in force is over. Names are those of the configuration.
     pub(super) fn count(&self, into: &mut Counts) {
-        let ends = self.ends.iter().map(|(name, &end)| (name.as_str(), unix_seconds(end)));
+        let ends = self.ends.iter().map(|(name, &end)| (name.as_str(), unix_seconds(end) as f64));
         let help = "When the certificate in force is over, in seconds since 1970.";
         into.gauge_by("certificate_not_after_seconds", help, "name", ends);
     }
@@ -74,10 +74,10 @@ impl Certificates {
         self.due
     }
 
-    fn look(&mut self, section: &TlsSection, now: Instant) -> Look {
-        self.due = next(section, now);
+    fn look(&mut self, settings: &Settings, now: Instant) -> Look {
+        self.due = next(settings, now);
         // Before they are read: what changes while they are read is seen by the next look.
-        let stamps = stamps(section);
+        let stamps = stamps(&settings.tls);
         if self.refused.is_some() || self.seen != stamps {
             self.seen = stamps;
             return Look::Read;
@@ -90,9 +90,10 @@ impl Certificates {
     }
 }
 
-fn next(section: &TlsSection, now: Instant) -> Option<Instant> {
-    let watched = section.certificate.is_some() && !section.check.is_zero();
-    watched.then(|| now + section.check)
+fn next(settings: &Settings, now: Instant) -> Option<Instant> {
+    // What an authority gave has no file that others change, but it has dates.
+    let watched = settings.is_certified() && !settings.tls.check.is_zero();
+    watched.then(|| now + settings.tls.check)
 }
 
 fn stamps(section: &TlsSection) -> Vec<Stamp> {
@@ -118,14 +119,19 @@ impl ControlPlane {
         if self.certificates.due().is_none_or(|due| now < due) {
             return;
         }
-        let look = self.certificates.look(&self.loaded.settings.tls, now);
+        let look = self.certificates.look(&self.loaded.settings, now);
         if look == Look::Same {
             return;
         }
-        match identity(&self.loaded) {
+        self.take_certificates(look == Look::Read, exchange);
+    }
+
+    /// Reads the files of certificates, and takes them if they are `new`.
+    pub(super) fn take_certificates(&mut self, new: bool, exchange: &mut Exchange<impl Fleet>) {
+        match identity(&self.loaded, self.renewal.data()) {
             Ok(Some(Proof { identity, doubt, ends })) => {
                 self.certificates.ends = ends;
-                if look == Look::Read {
+                if new {
                     self.renew(identity, exchange);
                     tracing::info!("the certificates were read again, new connections get them");
                 }
@@ -153,7 +159,7 @@ impl ControlPlane {
         ends: CertificateEnds,
         now: Instant,
     ) {
-        self.certificates = Certificates::new(&self.loaded.settings.tls, ends, now);
+        self.certificates = Certificates::new(&self.loaded.settings, ends, now);
         self.troubles.tell(Trouble::CertificateRefused, None);
         self.doubt(doubt);
     }
@@ -172,9 +178,17 @@ impl ControlPlane {
             Some(old) => identity.with_tickets_of(old),
             None => identity,
         };
-        exchange.renew(&identity);
-        self.identity.send_replace(Some(identity.clone()));
         self.plan.node.tls = Some(identity);
+        self.prove(exchange);
+    }
+
+    /// Has every listener inside TLS prove itself by what is in force, and by what an authority is
+    /// to find.
+    pub(super) fn prove(&self, exchange: &mut Exchange<impl Fleet>) {
+        let Some(identity) = &self.plan.node.tls else { return };
+        let shown = self.renewal.identity(identity);
+        exchange.renew(&shown);
+        self.identity.send_replace(Some(shown));
     }
 }
 
@@ -182,35 +196,64 @@ impl ControlPlane {
 mod tests {
     use super::*;
 
+    use crate::config::NamedCertificate;
+
     #[test]
     fn a_look_tells_changed_files_and_judges_the_dates_each_hour() {
         let dir = std::env::temp_dir().join(format!("grandstand-look-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = |name: &str| Some(dir.join(name));
         let (certificate, key) = (file("cert.pem"), file("key.pem"));
-        let section = TlsSection { certificate, key, ..TlsSection::default() };
+        let tls = TlsSection { certificate, key, ..TlsSection::default() };
+        let settings = Settings { tls, ..Settings::default() };
         let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
         write("cert.pem", "a");
         write("key.pem", "a");
         let mut now = Instant::now();
-        let mut certificates = Certificates::new(&section, CertificateEnds::new(), now);
+        let mut certificates = Certificates::new(&settings, CertificateEnds::new(), now);
         assert_eq!(certificates.due(), Some(now + Duration::from_secs(60)));
-        assert_eq!(certificates.look(&section, now), Look::Same);
+        assert_eq!(certificates.look(&settings, now), Look::Same);
         write("key.pem", "ab");
-        assert_eq!(certificates.look(&section, now), Look::Read);
-        assert_eq!(certificates.look(&section, now), Look::Same);
+        assert_eq!(certificates.look(&settings, now), Look::Read);
+        assert_eq!(certificates.look(&settings, now), Look::Same);
         // Another file of the same length under the same name.
         write("new.pem", "b");
         std::fs::rename(dir.join("new.pem"), dir.join("cert.pem")).unwrap();
-        assert_eq!(certificates.look(&section, now), Look::Read);
+        assert_eq!(certificates.look(&settings, now), Look::Read);
         certificates.refused = Some("half a file".to_owned());
-        assert_eq!(certificates.look(&section, now), Look::Read, "it may be whole by now");
+        assert_eq!(certificates.look(&settings, now), Look::Read, "it may be whole by now");
         certificates.refused = None;
         now += JUDGED_EVERY;
-        assert_eq!(certificates.look(&section, now), Look::Judge);
-        assert_eq!(certificates.look(&section, now), Look::Same);
-        let never = TlsSection { check: Duration::ZERO, ..section };
+        assert_eq!(certificates.look(&settings, now), Look::Judge);
+        assert_eq!(certificates.look(&settings, now), Look::Same);
+        let tls = TlsSection { check: Duration::ZERO, ..settings.tls };
+        let never = Settings { tls, ..settings };
         assert_eq!(Certificates::new(&never, CertificateEnds::new(), now).due(), None);
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn further_files_and_dates_are_looked_at_without_a_first_certificate() {
+        let file = std::env::temp_dir().join(format!("grandstand-also-{}", std::process::id()));
+        std::fs::write(&file, "a").unwrap();
+        let mut settings = Settings::default();
+        let mut now = Instant::now();
+        let due = |settings: &Settings| {
+            Certificates::new(settings, CertificateEnds::new(), now).due().is_some()
+        };
+        assert!(!due(&settings), "there is nothing to look at");
+        settings.acme.domains.0.push("edge.example".to_owned());
+        settings.tls.also.push(NamedCertificate {
+            names: vec!["a.example".to_owned()],
+            certificate: file.clone(),
+            key: file.clone(),
+        });
+        assert!(due(&settings));
+        let mut certificates = Certificates::new(&settings, CertificateEnds::new(), now);
+        std::fs::write(&file, "ab").unwrap();
+        assert_eq!(certificates.look(&settings, now), Look::Read);
+        now += JUDGED_EVERY;
+        assert_eq!(certificates.look(&settings, now), Look::Judge);
+        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::certificates::Certificates;
 use super::manager::Manager;
 use super::reload::InForce;
+use super::renewal::Renewal;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
@@ -27,6 +28,8 @@ pub(super) struct ControlPlane {
     pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
     /// The looks at the files of certificates.
     pub(super) certificates: Certificates,
+    /// Certificates that an authority gives.
+    pub(super) renewal: Renewal,
     /// What new connections inside TLS to the control listener are proved to by.
     pub(super) identity: watch::Sender<Option<Identity>>,
     /// The log.

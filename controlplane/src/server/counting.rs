@@ -24,6 +24,7 @@ impl Desk {
         }
         self.control.store.count(&mut counts);
         self.control.certificates.count(&mut counts);
+        self.control.renewal.count(&mut counts);
         self.callers.count(&mut counts);
         self.sockets.count(&mut counts);
         let [told, failed, dropped] = self.teller.counts();

@@ -18,6 +18,7 @@ mod manager;
 mod notify_socket;
 mod pace;
 mod reload;
+mod renewal;
 mod run;
 mod start;
 mod watchdog;

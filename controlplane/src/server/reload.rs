@@ -7,7 +7,7 @@ use dataplane::config::{Limits, ListenerConfig};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
-use super::start::{configure, probe_address};
+use super::start::{configure_in, probe_address};
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change};
 use crate::error::Error;
@@ -107,7 +107,8 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let fresh = configure(self.loaded.file.clone()).and_then(|(loaded, plan)| {
+        let (file, data) = (self.loaded.file.clone(), self.renewal.data());
+        let fresh = configure_in(file, Some(data)).and_then(|(loaded, plan)| {
             let mut reload = plan.reload(&self.plan)?;
             if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
                 reload.tls = Some(new.with_tickets_of(old));
@@ -128,9 +129,11 @@ impl ControlPlane {
         self.logging.reload(loaded.settings.log);
         exchange.set_rules(loaded.settings.rules(&self.plan.configured.coordinator));
         limits.send_replace(reload.limits.clone());
-        if let Some(identity) = &reload.tls {
+        let mut reload = reload;
+        if let Some(identity) = &mut reload.tls {
             // The next reload takes its tickets from here.
             self.plan.node.tls = Some(identity.clone());
+            *identity = self.renewal.identity(identity);
         }
         self.identity.send_replace(reload.tls.clone());
         exchange.reload(&Arc::new(reload));
@@ -144,6 +147,8 @@ impl ControlPlane {
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
         self.certificates_read(doubt.clone(), ends, Instant::now());
+        self.renewal.configure(&self.loaded.settings.acme);
+        self.tell_renewal();
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }

@@ -86,6 +86,7 @@ pub(super) fn run(
         let mut desk = Desk::new(control, node, registry).map_err(failed)?;
         desk.listen(entrance).map_err(failed)?;
         desk.tell_application();
+        desk.keep_certificates();
         print(banner);
         desk.serving();
         let end = desk.turn().await;
@@ -148,7 +149,7 @@ pub(super) struct Desk {
     pub(super) callers: Callers,
     pub(super) sockets: Sockets,
     asks: mpsc::Receiver<Ask>,
-    asks_in: mpsc::Sender<Ask>,
+    pub(super) asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
     pub(super) limits: watch::Sender<Limits>,
     terminate: Signal,
@@ -320,6 +321,7 @@ impl Desk {
                     self.declare();
                 }
             }
+            Ask::Acme(ask) => self.heed_renewal(ask, now),
             Ask::Registry(ask) => self.keeper.ask(ask, &mut self.exchange.registry),
             // The request may be gone: then nobody misses the answer.
             Ask::Counts { reply } => drop(reply.send(self.count())),

@@ -14,6 +14,7 @@ use super::certificates::Certificates;
 use super::control::ControlPlane;
 use super::entrance::Entrance;
 use super::manager::{Environment, Manager};
+use super::renewal::Renewal;
 use super::run;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
@@ -31,6 +32,14 @@ static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
 ///
 /// Errors: the first value that cannot be used.
 pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
+    configure_in(named, None)
+}
+
+/// As [`configure`], for a server whose data directory is `data` already.
+pub(super) fn configure_in(
+    named: Option<PathBuf>,
+    data: Option<&Path>,
+) -> Result<(Loaded, Plan), Error> {
     let beside = PathBuf::from(DEFAULT_FILE);
     let file = named.or_else(|| beside.exists().then_some(beside));
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -42,7 +51,8 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     let mut host = Host::detect();
     host.raise_nofile();
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
-    if let Some(Proof { identity, doubt, ends }) = identity(&loaded)? {
+    let data = data.map_or_else(|| data_directory(&loaded), Path::to_owned);
+    if let Some(Proof { identity, doubt, ends }) = identity(&loaded, &data)? {
         plan.node.tls = Some(identity);
         plan.doubt = doubt;
         plan.ends = ends;
@@ -82,11 +92,12 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         (asked, ListenerConfig { addr, ..asked })
     };
     let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
+    let renewal = Renewal::new(&loaded.settings.acme, data_directory(&loaded));
     let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     run::run(
         ControlPlane {
-            certificates: Certificates::new(&loaded.settings.tls, plan.ends.clone(), now),
+            certificates: Certificates::new(&loaded.settings, plan.ends.clone(), now),
             identity: watch::Sender::new(plan.node.tls.clone()),
             loaded,
             plan,
@@ -96,6 +107,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
             store,
             troubles,
             hooks: None,
+            renewal,
             manager,
         },
         node,

@@ -16,9 +16,10 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde::de::DeserializeOwned;
 
 use super::figures::{Figures, Shards, Streams};
+use crate::acme::Vault;
 use crate::api::{Token, word_in};
 use crate::cli::Top;
-use crate::config::{Loaded, TlsSection, load};
+use crate::config::{Loaded, Settings, load};
 use crate::error::{Error, reason};
 use crate::trust::Trust;
 
@@ -212,10 +213,12 @@ impl Place {
     fn configured(loaded: &Loaded) -> Self {
         let settings = &loaded.settings;
         let (control, control_tls) = (&settings.listeners.control, &settings.listeners.control_tls);
-        let (mut addr, trust) = match (control_tls.enabled && !control.enabled, &settings.tls) {
-            (true, TlsSection { certificate: Some(path), .. }) => {
-                (control_tls.addr, Some(Trust::Exactly(path.clone())))
-            }
+        let known = match &settings.tls.certificate {
+            Some(path) => Some(path.clone()),
+            None => kept_certificate(settings),
+        };
+        let (mut addr, trust) = match (control_tls.enabled && !control.enabled, known) {
+            (true, Some(path)) => (control_tls.addr, Some(Trust::Exactly(path))),
             _ => (control.addr, None),
         };
         if addr.ip().is_unspecified() {
@@ -227,6 +230,14 @@ impl Place {
         }
         Self { authority: addr.to_string(), trust }
     }
+}
+
+/// Where the certificate is kept that an authority gave for the first name.
+fn kept_certificate(settings: &Settings) -> Option<PathBuf> {
+    let state = std::env::var("STATE_DIRECTORY").ok();
+    let data = settings.data.directory(state.as_deref());
+    let vault = Vault::of(&data, settings.acme.authority()?);
+    settings.acme.domains.0.first().map(|name| vault.certificate(name))
 }
 
 fn token(path: &Path) -> Result<String, Error> {

@@ -1,6 +1,8 @@
 //! The program as its operator meets it: commands, errors, signals, the control listener.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod acme;
+mod authority;
 mod commands;
 mod credentials;
 mod feed;
@@ -8,6 +10,7 @@ mod hooks;
 mod notify;
 mod program;
 mod receiver;
+mod secure;
 mod serving;
 mod shards;
 mod tls;

@@ -3,12 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::CertificateDer;
 
 use crate::program::{Dir, PATIENCE, Server, failure, get, output};
+use crate::secure::{Secure, connect_by};
 
 /// A certificate for `localhost`, and its key, as PEM.
 struct Pair {
@@ -54,8 +53,6 @@ impl Pair {
 const FILE: &str = "[auth]\nmode = \"open\"\n[demo]\nenabled = true\n[tls]\n\
                     certificate = \"cert.pem\"\nkey = \"key.pem\"\n";
 
-type Secure = StreamOwned<ClientConnection, TcpStream>;
-
 /// A connection to `listener` by a client that trusts `pair`.
 fn connect(server: &Server, listener: &str, pair: &Pair) -> std::io::Result<Secure> {
     connect_as(server, listener, pair, "localhost")
@@ -63,23 +60,7 @@ fn connect(server: &Server, listener: &str, pair: &Pair) -> std::io::Result<Secu
 
 /// As [`connect`], to the server of that name.
 fn connect_as(server: &Server, listener: &str, pair: &Pair, name: &str) -> std::io::Result<Secure> {
-    let mut roots = RootCertStore::empty();
-    roots.add(pair.der.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let socket = TcpStream::connect(server.addr(listener)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut stream =
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
+    connect_by(server.addr(listener), &pair.der, name)
 }
 
 /// The first bytes of the demo.
@@ -169,7 +150,7 @@ fn every_wrong_file_has_its_line() {
     assert_eq!(
         line("[auth]\nmode = \"open\"\n[listeners.rtmps]\nenabled = true\n"),
         "grandstand: g.toml:4: listeners.rtmps.enabled: there is no certificate; set \
-         tls.certificate and tls.key"
+         tls.certificate and tls.key, or acme.domains"
     );
 }
 
@@ -391,7 +372,7 @@ fn the_api_inside_tls_needs_a_certificate_and_can_be_alone() {
     assert_eq!(
         failure(&mut dir.command(&["check", "--config", "g.toml"]), 1),
         "grandstand: g.toml:4: listeners.control_tls.enabled: there is no certificate; set \
-         tls.certificate and tls.key"
+         tls.certificate and tls.key, or acme.domains"
     );
     let pair = Pair::new();
     pair.write(&dir);

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     }
 
     fn has_certificate(&self) -> bool {
-        self.settings.tls.certificate.is_some() || self.text("SSL_CERT").is_some()
+        self.settings.is_certified() || self.text("SSL_CERT").is_some()
     }
 
     fn set(&mut self, name: &'static str, key: String, datum: Datum) -> Outcome {

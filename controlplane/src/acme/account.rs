@@ -1,0 +1,99 @@
+//! Account: who we are to an authority.
+
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Cost, Failure};
+use super::transport::Transport;
+use super::vault::Vault;
+use crate::config::AcmeSection;
+use crate::outbound::Address;
+
+/// An account as it lies in its file.
+#[derive(Deserialize, Serialize)]
+struct Entry {
+    /// Whom the authority writes to.
+    contact: Vec<String>,
+    /// The address of the account, and its key.
+    credentials: AccountCredentials,
+}
+
+/// The account that is kept; `None` if there is none. What it lacks the authority is told.
+pub(super) async fn kept(
+    section: &AcmeSection,
+    vault: &Vault,
+    transport: &Transport,
+) -> Result<Option<Account>, Failure> {
+    let own = vault.clone();
+    let Some(json) = off(move || own.account()).await?? else { return Ok(None) };
+    let entry = serde_json::from_str::<Entry>(&json);
+    let Entry { contact, credentials } = entry.map_err(|error| {
+        let what = format!("the account in the data directory cannot be read: {error}");
+        Failure::free(what, "remove account.json there for a new one")
+    })?;
+    // What is written again is the same but for the people.
+    let again = serde_json::from_str::<Entry>(&json).map(|entry| entry.credentials);
+    let failed = |error: instant_acme::Error| Failure::of(&error, Cost::Nothing, section.challenge);
+    let builder = Account::builder_with_http(Box::new(transport.clone()));
+    let account = builder.from_credentials(credentials).await.map_err(failed)?;
+    if let (false, Ok(credentials)) = (contact == section.contact.0, again) {
+        let people = people(section);
+        let people: Vec<_> = people.iter().map(String::as_str).collect();
+        account.update_contacts(&people).await.map_err(failed)?;
+        keep(section, vault, credentials).await?;
+    }
+    Ok(Some(account))
+}
+
+/// A new account, which is kept.
+pub(super) async fn open(
+    section: &AcmeSection,
+    directory: &Address,
+    vault: &Vault,
+    transport: &Transport,
+) -> Result<Account, Failure> {
+    let binding = section.binding().map(|(id, key)| ExternalAccountKey::new(id.to_owned(), &key));
+    let people = people(section);
+    let people: Vec<_> = people.iter().map(String::as_str).collect();
+    let new = NewAccount {
+        contact: &people,
+        terms_of_service_agreed: section.terms_agreed,
+        only_return_existing: false,
+    };
+    let builder = Account::builder_with_http(Box::new(transport.clone()));
+    let made = builder.create(&new, directory.with_query(), binding.as_ref()).await;
+    let (account, credentials) = made.map_err(|error| {
+        // Accounts are counted, too; what was not reached counts nothing.
+        let cost = match &error {
+            instant_acme::Error::Api(_) => Cost::Counted,
+            _ => Cost::Nothing,
+        };
+        Failure::of(&error, cost, section.challenge)
+    })?;
+    keep(section, vault, credentials).await?;
+    tracing::info!(authority = %directory, "an account was opened");
+    Ok(account)
+}
+
+async fn keep(
+    section: &AcmeSection,
+    vault: &Vault,
+    credentials: AccountCredentials,
+) -> Result<(), Failure> {
+    let entry = Entry { contact: section.contact.0.clone(), credentials };
+    let json = serde_json::to_string(&entry).expect("an account is plain data");
+    let vault = vault.clone();
+    Ok(off(move || vault.keep_account(&json)).await??)
+}
+
+fn people(section: &AcmeSection) -> Vec<String> {
+    section.contact.0.iter().map(|one| format!("mailto:{one}")).collect()
+}
+
+/// Does what waits for the disk on another thread.
+pub(super) async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Failure::free("the node ends", super::failure::AGAIN))
+}
