@@ -11,27 +11,27 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::ShardId;
-use crate::shard::Shared;
+use crate::shard::Load;
 
-/// The heartbeats of a node's shards. Clones are one.
-#[derive(Clone)]
-pub struct Heartbeats(Arc<Shared>);
+/// The heartbeats of a node's shards. Clones are one; the default has no shards.
+#[derive(Clone, Default)]
+pub struct Heartbeats(Arc<[Load]>);
 
 impl Heartbeats {
-    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
-        Self(shared)
+    pub(crate) const fn of(loads: Arc<[Load]>) -> Self {
+        Self(loads)
     }
 
     /// How many shards there are.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.0.shards()
+        self.0.len()
     }
 
     /// How many turns a shard took so far; `None` once it has ended as it was told to.
     #[must_use]
     pub fn turns(&self, shard: ShardId) -> Option<u64> {
-        self.0.load(shard).turns()
+        self.0[shard.index()].turns()
     }
 }
 

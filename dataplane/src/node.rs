@@ -146,7 +146,7 @@ impl Node {
     /// Whether its shards turn, for another thread.
     #[must_use]
     pub fn heartbeats(&self) -> Heartbeats {
-        Heartbeats::of(Arc::clone(&self.shared))
+        Heartbeats::of(self.shared.loads())
     }
 
     /// Readable when a shard has sent an event.

@@ -1,9 +1,10 @@
 //! Counting: what every room of the control plane counts, gathered for `/metrics`.
 
 use super::run::Desk;
+use crate::bridge::Fleet;
 use crate::counts::Counts;
 
-impl Desk {
+impl<F: Fleet> Desk<F> {
     /// All counts, each room in one line.
     pub(super) fn count(&self) -> Counts {
         let mut counts = Counts::default();

@@ -24,7 +24,7 @@ use super::pace::Pace;
 use super::start::data_directory;
 use super::watchdog::ControlTurns;
 use crate::api::{ApiState, Callers, Commands, Sockets, router, serve};
-use crate::bridge::{Ask, Exchange};
+use crate::bridge::{Ask, Exchange, Fleet};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
@@ -83,7 +83,8 @@ pub(super) fn run(
     let runtime = runtime.map_err(failed)?;
     let (end, node) = runtime.block_on(async {
         let registry = registry(&control).await?;
-        let mut desk = Desk::new(control, node, registry).map_err(failed)?;
+        let watched = (node.events_fd(), node.heartbeats());
+        let mut desk = Desk::new(control, node, watched, registry).map_err(failed)?;
         desk.listen(entrance).map_err(failed)?;
         desk.tell_application();
         desk.keep_certificates();
@@ -134,11 +135,11 @@ fn print(banner: &str) {
 }
 
 /// Everything that the loop waits for.
-pub(super) struct Desk {
+pub(super) struct Desk<F> {
     events: AsyncFd<RawFd>,
     pub(super) control: ControlPlane,
     cores: Cores,
-    pub(super) exchange: Exchange<Node>,
+    pub(super) exchange: Exchange<F>,
     pub(super) keeper: Keeper,
     heap: Heap,
     heartbeats: Heartbeats,
@@ -157,10 +158,12 @@ pub(super) struct Desk {
     hangup: Signal,
 }
 
-impl Desk {
+impl<F: Fleet> Desk<F> {
+    /// The first of what is watched can be read when `fleet` has events.
     fn new(
         mut control: ControlPlane,
-        node: Node,
+        fleet: F,
+        (events, heartbeats): (RawFd, Heartbeats),
         (mut keeper, registry): (Keeper, Registry),
     ) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
@@ -173,10 +176,9 @@ impl Desk {
             Hooks::start(control.store.clone(), bus.clone(), &files, settings.hooks.clone());
         hooks.set_bytes_max(control.plan.control.hooks_bytes_max);
         control.hooks = Some(hooks);
-        #[expect(deprecated, reason = "the node owns the descriptor and outlives the watch of it")]
-        let events = AsyncFd::new(node.events_fd())?;
-        let heartbeats = node.heartbeats();
-        let mut exchange = Exchange::new(node, rules, bus, Instant::now());
+        #[expect(deprecated, reason = "the fleet owns the descriptor and outlives its watch")]
+        let events = AsyncFd::new(events)?;
+        let mut exchange = Exchange::new(fleet, rules, bus, Instant::now());
         exchange.registry = registry;
         keeper.tell(exchange.bus().clone());
         Ok(Self {
@@ -423,5 +425,128 @@ impl Desk {
         self.ready.send_replace(false);
         self.exchange.drain();
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use dataplane::config::SessionConfig;
+    use dataplane::control::{Command, Event};
+    use dataplane::ids::{ShardId, StreamName};
+    use tokio::sync::oneshot;
+
+    use super::super::certificates::Certificates;
+    use super::super::manager::{Environment, Manager};
+    use crate::config::{Host, load, plan};
+    use crate::logging::Logging;
+    use crate::store::Disk;
+    use crate::troubles::Troubles;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Events that one turn takes.
+    const EVENTS_PER_TURN: u64 = 1_024;
+
+    /// Two shards that tell something without end, until they are drained.
+    struct Flood {
+        taken: Arc<AtomicU64>,
+        running: VecDeque<ShardId>,
+        drained: bool,
+    }
+
+    impl Fleet for Flood {
+        fn shards(&self) -> usize {
+            2
+        }
+        fn home(&self, _: &StreamName) -> ShardId {
+            ShardId(0)
+        }
+        fn next_event(&mut self) -> Option<(ShardId, Event)> {
+            if self.drained {
+                return Some((self.running.pop_front()?, Event::Stopped));
+            }
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            let (listeners, reactor, fallback) = (Vec::new(), "none", None);
+            Some((ShardId(0), Event::Ready { listeners, reactor, fallback }))
+        }
+        fn send(&mut self, _: ShardId, command: Command) -> Result<(), Command> {
+            self.drained |= matches!(command, Command::Drain);
+            Ok(())
+        }
+    }
+
+    /// A desk in front of a flood, what was taken of it, and what the desk watches.
+    async fn desk() -> (Desk<Flood>, Arc<AtomicU64>, [UnixStream; 2]) {
+        let env = [("GRANDSTAND_LOG__LEVEL".to_owned(), "error".to_owned())];
+        let (loaded, store) = (load(None, env).unwrap(), Disk::default().store());
+        let plan = plan(&loaded, &Host::detect(), b"").unwrap();
+        let control = ControlPlane {
+            certificates: Certificates::new(&loaded.settings.tls, Instant::now()),
+            identity: watch::Sender::new(None),
+            logging: Logging::start(loaded.settings.log),
+            loaded,
+            plan,
+            open: Vec::new(),
+            in_force: None,
+            troubles: Troubles::new(store.clone()),
+            store,
+            hooks: None,
+            manager: Manager::new(&Environment::default(), Instant::now()),
+        };
+        let taken = Arc::new(AtomicU64::new(0));
+        let flood = Flood {
+            taken: Arc::clone(&taken),
+            running: [0, 1].map(ShardId).into(),
+            drained: false,
+        };
+        let (watched, silent) = UnixStream::pair().unwrap();
+        let registry = registry(&control).await.unwrap();
+        let watches = (watched.as_raw_fd(), Heartbeats::default());
+        let desk = Desk::new(control, flood, watches, registry).unwrap();
+        (desk, taken, [watched, silent])
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_events_starves_neither_questions_nor_tasks_nor_a_signal() {
+        const QUESTIONS: u64 = 100;
+        let (mut desk, taken, _watched) = desk().await;
+        let (asks, all) = (desk.asks_in.clone(), Arc::clone(&taken));
+        // Another task of the same thread, which asks one thing after the other.
+        let asker = tokio::spawn(async move {
+            let before = all.load(Ordering::Relaxed);
+            for _ in 0..QUESTIONS {
+                let (reply, answer) = oneshot::channel();
+                asks.send(Ask::Counts { reply }).await.unwrap();
+                answer.await.unwrap();
+            }
+            let during = all.load(Ordering::Relaxed) - before;
+            let own = std::process::id().to_string();
+            let told = std::process::Command::new("kill").args(["-TERM", &own]).status();
+            assert!(told.unwrap().success());
+            during
+        });
+        let end = tokio::time::timeout(PATIENCE, desk.turn()).await.expect("the signal is heard");
+        assert_eq!(end, End::Drained);
+        let during = asker.await.unwrap();
+        // The flood went on all the time, and each question waited for some turns of it at most.
+        let turns = during / EVENTS_PER_TURN;
+        assert!((QUESTIONS..=4 * QUESTIONS).contains(&turns), "{turns} turns");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_events_does_not_put_off_the_end() {
+        let (mut desk, taken, _watched) = desk().await;
+        let zero = Duration::ZERO;
+        let session = SessionConfig { refuse: zero, drain: zero, ..SessionConfig::default() };
+        desk.ending = Some(Ending::new(&session, Instant::now()));
+        let end = tokio::time::timeout(PATIENCE, desk.turn()).await.expect("it ends in time");
+        assert_eq!(end, End::Late);
+        assert!(taken.load(Ordering::Relaxed) > EVENTS_PER_TURN, "there was a flood");
     }
 }

@@ -77,5 +77,5 @@ pub(crate) use commands::ControlLink;
 pub(crate) use message::Message;
 
 pub(crate) use shard::{Shard, ShardParts, readers_max, views_max};
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Load, Shared};
 pub(crate) use view_table::bytes_per_view;

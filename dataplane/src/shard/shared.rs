@@ -1,7 +1,7 @@
 //! What all shards share: a few atomics and maps that never change.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub epochs: Epochs,
     pub wakes: Wakes,
     wakers: Box<[OnceLock<Waker>]>,
-    loads: Box<[Load]>,
+    loads: Arc<[Load]>,
 }
 
 /// Connections of one shard, for those who place new ones, and its turns, for those who watch it.
@@ -105,6 +105,11 @@ impl Shared {
 
     pub(crate) fn shards(&self) -> usize {
         self.loads.len()
+    }
+
+    /// The loads alone, for whoever watches from outside.
+    pub(crate) fn loads(&self) -> Arc<[Load]> {
+        Arc::clone(&self.loads)
     }
 
     pub(crate) fn load(&self, shard: ShardId) -> &Load {
