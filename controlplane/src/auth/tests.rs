@@ -281,6 +281,37 @@ async fn equal_questions_share_one_request_and_its_answer_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_is_answered_after_all_was_forgotten_counts_for_who_asked_alone() {
+    let scripted = Scripted::start(|_| Reply::status(200, "", ""));
+    let rules = || asking(application(&scripted.url("/")));
+    let ways: [fn(&mut Gate, Rules); 2] = [
+        |gate, _| {
+            gate.forget();
+        },
+        Gate::set_rules,
+    ];
+    for (at, doubt) in (1..).zip(ways) {
+        let mut bench = Bench::new(rules());
+        let news = || request(Intent::Play, "news", "k");
+        assert_eq!(bench.ask(news()), None);
+        doubt(&mut bench.gate, rules());
+        let numbers = |landed: Vec<(u32, Verdict)>| {
+            landed.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(bench.land().await), [1], "who asked is answered");
+        assert_eq!(bench.ask(news()), None, "and nobody else by that");
+        // One who asks while an older question is under way does not join it.
+        doubt(&mut bench.gate, rules());
+        assert_eq!(bench.ask(news()), None);
+        let mut both = [bench.land().await, bench.land().await].map(numbers);
+        both.sort_unstable();
+        assert_eq!(both, [[2], [3]]);
+        assert!(bench.ask(news()).is_some(), "what was asked since is remembered");
+        assert_eq!(scripted.seen().len(), 3 * at);
+    }
+}
+
+#[tokio::test]
 async fn without_an_answer_the_configuration_decides() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
