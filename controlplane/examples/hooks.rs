@@ -8,8 +8,10 @@
 //!
 //! `cargo run --release -p grandstand --example hooks [SECONDS]`
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+#[path = "../tests/cli/requests.rs"]
+mod requests;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,46 +150,15 @@ impl Drop for Dir {
     }
 }
 
-/// Takes events, on a thread for each connection.
+/// Takes events.
 fn receiver(came: &Came) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
     let came = Arc::clone(came);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let came = Arc::clone(&came);
-            std::thread::spawn(move || take(stream, &came));
-        }
-    });
-    address
-}
-
-fn take(stream: TcpStream, came: &Came) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut writer = stream.try_clone().ok()?;
-    let mut reader = BufReader::new(stream);
-    let (mut line, mut body) = (String::new(), Vec::new());
-    loop {
-        let mut length = 0;
-        loop {
-            line.clear();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(text) = line.strip_prefix("content-length: ") {
-                length = text.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        body.resize(length, 0);
-        reader.read_exact(&mut body).ok()?;
+    requests::serve(move |_, body| {
         let now = Instant::now();
-        let text = std::str::from_utf8(&body).ok()?;
+        let text = std::str::from_utf8(body).ok()?;
         let numbers = text.split("\"stream\":\"s/").skip(1);
         let numbers = numbers.filter_map(|rest| rest.split('"').next()?.parse().ok());
-        locked(came).extend(numbers.map(|number: u32| (number, now)));
-        writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
-    }
+        locked(&came).extend(numbers.map(|number: u32| (number, now)));
+        Some(requests::TAKEN.to_owned())
+    })
 }

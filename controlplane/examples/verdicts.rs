@@ -9,8 +9,10 @@
 //!
 //! `cargo run --release -p grandstand --example verdicts [ROUNDS]`
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+#[path = "../tests/cli/requests.rs"]
+mod requests;
+
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use controlplane::auth::{
@@ -184,39 +186,7 @@ fn request(number: u32) -> Box<AuthorizeRequest> {
     })
 }
 
-/// Answers every POST with 204, on a thread for each connection.
+/// Answers every POST with 204.
 fn application() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || answer(stream));
-        }
-    });
-    address
-}
-
-fn answer(stream: TcpStream) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
-    let mut writer = stream.try_clone().ok()?;
-    let mut reader = BufReader::new(stream);
-    let (mut line, mut body) = (String::new(), Vec::new());
-    loop {
-        let mut length = 0;
-        loop {
-            line.clear();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(text) = line.strip_prefix("content-length: ") {
-                length = text.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        body.resize(length, 0);
-        reader.read_exact(&mut body).ok()?;
-        writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
-    }
+    requests::serve(|_, _| Some(requests::TAKEN.to_owned()))
 }

@@ -1,8 +1,6 @@
 //! Signed addresses and tokens against the program, by whoever has one and by whoever has not; and
 //! that nothing which the program writes tells them.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::process::Command;
 
 use base64::Engine;
@@ -10,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::program::{Dir, PATIENCE, Server, get, output, status};
+use crate::program::{Dir, Server, get, output, plays};
+use crate::receiver::Api;
 
 const SIGNING: &str = "5igning-5ecret-of-this-very-test";
 const ISSUING: &str = "i55uing-5ecret-of-this-very-test";
@@ -76,22 +75,6 @@ fn plays(server: &Server, target: &str, fields: &str) -> String {
 fn sees(dir: &Dir, server: &Server, name: &str) -> bool {
     let url = format!("rtmp://{}/live/{name}", server.addr("rtmp"));
     output(&mut dir.command(&["probe", "--timeout", "60", &url])).0 == Some(0)
-}
-
-/// What the events told of the first `count` verdicts.
-fn events(server: &Server, token: &str, count: usize) -> String {
-    let mut stream = TcpStream::connect(server.addr("control")).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!(
-        "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {}\r\n{token}\r\n",
-        "0".repeat(32)
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let (mut reader, mut told) = (BufReader::new(stream), String::new());
-    while told.matches("event: authorisation.").count() < count || !told.ends_with("\n\n") {
-        assert!(reader.read_line(&mut told).unwrap() > 0, "{told}");
-    }
-    told
 }
 
 /// What people show, good and bad.
@@ -220,9 +203,9 @@ fn has_dropped_lines(metrics: &str) -> bool {
 
 /// What the server tells of itself after so many verdicts, which say why they are a no.
 fn told(dir: &Dir, server: &Server, verdicts: usize) -> [(&'static str, String); 6] {
-    let token = std::fs::read_to_string(dir.0.join("grandstand-data/api-token")).unwrap();
-    let token = format!("Authorization: Bearer {}\r\n", token.trim());
-    let (events, control) = (events(server, &token, verdicts), server.addr("control"));
+    let api = Api::of(server, dir);
+    let (token, control) = (api.authorization(), server.addr("control"));
+    let events = api.told("", "authorisation.", verdicts);
     let metrics = get(control, "/metrics", "");
     for why in ["signature_wrong", "signature_early", "token_signature", "token_stream"] {
         assert!(events.contains(&format!(r#""reason":"{why}""#)), "{why}: {events}");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::program::{Dir, PATIENCE, Server, get};
-use crate::receiver::{Api, Taker, nobody};
+use crate::receiver::{Api, Nobody, Taker};
 
 /// The name that each event has for ever.
 fn id(event: &Value) -> String {
@@ -23,8 +23,8 @@ fn config(target: std::net::SocketAddr) -> String {
 #[test]
 fn events_survive_kill_9_while_their_receiver_is_down() {
     const CHANGES: usize = 6;
-    let dir = Dir::new("hooks");
-    dir.write("grandstand.toml", &config(nobody()));
+    let (dir, nobody) = (Dir::new("hooks"), Nobody::new());
+    dir.write("grandstand.toml", &config(nobody.addr));
     let server = Server::start(&mut dir.command(&[]));
     let api = Api::of(&server, &dir);
     let mut listener = api.listen("?types=stream.*", None);

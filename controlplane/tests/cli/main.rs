@@ -10,6 +10,7 @@ mod hooks;
 mod notify;
 mod program;
 mod receiver;
+mod requests;
 mod secure;
 mod serving;
 mod shards;

@@ -167,3 +167,14 @@ pub(crate) fn get(addr: SocketAddr, path: &str, headers: &str) -> String {
 pub(crate) fn status(reply: &str) -> &str {
     reply.split(' ').nth(1).unwrap_or("none")
 }
+
+/// The status with which the answer to a player begins.
+pub(crate) fn plays(server: &Server, target: &str, fields: &str) -> String {
+    let mut stream = TcpStream::connect(server.addr("http")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    status(&line).to_owned()
+}

@@ -1,14 +1,17 @@
 //! A receiver of hooks, and the API of the server that calls it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use crate::program::{Dir, PATIENCE, Server, http, status};
+use crate::requests::{TAKEN, serve};
 
-/// Takes events by any address of its own; what it took, one event after the other.
+/// Takes events at an address of its own; what it took, one event after the other.
 pub(crate) struct Taker {
     pub(crate) addr: SocketAddr,
     events: Receiver<Value>,
@@ -16,13 +19,12 @@ pub(crate) struct Taker {
 
 impl Taker {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (addr, (taken, events)) = (listener.local_addr().unwrap(), channel());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let taken = taken.clone();
-                std::thread::spawn(move || take(stream, &taken));
+        let (taken, events) = channel();
+        let addr = serve(move |_, body| {
+            for event in serde_json::from_slice::<Vec<Value>>(body).unwrap() {
+                taken.send(event).ok()?;
             }
+            Some(TAKEN.to_owned())
         });
         Self { addr, events }
     }
@@ -33,33 +35,19 @@ impl Taker {
     }
 }
 
-/// Until the connection ends.
-fn take(stream: TcpStream, taken: &Sender<Value>) -> Option<()> {
-    let mut writer = stream.try_clone().ok()?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut head, mut length) = (String::new(), 0);
-        while !head.ends_with("\r\n\r\n") {
-            let from = head.len();
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-            if let Some(text) = head[from..].strip_prefix("content-length: ") {
-                length = text.trim().parse().ok()?;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        for event in serde_json::from_slice::<Vec<Value>>(&body).unwrap() {
-            taken.send(event).ok()?;
-        }
-        writer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
-    }
+/// An address that nobody listens on, and nobody else gets meanwhile: it is bound, so that who
+/// connects is refused.
+pub(crate) struct Nobody {
+    pub(crate) addr: SocketAddr,
+    _bound: TcpSocket,
 }
 
-/// An address that nobody listens on.
-pub(crate) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self { addr: bound.local_addr().unwrap(), _bound: bound }
+    }
 }
 
 /// The API of a server, with its token.
@@ -74,9 +62,13 @@ impl Api {
         Self { addr: server.addr("control"), token: token.trim().to_owned() }
     }
 
+    /// The field by which requests are let in.
+    pub(crate) fn authorization(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.token)
+    }
+
     fn head(&self, method: &str, path: &str) -> String {
-        let Self { token, .. } = self;
-        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n")
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}", self.authorization())
     }
 
     /// The answer to a request, which must have worked.
@@ -117,30 +109,55 @@ impl Api {
         assert!(listener.line().contains(" 200 "));
         listener
     }
+
+    /// What was told since the start, until `count` events of types that begin with `types`.
+    pub(crate) fn told(&self, query: &str, types: &str, count: usize) -> String {
+        self.listen(query, Some(&"0".repeat(32))).told(types, count)
+    }
 }
 
 /// A client of events. The frames of the body are read as lines, of which they are made.
 pub(crate) struct Listener(BufReader<TcpStream>);
 
 impl Listener {
-    pub(crate) fn line(&mut self) -> String {
+    /// The next line; there are some even when nothing happens.
+    fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.0.read_line(&mut line).unwrap() > 0, "the feed ended");
         line
     }
 
+    /// Reads until a line of which `wanted` makes something. Only a failing test waits long.
+    fn find<T>(&mut self, what: &str, mut wanted: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = wanted(&self.line()) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "no {what} in time");
+        }
+    }
+
     /// Reads until a line that begins so; the rest of it.
     pub(crate) fn until(&mut self, start: &str) -> String {
-        loop {
-            if let Some(rest) = self.line().strip_prefix(start) {
-                return rest.trim().to_owned();
-            }
-        }
+        self.find(start, |line| line.strip_prefix(start).map(|rest| rest.trim().to_owned()))
     }
 
     /// The next event.
     pub(crate) fn event(&mut self) -> Value {
         let data = self.until("data: {\"id\":");
         serde_json::from_str(&format!("{{\"id\":{data}")).unwrap()
+    }
+
+    /// All that is told until `count` events of types that begin with `types`, whole.
+    pub(crate) fn told(&mut self, types: &str, count: usize) -> String {
+        let (mut told, mut seen) = (String::new(), 0);
+        let start = format!("event: {types}");
+        self.find(types, |line| {
+            told.push_str(line);
+            seen += usize::from(line.starts_with(&start));
+            (seen >= count && line.trim().is_empty()).then_some(())
+        });
+        told
     }
 }

@@ -1,10 +1,12 @@
 //! Who may play, in each mode, and what nobody is told of the keys.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::program::{Dir, PATIENCE, Server, get, output, status};
+use crate::program::{Dir, Server, get, output, plays};
+use crate::receiver::Api;
+use crate::requests::{TAKEN, serve};
 
 /// An application that answers by the key: `open` yes, `move` another name, `slow` never, and no
 /// to everybody else. It keeps what it was asked.
@@ -15,13 +17,22 @@ struct Application {
 
 impl Application {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (addr, asked) = (listener.local_addr().unwrap(), Arc::default());
-        let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || answer(stream, &kept));
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&asked);
+        let addr = serve(move |head, body| {
+            let body = String::from_utf8_lossy(body);
+            kept.lock().unwrap().push(format!("{head}{body}"));
+            let key = |key: &str| body.contains(&format!(r#""key":"{key}""#));
+            let moved = r#"{"stream":"demo"}"#;
+            match () {
+                () if key("open") => Some(TAKEN.to_owned()),
+                () if key("move") => Some(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+                     \r\n{moved}",
+                    moved.len()
+                )),
+                () if key("slow") => None,
+                () => Some("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_owned()),
             }
         });
         Self { addr, asked }
@@ -30,67 +41,6 @@ impl Application {
     fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
-}
-
-/// Until the connection ends.
-fn answer(stream: TcpStream, asked: &Mutex<Vec<String>>) -> Option<()> {
-    let mut writer = stream.try_clone().ok()?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut head, mut length) = (String::new(), 0);
-        while !head.ends_with("\r\n\r\n") {
-            let from = head.len();
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-            if let Some(text) = head[from..].strip_prefix("content-length: ") {
-                length = text.trim().parse().ok()?;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let body = String::from_utf8(body).ok()?;
-        asked.lock().unwrap().push(format!("{head}{body}"));
-        let json = r#"{"stream":"demo"}"#;
-        let reply = match body.as_str() {
-            body if body.contains(r#""key":"open""#) => "204 No Content\r\n\r\n".to_owned(),
-            body if body.contains(r#""key":"move""#) => format!(
-                "200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
-                json.len()
-            ),
-            body if body.contains(r#""key":"slow""#) => continue,
-            _ => "403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_owned(),
-        };
-        writer.write_all(format!("HTTP/1.1 {reply}").as_bytes()).ok()?;
-    }
-}
-
-/// The status with which a player of `path` begins.
-fn plays(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr("http")).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    status(&line).to_owned()
-}
-
-/// What the events told of the first `count` verdicts.
-fn events(addr: SocketAddr, token: &str, count: usize) -> String {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!(
-        "GET /api/v1/events?types=authorisation.* HTTP/1.1\r\nHost: localhost\r\n\
-         Last-Event-ID: {}\r\n{token}\r\n",
-        "0".repeat(32)
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let (mut reader, mut told) = (BufReader::new(stream), String::new());
-    while told.matches("event: authorisation.").count() < count || !told.ends_with("\n\n") {
-        assert!(reader.read_line(&mut told).unwrap() > 0, "{told}");
-    }
-    told
 }
 
 #[test]
@@ -118,7 +68,7 @@ fn an_application_is_asked_who_may_play_and_nothing_tells_its_keys() {
         ("/other.flv?key=move", "200"),
         ("/demo.flv?key=open", "200"),
     ] {
-        assert_eq!(plays(&server, path), expected, "{path}");
+        assert_eq!(plays(&server, path, ""), expected, "{path}");
     }
     let asked = application.asked();
     let about = |part: &str| asked.iter().filter(|text| text.contains(part)).count();
@@ -127,9 +77,8 @@ fn an_application_is_asked_who_may_play_and_nothing_tells_its_keys() {
     assert_eq!(about("grandstand-signature: t="), asked.len());
     assert_eq!(about(r#""query":"key=hunter2""#), 1);
 
-    let addr = server.addr("control");
-    let token = std::fs::read_to_string(dir.0.join("grandstand-data/api-token")).unwrap();
-    let token = format!("Authorization: Bearer {}\r\n", token.trim());
+    let (addr, api) = (server.addr("control"), Api::of(&server, &dir));
+    let token = api.authorization();
     let standing = get(addr, "/api/v1/auth", &token);
     for part in [
         r#""play":["callback"]"#,
@@ -143,7 +92,7 @@ fn an_application_is_asked_who_may_play_and_nothing_tells_its_keys() {
     }
     server.signal(libc::SIGHUP);
     server.reloaded();
-    assert_eq!(plays(&server, "/demo.flv?key=open"), "200");
+    assert_eq!(plays(&server, "/demo.flv?key=open", ""), "200");
     assert_eq!(application.asked().len(), asked.len() + 1, "a reload forgets");
 
     let config = get(addr, "/api/v1/config", &token);
@@ -154,7 +103,7 @@ fn an_application_is_asked_who_may_play_and_nothing_tells_its_keys() {
     ] {
         assert!(metrics.contains(part), "{part}: {metrics}");
     }
-    let events = events(addr, &token, 7);
+    let events = api.told("?types=authorisation.*", "authorisation.", 7);
     assert!(events.contains("authorisation.denied"), "{events}");
     server.signal(libc::SIGTERM);
     let (code, log) = server.end();
@@ -194,7 +143,7 @@ fn keys_are_hashed_by_the_program_and_open_their_streams() {
         ("/demo.flv".to_owned(), "403"),
         (format!("/else.flv?key={key}"), "403"),
     ] {
-        assert_eq!(plays(&server, &path), expected, "{path}");
+        assert_eq!(plays(&server, &path, ""), expected, "{path}");
     }
     drop(server);
     let plain = "[auth]\nmode = \"keys\"\n[[auth.keys]]\nstream = \"*\"\nkey = \"hunter2\"\n";
