@@ -110,14 +110,19 @@ fn who_waits_holds_no_place_and_is_asked_for_room_when_it_begins(mut config: Con
     end(&mut playing);
     player.items_to_end();
     let mut waits: Vec<_> = (0..2).map(|_| RtmpPlayer::ask(server.rtmp, "cam?key=k")).collect();
-    all_wait(&server, 2);
+    let refused_before = all_wait(&server, 2).sum(|c| c.plays_refused);
     let mut playing = Publisher::start(server.rtmp, "other");
     let player = FlvPlayer::start(server.http, "other");
     // Streams that are waited for are asked for again, whoever plays meanwhile.
-    let age = |t: &Totals| t.sessions().map(|status| status.age_ms).max().unwrap_or(0);
-    let before = age(&server.control.snapshot());
+    let age = |t: &Totals| {
+        let idle = t.sessions().filter(|status| status.state == "idle");
+        idle.map(|status| status.age_ms).min().unwrap_or(0)
+    };
+    let before = age(&all_wait(&server, 2));
     server.control.until("some rounds of housekeeping", |t| age(t) > before + 600);
-    all_wait(&server, 2);
+    let totals = all_wait(&server, 2);
+    assert_eq!(totals.sum(|c| c.players), 1, "they hold no place");
+    assert_eq!(totals.sum(|c| c.plays_refused), refused_before, "and ask for none");
     let mut publisher = Publisher::start(server.rtmp, "cam?key=k");
     for player in &mut waits {
         let refused = player.peer.statuses_to_end();
