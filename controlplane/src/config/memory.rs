@@ -287,7 +287,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("ended sessions", ENDED_BYTES, CLOSED_MAX as u64, "the oldest go"),
         term("store", CACHE_BYTES as u64, 1, "read again from the file"),
         term("store queue", QUEUED_BYTES_MAX as u64, 1, "changes hear 503, events wait"),
-        term("store undo", UNDO_BYTES_MAX as u64, 1, "a failed commit is not taken back"),
+        term("store undo", UNDO_BYTES_MAX as u64, 1, "the rest goes to the file"),
         term("log lines", LINE_BYTES, LINES_MAX as u64, "dropped and counted"),
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),

@@ -8,7 +8,7 @@ use super::database::Database;
 use super::disk::{Disk, Loss, scramble};
 use super::mending::{Condition, Mending};
 use super::order::{Table, Write};
-use super::undo::Undo;
+use super::undo::{UNDO_BYTES_MAX, Undo};
 
 /// Commits of the script.
 const COMMITS: usize = 6;
@@ -50,7 +50,7 @@ fn state(commits: usize) -> Rows {
 fn play(disk: &Disk, from: usize) -> usize {
     let Ok(database) = Database::open(disk.backend()) else { return from };
     (from..COMMITS)
-        .find(|&n| database.commit(&[commit(n)], &mut Undo::default()).is_err())
+        .find(|&n| database.commit(&[commit(n)], &mut Undo::within(UNDO_BYTES_MAX)).is_err())
         .unwrap_or(COMMITS)
 }
 
@@ -105,12 +105,14 @@ fn rows(mending: &mut Mending, now: Instant) -> Rows {
 
 /// Commits all, each until it is acknowledged, on a disk of which `failing` operations from the
 /// one `at` on fail; how many commits failed.
-fn outlast(disk: &Disk, (at, failing, seed): (u64, u64, u64)) -> usize {
-    let what = format!("{failing} fail from {at} on, {seed}");
+/// What is taken back has `undo_bytes_max` of memory.
+fn outlast(disk: &Disk, (at, failing, seed): (u64, u64, u64), undo_bytes_max: usize) -> usize {
+    let what = format!("{failing} fail from {at} on, {seed}, {undo_bytes_max} bytes");
     let (again, condition) = (disk.clone(), Arc::new(Condition::default()));
     let database = Database::open(disk.backend()).unwrap();
     let open = Box::new(move || Database::open(again.opened_again()));
     let mut mending = Mending::new(database, open, Arc::clone(&condition));
+    mending.undo_bytes_max = undo_bytes_max;
     let mut now = Instant::now();
     disk.fail_for(at, failing, seed);
     let mut failures = 0;
@@ -145,10 +147,14 @@ fn a_disk_that_fails_for_a_while_loses_nothing_and_keeps_nothing_that_was_refuse
     let (mut failures, mut runs) = (0, 0);
     for at in 0..whole.done() {
         for failing in [1, 2, 7, 60] {
-            let disk = empty.after_crash(Loss::All);
-            failures += outlast(&disk, (at, failing, scramble(at ^ (failing << 16))));
-            runs += 1;
+            // All of it in memory, or some of it and the rest in the file.
+            for undo_bytes_max in [UNDO_BYTES_MAX, 300] {
+                let disk = empty.after_crash(Loss::All);
+                let outage = (at, failing, scramble(at ^ (failing << 16)));
+                failures += outlast(&disk, outage, undo_bytes_max);
+                runs += 1;
+            }
         }
     }
-    assert!(runs > 300 && failures > runs / 2, "{failures} failures in {runs} runs");
+    assert!(runs > 600 && failures > runs / 2, "{failures} failures in {runs} runs");
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use redb::{ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::order::{Rows, StoreError, Table, Write};
-use super::undo::Undo;
+use super::undo::{Undo, decode};
 use crate::error::reason;
 
 /// Bytes of pages that are kept in memory at most.
@@ -67,6 +67,7 @@ impl Database {
     pub(super) fn commit(&self, groups: &[Vec<Write>], undo: &mut Undo) -> Result<(), StoreError> {
         self.run(|database| {
             let transaction = database.begin_write()?;
+            transaction.delete_table(SPILLED)?;
             for table in Table::ALL {
                 let mut rows = groups.iter().flatten().filter(|row| row.table == table).peekable();
                 if rows.peek().is_none() {
@@ -78,8 +79,42 @@ impl Database {
                         Some(value) => open.insert(key.as_slice(), value.as_slice())?,
                         None => open.remove(key.as_slice())?,
                     };
-                    undo.keep(table, key, before.map(|before| before.value().to_vec()));
+                    let before = before.as_ref().map(redb::AccessGuard::value);
+                    if let Some(row) = undo.keep(table, key, before) {
+                        let mut spilled = transaction.open_table(SPILLED)?;
+                        spilled.insert(row.key.as_slice(), row.value.as_slice())?;
+                    }
                 }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Takes a commit back that failed, if it is there.
+    ///
+    /// Errors: it is as it was before.
+    pub(super) fn take_back(&self, undo: &Undo) -> Result<(), StoreError> {
+        self.run(|database| {
+            let transaction = database.begin_write()?;
+            let write = |table, key: &[u8], value: Option<&[u8]>| {
+                let mut open = transaction.open_table(definition(table))?;
+                match value {
+                    Some(value) => drop(open.insert(key, value)?),
+                    None => drop(open.remove(key)?),
+                }
+                Ok::<_, redb::Error>(())
+            };
+            let keys = undo.spilled();
+            let spilled = transaction.open_table(SPILLED)?;
+            for row in spilled.range(keys.start.as_slice()..keys.end.as_slice())?.rev() {
+                if let Some((table, key, value)) = decode(row?.1.value()) {
+                    write(table, key, value)?;
+                }
+            }
+            drop(spilled);
+            transaction.delete_table(SPILLED)?;
+            for Write { table, key, value } in undo.rows() {
+                write(*table, key, value.as_deref())?;
             }
             Ok(transaction.commit()?)
         })
@@ -116,6 +151,9 @@ impl Database {
         })
     }
 }
+
+/// What rows were before the last commit, as far as memory had no room for them.
+const SPILLED: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("undo");
 
 /// The table in the file.
 const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {

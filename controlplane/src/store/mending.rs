@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::database::{Database, OpenError};
 use super::order::{Rows, StoreError, Table, Write};
-use super::undo::Undo;
+use super::undo::{UNDO_BYTES_MAX, Undo};
 
 /// The file is opened again after this long, then after twice as long, and so on.
 const WAIT_FIRST: Duration = Duration::from_millis(100);
@@ -72,7 +72,9 @@ pub(super) struct Mending {
     open: Opening,
     condition: Arc<Condition>,
     /// What takes back the commit that failed.
-    back: Vec<Write>,
+    back: Option<Undo>,
+    /// Bytes of memory for it.
+    pub(super) undo_bytes_max: usize,
     /// The wait before the next try.
     wait: Duration,
     due: Option<Instant>,
@@ -80,8 +82,9 @@ pub(super) struct Mending {
 
 impl Mending {
     pub(super) fn new(database: Database, open: Opening, condition: Arc<Condition>) -> Self {
-        let (back, wait) = (Vec::new(), WAIT_FIRST);
-        Self { database: Some(database), open, condition, back, wait, due: None }
+        let (back, wait) = (None, WAIT_FIRST);
+        let undo_bytes_max = UNDO_BYTES_MAX;
+        Self { database: Some(database), open, condition, back, undo_bytes_max, wait, due: None }
     }
 
     /// When the file is to be opened again; `None` while it is open.
@@ -93,12 +96,12 @@ impl Mending {
     ///
     /// Errors: none of them is there once the store works again.
     pub(super) fn commit(&mut self, groups: &[Vec<Write>], now: Instant) -> Result<(), StoreError> {
-        let mut undo = Undo::default();
+        let mut undo = Undo::within(self.undo_bytes_max);
         let done = self.act(now, |database| database.commit(groups, &mut undo));
         match done {
             // Only this shows that the disk takes more than a try.
             Ok(()) => self.wait = WAIT_FIRST,
-            Err(_) if self.back.is_empty() => self.back = undo.into_writes(),
+            Err(_) if self.back.is_none() && !undo.is_empty() => self.back = Some(undo),
             Err(_) => {}
         }
         done
@@ -123,16 +126,16 @@ impl Mending {
 
     /// Opens the file again, and takes back what was not acknowledged.
     pub(super) fn mend(&mut self, now: Instant) {
-        let mended = (self.open)().map_err(|error| error.to_string()).and_then(|database| {
-            let back = std::slice::from_ref(&self.back);
-            match self.back.is_empty() || database.commit(back, &mut Undo::default()).is_ok() {
-                true => Ok(database),
-                false => Err("it can be read and not written".to_owned()),
-            }
-        });
+        let mended =
+            (self.open)().map_err(|error| error.to_string()).and_then(|database| {
+                match self.back.as_ref().is_none_or(|back| database.take_back(back).is_ok()) {
+                    true => Ok(database),
+                    false => Err("it can be read and not written".to_owned()),
+                }
+            });
         match mended {
             Ok(database) => {
-                self.back = Vec::new();
+                self.back = None;
                 (self.database, self.due) = (Some(database), None);
                 self.condition.recover();
             }
