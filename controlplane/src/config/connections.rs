@@ -1,5 +1,7 @@
 //! Connections: how many the open files and the memory of the host allow.
 
+use std::fmt::Display;
+
 use super::addresses::listeners;
 use super::field::human_bytes;
 use super::host::Host;
@@ -82,17 +84,24 @@ pub(super) fn fit_streams(
     let (wanted, fitting) =
         (settings.limits.streams_max, memory::streams_fitting(settings, memory_max));
     if wanted > fitting && !loaded.is_set(KEY) {
-        notes.push(format!(
-            "{KEY} is {fitting}, not {wanted}: limits.memory_max {}; raise it",
-            human_bytes(memory_max)
-        ));
+        notes.push(lowered(KEY, fitting, wanted, memory_max));
         settings.limits.streams_max = fitting;
     }
 }
 
+fn lowered(key: &str, fitting: impl Display, wanted: impl Display, memory_max: u64) -> String {
+    let memory_max = human_bytes(memory_max);
+    format!("{key} is {fitting}, not {wanted}: limits.memory_max {memory_max}; raise it")
+}
+
 /// Lowers the default bytes of buffers, of events for hooks and of declared streams to what
-/// `memory_max` affords.
-pub(super) fn fit_buffers(loaded: &Loaded, settings: &mut Settings, memory_max: u64) {
+/// `memory_max` affords, and says so of the latter two: they bound what users ask for by name.
+pub(super) fn fit_buffers(
+    loaded: &Loaded,
+    settings: &mut Settings,
+    notes: &mut Vec<String>,
+    memory_max: u64,
+) {
     if !loaded.is_set("limits.buffer_bytes_max") {
         settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
     }
@@ -100,8 +109,10 @@ pub(super) fn fit_buffers(loaded: &Loaded, settings: &mut Settings, memory_max: 
         ("events.hooks_bytes_max", &mut settings.events.hooks_bytes_max),
         ("streams.declared_bytes_max", &mut settings.streams.declared_bytes_max),
     ] {
-        if !loaded.is_set(key) {
-            *bytes = memory::control_fitting(*bytes, memory_max);
+        let fitting = memory::control_fitting(*bytes, memory_max);
+        if *bytes > fitting && !loaded.is_set(key) {
+            notes.push(lowered(key, human_bytes(fitting), human_bytes(*bytes), memory_max));
+            *bytes = fitting;
         }
     }
 }

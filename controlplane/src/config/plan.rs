@@ -61,7 +61,9 @@ impl Plan {
                     human_bytes(beside),
                     human_bytes(pages)
                 ),
-                mend: "restart, or lower limits.connections_max".to_owned(),
+                mend: "restart, or lower one that was raised (limits.connections_max, \
+                       events.hooks_bytes_max, streams.declared_bytes_max)"
+                    .to_owned(),
             });
         }
         Ok(Reload {
@@ -92,7 +94,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     fit_listeners(loaded, host, &mut settings, &mut notes);
     fit_connections(loaded, &mut settings, &mut notes, &files(loaded, host, count)?)?;
     fit_streams(loaded, &mut settings, &mut notes, memory_max);
-    fit_buffers(loaded, &mut settings, memory_max);
+    fit_buffers(loaded, &mut settings, &mut notes, memory_max);
     let affordable = Room {
         connections: memory::connections_affordable(&settings, count, memory_max),
         what: format!("limits.memory_max {}", human_bytes(memory_max)),
@@ -244,7 +246,10 @@ mod tests {
         assert_eq!(fresh.unwrap().reload(&running).unwrap().limits.streams_max, 9);
         let more = loaded(&[("GRANDSTAND_LIMITS__CONNECTIONS_MAX", "17000")]);
         let error = plan(&more, &host(), b"").unwrap().reload(&running).unwrap_err().to_string();
-        assert!(error.ends_with("; restart, or lower limits.connections_max"), "{error}");
+        assert!(
+            error.contains("; restart, or lower one that was raised (limits.connections_max, "),
+            "{error}"
+        );
     }
 
     #[test]

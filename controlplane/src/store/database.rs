@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::{ReadableDatabase, StorageBackend, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::order::{Rows, StoreError, Table, Write};
 use super::undo::{Undo, decode};

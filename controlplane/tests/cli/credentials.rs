@@ -60,17 +60,6 @@ fn logging(command: &Command, dir: &Dir) -> Command {
     shell
 }
 
-/// The status with which the answer to a player begins.
-fn plays(server: &Server, target: &str, fields: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr("http")).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    status(&line).to_owned()
-}
-
 /// Whether a player of RTMP sees a picture; only one that hears nothing at all waits so long.
 fn sees(dir: &Dir, server: &Server, name: &str) -> bool {
     let url = format!("rtmp://{}/live/{name}", server.addr("rtmp"));
