@@ -1,13 +1,16 @@
 //! Batch: events that are tried together, the same at each try.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lane::Class;
 use super::parcel::Parcel;
 
 /// Bytes of the events of one batch at most, unless one alone is larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// One that failed is tried again after this at most.
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How events are put together.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Batching {
     /// Bytes of memory that each takes beside its JSON.
     pub(super) added_bytes: u64,
     /// How long a batch waits to become full.
-    pub(super) patience: std::time::Duration,
+    pub(super) patience: Duration,
 }
 
 /// Events of one class that are under way together, in the order of each of their lanes.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use codecs::time::WallTime;
 use tokio::sync::mpsc;
 
-use super::backoff::backoff;
+use super::batch::RETRY_MAX;
 use super::hook::{Hook, Settled};
 use super::ledger::{HooksError, Shared};
 use super::letter::{self, DEAD_LETTERS_MAX, Verdict};
@@ -18,6 +18,7 @@ use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::dialect::NOTES_MAX;
 use crate::events::{Cursor, Event, Kind, Told};
+use crate::outbound::backoff;
 use crate::store::{StoreError, Table, Write};
 
 /// Events that are written together: at most the lesser number if there are many hooks, and the
@@ -74,7 +75,7 @@ impl Keeper {
             tracing::error!(reason = %error, failures, "hooks cannot be read, it is tried again");
             self.shared.set_trouble(Some(format!("hooks cannot be read: {error}")));
             // Chance spreads many; there is one.
-            let until = Instant::now() + backoff(failures, u8::MAX);
+            let until = Instant::now() + backoff(failures, RETRY_MAX, u8::MAX);
             while let Ok(Some(order)) =
                 tokio::time::timeout_at(until.into(), self.orders.recv()).await
             {

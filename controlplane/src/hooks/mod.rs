@@ -23,7 +23,6 @@
 
 mod allotment;
 mod attempt;
-mod backoff;
 mod batch;
 mod carrier;
 mod counting;

@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backoff::backoff;
-use super::batch::{Batch, Batching, GivenUp, Setback};
+use super::batch::{Batch, Batching, GivenUp, RETRY_MAX, Setback};
 use super::lane::Lane;
 use super::parcel::Parcel;
+use crate::outbound::backoff;
 
 #[derive(Debug)]
 struct Entry {
@@ -162,7 +162,8 @@ impl Room {
             self.forget(&batch);
             return batch.given_up().collect();
         }
-        let (first, until) = (batch.first(), setback.now + backoff(batch.failures, setback.chance));
+        let wait = backoff(batch.failures, RETRY_MAX, setback.chance);
+        let (first, until) = (batch.first(), setback.now + wait);
         self.waiting.insert((until, first));
         self.sealed.insert(first, Sealed { batch, until, apart });
         Vec::new()

@@ -32,7 +32,7 @@ const USER_AGENT: &str = concat!("grandstand/", env!("CARGO_PKG_VERSION"));
 /// Sends calls. Clones share connections, names and the bound.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
+    pub(super) http: legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>,
     seats: Arc<Semaphore>,
 }
 
@@ -144,7 +144,7 @@ async fn whole(response: Response<Incoming>, bytes_max: usize) -> Result<Answer,
 }
 
 /// Why a request brought no head of an answer.
-fn unsent(error: &legacy::Error) -> Failure {
+pub(super) fn unsent(error: &legacy::Error) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
