@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::peer::{Peer, PeerId, Room};
 use super::publication::{Publication, State};
 use super::servers::Question;
-use super::table::{Attached, News};
+use super::table::{Attached, LEASE, News};
 use crate::coordinator::policy::Policy;
 use crate::coordinator::teller::Pictures;
 use crate::coordinator::wire::{Message, Output, Role, Source, Whereabouts};
@@ -77,21 +77,22 @@ impl Attached {
         if self.publications.contains_key(&id) {
             return;
         }
-        let (Some(encoder), Some(pass)) = (self.least_loaded(), pass()) else { return };
+        let Some(encoder) = self.least_loaded() else { return };
         let publication = Publication {
             channel: channel.clone(),
             server: PeerId::SELF,
             encoder: None,
             source: Source::Rtmp,
-            uri: at.uri(Role::Rtmp, channel.as_str(), &pass.0),
+            uri: at.uri(Role::Rtmp, channel.as_str(), ""),
             policy,
             state: State::Live,
             pictures: None,
-            pass,
+            pass: Secret::default(),
+            lease: None,
         };
         self.publications.insert(id, publication);
         self.open.insert(channel.clone(), id);
-        self.encode(id, encoder);
+        self.encode(id, encoder, now);
         self.settle(now);
     }
 
@@ -115,7 +116,8 @@ impl Attached {
         let publication = self.open.get(channel).and_then(|id| self.publications.get(id));
         publication.is_some_and(|publication| {
             let same: bool = publication.pass.0.as_bytes().ct_eq(key.0.as_bytes()).into();
-            publication.is_of_this_node() && publication.encoder.is_some() && same
+            let shown = !key.0.is_empty() && publication.encoder.is_some();
+            publication.is_of_this_node() && shown && same
         })
     }
 
@@ -159,10 +161,16 @@ impl Attached {
             .map(|(&id, peer)| (id, peer))
     }
 
-    /// Gives a publication to an encoder.
-    pub(super) fn encode(&mut self, id: StreamId, encoder: PeerId) {
+    /// Gives a publication to an encoder. Of one of this node each has a pass of its own, which is
+    /// good for as long as it has the task.
+    pub(super) fn encode(&mut self, id: StreamId, encoder: PeerId, now: Instant) {
         let Some(publication) = self.publications.get_mut(&id) else { return };
         publication.encoder = Some(encoder);
+        if publication.is_of_this_node() {
+            publication.show(pass().unwrap_or_default());
+        } else {
+            publication.lease = Some(now + LEASE);
+        }
         let start = publication.encode_start(id);
         if let Some(peer) = self.peers.get_mut(&encoder) {
             peer.tasks.insert(id);
@@ -184,7 +192,7 @@ impl Attached {
             }
             let is_here = publication.is_of_this_node();
             match self.least_loaded() {
-                Some(encoder) => self.encode(id, encoder),
+                Some(encoder) => self.encode(id, encoder, now),
                 None if is_here => self.take_home(id),
                 None => self.kill(id, now),
             }
@@ -200,7 +208,9 @@ impl Attached {
 
     fn available(&mut self, peer: PeerId, channel: &str, id: &str, output: Output) {
         let Some(id) = self.task(peer, channel, id) else { return };
-        let channel = self.publications[&id].channel.clone();
+        let publication = self.publications.get_mut(&id).expect("it was found above");
+        publication.lease = None;
+        let channel = publication.channel.clone();
         self.news.push(News::Output(channel, id, output));
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //!            PUBLISH-REQUEST, allowed           PUBLISH-END, server lost, over at this node
 //!   nothing ------------------------> Live -----------------------------------+
-//!                                      | task ended, no encoder left, close   v
+//!                                      | task ended, none left, close, LEASE  v
 //!                                      v                                    Ending --> forgotten
 //!                                    Killed --PUBLISH-END, KILL_MAX----------^   STREAM-CLOSED,
 //!                                                                  STOP_MAX, encoder lost: over

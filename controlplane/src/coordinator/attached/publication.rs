@@ -36,6 +36,8 @@ pub(super) struct Publication {
     pub(super) pictures: Option<Pictures>,
     /// Of one of this node: what its encoder shows to play it.
     pub(super) pass: Secret,
+    /// Of one of a server: until when its encoder has to tell that something can be played.
+    pub(super) lease: Option<Instant>,
 }
 
 impl Publication {
@@ -47,10 +49,17 @@ impl Publication {
         matches!(self.state, State::Ending(_))
     }
 
+    /// Has its encoder show `pass`, the last part of where it pulls.
+    pub(super) fn show(&mut self, pass: Secret) {
+        let uri = self.uri.0.rsplit_once('/').map_or("", |(before, _)| before);
+        self.uri = Secret(format!("{uri}/{}", pass.0));
+        self.pass = pass;
+    }
+
     /// When its state ends by itself.
     pub(super) const fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Live => None,
+            State::Live => self.lease,
             State::Killed(due) | State::Ending(due) => Some(due),
         }
     }

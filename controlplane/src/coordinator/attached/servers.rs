@@ -69,6 +69,13 @@ impl Attached {
             .filter(|name| free(name) && asks < REQUESTS_MAX && self.has_room_elsewhere())
             .filter(|_| self.published_to(peer) < PUBLICATIONS_MAX);
         let Some(channel) = name else {
+            if !self.has_room_elsewhere() {
+                tracing::info!(
+                    %peer,
+                    "a publisher is denied: no attached encoder has room, and the encoder of this \
+                     node does not pull"
+                );
+            }
             self.send(peer, Message::PublishDeny { request, channel });
             return None;
         };
@@ -112,12 +119,13 @@ impl Attached {
                     state: State::Live,
                     pictures: None,
                     pass: Secret::default(),
+                    lease: None,
                 };
                 tracing::info!(stream = %name, %id, server = %peer, %encoder, "published there");
                 self.publications.insert(id, publication);
                 self.open.insert(name, id);
                 // It pulls before the publisher is live, as it always did, and waits for him.
-                self.encode(id, encoder);
+                self.encode(id, encoder, now);
                 let (channel, id) = (channel.to_string(), id.to_string());
                 self.send(peer, Message::PublishAccept { request, channel, id });
             }

@@ -17,6 +17,10 @@ pub(super) const KILL_MAX: Duration = Duration::from_secs(10);
 /// An encoder that does not say within this of the end that it is done is taken to be.
 pub(super) const STOP_MAX: Duration = Duration::from_secs(60);
 
+/// A publication of a server of which nothing can be played within this has no publisher: the
+/// server gave him up, or lost him, and did not say so.
+pub(super) const LEASE: Duration = Duration::from_secs(120);
+
 /// How many may be attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -128,7 +132,10 @@ impl Attached {
         let due: Vec<_> = due.map(|(&id, publication)| (id, publication.state)).collect();
         for (id, state) in due {
             match state {
-                State::Live => {}
+                State::Live => {
+                    tracing::info!(%id, "nothing comes of a publication: its publisher has to go");
+                    self.kill(id, now);
+                }
                 State::Killed(_) => self.end(id, now),
                 State::Ending(_) => self.forget(id),
             }

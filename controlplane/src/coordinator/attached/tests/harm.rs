@@ -6,7 +6,7 @@ use dataplane::ids::{Secret, StreamId};
 
 use super::super::peer::{LINK_MAX, PeerId};
 use super::super::servers::{PUBLICATIONS_MAX, REQUESTS_MAX};
-use super::super::table::{KILL_MAX, News, STOP_MAX};
+use super::super::table::{KILL_MAX, LEASE, News, STOP_MAX};
 use super::bench::{Bench, id, name, over};
 use crate::coordinator::policy::Policy;
 use crate::coordinator::wire::{Message, Output, Role};
@@ -78,6 +78,27 @@ fn a_channel_whose_publisher_never_came_is_free_again() {
     bench.passes(Duration::from_millis(1));
     assert!(bench.asks(server, "cam7").is_some());
     assert!(bench.table.news().iter().all(|news| *news == over(1)));
+}
+
+/// Its server gave up before the yes came, and its encoder waits for ever for somebody to pull.
+#[test]
+fn a_publication_that_nobody_speaks_of_is_ended_and_its_channel_free_again() {
+    let mut bench = Bench::new();
+    let (server, encoder) = (bench.server(), bench.encoder(None));
+    bench.publishes(server, "cam7", 1);
+    bench.publishes(server, "cam8", 2);
+    bench.available(encoder, "cam8", 2);
+    bench.here("cam9", 3);
+    bench.hears(server);
+    bench.passes(LEASE - Duration::from_millis(1));
+    assert_eq!(bench.hears(server), [""; 0]);
+    bench.passes(Duration::from_millis(1));
+    assert_eq!(bench.hears(server), ["kill cam7 01"]);
+    bench.passes(KILL_MAX);
+    assert!(bench.asks(server, "cam7").is_some());
+    // What can be played, and what is published here, stays for as long as it likes.
+    bench.passes(10 * LEASE);
+    assert_eq!(bench.active().len(), 2);
 }
 
 #[test]

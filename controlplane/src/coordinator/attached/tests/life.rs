@@ -144,6 +144,23 @@ fn what_is_published_here_goes_home_when_no_other_encoder_is_left() {
 }
 
 #[test]
+fn a_pass_is_good_for_one_task_of_one_encoder() {
+    let mut bench = Bench::new();
+    let (first, second) = (bench.encoder(None), bench.encoder(Some(1)));
+    bench.here("cam7", 1);
+    let pass = |heard: &[String]| Secret(heard[0].rsplit_once('/').unwrap().1.to_owned());
+    let before = pass(&bench.hears(first));
+    bench.breaks(first);
+    let after = pass(&bench.hears(second));
+    assert_ne!(before.0, after.0);
+    assert!(!bench.table.is_pass(&name("cam7"), &before), "its task is another one's");
+    assert!(bench.table.is_pass(&name("cam7"), &after));
+    let closed = bench.closed("cam7", 1);
+    bench.says(second, closed);
+    assert!(!bench.table.is_pass(&name("cam7"), &after), "there is no task any more");
+}
+
+#[test]
 fn a_lost_server_takes_its_publications_and_questions_along_and_no_others() {
     let mut bench = Bench::new();
     let (server, other, encoder) = (bench.server(), bench.server(), bench.encoder(None));
