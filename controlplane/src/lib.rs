@@ -6,12 +6,13 @@
 //! `config/` turns the file and the environment into values, `bridge/` speaks with the shards,
 //! `auth/` judges who may publish and play, `dialect/` speaks as other servers do, `events/` tells
 //! what happens, `hooks/` brings it to whoever asked, `outbound/` asks and tells applications over
-//! HTTP, `api/` answers HTTP on the control listener, `viewing/` knows the sessions, `console/` is
-//! its pages, `counts` carries what rooms count to the metrics, `store/` keeps what survives a
-//! restart, `stream_key` makes and hashes keys, `sign` signs addresses, `logging` writes logs,
-//! `banner` greets, `probe/` looks at a stream as a player does, `top/` shows a running server on a
-//! terminal, `registry/` knows which streams should exist, `troubles` what is not as it should be,
-//! `trust` whom our commands believe inside TLS.
+//! HTTP, `link/` speaks on the control WebSockets of coordinators, `api/` answers HTTP on the
+//! control listener, `viewing/` knows the sessions, `console/` is its pages, `counts` carries what
+//! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
+//! hashes keys, `sign` signs addresses, `logging` writes logs, `banner` greets, `probe/` looks at
+//! a stream as a player does, `top/` shows a running server on a terminal, `registry/` knows which
+//! streams should exist, `troubles` what is not as it should be, `trust` whom our commands believe
+//! inside TLS.
 
 pub mod acme;
 pub mod api;
@@ -28,6 +29,7 @@ pub mod dialect;
 pub mod error;
 pub mod events;
 pub mod hooks;
+mod link;
 pub mod logging;
 pub mod outbound;
 pub mod probe;

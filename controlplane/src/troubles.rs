@@ -21,6 +21,8 @@ pub enum Trouble {
     CertificateDoubt,
     /// An authority gives no certificate: those in force stay.
     AcmeFailing,
+    /// The coordinator that this node is a server of cannot be asked.
+    CoordinatorAway,
 }
 
 impl Trouble {
@@ -32,6 +34,7 @@ impl Trouble {
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateDoubt => "certificate_doubt",
             Self::AcmeFailing => "acme_failing",
+            Self::CoordinatorAway => "coordinator_away",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Coordinator: the streaming servers and encoders that are attached to this node.
+//! Coordinator: the streaming servers and encoders that are attached to this node, and the
+//! coordinator that it is a server of.
 
 use std::net::SocketAddr;
 
@@ -9,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::reply::Refusal;
 use super::state::ApiState;
-use crate::bridge::{Ask, AttachedAsk};
+use crate::bridge::{Ask, AttachedAsk, ClientAsk};
 use crate::coordinator::attached::PeerReport;
+use crate::coordinator::client::{LinkState, Requests, Standing};
 
 /// Everybody who is attached.
 #[derive(Serialize, ToSchema)]
@@ -51,6 +53,80 @@ impl From<PeerReport> for PeerView {
             streams: peer.streams,
         }
     }
+}
+
+/// The coordinator that this node is a server of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CoordinatorView {
+    /// How it stands with it; null for a node that has none.
+    client: Option<ClientView>,
+}
+
+/// How this node stands with its coordinator.
+#[derive(Serialize, ToSchema)]
+struct ClientView {
+    /// Where it is.
+    url: String,
+    /// `connected` or `away`.
+    #[schema(value_type = String, example = "connected")]
+    state: &'static str,
+    /// Why it is away, in a word.
+    #[schema(value_type = Option<String>)]
+    reason: Option<&'static str>,
+    /// Seconds since it is so.
+    since_s: u64,
+    /// Publications that it let in, or is to be asked about.
+    publications: usize,
+    /// Questions without an answer.
+    waiting: usize,
+    /// What became of those about publishers and publications, since the start.
+    requests: RequestsView,
+    /// Its orders to end a publication.
+    kills: u64,
+}
+
+/// What became of questions.
+#[derive(Serialize, ToSchema)]
+struct RequestsView {
+    /// Publishers that were let in.
+    accepted: u64,
+    /// Publishers and publications that were not.
+    denied: u64,
+    /// Publishers who came while nobody could be asked.
+    away: u64,
+    /// Answers that came too late, or not at all.
+    late: u64,
+    /// Publishers who went on with a publication that is on the air.
+    standing: u64,
+    /// Publications that were let in again after the connection was lost.
+    rejoined: u64,
+}
+
+impl From<Standing> for ClientView {
+    fn from(standing: Standing) -> Self {
+        let Standing { base, state, since_s, publications, waiting, requests } = standing;
+        let (state, reason) = match state {
+            LinkState::Connected => ("connected", None),
+            LinkState::Away(reason) => ("away", Some(reason)),
+        };
+        let Requests { accepted, denied, away, late, standing, rejoined, kills } = requests;
+        let requests = RequestsView { accepted, denied, away, late, standing, rejoined };
+        Self { url: base, state, reason, since_s, publications, waiting, requests, kills }
+    }
+}
+
+/// The coordinator that this node is a streaming server of.
+#[utoipa::path(
+    get,
+    path = "/api/v1/coordinator",
+    tag = "coordinator",
+    responses((status = 200, description = "How it is", body = CoordinatorView)),
+)]
+pub(super) async fn coordinator(
+    State(state): State<ApiState>,
+) -> Result<Json<CoordinatorView>, Refusal> {
+    let standing = state.ask(|reply| Ask::Client(ClientAsk::Standing { reply })).await?;
+    Ok(Json(CoordinatorView { client: standing.map(ClientView::from) }))
 }
 
 /// The streaming servers and encoders that have this node as their coordinator.

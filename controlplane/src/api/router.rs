@@ -92,6 +92,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(health::health))
         .routes(routes!(auth::auth))
         .routes(routes!(auth::forget_verdicts))
+        .routes(routes!(coordinator::coordinator))
         .routes(routes!(coordinator::peers))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))

@@ -45,6 +45,7 @@ use super::ruling::{Ruling, Terms};
 use super::seconds::Seconds;
 use super::updates::Updates;
 use crate::coordinator::StreamIds;
+use crate::coordinator::client::Publisher;
 use crate::counts::Counts;
 use crate::dialect::Claim;
 use crate::events::Bus;
@@ -71,6 +72,8 @@ pub struct Gate {
     pub(super) updates: Updates,
     figures: Figures,
     ids: StreamIds,
+    /// About whom the coordinator of this node is to be asked.
+    errand: Option<Publisher>,
     bus: Bus,
 }
 
@@ -89,6 +92,7 @@ impl Gate {
             updates: Updates::new(),
             figures: Figures::default(),
             ids: StreamIds::default(),
+            errand: None,
             rules,
             bus,
         }
@@ -211,11 +215,17 @@ impl Gate {
         }
         match asked(&self.rules, mode, &waiter.request, &self.client) {
             Asked::Ruled(ruling) => Some(self.verdict(&waiter.request, &ruling, RULED, registry)),
-            Asked::Asking { keeping, asking } => {
+            Asked::Asking { keeping, asking, errand } => {
                 self.flights.start(question, waiter, keeping, asking, now);
+                self.errand = errand;
                 None
             }
         }
+    }
+
+    /// About whom the coordinator of this node is to be asked, after a question without a verdict.
+    pub const fn errand(&mut self) -> Option<Publisher> {
+        self.errand.take()
     }
 
     /// What the rules alone say.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dataplane::control::{AuthorizeRequest, Denial, Intent};
 use http::HeaderName;
 use http::header::AUTHORIZATION;
+use tokio::sync::oneshot;
 
 use super::application::{Application, OnFailure};
 use super::flights::{Keeping, Outcome};
@@ -16,12 +17,21 @@ use super::judge::coordinated;
 use super::mode::Mode;
 use super::rules::Rules;
 use super::ruling::{Answered, Ruling, Terms};
-use crate::coordinator::{self, Claim, Question};
+use crate::coordinator::client::Publisher;
+use crate::coordinator::{self, Claim, Question, is_identifier};
 use crate::dialect::{Dialect, Envelope, Reply};
 use crate::outbound::{Address, Answer, Call, Client, Failure, SIGNATURE_HEADER};
 
 /// Its contract follows redirects; within the origin, and not in circles.
 const KEY_REQUEST_REDIRECTS_MAX: u8 = 5;
+
+/// The contract asks for every publication, so that no answer is good for a second one.
+const EACH: Keeping = Keeping {
+    on_failure: OnFailure::Deny,
+    allowed: Duration::ZERO,
+    denied: Duration::ZERO,
+    lasts: false,
+};
 
 type Asking = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -35,6 +45,8 @@ pub(super) enum Asked {
         keeping: Keeping,
         /// The question.
         asking: Asking,
+        /// About whom the coordinator of this node is to be asked, by whoever has the link to it.
+        errand: Option<Publisher>,
     },
 }
 
@@ -46,6 +58,7 @@ pub(super) fn asked(
     client: &Client,
 ) -> Asked {
     match (mode, &rules.application) {
+        (Mode::Coordinator, _) if rules.follows => errand(rules, request),
         (Mode::Coordinator, _) => key_request(rules, request, client),
         (_, Some(application)) => of_application(application, request, client),
         // The configuration demands an address of whoever chooses the mode.
@@ -63,7 +76,7 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
         let call = json::call(application, address, request, &name());
         let (allowed, denied) = (application.cache, application.cache_denied);
         let keeping = Keeping { on_failure, allowed, denied, lasts: false };
-        return Asked::Asking { keeping, asking: asking(client, call, json_answer) };
+        return Asked::Asking { keeping, asking: asking(client, call, json_answer), errand: None };
     }
     let Some(note) = dialect.question(&application.asker, request) else {
         let by_key = dialect == Dialect::RtmpEvent && request.intent == Intent::Play;
@@ -99,7 +112,7 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
         }
         Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
     };
-    Asked::Asking { keeping, asking: asking(client, call, read) }
+    Asked::Asking { keeping, asking: asking(client, call, read), errand: None }
 }
 
 fn key_request(rules: &Rules, request: &AuthorizeRequest, client: &Client) -> Asked {
@@ -122,10 +135,43 @@ fn key_request(rules: &Rules, request: &AuthorizeRequest, client: &Client) -> As
         redirects_max: KEY_REQUEST_REDIRECTS_MAX,
         ..Call::post(address, Bytes::new(), rules.key_request)
     };
-    // The contract asks for every publication, so that no answer is good for a second one.
-    let (on_failure, allowed, denied) = (OnFailure::Deny, Duration::ZERO, Duration::ZERO);
-    let keeping = Keeping { on_failure, allowed, denied, lasts: false };
-    Asked::Asking { keeping, asking: asking(client, call, key_answer) }
+    Asked::Asking { keeping: EACH, asking: asking(client, call, key_answer), errand: None }
+}
+
+/// Asks the coordinator that this node is a client of.
+fn errand(rules: &Rules, request: &AuthorizeRequest) -> Asked {
+    let legal = |text: &str| is_identifier(text, rules.id_bytes_max);
+    if !legal(request.stream.as_str()) || !legal(&request.key.0) {
+        return Asked::Ruled(Ruling::Deny(Denial::Forbidden));
+    }
+    let (reply, answer) = oneshot::channel();
+    let publisher = Publisher {
+        session: request.session,
+        stream: request.stream.clone(),
+        key: request.key.clone(),
+        user: request.peer.ip(),
+        reply,
+    };
+    let deadline = rules.key_request;
+    let asking = Box::pin(async move {
+        match tokio::time::timeout(deadline, answer).await {
+            Err(_) => Outcome::TimedOut,
+            Ok(Ok(coordinator::client::Answer::Accepted(id))) => {
+                let stream_id = Some(id).filter(|id| !id.is_empty()).map(Into::into);
+                let terms = Terms { stream_id, ..Terms::default() };
+                Outcome::Answered(Answered { ruling: Ruling::Allow(terms), ttl: None })
+            }
+            Ok(Ok(coordinator::client::Answer::Denied)) => {
+                let ruling = Ruling::Deny(Denial::Forbidden);
+                Outcome::Answered(Answered { ruling, ttl: None })
+            }
+            Ok(Ok(coordinator::client::Answer::Away) | Err(_)) => {
+                let why = "the coordinator of coordinator.client.url is away".to_owned();
+                Outcome::Failed { word: "coordinator_away", why }
+            }
+        }
+    });
+    Asked::Asking { keeping: EACH, asking, errand: Some(publisher) }
 }
 
 fn asking(

@@ -36,7 +36,9 @@ pub struct Rules {
     pub application: Option<Application>,
     /// Who is asked in mode `coordinator`.
     pub coordinator: Endpoint,
-    /// It answers within this.
+    /// Who is asked instead is the coordinator that this node is a client of.
+    pub follows: bool,
+    /// Either answers within this.
     pub key_request: Duration,
     /// Bytes of a channel or key at most, in mode `coordinator`.
     pub id_bytes_max: usize,

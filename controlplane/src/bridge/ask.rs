@@ -7,6 +7,7 @@ use dataplane::ids::{SessionId, ShardId, StreamName};
 use tokio::sync::oneshot;
 
 use super::attached::AttachedAsk;
+use super::client::ClientAsk;
 use super::commands::CommandAsk;
 use super::gathered::{Gathered, SessionSight, Sighting};
 use crate::acme::AcmeAsk;
@@ -44,6 +45,8 @@ pub enum Ask {
     Command(CommandAsk),
     /// What a server or an encoder wants whose coordinator this node is.
     Attached(AttachedAsk),
+    /// About the coordinator that this node is a server of.
+    Client(ClientAsk),
     /// A stream is to be moved.
     Move {
         /// The stream.

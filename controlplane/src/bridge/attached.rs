@@ -162,40 +162,16 @@ impl<F: Fleet> Exchange<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use dataplane::control::{Event, StreamStart};
     use tokio::sync::mpsc;
 
+    use super::super::one_shard::OneShard;
     use super::*;
     use crate::auth::{Mode, Modes, Rules};
     use crate::bridge::Ask;
     use crate::config::CoordinatorSection;
     use crate::coordinator::StreamingServer;
     use crate::events::{Bus, Cursor, RingLimits};
-
-    /// One shard, which tells what it is told to and keeps what it hears.
-    #[derive(Default)]
-    struct OneShard {
-        events: VecDeque<Event>,
-        heard: Vec<Command>,
-    }
-
-    impl Fleet for OneShard {
-        fn shards(&self) -> usize {
-            1
-        }
-        fn home(&self, _: &StreamName) -> ShardId {
-            ShardId(0)
-        }
-        fn next_event(&mut self) -> Option<(ShardId, Event)> {
-            Some((ShardId(0), self.events.pop_front()?))
-        }
-        fn send(&mut self, _: ShardId, command: Command) -> Result<(), Command> {
-            self.heard.push(command);
-            Ok(())
-        }
-    }
 
     struct Bench {
         exchange: Exchange<OneShard>,

@@ -36,7 +36,7 @@ impl<F: Fleet> Exchange<F> {
             }
             Event::StreamReturned { stream, id, session, protocol } => {
                 self.sessions.stream_held(shard, (&stream, id), session, now);
-                self.stream_returned((&stream, id), protocol, session);
+                self.stream_returned((&stream, id), protocol, session, now);
             }
             Event::StreamMoved(word) => self.stream_moved(shard, &word, now),
             Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
@@ -65,9 +65,9 @@ impl<F: Fleet> Exchange<F> {
                 self.live[shard.index()] = false;
                 self.outbox.forget(shard);
             }
-            // A node is handed over when all its shards are up; that a publish was refused is an
-            // event and nothing else.
-            Event::Ready { .. } | Event::PublishRefused(_) => {}
+            // A node is handed over when all its shards are up.
+            Event::Ready { .. } => {}
+            Event::PublishRefused(refusal) => self.tell_refused(&refusal, now),
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }

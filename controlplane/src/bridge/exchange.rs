@@ -20,6 +20,7 @@ use super::outbox::Outbox;
 use super::survey::{Surveys, Waiter};
 use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
+use crate::coordinator::client::Client;
 use crate::counts::Counts;
 use crate::events::{Backlog, Bus, Kind};
 use crate::registry::Registry;
@@ -49,6 +50,8 @@ pub struct Exchange<F> {
     pub(super) sessions: Sessions,
     pub(super) live: Vec<bool>,
     pub(super) coordinator: Coordinator,
+    /// The coordinator that this node is a server of.
+    pub(super) client: Option<Client>,
     pub(super) bus: Bus,
     /// What is told of players, in their crowds.
     pub(super) news: Backlog,
@@ -77,6 +80,7 @@ impl<F: Fleet> Exchange<F> {
             sessions: Sessions::default(),
             live: vec![true; shards],
             coordinator: Coordinator::default(),
+            client: None,
             inputs: Inputs::default(),
             full: vec![false; shards],
             registry: Registry::default(),
@@ -113,6 +117,7 @@ impl<F: Fleet> Exchange<F> {
             Ask::Session { id, reply } => self.look_for(id, reply, now),
             Ask::Command(ask) => self.command(ask, now),
             Ask::Attached(ask) => self.ask_of_attached(ask, now),
+            Ask::Client(ask) => self.ask_of_client(ask, now),
             Ask::Move { stream, to, reply } => {
                 let home = self.fleet.home(&stream);
                 if let Some(order) = self.moves.order(stream, to, reply, now) {
@@ -139,6 +144,7 @@ impl<F: Fleet> Exchange<F> {
         self.moves.expire(now);
         self.tick_sessions(now);
         self.tick_attached(now);
+        self.tick_client(now);
         self.reap(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
@@ -155,7 +161,8 @@ impl<F: Fleet> Exchange<F> {
         let reap = if self.bus.has_room() { reap } else { reap.map(|due| due.max(now + RETRY)) };
         let (moves, stays) = (self.moves.deadline(), self.gate.due(now));
         let peers = self.coordinator.due();
-        let due = [moves, peers, self.directory.due(), self.sessions.due(), stays, reap];
+        let client = self.client.as_ref().and_then(Client::due);
+        let due = [moves, peers, client, self.directory.due(), self.sessions.due(), stays, reap];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 
@@ -202,6 +209,7 @@ impl<F: Fleet> Exchange<F> {
     /// What the bridge counts.
     pub fn count(&self, into: &mut Counts) {
         self.coordinator.count(into);
+        Client::count(self.client.as_ref(), into);
         self.gate.count(into);
         into.counter(
             "control_commands_dropped_total",

@@ -11,6 +11,7 @@
 
 mod ask;
 mod attached;
+mod client;
 mod commands;
 mod desired;
 mod directory;
@@ -24,6 +25,8 @@ mod inputs;
 mod mishaps;
 mod moves;
 mod node;
+#[cfg(test)]
+mod one_shard;
 mod outbox;
 mod roll;
 mod sessions;
@@ -36,6 +39,7 @@ mod verdicts;
 
 pub use ask::Ask;
 pub use attached::AttachedAsk;
+pub use client::ClientAsk;
 pub use commands::CommandAsk;
 pub use exchange::Exchange;
 pub use fleet::Fleet;

@@ -28,6 +28,7 @@ impl<F: Fleet> Exchange<F> {
             self.input_connected(stream, start.id, start.protocol);
             self.push(stream, start.id);
             self.gate.policies_mut().published(stream, publisher.session);
+            self.tell_began(stream, publisher.session, now);
         }
         let policy = self.gate.policies().of(stream);
         self.coordinator.started(start, policy.map(AsRef::as_ref), now);
@@ -53,6 +54,7 @@ impl<F: Fleet> Exchange<F> {
                 self.forgotten(&oldest);
             }
             self.gate.policies_mut().ended(stream);
+            self.tell_over(stream, now);
         }
         tracing::debug!(%stream, "stream is no longer listed");
         self.directory.changed(now);
@@ -75,12 +77,14 @@ impl<F: Fleet> Exchange<F> {
         (stream, id): (&StreamName, Option<StreamId>),
         protocol: Protocol,
         session: Option<SessionId>,
+        now: Instant,
     ) {
         self.coordinator.returned(stream);
         self.input_connected(stream, id, protocol);
         if let Some(session) = session {
             self.publishes(stream, session);
             self.gate.policies_mut().published(stream, session);
+            self.tell_began(stream, session, now);
         }
     }
 
@@ -113,7 +117,7 @@ impl<F: Fleet> Exchange<F> {
                     let publisher = Some(publisher.to_string());
                     let returned = Kind::StreamReturned { session: publisher };
                     self.bus.publish(Some(&stream), id, returned);
-                    self.stream_returned((&stream, id), protocol, session);
+                    self.stream_returned((&stream, id), protocol, session, now);
                 }
                 None => {
                     self.bus.publish(Some(&stream), id, Kind::StreamLost {});

@@ -52,7 +52,11 @@ impl<F: Fleet> Exchange<F> {
             return self.give(shard, ticket, Verdict::Allow(grant), now);
         }
         let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
-        if let Some(verdict) = self.gate.ask(shard, ticket, request, &admission, now) {
+        let verdict = self.gate.ask(shard, ticket, request, &admission, now);
+        if let Some(publisher) = self.gate.errand() {
+            self.run_errand(publisher, now);
+        }
+        if let Some(verdict) = verdict {
             self.give(shard, ticket, verdict, now);
         }
     }

@@ -59,7 +59,7 @@ impl Settings {
     #[must_use]
     pub fn modes(&self, coordinator: &CoordinatorSection) -> (Modes, Modes) {
         let shared =
-            if coordinator.is_on() { Modes::only(Mode::Coordinator) } else { self.auth.mode };
+            if coordinator.judges() { Modes::only(Mode::Coordinator) } else { self.auth.mode };
         let of = |own: Auto<Modes>| match own {
             Auto::Set(modes) => modes,
             Auto::Auto => shared,
@@ -84,6 +84,7 @@ impl Settings {
             issuer: Arc::new(jwt.issuer()),
             application: callback.application(self.node.name().into()),
             coordinator: coordinator.key_verification.clone(),
+            follows: coordinator.client.is_on(),
             key_request: key_request(self.session.authorize_deadline),
             id_bytes_max: coordinator.id_bytes_max as usize,
             calls_max: callback.calls_max as usize,
@@ -105,13 +106,13 @@ const KEYS: &[Key] = &[
         "Who may publish and play. \"open\": everybody. \"keys\": who shows a key of \
          [[auth.keys]] or the stream's own one. \"signed\": who shows an address that was signed \
          with a key of [auth.signed]. \"jwt\": who shows a token of JWT that [auth.jwt] trusts. \
-         \"callback\": whom the application of \
-         [auth.callback] allows. \"coordinator\": who publishes with a key that the application \
-         of [coordinator] verifies, and who plays with the key that the stream is published with; \
-         HLS is open. A list such as [\"signed\", \"jwt\", \"keys\", \"callback\"] is tried in \
-         its order: the first mode that what is shown is meant for decides, and no other one lets \
+         \"callback\": whom the application of [auth.callback] allows. \"coordinator\": who \
+         publishes with a key that the application of [coordinator], or the coordinator of \
+         [coordinator.client], verifies, and who plays with the key that the stream is published \
+         with; HLS is open. A list such as [\"signed\", \"jwt\", \"keys\", \"callback\"] is tried \
+         in its order: the first mode that what is shown is meant for decides, and no other one lets \
          in whom it refused; README.md has the table. A file must say it, so that nobody \
-         runs an open server unawares; where [coordinator] is in force, its way comes before this \
+         runs an open server unawares; where one of these is in force, its way comes before this \
          one.",
         |s| &mut s.auth.mode,
     )
@@ -189,7 +190,7 @@ fn rule(datum: &Datum) -> Option<KeyRule> {
 /// True if somebody said who may publish and who may play.
 pub(super) fn is_said(loaded: &Loaded) -> bool {
     let each = loaded.is_set("auth.publish") && loaded.is_set("auth.play");
-    each || loaded.is_set("auth.mode") || loaded.settings.coordinator.is_on()
+    each || loaded.is_set("auth.mode") || loaded.settings.coordinator.judges()
 }
 
 /// The key that chooses `mode`, if one does.

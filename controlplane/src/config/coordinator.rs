@@ -4,6 +4,7 @@ use codecs::time::MediaTime;
 use dataplane::config::{HlsMode, UrlDialect};
 use dataplane::ids::Secret;
 
+use super::client::ClientSection;
 use super::document::Datum;
 use super::field::{Auto, Bounds, Field, quoted, words};
 use super::key::{Key, Section};
@@ -37,6 +38,8 @@ pub struct CoordinatorSection {
     pub encoders_max: u32,
     /// Messages of one of them in a second at most.
     pub messages_per_s_max: u32,
+    /// `[coordinator.client]`
+    pub client: ClientSection,
 }
 
 /// What `/commands/` must be asked with: nothing is enough unless something is set.
@@ -93,6 +96,7 @@ impl Default for CoordinatorSection {
             servers_max: 4,
             encoders_max: 8,
             messages_per_s_max: 100,
+            client: ClientSection::default(),
         }
     }
 }
@@ -109,6 +113,13 @@ impl CoordinatorSection {
                     || !self.control_secret.0.is_empty()
             }
         }
+    }
+
+    /// True if publishers and players are judged by the contract: by the application of this node,
+    /// or by a coordinator elsewhere.
+    #[must_use]
+    pub fn judges(&self) -> bool {
+        self.is_on() || self.client.is_on()
     }
 }
 
@@ -289,24 +300,25 @@ const KEYS: &[Key] = &[
     .range(0, 1_024),
     Key::new(
         "messages_per_s_max",
-        "Messages of one of them in a second, of which four seconds' worth may come at once; one \
-         that says more is heard later.",
+        "Messages of one of them, and of a coordinator elsewhere, in a second, of which four \
+         seconds' worth may come at once; one that says more is heard later.",
         |s| &mut s.coordinator.messages_per_s_max,
     )
     .range(1, 10_000),
 ];
 
-pub(super) fn section() -> Section {
-    Section::new(
+pub(super) fn sections() -> [Section; 2] {
+    let own = Section::new(
         "coordinator",
         "The coordinator's contract with an application that owns channels, keys and viewers. Its \
          own variables of the environment (KEY_VERIFICATION_URL and the like) set these, too.",
         KEYS,
-    )
+    );
+    [own, super::client::section()]
 }
 
 /// An address says channel and key, where nobody says otherwise.
-fn contract_of_addresses(loaded: &mut Loaded) {
+pub(super) fn contract_of_addresses(loaded: &mut Loaded) {
     let unset = |key: &str| !loaded.is_set(key);
     let (url, id_bytes_max) = (unset("session.url"), unset("session.id_bytes_max"));
     let session = &mut loaded.settings.session;
@@ -323,6 +335,7 @@ const ANY_KEY: &str = "every key may publish on every channel, because \
 
 /// What the contract says of other sections, where nobody else does.
 pub(super) fn contract(loaded: &mut Loaded) {
+    super::client::contract(loaded);
     let unset = |loaded: &Loaded, key: &str| !loaded.is_set(key);
     if loaded.settings.coordinator.is_on() {
         if loaded.settings.coordinator.key_verification.url.is_none() {
@@ -355,6 +368,7 @@ pub(super) fn contract(loaded: &mut Loaded) {
 
 /// What must hold between the keys of the section.
 pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
+    super::client::agree(loaded)?;
     let section = &loaded.settings.coordinator;
     for (name, endpoint) in [
         ("key_verification", &section.key_verification),

@@ -213,7 +213,9 @@ pub fn sections() -> Vec<Section> {
         super::stream::section(),
         super::hls::section(),
         super::session::section(),
-        super::coordinator::section(),
+    ]);
+    sections.extend(super::coordinator::sections());
+    sections.extend([
         super::events::section(),
         super::node::section(),
         super::log::section(),

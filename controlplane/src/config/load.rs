@@ -48,7 +48,7 @@ impl Loaded {
     pub fn demo(&self) -> bool {
         match self.settings.demo.enabled {
             Auto::Set(enabled) => enabled,
-            Auto::Auto => self.file.is_none() && !self.settings.coordinator.is_on(),
+            Auto::Auto => self.file.is_none() && !self.settings.coordinator.judges(),
         }
     }
 

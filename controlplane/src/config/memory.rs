@@ -191,10 +191,12 @@ const fn api_bytes(settings: &Settings) -> [u64; 2] {
 /// Servers and encoders that may be attached: none without a secret that they prove themselves by.
 const fn attached(settings: &Settings) -> [u64; 2] {
     let section = &settings.coordinator;
+    // The link to a coordinator elsewhere takes as much as one to a server.
+    let elsewhere = if section.client.is_on() { 1 } else { 0 };
     match section.control_secret.0.is_empty() {
-        true => [0, 0],
+        true => [elsewhere, 0],
         // Servers have two roles.
-        false => [2 * section.servers_max as u64, section.encoders_max as u64],
+        false => [2 * section.servers_max as u64 + elsewhere, section.encoders_max as u64],
     }
 }
 

@@ -7,12 +7,14 @@
 //! `encoder` how many more there may be, `server` says where this node is, `ledger` remembers what
 //! the application was told and `teller` tells it, by the `flights` of messages, `room` is what the
 //! control thread keeps of all that; `attached` are streaming servers and encoders of other
-//! machines, which speak `wire` with this node.
+//! machines, which speak `wire` with this node; `client` is this node as such a server of another
+//! coordinator.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
 pub mod attached;
 mod channels;
+pub mod client;
 mod credential;
 mod encoder;
 mod flights;

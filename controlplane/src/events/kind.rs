@@ -240,6 +240,13 @@ kinds! {
         /// Why, in a word.
         reason: &'static str,
     }
+    /// The coordinator that this node is a server of is there.
+    "coordinator.connected" CoordinatorConnected {}
+    /// It is not any more.
+    "coordinator.disconnected" CoordinatorDisconnected {
+        /// Why, in a word.
+        reason: &'static str,
+    }
     /// A shard serves.
     "shard.started" ShardStarted {
         /// The shard.

@@ -5,7 +5,7 @@
 //! what rooms count, `reload` takes a changed file, `ending` times the way down, `manager` tells
 //! the service manager how it goes, `watchdog` vouches for what turns, `notify_socket` is the way
 //! to it, `pace` tells how well the loop keeps up, `cores` what the CPUs of shards do beside them,
-//! `heap` gives memory back after a crowd.
+//! `heap` gives memory back after a crowd, `upstream` has the coordinator of this node called.
 
 mod certificates;
 mod control;
@@ -21,6 +21,7 @@ mod reload;
 mod renewal;
 mod run;
 mod start;
+mod upstream;
 mod watchdog;
 
 pub use reload::{ConfigAsk, InForce, Reloaded};

@@ -22,6 +22,7 @@ use super::entrance::Entrance;
 use super::heap::Heap;
 use super::pace::Pace;
 use super::start::data_directory;
+use super::upstream::Upstream;
 use super::watchdog::ControlTurns;
 use crate::api::{ApiState, Callers, Commands, Sockets, router, serve};
 use crate::bridge::{Ask, Exchange, Fleet};
@@ -29,6 +30,7 @@ use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
 use crate::hooks::Hooks;
+use crate::link::Call;
 use crate::registry::{FileStreams, Keeper, Registry};
 use crate::viewing::keep_keys;
 
@@ -149,6 +151,8 @@ pub(super) struct Desk<F> {
     pub(super) teller: Teller,
     pub(super) callers: Callers,
     pub(super) sockets: Sockets,
+    /// The coordinator that this node is a server of.
+    coordinator: Option<Upstream>,
     asks: mpsc::Receiver<Ask>,
     pub(super) asks_in: mpsc::Sender<Ask>,
     ready: watch::Sender<bool>,
@@ -194,6 +198,7 @@ impl<F: Fleet> Desk<F> {
             teller: Teller::default(),
             callers: Callers::new(control.loaded.settings.listeners.control.connections_max),
             sockets: Sockets::new(asks_in.clone(), &control.loaded.settings.coordinator),
+            coordinator: None,
             asks,
             asks_in,
             ready: watch::Sender::new(true),
@@ -210,6 +215,12 @@ impl<F: Fleet> Desk<F> {
         let coordinator = &self.control.loaded.settings.coordinator;
         let server = StreamingServer::of(coordinator, open);
         self.exchange.coordinator().set_up(coordinator, server);
+        if let Some(call) = Call::of(coordinator, server) {
+            let terms = coordinator.client.terms;
+            self.exchange.be_client(call.base().to_string(), terms, Instant::now());
+            self.coordinator =
+                Some(Upstream::call(call, self.asks_in.clone(), self.control.troubles.clone()));
+        }
         let Some(Entrance { plain, tls, token }) = entrance else { return Ok(()) };
         let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
@@ -386,6 +397,12 @@ impl<F: Fleet> Desk<F> {
     /// Gives what became known at the end a moment to be told; the rest is on the disk and told
     /// at the next start.
     async fn close(&mut self) {
+        // Every publication is over, and said to be: the coordinator hears it, and the farewell.
+        self.exchange.leave_coordinator(Instant::now());
+        let deadline = Instant::now() + CLOSE_MAX;
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.leave(deadline).await;
+        }
         self.keep_events().await;
         let deadline = Instant::now() + CLOSE_MAX;
         while self.teller.waiting() > 0 && Instant::now() < deadline {

@@ -18,15 +18,15 @@ use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_K
 use http::{HeaderMap, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::{self, handshake::derive_accept_key};
 
-use super::link::speak;
 use crate::api::callers::PeerAddr;
 use crate::bridge::{Ask, AttachedAsk};
 use crate::config::CoordinatorSection;
 use crate::coordinator::attached::LINK_MAX;
 use crate::coordinator::wire::{PASS, Pass, Role, Whereabouts};
 use crate::counts::Counts;
+use crate::link::{Line, socket, speak};
 
 /// Whoever was let in speaks the other protocol within this.
 const UPGRADE_MAX: Duration = Duration::from_secs(10);
@@ -144,8 +144,12 @@ impl Sockets {
         let (asks, per_s) = (self.0.asks.clone(), self.0.messages_per_s_max);
         tokio::spawn(async move {
             let reason = match tokio::time::timeout(UPGRADE_MAX, upgrade).await {
-                Ok(Ok(socket)) => {
-                    speak(TokioIo::new(socket), peer, orders, asks.clone(), per_s).await
+                Ok(Ok(stream)) => {
+                    let heard = |message| Ask::Attached(AttachedAsk::Heard { peer, message });
+                    let asks = asks.clone();
+                    let line = Line { orders, asks, heard, messages_per_s_max: per_s };
+                    let side = tungstenite::protocol::Role::Server;
+                    speak(socket(TokioIo::new(stream), side).await, peer, line).await
                 }
                 _ => "connection_lost",
             };

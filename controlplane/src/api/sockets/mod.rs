@@ -1,8 +1,7 @@
 //! Sockets: `/ws/control/`, where streaming servers and encoders attach to this node as to their
 //! coordinator.
 //!
-//! Map: `entrance` lets in who shows a pass, `link` carries messages both ways, `pace` is how fast
-//! one may talk.
+//! Map: `entrance` lets in who shows a pass; `crate::link` carries messages then.
 //!
 //! Limits: `coordinator.servers_max` and `coordinator.encoders_max` peers; those of the listener
 //! for the head of a request; [`FRAME_BYTES_MAX`](crate::coordinator::wire::FRAME_BYTES_MAX) for a
@@ -10,7 +9,5 @@
 //! [`LINK_MAX`](crate::coordinator::attached::LINK_MAX).
 
 mod entrance;
-mod link;
-mod pace;
 
 pub use entrance::Sockets;

@@ -73,7 +73,7 @@ fn whole(text: &str) -> Result<i64, &'static str> {
     text.trim().parse().map_err(|_| "a whole number")
 }
 
-fn is_yes(text: &str) -> bool {
+pub(super) fn is_yes(text: &str) -> bool {
     matches!(text.trim().to_ascii_uppercase().as_str(), "YES" | "TRUE" | "1")
 }
 

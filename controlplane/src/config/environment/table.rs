@@ -21,6 +21,10 @@ pub(super) enum Effect {
     Opens(&'static str),
     /// The address that every listener is bound to.
     Bind,
+    /// Sets the full key to what is read, where this node is to be the client of a coordinator.
+    Client(&'static str, Reading),
+    /// The secret that is shared with a coordinator, or with those that have this node as theirs.
+    ControlSecret,
     /// Nothing, for this reason.
     Nothing(&'static str),
 }
@@ -44,7 +48,17 @@ pub(super) const FAMILIES: [&str; 10] = [
     "CONTROL_",
 ];
 
-const OWN_COORDINATOR: &str = "this node is its own coordinator, no other is attached to";
+/// What a client says of its coordinator: it has one.
+pub(super) const USE: &str = "CONTROL_USE";
+/// Variables that only a coordinator has.
+pub(super) const OWN: [&str; 3] =
+    ["KEY_VERIFICATION_URL", "EVENT_CALLBACK_URL", "COMMANDS_API_AUTH"];
+/// Why a node that has those is the client of nobody.
+pub(super) const OWN_COORDINATOR: &str = "this node is the coordinator itself, by \
+                                          KEY_VERIFICATION_URL, EVENT_CALLBACK_URL or \
+                                          COMMANDS_API_AUTH";
+/// Why one that does not say so is none either.
+pub(super) const NOT_USED: &str = "CONTROL_USE is not YES";
 const OWN_CALLBACK: &str = "this node asks KEY_VERIFICATION_URL, as a coordinator does; \
                             [auth.callback] with dialect = \"rtmp-event\" asks as that server did";
 const OWN_ENCODER: &str = "streams are packaged as they come and served from memory: nothing is \
@@ -90,7 +104,12 @@ pub(super) const VARIABLES: &[Variable] = &[
     // Documented, and never read by the original, which took the token for it.
     key("COMMANDS_API_AUTH_PASSWORD", "coordinator.commands_password", reading::text),
     key("COMMANDS_API_AUTH_TOKEN", "coordinator.commands_token", reading::text),
-    key("CONTROL_SECRET", "coordinator.control_secret", reading::text),
+    Variable { name: "CONTROL_SECRET", effect: Effect::ControlSecret },
+    Variable { name: USE, effect: Effect::Client("coordinator.client.enabled", reading::yes) },
+    Variable {
+        name: "CONTROL_BASE_URL",
+        effect: Effect::Client("coordinator.client.url", reading::text),
+    },
     key("ID_MAX_LENGTH", "coordinator.id_bytes_max", reading::number),
     key("SERVER_CAPACITY", "coordinator.encoder_capacity", reading::number),
     key("EXTERNAL_IP", "coordinator.server_ip", reading::text),
@@ -122,8 +141,6 @@ pub(super) const VARIABLES: &[Variable] = &[
     nothing("HLS_WS_CDN_ENABLED", OWN_ENCODER),
     nothing("HLS_WS_CDN_URL", OWN_ENCODER),
     nothing("HLS_WS_CDN_PUSH_SECRET", OWN_ENCODER),
-    nothing("CONTROL_USE", OWN_COORDINATOR),
-    nothing("CONTROL_BASE_URL", OWN_COORDINATOR),
     nothing("RTMP_HOST", OWN_CALLBACK),
     nothing("CALLBACK_URL", OWN_CALLBACK),
     nothing("JWT_SECRET", OWN_CALLBACK),
@@ -148,9 +165,9 @@ mod tests {
             let again = VARIABLES[at + 1..].iter().any(|other| other.name == variable.name);
             assert!(!again, "{}", variable.name);
             let (section, key) = match variable.effect {
-                Effect::Key(full, _) => full.rsplit_once('.').unwrap(),
+                Effect::Key(full, _) | Effect::Client(full, _) => full.rsplit_once('.').unwrap(),
                 Effect::Port(section) | Effect::Opens(section) => (section, "addr"),
-                Effect::Bind | Effect::Nothing(_) => continue,
+                Effect::Bind | Effect::ControlSecret | Effect::Nothing(_) => continue,
             };
             let section = sections.iter().find(|known| known.name == section).unwrap();
             assert!(section.key(key).is_some(), "{}", variable.name);

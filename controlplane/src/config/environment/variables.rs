@@ -8,7 +8,8 @@ use super::super::masking::masked;
 use super::super::nearest::{distance, nearest};
 use super::super::settings::Settings;
 use super::address;
-use super::table::{Effect, FAMILIES, VARIABLES, Variable};
+use super::reading::{self, Reading, is_yes};
+use super::table::{Effect, FAMILIES, NOT_USED, OWN, OWN_COORDINATOR, USE, VARIABLES, Variable};
 use crate::error::{Error, Place};
 
 /// A name with so few wrong letters is meant to be one of the table's, whoever's it is.
@@ -93,10 +94,19 @@ impl<'a> Reader<'a> {
         let name = variable.name;
         match variable.effect {
             Effect::Nothing(why) => Ok(Outcome::Nothing(why)),
-            Effect::Key(key, reading) => {
-                let datum = reading(text, self.settings)
-                    .map_err(|expected| wrong(name, key, expected, text))?;
-                Ok(datum.map_or(Outcome::AsItIs, |datum| self.set(name, key.to_owned(), datum)))
+            Effect::Key(key, reading) => self.key((name, text), key, reading),
+            Effect::Client(key, reading) => match self.coordinator_elsewhere() {
+                Ok(()) => self.key((name, text), key, reading),
+                // Who says that there is none is obeyed.
+                Err(_) if name == USE && !is_yes(text) => Ok(Outcome::AsItIs),
+                Err(why) => Ok(Outcome::Nothing(why)),
+            },
+            Effect::ControlSecret => {
+                let key = match self.coordinator_elsewhere() {
+                    Ok(()) => "coordinator.client.secret",
+                    Err(_) => "coordinator.control_secret",
+                };
+                self.key((name, text), key, reading::text)
             }
             Effect::Port(section) => self.listener(name, section, text),
             Effect::Opens(section) => {
@@ -122,6 +132,28 @@ impl<'a> Reader<'a> {
                 }
                 Ok(if keys.is_empty() { Outcome::AsItIs } else { Outcome::Sets(keys) })
             }
+        }
+    }
+
+    fn key(
+        &mut self,
+        (name, text): (&'static str, &str),
+        key: &str,
+        reading: Reading,
+    ) -> Result<Outcome, Error> {
+        let datum =
+            reading(text, self.settings).map_err(|expected| wrong(name, key, expected, text))?;
+        Ok(datum.map_or(Outcome::AsItIs, |datum| self.set(name, key.to_owned(), datum)))
+    }
+
+    /// Whether the variables make this node the client of a coordinator; why not.
+    fn coordinator_elsewhere(&self) -> Result<(), &'static str> {
+        if !self.text(USE).is_some_and(is_yes) {
+            Err(NOT_USED)
+        } else if OWN.iter().any(|name| self.text(name).is_some()) {
+            Err(OWN_COORDINATOR)
+        } else {
+            Ok(())
         }
     }
 
@@ -313,6 +345,35 @@ mod tests {
         assert!(!loaded(&[("COMMANDS_API_AUTH", "")]).settings.coordinator.is_on());
         let warnings = loaded(&[("CONTROL_SECRET", "x")]).warnings;
         assert!(warnings[0].starts_with("every key may publish"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_server_of_a_coordinator_becomes_its_client() {
+        let (base, secret) =
+            (("CONTROL_BASE_URL", "wss://c.example"), ("CONTROL_SECRET", "s3cret"));
+        let external = [("EXTERNAL_IP", "192.0.2.9"), ("EXTERNAL_SSL", "NO")];
+        let client = loaded(&[("CONTROL_USE", "YES"), base, secret, external[0], external[1]]);
+        let coordinator = &client.settings.coordinator;
+        assert!(coordinator.client.is_on() && !coordinator.is_on());
+        assert_eq!(coordinator.client.secret.0, "s3cret");
+        assert_eq!(coordinator.client.url.as_ref().unwrap().to_string(), "wss://c.example");
+        assert_eq!(coordinator.server.ip, Auto::Set("192.0.2.9".parse().unwrap()));
+        assert!(client.warnings.is_empty(), "{:?}", client.warnings);
+        let nothing = |loaded: &Loaded, name| {
+            let used = loaded.variables.iter().find(|used| used.name == name).unwrap();
+            used.outcome.clone()
+        };
+        // An encoder has a coordinator, too, without this word; and whoever has the words of a
+        // coordinator is one, whatever its servers were told.
+        for (word, reason) in [("NO", NOT_USED), ("YES", OWN_COORDINATOR)] {
+            let verify = ("KEY_VERIFICATION_URL", "http://app.example/verify");
+            let own = loaded(&[("CONTROL_USE", word), base, secret, verify]);
+            assert!(own.settings.coordinator.is_on() && !own.settings.coordinator.client.is_on());
+            assert_eq!(own.settings.coordinator.control_secret.0, "s3cret");
+            assert_eq!(nothing(&own, "CONTROL_BASE_URL"), Outcome::Nothing(reason));
+        }
+        let refused = refused(&[("CONTROL_USE", "YES"), secret]);
+        assert!(refused.contains("set coordinator.client.url (CONTROL_BASE_URL)"), "{refused}");
     }
 
     #[test]

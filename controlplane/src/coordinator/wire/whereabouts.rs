@@ -55,6 +55,12 @@ impl Whereabouts {
         headers
     }
 
+    /// Takes the address out of what [`Self::headers`] made: whoever reads them takes the one that
+    /// the connection comes from.
+    pub fn leave_ip(headers: &mut HeaderMap) {
+        headers.remove(IP);
+    }
+
     /// Where `role` gives `channel` to whoever shows `key`; an address of IPv6 is in brackets.
     #[must_use]
     pub fn uri(self, role: Role, channel: &str, key: &str) -> Secret {

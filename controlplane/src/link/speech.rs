@@ -1,8 +1,10 @@
-//! Link: one peer of the coordinator, from its first frame to its last.
+//! Speech: one control WebSocket, from its first frame to its last; which side this is on does not
+//! matter.
 //!
 //! Lives on: a task of the control thread. Crosses by: `asks` to the loop, a link from there.
 //! Limits: [`SILENCE_MAX`] without a frame of the peer, [`SEND_MAX`] for one of ours.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,8 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Error};
 
 use super::pace::Pace;
-use crate::bridge::{Ask, AttachedAsk};
-use crate::coordinator::attached::PeerId;
+use crate::bridge::Ask;
 use crate::coordinator::wire::{FRAME_BYTES_MAX, HEARTBEAT_EVERY, Message, SILENCE_MAX};
 
 /// A peer that does not take a frame within this is left.
@@ -27,14 +28,20 @@ const READ_BYTES: usize = 4 << 10;
 /// pings.
 const WRITE_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
-/// Speaks with a peer until one side ends; why it did, in a word.
-pub(super) async fn speak<S>(
-    socket: S,
-    peer: PeerId,
-    mut orders: mpsc::Receiver<Message>,
-    asks: mpsc::Sender<Ask>,
-    messages_per_s_max: u32,
-) -> &'static str
+/// Who speaks and hears on this side.
+pub(crate) struct Line<F> {
+    /// What is to be said.
+    pub(crate) orders: mpsc::Receiver<Message>,
+    /// Who hears.
+    pub(crate) asks: mpsc::Sender<Ask>,
+    /// How a message is told there.
+    pub(crate) heard: F,
+    /// Messages of the other side in a second at most.
+    pub(crate) messages_per_s_max: u32,
+}
+
+/// Takes a connection on which `role` speaks WebSocket from now on.
+pub(crate) async fn socket<S>(stream: S, role: Role) -> WebSocketStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -44,7 +51,20 @@ where
         .max_write_buffer_size(WRITE_BYTES_MAX)
         .max_message_size(Some(FRAME_BYTES_MAX))
         .max_frame_size(Some(FRAME_BYTES_MAX));
-    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
+    WebSocketStream::from_raw_socket(stream, role, Some(config)).await
+}
+
+/// Speaks with `who` until one side ends; why it did, in a word.
+pub(crate) async fn speak<S, F>(
+    mut socket: WebSocketStream<S>,
+    who: impl Display,
+    line: Line<F>,
+) -> &'static str
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Message) -> Ask,
+{
+    let Line { mut orders, asks, heard: hear, messages_per_s_max } = line;
     let now = Instant::now();
     let mut heartbeat = interval_at(now + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,7 +78,7 @@ where
                 match frame {
                     None => return "closed",
                     Some(Err(error)) => return reason(&error),
-                    Some(Ok(frame)) => match listen(&frame, peer, &asks).await {
+                    Some(Ok(frame)) => match listen(&frame, &who, (&asks, &hear)).await {
                         Ok(answer) => answer,
                         Err(reason) => return reason,
                     },
@@ -88,8 +108,8 @@ where
 /// Takes one frame; what is to be answered at once.
 async fn listen(
     frame: &tungstenite::Message,
-    peer: PeerId,
-    asks: &mpsc::Sender<Ask>,
+    who: &impl Display,
+    (asks, hear): (&mpsc::Sender<Ask>, &impl Fn(Message) -> Ask),
 ) -> Result<Option<Message>, &'static str> {
     let text = match frame {
         tungstenite::Message::Text(text) => text.as_str(),
@@ -100,12 +120,11 @@ async fn listen(
     match Message::parse(text) {
         Ok(Message::Heartbeat | Message::Unknown) => Ok(None),
         Ok(message) => {
-            let heard = Ask::Attached(AttachedAsk::Heard { peer, message });
             // The loop reads when it has time: meanwhile nothing more is read here.
-            asks.send(heard).await.map(|()| None).map_err(|_| "ending")
+            asks.send(hear(message)).await.map(|()| None).map_err(|_| "ending")
         }
         Err(flaw) => {
-            tracing::debug!(%peer, reason = %flaw, "a peer of the coordinator sends no message");
+            tracing::debug!(peer = %who, reason = %flaw, "what came is no message");
             let (code, message) = ("BAD_MESSAGE".to_owned(), flaw.to_string());
             Ok(Some(Message::Error { code, message }))
         }
@@ -131,6 +150,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::bridge::AttachedAsk;
+    use crate::coordinator::attached::PeerId;
 
     const PEER: PeerId = PeerId(2);
     const PER_S: u32 = 10;
@@ -142,11 +163,22 @@ mod tests {
         link: JoinHandle<&'static str>,
     }
 
+    /// Speaks as a coordinator does.
+    async fn speak(
+        stream: DuplexStream,
+        orders: mpsc::Receiver<Message>,
+        asks: mpsc::Sender<Ask>,
+    ) -> &'static str {
+        let heard = |message| Ask::Attached(AttachedAsk::Heard { peer: PEER, message });
+        let line = Line { orders, asks, heard, messages_per_s_max: PER_S };
+        super::speak(socket(stream, Role::Server).await, PEER, line).await
+    }
+
     async fn bench() -> Bench {
         let (ours, theirs) = duplex(1 << 20);
         let (orders, link_orders) = mpsc::channel(4);
         let (link_asks, asks) = mpsc::channel(4);
-        let link = tokio::spawn(speak(ours, PEER, link_orders, link_asks, PER_S));
+        let link = tokio::spawn(speak(ours, link_orders, link_asks));
         let socket = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         Bench { socket, orders, asks, link }
     }
@@ -261,7 +293,7 @@ mod tests {
         assert_eq!(long.link.await.unwrap(), "oversized");
         let (ours, mut theirs) = duplex(1 << 10);
         let (_orders, orders) = mpsc::channel(1);
-        let link = tokio::spawn(speak(ours, PEER, orders, mpsc::channel(1).0, PER_S));
+        let link = tokio::spawn(speak(ours, orders, mpsc::channel(1).0));
         // A frame that no client may send: without a mask.
         theirs.write_all(&[0x81, 0x01, b'x']).await.unwrap();
         assert_eq!(link.await.unwrap(), "malformed");
@@ -271,7 +303,7 @@ mod tests {
     async fn a_peer_that_does_not_read_is_left_and_one_that_is_dismissed_hears_it() {
         let (ours, theirs) = duplex(16);
         let (orders, link_orders) = mpsc::channel(1_000);
-        let link = tokio::spawn(speak(ours, PEER, link_orders, mpsc::channel(1).0, PER_S));
+        let link = tokio::spawn(speak(ours, link_orders, mpsc::channel(1).0));
         let begun = Instant::now();
         let (channel, id) = ("x".repeat(100), String::new());
         orders.send(Message::StreamKill { channel, id }).await.unwrap();
@@ -290,7 +322,7 @@ mod tests {
     async fn a_connection_that_breaks_is_lost() {
         let (ours, theirs) = duplex(64);
         let (_orders, orders) = mpsc::channel(1);
-        let link = tokio::spawn(speak(ours, PEER, orders, mpsc::channel(1).0, PER_S));
+        let link = tokio::spawn(speak(ours, orders, mpsc::channel(1).0));
         drop(theirs);
         assert_eq!(link.await.unwrap(), "connection_lost");
     }

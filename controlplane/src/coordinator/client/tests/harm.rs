@@ -1,0 +1,125 @@
+//! Harm: a coordinator that is sloppy, slow or hostile.
+
+use std::time::Duration;
+
+use super::super::publisher::Answer;
+use super::super::standing::LinkState;
+use super::bench::Bench;
+use crate::coordinator::policy::Policy;
+use crate::coordinator::wire::{Message, Source, Task};
+use dataplane::ids::Secret;
+
+/// The wedge of the family: a yes for one who has left keeps the channel busy for ever.
+#[test]
+fn a_yes_that_nobody_waits_for_is_answered_with_the_end() {
+    let mut bench = Bench::new();
+    drop(bench.asks(7, "cam7", "k1"));
+    bench.hears();
+    bench.accepts("1", "cam7", "0a");
+    bench.accepts("1", "cam7", "0a");
+    bench.accepts("99", "cam8", "0b");
+    bench.accepts("no number", "cam9", "0c");
+    assert_eq!(bench.hears(), ["end cam7 0a", "end cam7 0a", "end cam8 0b", "end cam9 0c"]);
+    let standing = bench.client.standing(bench.now);
+    assert_eq!((standing.publications, standing.waiting, standing.requests.late), (0, 0, 4));
+}
+
+#[test]
+fn a_yes_that_nobody_asked_for_touches_nothing_that_is_on_the_air() {
+    let mut bench = Bench::new();
+    bench.publishes(7, "cam7", "0a");
+    bench.accepts("99", "cam7", "0b");
+    assert!(bench.hears().is_empty(), "an end would end what is on the air");
+    bench.ends("cam7");
+    assert_eq!(bench.hears(), ["end cam7 0a"]);
+}
+
+#[test]
+fn an_answer_about_another_channel_is_a_no() {
+    let mut bench = Bench::new();
+    let mut answer = bench.asks(7, "cam7", "k1");
+    bench.hears();
+    bench.accepts("1", "cam8", "0a");
+    assert_eq!(answer.try_recv(), Ok(Answer::Denied));
+    assert_eq!(bench.hears(), ["end cam8 0a"]);
+}
+
+#[test]
+fn two_who_ask_at_once_do_not_both_begin_whatever_it_says() {
+    let mut bench = Bench::new();
+    let (mut first, mut second) = (bench.asks(7, "cam7", "k1"), bench.asks(8, "cam7", "k1"));
+    bench.accepts("1", "cam7", "0a");
+    bench.accepts("2", "cam7", "0b");
+    assert_eq!(first.try_recv(), Ok(Answer::Accepted("0a".to_owned())));
+    assert_eq!(second.try_recv(), Ok(Answer::Denied));
+    bench.hears();
+    bench.begins("cam7", 7);
+    bench.ends("cam7");
+    assert_eq!(bench.hears(), ["end cam7 0a"]);
+}
+
+#[test]
+fn one_that_never_answers_keeps_no_questions() {
+    let mut bench = Bench::new();
+    for session in 0..1_000 {
+        drop(bench.asks(session, "cam7", "k1"));
+        bench.hears();
+    }
+    assert!(bench.client.standing(bench.now).waiting <= 1);
+}
+
+#[test]
+fn one_that_reads_nothing_is_left_and_who_waits_is_told() {
+    let mut bench = Bench::new();
+    bench.connects_with(2);
+    let mut answers: Vec<_> = (1..=3).map(|n| bench.asks(n, &format!("cam{n}"), "k1")).collect();
+    for answer in &mut answers {
+        assert_eq!(answer.try_recv(), Ok(Answer::Away));
+    }
+    assert_eq!(bench.client.standing(bench.now).state, LinkState::Away("stuck"));
+    bench.connects();
+    bench.publishes(7, "cam7", "0a");
+}
+
+#[test]
+fn a_link_that_is_gone_is_noticed() {
+    let mut bench = Bench::new();
+    bench.link = None;
+    bench.passes(Duration::from_secs(1));
+    assert_eq!(bench.client.standing(bench.now).state, LinkState::Away("closed"));
+}
+
+#[test]
+fn what_is_for_encoders_and_servers_is_ignored() {
+    let mut bench = Bench::new();
+    bench.publishes(7, "cam7", "0a");
+    let (channel, id) = ("cam7".to_owned(), "0a".to_owned());
+    let (one, two) = ((channel.clone(), id.clone()), (channel.clone(), id.clone()));
+    for message in [
+        Message::EncodeStart(Task {
+            channel,
+            id,
+            source: Source::Rtmp,
+            uri: Secret("rtmp://192.0.2.1/cam7/k1".to_owned()),
+            policy: Policy::default(),
+        }),
+        Message::PublishEnd { channel: one.0, id: one.1 },
+        Message::EncodeStop { channel: two.0, id: two.1 },
+        Message::Register { capacity: None },
+        Message::Error { code: "E".to_owned(), message: "it broke".to_owned() },
+        Message::Unknown,
+    ] {
+        bench.says(message);
+    }
+    assert!(bench.hears().is_empty() && bench.kicked().is_empty());
+    assert_eq!(bench.client.standing(bench.now).publications, 1);
+}
+
+#[test]
+fn no_key_is_shown() {
+    let mut bench = Bench::new();
+    bench.publishes(7, "cam7", "0a");
+    let _waits = bench.asks(8, "cam8", "hush");
+    let shown = format!("{:?}", bench.client);
+    assert!(!shown.contains("hush") && !shown.contains("k1"), "{shown}");
+}
