@@ -111,7 +111,7 @@ fn an_encoder_pulls(node: &Server, application: &Application, encoder: &mut Peer
 }
 
 /// An encoder reads frames at the address that it was told.
-fn pulls(start: &Frame) {
+pub(super) fn pulls(start: &Frame) {
     let mut command = Command::new(FFMPEG);
     command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"]);
     command.arg(start.get("Stream-Source-URI"));

@@ -3,7 +3,10 @@
 
 mod application;
 mod attached;
+mod client;
+mod edge;
 mod farewell;
 mod peer;
 mod scenario;
 mod stage;
+mod superior;

@@ -33,6 +33,12 @@ impl Frame {
         self.params.get(&name.to_ascii_lowercase()).map_or("", String::as_str)
     }
 
+    /// One that was never sent.
+    pub(super) fn of(kind: &str, params: &[(&str, &str)]) -> Self {
+        let param = |&(name, value): &(&str, &str)| (name.to_ascii_lowercase(), value.to_owned());
+        Self { kind: kind.to_owned(), params: params.iter().map(param).collect() }
+    }
+
     fn read(text: &str) -> Self {
         let mut lines = text.lines();
         let kind = lines.next().unwrap_or_default().to_ascii_uppercase();
@@ -44,14 +50,18 @@ impl Frame {
     }
 }
 
+/// The signature of what a token says.
+pub(super) fn signature(signed: &str, secret: &str) -> String {
+    let mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).expect("any length");
+    URL_SAFE_NO_PAD.encode(mac.chain_update(signed).finalize().into_bytes())
+}
+
 /// What it shows: a token of the secret that says what it is.
 fn token(subject: &str, secret: &str) -> String {
     let part = |json: &str| URL_SAFE_NO_PAD.encode(json);
     let claims = format!("{{\"sub\":\"{subject}\"}}");
     let signed = format!("{}.{}", part("{\"alg\":\"HS256\",\"typ\":\"JWT\"}"), part(&claims));
-    let mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).expect("any length");
-    let signature = mac.chain_update(&signed).finalize().into_bytes();
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    format!("{signed}.{}", signature(&signed, secret))
 }
 
 /// One that is attached.
@@ -64,6 +74,11 @@ impl Peer {
     pub(super) fn attach(node: &Server, role: &str, headers: &[(&'static str, &str)]) -> Self {
         let subject = format!("{role}-control");
         Self::try_attach(node, role, &token(&subject, SECRET), headers).expect("it is let in")
+    }
+
+    /// The other side of a connection that a node made.
+    pub(super) const fn called_by(socket: WebSocket<TcpStream>) -> Self {
+        Self { socket }
     }
 
     /// Tries to attach as `role` with the pass of `subject` and `secret`; the status if it may not.
@@ -104,7 +119,12 @@ impl Peer {
         for (name, value) in params {
             text.push_str(&format!("\n{name}: {value}"));
         }
-        self.socket.send(Message::text(text)).expect("the node reads");
+        self.send(Message::text(text));
+    }
+
+    /// Sends anything.
+    pub(super) fn send(&mut self, message: Message) {
+        self.socket.send(message).expect("the node reads");
     }
 
     /// The next frame of this type about `channel`; those of other types or channels are an error,
@@ -143,6 +163,17 @@ impl Peer {
                     return;
                 }
                 Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits until the node says farewell.
+    pub(super) fn hears_the_farewell(mut self) {
+        loop {
+            match self.socket.read().expect("a farewell in time") {
+                Message::Close(_) => return,
+                Message::Text(text) => assert_eq!(text.as_str(), "HEARTBEAT"),
+                _ => {}
             }
         }
     }
