@@ -8,20 +8,18 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Request;
-
 /// Proxies in a row that are believed at most.
 pub const HOPS_MAX: usize = 16;
 
-/// The client of a request that a believed proxy sent: the last address of the list that is not of
-/// a believed proxy itself. `None` if the proxy tells of nobody.
-pub fn forwarded_for(
-    request: &Request<'_>,
+/// The client of a request that a believed proxy sent with these values of the field: the last
+/// address of the list that is not of a believed proxy itself. `None` if the proxy tells of nobody.
+pub fn forwarded_for<'a>(
+    lists: impl DoubleEndedIterator<Item = &'a [u8]>,
     is_believed: impl Fn(IpAddr) -> bool,
 ) -> Option<IpAddr> {
     let mut client = None;
     let text = |list| core::str::from_utf8(list).unwrap_or_default();
-    let lists = request.values("x-forwarded-for").map(text).rev();
+    let lists = lists.map(text).rev();
     for entry in lists.flat_map(|list| list.rsplit(',')).take(HOPS_MAX) {
         // Behind what cannot be read nobody is known.
         let Some(address) = address_of(entry.trim()) else { break };
@@ -54,7 +52,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let (request, _) = parse_request(text.as_bytes(), &RequestLimits::default()).unwrap()?;
         let proxies = |addr: IpAddr| format!("{addr}").starts_with("10.");
-        forwarded_for(&request, proxies).map(|client| format!("{client}"))
+        forwarded_for(request.values("x-forwarded-for"), proxies).map(|client| format!("{client}"))
     }
 
     #[test]

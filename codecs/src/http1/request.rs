@@ -256,7 +256,8 @@ impl<'a> Request<'a> {
             || !matches!(self.content_length(), Ok(None | Some(0)))
     }
 
-    pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    /// The values of every field of that name, in order.
+    pub fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.headers().filter(move |(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }

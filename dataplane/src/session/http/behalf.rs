@@ -12,7 +12,7 @@ impl Server {
         let proxies = &self.terms.session.proxies;
         if !proxies.is_empty() {
             let believed = |addr| proxies.iter().any(|range| range.contains(addr));
-            let client = forwarded_for(request, believed);
+            let client = forwarded_for(request.values("x-forwarded-for"), believed);
             self.events.push(Event::OnBehalf { client });
         }
     }
