@@ -2,12 +2,14 @@
 //!
 //! The control plane fills these from the configuration file; the data plane never parses text.
 
+use std::fmt;
 use std::time::Duration;
 
 use codecs::time::MediaTime;
 
 use crate::ids::ShardId;
 pub use crate::listener::*;
+use crate::rates::Rate;
 use crate::reactor::ReactorConfig;
 use crate::session::tls::Identity;
 use crate::session::view_token::ViewKeys;
@@ -379,7 +381,7 @@ pub struct Terms {
 }
 
 /// An address range: the first `bits` bits of `addr` count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddrRange {
     /// Any address of the range; IPv4 is kept as IPv4.
     pub addr: std::net::IpAddr,
@@ -401,7 +403,7 @@ macro_rules! limits {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits {
             $($(#[doc = $doc])+ pub $field: u64,)*
-            /// Ranges that the per-address caps do not count.
+            /// Ranges that caps, rates and penalties of addresses do not bind.
             pub exempt: Vec<AddrRange>,
             /// Ranges that may play live formats; everybody may if there are none.
             pub play_from: Vec<AddrRange>,
@@ -458,6 +460,12 @@ limits! {
     ConnectionsPerPrefixMax, connections_per_prefix_max = 2_048;
     /// Connections of one address that neither publish nor play yet.
     HalfOpenPerIpMax, half_open_per_ip_max = 32;
+    /// Connections that one address (IPv6: one /64) opens in a second, for as long as it goes on;
+    /// four times as many at one time.
+    ConnectsPerIpMax, connects_per_ip_per_second_max = 256;
+    /// Connections that one IPv4 /24 or IPv6 /48 opens in a second, for as long as it goes on; four
+    /// times as many at one time.
+    ConnectsPerPrefixMax, connects_per_prefix_per_second_max = 1_024;
     /// Streams of the process.
     StreamsMax, streams_max = 2_000;
     /// Players of the process.
@@ -530,6 +538,37 @@ impl Limits {
     #[must_use]
     pub fn may_play_from(&self, addr: std::net::IpAddr) -> bool {
         self.play_from.is_empty() || self.play_from.iter().any(|range| range.contains(addr))
+    }
+
+    /// True if a peer at `addr` is bound by no cap, rate and penalty of addresses.
+    #[must_use]
+    pub fn is_exempt(&self, addr: std::net::IpAddr) -> bool {
+        self.exempt.iter().any(|range| range.contains(addr))
+    }
+
+    /// How often one address may connect.
+    #[must_use]
+    pub const fn connects_per_ip(&self) -> Rate {
+        connects(self.connects_per_ip_per_second_max)
+    }
+
+    /// How often what is around an address may.
+    #[must_use]
+    pub const fn connects_per_prefix(&self) -> Rate {
+        connects(self.connects_per_prefix_per_second_max)
+    }
+}
+
+/// Who was quiet may open as many connections at one time as otherwise in so many seconds.
+const CONNECTS_BURST_S: u64 = 4;
+
+const fn connects(per_second: u64) -> Rate {
+    Rate { per_second, burst: per_second.saturating_mul(CONNECTS_BURST_S) }
+}
+
+impl fmt::Display for AddrRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.bits)
     }
 }
 

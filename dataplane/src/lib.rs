@@ -18,6 +18,7 @@ pub mod log;
 pub mod metrics;
 pub mod node;
 pub mod package;
+pub mod rates;
 pub mod reactor;
 pub mod segment;
 pub mod session;

@@ -107,6 +107,8 @@ counters! {
         connections_closed,
         /// Connections refused before their first byte was read.
         connections_shed,
+        /// Connections and questions refused because of a penalty.
+        penalties_enforced,
         /// Connections given to a less used shard at accept.
         connections_rebalanced,
         /// Publishers handed over to their home shard.

@@ -12,11 +12,13 @@ use crate::control::{Command, Event};
 use crate::error::Error;
 use crate::heartbeats::Heartbeats;
 use crate::ids::{SHARDS_MAX, ShardId};
+use crate::rates::Penalties;
 use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
 use crate::shard::{
-    ControlLink, Message, Shard, ShardParts, Shared, bytes_per_view, readers_max, views_max,
+    ConnectRates, ControlLink, Message, Shard, ShardParts, Shared, bytes_per_view, readers_max,
+    views_max,
 };
 use crate::slab::{PageClass, Region, RegionConfig};
 
@@ -116,6 +118,18 @@ impl Node {
     #[must_use]
     pub const fn view_bytes() -> u64 {
         bytes_per_view() as u64
+    }
+
+    /// Bytes of the tables of rates and penalties.
+    #[must_use]
+    pub const fn rate_bytes() -> u64 {
+        (ConnectRates::BYTES + Penalties::BYTES) as u64
+    }
+
+    /// Who may not come for a while: what is written there, every shard sees.
+    #[must_use]
+    pub fn penalties(&self) -> Arc<Penalties> {
+        Arc::clone(&self.shared.penalties)
     }
 
     /// How many shards run.

@@ -66,7 +66,7 @@ impl<F: Fleet> Exchange<F> {
                 self.outbox.forget(shard);
             }
             // A node is handed over when all its shards are up.
-            Event::Ready { .. } => {}
+            Event::Ready { .. } | Event::TurnedAway(_) => {}
             Event::PublishRefused(refusal) => self.tell_refused(&refusal, now),
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),

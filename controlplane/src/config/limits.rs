@@ -14,11 +14,12 @@ const MEMORY_MAX: Key = Key::new(
 .range(64 << 20, i64::MAX as u64)
 .bytes();
 
-const EXEMPT: Key =
-    Key::new("exempt", "Addresses and ranges that the caps per address do not count.", |s| {
-        &mut s.limits.exempt
-    })
-    .now();
+const EXEMPT: Key = Key::new(
+    "exempt",
+    "Addresses and ranges that no cap, rate and penalty of addresses binds.",
+    |s| &mut s.limits.exempt,
+)
+.now();
 
 const PLAY_FROM: Key = Key::new(
     "play_from",
@@ -70,7 +71,7 @@ impl Field for Vec<AddrRange> {
         Some(())
     }
     fn render(&self) -> String {
-        list(self.iter().map(|range| format!("{}/{}", range.addr, range.bits)))
+        list(self.iter().map(|range| range.to_string()))
     }
 }
 

@@ -56,6 +56,7 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         | Event::Kicked { .. }
         | Event::StreamMoved(_)
         | Event::Moved { .. }
+        | Event::TurnedAway(_)
         | Event::Snapshot(_)
         | Event::ListenFailed { .. } => {}
     }

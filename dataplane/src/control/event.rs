@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket};
+use super::{AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned};
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 
 /// A shard's word to the control plane.
@@ -111,6 +111,8 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// Who was turned away lately.
+    TurnedAway(Box<[Turned]>),
     /// The shard's thread is about to end.
     Stopped,
 }

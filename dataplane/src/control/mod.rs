@@ -5,9 +5,11 @@ mod command;
 mod event;
 mod protocol;
 mod status;
+mod turned;
 
 pub use authorize::*;
 pub use command::*;
 pub use event::*;
 pub use protocol::*;
 pub use status::*;
+pub use turned::*;

@@ -66,8 +66,16 @@ impl Shard {
         };
         self.counters.connections_accepted += 1;
         let ListenerConfig { kind, shards, latency, number, .. } = listener;
-        let Config { limits, session, .. } = &self.config;
+        let Config { session, .. } = &self.config;
         let speaker = Speaker::of(&listener, peer.ip(), &session.proxies);
+        if speaker == Speaker::Client
+            && let Err(why) = self.knock(peer.ip(), number)
+        {
+            self.counters.connections_shed += 1;
+            tracing::debug!(%peer, reason = why.name(), "connection shed");
+            return;
+        }
+        let Config { limits, .. } = &self.config;
         let entered = match speaker {
             Speaker::Client => self.shared.caps.enter(peer.ip(), limits),
             // Its clients are many, and counted when it names them.

@@ -33,6 +33,11 @@ impl Shard {
             self.refuse(slot, Refusal::Denied);
             return;
         }
+        if self.is_penalised(slot) {
+            // Whoever guesses over a connection that he has gets no further, and nobody is asked.
+            self.refuse(slot, Refusal::Denied);
+            return;
+        }
         self.counters.authorize_asked += 1;
         if self.draining.is_some() {
             self.refuse(slot, Refusal::Draining);

@@ -117,7 +117,7 @@ impl Caps {
         limits: &Limits,
     ) -> Result<(), LimitId> {
         self.unname(admission);
-        if limits.exempt.iter().any(|range| range.contains(peer)) {
+        if limits.is_exempt(peer) {
             return Ok(());
         }
         let (address, prefix) = self.counters_of(peer);
@@ -283,8 +283,7 @@ impl Caps {
         client: Option<IpAddr>,
         limits: &Limits,
     ) -> Result<ViewerAdmission, LimitId> {
-        let exempt = |peer: &IpAddr| limits.exempt.iter().any(|range| range.contains(*peer));
-        let Some(peer) = client.filter(|peer| !exempt(peer)) else {
+        let Some(peer) = client.filter(|&peer| !limits.is_exempt(peer)) else {
             return Ok(ViewerAdmission(None));
         };
         let (address, _) = self.counters_of(peer);

@@ -5,7 +5,7 @@ use super::egress::LINGER;
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;
-use crate::control::CloseReason;
+use crate::control::{CloseReason, Turn};
 use crate::error::Error;
 use crate::session::Command;
 
@@ -23,7 +23,13 @@ impl Shard {
             _ => tracing::warn!(%error, state = connection.session.state_name(), "peer fault"),
         });
         match error {
-            Error::Malformed(_) => self.counters.sessions_malformed += 1,
+            Error::Malformed(_) => {
+                self.counters.sessions_malformed += 1;
+                if connection.role.is_none() {
+                    let (peer, listener) = (connection.peer.ip, connection.listener);
+                    self.turned_away.note(peer, listener, Turn::Malformed);
+                }
+            }
             Error::Misbehaved { .. } => self.counters.sessions_misbehaved += 1,
             Error::Timeout { .. } => self.counters.sessions_timed_out += 1,
             Error::Limit(limit) => self.counters.limit(*limit),

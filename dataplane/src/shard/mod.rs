@@ -8,6 +8,7 @@
 
 mod accept;
 mod admission;
+mod arrivals;
 mod authorize;
 mod away;
 mod backpressure;
@@ -73,6 +74,7 @@ mod views;
 pub mod wake;
 mod withdrawal;
 
+pub(crate) use arrivals::ConnectRates;
 pub(crate) use commands::ControlLink;
 pub(crate) use message::Message;
 

@@ -11,7 +11,7 @@
 //! at.
 //!
 //! Limits: a head has [`codecs::proxy_protocol::HEAD_BYTES_MAX`] bytes, and the time that a session
-//! has for its first word. The caps per address do not count who is believed; they count clients
+//! has for its first word. Caps, rates and penalties do not bind who is believed; they bind clients
 //! that a balancer names, and those who play a whole stream, or view one, through a proxy. A
 //! connection over which a proxy asks for this and that is nobody's, and so is the view of somebody
 //! whom it does not tell of.
@@ -23,8 +23,8 @@ use codecs::proxy_protocol::{Origin, parse};
 use super::connection::PeerAddr;
 use super::ingress::Source;
 use super::shard::Shard;
-use crate::config::{AddrRange, LimitId, ListenerConfig};
-use crate::control::Intent;
+use crate::config::{AddrRange, ListenerConfig};
+use crate::control::{Intent, Turn};
 use crate::error::Error;
 use crate::reactor::RecvBuf;
 use crate::session::{Command, Refusal};
@@ -118,19 +118,28 @@ impl Shard {
         }
         self.connections.set_proxy(slot, None);
         let counted = self.count_client(slot, client.ip());
-        if let Err(limit) = counted {
+        if let Err((reason, _)) = counted {
             self.counters.connections_shed += 1;
-            self.close(slot, limit.name());
+            self.close(slot, reason);
         }
         counted.is_ok()
     }
 
-    /// Counts a connection for its client's address; the limit, if it has no room.
-    fn count_client(&mut self, slot: u32, client: IpAddr) -> Result<(), LimitId> {
+    /// Counts a connection for its client's address; why not, if it may not come, and what a
+    /// client hears who is answered.
+    fn count_client(&mut self, slot: u32, client: IpAddr) -> Result<(), (&'static str, Refusal)> {
+        let Some(connection) = self.connections.get(slot) else { return Ok(()) };
+        self.knock(client, connection.listener).map_err(|why| match why {
+            Turn::Penalty => (why.name(), Refusal::Denied),
+            Turn::Rate | Turn::PrefixRate | Turn::Malformed => (why.name(), Refusal::Full),
+        })?;
         let Some(connection) = self.connections.get_mut(slot) else { return Ok(()) };
         let limits = &self.config.limits;
         let counted = self.shared.caps.name(&mut connection.admission, client, limits);
-        counted.inspect_err(|limit| self.counters.limit(*limit))
+        counted.map_err(|limit| {
+            self.counters.limit(limit);
+            (limit.name(), Refusal::Full)
+        })
     }
 
     /// The first bytes of the client itself.
@@ -163,11 +172,14 @@ impl Shard {
         let Some(connection) = self.connections.get(slot) else { return false };
         let client = connection.peer.ip;
         let through = self.connections.proxy(slot).is_some_and(|proxy| proxy.own.ip != client);
-        let may = intent != Intent::Play || !through || self.count_client(slot, client).is_ok();
-        if !may {
+        let counted = match intent == Intent::Play && through {
+            true => self.count_client(slot, client),
+            false => Ok(()),
+        };
+        if let Err((_, refusal)) = counted {
             self.counters.plays_refused += 1;
-            self.tell(slot, Command::Refused(Refusal::Full));
+            self.tell(slot, Command::Refused(refusal));
         }
-        may
+        counted.is_ok()
     }
 }

@@ -9,6 +9,7 @@ use codecs::time::WallTime;
 
 use super::accept::OpenListener;
 use super::admission::Seen;
+use super::arrivals::TurnedAway;
 use super::budget::Budget;
 use super::cipher::Cipher;
 use super::commands::ControlLink;
@@ -121,6 +122,7 @@ pub(crate) struct Shard {
     pub(super) rechecks: Rechecks,
     pub(super) views: Views,
     pub(super) tombstones: Tombstones,
+    pub(super) turned_away: TurnedAway,
     pub(super) now: Instant,
     /// The calendar at the start of the turn.
     pub(super) wall: WallTime,
@@ -194,6 +196,7 @@ impl Shard {
             rechecks: Rechecks::default(),
             views: Views::new(&config.view_keys),
             tombstones: Tombstones::default(),
+            turned_away: TurnedAway::default(),
             now,
             wall: super::turn::calendar(),
             sessions_opened: 0,

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
 
+use super::arrivals::ConnectRates;
 use super::caps::Caps;
 use super::placement::Placement;
 use super::revoked::RevokedViews;
@@ -13,6 +14,7 @@ use super::viewers::KnownViewers;
 use super::wake::Wakes;
 use crate::ids::ShardId;
 use crate::log::Epochs;
+use crate::rates::Penalties;
 use crate::reactor::Waker;
 
 /// Lives on: every shard. Crosses by: atomics.
@@ -20,6 +22,8 @@ use crate::reactor::Waker;
 pub(crate) struct Shared {
     pub placement: Placement,
     pub caps: Caps,
+    pub connects: ConnectRates,
+    pub penalties: Arc<Penalties>,
     pub viewers: KnownViewers,
     pub views: ViewTable,
     pub revoked: RevokedViews,
@@ -93,6 +97,8 @@ impl Shared {
         Self {
             placement,
             caps: Caps::default(),
+            connects: ConnectRates::default(),
+            penalties: Arc::default(),
             viewers: KnownViewers::default(),
             views: ViewTable::new(views_max),
             revoked: RevokedViews::default(),

@@ -305,6 +305,7 @@ impl Shard {
         }
         // Kept for snapshots, which look at no stream of thousands.
         self.counters.logs = logs;
+        self.tell_turned_away();
         self.check_idle();
         self.close_ended_logs(false);
         self.drop_idle_viewers();

@@ -110,6 +110,36 @@ pub(crate) fn one_too_many_half_open(server: &Server) -> u64 {
     1
 }
 
+/// Whether a connection from there is answered.
+fn is_answered(source: &str, server: &Server) -> bool {
+    let mut stream = from(source, server.http);
+    // One that is closed at once may refuse to be written to.
+    let _ = stream.write_all(b"GET /nothing.mkv HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).is_ok()
+}
+
+pub(crate) fn too_often_from_an_address(server: &Server) -> u64 {
+    for _ in 0..4 {
+        assert!(is_answered("127.0.0.2", server));
+    }
+    // A machine that takes long gives another one a second.
+    while is_answered("127.0.0.2", server) {}
+    assert!(is_answered("127.0.0.3", server));
+    1
+}
+
+pub(crate) fn too_often_from_a_prefix(server: &Server) -> u64 {
+    let mut last = 2..;
+    let mut next = || format!("127.0.0.{}", last.next().unwrap());
+    for _ in 0..4 {
+        assert!(is_answered(&next(), server));
+    }
+    while is_answered(&next(), server) {}
+    assert!(is_answered("127.0.1.2", server));
+    1
+}
+
 pub(crate) fn one_player_too_many(server: &Server) -> u64 {
     let mut player = RtmpPlayer::ask(server.rtmp, "good");
     assert_eq!(player.peer.statuses_to_end(), [code::PLAY_FAILED, code::CONNECT_REJECTED]);

@@ -79,6 +79,7 @@ fn tighten(config: &mut Config, limit: LimitId) {
     let value = match limit {
         L::ConnectionsMax => WITNESS_CONNECTIONS,
         L::ConnectionsPerIpMax | L::ConnectionsPerPrefixMax | L::HalfOpenPerIpMax => 2,
+        L::ConnectsPerIpMax | L::ConnectsPerPrefixMax => 1,
         L::StreamsMax | L::IdlePlayersMax | L::IdlePlayersPerIpMax => 1,
         L::EgressBpsMax => 7_000_000,
         L::PlayersMax | L::TracksMax | L::RtmpStreamsMax => 2,
@@ -124,6 +125,8 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::ConnectionsPerIpMax => connections::one_too_many_of_an_address(server),
         L::ConnectionsPerPrefixMax => connections::one_too_many_of_a_prefix(server),
         L::HalfOpenPerIpMax => connections::one_too_many_half_open(server),
+        L::ConnectsPerIpMax => connections::too_often_from_an_address(server),
+        L::ConnectsPerPrefixMax => connections::too_often_from_a_prefix(server),
         L::StreamsMax => rtmp::one_stream_too_many(server),
         L::EgressBpsMax => connections::more_bits_than_may_be_owed(server),
         L::PlayersMax => connections::one_player_too_many(server),

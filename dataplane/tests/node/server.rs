@@ -1,6 +1,7 @@
 //! A running node with one RTMP and one HTTP listener on loopback.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use dataplane::Node;
 use dataplane::config::{
@@ -8,6 +9,7 @@ use dataplane::config::{
     ListenerKind, Pin, SessionConfig, ShardConfig, StreamConfig,
 };
 use dataplane::ids::ShardId;
+use dataplane::rates::Penalties;
 use dataplane::reactor::{BackendChoice, ReactorConfig};
 use dataplane::session::view_token::ViewKeys;
 
@@ -63,6 +65,7 @@ pub(crate) struct Server {
     rtmps: Option<SocketAddr>,
     https: Option<SocketAddr>,
     listeners: Vec<ListenerConfig>,
+    pub(crate) penalties: Arc<Penalties>,
     pub(crate) control: Control,
 }
 
@@ -75,7 +78,9 @@ impl Server {
         let (rtmps, https) = (of(ListenerKind::Rtmps), of(ListenerKind::Https));
         let listener = |&(kind, addr): &_| ListenerConfig::new(kind, addr);
         let listeners = node.listeners().iter().map(listener).collect();
-        Self { rtmp, http, rtmps, https, listeners, control: Control::start(node) }
+        let penalties = node.penalties();
+        let control = Control::start(node);
+        Self { rtmp, http, rtmps, https, listeners, penalties, control }
     }
 
     /// What is listened on, ports resolved.
