@@ -9,10 +9,10 @@
 //! HTTP, `link/` speaks on the control WebSockets of coordinators, `api/` answers HTTP on the
 //! control listener, `viewing/` knows the sessions, `console/` is its pages, `counts` carries what
 //! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
-//! hashes keys, `sign` signs addresses, `logging` writes logs, `banner` greets, `probe/` looks at
-//! a stream as a player does, `top/` shows a running server on a terminal, `registry/` knows which
-//! streams should exist, `troubles` what is not as it should be, `trust` whom our commands believe
-//! inside TLS.
+//! hashes keys, `sign` signs addresses, `penalties/` knows who guesses, `security/` tells of it,
+//! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
+//! shows a running server on a terminal, `registry/` knows which streams should exist, `troubles`
+//! what is not as it should be, `trust` whom our commands believe inside TLS.
 
 pub mod acme;
 pub mod api;
@@ -32,8 +32,10 @@ pub mod hooks;
 mod link;
 pub mod logging;
 pub mod outbound;
+pub mod penalties;
 pub mod probe;
 pub mod registry;
+pub mod security;
 pub mod server;
 pub mod sign;
 pub mod store;

@@ -24,7 +24,7 @@ pub struct Logging {
 impl Logging {
     /// Starts to write.
     #[must_use]
-    pub fn start(section: LogSection) -> Self {
+    pub fn start(section: &LogSection) -> Self {
         let (writer, worker) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(LINES_MAX)
@@ -43,7 +43,7 @@ impl Logging {
     }
 
     /// Replaces the level.
-    pub fn reload(&self, section: LogSection) {
+    pub fn reload(&self, section: &LogSection) {
         // The handle outlives the subscriber only while the process ends.
         let _ = self.level.reload(filter(section.level));
     }

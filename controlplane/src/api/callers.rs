@@ -192,10 +192,22 @@ impl Table {
 
     fn leave(&mut self, id: u64) {
         let Some(open) = self.open.remove(&id) else { return };
-        if let Some(held) = self.held.get_mut(&open.from) {
+        self.give(open.from);
+    }
+
+    fn rename(&mut self, id: u64, from: IpAddr) {
+        let Some(open) = self.open.get_mut(&id).filter(|open| open.from != from) else { return };
+        let former = std::mem::replace(&mut open.from, from);
+        *self.held.entry(from).or_default() += 1;
+        self.give(former);
+    }
+
+    /// An address holds one place less.
+    fn give(&mut self, from: IpAddr) {
+        if let Some(held) = self.held.get_mut(&from) {
             *held -= 1;
             if *held == 0 {
-                self.held.remove(&open.from);
+                self.held.remove(&from);
             }
         }
     }
@@ -229,6 +241,11 @@ impl Caller {
     /// Its requests, which come from `peer`, are answered by `inner`; meanwhile it keeps its place.
     pub(super) fn served_by<S>(&self, inner: S, peer: SocketAddr) -> Answering<S> {
         Answering { inner, caller: self.clone(), peer: PeerAddr(peer) }
+    }
+
+    /// It is somebody's whom its proxy names.
+    pub(super) fn is_of(&self, from: IpAddr) {
+        self.0.places.table().rename(self.0.id, block(from));
     }
 
     fn asks(&self) -> Asking {
@@ -396,6 +413,25 @@ mod tests {
         assert_eq!(callers.ended(), [0, 1, 1]);
         drop((asking, greedy));
         callers.seat(2);
+    }
+
+    #[test]
+    fn a_place_behind_a_proxy_is_its_clients() {
+        let callers = Callers::new(4);
+        let all: Vec<_> = (0..4).map(|_| callers.seat(1)).collect();
+        let asking: Vec<_> = all.iter().map(Caller::asks).collect();
+        all[0].is_of(addr(7));
+        all[1].is_of(addr(7));
+        all[1].is_of(addr(8));
+        let held = |callers: &Callers| {
+            let held = callers.0.table().held.clone();
+            held.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(held(&callers), [(addr(1), 2), (addr(7), 1), (addr(8), 1)]);
+        // The proxy no longer holds too many.
+        assert!(!matches!(callers.try_enter(addr(1)), Entry::Refused));
+        drop((asking, all));
+        assert!(held(&callers).is_empty());
     }
 
     #[test]

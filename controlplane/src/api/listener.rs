@@ -2,16 +2,20 @@
 //!
 //! Limits: `listeners.control.connections_max` connections, of which a quiet one goes for a new
 //! one, or one of the address that holds most (`callers.rs`); [`HANDSHAKE_DEADLINE`] for TLS,
-//! [`HEAD_DEADLINE`] for a request's head, [`CONNECTION_DEADLINE`] for a connection as a whole,
-//! [`HEAD_BYTES_MAX`] for what is buffered of one; who does not read his answer is left
-//! (`progress.rs`).
+//! [`HEAD_DEADLINE`] for a request's head and a balancer's, [`CONNECTION_DEADLINE`] for a
+//! connection as a whole, [`HEAD_BYTES_MAX`] for what is buffered of one; who does not read his
+//! answer is left (`progress.rs`).
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
+use codecs::proxy_protocol::Origin;
 use dataplane::session::tls::Identity;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +24,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::callers::{Caller, Callers};
+use super::callers::Caller;
+use super::door::{Arrival, Door, Introduced};
+use super::head::{Headed, take_head};
 use super::progress::Progress;
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,16 +47,18 @@ pub async fn serve(
     listener: TcpListener,
     certificates: Option<Certificates>,
     router: Router,
-    callers: Callers,
+    door: Door,
 ) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(caller) = callers.enter(peer.ip()).await else {
+                if !door.warden.admits(peer.ip(), door.listener, Instant::now()) {
+                    continue;
+                }
+                let Some(caller) = door.callers.enter(peer.ip()).await else {
                     refuse(&stream, certificates.is_some());
                     continue;
                 };
-                let router = router.clone();
                 let tls = match &certificates {
                     None => None,
                     Some(certificates) => match acceptor(certificates) {
@@ -58,7 +66,7 @@ pub async fn serve(
                         None => continue,
                     },
                 };
-                tokio::spawn(connection(stream, peer, tls, router, caller));
+                tokio::spawn(connection((stream, peer), tls, router.clone(), caller, door.clone()));
             }
             Err(error) => {
                 tracing::warn!(reason = %error, "the control listener cannot accept");
@@ -81,18 +89,25 @@ fn refuse(stream: &TcpStream, tls: bool) {
 }
 
 async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     tls: Option<TlsAcceptor>,
     router: Router,
     caller: Caller,
+    door: Door,
 ) {
-    let stream = Progress::new(stream);
     let answered = async {
+        let begun = timeout(HEAD_DEADLINE, begin(&stream, peer, &door, &caller)).await;
+        let Ok(Some((first, arrival))) = begun else {
+            return tracing::debug!(%peer, "a balancer told of nobody who may come");
+        };
+        let peer = arrival.peer;
+        let service = TowerToHyperService::new(router);
+        let service = caller.served_by(Introduced { inner: service, arrival }, peer);
+        let stream = Headed::new(first, Progress::new(stream));
         match tls {
-            None => answer(stream, peer, router, &caller).await,
+            None => answer(stream, peer, service).await,
             Some(acceptor) => match timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => answer(stream, peer, router, &caller).await,
+                Ok(Ok(stream)) => answer(stream, peer, service).await,
                 Ok(Err(error)) => tracing::debug!(%peer, reason = %error, "no TLS with a caller"),
                 Err(_) => tracing::debug!(%peer, "a caller was too slow for TLS"),
             },
@@ -104,14 +119,45 @@ async fn connection(
     }
 }
 
+/// Whose the connection is, and what was read to know it; `None` if he may not come.
+async fn begin(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    door: &Door,
+    caller: &Caller,
+) -> Option<(Vec<u8>, Arrival)> {
+    let is_proxy = door.warden.believes(peer.ip());
+    let (listener, caller) = (door.listener, caller.clone());
+    let arrival = Arrival { peer, is_proxy, listener, caller };
+    if !(is_proxy && door.proxied) {
+        return Some((Vec::new(), arrival));
+    }
+    let (origin, first) = match take_head(stream).await {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::debug!(%peer, reason = %error, "no head of a balancer");
+            return None;
+        }
+    };
+    let Origin::Client { source, .. } = origin else {
+        // The balancer itself looks whether we live; whoever it is, he is no proxy of HTTP.
+        return Some((first, Arrival { is_proxy: false, ..arrival }));
+    };
+    arrival.caller.is_of(source.ip());
+    let is_proxy = door.warden.believes(source.ip());
+    let admitted = door.warden.admits(source.ip(), listener, Instant::now());
+    admitted.then_some((first, Arrival { peer: source, is_proxy, ..arrival }))
+}
+
 /// Answers requests until one side ends.
-async fn answer(
+async fn answer<S>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
-    router: Router,
-    caller: &Caller,
-) {
-    let service = caller.served_by(TowerToHyperService::new(router), peer);
+    service: S,
+) where
+    S: HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)

@@ -21,8 +21,8 @@ use super::reply::Refusal;
 use super::state::ApiState;
 use super::transfer;
 use super::{
-    auth, config, coordinator, events, health, hooks, live, moving, requests, sessions, streams,
-    templates,
+    auth, config, coordinator, events, health, hooks, live, moving, penalties, requests, sessions,
+    streams, templates,
 };
 use crate::console::pages;
 
@@ -94,6 +94,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(auth::forget_verdicts))
         .routes(routes!(coordinator::coordinator))
         .routes(routes!(coordinator::peers))
+        .routes(routes!(penalties::penalties, penalties::lift_penalty))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))
         .routes(routes!(document::openapi))

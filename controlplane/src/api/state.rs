@@ -18,6 +18,7 @@ use super::token::Token;
 use crate::bridge::{Ask, Gathered, Sighting};
 use crate::events::Bus;
 use crate::hooks::Hooks;
+use crate::penalties::Warden;
 use crate::troubles::Troubles;
 
 /// What requests are answered from.
@@ -36,6 +37,7 @@ pub struct ApiState {
     pub(super) hooks: Hooks,
     pub(super) requests: Requests,
     pub(super) troubles: Troubles,
+    pub(super) warden: Warden,
 }
 
 impl ApiState {
@@ -65,7 +67,14 @@ impl ApiState {
             hooks,
             requests: Requests::default(),
             troubles,
+            warden: Warden::default(),
         }
+    }
+
+    /// Tells of the penalties of `warden`.
+    #[must_use]
+    pub fn watched_by(self, warden: Warden) -> Self {
+        Self { warden, ..self }
     }
 
     /// Asks the control loop, and waits for its answer.

@@ -32,6 +32,7 @@ use super::declared::{Declarations, Declared};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
+use super::guess::tell;
 use super::judge::{Step, judge, own_key};
 use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
 use super::memory::{Memory, TTL_MAX};
@@ -50,6 +51,7 @@ use crate::counts::Counts;
 use crate::dialect::Claim;
 use crate::events::Bus;
 use crate::outbound::Client;
+use crate::penalties::Warden;
 
 /// Fetches of keys under way at most: one, and one that a reload gave up.
 const FETCHES_MAX: usize = 2;
@@ -75,6 +77,7 @@ pub struct Gate {
     /// About whom the coordinator of this node is to be asked.
     errand: Option<Publisher>,
     bus: Bus,
+    warden: Warden,
 }
 
 impl Gate {
@@ -95,7 +98,13 @@ impl Gate {
             errand: None,
             rules,
             bus,
+            warden: Warden::default(),
         }
+    }
+
+    /// Tells `warden` who is refused.
+    pub fn watch_by(&mut self, warden: Warden) {
+        self.warden = warden;
     }
 
     /// Judges by `rules` from now on. Earlier verdicts are forgotten, and who asks from now on
@@ -384,6 +393,7 @@ impl Gate {
             Verdict::Deny(_) => (&request.stream, None),
         };
         self.bus.publish(Some(stream), id, notice(request, &verdict, basis));
+        tell(&self.warden, request, &verdict, basis);
         verdict
     }
 

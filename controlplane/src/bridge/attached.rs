@@ -163,6 +163,7 @@ impl<F: Fleet> Exchange<F> {
 #[cfg(test)]
 mod tests {
     use dataplane::control::{Event, StreamStart};
+    use dataplane::rates::address_of;
     use tokio::sync::mpsc;
 
     use super::super::one_shard::OneShard;
@@ -172,6 +173,7 @@ mod tests {
     use crate::config::CoordinatorSection;
     use crate::coordinator::StreamingServer;
     use crate::events::{Bus, Cursor, RingLimits};
+    use crate::penalties::{PenaltyRules, Warden};
 
     struct Bench {
         exchange: Exchange<OneShard>,
@@ -344,6 +346,23 @@ mod tests {
         let (reply, mut list) = oneshot::channel();
         bench.ask(AttachedAsk::List { reply });
         assert_eq!(list.try_recv().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_publisher_of_a_server_who_has_a_penalty_is_denied_until_it_ends() {
+        let mut bench = Bench::new();
+        let (server, mut answers) = bench.attach(Role::Rtmp);
+        let (_encoder, _tasks) = bench.encoder();
+        let (warden, user) = (Warden::default(), [203, 0, 113, 9].into());
+        bench.exchange.watch_by(warden.clone());
+        for guess in 0..PenaltyRules::default().guesses_max {
+            warden.api_failed(user, (guess, "api_token"), "control", bench.now);
+        }
+        bench.publishes(server, "cam7");
+        assert!(matches!(answers.try_recv(), Ok(Message::PublishDeny { .. })));
+        assert!(warden.lift(&address_of(user), bench.now));
+        bench.publishes(server, "cam7");
+        assert!(matches!(answers.try_recv(), Ok(Message::PublishAccept { .. })));
     }
 
     #[test]

@@ -66,8 +66,9 @@ impl<F: Fleet> Exchange<F> {
                 self.outbox.forget(shard);
             }
             // A node is handed over when all its shards are up.
-            Event::Ready { .. } | Event::TurnedAway(_) => {}
+            Event::Ready { .. } => {}
             Event::PublishRefused(refusal) => self.tell_refused(&refusal, now),
+            Event::TurnedAway(turned) => self.warden.turned_away(&turned, now),
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }

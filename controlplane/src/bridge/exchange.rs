@@ -23,6 +23,7 @@ use crate::coordinator::Coordinator;
 use crate::coordinator::client::Client;
 use crate::counts::Counts;
 use crate::events::{Backlog, Bus, Kind};
+use crate::penalties::Warden;
 use crate::registry::Registry;
 use crate::viewing::Sessions;
 
@@ -57,6 +58,7 @@ pub struct Exchange<F> {
     pub(super) news: Backlog,
     pub(super) inputs: Inputs,
     full: Vec<bool>,
+    pub(super) warden: Warden,
     pub(crate) registry: Registry,
 }
 
@@ -83,6 +85,7 @@ impl<F: Fleet> Exchange<F> {
             client: None,
             inputs: Inputs::default(),
             full: vec![false; shards],
+            warden: Warden::default(),
             registry: Registry::default(),
         };
         for shard in exchange.shards() {
@@ -169,6 +172,12 @@ impl<F: Fleet> Exchange<F> {
     /// True if more is to be told of players than there is room for.
     pub fn is_telling(&self) -> bool {
         !self.news.is_empty()
+    }
+
+    /// Tells `warden` who was refused and turned away.
+    pub fn watch_by(&mut self, warden: Warden) {
+        self.gate.watch_by(warden.clone());
+        self.warden = warden;
     }
 
     /// What is kept for the coordinator's contract.

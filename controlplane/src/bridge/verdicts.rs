@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Command, Grant, Intent, Role, Ticket, Verdict};
+use dataplane::control::{AuthorizeRequest, Command, Denial, Grant, Intent, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamName};
 
 use super::attached::ATTACHED;
@@ -50,6 +50,10 @@ impl<F: Fleet> Exchange<F> {
             tracing::debug!(stream = %request.stream, peer = %request.peer, "an encoder pulls");
             let grant = Grant { waits: true, ..Grant::to(request.stream.clone()) };
             return self.give(shard, ticket, Verdict::Allow(grant), now);
+        }
+        if shard == ATTACHED && !self.warden.admits(request.peer.ip(), "attached", now) {
+            // No shard looked, as it does for those who come to this node.
+            return self.give(shard, ticket, Verdict::Deny(Denial::Forbidden), now);
         }
         let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
         let verdict = self.gate.ask(shard, ticket, request, &admission, now);

@@ -10,6 +10,8 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     super::acme::agree(loaded).and_then(|()| super::auth::agree(loaded))?;
     super::coordinator::agree(loaded)?;
     super::hooks::agree(loaded)?;
+    super::penalties::agree(loaded)?;
+    heads(loaded)?;
     let Settings { egress, stream, reactor, listeners, .. } = &loaded.settings;
     let check = |holds: bool, key: &str, what: String, mend: &str| {
         if holds { Ok(()) } else { Err(loaded.misfit(key, what, mend.to_owned())) }
@@ -60,14 +62,6 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
         format!("{} is no power of two", reactor.recv_buffers),
         &format!("the next is {}", reactor.recv_buffers.next_power_of_two()),
     )?;
-    for (name, listener) in listeners.media() {
-        check(
-            !listener.takes_proxy_protocol() || !loaded.settings.session.proxies.is_empty(),
-            &format!("listeners.{name}.proxy_protocol"),
-            "nobody's heads are believed: session.proxies is empty".to_owned(),
-            "name the balancers in session.proxies, or remove the line",
-        )?;
-    }
     if let Err((key, what)) = FileStreams::read(&loaded.settings.streams) {
         return Err(loaded.misfit(key, what, "mend or remove it".to_owned()));
     }
@@ -79,7 +73,22 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     )
 }
 
+/// Errors: a listener that expects heads of balancers, of whom none is believed.
+fn heads(loaded: &Loaded) -> Result<(), Error> {
+    let Settings { listeners, session, .. } = &loaded.settings;
+    let media = listeners.media().map(|(name, media)| (name, media.takes_proxy_protocol()));
+    let mut all = media.into_iter().chain([("control", listeners.control.proxy_protocol)]);
+    match all.find(|&(_, proxied)| proxied) {
+        Some((name, _)) if session.proxies.is_empty() => Err(loaded.misfit(
+            &format!("listeners.{name}.proxy_protocol"),
+            "nobody's heads are believed: session.proxies is empty".to_owned(),
+            "name the balancers in session.proxies, or remove the line".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The one of two contradicting keys that somebody set, so that the error names its line.
-fn pick<'a>(loaded: &Loaded, first: &'a str, second: &'a str) -> &'a str {
+pub(super) fn pick<'a>(loaded: &Loaded, first: &'a str, second: &'a str) -> &'a str {
     if loaded.is_set(first) || !loaded.is_set(second) { first } else { second }
 }

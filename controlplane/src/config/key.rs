@@ -206,6 +206,7 @@ pub fn sections() -> Vec<Section> {
         super::tls::section(),
         super::acme::section(),
         super::limits::section(),
+        super::penalties::section(),
         super::shards::section(),
         super::reactor::section(),
         super::egress::section(),

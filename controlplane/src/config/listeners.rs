@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dataplane::config::{Latency, ListenerConfig, ListenerKind, ListenerNumber};
 use dataplane::ids::{ShardId, ShardSet};
+use dataplane::rates::Rate;
 
 use super::document::Datum;
 use super::field::{Bounds, Field, words};
@@ -104,6 +105,20 @@ fn numbers(kind: ListenerKind) -> impl Iterator<Item = ListenerNumber> {
     (0..=ALSO_MAX as u8).map(move |also| ListenerNumber(first + 4 * also))
 }
 
+/// What the file calls the listener of that number; `attached` if it is one of a streaming server
+/// that is attached, and none of ours.
+#[must_use]
+pub fn listener_name(number: ListenerNumber) -> &'static str {
+    let kinds = [
+        (ListenerKind::Rtmp, "rtmp"),
+        (ListenerKind::Http, "http"),
+        (ListenerKind::Rtmps, "rtmps"),
+        (ListenerKind::Https, "https"),
+    ];
+    let mut of = kinds.into_iter().filter(|(kind, _)| numbers(*kind).any(|own| own == number));
+    of.next().map_or("attached", |(_, name)| name)
+}
+
 impl ShardList {
     fn set(&self) -> ShardSet {
         match self.0.as_slice() {
@@ -124,6 +139,20 @@ pub struct ControlListener {
     pub hosts: Vec<String>,
     /// Connections at most.
     pub connections_max: u32,
+    /// Balancers tell there whose their connections are.
+    pub proxy_protocol: bool,
+    /// Calls of one address a second.
+    pub calls_per_second_max: u64,
+    /// Calls of one address at one time.
+    pub calls_burst_max: u64,
+}
+
+impl ControlListener {
+    /// How often one address may call.
+    #[must_use]
+    pub const fn calls(&self) -> Rate {
+        Rate { per_second: self.calls_per_second_max, burst: self.calls_burst_max }
+    }
 }
 
 /// The listener of the API inside TLS.
@@ -173,6 +202,9 @@ impl Default for ListenersSection {
                 addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
                 hosts: Vec::new(),
                 connections_max: 64,
+                proxy_protocol: false,
+                calls_per_second_max: 100,
+                calls_burst_max: 400,
             },
             control_tls: ControlTlsListener {
                 enabled: false,
@@ -232,6 +264,7 @@ const AUTH: &str = "How those are judged who come by it, where that is not as in
 const PROXY_PROTOCOL: &str = "Whether the balancers among session.proxies begin with a head of the \
                               PROXY protocol, version 1 or 2, which tells whose a connection is. \
                               Those that do not are refused; others come as they are.";
+const CONTROL_PROXY_PROTOCOL: &str = "As above, for the API, with TLS and without.";
 const ALSO: &str = "More listeners of this protocol, with shards and a class of their own. In the \
                     file: tables with addr and, if wanted, shards, latency, auth and \
                     proxy_protocol.";
@@ -361,6 +394,21 @@ const CONTROL: &[Key] = &[
         |s| &mut s.listeners.control.connections_max,
     )
     .range(1, 4_096),
+    Key::new("proxy_protocol", CONTROL_PROXY_PROTOCOL, |s| &mut s.listeners.control.proxy_protocol),
+    Key::new(
+        "calls_per_second_max",
+        "Requests of one address (IPv6: one /64) in a second, for as long as it goes on; of an \
+         IPv4 /24 or IPv6 /48 four times as many. One too many hears 429. limits.exempt are not \
+         bound.",
+        |s| &mut s.listeners.control.calls_per_second_max,
+    )
+    .range(1, 1_000_000)
+    .now(),
+    Key::new("calls_burst_max", "The same at one time.", |s| {
+        &mut s.listeners.control.calls_burst_max
+    })
+    .range(1, 1_000_000)
+    .now(),
 ];
 
 const CONTROL_TLS: &[Key] = &[

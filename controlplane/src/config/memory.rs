@@ -19,6 +19,8 @@ use crate::coordinator::attached::{LINK_MAX, PUBLICATIONS_MAX};
 use crate::events::UNKEPT_FACTOR;
 use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
+use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
+use crate::security::LINES_WAITING_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
 use crate::viewing::CLOSED_MAX;
 
@@ -67,6 +69,10 @@ pub struct MemoryTable {
 const PROCESS_BYTES: u64 = 12 << 20;
 /// One line of the log, the longest that a session makes.
 const LINE_BYTES: u64 = 512;
+/// Lines that wait to be written to either log.
+const LOG_LINES_MAX: u64 = (LINES_MAX + LINES_WAITING_MAX) as u64;
+/// Buckets of those who connect and of those who call the API, and who is refused for a while.
+const RATE_BYTES: u64 = Node::rate_bytes() + Warden::BUCKET_BYTES;
 /// One command that waits for room in a shard's mailbox.
 const COMMAND_BYTES: u64 = size_of::<Command>() as u64;
 /// Stack, rings and words of one shard.
@@ -216,7 +222,9 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + api_tls
         + SERVER_BYTES * servers
         + ENCODER_BYTES * encoders
-        + LINE_BYTES * LINES_MAX as u64
+        + LINE_BYTES * LOG_LINES_MAX
+        + RATE_BYTES
+        + ROW_BYTES * ROWS_MAX as u64
         + COMMAND_BYTES * WAITING_MAX as u64
         + event_bytes(settings)
         + ENDED_BYTES * CLOSED_MAX as u64
@@ -290,7 +298,9 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("store", CACHE_BYTES as u64, 1, "read again from the file"),
         term("store queue", QUEUED_BYTES_MAX as u64, 1, "changes hear 503, events wait"),
         term("store undo", UNDO_BYTES_MAX as u64, 1, "the rest goes to the file"),
-        term("log lines", LINE_BYTES, LINES_MAX as u64, "dropped and counted"),
+        term("log lines", LINE_BYTES, LOG_LINES_MAX, "dropped and counted"),
+        term("rates", RATE_BYTES, 1, "buckets are shared"),
+        term("penalties", ROW_BYTES, ROWS_MAX as u64, "who guessed least is forgotten"),
         term("shards", SHARD_BYTES, shards, "fixed"),
         term("process", PROCESS_BYTES, 1, "fixed"),
     ];

@@ -40,6 +40,7 @@ mod masking;
 mod memory;
 mod nearest;
 mod node;
+mod penalties;
 mod plan;
 mod reactor;
 mod reader;
@@ -75,6 +76,7 @@ pub use key::{Applies, Key, Section, sections};
 pub(crate) use limits::parse_range;
 pub use listeners::{
     AlsoListener, ControlListener, ControlTlsListener, ListenersSection, MediaListener, ShardList,
+    listener_name,
 };
 pub use load::{Loaded, Sources, load};
 pub use log::{LogFormat, LogLevel, LogSection};

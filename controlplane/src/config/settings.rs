@@ -17,6 +17,7 @@ use super::shards::ShardsSection;
 use super::streams::StreamsSection;
 use super::tls::TlsSection;
 use crate::hooks::HookSpec;
+use crate::penalties::PenaltyRules;
 
 /// Everything that can be configured, as it is without a file.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub acme: AcmeSection,
     /// `[limits]`
     pub limits: Limits,
+    /// `[penalties]`
+    pub penalties: PenaltyRules,
     /// `limits.memory_max`: bytes.
     pub memory_max: Auto<u64>,
     /// `[shards]`
@@ -84,6 +87,7 @@ impl Default for Settings {
             tls: TlsSection::default(),
             acme: AcmeSection::default(),
             limits: Limits::default(),
+            penalties: PenaltyRules::default(),
             memory_max: Auto::Auto,
             shards: ShardsSection::default(),
             reactor: ReactorConfig::default(),

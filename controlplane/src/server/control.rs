@@ -13,6 +13,7 @@ use super::renewal::Renewal;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
+use crate::penalties::Warden;
 use crate::store::Store;
 use crate::troubles::Troubles;
 
@@ -42,4 +43,16 @@ pub(super) struct ControlPlane {
     pub(super) hooks: Option<Hooks>,
     /// The service manager, if one started this process.
     pub(super) manager: Manager,
+    /// Who guesses, and who comes too often.
+    pub(super) warden: Warden,
+}
+
+impl ControlPlane {
+    /// Judges strangers by the configuration in force.
+    pub(super) fn judge_strangers(&self) {
+        let settings = &self.loaded.settings;
+        self.warden.set_access(settings.access());
+        let log = &settings.log;
+        self.warden.log_to(log.security_file.as_deref(), log.security_bytes_max);
+    }
 }

@@ -28,6 +28,7 @@ impl<F: Fleet> Desk<F> {
         self.control.renewal.count(&mut counts);
         self.callers.count(&mut counts);
         self.sockets.count(&mut counts);
+        self.control.warden.count(&mut counts);
         let [told, failed, dropped] = self.teller.counts();
         counts.counter_by(
             "coordinator_messages_total",

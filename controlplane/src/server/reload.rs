@@ -126,7 +126,7 @@ impl ControlPlane {
         };
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
-        self.logging.reload(loaded.settings.log);
+        self.logging.reload(&loaded.settings.log);
         exchange.set_rules(loaded.settings.rules(&self.plan.configured.coordinator));
         limits.send_replace(reload.limits.clone());
         let mut reload = reload;
@@ -144,6 +144,7 @@ impl ControlPlane {
         }
         self.loaded = loaded;
         self.open = open;
+        self.judge_strangers();
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
         self.certificates_read(doubt.clone(), ends, Instant::now());

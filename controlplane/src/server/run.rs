@@ -24,8 +24,10 @@ use super::pace::Pace;
 use super::start::data_directory;
 use super::upstream::Upstream;
 use super::watchdog::ControlTurns;
+use crate::api::{ApiState, Callers, Commands, Door, Sockets, judged_by, router, serve};
 use crate::api::{ApiState, Callers, Commands, Sockets, router, serve};
 use crate::bridge::{Ask, Exchange, Fleet};
+use crate::bridge::{Ask, Exchange};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
@@ -184,6 +186,8 @@ impl<F: Fleet> Desk<F> {
         let events = AsyncFd::new(events)?;
         let mut exchange = Exchange::new(fleet, rules, bus, Instant::now());
         exchange.registry = registry;
+        control.judge_strangers();
+        exchange.watch_by(control.warden.clone());
         keeper.tell(exchange.bus().clone());
         Ok(Self {
             events,
@@ -232,14 +236,23 @@ impl<F: Fleet> Desk<F> {
             (token, section.hosts.clone()),
             (self.exchange.bus().clone(), hooks),
             self.control.troubles.clone(),
-        );
+        )
+        .watched_by(self.control.warden.clone());
         let commands = Commands::new(self.asks_in.clone(), coordinator, server);
         let routes = router(state).merge(commands.router()).merge(self.sockets.router());
+        let warden = &self.control.warden;
+        let routes = judged_by(warden, routes);
         for (listener, is_tls) in [(plain, false), (tls, true)] {
             let Some(listener) = listener else { continue };
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let certificates = is_tls.then(|| self.control.identity.subscribe());
-            tokio::spawn(serve(listener, certificates, routes.clone(), self.callers.clone()));
+            let door = Door {
+                listener: if is_tls { "control_tls" } else { "control" },
+                proxied: section.proxy_protocol,
+                callers: self.callers.clone(),
+                warden: warden.clone(),
+            };
+            tokio::spawn(serve(listener, certificates, routes.clone(), door));
         }
         Ok(())
     }
@@ -375,6 +388,7 @@ impl<F: Fleet> Desk<F> {
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
         self.report(now);
+        self.control.warden.tick(now);
         self.heap.tick(now);
         self.control.look_at_certificates(&mut self.exchange, now);
         if self.cores.due().is_some_and(|due| due <= now) {
@@ -391,7 +405,8 @@ impl<F: Fleet> Desk<F> {
         let (heap, certificates) = (Some(self.heap.due()), self.control.certificates.due());
         let manager = self.control.manager.due();
         let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
-        due.into_iter().chain([manager, certificates]).flatten().min().unwrap_or(now + IDLE)
+        let warden = self.control.warden.due();
+        due.into_iter().chain([manager, certificates, warden]).flatten().min().unwrap_or(now + IDLE)
     }
 
     /// Gives what became known at the end a moment to be told; the rest is on the disk and told

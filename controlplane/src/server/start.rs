@@ -21,6 +21,7 @@ use crate::cli::DEFAULT_FILE;
 use crate::config::{DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity, load, plan};
 use crate::error::Error;
 use crate::logging::Logging;
+use crate::penalties::Warden;
 use crate::store::Store;
 use crate::troubles::{Trouble, Troubles};
 use crate::viewing::first_keys;
@@ -70,12 +71,13 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     }
     let control = Entrance::open(&loaded)?;
     let store = Store::open(&data_directory(&loaded))?;
-    let logging = Logging::start(loaded.settings.log);
+    let logging = Logging::start(&loaded.settings.log);
     if let Some(keys) = kept_view_keys(&store)? {
         plan.node.view_keys = keys;
     }
     let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
+    let warden = Warden::new(node.penalties());
     let manager = Manager::new(&Environment::read(), Instant::now());
     let banner = Banner {
         shards: node.shards(),
@@ -109,6 +111,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
             hooks: None,
             renewal,
             manager,
+            warden,
         },
         node,
         control,

@@ -6,6 +6,7 @@ mod authority;
 mod commands;
 mod credentials;
 mod feed;
+mod guessing;
 mod hooks;
 mod notify;
 mod program;

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::{self, handshake::derive_accept_key};
 
 use crate::api::callers::PeerAddr;
+use crate::auth::is_forged;
 use crate::bridge::{Ask, AttachedAsk};
 use crate::config::CoordinatorSection;
 use crate::coordinator::attached::LINK_MAX;
@@ -36,6 +37,10 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const KEY_BYTES_MAX: usize = 64;
 /// Why a peer is not let in, as it is counted.
 const REFUSALS: [&str; 5] = ["secret_missing", "pass", "no_websocket", "full", "busy"];
+
+/// Of an answer: the pass that was shown was made with another secret.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct ForgedPass;
 
 /// Where peers attach. Clones are one.
 #[derive(Clone, Debug)]
@@ -207,9 +212,13 @@ impl Sockets {
                 (StatusCode::FORBIDDEN, "nobody may attach unless CONTROL_SECRET is set\n")
                     .into_response()
             }
-            Refusal::Pass(_) => {
-                (StatusCode::FORBIDDEN, "x-control-auth-token is no pass for this role\n")
-                    .into_response()
+            Refusal::Pass(reason) => {
+                let no = "x-control-auth-token is no pass for this role\n";
+                let mut response = (StatusCode::FORBIDDEN, no).into_response();
+                if is_forged(reason) {
+                    response.extensions_mut().insert(ForgedPass);
+                }
+                response
             }
             Refusal::NoWebSocket => {
                 let head = [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
@@ -301,14 +310,19 @@ mod tests {
                 assert_eq!(status(&sockets, request(role, bad, true)).await, 403, "{bad:?}");
             }
             let forged = other.issue(role, now).0;
-            assert_eq!(status(&sockets, request(role, Some(&forged), true)).await, 403);
+            for (shown, is_forged) in [(&forged, true), (&old, false)] {
+                let request = request(role, Some(shown), true);
+                let answer = sockets.router().call(request).await.unwrap();
+                assert_eq!(answer.status().as_u16(), 403);
+                assert_eq!(answer.extensions().get::<ForgedPass>().is_some(), is_forged);
+            }
             let wrong = Role::ALL.into_iter().find(|other| *other != role).unwrap();
             assert_eq!(status(&sockets, request(wrong, Some(&good), true)).await, 403);
             assert_eq!(status(&sockets, request(role, Some(&good), false)).await, 426);
         }
         let mut counts = Counts::default();
         sockets.count(&mut counts);
-        assert!(format!("{counts:?}").contains("18"), "{counts:?}");
+        assert!(format!("{counts:?}").contains("21"), "{counts:?}");
     }
 
     #[tokio::test]

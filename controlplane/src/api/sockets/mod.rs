@@ -10,4 +10,5 @@
 
 mod entrance;
 
+pub(super) use entrance::ForgedPass;
 pub use entrance::Sockets;

@@ -1,0 +1,75 @@
+//! Rules: what guesses cost, and how often the API is called.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use dataplane::config::AddrRange;
+use dataplane::rates::Rate;
+
+/// What guesses cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PenaltyRules {
+    /// They cost something.
+    pub enabled: bool,
+    /// Guesses of one address within the window that begin a penalty.
+    pub guesses_max: u32,
+    /// Guesses of one prefix that do.
+    pub prefix_guesses_max: u32,
+    /// Guesses are forgotten one by one within this.
+    pub window: Duration,
+    /// What the first penalty lasts; each further one lasts twice as long.
+    pub first: Duration,
+    /// The longest; for as long again nothing that was done before is forgotten.
+    pub longest: Duration,
+}
+
+impl Default for PenaltyRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            guesses_max: 30,
+            prefix_guesses_max: 240,
+            window: Duration::from_secs(60),
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// Who is bound by them, and by what else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// What guesses cost.
+    pub penalties: PenaltyRules,
+    /// How often one address calls the API.
+    pub calls: Rate,
+    /// Whose word about their clients is believed.
+    pub proxies: Vec<AddrRange>,
+    /// Who is bound by nothing.
+    pub exempt: Vec<AddrRange>,
+}
+
+impl Access {
+    /// True if `peer` speaks for others: nobody is refused for what his proxy is.
+    #[must_use]
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.iter().any(|range| range.contains(peer))
+    }
+
+    /// True if `peer` is bound by nothing.
+    #[must_use]
+    pub fn is_exempt(&self, peer: IpAddr) -> bool {
+        self.exempt.iter().any(|range| range.contains(peer))
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            penalties: PenaltyRules::default(),
+            calls: Rate { per_second: 100, burst: 400 },
+            proxies: Vec::new(),
+            exempt: AddrRange::loopback(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! File: where lines of the security log are written.
+//!
+//! It is opened for each line, so that whoever rotates logs may move it away at any time.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A file that cannot be written is told of this often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Which file, and how large it becomes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) path: Option<PathBuf>,
+    pub(super) bytes_max: u64,
+}
+
+/// Lives on: the thread that writes. Crosses by: the target, behind a lock that nobody holds long.
+#[derive(Debug, Default)]
+pub(super) struct SecurityFile {
+    pub(super) target: Arc<Mutex<Target>>,
+    told: Option<Instant>,
+}
+
+impl SecurityFile {
+    pub(super) fn new(target: Arc<Mutex<Target>>) -> Self {
+        Self { target, told: None }
+    }
+
+    fn append(&self, line: &[u8]) -> std::io::Result<()> {
+        let Target { path, bytes_max } =
+            self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A reload may have taken the file away while lines waited.
+        let Some(path) = path else { return Ok(()) };
+        let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(&path);
+        let mut file = open()?;
+        let length = file.metadata()?.len();
+        if length > 0 && length + line.len() as u64 > bytes_max {
+            let mut former = path.clone().into_os_string();
+            former.push(".1");
+            std::fs::rename(&path, former)?;
+            file = open()?;
+        }
+        file.write_all(line)
+    }
+}
+
+impl Write for SecurityFile {
+    /// Takes whole lines. A disk that fails loses them, and that is told.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if let Err(error) = self.append(line) {
+            let now = Instant::now();
+            if self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
+                self.told = Some(now);
+                tracing::error!(
+                    reason = %error,
+                    "log.security_file cannot be written, its lines are lost; mend the path or \
+                     its permissions"
+                );
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_grows_to_its_bound_and_is_kept_once() {
+        let dir = std::env::temp_dir().join(format!("grandstand-security-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("security.log");
+        let target = Arc::new(Mutex::new(Target { path: Some(path.clone()), bytes_max: 64 }));
+        let mut file = SecurityFile::new(Arc::clone(&target));
+        for number in 0..20 {
+            let line = format!("line {number:04}\n");
+            assert_eq!(file.write(line.as_bytes()).unwrap(), 10);
+        }
+        let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&path).lines().last(), Some("line 0019"));
+        let former = dir.join("security.log.1");
+        for path in [&path, &former] {
+            assert!(std::fs::metadata(path).unwrap().len() <= 64);
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+        // Whoever moves it away gets the next line in a new one.
+        std::fs::rename(&path, &former).unwrap();
+        file.write_all(b"next\n").unwrap();
+        assert_eq!(read(&path), "next\n");
+        // A path that is none loses lines, not the writer.
+        target.lock().unwrap().path = Some(dir.join("none").join("security.log"));
+        assert_eq!(file.write(b"lost\n").unwrap(), 5);
+        target.lock().unwrap().path = None;
+        assert_eq!(file.write(b"nowhere\n").unwrap(), 8);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}
