@@ -22,6 +22,7 @@ macro_rules! on_both_backends {
     )*};
 }
 
+mod balancers;
 mod behaviour;
 mod browser;
 mod changes;

@@ -23,10 +23,15 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`; what it writes to either output is kept for the report of a failure.
-    #[expect(clippy::zombie_processes, reason = "`wait` takes its end, past the stops of a tracer")]
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_on(command, Stdio::null())
+    }
+
+    /// The same, with that as its standard input.
+    #[expect(clippy::zombie_processes, reason = "`wait` takes its end, past the stops of a tracer")]
+    pub(crate) fn start_on(command: &mut Command, input: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start ({error}): run .ci/setup"));

@@ -150,6 +150,16 @@ impl Server {
         Self::listening(command, folder, None)
     }
 
+    /// Starts a prepared command whose folder has this certificate.
+    #[allow(dead_code, reason = "other tests leave the options as they are")]
+    pub(crate) fn run_with(
+        command: &mut Command,
+        folder: Folder,
+        certificate: CertificateDer<'static>,
+    ) -> Self {
+        Self::listening(command, folder, Some(certificate))
+    }
+
     fn listening(
         command: &mut Command,
         folder: Folder,
