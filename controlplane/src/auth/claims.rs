@@ -1,9 +1,9 @@
 //! Claims: how those came in who publish or play, for as long as they do.
 //!
 //! A grant is not yet a session: it waits here until the session begins; one that never does is
-//! forgotten. Limits: [`GRANTED_MAX`] grants, and [`BYTES_MAX`] bytes of all claims; beyond those
-//! the oldest grant is forgotten first, and then a session is without one: its end is told without
-//! the words of its beginning.
+//! forgotten. Limits: [`GRANTED_MAX`] grants, and `auth.claims_bytes_max` of all claims; beyond
+//! those the oldest grant is forgotten first, and then a session is without one: its end is told
+//! without the words of its beginning.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,31 +14,56 @@ use crate::dialect::Claim;
 
 /// Grants that have not become sessions at most; the oldest is forgotten.
 const GRANTED_MAX: usize = 4_096;
-/// Bytes of all claims at most.
-const BYTES_MAX: u64 = 32 << 20;
+/// Bytes of all claims at most, unless the configuration says others.
+pub(crate) const BYTES_MAX: u64 = 32 << 20;
+/// What the tables take of one claim beside its words: two of them know it, each with some room.
+const RECORD_BYTES: u64 = 128;
 
 /// Claims by session. Lives on: the control thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Claims {
     granted: HashMap<SessionId, Arc<Claim>>,
     /// In which order they were granted; some are sessions since.
     order: VecDeque<SessionId>,
     live: HashMap<SessionId, Arc<Claim>>,
     bytes: u64,
+    bytes_max: u64,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            granted: HashMap::new(),
+            order: VecDeque::new(),
+            live: HashMap::new(),
+            bytes: 0,
+            bytes_max: BYTES_MAX,
+        }
+    }
 }
 
 impl Claims {
+    /// All claims together hold so many bytes at most from now on.
+    pub(super) fn set_bytes_max(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+        self.make_room();
+    }
+
     /// A session was let in.
     pub(super) fn granted(&mut self, session: SessionId, claim: Claim) {
-        self.bytes += claim.bytes();
+        self.bytes += weight(&claim);
         if let Some(before) = self.granted.insert(session, Arc::new(claim)) {
-            self.bytes -= before.bytes();
+            self.bytes -= weight(&before);
         }
         self.order.push_back(session);
-        while self.order.len() > GRANTED_MAX || self.bytes > BYTES_MAX {
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        while self.order.len() > GRANTED_MAX || self.bytes > self.bytes_max {
             let Some(oldest) = self.order.pop_front() else { return };
             let gone = self.granted.remove(&oldest);
-            self.bytes -= gone.map_or(0, |claim| claim.bytes());
+            self.bytes -= gone.map_or(0, |claim| weight(&claim));
         }
     }
 
@@ -46,7 +71,7 @@ impl Claims {
     pub(super) fn began(&mut self, session: SessionId) -> Option<Arc<Claim>> {
         if let Some(claim) = self.granted.remove(&session) {
             let before = self.live.insert(session, claim);
-            self.bytes -= before.map_or(0, |claim| claim.bytes());
+            self.bytes -= before.map_or(0, |claim| weight(&claim));
         }
         self.of(session)
     }
@@ -59,9 +84,14 @@ impl Claims {
     /// A session ended; how it had come in.
     pub(super) fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
         let claim = self.live.remove(&session)?;
-        self.bytes -= claim.bytes();
+        self.bytes -= weight(&claim);
         Some(claim)
     }
+}
+
+/// Bytes of memory that a claim takes.
+fn weight(claim: &Claim) -> u64 {
+    claim.bytes() + RECORD_BYTES
 }
 
 #[cfg(test)]
@@ -116,6 +146,8 @@ mod tests {
             assert!(claims.bytes <= BYTES_MAX);
         }
         assert!(claims.granted.len() < 33 && claims.of(SessionId(1)).is_some());
+        claims.set_bytes_max(2 << 20);
+        assert_eq!((claims.granted.len(), claims.of(SessionId(1)).is_some()), (1, true));
         // What is gone is not counted.
         for number in 1..=70 {
             claims.began(SessionId(number));

@@ -128,6 +128,11 @@ impl Gate {
         forgotten
     }
 
+    /// What is known of those who were let in takes so many bytes at most from now on.
+    pub fn set_claims_bytes_max(&mut self, bytes_max: u64) {
+        self.claims.set_bytes_max(bytes_max);
+    }
+
     /// What the application lets each stream do.
     #[must_use]
     pub const fn policies(&self) -> &Policies {

@@ -38,6 +38,7 @@ mod updates;
 mod ways;
 
 pub use application::{Addresses, Application, OnFailure};
+pub(crate) use claims::BYTES_MAX as CLAIMS_BYTES_MAX;
 pub use ask::{AuthAsk, Standing};
 pub use declared::{Declarations, Declared};
 pub use flights::Landing;

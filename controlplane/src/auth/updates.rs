@@ -5,9 +5,13 @@
 //!                                                --no---> it is closed
 //! ```
 //!
+//! Everybody waits for the same period, so that those who have waited since then for longest are
+//! those whose turn is next, and a turn is all that a session is known by. An answer about a turn
+//! that is over, because the session ended and may play again, says nothing.
+//!
 //! Limits: [`UNDER_WAY_MAX`] questions under way; the others wait for their turn.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,60 +43,60 @@ pub struct UpdateTerms {
 /// A session that is asked about.
 #[derive(Debug)]
 struct Watched {
+    session: SessionId,
     claim: Arc<Claim>,
+    /// When it began.
     since: Instant,
-    /// When it is asked about next; `None` while it is.
-    due: Option<Instant>,
+    /// Since when it waits to be asked about.
+    waits: Instant,
 }
 
 /// Everybody who is asked about. Lives on: the control thread.
 #[derive(Debug)]
 pub(super) struct Updates {
     client: Client,
-    watched: HashMap<SessionId, Watched>,
-    due: BTreeSet<(Instant, SessionId)>,
+    /// The turn of each session, be it waited for or under way.
+    turns: HashMap<SessionId, u64>,
+    /// Those who wait, by their turn.
+    waiting: BTreeMap<u64, Watched>,
+    next: u64,
     tasks: JoinSet<bool>,
-    asked: HashMap<Id, SessionId>,
+    asked: HashMap<Id, (u64, Watched)>,
 }
 
 impl Updates {
     pub(super) fn new() -> Self {
         Self {
             client: Client::new(UNDER_WAY_MAX),
-            watched: HashMap::new(),
-            due: BTreeSet::new(),
+            turns: HashMap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
             tasks: JoinSet::new(),
             asked: HashMap::new(),
         }
     }
 
     /// A session began.
-    pub(super) fn began(
-        &mut self,
-        session: SessionId,
-        claim: Arc<Claim>,
-        period: Duration,
-        now: Instant,
-    ) {
+    pub(super) fn began(&mut self, session: SessionId, claim: Arc<Claim>, now: Instant) {
         self.ended(session);
-        let due = now + period;
-        self.watched.insert(session, Watched { claim, since: now, due: Some(due) });
-        self.due.insert((due, session));
+        self.wait(Watched { session, claim, since: now, waits: now });
     }
 
     /// A session ended.
     pub(super) fn ended(&mut self, session: SessionId) {
-        if let Some(Watched { due: Some(due), .. }) = self.watched.remove(&session) {
-            self.due.remove(&(due, session));
+        if let Some(turn) = self.turns.remove(&session) {
+            self.waiting.remove(&turn);
         }
     }
 
     /// When [`Self::turn`] has something to do.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn deadline(&self, period: Option<Duration>, now: Instant) -> Option<Instant> {
         if !self.asked.is_empty() {
             return Some(now + LOOK);
         }
-        self.due.first().map(|(due, _)| *due)
+        let (_, first) = self.waiting.first_key_value()?;
+        // Without terms all that wait are forgotten.
+        Some(period.map_or(now, |period| first.waits + period))
     }
 
     /// Asks about those whose time has come; the sessions that may not stay. Without terms nobody
@@ -110,48 +114,47 @@ impl Updates {
                 // A panic of ours sends nobody away.
                 Err(error) => (error.id(), true),
             };
-            let Some(session) = self.asked.remove(&task) else { continue };
-            let Some(watched) = self.watched.get_mut(&session) else { continue };
-            match (stays, asking) {
-                (true, Some((_, terms))) => {
-                    let due = now + terms.period;
-                    watched.due = Some(due);
-                    self.due.insert((due, session));
-                }
-                (true, None) => drop(self.watched.remove(&session)),
-                (false, _) => {
-                    self.watched.remove(&session);
-                    gone.push(session);
-                }
+            let Some((turn, watched)) = self.asked.remove(&task) else { continue };
+            if self.turns.get(&watched.session) != Some(&turn) {
+                continue;
+            }
+            self.turns.remove(&watched.session);
+            match stays {
+                true => self.wait(Watched { waits: now, ..watched }),
+                false => gone.push(watched.session),
             }
         }
         let Some((application, terms)) = asking else {
-            self.due.clear();
-            self.watched.retain(|_, watched| watched.due.is_none());
+            self.waiting.clear();
+            self.turns.clear();
             return gone;
         };
         while self.asked.len() < UNDER_WAY_MAX
-            && let Some(&(due, session)) = self.due.first().filter(|(due, _)| *due <= now)
+            && let Some(entry) = self.waiting.first_entry()
+            && entry.get().waits + terms.period <= now
         {
-            self.due.remove(&(due, session));
-            if let Some(watched) = self.watched.get_mut(&session) {
-                watched.due = None;
-                let seconds = now.saturating_duration_since(watched.since).as_secs();
-                self.ask(application, terms, session, seconds);
-            }
+            let (turn, watched) = entry.remove_entry();
+            self.ask(application, terms, (turn, watched), now);
         }
         gone
+    }
+
+    /// Gives somebody the last turn.
+    fn wait(&mut self, watched: Watched) {
+        self.turns.insert(watched.session, self.next);
+        self.waiting.insert(self.next, watched);
+        self.next += 1;
     }
 
     fn ask(
         &mut self,
         application: &Application,
         terms: &UpdateTerms,
-        session: SessionId,
-        seconds: u64,
+        (turn, watched): (u64, Watched),
+        now: Instant,
     ) {
-        let Some(watched) = self.watched.get(&session) else { return };
         let (asker, dialect) = (&application.asker, application.dialect);
+        let seconds = now.saturating_duration_since(watched.since).as_secs();
         let note = dialect.update(asker, &watched.claim.request, seconds);
         let secret = Some(application.secret.0.as_str());
         let envelope = Envelope { dialect, verb: application.verb, secret };
@@ -159,7 +162,7 @@ impl Updates {
             let (now, timeout) = (SystemTime::now(), application.timeout);
             envelope.call(&terms.address, &note, now, timeout).ok()
         });
-        let (client, strict) = (self.client.clone(), terms.strict);
+        let (client, strict, session) = (self.client.clone(), terms.strict, watched.session);
         let authorization = application.authorization.clone();
         let task = self.tasks.spawn(async move {
             let Some(mut call) = call else { return !strict };
@@ -172,7 +175,7 @@ impl Updates {
                 }
             }
         });
-        self.asked.insert(task.id(), session);
+        self.asked.insert(task.id(), (turn, watched));
     }
 }
 
@@ -181,8 +184,8 @@ impl Gate {
     pub fn began(&mut self, session: SessionId, now: Instant) -> Option<Arc<Claim>> {
         let claim = self.claims.began(session)?;
         let application = self.rules.application.as_ref();
-        if let Some(terms) = application.and_then(|asked| asked.updates.as_ref()) {
-            self.updates.began(session, Arc::clone(&claim), terms.period, now);
+        if application.is_some_and(|asked| asked.updates.is_some()) {
+            self.updates.began(session, Arc::clone(&claim), now);
         }
         Some(claim)
     }
@@ -201,7 +204,9 @@ impl Gate {
     /// When [`Self::turn`] has something to do.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.updates.deadline(now)
+        let application = self.rules.application.as_ref();
+        let terms = application.and_then(|asked| asked.updates.as_ref());
+        self.updates.deadline(terms.map(|terms| terms.period), now)
     }
 }
 
@@ -298,8 +303,37 @@ mod tests {
         let later = bench.now + PERIOD;
         assert!(bench.gate.turn(later).is_empty());
         assert_eq!(bench.gate.updates.asked.len(), UNDER_WAY_MAX);
-        assert_eq!(bench.gate.updates.due.len(), UNDER_WAY_MAX);
+        assert_eq!(bench.gate.updates.waiting.len(), UNDER_WAY_MAX);
         bench.gate.set_rules(asking(application(&silent.url("/"))));
-        assert!(bench.gate.turn(later).is_empty() && bench.gate.updates.due.is_empty());
+        assert_eq!(bench.gate.turn(later), []);
+        assert!(bench.gate.updates.waiting.is_empty() && bench.gate.updates.turns.is_empty());
+    }
+
+    /// What is answered about the play before is no word about this one, and nobody is asked about
+    /// twice because of it.
+    #[tokio::test]
+    async fn who_plays_again_is_asked_about_once_a_period() {
+        let (open, gate) = std::sync::mpsc::channel::<u16>();
+        let gate = std::sync::Mutex::new(gate);
+        let scripted = Scripted::start(move |_| {
+            Reply::status(gate.lock().unwrap().recv().unwrap_or(204), "", "")
+        });
+        let mut bench = Bench::new(staying(&scripted.url("/"), true));
+        let (session, begin) = (SessionId(7), bench.now);
+        bench.verdict(request(Intent::Play, "first", "k")).await;
+        bench.gate.began(session, begin);
+        assert!(bench.gate.turn(begin + PERIOD).is_empty());
+        bench.gate.ended(session);
+        bench.verdict(request(Intent::Play, "second", "k")).await;
+        bench.gate.began(session, begin + PERIOD);
+        open.send(403).unwrap();
+        assert_eq!(turn(&mut bench.gate, begin + PERIOD).await, []);
+        assert_eq!(bench.gate.due(begin + PERIOD), Some(begin + 2 * PERIOD));
+        drop(open);
+        for period in 2..5 {
+            assert_eq!(turn(&mut bench.gate, begin + period * PERIOD).await, []);
+            assert_eq!(scripted.seen().len(), period as usize, "once a period");
+        }
+        assert!(scripted.seen()[1..].iter().all(|form| form.contains("name=second")));
     }
 }

@@ -106,6 +106,11 @@ impl<F: Fleet> Exchange<F> {
         self.gate.set_rules(rules);
     }
 
+    /// What is known of those who were let in takes so many bytes at most from now on.
+    pub fn set_claims_bytes_max(&mut self, bytes_max: u64) {
+        self.gate.set_claims_bytes_max(bytes_max);
+    }
+
     /// The policies of the streams that are listed, or whose publishers are.
     pub(super) fn policies_of(&self, gathered: &Gathered) -> HashMap<StreamName, Arc<Policy>> {
         let streams = gathered.snapshots.iter().flat_map(|shard| &shard.streams);

@@ -13,7 +13,7 @@ use super::listeners::MediaListener;
 use super::load::Loaded;
 use super::settings::Settings;
 use super::signed::SignedSection;
-use crate::auth::{Allows, KEYS_MAX, KeyHash, KeyRule, Mode, Modes, Rules};
+use crate::auth::{Allows, CLAIMS_BYTES_MAX, KEYS_MAX, KeyHash, KeyRule, Mode, Modes, Rules};
 use crate::error::Error;
 
 /// `[auth]`
@@ -29,6 +29,8 @@ pub struct AuthSection {
     pub connect: bool,
     /// The keys of mode `keys`.
     pub keys: Vec<KeyRule>,
+    /// Bytes of what is kept of those who were let in, until they leave.
+    pub claims_bytes_max: u64,
     /// `[auth.signed]`
     pub signed: SignedSection,
     /// `[auth.jwt]`
@@ -45,6 +47,7 @@ impl Default for AuthSection {
             play: Auto::Auto,
             connect: false,
             keys: Vec::new(),
+            claims_bytes_max: CLAIMS_BYTES_MAX,
             signed: SignedSection::default(),
             jwt: JwtSection::default(),
             callback: CallbackSection::default(),
@@ -140,6 +143,16 @@ const KEYS: &[Key] = &[
     )
     .now()
     .secret(),
+    Key::new(
+        "claims_bytes_max",
+        "Bytes of memory of what those showed who were let in, kept until they leave where an \
+         application or a hook of another server's dialect is to be told then. Beyond that ends \
+         are told without query and page. Not set, it is at most a 64th of limits.memory_max.",
+        |s| &mut s.auth.claims_bytes_max,
+    )
+    .bytes()
+    .range(64 << 10, 16 << 30)
+    .now(),
 ];
 
 pub(super) fn sections() -> [Section; 4] {

@@ -94,8 +94,8 @@ fn lowered(key: &str, fitting: impl Display, wanted: impl Display, memory_max: u
     format!("{key} is {fitting}, not {wanted}: limits.memory_max {memory_max}; raise it")
 }
 
-/// Lowers the default bytes of buffers, of events for hooks and of declared streams to what
-/// `memory_max` affords, and says so of the latter two: they bound what users ask for by name.
+/// Lowers the default bytes of buffers, claims, events for hooks and declared streams to what
+/// `memory_max` affords, and says so of all but buffers: they bound what users ask for by name.
 pub(super) fn fit_buffers(
     loaded: &Loaded,
     settings: &mut Settings,
@@ -106,6 +106,7 @@ pub(super) fn fit_buffers(
         settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
     }
     for (key, bytes) in [
+        ("auth.claims_bytes_max", &mut settings.auth.claims_bytes_max),
         ("events.hooks_bytes_max", &mut settings.events.hooks_bytes_max),
         ("streams.declared_bytes_max", &mut settings.streams.declared_bytes_max),
     ] {

@@ -128,8 +128,8 @@ const TLS_KEPT_BYTES: u64 = 20 << 10;
 const BUFFERS_SHARE: u64 = 8;
 /// So have the tables of live streams.
 const STREAMS_SHARE: u64 = 4;
-/// What is declared, and what waits for hooks, has one byte each of so many of the memory, unless
-/// it is told.
+/// What is declared, what waits for hooks, and what is kept of those who were let in, have one byte
+/// each of so many of the memory, unless they are told.
 const CONTROL_SHARE: u64 = 64;
 /// A change of all that is declared is made beside it.
 const CHANGE_FACTOR: u64 = 2;
@@ -214,6 +214,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let [hooks, requests] = hooks_bytes(settings);
     let [servers, encoders] = attached(settings);
     PROCESS_BYTES
+        + settings.auth.claims_bytes_max
         + settings.streams.declared_bytes_max * CHANGE_FACTOR
         + hooks
         + requests
@@ -291,6 +292,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("segments", segments, limits.streams_max, "the oldest segments go"),
         term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
         term("commands", COMMAND_BYTES, WAITING_MAX as u64, "dropped: no answer in time"),
+        term("claims", settings.auth.claims_bytes_max, 1, "ends are told without a query"),
         term("events", event_bytes(settings), 1, "the oldest go: ring_bytes_max"),
         term("hooks", hooks, 1, "the fullest gives up: hooks_bytes_max"),
         term("hook requests", requests, 1, "the next ones wait"),

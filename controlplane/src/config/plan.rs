@@ -40,6 +40,8 @@ pub struct Plan {
 /// What the control plane may take of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlBounds {
+    /// Bytes of what is kept of those who were let in.
+    pub claims_bytes_max: u64,
     /// Bytes of the events that wait for hooks.
     pub hooks_bytes_max: u64,
     /// Bytes of declared streams and templates.
@@ -112,6 +114,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     }
     let memory = MemoryTable::new(&settings, host, count, memory_max, page_bytes);
     let control = ControlBounds {
+        claims_bytes_max: settings.auth.claims_bytes_max,
         hooks_bytes_max: settings.events.hooks_bytes_max,
         declared_bytes_max: settings.streams.declared_bytes_max,
     };
@@ -237,6 +240,8 @@ mod tests {
         assert_eq!(poor.node.limits.connections_max, 16_000);
         assert_eq!(poor.node.limits.buffer_bytes_max, 64 << 20);
         assert!(poor.memory.total(Side::Process) <= 1 << 30);
+        let claims = poor.memory.terms.iter().find(|term| term.pool == "claims").unwrap();
+        assert_eq!((claims.total(), poor.control.claims_bytes_max), (16 << 20, 16 << 20));
     }
 
     #[test]

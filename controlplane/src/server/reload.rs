@@ -157,6 +157,7 @@ impl ControlPlane {
             hooks.set_bytes_max(control.hooks_bytes_max);
             hooks.configure(self.loaded.settings.hooks.clone());
         }
+        exchange.set_claims_bytes_max(control.claims_bytes_max);
         exchange.registry.bytes_max = control.declared_bytes_max;
         let bus = exchange.bus();
         bus.set_limits(self.loaded.settings.events.ring);

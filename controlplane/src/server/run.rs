@@ -188,6 +188,7 @@ impl<F: Fleet> Desk<F> {
         exchange.registry = registry;
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
+        exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);
         keeper.tell(exchange.bus().clone());
         Ok(Self {
             events,
