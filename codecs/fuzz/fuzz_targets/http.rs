@@ -1,12 +1,13 @@
 //! HTTP/1.1 request heads and what is asked of them.
 #![no_main]
 
-use codecs::http1::{RequestLimits, parse_request, percent_decode, query_pairs};
+use codecs::http1::{RequestLimits, basic_credentials, parse_request, percent_decode, query_pairs};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = core::str::from_utf8(data) {
         let _ = percent_decode(text);
+        let _ = basic_credentials(text);
         query_pairs(text).for_each(|_| {});
     }
     let Ok(Some((request, len))) = parse_request(data, &RequestLimits::default()) else { return };

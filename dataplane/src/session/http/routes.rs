@@ -1,6 +1,6 @@
 //! Which resource a request target names.
 
-use codecs::http1::{Request, percent_decode};
+use codecs::http1::{Request, basic_credentials, percent_decode};
 
 use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
@@ -111,17 +111,22 @@ pub(super) fn credentials(request: &Request<'_>, params: Params) -> Box<Credenti
     let referer = request.header("referer").and_then(told_url);
     let Params { mut key, query, .. } = params;
     if key.0.is_empty() {
-        key = bearer(request).unwrap_or_default();
+        key = authorization(request).unwrap_or_default();
     }
     Box::new(Credentials { key, query, url, referer })
 }
 
-/// The secret in `Authorization`. What an address says comes before it.
-fn bearer(request: &Request<'_>) -> Option<Secret> {
-    let (scheme, secret) = request.header("authorization")?.split_once(' ')?;
-    let secret = secret.trim();
-    let legal = scheme.eq_ignore_ascii_case("bearer") && secret.len() <= SECRET_BYTES_MAX;
-    legal.then(|| Secret(secret.to_owned()))
+/// The secret in `Authorization`: a token, or user and password with a colon between them. What an
+/// address says comes before it.
+fn authorization(request: &Request<'_>) -> Option<Secret> {
+    let (scheme, text) = request.header("authorization")?.split_once(' ')?;
+    let secret = match scheme {
+        _ if text.len() > 2 * SECRET_BYTES_MAX => return None,
+        scheme if scheme.eq_ignore_ascii_case("bearer") => text.trim().to_owned(),
+        scheme if scheme.eq_ignore_ascii_case("basic") => basic_credentials(text.trim()).ok()?,
+        _ => return None,
+    };
+    (secret.len() <= SECRET_BYTES_MAX).then_some(Secret(secret))
 }
 
 #[cfg(test)]
@@ -168,6 +173,9 @@ mod tests {
             ("", "Authorization: Bearer eyJ.e30.x\r\n", "eyJ.e30.x"),
             ("", "authorization: bearer  abc \r\n", "abc"),
             ("", "Authorization: Basic abc\r\n", ""),
+            ("", "Authorization: basic am86cDp3\r\n", "jo:p:w"),
+            ("", "Authorization: Digest am86cDp3\r\n", ""),
+            ("token=t", "Authorization: Basic am86cDp3\r\n", "t"),
             ("", "Authorization: Bearer\r\n", ""),
             ("", &long, ""),
             ("token=t", "Authorization: Bearer abc\r\n", "t"),
