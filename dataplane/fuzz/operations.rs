@@ -85,6 +85,7 @@ impl Shard {
             (Some(Ask::Directory), _) => Command::Directory(Arc::from(&b"{}"[..])),
             (Some(Ask::Challenge), 0) => Command::Challenge(Some(Arc::from(&b"t.k"[..]))),
             (Some(Ask::Challenge), _) => Command::Challenge(None),
+            (Some(_), 7) => Command::Elsewhere(Arc::from("rtmp://h/live/cam")),
             (Some(_), 6) => Command::Refused(Refusal::NotFound),
             (Some(_), _) => Command::Refused(Refusal::Busy),
             (None, 0) => Command::Shutdown { reason: "drain" },

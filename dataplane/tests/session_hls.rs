@@ -307,6 +307,18 @@ fn every_refusal_has_its_status() {
 }
 
 #[test]
+fn a_viewer_hears_where_else_the_stream_is() {
+    let mut bench = Bench::new();
+    bench.ask("GET", "/cam/index.m3u8", "");
+    let elsewhere = Command::Elsewhere("http://b:8080/cam/index.m3u8?t=1".into());
+    bench.server.handle_command(bench.now, elsewhere).unwrap();
+    let text = bench.said();
+    assert!(text.starts_with("HTTP/1.1 302 Found\r\n"), "{text}");
+    assert!(text.contains("Location: http://b:8080/cam/index.m3u8?t=1\r\n"), "{text}");
+    assert!(bench.server.wants_bytes(), "the connection goes on");
+}
+
+#[test]
 fn an_end_waits_for_the_segment_in_hand() {
     let mut bench = Bench::new();
     bench.ask("GET", "/cam/seg.41.ts", "Connection: close\r\n");

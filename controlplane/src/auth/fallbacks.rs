@@ -81,6 +81,7 @@ fn told(verdict: Option<Verdict>) -> &'static str {
         Some(Verdict::Allow(_)) => "yes",
         Some(Verdict::Deny(Denial::Forbidden)) => "no",
         Some(Verdict::Deny(denial)) => denial.name(),
+        Some(Verdict::Elsewhere(_)) => "elsewhere",
     }
 }
 

@@ -365,6 +365,7 @@ impl Gate {
         let mut verdict = match ruling {
             Ruling::Deny(denial) => Verdict::Deny(*denial),
             Ruling::Flawed(_) => Verdict::Deny(Denial::Forbidden),
+            Ruling::Elsewhere(url) => Verdict::Elsewhere(Arc::clone(url)),
             Ruling::Allow(terms) => self.grant(request, terms, registry),
         };
         if let Verdict::Allow(grant) = &mut verdict {
@@ -381,7 +382,7 @@ impl Gate {
             (_, Basis::TimedOut) => End::TimedOut,
             (_, Basis::Failed(_)) => End::Failed,
             (Verdict::Allow(_), _) => End::Allowed,
-            (Verdict::Deny(_), _) => End::Denied,
+            (Verdict::Deny(_) | Verdict::Elsewhere(_), _) => End::Denied,
         };
         self.figures.end(request.intent, end);
         tracing::debug!(
@@ -395,7 +396,7 @@ impl Gate {
         );
         let (stream, id) = match &verdict {
             Verdict::Allow(grant) => (&grant.stream, grant.id),
-            Verdict::Deny(_) => (&request.stream, None),
+            Verdict::Deny(_) | Verdict::Elsewhere(_) => (&request.stream, None),
         };
         self.bus.publish(Some(stream), id, notice(request, &verdict, basis));
         tell(&self.warden, request, &verdict, basis);
@@ -473,7 +474,7 @@ impl Keeping {
     const fn ttl(&self, ruling: &Ruling) -> Duration {
         match ruling {
             Ruling::Allow(_) => self.allowed,
-            Ruling::Deny(_) | Ruling::Flawed(_) => self.denied,
+            Ruling::Deny(_) | Ruling::Elsewhere(_) | Ruling::Flawed(_) => self.denied,
         }
     }
 
@@ -489,5 +490,6 @@ fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Allow(_) => "allow",
         Verdict::Deny(denial) => denial.name(),
+        Verdict::Elsewhere(_) => "elsewhere",
     }
 }

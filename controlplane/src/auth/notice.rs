@@ -60,5 +60,8 @@ pub(super) fn notice(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis
         (_, Verdict::Deny(denial)) => {
             Kind::AuthorisationDenied { asked, reason: denial.name(), cached }
         }
+        (_, Verdict::Elsewhere(_)) => {
+            Kind::AuthorisationDenied { asked, reason: "elsewhere", cached }
+        }
     }
 }

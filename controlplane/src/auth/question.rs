@@ -107,8 +107,11 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
             let terms = Terms { stream: yes.stream, stream_id: yes.stream_id, ..Terms::default() };
             Outcome::Answered(Answered { ruling: Ruling::Allow(terms), ttl: None })
         }
-        Ok(Reply::No) => {
-            Outcome::Answered(Answered { ruling: Ruling::Deny(Denial::Forbidden), ttl: None })
+        Ok(Reply::No(denial)) => {
+            Outcome::Answered(Answered { ruling: Ruling::Deny(denial), ttl: None })
+        }
+        Ok(Reply::Elsewhere(url)) => {
+            Outcome::Answered(Answered { ruling: Ruling::Elsewhere(url), ttl: None })
         }
         Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
     };

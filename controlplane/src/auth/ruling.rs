@@ -16,6 +16,8 @@ pub(super) enum Ruling {
     Allow(Terms),
     /// No.
     Deny(Denial),
+    /// No, but at that address.
+    Elsewhere(Arc<str>),
     /// No, because what was shown is no good: why, in a word.
     Flawed(&'static str),
 }

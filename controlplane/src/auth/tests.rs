@@ -142,6 +142,7 @@ pub(super) fn stream_of(verdict: &Verdict) -> &str {
     match verdict {
         Verdict::Allow(grant) => grant.stream.as_str(),
         Verdict::Deny(denial) => denial.name(),
+        Verdict::Elsewhere(url) => url,
     }
 }
 

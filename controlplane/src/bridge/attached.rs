@@ -98,7 +98,7 @@ impl<F: Fleet> Exchange<F> {
                 }
                 (grant.stream, id, policy.unwrap_or_default())
             }),
-            Verdict::Deny(_) => None,
+            Verdict::Deny(_) | Verdict::Elsewhere(_) => None,
         };
         self.coordinator.answered(ticket.epoch, granted, now);
         self.obey();

@@ -144,7 +144,7 @@ impl Dialect {
             Self::NginxRtmp => nginx_rtmp::reply(request, answer),
             Self::Srs => srs::reply(answer),
             Self::Zlmediakit => zlmediakit::reply(request, answer),
-            Self::Mediamtx => mediamtx::reply(answer),
+            Self::Mediamtx => mediamtx::reply(request, answer),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The dialect of MediaMTX: an object of JSON for each question, and a status for an answer.
 //!
 //! Shape: `ip`, `user`, `password`, `token`, `action`, `path`, `protocol`, `id`, `query` and
-//! `userAgent`. User and password are those of the query (`user` and `pass`); 20x lets in.
+//! `userAgent`. User and password are those of HTTP (`Basic`), else of the query (`user` and
+//! `pass`); 20x lets in. A client of HTTP that showed nothing is asked for it.
 
 use codecs::http1::percent_decode;
-use dataplane::control::{Intent, Protocol};
+use dataplane::control::{AuthorizeRequest, Denial, Intent, Protocol};
 use serde_json::json;
 
 use super::note::Note;
@@ -21,11 +22,12 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
     };
     // A version and a variant that nobody else uses; the number is what tells sessions apart.
     let id = format!("00000000-0000-8000-8000-{}", peer.session);
+    let login = login(peer.protocol, peer.key, peer.query);
     let fields = json!({
         "ip": peer.ip(),
-        "user": argument(peer.query, "user"),
-        "password": argument(peer.query, "pass"),
-        "token": peer.key,
+        "user": login.user,
+        "password": login.password,
+        "token": login.token,
         "action": action,
         "path": peer.place.path,
         "protocol": protocol,
@@ -34,6 +36,33 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
         "userAgent": peer.agent,
     });
     Note::json(action, &fields)
+}
+
+/// What a peer shows of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Login {
+    user: String,
+    password: String,
+    token: String,
+}
+
+/// What a peer shows by `key`, which is user and password with a colon between them where a header
+/// says them, or by `query`. No token has a colon.
+fn login(protocol: Protocol, key: &str, query: &str) -> Login {
+    let by_query = Login {
+        user: argument(query, "user"),
+        password: argument(query, "pass"),
+        token: key.to_owned(),
+    };
+    let headed = protocol != Protocol::Rtmp
+        && ["token", "jwt"].iter().all(|name| argument(query, name).is_empty());
+    match key.split_once(':').filter(|_| headed) {
+        Some((user, password)) => {
+            let (user, password) = (user.to_owned(), password.to_owned());
+            Login { user, password, token: String::new() }
+        }
+        None => by_query,
+    }
 }
 
 /// The first argument of that name, or nothing.
@@ -46,9 +75,14 @@ fn argument(query: &str, name: &str) -> String {
 }
 
 /// What an answer says.
-pub(super) fn reply(answer: &Answer) -> Result<Reply, &'static str> {
-    match answer.status.is_success() {
-        true => Ok(Reply::yes()),
-        false => Reply::unless_broken(answer),
+pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply, &'static str> {
+    if answer.status.is_success() {
+        return Ok(Reply::yes());
     }
+    let reply = Reply::unless_broken(answer)?;
+    let shown = login(request.protocol, &request.key.0, &request.query.0);
+    Ok(match shown == Login::default() {
+        true => Reply::No(Denial::Anonymous),
+        false => reply,
+    })
 }

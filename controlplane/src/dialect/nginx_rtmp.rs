@@ -2,21 +2,27 @@
 //!
 //! Shape: `app`, `flashver`, `swfurl`, `tcurl`, `pageurl`, `addr` and `clientid`, then `call` and
 //! what is its own, then the arguments of the peer. 2xx lets in, 3xx lets in under the name that
-//! `Location` says, everything else does not.
+//! `Location` says, or sends to the address that it says, everything else does not.
+//!
+//! nginx-rtmp-module fetches a stream from an `rtmp://` address for its player, or brings it there
+//! for its publisher. This server speaks to no other one about media: it sends the peer there.
 
-use dataplane::control::{AuthorizeRequest, Intent};
+use dataplane::control::{AuthorizeRequest, Intent, Protocol};
 use dataplane::ids::StreamName;
 use http::header::LOCATION;
 
 use super::form::Form;
 use super::note::Note;
 use super::peer::Peer;
+use super::place::ending;
 use super::reply::{Reply, Yes};
 use crate::events::{Event, Kind, Party};
 use crate::outbound::Answer;
 
 /// What players of RTMP ask for who want what is live or, without that, a file.
 const START: &str = "4294965296";
+/// Bytes of an address of another server at most: the source has room for no longer name.
+const LOCATION_BYTES_MAX: usize = 256;
 
 /// May the peer do what it wants?
 pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
@@ -87,26 +93,83 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
     if name.is_empty() {
         return Ok(Reply::yes());
     }
+    if let Some((scheme, address)) = name.split_once("://") {
+        return of_address(&scheme.to_ascii_lowercase(), address, request);
+    }
+    renamed(
+        request,
+        &match request.stream.as_str().rsplit_once('/') {
+            Some((app, _)) => format!("{app}/{name}"),
+            None => name.to_owned(),
+        },
+    )
+}
+
+/// What follows of the address of a server.
+fn of_address(
+    scheme: &str,
+    address: &str,
+    request: &AuthorizeRequest,
+) -> Result<Reply, &'static str> {
+    const NO_ADDRESS: &str = "its Location is no address of a server and a stream there";
+    let legal = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    let (authority, path) = address.split_once('/').ok_or(NO_ADDRESS)?;
+    let sound = !path.is_empty() && !authority.is_empty() && !authority.contains('@');
+    if !sound || address.len() > LOCATION_BYTES_MAX || !address.bytes().all(legal) {
+        return Err(NO_ADDRESS);
+    }
+    let web = request.protocol != Protocol::Rtmp;
+    let url = match scheme {
+        "rtmp" | "rtmps" => {
+            if let Some(stream) = here(address, request).filter(|_| scheme == "rtmp") {
+                return renamed(request, &stream);
+            }
+            if web { translated(authority, path, request) } else { format!("{scheme}://{address}") }
+        }
+        "http" | "https" if web => format!("{scheme}://{address}"),
+        _ => return Err("its Location is an address of another protocol than the peer's"),
+    };
+    Ok(Reply::Elsewhere(url.into()))
+}
+
+/// The address of the same stream for who came by HTTP: at that host, by the port and in the format
+/// by which it was asked for here.
+fn translated(authority: &str, path: &str, request: &AuthorizeRequest) -> String {
+    let scheme = if request.tls { "https" } else { "http" };
+    let host = without_port(authority);
+    let (ours, asked) = request.url.split_once('/').unwrap_or((&request.url, ""));
+    let port = &ours[without_port(ours).len()..];
+    let (path, query) = path.split_once('?').map_or((path, ""), |(path, query)| (path, query));
+    let sign = if query.is_empty() { "" } else { "?" };
+    format!("{scheme}://{host}{port}/{path}{}{sign}{query}", ending(asked))
+}
+
+/// The host of an authority, with the brackets of a number.
+fn without_port(authority: &str) -> &str {
+    let colon = authority.rfind(':').filter(|&at| !authority[at..].contains(']'));
+    &authority[..colon.unwrap_or(authority.len())]
+}
+
+/// The peer is let in under another name.
+fn renamed(request: &AuthorizeRequest, stream: &str) -> Result<Reply, &'static str> {
     if request.intent == Intent::Connect {
         return Err("its Location names another application, which a connection keeps here");
     }
-    let stream = match (name.get(..7), request.stream.as_str().rsplit_once('/')) {
-        (Some(scheme), _) if scheme.eq_ignore_ascii_case("rtmp://") => here(&name[7..], request)
-            .ok_or("its Location is an address of another server, where nobody is sent")?,
-        (_, Some((app, _))) => format!("{app}/{name}"),
-        (_, None) => name.to_owned(),
-    };
-    let stream = StreamName::parse(&stream).ok_or("its Location is no name of a stream")?;
+    let stream = StreamName::parse(stream).ok_or("its Location is no name of a stream")?;
     Ok(Reply::Yes(Yes { stream: Some(stream), ..Yes::default() }))
 }
 
 /// The stream of an address without its scheme, if it leads to where the peer came to.
 fn here(address: &str, request: &AuthorizeRequest) -> Option<String> {
     let (authority, path) = address.split_once('/')?;
-    let (_, ours) = request.url.split_once("://")?;
-    let ours = ours.split('/').next().unwrap_or_default();
     let bare = |authority: &str| authority.strip_suffix(":1935").unwrap_or(authority).to_owned();
-    let same = bare(authority).eq_ignore_ascii_case(&bare(ours));
+    let ours = request.url.split_once("://").map_or(&*request.url, |(_, ours)| ours);
+    let ours = ours.split('/').next().unwrap_or_default();
+    let same = match request.protocol {
+        Protocol::Rtmp => bare(authority).eq_ignore_ascii_case(&bare(ours)),
+        // HTTP has another port.
+        _ => without_port(authority).eq_ignore_ascii_case(without_port(ours)),
+    };
     let path = path.strip_prefix("live/").unwrap_or(path);
     same.then(|| path.to_owned())
 }

@@ -71,6 +71,11 @@ const fn scheme(protocol: Protocol) -> &'static str {
     }
 }
 
+/// What follows the stream's name in the path of a player of HTTP.
+pub(super) fn ending(path: &str) -> &'static str {
+    ENDINGS.into_iter().find(|ending| path.ends_with(ending)).unwrap_or_default()
+}
+
 /// The path as the peer wrote it, if it names `stream`.
 fn named(path: &str, stream: &StreamName) -> Option<String> {
     let decoded = percent_decode(path).ok()?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dataplane::control::Denial;
 use dataplane::ids::StreamName;
 use http::StatusCode;
 
@@ -12,8 +13,10 @@ use crate::outbound::Answer;
 pub enum Reply {
     /// Yes.
     Yes(Yes),
-    /// No.
-    No,
+    /// No, and why.
+    No(Denial),
+    /// No, but at that address.
+    Elsewhere(Arc<str>),
 }
 
 /// The terms of a yes.
@@ -37,7 +40,7 @@ impl Reply {
     pub(super) fn unless_broken(answer: &Answer) -> Result<Self, &'static str> {
         match answer.status {
             status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
-                Ok(Self::No)
+                Ok(Self::No(Denial::Forbidden))
             }
             _ => Err("its status is neither a yes nor a no"),
         }

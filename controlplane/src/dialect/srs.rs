@@ -4,7 +4,7 @@
 //! streams `tcUrl`, `stream`, `param`, `stream_url` and `stream_id`. 200 with `0`, or with an
 //! object whose `code` is 0, lets in.
 
-use dataplane::control::Intent;
+use dataplane::control::{Denial, Intent};
 use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -96,6 +96,6 @@ pub(super) fn reply(answer: &Answer) -> Result<Reply, &'static str> {
     };
     match code.and_then(Value::as_i64).ok_or(NO_ANSWER)? {
         0 => Ok(Reply::yes()),
-        _ => Ok(Reply::No),
+        _ => Ok(Reply::No(Denial::Forbidden)),
     }
 }

@@ -5,7 +5,7 @@
 //! its application; what else an answer says is about things that this server does not do for each
 //! stream.
 
-use dataplane::control::{AuthorizeRequest, Intent, Protocol};
+use dataplane::control::{AuthorizeRequest, Denial, Intent, Protocol};
 use dataplane::ids::StreamName;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -111,7 +111,7 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
     const NO_ANSWER: &str = "its body is no object with a code";
     let body: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| NO_ANSWER)?;
     if body.get("code").and_then(Value::as_i64).ok_or(NO_ANSWER)? != 0 {
-        return Ok(Reply::No);
+        return Ok(Reply::No(Denial::Forbidden));
     }
     let name = body.get("stream_replace").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() || request.intent != Intent::Publish {

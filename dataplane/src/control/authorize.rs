@@ -121,6 +121,8 @@ pub enum Verdict {
     Allow(Grant),
     /// No.
     Deny(Denial),
+    /// No, but at that address: it is for the protocol by which was asked.
+    Elsewhere(Arc<str>),
 }
 
 /// What a peer was allowed.
@@ -158,6 +160,8 @@ impl Grant {
 pub enum Denial {
     /// The key or the peer is not allowed.
     Forbidden,
+    /// Nothing was shown by which anybody is let in: whoever shows it may come again.
+    Anonymous,
     /// No such stream.
     NotFound,
     /// Somebody else has the stream.
@@ -170,14 +174,21 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial.
-    pub const ALL: [Self; 5] =
-        [Self::Forbidden, Self::NotFound, Self::Busy, Self::Unavailable, Self::Full];
+    pub const ALL: [Self; 6] = [
+        Self::Forbidden,
+        Self::Anonymous,
+        Self::NotFound,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Full,
+    ];
 
     /// One fixed word for logs, events and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forbidden => "forbidden",
+            Self::Anonymous => "anonymous",
             Self::NotFound => "not_found",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",

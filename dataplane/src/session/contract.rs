@@ -325,6 +325,8 @@ pub enum Join {
 pub enum Refusal {
     /// The key or the peer is not allowed.
     Denied,
+    /// Nothing was shown by which anybody is let in: HTTP asks for it.
+    Anonymous,
     /// The key is not the one that the stream is published with.
     WrongKey,
     /// No such stream.
@@ -355,6 +357,7 @@ impl Command {
             Self::PlayStarted => "play_started",
             Self::PlayIdle => "play_idle",
             Self::Refused(_) => "refused",
+            Self::Elsewhere(_) => "elsewhere",
             Self::Directory(_) => "directory",
             Self::Challenge(_) => "challenge",
             Self::Served => "served",
@@ -371,6 +374,7 @@ impl Refusal {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::Anonymous => "anonymous",
             Self::WrongKey => "wrong_key",
             Self::NotFound => "not_found",
             Self::NoTrack => "no_track",
@@ -388,6 +392,7 @@ impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::Forbidden => Self::Denied,
+            Denial::Anonymous => Self::Anonymous,
             Denial::NotFound => Self::NotFound,
             Denial::Busy => Self::Busy,
             Denial::Unavailable => Self::Unavailable,
@@ -410,6 +415,8 @@ pub enum Command {
     PlayIdle,
     /// The request was refused: the peer hears it in its protocol, then `Close` follows.
     Refused(Refusal),
+    /// The request was refused, and may be granted at that address: as [`Self::Refused`].
+    Elsewhere(Arc<str>),
     /// The answer to [`Event::Directory`]: the streams of all shards, as JSON.
     Directory(Arc<[u8]>),
     /// The answer to [`Event::Challenge`], if there is one to that token.

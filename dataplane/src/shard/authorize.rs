@@ -4,7 +4,7 @@
 use super::connection::{Asked, Receiving};
 use super::shard::Shard;
 use super::verdicts::Term;
-use crate::control::{Event, Grant, Intent, Ticket, Verdict};
+use crate::control::{Denial, Event, Grant, Intent, Ticket, Verdict};
 use crate::session::{Command, Credentials, Refusal};
 
 impl Shard {
@@ -74,6 +74,14 @@ impl Shard {
                 self.refuse(ticket.slot, denial.into());
                 return;
             }
+            Verdict::Elsewhere(url) => {
+                if let Some(viewer) = asked.viewer.as_ref() {
+                    let (view, permit) = (viewer.view, viewer.permit);
+                    self.view_denied(view, permit, Denial::Forbidden);
+                }
+                self.refuse_by(ticket.slot, Refusal::Denied, Command::Elsewhere(url));
+                return;
+            }
         };
         asked.allowed = true;
         match asked.intent {
@@ -125,6 +133,11 @@ impl Shard {
 
     /// The session hears that it may not.
     pub(super) fn refuse(&mut self, slot: u32, refusal: Refusal) {
+        self.refuse_by(slot, refusal, Command::Refused(refusal));
+    }
+
+    /// The same in other words.
+    fn refuse_by(&mut self, slot: u32, refusal: Refusal, words: Command) {
         let Some(asked) = self.take_asked(slot) else { return };
         let Some(connection) = self.connections.get(slot) else { return };
         connection.span().in_scope(|| {
@@ -143,7 +156,7 @@ impl Shard {
             }
             Intent::Play => self.counters.plays_refused += 1,
         }
-        self.tell(slot, Command::Refused(refusal));
+        self.tell(slot, words);
         self.feed_parked(slot);
         self.arm(slot);
     }

@@ -125,7 +125,7 @@ impl Shard {
             }
             Verdict::Deny(denial) if !is_final(denial) => {}
             // Allowed another stream, he is another viewer.
-            Verdict::Allow(_) | Verdict::Deny(_) => {
+            Verdict::Allow(_) | Verdict::Deny(_) | Verdict::Elsewhere(_) => {
                 self.verdicts.deny(about.permit);
                 if let Some(seat) = about.view {
                     self.expire_view(seat, about.permit);
@@ -138,7 +138,7 @@ impl Shard {
 /// True if that is what the control plane thinks of the viewer, not of its own day.
 pub(super) const fn is_final(denial: Denial) -> bool {
     match denial {
-        Denial::Forbidden | Denial::NotFound => true,
+        Denial::Forbidden | Denial::Anonymous | Denial::NotFound => true,
         Denial::Busy | Denial::Unavailable | Denial::Full => false,
     }
 }

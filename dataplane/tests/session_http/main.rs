@@ -67,6 +67,7 @@ fn every_refusal_has_its_status_and_the_connection_goes_on() {
     for (refusal, status) in [
         (Refusal::NotFound, "404"),
         (Refusal::Denied, "403"),
+        (Refusal::Anonymous, "401"),
         (Refusal::Busy, "409"),
         (Refusal::Unavailable, "503"),
         (Refusal::Overloaded, "503"),
@@ -78,11 +79,10 @@ fn every_refusal_has_its_status_and_the_connection_goes_on() {
         bench.feed(&[get("/cam.flv"), get("/favicon.ico")].concat()).unwrap();
         let said = bench.said();
         assert_eq!(said.contains("Retry-After: 2\r\n"), status == "503");
-        assert!(said.contains("Cache-Control: no-store\r\n"));
+        assert_eq!(said.contains("WWW-Authenticate: Basic realm=\"grandstand\""), status == "401");
+        assert!(said.contains("Cache-Control: no-store\r\n") && said.contains("HTTP/1.1 204 "));
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
-        assert!(said.contains("HTTP/1.1 204 "), "{said}");
-        assert_eq!(bench.server.state_name(), "head");
-        assert_eq!(bench.server.protocol(), Protocol::Http);
+        assert_eq!((bench.server.state_name(), bench.server.protocol()), ("head", Protocol::Http));
     }
 }
 

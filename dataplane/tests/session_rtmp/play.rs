@@ -161,6 +161,24 @@ fn a_player_without_room_hears_that_its_connection_is_rejected() {
     bench.close();
 }
 
+/// As SRS says it, for whom its clients and its own edges are written.
+#[test]
+fn a_player_hears_where_else_its_stream_is() {
+    let elsewhere = Some(Command::Elsewhere("rtmp://b:1936/live/cam?t=1".into()));
+    let steps = [hello(), connect("live"), play("cam")];
+    let mut bench = Bench::after(elsewhere.clone(), &steps);
+    let call = bench.last_call();
+    assert_eq!((call.name.as_str(), call.args.len()), ("onStatus", 1));
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ex = call.args[0].get("ex").unwrap();
+    assert_eq!(text(&call.args[0], "code").as_deref(), Some("NetConnection.Connect.Rejected"));
+    assert_eq!(text(ex, "redirect").as_deref(), Some("rtmp://b:1936/live"));
+    assert_eq!(text(ex, "redirect2").as_deref(), Some("rtmp://b:1936/live/cam?t=1"));
+    assert_eq!(ex.get("code"), Some(&Value::Number(302.0)));
+    assert_eq!(bench.events.last().unwrap(), "Close { reason: \"elsewhere\" }");
+    bench.close();
+}
+
 #[test]
 fn enhanced_capabilities_are_echoed_to_those_who_have_them() {
     let object = Value::object([

@@ -2,4 +2,6 @@
 
 mod application;
 mod endings;
+mod logins;
+mod redirects;
 mod scenario;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-secret-of-both";
 
 /// A server whose application speaks `dialect`, asked and told at one address.
-fn node(dialect: &str, application: &Application, more: &[(&str, &str)]) -> Server {
+pub(super) fn node(dialect: &str, application: &Application, more: &[(&str, &str)]) -> Server {
     let addr = application.addr;
     let hook = match dialect {
         "mediamtx" => String::new(),
@@ -43,7 +43,7 @@ fn node(dialect: &str, application: &Application, more: &[(&str, &str)]) -> Serv
 }
 
 /// Plays two seconds of `url` and leaves.
-fn play(url: &str) {
+pub(super) fn play(url: &str) {
     let mut command = Command::new(FFMPEG);
     command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i", url]);
     command.args(["-t", "2", "-c", "copy", "-f", "null", "-"]);
@@ -61,7 +61,7 @@ fn publication(server: &Server, name: &str, played: &str, application: &Applicat
     refused
 }
 
-fn empty(status: &str) -> String {
+pub(super) fn empty(status: &str) -> String {
     format!("{status}\r\n\r\n")
 }
 

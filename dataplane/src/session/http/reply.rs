@@ -210,6 +210,7 @@ impl Replies {
         let (status, text) = match refusal {
             Refusal::NotFound => return self.not_found(pending),
             Refusal::NoTrack => (404, "no such track\n"),
+            Refusal::Anonymous => (401, "show user and password, or a token\n"),
             Refusal::Denied | Refusal::WrongKey => (403, "forbidden\n"),
             Refusal::Full => (503, "no room for another player, try again later\n"),
             Refusal::Busy => (409, "somebody else has it\n"),
@@ -234,6 +235,7 @@ impl Replies {
     /// A refusal with its reason as text.
     pub(super) fn refusal(&mut self, status: u16, text: &str, pending: Pending) {
         let own: &[(&str, &str)] = match status {
+            401 => &[NO_STORE, ("WWW-Authenticate", "Basic realm=\"grandstand\"")],
             405 => &[NO_STORE, ("Allow", cors::METHODS)],
             426 => &[
                 NO_STORE,

@@ -18,6 +18,7 @@ use crate::config::{LimitId, Terms};
 use crate::control::{Intent, Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::name_agent;
+use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions};
 use crate::session::{Command, Counts, Event, Framing, PlayOptions, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
@@ -291,10 +292,10 @@ impl Server {
             return self.command_socket(now, command);
         }
         self.deadline = now + self.terms.session.keep_alive;
-        match (&self.state, command) {
+        match (&self.state, &command) {
             (State::AskingDirectory(pending), Command::Directory(json)) => {
                 let pending = *pending;
-                self.replies.directory(&json, pending);
+                self.replies.directory(json, pending);
                 self.answered(pending)?;
             }
             (State::AskingChallenge(pending), Command::Challenge(answer)) => {
@@ -320,24 +321,17 @@ impl Server {
                     self.open_socket(now, &upgrade, stream);
                 }
             }
-            (State::Serving(pending, _), Command::Served) => {
-                let pending = *pending;
-                self.answered(pending)?;
-            }
+            (&State::Serving(pending, _), Command::Served) => self.answered(pending)?,
             // The last bytes of a segment went out behind the last word.
             (State::Closing, Command::Served) => {}
             (
                 State::AskingPlay(..) | State::AskingSocket(..) | State::Fetching(_),
-                Command::Refused(refusal),
-            ) => {
-                if let Some(pending) = self.state.pending() {
-                    self.refused(refusal, pending)?;
-                }
-            }
+                Command::Refused(_) | Command::Elsewhere(_),
+            ) => self.refused(&command)?,
             (State::Streaming(..), Command::StreamEnded) => self.end("stream_ended"),
             // Told twice, or after the last word was spoken: there is nothing left to do.
             (State::Closing, Command::Shutdown { .. }) => {}
-            (state, Command::Shutdown { reason }) => {
+            (state, &Command::Shutdown { reason }) => {
                 if let Some(pending) = state.pending() {
                     let closes = Pending { keep_alive: false, ..pending };
                     self.replies.farewell(reason, closes);
@@ -353,8 +347,13 @@ impl Server {
         Ok(())
     }
 
-    fn refused(&mut self, refusal: Refusal, pending: Pending) -> Result<(), Error> {
-        self.replies.refused(refusal, pending);
+    fn refused(&mut self, command: &Command) -> Result<(), Error> {
+        let Some(pending) = self.state.pending() else { return Ok(()) };
+        match command {
+            Command::Refused(refusal) => self.replies.refused(*refusal, pending),
+            Command::Elsewhere(location) => self.replies.elsewhere(location, pending),
+            _ => {}
+        }
         self.answered(pending)
     }
 

@@ -99,7 +99,7 @@ impl Server {
     /// The peer may not come in.
     pub(super) fn connect_refused(&mut self, transaction: f64, refusal: Refusal) {
         let (code, text) = match refusal {
-            Refusal::Denied | Refusal::WrongKey => {
+            Refusal::Denied | Refusal::Anonymous | Refusal::WrongKey => {
                 (code::CONNECT_REJECTED, "not allowed to connect")
             }
             Refusal::NotFound | Refusal::NoTrack => {

@@ -139,12 +139,14 @@ impl Server {
     pub(super) fn play_refused(&mut self, refusal: Refusal) {
         let (code, text) = match refusal {
             // Players of the coordinator's contract know one word for a wrong key.
-            Refusal::Denied | Refusal::WrongKey
+            Refusal::Denied | Refusal::Anonymous | Refusal::WrongKey
                 if self.terms.session.url == UrlDialect::ChannelKey =>
             {
                 (code::PLAY_BAD_NAME, "not allowed to play this")
             }
-            Refusal::Denied | Refusal::WrongKey => (code::PLAY_FAILED, "not allowed to play this"),
+            Refusal::Denied | Refusal::Anonymous | Refusal::WrongKey => {
+                (code::PLAY_FAILED, "not allowed to play this")
+            }
             Refusal::NotFound => (code::PLAY_STREAM_NOT_FOUND, "no such stream"),
             Refusal::NoTrack => (code::PLAY_STREAM_NOT_FOUND, "the stream has no such track"),
             Refusal::Busy => (code::PLAY_FAILED, "the stream is busy"),

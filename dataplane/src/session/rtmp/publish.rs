@@ -78,12 +78,12 @@ impl Server {
     pub(super) fn publish_refused(&mut self, msid: u32, refusal: Refusal) {
         let (code, text) = match refusal {
             // Encoders of the coordinator's contract know one word for a wrong key.
-            Refusal::Denied | Refusal::WrongKey
+            Refusal::Denied | Refusal::Anonymous | Refusal::WrongKey
                 if self.terms.session.url == UrlDialect::ChannelKey =>
             {
                 (code::PUBLISH_BAD_NAME, "not allowed to publish here")
             }
-            Refusal::Denied | Refusal::WrongKey => {
+            Refusal::Denied | Refusal::Anonymous | Refusal::WrongKey => {
                 (code::PUBLISH_DENIED, "not allowed to publish here")
             }
             Refusal::NotFound | Refusal::NoTrack => (code::PUBLISH_BAD_NAME, "no such stream"),

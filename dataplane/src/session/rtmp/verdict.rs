@@ -1,9 +1,10 @@
 //! What the shard says to a session, and what the peer hears of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use codecs::amf0::Value;
-use codecs::rtmp::command::{Level, code, status};
+use codecs::rtmp::command::{Level, code, error, info, status};
 
 use super::server::Server;
 use super::state::{Entering, Playing, State};
@@ -60,6 +61,10 @@ impl Server {
                 }
                 self.end(refusal.name());
             }
+            (State::Entering(_) | State::Asking(_), Command::Elsewhere(url)) => {
+                let url = Arc::clone(url);
+                self.send_elsewhere(now, &url)?;
+            }
             (State::Playing(Playing { idle: false, .. }), Command::StreamEnded) => {
                 self.play_over("the stream ended");
                 self.end("stream_ended");
@@ -75,6 +80,30 @@ impl Server {
             }
         }
         self.replies.check(&self.terms.limits)
+    }
+
+    /// The peer hears at which address it may find what it asked for: as an answer to its
+    /// `connect`, or for its connection as a whole. Clients of SRS and of Flash know this word.
+    fn send_elsewhere(&mut self, now: Instant, url: &str) -> Result<(), Error> {
+        const TEXT: &str = "it is elsewhere";
+        let application = url.rsplit_once('/').map_or(url, |(application, _)| application);
+        let at = |redirect: &str| {
+            let fields = [("code", Value::Number(302.0)), ("redirect", Value::from(redirect))];
+            let whole = ("redirect2", Value::from(url));
+            [("ex", Value::object(fields.into_iter().chain([whole])))]
+        };
+        if let Some(entering) = self.entered(now) {
+            let info = info(Level::Error, code::CONNECT_REJECTED, TEXT, at(url));
+            let mut answer = error(entering.transaction, code::CONNECT_REJECTED, TEXT);
+            answer.args = vec![info];
+            self.replies.command(0, &answer);
+        } else {
+            self.answered(now)?;
+            let status = status(Level::Error, code::CONNECT_REJECTED, TEXT, at(application));
+            self.replies.command(0, &status);
+        }
+        self.end("elsewhere");
+        Ok(())
     }
 
     /// Takes the `connect` that was answered, and lets the connect deadline run on.

@@ -1,0 +1,76 @@
+//! The dialect of MediaMTX.
+
+use dataplane::control::{AuthorizeRequest, Intent, Protocol};
+use dataplane::ids::Secret;
+use serde_json::{Value, json};
+
+use super::super::tests::{Bench, stream_of};
+use super::rig::*;
+use crate::dialect::Dialect;
+use crate::outbound::scripted::{Application as Scripted, Reply};
+
+#[tokio::test]
+async fn mediamtx_is_an_object_and_any_20x_is_a_yes() {
+    let scripted = Scripted::start(|_| Reply::status(204, "", ""));
+    let rules = speaking(Dialect::Mediamtx, &scripted.url("/auth"));
+    assert_eq!(ask(rules.clone(), &scripted, &[Intent::Connect]).await[0].1, "");
+    let mut bench = Bench::new(rules);
+    let login = "user=j%C3%B6+e&pass=p%26w&jwt=t0k";
+    for (intent, action, protocol, tls, word) in [
+        (Intent::Publish, "publish", Protocol::Rtmp, false, "rtmp"),
+        (Intent::Play, "read", Protocol::Rtmp, true, "rtmps"),
+        (Intent::Play, "read", Protocol::Hls, false, "hls"),
+    ] {
+        let url = if protocol == Protocol::Hls {
+            "h/live/cam-1/index.m3u8"
+        } else {
+            "rtmp://h/live/cam-1"
+        };
+        let (query, key) = (Secret(login.into()), Secret("t0k".into()));
+        let asked = AuthorizeRequest { query, key, protocol, tls, url: url.into(), ..peer(intent) };
+        assert_eq!(stream_of(&bench.verdict(asked).await), "cam-1");
+        let seen = scripted.seen().pop().unwrap();
+        let expected = json!({
+            "ip": "192.0.2.7", "user": "j\u{f6} e", "password": "p&w", "token": "t0k",
+            "action": action, "path": "live/cam-1", "protocol": word,
+            "id": "00000000-0000-8000-8000-000000000007", "query": login,
+            "userAgent": "OBS/1 (\u{e9})",
+        });
+        assert_eq!(serde_json::from_str::<Value>(body(&seen)).unwrap(), expected);
+    }
+    // What a header of HTTP says is a key with a colon; of two words for it the address counts.
+    for (protocol, key, query, expected) in [
+        (Protocol::Hls, "jo:p:w", "", json!(["jo", "p:w", ""])),
+        (Protocol::HttpFlv, "jo:pw", "user=x&pass=y", json!(["jo", "pw", ""])),
+        (Protocol::Hls, "a.b.c", "user=x&pass=y", json!(["x", "y", "a.b.c"])),
+        (Protocol::Hls, "a:b", "token=a:b", json!(["", "", "a:b"])),
+        (Protocol::Rtmp, "a:b", "jwt=a:b&user=x", json!(["x", "", "a:b"])),
+    ] {
+        let (query, key) = (Secret(query.into()), Secret(key.into()));
+        bench.verdict(AuthorizeRequest { query, key, protocol, ..peer(Intent::Play) }).await;
+        let fields: Value = serde_json::from_str(body(&scripted.seen().pop().unwrap())).unwrap();
+        assert_eq!(json!([fields["user"], fields["password"], fields["token"]]), expected);
+    }
+    // Who showed nothing is asked for it; who showed something was judged by it.
+    let no = Scripted::start(|_| Reply::status(401, "", ""));
+    for (key, query, word) in [
+        ("", "", "anonymous"),
+        ("", "x=y", "anonymous"),
+        ("", "user=x", "forbidden"),
+        ("jo:pw", "", "forbidden"),
+        (":", "", "anonymous"),
+    ] {
+        let (shown, protocol) = (format!("{key} {query}"), Protocol::Hls);
+        let (query, key) = (Secret(query.into()), Secret(key.into()));
+        let asked = AuthorizeRequest { query, key, protocol, ..peer(Intent::Play) };
+        let mut bench = Bench::new(speaking(Dialect::Mediamtx, &no.url("/")));
+        assert_eq!(stream_of(&bench.verdict(asked).await), word, "{shown}");
+    }
+    let mut table = vec![
+        (Reply::status(200, "", ""), "news/cam"),
+        (Reply::status(299, "", ""), "news/cam"),
+        (Reply::status(302, "location: /x\r\n", ""), "unavailable"),
+    ];
+    table.extend(nonsense());
+    answers(Dialect::Mediamtx, &table).await;
+}
