@@ -13,8 +13,8 @@ use std::time::Duration;
 use codecs::amf0::Value;
 use dataplane::config::{Config, HlsMode, HlsSession};
 use dataplane::control::{
-    CloseReason, Command, Event, Grant, Intent, MoveOrder, Protocol, Role, SessionEvent,
-    StreamMove, Verdict,
+    CloseReason, Command, ConnectionEnd, Event, Grant, Intent, MoveOrder, News, Protocol, Role,
+    SessionEvent, StreamMove, Verdict,
 };
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 use node::{FRAME_MS, FlvPlayer, Peer, Player, Publisher, RtmpPlayer, Server, Viewer, WsPlayer};
@@ -24,6 +24,8 @@ on_both_backends! {
     every_protocol_says_how_a_kick_ended_it
     a_stream_keeps_its_name_through_grace_and_moves
     a_first_playlist_is_told_once_on_demand_too
+    segments_and_connections_are_told_while_they_are_wanted
+    whoever_waits_for_a_stream_is_told_while_that_is_wanted
     a_publisher_that_is_taken_over_from_is_told_so
     a_publication_is_closed_by_its_number_alone
     what_a_full_mailbox_held_back_comes_in_order_or_as_a_loss
@@ -300,6 +302,83 @@ fn a_first_playlist_is_told_once_on_demand_too(mut config: Config) {
     unpublish(&mut publisher);
     let told = server.control.events_until(|event| matches!(event, Event::StreamEnded { .. }));
     assert!(!told.iter().any(ready), "{told:?}");
+}
+
+/// The connection of a publisher is one, whatever it did by it, and each segment is told with the
+/// last one that ends with the stream.
+fn segments_and_connections_are_told_while_they_are_wanted(config: Config) {
+    let server = Server::start(config);
+    named(&server);
+    let is_news =
+        |event: &Event| matches!(event, Event::SegmentFinished(_) | Event::ConnectionClosed(_));
+    let ended = |event: &Event| matches!(event, Event::StreamEnded { .. });
+    let mut publisher = Publisher::start(server.rtmp, "before");
+    publisher.send_frames(2 * 2_000 / FRAME_MS + 1);
+    unpublish(&mut publisher);
+    drop(publisher);
+    let told = server.control.events_until(ended);
+    assert!(!told.iter().any(is_news), "nobody wants to hear of it: {told:?}");
+    let news = News { segments: true, connections: true, waits: false };
+    server.control.send_all(|| Command::Want(news));
+    server.control.snapshot();
+
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(2 * 2_000 / FRAME_MS + 5);
+    unpublish(&mut publisher);
+    let told = server.control.events_until(ended);
+    let segments: Vec<_> = told
+        .iter()
+        .filter_map(|event| match event {
+            Event::SegmentFinished(segment) => Some(segment),
+            _ => None,
+        })
+        .collect();
+    let [first, second, last] = segments.as_slice() else { panic!("{told:?}") };
+    assert_eq!((first.stream.as_str(), first.id, first.duration_ms), ("cam", Some(ID), 2_000));
+    assert_eq!([second.number, last.number], [first.number + 1, first.number + 2]);
+    assert!(second.duration_ms == 2_000 && last.duration_ms < 1_000, "{segments:?}");
+    drop(publisher);
+    let end = connection_end(&server);
+    assert_eq!((end.request.intent, end.request.protocol), (Intent::Connect, Protocol::Rtmp));
+    assert_eq!(end.request.stream.as_str(), "live");
+    assert_eq!(end.last, Some((Role::Publish, name("cam"))));
+    assert!(end.bytes_in > 10_000 && end.bytes_out > 3_000, "handshake and all: {end:?}");
+    // A player that leaves, and somebody who only looked in.
+    let _publisher = Publisher::start(server.rtmp, "other");
+    server.control.stream_started("other");
+    let player = RtmpPlayer::start(server.rtmp, "other");
+    started(&server, Protocol::Rtmp, Role::Play);
+    drop(player);
+    assert_eq!(connection_end(&server).last, Some((Role::Play, name("other"))));
+    drop(Peer::open(server.rtmp));
+    assert_eq!(connection_end(&server).last, None);
+}
+
+fn connection_end(server: &Server) -> ConnectionEnd {
+    let closed = |event: &Event| matches!(event, Event::ConnectionClosed(_));
+    match server.control.event("the end of a connection", closed).1 {
+        Event::ConnectionClosed(end) => *end,
+        _ => unreachable!(),
+    }
+}
+
+fn whoever_waits_for_a_stream_is_told_while_that_is_wanted(mut config: Config) {
+    config.session.play_wait = Duration::from_secs(60);
+    let server = Server::start(config);
+    named(&server);
+    server.control.send_all(|| Command::Want(News { waits: true, ..News::default() }));
+    server.control.snapshot();
+    let _player = RtmpPlayer::ask(server.rtmp, "nobody");
+    let waits = |event: &Event| matches!(event, Event::PlayerWaits(_));
+    let (_, event) = server.control.event("a player that waits", waits);
+    let Event::PlayerWaits(told) = event else { unreachable!() };
+    assert_eq!((told.stream.as_str(), told.protocol), ("nobody", Protocol::Rtmp));
+    // It is who it is called, and can be sent away.
+    let (session, reason) = (told.session, CloseReason::Kicked);
+    server.control.send_all(|| Command::Kick { session, reason });
+    let kicked = |event: &Event| matches!(event, Event::Kicked { found: true, .. });
+    let (_, event) = server.control.event("the kick", kicked);
+    assert!(matches!(event, Event::Kicked { session: s, .. } if s == session));
 }
 
 /// Viewers begin and end while nobody reads the mailbox: their tokens speak for them.

@@ -43,6 +43,8 @@ impl<F: Fleet> Exchange<F> {
                 self.sessions.stream_playable(shard, (&stream, id), now);
                 self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
             }
+            // Nothing wants to hear of these yet.
+            Event::SegmentFinished(_) | Event::ConnectionClosed(_) | Event::PlayerWaits(_) => {}
             Event::Kicked { session, found, stream } => {
                 self.kicked(shard, session, found, stream, now);
             }

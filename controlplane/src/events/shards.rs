@@ -48,8 +48,12 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
             bus.publish(Some(&refusal.stream), None, kind);
         }
         Event::Stopped => bus.publish(None, None, Kind::ShardStopped { shard: shard.0 }),
-        // Sessions are told by who keeps their table: what is lost and found is told once, too.
+        // Sessions are told by who keeps their table: what is lost and found is told once, too. So
+        // is what needs to know how somebody came in.
         Event::Session(_)
+        | Event::SegmentFinished(_)
+        | Event::ConnectionClosed(_)
+        | Event::PlayerWaits(_)
         | Event::Ready { .. }
         | Event::Authorize { .. }
         | Event::SessionsOverflowed { .. }

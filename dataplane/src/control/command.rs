@@ -71,6 +71,8 @@ pub enum Command {
     Directory(Arc<[u8]>),
     /// What an authority of certificates is answered that looks whether a name leads here.
     Challenge(Option<Arc<HttpChallenge>>),
+    /// Tells of these besides, from now on.
+    Want(News),
     /// Stops accepting, gives every peer its protocol's end, then ends the thread.
     Drain,
     /// Ends the thread now.
@@ -87,6 +89,19 @@ pub struct HttpChallenge {
     pub token: Box<str>,
     /// What only the owner of the account can say about it.
     pub key_authorization: Arc<[u8]>,
+}
+
+/// What shards tell only while somebody outside is to hear of it. What finds no room in a mailbox
+/// is lost: nothing rests on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Each finished segment: [`Event::SegmentFinished`](super::Event::SegmentFinished).
+    pub segments: bool,
+    /// Each connection that is closed:
+    /// [`Event::ConnectionClosed`](super::Event::ConnectionClosed).
+    pub connections: bool,
+    /// Each player that begins to wait: [`Event::PlayerWaits`](super::Event::PlayerWaits).
+    pub waits: bool,
 }
 
 /// Whose sessions of a stream are to be closed.

@@ -77,6 +77,12 @@ pub enum Event {
         /// What its playlist promises segments to last at most.
         target_ms: u32,
     },
+    /// A segment of a stream is finished; told if it is [wanted](super::News).
+    SegmentFinished(Box<FinishedSegment>),
+    /// A player waits for a stream that nobody publishes; told if it is wanted.
+    PlayerWaits(Box<WaitingPlayer>),
+    /// A connection that had named an application is closed; told if it is wanted.
+    ConnectionClosed(Box<ConnectionEnd>),
     /// A publish or play began, or ended.
     Session(Box<SessionEvent>),
     /// More sessions ended than could be told of: what the control plane knows of this shard's
@@ -128,6 +134,51 @@ pub struct StreamStart {
     pub protocol: Protocol,
     /// Who publishes it; nobody does the demo clip.
     pub publisher: Option<StreamPublisher>,
+}
+
+/// A segment of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedSegment {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its publication.
+    pub id: Option<StreamId>,
+    /// The number of the segment, which its address has.
+    pub number: u64,
+    /// How long it lasts.
+    pub duration_ms: u64,
+}
+
+/// A player that waits for its stream.
+#[derive(Clone, Debug)]
+pub struct WaitingPlayer {
+    /// The session.
+    pub session: SessionId,
+    /// How it speaks.
+    pub protocol: Protocol,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// `flashVer` or `User-Agent`.
+    pub agent: Arc<str>,
+    /// The stream.
+    pub stream: StreamName,
+}
+
+/// A connection that is closed.
+#[derive(Clone, Debug)]
+pub struct ConnectionEnd {
+    /// How it came in: what it asked, or would have asked, at `connect`.
+    pub request: AuthorizeRequest,
+    /// What it did with media last, if it did anything.
+    pub last: Option<(Role, StreamName)>,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Milliseconds that it lasted.
+    pub age_ms: u64,
+    /// Why it ended.
+    pub reason: CloseReason,
 }
 
 /// A publish that was refused.

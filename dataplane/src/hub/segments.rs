@@ -7,6 +7,7 @@
 use codecs::codec_string;
 use codecs::media::{Codec, TrackKind};
 use codecs::mpegts::Framing;
+use codecs::time::MediaTime;
 
 use super::{Hub, Shown, Sink, Subscriber, Track, Tracks};
 use crate::config::{HlsConfig, HlsMode};
@@ -110,12 +111,14 @@ pub(super) struct StreamSegments {
     carried: Carried,
     /// A playlist was shown whose segments do not all begin with a keyframe.
     dependent: bool,
+    /// The number of the first segment that nobody was told of.
+    untold: u64,
 }
 
 impl StreamSegments {
     pub(super) fn new(config: &HlsConfig, numbering: Numbering) -> Self {
         let segmenter = Segmenter::new(config, numbering);
-        Self { segmenter, carried: [None; 2], dependent: false }
+        Self { segmenter, carried: [None; 2], dependent: false, untold: numbering.segment }
     }
 
     /// The target duration in seconds of a playlist that lists `segment` alone.
@@ -215,6 +218,18 @@ impl Hub {
         begun
     }
 
+    /// Numbers and durations of the segments that were finished since this was asked last, in their
+    /// order; none if they are not `wanted`. Those that were forgotten since are left out.
+    pub fn take_finished_segments(&mut self, wanted: bool) -> Vec<(u64, MediaTime)> {
+        let StreamSegments { segmenter, untold, .. } = &mut self.segments;
+        let finished = segmenter.finished_from(*untold);
+        let next = finished.clone().next_back().map(|last| last.number + 1);
+        // CONTROL: a segment a few seconds; an empty list takes no memory.
+        let taken = finished.filter(|_| wanted).map(|one| (one.number, one.duration)).collect();
+        *untold = next.unwrap_or(*untold);
+        taken
+    }
+
     /// The log of segments, for a shard that has viewers from now on.
     ///
     /// # Errors
@@ -300,7 +315,7 @@ impl Hub {
     }
 
     /// The last segment ends with the stream.
-    pub(super) fn end_segments(&mut self, sink: &mut Sink<'_>) {
+    pub fn end_segments(&mut self, sink: &mut Sink<'_>) {
         let finished = self.segments.segmenter.end();
         self.logs.iter_mut().for_each(|log| log.end_segments(finished.as_ref()));
         self.show_windows(sink);

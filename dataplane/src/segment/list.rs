@@ -75,8 +75,11 @@ impl SegmentList {
         self.open = Some((number, at));
     }
 
-    /// The stream ended at the offset `at`.
+    /// The stream ended at the offset `at`; said once more, it changes nothing.
     pub fn end(&mut self, at: u64, finished: Option<&Segment>) {
+        if self.ended {
+            return;
+        }
         self.finish(at, finished);
         self.open = None;
         (self.ended, self.changed) = (true, true);

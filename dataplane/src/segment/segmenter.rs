@@ -220,6 +220,12 @@ impl Segmenter {
         self.recent.get(at)
     }
 
+    /// The finished segments from this number on that are still remembered.
+    pub fn finished_from(&self, number: u64) -> impl DoubleEndedIterator<Item = &Segment> + Clone {
+        let at = self.recent.partition_point(|segment| segment.number < number);
+        self.recent.range(at..)
+    }
+
     /// The number of the segment that begins with the unit `unit`.
     #[must_use]
     pub fn begun_by(&self, unit: u64) -> Option<u64> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::view_token::ViewToken;
-use super::{Command, Counts, Event, Served, http, rtmp};
+use super::{Command, Counts, Credentials, Event, Served, http, rtmp};
 use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
@@ -188,6 +188,15 @@ impl Session {
     #[must_use]
     pub const fn stream(&self) -> Option<&StreamName> {
         each!(self, session => session.stream())
+    }
+
+    /// The application that a peer of RTMP named at `connect`, and what it showed there.
+    #[must_use]
+    pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
+        match self {
+            Self::Rtmp(session) => session.application(),
+            Self::Http(_) => None,
+        }
     }
 
     /// `flashVer` or `User-Agent`.

@@ -24,6 +24,7 @@ impl Shard {
     /// Lets a connection go, to its end or to another shard.
     pub(super) fn let_go(&mut self, slot: u32) -> Option<Box<Connection>> {
         let mut connection = self.connections.remove(slot)?;
+        self.wanted.forget(slot);
         self.shared.load(self.id).sub();
         self.counters.connections -= 1;
         connection.establish(None, &mut self.counters);

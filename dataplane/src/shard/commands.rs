@@ -53,6 +53,7 @@ impl Shard {
                 Command::Identity(identity) => self.config.tls = Some(identity),
                 Command::Directory(directory) => self.directory = directory,
                 Command::Challenge(challenge) => self.challenge = challenge,
+                Command::Want(news) => self.want(news),
                 Command::Drain => self.drain(),
                 Command::Stop => self.stopped = true,
             }

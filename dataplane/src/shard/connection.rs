@@ -392,14 +392,26 @@ impl Connection {
 
     /// The question to the control plane.
     pub(super) fn request(&self, asked: &Asked, credentials: Credentials) -> AuthorizeRequest {
+        let since = asked.viewer.as_ref().and_then(|viewer| viewer.since);
+        let request = self.introduced(asked.intent, asked.stream.clone(), credentials);
+        AuthorizeRequest { since, ..request }
+    }
+
+    /// What it wants of `stream`, and who it is.
+    pub(super) fn introduced(
+        &self,
+        intent: Intent,
+        stream: StreamName,
+        credentials: Credentials,
+    ) -> AuthorizeRequest {
         let Credentials { key, query, url, referer } = credentials;
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         AuthorizeRequest {
             session: self.id,
-            intent: asked.intent,
+            intent,
             protocol: self.session.protocol(),
             tls: self.tls.is_some(),
-            stream: asked.stream.clone(),
+            stream,
             key,
             query,
             url,
@@ -409,7 +421,7 @@ impl Connection {
             local: reactor::local_addr(self.fd()).unwrap_or(unknown),
             listener: self.listener,
             agent: self.session.agent().clone(),
-            since: asked.viewer.as_ref().and_then(|viewer| viewer.since),
+            since: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::egress::LINGER;
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;
+use crate::control::{CloseReason, Event};
 use crate::control::{CloseReason, Turn};
 use crate::error::Error;
 use crate::session::Command;
@@ -144,7 +145,11 @@ impl Shard {
         if !self.connections.contains(slot) {
             return;
         }
+        let end = self.connection_end(slot, reason);
         self.leave_media(slot, reason_of(reason));
+        if let Some(end) = end {
+            self.report(Event::ConnectionClosed(end));
+        }
         let token = self.connections.token(slot);
         let Some(mut connection) = self.let_go(slot) else { return };
         if let Some(timer) = connection.timer {

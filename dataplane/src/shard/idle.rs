@@ -109,6 +109,7 @@ impl Shard {
         shared.caps.established(&mut connection.admission);
         let span = connection.span();
         span.in_scope(|| tracing::info!("player waits for its stream"));
+        self.tell_waiting(slot);
         if heard {
             self.tell(slot, Command::PlayIdle);
             self.feed_parked(slot);

@@ -205,6 +205,8 @@ impl Shard {
     pub(super) fn publish_ended(&mut self, slot: u32, reason: CloseReason) {
         let publishing = self.connections.get(slot).and_then(Connection::publishing);
         let Some(hub) = publishing else { return };
+        // Its last segment is told before it is gone itself.
+        self.finish_segments(hub);
         self.session_over(slot, reason);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.establish(None, &mut self.counters);

@@ -32,12 +32,13 @@ pub(super) fn reason_of(word: &str) -> CloseReason {
 impl Shard {
     /// The connection in `slot` publishes or plays from now on.
     pub(super) fn session_began(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get(slot) else { return };
         let Some(role) = connection.told_role() else { return };
+        let Some(stream) = self.stream_of(slot).cloned() else { return };
+        self.enter_role(slot, role, &stream);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
         // What came before is not the session's.
         (connection.received, connection.sent) = (0, 0);
-        let Some(stream) = self.stream_of(slot).cloned() else { return };
-        let Some(connection) = self.connections.get(slot) else { return };
         let started = SessionEvent::Started {
             session: connection.id,
             shard: self.id,

@@ -23,6 +23,7 @@ use super::headroom::Headroom;
 use super::idle::Idle;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
+use super::news::Wanted;
 use super::pulse::Pulse;
 use super::queues::Queues;
 use super::reader::Readers;
@@ -93,6 +94,7 @@ pub(crate) struct Shard {
     pub(super) readers: Readers,
     pub(super) streams: Streams,
     pub(super) idle: Idle,
+    pub(super) wanted: Wanted,
     /// Readers of players that asked for a fresh start of those who come after them.
     pub(super) clears: Vec<u32>,
     pub(super) outboxes: Outboxes<Message>,
@@ -169,6 +171,7 @@ impl Shard {
             readers: Readers::new(readers_max as usize),
             streams: Streams::default(),
             idle: Idle::default(),
+            wanted: Wanted::default(),
             clears: Vec::new(),
             cipher: Cipher::default(),
             budget: Budget::new(&config),

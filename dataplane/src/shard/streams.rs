@@ -145,6 +145,7 @@ impl Shard {
             self.account_stream(slot);
             self.answer_track_seekers(slot);
             self.tell_first_playlist(slot);
+            self.tell_segments(slot);
             self.with_stream(slot, |hub, sink| {
                 hub.evict(sink);
                 hub.show_windows(sink);
@@ -168,7 +169,7 @@ impl Shard {
 
     /// Ends a stream: its readers drain what is left and hear their protocol's end.
     pub(super) fn end_stream(&mut self, slot: u32, reason: CloseReason) {
-        self.publish_logs();
+        self.finish_segments(slot);
         let Some(hub) = self.streams.remove(slot) else { return };
         self.forget_stream(slot);
         let (name, id) = (hub.name().clone(), hub.id());

@@ -21,7 +21,7 @@ use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::Role;
 use crate::ids::StreamName;
-use crate::session::{Command, Counts, Event};
+use crate::session::{Command, Counts, Credentials, Event};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -80,6 +80,14 @@ impl Server {
             streams_created: 0,
             reconnects: false,
         }
+    }
+
+    /// The application that the peer named at `connect`, and what it showed there.
+    #[must_use]
+    pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
+        let target = self.address.application()?;
+        let credentials = target.credentials();
+        Some((target.stream, credentials))
     }
 
     /// Takes received bytes and returns how many were consumed: fewer than all only if the session
