@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use controlplane::auth::{
-    Addresses, Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules,
+    AbsenceTerms, Addresses, Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules,
 };
 use controlplane::dialect::{Asker, Dialect, Verb};
 use controlplane::events::{Bus, RingLimits};
@@ -81,6 +81,7 @@ fn rows(address: SocketAddr) -> Vec<Row> {
                 ..Addresses::default()
             },
             updates: None,
+            absences: AbsenceTerms::default(),
             verb: Verb::Post,
             authorization: None,
             signing: None,

@@ -6,6 +6,7 @@ use dataplane::control::Intent;
 use dataplane::ids::Secret;
 use http::HeaderValue;
 
+use super::absences::AbsenceTerms;
 use super::updates::UpdateTerms;
 use crate::dialect::{Asker, Dialect, Verb};
 use crate::outbound::{Address, SigningKey};
@@ -61,6 +62,8 @@ pub struct Application {
     pub addresses: Addresses,
     /// On what terms it is asked who may stay.
     pub updates: Option<UpdateTerms>,
+    /// What is asked about players without a stream, and streams without a player.
+    pub absences: AbsenceTerms,
     /// How forms are sent.
     pub verb: Verb,
     /// What this node shows of itself.

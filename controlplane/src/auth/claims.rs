@@ -8,8 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use dataplane::control::AuthorizeRequest;
 use dataplane::ids::SessionId;
 
+use super::gate::Gate;
+use super::ruling::Terms;
 use crate::dialect::Claim;
 
 /// Grants that have not become sessions at most; the oldest is forgotten.
@@ -76,6 +79,11 @@ impl Claims {
         self.of(session)
     }
 
+    /// How a session came in that may play, and does not yet.
+    pub(super) fn granted_to(&self, session: SessionId) -> Option<Arc<Claim>> {
+        self.granted.get(&session).cloned()
+    }
+
     /// How a session came in that publishes or plays.
     pub(super) fn of(&self, session: SessionId) -> Option<Arc<Claim>> {
         self.live.get(&session).cloned()
@@ -86,6 +94,22 @@ impl Claims {
         let claim = self.live.remove(&session)?;
         self.bytes -= weight(&claim);
         Some(claim)
+    }
+}
+
+impl Gate {
+    /// Keeps how a peer came in, if anybody wants to be told.
+    pub(super) fn claim(&mut self, request: &AuthorizeRequest, terms: &Terms) {
+        let application = self.rules.application.as_ref();
+        let asks = application
+            .is_some_and(|asked| asked.updates.is_some() || asked.absences.not_found.is_some());
+        if asks || self.bus.wants().claims {
+            let asker = application.map(|asked| asked.asker.clone());
+            let (asker, stream_id) = (asker.unwrap_or_default(), terms.stream_id.clone());
+            // CONTROL: one copy for each who is let in.
+            let claim = Claim { request: Box::new(request.clone()), asker, stream_id };
+            self.claims.granted(request.session, claim);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use dataplane::control::{AuthorizeRequest, Denial, Grant, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamId};
 
+use super::absences::Absences;
 use super::application::OnFailure;
 use super::ask::Standing;
 use super::claims::Claims;
@@ -48,7 +49,6 @@ use super::updates::Updates;
 use crate::coordinator::StreamIds;
 use crate::coordinator::client::Publisher;
 use crate::counts::Counts;
-use crate::dialect::Claim;
 use crate::events::Bus;
 use crate::outbound::Client;
 use crate::penalties::Warden;
@@ -69,14 +69,15 @@ pub struct Gate {
     prints: Fingerprints,
     memory: Memory,
     flights: Flights,
-    policies: Policies,
+    pub(super) policies: Policies,
+    pub(super) absences: Absences,
     pub(super) claims: Claims,
     pub(super) updates: Updates,
     figures: Figures,
     ids: StreamIds,
     /// About whom the coordinator of this node is to be asked.
     errand: Option<Publisher>,
-    bus: Bus,
+    pub(super) bus: Bus,
     warden: Warden,
 }
 
@@ -91,6 +92,7 @@ impl Gate {
             memory: Memory::new(rules.cache_entries_max),
             flights: Flights::new(rules.calls_max),
             policies: Policies::default(),
+            absences: Absences::new(),
             claims: Claims::default(),
             updates: Updates::new(),
             figures: Figures::default(),
@@ -428,8 +430,12 @@ impl Gate {
             Some(Role::Publish) => {
                 let id = terms.stream_id.as_deref().and_then(StreamId::parse);
                 grant.id = Some(id.unwrap_or_else(|| self.ids.next(now)));
-                self.policies.granted(request.session, terms.policy.clone());
+                let options = terms.options;
+                self.policies.granted(request.session, terms.policy.clone(), options);
                 self.claim(request, terms);
+            }
+            Some(Role::Play) if !self.policies.allows(stream, request.protocol) => {
+                return Verdict::Deny(Denial::NotFound);
             }
             Some(Role::Play) => {
                 grant.waits = terms.waits || declared.waits;
@@ -439,19 +445,6 @@ impl Gate {
             None => {}
         }
         Verdict::Allow(grant)
-    }
-
-    /// Keeps how a peer came in, if anybody wants to be told.
-    fn claim(&mut self, request: &AuthorizeRequest, terms: &Terms) {
-        let application = self.rules.application.as_ref();
-        let asks = application.is_some_and(|asked| asked.updates.is_some());
-        if asks || self.bus.wants_claims() {
-            let asker = application.map(|asked| asked.asker.clone());
-            let (asker, stream_id) = (asker.unwrap_or_default(), terms.stream_id.clone());
-            // CONTROL: one copy for each who is let in.
-            let claim = Claim { request: Box::new(request.clone()), asker, stream_id };
-            self.claims.granted(request.session, claim);
-        }
     }
 }
 

@@ -6,9 +6,10 @@
 //! their calendar, `moment` when they are judged; `question` asks an application in its dialect, of
 //! which `json` is ours; `flights` are the questions under way, `fingerprint` says which are equal,
 //! `memory` keeps what was answered; `ruling` is an answer, `policies` what streams may do by it,
-//! `claims` how peers came in, `updates` asks whether they may stay, `figures` counts, `notice`
-//! tells the bus.
+//! `claims` how peers came in, `updates` asks whether they may stay, `absences` about players
+//! without a stream and streams without a player, `figures` counts, `notice` tells the bus.
 
+mod absences;
 mod application;
 mod ask;
 mod claims;
@@ -37,9 +38,10 @@ mod signed;
 mod updates;
 mod ways;
 
+pub use absences::{AbsenceTerms, Absentee};
 pub use application::{Addresses, Application, OnFailure};
-pub(crate) use claims::BYTES_MAX as CLAIMS_BYTES_MAX;
 pub use ask::{AuthAsk, Standing};
+pub(crate) use claims::BYTES_MAX as CLAIMS_BYTES_MAX;
 pub use declared::{Declarations, Declared};
 pub use flights::Landing;
 pub use gate::Gate;

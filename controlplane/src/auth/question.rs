@@ -19,6 +19,8 @@ use super::rules::Rules;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::client::Publisher;
 use crate::coordinator::{self, Claim, Question, is_identifier};
+use crate::coordinator::{self, Claim, Question};
+use crate::dialect::{Dialect, Envelope, Reply, Yes};
 use crate::dialect::{Dialect, Envelope, Reply};
 use crate::outbound::{Address, Answer, Call, Client, Failure, SIGNATURE_HEADER};
 
@@ -104,7 +106,8 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
     let about = request.clone();
     let read = move |answer: &Answer| match dialect.reply(&about, answer) {
         Ok(Reply::Yes(yes)) => {
-            let terms = Terms { stream: yes.stream, stream_id: yes.stream_id, ..Terms::default() };
+            let Yes { stream, stream_id, options } = yes;
+            let terms = Terms { stream, stream_id, options, ..Terms::default() };
             Outcome::Answered(Answered { ruling: Ruling::Allow(terms), ttl: None })
         }
         Ok(Reply::No(denial)) => {

@@ -8,6 +8,7 @@ use dataplane::ids::StreamName;
 
 use super::seconds::Seconds;
 use crate::coordinator::Policy;
+use crate::dialect::PublishOptions;
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) struct Terms {
     pub(super) key_judged: bool,
     /// What the stream may do, of a publisher.
     pub(super) policy: Option<Arc<Policy>>,
+    /// What it offers its players, of a publisher.
+    pub(super) options: PublishOptions,
     /// What the application calls the publication.
     pub(super) stream_id: Option<Arc<str>>,
     /// When it is over, and whoever was let in is sent away.

@@ -42,6 +42,7 @@ pub(crate) fn application(url: &str) -> Application {
         dialect: Dialect::Native,
         addresses: Addresses { all: Address::parse(url), ..Addresses::default() },
         updates: None,
+        absences: AbsenceTerms::default(),
         verb: Verb::Post,
         authorization: Credentials::bearer("t0ken").unwrap().header().cloned(),
         signing: Some(SigningKey::new(b"secret")),

@@ -21,13 +21,13 @@ use tokio::task::{Id, JoinSet};
 
 use super::application::Application;
 use super::gate::Gate;
-use crate::dialect::{Claim, Envelope};
+use crate::dialect::{Asker, Claim, Envelope};
 use crate::outbound::{Address, Client};
 
 /// Questions under way at most.
 const UNDER_WAY_MAX: usize = 64;
 /// Answers that are there are looked for this often.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// On what terms it is asked who may stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,12 +201,26 @@ impl Gate {
         self.updates.turn(self.rules.application.as_ref(), now)
     }
 
-    /// When [`Self::turn`] has something to do.
+    /// How a session came in that publishes or plays.
+    #[must_use]
+    pub fn claim_of(&self, session: SessionId) -> Option<Arc<Claim>> {
+        self.claims.of(session)
+    }
+
+    /// Who asks on behalf of this node.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        let application = self.rules.application.as_ref();
+        application.map(|asked| asked.asker.clone()).unwrap_or_default()
+    }
+
+    /// When [`Self::turn`] or [`Self::absentees`] has something to do.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let application = self.rules.application.as_ref();
         let terms = application.and_then(|asked| asked.updates.as_ref());
-        self.updates.deadline(terms.map(|terms| terms.period), now)
+        let stays = self.updates.deadline(terms.map(|terms| terms.period), now);
+        stays.into_iter().chain(self.absences_due(now)).min()
     }
 }
 

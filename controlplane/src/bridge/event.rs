@@ -43,8 +43,12 @@ impl<F: Fleet> Exchange<F> {
                 self.sessions.stream_playable(shard, (&stream, id), now);
                 self.coordinator.playable(&stream, id, Pictures { width, height, fps_milli });
             }
-            // Nothing wants to hear of these yet.
-            Event::SegmentFinished(_) | Event::ConnectionClosed(_) | Event::PlayerWaits(_) => {}
+            Event::SegmentFinished(segment) => self.segment_finished(&segment),
+            Event::ConnectionClosed(end) => {
+                self.connection_closed(*end);
+                self.news.tell(&self.bus, now);
+            }
+            Event::PlayerWaits(player) => self.gate.player_waits(*player),
             Event::Kicked { session, found, stream } => {
                 self.kicked(shard, session, found, stream, now);
             }

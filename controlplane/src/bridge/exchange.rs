@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
 use dataplane::control::{Command, CoreUse, Detail, HttpChallenge};
+use dataplane::control::{Command, CoreUse, Detail, News};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::session::tls::Identity;
 use tokio::sync::oneshot;
@@ -56,6 +57,8 @@ pub struct Exchange<F> {
     pub(super) bus: Bus,
     /// What is told of players, in their crowds.
     pub(super) news: Backlog,
+    /// What shards tell besides.
+    pub(super) wanted: News,
     pub(super) inputs: Inputs,
     full: Vec<bool>,
     pub(super) warden: Warden,
@@ -79,6 +82,7 @@ impl<F: Fleet> Exchange<F> {
             directory: Directory::new(now),
             bus,
             news: Backlog::default(),
+            wanted: News::default(),
             sessions: Sessions::default(),
             live: vec![true; shards],
             coordinator: Coordinator::default(),
@@ -101,6 +105,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// Takes waiting events; true if there may be more.
     pub fn pump(&mut self, now: Instant) -> bool {
+        self.want();
         for _ in 0..EVENTS_PER_TURN {
             let Some((shard, event)) = self.fleet.next_event() else {
                 self.outbox.flush(&mut self.fleet);

@@ -24,6 +24,7 @@ mod inputs;
 #[cfg(test)]
 mod mishaps;
 mod moves;
+mod news;
 mod node;
 #[cfg(test)]
 mod one_shard;

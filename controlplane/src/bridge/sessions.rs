@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use codecs::time::WallTime;
-use dataplane::control::{CloseReason, Command, Detail, SessionEvent};
+use dataplane::control::{CloseReason, Command, Detail, Role, SessionEvent};
 use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gather::Asker;
 use super::gathered::Gathered;
+use crate::auth::Absentee;
 use crate::events::{Kind, told_of};
 use crate::viewing::{Change, Found, Order, Sessions, SessionsAsk};
 
@@ -72,8 +73,18 @@ impl<F: Fleet> Exchange<F> {
     /// its own; what a publisher does is part of the order of its stream, and told at once.
     fn changed(&mut self, change: &Change, now: Instant) {
         let claim = match change {
-            Change::Opened(session, _) => self.gate.began(*session, now),
-            Change::Closed(closed) => self.gate.ended(closed.session),
+            Change::Opened(session, live) => {
+                if live.role == Role::Play {
+                    self.gate.plays(&live.stream, true, now);
+                }
+                self.gate.began(*session, now)
+            }
+            Change::Closed(closed) => {
+                if closed.was.role == Role::Play {
+                    self.gate.plays(&closed.was.stream, false, now);
+                }
+                self.gate.ended(closed.session)
+            }
         };
         let (stream, kind) = told_of(change, claim);
         match kind {
@@ -92,15 +103,29 @@ impl<F: Fleet> Exchange<F> {
 
     pub(super) fn tick_sessions(&mut self, now: Instant) {
         for session in self.gate.turn(now) {
-            // Nobody waits for the outcome: whoever is gone already is.
-            let (reply, _) = tokio::sync::oneshot::channel();
-            self.ask_of_sessions(SessionsAsk::Kick { session, reply }, now);
+            self.send_away(session, now);
+        }
+        for absentee in self.gate.absentees(now) {
+            match absentee {
+                Absentee::Player(session) => self.send_away(session, now),
+                Absentee::Publication(stream, publication) => {
+                    tracing::info!(%stream, "nobody plays it: the application has it ended");
+                    self.kick_publisher(&stream, publication);
+                }
+            }
         }
         self.sessions.expire_kicks(now);
         if self.sessions.resync_due().is_some_and(|due| due <= now) {
             self.sessions.resync_asked();
             self.gather(Asker::Resync, Detail::ALL, now);
         }
+    }
+
+    /// Closes a session for an application. Nobody waits for the outcome: whoever is gone already
+    /// is.
+    fn send_away(&mut self, session: SessionId, now: Instant) {
+        let (reply, _) = tokio::sync::oneshot::channel();
+        self.ask_of_sessions(SessionsAsk::Kick { session, reply }, now);
     }
 
     pub(super) fn resynced(&mut self, gathered: &Gathered, now: Instant) {

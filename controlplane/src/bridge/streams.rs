@@ -24,6 +24,7 @@ impl<F: Fleet> Exchange<F> {
     pub(super) fn stream_began(&mut self, shard: ShardId, start: &StreamStart, now: Instant) {
         let stream = &start.stream;
         if let Some(publisher) = &start.publisher {
+            self.gate.stream_began(stream, start.id, now);
             self.publishes(stream, publisher.session);
             self.input_connected(stream, start.id, start.protocol);
             self.push(stream, start.id);
@@ -55,6 +56,7 @@ impl<F: Fleet> Exchange<F> {
             }
             self.gate.policies_mut().ended(stream);
             self.tell_over(stream, now);
+            self.gate.stream_over(stream, now);
         }
         tracing::debug!(%stream, "stream is no longer listed");
         self.directory.changed(now);

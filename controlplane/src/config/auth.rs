@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataplane::config::{HlsMode, HlsSession};
+
 use super::callback::CallbackSection;
 use super::coordinator::CoordinatorSection;
 use super::document::Datum;
@@ -70,6 +72,13 @@ impl Settings {
         (of(self.auth.publish), of(self.auth.play))
     }
 
+    /// True if everybody who plays is known: viewers of HLS have sessions, or there are none.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        let hls = &self.stream.hls;
+        hls.mode == HlsMode::Off || hls.session != HlsSession::Off
+    }
+
     /// What verdicts are given by; `coordinator` as for [`Self::modes`].
     #[must_use]
     pub fn rules(&self, coordinator: &CoordinatorSection) -> Rules {
@@ -85,7 +94,7 @@ impl Settings {
             keys: keys.clone(),
             signed: signed.rules(),
             issuer: Arc::new(jwt.issuer()),
-            application: callback.application(self.node.name().into()),
+            application: callback.application(self.node.name().into(), self.sees_all()),
             coordinator: coordinator.key_verification.clone(),
             follows: coordinator.client.is_on(),
             key_request: key_request(self.session.authorize_deadline),
@@ -230,7 +239,7 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     let needs = [
         (
             Mode::Callback,
-            callback.addresses().first().is_some() || callback.on_update.is_some(),
+            callback.asks(),
             "\"callback\" asks an application, and none is named",
             "set auth.callback.url",
         ),

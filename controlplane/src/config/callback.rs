@@ -9,7 +9,7 @@ use dataplane::ids::Secret;
 use super::field::words;
 use super::key::{Key, Section};
 use super::load::Loaded;
-use crate::auth::{Addresses, Application, OnFailure, UpdateTerms};
+use crate::auth::{AbsenceTerms, Addresses, Application, OnFailure, UpdateTerms};
 use crate::coordinator::Credential;
 use crate::dialect::{Asker, Dialect, Verb};
 use crate::error::Error;
@@ -34,6 +34,12 @@ pub struct CallbackSection {
     pub update: Duration,
     /// No answer is a no, too.
     pub update_strict: bool,
+    /// Who is asked about a player that waits for its stream.
+    pub on_stream_not_found: Option<Address>,
+    /// Who is asked about a stream that nobody plays.
+    pub on_stream_none_reader: Option<Address>,
+    /// After nobody played it for so long.
+    pub none_reader: Duration,
     /// How forms are sent.
     pub method: Verb,
     /// The subject of tokens.
@@ -71,6 +77,9 @@ impl Default for CallbackSection {
             on_update: None,
             update: Duration::from_secs(30),
             update_strict: false,
+            on_stream_not_found: None,
+            on_stream_none_reader: None,
+            none_reader: Duration::from_secs(20),
             method: Verb::Post,
             jwt_subject: "rtmp_event".to_owned(),
             jwt_host: String::new(),
@@ -88,8 +97,14 @@ impl Default for CallbackSection {
 }
 
 impl CallbackSection {
-    /// Who is asked, by the node of that name.
-    pub(super) fn application(&self, node: Arc<str>) -> Option<Application> {
+    /// True if there is anything that it is asked about.
+    pub(super) fn asks(&self) -> bool {
+        let others = [&self.on_update, &self.on_stream_not_found, &self.on_stream_none_reader];
+        self.addresses().first().is_some() || others.into_iter().any(Option::is_some)
+    }
+
+    /// Who is asked, by the node of that name; `sees_all` says that everybody who plays is known.
+    pub(super) fn application(&self, node: Arc<str>, sees_all: bool) -> Option<Application> {
         // A token is signed by the same secret, and needs nothing beside it.
         let signs = !self.signing_secret.0.is_empty() && self.dialect != Dialect::RtmpEvent;
         let addresses = self.addresses();
@@ -97,14 +112,21 @@ impl CallbackSection {
             let (period, strict) = (self.update, self.update_strict);
             UpdateTerms { address, period, strict }
         });
-        if addresses.first().is_none() && updates.is_none() {
+        if !self.asks() {
             return None;
         }
+        let absences = AbsenceTerms {
+            not_found: self.on_stream_not_found.clone(),
+            none_reader: self.on_stream_none_reader.clone(),
+            patience: self.none_reader,
+            sees_all,
+        };
         let (subject, host) = (self.jwt_subject.as_str(), self.jwt_host.as_str());
         Some(Application {
             dialect: self.dialect,
             addresses,
             updates,
+            absences,
             verb: self.method,
             // What cannot be used was refused when the file was read.
             authorization: self.credential.authorization().ok().flatten(),
@@ -203,6 +225,31 @@ const KEYS: &[Key] = &[
         "Whether on_update sends away by no answer, too, or one that makes no sense.",
         |s| &mut s.auth.callback.update_strict,
     )
+    .now(),
+    Key::new(
+        "on_stream_not_found",
+        "Asked about each player that waits for a stream which nobody publishes, in the dialect \
+         zlmediakit; \"close\" in the answer sends it away. It needs session.play_wait_ms, within \
+         which the stream may begin.",
+        |s| &mut s.auth.callback.on_stream_not_found,
+    )
+    .now(),
+    Key::new(
+        "on_stream_none_reader",
+        "Asked about a stream that nobody played for none_reader_ms, in the dialect zlmediakit; \
+         \"close\" in the answer ends its publication. Where viewers of HLS have no session \
+         (hls.session = \"off\") nobody can tell, and it is refused.",
+        |s| &mut s.auth.callback.on_stream_none_reader,
+    )
+    .now(),
+    Key::new(
+        "none_reader_ms",
+        "After how long on_stream_none_reader is asked, or a publication ends that was let in with \
+         auto_close.",
+        |s| &mut s.auth.callback.none_reader,
+    )
+    .range(100, HOUR)
+    .millis()
     .now(),
     Key::new("method", "How forms of the dialect nginx-rtmp are sent: \"POST\" or \"GET\".", |s| {
         &mut s.auth.callback.method
@@ -351,6 +398,27 @@ fn speaks(loaded: &Loaded) -> Result<(), Error> {
         let what = format!("the dialect {:?} does not ask who may stay", dialect.name());
         return wrong("on_update", what, "leave it \"\", or set the dialect \"nginx-rtmp\"");
     }
+    for (key, address) in [
+        ("on_stream_not_found", &callback.on_stream_not_found),
+        ("on_stream_none_reader", &callback.on_stream_none_reader),
+    ] {
+        if address.is_some() && dialect != Dialect::Zlmediakit {
+            let what = format!("the dialect {:?} does not ask about absences", dialect.name());
+            return wrong(key, what, "leave it \"\", or set the dialect \"zlmediakit\"");
+        }
+    }
+    if callback.on_stream_not_found.is_some() && loaded.settings.session.play_wait.is_zero() {
+        let what = "it is asked while a player waits, and nobody waits".to_owned();
+        return wrong("on_stream_not_found", what, "set session.play_wait_ms, such as 15000");
+    }
+    if callback.on_stream_none_reader.is_some() && !loaded.settings.sees_all() {
+        let what = "viewers of HLS have no session, so that nobody can tell who plays".to_owned();
+        return wrong(
+            "on_stream_none_reader",
+            what,
+            "set hls.session to \"token\" or \"cookie\", or hls.mode to \"off\"",
+        );
+    }
     if addresses.connect.is_some() && !loaded.settings.auth.connect {
         let what = "it is asked about connections, which nobody judges".to_owned();
         return wrong("on_connect", what, "set auth.connect = true");
@@ -396,9 +464,10 @@ mod tests {
             ],
             &[dialect("nginx-rtmp"), ("CALLBACK__ON_UPDATE", "http://a/")],
             &[dialect("srs"), ("CALLBACK__ON_CONNECT", "http://a/"), ("CONNECT", "true")],
+            &[dialect("zlmediakit"), ("CALLBACK__ON_STREAM_NONE_READER", "http://a/")],
         ] {
             let section = read(set).unwrap();
-            let application = section.application(node()).unwrap();
+            let application = section.application(node(), true).unwrap();
             assert_eq!(application.dialect, section.dialect);
             assert!(!format!("{section:?} {application:?}").contains("hunter2"));
         }
@@ -431,6 +500,16 @@ mod tests {
                 "nginx-rtmp",
             ),
             (&[url, dialect("srs"), ("CALLBACK__METHOD", "GET")], "auth.callback.method", "POST"),
+            (
+                &[url, dialect("srs"), ("CALLBACK__ON_STREAM_NONE_READER", "http://a/")],
+                "auth.callback.on_stream_none_reader",
+                "set the dialect \"zlmediakit\"",
+            ),
+            (
+                &[dialect("zlmediakit"), ("CALLBACK__ON_STREAM_NOT_FOUND", "http://a/")],
+                "auth.callback.on_stream_not_found",
+                "set session.play_wait_ms",
+            ),
         ] {
             let error = read(set).unwrap_err();
             let key = key.to_owned();

@@ -22,8 +22,8 @@ pub(super) const KEY: Key = Key::new(
      (which of them, as [\"publish_done\"]), method (of nginx-rtmp's forms), types (of events, as \
      [\"stream.*\"]), streams (as { only = [\"news/*\"], except = [] }), metadata (goes along \
      with each event), enabled, timeout_ms, retries_max, batch_max (1: objects, above it lists), \
-     batch_ms, queue_max, queue_bytes_max, fsync (\"always\" or \"never\") and rotate_bytes (of a \
-     file).",
+     batch_ms, interval_ms (of \"on_server_keepalive\"), queue_max, queue_bytes_max, fsync \
+     (\"always\" or \"never\") and rotate_bytes (of a file).",
     |s| &mut s.hooks,
 )
 .now()

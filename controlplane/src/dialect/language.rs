@@ -1,6 +1,7 @@
 //! Language: the dialects, a closed set, and what each can say.
 
 use dataplane::control::{AuthorizeRequest, Intent};
+use dataplane::ids::StreamName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,7 +10,7 @@ use super::note::Note;
 use super::peer::Peer;
 use super::reply::Reply;
 use super::{mediamtx, nginx_rtmp, rtmp_event, srs, zlmediakit};
-use crate::events::Event;
+use crate::events::{Event, Party};
 use crate::outbound::Answer;
 
 /// How an application is spoken to.
@@ -91,19 +92,48 @@ impl Dialect {
             Self::Native | Self::Mediamtx => &[],
             Self::RtmpEvent => &["stop"],
             Self::NginxRtmp => &["publish_done", "play_done", "done"],
-            Self::Srs => &["on_unpublish", "on_stop", "on_close"],
-            Self::Zlmediakit => &["on_flow_report", "on_stream_changed", "on_server_started"],
+            Self::Srs => &["on_unpublish", "on_stop", "on_close", "on_hls"],
+            Self::Zlmediakit => &[
+                "on_flow_report",
+                "on_stream_changed",
+                "on_server_started",
+                "on_server_exited",
+                "on_server_keepalive",
+            ],
         }
+    }
+
+    /// True if `call` comes all the time, so that it is told by its name alone.
+    #[must_use]
+    pub fn must_name(self, call: &str) -> bool {
+        matches!((self, call), (Self::Srs, "on_hls") | (Self::Zlmediakit, "on_server_keepalive"))
     }
 
     /// Why it does not tell `call` here, if the server that it comes from does.
     #[must_use]
     pub fn cannot_call(self, call: &str) -> Option<&'static str> {
         const RECORDS: &str = "this server makes no recordings, so nothing would ever be told";
+        const QUESTION: &str = "it is a question, which auth.callback asks: set its url, or on_...";
+        const NOTHING: &str = "this server has nothing that it would be about";
         match (self, call) {
             (Self::NginxRtmp, "record_done" | "record_started")
             | (Self::Srs, "on_dvr")
             | (Self::Zlmediakit, "on_record_mp4" | "on_record_ts") => Some(RECORDS),
+            (Self::NginxRtmp, "connect" | "publish" | "play" | "update")
+            | (Self::Srs, "on_connect" | "on_publish" | "on_play")
+            | (
+                Self::Zlmediakit,
+                "on_publish" | "on_play" | "on_stream_not_found" | "on_stream_none_reader",
+            ) => Some(QUESTION),
+            (
+                Self::Zlmediakit,
+                "on_http_access"
+                | "on_rtsp_realm"
+                | "on_rtsp_auth"
+                | "on_shell_login"
+                | "on_rtp_server_timeout"
+                | "on_send_rtp_stopped",
+            ) => Some(NOTHING),
             _ => None,
         }
     }
@@ -146,6 +176,32 @@ impl Dialect {
             Self::Zlmediakit => zlmediakit::reply(request, answer),
             Self::Mediamtx => mediamtx::reply(request, answer),
         }
+    }
+
+    /// The question about a player that waits for `stream`, which nobody publishes; `None` if it
+    /// asks none.
+    #[must_use]
+    pub fn not_found(self, node: &str, party: &Party, stream: &StreamName) -> Option<Note> {
+        let peer = Peer::of_party(node, party, stream);
+        matches!(self, Self::Zlmediakit).then(|| zlmediakit::not_found(&peer))
+    }
+
+    /// The question about `stream`, which nobody plays; `None` if it asks none.
+    #[must_use]
+    pub fn none_reader(self, node: &str, stream: &StreamName) -> Option<Note> {
+        matches!(self, Self::Zlmediakit).then(|| zlmediakit::none_reader(node, stream))
+    }
+
+    /// True if `answer` to one of these says that it is to end.
+    #[must_use]
+    pub fn closes(self, answer: &Answer) -> bool {
+        matches!(self, Self::Zlmediakit) && zlmediakit::closes(answer)
+    }
+
+    /// That the node of that name is there, which is told again and again; `None` if it is not.
+    #[must_use]
+    pub fn alive(self, node: &str) -> Option<Note> {
+        matches!(self, Self::Zlmediakit).then(|| zlmediakit::alive(node))
     }
 
     /// What it tells of `event` at the node of that name, in this order.

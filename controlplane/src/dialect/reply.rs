@@ -7,6 +7,7 @@ use dataplane::ids::StreamName;
 use http::StatusCode;
 
 use crate::outbound::Answer;
+use crate::registry::Protocols;
 
 /// What an application says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub struct Yes {
     pub stream: Option<StreamName>,
     /// What the application calls the publication.
     pub stream_id: Option<Arc<str>>,
+    /// What a publication offers its players.
+    pub options: PublishOptions,
+}
+
+/// What a publication offers its players.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// How it may be played, if that was said.
+    pub protocols: Option<Protocols>,
+    /// It ends when nobody plays it.
+    pub closes_unread: bool,
 }
 
 impl Reply {

@@ -1,10 +1,15 @@
 //! The dialect of SRS: an object of JSON for each call, and a number for an answer.
 //!
 //! Shape: `action`, `server_id`, `service_id`, `client_id`, `ip`, `vhost` and `app` of all; of
-//! streams `tcUrl`, `stream`, `param`, `stream_url` and `stream_id`. 200 with `0`, or with an
-//! object whose `code` is 0, lets in.
+//! streams `tcUrl`, `stream`, `param`, `stream_url` and `stream_id`; of segments `duration`, `cwd`,
+//! `file`, `url`, `m3u8`, `m3u8_url` and `seq_no`. 200 with `0`, or with an object whose `code` is
+//! 0, lets in.
+
+use std::time::Duration;
 
 use dataplane::control::{Denial, Intent};
+use dataplane::ids::StreamName;
+use dataplane::segment::uri::Asset;
 use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -12,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::note::Note;
 use super::peer::Peer;
 use super::reply::Reply;
-use crate::events::{Event, Kind};
+use crate::events::{Event, Kind, Party};
 use crate::outbound::Answer;
 
 /// May the peer do what it wants?
@@ -34,23 +39,63 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
     }
 }
 
-/// What is told of `event`: that somebody publishes or plays no more, and is gone.
+/// What is told of `event`: that somebody publishes or plays no more, that a client is gone, or
+/// that a segment is finished.
 pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
-    let (call, party, bytes_in, bytes_out) = match event.kind() {
-        Kind::PublishEnded { party, bytes_in, bytes_out, .. } => {
-            ("on_unpublish", party, *bytes_in, *bytes_out)
-        }
-        Kind::SessionClosed { party, bytes_in, bytes_out, .. } => {
-            ("on_stop", party, *bytes_in, *bytes_out)
-        }
-        _ => return Vec::new(),
+    let over = |call, party: &Party| {
+        let stream = event.stream()?;
+        Some(Note::json(call, &of_stream(call, &Peer::of_party(node, party, stream))))
     };
-    let Some(stream) = event.stream() else { return Vec::new() };
-    let peer = Peer::of_party(node, party, stream);
-    let mut close = client("on_close", &peer);
-    close["send_bytes"] = bytes_out.into();
-    close["recv_bytes"] = bytes_in.into();
-    vec![Note::json(call, &of_stream(call, &peer)), Note::json("on_close", &close)]
+    let note = match event.kind() {
+        Kind::PublishEnded { party, .. } => over("on_unpublish", party),
+        Kind::SessionClosed { party, .. } => over("on_stop", party),
+        Kind::ConnectionClosed { party, bytes_in, bytes_out, .. }
+        | Kind::ConnectionUnused { party, bytes_in, bytes_out, .. } => {
+            closed(node, party, *bytes_in, *bytes_out)
+        }
+        Kind::SegmentFinished { number, duration_ms, publisher: Some(party) } => {
+            event.stream().map(|stream| {
+                finished(&Peer::of_party(node, party, stream), stream, *number, *duration_ms)
+            })
+        }
+        _ => None,
+    };
+    note.into_iter().collect()
+}
+
+fn closed(node: &str, party: &Party, bytes_in: u64, bytes_out: u64) -> Option<Note> {
+    // Of a connection it is always known how it came in.
+    let request = &party.claim.as_ref()?.request;
+    let mut fields = client("on_close", &Peer::of_party(node, party, &request.stream));
+    fields["send_bytes"] = bytes_out.into();
+    fields["recv_bytes"] = bytes_in.into();
+    Some(Note::json("on_close", &fields))
+}
+
+/// A segment, which is in no file: `file` and `m3u8` are where it would be below the document root
+/// of this server's HTTP, and `url` and `m3u8_url` where it is.
+fn finished(peer: &Peer<'_>, stream: &StreamName, number: u64, duration_ms: u64) -> Note {
+    let mut segment = String::new();
+    Asset::Segment(number).write(&mut segment);
+    let mut list = String::new();
+    Asset::Multivariant.write(&mut list);
+    let at = |asset: &str| format!("{stream}/{asset}");
+    let mut fields = client("on_hls", peer);
+    let more = json!({
+        "stream": peer.place.name,
+        "param": param(peer),
+        "duration": Duration::from_millis(duration_ms).as_secs_f64(),
+        "cwd": "/",
+        "file": format!("./{}", at(&segment)),
+        "url": at(&segment),
+        "m3u8": format!("./{}", at(&list)),
+        "m3u8_url": at(&list),
+        "seq_no": number,
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+        fields.extend(more);
+    }
+    Note::json("on_hls", &fields)
 }
 
 fn client(action: &str, peer: &Peer<'_>) -> Value {

@@ -1,6 +1,6 @@
 //! Bus: takes events, and lets cursors read them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -16,6 +16,17 @@ use super::ring::{Ring, RingLimits};
 /// Events of a burst that are not kept yet at most.
 const BURST_MAX: u64 = 1_024;
 
+/// What is only told, or kept to be told, while somebody wants to hear it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// How those came in who leave.
+    pub claims: bool,
+    /// Each finished segment.
+    pub segments: bool,
+    /// Each connection that is closed.
+    pub connections: bool,
+}
+
 /// Where events are published. Clones are one bus.
 ///
 /// Lives on: the control thread. The lock is held for moments and never over a wait.
@@ -28,8 +39,8 @@ struct Inner {
     kept: Mutex<Kept>,
     /// The number of the next event.
     next: watch::Sender<u64>,
-    /// Somebody is to be told how those came in who leave.
-    wants_claims: AtomicBool,
+    /// What somebody is to be told besides, as bits.
+    wants: AtomicU8,
 }
 
 #[derive(Debug)]
@@ -58,7 +69,7 @@ impl Bus {
             node,
             kept: Mutex::new(kept),
             next: watch::Sender::new(0),
-            wants_claims: AtomicBool::new(false),
+            wants: AtomicU8::new(0),
         }))
     }
 
@@ -68,15 +79,19 @@ impl Bus {
         &self.0.node
     }
 
-    /// Says whether somebody is to be told how those came in who leave.
-    pub fn want_claims(&self, wanted: bool) {
-        self.0.wants_claims.store(wanted, Ordering::Relaxed);
+    /// Says what somebody is to be told besides.
+    pub fn want(&self, wants: Wants) {
+        let Wants { claims, segments, connections } = wants;
+        let bits = u8::from(claims) | u8::from(segments) << 1 | u8::from(connections) << 2;
+        self.0.wants.store(bits, Ordering::Relaxed);
     }
 
-    /// True if somebody is to be told how those came in who leave.
+    /// What somebody is to be told besides.
     #[must_use]
-    pub fn wants_claims(&self) -> bool {
-        self.0.wants_claims.load(Ordering::Relaxed)
+    pub fn wants(&self) -> Wants {
+        let bits = self.0.wants.load(Ordering::Relaxed);
+        let has = |bit: u8| bits & 1 << bit != 0;
+        Wants { claims: has(0), segments: has(1), connections: has(2) }
     }
 
     /// Tells whoever listens. Never blocks and never fails: what nobody reads in time is gone.

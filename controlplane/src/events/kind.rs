@@ -280,6 +280,43 @@ kinds! {
         /// What the playlist promises segments to last at most.
         target_ms: u32,
     }
+    /// A segment of a stream is finished; told while somebody wants to hear of each.
+    "segment.finished" SegmentFinished {
+        /// Its number, which its address has.
+        number: u64,
+        /// How long it lasts.
+        duration_ms: u64,
+        /// Who publishes the stream.
+        #[serde(skip)]
+        publisher: Option<Party>,
+    }
+    /// A connection is closed by which somebody published or played; told while somebody wants to
+    /// hear of each.
+    "connection.closed" ConnectionClosed {
+        /// Who.
+        party: Party,
+        /// Bytes that it sent, all told.
+        bytes_in: u64,
+        /// Bytes that it was sent.
+        bytes_out: u64,
+        /// How long it was there.
+        duration_ms: u64,
+        /// Why it ended.
+        reason: &'static str,
+    }
+    /// The same of one by which nobody published or played.
+    "connection.unused" ConnectionUnused {
+        /// Who.
+        party: Party,
+        /// Bytes that it sent.
+        bytes_in: u64,
+        /// Bytes that it was sent.
+        bytes_out: u64,
+        /// How long it was there.
+        duration_ms: u64,
+        /// Why it ended.
+        reason: &'static str,
+    }
     /// The configuration was read again.
     "config.changed" ConfigChanged {
         /// On whose word: `signal` or `api`.
@@ -338,9 +375,11 @@ impl Kind {
     #[must_use]
     pub fn claim(&self) -> Option<&Claim> {
         match self {
-            Self::SessionClosed { party, .. } | Self::PublishEnded { party, .. } => {
-                party.claim.as_deref()
-            }
+            Self::SessionClosed { party, .. }
+            | Self::PublishEnded { party, .. }
+            | Self::ConnectionClosed { party, .. }
+            | Self::ConnectionUnused { party, .. } => party.claim.as_deref(),
+            Self::SegmentFinished { publisher, .. } => publisher.as_ref()?.claim.as_deref(),
             _ => None,
         }
     }
@@ -353,7 +392,9 @@ impl Kind {
             | Self::SessionClosed { party, .. }
             | Self::PublishStarted { party, .. }
             | Self::PublishEnded { party, .. }
-            | Self::PublishRefused { party, .. } => Some(party.session),
+            | Self::PublishRefused { party, .. }
+            | Self::ConnectionClosed { party, .. }
+            | Self::ConnectionUnused { party, .. } => Some(party.session),
             Self::AuthorisationAllowed { asked, .. }
             | Self::AuthorisationDenied { asked, .. }
             | Self::AuthorisationFailed { asked, .. }

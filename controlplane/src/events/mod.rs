@@ -22,7 +22,7 @@ mod sessions;
 mod shards;
 
 pub use backlog::Backlog;
-pub use bus::{Bus, Cursor, Told};
+pub use bus::{Bus, Cursor, Told, Wants};
 pub use event::Event;
 pub use id::EventId;
 pub use kind::{Asked, Kind, Party};

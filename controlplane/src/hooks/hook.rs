@@ -60,6 +60,8 @@ pub(super) struct Hook {
     work: Mutex<Work>,
     /// There is something new for its carrier.
     pub(super) wake: Notify,
+    /// It is another hook for its beat, or over.
+    pub(super) respecified: Notify,
     /// Its part of the bytes that all hooks have.
     part: AtomicU64,
     over: AtomicBool,
@@ -94,6 +96,7 @@ impl Hook {
             spec: Mutex::new(Arc::new(spec)),
             work: Mutex::new(work),
             wake: Notify::new(),
+            respecified: Notify::new(),
             part: AtomicU64::new(u64::MAX),
             over: AtomicBool::new(false),
         }
@@ -108,6 +111,7 @@ impl Hook {
         *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
         self.shrink();
         self.wake.notify_one();
+        self.respecified.notify_one();
     }
 
     pub(super) fn work(&self) -> MutexGuard<'_, Work> {
@@ -182,6 +186,7 @@ impl Hook {
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+        self.respecified.notify_one();
     }
 
     pub(super) fn is_over(&self) -> bool {

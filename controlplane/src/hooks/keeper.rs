@@ -17,6 +17,7 @@ use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::dialect::NOTES_MAX;
+use crate::events::{Cursor, Event, Kind, Told, Wants};
 use crate::events::{Cursor, Event, Kind, Told};
 use crate::outbound::backoff;
 use crate::store::{StoreError, Table, Write};
@@ -87,14 +88,14 @@ impl Keeper {
         }
         self.shared.set_trouble(None);
         let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
-        self.want_claims(&hooks);
+        self.want(&hooks);
     }
 
     /// Writes down what is new and forgets what is settled, in one commit, then lets it go; true if
     /// there was something new.
     async fn turn(&mut self) -> bool {
         let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
-        self.want_claims(&hooks);
+        self.want(&hooks);
         let mut writes = Vec::new();
         // What was given up leaves the memory before more comes into it.
         while settle_all(&hooks, &mut writes) {
@@ -162,10 +163,17 @@ impl Keeper {
         told
     }
 
-    /// Has those kept how they came in who may leave, if a hook says it.
-    fn want_claims(&self, hooks: &[Arc<Hook>]) {
-        let wanted = hooks.iter().any(|hook| !hook.spec().dialect.is_native());
-        self.shared.bus.want_claims(wanted);
+    /// Has that told, and kept to be told, which a hook says.
+    fn want(&self, hooks: &[Arc<Hook>]) {
+        let hears = |call| {
+            let specs = hooks.iter().map(|hook| hook.spec());
+            specs.into_iter().any(|spec| spec.enabled && spec.hears(call))
+        };
+        self.shared.bus.want(Wants {
+            claims: hooks.iter().any(|hook| !hook.spec().dialect.is_native()),
+            segments: hears("on_hls"),
+            connections: hears("on_close"),
+        });
     }
 
     /// Writes until it is written: events are not tried before.

@@ -22,8 +22,10 @@ impl Class {
     /// The class of events of that name.
     pub(super) fn of(name: &str) -> Self {
         match name.split_once('.') {
-            Some(("session", _)) => Self::Session,
-            Some(("authorisation", _) | ("publish", "refused")) => Self::Question,
+            Some(("session", _) | ("connection", "closed")) => Self::Session,
+            Some(("authorisation", _) | ("publish", "refused") | ("connection", "unused")) => {
+                Self::Question
+            }
             _ => Self::Stream,
         }
     }
@@ -48,9 +50,13 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    /// The lane of events of that name, about that stream and session.
+    /// The lane of events of that name, about that stream and session. The connection of a
+    /// publisher is closed after its publication ended, and names its stream.
     pub(super) fn new(name: &str, stream: Option<StreamName>, session: Option<u64>) -> Self {
         match Class::of(name) {
+            Class::Session if stream.is_some() && name == "connection.closed" => {
+                stream.map_or(Self::Node, Self::Stream)
+            }
             Class::Stream => stream.map_or(Self::Node, Self::Stream),
             Class::Session => Self::Session(session.unwrap_or_default()),
             Class::Question => Self::Question(session.unwrap_or_default()),
@@ -70,6 +76,27 @@ impl Lane {
             Self::Node | Self::Stream(_) => Class::Stream,
             Self::Session(_) => Class::Session,
             Self::Question(_) => Class::Question,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_one_another_is_in_one_lane() {
+        let cam = || StreamName::parse("cam");
+        let lane = |name| Lane::new(name, cam(), Some(7));
+        for name in ["publish.ended", "segment.finished", "connection.closed", "stream.stopped"] {
+            assert_eq!(Some(lane(name)), cam().map(Lane::Stream), "{name}");
+        }
+        for name in ["session.closed", "connection.closed"] {
+            assert_eq!(Lane::new(name, None, Some(7)), Lane::Session(7), "{name}");
+        }
+        // Strangers can make these.
+        for name in ["publish.refused", "authorisation.denied", "connection.unused"] {
+            assert_eq!(lane(name), Lane::Question(7), "{name}");
         }
     }
 }

@@ -101,7 +101,7 @@ impl Hooks {
             orders,
             settled: Arc::new(Notify::new()),
             store,
-            client: Client::new(HOOKS_MAX * (UNDER_WAY_MAX + 1)),
+            client: Client::new(HOOKS_MAX * (UNDER_WAY_MAX + 2)),
             files: files.into(),
             bus,
             took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
@@ -209,6 +209,17 @@ impl Hooks {
         if self.0.orders.send(Order::Close(reply)).await.is_ok() {
             let _ = answer.await;
         }
+    }
+
+    /// True if a hook that hears of the end of this node is not told everything yet.
+    #[must_use]
+    pub fn waits_for_end(&self) -> bool {
+        let hooks = self.0.hooks();
+        hooks.values().any(|hook| {
+            let spec = hook.spec();
+            let hears = spec.enabled && spec.hears("on_server_exited");
+            hears && hook.work().queue.len() > 0
+        })
     }
 
     /// How long tries took, of all hooks.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::beat::beat;
 use super::carrier::carry;
 use super::hook::Hook;
 use super::keeper::{Keeper, settle_all};
@@ -79,6 +80,8 @@ impl Keeper {
             self.shared.allot();
             return Err(error);
         }
+        let (client, node) = (self.shared.client.clone(), self.shared.bus.node().to_owned());
+        tokio::spawn(beat(Arc::clone(&hook), client, node));
         let (client, files) = (self.shared.client.clone(), Arc::clone(&self.shared.files));
         let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
         tokio::spawn(carry(hook, client, files, told));

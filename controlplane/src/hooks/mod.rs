@@ -24,6 +24,7 @@
 mod allotment;
 mod attempt;
 mod batch;
+mod beat;
 mod carrier;
 mod counting;
 mod file;

@@ -104,7 +104,8 @@ pub struct HookSpec {
     /// written. `rtmp-event` signs its tokens with the secret.
     #[serde(default, skip_serializing_if = "Dialect::is_native")]
     pub dialect: Dialect,
-    /// What it is told in such a dialect, by name; empty for all that there is.
+    /// What it is told in such a dialect, by name; empty for all that there is, but for `on_hls`
+    /// and `on_server_keepalive`, which come all the time and are to be named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
     /// How forms of the dialect `nginx-rtmp` are sent.
@@ -135,6 +136,9 @@ pub struct HookSpec {
     /// How long a request waits to become full; 0 for not at all, so that lists grow with the load.
     #[serde(default)]
     pub batch_ms: u64,
+    /// How often `on_server_keepalive` is told.
+    #[serde(default = "interval_ms")]
+    pub interval_ms: u64,
     /// Events that wait at most; beyond that the oldest become dead letters, of the class that has
     /// the most: streams, sessions, or authorisations.
     #[serde(default = "queue_max")]
@@ -158,6 +162,9 @@ const fn batch_max() -> u32 {
     100
 }
 const fn timeout_ms() -> u64 {
+    10_000
+}
+const fn interval_ms() -> u64 {
     10_000
 }
 const fn retries_max() -> u32 {
@@ -208,6 +215,7 @@ impl HookSpec {
             ((100..=60_000).contains(&self.timeout_ms), "timeout_ms", "100 to 60000"),
             (self.retries_max <= 1_000, "retries_max", "at most 1000"),
             ((1..=1_000).contains(&self.batch_max), "batch_max", "1 to 1000"),
+            ((100..=3_600_000).contains(&self.interval_ms), "interval_ms", "100 to 3600000"),
             (self.batch_ms <= 60_000, "batch_ms", "at most 60000"),
             ((1..=100_000).contains(&self.queue_max), "queue_max", "1 to 100000"),
             (
@@ -266,9 +274,10 @@ impl HookSpec {
             Dialect::Native | Dialect::Mediamtx => "empty in this dialect; types chooses events",
             Dialect::RtmpEvent => "of \"stop\"",
             Dialect::NginxRtmp => "of \"publish_done\", \"play_done\" and \"done\"",
-            Dialect::Srs => "of \"on_unpublish\", \"on_stop\" and \"on_close\"",
+            Dialect::Srs => "of \"on_unpublish\", \"on_stop\", \"on_close\" and \"on_hls\"",
             Dialect::Zlmediakit => {
-                "of \"on_flow_report\", \"on_stream_changed\" and \"on_server_started\""
+                "of \"on_flow_report\", \"on_stream_changed\", \"on_server_started\", \
+                 \"on_server_exited\" and \"on_server_keepalive\""
             }
         };
         (self.calls.iter().all(known), "calls", unable.unwrap_or(expected))
@@ -278,8 +287,16 @@ impl HookSpec {
     /// in our own.
     pub(super) fn notes(&self, node: &str, event: &Event) -> Vec<Note> {
         let mut notes = self.dialect.notes(node, event);
-        notes.retain(|note| self.calls.is_empty() || self.calls.contains(&note.call));
+        notes.retain(|note| self.hears(&note.call));
         notes
+    }
+
+    /// True if it is told `call` of its dialect: all that there is unless it names some, but for
+    /// what comes all the time.
+    pub(super) fn hears(&self, call: &str) -> bool {
+        let there = self.dialect.calls().contains(&call);
+        let named = self.calls.iter().any(|named| named == call);
+        there && (named || self.calls.is_empty() && !self.dialect.must_name(call))
     }
 
     /// How notes of its dialect are sent.

@@ -421,7 +421,9 @@ impl<F: Fleet> Desk<F> {
         }
         self.keep_events().await;
         let deadline = Instant::now() + CLOSE_MAX;
-        while self.teller.waiting() > 0 && Instant::now() < deadline {
+        let hooks = self.control.hooks.clone();
+        let waits = || hooks.as_ref().is_some_and(Hooks::waits_for_end);
+        while (self.teller.waiting() > 0 || waits()) && Instant::now() < deadline {
             tokio::time::sleep(CLOSE_LOOK).await;
         }
     }

@@ -12,7 +12,7 @@ use super::super::{HookSpec, HooksError, Origin};
 use super::rig::*;
 use crate::auth::tests::request;
 use crate::dialect::{Asker, Claim};
-use crate::events::{Bus, Kind, Party, RingLimits};
+use crate::events::{Bus, Kind, Party, RingLimits, Wants};
 use crate::outbound::scripted::Reply;
 
 fn hook(dialect: &str, target: &str, more: Value) -> HookSpec {
@@ -25,11 +25,15 @@ fn hook(dialect: &str, target: &str, more: Value) -> HookSpec {
 
 /// Somebody who came in with a query, and what its application called it.
 fn party(intent: Intent) -> Party {
+    let (name, url) = match intent {
+        Intent::Connect => ("live", "rtmp://video.example/live"),
+        _ => ("cam", "rtmp://video.example/live/cam"),
+    };
     let request = AuthorizeRequest {
         session: SessionId(0xbeef),
         query: Secret("token=t&call=x".into()),
-        url: "rtmp://video.example/live/cam".into(),
-        ..request(intent, "cam", "k3y")
+        url: url.into(),
+        ..request(intent, name, "k3y")
     };
     let asker = Asker { subject: "sub".into(), host: "edge.example".into(), ..Asker::default() };
     let claim = Claim { request: Box::new(request), asker, stream_id: Some("the-id".into()) };
@@ -57,6 +61,11 @@ fn left(party: Party) -> Kind {
     Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
 }
 
+fn closed(party: Party) -> Kind {
+    let (bytes_in, bytes_out, duration_ms, reason) = (90, 6_000, 8_000, "peer_closed");
+    Kind::ConnectionClosed { party, bytes_in, bytes_out, duration_ms, reason }
+}
+
 /// Bytes that are counted are those of the events that are kept, with how peers came in.
 #[test]
 fn ends_that_are_forgotten_take_no_room() {
@@ -77,7 +86,7 @@ async fn told(name: &str, dialect: &str, more: Value, kinds: Vec<Kind>) -> Vec<S
     let dir = Dir::new(name);
     let (receiver, mut seen) = receiver(|_| ok());
     let rig = Rig::new(&dir, vec![hook(dialect, &receiver.url("/hook"), more)]);
-    rig.until("app", |_| rig.bus.wants_claims()).await;
+    rig.until("app", |_| rig.bus.wants().claims).await;
     let stream = StreamName::parse("cam").unwrap();
     for kind in kinds {
         rig.bus.publish(Some(&stream), None, kind);
@@ -145,8 +154,18 @@ async fn nginx_rtmp_tells_who_is_done_and_both_by_call() {
 
 #[tokio::test]
 async fn srs_tells_the_end_of_a_stream_and_of_its_client() {
-    let seen = told("srs", "srs", json!({}), vec![left(party(Intent::Play))]).await;
-    let [stop, close] = [&seen[0], &seen[1]].map(|request| json(request));
+    let segment = || Kind::SegmentFinished {
+        number: 41,
+        duration_ms: 2_040,
+        publisher: Some(party(Intent::Publish)),
+    };
+    let kinds = || vec![left(party(Intent::Play)), closed(party(Intent::Connect)), segment()];
+    let seen = told("srs", "srs", json!({}), kinds()).await;
+    // Lanes are brought beside each other: a player's end is not that of the stream.
+    let seen: Vec<Value> = seen.iter().map(|request| json(request)).collect();
+    let one = |action: &str| seen.iter().find(|fields| fields["action"] == action).unwrap().clone();
+    let (stop, close) = (one("on_stop"), one("on_close"));
+    assert_eq!(seen.len(), 2, "segments are told to those who name them");
     let common = json!({
         "server_id": "edge-1", "client_id": "00000000beef", "ip": "192.0.2.1",
         "vhost": "video.example", "app": "live", "service_id": stop["service_id"],
@@ -163,11 +182,46 @@ async fn srs_tells_the_end_of_a_stream_and_of_its_client() {
         "stream_id": stop["stream_id"],
     }));
     assert_eq!(stop, expected);
-    let bytes = json!({ "action": "on_close", "send_bytes": 5_000, "recv_bytes": 60 });
+    let bytes = json!({ "action": "on_close", "send_bytes": 6_000, "recv_bytes": 90 });
     assert_eq!(close, with(bytes));
-    let seen = told("srs-p", "srs", json!({}), vec![unpublished(party(Intent::Publish))]).await;
-    let [end, close] = [&seen[0], &seen[1]].map(|request| json(request));
-    assert_eq!((&end["action"], &close["recv_bytes"]), (&json!("on_unpublish"), &json!(5_000)));
+    let ends = vec![unpublished(party(Intent::Publish)), closed(party(Intent::Connect))];
+    let seen = told("srs-p", "srs", json!({}), ends).await;
+    let actions = seen.iter().map(|request| json(request)["action"].clone());
+    assert_eq!(actions.collect::<Vec<_>>(), ["on_unpublish", "on_close"], "in their order");
+
+    let named = json!({ "calls": ["on_hls"] });
+    let seen = told("srs-h", "srs", named, kinds()).await;
+    let [segment] = seen.as_slice() else { panic!("{seen:?}") };
+    let expected = with(json!({
+        "action": "on_hls", "stream": "cam", "param": "?token=t&call=x", "duration": 2.04,
+        "cwd": "/", "file": "./cam/seg.41.ts", "url": "cam/seg.41.ts", "m3u8": "./cam/index.m3u8",
+        "m3u8_url": "cam/index.m3u8", "seq_no": 41,
+    }));
+    assert_eq!(json(segment), expected);
+}
+
+/// Only what some hook names has shards tell more.
+#[tokio::test]
+async fn hooks_say_what_they_want_to_be_told() {
+    let dir = Dir::new("wants");
+    let rig = Rig::new(&dir, Vec::new());
+    let (receiver, _seen) = receiver(|_| ok());
+    let wants = |claims, segments, connections| Wants { claims, segments, connections };
+    for (more, expected) in [
+        (json!({ "dialect": "nginx-rtmp" }), wants(true, false, false)),
+        (json!({ "dialect": "srs" }), wants(true, false, true)),
+        (json!({ "dialect": "srs", "calls": ["on_hls"] }), wants(true, true, false)),
+        (
+            json!({ "dialect": "srs", "calls": ["on_hls"], "enabled": false }),
+            wants(true, false, false),
+        ),
+        (json!({}), wants(false, false, false)),
+    ] {
+        let mut fields = json!({ "id": "app", "type": "http", "target": receiver.url("/") });
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rig.hooks.configure(vec![serde_json::from_value(fields).unwrap()]);
+        rig.until_wants(expected).await;
+    }
 }
 
 #[tokio::test]
@@ -177,6 +231,7 @@ async fn zlmediakit_tells_flows_and_changes() {
         Kind::StreamStarted { shard: 0, protocol: Protocol::Rtmp, party: None },
         unpublished(party(Intent::Publish)),
         Kind::StreamStopped { reason: "idle" },
+        Kind::ShardStopped { shard: 1 },
     ];
     let seen = told("zlm", "zlmediakit", json!({}), kinds).await;
     let seen: Vec<Value> = seen.iter().map(|request| json(request)).collect();
@@ -203,6 +258,30 @@ async fn zlmediakit_tells_flows_and_changes() {
     assert_eq!(seen, expected, "in their order, as all are about one stream");
 }
 
+/// A beat that is not taken is not told later, and the next one comes all the same.
+#[tokio::test]
+async fn zlmediakit_is_told_again_and_again_that_the_node_lives() {
+    let dir = Dir::new("beats");
+    let (receiver, mut seen) = receiver(|_| Reply::status(500, "", ""));
+    let more = json!({ "calls": ["on_server_keepalive"], "interval_ms": 100 });
+    let spec = hook("zlmediakit", &receiver.url("/alive"), more);
+    let rig = Rig::new(&dir, vec![spec.clone()]);
+    for _ in 0..3 {
+        let beat = next(&mut seen).await;
+        assert!(beat.starts_with("POST /alive HTTP/1.1\r\n"), "{beat}");
+        assert_eq!(json(&beat), json!({ "mediaServerId": "edge-1", "data": {} }));
+    }
+    let state = rig.state("app");
+    assert_eq!((state.waiting, state.dead_letters, state.tally.failed), (0, 0, 0));
+    // Without its name none comes: what is under way when it is taken away is the last.
+    rig.hooks.configure(vec![HookSpec { calls: Vec::new(), ..spec }]);
+    rig.until("app", |state| state.spec.calls.is_empty()).await;
+    // An event of the same lane comes after every beat that was under way.
+    rig.bus.publish(None, None, Kind::ShardStarted { shard: 0 });
+    while json(&next(&mut seen).await).get("data").is_some() {}
+    assert!(seen.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn what_a_peer_showed_survives_in_the_queue_and_is_shown_to_nobody() {
     let dir = Dir::new("noted");
@@ -210,7 +289,7 @@ async fn what_a_peer_showed_survives_in_the_queue_and_is_shown_to_nobody() {
     let mut spec = hook("nginx-rtmp", &receiver.url("/"), json!({ "calls": ["publish_done"] }));
     spec.retries_max = 0;
     let rig = Rig::new(&dir, vec![spec]);
-    rig.until("app", |_| rig.bus.wants_claims()).await;
+    rig.until("app", |_| rig.bus.wants().claims).await;
     let stream = StreamName::parse("cam").unwrap();
     let mut feed = rig.bus.cursor();
     rig.bus.publish(Some(&stream), None, unpublished(party(Intent::Publish)));
@@ -231,7 +310,7 @@ async fn what_a_peer_showed_survives_in_the_queue_and_is_shown_to_nobody() {
     let tried = rig.hooks.test("app").await.unwrap();
     assert_eq!(tried.failure.map(|(word, _)| word), Some("dialect"));
     rig.hooks.configure(Vec::new());
-    while rig.hooks.get("app").is_some() || rig.bus.wants_claims() {
+    while rig.hooks.get("app").is_some() || rig.bus.wants().claims {
         tokio::task::yield_now().await;
     }
     assert!(matches!(rig.hooks.test("app").await, Err(HooksError::Unknown)));
@@ -247,7 +326,8 @@ fn a_hook_says_what_its_dialect_cannot() {
         ("native", json!({})),
         ("rtmp-event", json!({ "secret": "long-enough", "calls": ["stop"] })),
         ("nginx-rtmp", json!({ "calls": ["done"], "method": "GET" })),
-        ("srs", json!({ "calls": ["on_close", "on_stop"] })),
+        ("srs", json!({ "calls": ["on_close", "on_stop", "on_hls"] })),
+        ("zlmediakit", json!({ "calls": ["on_server_exited", "on_server_keepalive"] })),
         ("zlmediakit", json!({})),
     ] {
         assert_eq!(check(dialect, more), Ok(()), "{dialect}");
@@ -257,7 +337,12 @@ fn a_hook_says_what_its_dialect_cannot() {
         ("nginx-rtmp", json!({ "calls": ["record_done"] }), "calls", "no recordings"),
         ("srs", json!({ "calls": ["on_dvr"] }), "calls", "no recordings"),
         ("zlmediakit", json!({ "calls": ["on_record_mp4"] }), "calls", "no recordings"),
-        ("nginx-rtmp", json!({ "calls": ["publish"] }), "calls", "play_done"),
+        ("nginx-rtmp", json!({ "calls": ["publish"] }), "calls", "auth.callback"),
+        ("nginx-rtmp", json!({ "calls": ["nothing"] }), "calls", "play_done"),
+        ("srs", json!({ "calls": ["on_connect"] }), "calls", "auth.callback"),
+        ("zlmediakit", json!({ "calls": ["on_stream_none_reader"] }), "calls", "auth.callback"),
+        ("zlmediakit", json!({ "calls": ["on_http_access"] }), "calls", "nothing"),
+        ("zlmediakit", json!({ "interval_ms": 99 }), "interval_ms", "100"),
         ("native", json!({ "calls": ["done"] }), "calls", "empty"),
         ("mediamtx", json!({}), "dialect", "asks alone"),
         ("srs", json!({ "method": "GET" }), "method", "POST"),

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::{DeadLetter, HookSpec, HookState, Hooks};
-use crate::events::{Bus, Kind, RingLimits};
+use crate::events::{Bus, Kind, RingLimits, Wants};
 use crate::outbound::scripted::{Application, Reply};
 use crate::store::Store;
 
@@ -67,6 +67,15 @@ impl Rig {
 
     pub(super) fn state(&self, id: &str) -> HookState {
         self.hooks.get(id).unwrap()
+    }
+
+    /// Returns when hooks want this.
+    pub(super) async fn until_wants(&self, wants: Wants) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.bus.wants() != wants {
+            assert!(Instant::now() < deadline, "{:?}, not {wants:?}", self.bus.wants());
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Returns when the hook is in that state.

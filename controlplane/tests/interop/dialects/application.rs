@@ -90,10 +90,15 @@ impl Application {
 
     /// Waits for the first request that `is` the one.
     pub(super) fn wait(&self, is: impl Fn(&Request) -> bool) -> Request {
+        self.wait_for(1, is)
+    }
+
+    /// Waits until so many requests were, and gives the last of them.
+    pub(super) fn wait_for(&self, count: usize, is: impl Fn(&Request) -> bool) -> Request {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = self.lock();
         loop {
-            if let Some(found) = seen.iter().find(|request| is(request)) {
+            if let Some(found) = seen.iter().filter(|request| is(request)).nth(count - 1) {
                 return found.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());

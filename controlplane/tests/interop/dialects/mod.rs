@@ -1,7 +1,9 @@
 //! Applications that were written for other servers, with the real server and real encoders.
 
+mod absences;
 mod application;
 mod endings;
 mod logins;
 mod redirects;
 mod scenario;
+mod segments;

@@ -123,12 +123,14 @@ fn srs_is_asked_about_each_and_told_of_its_end() {
             assert_eq!(asked[0][field], end[field], "{field}");
         }
         assert_eq!((&end["app"], &end["stream"]), (&json!("app"), &json!("cam")));
-        let close = application.wait(|request| {
-            let fields = request.json();
-            fields["action"] == "on_close" && fields["client_id"] == end["client_id"]
-        });
+        let closes = |request: &Request| {
+            is(request, "on_close") && request.json()["client_id"] == end["client_id"]
+        };
+        let close = application.wait(closes).json();
         let bytes = if asks == "on_play" { "send_bytes" } else { "recv_bytes" };
-        assert!(close.json()[bytes].as_u64().is_some_and(|bytes| bytes > 10_000), "{close:?}");
+        assert!(close[bytes].as_u64().is_some_and(|bytes| bytes > 10_000), "{close}");
+        assert_eq!((&close["app"], &close["ip"]), (&json!("app"), &end["ip"]));
+        assert_eq!(application.seen().iter().filter(|request| closes(request)).count(), 1);
     }
 }
 
