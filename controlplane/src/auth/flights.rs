@@ -11,9 +11,9 @@ use dataplane::control::{AuthorizeRequest, Ticket};
 use dataplane::ids::ShardId;
 use tokio::task::{Id, JoinSet};
 
-use super::application::OnFailure;
 use super::fingerprint::Fingerprint;
 use super::jwt::{Issuer, KeySet};
+use super::keeping::Keeping;
 use super::ruling::Answered;
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
@@ -38,16 +38,6 @@ pub(super) enum Outcome {
     Failed { word: &'static str, why: String },
     /// It did not in time.
     TimedOut,
-}
-
-/// What a verdict rests on when there is no answer, and for how long one is good.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keeping {
-    pub(super) on_failure: OnFailure,
-    pub(super) allowed: Duration,
-    pub(super) denied: Duration,
-    /// A yes holds for as long as whoever got it stays, though it is good for nobody else.
-    pub(super) lasts: bool,
 }
 
 #[derive(Debug)]

@@ -26,16 +26,16 @@ use dataplane::control::{AuthorizeRequest, Denial, Grant, Role, Ticket, Verdict}
 use dataplane::ids::{ShardId, StreamId};
 
 use super::absences::Absences;
-use super::application::OnFailure;
 use super::ask::Standing;
 use super::claims::Claims;
 use super::declared::{Declarations, Declared};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
-use super::flights::{Flights, Keeping, Landing, Outcome, Waiter};
+use super::flights::{Flights, Landing, Outcome, Waiter};
 use super::guess::tell;
 use super::judge::{Step, judge, own_key};
 use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
+use super::keeping::Keeping;
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
 use super::moment::Moment;
@@ -453,30 +453,6 @@ fn endpoint(rules: &Rules, before: Option<Endpoint>) -> Option<Endpoint> {
     let source = rules.issuer.source.as_ref()?;
     let same = before.filter(|before| before.source() == source);
     Some(same.unwrap_or_else(|| Endpoint::start(source.clone(), Client::new(FETCHES_MAX))))
-}
-
-impl Keeping {
-    /// Of what is decided anew each time.
-    const NOTHING: Self = Self {
-        on_failure: OnFailure::Deny,
-        allowed: Duration::ZERO,
-        denied: Duration::ZERO,
-        lasts: false,
-    };
-
-    const fn ttl(&self, ruling: &Ruling) -> Duration {
-        match ruling {
-            Ruling::Allow(_) => self.allowed,
-            Ruling::Deny(_) | Ruling::Elsewhere(_) | Ruling::Flawed(_) => self.denied,
-        }
-    }
-
-    fn without_answer(&self) -> Ruling {
-        match self.on_failure {
-            OnFailure::Deny => Ruling::Deny(Denial::Unavailable),
-            OnFailure::Allow => Ruling::Allow(Terms::default()),
-        }
-    }
 }
 
 fn word(verdict: &Verdict) -> &'static str {

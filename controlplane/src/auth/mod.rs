@@ -1,13 +1,14 @@
 //! Who may publish and play: every request asks once and gets one verdict.
 //!
 //! Map: `gate` is the one way to a verdict and says in which order; `judge` tries one mode after
-//! the other; `mode`, `modes`, `ways`, `rules` and `declared` are what it judges by, `key_hash` and
-//! `keyring` the static keys, `signed` addresses that somebody signed, `jwt` tokens, `seconds`
-//! their calendar, `moment` when they are judged; `question` asks an application in its dialect, of
-//! which `json` is ours; `flights` are the questions under way, `fingerprint` says which are equal,
-//! `memory` keeps what was answered; `ruling` is an answer, `policies` what streams may do by it,
-//! `claims` how peers came in, `updates` asks whether they may stay, `absences` about players
-//! without a stream and streams without a player, `figures` counts, `notice` tells the bus.
+//! the other; `mode`, `modes`, `ways`, `rules` and `declared` are what it judges by, `key_hash`
+//! and `keyring` the static keys, `signed` addresses that somebody signed, `jwt` tokens, `seconds`
+//! their calendar, `moment` when they are judged; `question` asks an application in its dialect,
+//! of which `json` is ours; `flights` are the questions under way, `fingerprint` says which are
+//! equal, `memory` keeps what was answered, for as long as `keeping` says; `ruling` is an answer,
+//! `policies` what streams may do by it, `claims` how peers came in, `updates` asks whether they
+//! may stay, `absences` about players without a stream and streams without a player, `figures`
+//! counts, `notice` tells the bus.
 
 mod absences;
 mod application;
@@ -22,6 +23,7 @@ mod guess;
 mod json;
 mod judge;
 mod jwt;
+mod keeping;
 mod key_hash;
 mod keyring;
 mod memory;

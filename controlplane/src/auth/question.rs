@@ -11,17 +11,16 @@ use http::header::AUTHORIZATION;
 use tokio::sync::oneshot;
 
 use super::application::{Application, OnFailure};
-use super::flights::{Keeping, Outcome};
+use super::flights::Outcome;
 use super::json;
 use super::judge::coordinated;
+use super::keeping::Keeping;
 use super::mode::Mode;
 use super::rules::Rules;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::client::Publisher;
 use crate::coordinator::{self, Claim, Question, is_identifier};
-use crate::coordinator::{self, Claim, Question};
 use crate::dialect::{Dialect, Envelope, Reply, Yes};
-use crate::dialect::{Dialect, Envelope, Reply};
 use crate::outbound::{Address, Answer, Call, Client, Failure, SIGNATURE_HEADER};
 
 /// Its contract follows redirects; within the origin, and not in circles.

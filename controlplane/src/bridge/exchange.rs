@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::config::Reload;
-use dataplane::control::{Command, CoreUse, Detail, HttpChallenge};
-use dataplane::control::{Command, CoreUse, Detail, News};
+use dataplane::control::{Command, CoreUse, Detail, HttpChallenge, News};
 use dataplane::ids::{ShardId, StreamName};
 use dataplane::session::tls::Identity;
 use tokio::sync::oneshot;

@@ -122,8 +122,8 @@ const KEYS: &[Key] = &[
          publishes with a key that the application of [coordinator], or the coordinator of \
          [coordinator.client], verifies, and who plays with the key that the stream is published \
          with; HLS is open. A list such as [\"signed\", \"jwt\", \"keys\", \"callback\"] is tried \
-         in its order: the first mode that what is shown is meant for decides, and no other one lets \
-         in whom it refused; README.md has the table. A file must say it, so that nobody \
+         in its order: the first mode that what is shown is meant for decides, and no other one \
+         lets in whom it refused; README.md has the table. A file must say it, so that nobody \
          runs an open server unawares; where one of these is in force, its way comes before this \
          one.",
         |s| &mut s.auth.mode,

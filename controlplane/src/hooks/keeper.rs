@@ -18,7 +18,6 @@ use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::dialect::NOTES_MAX;
 use crate::events::{Cursor, Event, Kind, Told, Wants};
-use crate::events::{Cursor, Event, Kind, Told};
 use crate::outbound::backoff;
 use crate::store::{StoreError, Table, Write};
 

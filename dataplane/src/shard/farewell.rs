@@ -5,8 +5,7 @@ use super::egress::LINGER;
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;
-use crate::control::{CloseReason, Event};
-use crate::control::{CloseReason, Turn};
+use crate::control::{CloseReason, Event, Turn};
 use crate::error::Error;
 use crate::session::Command;
 

@@ -18,8 +18,7 @@ use crate::config::{LimitId, Terms};
 use crate::control::{Intent, Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::name_agent;
-use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions};
-use crate::session::{Command, Counts, Event, Framing, PlayOptions, Refusal};
+use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
 
