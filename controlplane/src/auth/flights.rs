@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dataplane::control::{AuthorizeRequest, Ticket};
 use dataplane::ids::ShardId;

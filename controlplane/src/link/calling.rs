@@ -237,12 +237,12 @@ mod tests {
             ip: Auto<std::net::IpAddr>,
         ) -> Self {
             let application = Application::start(script);
-            let mut section = CoordinatorSection::default();
-            section.client = ClientSection {
+            let client = ClientSection {
                 url: Base::parse(&application.url("/cluster")),
                 secret: Secret("hush".to_owned()),
                 ..ClientSection::default()
             };
+            let mut section = CoordinatorSection { client, ..CoordinatorSection::default() };
             section.server.ip = ip;
             let here = StreamingServer { ip: "192.0.2.9".parse().unwrap(), port: 1940, ssl: true };
             let call = Call::of(&section, here).unwrap();

@@ -88,7 +88,7 @@ mod tests {
     const AMPLE: Duration = Duration::from_secs(20);
 
     async fn asked(reply: fn(&str) -> Reply) -> (Result<Upgraded, NoUpgrade>, Vec<String>) {
-        let application = Application::start(move |request| reply(request));
+        let application = Application::start(reply);
         let client = Client::with_roots(1, RootCertStore::empty());
         let address = Address::parse(&application.url("/ws/control/rtmp")).unwrap();
         let headers = HeaderMap::from_iter([(

@@ -81,7 +81,7 @@ impl Renewal {
     }
 }
 
-impl Desk {
+impl<F: Fleet> Desk<F> {
     /// Begins to keep certificates.
     pub(super) fn keep_certificates(&self) {
         let Renewal { sections, data, .. } = &self.control.renewal;

@@ -467,6 +467,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -477,8 +478,10 @@ mod tests {
 
     use super::super::certificates::Certificates;
     use super::super::manager::{Environment, Manager};
+    use super::super::renewal::Renewal;
     use crate::config::{Host, load, plan};
     use crate::logging::Logging;
+    use crate::penalties::Warden;
     use crate::store::Disk;
     use crate::troubles::Troubles;
 
@@ -520,9 +523,11 @@ mod tests {
         let (loaded, store) = (load(None, env).unwrap(), Disk::default().store());
         let plan = plan(&loaded, &Host::detect(), b"").unwrap();
         let control = ControlPlane {
-            certificates: Certificates::new(&loaded.settings.tls, Instant::now()),
+            certificates: Certificates::new(&loaded.settings, plan.ends.clone(), Instant::now()),
+            renewal: Renewal::new(&loaded.settings.acme, PathBuf::new()),
             identity: watch::Sender::new(None),
-            logging: Logging::start(loaded.settings.log),
+            logging: Logging::start(&loaded.settings.log),
+            warden: Warden::default(),
             loaded,
             plan,
             open: Vec::new(),

@@ -156,12 +156,7 @@ impl Shard {
         let ShardParts { id, config, shared, pool, outboxes, inboxes, control, listeners } = parts;
         let connections_max = config.limits.get(LimitId::ConnectionsMax) as usize;
         let readers_max = readers_max(&config);
-        let demo = match &config.demo {
-            Some(demo) if shared.placement.home(&demo.name) == id => {
-                Some(Box::new(Demo::new(demo)?))
-            }
-            _ => None,
-        };
+        let demo = demo_of(&config, &shared, id)?;
         let mut shard = Self {
             id,
             cpu: config.shards[id.index()].cpu,
@@ -274,6 +269,12 @@ pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
         auth: config.auth,
         hls_session: config.stream.hls.session,
     })
+}
+
+/// The built-in stream, on the shard that is its home.
+fn demo_of(config: &Config, shared: &Shared, id: ShardId) -> Result<Option<Box<Demo>>, Error> {
+    let here = config.demo.as_ref().filter(|demo| shared.placement.home(&demo.name) == id);
+    here.map(|demo| Demo::new(demo).map(Box::new)).transpose()
 }
 
 /// Views of HLS of the node at most.

@@ -109,7 +109,7 @@ const STATES: [&str; 12] = [
 
 /// Per input, the outcome in each of the states; `.` is the same state, `!` misbehaved. The
 /// handshake takes any byte as its filler, and a parked or closing session takes none.
-const TABLE: [(&str, [&str; 12]); 21] = [
+const TABLE: [(&str, [&str; 12]); 22] = [
     ("connect", [".", ".", "connected", ".", "!", ".", ".", "!", "!", "!", "!", "."]),
     ("createStream", [".", ".", "!", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
     ("publish", [".", ".", "!", ".", "asking_publish", ".", ".", "!", "!", "!", "!", "."]),

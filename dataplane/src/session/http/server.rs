@@ -18,7 +18,7 @@ use crate::config::{LimitId, Terms};
 use crate::control::{Intent, Protocol, Role};
 use crate::ids::StreamName;
 use crate::session::rtmp::name_agent;
-use crate::session::{Command, Counts, Event, Format, Framing, PlayOptions, Refusal};
+use crate::session::{Command, Counts, Event, Framing, PlayOptions};
 use crate::slab::Pool;
 use crate::words::Words;
 
@@ -300,7 +300,7 @@ impl Server {
             (State::AskingChallenge(pending), Command::Challenge(answer)) => {
                 let pending = *pending;
                 match answer {
-                    Some(answer) => self.replies.challenge(&answer, pending),
+                    Some(answer) => self.replies.challenge(answer, pending),
                     None => self.replies.not_found(pending),
                 }
                 self.answered(pending)?;
