@@ -11,8 +11,9 @@
 //! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
 //! hashes keys, `sign` signs addresses, `penalties/` knows who guesses, `security/` tells of it,
 //! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
-//! shows a running server on a terminal, `registry/` knows which streams should exist, `troubles`
-//! what is not as it should be, `trust` whom our commands believe inside TLS.
+//! shows a running server on a terminal, `registry/` knows which streams should exist, `usage/` who
+//! used how much, `quotas/` how much may be used, `troubles` what is not as it should be, `trust`
+//! whom our commands believe inside TLS.
 
 pub mod acme;
 pub mod api;
@@ -34,6 +35,7 @@ pub mod logging;
 pub mod outbound;
 pub mod penalties;
 pub mod probe;
+pub mod quotas;
 pub mod registry;
 pub mod security;
 pub mod server;
@@ -43,6 +45,7 @@ pub mod stream_key;
 pub mod top;
 pub mod troubles;
 mod trust;
+pub mod usage;
 pub mod viewing;
 
 pub use error::Error;

@@ -14,11 +14,13 @@ pub enum NoRoom {
     EgressBps,
     /// `limits.players_max`.
     Players,
+    /// A quota of its stream.
+    Quota,
 }
 
 impl NoRoom {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::EgressBps, Self::Players];
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::EgressBps, Self::Players, Self::Quota];
 
     /// The label in metrics.
     #[must_use]
@@ -27,6 +29,7 @@ impl NoRoom {
             Self::Cpu => "cpu",
             Self::EgressBps => LimitId::EgressBpsMax.name(),
             Self::Players => LimitId::PlayersMax.name(),
+            Self::Quota => "quota",
         }
     }
 }

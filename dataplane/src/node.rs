@@ -17,8 +17,8 @@ use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
 use crate::shard::{
-    ConnectRates, ControlLink, Message, Shard, ShardParts, Shared, bytes_per_view, readers_max,
-    views_max,
+    ConnectRates, ControlLink, Message, Shard, ShardParts, Shared, USAGE_BYTES, bytes_per_view,
+    readers_max, views_max,
 };
 use crate::slab::{PageClass, Region, RegionConfig};
 
@@ -112,6 +112,12 @@ impl Node {
         let letters = (MAILBOX.letters_max + MAILBOX.answers_max) * size_of::<Message>();
         let control = CONTROL_MAILBOX_MAX * (size_of::<Command>() + size_of::<Event>());
         shards * (shards * letters as u64 + control as u64)
+    }
+
+    /// Bytes of what all shards remember of the use of streams.
+    #[must_use]
+    pub const fn usage_bytes(shards: u64) -> u64 {
+        shards * USAGE_BYTES
     }
 
     /// Bytes of the table of HLS viewers for each that there may be.

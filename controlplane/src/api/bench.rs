@@ -12,10 +12,12 @@ use super::router::router;
 use super::state::ApiState;
 use super::token::Token;
 use crate::bridge::Ask;
+use crate::config::UsageSection;
 use crate::events::{Bus, RingLimits};
 use crate::hooks::Hooks;
 use crate::store::Store;
 use crate::troubles::Troubles;
+use crate::usage::Book;
 
 /// A router whose questions the test answers.
 pub(crate) struct Bench {
@@ -49,9 +51,10 @@ impl Bench {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let store = Store::open(&dir).unwrap();
         let troubles = Troubles::new(store.clone());
+        let usage = Book::new(store.clone(), UsageSection::default());
         let hooks = Hooks::start(store, bus.clone(), &dir.join("hooks"), Vec::new());
         let (ready_out, limits) = (ready.subscribe(), limits.subscribe());
-        let told = (bus, hooks);
+        let told = (bus, hooks, usage);
         let state = ApiState::new(asks_in, ready_out, limits, counter, secrets, told, troubles);
         Self { router: router(state.clone()), state, asks, secret, dir, _ready: ready }
     }

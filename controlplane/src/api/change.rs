@@ -186,7 +186,9 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
     }
     let status = match refused {
         Refused::Fault(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refused::NoStream(_) | Refused::NoTemplate(_) => StatusCode::NOT_FOUND,
+        Refused::NoStream(_) | Refused::NoTemplate(_) | Refused::NoTenant(_) => {
+            StatusCode::NOT_FOUND
+        }
         Refused::ReadOnly(_)
         | Refused::Runtime(_)
         | Refused::Disabled(_)

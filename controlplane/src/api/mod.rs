@@ -14,7 +14,7 @@
 //! `config` shows and reloads the configuration, `auth` tells who is judged how, `events` tells
 //! what happens by the `feed` that each client reads, `penalties` who is refused for a while,
 //! `hooks` who else is told, `metrics` the text for Prometheus, `process` what the kernel counts of
-//! us, `requests` what is answered here.
+//! us, `requests` what is answered here, `tenants` whose streams are, `usage` what is to be billed.
 
 mod address;
 mod auth;
@@ -57,8 +57,10 @@ mod state;
 mod stream;
 mod streams;
 mod templates;
+mod tenants;
 mod token;
 mod transfer;
+mod usage;
 mod view;
 
 pub use callers::Callers;

@@ -22,7 +22,7 @@ use super::state::ApiState;
 use super::transfer;
 use super::{
     auth, config, coordinator, events, health, hooks, live, moving, penalties, requests, sessions,
-    streams, templates,
+    streams, templates, tenants, usage,
 };
 use crate::console::pages;
 
@@ -56,8 +56,10 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
     let lists = OpenApiRouter::new()
         .routes(routes!(streams::streams))
         .routes(routes!(templates::templates))
+        .routes(routes!(tenants::tenants))
         .routes(routes!(sessions::sessions))
         .routes(routes!(transfer::export_streams))
+        .routes(routes!(usage::usage))
         .route_layer(from_fn_with_state(Seats::default(), take_seat));
     let bulk = OpenApiRouter::new()
         .routes(routes!(streams::change_streams))
@@ -80,6 +82,12 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
             templates::put_template,
             templates::patch_template,
             templates::delete_template
+        ))
+        .routes(routes!(
+            tenants::tenant,
+            tenants::put_tenant,
+            tenants::patch_tenant,
+            tenants::delete_tenant
         ))
         .routes(routes!(moving::move_stream))
         .routes(routes!(events::events))

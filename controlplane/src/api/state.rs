@@ -20,6 +20,7 @@ use crate::events::Bus;
 use crate::hooks::Hooks;
 use crate::penalties::Warden;
 use crate::troubles::Troubles;
+use crate::usage::Book;
 
 /// What requests are answered from.
 ///
@@ -35,6 +36,7 @@ pub struct ApiState {
     pub(super) config: ConfigText,
     pub(super) feeds: Feeds,
     pub(super) hooks: Hooks,
+    pub(super) usage: Book,
     pub(super) requests: Requests,
     pub(super) troubles: Troubles,
     pub(super) warden: Warden,
@@ -49,7 +51,7 @@ impl ApiState {
         limits: watch::Receiver<Limits>,
         log_lines_dropped: ErrorCounter,
         secrets: (Token, Vec<String>),
-        (bus, hooks): (Bus, Hooks),
+        (bus, hooks, usage): (Bus, Hooks, Book),
         troubles: Troubles,
     ) -> Self {
         let (token, hosts) = secrets;
@@ -65,6 +67,7 @@ impl ApiState {
             config: ConfigText::default(),
             feeds,
             hooks,
+            usage,
             requests: Requests::default(),
             troubles,
             warden: Warden::default(),

@@ -24,6 +24,8 @@ pub(crate) struct StreamView {
     origin: &'static str,
     /// The template that it takes from.
     template: Option<String>,
+    /// Whose it is, by who let its publisher in, or by what was declared.
+    tenant: Option<String>,
     /// What was declared, without what the template adds; null if nobody declared it.
     #[schema(value_type = Option<Object>)]
     spec: Option<Value>,
@@ -187,15 +189,18 @@ impl StreamView {
         let state = State::of(item, gathered);
         let publisher = item.slot.as_ref().and_then(|slot| slot.holder);
         let live = state.is_on_air().then(|| gathered.stream(&item.name)).flatten();
+        let seen = Self::seen(&item.name, live, gathered);
+        let declared = resolved.traits.tenant.as_ref().map(ToString::to_string);
         Self {
             state,
             publisher: publisher.map(|session| session.to_string()),
+            tenant: seen.tenant.or(declared),
             origin: resolved.origin.name(),
             template: resolved.template.clone(),
             spec: spec(item),
             resolved: expanded.then(|| json(&*resolved.traits)),
             without_effect: resolved.traits.without_effect(),
-            ..Self::seen(&item.name, live, gathered)
+            ..seen
         }
     }
 
@@ -211,6 +216,7 @@ impl StreamView {
             state: State::Live,
             origin: Origin::Runtime.name(),
             template: None,
+            tenant: gathered.tenants.get(name).map(ToString::to_string),
             spec: None,
             resolved: None,
             without_effect: Vec::new(),

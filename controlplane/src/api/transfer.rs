@@ -22,8 +22,9 @@ use crate::registry::{Change, IMPORT_MAX, Inventory, RegistryAsk};
 /// Bytes of a text that is imported at most.
 pub(super) const IMPORT_BYTES_MAX: usize = 6 << 20;
 
-/// Everything that is declared, by the file or the API, as TOML: `[[streams.template]]` and
-/// `[[streams.stream]]`, which a configuration file takes as they are. Keys are hashed.
+/// Everything that is declared, by the file or the API, as TOML: `[[streams.tenant]]`,
+/// `[[streams.template]]` and `[[streams.stream]]`, which a configuration file takes as they are.
+/// Keys are hashed.
 #[utoipa::path(
     get,
     path = "/api/v1/streams/export",
@@ -51,7 +52,7 @@ pub(super) async fn export_streams(State(state): State<ApiState>) -> Result<Resp
     tag = "streams",
     params(DryRun),
     request_body(
-        description = "[[streams.template]] and [[streams.stream]], as TOML",
+        description = "[[streams.tenant]], [[streams.template]] and [[streams.stream]], as TOML",
         content((String = "text/plain"), (String = "application/toml")),
     ),
     responses(
@@ -87,21 +88,27 @@ impl Import {
     fn read(text: &str) -> Result<Self, Refusal> {
         let wrong =
             |code, what: String| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what));
-        let (templates, streams) = match declared_in(text) {
-            Ok(declared) => declared,
+        let lists = match declared_in(text) {
+            Ok(lists) => lists,
             Err(what) => return wrong("bad_import", what),
         };
-        let count = templates.0.len() + streams.0.len();
+        let kinds = [
+            ("tenant", &lists.tenants),
+            ("template", &lists.templates),
+            ("stream", &lists.streams),
+        ];
+        let count: usize = kinds.iter().map(|(_, tables)| tables.0.len()).sum();
         if !(1..=IMPORT_MAX).contains(&count) {
-            let what = format!("1 to {IMPORT_MAX} streams and templates fit into one import");
+            let what =
+                format!("1 to {IMPORT_MAX} streams, templates and tenants fit into one import");
             return wrong("bad_import", what);
         }
-        let label = |kind: &str, tables: &DeclaredTables| {
+        let label = |(kind, tables): (&str, &DeclaredTables)| {
             let place = |(at, _)| format!("{kind}[{at}]");
             tables.0.iter().enumerate().map(place).collect::<Vec<_>>()
         };
-        let labels = [label("template", &templates), label("stream", &streams)].concat();
-        match Change::of_tables(templates, streams) {
+        let labels = kinds.map(label).concat();
+        match Change::of_tables(lists) {
             Ok(change) => Ok(Self { change, labels }),
             Err(what) => wrong("bad_import", what),
         }
@@ -122,8 +129,9 @@ fn placed(refusal: Refusal, labels: &[String]) -> Refusal {
 }
 
 fn text_of(declared: &Arc<Inventory>) -> String {
-    let (templates, streams) = declared.tables();
-    [templates.to_toml("template"), streams.to_toml("stream")].concat()
+    let lists = declared.tables();
+    let tenants = lists.tenants.to_toml("tenant");
+    [tenants, lists.templates.to_toml("template"), lists.streams.to_toml("stream")].concat()
 }
 
 #[cfg(test)]
@@ -149,6 +157,8 @@ mod tests {
             "inputs": [{"url": "publish://"}], "protocols": {"hls": true}}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/news%2F1", stream).await.status, 201);
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/z", "{}").await.status, 201);
+        let tenant = r#"{"name": "Acme \u0022", "quota": {"players_max": 5}}"#;
+        assert_eq!(one.ask(Method::PUT, "/api/v1/tenants/acme.1", tenant).await.status, 201);
         let text = one.text("/api/v1/streams/export").await;
         assert!(text.contains("[[streams.stream]]") && !text.contains("hunter2"), "{text}");
 
@@ -157,17 +167,19 @@ mod tests {
         assert_eq!(dry.status, 202, "{dry:?}");
         assert_eq!(other.text("/api/v1/streams/export").await, "", "a dry run changes nothing");
         let done = other.ask(Method::POST, PATH, &text).await;
-        assert_eq!((done.status.as_u16(), &done.json["changed"]), (200, &3.into()), "{done:?}");
+        assert_eq!((done.status.as_u16(), &done.json["changed"]), (200, &4.into()), "{done:?}");
         assert_eq!(other.text("/api/v1/streams/export").await, text);
         // A file takes it as it is, and says the same.
-        let (templates, streams) = declared_in(&text).unwrap();
+        let lists = declared_in(&text).unwrap();
         let section = crate::config::StreamsSection {
-            stream: streams,
-            template: templates,
+            stream: lists.streams,
+            template: lists.templates,
+            tenant: lists.tenants,
             ..crate::config::StreamsSection::default()
         };
         let file = crate::registry::FileStreams::read(&section).unwrap();
-        assert_eq!((file.streams.len(), file.templates.len()), (2, 1));
+        assert_eq!((file.streams.len(), file.templates.len(), file.tenants.len()), (2, 1, 1));
+        assert_eq!(file.tenants.values().next().unwrap().quota.unwrap().players_max, Some(5));
     }
 
     #[tokio::test]
@@ -189,6 +201,11 @@ mod tests {
                 "[[streams.template]]\ncode = \"t\"\n[[streams.stream]]\ncode = \"a\"\n\
                  [[streams.stream]]\ncode = \"b\"\ninputs = [{ url = \"udp://h:1\" }]",
                 ("input_not_supported", "stream[1].inputs[0].url"),
+            ),
+            ("[[streams.tenant]]\ncode = \"a/b\"", ("bad_import", "")),
+            (
+                "[[streams.tenant]]\ncode = \"a\"\nquota = { bytes_period = \"week\" }",
+                ("invalid_value", "tenant[0].quota.bytes_period"),
             ),
             (
                 "[[streams.stream]]\ncode = \"a\"\ntemplate = \"gone\"",

@@ -40,7 +40,7 @@ use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
 use super::moment::Moment;
 use super::notice::{Basis, notice};
-use super::policies::Policies;
+use super::policies::{Given, Policies};
 use super::question::{Asked, asked};
 use super::rules::Rules;
 use super::ruling::{Ruling, Terms};
@@ -430,8 +430,9 @@ impl Gate {
             Some(Role::Publish) => {
                 let id = terms.stream_id.as_deref().and_then(StreamId::parse);
                 grant.id = Some(id.unwrap_or_else(|| self.ids.next(now)));
-                let options = terms.options;
-                self.policies.granted(request.session, terms.policy.clone(), options);
+                let (policy, tenant) = (terms.policy.clone(), terms.tenant.clone());
+                let given = Given { policy, options: terms.options, tenant };
+                self.policies.granted(request.session, given);
                 self.claim(request, terms);
             }
             Some(Role::Play) if !self.policies.allows(stream, request.protocol) => {

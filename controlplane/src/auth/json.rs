@@ -22,6 +22,7 @@ use super::application::Application;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::Policy;
 use crate::outbound::{Address, Answer, Call, SIGNATURE_HEADER};
+use crate::registry::TenantName;
 
 /// Names the question, the same in the body.
 const ID_HEADER: HeaderName = HeaderName::from_static("grandstand-request-id");
@@ -77,6 +78,8 @@ struct Body {
     cache_ms: Option<u64>,
     /// What the stream may do.
     policy: Option<Policy>,
+    /// Whose the stream is.
+    tenant: Option<String>,
 }
 
 /// The call that asks `application`.
@@ -136,8 +139,12 @@ pub(super) fn read(answer: &Answer) -> Result<Answered, &'static str> {
         None => None,
         Some(name) => Some(StreamName::parse(&name).ok_or("its stream is no name of one")?),
     };
+    let tenant = match body.tenant {
+        None => None,
+        Some(name) => Some(TenantName::parse(&name).ok_or("its tenant is no name of one")?),
+    };
     let policy = body.policy.map(Arc::new);
-    let terms = Terms { stream, waits: body.wait, policy, ..Terms::default() };
+    let terms = Terms { stream, waits: body.wait, policy, tenant, ..Terms::default() };
     Ok(Answered { ruling: Ruling::Allow(terms), ttl: body.cache_ms.map(Duration::from_millis) })
 }
 
@@ -228,11 +235,13 @@ mod tests {
     #[test]
     fn a_body_of_json_is_read_strictly_and_no_other_one() {
         let json = "Application/JSON; charset=utf-8";
-        let body = r#"{"stream":"a/b","wait":true,"cache_ms":50,"policy":{"record":true}}"#;
+        let body = r#"{"stream":"a/b","wait":true,"cache_ms":50,"policy":{"record":true},
+            "tenant":"acme"}"#;
         let Ok(Answered { ruling: Ruling::Allow(terms), ttl }) = answer(200, json, body) else {
             panic!("allowed");
         };
         assert_eq!(terms.stream, StreamName::parse("a/b"));
+        assert_eq!(terms.tenant, TenantName::parse("acme"));
         assert!(terms.waits && terms.policy.is_some_and(|policy| policy.record));
         assert_eq!(ttl, Some(Duration::from_millis(50)));
         for wrong in [
@@ -240,6 +249,9 @@ mod tests {
             r#"{"stream":"../etc"}"#,
             r#"{"stream":"a\r\nx: y"}"#,
             r#"{"stream":7}"#,
+            r#"{"tenant":"a/b"}"#,
+            r#"{"tenant":""}"#,
+            r#"{"tenant":["acme"]}"#,
             r#"{"cache_ms":-1}"#,
             r#"{"policy":{"resolutions":7}}"#,
             r#"{"policy":{"recrod":true}}"#,

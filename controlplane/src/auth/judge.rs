@@ -67,8 +67,9 @@ pub(super) fn judge(
                 None => continue,
                 Some(Ok(over)) => {
                     let terms = Terms::until(over, rules.signed.enforce);
+                    let tenant = rules.signed.tenant(request);
                     // It stands for the stream's own key.
-                    Ruling::Allow(Terms { key_judged: true, ..terms })
+                    Ruling::Allow(Terms { key_judged: true, tenant, ..terms })
                 }
                 Some(Err(flaw)) => Ruling::Flawed(flaw.name()),
             },

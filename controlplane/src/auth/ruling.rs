@@ -9,6 +9,7 @@ use dataplane::ids::StreamName;
 use super::seconds::Seconds;
 use crate::coordinator::Policy;
 use crate::dialect::PublishOptions;
+use crate::registry::TenantName;
 
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct Terms {
     pub(super) policy: Option<Arc<Policy>>,
     /// What it offers its players, of a publisher.
     pub(super) options: PublishOptions,
+    /// Whose the stream is, of a publisher.
+    pub(super) tenant: Option<TenantName>,
     /// What the application calls the publication.
     pub(super) stream_id: Option<Arc<str>>,
     /// When it is over, and whoever was let in is sent away.

@@ -75,6 +75,7 @@ impl<F: Fleet> Exchange<F> {
             Event::Ready { .. } => {}
             Event::PublishRefused(refusal) => self.tell_refused(&refusal, now),
             Event::TurnedAway(turned) => self.warden.turned_away(&turned, now),
+            Event::Usage(batch) => self.used(&batch, now),
             Event::Session(event) => self.session_event(*event, now),
             Event::SessionsOverflowed { shard } => self.sessions_overflowed(shard, now),
         }

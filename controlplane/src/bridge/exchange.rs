@@ -17,6 +17,7 @@ use super::gathered::Gathered;
 use super::inputs::Inputs;
 use super::moves::Moves;
 use super::outbox::Outbox;
+use super::quotas::Quotas;
 use super::survey::{Surveys, Waiter};
 use crate::auth::{Gate, Rules};
 use crate::coordinator::Coordinator;
@@ -25,6 +26,7 @@ use crate::counts::Counts;
 use crate::events::{Backlog, Bus, Kind};
 use crate::penalties::Warden;
 use crate::registry::Registry;
+use crate::usage::{Book, Collector};
 use crate::viewing::Sessions;
 
 /// Events taken in one turn, so that the API is served even while shards ask a lot.
@@ -59,6 +61,9 @@ pub struct Exchange<F> {
     /// What shards tell besides.
     pub(super) wanted: News,
     pub(super) inputs: Inputs,
+    /// What was used, once it is kept.
+    pub(super) usage: Option<(Collector, Book)>,
+    pub(super) quotas: Quotas,
     full: Vec<bool>,
     pub(super) warden: Warden,
     pub(crate) registry: Registry,
@@ -87,6 +92,8 @@ impl<F: Fleet> Exchange<F> {
             coordinator: Coordinator::default(),
             client: None,
             inputs: Inputs::default(),
+            usage: None,
+            quotas: Quotas::default(),
             full: vec![false; shards],
             warden: Warden::default(),
             registry: Registry::default(),
@@ -152,6 +159,7 @@ impl<F: Fleet> Exchange<F> {
         self.tick_sessions(now);
         self.tick_attached(now);
         self.tick_client(now);
+        self.tick_usage(now);
         self.reap(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
@@ -167,9 +175,10 @@ impl<F: Fleet> Exchange<F> {
         let reap = self.registry.due();
         let reap = if self.bus.has_room() { reap } else { reap.map(|due| due.max(now + RETRY)) };
         let (moves, stays) = (self.moves.deadline(), self.gate.due(now));
-        let peers = self.coordinator.due();
+        let (peers, usage) = (self.coordinator.due(), self.usage_due());
         let client = self.client.as_ref().and_then(Client::due);
-        let due = [moves, peers, client, self.directory.due(), self.sessions.due(), stays, reap];
+        let (directory, sessions) = (self.directory.due(), self.sessions.due());
+        let due = [moves, peers, client, directory, sessions, stays, reap, usage];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 

@@ -9,7 +9,7 @@ use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::roll::Roll;
 use crate::coordinator::Policy;
-use crate::registry::Item;
+use crate::registry::{Item, TenantName};
 use crate::viewing::{ClosedSession, LiveSession};
 
 /// What the shards answered. It does not change, so that everybody shares one.
@@ -21,6 +21,8 @@ pub struct Gathered {
     pub missing: Vec<ShardId>,
     /// What the application lets each of the streams do, of which it said so.
     pub policies: HashMap<StreamName, Arc<Policy>>,
+    /// Whose streams are of which those said it who let their publishers in.
+    pub tenants: HashMap<StreamName, TenantName>,
     /// When they were asked; nobody was if it is `None`.
     pub asked_at: Option<Instant>,
     /// The stream that the clip of the program plays on, which no session publishes.

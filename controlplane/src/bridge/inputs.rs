@@ -77,6 +77,7 @@ const fn is_fault(reason: CloseReason) -> bool {
         reason,
         CloseReason::PeerClosed
             | CloseReason::Kicked
+            | CloseReason::QuotaExceeded
             | CloseReason::StreamEnded
             | CloseReason::StreamChanged
             | CloseReason::Draining

@@ -29,6 +29,7 @@ mod node;
 #[cfg(test)]
 mod one_shard;
 mod outbox;
+mod quotas;
 mod roll;
 mod sessions;
 mod sightings;
@@ -36,6 +37,7 @@ mod sightings;
 pub(crate) mod snapshots;
 mod streams;
 mod survey;
+mod usage;
 mod verdicts;
 
 pub use ask::Ask;

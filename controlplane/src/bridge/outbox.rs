@@ -1,6 +1,7 @@
 //! Outbox: commands that wait for room in a shard's mailbox, in their order.
 
 use std::collections::VecDeque;
+use std::mem::discriminant;
 
 use dataplane::control::Command;
 use dataplane::ids::ShardId;
@@ -38,10 +39,10 @@ impl Outbox {
             },
             false => command,
         };
-        // Of directories only the newest matters.
-        if matches!(command, Command::Directory(_)) {
-            let before = queue.len();
-            queue.retain(|waiting| !matches!(waiting, Command::Directory(_)));
+        // Of directories only the newest matters, and of questions what was used.
+        if matches!(command, Command::Directory(_) | Command::Usage { .. }) {
+            let (before, kind) = (queue.len(), discriminant(&command));
+            queue.retain(|waiting| discriminant(waiting) != kind);
             self.waiting -= before - queue.len();
         }
         let last_word = matches!(command, Command::Drain | Command::Stop);

@@ -116,6 +116,7 @@ impl<F: Fleet> Exchange<F> {
     /// Tells everybody who waited for a survey what it found.
     pub(super) fn surveyed(&mut self, detail: Detail, askers: Askers, mut gathered: Gathered) {
         gathered.policies = self.policies_of(&gathered);
+        gathered.tenants = self.tenants_of(&gathered);
         gathered.clip.clone_from(&self.clip);
         if self.moved_at.is_some_and(|at| gathered.asked_at.is_none_or(|asked| asked <= at))
             || self.moves.deadline().is_some()

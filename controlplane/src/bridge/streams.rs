@@ -29,6 +29,8 @@ impl<F: Fleet> Exchange<F> {
             self.input_connected(stream, start.id, start.protocol);
             self.push(stream, start.id);
             self.gate.policies_mut().published(stream, publisher.session);
+            // Whoever let the publisher in may have said whose the stream is.
+            self.hold_quotas(stream, now);
             self.tell_began(stream, publisher.session, now);
         }
         let policy = self.gate.policies().of(stream);

@@ -70,6 +70,10 @@ impl<F: Fleet> Exchange<F> {
         if shard == ATTACHED {
             return self.publisher_judged(ticket, verdict, now);
         }
+        if let Verdict::Allow(grant) = &verdict {
+            // Before the verdict, in the order of the mailbox: whoever plays by it is counted.
+            self.hold_quotas(&grant.stream, now);
+        }
         if let Verdict::Allow(grant) = &verdict
             // Publications alone have a number.
             && grant.id.is_some()

@@ -188,7 +188,8 @@ const KEYS: &[Key] = &[
         "Asked by POST, with a JSON object that tells who wants what. Status 200 and 204 allow, \
          401 and 403 deny, 404 knows no such stream, 409 has it taken. JSON in the answer may \
          give the stream another name (stream), let players wait for it (wait), set its policy \
-         (policy) and say how long the verdict is good (cache_ms). Redirects are not followed.",
+         (policy), name its tenant (tenant) and say how long the verdict is good (cache_ms). \
+         Redirects are not followed.",
         |s| &mut s.auth.callback.url,
     )
     .now(),

@@ -218,6 +218,7 @@ pub fn sections() -> Vec<Section> {
     sections.extend(super::coordinator::sections());
     sections.extend([
         super::events::section(),
+        super::usage::section(),
         super::node::section(),
         super::log::section(),
         super::data::section(),

@@ -22,6 +22,7 @@ use crate::logging::LINES_MAX;
 use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
 use crate::security::LINES_WAITING_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
+use crate::usage::{LEDGER_HOURS_MAX, LEDGER_ROW_BYTES};
 use crate::viewing::CLOSED_MAX;
 
 /// Whose memory a term is.
@@ -183,6 +184,12 @@ const fn event_bytes(settings: &Settings) -> u64 {
     2 * UNKEPT_FACTOR * settings.events.ring.bytes
 }
 
+/// Bytes of what was used and of what shards remember of it: streams and tenants have rows.
+const fn usage_bytes(settings: &Settings, shards: u64) -> u64 {
+    let rows = 2 * settings.usage.rows_per_hour_max * LEDGER_HOURS_MAX as u64;
+    rows * LEDGER_ROW_BYTES + Node::usage_bytes(shards)
+}
+
 /// Bytes of the API's connections, and of those inside TLS besides.
 const fn api_bytes(settings: &Settings) -> [u64; 2] {
     let (control, tls) = (&settings.listeners.control, settings.listeners.control_tls.enabled);
@@ -230,6 +237,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + event_bytes(settings)
         + ENDED_BYTES * CLOSED_MAX as u64
         + CACHE_BYTES as u64
+        + usage_bytes(settings, shards)
         + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
@@ -300,6 +308,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("store", CACHE_BYTES as u64, 1, "read again from the file"),
         term("store queue", QUEUED_BYTES_MAX as u64, 1, "changes hear 503, events wait"),
         term("store undo", UNDO_BYTES_MAX as u64, 1, "the rest goes to the file"),
+        term("usage", usage_bytes(settings, shards), 1, "later streams are counted together"),
         term("log lines", LINE_BYTES, LOG_LINES_MAX, "dropped and counted"),
         term("rates", RATE_BYTES, 1, "buckets are shared"),
         term("penalties", ROW_BYTES, ROWS_MAX as u64, "who guessed least is forgotten"),

@@ -54,6 +54,7 @@ mod stream;
 mod streams;
 mod template;
 mod tls;
+mod usage;
 mod validity;
 mod ways;
 
@@ -88,7 +89,8 @@ pub use settings::Settings;
 pub use shards::ShardsSection;
 pub use signed::SignedSection;
 pub(crate) use streams::declared_in;
-pub use streams::{DeclaredTables, StreamsSection};
+pub use streams::{DeclaredLists, DeclaredTables, StreamsSection};
 pub use template::template;
 pub use tls::{NamedCertificate, TlsSection};
+pub use usage::UsageSection;
 pub use validity::{Validity, unix_seconds};

@@ -16,6 +16,7 @@ use super::node::NodeSection;
 use super::shards::ShardsSection;
 use super::streams::StreamsSection;
 use super::tls::TlsSection;
+use super::usage::UsageSection;
 use crate::hooks::HookSpec;
 use crate::penalties::PenaltyRules;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub hooks: Vec<HookSpec>,
     /// `[events]`
     pub events: EventsSection,
+    /// `[usage]`
+    pub usage: UsageSection,
     /// `[node]`
     pub node: NodeSection,
     /// `[log]`
@@ -98,6 +101,7 @@ impl Default for Settings {
             coordinator: CoordinatorSection::default(),
             hooks: Vec::new(),
             events: EventsSection::default(),
+            usage: UsageSection::default(),
             node: NodeSection::default(),
             log: LogSection::default(),
             data: DataSection::default(),

@@ -6,6 +6,7 @@ use super::document::Datum;
 use super::field::{Bounds, Field, quoted};
 use super::key::{Key, Section};
 use crate::auth::{SECRET_BYTES_MIN, SIGNED_KEYS_MAX, Seconds, Signed, SignedKey};
+use crate::registry::TenantName;
 
 /// `[auth.signed]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,8 @@ const KEYS: &[Key] = &[
         "Secrets that sign addresses. In the file: [[auth.signed.keys]] with id (letters, digits, \
          _ and -), secret (32 bytes at least, as `openssl rand -hex 32` makes them) and, if \
          wanted, not_after (a date such as 2027-01-31T00:00:00Z, or seconds since 1970), after \
-         which nothing that it signed is good. Several overlap while one takes the place of \
+         which nothing that it signed is good, and tenant, whose streams are that are published by \
+         it. Several overlap while one takes the place of \
          another. `grandstand sign` signs with the first one.",
         |s| &mut s.auth.signed.keys,
     )
@@ -70,7 +72,8 @@ impl Field for Vec<SignedKey> {
     fn expects(&self, _: &Bounds) -> String {
         format!(
             "tables [[auth.signed.keys]] with an id of its own, a secret of at least \
-             {SECRET_BYTES_MIN} bytes and, if wanted, not_after, at most {SIGNED_KEYS_MAX}"
+             {SECRET_BYTES_MIN} bytes and, if wanted, not_after and tenant, at most \
+             {SIGNED_KEYS_MAX}"
         )
     }
     fn read(&mut self, datum: &Datum, _: &Bounds) -> Option<()> {
@@ -86,7 +89,10 @@ impl Field for Vec<SignedKey> {
     fn render(&self) -> String {
         let table = |key: &SignedKey| {
             let end = key.not_after.map(|end| format!(", not_after = {end}")).unwrap_or_default();
-            format!("{{ id = {}, secret = {}{end} }}", quoted(&key.id), quoted(&key.secret))
+            let tenant = key.tenant.as_ref().map(|tenant| quoted(tenant.as_str()));
+            let tenant = tenant.map(|tenant| format!(", tenant = {tenant}")).unwrap_or_default();
+            let (id, secret) = (quoted(&key.id), quoted(&key.secret));
+            format!("{{ id = {id}, secret = {secret}{end}{tenant} }}")
         };
         format!("[{}]", self.iter().map(table).collect::<Vec<_>>().join(", "))
     }
@@ -94,16 +100,19 @@ impl Field for Vec<SignedKey> {
 
 fn key(datum: &Datum) -> Option<SignedKey> {
     let Datum::Table(fields) = datum else { return None };
-    let (mut id, mut secret, mut not_after) = (None, None, None);
+    let (mut id, mut secret, mut not_after, mut tenant) = (None, None, None, None);
     for (name, value) in fields {
         match (name.as_str(), value) {
             ("id", Datum::Text(text)) => id = Some(text),
             ("secret", Datum::Text(text)) => secret = Some(text),
             ("not_after", value) => not_after = Some(moment(value)?),
+            ("tenant", Datum::Text(text)) => tenant = Some(TenantName::parse(text)?),
             _ => return None,
         }
     }
-    SignedKey::new(id?, secret?, not_after)
+    let mut key = SignedKey::new(id?, secret?, not_after)?;
+    key.tenant = tenant;
+    Some(key)
 }
 
 /// Seconds since 1970, or a date with a zone.
@@ -184,12 +193,13 @@ mod tests {
         let read = |keys: String| load(None, [(name.to_owned(), keys)]);
         let loaded = read(format!(
             "[{{ id = 'a', secret = '{secret}', not_after = 2027-01-31T00:00:00Z }}, \
-             {{ id = 'b', secret = '{secret}' }}]"
+             {{ id = 'b', secret = '{secret}', tenant = 'acme' }}]"
         ))
         .unwrap();
         let keys = &loaded.settings.auth.signed.keys;
         let told: Vec<_> = keys.iter().map(|key| (key.id.as_str(), key.not_after)).collect();
         assert_eq!(told, [("a", Some(Seconds(1_801_353_600))), ("b", None)]);
+        assert_eq!(keys[1].tenant, TenantName::parse("acme"));
         let mut again: Vec<SignedKey> = Vec::new();
         let datum = super::super::document::parse_variable(&keys.render());
         again.read(&datum, &Bounds { min: 0, max: 0, unit: super::super::Unit::One }).unwrap();
@@ -200,6 +210,7 @@ mod tests {
             format!("[{{ secret = '{secret}' }}]"),
             format!("[{{ id = 'a', secret = '{secret}', not_after = 'soon' }}]"),
             format!("[{{ id = 'a', secret = '{secret}', more = 1 }}]"),
+            format!("[{{ id = 'a', secret = '{secret}', tenant = 'a/b' }}]"),
             format!("[{{ id = 'a', secret = '{secret}' }}, {{ id = 'a', secret = '{secret}' }}]"),
         ] {
             let error = read(wrong.clone()).unwrap_err().to_string();

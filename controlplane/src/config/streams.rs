@@ -24,6 +24,19 @@ pub struct StreamsSection {
     pub stream: DeclaredTables,
     /// `[[streams.template]]`
     pub template: DeclaredTables,
+    /// `[[streams.tenant]]`
+    pub tenant: DeclaredTables,
+}
+
+/// All that a text declares, each kind in its order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeclaredLists {
+    /// `[[streams.tenant]]`
+    pub tenants: DeclaredTables,
+    /// `[[streams.template]]`
+    pub templates: DeclaredTables,
+    /// `[[streams.stream]]`
+    pub streams: DeclaredTables,
 }
 
 /// Tables by their code; `registry` knows what is in them.
@@ -38,6 +51,7 @@ impl Default for StreamsSection {
             declared_bytes_max: DECLARED_BYTES_MAX,
             stream: DeclaredTables::default(),
             template: DeclaredTables::default(),
+            tenant: DeclaredTables::default(),
         }
     }
 }
@@ -81,6 +95,13 @@ const KEYS: &[Key] = &[
         "What many streams have in common. In the file: [[streams.template]] with code, prefixes \
          and the fields of a stream.",
         |s| &mut s.streams.template,
+    )
+    .now(),
+    Key::new(
+        "tenant",
+        "Whose streams are, with what they may use together. In the file: [[streams.tenant]] with \
+         code, name, description and quota; streams and templates name one by tenant = \"CODE\".",
+        |s| &mut s.streams.tenant,
     )
     .now(),
 ];
@@ -141,21 +162,23 @@ impl DeclaredTables {
     }
 }
 
-/// The templates and the streams that a text declares, which has nothing else in it.
+/// What a text declares, which has nothing else in it.
 ///
 /// Errors: what is wrong, where, and the mend.
-pub(crate) fn declared_in(text: &str) -> Result<(DeclaredTables, DeclaredTables), String> {
-    const ONLY: &str = "[[streams.stream]] and [[streams.template]] are all that may be here";
+pub(crate) fn declared_in(text: &str) -> Result<DeclaredLists, String> {
+    const ONLY: &str = "[[streams.stream]], [[streams.template]] and [[streams.tenant]] are all \
+                        that may be here";
     let entries = parse(Path::new("body"), text).map_err(|error| error.to_string())?;
-    let (mut templates, mut streams) = (DeclaredTables::default(), DeclaredTables::default());
+    let mut lists = DeclaredLists::default();
     for section in entries {
-        let Node::Table(lists) = section.node else {
+        let Node::Table(entries) = section.node else {
             return Err(format!("line {}: {}; {ONLY}", section.line, section.key));
         };
-        for list in lists {
+        for list in entries {
             let tables = match (section.key.as_str(), list.key.as_str()) {
-                ("streams", "stream") => &mut streams,
-                ("streams", "template") => &mut templates,
+                ("streams", "stream") => &mut lists.streams,
+                ("streams", "template") => &mut lists.templates,
+                ("streams", "tenant") => &mut lists.tenants,
                 (section, key) => {
                     return Err(format!("line {}: {section}.{key}; {ONLY}", list.line));
                 }
@@ -169,7 +192,7 @@ pub(crate) fn declared_in(text: &str) -> Result<(DeclaredTables, DeclaredTables)
             })?;
         }
     }
-    Ok((templates, streams))
+    Ok(lists)
 }
 
 impl Field for DeclaredTables {

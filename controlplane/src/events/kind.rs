@@ -269,6 +269,21 @@ kinds! {
         /// Why.
         reason: &'static str,
     }
+    /// A quota of a stream, or of a tenant, is used up.
+    "quota.exceeded" QuotaExceeded {
+        /// The tenant whose quota it is; that of the stream if there is none.
+        tenant: Option<String>,
+        /// Its field, as `players_max`.
+        quota: &'static str,
+        /// What may be: players, bits a second or bytes.
+        max: u64,
+        /// What is.
+        used: u64,
+        /// Its publisher is closed for it.
+        closes_publisher: bool,
+        /// Its players are closed for it.
+        closes_players: bool,
+    }
     /// The first playlist of a publication can be served.
     "segment.ready" SegmentReady {
         /// Pixels of a row, 0 without pictures.

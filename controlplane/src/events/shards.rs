@@ -62,6 +62,7 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         | Event::Moved { .. }
         | Event::TurnedAway(_)
         | Event::Snapshot(_)
+        | Event::Usage(_)
         | Event::ListenFailed { .. } => {}
     }
 }

@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 
 use super::change::{Change, Plan, Refused};
 use super::condition::Condition;
-use super::desired::{Item, Registry, TemplateItem};
+use super::desired::{Item, Registry, TemplateItem, TenantItem};
 use super::effect::Effects;
 use super::file::Inventory;
 use super::resolved::Origin;
+use super::tenant::TenantName;
 
 /// Streams of one page at most.
 pub const PAGE_MAX: usize = 1_000;
@@ -55,6 +56,22 @@ pub enum RegistryAsk {
         /// Takes the answer.
         reply: oneshot::Sender<Vec<TemplateItem>>,
     },
+    /// One tenant.
+    Tenant {
+        /// Its name.
+        name: TenantName,
+        /// Takes the answer.
+        reply: oneshot::Sender<Option<TenantItem>>,
+    },
+    /// Some tenants, in their order.
+    Tenants {
+        /// Those after this one.
+        after: Option<TenantName>,
+        /// So many.
+        limit: usize,
+        /// Takes the answer.
+        reply: oneshot::Sender<Vec<TenantItem>>,
+    },
     /// All that is declared.
     Declared {
         /// Takes it.
@@ -96,6 +113,8 @@ pub enum Shown {
     Stream(Option<Item>),
     /// A template, if there is one.
     Template(Option<Users>),
+    /// A tenant, if there is one.
+    Tenant(Option<TenantItem>),
 }
 
 /// Which streams are wanted: those that fit all that is set.
@@ -186,6 +205,10 @@ impl Registry {
             RegistryAsk::Templates { after, limit, reply } => {
                 let templates = self.templates_after(after.as_deref());
                 drop(reply.send(templates.take(limit.clamp(1, PAGE_MAX)).collect()));
+            }
+            RegistryAsk::Tenant { name, reply } => drop(reply.send(self.tenant(&name))),
+            RegistryAsk::Tenants { after, limit, reply } => {
+                drop(reply.send(self.tenants_after(after.as_ref()).take(limit).collect()));
             }
             RegistryAsk::Declared { reply } => drop(reply.send(Arc::new(self.inventory()))),
             RegistryAsk::Change { change, condition, dry_run: true, reply } => {

@@ -12,12 +12,15 @@ use super::effect::Effects;
 use super::fault::Fault;
 use super::resolved::{Resolved, Undeclared};
 use super::spec::{StreamSpec, Template};
+use super::tenant::{Tenant, TenantName};
 use crate::store::{StoreError, Write};
 
 /// Declared streams at most.
 pub const STREAMS_MAX: usize = 100_000;
 /// Templates at most.
 pub const TEMPLATES_MAX: usize = 1_000;
+/// Tenants at most.
+pub const TENANTS_MAX: usize = 10_000;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -65,6 +68,25 @@ pub enum Change {
         /// Its code.
         code: String,
     },
+    /// A tenant shall be as described, whole.
+    PutTenant {
+        /// Its name.
+        name: TenantName,
+        /// Its description, as JSON.
+        value: Value,
+    },
+    /// A stored tenant shall differ by a merge patch (RFC 7396).
+    PatchTenant {
+        /// Its name.
+        name: TenantName,
+        /// The patch.
+        patch: Value,
+    },
+    /// A tenant shall have no description any more; streams may go on to name it.
+    DeleteTenant {
+        /// Its name.
+        name: TenantName,
+    },
     /// All of these, in their order, or none.
     All(Vec<Self>),
     /// What the store holds, at the start.
@@ -73,6 +95,8 @@ pub enum Change {
         streams: BTreeMap<StreamName, StreamSpec>,
         /// Its templates.
         templates: BTreeMap<String, Template>,
+        /// Its tenants.
+        tenants: BTreeMap<TenantName, Tenant>,
     },
     /// What the configuration file says was read anew.
     File(FileStreams),
@@ -85,6 +109,8 @@ pub enum Subject {
     Stream(StreamName),
     /// A template.
     Template(String),
+    /// A tenant.
+    Tenant(TenantName),
 }
 
 impl Change {
@@ -99,6 +125,9 @@ impl Change {
             Self::PutTemplate { code, .. }
             | Self::PatchTemplate { code, .. }
             | Self::DeleteTemplate { code } => Some(Subject::Template(code.clone())),
+            Self::PutTenant { name, .. }
+            | Self::PatchTenant { name, .. }
+            | Self::DeleteTenant { name } => Some(Subject::Tenant(name.clone())),
             Self::All(_) | Self::Stored { .. } | Self::File(_) => None,
         }
     }
@@ -111,6 +140,8 @@ pub struct FileStreams {
     pub streams: BTreeMap<StreamName, StreamSpec>,
     /// Its templates.
     pub templates: BTreeMap<String, Template>,
+    /// Its tenants.
+    pub tenants: BTreeMap<TenantName, Tenant>,
     /// What is so of undeclared streams.
     pub undeclared: Undeclared,
 }
@@ -128,6 +159,7 @@ pub struct Plan {
     pub(super) drafts: BTreeMap<StreamName, Declared<StreamSpec>>,
     pub(super) streams: Vec<(StreamName, Option<Step>)>,
     pub(super) templates: BTreeMap<String, Declared<Template>>,
+    pub(super) tenants: BTreeMap<TenantName, Declared<Tenant>>,
     pub(super) templates_changed: bool,
     pub(super) deleted_templates: BTreeSet<String>,
     pub(super) undeclared: Option<Undeclared>,
@@ -150,6 +182,9 @@ pub enum Refused {
     /// There is no such template.
     #[error("there is no template {0}")]
     NoTemplate(String),
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    NoTenant(TenantName),
     /// The file declares it.
     #[error("{0} is declared in the configuration file; change it there and reload")]
     ReadOnly(String),
@@ -215,6 +250,7 @@ impl Refused {
             Self::Fault(fault) => fault.code,
             Self::NoStream(_) => "unknown_stream",
             Self::NoTemplate(_) => "unknown_template",
+            Self::NoTenant(_) => "unknown_tenant",
             Self::ReadOnly(_) => "read_only",
             Self::Runtime(_) => "runtime_stream_not_editable",
             Self::Disabled(_) => "stream_disabled",

@@ -1,4 +1,4 @@
-//! Registry: the desired streams and templates as one value, without IO.
+//! Registry: the desired streams, templates and tenants as one value, without IO.
 //!
 //! A change is planned against the value ([`Registry::plan`]), which checks it whole and says what
 //! it comes to; the rows of the plan are made durable by whoever owns the store; then the plan is
@@ -22,6 +22,7 @@ use super::record;
 use super::resolved::{Origin, Resolved, Undeclared};
 use super::running::{Running, Slot};
 use super::spec::{StreamSpec, Template};
+use super::tenant::{Tenant, TenantName};
 use super::weight::DECLARED_BYTES_MAX;
 use crate::auth::{Declarations, Declared as Declaration};
 
@@ -93,11 +94,31 @@ pub struct TemplateItem {
     pub template: Arc<Template>,
 }
 
+/// A tenant as it is shown.
+#[derive(Clone, Debug)]
+pub struct TenantItem {
+    /// Its name.
+    pub name: TenantName,
+    /// Who declared it.
+    pub origin: Origin,
+    /// Its values.
+    pub tenant: Arc<Tenant>,
+}
+
+impl TenantItem {
+    /// The name of what was declared.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version::of(&record::show(self.tenant.as_ref()))
+    }
+}
+
 /// Every stream that should exist, and who publishes.
 #[derive(Debug)]
 pub struct Registry {
     pub(super) streams: BTreeMap<StreamName, Entry>,
     pub(super) templates: BTreeMap<String, Declared<Template>>,
+    pub(super) tenants: BTreeMap<TenantName, Declared<Tenant>>,
     pub(super) prefixes: BTreeMap<String, String>,
     pub(super) automatic: BTreeMap<String, Arc<Resolved>>,
     pub(super) open: Arc<Resolved>,
@@ -117,6 +138,7 @@ impl Default for Registry {
         Self {
             streams: BTreeMap::new(),
             templates: BTreeMap::new(),
+            tenants: BTreeMap::new(),
             prefixes: BTreeMap::new(),
             automatic: BTreeMap::new(),
             open: Arc::new(Resolved::open()),
@@ -244,6 +266,23 @@ impl Registry {
         Some(TemplateItem { code: code.to_owned(), origin, template: Arc::clone(template) })
     }
 
+    /// The tenants after `name`, in their order.
+    pub fn tenants_after(&self, name: Option<&TenantName>) -> impl Iterator<Item = TenantItem> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let tenants = self.tenants.range::<TenantName, _>((from, Bound::Unbounded));
+        tenants.filter_map(|(name, declared)| {
+            let (origin, tenant) = declared.in_force()?;
+            Some(TenantItem { name: name.clone(), origin, tenant: Arc::clone(tenant) })
+        })
+    }
+
+    /// One tenant, if it is declared.
+    #[must_use]
+    pub fn tenant(&self, name: &TenantName) -> Option<TenantItem> {
+        let (origin, tenant) = self.tenants.get(name)?.in_force()?;
+        Some(TenantItem { name: name.clone(), origin, tenant: Arc::clone(tenant) })
+    }
+
     /// Streams that take from the template `code`, at most `limit`.
     #[must_use]
     pub fn users(&self, code: &str, limit: usize) -> Vec<StreamName> {
@@ -268,6 +307,7 @@ impl Registry {
                 let template = self.template(code);
                 Shown::Template(template.map(|item| (item, self.users(code, PAGE_MAX))))
             }
+            Some(Subject::Tenant(name)) => Shown::Tenant(self.tenant(name)),
             None => Shown::Nothing,
         }
     }
@@ -278,6 +318,7 @@ impl Registry {
         match subject {
             Subject::Stream(name) => self.stream(name)?.version(),
             Subject::Template(code) => Some(self.template(code)?.version()),
+            Subject::Tenant(name) => Some(self.tenant(name)?.version()),
         }
     }
 
@@ -306,6 +347,12 @@ impl Registry {
             match declared.in_force() {
                 Some(_) => drop(self.templates.insert(code, declared)),
                 None => drop(self.templates.remove(&code)),
+            }
+        }
+        for (name, declared) in plan.tenants {
+            match declared.in_force() {
+                Some(_) => drop(self.tenants.insert(name, declared)),
+                None => drop(self.tenants.remove(&name)),
             }
         }
         if let Some(undeclared) = plan.undeclared {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use dataplane::ids::StreamName;
 use serde_json::Value;
 
-use super::change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX};
+use super::change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX, TENANTS_MAX};
 use super::desired::{Declared, Entry, Registry, tables};
 use super::fault::Fault;
 use super::prefix::Prefix;
 use super::record;
 use super::resolved::Resolved;
+use super::scales::Scales;
 use super::spec::{StreamSpec, Template};
-use super::weight;
+use super::tenant::{Tenant, TenantName};
 
 /// A plan in the making: what was looked up is the registry's unless the plan says otherwise.
 pub(super) struct Draft<'a> {
@@ -72,17 +73,20 @@ impl<'a> Draft<'a> {
                 let template = Template::read(&code, value)?;
                 self.put_template(code, template)
             }
-            Change::DeleteTemplate { code } => {
-                let declared = self.writable_template(&code)?;
-                if declared.stored.is_none() {
-                    return Err(Refused::NoTemplate(code));
-                }
-                self.plan.writes.push(record::delete_template(&code));
-                self.plan.deleted_templates.insert(code.clone());
-                self.plan.templates_changed = true;
-                self.plan.templates.insert(code, Declared::default());
-                Ok(())
+            Change::DeleteTemplate { code } => self.delete_template(code),
+            Change::PutTenant { name, value } => {
+                let tenant = Tenant::read(&name, value)?;
+                self.put_tenant(name, tenant)
             }
+            Change::PatchTenant { name, patch } => {
+                let known = self.known_tenant(&name);
+                let stored = known.stored.as_ref();
+                let stored = stored.ok_or_else(|| Refused::NoTenant(name.clone()))?;
+                let value = patched(record::show(stored.as_ref()), patch);
+                let tenant = Tenant::read(&name, value)?;
+                self.put_tenant(name, tenant)
+            }
+            Change::DeleteTenant { name } => self.delete_tenant(name),
             Change::All(changes) => changes
                 .into_iter()
                 .enumerate()
@@ -91,8 +95,8 @@ impl<'a> Draft<'a> {
                 self.file(file);
                 Ok(())
             }
-            Change::Stored { streams, templates } => {
-                self.stored(streams, templates);
+            Change::Stored { streams, templates, tenants } => {
+                self.stored(streams, templates, tenants);
                 Ok(())
             }
         }
@@ -129,9 +133,46 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    fn delete_template(&mut self, code: String) -> Result<(), Refused> {
+        if self.writable_template(&code)?.stored.is_none() {
+            return Err(Refused::NoTemplate(code));
+        }
+        self.plan.writes.push(record::delete_template(&code));
+        self.plan.deleted_templates.insert(code.clone());
+        self.plan.templates_changed = true;
+        self.plan.templates.insert(code, Declared::default());
+        Ok(())
+    }
+
+    fn put_tenant(&mut self, name: TenantName, tenant: Tenant) -> Result<(), Refused> {
+        let mut declared = self.writable_tenant(&name)?;
+        self.plan.writes.push(record::put_tenant(&name, &tenant));
+        declared.stored = Some(Arc::new(tenant));
+        self.plan.tenants.insert(name, declared);
+        Ok(())
+    }
+
+    fn delete_tenant(&mut self, name: TenantName) -> Result<(), Refused> {
+        if self.writable_tenant(&name)?.stored.is_none() {
+            return Err(Refused::NoTenant(name));
+        }
+        self.plan.writes.push(record::delete_tenant(&name));
+        self.plan.tenants.insert(name, Declared::default());
+        Ok(())
+    }
+
     /// What the file says from now on; it was checked when it was read.
     fn file(&mut self, file: FileStreams) {
-        let FileStreams { mut streams, mut templates, undeclared } = file;
+        let FileStreams { mut streams, mut templates, mut tenants, undeclared } = file;
+        let known = self.registry.tenants.keys().chain(tenants.keys());
+        for name in known.cloned().collect::<BTreeSet<_>>() {
+            let mut declared = self.known_tenant(&name);
+            let file = tenants.remove(&name);
+            if declared.file.as_deref() != file.as_ref() {
+                declared.file = file.map(Arc::new);
+                self.plan.tenants.insert(name, declared);
+            }
+        }
         let known = self.registry.templates.keys().chain(templates.keys());
         for code in known.cloned().collect::<BTreeSet<_>>() {
             let mut declared = self.known_template(&code);
@@ -164,7 +205,13 @@ impl<'a> Draft<'a> {
         &mut self,
         streams: BTreeMap<StreamName, StreamSpec>,
         templates: BTreeMap<String, Template>,
+        tenants: BTreeMap<TenantName, Tenant>,
     ) {
+        for (name, tenant) in tenants {
+            let mut declared = self.known_tenant(&name);
+            declared.stored = Some(Arc::new(tenant));
+            self.plan.tenants.insert(name, declared);
+        }
         for (code, template) in templates {
             let mut declared = self.known_template(&code);
             declared.stored = Some(Arc::new(template));
@@ -187,6 +234,7 @@ impl<'a> Draft<'a> {
         if templates.len() > TEMPLATES_MAX {
             return Err(Refused::Full { what: "templates", max: TEMPLATES_MAX });
         }
+        refuse_crowd(registry, &plan.tenants)?;
         let changed: BTreeSet<_> = plan.templates.keys().cloned().collect();
         let mut touched: BTreeSet<_> = plan.drafts.keys().cloned().collect();
         if !changed.is_empty() {
@@ -196,7 +244,7 @@ impl<'a> Draft<'a> {
             let users = registry.streams.iter().filter(|(_, entry)| takes(entry));
             touched.extend(users.map(|(name, _)| name.clone()));
         }
-        let mut scales = Scales::new(registry, &plan.templates)?;
+        let mut scales = Scales::new(registry, &plan)?;
         let mut next = Registry {
             undeclared: plan.undeclared.unwrap_or(registry.undeclared),
             ..Registry::default()
@@ -259,6 +307,19 @@ impl<'a> Draft<'a> {
         self.plan.templates.get(code).or(known).cloned().unwrap_or_default()
     }
 
+    fn known_tenant(&self, name: &TenantName) -> Declared<Tenant> {
+        let known = self.registry.tenants.get(name);
+        self.plan.tenants.get(name).or(known).cloned().unwrap_or_default()
+    }
+
+    fn writable_tenant(&self, name: &TenantName) -> Result<Declared<Tenant>, Refused> {
+        let declared = self.known_tenant(name);
+        match declared.file {
+            Some(_) => Err(Refused::ReadOnly(name.to_string())),
+            None => Ok(declared),
+        }
+    }
+
     fn writable(&self, name: &StreamName) -> Result<Declared<StreamSpec>, Refused> {
         let declared = self.stream(name);
         match declared.file {
@@ -299,57 +360,17 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What a plan makes all that is declared weigh.
-struct Scales {
-    before: u64,
-    bytes_max: u64,
-    bytes: u64,
-    /// Of what is looked at already.
-    fresh: u64,
-}
-
-impl Scales {
-    /// With the templates of the plan.
-    fn new(
-        registry: &Registry,
-        templates: &BTreeMap<String, Declared<Template>>,
-    ) -> Result<Self, Refused> {
-        let (before, bytes_max) = (registry.bytes, registry.bytes_max);
-        let mut scales = Self { before, bytes_max, bytes: before, fresh: 0 };
-        for (code, declared) in templates {
-            let known = registry.templates.get(code);
-            let new = declared.in_force().map(|_| weight::of_template(declared));
-            scales.step(known.map(weight::of_template), new)?;
-        }
-        Ok(scales)
-    }
-
-    fn replace(&mut self, old: Option<&Entry>, new: Option<&Entry>) -> Result<(), Refused> {
-        self.step(old.map(weight::of_stream), new.map(weight::of_stream))
-    }
-
-    /// Errors: what is made beside what is there already takes more than all may. A change of one
-    /// template may make much of thousands of streams.
-    fn step(&mut self, old: Option<usize>, new: Option<usize>) -> Result<(), Refused> {
-        let (old, new) = (old.unwrap_or(0) as u64, new.unwrap_or(0) as u64);
-        self.bytes = self.bytes - old + new;
-        self.fresh += new;
-        match self.fresh > self.before.max(self.bytes_max) {
-            true => Err(self.too_heavy(self.fresh)),
-            false => Ok(()),
-        }
-    }
-
-    /// What all weighs; what is too much already may become less.
-    fn weigh(&self) -> Result<u64, Refused> {
-        match self.bytes > self.bytes_max && self.bytes > self.before {
-            true => Err(self.too_heavy(self.bytes)),
-            false => Ok(self.bytes),
-        }
-    }
-
-    const fn too_heavy(&self, bytes: u64) -> Refused {
-        Refused::TooHeavy { bytes, bytes_max: self.bytes_max }
+/// Refuses more tenants than fit.
+fn refuse_crowd(
+    registry: &Registry,
+    tenants: &BTreeMap<TenantName, Declared<Tenant>>,
+) -> Result<(), Refused> {
+    let is_new = |(name, declared): &(&TenantName, &Declared<Tenant>)| {
+        declared.in_force().is_some() && !registry.tenants.contains_key(*name)
+    };
+    match registry.tenants.len() + tenants.iter().filter(is_new).count() > TENANTS_MAX {
+        true => Err(Refused::Full { what: "tenants", max: TENANTS_MAX }),
+        false => Ok(()),
     }
 }
 

@@ -118,6 +118,8 @@ pub const RULES: &[Rule] = &[
     quiet!(name),
     quiet!(description),
     quiet!(tags),
+    quiet!(tenant),
+    quiet!(quota),
     quiet!(stream_key),
     quiet!(auth),
     quiet!(push),

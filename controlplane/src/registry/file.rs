@@ -1,4 +1,4 @@
-//! File: streams and templates in the form of the configuration file.
+//! File: streams, templates and tenants in the form of the configuration file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use super::fault::Fault;
 use super::input::Input;
 use super::record;
 use super::spec::{StreamSpec, Template};
+use super::tenant::{Tenant, TenantName};
 use crate::auth::KeyHash;
-use crate::config::{DeclaredTables, StreamsSection};
+use crate::config::{DeclaredLists, DeclaredTables, StreamsSection};
 
-/// Streams and templates of one import at most: each is a row of one commit.
+/// Streams, templates and tenants of one import at most: each is a row of one commit.
 pub const IMPORT_MAX: usize = 30_000;
 const _: () = assert!(IMPORT_MAX <= crate::store::WRITES_MAX, "they are committed together");
 
@@ -58,7 +59,14 @@ impl FileStreams {
                 }
             }
         }
-        Ok(Self { streams, templates, undeclared: section.undeclared })
+        let tenants = tables(&section.tenant, |code, value| {
+            let name = TenantName::parse(code)
+                .ok_or_else(|| Fault::new("invalid_tenant", "code", TenantName::RULE))?;
+            let tenant = Tenant::read(&name, value)?;
+            Ok((name, tenant))
+        });
+        let tenants = tenants.map_err(|what| ("streams.tenant", what))?;
+        Ok(Self { streams, templates, tenants, undeclared: section.undeclared })
     }
 
     /// The streams that nobody can publish, because no input lets an encoder in, although they are
@@ -80,20 +88,27 @@ impl FileStreams {
 /// All that is declared at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
+    tenants: Vec<(TenantName, Arc<Tenant>)>,
     templates: Vec<(String, Arc<Template>)>,
     streams: Vec<(StreamName, Arc<StreamSpec>)>,
 }
 
 impl Inventory {
-    /// The templates and the streams as tables of the file.
+    /// All of it as tables of the file.
     #[must_use]
-    pub fn tables(&self) -> (DeclaredTables, DeclaredTables) {
+    pub fn tables(&self) -> DeclaredLists {
+        let tenants = self.tenants.iter();
+        let tenants = tenants.map(|(name, tenant)| (name.to_string(), record::show(&**tenant)));
         let templates = self.templates.iter();
         let templates =
             templates.map(|(code, template)| (code.clone(), record::show(template.as_ref())));
         let streams = self.streams.iter();
         let streams = streams.map(|(name, spec)| (name.to_string(), record::show(spec.as_ref())));
-        (DeclaredTables(templates.collect()), DeclaredTables(streams.collect()))
+        DeclaredLists {
+            tenants: DeclaredTables(tenants.collect()),
+            templates: DeclaredTables(templates.collect()),
+            streams: DeclaredTables(streams.collect()),
+        }
     }
 }
 
@@ -105,7 +120,12 @@ impl Registry {
             let (_, spec) = entry.declared.in_force()?;
             Some((name.clone(), Arc::clone(spec)))
         });
-        Inventory { templates: templates.collect(), streams: streams.collect() }
+        let tenants = self.tenants_after(None).map(|item| (item.name, item.tenant));
+        Inventory {
+            tenants: tenants.collect(),
+            templates: templates.collect(),
+            streams: streams.collect(),
+        }
     }
 }
 
@@ -114,12 +134,20 @@ impl Change {
     /// them. What is in a table is checked when the change is made.
     ///
     /// Errors: a code that is none or comes twice, or a key that is not hashed.
-    pub fn of_tables(templates: DeclaredTables, streams: DeclaredTables) -> Result<Self, String> {
-        let put_template = |code: String, value| Some(Self::PutTemplate { code, value });
-        let put_stream = |code: String, value| {
-            StreamName::parse(&code).map(|name| Self::PutStream { name, value })
+    pub fn of_tables(lists: DeclaredLists) -> Result<Self, String> {
+        const RULE: &str = "a code has segments of letters, digits, _ and -, joined by /";
+        let DeclaredLists { tenants, templates, streams } = lists;
+        let put_tenant = |code: String, value| {
+            let name = TenantName::parse(&code).ok_or(TenantName::RULE)?;
+            Ok(Self::PutTenant { name, value })
         };
-        let mut changes = puts(templates, put_template)?;
+        let put_template = |code: String, value| Ok(Self::PutTemplate { code, value });
+        let put_stream = |code: String, value| {
+            let name = StreamName::parse(&code).ok_or(RULE)?;
+            Ok(Self::PutStream { name, value })
+        };
+        let mut changes = puts(tenants, put_tenant)?;
+        changes.extend(puts(templates, put_template)?);
         changes.extend(puts(streams, put_stream)?);
         Ok(Self::All(changes))
     }
@@ -127,7 +155,7 @@ impl Change {
 
 fn puts(
     tables: DeclaredTables,
-    put: impl Fn(String, Value) -> Option<Change>,
+    put: impl Fn(String, Value) -> Result<Change, &'static str>,
 ) -> Result<Vec<Change>, String> {
     let mut known = BTreeSet::new();
     let mut changes = Vec::with_capacity(tables.0.len());
@@ -136,8 +164,7 @@ fn puts(
         if !known.insert(code.clone()) {
             return Err(format!("{code}: it is declared twice"));
         }
-        let what = format!("{code}: a code has segments of letters, digits, _ and -, joined by /");
-        changes.push(put(code, value).ok_or(what)?);
+        changes.push(put(code.clone(), value).map_err(|rule| format!("{code}: {rule}"))?);
     }
     Ok(changes)
 }

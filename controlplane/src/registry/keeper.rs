@@ -24,6 +24,7 @@ use super::desired::Registry;
 use super::effect::Effect;
 use super::record;
 use super::spec::{StreamSpec, Template};
+use super::tenant::{Tenant, TenantName};
 use crate::error::Error;
 use crate::events::{Backlog, Bus};
 use crate::store::{FILE, Store, StoreError, Table};
@@ -95,6 +96,12 @@ impl Keeper {
             let template = template.map_err(|_| unreadable(Table::Templates, &key))?;
             templates.insert(key, template);
         }
+        let mut tenants = BTreeMap::new();
+        for (key, value) in rows(&store, Table::Tenants).await? {
+            let name = TenantName::parse(&key).ok_or_else(|| unreadable(Table::Tenants, &key))?;
+            let tenant = Tenant::read(&name, value);
+            tenants.insert(name, tenant.map_err(|_| unreadable(Table::Tenants, &key))?);
+        }
         // What was declared before is served also where it is too much: it may become less then.
         let mut registry = Registry { bytes_max: u64::MAX, ..Registry::default() };
         let misfit = |refused: Refused| Error::System {
@@ -102,7 +109,7 @@ impl Keeper {
             reason: refused.to_string(),
             mend: "mend what the file declares",
         };
-        registry.apply(Change::Stored { streams, templates }).map_err(misfit)?;
+        registry.apply(Change::Stored { streams, templates, tenants }).map_err(misfit)?;
         registry.apply(Change::File(file)).map_err(misfit)?;
         registry.bytes_max = bytes_max;
         if registry.bytes > bytes_max {

@@ -15,9 +15,9 @@
 //!
 //! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
 //! stream keys; `fault` says what is wrong with a description; `resolved` is what holds for one
-//! stream, and `weight` what it takes;
-//! `desired` is the value, `draft` plans it, `change` what may be wanted of it, `condition` what
-//! must be so for that, `effect` what it does to people;
+//! stream, and `weight` what it takes; `tenant` is whose streams are, `quota` how much may be used;
+//! `desired` is the value, `draft` plans it by the `scales`, `change` what may be wanted of it,
+//! `condition` what must be so for that, `effect` what it does to people;
 //! `running` follows the publishers; `record` and `keeper` bring changes to the disk; `file` reads
 //! and writes the form of the configuration file; `ask` answers the API.
 //!
@@ -40,19 +40,24 @@ mod key_hash;
 mod outputs;
 mod prefix;
 mod processing;
+mod quota;
 mod record;
 mod resolved;
 mod running;
+mod scales;
 mod spec;
+mod tenant;
 mod weight;
 
 #[cfg(test)]
 mod traps;
 
 pub use ask::{Filter, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage, Users};
-pub use change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, Subject, TEMPLATES_MAX};
+pub use change::{
+    Change, FileStreams, Plan, Refused, STREAMS_MAX, Subject, TEMPLATES_MAX, TENANTS_MAX,
+};
 pub use condition::{Condition, Unmet, Version, Versions};
-pub use desired::{Item, Registry, TemplateItem};
+pub use desired::{Item, Registry, TemplateItem, TenantItem};
 pub use effect::{Difference, Effect, Effects, RULES, Rule, Touch};
 pub use fault::Fault;
 pub use file::{IMPORT_MAX, Inventory};
@@ -64,7 +69,9 @@ pub use processing::{
     AudioTranscoding, Decoder, Dvr, Global, Thumbnail, Transcoder, VideoProfile, VideoTranscoding,
     Watermark,
 };
+pub use quota::{BytesOver, Period, PublishOver, QuotaSpec};
 pub use resolved::{Origin, Resolved, Undeclared, Values};
 pub use running::{Active, IDLE_MAX, Running, Slot};
 pub use spec::{StreamSpec, Template, Traits};
+pub use tenant::{Tenant, TenantName};
 pub(crate) use weight::DECLARED_BYTES_MAX;

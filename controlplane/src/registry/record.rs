@@ -1,9 +1,10 @@
-//! Record: streams and templates as rows of the store.
+//! Record: streams, templates and tenants as rows of the store.
 
 use dataplane::ids::StreamName;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::tenant::TenantName;
 use crate::store::{Table, Write};
 
 /// The version of a row.
@@ -20,6 +21,14 @@ pub(super) fn put_stream(name: &StreamName, spec: &impl Serialize) -> Write {
 
 pub(super) fn put_template(code: &str, template: &impl Serialize) -> Write {
     put(Table::Templates, code, template)
+}
+
+pub(super) fn put_tenant(name: &TenantName, tenant: &impl Serialize) -> Write {
+    put(Table::Tenants, name.as_str(), tenant)
+}
+
+pub(super) fn delete_tenant(name: &TenantName) -> Write {
+    Write { table: Table::Tenants, key: name.as_str().into(), value: None }
 }
 
 pub(super) fn delete_stream(name: &StreamName) -> Write {

@@ -12,6 +12,8 @@ use super::key_hash;
 use super::outputs::{self, Protocols, PushDestination};
 use super::prefix::{PREFIXES_MAX, Prefix};
 use super::processing::{Dvr, Thumbnail, Transcoder, Watermark};
+use super::quota::QuotaSpec;
+use super::tenant::{self, TenantName};
 use crate::auth::{KeyHash, Ways};
 
 /// Bytes of a name at most.
@@ -37,6 +39,12 @@ pub struct Traits {
     /// For people and filters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "tenant::read")]
+    pub tenant: Option<TenantName>,
+    /// How much of it may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaSpec>,
     /// The key that a publisher shows, hashed.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "key_hash::read")]
     pub stream_key: Option<KeyHash>,
@@ -124,6 +132,8 @@ impl StreamSpec {
             name: text(own.name, &base.name),
             description: text(own.description, &base.description),
             tags: list(own.tags, &base.tags),
+            quota: own.quota.or(base.quota),
+            tenant: own.tenant.or_else(|| base.tenant.clone()),
             stream_key: own.stream_key.or_else(|| base.stream_key.clone()),
             auth: own.auth.or(base.auth),
             inputs: list(own.inputs, &base.inputs),
@@ -194,6 +204,7 @@ impl Traits {
             Some(Err(fault)) => Err(fault.within(name)),
             _ => Ok(()),
         };
+        part("quota", self.quota.as_ref().map(QuotaSpec::check))?;
         part("transcoder", self.transcoder.as_deref().map(Transcoder::check))?;
         part("dvr", self.dvr.as_deref().map(Dvr::check))?;
         part("watermark", self.watermark.as_deref().map(Watermark::check))?;
@@ -226,10 +237,10 @@ fn is_code(code: &str) -> bool {
     StreamName::parse(code).is_some() && !code.contains('/')
 }
 
-type Object = serde_json::Map<String, Value>;
+pub(super) type Object = serde_json::Map<String, Value>;
 
 /// The members of a JSON object; one that is `null` says nothing.
-fn object(value: Value) -> Result<Object, Fault> {
+pub(super) fn object(value: Value) -> Result<Object, Fault> {
     match value {
         Value::Object(mut object) => {
             object.retain(|_, value| !value.is_null());
@@ -240,7 +251,7 @@ fn object(value: Value) -> Result<Object, Fault> {
 }
 
 /// The code is in the path; a body may repeat it and must not say another one.
-fn same_code(object: &mut Object, code: &str, wrong: &'static str) -> Result<(), Fault> {
+pub(super) fn same_code(object: &mut Object, code: &str, wrong: &'static str) -> Result<(), Fault> {
     match object.remove("code") {
         Some(said) if said.as_str().map(str::trim) != Some(code) => {
             Err(Fault::new(wrong, "code", format!("it is {code} here; leave it out")))
@@ -289,7 +300,8 @@ mod tests {
     fn every_field_is_read_written_and_read_again() {
         let value = json!({
             "code": "news/one", "template": "t", "name": "One", "description": "First",
-            "tags": ["a"], "stream_key": "hunter2", "disabled": true,
+            "tags": ["a"], "tenant": "acme", "stream_key": "hunter2", "disabled": true,
+            "quota": {"players_max": 5, "bytes_max": 7, "bytes_period": "day"},
             "inputs": [{"url": "publish://", "priority": 0, "headers": {"A": "b"},
                 "params": {"latency": "120"}, "program": 1, "pids": [256],
                 "net": {"timeout_sec": 3, "insecure_tls": true}}],
@@ -311,7 +323,9 @@ mod tests {
         assert!(!written.to_string().contains("hunter2"), "{written}");
         assert_eq!(stream(written).unwrap(), spec);
         assert_eq!(stream(json!({})).unwrap(), StreamSpec::default());
-        let nothing = json!({"template": null, "tags": null, "stream_key": "", "protocols": null});
+        let nothing = json!({
+            "template": null, "tags": null, "tenant": "", "stream_key": "", "protocols": null,
+        });
         assert_eq!(stream(nothing).unwrap(), StreamSpec::default());
     }
 
@@ -333,6 +347,9 @@ mod tests {
             (json!({"disabled": "yes"}), "invalid_value", "disabled"),
             (json!({"tags": ["a", 1]}), "invalid_value", "tags[1]"),
             (json!({"name": long}), "too_long", "name"),
+            (json!({"tenant": "a/b"}), "invalid_value", "tenant"),
+            (json!({"quota": {"player_max": 1}}), "unknown_field", "quota.player_max"),
+            (json!({"quota": {"egress_bps_max": 0}}), "invalid_quota", "quota.egress_bps_max"),
             (json!({"tags": vec!["x"; 65]}), "too_many", "tags"),
             (json!({"inputs": [{"url": "udp://h:1"}]}), "input_not_supported", "inputs[0].url"),
             (json!({"watermark": {"opacity": 2}}), "invalid_watermark", "watermark.opacity"),
@@ -354,7 +371,7 @@ mod tests {
     #[test]
     fn an_empty_field_takes_the_whole_value_and_a_set_one_replaces_it_whole() {
         let template = json!({
-            "name": "T", "tags": ["t"], "stream_key": "k", "metadata": {"a": "b"},
+            "name": "T", "tags": ["t"], "tenant": "acme", "stream_key": "k", "metadata": {"a": "b"},
             "inputs": [{"url": "publish://"}], "protocols": {"hls": true, "rtmp": true},
             "dvr": {"enabled": true, "retention_sec": 9},
         });
@@ -372,5 +389,6 @@ mod tests {
         assert_eq!(own.dvr.unwrap().retention_sec, 0, "nothing is mixed within a value");
         assert_eq!(own.inputs, template.traits.inputs);
         assert_eq!(own.stream_key, template.traits.stream_key);
+        assert_eq!(own.tenant, template.traits.tenant);
     }
 }

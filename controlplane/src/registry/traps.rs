@@ -72,6 +72,8 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("name", json!("x"), ""),
         ("description", json!("x"), ""),
         ("tags", json!(["x"]), ""),
+        ("tenant", json!("acme"), ""),
+        ("quota", json!({"players_max": 1}), ""),
         ("stream_key", json!("x"), ""),
         ("auth", json!(["signed", "keys"]), ""),
         ("metadata", json!({"c": "d"}), ""),

@@ -12,9 +12,12 @@ use super::prefix::Prefix;
 use super::processing::{Dvr, Thumbnail, Transcoder, VideoProfile, Watermark};
 use super::resolved::{Resolved, Values};
 use super::spec::{StreamSpec, Template, Traits};
+use super::tenant::{Tenant, TenantName};
 
 /// Bytes of all streams and templates, unless they are told.
 pub(crate) const DECLARED_BYTES_MAX: u64 = 64 << 20;
+/// A tenant's name and its place among all.
+const TENANT_BYTES: usize = 256;
 /// What the allocator adds to each piece.
 const PIECE_BYTES: usize = 24;
 /// A stream's name and its place among all, and the event that tells of its change.
@@ -73,6 +76,19 @@ impl Weight for Prefix {
     }
 }
 
+impl Weight for TenantName {
+    /// With the two counts beside its letters.
+    fn heap(&self) -> usize {
+        self.as_str().len() + 2 * size_of::<usize>() + PIECE_BYTES
+    }
+}
+
+impl Weight for Tenant {
+    fn heap(&self) -> usize {
+        self.name.heap() + self.description.heap()
+    }
+}
+
 impl Weight for Input {
     fn heap(&self) -> usize {
         let Self { url, priority: _, headers, params, program: _, pids, net: _ } = self;
@@ -128,6 +144,8 @@ impl Weight for Traits {
             name,
             description,
             tags,
+            tenant,
+            quota: _,
             stream_key: _,
             auth: _,
             inputs,
@@ -140,6 +158,7 @@ impl Weight for Traits {
             metadata,
         } = self;
         let texts = name.heap() + description.heap() + tags.heap() + metadata.heap();
+        let texts = texts + tenant.heap();
         let processing = transcoder.heap() + dvr.heap() + watermark.heap() + thumbnail.heap();
         texts + inputs.heap() + push.heap() + processing
     }
@@ -184,6 +203,11 @@ pub(super) fn of_stream(entry: &Entry) -> usize {
 /// Bytes of a template, and of what undeclared streams take from it.
 pub(super) fn of_template(declared: &Declared<Template>) -> usize {
     TEMPLATE_BYTES + declared.heap() + size_of::<Resolved>()
+}
+
+/// Bytes of a tenant.
+pub(super) fn of_tenant(declared: &Declared<Tenant>) -> usize {
+    TENANT_BYTES + declared.heap()
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ impl<F: Fleet> Desk<F> {
         counts.gauge("memory_max_bytes", help, self.control.plan.memory.memory_max as f64);
         self.pace.count(&mut counts);
         self.exchange.count(&mut counts);
+        if let Some(book) = self.exchange.book() {
+            book.count(&mut counts);
+        }
         let bus = self.exchange.bus();
         let help = "Events published, by what they tell.";
         counts.counter_by("events_total", help, "kind", bus.published());

@@ -159,6 +159,9 @@ impl ControlPlane {
         }
         exchange.set_claims_bytes_max(control.claims_bytes_max);
         exchange.registry.bytes_max = control.declared_bytes_max;
+        if let Some(book) = exchange.book() {
+            book.reload(self.loaded.settings.usage);
+        }
         let bus = exchange.bus();
         bus.set_limits(self.loaded.settings.events.ring);
         let (applied, later) = (change.now.clone(), restart.clone());

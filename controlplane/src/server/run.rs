@@ -32,6 +32,7 @@ use crate::events::Bus;
 use crate::hooks::Hooks;
 use crate::link::Call;
 use crate::registry::{FileStreams, Keeper, Registry};
+use crate::usage::Book;
 use crate::viewing::keep_keys;
 
 /// Questions of the API that wait at most.
@@ -187,6 +188,8 @@ impl<F: Fleet> Desk<F> {
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
         exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);
+        let book = Book::new(control.store.clone(), control.loaded.settings.usage);
+        exchange.keep_usage(book, Instant::now());
         keeper.tell(exchange.bus().clone());
         Ok(Self {
             events,
@@ -226,6 +229,7 @@ impl<F: Fleet> Desk<F> {
         }
         let Some(Entrance { plain, tls, token }) = entrance else { return Ok(()) };
         let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
+        let Some(book) = self.exchange.book().cloned() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
         let state = ApiState::new(
             self.asks_in.clone(),
@@ -233,7 +237,7 @@ impl<F: Fleet> Desk<F> {
             self.limits.subscribe(),
             self.control.logging.dropped(),
             (token, section.hosts.clone()),
-            (self.exchange.bus().clone(), hooks),
+            (self.exchange.bus().clone(), hooks, book),
             self.control.troubles.clone(),
         )
         .watched_by(self.control.warden.clone());
@@ -266,6 +270,9 @@ impl<F: Fleet> Desk<F> {
             self.exchange.coordinator().tell_by(teller.clone());
         }
         tokio::spawn(teller.run(self.control.store.clone(), callback));
+        if let Some(book) = self.exchange.book() {
+            tokio::spawn(book.clone().run());
+        }
         tokio::spawn(keep_keys(self.control.store.clone(), self.asks_in.clone()));
     }
 
@@ -439,6 +446,10 @@ impl<F: Fleet> Desk<F> {
             self.keeper.tick(now, &mut self.exchange.registry);
             self.exchange.tick(now);
             tokio::time::sleep(TELL_AGAIN).await;
+        }
+        // Sessions that just ended are billed, too: every shard has told them.
+        if let Some(book) = self.exchange.book() {
+            book.close(deadline).await;
         }
         if tokio::time::timeout_at(deadline.into(), hooks.close()).await.is_err() {
             tracing::error!("the disk is too slow: events may be lost, others come again");

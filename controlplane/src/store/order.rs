@@ -26,19 +26,25 @@ pub enum Table {
     DeadLetters,
     /// Streams that the coordinator's application believes to be open.
     Announced,
+    /// Desired tenants, as JSON by name.
+    Tenants,
+    /// What was used, by hour, tenant, stream and protocol.
+    Usage,
     /// What the rooms remember of themselves.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Streams,
         Self::Templates,
         Self::Hooks,
         Self::Outbox,
         Self::DeadLetters,
         Self::Announced,
+        Self::Tenants,
+        Self::Usage,
         Self::Meta,
     ];
 
@@ -52,6 +58,8 @@ impl Table {
             Self::Outbox => "outbox",
             Self::DeadLetters => "dead_letters",
             Self::Announced => "announced",
+            Self::Tenants => "tenants",
+            Self::Usage => "usage",
             Self::Meta => "meta",
         }
     }

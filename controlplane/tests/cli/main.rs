@@ -16,5 +16,6 @@ mod secure;
 mod serving;
 mod shards;
 mod tls;
+mod usage;
 mod verdicts;
 mod viewers;

@@ -45,6 +45,7 @@ mod operations;
 mod player;
 mod process;
 mod publisher;
+mod quotas;
 mod readers;
 mod rml;
 mod seccomp;

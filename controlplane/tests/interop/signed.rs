@@ -22,10 +22,10 @@ const END: Duration = Duration::from_secs(40);
 fn start() -> Server {
     let config = format!(
         "[auth.signed]\nenforce = true\n[[auth.signed.keys]]\nid = \"main\"\n\
-         secret = \"{SIGNING}\"\n[[auth.jwt.keys]]\nsecret = \"{ISSUING}\"\n\
+         secret = \"{SIGNING}\"\ntenant = \"acme\"\n[[auth.jwt.keys]]\nsecret = \"{ISSUING}\"\n\
          [[streams.stream]]\ncode = \"studio\"\nauth = [\"signed\", \"jwt\"]\n\
          inputs = [{{ url = \"publish://\" }}]\n\
-         [[streams.stream]]\ncode = \"other\"\nauth = [\"signed\", \"jwt\"]\n\
+         [[streams.stream]]\ncode = \"other\"\ntenant = \"nobody\"\nauth = [\"signed\", \"jwt\"]\n\
          inputs = [{{ url = \"publish://\" }}]\n\
          [log]\nlevel = \"trace\"\n"
     );
@@ -46,7 +46,10 @@ fn signed(server: &Server, args: &[&str]) -> String {
 /// A token with which an encoder may publish.
 fn token(stream: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
-    let claims = format!(r#"{{"exp":{},"streams":"{stream}","publish":true}}"#, now + 3600);
+    let claims = format!(
+        r#"{{"exp":{},"streams":"{stream}","publish":true,"tenant":"globex"}}"#,
+        now + 3600
+    );
     let letters = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let unsigned = format!("{}.{}", letters(br#"{"alg":"HS256"}"#), letters(claims.as_bytes()));
     let mac = <Hmac<Sha256> as Mac>::new_from_slice(ISSUING.as_bytes()).expect("any length is one");
@@ -90,6 +93,18 @@ fn assert_hidden(server: &Server, shown: &[&String]) {
     assert!(!log.contains(SIGNING) && !log.contains(ISSUING), "a secret is in the log");
 }
 
+/// Waits until all that was published of a stream is written down as that of `tenant`, and no one
+/// else's is.
+fn wait_for_bill(server: &Server, stream: &str, tenant: &str) {
+    let bill = server.api_until(&format!("/api/v1/usage?stream={stream}"), |bill| {
+        let lines = bill["lines"].as_array().expect("there are lines");
+        lines.iter().any(|line| line["publish_seconds"].as_f64() > Some(0.0))
+    });
+    for line in bill["lines"].as_array().expect("there are lines") {
+        assert_eq!(line["tenant"], tenant, "{line}");
+    }
+}
+
 #[test]
 fn signed_addresses_open_one_stream_in_one_direction() {
     let server = start();
@@ -112,7 +127,10 @@ fn signed_addresses_open_one_stream_in_one_direction() {
             assert_eq!(seen(&url), "", "{url}");
         }
     }
+    assert_eq!(server.api("/api/v1/streams/studio")["tenant"], "acme");
     encoder.interrupt();
+    // The stream is its publisher's, whose key has a tenant.
+    wait_for_bill(&server, "studio", "acme");
     assert_hidden(&server, &[&publish, &play, &other]);
     server.stop();
 }
@@ -149,6 +167,8 @@ fn a_token_lets_gstreamer_publish_and_a_short_signature_ends_a_player() {
     Publisher::gstreamer(&foreign, &folder).is_refused();
     let published = Publisher::gstreamer(&url, &folder).finish();
     assert!(!published.video.is_empty(), "it was let in to the end");
+    // Whoever let the publisher in knows better than the file whose the stream is.
+    wait_for_bill(&server, "other", "globex");
     assert_hidden(&server, &[&play, &short, &token]);
     server.stop();
 }

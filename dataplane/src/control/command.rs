@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CloseReason, Protocol, ProtocolSet, Role, Ticket, Verdict};
+use super::{CloseReason, Protocol, ProtocolSet, Role, StreamQuotas, Ticket, Verdict};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::session::tls::Identity;
@@ -57,6 +57,22 @@ pub enum Command {
     },
     /// What the core that the shard is pinned to did lately.
     CoreUsed(CoreUse),
+    /// Players of a stream that come from now on count in these quotas, which all shards are
+    /// given; in none if it is `None`.
+    Quotas {
+        /// The stream, by the name that was granted.
+        stream: StreamName,
+        /// Its quotas.
+        quotas: Option<StreamQuotas>,
+    },
+    /// Asks for what streams used since the batch before this one, as [`Event::Usage`]; that of
+    /// the last number is told again.
+    ///
+    /// [`Event::Usage`]: super::Event::Usage
+    Usage {
+        /// The number of the batch.
+        number: u64,
+    },
     /// Moves a stream to another shard; told to its home in the map.
     Move(MoveOrder),
     /// Signs the tokens of viewers of HLS by these keys from now on.

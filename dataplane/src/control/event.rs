@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned};
+use super::{
+    AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned, UsageBatch,
+};
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 
 /// A shard's word to the control plane.
@@ -110,6 +112,9 @@ pub enum Event {
     },
     /// The answer to [`Command::Snapshot`](super::Command::Snapshot).
     Snapshot(Box<ShardSnapshot>),
+    /// What streams used: answers [`Command::Usage`](super::Command::Usage); the last of them come
+    /// unasked when a shard ends.
+    Usage(Box<UsageBatch>),
     /// A listener of a reload could not be opened.
     ListenFailed {
         /// Where.
@@ -292,6 +297,8 @@ pub enum CloseReason {
     StreamChanged,
     /// What it was allowed by is no longer valid.
     Expired,
+    /// A quota of its stream, or of the tenant of that, is used up.
+    QuotaExceeded,
     /// The node goes down.
     Draining,
     /// The peer broke the rules of its protocol, or a limit.
@@ -302,7 +309,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PeerClosed,
         Self::ConnectionLost,
         Self::TooSlow,
@@ -313,6 +320,7 @@ impl CloseReason {
         Self::StreamEnded,
         Self::StreamChanged,
         Self::Expired,
+        Self::QuotaExceeded,
         Self::Draining,
         Self::Protocol,
         Self::Internal,
@@ -332,6 +340,7 @@ impl CloseReason {
             Self::StreamEnded => "stream_ended",
             Self::StreamChanged => "stream_changed",
             Self::Expired => "expired",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Draining => "draining",
             Self::Protocol => "protocol",
             Self::Internal => "internal",

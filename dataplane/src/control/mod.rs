@@ -4,12 +4,16 @@ mod authorize;
 mod command;
 mod event;
 mod protocol;
+mod quota;
 mod status;
 mod turned;
+mod usage;
 
 pub use authorize::*;
 pub use command::*;
 pub use event::*;
 pub use protocol::*;
+pub use quota::*;
 pub use status::*;
 pub use turned::*;
+pub use usage::*;

@@ -225,7 +225,7 @@ impl Shard {
         match reason {
             NoRoom::Players => self.counters.limit(LimitId::PlayersMax),
             NoRoom::EgressBps => self.counters.limit(LimitId::EgressBpsMax),
-            NoRoom::Cpu => {}
+            NoRoom::Cpu | NoRoom::Quota => {}
         }
         self.counters.no_room(reason);
         self.refuse(slot, Refusal::Full);

@@ -23,8 +23,12 @@ impl Shard {
 
     /// Lets a connection go, to its end or to another shard.
     pub(super) fn let_go(&mut self, slot: u32) -> Option<Box<Connection>> {
+        let sends = self.connections.get(slot).is_some_and(Connection::is_sending);
+        let token = sends.then(|| self.connections.token(slot));
         let mut connection = self.connections.remove(slot)?;
         self.wanted.forget(slot);
+        self.usage.discharge(slot, token);
+        self.quotas.leave(slot);
         self.shared.load(self.id).sub();
         self.counters.connections -= 1;
         connection.establish(None, &mut self.counters);

@@ -46,6 +46,8 @@ impl Shard {
                 }
                 Command::KickStreams { kicks, reason } => self.kick_streams(kicks, reason),
                 Command::CoreUsed(used) => self.core_used(used),
+                Command::Quotas { stream, quotas } => self.set_quotas(stream, quotas),
+                Command::Usage { number } => self.tell_usage(number),
                 Command::Move(order) => self.move_ordered(order),
                 Command::ViewKeys(keys) => self.change_view_keys(&keys),
                 Command::DoubtVerdicts => self.doubt_verdicts(),

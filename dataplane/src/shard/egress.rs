@@ -250,7 +250,7 @@ impl Shard {
     /// The kernel took `bytes` of a connection's send.
     pub(super) fn sent(&mut self, slot: u32, bytes: usize) {
         self.foresee_answers();
-        let Self { connections, counters, now, .. } = self;
+        let Self { connections, counters, usage, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let sending = connection.sending;
         if !connection.is_sending() {
@@ -261,6 +261,7 @@ impl Shard {
             connection.progress(*now);
         }
         connection.sent += bytes as u64;
+        usage.sent(slot, bytes as u64);
         counters.bytes_sent += bytes as u64;
         counters.send_bytes.observe(bytes as u64);
         match sending {

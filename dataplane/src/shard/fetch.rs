@@ -26,7 +26,7 @@ use super::verdicts::{Leave, Term};
 use super::view_table::{PlaceNumber, Seat};
 use super::views::{Judged, View};
 use crate::config::LimitId;
-use crate::control::Intent;
+use crate::control::{Intent, Protocol};
 use crate::ids::StreamName;
 use crate::log::{Lapped, RangeList, SealReason};
 use crate::segment::uri::Asset;
@@ -257,7 +257,7 @@ impl Shard {
         (reader_slot, seat): (u32, Option<Seat>),
         served: Served,
     ) {
-        let Self { connections, readers, counters, shared, now, .. } = self;
+        let Self { connections, readers, counters, shared, usage, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let said = connection.session.said_bytes() as u64;
         let bytes = served.body.end - served.body.start;
@@ -273,6 +273,10 @@ impl Shard {
             ServedAs::NotFound | ServedAs::Unsatisfiable => {}
         }
         let asked = connection.asked.take();
+        if let Some(asked) = &asked {
+            let (stream, carried) = (&asked.stream, (connection.received, connection.sent));
+            usage.charge(slot, (stream, Protocol::Hls), carried, *now);
+        }
         // What was allowed for a while ends no connection.
         connection.leave_ends_s = 0;
         shared.caps.established(&mut connection.admission);

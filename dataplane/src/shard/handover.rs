@@ -35,6 +35,10 @@ impl Shard {
         // Pages belong to this shard's pool: a publication before this one may have left some.
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.session.leave_pages(&self.pool);
+            if self.usage.is_charged(slot) {
+                // What it carried is charged here, and not once more where it goes.
+                (connection.received, connection.sent) = (0, 0);
+            }
         }
         let Some(connection) = self.lift(slot) else { return };
         connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));

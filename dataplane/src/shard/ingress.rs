@@ -25,6 +25,7 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot) {
             let len = self.reactor.recv_bytes(&buf).len() as u64;
             connection.received += len;
+            self.usage.received(slot, len);
             self.counters.bytes_received += len;
             if connection.receiving == Receiving::Once {
                 connection.receiving = Receiving::Off;

@@ -56,7 +56,7 @@ use super::message::Message;
 use super::passed::Passed;
 use super::queues::Class;
 use super::shard::Shard;
-use crate::control::{CloseReason, Event, MoveOrder, MoveOutcome, MoveRefusal, StreamMove};
+use crate::control::{CloseReason, Event, MoveOrder, MoveOutcome, MoveRefusal, Role, StreamMove};
 use crate::hub::{Hub, Parcel, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
@@ -242,6 +242,7 @@ impl Shard {
                     began_ms = connection.millis_since_opened(connection.role_began());
                     connection.session.pack_pages(&self.pool);
                 }
+                self.usage.end(slot, Role::Publish, self.now);
                 connection = self.lift(slot);
             }
             Publisher::Demo => demo = self.lift_demo(),
@@ -309,6 +310,8 @@ impl Shard {
                 self.enqueue(slot, Class::Reply);
             }
         }
+        // What it carried until now was charged where it came from.
+        self.charge_session(slot, Role::Publish, &stream, (0, 0));
         if self.sends_away() {
             self.tell(slot, Command::Shutdown { reason: "draining" });
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Establish};
 use super::shard::Shard;
-use crate::control::{CloseReason, Event, Role, SessionEvent};
+use crate::control::{CloseReason, Event, Protocol, Role, SessionEvent};
+use crate::ids::StreamName;
 
 /// What the words of sessions, errors and shards mean for the control plane.
 pub(super) fn reason_of(word: &str) -> CloseReason {
@@ -37,8 +38,11 @@ impl Shard {
         let Some(stream) = self.stream_of(slot).cloned() else { return };
         self.enter_role(slot, role, &stream);
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        // What came before is not the session's.
+        let carried = (connection.received, connection.sent);
+        // What came before is not the session's, though it is charged to its stream.
         (connection.received, connection.sent) = (0, 0);
+        self.charge_session(slot, role, &stream, carried);
+        let Some(connection) = self.connections.get(slot) else { return };
         let started = SessionEvent::Started {
             session: connection.id,
             shard: self.id,
@@ -59,10 +63,7 @@ impl Shard {
         let Some(role) = connection.told_role() else { return };
         let Some(stream) = self.stream_of(slot).cloned() else { return };
         let (bytes_in, bytes_out) = (connection.received, connection.sent);
-        let protocol = match &connection.role {
-            Some(Establish::Play(playing)) => super::census::protocol_of(&playing.options),
-            _ => connection.session.protocol(),
-        };
+        let protocol = connection.told_protocol();
         let ended = SessionEvent::Ended {
             session: connection.id,
             role,
@@ -75,7 +76,23 @@ impl Shard {
             age_ms: self.age_ms(connection.role_began()),
             reason,
         };
+        self.usage.end(slot, role, self.now);
         self.tell_control(Event::Session(Box::new(ended)));
+    }
+
+    /// Charges the connection in `slot`, which `carried` so much until now, to the stream that it
+    /// publishes or plays.
+    pub(super) fn charge_session(
+        &mut self,
+        slot: u32,
+        role: Role,
+        stream: &StreamName,
+        carried: (u64, u64),
+    ) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let protocol = connection.told_protocol();
+        self.usage.charge(slot, (stream, protocol), carried, self.now);
+        self.usage.begin(slot, role, self.now);
     }
 
     /// The calendar of the turn, as the control plane reads it.
@@ -91,6 +108,14 @@ impl Connection {
             Some(Establish::Publish { .. }) => Some(Role::Publish),
             Some(Establish::Play(_)) => Some(Role::Play),
             Some(Establish::View(_)) | None => None,
+        }
+    }
+
+    /// How it does that.
+    pub(super) fn told_protocol(&self) -> Protocol {
+        match &self.role {
+            Some(Establish::Play(playing)) => super::census::protocol_of(&playing.options),
+            _ => self.session.protocol(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::message::Message;
 use super::news::Wanted;
 use super::pulse::Pulse;
 use super::queues::Queues;
+use super::quotas::Quotas;
 use super::reader::Readers;
 use super::rechecks::Rechecks;
 use super::rekeying::Rekeyings;
@@ -35,6 +36,7 @@ use super::survey::Surveys;
 use super::timer::TimerWheel;
 use super::tombstones::Tombstones;
 use super::upkeep::Upkeep;
+use super::usage::UsageTable;
 use super::verdicts::Verdicts;
 use super::views::Views;
 use crate::config::{Config, LimitId, ListenerConfig, Terms};
@@ -125,6 +127,8 @@ pub(crate) struct Shard {
     pub(super) views: Views,
     pub(super) tombstones: Tombstones,
     pub(super) turned_away: TurnedAway,
+    pub(super) usage: UsageTable,
+    pub(super) quotas: Quotas,
     pub(super) now: Instant,
     /// The calendar at the start of the turn.
     pub(super) wall: WallTime,
@@ -195,6 +199,8 @@ impl Shard {
             views: Views::new(&config.view_keys),
             tombstones: Tombstones::default(),
             turned_away: TurnedAway::default(),
+            usage: UsageTable::new(now),
+            quotas: Quotas::default(),
             now,
             wall: super::turn::calendar(),
             sessions_opened: 0,

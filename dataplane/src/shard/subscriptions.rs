@@ -166,6 +166,11 @@ impl Shard {
             self.refuse(slot, Refusal::WrongKey);
             return;
         }
+        let place = asked.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
+        let Ok(place) = place else {
+            self.refuse_for_room(slot, NoRoom::Quota);
+            return;
+        };
         let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
         if self.shared.caps.enter_player(&self.config.limits).is_err() {
             self.refuse_for_room(slot, NoRoom::Players);
@@ -177,10 +182,11 @@ impl Shard {
             return;
         }
         let Some(asked) = self.take_asked(slot) else { return };
-        let Self { connections, readers, shared, counters, words, now, .. } = self;
+        let Self { connections, readers, shared, counters, words, quotas, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.add(slot, low_latency);
+        quotas.seat(slot, place);
         let not_before = reader.logs().map_or(0, |logs| logs.newest().committed());
         let stream = asked.stream.clone();
         let again = Some(asked).filter(|asked| asked.waits || asked.same_key);
@@ -272,6 +278,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.establish(None, &mut self.counters);
         self.shared.caps.leave_player();
+        self.quotas.leave(slot);
         if let Some(reader) = self.readers.get_mut(reader_slot) {
             reader.remove(slot);
             let rate = reader.rate;

@@ -169,13 +169,21 @@ impl Shard {
             },
             Completion::Eof { token } => self.with(token, Self::peer_ended),
             Completion::RecvEnded { token } => self.with(token, Self::receive_ended),
-            Completion::RecvFailed { token, .. } | Completion::SendFailed { token, .. } => {
+            Completion::SendFailed { token, .. } => {
+                self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));
+                self.usage.sent_late(token, 0);
+            }
+            Completion::RecvFailed { token, .. } => {
                 self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));
             }
             Completion::Sent { token, bytes } => {
                 self.with(token, |shard, slot| shard.sent(slot, bytes as usize));
+                self.usage.sent_late(token, bytes.into());
             }
-            Completion::SendBlocked { token } => self.with(token, |s, slot| s.sent(slot, 0)),
+            Completion::SendBlocked { token } => {
+                self.with(token, |s, slot| s.sent(slot, 0));
+                self.usage.sent_late(token, 0);
+            }
             Completion::Writable { token } => self.with(token, Self::writable),
             Completion::Woken => self.counters.wakes_received += 1,
         }
@@ -297,6 +305,9 @@ impl Shard {
         }
         self.close_streams();
         self.reactor.submit();
+        // Sends of the connections that were just closed are charged, too.
+        self.reap();
+        self.tell_last_usage();
         self.shared.epochs.sleep(self.id);
         self.shared.load(self.id).end();
         self.report(Event::Stopped);

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::caps::ViewerAdmission;
 use super::view_table::Seat;
+use crate::control::QuotaPlace;
 use crate::ids::{SessionId, StreamName};
 
 /// A view that began on this shard.
@@ -26,6 +27,10 @@ pub(super) struct OwnView {
     pub began: Instant,
     /// What it counts in.
     pub admission: ViewerAdmission,
+    /// The row that its time is charged to.
+    pub usage: u32,
+    /// Its place in the quota of its stream.
+    pub place: Option<QuotaPlace>,
 }
 
 /// The views of a shard. See the module.
@@ -136,6 +141,8 @@ mod tests {
             admission: caps
                 .enter_viewer(Some(peer.ip()), &crate::config::Limits::default())
                 .unwrap(),
+            usage: 0,
+            place: None,
         }
     }
 

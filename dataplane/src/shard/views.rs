@@ -48,8 +48,11 @@ use super::verdicts::{Permit, Term};
 use super::view_roll::{OwnView, ViewRoll};
 use super::view_table::{Allowed, Entered, Seat, Worth};
 use crate::config::LimitId;
-use crate::control::{CloseReason, Denial, Event, Protocol, Role, SessionEvent, SessionStatus};
+use crate::control::{
+    CloseReason, Denial, Event, Protocol, QuotaPlace, Role, SessionEvent, SessionStatus,
+};
 use crate::ids::{SessionId, StreamName};
+use crate::metrics::NoRoom;
 use crate::segment::uri::Asset;
 use crate::session::view_token::{ViewIds, ViewKeys, ViewNote, ViewSigner, ViewToken};
 use crate::session::view_token::{age, is_by_address, note_of};
@@ -204,10 +207,15 @@ impl Shard {
         slot: u32,
         is_there: bool,
     ) -> Result<Option<Seat>, Refusal> {
-        let Self { connections, config, shared, views, verdicts, now, wall, id: shard, .. } = self;
+        let Self { connections, config, shared, views, verdicts, quotas, now, wall, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return Ok(None) };
         let Some(asked) = connection.asked.as_ref() else { return Ok(None) };
         let Some(viewer) = asked.viewer.as_ref() else { return Ok(None) };
+        // Who is not told apart has no place that could be counted.
+        if viewer.view.viewer().is_none() && quotas.are_spent(&asked.stream) {
+            self.counters.no_room(NoRoom::Quota);
+            return Err(Refusal::Full);
+        }
         let Some(path) = connection.session.stream() else { return Ok(None) };
         // What was asked before something was withdrawn is good for this request alone.
         let late = viewer.epoch.is_some_and(|epoch| epoch != verdicts.epoch());
@@ -215,7 +223,7 @@ impl Shard {
             // Nor is a token taken as it is that was allowed before something was withdrawn.
             let timed = late || viewer.term.holds.is_some();
             let note = ViewNote { renamed: *path != asked.stream, timed };
-            let id = views.ids.next(*shard, *wall, note);
+            let id = views.ids.next(self.id, *wall, note);
             let token = views.signer.sign(path, id);
             connection.session.give_view_token(token);
             return Ok(None);
@@ -258,10 +266,18 @@ impl Shard {
 
     /// A view has a place: it begins, if there may be another one of its address.
     fn admit_view(&mut self, slot: u32, seat: Seat) -> Result<Seat, Refusal> {
+        let connection = self.connections.get(slot);
+        let asked = connection.and_then(|connection| connection.asked.as_ref());
+        let place = asked.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
+        let Ok(place) = place else {
+            self.shared.views.leave(seat);
+            self.counters.no_room(NoRoom::Quota);
+            return Err(Refusal::Full);
+        };
         let client = self.client_of(slot);
         match self.shared.caps.enter_viewer(client, &self.config.limits) {
             Ok(admission) => {
-                self.begin_view(slot, seat, admission);
+                self.begin_view(slot, seat, (admission, place));
                 Ok(seat)
             }
             Err(limit) => {
@@ -272,9 +288,14 @@ impl Shard {
         }
     }
 
-    fn begin_view(&mut self, slot: u32, seat: Seat, admission: ViewerAdmission) {
+    fn begin_view(
+        &mut self,
+        slot: u32,
+        seat: Seat,
+        (admission, place): (ViewerAdmission, Option<QuotaPlace>),
+    ) {
         let at_ms = self.unix_ms();
-        let Self { connections, views, words, now, .. } = self;
+        let Self { connections, views, words, usage, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(asked) = connection.asked.as_ref() else { return };
         let mut stream = asked.stream.clone();
@@ -288,6 +309,8 @@ impl Shard {
             tls: connection.tls.as_ref().map(|tls| tls.server.version()),
             began: *now,
             admission,
+            usage: usage.begin_view(&asked.stream, *now),
+            place,
         };
         let (session, peer) = (seat.id, view.peer);
         tracing::info!(%session, stream = %view.stream, %peer, "view started");
@@ -392,6 +415,8 @@ impl Shard {
         );
         self.counters.views_ended += 1;
         self.shared.caps.leave_viewer(view.admission);
+        self.usage.end_view(view.usage, self.now);
+        drop(view.place);
         self.tell_control(Event::Session(Box::new(SessionEvent::Ended {
             session: view.seat.id,
             role: Role::Play,

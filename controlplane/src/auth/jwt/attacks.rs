@@ -29,7 +29,7 @@ fn shown(intent: Intent, stream: &str, token: &str) -> AuthorizeRequest {
 fn told_at(issuer: &Issuer, request: &AuthorizeRequest, now: u64) -> &'static str {
     match issuer.judge(None, request, Moment::at(Seconds(now))) {
         None => "none",
-        Some(Judged::Good(_)) => "good",
+        Some(Judged::Good(..)) => "good",
         Some(Judged::Bad(flaw)) => flaw.name(),
     }
 }
@@ -57,6 +57,26 @@ fn signed(claims: &Value) -> String {
 }
 
 #[test]
+fn a_token_says_whose_the_stream_is_that_is_published_by_it() {
+    let issuer = issuer(&[secret_jwk("s")]);
+    let judged = |intent: Intent, tenant: Value| {
+        let claims = with(json!({ "publish": true, "tenant": tenant }));
+        let asked = shown(intent, "news/cam", &signed(&claims));
+        match issuer.judge(None, &asked, Moment::at(Seconds(NOW))) {
+            Some(Judged::Good(_, tenant)) => tenant.map_or("nobody's".into(), |t| t.to_string()),
+            Some(Judged::Bad(flaw)) => flaw.name().to_owned(),
+            None => panic!("it is a token"),
+        }
+    };
+    assert_eq!(judged(Intent::Publish, json!("acme-1")), "acme-1");
+    assert_eq!(judged(Intent::Play, json!("acme-1")), "nobody's", "a player names no owner");
+    assert_eq!(judged(Intent::Play, json!({"id": 7})), "nobody's");
+    for wrong in [json!("a/b"), json!(""), json!("=cmd()"), json!(["acme"]), json!(7), json!({})] {
+        assert_eq!(judged(Intent::Publish, wrong.clone()), "token_malformed", "{wrong}");
+    }
+}
+
+#[test]
 fn who_came_in_by_a_token_need_not_leave_when_it_is_over() {
     let issuer = issuer(&[secret_jwk("s")]);
     let asked = shown(Intent::Play, "news/cam", &signed(&with(json!({"nbf": NOW}))));
@@ -66,7 +86,7 @@ fn who_came_in_by_a_token_need_not_leave_when_it_is_over() {
         Moment::since(Seconds(entry), Seconds(now)),
     ) {
         Some(Judged::Bad(flaw)) => flaw.name(),
-        Some(Judged::Good(Seconds(over))) if over == NOW + 65 => "good",
+        Some(Judged::Good(Seconds(over), None)) if over == NOW + 65 => "good",
         other => panic!("{other:?}"),
     };
     let late = NOW + 9_000;
@@ -194,7 +214,7 @@ fn keys_are_found_by_name_and_only_there() {
     let asked = shown(Intent::Play, "news/cam", &by_new);
     assert_eq!(told_at(&one, &asked, NOW), "token_key_unknown");
     let judged = one.judge(Some(&fetched.unwrap()), &asked, Moment::at(Seconds(NOW)));
-    assert_eq!(judged, Some(Judged::Good(Seconds(NOW + 65))));
+    assert_eq!(judged, Some(Judged::Good(Seconds(NOW + 65), None)));
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use dataplane::control::{AuthorizeRequest, Role};
 use dataplane::shard::placement::matches;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::judge::{Flaw, Issuer};
 use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 use crate::config::parse_range;
+use crate::registry::TenantName;
 
 /// Names of streams in one list at most.
 const PATTERNS_MAX: usize = 64;
@@ -25,6 +27,8 @@ pub(super) struct Claims {
     publish: Option<Leave>,
     play: Option<Leave>,
     ip: Option<String>,
+    /// Whatever it is: other applications may mean something else by the word.
+    tenant: Option<Value>,
 }
 
 /// A text, or a list of them.
@@ -95,6 +99,18 @@ impl Claims {
             Some(None) => Err(Flaw::Malformed),
             Some(Some(range)) if !range.contains(request.peer.ip()) => Err(Flaw::Address),
             _ => Ok(over),
+        }
+    }
+
+    /// Whose the stream is that somebody publishes by them: a name that is none is a fault, because
+    /// somebody would not be billed.
+    pub(super) fn tenant(&self, role: Role) -> Result<Option<TenantName>, Flaw> {
+        match &self.tenant {
+            Some(claim) if role == Role::Publish => {
+                let name = claim.as_str().and_then(TenantName::parse);
+                name.map(Some).ok_or(Flaw::Malformed)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -9,6 +9,7 @@ use super::token::{Token, is_token};
 use crate::auth::moment::Moment;
 use crate::auth::ruling::{Ruling, Terms};
 use crate::auth::seconds::Seconds;
+use crate::registry::TenantName;
 
 /// Why a token opens nothing. The peer is not told: it hears that it may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +87,10 @@ pub struct Issuer {
 }
 
 /// What a token is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
-    /// It lets in until then.
-    Good(Seconds),
+    /// It lets in until then; whose the stream is that is published by it.
+    Good(Seconds, Option<TenantName>),
     /// It does not.
     Bad(Flaw),
 }
@@ -112,17 +113,20 @@ impl Issuer {
             if !key.verifies(token.signed, &token.signature) {
                 return Err(Flaw::Signature);
             }
-            Claims::read(&token.claims)?.judge(self, role, request, moment)
+            let claims = Claims::read(&token.claims)?;
+            let over = claims.judge(self, role, request, moment)?;
+            Ok(Judged::Good(over, claims.tenant(role)?))
         });
-        Some(judged.map_or_else(Judged::Bad, Judged::Good))
+        Some(judged.unwrap_or_else(Judged::Bad))
     }
 
     /// The ruling that `judged` comes to.
     pub(in crate::auth) fn ruling(&self, judged: Judged) -> Ruling {
         match judged {
-            Judged::Good(over) => {
+            Judged::Good(over, tenant) => {
+                let terms = Terms::until(over, self.enforce);
                 // It stands for the stream's own key.
-                Ruling::Allow(Terms { key_judged: true, ..Terms::until(over, self.enforce) })
+                Ruling::Allow(Terms { key_judged: true, tenant, ..terms })
             }
             Judged::Bad(flaw) => Ruling::Flawed(flaw.name()),
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
 use crate::auth::tests::request;
+use crate::registry::TenantName;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
@@ -251,4 +252,21 @@ fn there_is_one_way_to_write_a_signature() {
     }
     let huge = format!("{head}sig={}", "A".repeat(1 << 20));
     assert_eq!(told(&asked(Intent::Play, "a", &huge), NOW), "signature_malformed");
+}
+
+#[test]
+fn a_key_says_whose_the_streams_are_that_are_published_by_it() {
+    let mut judge = signed();
+    judge.keys[0].tenant = TenantName::parse("acme");
+    let stream = name("a");
+    let whose = |intent: Intent, query: &str| {
+        let request = asked(intent, "a", query);
+        judge.judge(&request, at(NOW)).unwrap().unwrap();
+        judge.tenant(&request).map(|tenant| tenant.to_string())
+    };
+    let publish = Statement { role: Role::Publish, ..plain(&stream) };
+    let [main, old] = [0, 1].map(|at| publish.query(&judge.keys[at]));
+    assert_eq!(whose(Intent::Publish, &main).as_deref(), Some("acme"));
+    assert_eq!(whose(Intent::Publish, &old), None);
+    assert_eq!(whose(Intent::Play, &plain(&stream).query(&judge.keys[0])), None);
 }

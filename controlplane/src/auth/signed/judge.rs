@@ -1,12 +1,13 @@
 //! Judge: whether what a request shows was signed for it.
 
-use dataplane::control::AuthorizeRequest;
+use dataplane::control::{AuthorizeRequest, Intent};
 
 use super::key::SignedKey;
 use super::stamp::Stamp;
 use super::statement::Statement;
 use crate::auth::moment::Moment;
 use crate::auth::seconds::Seconds;
+use crate::registry::TenantName;
 
 /// Why a signature opens nothing. The peer is not told: it hears that it may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,14 @@ impl Signed {
     /// True if `query` shows a signature, whatever it is worth.
     pub(crate) fn is_shown(query: &str) -> bool {
         Stamp::read(query).is_some()
+    }
+
+    /// Whose the stream is that `request` may publish by its signature, which was judged to be
+    /// good.
+    pub(crate) fn tenant(&self, request: &AuthorizeRequest) -> Option<TenantName> {
+        let stamp = Stamp::read(&request.query.0)?.ok()?;
+        let key = self.keys.iter().find(|key| key.id == stamp.kid)?;
+        key.tenant.clone().filter(|_| request.intent == Intent::Publish)
     }
 
     /// What the signature of `request` is worth; `None` if it shows none.

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::statement::Statement;
 use crate::auth::seconds::Seconds;
+use crate::registry::TenantName;
 
 /// Keys at most.
 pub const KEYS_MAX: usize = 64;
@@ -23,6 +24,8 @@ pub struct SignedKey {
     pub id: String,
     /// Nothing that it signed is good any more after this moment.
     pub not_after: Option<Seconds>,
+    /// Whose it is: so are streams that are published by its signature.
+    pub tenant: Option<TenantName>,
     /// As it was configured, to be written again.
     pub(crate) secret: String,
     ready: Hmac<Sha256>,
@@ -34,7 +37,8 @@ impl SignedKey {
     pub fn new(id: &str, secret: &str, not_after: Option<Seconds>) -> Option<Self> {
         let legal = is_id(id) && secret.len() >= SECRET_BYTES_MIN;
         let ready = Hmac::new_from_slice(secret.as_bytes()).ok()?;
-        legal.then(|| Self { id: id.to_owned(), not_after, secret: secret.to_owned(), ready })
+        let (id, secret) = (id.to_owned(), secret.to_owned());
+        legal.then_some(Self { id, not_after, tenant: None, secret, ready })
     }
 
     /// Its signature under a statement.
@@ -58,6 +62,7 @@ impl SignedKey {
 impl PartialEq for SignedKey {
     fn eq(&self, other: &Self) -> bool {
         let same = (&self.id, self.not_after) == (&other.id, other.not_after);
+        let same = same && self.tenant == other.tenant;
         same && bool::from(self.secret.as_bytes().ct_eq(other.secret.as_bytes()))
     }
 }
@@ -66,10 +71,11 @@ impl Eq for SignedKey {}
 
 impl fmt::Debug for SignedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, not_after, .. } = self;
+        let Self { id, not_after, tenant, .. } = self;
         f.debug_struct("SignedKey")
             .field("id", id)
             .field("not_after", not_after)
+            .field("tenant", tenant)
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn series() -> Series {
                       types = [\"stream.*\"]\n\
                       [[auth.signed.keys]]\nid = \"main\"\n\
                       secret = \"a secret of thirty-two letters, at least\"\n\
-                      [[streams.stream]]\ncode = \"guarded\"\nauth = \"signed\"\n"
+                      [[streams.stream]]\ncode = \"guarded\"\nauth = \"signed\"\n\
+                      [[streams.tenant]]\ncode = \"acme\"\n"
         .to_owned();
     let server = Server::start(&options);
     let publisher = Publisher::ffmpeg_endless(Clip::Small, &server.rtmp_url("busy"));

@@ -237,7 +237,7 @@ fn code_of(reason: &str) -> CloseCode {
     match reason {
         "stream_ended" => CloseCode::NORMAL,
         "kicked" => CloseCode::POLICY_VIOLATION,
-        "too_slow" => CloseCode::TRY_AGAIN_LATER,
+        "too_slow" | "quota_exceeded" => CloseCode::TRY_AGAIN_LATER,
         _ => CloseCode::GOING_AWAY,
     }
 }

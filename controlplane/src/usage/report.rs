@@ -1,0 +1,445 @@
+//! Report: rows of the store and of the ledger, added up for whoever asks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use dataplane::control::Usage;
+use dataplane::ids::StreamName;
+
+use super::book::{Book, ROWS};
+use super::hour::{By, Hour};
+use super::ledger::{Unsaved, WriterId};
+use super::row::{self, Account, RowKey};
+use crate::registry::TenantName;
+use crate::store::{StoreError, Table};
+
+/// Rows that are read for one report at most.
+const ROWS_READ_MAX: usize = 500_000;
+/// Lines of one report at most.
+const LINES_MAX: usize = 20_000;
+/// Hours that a report without a beginning looks back.
+const LOOKS_BACK: u32 = 24;
+
+/// The hours of a report: those from the first to before the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub from: Hour,
+    /// The one after the last.
+    pub to: Hour,
+}
+
+impl Span {
+    /// The hours between; without an end up to now, without a beginning the day before the end.
+    #[must_use]
+    pub fn of(from: Option<Hour>, to: Option<Hour>) -> Self {
+        let to = to.unwrap_or_else(|| Hour::now().next());
+        let from = from.unwrap_or(Hour(to.0.saturating_sub(LOOKS_BACK)));
+        Self { from, to }
+    }
+}
+
+/// Whose use is told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// That of each stream.
+    #[default]
+    Stream,
+    /// That of each tenant.
+    Tenant,
+}
+
+/// What is reported.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this stream alone.
+    pub stream: Option<StreamName>,
+    /// Of this tenant alone.
+    pub tenant: Option<TenantName>,
+    /// In which steps.
+    pub by: By,
+    /// Of whom.
+    pub per: Per,
+}
+
+/// Bytes of streams and of tenants, each from an hour on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Of streams, whosever they were.
+    pub streams: HashMap<StreamName, (Hour, u64)>,
+    /// Of all streams of tenants.
+    pub tenants: HashMap<TenantName, (Hour, u64)>,
+}
+
+impl Totals {
+    /// True if nobody is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.tenants.is_empty()
+    }
+
+    fn first_hour(&self) -> Hour {
+        let hours = self.streams.values().chain(self.tenants.values()).map(|&(hour, _)| hour);
+        hours.min().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: &RowKey, used: Usage) {
+        let Account { tenant, stream, .. } = &key.account;
+        let stream = stream.as_ref().and_then(|stream| self.streams.get_mut(stream));
+        let tenant = tenant.as_ref().and_then(|tenant| self.tenants.get_mut(tenant));
+        for (from, bytes) in [stream, tenant].into_iter().flatten() {
+            if key.hour >= *from {
+                let all = used.bytes_in.saturating_add(used.bytes_out);
+                *bytes = bytes.saturating_add(all);
+            }
+        }
+    }
+}
+
+/// One line of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The first hour of its step.
+    pub start: Hour,
+    /// Whose it is.
+    pub tenant: Option<TenantName>,
+    /// The stream; `None` of a tenant's streams together.
+    pub stream: Option<StreamName>,
+    /// How.
+    pub protocol: &'static str,
+    /// What was used.
+    pub used: Usage,
+}
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// It would be too long, or take too long.
+    #[error(
+        "more than {ROWS_READ_MAX} rows or {LINES_MAX} lines; ask for fewer hours, for days, \
+             or for one tenant or stream"
+    )]
+    TooMuch,
+    /// The store does not answer.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// A report in the making.
+struct Sums<'a> {
+    filter: &'a Filter,
+    sums: BTreeMap<(Hour, Account), Usage>,
+}
+
+impl Sums<'_> {
+    fn add(&mut self, RowKey { hour, mut account, .. }: RowKey, used: Usage) -> bool {
+        let Filter { stream, tenant, by, per } = self.filter;
+        let other_stream = stream.is_some() && account.stream != *stream;
+        if other_stream || tenant.is_some() && account.tenant != *tenant {
+            return true;
+        }
+        if *per == Per::Tenant {
+            account.stream = None;
+        }
+        let sum = self.sums.entry((hour.start_of(*by), account)).or_default();
+        *sum = sum.and(used);
+        self.sums.len() <= LINES_MAX
+    }
+}
+
+impl Book {
+    /// What was used in `span`, to the last batch that a shard told.
+    ///
+    /// Errors: it is too much, or the store does not answer.
+    pub async fn report(&self, span: Span, filter: &Filter) -> Result<Vec<Line>, ReportError> {
+        self.report_since(self.snapshot(), span, filter).await
+    }
+
+    /// Adds to `wanted` how many bytes were used, of each from its hour on, until this was called;
+    /// those that are added while the answer is awaited are not in it.
+    pub fn bytes_since(
+        &self,
+        mut wanted: Totals,
+    ) -> impl Future<Output = Result<Totals, StoreError>> + Send + use<> {
+        let (book, snapshot) = (self.clone(), self.snapshot());
+        async move {
+            let from = wanted.first_hour();
+            let add = |key: &RowKey, used| {
+                wanted.add(key, used);
+                true
+            };
+            book.read(snapshot, from, add).await?;
+            Ok(wanted)
+        }
+    }
+
+    /// What is in memory says more than the same row of the disk, which may be older.
+    fn snapshot(&self) -> Snapshot {
+        self.ledger(|ledger| {
+            let (writers, newest) = ledger.writers();
+            Snapshot { rows: ledger.all(), writers, newest }
+        })
+    }
+
+    async fn report_since(
+        &self,
+        snapshot: Snapshot,
+        span: Span,
+        filter: &Filter,
+    ) -> Result<Vec<Line>, ReportError> {
+        let mut sums = Sums { filter, sums: BTreeMap::new() };
+        let (mut read, mut fits) = (0, true);
+        self.read(snapshot, span.from, |key, used| {
+            read += 1;
+            let over = key.hour >= span.to;
+            fits &= read <= ROWS_READ_MAX && (over || sums.add(key.clone(), used));
+            fits && !over
+        })
+        .await?;
+        if fits { Ok(lines(sums)) } else { Err(ReportError::TooMuch) }
+    }
+
+    /// Shows `to` each row from that hour on, those of the ledger first, until it says no.
+    async fn read(
+        &self,
+        Snapshot { rows, writers, newest }: Snapshot,
+        from: Hour,
+        mut to: impl FnMut(&RowKey, Usage) -> bool,
+    ) -> Result<(), StoreError> {
+        for (key, used) in &rows {
+            // Hours that nobody asked for are no end.
+            if key.hour >= from {
+                to(key, *used);
+            }
+        }
+        let mut from = from.0.to_be_bytes().to_vec();
+        loop {
+            let rows = self.store().scan(Table::Usage, from, ROWS).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            // The least key after the last one.
+            from = [last.as_slice(), &[0]].concat();
+            for (key, value) in rows {
+                // Another version may have written rows that this one does not read.
+                let Some(key) = RowKey::from_bytes(&key) else { continue };
+                let Some(used) = row::used(&value) else { continue };
+                let in_memory = writers.contains(&key.writer);
+                // An hour that began after the snapshot is not in it.
+                let later = newest.is_before(key.writer);
+                if !in_memory && !later && !to(&key, used) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The rows of the ledger at one moment, and which rows of the store they stand for.
+struct Snapshot {
+    rows: Unsaved,
+    writers: HashSet<WriterId>,
+    /// The writer that was taken last.
+    newest: WriterId,
+}
+
+fn lines(sums: Sums<'_>) -> Vec<Line> {
+    let line = |((start, Account { tenant, stream, protocol }), used)| Line {
+        start,
+        tenant,
+        stream,
+        protocol: protocol.0,
+        used,
+    };
+    sums.sums.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dataplane::control::{Protocol, UsageBatch, UsageRow};
+    use dataplane::ids::ShardId;
+
+    use super::*;
+    use crate::config::UsageSection;
+    use crate::store::Disk;
+
+    fn hour(text: &str) -> Hour {
+        Hour::parse(text).unwrap()
+    }
+
+    fn batch(at: &str, uses: &[(&str, Protocol, u64)]) -> UsageBatch {
+        let row = |&(stream, protocol, bytes_out): &(&str, Protocol, u64)| UsageRow {
+            stream: StreamName::parse(stream),
+            protocol,
+            used: Usage { bytes_out, play_us: 1_000, ..Usage::default() },
+        };
+        let at_ms = u64::from(hour(at).0) * 3_600_000 + 1_800_000;
+        let rows: Arc<[UsageRow]> = uses.iter().map(row).collect();
+        UsageBatch { shard: ShardId(0), number: 1, at_ms, rows, more: false }
+    }
+
+    /// Streams of `acme/` are acme's, others nobody's.
+    fn tenant(row: &UsageRow) -> Option<TenantName> {
+        let acme = row.stream.as_ref()?.as_str().starts_with("acme/");
+        acme.then(|| TenantName::parse("acme"))?
+    }
+
+    fn open(disk: &Disk) -> Book {
+        Book::new(disk.store(), UsageSection::default())
+    }
+
+    async fn told(book: &Book, from: &str, to: &str, filter: Filter) -> Vec<String> {
+        let span = Span { from: hour(from), to: hour(to) };
+        let line = |line: &Line| {
+            let tenant = line.tenant.as_ref().map_or("-", TenantName::as_str);
+            let stream = line.stream.as_ref().map_or("-", StreamName::as_str);
+            format!("{} {tenant} {stream} {} {}", line.start, line.protocol, line.used.bytes_out)
+        };
+        book.report(span, &filter).await.unwrap().iter().map(line).collect()
+    }
+
+    #[tokio::test]
+    async fn days_and_months_end_where_the_calendar_says() {
+        let book = open(&Disk::default());
+        for (at, bytes) in [
+            ("2026-01-31T22", 1),
+            ("2026-01-31T23", 10),
+            ("2026-02-01T00", 100),
+            ("2026-02-28T23", 1_000),
+            ("2026-03-01T00", 10_000),
+        ] {
+            book.add(&batch(at, &[("acme/a", Protocol::Hls, bytes)]), tenant);
+            assert!(book.flush().await);
+        }
+        let of = |by| Filter { by, ..Filter::default() };
+        assert_eq!(
+            told(&book, "2026-01-01", "2026-04-01", of(By::Month)).await,
+            [
+                "2026-01-01T00:00:00Z acme acme/a hls 11",
+                "2026-02-01T00:00:00Z acme acme/a hls 1100",
+                "2026-03-01T00:00:00Z acme acme/a hls 10000",
+            ]
+        );
+        let days = told(&book, "2026-01-31", "2026-02-02", of(By::Day)).await;
+        assert_eq!(
+            days,
+            ["2026-01-31T00:00:00Z acme acme/a hls 11", "2026-02-01T00:00:00Z acme acme/a hls 100"]
+        );
+        let hours = told(&book, "2026-01-31T23", "2026-02-01T00", of(By::Hour)).await;
+        assert_eq!(hours, ["2026-01-31T23:00:00Z acme acme/a hls 10"]);
+    }
+
+    #[tokio::test]
+    async fn runs_and_tenants_are_added_up_and_told_apart() {
+        let disk = Disk::default();
+        let at = "2026-05-05T05";
+        let uses = [
+            ("acme/a", Protocol::Rtmp, 1),
+            ("acme/b", Protocol::Rtmp, 2),
+            ("c", Protocol::Rtmp, 4),
+        ];
+        for run in 0..3 {
+            let book = open(&disk);
+            book.add(&batch(at, &uses), tenant);
+            if run < 2 {
+                assert!(book.flush().await);
+                // A second flush, and one after more, change no sum.
+                assert!(book.flush().await);
+            }
+            let filter = Filter { per: Per::Tenant, ..Filter::default() };
+            let sum = run + 1;
+            assert_eq!(
+                told(&book, "2026-05-05", "2026-05-06", filter).await,
+                [
+                    format!("2026-05-05T05:00:00Z - - rtmp {}", 4 * sum),
+                    format!("2026-05-05T05:00:00Z acme - rtmp {}", 3 * sum),
+                ],
+                "what the ledger has and the disk has not is told, too"
+            );
+        }
+        let book = open(&disk);
+        let filter = Filter { stream: StreamName::parse("acme/b"), ..Filter::default() };
+        let lines = told(&book, "2026-05-05", "2026-05-06", filter).await;
+        assert_eq!(lines, ["2026-05-05T05:00:00Z acme acme/b rtmp 4"], "the third run was killed");
+        let filter = Filter { tenant: TenantName::parse("other"), ..Filter::default() };
+        assert!(told(&book, "2026-05-05", "2026-05-06", filter).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn bytes_of_a_period_are_those_of_all_runs_until_it_is_asked() {
+        let disk = Disk::default();
+        let uses = [("acme/a", Protocol::Rtmp, 1), ("acme/b", Protocol::Hls, 2)];
+        for at in ["2026-04-30T23", "2026-05-01T00"] {
+            let book = open(&disk);
+            book.add(&batch(at, &uses), tenant);
+            assert!(book.flush().await);
+        }
+        let book = open(&disk);
+        book.add(&batch("2026-05-31T23", &uses), tenant);
+        let wanted = |a, acme| Totals {
+            streams: StreamName::parse("acme/a")
+                .map(|a_| (a_, (hour("2026-05-01"), a)))
+                .into_iter()
+                .collect(),
+            tenants: TenantName::parse("acme")
+                .map(|t| (t, (hour("2026-04-30"), acme)))
+                .into_iter()
+                .collect(),
+        };
+        let answer = book.bytes_since(wanted(0, 0));
+        // What is added from here on is not in the answer, saved or not, whatever its hour.
+        book.add(&batch("2026-05-31T23", &uses), tenant);
+        book.add(&batch("2026-06-01T00", &uses), tenant);
+        assert!(book.flush().await);
+        assert_eq!(answer.await.unwrap(), wanted(2, 9));
+        assert_eq!(book.bytes_since(wanted(0, 0)).await.unwrap(), wanted(4, 15));
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_disk_refused_is_written_once_when_it_works() {
+        let disk = Disk::default();
+        let book = open(&disk);
+        book.add(&batch("2026-05-05T05", &[("a", Protocol::Hls, 7)]), tenant);
+        disk.fail_after(0);
+        assert!(!book.flush().await);
+        let span = Span { from: hour("2026-05-05"), to: hour("2026-05-06") };
+        let error = book.report(span, &Filter::default()).await.unwrap_err();
+        assert!(matches!(error, ReportError::Store(_)), "{error}");
+        book.add(&batch("2026-05-05T05", &[("a", Protocol::Hls, 1)]), tenant);
+        disk.repair_for(book.store());
+        assert!(book.flush().await && book.flush().await);
+        let again = open(&disk);
+        let lines = told(&again, "2026-05-05", "2026-05-06", Filter::default()).await;
+        assert_eq!(lines, ["2026-05-05T05:00:00Z - a hls 8"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_deleted_and_nothing_else() {
+        let disk = Disk::default();
+        let section = UsageSection { retention_days: 31, ..UsageSection::default() };
+        let book = Book::new(disk.store(), section);
+        let streams: Vec<_> = (0..1_500).map(|n| format!("s{n}")).collect();
+        let uses: Vec<_> = streams.iter().map(|s| (s.as_str(), Protocol::Hls, 1)).collect();
+        book.add(&batch("2026-01-01T22", &uses), tenant);
+        book.add(&batch("2026-01-01T23", &[("kept", Protocol::Hls, 2)]), tenant);
+        assert!(book.flush().await);
+        book.prune(hour("2026-02-01T23")).await;
+        let later = open(&disk);
+        let lines = told(&later, "2026-01-01", "2026-01-02", Filter::default()).await;
+        assert_eq!(lines, ["2026-01-01T23:00:00Z - kept hls 2"]);
+    }
+
+    #[tokio::test]
+    async fn a_report_has_so_many_lines() {
+        let section = UsageSection { rows_per_hour_max: 100_000, ..UsageSection::default() };
+        let book = Book::new(Disk::default().store(), section);
+        let streams: Vec<_> = (0..=LINES_MAX).map(|n| format!("s{n}")).collect();
+        let uses: Vec<_> = streams.iter().map(|s| (s.as_str(), Protocol::Hls, 1)).collect();
+        book.add(&batch("2026-01-01T00", &uses), tenant);
+        let span = Span { from: hour("2026-01-01"), to: hour("2026-01-02") };
+        let error = book.report(span, &Filter::default()).await.unwrap_err();
+        assert_eq!(error, ReportError::TooMuch);
+        let filter = Filter { per: Per::Tenant, ..Filter::default() };
+        assert_eq!(book.report(span, &filter).await.unwrap().len(), 1);
+    }
+}
