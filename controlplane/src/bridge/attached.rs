@@ -20,6 +20,7 @@ use crate::coordinator::Order;
 use crate::coordinator::attached::{Link, PeerId, PeerReport, Question};
 use crate::coordinator::wire::{Message, Role, Whereabouts};
 use crate::events::Kind;
+use crate::viewing::SessionsAsk;
 
 /// Who asks for a publisher of an attached server.
 pub(super) const ATTACHED: ShardId = ShardId(u16::MAX);
@@ -82,7 +83,7 @@ impl<F: Fleet> Exchange<F> {
             AttachedAsk::Left { peer, reason } => self.coordinator.lost(peer, reason, now),
             AttachedAsk::List { reply } => drop(reply.send(self.coordinator.peers(now))),
         }
-        self.obey();
+        self.obey(now);
     }
 
     /// The verdict on a publisher of an attached server.
@@ -101,13 +102,13 @@ impl<F: Fleet> Exchange<F> {
             Verdict::Deny(_) | Verdict::Elsewhere(_) => None,
         };
         self.coordinator.answered(ticket.epoch, granted, now);
-        self.obey();
+        self.obey(now);
     }
 
     /// Does what time makes due for peers.
     pub(super) fn tick_attached(&mut self, now: Instant) {
         self.coordinator.tick(now);
-        self.obey();
+        self.obey(now);
     }
 
     /// Sends away who publishes `stream`: the publication, or whichever there is.
@@ -122,12 +123,17 @@ impl<F: Fleet> Exchange<F> {
     }
 
     /// Does what is left to be done for what peers did.
-    pub(super) fn obey(&mut self) {
+    pub(super) fn obey(&mut self, now: Instant) {
         for order in self.coordinator.orders() {
             match order {
                 Order::Kick(stream, id) => {
                     tracing::info!(%stream, %id, "its encoder is done: the publisher has to go");
                     self.kick_publisher(&stream, Some(id));
+                }
+                Order::Sever(session) => {
+                    // Nobody waits for the outcome: whoever is gone already is.
+                    let (reply, _) = oneshot::channel();
+                    self.ask_of_sessions(SessionsAsk::Kick { session, reply }, now);
                 }
                 Order::Lost(peer, role, reason) => {
                     let (peer, role) = (peer.0, role.name());
@@ -390,5 +396,9 @@ mod tests {
             _ => None,
         });
         assert_eq!(kicked.collect::<Vec<_>>(), [(name("cam7"), Some(one))]);
+        let its = |command: &Command| {
+            matches!(command, Command::Kick { session: SessionId(7), reason: CloseReason::Kicked })
+        };
+        assert!(heard.iter().any(its), "what it pulled by ends with its task");
     }
 }

@@ -35,7 +35,7 @@ impl<F: Fleet> Exchange<F> {
         }
         let policy = self.gate.policies().of(stream);
         self.coordinator.started(start, policy.map(AsRef::as_ref), now);
-        self.obey();
+        self.obey(now);
         tracing::debug!(shard = shard.0, %stream, "stream is listed");
         self.directory.changed(now);
     }
@@ -49,7 +49,7 @@ impl<F: Fleet> Exchange<F> {
         now: Instant,
     ) {
         self.coordinator.ended(stream, id, now);
-        self.obey();
+        self.obey(now);
         // Two shards may tell of two publications of a name, the later one first.
         if !self.sessions.is_on_air(stream) {
             self.input_ended(stream, id, reason);

@@ -44,8 +44,8 @@ impl<F: Fleet> Exchange<F> {
         now: Instant,
     ) {
         self.coordinator.expire(now);
-        if request.intent == Intent::Play && self.coordinator.is_pass(&request.stream, &request.key)
-        {
+        let AuthorizeRequest { intent, stream, key, session, .. } = request.as_ref();
+        if *intent == Intent::Play && self.coordinator.pulls(stream, key, *session) {
             // An encoder pulls what it was told to.
             tracing::debug!(stream = %request.stream, peer = %request.peer, "an encoder pulls");
             let grant = Grant { waits: true, ..Grant::to(request.stream.clone()) };

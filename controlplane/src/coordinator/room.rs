@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use dataplane::control::{Denial, StreamStart};
-use dataplane::ids::{Secret, StreamId, StreamName};
+use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
 
 use super::attached::{
     ActiveReport, Attached, Bounds, Link, News, PeerId, PeerReport, Question, Report,
@@ -37,6 +37,8 @@ pub struct Coordinator {
 pub enum Order {
     /// A publisher of this node has to go.
     Kick(StreamName, StreamId),
+    /// A session of this node by which an encoder pulled has to go.
+    Sever(SessionId),
     /// Everybody is told that a peer is gone: why, in a word.
     Lost(PeerId, Role, &'static str),
 }
@@ -210,10 +212,9 @@ impl Coordinator {
         std::mem::take(&mut self.orders)
     }
 
-    /// True if `key` is what the encoder of a stream was given to play it.
-    #[must_use]
-    pub fn is_pass(&self, stream: &StreamName, key: &Secret) -> bool {
-        self.attached.is_pass(stream, key)
+    /// True if `session` plays a stream with what its encoder was given for that.
+    pub fn pulls(&mut self, stream: &StreamName, key: &Secret, session: SessionId) -> bool {
+        self.attached.pulls(stream, key, session)
     }
 
     /// Who is attached.
@@ -277,6 +278,7 @@ impl Coordinator {
                     teller.ready(&channel, id, resolution(pictures));
                 }
                 (News::Over(id), Some(teller)) => teller.ended(id),
+                (News::Sever(session), _) => self.orders.push(Order::Sever(session)),
                 (News::Kick(channel, id), _) => self.orders.push(Order::Kick(channel, id)),
                 (News::Lost(peer, role, why), _) => self.orders.push(Order::Lost(peer, role, why)),
                 _ => {}

@@ -129,6 +129,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn inside_tls_whoever_answers_must_prove_himself() {
+        let (application, roots) = Application::start_tls(accepting);
+        let address = Address::parse(&application.url("/ws/control/rtmp")).unwrap();
+        let asked = |roots| {
+            let (client, address) = (Client::with_roots(1, roots), address.clone());
+            async move { client.upgrade(&address, HeaderMap::new(), AMPLE).await }
+        };
+        assert!(asked(roots).await.is_ok());
+        let unknown = asked(RootCertStore::empty()).await.unwrap_err();
+        assert!(matches!(unknown, NoUpgrade::Failure(Failure::Tls(_))), "{unknown:?}");
+    }
+
+    #[tokio::test]
     async fn every_other_answer_is_none() {
         let (refused, _) = asked(|_| Reply::status(403, "", "")).await;
         assert_eq!(refused.unwrap_err(), NoUpgrade::Status(StatusCode::FORBIDDEN));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use dataplane::ids::{Secret, StreamId, StreamName};
+use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
 use subtle::ConstantTimeEq;
 
 use super::peer::{Peer, PeerId, Room};
@@ -88,6 +88,7 @@ impl Attached {
             state: State::Live,
             pictures: None,
             pass: Secret::default(),
+            pulls: Vec::new(),
             lease: None,
         };
         self.publications.insert(id, publication);
@@ -108,6 +109,17 @@ impl Attached {
         let Some(publication) = self.publications.get_mut(&id) else { return false };
         publication.pictures = Some(pictures);
         true
+    }
+
+    /// True if `key` is what the encoder of a stream of this node was given to play it; `session`
+    /// does so then, for as long as the encoder has the task.
+    pub fn pulls(&mut self, channel: &StreamName, key: &Secret, session: SessionId) -> bool {
+        let its = self.is_pass(channel, key);
+        let id = self.open.get(channel).filter(|_| its);
+        if let Some(publication) = id.and_then(|id| self.publications.get_mut(id)) {
+            publication.pulled_by(session);
+        }
+        its
     }
 
     /// True if `key` is what the encoder of a stream of this node was given to play it.
@@ -181,6 +193,7 @@ impl Attached {
     /// An encoder is gone: what it had goes to another one.
     pub(super) fn encoder_lost(&mut self, tasks: &BTreeSet<StreamId>, now: Instant) {
         for &id in tasks {
+            self.sever(id);
             let Some(publication) = self.publications.get_mut(&id) else { continue };
             publication.encoder = None;
             if publication.state != State::Live {
@@ -226,6 +239,7 @@ impl Attached {
         if let Some(encoder) = self.peers.get_mut(&peer) {
             encoder.tasks.remove(&id);
         }
+        self.sever(id);
         self.news.push(News::Over(id));
         self.kill(id, now);
     }

@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
-use dataplane::ids::{Secret, StreamId, StreamName};
+use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
 
 use super::peer::PeerId;
 use crate::coordinator::policy::Policy;
 use crate::coordinator::teller::Pictures;
 use crate::coordinator::wire::{Message, Source, Task};
+
+/// Sessions of one encoder that pull one publication and end with its task at most; it probes, then
+/// it pulls. Of more the first ones are forgotten.
+const PULLS_MAX: usize = 8;
 
 /// Where a publication is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) struct Publication {
     pub(super) pictures: Option<Pictures>,
     /// Of one of this node: what its encoder shows to play it.
     pub(super) pass: Secret,
+    /// Of one of this node: the sessions that its encoder pulls by.
+    pub(super) pulls: Vec<SessionId>,
     /// Of one of a server: until when its encoder has to tell that something can be played.
     pub(super) lease: Option<Instant>,
 }
@@ -54,6 +60,14 @@ impl Publication {
         let uri = self.uri.0.rsplit_once('/').map_or("", |(before, _)| before);
         self.uri = Secret(format!("{uri}/{}", pass.0));
         self.pass = pass;
+    }
+
+    /// A session pulls with the pass.
+    pub(super) fn pulled_by(&mut self, session: SessionId) {
+        if self.pulls.len() >= PULLS_MAX {
+            self.pulls.remove(0);
+        }
+        self.pulls.push(session);
     }
 
     /// When its state ends by itself.

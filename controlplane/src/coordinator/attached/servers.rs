@@ -119,6 +119,7 @@ impl Attached {
                     state: State::Live,
                     pictures: None,
                     pass: Secret::default(),
+                    pulls: Vec::new(),
                     lease: None,
                 };
                 tracing::info!(stream = %name, %id, server = %peer, %encoder, "published there");

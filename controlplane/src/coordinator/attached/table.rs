@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use dataplane::ids::{StreamId, StreamName};
+use dataplane::ids::{SessionId, StreamId, StreamName};
 
 use super::peer::{Link, Peer, PeerId, Room};
 use super::publication::{Publication, State};
@@ -41,6 +41,8 @@ pub enum News {
     Over(StreamId),
     /// A publisher of this node has to go.
     Kick(StreamName, StreamId),
+    /// A session of this node by which an encoder pulled is no longer for anything.
+    Sever(SessionId),
     /// A peer is gone: why, in a word.
     Lost(PeerId, Role, &'static str),
 }
@@ -198,6 +200,13 @@ impl Attached {
             self.open.remove(&publication.channel);
         }
         self.news.push(News::Over(id));
+    }
+
+    /// The task of an encoder is over: what it pulled by ends with it.
+    pub(super) fn sever(&mut self, id: StreamId) {
+        let Some(publication) = self.publications.get_mut(&id) else { return };
+        let pulls = std::mem::take(&mut publication.pulls);
+        self.news.extend(pulls.into_iter().map(News::Sever));
     }
 
     pub(super) fn send(&mut self, to: PeerId, message: Message) {

@@ -26,7 +26,9 @@ impl Client {
     /// The coordinator is back.
     pub(super) fn rejoin(&mut self, now: Instant) {
         self.rejoin_until = now + REJOIN_MAX;
-        for (stream, publication) in &mut self.publications {
+        // Whoever has to go is not worth a question.
+        let stays = self.publications.iter_mut().filter(|(_, it)| it.doomed.is_none());
+        for (stream, publication) in stays {
             publication.word = Word::Due(now);
             self.due_again.insert((now, stream.clone()));
         }

@@ -42,6 +42,7 @@ impl Superior {
     #[expect(clippy::result_large_err, reason = "the callback is of tungstenite's shape")]
     pub(super) fn called(&self) -> (Peer, Caller) {
         let mut request = None;
+        #[expect(clippy::result_large_err, reason = "the refusal is the library's")]
         let take = |asked: &Request, response: Response| {
             request = Some(asked.clone());
             Ok(response)

@@ -1,6 +1,6 @@
 //! Life: what becomes of publications when servers, encoders and publishers come and go.
 
-use dataplane::ids::Secret;
+use dataplane::ids::{Secret, SessionId};
 
 use super::super::peer::PeerId;
 use super::super::table::News;
@@ -150,14 +150,25 @@ fn a_pass_is_good_for_one_task_of_one_encoder() {
     bench.here("cam7", 1);
     let pass = |heard: &[String]| Secret(heard[0].rsplit_once('/').unwrap().1.to_owned());
     let before = pass(&bench.hears(first));
+    assert!(!bench.table.pulls(&name("cam7"), &Secret("guess".to_owned()), SessionId(8)));
+    assert!(bench.table.pulls(&name("cam7"), &before, SessionId(7)));
     bench.breaks(first);
+    let severed = News::Sever(SessionId(7));
+    let lost = News::Lost(first, Role::Hls, "connection_lost");
+    assert_eq!(bench.table.news(), [lost, severed], "what it pulled by ends with its task");
     let after = pass(&bench.hears(second));
     assert_ne!(before.0, after.0);
     assert!(!bench.table.is_pass(&name("cam7"), &before), "its task is another one's");
     assert!(bench.table.is_pass(&name("cam7"), &after));
+    for session in 10..30 {
+        assert!(bench.table.pulls(&name("cam7"), &after, SessionId(session)));
+    }
     let closed = bench.closed("cam7", 1);
     bench.says(second, closed);
     assert!(!bench.table.is_pass(&name("cam7"), &after), "there is no task any more");
+    let severed = bench.table.news();
+    let severed = severed.iter().filter(|news| matches!(news, News::Sever(_))).count();
+    assert_eq!(severed, 8, "a bounded number of its sessions");
 }
 
 #[test]

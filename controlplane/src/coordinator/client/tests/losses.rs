@@ -179,6 +179,19 @@ fn by_choice_everybody_goes_with_the_coordinator_but_not_at_the_farewell() {
 }
 
 #[test]
+fn whoever_has_to_go_is_not_asked_about_again() {
+    let mut bench = Bench::new();
+    bench.publishes(7, "cam7", "0a");
+    bench.kills("cam7", "0a");
+    bench.breaks();
+    bench.connects();
+    assert_eq!(bench.kicked(), ["cam7"]);
+    bench.ends("cam7");
+    assert!(bench.hears().is_empty(), "it knows nothing of him any more");
+    assert_eq!(bench.client.due(), None);
+}
+
+#[test]
 fn the_farewell_comes_after_everything_that_was_said() {
     let mut bench = Bench::new();
     bench.publishes(7, "cam7", "0a");
