@@ -463,7 +463,7 @@ limits! {
     /// Connections that one address (IPv6: one /64) opens in a second, for as long as it goes on;
     /// four times as many at one time.
     ConnectsPerIpMax, connects_per_ip_per_second_max = 256;
-    /// Connections that one IPv4 /24 or IPv6 /48 opens in a second, for as long as it goes on; four
+    /// Connections that one IPv4 /24 or IPv6 /56 opens in a second, for as long as it goes on; four
     /// times as many at one time.
     ConnectsPerPrefixMax, connects_per_prefix_per_second_max = 1_024;
     /// Streams of the process.

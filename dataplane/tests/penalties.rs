@@ -11,15 +11,17 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use dataplane::config::{AddrRange, Config, LimitId};
+use codecs::rtmp::command::code::PUBLISH_START;
+use dataplane::config::{AddrRange, Config, HlsSession, LimitId};
 use dataplane::control::{Event, Turn, Turned};
 use dataplane::metrics::ShardCounters;
 use dataplane::rates::{address_of, prefix_of};
-use node::{Publisher, Server, TIME_BOUND};
+use node::{FRAME_MS, Peer, Publisher, Server, TIME_BOUND, Viewer};
 
 on_both_backends! {
     who_has_a_penalty_is_shut_out_and_who_is_in_stays
-    a_penalty_of_a_prefix_is_one_of_all_in_it
+    a_penalty_of_a_prefix_is_one_of_who_shows_something
+    a_view_goes_on_over_new_connections_and_no_other_begins
     clients_behind_balancers_and_proxies_have_their_own_penalties
     a_rate_holds_over_all_shards
     who_begins_with_nonsense_is_told_of
@@ -105,7 +107,8 @@ fn who_has_a_penalty_is_shut_out_and_who_is_in_stays(config: Config) {
     let whose = address_of(GUESSER.into());
     server.penalties.begin(&whose, HOUR, Instant::now());
     for _ in 0..8 {
-        assert_eq!(status(&mut from(GUESSER, server.http), "/good.flv", ""), None);
+        let shut = status(&mut from(GUESSER, server.http), "/good.flv", "");
+        assert_eq!(shut.as_deref(), Some("403"));
         let mut rtmp = from(GUESSER, server.rtmp);
         let _ = rtmp.write_all(&[3; 1_537]);
         assert!(rtmp.read(&mut [0; 16]).map_or(true, |len| len == 0));
@@ -128,21 +131,59 @@ fn who_has_a_penalty_is_shut_out_and_who_is_in_stays(config: Config) {
     assert_eq!(status(&mut again, "/good.flv", "").as_deref(), Some("200"));
 }
 
-fn a_penalty_of_a_prefix_is_one_of_all_in_it(config: Config) {
+fn a_penalty_of_a_prefix_is_one_of_who_shows_something(config: Config) {
     let server = Server::start(strangers(config));
     let mut publisher = Publisher::start(server.rtmp, "good");
     publisher.send_frames(30);
     server.penalties.begin(&prefix_of(GUESSER.into()), HOUR, Instant::now());
     for (source, heard) in [
-        (GUESSER, None),
-        (NEIGHBOUR, None),
+        (GUESSER, "403"),
+        (NEIGHBOUR, "403"),
         // In the same prefix, but bound by nothing.
-        (PUBLISHER, Some("200")),
-        (Ipv4Addr::new(127, 0, 1, 2), Some("200")),
+        (PUBLISHER, "200"),
+        (Ipv4Addr::new(127, 0, 1, 2), "200"),
     ] {
+        let answer = status(&mut from(source, server.http), "/good.flv?key=guess", "");
+        assert_eq!(answer.as_deref(), Some(heard), "{source}");
+        // Viewers who show nothing are not refused for what is around them.
         let answer = status(&mut from(source, server.http), "/good.flv", "");
-        assert_eq!(answer.as_deref(), heard, "{source}");
+        assert_eq!(answer.as_deref(), Some("200"), "{source}");
     }
+    // Nor is a connection of RTMP, but what it would publish.
+    let mut rtmp = Peer::raw(from(GUESSER, server.rtmp));
+    rtmp.hello();
+    rtmp.flush();
+    rtmp.skip_hello();
+    rtmp.connect_to("live", 0.0);
+    rtmp.create_stream();
+    rtmp.publish("other");
+    rtmp.flush();
+    let heard = rtmp.statuses_to_end();
+    assert!(!heard.is_empty() && heard.iter().all(|code| code != PUBLISH_START), "{heard:?}");
+}
+
+fn a_view_goes_on_over_new_connections_and_no_other_begins(mut config: Config) {
+    config.stream.hls.session = HlsSession::Token;
+    let server = Server::start(strangers(config));
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(2 * 2_000 / FRAME_MS + 1);
+    let viewer = || Viewer::of(from(GUESSER, server.http));
+    let index = viewer().found("/good/index.m3u8");
+    let media = format!("/good/{}", index.uris()[0]);
+    let list = viewer().found(&media);
+    server.penalties.begin(&address_of(GUESSER.into()), HOUR, Instant::now());
+    server.penalties.begin(&prefix_of(GUESSER.into()), HOUR, Instant::now());
+    // Each request over a connection of its own, so that every shard has some.
+    for _ in 0..8 {
+        viewer().found(&media);
+        for uri in list.uris() {
+            viewer().found(&format!("/good/{uri}"));
+        }
+        // The same question was answered a moment ago, and is not his any more.
+        assert_eq!(viewer().get("/good/index.m3u8").status, 403);
+    }
+    let mut neighbour = Viewer::of(from(NEIGHBOUR, server.http));
+    neighbour.found("/good/index.m3u8");
 }
 
 fn clients_behind_balancers_and_proxies_have_their_own_penalties(config: Config) {
@@ -182,7 +223,8 @@ fn clients_behind_balancers_and_proxies_have_their_own_penalties(config: Config)
     assert_eq!(own.as_deref(), Some("200"));
     // A stranger's word about somebody else helps nobody, and harms nobody.
     server.penalties.begin(&address_of(GUESSER.into()), HOUR, now);
-    assert_eq!(status(&mut from(GUESSER, server.http), "/good.flv", &fields("198.51.100.8")), None);
+    let guesser = status(&mut from(GUESSER, server.http), "/good.flv", &fields("198.51.100.8"));
+    assert_eq!(guesser.as_deref(), Some("403"));
     let heard = status(&mut from(NEIGHBOUR, server.http), "/good.flv", &fields("198.51.100.7"));
     assert_eq!(heard.as_deref(), Some("200"));
 }

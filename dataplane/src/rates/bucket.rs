@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use super::origin::Origin;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// A bucket that is emptier than its rate allows was emptied under another rate, and is not for
+/// longer; unless it is by no more than clocks of shards differ.
+const AHEAD_NS_MAX: u64 = SECOND_NS;
 
 /// How often something may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +66,20 @@ impl Buckets {
     pub fn take(&self, whose: impl Hash, rate: Rate, now: Instant) -> Result<(), Duration> {
         let (now, interval, fill) = (self.origin.nanos(now), rate.interval_ns(), rate.fill_ns());
         let at = self.hasher.hash_one(whose) as usize % self.full_at.len();
+        let emptiest = now.saturating_add(fill);
         let spent = |full_at: u64| full_at.max(now).saturating_add(interval);
-        let take = |full_at| Some(spent(full_at)).filter(|&after| after - now <= fill);
+        let take = |full_at| match spent(full_at) {
+            after if after - now <= fill => Some(after),
+            _ if full_at > emptiest.saturating_add(AHEAD_NS_MAX) => Some(emptiest),
+            _ => None,
+        };
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-        match self.full_at[at].fetch_update(set, get, take) {
-            Ok(_) => Ok(()),
-            Err(full_at) => Err(Duration::from_nanos(spent(full_at) - now - fill)),
-        }
+        let before = match self.full_at[at].fetch_update(set, get, take) {
+            Ok(full_at) if spent(full_at) - now <= fill => return Ok(()),
+            Ok(_) => emptiest,
+            Err(full_at) => full_at,
+        };
+        Err(Duration::from_nanos(spent(before) - now - fill))
     }
 }
 
@@ -144,6 +154,26 @@ mod tests {
         assert_eq!(Buckets::new(0).take("one", senseless, start), Ok(()));
         let most = Rate { per_second: u64::MAX, burst: u64::MAX };
         assert_eq!(buckets.take("one", most, later), Ok(()));
+    }
+
+    #[test]
+    fn a_looser_rate_forgives_what_a_tighter_one_was_owed() {
+        let (buckets, start) = (Buckets::new(1), some_moment());
+        let tight = Rate { per_second: 1, burst: 500 };
+        for _ in 0..500 {
+            assert_eq!(buckets.take(7, tight, start), Ok(()));
+        }
+        assert_eq!(buckets.take(7, tight, start), Err(Duration::from_secs(1)));
+        // It was eight minutes until there was one; now it is as if it had been emptied.
+        let loose = Rate { per_second: 100, burst: 400 };
+        let wait = Duration::from_millis(10);
+        assert_eq!(buckets.take(7, loose, start), Err(wait));
+        let later = start + wait;
+        assert_eq!(buckets.take(7, loose, later), Ok(()));
+        assert_eq!(buckets.take(7, loose, later), Err(wait));
+        let later = start + Duration::from_secs(4);
+        let given = (0..500).filter(|_| buckets.take(7, loose, later).is_ok()).count();
+        assert_eq!(given, 399);
     }
 
     #[test]

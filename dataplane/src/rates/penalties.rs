@@ -56,8 +56,13 @@ impl Penalties {
     /// How much longer `peer` is refused, for its address or what is around it.
     #[must_use]
     pub fn left(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
-        let now = self.origin.nanos(now);
-        let until = self.until(&address_of(peer)).max(self.until(&prefix_of(peer)));
+        self.left_of(&address_of(peer), now).max(self.left_of(&prefix_of(peer), now))
+    }
+
+    /// How much longer that range is.
+    #[must_use]
+    pub fn left_of(&self, whose: &AddrRange, now: Instant) -> Option<Duration> {
+        let (now, until) = (self.origin.nanos(now), self.until(whose));
         (until > now).then(|| Duration::from_nanos(until - now))
     }
 

@@ -67,9 +67,10 @@ impl Shard {
         self.counters.connections_accepted += 1;
         let ListenerConfig { kind, shards, latency, number, .. } = listener;
         let Config { session, .. } = &self.config;
+        let is_http = matches!(kind, ListenerKind::Http | ListenerKind::Https);
         let speaker = Speaker::of(&listener, peer.ip(), &session.proxies);
         if speaker == Speaker::Client
-            && let Err(why) = self.knock(peer.ip(), number)
+            && let Err(why) = self.knock(peer.ip(), number, is_http)
         {
             self.counters.connections_shed += 1;
             tracing::debug!(%peer, reason = why.name(), "connection shed");

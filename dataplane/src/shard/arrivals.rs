@@ -1,11 +1,15 @@
 //! Arrivals: who may come at all, and what is told of those who may not.
 //!
 //! ```text
-//!   accept, or the head of a balancer -> exempt? -> penalty? -> rate of the address, of its prefix
+//!   accept, or the head of a balancer -> exempt? -> RTMP: penalty? -> rate of the address, prefix
 //!   question of publish or play       -> exempt? -> penalty?
 //! ```
 //!
-//! Whoever publishes, plays or views already goes on whatever becomes of its address. Those who are
+//! Whoever publishes, plays or views already goes on whatever becomes of its address. That somebody
+//! views is said by a token of his requests, which may come over connections of their own: so a
+//! listener of HTTP lets everybody in, and refuses when something is asked. A penalty of a prefix
+//! is one of many: it is for publishers and whoever shows a key alone, and nobody is refused what
+//! everybody may have for what is around him. Those who are
 //! turned away are summed by range and reason, and the control plane is told once in a while.
 //!
 //! Limits: [`TURNED_MAX`] sums at one time; those of further ranges are one sum for each reason.
@@ -14,8 +18,9 @@ use std::net::IpAddr;
 
 use super::shard::Shard;
 use crate::config::{AddrRange, LimitId, ListenerNumber};
-use crate::control::{Event, Turn, Turned};
+use crate::control::{Event, Intent, Turn, Turned};
 use crate::rates::{Buckets, address_of, prefix_of};
+use crate::session::Credentials;
 
 /// Buckets of addresses, and as many of prefixes.
 const BUCKETS: usize = 1 << 15;
@@ -81,12 +86,17 @@ impl TurnedAway {
 
 impl Shard {
     /// Whether somebody may connect; why not is counted, and told in time.
-    pub(super) fn knock(&mut self, peer: IpAddr, listener: ListenerNumber) -> Result<(), Turn> {
+    pub(super) fn knock(
+        &mut self,
+        peer: IpAddr,
+        listener: ListenerNumber,
+        is_http: bool,
+    ) -> Result<(), Turn> {
         let limits = &self.config.limits;
         if limits.is_exempt(peer) {
             return Ok(());
         }
-        if self.has_penalty(peer, listener) {
+        if !is_http && self.has_penalty(peer, listener, false) {
             return Err(Turn::Penalty);
         }
         let limits = &self.config.limits;
@@ -104,18 +114,23 @@ impl Shard {
         Err(why)
     }
 
-    /// True if whoever asks something over a connection has a penalty. A proxy that tells of
-    /// nobody has none: it stands for many.
-    pub(super) fn is_penalised(&mut self, slot: u32) -> bool {
+    /// True if whoever asks something over a connection has a penalty. A proxy that tells of nobody
+    /// has none: it stands for many.
+    pub(super) fn is_penalised(&mut self, slot: u32, may_guess: bool) -> bool {
         let Some(connection) = self.connections.get(slot) else { return false };
         let listener = connection.listener;
-        self.client_of(slot).is_some_and(|peer| self.has_penalty(peer, listener))
+        self.client_of(slot).is_some_and(|peer| self.has_penalty(peer, listener, may_guess))
     }
 
-    /// True if `peer` has a penalty, which is counted, and told in time.
-    fn has_penalty(&mut self, peer: IpAddr, listener: ListenerNumber) -> bool {
-        let limits = &self.config.limits;
-        if self.shared.penalties.left(peer, self.now).is_none() || limits.is_exempt(peer) {
+    /// True if `peer` has a penalty, or if it `may_guess` what is around it; that is counted, and
+    /// told in time.
+    fn has_penalty(&mut self, peer: IpAddr, listener: ListenerNumber, may_guess: bool) -> bool {
+        let (penalties, limits) = (&self.shared.penalties, &self.config.limits);
+        let left = match may_guess {
+            true => penalties.left(peer, self.now),
+            false => penalties.left_of(&address_of(peer), self.now),
+        };
+        if left.is_none() || limits.is_exempt(peer) {
             return false;
         }
         self.counters.penalties_enforced += 1;
@@ -133,6 +148,11 @@ impl Shard {
             self.turned_away.0 = told.into_vec();
         }
     }
+}
+
+/// True if the question may be a guess: a penalty of many is for those alone.
+pub(super) fn may_guess(intent: Intent, credentials: &Credentials) -> bool {
+    intent == Intent::Publish || !credentials.key.0.is_empty()
 }
 
 #[cfg(test)]

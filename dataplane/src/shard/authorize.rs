@@ -1,6 +1,7 @@
 //! Questions: may this peer come in, publish or play? Asked of the control plane, answered by
 //! ticket.
 
+use super::arrivals::may_guess;
 use super::connection::{Asked, Receiving};
 use super::shard::Shard;
 use super::verdicts::Term;
@@ -27,13 +28,15 @@ impl Shard {
         // Viewers of HLS come from anywhere: the ranges are for those who take whole streams.
         let asked_play = asked.intent == Intent::Play && asked.viewer.is_none();
         let peer = connection.peer.ip;
+        let may_guess = may_guess(asked.intent, &credentials);
+        let goes_on = asked.viewer.as_ref().is_some_and(|viewer| viewer.since.is_some());
         let request = Box::new(connection.request(&asked, credentials));
         connection.asked = Some(Box::new(asked));
         if asked_play && !self.config.limits.may_play_from(peer) {
             self.refuse(slot, Refusal::Denied);
             return;
         }
-        if self.is_penalised(slot) {
+        if !goes_on && self.is_penalised(slot, may_guess) {
             // Whoever guesses over a connection that he has gets no further, and nobody is asked.
             self.refuse(slot, Refusal::Denied);
             return;

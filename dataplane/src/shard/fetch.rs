@@ -16,6 +16,7 @@
 //!
 //! Limits: `hls_waiters_max`; [`SEGMENT_SEND_BYTES_MAX`].
 
+use super::arrivals::may_guess;
 use super::connection::{Asked, Connection, Establish, InFlight, ViewerAsked};
 use super::ingress::fence;
 use super::queues::Class;
@@ -101,6 +102,13 @@ impl Shard {
             Judged::Ask(view) => (view, false, false),
         };
         let (epoch, term, since) = (None, Term::default(), None);
+        let may_guess = may_guess(Intent::Play, &credentials);
+        if !vouched && view == View::NEW && self.is_penalised(slot, may_guess) {
+            // Whatever is remembered of the same question: it was not he who asked.
+            self.put_question(slot, asked);
+            self.refuse(slot, Refusal::Denied);
+            return;
+        }
         let mut viewer = Box::new(ViewerAsked { permit, view, print, epoch, term, since });
         let allowed = if vouched {
             Some((asked.stream.clone(), stale))

@@ -27,7 +27,7 @@ use crate::config::{AddrRange, ListenerConfig};
 use crate::control::{Intent, Turn};
 use crate::error::Error;
 use crate::reactor::RecvBuf;
-use crate::session::{Command, Refusal};
+use crate::session::{Command, Refusal, Session};
 
 /// Who speaks at the other end of a fresh connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Shard {
     /// client hears who is answered.
     fn count_client(&mut self, slot: u32, client: IpAddr) -> Result<(), (&'static str, Refusal)> {
         let Some(connection) = self.connections.get(slot) else { return Ok(()) };
-        self.knock(client, connection.listener).map_err(|why| match why {
+        let is_http = matches!(connection.session, Session::Http(_));
+        self.knock(client, connection.listener, is_http).map_err(|why| match why {
             Turn::Penalty => (why.name(), Refusal::Denied),
             Turn::Rate | Turn::PrefixRate | Turn::Malformed => (why.name(), Refusal::Full),
         })?;
