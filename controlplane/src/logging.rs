@@ -4,19 +4,20 @@
 //! counted, rather than a shard blocked.
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{LogFormat, LogLevel, LogSection};
+use crate::security::TARGET;
 
 /// Lines that wait to be written at most.
 pub(crate) const LINES_MAX: usize = 8_192;
 
 /// The running log: dropping it writes what still waits.
 pub struct Logging {
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
     dropped: ErrorCounter,
     _worker: WorkerGuard,
 }
@@ -55,12 +56,14 @@ impl Logging {
     }
 }
 
-const fn filter(level: LogLevel) -> LevelFilter {
-    match level {
+/// The security log is no matter of the level: programs act on it.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    }
+    };
+    Targets::new().with_default(level).with_target(TARGET, LevelFilter::INFO)
 }

@@ -1,7 +1,7 @@
 //! Door: whose a connection and each of its requests is, and whether he may call now.
 //!
 //! ```text
-//!   accept -> penalty? -> place -> head of a balancer -> penalty? -> TLS -> requests
+//!   accept -> penalty? rate? -> place -> head of a balancer -> penalty? rate? -> TLS -> requests
 //!   request -> X-Forwarded-For of a proxy -> penalty? rate? -> 429, or the router; 401 is counted
 //! ```
 //!
@@ -22,6 +22,7 @@ use hyper::service::Service;
 use super::callers::{Caller, Callers, PeerAddr};
 use super::reply::Refusal;
 use super::sockets::ForgedPass;
+use crate::auth::Bearer;
 use crate::coordinator::wire::PASS;
 use crate::penalties::Warden;
 
@@ -91,13 +92,14 @@ async fn judge(State(warden): State<Warden>, mut request: Request, next: Next) -
     };
     let headers = request.headers();
     let (client, listener) = (arrival.client(headers, &warden), arrival.listener);
-    let shown = |name| headers.get(name).map(|shown| warden.shown(HeaderValue::as_bytes(shown)));
-    let (token, pass) = (shown(AUTHORIZATION.as_str()), shown(PASS));
+    let token = headers.get(AUTHORIZATION).map(|shown| warden.shown(shown.as_bytes()));
+    let pass = headers.get(PASS).map(|shown| known_pass(&warden, request.uri().path(), shown));
+    let may_guess = token.is_some() || pass.is_some();
     arrival.caller.is_of(client);
     if client != arrival.peer.ip().to_canonical() {
         request.extensions_mut().insert(PeerAddr(SocketAddr::new(client, 0)));
     }
-    if let Err(wait) = warden.call(client, listener, Instant::now()) {
+    if let Err(wait) = warden.call(client, (listener, may_guess), Instant::now()) {
         return too_many(wait);
     }
     let answer = next.run(request).await;
@@ -110,6 +112,13 @@ async fn judge(State(warden): State<Warden>, mut request: Request, next: Next) -
         warden.api_failed(client, wrong, listener, Instant::now());
     }
     answer
+}
+
+/// A pass as it is known again. Whoever attaches makes one each time, so that a server with a
+/// former secret, which comes again and again, is known by who it says it is.
+fn known_pass(warden: &Warden, path: &str, shown: &HeaderValue) -> u32 {
+    let bearer = shown.to_str().ok().and_then(|text| Bearer::of(text.trim()));
+    bearer.map_or_else(|| warden.shown(shown.as_bytes()), |bearer| warden.shown((path, bearer)))
 }
 
 fn too_many(wait: Duration) -> Response {
@@ -127,8 +136,25 @@ fn too_many(wait: Duration) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::wire::{Pass, Role};
     use crate::penalties::Access;
     use dataplane::config::AddrRange;
+    use dataplane::ids::Secret;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_server_with_a_former_secret_shows_one_pass_however_often_it_makes_it() {
+        let warden = Warden::default();
+        let pass = Pass::of(&Secret("former".to_owned())).unwrap();
+        let known = |role: Role, age: u64| {
+            let made = pass.issue(role, SystemTime::now() - Duration::from_secs(age)).0;
+            known_pass(&warden, role.path(), &made.parse().unwrap())
+        };
+        assert_eq!(known(Role::Rtmp, 0), known(Role::Rtmp, 9));
+        assert_ne!(known(Role::Rtmp, 0), known(Role::Hls, 0));
+        let torn = |text: &'static str| known_pass(&warden, "/", &HeaderValue::from_static(text));
+        assert_ne!(torn("guess.one"), torn("guess.two"));
+    }
 
     #[tokio::test]
     async fn a_request_is_of_whom_a_believed_proxy_names() {

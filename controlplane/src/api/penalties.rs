@@ -50,7 +50,7 @@ pub(super) struct PenaltyList {
 /// One penalty.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PenaltyView {
-    /// Who is refused: IPv4 /32 or /24, IPv6 /64 or /48.
+    /// Who is refused: IPv4 /32 or /24, IPv6 /64 or /56.
     range: String,
     /// Since when.
     began: String,
@@ -154,12 +154,12 @@ mod tests {
 
     use super::super::bench::Bench;
     use super::*;
-    use crate::penalties::Refused;
+    use crate::penalties::{PenaltyRules, Refused};
 
     fn guess(state: &ApiState, peer: &str) {
         let peer: IpAddr = peer.parse().unwrap();
-        for guess in 0..30 {
-            let (listener, proto, stream) = ("rtmp", "rtmp", "news");
+        for guess in 0..PenaltyRules::default().guesses_max {
+            let (listener, proto, stream) = ("rtmp", "rtmp", Some("news"));
             let guess = Some(guess);
             let refused = Refused { peer, listener, proto, stream, reason: "forbidden", guess };
             state.warden.refused(&refused, Instant::now());
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(first["range"], "192.0.2.7/32");
         assert_eq!(
             (&first["strikes"], &first["guesses"], &first["reason"]),
-            (&1.into(), &30.into(), &"forbidden".into())
+            (&1.into(), &100.into(), &"forbidden".into())
         );
         assert!(first["until"].as_str() > first["began"].as_str());
         let six = listed("/api/v1/penalties?address=2001:db8::ff").await;

@@ -1,9 +1,12 @@
 //! Declared: what the registry says of a stream before anybody is judged.
 
-use dataplane::control::{AuthorizeRequest, Denial};
+use dataplane::control::{AuthorizeRequest, Denial, Role};
 use dataplane::ids::StreamName;
 
+use super::judge::own_key;
 use super::key_hash::KeyHash;
+use super::policies::Policies;
+use super::ruling::{Ruling, Terms};
 use super::ways::Ways;
 
 /// What is declared of one stream, for one request.
@@ -32,6 +35,28 @@ pub trait Declarations {
     /// What is declared of `stream`, which is the one that `request` named, or the one that the
     /// application gave it instead.
     fn declared(&self, request: &AuthorizeRequest, stream: &StreamName) -> Declared;
+}
+
+/// What is declared of the stream that `terms` let `request` in to; why it is not let in, if it is
+/// not. The application may send a peer to another stream, not past what is declared of it.
+pub(super) fn admitted(
+    request: &AuthorizeRequest,
+    terms: &Terms,
+    registry: &impl Declarations,
+    policies: &Policies,
+) -> Result<Declared, Ruling> {
+    let stream = terms.stream.as_ref().unwrap_or(&request.stream);
+    let declared = registry.declared(request, stream);
+    declared.verdict.map_err(Ruling::Closed)?;
+    let own_key = own_key(&declared, request).filter(|_| !terms.key_judged);
+    if own_key.is_some_and(|key| !key.matches(&request.key.0)) {
+        return Err(Ruling::Deny(Denial::Forbidden));
+    }
+    let plays = request.intent.role() == Some(Role::Play);
+    if plays && !policies.allows(stream, request.protocol) {
+        return Err(Ruling::Closed(Denial::NotFound));
+    }
+    Ok(declared)
 }
 
 /// Nothing is declared, and everything allowed.

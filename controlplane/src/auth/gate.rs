@@ -28,12 +28,12 @@ use dataplane::ids::{ShardId, StreamId};
 use super::absences::Absences;
 use super::ask::Standing;
 use super::claims::Claims;
-use super::declared::{Declarations, Declared};
+use super::declared::{Declarations, Declared, admitted};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Landing, Outcome, Waiter};
 use super::guess::tell;
-use super::judge::{Step, judge, own_key};
+use super::judge::{Step, judge};
 use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
 use super::keeping::Keeping;
 use super::memory::{Memory, TTL_MAX};
@@ -197,7 +197,7 @@ impl Gate {
         let mode = match (self.judge(&request, &declared), declared.verdict) {
             (Step::Ask(mode), _) => mode,
             (_, Err(denial)) => {
-                return Some(self.verdict(&request, &Ruling::Deny(denial), RULED, registry));
+                return Some(self.verdict(&request, &Ruling::Closed(denial), RULED, registry));
             }
             (Step::Ruled(ruling), Ok(())) => {
                 return Some(self.verdict(&request, &ruling, RULED, registry));
@@ -230,7 +230,10 @@ impl Gate {
             return Some(self.verdict(&waiter.request, &ruling, ground, registry));
         }
         match asked(&self.rules, mode, &waiter.request, &self.client) {
-            Asked::Ruled(ruling) => Some(self.verdict(&waiter.request, &ruling, RULED, registry)),
+            Asked::Ruled(ruling) => {
+                let ground = (Basis::Application, None);
+                Some(self.verdict(&waiter.request, &ruling, ground, registry))
+            }
             Asked::Asking { keeping, asking, errand } => {
                 self.flights.start(question, waiter, keeping, asking, now);
                 self.errand = errand;
@@ -291,6 +294,16 @@ impl Gate {
         let waiter = Waiter { shard, ticket, request };
         self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
         None
+    }
+
+    /// The verdict on whoever may ask nothing for a while.
+    pub fn shut_out(
+        &mut self,
+        request: &AuthorizeRequest,
+        registry: &impl Declarations,
+    ) -> Verdict {
+        let ground = (Basis::Application, None);
+        self.verdict(request, &Ruling::Closed(Denial::Forbidden), ground, registry)
     }
 
     /// The next question that comes back; `None` if none is under way.
@@ -364,21 +377,28 @@ impl Gate {
         (basis, holds): (Basis, Option<Duration>),
         registry: &impl Declarations,
     ) -> Verdict {
-        let mut verdict = match ruling {
-            Ruling::Deny(denial) => Verdict::Deny(*denial),
-            Ruling::Flawed(_) => Verdict::Deny(Denial::Forbidden),
-            Ruling::Elsewhere(url) => Verdict::Elsewhere(Arc::clone(url)),
-            Ruling::Allow(terms) => self.grant(request, terms, registry),
+        let judged = match ruling {
+            Ruling::Allow(terms) => self
+                .admitted(request, terms, registry)
+                .map(|declared| Grant { holds, ..self.grant(request, terms, &declared) }),
+            no => Err(no.clone()),
         };
-        if let Verdict::Allow(grant) = &mut verdict {
-            grant.holds = holds;
-        }
-        let basis = match ruling {
-            Ruling::Flawed(why) => {
+        let basis = match &judged {
+            Err(Ruling::Flawed(why)) => {
                 self.figures.flawed(why);
                 Basis::Flawed(why)
             }
             _ => basis,
+        };
+        if let Err(no) = &judged
+            && !matches!(no, Ruling::Elsewhere(_))
+        {
+            tell(&self.warden, &self.rules, request, (no, basis));
+        }
+        let verdict = match judged {
+            Ok(grant) => Verdict::Allow(grant),
+            Err(Ruling::Elsewhere(url)) => Verdict::Elsewhere(url),
+            Err(no) => Verdict::Deny(no.denial()),
         };
         let end = match (&verdict, basis) {
             (_, Basis::TimedOut) => End::TimedOut,
@@ -401,27 +421,13 @@ impl Gate {
             Verdict::Deny(_) | Verdict::Elsewhere(_) => (&request.stream, None),
         };
         self.bus.publish(Some(stream), id, notice(request, &verdict, basis));
-        tell(&self.warden, request, &verdict, basis);
         verdict
     }
 
-    fn grant(
-        &mut self,
-        request: &AuthorizeRequest,
-        terms: &Terms,
-        registry: &impl Declarations,
-    ) -> Verdict {
+    /// `request` is let in on these terms.
+    fn grant(&mut self, request: &AuthorizeRequest, terms: &Terms, declared: &Declared) -> Grant {
         let now = SystemTime::now();
         let stream = terms.stream.as_ref().unwrap_or(&request.stream);
-        let declared = registry.declared(request, stream);
-        // The application may send a peer to another stream, not past what is declared of it.
-        if let Err(denial) = declared.verdict {
-            return Verdict::Deny(denial);
-        }
-        let own_key = own_key(&declared, request).filter(|_| !terms.key_judged);
-        if own_key.is_some_and(|key| !key.matches(&request.key.0)) {
-            return Verdict::Deny(Denial::Forbidden);
-        }
         let mut grant = Grant::to(stream.clone());
         let instant = |end: Seconds| Instant::now().checked_add(end.left(now));
         grant.until = terms.until.and_then(instant);
@@ -435,9 +441,6 @@ impl Gate {
                 self.policies.granted(request.session, given);
                 self.claim(request, terms);
             }
-            Some(Role::Play) if !self.policies.allows(stream, request.protocol) => {
-                return Verdict::Deny(Denial::NotFound);
-            }
             Some(Role::Play) => {
                 grant.waits = terms.waits || declared.waits;
                 grant.same_key = terms.same_key;
@@ -445,7 +448,7 @@ impl Gate {
             }
             None => {}
         }
-        Verdict::Allow(grant)
+        grant
     }
 }
 

@@ -30,7 +30,9 @@ impl Keeping {
     pub(super) const fn ttl(&self, ruling: &Ruling) -> Duration {
         match ruling {
             Ruling::Allow(_) => self.allowed,
-            Ruling::Deny(_) | Ruling::Elsewhere(_) | Ruling::Flawed(_) => self.denied,
+            Ruling::Deny(_) | Ruling::Closed(_) | Ruling::Elsewhere(_) | Ruling::Flawed(_) => {
+                self.denied
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use super::rules::Rules;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::client::Publisher;
 use crate::coordinator::{self, Claim, Question, is_identifier};
-use crate::dialect::{Dialect, Envelope, Reply, Yes};
+use crate::dialect::{Dialect, Envelope, Reply, Yes, refuses};
 use crate::outbound::{Address, Answer, Call, Client, Failure, SIGNATURE_HEADER};
 
 /// Its contract follows redirects; within the origin, and not in circles.
@@ -115,6 +115,9 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
         Ok(Reply::Elsewhere(url)) => {
             Outcome::Answered(Answered { ruling: Ruling::Elsewhere(url), ttl: None })
         }
+        Ok(Reply::NotNow) => {
+            Outcome::Answered(Answered { ruling: Ruling::Closed(Denial::Forbidden), ttl: None })
+        }
         Err(why) => Outcome::Failed { word: "answer", why: why.to_owned() },
     };
     Asked::Asking { keeping, asking: asking(client, call, read), errand: None }
@@ -167,7 +170,8 @@ fn errand(rules: &Rules, request: &AuthorizeRequest) -> Asked {
                 Outcome::Answered(Answered { ruling: Ruling::Allow(terms), ttl: None })
             }
             Ok(Ok(coordinator::client::Answer::Denied)) => {
-                let ruling = Ruling::Deny(Denial::Forbidden);
+                // Who guesses is its own matter: it says no when there is no room, too.
+                let ruling = Ruling::Closed(Denial::Forbidden);
                 Outcome::Answered(Answered { ruling, ttl: None })
             }
             Ok(Ok(coordinator::client::Answer::Away) | Err(_)) => {
@@ -214,7 +218,8 @@ fn key_answer(answer: &Answer) -> Outcome {
             let policy = Some(Arc::new(policy));
             Ruling::Allow(Terms { policy, ..Terms::default() })
         }
-        None => Ruling::Deny(Denial::Forbidden),
+        None if refuses(answer.status) => Ruling::Deny(Denial::Forbidden),
+        None => Ruling::Closed(Denial::Forbidden),
     };
     Outcome::Answered(Answered { ruling, ttl: None })
 }

@@ -20,8 +20,20 @@ pub(super) enum Ruling {
     Deny(Denial),
     /// No, but at that address.
     Elsewhere(Arc<str>),
+    /// No, whatever was shown.
+    Closed(Denial),
     /// No, because what was shown is no good: why, in a word.
     Flawed(&'static str),
+}
+
+impl Ruling {
+    /// What a peer hears of a no.
+    pub(super) const fn denial(&self) -> Denial {
+        match self {
+            Self::Deny(denial) | Self::Closed(denial) => *denial,
+            Self::Allow(_) | Self::Elsewhere(_) | Self::Flawed(_) => Denial::Forbidden,
+        }
+    }
 }
 
 /// The terms of a yes.

@@ -228,8 +228,12 @@ mod tests {
         }
 
         fn publishes(&mut self, server: PeerId, channel: &str) {
+            self.publishes_for(server, channel, ("k1", "203.0.113.9"));
+        }
+
+        fn publishes_for(&mut self, server: PeerId, channel: &str, (key, user): (&str, &str)) {
             let (request, channel) = ("1".to_owned(), channel.to_owned());
-            let (key, user_ip) = (Secret("k1".to_owned()), "203.0.113.9".to_owned());
+            let (key, user_ip) = (Secret(key.to_owned()), user.to_owned());
             self.says(server, Message::PublishRequest { request, channel, key, user_ip });
         }
 
@@ -366,9 +370,32 @@ mod tests {
         }
         bench.publishes(server, "cam7");
         assert!(matches!(answers.try_recv(), Ok(Message::PublishDeny { .. })));
+        // It is a verdict like any other one, and no call of the API.
+        let verdicts = bench.exchange.gate.standing().verdicts;
+        assert!(verdicts.contains(&(Intent::Publish, "denied", 1)), "{verdicts:?}");
+        let told = bench.events();
+        assert!(told.iter().any(|(name, _)| name == "authorisation.denied"), "{told:?}");
         assert!(warden.lift(&address_of(user), bench.now));
         bench.publishes(server, "cam7");
         assert!(matches!(answers.try_recv(), Ok(Message::PublishAccept { .. })));
+    }
+
+    #[test]
+    fn a_user_whom_his_server_does_not_name_shuts_out_nobody() {
+        let mut bench = Bench::new();
+        let (server, mut answers) = bench.attach(Role::Rtmp);
+        let rules =
+            Rules { publish: Modes::only(Mode::Keys), id_bytes_max: 64, ..Rules::default() };
+        bench.exchange.set_rules(rules);
+        let warden = Warden::default();
+        bench.exchange.watch_by(warden.clone());
+        for (user, penalties) in [("", 0), ("unknown", 0), ("203.0.113.9", 1)] {
+            for guess in 0..PenaltyRules::default().guesses_max {
+                bench.publishes_for(server, "cam7", (&format!("guess{guess}"), user));
+                assert!(matches!(answers.try_recv(), Ok(Message::PublishDeny { .. })));
+            }
+            assert_eq!(warden.penalties(bench.now).len(), penalties, "{user}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Command, Denial, Grant, Intent, Role, Ticket, Verdict};
+use dataplane::control::{AuthorizeRequest, Command, Grant, Intent, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamName};
 
 use super::attached::ATTACHED;
@@ -51,12 +51,14 @@ impl<F: Fleet> Exchange<F> {
             let grant = Grant { waits: true, ..Grant::to(request.stream.clone()) };
             return self.give(shard, ticket, Verdict::Allow(grant), now);
         }
-        if shard == ATTACHED && !self.warden.admits(request.peer.ip(), "attached", now) {
-            // No shard looked, as it does for those who come to this node.
-            return self.give(shard, ticket, Verdict::Deny(Denial::Forbidden), now);
-        }
+        // No shard looked, as it does for those who come to this node.
+        let shut_out =
+            shard == ATTACHED && self.warden.shuts_out(request.peer.ip(), "attached", now);
         let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
-        let verdict = self.gate.ask(shard, ticket, request, &admission, now);
+        let verdict = match shut_out {
+            true => Some(self.gate.shut_out(&request, &admission)),
+            false => self.gate.ask(shard, ticket, request, &admission, now),
+        };
         if let Some(publisher) = self.gate.errand() {
             self.run_errand(publisher, now);
         }

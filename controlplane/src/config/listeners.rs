@@ -398,7 +398,7 @@ const CONTROL: &[Key] = &[
     Key::new(
         "calls_per_second_max",
         "Requests of one address (IPv6: one /64) in a second, for as long as it goes on; of an \
-         IPv4 /24 or IPv6 /48 four times as many. One too many hears 429. limits.exempt are not \
+         IPv4 /24 or IPv6 /56 four times as many. One too many hears 429. limits.exempt are not \
          bound.",
         |s| &mut s.listeners.control.calls_per_second_max,
     )

@@ -5,7 +5,7 @@ use super::key::{Key, Section};
 use super::load::Loaded;
 use super::settings::Settings;
 use crate::error::Error;
-use crate::penalties::{Access, PenaltyRules};
+use crate::penalties::{Access, PenaltyRules, SHOWN_MAX};
 
 const HOUR: u64 = 3_600_000;
 
@@ -16,17 +16,18 @@ const KEYS: &[Key] = &[
         "Wrong keys, signatures and tokens that one address (IPv6: one /64) shows within window_ms \
          before it is refused, to the media listeners and to the API. The same one shown again is \
          none, nor is what ran out or is for another stream or address. Of players over HTTP only \
-         keys count.",
+         keys count. Let it be more than the encoders behind one address.",
         |s| &mut s.penalties.guesses_max,
     )
-    .range(2, 1_000_000)
+    .range(2, SHOWN_MAX as u64)
     .now(),
     Key::new(
         "prefix_guesses_max",
-        "The same of all addresses of one IPv4 /24 or IPv6 /48 together.",
+        "The same of all addresses of one IPv4 /24 or IPv6 /56 together, which then may show \
+         nothing more, and not publish; players without a key are let in.",
         |s| &mut s.penalties.prefix_guesses_max,
     )
-    .range(2, 10_000_000)
+    .range(2, SHOWN_MAX as u64)
     .now(),
     Key::new("window_ms", "Guesses are forgotten one by one within this.", |s| {
         &mut s.penalties.window
@@ -83,6 +84,8 @@ impl Settings {
         Access {
             penalties: self.penalties,
             calls: self.listeners.control.calls(),
+            connects: self.limits.connects_per_ip(),
+            prefix_connects: self.limits.connects_per_prefix(),
             proxies: self.session.proxies.clone(),
             exempt: self.limits.exempt.clone(),
         }

@@ -31,4 +31,4 @@ pub use envelope::{Envelope, Verb};
 pub use language::Dialect;
 pub use note::{NOTES_MAX, Note};
 pub use peer::Peer;
-pub use reply::{PublishOptions, Reply, Yes};
+pub use reply::{PublishOptions, Reply, Yes, refuses};

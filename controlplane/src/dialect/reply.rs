@@ -16,8 +16,15 @@ pub enum Reply {
     Yes(Yes),
     /// No, and why.
     No(Denial),
+    /// No, for whatever reason: many say so until an event begins.
+    NotNow,
     /// No, but at that address.
     Elsewhere(Arc<str>),
+}
+
+/// True if a status means that what was shown is no good.
+pub fn refuses(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// The terms of a yes.
@@ -51,8 +58,9 @@ impl Reply {
     /// Errors: it does not work.
     pub(super) fn unless_broken(answer: &Answer) -> Result<Self, &'static str> {
         match answer.status {
+            status if refuses(status) => Ok(Self::No(Denial::Forbidden)),
             status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
-                Ok(Self::No(Denial::Forbidden))
+                Ok(Self::NotNow)
             }
             _ => Err("its status is neither a yes nor a no"),
         }

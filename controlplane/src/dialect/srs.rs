@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use dataplane::control::{Denial, Intent};
+use dataplane::control::Intent;
 use dataplane::ids::StreamName;
 use dataplane::segment::uri::Asset;
 use http::StatusCode;
@@ -141,6 +141,6 @@ pub(super) fn reply(answer: &Answer) -> Result<Reply, &'static str> {
     };
     match code.and_then(Value::as_i64).ok_or(NO_ANSWER)? {
         0 => Ok(Reply::yes()),
-        _ => Ok(Reply::No(Denial::Forbidden)),
+        _ => Ok(Reply::NotNow),
     }
 }

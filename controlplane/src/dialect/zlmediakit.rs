@@ -7,7 +7,7 @@
 //! it ends when nobody plays it; the rest is about things that this server does not do. An answer
 //! about who misses something says `close`.
 
-use dataplane::control::{AuthorizeRequest, Denial, Intent, Protocol};
+use dataplane::control::{AuthorizeRequest, Intent, Protocol};
 use dataplane::ids::StreamName;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -147,7 +147,7 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
     const NO_ANSWER: &str = "its body is no object with a code";
     let body: Map<String, Value> = serde_json::from_slice(&answer.body).map_err(|_| NO_ANSWER)?;
     if body.get("code").and_then(Value::as_i64).ok_or(NO_ANSWER)? != 0 {
-        return Ok(Reply::No(Denial::Forbidden));
+        return Ok(Reply::NotNow);
     }
     if request.intent != Intent::Publish {
         return Ok(Reply::yes());

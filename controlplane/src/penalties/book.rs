@@ -11,7 +11,12 @@
 //! [`SIBLINGS_MAX`] rows of addresses: further ones count for the prefix alone, so that whoever has
 //! many addresses makes no room in everybody's book.
 //!
-//! Limits: [`ROWS_MAX`] rows of [`ROW_BYTES`]; [`SHOWN_MAX`] guesses of a row are known again.
+//! What a row was shown is known again for as long as it is shown again within the window, though
+//! the guesses themselves are forgotten sooner: encoders whose keys were changed, and which come
+//! again and again, are one guess each.
+//!
+//! Limits: [`ROWS_MAX`] rows of [`ROW_BYTES`]; [`SHOWN_MAX`] guesses of a row are known again, and
+//! no more of them than that begin a penalty.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -24,13 +29,12 @@ use super::rules::PenaltyRules;
 
 /// Rows at most: each may be a penalty.
 pub const ROWS_MAX: usize = PENALTIES_MAX;
-/// What one takes, its places in the indexes included.
-pub const ROW_BYTES: u64 = 768;
+/// What one takes, its places in the indexes and what it was shown included.
+pub const ROW_BYTES: u64 = 1_536;
 /// Rows of addresses in one prefix.
 const SIBLINGS_MAX: usize = 32;
-/// Things that were shown are known again, so many of them: more than begin a penalty by default,
-/// so that a room of encoders whose keys were changed is one guess each.
-const SHOWN_MAX: usize = 32;
+/// Things that were shown are known again, so many of them: guesses that begin a penalty at most.
+pub const SHOWN_MAX: usize = 512;
 /// Times that a penalty is doubled at most.
 const DOUBLINGS_MAX: u32 = 20;
 
@@ -54,8 +58,10 @@ pub(super) struct Row {
     due: Instant,
     /// When all its guesses are forgotten.
     clean_at: Instant,
-    shown: [u32; SHOWN_MAX],
-    shown_next: u8,
+    /// Half of the bits do: whoever is taken for another one is forgiven a guess.
+    shown: Vec<u16>,
+    /// Which of them goes next.
+    oldest: usize,
     /// Penalties so far that are not forgotten.
     pub(super) strikes: u32,
     /// When the last one began.
@@ -66,6 +72,18 @@ pub(super) struct Row {
     pub(super) refused: u64,
     /// What the last guess was.
     pub(super) reason: &'static str,
+}
+
+impl Row {
+    /// Remembers what was shown, in the place of the oldest if there are too many.
+    fn learn(&mut self, shown: u16) {
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(shown);
+            return;
+        }
+        self.shown[self.oldest] = shown;
+        self.oldest = (self.oldest + 1) % SHOWN_MAX;
+    }
 }
 
 /// A penalty that begins.
@@ -189,12 +207,15 @@ impl Book {
             self.open(whose, reason, now);
         }
         let Some(row) = self.rows.get_mut(&whose) else { return true };
-        let held = SHOWN_MAX.min(usize::try_from(row.guesses).unwrap_or(SHOWN_MAX));
-        if row.shown[..held].contains(&shown) {
+        let known_until = row.clean_at.max(now) + rules.window;
+        if row.shown.contains(&(shown as u16)) {
+            let (class, due) = (row.class, row.due.max(known_until));
+            if class != Class::Penalised {
+                self.move_to(&whose, class, due);
+            }
             return false;
         }
-        row.shown[usize::from(row.shown_next)] = shown;
-        row.shown_next = (row.shown_next + 1) % SHOWN_MAX as u8;
+        row.learn(shown as u16);
         row.guesses += 1;
         row.reason = reason;
         if row.class == Class::Penalised {
@@ -205,7 +226,7 @@ impl Book {
         row.clean_at = row.clean_at.max(now) + each;
         // The first ones may have begun to be forgotten when the last one comes.
         if row.clean_at.duration_since(now) <= each * (max.max(1) - 1) {
-            let (class, due) = (row.class, row.due.max(row.clean_at));
+            let (class, due) = (row.class, row.due.max(row.clean_at + rules.window));
             self.move_to(&whose, class, due);
             return true;
         }
@@ -234,8 +255,8 @@ impl Book {
             class: Class::Guessing,
             due: now,
             clean_at: now,
-            shown: [0; SHOWN_MAX],
-            shown_next: 0,
+            shown: Vec::new(),
+            oldest: 0,
             strikes: 0,
             began: now,
             guesses: 0,
@@ -402,9 +423,9 @@ mod tests {
         }
         // Somebody who is about to be caught.
         assert_eq!(book.guess("203.0.113.1", 0..3, now), NONE);
-        // Each /64 of a /48, and then single guesses of a great many /48.
+        // Each /64 of a /56, and then single guesses of a great many /56.
         for block in 0..5_000 {
-            book.guess(&format!("2001:db8:0:{block:x}::1"), block..block + 1, now);
+            book.guess(&format!("2001:db8:0:{:x}::1", block % 256), block..block + 1, now);
         }
         let held = book.rows.keys().filter(|whose| whose.addr.is_ipv6()).count();
         assert!(held <= SIBLINGS_MAX + 1, "{held}");
@@ -437,17 +458,60 @@ mod tests {
         assert!(book.crowded_out().is_empty());
     }
 
-    #[test]
-    fn a_room_of_encoders_whose_keys_were_changed_is_one_guess_each() {
-        let (mut book, now) = (Book::default(), Instant::now());
-        let rules = PenaltyRules { guesses_max: 40, prefix_guesses_max: 40, ..rules() };
-        for _ in 0..50 {
-            for encoder in 0..SHOWN_MAX as u32 {
-                let begun = book.guessed(peer("192.0.2.1"), (encoder, "forbidden"), &rules, now);
-                assert_eq!(begun, []);
+    /// Encoders whose keys were changed come again every five seconds, for half an hour; the
+    /// penalties that begin.
+    fn encoders(address: impl Fn(u32) -> String, count: u32, rules: &PenaltyRules) -> usize {
+        let (mut book, mut now, mut begun) = (Book::default(), Instant::now(), 0);
+        for _ in 0..360 {
+            for encoder in 0..count {
+                let shown = (encoder, "forbidden");
+                begun += book.guessed(peer(&address(encoder)), shown, rules, now).len();
+                now += 5 * SECOND / count;
+                book.tick(rules, now);
             }
+            book.assert_sound();
         }
-        assert_eq!(book.rows[&address_of(peer("192.0.2.1"))].guesses, SHOWN_MAX as u64);
+        begun
+    }
+
+    #[test]
+    fn encoders_whose_keys_were_changed_are_one_guess_each() {
+        let rules = PenaltyRules::default();
+        let (one, each) = (|_| "192.0.2.1".to_owned(), |at| format!("192.0.2.{at}"));
+        assert_eq!(encoders(one, 40, &rules), 0);
+        assert_eq!(encoders(one, rules.guesses_max - 1, &rules), 0);
+        // More of them than addresses of a prefix have rows.
+        assert_eq!(encoders(each, 40, &rules), 0);
+        assert_eq!(encoders(each, 250, &rules), 0);
+        // Far slower than guesses are forgotten, too.
+        let few = PenaltyRules { guesses_max: 2, prefix_guesses_max: 2, ..rules };
+        assert_eq!(encoders(one, 1, &few), 0);
+        // So many that they begin a penalty begin one: they are known afterwards.
+        assert_eq!(encoders(one, 2 * rules.guesses_max, &rules), 1);
+    }
+
+    #[test]
+    fn what_is_shown_no_more_is_forgotten_and_so_is_the_oldest_of_too_many() {
+        let (mut book, mut now) = (Book::default(), Instant::now());
+        let whose = address_of(peer("192.0.2.1"));
+        book.guess("192.0.2.1", 0..1, now);
+        now += 59 * SECOND;
+        book.tick(&rules(), now);
+        assert!(book.rows.contains_key(&whose));
+        // Shown again, it is known for a window more.
+        book.guess("192.0.2.1", 0..1, now);
+        now += 59 * SECOND;
+        book.tick(&rules(), now);
+        assert_eq!(book.rows[&whose].guesses, 1);
+        now += SECOND;
+        book.tick(&rules(), now);
+        assert!(book.rows.is_empty());
+        for number in 0..2 * SHOWN_MAX as u64 {
+            book.guess("192.0.2.1", number..number + 1, now);
+        }
+        let row = &book.rows[&whose];
+        assert_eq!((row.shown.len(), row.shown.capacity()), (SHOWN_MAX, SHOWN_MAX));
+        assert!(row.shown.iter().all(|&shown| usize::from(shown) >= SHOWN_MAX));
     }
 
     #[test]
@@ -457,7 +521,9 @@ mod tests {
         let row = 2 * (key + size_of::<Row>() + 1);
         let place = 2 * (size_of::<(Instant, AddrRange)>() + size_of::<usize>());
         let sibling = 2 * (key + size_of::<usize>() + 1);
-        assert!((row + place + sibling) as u64 <= ROW_BYTES, "{row} {place} {sibling}");
+        let shown = SHOWN_MAX * size_of::<u16>();
+        let sum = row + place + sibling + shown;
+        assert!(sum as u64 <= ROW_BYTES, "{row} {place} {sibling} {shown}");
     }
 
     proptest! {

@@ -19,6 +19,6 @@ mod rules;
 mod sums;
 mod warden;
 
-pub use book::{ROW_BYTES, ROWS_MAX};
+pub use book::{ROW_BYTES, ROWS_MAX, SHOWN_MAX};
 pub use rules::{Access, PenaltyRules};
 pub use warden::{Penalty, Refused, Warden};

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use dataplane::config::AddrRange;
+use dataplane::config::{AddrRange, Limits};
 use dataplane::rates::Rate;
 
 /// What guesses cost.
@@ -27,8 +27,8 @@ impl Default for PenaltyRules {
     fn default() -> Self {
         Self {
             enabled: true,
-            guesses_max: 30,
-            prefix_guesses_max: 240,
+            guesses_max: 100,
+            prefix_guesses_max: 500,
             window: Duration::from_secs(60),
             first: Duration::from_secs(60),
             longest: Duration::from_secs(3_600),
@@ -43,6 +43,10 @@ pub struct Access {
     pub penalties: PenaltyRules,
     /// How often one address calls the API.
     pub calls: Rate,
+    /// How often one address connects to the API.
+    pub connects: Rate,
+    /// How often what is around it does.
+    pub prefix_connects: Rate,
     /// Whose word about their clients is believed.
     pub proxies: Vec<AddrRange>,
     /// Who is bound by nothing.
@@ -65,9 +69,12 @@ impl Access {
 
 impl Default for Access {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             penalties: PenaltyRules::default(),
             calls: Rate { per_second: 100, burst: 400 },
+            connects: limits.connects_per_ip(),
+            prefix_connects: limits.connects_per_prefix(),
             proxies: Vec::new(),
             exempt: AddrRange::loopback(),
         }

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,8 @@ use crate::config::listener_name;
 use crate::counts::Counts;
 use crate::security::{Happened, Record, SecurityLog};
 
-/// Buckets of those who call the API, and as many of their prefixes.
+/// Buckets of those who call the API, as many of those who connect to it, and as many of the
+/// prefixes of each.
 const BUCKETS: usize = 1 << 12;
 /// What is around an address calls the API as often as so many addresses.
 const PREFIX_SHARES: u64 = 4;
@@ -30,8 +32,8 @@ pub struct Refused<'a> {
     pub listener: &'static str,
     /// How he speaks.
     pub proto: &'static str,
-    /// What he named.
-    pub stream: &'a str,
+    /// What he named, unless that is a secret.
+    pub stream: Option<&'a str>,
     /// Why.
     pub reason: &'static str,
     /// It was a guess: what he showed for it is no good, and never was.
@@ -63,14 +65,35 @@ pub struct Penalty {
 #[derive(Clone, Debug, Default)]
 pub struct Warden(Arc<Mutex<Desk>>);
 
+/// Buckets of addresses, and as many of their prefixes.
+#[derive(Debug)]
+struct Shares {
+    by_address: Buckets,
+    by_prefix: Buckets,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { by_address: Buckets::new(BUCKETS), by_prefix: Buckets::new(BUCKETS) }
+    }
+}
+
+impl Shares {
+    /// Takes a token of each.
+    fn take(&self, peer: IpAddr, [own, around]: [Rate; 2], now: Instant) -> Result<(), Duration> {
+        self.by_address.take(address_of(peer), own, now)?;
+        self.by_prefix.take(prefix_of(peer), around, now)
+    }
+}
+
 #[derive(Debug)]
 struct Desk {
     access: Access,
     book: Book,
     table: Arc<Penalties>,
     hasher: RandomState,
-    calls: Buckets,
-    prefix_calls: Buckets,
+    calls: Shares,
+    connects: Shares,
     sums: Sums,
     log: SecurityLog,
     begun: [u64; 2],
@@ -87,8 +110,8 @@ impl Default for Desk {
             book: Book::default(),
             table: Arc::default(),
             hasher: RandomState::new(),
-            calls: Buckets::new(BUCKETS),
-            prefix_calls: Buckets::new(BUCKETS),
+            calls: Shares::default(),
+            connects: Shares::default(),
             sums: Sums::default(),
             log: SecurityLog::default(),
             begun: [0; 2],
@@ -101,8 +124,8 @@ impl Default for Desk {
 }
 
 impl Warden {
-    /// Bytes of the buckets of those who call the API.
-    pub const BUCKET_BYTES: u64 = (2 * BUCKETS * size_of::<u64>()) as u64;
+    /// Bytes of the buckets of those who connect to the API and call it.
+    pub const BUCKET_BYTES: u64 = (4 * BUCKETS * size_of::<u64>()) as u64;
 
     /// Whoever is refused is written to `table`, where the shards see it.
     #[must_use]
@@ -117,6 +140,7 @@ impl Warden {
             let all: Vec<_> = desk.book.penalties().map(|(whose, ..)| *whose).collect();
             for whose in all {
                 desk.table.end(&whose);
+                desk.tell_end(whose, "disabled", Instant::now());
             }
             desk.book = Book::default();
         }
@@ -124,8 +148,11 @@ impl Warden {
     }
 
     /// Writes the security log there from now on.
-    pub fn log_to(&self, path: Option<&std::path::Path>, bytes_max: u64) {
-        self.desk().log.write_to(path, bytes_max);
+    ///
+    /// # Errors
+    /// Nobody can write there now.
+    pub fn log_to(&self, path: Option<&Path>, bytes_max: u64) -> std::io::Result<()> {
+        self.desk().log.write_to(path, bytes_max)
     }
 
     /// What was shown, so that it is known again and tells nobody anything.
@@ -140,7 +167,7 @@ impl Warden {
         let record = Record {
             listener: Some(refused.listener),
             proto: Some(refused.proto),
-            stream: Some(refused.stream),
+            stream: refused.stream,
             reason: Some(refused.reason),
             ..Record::once(Happened::AuthRefused, refused.peer)
         };
@@ -170,16 +197,21 @@ impl Warden {
         desk.guessed(peer, (shown, kind), listener, now);
     }
 
-    /// Whether `peer` may call the API now.
+    /// Whether `peer` may call the API now; what is around it may not if it shows something.
     ///
     /// # Errors
     /// Not now; after that time it may.
-    pub fn call(&self, peer: IpAddr, listener: &'static str, now: Instant) -> Result<(), Duration> {
+    pub fn call(
+        &self,
+        peer: IpAddr,
+        (listener, may_guess): (&'static str, bool),
+        now: Instant,
+    ) -> Result<(), Duration> {
         let mut desk = self.desk();
-        if desk.access.is_exempt(peer) || desk.access.is_proxy(peer) {
+        if desk.is_free(peer) {
             return Ok(());
         }
-        if let Some(left) = desk.table.left(peer, now) {
+        if let Some(left) = desk.left(peer, may_guess, now) {
             desk.turn_away(address_of(peer), listener, "penalty", now);
             return Err(left);
         }
@@ -188,18 +220,8 @@ impl Warden {
             per_second: rate.per_second.saturating_mul(PREFIX_SHARES),
             burst: rate.burst.saturating_mul(PREFIX_SHARES),
         };
-        let own = desk.calls.take(address_of(peer), rate, now);
-        let taken = own.and_then(|()| desk.prefix_calls.take(prefix_of(peer), around, now));
-        taken.inspect_err(|_| {
-            desk.calls_limited += 1;
-            desk.sum(
-                Happened::RateLimited,
-                address_of(peer),
-                (Some(listener), "api_calls"),
-                1,
-                now,
-            );
-        })
+        let taken = desk.calls.take(peer, [rate, around], now);
+        taken.inspect_err(|_| desk.limit(peer, (listener, "api_calls"), now))
     }
 
     /// Whether a connection to the API from `peer` is taken at all. Whoever speaks for others is
@@ -207,12 +229,29 @@ impl Warden {
     #[must_use]
     pub fn admits(&self, peer: IpAddr, listener: &'static str, now: Instant) -> bool {
         let mut desk = self.desk();
-        let bound = !desk.access.is_proxy(peer) && !desk.access.is_exempt(peer);
-        if bound && desk.table.left(peer, now).is_some() {
+        if desk.is_free(peer) {
+            return true;
+        }
+        if desk.left(peer, false, now).is_some() {
             desk.turn_away(address_of(peer), listener, "penalty", now);
             return false;
         }
-        true
+        let rates = [desk.access.connects, desk.access.prefix_connects];
+        let taken = desk.connects.take(peer, rates, now);
+        taken.inspect_err(|_| desk.limit(peer, (listener, "api_connects"), now)).is_ok()
+    }
+
+    /// True if `peer`, who would publish, may ask nothing for now.
+    #[must_use]
+    pub fn shuts_out(&self, peer: IpAddr, listener: &'static str, now: Instant) -> bool {
+        let mut desk = self.desk();
+        let is_shut_out = !desk.is_free(peer) && desk.left(peer, true, now).is_some();
+        if is_shut_out {
+            let whose = address_of(peer);
+            desk.book.refused(&whose, 1);
+            desk.sum(Happened::RateLimited, whose, (Some(listener), "penalty"), 1, now);
+        }
+        is_shut_out
     }
 
     /// True if `peer` is believed about its clients.
@@ -307,7 +346,7 @@ impl Warden {
         let refused = [("rate", desk.calls_limited), ("penalty", desk.callers_refused)];
         into.counter_by("api_calls_refused_total", help, "reason", refused);
         let [written, lost] = desk.log.counts();
-        let help = "Lines of the security log, and those left out because there were too many.";
+        let help = "Lines of the security log, and those left out: too many, or the disk failed.";
         into.counter_by(
             "security_lines_total",
             help,
@@ -323,6 +362,30 @@ impl Warden {
 }
 
 impl Desk {
+    /// True if `peer` is bound by nothing: it speaks for others, or nobody knows who it is.
+    fn is_free(&self, peer: IpAddr) -> bool {
+        self.access.is_exempt(peer) || self.access.is_proxy(peer) || peer.is_unspecified()
+    }
+
+    /// How much longer `peer` is refused; if it `may_guess`, for what is around it, too.
+    fn left(&self, peer: IpAddr, may_guess: bool, now: Instant) -> Option<Duration> {
+        match may_guess {
+            true => self.table.left(peer, now),
+            false => self.table.left_of(&address_of(peer), now),
+        }
+    }
+
+    /// `peer` came too often.
+    fn limit(
+        &mut self,
+        peer: IpAddr,
+        (listener, reason): (&'static str, &'static str),
+        now: Instant,
+    ) {
+        self.calls_limited += 1;
+        self.sum(Happened::RateLimited, address_of(peer), (Some(listener), reason), 1, now);
+    }
+
     fn guessed(
         &mut self,
         peer: IpAddr,
@@ -330,10 +393,7 @@ impl Desk {
         listener: &'static str,
         now: Instant,
     ) {
-        if !self.access.penalties.enabled
-            || self.access.is_exempt(peer)
-            || self.access.is_proxy(peer)
-        {
+        if !self.access.penalties.enabled || self.is_free(peer) {
             return;
         }
         let rules = self.access.penalties;
@@ -412,7 +472,8 @@ mod tests {
     fn refused(peer: &str, guess: Option<u32>) -> Refused<'static> {
         let peer = peer.parse().unwrap();
         let (listener, proto) = ("rtmp", "rtmp");
-        Refused { peer, listener, proto, stream: "news", reason: "forbidden", guess }
+        let stream = Some("news");
+        Refused { peer, listener, proto, stream, reason: "forbidden", guess }
     }
 
     fn strict() -> Access {
@@ -479,11 +540,46 @@ mod tests {
     }
 
     #[test]
+    fn a_penalty_of_a_prefix_is_for_who_shows_something() {
+        let (table, now) = (Arc::<Penalties>::default(), Instant::now());
+        let warden = Warden::new(Arc::clone(&table));
+        let of: IpAddr = "192.0.2.1".parse().unwrap();
+        table.begin(&prefix_of(of), Duration::from_secs(9), now);
+        assert!(warden.admits(of, "control", now));
+        assert_eq!(warden.call(of, ("control", false), now), Ok(()));
+        assert_eq!(warden.call(of, ("control", true), now), Err(Duration::from_secs(9)));
+        assert!(warden.shuts_out(of, "attached", now));
+        table.begin(&address_of(of), Duration::from_secs(5), now);
+        assert!(!warden.admits(of, "control", now));
+        assert_eq!(warden.call(of, ("control", false), now), Err(Duration::from_secs(5)));
+        assert!(!warden.shuts_out([0, 0, 0, 0].into(), "attached", now));
+    }
+
+    #[test]
+    fn connections_to_the_api_come_at_their_rate() {
+        let (warden, now) = (Warden::default(), Instant::now());
+        let mut access = strict();
+        access.connects = Rate { per_second: 1, burst: 2 };
+        access.prefix_connects = Rate { per_second: 1, burst: 5 };
+        warden.set_access(access);
+        let admits = |peer: &str, at| warden.admits(peer.parse().unwrap(), "control", at);
+        let let_in = |peer: &str| (0..9).filter(|_| admits(peer, now)).count();
+        // Not who speaks for others or is exempt; whatever is around an address has its share.
+        let found = ["127.0.0.1", "10.0.0.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"].map(let_in);
+        assert_eq!(found, [9, 9, 2, 2, 1]);
+        assert!(!admits("192.0.2.1", now));
+        assert!(admits("192.0.2.1", now + Duration::from_secs(1)));
+        assert!(admits("198.51.100.1", now));
+        // Calls are counted by themselves.
+        assert_eq!(warden.call([192, 0, 2, 3].into(), ("control", true), now), Ok(()));
+    }
+
+    #[test]
     fn calls_are_let_through_at_their_rate() {
         let (warden, now) = (Warden::default(), Instant::now());
         warden.set_access(strict());
         let of = |peer: &str| peer.parse::<IpAddr>().unwrap();
-        let call = |peer: &str, at: Instant| warden.call(of(peer), "control", at);
+        let call = |peer: &str, at: Instant| warden.call(of(peer), ("control", true), at);
         for _ in 0..50 {
             assert_eq!(call("127.0.0.1", now), Ok(()));
         }

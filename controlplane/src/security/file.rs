@@ -2,15 +2,23 @@
 //!
 //! It is opened for each line, so that whoever rotates logs may move it away at any time.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A file that cannot be written is told of this often.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Lines that came to a file, and that did not.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) written: AtomicU64,
+    pub(super) lost: AtomicU64,
+}
 
 /// Which file, and how large it becomes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,36 +31,46 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct SecurityFile {
     pub(super) target: Arc<Mutex<Target>>,
+    tally: Arc<Tally>,
     told: Option<Instant>,
 }
 
 impl SecurityFile {
-    pub(super) fn new(target: Arc<Mutex<Target>>) -> Self {
-        Self { target, told: None }
+    pub(super) fn new(target: Arc<Mutex<Target>>, tally: Arc<Tally>) -> Self {
+        Self { target, tally, told: None }
     }
 
     fn append(&self, line: &[u8]) -> std::io::Result<()> {
         let Target { path, bytes_max } =
             self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A reload may have taken the file away while lines waited.
-        let Some(path) = path else { return Ok(()) };
-        let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(&path);
-        let mut file = open()?;
+        let Some(path) = path else { return Err(ErrorKind::NotFound.into()) };
+        let mut file = open(&path)?;
         let length = file.metadata()?.len();
         if length > 0 && length + line.len() as u64 > bytes_max {
             let mut former = path.clone().into_os_string();
             former.push(".1");
             std::fs::rename(&path, former)?;
-            file = open()?;
+            file = open(&path)?;
         }
         file.write_all(line)
     }
 }
 
+/// Opens the file, which is made if there is none.
+///
+/// Errors: nobody can write there.
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
 impl Write for SecurityFile {
-    /// Takes whole lines. A disk that fails loses them, and that is told.
+    /// Takes whole lines. A disk that fails loses them, and that is told and counted.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if let Err(error) = self.append(line) {
+        let appended = self.append(line);
+        let counter = if appended.is_ok() { &self.tally.written } else { &self.tally.lost };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = appended {
             let now = Instant::now();
             if self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
                 self.told = Some(now);
@@ -81,7 +99,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("security.log");
         let target = Arc::new(Mutex::new(Target { path: Some(path.clone()), bytes_max: 64 }));
-        let mut file = SecurityFile::new(Arc::clone(&target));
+        let tally = Arc::<Tally>::default();
+        let mut file = SecurityFile::new(Arc::clone(&target), Arc::clone(&tally));
         for number in 0..20 {
             let line = format!("line {number:04}\n");
             assert_eq!(file.write(line.as_bytes()).unwrap(), 10);
@@ -102,6 +121,8 @@ mod tests {
         assert_eq!(file.write(b"lost\n").unwrap(), 5);
         target.lock().unwrap().path = None;
         assert_eq!(file.write(b"nowhere\n").unwrap(), 8);
+        let counted = [&tally.written, &tally.lost].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counted, [21, 2]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use dataplane::rates::{Buckets, Rate};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use super::file::{SecurityFile, Target};
+use super::file::{SecurityFile, Tally, Target, open};
 use super::record::{Happened, Record};
 
 /// Lines of every second at most, for as long as it goes on: so many of penalties, and as many of
@@ -16,6 +17,8 @@ use super::record::{Happened, Record};
 const LINES_PER_SECOND: u64 = 50;
 /// The same at one time.
 const LINES_BURST: u64 = 500;
+/// Under this name lines are in the log of everything, whatever its level.
+pub(crate) const TARGET: &str = "security";
 /// Lines that wait for the disk at most; further ones are dropped and counted.
 pub const LINES_WAITING_MAX: usize = 1_024;
 
@@ -25,8 +28,10 @@ pub struct SecurityLog {
     penalties: Buckets,
     all_else: Buckets,
     suppressed: u64,
-    written: u64,
-    lost: u64,
+    /// Lines for the log of everything.
+    told: u64,
+    left_out: u64,
+    tally: Arc<Tally>,
     target: Arc<Mutex<Target>>,
     /// There is a thread once there was a file.
     writer: Option<(NonBlocking, WorkerGuard)>,
@@ -38,8 +43,9 @@ impl Default for SecurityLog {
             penalties: Buckets::new(1),
             all_else: Buckets::new(1),
             suppressed: 0,
-            written: 0,
-            lost: 0,
+            told: 0,
+            left_out: 0,
+            tally: Arc::default(),
             target: Arc::default(),
             writer: None,
         }
@@ -48,7 +54,10 @@ impl Default for SecurityLog {
 
 impl SecurityLog {
     /// Writes to that file from now on, or to the log of everything.
-    pub fn write_to(&mut self, path: Option<&Path>, bytes_max: u64) {
+    ///
+    /// # Errors
+    /// Nobody can write to the file now; it is tried again with each line.
+    pub fn write_to(&mut self, path: Option<&Path>, bytes_max: u64) -> std::io::Result<()> {
         let target = Target { path: path.map(Path::to_path_buf), bytes_max };
         let is_file = target.path.is_some();
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
@@ -57,9 +66,10 @@ impl SecurityLog {
                 .lossy(true)
                 .buffered_lines_limit(LINES_WAITING_MAX)
                 .thread_name("grandstand-security")
-                .finish(SecurityFile::new(Arc::clone(&self.target)));
+                .finish(SecurityFile::new(Arc::clone(&self.target), Arc::clone(&self.tally)));
             self.writer = Some(writer);
         }
+        path.map_or(Ok(()), |path| open(path).map(drop))
     }
 
     /// Writes a record, unless too many were written lately; then it is counted.
@@ -71,7 +81,7 @@ impl SecurityLog {
         };
         if bucket.take((), rate, now).is_err() {
             self.suppressed += record.count.max(1);
-            self.lost += 1;
+            self.left_out += 1;
             return;
         }
         let left_out = std::mem::take(&mut self.suppressed);
@@ -82,36 +92,28 @@ impl SecurityLog {
         self.put(record);
     }
 
-    /// Lines that were written, and that were left out.
+    /// Lines that were written, and that were not: there were too many, or the disk failed.
     #[must_use]
-    pub const fn counts(&self) -> [u64; 2] {
-        [self.written, self.lost]
+    pub fn counts(&self) -> [u64; 2] {
+        let Tally { written, lost } = &*self.tally;
+        let crowded = self.writer.as_ref().map(|(writer, _)| writer.error_counter());
+        let crowded = crowded.map_or(0, |counter| counter.dropped_lines() as u64);
+        let [written, lost] = [written, lost].map(|count| count.load(Ordering::Relaxed));
+        [self.told + written, self.left_out + lost + crowded]
     }
 
     fn put(&mut self, record: &Record<'_>) {
-        self.written += 1;
-        let at = SystemTime::now();
+        let mut line = record.render(SystemTime::now());
         let is_file = self.target.lock().unwrap_or_else(PoisonError::into_inner).path.is_some();
         if let (true, Some((writer, _))) = (is_file, &mut self.writer) {
-            let mut line = record.render(at);
             line.push('\n');
             // It never waits, and what finds no room is dropped there.
             let _ = writer.write_all(line.as_bytes());
             return;
         }
-        let text = |value: Option<String>| value.unwrap_or_default();
-        tracing::info!(
-            target: "security",
-            event = record.event.name(),
-            addr = text(record.addr().map(|addr| addr.to_string())),
-            prefix = text(record.prefix().map(|prefix| prefix.to_string())),
-            listener = record.listener.unwrap_or_default(),
-            proto = record.proto.unwrap_or_default(),
-            stream = record.stream.unwrap_or_default(),
-            reason = record.reason.unwrap_or_default(),
-            count = record.count,
-            until = text(record.until.map(super::record::moment)),
-        );
+        self.told += 1;
+        // The line is the whole message, so that it is found in either format of the log.
+        tracing::info!(target: TARGET, "{line}");
     }
 }
 
@@ -140,19 +142,18 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("security.log");
         let (mut log, now) = (SecurityLog::default(), Instant::now());
-        log.write_to(Some(&path), 1 << 20);
+        log.write_to(Some(&path), 1 << 20).unwrap();
         let record = Record::once(Happened::AuthRefused, [192, 0, 2, 7].into());
         for _ in 0..LINES_BURST + 1_000 {
             log.write(&record, now);
         }
-        assert_eq!(log.counts(), [LINES_BURST, 1_000]);
         // What came of it has room of its own, and what was left out is told with it.
         log.write(&Record::once(Happened::PenaltyBegun, [192, 0, 2, 7].into()), now);
-        assert_eq!(log.counts(), [LINES_BURST + 2, 1_000]);
         log.write(&record, now + Duration::from_secs(1));
-        assert_eq!(log.counts(), [LINES_BURST + 3, 1_000]);
+        assert_eq!(log.left_out, 1_000);
         // Ending the writer ends its thread, once everything is in the file.
-        drop(log);
+        drop(log.writer.take());
+        assert_eq!(log.counts(), [LINES_BURST + 3, 1_000]);
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len() as u64, LINES_BURST + 3);
@@ -163,5 +164,18 @@ mod tests {
             (Some("suppressed"), Some(1_000))
         );
         std::fs::remove_dir_all(dir).unwrap();
+    }
+    #[test]
+    fn a_file_that_cannot_be_written_is_named_at_once_and_its_lines_count_as_left_out() {
+        let dir = std::env::temp_dir().join(format!("grandstand-nowhere-{}", std::process::id()));
+        let mut log = SecurityLog::default();
+        let refused = log.write_to(Some(&dir.join("none").join("security.log")), 1 << 20);
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        let record = Record::once(Happened::AuthRefused, [192, 0, 2, 7].into());
+        for _ in 0..3 {
+            log.write(&record, Instant::now());
+        }
+        drop(log.writer.take());
+        assert_eq!(log.counts(), [0, 3]);
     }
 }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Nothing that a peer shows to prove itself is ever in it, and nothing else of a peer's words but
-//! the name of a stream. Lines go to the file that `log.security_file` names, else to the log under
-//! the target `security`.
+//! the name of a stream. Lines go to the file that `log.security_file` names, else they are
+//! messages of the log under the target `security`, whatever its level.
 //!
 //! Lives on: the control thread; a thread of its own writes the file.
 //! Limits: 50 lines a second and 500 at one time of penalties, and as many of all else, beyond
@@ -21,6 +21,8 @@ mod file;
 mod log;
 mod record;
 
+pub(crate) use file::open as open_file;
+pub(crate) use log::TARGET;
 pub use log::{LINES_WAITING_MAX, SecurityLog};
 pub(crate) use record::moment;
 pub use record::{Happened, Record};

@@ -163,8 +163,8 @@ mod tests {
         };
         let peer: IpAddr = "2001:db8:1:2::3".parse().unwrap();
         for (whose, addr, prefix) in [
-            (address_of(peer), Some("2001:db8:1:2::"), "2001:db8:1::/48"),
-            (prefix_of(peer), None, "2001:db8:1::/48"),
+            (address_of(peer), Some("2001:db8:1:2::"), "2001:db8:1::/56"),
+            (prefix_of(peer), None, "2001:db8:1::/56"),
             (address_of([192, 0, 2, 7].into()), Some("192.0.2.7"), "192.0.2.0/24"),
             (prefix_of([192, 0, 2, 7].into()), None, "192.0.2.0/24"),
         ] {

@@ -1,5 +1,6 @@
 //! Control plane: what the running server keeps to reload itself.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dataplane::config::ListenerConfig;
@@ -53,6 +54,15 @@ impl ControlPlane {
         let settings = &self.loaded.settings;
         self.warden.set_access(settings.access());
         let log = &settings.log;
-        self.warden.log_to(log.security_file.as_deref(), log.security_bytes_max);
+        let path = log.security_file.as_deref();
+        if let Err(error) = self.warden.log_to(path, log.security_bytes_max) {
+            // A reload that was taken in all else is not given up for it.
+            tracing::error!(
+                path = %path.unwrap_or(Path::new("")).display(),
+                reason = %error,
+                "log.security_file cannot be written, its lines are left out; mend the path or its \
+                 permissions"
+            );
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::config::{DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity
 use crate::error::Error;
 use crate::logging::Logging;
 use crate::penalties::Warden;
+use crate::security::open_file;
 use crate::store::Store;
 use crate::troubles::{Trouble, Troubles};
 use crate::viewing::first_keys;
@@ -71,6 +72,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     }
     let control = Entrance::open(&loaded)?;
     let store = Store::open(&data_directory(&loaded))?;
+    probe_security_file(&loaded)?;
     let logging = Logging::start(&loaded.settings.log);
     if let Some(keys) = kept_view_keys(&store)? {
         plan.node.view_keys = keys;
@@ -117,6 +119,17 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         control,
         &banner,
     )
+}
+
+/// Errors: the security log has a file that nobody can write to.
+fn probe_security_file(loaded: &Loaded) -> Result<(), Error> {
+    let Some(path) = &loaded.settings.log.security_file else { return Ok(()) };
+    open_file(path).map(drop).map_err(|error| Error::File {
+        op: "append to",
+        path: path.clone(),
+        reason: error.to_string(),
+        mend: "log.security_file must be a file in a folder that this user may write to".to_owned(),
+    })
 }
 
 /// The keys that tokens of viewers were signed with before: shards know them from the first request

@@ -39,7 +39,7 @@ pub(super) use judge::{Flaw, Judged, refreshed};
 pub use key::VerifyingKey;
 pub use key_set::{KEYS_MAX, KeySet};
 pub use shared::SharedKey;
-pub(super) use token::is_token;
+pub(crate) use token::{Bearer, is_token};
 
 #[cfg(test)]
 mod attacks;

@@ -69,6 +69,11 @@ impl Signed {
         key.tenant.clone().filter(|_| request.intent == Intent::Publish)
     }
 
+    /// The name of the key that `query` is signed with, whatever that is worth.
+    pub(crate) fn signer(query: &str) -> Option<String> {
+        Some(Stamp::read(query)?.ok()?.kid)
+    }
+
     /// What the signature of `request` is worth; `None` if it shows none.
     ///
     /// A good one says when its time is over, for whoever comes in.

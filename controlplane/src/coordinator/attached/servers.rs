@@ -1,6 +1,6 @@
 //! Servers: what streaming servers say, and are told.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use dataplane::ids::{Secret, StreamId, StreamName};
@@ -45,7 +45,7 @@ pub struct Question {
     pub channel: StreamName,
     /// What he shows.
     pub key: Secret,
-    /// Where he comes from.
+    /// Where he comes from; the unspecified address if the server does not say.
     pub user: IpAddr,
 }
 
@@ -81,7 +81,8 @@ impl Attached {
         };
         self.questions = self.questions.wrapping_add(1);
         let number = self.questions;
-        let user = user_ip.parse().unwrap_or(at.ip);
+        // Nobody knows who it is, and the server answers for none of its users.
+        let user = user_ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let asked = Asked { peer, request, channel: channel.clone(), key: key.clone(), since: now };
         self.asked.insert(number, asked);
         Some(Question { number, server: peer, role, at, channel, key, user })
