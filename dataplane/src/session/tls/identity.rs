@@ -105,13 +105,39 @@ impl Identity {
         Self { names, rtmps: with(&self.rtmps), https: with(&self.https) }
     }
 
+    /// What a peer that asks for `name` is shown.
+    #[must_use]
+    pub fn certificate(&self, name: &str) -> &Certified {
+        self.names.choose(Some(name))
+    }
+
+    /// This identity with another certificate of `name`, which is no `*.`; all else stays, the
+    /// tickets too. Where the one before was also for all others, so is this one.
+    #[must_use]
+    pub fn with_certificate(&self, name: &str, certified: &Certified) -> Self {
+        let mut names = Names::clone(&self.names);
+        let old = names.exact.insert(name.to_ascii_lowercase(), Arc::clone(certified));
+        if old.is_some_and(|old| Arc::ptr_eq(&old, &names.first)) {
+            names.first = Arc::clone(certified);
+        }
+        let names = Arc::new(names);
+        let with = |config: &Arc<ServerConfig>| {
+            let mut config = ServerConfig::clone(config);
+            config.cert_resolver = Arc::<Names>::clone(&names);
+            Arc::new(config)
+        };
+        let (rtmps, https) = (with(&self.rtmps), with(&self.https));
+        Self { names, rtmps, https }
+    }
+
     /// This identity, which also answers an authority that looks whether `name` leads here, on
     /// every listener inside TLS: with `certified`, and nobody else with it.
     ///
     /// Spec: RFC 8737 section 3.
     ///
-    /// A peer that names protocols must be answered one of them, so peers of RTMPS that do are
-    /// answered one of HTTP meanwhile, which changes nothing of what they speak.
+    /// Meanwhile RTMPS is as strict as HTTPS always is: a peer that names protocols and none of
+    /// HTTP among them is refused, since rustls answers one that is offered or ends the handshake.
+    /// Peers of RTMPS name none as a rule; whoever does comes in once the order is over.
     #[must_use]
     pub fn with_challenge(&self, name: &str, certified: &Certified) -> Self {
         let challenged = Arc::new(Challenged {
@@ -143,6 +169,7 @@ impl Identity {
 }
 
 /// Certificates by the names that peers ask for.
+#[derive(Clone)]
 struct Names {
     first: Certified,
     exact: BTreeMap<String, Certified>,
@@ -206,6 +233,26 @@ mod tests {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         Identity::certify(vec![made.cert.der().clone()], key).unwrap()
+    }
+
+    #[test]
+    fn one_certificate_is_renewed_and_all_else_stays() {
+        let [own, other, renewed] = ["a.example", "b.example", "a.example"].map(certified);
+        let named = [("a.example", &own), ("b.example", &other)];
+        let named = named.map(|(name, one)| (name.to_owned(), Arc::clone(one)));
+        let old = Identity::by_name(Arc::clone(&own), named).unwrap();
+        let new = old.with_certificate("A.example", &renewed);
+        for name in ["a.example", "else.where"] {
+            assert!(Arc::ptr_eq(new.certificate(name), &renewed), "{name}");
+            assert!(Arc::ptr_eq(old.certificate(name), &own), "{name}");
+        }
+        assert!(Arc::ptr_eq(new.certificate("b.example"), &other));
+        assert!(Arc::ptr_eq(&new.rtmps.ticketer, &old.rtmps.ticketer));
+        assert_eq!(new.https.alpn_protocols, old.https.alpn_protocols);
+        // One of a name that had none leaves the one for all others.
+        let more = old.with_certificate("c.example", &renewed);
+        assert!(Arc::ptr_eq(more.certificate("c.example"), &renewed));
+        assert!(Arc::ptr_eq(more.certificate("else.where"), &own));
     }
 
     #[test]
