@@ -15,6 +15,8 @@ use crate::program::{Dir, output};
 pub(crate) const CA: &str = "authority-ca.pem";
 const CERTIFICATE: &str = "authority.pem";
 const KEY: &str = "authority-key.pem";
+/// Ports are tried so often.
+const TRIES_MAX: usize = 8;
 /// The account elsewhere that it knows.
 pub(crate) const BINDING: (&str, &str) =
     ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
@@ -54,10 +56,16 @@ impl Authority {
     /// Starts it on ports that are free, and writes [`CA`] into `dir`.
     pub(crate) fn start(dir: &Dir, looks: Looks, ways: Ways) -> Self {
         prove(dir);
-        // Held together, so that they differ.
-        let free = [0; 2].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let [addr, management] = free.map(|listener| listener.local_addr().unwrap());
-        Self::run(dir, [addr, management], looks, ways)
+        // Somebody else may take a port between us and the authority: then it tries others.
+        for _ in 0..TRIES_MAX {
+            // Held together, so that they differ.
+            let free = [0; 2].map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+            let places = free.map(|listener| listener.local_addr().unwrap());
+            if let Some(authority) = Self::run(dir, places, looks, ways) {
+                return authority;
+            }
+        }
+        panic!("pebble ended before it listened, {TRIES_MAX} times");
     }
 
     /// Where it listens, for one that takes its place.
@@ -67,10 +75,17 @@ impl Authority {
 
     /// Starts one in the place of another that is over, whose accounts it does not know.
     pub(crate) fn again(dir: &Dir, places: [SocketAddr; 2], looks: Looks) -> Self {
-        Self::run(dir, places, looks, Ways::default())
+        let authority = Self::run(dir, places, looks, Ways::default());
+        authority.expect("nobody else takes the port of an authority that was just there")
     }
 
-    fn run(dir: &Dir, [addr, management]: [SocketAddr; 2], looks: Looks, ways: Ways) -> Self {
+    /// `None` if it ends before it listens.
+    fn run(
+        dir: &Dir,
+        [addr, management]: [SocketAddr; 2],
+        looks: Looks,
+        ways: Ways,
+    ) -> Option<Self> {
         let (id, key) = BINDING;
         let config = serde_json::json!({"pebble": {
             "listenAddress": addr.to_string(),
@@ -92,11 +107,16 @@ impl Authority {
         let child = command.stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("pebble: {error}: run .ci/setup"));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.by_ref().any(|line| line.unwrap().contains("ACME directory available"));
-        assert!(ready, "pebble ended before it listened");
+        let said = lines.by_ref().any(|line| line.unwrap().contains("ACME directory available"));
+        let authority = Self { child, addr, management };
+        // It says so before it listens.
+        let places = [format!("{addr}/dir"), format!("{management}/roots/0")];
+        if !said || !places.iter().all(|place| ask(dir, place).0 == Some(0)) {
+            return None;
+        }
         // A pipe that nobody reads would stop it.
         std::thread::spawn(move || lines.count());
-        Self { child, addr, management }
+        Some(authority)
     }
 
     /// The URL of its directory.
@@ -106,10 +126,7 @@ impl Authority {
 
     /// Who vouches for what it gives.
     pub(crate) fn root(&self, dir: &Dir) -> CertificateDer<'static> {
-        let mut command = Command::new("curl");
-        command.current_dir(&dir.0).args(["-sS", "--max-time", "20", "--cacert", CA]);
-        let (code, pem, error) =
-            output(command.arg(format!("https://{}/roots/0", self.management)));
+        let (code, pem, error) = ask(dir, &format!("{}/roots/0", self.management));
         assert_eq!(code, Some(0), "{error}");
         CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
     }
@@ -120,6 +137,13 @@ impl Drop for Authority {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What it answers to a question inside TLS, once it listens.
+fn ask(dir: &Dir, place: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new("curl");
+    command.current_dir(&dir.0).args(["-sS", "--max-time", "20", "--cacert", CA]);
+    output(command.args(["--retry", "10", "--retry-connrefused", &format!("https://{place}")]))
 }
 
 /// Writes a root of our own, and a certificate for the authority's listener.
