@@ -78,6 +78,14 @@ impl Troubles {
         }
     }
 
+    /// It is so no more, if what was told of it is of that kind.
+    pub fn forget(&self, trouble: Trouble, is_over: impl FnOnce(&str) -> bool) {
+        let mut told = self.told();
+        if told.get(&trouble).is_some_and(|message| is_over(message)) {
+            told.remove(&trouble);
+        }
+    }
+
     fn told(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +95,18 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::store::{Disk, Table, Write};
+
+    #[tokio::test]
+    async fn only_what_is_over_is_forgotten() {
+        let troubles = Troubles::new(Disk::default().store());
+        let doubt = || Some("a.example: no certificate".to_owned());
+        troubles.tell(Trouble::CertificateDoubt, doubt());
+        troubles.forget(Trouble::AcmeFailing, |_| true);
+        troubles.forget(Trouble::CertificateDoubt, |told| told.starts_with("b.example"));
+        assert_eq!(troubles.list(), [(Trouble::CertificateDoubt, doubt().unwrap())]);
+        troubles.forget(Trouble::CertificateDoubt, |told| told.starts_with("a.example"));
+        assert_eq!(troubles.list(), []);
+    }
 
     #[tokio::test]
     async fn a_failed_store_is_told_until_it_works() {

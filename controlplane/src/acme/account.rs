@@ -18,12 +18,13 @@ struct Entry {
     credentials: AccountCredentials,
 }
 
-/// The account that is kept; `None` if there is none. What it lacks the authority is told.
+/// The account that is kept; `None` if there is none. The authority is told whom it writes to, if
+/// that is new; why it does not take it, if so, is no reason to have no certificates.
 pub(super) async fn kept(
     section: &AcmeSection,
     vault: &Vault,
     transport: &Transport,
-) -> Result<Option<Account>, Failure> {
+) -> Result<Option<(Account, Option<Failure>)>, Failure> {
     let own = vault.clone();
     let Some(json) = off(move || own.account()).await?? else { return Ok(None) };
     let entry = serde_json::from_str::<Entry>(&json);
@@ -33,16 +34,21 @@ pub(super) async fn kept(
     })?;
     // What is written again is the same but for the people.
     let again = serde_json::from_str::<Entry>(&json).map(|entry| entry.credentials);
-    let failed = |error: instant_acme::Error| Failure::of(&error, Cost::Nothing, section.challenge);
+    let failed = |error: instant_acme::Error| Failure::of_account(&error, section.challenge);
     let builder = Account::builder_with_http(Box::new(transport.clone()));
     let account = builder.from_credentials(credentials).await.map_err(failed)?;
     if let (false, Ok(credentials)) = (contact == section.contact.0, again) {
         let people = people(section);
         let people: Vec<_> = people.iter().map(String::as_str).collect();
-        account.update_contacts(&people).await.map_err(failed)?;
-        keep(section, vault, credentials).await?;
+        match account.update_contacts(&people).await.map_err(failed) {
+            Ok(()) => keep(section, vault, credentials).await?,
+            Err(failure) if failure.cost == Cost::Counted && !failure.is_account() => {
+                return Ok(Some((account, Some(failure))));
+            }
+            Err(failure) => return Err(failure),
+        }
     }
-    Ok(Some(account))
+    Ok(Some((account, None)))
 }
 
 /// A new account, which is kept.
@@ -62,14 +68,9 @@ pub(super) async fn open(
     };
     let builder = Account::builder_with_http(Box::new(transport.clone()));
     let made = builder.create(&new, directory.with_query(), binding.as_ref()).await;
-    let (account, credentials) = made.map_err(|error| {
-        // Accounts are counted, too; what was not reached counts nothing.
-        let cost = match &error {
-            instant_acme::Error::Api(_) => Cost::Counted,
-            _ => Cost::Nothing,
-        };
-        Failure::of(&error, cost, section.challenge)
-    })?;
+    // Accounts are counted, too; what was not reached counts nothing.
+    let failed = |error: instant_acme::Error| Failure::of_account(&error, section.challenge);
+    let (account, credentials) = made.map_err(failed)?;
     keep(section, vault, credentials).await?;
     tracing::info!(authority = %directory, "an account was opened");
     Ok(account)

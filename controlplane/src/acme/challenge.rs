@@ -10,9 +10,12 @@ use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPa
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use x509_parser::parse_x509_certificate;
 
 /// Bytes of what is hashed into a certificate: SHA-256.
 const DIGEST_BYTES: usize = 32;
+/// Who vouches for what is made here.
+const NOBODY: &str = "grandstand, not vouched for";
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -47,9 +50,15 @@ impl Challenge {
 
 /// A certificate of `name` that nobody vouches for, so that listeners inside TLS can answer before
 /// there is another; `None` if the name is none.
-#[must_use]
-pub fn placeholder(name: &str) -> Option<Certified> {
+pub(super) fn placeholder(name: &str) -> Option<Certified> {
     own(name, Vec::new())
+}
+
+/// True of what [`placeholder`] made.
+pub(super) fn is_placeholder(certificate: &[u8]) -> bool {
+    let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return false };
+    let mut names = parsed.issuer().iter_common_name().filter_map(|name| name.as_str().ok());
+    names.any(|name| name == NOBODY)
 }
 
 /// A certificate that vouches for itself, with a key of its own.
@@ -57,7 +66,7 @@ fn own(name: &str, extensions: Vec<CustomExtension>) -> Option<Certified> {
     DnsName::try_from(name).ok()?;
     let mut params = CertificateParams::new([name.to_owned()]).ok()?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "grandstand, not vouched for");
+    params.distinguished_name.push(DnType::CommonName, NOBODY);
     params.custom_extensions = extensions;
     let key = KeyPair::generate().ok()?;
     let certificate = params.self_signed(&key).ok()?;
@@ -70,7 +79,6 @@ fn own(name: &str, extensions: Vec<CustomExtension>) -> Option<Certified> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use x509_parser::parse_x509_certificate;
 
     /// 1.3.6.1.5.5.7.1.31
     const PE_ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";

@@ -1,7 +1,5 @@
 //! Failure: why there is no certificate, and what to do about it.
 
-use std::time::Duration;
-
 use instant_acme::Problem;
 
 use crate::config::ChallengeKind;
@@ -12,6 +10,10 @@ const DETAIL_LETTERS_MAX: usize = 300;
 /// What is tried again needs nobody.
 pub(super) const AGAIN: &str = "it is tried again by itself";
 
+/// What a person can do about an account that is refused.
+const REFUSED: &str = "our account is deactivated or blocked there: ask who runs the authority, or \
+                       remove account.json below acme/ in the data directory for a new one";
+
 /// How much an attempt cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cost {
@@ -19,6 +21,17 @@ pub(super) enum Cost {
     Nothing,
     /// It counts what failed, and refuses who fails often.
     Counted,
+}
+
+/// Whom a failure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The name that was asked for.
+    Name,
+    /// Perhaps every name: who has a limit says seldom whose.
+    Perhaps,
+    /// The authority, or our account there: other names fare the same.
+    Authority,
 }
 
 /// Why an attempt brought no certificate.
@@ -30,8 +43,8 @@ pub(super) struct Failure {
     pub(super) mend: &'static str,
     /// What it cost.
     pub(super) cost: Cost,
-    /// The authority wants to be left alone for so long.
-    pub(super) wait: Option<Duration>,
+    /// Whom it is about.
+    pub(super) reach: Reach,
     /// The authority knows our account no more.
     pub(super) is_stranger: bool,
 }
@@ -53,12 +66,22 @@ impl Failure {
     /// One that cost the authority nothing.
     pub(super) fn free(what: impl Into<String>, mend: &'static str) -> Self {
         let (what, cost) = (what.into(), Cost::Nothing);
-        Self { what, mend, cost, wait: None, is_stranger: false }
+        Self { what, mend, cost, reach: Reach::Name, is_stranger: false }
     }
 
     /// One that the authority counts.
     pub(super) fn counted(what: impl Into<String>, mend: &'static str) -> Self {
         Self { cost: Cost::Counted, ..Self::free(what, mend) }
+    }
+
+    /// This one, of all names.
+    pub(super) fn of_authority(self) -> Self {
+        Self { reach: Reach::Authority, ..self }
+    }
+
+    /// True if it is our account that is refused, or not known.
+    pub(super) fn is_account(&self) -> bool {
+        self.is_stranger || self.reach == Reach::Authority
     }
 
     /// What the library says went wrong.
@@ -74,6 +97,19 @@ impl Failure {
             other => Self::free(clean(&other.to_string()), "check acme.directory and acme.ca"),
         };
         Self { cost, ..failure }
+    }
+
+    /// What went wrong where our account was to do something, which may be what is refused. Only
+    /// what the authority itself answered costs.
+    pub(super) fn of_account(error: &instant_acme::Error, kind: ChallengeKind) -> Self {
+        let instant_acme::Error::Api(problem) = error else {
+            return Self::of(error, Cost::Nothing, kind);
+        };
+        let failure = Self::of_problem(problem, kind);
+        if problem.r#type.as_deref().is_some_and(|name| name.ends_with(":unauthorized")) {
+            return Self { mend: REFUSED, reach: Reach::Authority, ..failure };
+        }
+        failure
     }
 
     /// What the authority says went wrong.
@@ -106,7 +142,8 @@ impl Failure {
         let name = if name.is_empty() { "an error" } else { name };
         let what = format!("the authority says {}: {}", clean(name), clean(&detail));
         let is_stranger = name == "accountDoesNotExist";
-        Self { is_stranger, ..Self::counted(what, mend) }
+        let reach = if name == "rateLimited" { Reach::Perhaps } else { Reach::Name };
+        Self { is_stranger, reach, ..Self::counted(what, mend) }
     }
 }
 
@@ -154,6 +191,22 @@ mod tests {
         }
         let gone = Failure::of_problem(&problem("accountDoesNotExist", ""), ChallengeKind::Http);
         assert!(gone.is_stranger);
+    }
+
+    #[test]
+    fn an_account_that_is_refused_is_not_a_port_that_leads_elsewhere() {
+        let of = |name| {
+            let error = instant_acme::Error::Api(problem(name, "no"));
+            Failure::of_account(&error, ChallengeKind::Http)
+        };
+        let refused = of("unauthorized");
+        assert!(refused.mend.contains("remove account.json"), "{refused}");
+        assert_eq!((refused.reach, refused.cost), (Reach::Authority, Cost::Counted));
+        assert_eq!(of("rateLimited").reach, Reach::Perhaps);
+        assert_eq!(of("rejectedIdentifier").reach, Reach::Name);
+        assert!(of("accountDoesNotExist").is_stranger);
+        let unreached = instant_acme::Error::Str("nobody is there");
+        assert_eq!(Failure::of_account(&unreached, ChallengeKind::Http).cost, Cost::Nothing);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 
+use super::challenge::is_placeholder;
 use crate::config::Validity;
 
 /// A certificate of one name that can be shown.
@@ -32,13 +33,26 @@ impl Kept {
             return Err("it is no certificate of X.509 version 3".to_owned());
         };
         let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| "there is no key in it")?;
-        let name = ServerName::try_from(domain).map_err(|_| format!("{domain} is no name"))?;
-        let named =
-            ParsedCertificate::try_from(leaf).and_then(|parsed| verify_server_name(&parsed, &name));
-        named.map_err(|error| format!("it is not for {domain}: {error}"))?;
+        named(leaf, domain)?;
         let certified = Identity::certify(chain, key).map_err(|error| error.to_string())?;
         Ok(Self { certified, validity })
     }
+
+    /// What is shown for `domain` already; `None` if that is a placeholder or not for it.
+    pub(super) fn of_shown(certified: &Certified, domain: &str) -> Option<Self> {
+        let leaf = certified.cert.first()?;
+        named(leaf, domain).ok()?;
+        let validity = Validity::of(leaf).filter(|_| !is_placeholder(leaf))?;
+        Some(Self { certified: Certified::clone(certified), validity })
+    }
+}
+
+/// Errors: the certificate is not for `domain`.
+fn named(leaf: &CertificateDer<'_>, domain: &str) -> Result<(), String> {
+    let name = ServerName::try_from(domain).map_err(|_| format!("{domain} is no name"))?;
+    let parsed = ParsedCertificate::try_from(leaf);
+    let named = parsed.and_then(|parsed| verify_server_name(&parsed, &name));
+    named.map_err(|error| format!("it is not for {domain}: {error}"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@
 //! One order is under way at a time, for one name. What fails leaves the certificate in force, is
 //! told by an event, by `/metrics` and by `/api/v1/health`, and is tried again later and later.
 //!
-//! Map: `keeper` runs it all, `schedule` says when a name is due, `account` speaks for us, `order`
+//! Map: `keeper` runs it all, `round` goes through the names of one authority, `schedule` says when
+//! one is due, `rest` when nobody is asked, `account` speaks for us, `order`
 //! brings one certificate, `challenge` is what the authority finds, `transport` sends its requests,
 //! `failure` says what went wrong, `vault` keeps files, `kept` reads one of them, `told` is what
 //! the desk is told.
@@ -26,13 +27,17 @@ mod failure;
 mod keeper;
 mod kept;
 mod order;
+mod rest;
+mod round;
 mod schedule;
+#[cfg(test)]
+mod scripted;
 mod told;
 mod transport;
 mod vault;
 
-pub use challenge::{Challenge, placeholder};
+pub use challenge::Challenge;
 pub use keeper::Keeper;
 pub use kept::Kept;
 pub use told::{AcmeAsk, Outcome};
-pub use vault::Vault;
+pub use vault::{Answer, Vault};

@@ -78,10 +78,7 @@ impl Errand<'_> {
 
     async fn begin(&self, account: &Account) -> Result<Order, Failure> {
         let identifiers = [Identifier::Dns(self.domain.to_owned())];
-        let failed = |error: Error| {
-            let cost = if matches!(error, Error::Api(_)) { Cost::Counted } else { Cost::Nothing };
-            Failure::of(&error, cost, self.kind)
-        };
+        let failed = |error: Error| Failure::of_account(&error, self.kind);
         if let Some(replaces) = self.replaces.clone() {
             match account.new_order(&NewOrder::new(&identifiers).replaces(replaces)).await {
                 // It was replaced before, or is of another account: that is no reason to have none.
@@ -150,7 +147,7 @@ impl Errand<'_> {
 /// True if another question would be answered the same way.
 fn is_final(problem: &instant_acme::Problem) -> bool {
     let name = problem.r#type.as_deref().unwrap_or_default();
-    [":rateLimited", ":accountDoesNotExist", ":rejectedIdentifier"]
+    [":rateLimited", ":accountDoesNotExist", ":rejectedIdentifier", ":unauthorized"]
         .iter()
         .any(|end| name.ends_with(end))
 }

@@ -15,17 +15,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::failure::Cost;
+use super::rest::Rest;
 use crate::config::Validity;
 
 /// Orders of a name that are begun in [`TRIES_TIME`] at most.
 const TRIES_MAX: usize = 4;
 const TRIES_TIME: Duration = Duration::from_secs(3_600);
-/// Rests after a failure that cost the authority nothing: the first one, and the longest.
-const SOON: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(6 * 3_600)];
-/// Rests after a failure that the authority counts.
-const LATER: [Duration; 2] = [Duration::from_secs(15 * 60), Duration::from_secs(12 * 3_600)];
-/// An authority that wants to be left alone for longer is asked then nevertheless.
-const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// After a certificate came none is asked for during this part of its time, be it due at once: by
 /// a clock that goes wrong each one would be, and authorities give few in a week.
 const FIRST_PART: u32 = 30;
@@ -41,33 +36,29 @@ pub(super) struct Case {
     suggested: Option<SystemTime>,
     /// When orders were begun, in seconds since 1970, the oldest first.
     tries: Vec<u64>,
-    /// Failures in a row.
-    failures: u32,
-    /// Nothing is tried before.
-    rest: Option<SystemTime>,
+    /// How long nothing is tried.
+    rest: Rest,
 }
 
 impl Case {
     /// A name whose certificate in force is of that time, and what is known of orders before.
     pub(super) fn new(validity: Option<Validity>, tries: &[u64], now: SystemTime) -> Self {
         let last = tries.len().saturating_sub(TRIES_MAX);
-        // What was begun by a clock that went ahead must not hold up anything until then.
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let tries = tries[last..].iter().copied().filter(|&at| at <= now).collect();
+        let tries = believed(&tries[last..], now).collect();
         Self { validity, tries, ..Self::default() }
     }
 
     /// When an order is to be begun; a moment of the past is now.
-    pub(super) fn due(&self) -> SystemTime {
-        let full = self.tries.len() >= TRIES_MAX;
+    pub(super) fn due(&self, now: SystemTime) -> SystemTime {
+        let full = believed(&self.tries, now).count() >= TRIES_MAX;
         let oldest = self.tries.first().filter(|_| full);
         let room = oldest.and_then(|&at| later(UNIX_EPOCH, Duration::from_secs(at), TRIES_TIME));
-        [self.rest, room].into_iter().flatten().fold(self.renewal(), SystemTime::max)
+        [self.rest.until(now), room].into_iter().flatten().fold(self.renewal(), SystemTime::max)
     }
 
     fn renewal(&self) -> SystemTime {
-        let Some(Validity { not_before, not_after }) = self.validity else { return UNIX_EPOCH };
-        let whole = not_after.duration_since(not_before).unwrap_or_default();
+        let Some(validity) = self.validity else { return UNIX_EPOCH };
+        let (Validity { not_before, not_after }, whole) = (validity, validity.lifetime());
         let usual = not_before + whole / 3 * 2;
         self.suggested.map_or(usual, |at| at.min(not_after - whole / LAST_PART))
     }
@@ -79,14 +70,19 @@ impl Case {
 
     /// An order is begun.
     pub(super) fn begun(&mut self, now: SystemTime) {
+        self.tries = believed(&self.tries, now).collect();
         if self.tries.len() >= TRIES_MAX {
             self.tries.remove(0);
         }
         self.tries.push(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
     }
 
-    /// It failed. Rests double, and are by `chance` (0 to 255) up to a quarter longer, so that
-    /// nodes that failed together do not come back together.
+    /// The authority made no order of what was begun last: it does not count.
+    pub(super) fn unbegun(&mut self) {
+        self.tries.pop();
+    }
+
+    /// It failed.
     pub(super) fn failed(
         &mut self,
         cost: Cost,
@@ -94,22 +90,13 @@ impl Case {
         chance: u8,
         now: SystemTime,
     ) {
-        let [first, longest] = match cost {
-            Cost::Nothing => SOON,
-            Cost::Counted => LATER,
-        };
-        let doubled = first.saturating_mul(1 << self.failures.min(16)).min(longest);
-        self.failures = self.failures.saturating_add(1);
-        let rest = doubled + doubled / 4 * u32::from(chance) / 255;
-        let wait = wait.unwrap_or_default().min(WAIT_MAX);
-        self.rest = now.checked_add(rest.max(wait));
+        self.rest.failed(cost, wait, chance, now);
     }
 
     /// A certificate of that time is there.
     pub(super) fn obtained(&mut self, validity: Validity, now: SystemTime) {
         let tries = std::mem::take(&mut self.tries);
-        let whole = validity.not_after.duration_since(validity.not_before).unwrap_or_default();
-        let rest = now.checked_add(whole / FIRST_PART);
+        let rest = Rest::of(validity.lifetime() / FIRST_PART, now);
         *self = Self { validity: Some(validity), tries, rest, ..Self::default() };
     }
 
@@ -122,6 +109,13 @@ impl Case {
             self.suggested = chosen(chance);
         }
     }
+}
+
+/// Those of `tries` that a calendar of `now` believes: what was begun by one that went ahead must
+/// not hold up anything until then.
+fn believed(tries: &[u64], now: SystemTime) -> impl Iterator<Item = u64> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    tries.iter().copied().filter(move |&at| at <= now)
 }
 
 fn later(from: SystemTime, by: Duration, and: Duration) -> Option<SystemTime> {
@@ -146,13 +140,13 @@ mod tests {
     #[test]
     fn a_certificate_is_due_at_two_thirds_and_without_one_at_once() {
         let now = at(2_000_000_000);
-        assert!(Case::new(None, &[], now).due() <= now);
+        assert!(Case::new(None, &[], now).due(now) <= now);
         let mut case = Case::new(Some(ninety_days(now)), &[], now);
-        assert_eq!(case.due(), now + 60 * DAY);
+        assert_eq!(case.due(now), now + 60 * DAY);
         case.obtained(ninety_days(now + 60 * DAY), now + 60 * DAY);
-        assert_eq!(case.due(), now + 120 * DAY);
+        assert_eq!(case.due(now), now + 120 * DAY);
         let backwards = Validity { not_before: now, not_after: now - DAY };
-        assert_eq!(Case::new(Some(backwards), &[], now).due(), now);
+        assert_eq!(Case::new(Some(backwards), &[], now).due(now), now);
     }
 
     #[test]
@@ -160,48 +154,55 @@ mod tests {
         let now = at(2_000_000_000);
         let mut case = Case::new(Some(ninety_days(now)), &[], now);
         case.suggest(now + 10 * DAY, now + 11 * DAY, 255);
-        let chosen = case.due();
+        let chosen = case.due(now);
         assert!(chosen > now + 10 * DAY && chosen <= now + 11 * DAY);
         case.suggest(now + 10 * DAY, now + 11 * DAY, 0);
-        assert_eq!(case.due(), chosen, "the window is the same");
+        assert_eq!(case.due(now), chosen, "the window is the same");
         case.suggest(now - DAY, now - HOUR, 128);
-        assert!(case.due() < now, "at once: it may be revoked");
+        assert!(case.due(now) < now, "at once: it may be revoked");
         case.suggest(now + 1_000 * DAY, now + 1_001 * DAY, 0);
-        assert_eq!(case.due(), now + 81 * DAY, "never after the end");
+        assert_eq!(case.due(now), now + 81 * DAY, "never after the end");
         case.suggest(now + 2 * DAY, now + DAY, 255);
-        assert_eq!(case.due(), now + 2 * DAY, "a window that ends before it begins");
+        assert_eq!(case.due(now), now + 2 * DAY, "a window that ends before it begins");
     }
 
     #[test]
-    fn rests_double_up_to_half_a_day() {
+    fn a_certificate_ends_the_rest_of_failures() {
         let now = at(2_000_000_000);
-        let rest = |case: &Case| case.due().duration_since(now).unwrap().as_secs();
-        let mut case = Case::new(None, &[], now);
-        let mut rests = Vec::new();
-        for _ in 0..8 {
-            case.failed(Cost::Counted, None, 0, now);
-            rests.push(rest(&case) / 60);
-        }
-        assert_eq!(rests, [15, 30, 60, 120, 240, 480, 720, 720]);
-        let mut case = Case::new(None, &[], now);
-        case.failed(Cost::Nothing, None, 0, now);
-        assert_eq!(rest(&case), 60);
-        case.failed(Cost::Nothing, None, 255, now);
-        assert_eq!(rest(&case), 150);
-        for _ in 0..100 {
-            case.failed(Cost::Nothing, None, 0, now);
-        }
-        assert_eq!(rest(&case), 6 * 3_600);
-        // The authority says when, within reason.
-        case.failed(Cost::Counted, Some(34 * HOUR), 0, now);
-        assert_eq!(rest(&case), 34 * 3_600);
-        case.failed(Cost::Counted, Some(Duration::MAX), 0, now);
-        assert_eq!(rest(&case), 7 * 86_400);
         let mut case = Case::new(None, &[], now);
         case.failed(Cost::Counted, Some(2 * HOUR), 0, now);
-        assert_eq!(rest(&case), 2 * 3_600);
+        assert_eq!(case.due(now), now + 2 * HOUR);
         case.obtained(ninety_days(now), now);
-        assert_eq!(case.due(), now + 60 * DAY);
+        assert_eq!(case.due(now), now + 60 * DAY);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_nothing_up() {
+        let (now, ahead) = (at(2_000_000_000), at(2_000_000_000) + 300 * DAY);
+        let mut case = Case::new(None, &[], ahead);
+        for _ in 0..TRIES_MAX {
+            case.begun(ahead);
+            case.failed(Cost::Counted, None, 0, ahead);
+        }
+        assert!(case.due(ahead) >= ahead + HOUR);
+        // It is set right.
+        assert!(case.due(now) <= now);
+        for n in 0..4 {
+            assert!(case.due(now) <= now, "{n}");
+            case.begun(now);
+        }
+        assert_eq!(case.due(now), now + HOUR);
+    }
+
+    #[test]
+    fn what_made_no_order_does_not_count() {
+        let now = at(2_000_000_000);
+        let mut case = Case::new(None, &[], now);
+        for _ in 0..10 {
+            case.begun(now);
+            case.unbegun();
+        }
+        assert!(case.due(now) <= now && case.tries().is_empty());
     }
 
     #[test]
@@ -210,9 +211,9 @@ mod tests {
         let now = issued + 80 * DAY;
         let mut case = Case::new(None, &[], now);
         case.obtained(ninety_days(issued), now);
-        assert_eq!(case.due(), now + 3 * DAY, "it is over two thirds already");
+        assert_eq!(case.due(now), now + 3 * DAY, "it is over two thirds already");
         case.suggest(issued, issued + DAY, 0);
-        assert_eq!(case.due(), now + 3 * DAY, "and so it is by the authority's clock");
+        assert_eq!(case.due(now), now + 3 * DAY, "and so it is by the authority's clock");
     }
 
     #[test]
@@ -221,21 +222,22 @@ mod tests {
         let mut tries = Vec::new();
         for n in 0..4 {
             let mut case = Case::new(None, &tries, at(start + n * 60));
-            assert!(case.due() <= at(start + n * 60), "{n}");
+            assert!(case.due(at(start + n * 60)) <= at(start + n * 60), "{n}");
             case.begun(at(start + n * 60));
             tries = case.tries().to_vec();
         }
         let mut case = Case::new(None, &tries, at(start + 240));
-        assert_eq!(case.due(), at(start) + HOUR);
-        case.begun(case.due());
-        assert_eq!(case.due(), at(start + 60) + HOUR);
+        let due = case.due(at(start + 240));
+        assert_eq!(due, at(start) + HOUR);
+        case.begun(due);
+        assert_eq!(case.due(due), at(start + 60) + HOUR);
         // A file of somebody else is not believed to be short.
         let case = Case::new(None, &[start; 1_000], at(start));
-        assert_eq!((case.tries().len(), case.due()), (TRIES_MAX, at(start) + HOUR));
+        assert_eq!((case.tries().len(), case.due(at(start))), (TRIES_MAX, at(start) + HOUR));
         // Nor one of a clock that went ahead, or of no clock.
         for ahead in [start + 1, u64::MAX] {
             let case = Case::new(None, &[ahead; TRIES_MAX], at(start));
-            assert_eq!((case.tries().len(), case.due()), (0, UNIX_EPOCH));
+            assert_eq!((case.tries().len(), case.due(at(start))), (0, UNIX_EPOCH));
         }
     }
 }

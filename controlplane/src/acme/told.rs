@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 use super::challenge::Challenge;
+use super::kept::Kept;
 use crate::bridge::Gathered;
 
 /// What is wanted of the desk.
@@ -17,6 +18,11 @@ pub enum AcmeAsk {
         /// Takes what comes in once every shard shows it.
         reply: oneshot::Sender<oneshot::Receiver<Gathered>>,
     },
+    /// Something else is wrong than an attempt.
+    Wrong {
+        /// What, and the mend; `None` if nothing is any more.
+        what: Option<String>,
+    },
     /// An attempt is over.
     Over {
         /// For which name.
@@ -27,12 +33,12 @@ pub enum AcmeAsk {
 }
 
 /// What came of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
-    /// A certificate is kept, to be taken.
+    /// A certificate is kept on the disk, to be taken.
     Obtained {
-        /// When it is over.
-        not_after: SystemTime,
+        /// The certificate.
+        kept: Box<Kept>,
     },
     /// The certificate in force stays.
     Failed {

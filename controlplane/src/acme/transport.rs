@@ -5,8 +5,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -14,29 +14,40 @@ use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::RootCertStore;
 
-use crate::outbound::{Address, Answer, Call, Client};
+use super::rest::WAIT_MAX;
+use crate::outbound::{Address, Call, Client};
 
 /// A whole exchange is over within this.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of an answer at most: a chain of certificates has some ten thousand.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Nobody is asked again sooner than this, though he says so.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Requests at the same time at most: there is one.
 const CALLS_MAX: usize = 4;
 
-/// The way to one authority. Clones share what was heard.
+/// The way to one authority.
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
     client: Client,
     /// Requests are inside TLS.
     tls: bool,
-    heard: Arc<Mutex<Heard>>,
+    heard: Heard,
 }
 
-/// What answers said beside what the library reads.
-#[derive(Debug, Default)]
-struct Heard {
-    /// Nothing more is to be asked for so long.
-    wait: Option<Duration>,
+/// For how long an authority wants to be left alone. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<Mutex<Option<Duration>>>);
+
+impl Heard {
+    /// What it said since the last call.
+    pub(super) fn take(&self) -> Option<Duration> {
+        self.wait().take()
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a request has no answer.
@@ -48,19 +59,11 @@ struct Unanswered {
 }
 
 impl Transport {
-    /// The way to the authority at `directory`, for which one of `roots` vouches.
-    pub(super) fn new(directory: &Address, roots: RootCertStore) -> Self {
+    /// The way to the authority at `directory`, for which one of `roots` vouches. What it says
+    /// about being left alone is `heard`.
+    pub(super) fn new(directory: &Address, roots: RootCertStore, heard: Heard) -> Self {
         let client = Client::with_roots(CALLS_MAX, roots);
-        Self { client, tls: directory.is_tls(), heard: Arc::default() }
-    }
-
-    /// For how long the authority wants to be left alone, if it said so since the last call.
-    pub(super) fn take_wait(&self) -> Option<Duration> {
-        self.heard().wait.take()
-    }
-
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { client, tls: directory.is_tls(), heard }
     }
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
@@ -85,24 +88,39 @@ impl Transport {
         };
         let answer = self.client.send(call).await;
         let answer = answer.map_err(|failure| unanswered(failure.to_string()))?;
-        self.note(&answer);
+        let wait = answer.header(header::RETRY_AFTER.as_str()).and_then(wait);
+        // An authority that has enough says for how long; others say it of one answer.
+        if matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        {
+            let mut heard = self.heard.wait();
+            *heard = wait.max(*heard);
+        }
         let mut response = Response::new(Full::new(answer.body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
+        // The library adds to its clock whatever is written there, and panics past its end.
+        match wait {
+            Some(wait) => response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into()),
+            None => response.headers_mut().remove(header::RETRY_AFTER),
+        };
         Ok(BytesResponse::from(response))
     }
+}
 
-    /// An authority that has enough says for how long.
-    fn note(&self, answer: &Answer) {
-        let mut heard = self.heard();
-        if !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
-        {
-            return;
-        }
-        let seconds =
-            answer.header(header::RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
-        heard.wait = seconds.map(Duration::from_secs).or(heard.wait);
-    }
+/// How long `Retry-After` says, within a second and [`WAIT_MAX`]; `None` if it is neither a number
+/// nor a date.
+///
+/// Spec: RFC 9110 section 10.2.3.
+fn wait(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that is too large for us is a long time.
+        text.parse().map_or(WAIT_MAX, Duration::from_secs)
+    } else {
+        let at = httpdate::parse_http_date(text).ok()?;
+        at.duration_since(SystemTime::now()).unwrap_or_default()
+    };
+    Some(wait.clamp(WAIT_MIN, WAIT_MAX))
 }
 
 impl HttpClient for Transport {
@@ -120,7 +138,7 @@ mod tests {
     use crate::outbound::scripted::{Application, Reply};
 
     fn to(url: &str) -> Transport {
-        Transport::new(&Address::parse(url).unwrap(), RootCertStore::empty())
+        Transport::new(&Address::parse(url).unwrap(), RootCertStore::empty(), Heard::default())
     }
 
     fn request(url: &str) -> Request<BodyWrapper<Bytes>> {
@@ -136,11 +154,52 @@ mod tests {
         let transport = to(&application.url("/dir"));
         let answer = transport.request(request(&application.url("/dir"))).await.unwrap();
         assert_eq!(answer.parts.headers["replay-nonce"], "n");
-        assert_eq!(transport.take_wait(), None, "it is for a poll, not for everything");
+        assert_eq!(transport.heard.take(), None, "it is for a poll, not for everything");
         transport.request(request(&application.url("/busy"))).await.unwrap();
-        assert_eq!(transport.take_wait(), Some(Duration::from_secs(120)));
-        assert_eq!(transport.take_wait(), None);
+        assert_eq!(transport.heard.take(), Some(Duration::from_secs(120)));
+        assert_eq!(transport.heard.take(), None);
         assert!(application.seen()[0].ends_with("\r\n\r\n{}"), "{:?}", application.seen());
+    }
+
+    #[test]
+    fn a_wait_is_within_reason_whatever_is_written() {
+        let of = |text: &str| wait(text).map(|wait| wait.as_secs());
+        let (second, week) = (Some(1), Some(7 * 86_400));
+        let huge = "9".repeat(400);
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 120 ", Some(120)),
+            ("0", second),
+            ("9300000000000000000", week),
+            ("18446744073709551615", week),
+            (huge.as_str(), week),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", second),
+            ("Thu, 31 Dec 2999 23:59:59 GMT", week),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("soon", None),
+            ("Fri, 99 Dec 9999 23:59:59 GMT", None),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+        let soon = SystemTime::now() + Duration::from_secs(600);
+        let seconds = of(&httpdate::fmt_http_date(soon)).unwrap();
+        assert!((1..=600).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn the_library_reads_no_wait_that_is_past_the_end_of_its_clock() {
+        for (written, read) in [("9300000000000000000", Some("604800")), ("soon", None)] {
+            let head = format!("retry-after: {written}\r\n");
+            let application = Application::start(move |_| Reply::status(503, &head, "{}"));
+            let transport = to(&application.url("/dir"));
+            let answer = transport.request(request(&application.url("/dir"))).await.unwrap();
+            let told = answer.parts.headers.get(header::RETRY_AFTER);
+            assert_eq!(told.map(|value| value.to_str().unwrap()), read, "{written}");
+            let heard = read.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+            assert_eq!(transport.heard.take(), heard);
+        }
     }
 
     #[tokio::test]

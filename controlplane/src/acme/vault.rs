@@ -30,8 +30,30 @@ const ACCOUNT: &str = "account.json";
 const TRIES: &str = "tries.json";
 /// Bytes of a file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Authorities that were asked ever, among whose files is looked at most.
+const AUTHORITIES_MAX: usize = 64;
 /// What a person can do about a file that cannot be written.
 const MEND: &str = "make room on the disk of data.dir, or let this user write there";
+
+/// What a name of an authority is shown with.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// A certificate of its own, or a placeholder; `None` if what there is beside covers the name.
+    pub certified: Option<Certified>,
+    /// Why clients will refuse it, if they will, or why it is not the name's own.
+    pub doubt: Option<String>,
+    /// Its time, if it is no placeholder.
+    pub validity: Option<Validity>,
+}
+
+impl Answer {
+    fn of(domain: &str, kept: Kept, broken: Option<String>, now: SystemTime) -> Self {
+        let Kept { certified, validity } = kept;
+        let doubt = || validity.doubt_of_renewed(now).map(|doubt| format!("{domain}: {doubt}"));
+        let doubt = broken.or_else(doubt);
+        Self { certified: Some(certified), doubt, validity: Some(validity) }
+    }
+}
 
 /// The files of one authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,22 +95,47 @@ impl Vault {
         }
     }
 
-    /// What a name is shown with: its certificate, or a placeholder; why clients will refuse that,
-    /// and its time if it has one. `None` if the name is none.
+    /// What a name is shown with, the first good one of: its certificate; whatever there is
+    /// beside, if that `covers` the name; what it is shown until now, `in_force`; what another
+    /// authority gave. Without any it is its certificate that is over, or a placeholder.
     #[must_use]
-    pub fn shown(&self, domain: &str) -> Option<(Certified, Option<String>, Option<Validity>)> {
-        let doubt = match self.kept(domain) {
-            Ok(Some(Kept { certified, validity })) => {
-                let doubt = validity.doubt(SystemTime::now());
-                let doubt = doubt.map(|doubt| format!("{domain}: {doubt}"));
-                return Some((certified, doubt, Some(validity)));
-            }
-            Ok(None) => format!(
-                "{domain}: no certificate yet, clients refuse the placeholder; it is asked for"
-            ),
-            Err(what) => format!("{what}: clients refuse the placeholder; a new one is asked for"),
+    pub fn shown(
+        &self,
+        domain: &str,
+        in_force: Option<&Certified>,
+        covers: impl FnOnce() -> bool,
+    ) -> Answer {
+        let now = SystemTime::now();
+        let is_good = |kept: &Kept| kept.validity.holds(now);
+        let (own, broken) = match self.kept(domain) {
+            Ok(own) => (own, None),
+            Err(what) => (None, Some(format!("{what}; a new certificate is asked for"))),
         };
-        placeholder(domain).map(|certified| (certified, Some(doubt), None))
+        let own = match own {
+            Some(own) if is_good(&own) => return Answer::of(domain, own, None, now),
+            other => other,
+        };
+        if covers() {
+            return Answer { certified: None, doubt: broken, validity: None };
+        }
+        let shown = in_force.and_then(|one| Kept::of_shown(one, domain)).filter(is_good);
+        let others = || self.elsewhere(domain).into_iter().filter(is_good);
+        let other = || others().max_by_key(|kept| kept.validity.not_after);
+        if let Some(kept) = shown.or_else(other).or(own) {
+            return Answer::of(domain, kept, broken, now);
+        }
+        let missing = || format!("{domain}: no certificate yet; it is asked for");
+        let doubt =
+            broken.unwrap_or_else(missing) + ", and clients refuse the placeholder until then";
+        Answer { certified: placeholder(domain), doubt: Some(doubt), validity: None }
+    }
+
+    /// What other authorities gave a name.
+    fn elsewhere(&self, domain: &str) -> Vec<Kept> {
+        let folders = self.dir.parent().and_then(|above| std::fs::read_dir(above).ok());
+        let folders = folders.into_iter().flatten().take(AUTHORITIES_MAX).flatten();
+        let others = folders.map(|folder| Self { dir: folder.path() });
+        others.filter(|other| other != self).filter_map(|other| other.kept(domain).ok()?).collect()
     }
 
     /// Keeps the certificate of a name in the place of the one before.
@@ -174,6 +221,66 @@ mod tests {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
+    /// A key and its certificate of `edge.example`, which ends in that year.
+    fn pem(year: i32) -> String {
+        let mut params = rcgen::CertificateParams::new(["edge.example".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        key.serialize_pem() + &params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_placeholder_is_shown_only_where_there_is_nothing_better() {
+        const NAME: &str = "edge.example";
+        let data = std::env::temp_dir().join(format!("grandstand-answer-{}", std::process::id()));
+        let of = |url: &str| Vault::of(&data, &Address::parse(url).unwrap());
+        let (vault, other) = (of("https://new.example/dir"), of("https://old.example/dir"));
+        let end = |answer: &Answer| answer.validity.map(|validity| validity.not_after);
+        let [over, soon, later] = [2002, 3000, 3001].map(|year| {
+            let kept = Kept::of_pem(&pem(year), NAME).unwrap();
+            (kept.certified, kept.validity.not_after)
+        });
+
+        let placeholder = vault.shown(NAME, None, || false);
+        assert!(placeholder.certified.is_some() && placeholder.validity.is_none());
+        assert!(placeholder.doubt.unwrap().contains("clients refuse the placeholder"));
+        let covered = vault.shown(NAME, None, || true);
+        assert!(covered.certified.is_none() && covered.doubt.is_none(), "{covered:?}");
+        // A placeholder in force is nothing to keep, nor is what is over or of another name.
+        let nothing = [placeholder.certified.unwrap(), over.0];
+        for one in &nothing {
+            assert!(vault.shown(NAME, Some(one), || false).validity.is_none());
+        }
+        assert!(vault.shown("a.example", Some(&soon.0), || false).validity.is_none());
+        let kept = vault.shown(NAME, Some(&soon.0), || false);
+        assert_eq!((end(&kept), kept.doubt), (Some(soon.1), None));
+
+        // What the authority before gave is better than nothing.
+        other.keep(NAME, &pem(3001)).unwrap();
+        let kept = vault.shown(NAME, None, || false);
+        assert_eq!((end(&kept), kept.doubt), (Some(later.1), None));
+        assert!(vault.shown(NAME, None, || true).certified.is_none());
+
+        // A file that cannot be read for once takes nothing out of force, and is told.
+        vault.keep(NAME, "half a file").unwrap();
+        let kept = vault.shown(NAME, Some(&soon.0), || false);
+        assert_eq!(end(&kept), Some(soon.1));
+        assert!(kept.doubt.unwrap().contains("edge.example.pem: there is no certificate in it"));
+
+        // One of its own that is over gives way to a good one, and stays before a placeholder.
+        vault.keep(NAME, &pem(2002)).unwrap();
+        assert_eq!(end(&vault.shown(NAME, None, || false)), Some(later.1));
+        assert!(vault.shown(NAME, None, || true).certified.is_none());
+        std::fs::remove_file(other.certificate(NAME)).unwrap();
+        let kept = vault.shown(NAME, None, || false);
+        assert_eq!(end(&kept), Some(over.1));
+        assert!(kept.doubt.unwrap().contains("is expired"));
+        vault.keep(NAME, &pem(3000)).unwrap();
+        assert_eq!(end(&vault.shown(NAME, Some(&later.0), || true)), Some(soon.1));
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+
     #[test]
     fn files_are_whole_and_their_owners_alone() {
         let data = std::env::temp_dir().join(format!("grandstand-vault-{}", std::process::id()));
@@ -196,7 +303,7 @@ mod tests {
         let pem = made.signing_key.serialize_pem() + &made.cert.pem();
         vault.keep("edge.example", &pem).unwrap();
         assert!(vault.kept("edge.example").unwrap().is_some());
-        let (_, doubt, validity) = vault.shown("edge.example").unwrap();
+        let Answer { doubt, validity, .. } = vault.shown("edge.example", None, || true);
         assert!(doubt.is_none() && validity.is_some(), "{doubt:?}");
         assert!(!half.exists());
         assert_eq!(mode(&path), 0o600);
@@ -205,7 +312,7 @@ mod tests {
         let error = vault.kept("edge.example").unwrap_err();
         assert!(error.ends_with("edge.example.pem: there is no certificate in it"), "{error}");
         for (name, word) in [("edge.example", "is no certificate in it"), ("a.example", "yet")] {
-            let (_, doubt, validity) = vault.shown(name).unwrap();
+            let Answer { doubt, validity, .. } = vault.shown(name, None, || false);
             assert!(doubt.unwrap().contains(word) && validity.is_none(), "{name}");
         }
 

@@ -15,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use super::load::Loaded;
 use super::tls::{NamedCertificate, TlsSection};
 use super::validity::Validity;
-use crate::acme::Vault;
+use crate::acme::{Answer, Vault};
 use crate::error::Error;
 
 const CERTIFICATE: &str = "tls.certificate";
@@ -34,18 +34,23 @@ pub struct Proof {
     pub identity: Identity,
     /// Why clients will refuse one of the certificates, if they will.
     pub doubt: Option<String>,
-    /// When each certificate is over, by the first of its names: the earliest of that name.
-    pub ends: CertificateEnds,
+    /// The time of each certificate, by the first of its names: the earliest to end of that name.
+    pub times: CertificateTimes,
 }
 
-/// When certificates are over, by their names in the configuration.
-pub type CertificateEnds = BTreeMap<String, SystemTime>;
+/// The times of certificates, by their names in the configuration.
+pub type CertificateTimes = BTreeMap<String, Validity>;
 
 /// What the files of `loaded` hold, and those that an authority's certificates are kept in below
-/// the data directory `data`; `None` without any.
+/// the data directory `data`; `None` without any. Names that have no such file yet keep what
+/// they are shown by the identity `in_force`.
 ///
 /// Errors: a file that cannot be used, with its key and the mend.
-pub fn identity(loaded: &Loaded, data: &Path) -> Result<Option<Proof>, Error> {
+pub fn identity(
+    loaded: &Loaded,
+    data: &Path,
+    in_force: Option<&Identity>,
+) -> Result<Option<Proof>, Error> {
     let section = &loaded.settings.tls;
     let mut shown = Shown::default();
     let first = match (&section.certificate, &section.key) {
@@ -57,63 +62,116 @@ pub fn identity(loaded: &Loaded, data: &Path) -> Result<Option<Proof>, Error> {
         (Some(_), None) => return Err(alone(loaded, CERTIFICATE, KEY)),
         (None, Some(_)) => return Err(alone(loaded, KEY, CERTIFICATE)),
     };
-    shown.of_authority(loaded, data)?;
-    let Some(first) = first.or_else(|| shown.named.first().map(|(_, one)| Arc::clone(one))) else {
+    let mut also = Vec::new();
+    if first.is_some() || loaded.settings.acme.authority().is_some() {
+        shown.also(loaded, &mut also)?;
+    }
+    let beside = Beside { first: first.as_ref(), also: &also, in_force };
+    let mut named = shown.of_authority(loaded, data, &beside)?;
+    named.append(&mut also);
+    let Some(first) = first.or_else(|| named.first().map(|(_, one)| Arc::clone(one))) else {
         return demanded(loaded).map(|()| None);
     };
-    for also in &section.also {
-        let NamedCertificate { names, certificate, key } = also;
-        let read = Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
-        let certified = shown.take(names.first().map_or(FOR_ALL, String::as_str), read);
-        let other = names.iter().find(|name| !is_for(&certified, name));
-        let other = other.map(|name| format!("{} is not for {name}", certificate.display()));
-        shown.doubt = shown.doubt.take().or(other);
-        shown.named.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
-    }
-    let Shown { named, doubt, ends } = shown;
+    let Shown { doubt, times } = shown;
     let identity = Identity::by_name(first, named).map_err(|error| Error::System {
         what: "cannot serve inside TLS",
         reason: error.to_string(),
         mend: "the system must give random bytes",
     })?;
-    Ok(Some(Proof { identity, doubt, ends }))
+    Ok(Some(Proof { identity, doubt, times }))
+}
+
+/// Certificates by the names that they are for.
+type Named = Vec<(String, Certified)>;
+
+/// What there is beside the certificates of an authority.
+struct Beside<'a> {
+    first: Option<&'a Certified>,
+    also: &'a Named,
+    in_force: Option<&'a Identity>,
+}
+
+impl Beside<'_> {
+    /// True if whoever asks for `name` is shown a good certificate of it, though an authority gave
+    /// none.
+    fn covers(&self, name: &str) -> bool {
+        let parent = name.split_once('.').map_or("", |(_, parent)| parent);
+        let found = |wanted: &dyn Fn(&str) -> bool| {
+            self.also.iter().find(|(of, _)| wanted(&of.to_ascii_lowercase())).map(|(_, one)| one)
+        };
+        let exact = found(&|of| of == name);
+        let below = || found(&|of| of.strip_prefix("*.") == Some(parent));
+        let shown = exact.or_else(below).or(self.first);
+        shown.is_some_and(|one| {
+            let validity = one.cert.first().and_then(|leaf| Validity::of(leaf));
+            validity.is_some_and(|validity| validity.holds(SystemTime::now())) && is_for(one, name)
+        })
+    }
 }
 
 /// What was read until now.
 #[derive(Default)]
 struct Shown {
-    named: Vec<(String, Certified)>,
     /// The first doubt.
     doubt: Option<String>,
-    ends: CertificateEnds,
+    times: CertificateTimes,
 }
 
 impl Shown {
     /// Notes what is known of a certificate; the earliest end of a name counts.
     fn take(&mut self, name: &str, read: Read) -> Certified {
         let Read { certified, doubt, validity } = read;
-        if let Some(Validity { not_after, .. }) = validity {
-            let end = self.ends.entry(name.to_owned()).or_insert(not_after);
-            *end = not_after.min(*end);
-        }
-        self.doubt = self.doubt.take().or(doubt);
+        self.note(name, doubt, validity);
         certified
     }
 
-    /// Takes what an authority gave, or placeholders until it did.
-    fn of_authority(&mut self, loaded: &Loaded, data: &Path) -> Result<(), Error> {
+    fn note(&mut self, name: &str, doubt: Option<String>, validity: Option<Validity>) {
+        if let Some(validity) = validity {
+            let time = self.times.entry(name.to_owned()).or_insert(validity);
+            if validity.not_after < time.not_after {
+                *time = validity;
+            }
+        }
+        self.doubt = self.doubt.take().or(doubt);
+    }
+
+    /// Takes the files of further names.
+    fn also(&mut self, loaded: &Loaded, named: &mut Named) -> Result<(), Error> {
+        for also in &loaded.settings.tls.also {
+            let NamedCertificate { names, certificate, key } = also;
+            let read = Files { certificate, key, keys: [ALSO, ALSO] }.read(loaded)?;
+            let certified = self.take(names.first().map_or(FOR_ALL, String::as_str), read);
+            let other = names.iter().find(|name| !is_for(&certified, name));
+            let other = other.map(|name| format!("{} is not for {name}", certificate.display()));
+            self.doubt = self.doubt.take().or(other);
+            named.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
+        }
+        Ok(())
+    }
+
+    /// Takes what an authority gave. A name without that stays with what it is shown already, and
+    /// has a placeholder if that is nothing.
+    fn of_authority(
+        &mut self,
+        loaded: &Loaded,
+        data: &Path,
+        beside: &Beside<'_>,
+    ) -> Result<Named, Error> {
         let section = &loaded.settings.acme;
-        let Some(directory) = section.authority() else { return Ok(()) };
+        let mut named = Named::new();
+        let Some(directory) = section.authority() else { return Ok(named) };
         if let Some(ca) = &section.ca {
             read_chain(loaded, CA, ca)?;
         }
         let vault = Vault::of(data, directory);
         for name in &section.domains.0 {
-            let Some((certified, doubt, validity)) = vault.shown(name) else { continue };
-            let certified = self.take(name, Read { certified, doubt, validity });
-            self.named.push((name.clone(), certified));
+            let in_force = beside.in_force.map(|identity| identity.certificate(name));
+            let answer = vault.shown(name, in_force, || beside.covers(name));
+            let Answer { certified, doubt, validity } = answer;
+            self.note(name, doubt, validity);
+            named.extend(certified.map(|certified| (name.clone(), certified)));
         }
-        Ok(())
+        Ok(named)
     }
 }
 

@@ -71,7 +71,7 @@ pub use environment::{DOTENV, Outcome, Used, dotenv};
 pub use events::EventsSection;
 pub use field::{Auto, Bounds, Field, Unit, human_bytes};
 pub use host::Host;
-pub use identity::{CertificateEnds, Proof, certificate_files, identity};
+pub use identity::{CertificateTimes, Proof, certificate_files, identity};
 pub use jwt::JwtSection;
 pub use key::{Applies, Key, Section, sections};
 pub(crate) use limits::parse_range;

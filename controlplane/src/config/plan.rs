@@ -8,7 +8,7 @@ use super::addresses::{check_listeners, fit_listeners, listeners};
 use super::connections::{Room, files, fit_buffers, fit_connections, fit_streams};
 use super::field::{Auto, human_bytes};
 use super::host::Host;
-use super::identity::CertificateEnds;
+use super::identity::CertificateTimes;
 use super::load::Loaded;
 use super::memory::{self, MemoryTable, Side};
 use super::settings::Settings;
@@ -30,8 +30,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Why clients will refuse the certificate, if they will.
     pub doubt: Option<String>,
-    /// When certificates are over.
-    pub ends: CertificateEnds,
+    /// The times of certificates.
+    pub times: CertificateTimes,
     /// The settings before they were fitted to the host, to be compared at a reload.
     pub configured: Settings,
     file: Option<std::path::PathBuf>,
@@ -137,8 +137,8 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         demo: demo(loaded, demo_flv),
     };
     let configured = loaded.settings.clone();
-    let (doubt, ends, file) = (None, CertificateEnds::new(), loaded.file.clone());
-    Ok(Plan { node, memory, control, notes, doubt, ends, configured, file })
+    let (doubt, times, file) = (None, CertificateTimes::new(), loaded.file.clone());
+    Ok(Plan { node, memory, control, notes, doubt, times, configured, file })
 }
 
 /// What tokens of viewers of HLS are signed with until others are known.

@@ -9,6 +9,8 @@ use x509_parser::parse_x509_certificate;
 
 /// So long before its end a certificate is to be renewed.
 const RENEWAL: Duration = Duration::from_secs(7 * 86_400);
+/// One that is renewed by itself is late in the last part of its time, which may be a day.
+const LATE_PART: u32 = 4;
 
 /// The time of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,27 @@ impl Validity {
         let [not_before, not_after] =
             [times.not_before, times.not_after].map(|time| at(time.timestamp()));
         Some(Self { not_before: not_before?, not_after: not_after? })
+    }
+
+    /// True if it is a certificate at `now`.
+    #[must_use]
+    pub fn holds(&self, now: SystemTime) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// How long it is one.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.not_after.duration_since(self.not_before).unwrap_or_default()
+    }
+
+    /// As [`Self::doubt`], of one that is renewed by itself: as long as that is not overdue there
+    /// is none, however short its time is.
+    #[must_use]
+    pub fn doubt_of_renewed(&self, now: SystemTime) -> Option<&'static str> {
+        let left = self.not_after.duration_since(now).unwrap_or_default();
+        let is_late = left < self.lifetime() / LATE_PART;
+        self.doubt(now).filter(|_| is_late || !self.holds(now))
     }
 
     /// What clients will object to, if the time has not come, is over, or soon will be.
@@ -110,5 +133,28 @@ mod tests {
             assert_eq!(doubt.is_some(), word.is_some(), "{doubt:?}");
             assert!(doubt.unwrap_or_default().contains(word.unwrap_or_default()), "{doubt:?}");
         }
+    }
+
+    #[test]
+    fn one_that_is_renewed_by_itself_is_doubted_once_that_is_late() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let not_before = UNIX_EPOCH + 100 * DAY;
+        let of = |lifetime| Validity { not_before, not_after: not_before + lifetime };
+        let day = of(24 * HOUR);
+        assert_eq!(day.lifetime(), 24 * HOUR);
+        for (validity, age, is_doubted) in [
+            (day, Duration::ZERO, false),
+            (day, 17 * HOUR, false),
+            (day, 19 * HOUR, true),
+            (day, 25 * HOUR, true),
+            (of(6 * DAY), 4 * DAY, false),
+            (of(6 * DAY), 5 * DAY, true),
+            (of(90 * DAY), 82 * DAY, false),
+            (of(90 * DAY), 84 * DAY, true),
+        ] {
+            let doubt = validity.doubt_of_renewed(not_before + age);
+            assert_eq!(doubt.is_some(), is_doubted, "{validity:?} {age:?}");
+        }
+        assert!(day.doubt_of_renewed(not_before - HOUR).unwrap().contains("check the clock"));
     }
 }

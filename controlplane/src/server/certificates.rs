@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use dataplane::session::tls::Identity;
 
 use super::control::ControlPlane;
+use crate::acme::Kept;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{
-    CertificateEnds, Proof, Settings, TlsSection, certificate_files, identity, unix_seconds,
+    CertificateTimes, Proof, Settings, TlsSection, certificate_files, identity, unix_seconds,
 };
 use crate::counts::Counts;
 use crate::troubles::Trouble;
@@ -51,22 +52,26 @@ pub(super) struct Certificates {
     judged: Instant,
     /// Why the files could not be used at the last look.
     refused: Option<String>,
-    /// When those in force are over.
-    ends: CertificateEnds,
+    /// The times of those in force.
+    times: CertificateTimes,
 }
 
 impl Certificates {
-    /// The files of `settings` were read just now, and are over at `ends`.
-    pub(super) fn new(settings: &Settings, ends: CertificateEnds, now: Instant) -> Self {
+    /// The files of `settings` were read just now, which are certificates at `times`.
+    pub(super) fn new(settings: &Settings, times: CertificateTimes, now: Instant) -> Self {
         let due = next(settings, now);
-        Self { seen: stamps(&settings.tls), due, judged: now, refused: None, ends }
+        Self { seen: stamps(&settings.tls), due, judged: now, refused: None, times }
     }
 
     /// When each certificate in force is over. Names are those of the configuration.
     pub(super) fn count(&self, into: &mut Counts) {
-        let ends = self.ends.iter().map(|(name, &end)| (name.as_str(), unix_seconds(end) as f64));
+        let times = || self.times.iter().map(|(name, time)| (name.as_str(), time));
+        let ends = times().map(|(name, time)| (name, unix_seconds(time.not_after) as f64));
         let help = "When the certificate in force is over, in seconds since 1970.";
         into.gauge_by("certificate_not_after_seconds", help, "name", ends);
+        let lifetimes = times().map(|(name, time)| (name, time.lifetime().as_secs_f64()));
+        let help = "From when until when the certificate in force is one, in seconds.";
+        into.gauge_by("certificate_lifetime_seconds", help, "name", lifetimes);
     }
 
     /// When the next look is due.
@@ -128,9 +133,9 @@ impl ControlPlane {
 
     /// Reads the files of certificates, and takes them if they are `new`.
     pub(super) fn take_certificates(&mut self, new: bool, exchange: &mut Exchange<impl Fleet>) {
-        match identity(&self.loaded, self.renewal.data()) {
-            Ok(Some(Proof { identity, doubt, ends })) => {
-                self.certificates.ends = ends;
+        match identity(&self.loaded, self.renewal.data(), self.plan.node.tls.as_ref()) {
+            Ok(Some(Proof { identity, doubt, times })) => {
+                self.certificates.times = times;
                 if new {
                     self.renew(identity, exchange);
                     tracing::info!("the certificates were read again, new connections get them");
@@ -152,14 +157,38 @@ impl ControlPlane {
         }
     }
 
+    /// An authority gave `name` a certificate, which takes the place of the one in force, whatever
+    /// the files of others are like. False if there is nothing inside TLS.
+    pub(super) fn take_certificate(
+        &mut self,
+        name: &str,
+        kept: &Kept,
+        exchange: &mut Exchange<impl Fleet>,
+    ) -> bool {
+        let Some(old) = &self.plan.node.tls else { return false };
+        self.plan.node.tls = Some(old.with_certificate(name, &kept.certified));
+        self.prove(exchange);
+        self.take_certificates(false, exchange);
+        if self.certificates.refused.is_some() {
+            // Of the others nothing new is known; this one is as it should be.
+            self.certificates.times.insert(name.to_owned(), kept.validity);
+            let of_name = [format!("{name}: "), format!("/{name}.pem: ")];
+            let [begins, holds] = &of_name;
+            self.troubles.forget(Trouble::CertificateDoubt, |told| {
+                told.starts_with(begins) || told.contains(holds)
+            });
+        }
+        true
+    }
+
     /// The certificates were read with the configuration.
     pub(super) fn certificates_read(
         &mut self,
         doubt: Option<String>,
-        ends: CertificateEnds,
+        times: CertificateTimes,
         now: Instant,
     ) {
-        self.certificates = Certificates::new(&self.loaded.settings, ends, now);
+        self.certificates = Certificates::new(&self.loaded.settings, times, now);
         self.troubles.tell(Trouble::CertificateRefused, None);
         self.doubt(doubt);
     }
@@ -210,7 +239,7 @@ mod tests {
         write("cert.pem", "a");
         write("key.pem", "a");
         let mut now = Instant::now();
-        let mut certificates = Certificates::new(&settings, CertificateEnds::new(), now);
+        let mut certificates = Certificates::new(&settings, CertificateTimes::new(), now);
         assert_eq!(certificates.due(), Some(now + Duration::from_secs(60)));
         assert_eq!(certificates.look(&settings, now), Look::Same);
         write("key.pem", "ab");
@@ -228,7 +257,7 @@ mod tests {
         assert_eq!(certificates.look(&settings, now), Look::Same);
         let tls = TlsSection { check: Duration::ZERO, ..settings.tls };
         let never = Settings { tls, ..settings };
-        assert_eq!(Certificates::new(&never, CertificateEnds::new(), now).due(), None);
+        assert_eq!(Certificates::new(&never, CertificateTimes::new(), now).due(), None);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -239,7 +268,7 @@ mod tests {
         let mut settings = Settings::default();
         let mut now = Instant::now();
         let due = |settings: &Settings| {
-            Certificates::new(settings, CertificateEnds::new(), now).due().is_some()
+            Certificates::new(settings, CertificateTimes::new(), now).due().is_some()
         };
         assert!(!due(&settings), "there is nothing to look at");
         settings.acme.domains.0.push("edge.example".to_owned());
@@ -249,7 +278,7 @@ mod tests {
             key: file.clone(),
         });
         assert!(due(&settings));
-        let mut certificates = Certificates::new(&settings, CertificateEnds::new(), now);
+        let mut certificates = Certificates::new(&settings, CertificateTimes::new(), now);
         std::fs::write(&file, "ab").unwrap();
         assert_eq!(certificates.look(&settings, now), Look::Read);
         now += JUDGED_EVERY;

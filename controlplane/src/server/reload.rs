@@ -107,17 +107,18 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let (file, data) = (self.loaded.file.clone(), self.renewal.data());
-        let fresh = configure_in(file, Some(data)).and_then(|(loaded, plan)| {
-            let mut reload = plan.reload(&self.plan)?;
-            if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
-                reload.tls = Some(new.with_tickets_of(old));
-            }
-            let open = self.listeners(&reload.listeners)?;
-            reload.listeners = open.iter().map(|&(_, open)| open).collect();
-            Ok((reload, open, loaded, plan))
-        });
-        let (reload, open, loaded, Plan { doubt, ends, control, .. }) = match fresh {
+        let running = (self.renewal.data(), self.plan.node.tls.as_ref());
+        let fresh =
+            configure_in(self.loaded.file.clone(), Some(running)).and_then(|(loaded, plan)| {
+                let mut reload = plan.reload(&self.plan)?;
+                if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
+                    reload.tls = Some(new.with_tickets_of(old));
+                }
+                let open = self.listeners(&reload.listeners)?;
+                reload.listeners = open.iter().map(|&(_, open)| open).collect();
+                Ok((reload, open, loaded, plan))
+            });
+        let (reload, open, loaded, Plan { doubt, times, control, .. }) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -147,7 +148,7 @@ impl ControlPlane {
         self.judge_strangers();
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
-        self.certificates_read(doubt.clone(), ends, Instant::now());
+        self.certificates_read(doubt.clone(), times, Instant::now());
         self.renewal.configure(&self.loaded.settings.acme);
         self.tell_renewal();
         for key in &restart {

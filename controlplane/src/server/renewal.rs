@@ -30,6 +30,10 @@ pub(super) struct Renewal {
     failed: u64,
     /// Why names wait for a certificate.
     failing: BTreeMap<String, String>,
+    /// What else is wrong.
+    wrong: Option<String>,
+    /// The node ends: nothing more is asked for.
+    ending: bool,
 }
 
 impl Renewal {
@@ -42,6 +46,8 @@ impl Renewal {
             obtained: 0,
             failed: 0,
             failing: BTreeMap::new(),
+            wrong: None,
+            ending: false,
         }
     }
 
@@ -62,7 +68,15 @@ impl Renewal {
     /// The configuration was read again: what failed is tried at once.
     pub(super) fn configure(&mut self, section: &AcmeSection) {
         self.failing.retain(|name, _| section.domains.0.contains(name));
-        self.sections.send_replace(section.clone());
+        if !self.ending {
+            self.sections.send_replace(section.clone());
+        }
+    }
+
+    /// The node ends: the order under way may come to its end, no other is begun.
+    pub(super) fn end(&mut self) {
+        self.ending = true;
+        self.sections.send_replace(AcmeSection::default());
     }
 
     /// What listeners inside TLS prove themselves with: `identity`, and the answer to an authority.
@@ -76,7 +90,7 @@ impl Renewal {
     /// Why certificates could not be obtained, for people.
     fn trouble(&self) -> Option<String> {
         let told = self.failing.iter().map(|(name, reason)| format!("{name}: {reason}"));
-        let told = told.collect::<Vec<_>>().join("; ");
+        let told = self.wrong.iter().cloned().chain(told).collect::<Vec<_>>().join("; ");
         (!told.is_empty()).then_some(told)
     }
 }
@@ -97,6 +111,10 @@ impl<F: Fleet> Desk<F> {
                 control.challenge(challenge, exchange);
                 // The keeper may be gone: then nobody misses the answer.
                 drop(reply.send(exchange.look(now)));
+            }
+            AcmeAsk::Wrong { what } => {
+                control.renewal.wrong = what;
+                control.tell_renewal();
             }
             AcmeAsk::Over { domain, outcome } => control.obtained(domain, outcome, exchange),
         }
@@ -122,11 +140,16 @@ impl ControlPlane {
     /// An order for `domain` is over.
     fn obtained(&mut self, domain: String, outcome: Outcome, exchange: &mut Exchange<impl Fleet>) {
         let kind = match outcome {
-            Outcome::Obtained { not_after } => {
+            Outcome::Obtained { kept } => {
                 self.renewal.obtained += 1;
                 self.renewal.failing.remove(&domain);
-                self.take_certificates(true, exchange);
-                Kind::CertificateObtained { name: domain, not_after: unix(not_after) }
+                let is_wanted = self.loaded.settings.acme.domains.0.contains(&domain);
+                if !is_wanted || !self.take_certificate(&domain, &kept, exchange) {
+                    tracing::info!(domain, "the certificate is kept, nobody is shown it");
+                    return;
+                }
+                let not_after = unix(kept.validity.not_after);
+                Kind::CertificateObtained { name: domain, not_after }
             }
             Outcome::Failed { reason, again } => {
                 self.renewal.failed += 1;

@@ -467,6 +467,7 @@ impl<F: Fleet> Desk<F> {
         self.control.manager.ending(ending.left(now) + CLOSE_MAX + GONE_AFTER);
         self.ending = Some(ending);
         self.ready.send_replace(false);
+        self.control.renewal.end();
         self.exchange.drain();
         false
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use dataplane::Node;
 use dataplane::config::{ListenerConfig, ListenerKind};
+use dataplane::session::tls::Identity;
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
 
@@ -37,10 +38,11 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     configure_in(named, None)
 }
 
-/// As [`configure`], for a server whose data directory is `data` already.
+/// As [`configure`], for a server that has its data directory already, and proves itself by that
+/// identity.
 pub(super) fn configure_in(
     named: Option<PathBuf>,
-    data: Option<&Path>,
+    running: Option<(&Path, Option<&Identity>)>,
 ) -> Result<(Loaded, Plan), Error> {
     let beside = PathBuf::from(DEFAULT_FILE);
     let file = named.or_else(|| beside.exists().then_some(beside));
@@ -53,11 +55,12 @@ pub(super) fn configure_in(
     let mut host = Host::detect();
     host.raise_nofile();
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
-    let data = data.map_or_else(|| data_directory(&loaded), Path::to_owned);
-    if let Some(Proof { identity, doubt, ends }) = identity(&loaded, &data)? {
+    let data = running.map_or_else(|| data_directory(&loaded), |(data, _)| data.to_owned());
+    let in_force = running.and_then(|(_, in_force)| in_force);
+    if let Some(Proof { identity, doubt, times }) = identity(&loaded, &data, in_force)? {
         plan.node.tls = Some(identity);
         plan.doubt = doubt;
-        plan.ends = ends;
+        plan.times = times;
     }
     Ok((loaded, plan))
 }
@@ -101,7 +104,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     run::run(
         ControlPlane {
-            certificates: Certificates::new(&loaded.settings, plan.ends.clone(), now),
+            certificates: Certificates::new(&loaded.settings, plan.times.clone(), now),
             identity: watch::Sender::new(plan.node.tls.clone()),
             loaded,
             plan,

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::authority::{Authority, BINDING, CA, Looks, Ways};
 use crate::program::{Dir, PATIENCE, Server, get};
-use crate::secure::{Secure, connect_by};
+use crate::secure::{Secure, connect_at, connect_by};
 
 /// Nobody listens there.
 const NOBODY: &str = "https://127.0.0.1:1/dir";
@@ -40,7 +40,13 @@ impl Node {
     }
 
     fn start_with(name: &str, text: &str) -> Self {
+        Self::start_before(name, text, |_| {})
+    }
+
+    /// As [`Self::start_with`], once `prepare` wrote its files.
+    fn start_before(name: &str, text: &str, prepare: impl FnOnce(&Dir)) -> Self {
         let dir = Dir::new(name);
+        prepare(&dir);
         dir.write(CA, &rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem());
         dir.write("g.toml", text);
         let server = Server::start(&mut dir.command(&["--config", "g.toml"]));
@@ -226,19 +232,81 @@ fn a_certificate_is_renewed_by_itself_when_two_thirds_of_its_time_are_over() {
     let domains = "domains = [\"edge.example\"]\n";
     let mut node = Node::start("acme-renewed", domains);
     node.event("certificate.failed");
-    let ways = Ways { seconds: 15, ..Ways::default() };
+    let ways = Ways { seconds: 30, ..Ways::default() };
     let authority = Authority::start(&node.dir, node.looks(), ways);
     let root = authority.root(&node.dir);
     node.reload(&file(&authority.directory(), domains));
     let first = node.event("certificate.obtained")["not_after"].as_u64().unwrap();
-    let mut playing = node.connect("https", &root, "edge.example").unwrap();
+    let addr = node.server.addr("https");
+    // However slow the machine is: the client lives in the certificate's time.
+    node.server.settled();
+    let mut playing = connect_at(addr, &root, "edge.example", first - 1).unwrap();
     play(&mut playing);
     // Nobody says anything.
     let second = node.event("certificate.obtained")["not_after"].as_u64().unwrap();
     assert!(second > first, "{first} {second}");
-    let renewed = node.connect("https", &root, "edge.example").unwrap();
+    node.server.settled();
+    let renewed = connect_at(addr, &root, "edge.example", second - 1).unwrap();
     assert_ne!(shown(&renewed), shown(&playing));
     playing.read_exact(&mut vec![0; 100_000]).unwrap();
+}
+
+#[test]
+fn a_placeholder_takes_the_place_of_no_certificate_that_clients_believe() {
+    let names = ["edge.example", "a.live.example", "kept.example"];
+    let [edge, live, kept] = ["edge.example", "*.live.example", "kept.example"].map(aged);
+    let files = "[tls]\ncertificate = \"edge.pem\"\nkey = \"edge.pem\"\n[[tls.also]]\n\
+                 names = [\"*.live.example\"]\ncertificate = \"live.pem\"\nkey = \"live.pem\"\n";
+    let text = format!("[auth]\nmode = \"open\"\n{files}");
+    let mut node = Node::start_before("acme-covered", &text, |dir| {
+        dir.write("edge.pem", &edge.0);
+        dir.write("live.pem", &live.0);
+        // What another authority gave before.
+        let folder = dir.0.join("grandstand-data/acme/old.example-00000000");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("kept.example.pem"), &kept.0).unwrap();
+    });
+    let roots = [&edge.1, &live.1, &kept.1];
+    node.connect("https", roots[2], "kept.example").unwrap_err();
+    // Nobody gives the names a certificate, and everybody is served as before.
+    node.reload(&(file(NOBODY, &format!("domains = {names:?}\n")) + files));
+    node.event("certificate.failed");
+    for (name, root) in names.iter().zip(roots) {
+        node.connect("https", root, name).unwrap();
+    }
+    assert!(!node.health().contains("certificate_doubt"), "{}", node.health());
+    // Another authority, and nothing left on the disk: what is in force stays so.
+    std::fs::remove_dir_all(node.dir.0.join("grandstand-data/acme")).unwrap();
+    let other = NOBODY.replace("dir", "other");
+    node.reload(&(file(&other, &format!("domains = {names:?}\n")) + files));
+    node.event("certificate.failed");
+    for (name, root) in names.iter().zip(roots) {
+        node.connect("https", root, name).unwrap();
+    }
+}
+
+#[test]
+fn a_certificate_is_in_force_though_the_file_of_another_is_broken() {
+    let other = aged("*.live.example");
+    let files = "[[tls.also]]\nnames = [\"*.live.example\"]\ncertificate = \"live.pem\"\n\
+                 key = \"live.pem\"\n[tls]\ncheck_ms = 0\n";
+    let domains = format!("domains = [\"edge.example\"]\n{files}");
+    let text = file(NOBODY, &domains);
+    let write = |dir: &Dir| dir.write("live.pem", &other.0);
+    let mut node = Node::start_before("acme-broken", &text, write);
+    node.event("certificate.failed");
+    let authority = Authority::start(&node.dir, node.looks(), Ways::default());
+    let root = authority.root(&node.dir);
+    node.reload(&file(&authority.directory(), &domains));
+    // It is broken after the configuration was read, and before the order is over.
+    node.server.reloaded();
+    node.dir.write("live.pem", "half a file");
+    node.event("certificate.obtained");
+    node.connect("https", &root, "edge.example").unwrap();
+    node.connect("https", &other.1, "a.live.example").unwrap();
+    let health = node.health();
+    assert!(health.contains("certificate_refused"), "{health}");
+    assert!(!health.contains("edge.example: no certificate yet"), "{health}");
 }
 
 #[test]

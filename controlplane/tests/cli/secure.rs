@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::program::PATIENCE;
@@ -16,10 +18,39 @@ pub(crate) fn connect_by(
     root: &CertificateDer<'static>,
     name: &str,
 ) -> std::io::Result<Secure> {
+    connect_with(addr, root, name, Arc::new(DefaultTimeProvider))
+}
+
+/// As [`connect_by`], by a client whose clock stands still at `seconds` since 1970.
+pub(crate) fn connect_at(
+    addr: SocketAddr,
+    root: &CertificateDer<'static>,
+    name: &str,
+    seconds: u64,
+) -> std::io::Result<Secure> {
+    connect_with(addr, root, name, Arc::new(Clock(seconds)))
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Clock(u64);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
+    }
+}
+
+fn connect_with(
+    addr: SocketAddr,
+    root: &CertificateDer<'static>,
+    name: &str,
+    clock: Arc<dyn TimeProvider>,
+) -> std::io::Result<Secure> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_details(provider, clock)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
