@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use crate::coordinator::attached::Link;
-use crate::coordinator::client::{Client, Publisher, Standing, Terms};
+use crate::coordinator::client::{Client, LinkState, Publisher, Standing, Terms};
 use crate::coordinator::wire::Message;
 use crate::events::Kind;
 
@@ -62,14 +62,9 @@ impl<F: Fleet> Exchange<F> {
             ClientAsk::Connected { link } => {
                 tracing::info!("the coordinator is there");
                 client.connected(link, now);
-                self.bus.publish(None, None, Kind::CoordinatorConnected {});
             }
             ClientAsk::Heard { message } => client.hear(message, now),
-            ClientAsk::Lost { reason } => {
-                if client.lost(reason, now) {
-                    self.bus.publish(None, None, Kind::CoordinatorDisconnected { reason });
-                }
-            }
+            ClientAsk::Lost { reason } => client.lost(reason, now),
             ClientAsk::Standing { .. } => {}
         }
         self.obey_coordinator();
@@ -95,6 +90,7 @@ impl<F: Fleet> Exchange<F> {
     pub(super) fn tell_over(&mut self, stream: &StreamName, now: Instant) {
         if let Some(client) = &mut self.client {
             client.over(stream, now);
+            self.obey_coordinator();
         }
     }
 
@@ -102,6 +98,7 @@ impl<F: Fleet> Exchange<F> {
     pub(super) fn tell_refused(&mut self, refusal: &PublishRefusal, now: Instant) {
         if let Some(client) = &mut self.client {
             client.refused(&refusal.stream, refusal.publisher.session, now);
+            self.obey_coordinator();
         }
     }
 
@@ -112,8 +109,17 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
+    /// Does what the client wants done, and tells what became of its link.
     fn obey_coordinator(&mut self) {
-        let orders = self.client.as_mut().map(Client::orders).unwrap_or_default();
+        let Some(client) = &mut self.client else { return };
+        let (changes, orders) = (client.changes(), client.orders());
+        for change in changes {
+            let kind = match change {
+                LinkState::Connected => Kind::CoordinatorConnected {},
+                LinkState::Away(reason) => Kind::CoordinatorDisconnected { reason },
+            };
+            self.bus.publish(None, None, kind);
+        }
         for stream in orders {
             self.kick_publisher(&stream, None);
         }
@@ -349,6 +355,42 @@ mod tests {
         assert_ne!(again, id);
         pair.ends("cam7", again);
         assert_eq!(pair.tasks(), ["start rtmp://192.0.2.7:1936/cam7/k1", "stop cam7"]);
+    }
+
+    /// Who notices first does not matter: the loop, somebody who is asked about, or the link's task.
+    #[tokio::test]
+    async fn a_loss_is_told_whoever_notices_it() {
+        let reasons = |pair: &mut Pair| {
+            let events = pair.events.read(99).events;
+            let told = events.iter().filter_map(|event| match event.kind() {
+                Kind::CoordinatorConnected {} => Some("connected"),
+                Kind::CoordinatorDisconnected { reason } => Some(*reason),
+                _ => None,
+            });
+            told.collect::<Vec<_>>()
+        };
+        let mut pair = Pair::new();
+        assert_eq!(reasons(&mut pair), ["connected"]);
+        let lost = |pair: &mut Pair, reason| {
+            pair.edge.ask(Ask::Client(ClientAsk::Lost { reason }), pair.now);
+        };
+        // The loop finds the link closed before its task says so.
+        drop(pair.link.take());
+        pair.edge.tick_client(pair.now);
+        lost(&mut pair, "connection_lost");
+        assert_eq!(reasons(&mut pair), ["closed"]);
+        // There is no room for the end of one that is over.
+        let (link, _full) = mpsc::channel(1);
+        link.try_send(Message::Heartbeat).unwrap();
+        pair.edge.ask(Ask::Client(ClientAsk::Connected { link }), pair.now);
+        let kill = Message::StreamKill { channel: "cam9".to_owned(), id: String::new() };
+        pair.edge.ask(Ask::Client(ClientAsk::Heard { message: kill }), pair.now);
+        lost(&mut pair, "dismissed");
+        assert_eq!(reasons(&mut pair), ["connected", "stuck"]);
+        pair.connects();
+        pair.edge.leave_coordinator(pair.now);
+        pair.edge.tick_client(pair.now);
+        assert_eq!(reasons(&mut pair), ["connected"], "a farewell is no loss");
     }
 
     #[tokio::test]

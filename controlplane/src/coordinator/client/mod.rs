@@ -17,14 +17,15 @@
 //! Nothing that the coordinator says touches what it was not asked about.
 //!
 //! Map: `base` is where it is, `terms` what holds while it is away, `publisher` who is asked about,
-//! `publication` what it let in, `table` holds those, `rejoining` asks about them again, `standing`
-//! tells how it is.
+//! `publication` what it let in, `table` holds those, `answers` is what is said of who was asked
+//! about, `rejoining` asks about them again, `standing` tells how it is.
 //!
 //! In/Out: no clock and no IO; messages go into the link, what this node has to do comes out as
 //! names of streams whose publishers have to go.
 //! Limits: questions are as many as the gate has under way; of those that are asked again
 //! [`REJOINING_MAX`]; publications are streams of this node.
 
+mod answers;
 mod base;
 mod publication;
 mod publisher;

@@ -69,23 +69,39 @@ impl Client {
         answers.chain(next).min()
     }
 
-    /// It goes on, under another number.
-    pub(super) fn accepted_again(&mut self, stream: &StreamName, id: String, now: Instant) {
-        match self.publications.get_mut(stream) {
-            Some(publication) => {
-                tracing::info!(%stream, id, "the coordinator has a publication again");
-                (publication.id, publication.word) = (id, Word::Accepted);
-                self.requests.rejoined += 1;
-            }
-            None => self.say_end(stream.as_str(), &id, now),
+    /// What was asked about by that number may go on, if it is what there is.
+    pub(super) fn accepted_again(
+        &mut self,
+        stream: &StreamName,
+        number: u32,
+        id: String,
+        now: Instant,
+    ) {
+        if self.is_asked(stream, number) {
+            return self.goes_on(stream, id, now);
+        }
+        // He left, and may have come back meanwhile as another one.
+        match self.publications.contains_key(stream) {
+            true => self.end_other(stream, &id, now),
+            false => self.say_end(stream.as_str(), &id, now),
         }
         self.ask_again(now);
     }
 
-    /// It is asked about once more, or has to go.
-    pub(super) fn denied_again(&mut self, stream: &StreamName, now: Instant) {
-        let until = self.rejoin_until;
-        let Some(publication) = self.publications.get_mut(stream) else {
+    /// It goes on, under another number.
+    pub(super) fn goes_on(&mut self, stream: &StreamName, id: String, now: Instant) {
+        if let Some(publication) = self.publications.get_mut(stream) {
+            tracing::info!(%stream, id, "the coordinator has a publication again");
+            (publication.id, publication.word) = (id, Word::Accepted);
+            self.requests.rejoined += 1;
+        }
+        self.ask_again(now);
+    }
+
+    /// What was asked about by that number is asked about once more, or has to go.
+    pub(super) fn denied_again(&mut self, stream: &StreamName, number: u32, now: Instant) {
+        let (until, asked) = (self.rejoin_until, self.is_asked(stream, number));
+        let Some(publication) = self.publications.get_mut(stream).filter(|_| asked) else {
             return self.ask_again(now);
         };
         // One that was never let in is not what keeps its channel busy.
@@ -101,6 +117,11 @@ impl Client {
         self.ask_again(now);
     }
 
+    /// True if what is published as `stream` waits for the answer to that question.
+    fn is_asked(&self, stream: &StreamName, number: u32) -> bool {
+        self.publications.get(stream).is_some_and(|here| here.word == Word::Asked(number))
+    }
+
     fn give_up_answers(&mut self, now: Instant) {
         let late = |question: &Question| matches!(question, Question::Again(_, due) if *due <= now);
         let late: Vec<u32> = self
@@ -114,7 +135,8 @@ impl Client {
             self.rejoining -= 1;
             self.requests.late += 1;
             // A yes that comes yet is as good as that to the next question.
-            if let Some(publication) = self.publications.get_mut(&stream) {
+            let asked = self.is_asked(&stream, number);
+            if let Some(publication) = self.publications.get_mut(&stream).filter(|_| asked) {
                 publication.word = Word::Due(now);
                 self.due_again.insert((now, stream));
             }

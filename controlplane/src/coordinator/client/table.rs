@@ -18,6 +18,8 @@ pub(super) const GRANT_MAX: Duration = Duration::from_secs(30);
 const GO_AGAIN: Duration = Duration::from_secs(5);
 /// Sessions whose grants are over that are remembered at most.
 const LAPSED_MAX: usize = 1_024;
+/// Why there is no link any more if that is no loss.
+const LEAVING: &str = "leaving";
 
 /// A question that has no answer yet.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub struct Client {
     /// Sessions that were let in and did not begin in time.
     lapsed: VecDeque<SessionId>,
     orders: Vec<StreamName>,
+    /// How the link was since the last look, in order.
+    changes: Vec<LinkState>,
     pub(super) requests: Requests,
 }
 
@@ -73,6 +77,7 @@ impl Client {
             watched: BTreeSet::new(),
             lapsed: VecDeque::new(),
             orders: Vec::new(),
+            changes: Vec::new(),
             requests: Requests::default(),
         }
     }
@@ -82,17 +87,17 @@ impl Client {
         self.drop_link("replaced", now);
         self.link = Some(link);
         (self.state, self.since) = (LinkState::Connected, now);
+        self.changes.push(LinkState::Connected);
         self.rejoin(now);
     }
 
-    /// The link is over, for that reason, or there is still none; true if it was there before.
-    pub fn lost(&mut self, reason: &'static str, now: Instant) -> bool {
-        let was = self.drop_link(reason, now);
+    /// The link is over, for that reason, or there is still none.
+    pub fn lost(&mut self, reason: &'static str, now: Instant) {
+        self.drop_link(reason, now);
         if self.state == LinkState::Connected {
             self.since = now;
         }
         self.state = LinkState::Away(reason);
-        was
     }
 
     /// Asks about a publisher, who hears the answer at once if there is one here.
@@ -124,6 +129,8 @@ impl Client {
                 return;
             }
             self.lost("stuck", now);
+            // Somebody with the same channel may have been let in with the loss.
+            return self.ask(publisher, now);
         }
         self.requests.away += 1;
         if self.terms.new == NewWhileAway::Allow {
@@ -206,71 +213,14 @@ impl Client {
         std::mem::take(&mut self.orders)
     }
 
+    /// What became of the link since the last look, in order.
+    pub fn changes(&mut self) -> Vec<LinkState> {
+        std::mem::take(&mut self.changes)
+    }
+
     /// Says farewell: the link ends once all that was said is sent.
     pub fn leave(&mut self, now: Instant) {
-        self.lost("leaving", now);
-    }
-
-    fn accepted(&mut self, request: &str, channel: &str, id: String, now: Instant) {
-        let stream = StreamName::parse(channel);
-        match self.take(request) {
-            Some(Question::Publisher(publisher)) if Some(&publisher.stream) == stream.as_ref() => {
-                // Two asked at the same moment, and both may: the channel is the first one's.
-                if self.publications.contains_key(&publisher.stream) {
-                    self.requests.denied += 1;
-                    let _ = publisher.reply.send(Answer::Denied);
-                    return;
-                }
-                if publisher.reply.is_closed() {
-                    self.requests.late += 1;
-                    return self.say_end(channel, &id, now);
-                }
-                self.requests.accepted += 1;
-                self.let_in(publisher, id, Word::Accepted, now);
-            }
-            Some(Question::Again(asked, _)) if Some(&asked) == stream.as_ref() => {
-                self.accepted_again(&asked, id, now);
-            }
-            question => {
-                if let Some(question) = question {
-                    self.no_answer(question, now);
-                }
-                self.accepted_late(channel, id, now);
-            }
-        }
-    }
-
-    /// Something was let in about which nobody waits for an answer any more.
-    fn accepted_late(&mut self, channel: &str, id: String, now: Instant) {
-        self.requests.late += 1;
-        let stream = StreamName::parse(channel);
-        let word =
-            stream.as_ref().and_then(|stream| self.publications.get(stream)).map(|it| it.word);
-        match (stream, word) {
-            // What was asked about again and has its yes needs no other one.
-            (Some(stream), Some(Word::Due(at))) => {
-                self.due_again.remove(&(at, stream.clone()));
-                self.accepted_again(&stream, id, now);
-            }
-            (Some(stream), Some(Word::Asked(number))) => {
-                self.take(&number.to_string());
-                self.accepted_again(&stream, id, now);
-            }
-            (_, Some(Word::Accepted | Word::Away)) => {}
-            // There is nobody, and nobody else could begin meanwhile.
-            _ => self.say_end(channel, &id, now),
-        }
-    }
-
-    fn denied(&mut self, request: &str, now: Instant) {
-        match self.take(request) {
-            Some(Question::Publisher(publisher)) => {
-                self.requests.denied += 1;
-                let _ = publisher.reply.send(Answer::Denied);
-            }
-            Some(Question::Again(stream, _)) => self.denied_again(&stream, now),
-            None => {}
-        }
+        self.lost(LEAVING, now);
     }
 
     fn killed(&mut self, channel: &str, id: &str, now: Instant) {
@@ -322,7 +272,7 @@ impl Client {
         }
     }
 
-    fn let_in(&mut self, publisher: Publisher, id: String, word: Word, now: Instant) {
+    pub(super) fn let_in(&mut self, publisher: Publisher, id: String, word: Word, now: Instant) {
         let Publisher { session, stream, key, user, reply } = publisher;
         let publication = Publication {
             id: id.clone(),
@@ -354,15 +304,6 @@ impl Client {
         }
     }
 
-    /// Takes the question of that number.
-    fn take(&mut self, request: &str) -> Option<Question> {
-        let question = self.questions.remove(&request.parse().ok()?)?;
-        if matches!(question, Question::Again(..)) {
-            self.rejoining -= 1;
-        }
-        Some(question)
-    }
-
     /// Says a question; its number, unless the link takes no more.
     pub(super) fn say_request(
         &mut self,
@@ -392,39 +333,33 @@ impl Client {
         self.link.as_ref().is_some_and(|link| link.try_send(message).is_ok())
     }
 
-    /// Nobody answers what was asked; what is on the air waits for the next coordinator.
-    fn drop_link(&mut self, reason: &'static str, now: Instant) -> bool {
+    /// Nobody answers what was asked, and what is on the air waits for the next coordinator.
+    fn drop_link(&mut self, reason: &'static str, now: Instant) {
         if self.link.take().is_none() {
-            return false;
+            return;
         }
         tracing::warn!(reason, "the link to the coordinator is over");
-        for question in std::mem::take(&mut self.questions).into_values() {
-            if let Question::Publisher(publisher) = question {
-                self.requests.away += 1;
-                let _ = publisher.reply.send(Answer::Away);
-            }
+        if reason != LEAVING {
+            self.changes.push(LinkState::Away(reason));
         }
+        let questions = std::mem::take(&mut self.questions);
         self.rejoining = 0;
         self.due_again.clear();
         let streams: Vec<_> = self.publications.keys().cloned().collect();
         for stream in streams {
             let publication = self.publications.get_mut(&stream).expect("it was listed above");
             publication.word = Word::Away;
-            if self.terms.running == RunningWhileAway::End && reason != "leaving" {
+            if self.terms.running == RunningWhileAway::End && reason != LEAVING {
                 self.doom(&stream, now);
             }
         }
-        true
-    }
-
-    /// A question was answered with something about another channel: that is no answer.
-    fn no_answer(&mut self, question: Question, now: Instant) {
-        match question {
-            Question::Publisher(publisher) => {
-                self.requests.denied += 1;
-                let _ = publisher.reply.send(Answer::Denied);
+        // Who waits is as one who comes while it is away, if he does wait.
+        for question in questions.into_values() {
+            if let Question::Publisher(publisher) = question
+                && !publisher.reply.is_closed()
+            {
+                self.ask(publisher, now);
             }
-            Question::Again(stream, _) => self.denied_again(&stream, now),
         }
     }
 

@@ -29,6 +29,9 @@ fn a_yes_that_nobody_asked_for_touches_nothing_that_is_on_the_air() {
     let mut bench = Bench::new();
     bench.publishes(7, "cam7", "0a");
     bench.accepts("99", "cam7", "0b");
+    assert_eq!(bench.hears(), ["end cam7 0b"], "nobody publishes that one");
+    bench.accepts("99", "cam7", "0a");
+    bench.accepts("99", "cam7", "");
     assert!(bench.hears().is_empty(), "an end would end what is on the air");
     bench.ends("cam7");
     assert_eq!(bench.hears(), ["end cam7 0a"]);
@@ -49,10 +52,11 @@ fn two_who_ask_at_once_do_not_both_begin_whatever_it_says() {
     let mut bench = Bench::new();
     let (mut first, mut second) = (bench.asks(7, "cam7", "k1"), bench.asks(8, "cam7", "k1"));
     bench.accepts("1", "cam7", "0a");
+    bench.hears();
     bench.accepts("2", "cam7", "0b");
     assert_eq!(first.try_recv(), Ok(Answer::Accepted("0a".to_owned())));
     assert_eq!(second.try_recv(), Ok(Answer::Denied));
-    bench.hears();
+    assert_eq!(bench.hears(), ["end cam7 0b"], "or it has that one for ever");
     bench.begins("cam7", 7);
     bench.ends("cam7");
     assert_eq!(bench.hears(), ["end cam7 0a"]);

@@ -115,6 +115,54 @@ fn one_that_ends_while_it_is_asked_about_is_ended_there_too() {
     assert_eq!(bench.client.standing(bench.now).waiting, 0);
 }
 
+/// He leaves while it is asked about him, and is back, as another one, before the answer.
+#[test]
+fn an_answer_counts_for_the_publication_that_was_asked_about() {
+    let back = || {
+        let mut bench = Bench::new();
+        bench.publishes(7, "cam7", "0a");
+        bench.breaks();
+        bench.connects();
+        bench.ends("cam7");
+        let answer = bench.asks(8, "cam7", "k1");
+        assert_eq!(bench.hears().len(), 2);
+        (bench, answer)
+    };
+    let goes_on = |mut bench: Bench| {
+        bench.passes(600 * SECOND);
+        assert!(bench.kicked().is_empty());
+        assert!(bench.hears().is_empty(), "nothing is asked about again");
+        bench.ends("cam7");
+        assert_eq!(bench.hears(), ["end cam7 0c"]);
+        assert_eq!(bench.client.standing(bench.now).waiting, 0);
+    };
+    let yes = |bench: &mut Bench, answer: &mut tokio::sync::oneshot::Receiver<Answer>| {
+        bench.accepts("3", "cam7", "0c");
+        assert_eq!(answer.try_recv(), Ok(Answer::Accepted("0c".to_owned())));
+        bench.begins("cam7", 8);
+    };
+    // The answers come in the wrong order: a no, another yes, or none at all.
+    let (mut bench, mut answer) = back();
+    yes(&mut bench, &mut answer);
+    bench.passes(ANSWER_MAX - SECOND);
+    bench.denies("2", "cam7");
+    goes_on(bench);
+    let (mut bench, mut answer) = back();
+    yes(&mut bench, &mut answer);
+    bench.accepts("2", "cam7", "0b");
+    assert_eq!(bench.hears(), ["end cam7 0b"]);
+    goes_on(bench);
+    let (mut bench, mut answer) = back();
+    yes(&mut bench, &mut answer);
+    goes_on(bench);
+    // And in the right one.
+    let (mut bench, mut answer) = back();
+    bench.accepts("2", "cam7", "0b");
+    assert_eq!(bench.hears(), ["end cam7 0b"]);
+    yes(&mut bench, &mut answer);
+    goes_on(bench);
+}
+
 #[test]
 fn a_crowd_is_asked_about_a_few_at_a_time() {
     let mut bench = Bench::new();
@@ -160,6 +208,32 @@ fn by_choice_new_ones_are_let_in_and_asked_about_later() {
     bench.ends("cam8");
     bench.ends("cam7");
     assert_eq!(bench.hears(), ["end cam7 0a"]);
+}
+
+#[test]
+fn by_choice_who_waits_is_let_in_when_the_link_is_lost() {
+    let terms = Terms { new: NewWhileAway::Allow, running: RunningWhileAway::End };
+    let mut bench = Bench::away(terms);
+    bench.connects();
+    let mut answers = [("cam7", "k1"), ("cam7", "k1"), ("cam7", "k2"), ("cam8", "k1")]
+        .map(|(channel, key)| bench.asks(7, channel, key));
+    drop(bench.asks(8, "cam9", "k1"));
+    bench.breaks();
+    let in_at_once = Answer::Accepted(String::new());
+    let told = answers.each_mut().map(|answer| answer.try_recv().unwrap());
+    let expected = [in_at_once.clone(), in_at_once.clone(), Answer::Denied, in_at_once];
+    assert_eq!(told, expected, "one channel has one key");
+    bench.begins("cam7", 7);
+    assert!(bench.kicked().is_empty(), "they came with the loss, not before it");
+    bench.connects();
+    let heard = bench.hears();
+    assert_eq!(heard.len(), 2, "nobody waits for cam9: {heard:?}");
+    // A link that takes no more is a loss, too.
+    bench.breaks();
+    bench.connects_with(1);
+    bench.client.changes();
+    assert_eq!(bench.asks(9, "cam9", "k1").try_recv(), Ok(Answer::Accepted(String::new())));
+    assert_eq!(bench.client.changes(), []);
 }
 
 #[test]
