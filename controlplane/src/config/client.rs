@@ -113,19 +113,21 @@ pub(super) fn section() -> Section {
     )
 }
 
-/// What a coordinator elsewhere says of other sections, where nobody else does.
-pub(super) fn contract(loaded: &mut Loaded) {
+/// What a coordinator elsewhere says of other sections, where nobody else does; `started` is the
+/// section that is or comes into force.
+pub(super) fn contract(loaded: &mut Loaded, started: &CoordinatorSection) {
     let client = &loaded.settings.coordinator.client;
-    if !client.is_on() {
-        return;
-    }
-    if let Some(url) = client.url.as_ref().filter(|url| !url.is_private()) {
+    let public = |url: &&Base| client.is_on() && !url.is_private();
+    if let Some(url) = client.url.as_ref().filter(public) {
         loaded.warnings.push(format!(
             "coordinator.client.url tells the keys of publishers to {url} without TLS, so that \
              whoever is on the way learns them; write wss://, or a private address"
         ));
     }
-    contract_of_addresses(loaded);
+    if !started.client.is_on() {
+        return;
+    }
+    contract_of_addresses(loaded, started);
     if !loaded.is_set("hls.mode") {
         // Whoever plays by RTMP shows the key; HLS would be open to everybody beside that.
         loaded.settings.stream.hls.mode = HlsMode::Off;
@@ -196,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::auth::{Mode, Modes};
-    use crate::config::load;
+    use crate::config::{load, load_beside};
 
     fn loaded(env: &[(&str, &str)]) -> Result<Loaded, String> {
         let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
@@ -236,6 +238,34 @@ mod tests {
         let terms = Terms { new: NewWhileAway::Allow, running: RunningWhileAway::End };
         assert_eq!(loaded.settings.coordinator.client.terms, terms);
         assert!(loaded.warnings[0].contains("without TLS"), "{:?}", loaded.warnings);
+    }
+
+    /// Who may play is judged as the node was started: HLS must not open beside that.
+    #[test]
+    fn what_is_written_since_changes_no_contract_until_the_restart() {
+        let beside = |env: &[(&str, &str)], started: &Loaded| {
+            let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            let started = Some(&started.settings.coordinator);
+            load_beside(None, env.collect::<Vec<_>>(), started).unwrap()
+        };
+        let off = ("GRANDSTAND_COORDINATOR__CLIENT__ENABLED", "false");
+        let always = ("GRANDSTAND_HLS__MODE", "always");
+        let (client, none) = (loaded(&[URL, SECRET]).unwrap(), loaded(&[]).unwrap());
+        for gone in [&[][..], &[URL, SECRET, off]] {
+            let reloaded = beside(gone, &client);
+            assert!(!reloaded.settings.coordinator.client.is_on(), "that is what is written");
+            assert_eq!(reloaded.settings.stream.hls.mode, HlsMode::Off);
+            assert_eq!(reloaded.settings.session, client.settings.session);
+        }
+        assert_eq!(beside(&[always], &client).settings.stream.hls.mode, HlsMode::Always);
+        let reloaded = beside(&[URL, SECRET], &none);
+        assert!(reloaded.settings.coordinator.client.is_on());
+        assert_eq!(reloaded.settings.stream, none.settings.stream);
+        assert_eq!(reloaded.settings.session, none.settings.session);
+        let verify = ("GRANDSTAND_COORDINATOR__KEY_VERIFICATION_URL", "http://app.example/");
+        let own = loaded(&[verify]).unwrap();
+        assert_eq!(beside(&[], &own).settings.stream, own.settings.stream);
+        assert_eq!(beside(&[verify], &none).settings.stream, none.settings.stream);
     }
 
     #[test]

@@ -318,7 +318,7 @@ pub(super) fn sections() -> [Section; 2] {
 }
 
 /// An address says channel and key, where nobody says otherwise.
-pub(super) fn contract_of_addresses(loaded: &mut Loaded) {
+pub(super) fn contract_of_addresses(loaded: &mut Loaded, started: &CoordinatorSection) {
     let unset = |key: &str| !loaded.is_set(key);
     let (url, id_bytes_max) = (unset("session.url"), unset("session.id_bytes_max"));
     let session = &mut loaded.settings.session;
@@ -326,27 +326,29 @@ pub(super) fn contract_of_addresses(loaded: &mut Loaded) {
         session.url = UrlDialect::ChannelKey;
     }
     if id_bytes_max {
-        session.id_bytes_max = loaded.settings.coordinator.id_bytes_max;
+        session.id_bytes_max = started.id_bytes_max;
     }
 }
 
 const ANY_KEY: &str = "every key may publish on every channel, because \
                        coordinator.key_verification_url is not set; set it to ask an application";
 
-/// What the contract says of other sections, where nobody else does.
-pub(super) fn contract(loaded: &mut Loaded) {
-    super::client::contract(loaded);
+/// What the contract says of other sections, where nobody else does; `started` is the section that
+/// is or comes into force.
+pub(super) fn contract(loaded: &mut Loaded, started: &CoordinatorSection) {
+    super::client::contract(loaded, started);
     let unset = |loaded: &Loaded, key: &str| !loaded.is_set(key);
-    if loaded.settings.coordinator.is_on() {
-        if loaded.settings.coordinator.key_verification.url.is_none() {
-            loaded.warnings.push(ANY_KEY.to_owned());
-        }
+    let written = &loaded.settings.coordinator;
+    if written.is_on() && written.key_verification.url.is_none() {
+        loaded.warnings.push(ANY_KEY.to_owned());
+    }
+    if started.is_on() {
         let (mode, segment, listed) = (
             unset(loaded, "hls.mode"),
             unset(loaded, "hls.segment_ms"),
             unset(loaded, "hls.listed"),
         );
-        contract_of_addresses(loaded);
+        contract_of_addresses(loaded, started);
         let hls = &mut loaded.settings.stream.hls;
         // The application is told of a stream by its playlist, so there is one of each stream.
         if mode {
@@ -359,7 +361,7 @@ pub(super) fn contract(loaded: &mut Loaded) {
             hls.listed = 10;
         }
     }
-    let family = loaded.is_of_family("hls.listed") || loaded.settings.coordinator.is_on();
+    let family = loaded.is_of_family("hls.listed") || started.is_on();
     if family && unset(loaded, "hls.kept") {
         let hls = &mut loaded.settings.stream.hls;
         hls.kept = hls.kept.max(hls.listed);

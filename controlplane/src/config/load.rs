@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::agreement::agree;
-use super::coordinator::contract;
+use super::coordinator::{CoordinatorSection, contract};
 use super::environment::Used;
 use super::field::Auto;
 use super::reader::{PREFIX, Reader};
@@ -79,6 +79,18 @@ impl<T: IntoIterator<Item = (String, String)>> From<T> for Sources {
 /// Errors: the first wrong line of the file, else the first wrong variable, else the first
 /// contradiction between keys.
 pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, Error> {
+    load_beside(file, sources, None)
+}
+
+/// As [`load`], for a node that was `started` as this: what its coordinator says of other sections
+/// is in force for as long as that coordinator is, whatever is written since.
+///
+/// Errors: as of [`load`].
+pub fn load_beside(
+    file: Option<&Path>,
+    sources: impl Into<Sources>,
+    started: Option<&CoordinatorSection>,
+) -> Result<Loaded, Error> {
     let Sources { env, dotenv } = sources.into();
     let mut env: BTreeMap<String, String> = env.into_iter().collect();
     let beside: Vec<_> = dotenv.into_iter().filter(|(name, _)| !env.contains_key(name)).collect();
@@ -99,7 +111,8 @@ pub fn load(file: Option<&Path>, sources: impl Into<Sources>) -> Result<Loaded, 
     }
     reader.family(&env, &from_file)?;
     let mut loaded = reader.into_loaded();
-    contract(&mut loaded);
+    let written = loaded.settings.coordinator.clone();
+    contract(&mut loaded, started.unwrap_or(&written));
     super::jwt::read_file(&mut loaded)?;
     super::jwt::doubt(&mut loaded);
     if let (Some(file), false) = (file, super::auth::is_said(&loaded)) {

@@ -79,7 +79,7 @@ pub use listeners::{
     AlsoListener, ControlListener, ControlTlsListener, ListenersSection, MediaListener, ShardList,
     listener_name,
 };
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, Sources, load, load_beside};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use memory::{MemoryTable, Side, Term};
 pub(crate) use nearest::nearest;

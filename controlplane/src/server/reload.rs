@@ -7,7 +7,7 @@ use dataplane::config::{Limits, ListenerConfig};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
-use super::start::{configure_in, probe_address};
+use super::start::{Running, configure_in, probe_address};
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change};
 use crate::error::Error;
@@ -107,7 +107,11 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let running = (self.renewal.data(), self.plan.node.tls.as_ref());
+        let running = Running {
+            data: self.renewal.data(),
+            identity: self.plan.node.tls.as_ref(),
+            coordinator: &self.plan.configured.coordinator,
+        };
         let fresh =
             configure_in(self.loaded.file.clone(), Some(running)).and_then(|(loaded, plan)| {
                 let mut reload = plan.reload(&self.plan)?;

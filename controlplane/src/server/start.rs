@@ -19,7 +19,10 @@ use super::renewal::Renewal;
 use super::run;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
-use crate::config::{DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity, load, plan};
+use crate::config::{
+    CoordinatorSection, DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity, load_beside,
+    plan,
+};
 use crate::error::Error;
 use crate::logging::Logging;
 use crate::penalties::Warden;
@@ -38,11 +41,21 @@ pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
     configure_in(named, None)
 }
 
-/// As [`configure`], for a server that has its data directory already, and proves itself by that
-/// identity.
+/// What a running server keeps over a reload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running<'a> {
+    /// Its data directory.
+    pub(super) data: &'a Path,
+    /// What it proves itself by.
+    pub(super) identity: Option<&'a Identity>,
+    /// The coordinator that it was started as, or as the client of which.
+    pub(super) coordinator: &'a CoordinatorSection,
+}
+
+/// As [`configure`], for a server that runs already.
 pub(super) fn configure_in(
     named: Option<PathBuf>,
-    running: Option<(&Path, Option<&Identity>)>,
+    running: Option<Running<'_>>,
 ) -> Result<(Loaded, Plan), Error> {
     let beside = PathBuf::from(DEFAULT_FILE);
     let file = named.or_else(|| beside.exists().then_some(beside));
@@ -51,12 +64,13 @@ pub(super) fn configure_in(
     };
     let env = std::env::vars_os().filter_map(text).collect();
     let sources = Sources { env, dotenv: dotenv(Path::new(DOTENV))? };
-    let loaded = load(file.as_deref(), sources)?;
+    let started = running.map(|running| running.coordinator);
+    let loaded = load_beside(file.as_deref(), sources, started)?;
     let mut host = Host::detect();
     host.raise_nofile();
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
-    let data = running.map_or_else(|| data_directory(&loaded), |(data, _)| data.to_owned());
-    let in_force = running.and_then(|(_, in_force)| in_force);
+    let data = running.map_or_else(|| data_directory(&loaded), |running| running.data.to_owned());
+    let in_force = running.and_then(|running| running.identity);
     if let Some(Proof { identity, doubt, times }) = identity(&loaded, &data, in_force)? {
         plan.node.tls = Some(identity);
         plan.doubt = doubt;
