@@ -203,6 +203,7 @@ mod tests {
             stream: StreamName::parse(stream),
             protocol,
             used: Usage { bytes_in: 3, bytes_out, play_us: 1_500_000, publish_us: 1 },
+            publish_bytes_in: 0,
         };
         let at_ms = u64::from(Hour::parse("2026-01-31T23").unwrap().0) * 3_600_000;
         let rows = [row("a/b", Protocol::Rtmp, 10), row("-c", Protocol::Hls, 20)].into();

@@ -235,7 +235,8 @@ mod tests {
     fn batch(shard: u16, number: u64, bytes_out: u64, more: bool) -> Event {
         let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let used = Usage { bytes_out, ..Usage::default() };
-        let row = UsageRow { stream: Some(name("cam")), protocol: Protocol::Rtmp, used };
+        let stream = Some(name("cam"));
+        let row = UsageRow { stream, protocol: Protocol::Rtmp, used, publish_bytes_in: 0 };
         Event::Usage(Box::new(UsageBatch {
             shard: ShardId(shard),
             number,

@@ -132,7 +132,7 @@ impl Ledger {
             let protocol = Protocol::ALL.into_iter().find(|known| known.name() == protocol);
             let Some(protocol) = protocol.filter(|_| row.used != row.saved) else { continue };
             let used = row.used.since(row.saved);
-            self.add(next, tenant, &UsageRow { stream, protocol, used }, now);
+            self.add(next, tenant, &UsageRow { stream, protocol, used, publish_bytes_in: 0 }, now);
         }
         self.total = total;
     }
@@ -208,7 +208,12 @@ mod tests {
 
     fn row(stream: &str, bytes_out: u64) -> UsageRow {
         let used = Usage { bytes_out, ..Usage::default() };
-        UsageRow { stream: StreamName::parse(stream), protocol: Protocol::Hls, used }
+        UsageRow {
+            stream: StreamName::parse(stream),
+            protocol: Protocol::Hls,
+            used,
+            publish_bytes_in: 0,
+        }
     }
 
     #[test]

@@ -272,6 +272,7 @@ mod tests {
             stream: StreamName::parse(stream),
             protocol,
             used: Usage { bytes_out, play_us: 1_000, ..Usage::default() },
+            publish_bytes_in: 0,
         };
         let at_ms = u64::from(hour(at).0) * 3_600_000 + 1_800_000;
         let rows: Arc<[UsageRow]> = uses.iter().map(row).collect();

@@ -60,6 +60,9 @@ pub struct UsageRow {
     pub protocol: Protocol,
     /// What it used since the batch before.
     pub used: Usage,
+    /// Of the bytes that came: those of connections while they published. It bounds publishers and
+    /// is not billed.
+    pub publish_bytes_in: u64,
 }
 
 /// What streams used on one shard since the batch before: each use is in one batch.

@@ -52,13 +52,26 @@ pub(super) struct UsageTable {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     at: HashMap<(StreamName, Protocol), u32>,
-    /// By slot of a connection: the row that it is charged to.
-    charged: Vec<u32>,
+    /// By slot of a connection.
+    charged: Vec<Charge>,
     late: HashMap<Token, u32>,
     number: u64,
     last: Option<UsageBatch>,
     /// The row where the next batch goes on.
     next: usize,
+}
+
+/// What a connection is charged to.
+#[derive(Clone, Copy, Debug)]
+struct Charge {
+    /// Its row.
+    at: u32,
+    /// What comes is what it publishes.
+    publishes: bool,
+}
+
+impl Charge {
+    const NONE: Self = Self { at: NOBODY, publishes: false };
 }
 
 #[derive(Debug)]
@@ -67,6 +80,8 @@ struct Row {
     protocol: Protocol,
     used: Usage,
     told: Usage,
+    /// Bytes that were published since the batch before.
+    published: u64,
     playing: u32,
     publishing: u32,
     /// Time was counted until then.
@@ -79,7 +94,8 @@ impl Row {
     const fn new(stream: Option<StreamName>, protocol: Protocol, since: Instant) -> Self {
         let nothing = Usage { bytes_in: 0, bytes_out: 0, play_us: 0, publish_us: 0 };
         let (used, told) = (nothing, nothing);
-        Self { stream, protocol, used, told, playing: 0, publishing: 0, since, holders: 0 }
+        let (published, playing, publishing, holders) = (0, 0, 0, 0);
+        Self { stream, protocol, used, told, published, playing, publishing, since, holders }
     }
 
     /// Counts the time until `now`.
@@ -122,7 +138,7 @@ impl UsageTable {
         (received, sent): (u64, u64),
         now: Instant,
     ) {
-        let held = self.charged.get(slot as usize).copied().unwrap_or(NOBODY);
+        let held = self.charged.get(slot as usize).map_or(NOBODY, |charge| charge.at);
         if let Some(row) = self.row(held)
             && row.stream.as_ref() == Some(stream)
             && row.protocol == protocol
@@ -131,9 +147,9 @@ impl UsageTable {
         }
         let at = self.hold(stream, protocol, now);
         if self.charged.len() <= slot as usize {
-            self.charged.resize(slot as usize + 1, NOBODY);
+            self.charged.resize(slot as usize + 1, Charge::NONE);
         }
-        self.charged[slot as usize] = at;
+        self.charged[slot as usize] = Charge { at, publishes: false };
         if held == NOBODY
             && let Some(row) = self.row(at)
         {
@@ -145,13 +161,13 @@ impl UsageTable {
 
     /// True if the connection in `slot` is charged to somebody.
     pub(super) fn is_charged(&self, slot: u32) -> bool {
-        self.charged.get(slot as usize).is_some_and(|&at| at != NOBODY)
+        self.charged.get(slot as usize).is_some_and(|charge| charge.at != NOBODY)
     }
 
     /// The connection in `slot` is gone; a send of it that is on its way is charged all the same.
     pub(super) fn discharge(&mut self, slot: u32, sending: Option<Token>) {
-        let Some(at) = self.charged.get_mut(slot as usize) else { return };
-        let at = std::mem::replace(at, NOBODY);
+        let Some(charge) = self.charged.get_mut(slot as usize) else { return };
+        let Charge { at, .. } = std::mem::replace(charge, Charge::NONE);
         match sending {
             Some(token) if at != NOBODY && self.late.len() < LATE_MAX => {
                 self.late.insert(token, at);
@@ -174,8 +190,10 @@ impl UsageTable {
     }
 
     pub(super) fn received(&mut self, slot: u32, bytes: u64) {
-        if let Some(row) = self.row_of(slot) {
+        let Some(&Charge { at, publishes }) = self.charged.get(slot as usize) else { return };
+        if let Some(row) = self.row(at) {
             row.used.bytes_in += bytes;
+            row.published += if publishes { bytes } else { 0 };
         }
     }
 
@@ -191,6 +209,7 @@ impl UsageTable {
             row.settle(now);
             *row.sessions(role) += 1;
         }
+        self.publishes(slot, role == Role::Publish);
     }
 
     /// A session of the connection in `slot` is over.
@@ -201,6 +220,7 @@ impl UsageTable {
             debug_assert!(*sessions > 0, "a session is over once");
             *sessions = sessions.saturating_sub(1);
         }
+        self.publishes(slot, false);
     }
 
     /// A viewer of HLS begins to view: the row that it holds.
@@ -240,8 +260,9 @@ impl UsageTable {
             let used = row.used.since(row.told);
             if !used.is_nothing() {
                 row.told = row.used;
-                let Row { stream, protocol, .. } = row;
-                told.push(UsageRow { stream: stream.clone(), protocol: *protocol, used });
+                let publish_bytes_in = std::mem::take(&mut row.published);
+                let (stream, protocol) = (row.stream.clone(), row.protocol);
+                told.push(UsageRow { stream, protocol, used, publish_bytes_in });
             } else if row.holders == 0 && at >= OTHERS {
                 self.give_back(at);
             }
@@ -300,8 +321,14 @@ impl UsageTable {
     }
 
     fn row_of(&mut self, slot: u32) -> Option<&mut Row> {
-        let at = *self.charged.get(slot as usize)?;
+        let Charge { at, .. } = *self.charged.get(slot as usize)?;
         self.row(at)
+    }
+
+    fn publishes(&mut self, slot: u32, publishes: bool) {
+        if let Some(charge) = self.charged.get_mut(slot as usize) {
+            charge.publishes = publishes;
+        }
     }
 }
 
@@ -430,6 +457,35 @@ mod tests {
         assert_eq!((table.at.len(), table.free.len()), (0, 2));
         table.charge(1, (&name("c"), Protocol::Rtmp), (0, 0), now);
         assert_eq!(table.rows.len(), OTHERS + 2);
+    }
+
+    #[test]
+    fn what_players_send_is_not_what_is_published() {
+        let now = origin();
+        let mut table = UsageTable::new(now);
+        for slot in 0..2 {
+            table.charge(slot, (&name("a"), Protocol::Rtmp), (1_000, 0), now);
+        }
+        table.begin(0, Role::Publish, now);
+        table.begin(1, Role::Play, now);
+        table.received(0, 20);
+        table.received(1, 300);
+        let row = |batch: UsageBatch| {
+            let row = &batch.rows[0];
+            (row.used.bytes_in, row.publish_bytes_in)
+        };
+        assert_eq!(row(ask(&mut table, 1, now).unwrap()), (2_320, 20));
+        table.received(0, 4);
+        table.end(0, Role::Publish, now);
+        table.received(0, 50);
+        assert_eq!(row(ask(&mut table, 2, now).unwrap()), (54, 4), "it publishes no more");
+        // Who comes next in this place is another one.
+        table.begin(0, Role::Publish, now);
+        table.end(0, Role::Publish, now);
+        table.discharge(0, None);
+        table.charge(0, (&name("a"), Protocol::Rtmp), (0, 0), now);
+        table.received(0, 7);
+        assert_eq!(row(ask(&mut table, 3, now).unwrap()), (7, 0));
     }
 
     #[test]
