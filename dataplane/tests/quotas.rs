@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use dataplane::config::{Config, HlsSession};
-use dataplane::control::{Command, Quota, StreamQuotas};
+use dataplane::control::{Command, Grant, Protocol, Quota, StreamQuotas, Verdict};
 use dataplane::ids::StreamName;
 use dataplane::metrics::NoRoom;
 use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, Viewer};
@@ -20,6 +20,7 @@ on_both_backends! {
     a_place_is_free_again_when_its_player_left
     a_view_of_hls_is_a_player_like_others
     streams_of_one_tenant_share_its_places
+    a_part_of_the_installation_takes_no_place_of_a_player
     what_is_spent_is_so_for_viewers_who_are_not_told_apart
 }
 
@@ -151,6 +152,25 @@ fn streams_of_one_tenant_share_its_places(config: Config) {
     server.control.until("two play", |totals| totals.sum(|c| c.players) == 2);
     let _one = ask("/other.flv").unwrap();
     assert_eq!((tenant.players(), another.players()), (2, 1));
+}
+
+fn a_part_of_the_installation_takes_no_place_of_a_player(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(20);
+    let quota = quota(&server, 1);
+    server.control.judge(Box::new(|request| {
+        let internal = request.protocol == Protocol::Rtmp;
+        Some(Verdict::Allow(Grant { internal, ..Grant::to(request.stream.clone()) }))
+    }));
+    let _encoder = RtmpPlayer::start(server.rtmp, "cam");
+    assert_eq!(quota.players(), 0);
+    let player = FlvPlayer::ask(server.http, "/cam.flv");
+    assert!(player.head.starts_with("HTTP/1.1 200 "), "{}", player.head);
+    // Nor is it refused where players are.
+    assert!(FlvPlayer::ask(server.http, "/cam.flv").head.starts_with("HTTP/1.1 503 "));
+    let _another = RtmpPlayer::start(server.rtmp, "cam");
+    assert_eq!(quota.players(), 1);
 }
 
 fn what_is_spent_is_so_for_viewers_who_are_not_told_apart(mut config: Config) {

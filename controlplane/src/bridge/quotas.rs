@@ -1,45 +1,91 @@
 //! Quotas: streams and tenants are metered by what shards tell, and shards told who may still play.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dataplane::control::{CloseReason, Command, ProtocolSet, Role, Usage};
+use dataplane::control::{CloseReason, Command, Grant, ProtocolSet, Role, UsageRow};
 use dataplane::ids::StreamName;
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
+use super::outbox::WAITING_MAX;
 use crate::events::Kind;
-use crate::quotas::{Bounds, Exceeded, Meters, Over, Told};
+use crate::quotas::{Bounds, Exceeded, Meters, Over};
 use crate::usage::{Hour, Totals};
 
 /// What was used before is asked for again after this, if the store did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// Streams of which shards are told again at one look at most.
+const TOLD_AGAIN_MAX: usize = 256;
 
 /// The meters, and what is asked of the store for them.
 #[derive(Debug, Default)]
 pub(super) struct Quotas {
-    meters: Meters,
+    pub(super) meters: Meters,
+    /// Streams of whose quotas a shard did not hear: it had no room.
+    untold: BTreeSet<StreamName>,
     /// An answer is awaited, or was given.
     asked: Option<Arc<Mutex<Option<Totals>>>>,
     ask_from: Option<Instant>,
 }
 
 impl<F: Fleet> Exchange<F> {
-    /// Shards hear of the quotas of `stream` before anybody is let in by a verdict.
+    /// Shards hear of the quotas of a stream before anybody is let in by a verdict. Who asks for
+    /// names that are no streams, or waits for many of them, takes no room from those that are.
+    pub(super) fn hold_quotas_for(&mut self, grant: &Grant, now: Instant) {
+        let stream = &grant.stream;
+        let waits = grant.waits && !self.quotas.meters.are_many();
+        let publishes = grant.id.is_some();
+        if publishes || waits || self.registry.stream(stream).is_some() {
+            self.hold_quotas(stream, now);
+        }
+    }
+
+    /// Shards hear of the quotas of `stream` if those are others than they were.
     pub(super) fn hold_quotas(&mut self, stream: &StreamName, now: Instant) {
         if self.usage.is_none() {
             return;
         }
         let bounds = self.bounds_of(stream);
-        let Told { counts, over } = self.quotas.meters.hold(stream, bounds, (Hour::now(), now));
-        for stream in over {
-            self.tell_all(|| Command::Quotas { stream: stream.clone(), quotas: None });
+        if self.quotas.meters.hold(stream, bounds, (Hour::now(), now)).is_some() {
+            self.tell_quotas(stream);
         }
-        if let Some(quotas) = counts {
-            self.tell_all(|| Command::Quotas {
-                stream: stream.clone(),
-                quotas: Some(quotas.clone()),
-            });
+    }
+
+    /// A publication of `stream` begins: it is measured anew. Who was let in as a tenant's whose
+    /// bytes are used up, which nobody knew before, is closed.
+    pub(super) fn meter_publication(&mut self, stream: &StreamName, now: Instant) {
+        self.hold_quotas(stream, now);
+        self.quotas.meters.published(stream);
+        let tenant = self.gate.policies().tenant_of(stream);
+        if tenant.is_some_and(|tenant| self.quotas.meters.is_spent(tenant)) {
+            self.close_for_quota(stream, Role::Publish);
+        }
+    }
+
+    /// Shards hear in which quotas the players of `stream` count.
+    fn tell_quotas(&mut self, stream: &StreamName) {
+        let (quotas, dropped) = (self.quotas.meters.quotas(stream), self.outbox.dropped);
+        self.tell_all(|| Command::Quotas { stream: stream.clone(), quotas: quotas.clone() });
+        if self.outbox.dropped > dropped {
+            self.quotas.untold.insert(stream.clone());
+        }
+    }
+
+    /// Tells again what a shard had no room for; once that is done some unused meters go.
+    fn tell_quotas_again(&mut self, now: Instant) {
+        if self.outbox.waiting() > WAITING_MAX / 2 {
+            return;
+        }
+        for _ in 0..TOLD_AGAIN_MAX {
+            let Some(stream) = self.quotas.untold.pop_first() else { break };
+            self.tell_quotas(&stream);
+        }
+        if self.quotas.untold.is_empty() {
+            for stream in self.quotas.meters.let_go(now) {
+                self.tell_quotas(&stream);
+            }
         }
     }
 
@@ -53,14 +99,17 @@ impl<F: Fleet> Exchange<F> {
     }
 
     /// So much was used of `stream`.
-    pub(super) fn meter(&mut self, stream: &StreamName, used: Usage, now: Instant) {
+    pub(super) fn meter(&mut self, stream: &StreamName, row: &UsageRow, now: Instant) {
         // A quota that was changed, or came, holds from here on.
-        self.hold_quotas(stream, now);
-        self.quotas.meters.add(stream, used, now);
+        if self.quotas.meters.quotas(stream).is_some() || self.registry.stream(stream).is_some() {
+            self.hold_quotas(stream, now);
+        }
+        self.quotas.meters.add(stream, row, now);
     }
 
     pub(super) fn look_at_quotas(&mut self, now: Instant) {
         self.learn_what_was_used(now);
+        self.tell_quotas_again(now);
         for Exceeded { stream, tenant, over, closes } in self.quotas.meters.look(Hour::now(), now) {
             let Over { quota, max, used } = over;
             let whose = stream.as_ref().map(StreamName::as_str);
@@ -78,21 +127,25 @@ impl<F: Fleet> Exchange<F> {
             };
             self.news.push(stream, kind);
             for (stream, role) in closes {
-                self.tell_all(|| Command::KickStream {
-                    stream: stream.clone(),
-                    publication: None,
-                    role: Some(role),
-                    protocols: ProtocolSet::ALL,
-                    reason: CloseReason::QuotaExceeded,
-                });
+                self.close_for_quota(&stream, role);
             }
         }
         self.news.tell(&self.bus, now);
     }
 
+    fn close_for_quota(&mut self, stream: &StreamName, role: Role) {
+        self.tell_all(|| Command::KickStream {
+            stream: stream.clone(),
+            publication: None,
+            role: Some(role),
+            protocols: ProtocolSet::ALL,
+            reason: CloseReason::QuotaExceeded,
+        });
+    }
+
     /// Who has a quota of bytes is told once what was used in its period before.
     fn learn_what_was_used(&mut self, now: Instant) {
-        let Self { quotas: Quotas { meters, asked, ask_from }, usage, .. } = self;
+        let Self { quotas: Quotas { meters, asked, ask_from, .. }, usage, .. } = self;
         if let Some(answer) = asked {
             // The task holds its end while it runs.
             if Arc::strong_count(answer) > 1 {

@@ -30,7 +30,7 @@ impl<F: Fleet> Exchange<F> {
             self.push(stream, start.id);
             self.gate.policies_mut().published(stream, publisher.session);
             // Whoever let the publisher in may have said whose the stream is.
-            self.hold_quotas(stream, now);
+            self.meter_publication(stream, now);
             self.tell_began(stream, publisher.session, now);
         }
         let policy = self.gate.policies().of(stream);
@@ -88,6 +88,7 @@ impl<F: Fleet> Exchange<F> {
         if let Some(session) = session {
             self.publishes(stream, session);
             self.gate.policies_mut().published(stream, session);
+            self.meter_publication(stream, now);
             self.tell_began(stream, session, now);
         }
     }

@@ -48,9 +48,9 @@ impl<F: Fleet> Exchange<F> {
             return;
         }
         book.add(batch, |UsageRow { stream, .. }| tenant_of(gate, registry, stream.as_ref()?));
-        for UsageRow { stream, used, .. } in batch.rows.iter() {
-            if let Some(stream) = stream {
-                self.meter(stream, *used, now);
+        for row in batch.rows.iter() {
+            if let Some(stream) = &row.stream {
+                self.meter(stream, row, now);
             }
         }
         if batch.more {
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     use dataplane::control::{
-        AuthorizeRequest, CloseReason, Event, Intent, Protocol, Role, StreamPublisher,
+        AuthorizeRequest, CloseReason, Denial, Event, Intent, Protocol, Role, StreamPublisher,
         StreamQuotas, StreamStart, Ticket, Usage, Verdict,
     };
     use dataplane::ids::{SessionId, ShardId, StreamId};
@@ -333,5 +333,67 @@ mod tests {
         bench.hear(1, batch(1, 1, 1, false));
         bench.tick();
         assert_eq!(bench.closes(), 2, "on both shards");
+    }
+
+    #[tokio::test]
+    async fn names_that_are_no_streams_have_no_quotas() {
+        let mut bench = Bench::new(Rules::default());
+        let template = Change::PutTemplate {
+            code: "all".into(),
+            value: json!({ "prefixes": ["live"], "quota": { "players_max": 1 } }),
+        };
+        bench.exchange.registry.apply(template).unwrap();
+        bench.asks(Intent::Play, 7);
+        let told = |(_, command): &(ShardId, Command)| matches!(command, Command::Quotas { .. });
+        assert!(!bench.sent().iter().any(told), "nobody publishes it");
+        bench.asks(Intent::Publish, 8);
+        bench.given();
+    }
+
+    #[tokio::test]
+    async fn shards_that_had_no_room_hear_of_quotas_later() {
+        let mut bench = Bench::new(Rules::default());
+        bench.declare(json!({ "quota": { "players_max": 1 } }));
+        bench.boxes.0.borrow_mut().full = true;
+        let core = |bench: &mut Bench| {
+            let stop = Command::Kick { session: SessionId(1), reason: CloseReason::Kicked };
+            bench.exchange.tell(ShardId(0), stop);
+        };
+        while bench.exchange.outbox.dropped == 0 {
+            core(&mut bench);
+        }
+        bench.asks(Intent::Play, 7);
+        bench.boxes.0.borrow_mut().full = false;
+        bench.exchange.pump(bench.now);
+        let told = |(_, command): &(ShardId, Command)| matches!(command, Command::Quotas { .. });
+        assert!(!bench.sent().iter().any(told), "there was no room for it");
+        bench.tick();
+        bench.given();
+        bench.tick();
+        assert!(!bench.sent().iter().any(told), "once");
+    }
+
+    #[tokio::test]
+    async fn nobody_publishes_what_is_used_up() {
+        let mut bench = Bench::new(Rules::default());
+        bench.declare(json!({
+            "quota": { "bytes_max": 100 }, "inputs": [{ "url": "publish://" }],
+        }));
+        let denial = |bench: &mut Bench, session| {
+            bench.asks(Intent::Publish, session);
+            let verdict = bench.sent().into_iter().find_map(|(_, command)| match command {
+                Command::Verdict { verdict, .. } => Some(verdict),
+                _ => None,
+            });
+            match verdict.unwrap() {
+                Verdict::Allow(_) => None,
+                Verdict::Deny(denial) => Some(denial),
+                Verdict::Elsewhere(url) => panic!("{url:?}"),
+            }
+        };
+        assert_eq!(denial(&mut bench, 7), None);
+        bench.hear(0, batch(0, 1, 100, false));
+        bench.tick();
+        assert_eq!(denial(&mut bench, 8), Some(Denial::Full));
     }
 }

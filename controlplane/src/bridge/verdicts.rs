@@ -13,12 +13,16 @@ use super::fleet::Fleet;
 use super::gathered::Gathered;
 use crate::auth::{AuthAsk, Declarations, Declared, Landing, Rules};
 use crate::coordinator::{Coordinator, Policy};
+use crate::quotas::Meters;
 use crate::registry::Registry;
 
-/// Who may come in at all: by what is declared of streams, and what the encoder has room for.
+/// Who may come in at all: by what is declared of streams, what the encoder has room for, and what
+/// is left of quotas.
 struct Admission<'a> {
     registry: &'a Registry,
     coordinator: &'a Coordinator,
+    meters: &'a Meters,
+    now: Instant,
 }
 
 impl Declarations for Admission<'_> {
@@ -29,6 +33,11 @@ impl Declarations for Admission<'_> {
                 ATTACHED => self.coordinator.admits_elsewhere(stream),
                 _ => self.coordinator.admits(stream),
             };
+            let resolved = self.registry.resolve(stream);
+            let tenant = resolved.as_ref().and_then(|resolved| resolved.traits.tenant.as_ref());
+            if declared.verdict.is_ok() && self.meters.refuses(stream, tenant, self.now) {
+                declared.verdict = Err(Denial::Full);
+            }
         }
         declared
     }
@@ -48,16 +57,18 @@ impl<F: Fleet> Exchange<F> {
         if *intent == Intent::Play && self.coordinator.pulls(stream, key, *session) {
             // An encoder pulls what it was told to.
             tracing::debug!(stream = %request.stream, peer = %request.peer, "an encoder pulls");
-            let grant = Grant { waits: true, ..Grant::to(request.stream.clone()) };
+            let granted = Grant::to(request.stream.clone());
+            let grant = Grant { waits: true, internal: true, ..granted };
             return self.give(shard, ticket, Verdict::Allow(grant), now);
         }
         // No shard looked, as it does for those who come to this node.
         let shut_out =
             shard == ATTACHED && self.warden.shuts_out(request.peer.ip(), "attached", now);
-        let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
+        let Self { registry, coordinator, quotas, gate, .. } = self;
+        let admission = Admission { registry, coordinator, meters: &quotas.meters, now };
         let verdict = match shut_out {
-            true => Some(self.gate.shut_out(&request, &admission)),
-            false => self.gate.ask(shard, ticket, request, &admission, now),
+            true => Some(gate.shut_out(&request, &admission)),
+            false => gate.ask(shard, ticket, request, &admission, now),
         };
         if let Some(publisher) = self.gate.errand() {
             self.run_errand(publisher, now);
@@ -74,7 +85,7 @@ impl<F: Fleet> Exchange<F> {
         }
         if let Verdict::Allow(grant) = &verdict {
             // Before the verdict, in the order of the mailbox: whoever plays by it is counted.
-            self.hold_quotas(&grant.stream, now);
+            self.hold_quotas_for(grant, now);
         }
         if let Verdict::Allow(grant) = &verdict
             // Publications alone have a number.
@@ -93,8 +104,9 @@ impl<F: Fleet> Exchange<F> {
     /// Tells everybody who waited for what landed.
     pub fn settle(&mut self, landing: Landing, now: Instant) {
         self.coordinator.expire(now);
-        let admission = Admission { registry: &self.registry, coordinator: &self.coordinator };
-        for (shard, ticket, verdict) in self.gate.settle(landing, &admission, now) {
+        let Self { registry, coordinator, quotas, gate, .. } = self;
+        let admission = Admission { registry, coordinator, meters: &quotas.meters, now };
+        for (shard, ticket, verdict) in gate.settle(landing, &admission, now) {
             self.give(shard, ticket, verdict, now);
         }
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{Quota, Usage};
+use dataplane::control::{Quota, UsageRow};
 
-use super::window::{Rates, Window};
+use super::load::Load;
+use super::window::Window;
 use crate::registry::{BytesOver, Period, PublishOver, QuotaSpec};
 use crate::usage::{By, Hour};
 
@@ -36,14 +37,15 @@ pub(super) struct Finding {
 pub(super) struct Meter {
     spec: QuotaSpec,
     pub quota: Arc<Quota>,
-    began: Instant,
-    window: Window,
+    pub window: Window,
     period: Hour,
     /// Bytes of the period that this process counted, and those of before, once they are known.
     bytes: u64,
     before: Option<u64>,
     /// It was asked what was used before, when it had counted so much itself.
     asked: Option<u64>,
+    /// What is used up of its bytes since the last look.
+    spent: Option<Over>,
     /// Refusals that were told of.
     refused: u64,
     /// By quota: that it is used up was told.
@@ -54,20 +56,21 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(spec: QuotaSpec, hour: Hour, now: Instant) -> Self {
         let quota = Arc::new(Quota::default());
-        quota.set_players_max(spec.players_max.unwrap_or(u32::MAX));
-        Self {
+        let meter = Self {
             spec,
             quota,
-            began: now,
-            window: Window::default(),
+            window: Window::new(now),
             period: hour.start_of(by(spec.bytes_period)),
             bytes: 0,
             before: None,
             asked: None,
+            spent: None,
             refused: 0,
             told: [false; 4],
             used_at: now,
-        }
+        };
+        meter.quota.set_players_max(meter.players_max(Load::default()));
+        meter
     }
 
     /// The first hour of its period, if it is to be asked what was used in that until now.
@@ -100,39 +103,46 @@ impl Meter {
         self.spec = spec;
     }
 
-    pub(super) fn add(&mut self, used: Usage, now: Instant) {
+    pub(super) fn add(&mut self, row: &UsageRow, now: Instant) {
         self.used_at = now;
-        self.window.add(used, now);
-        self.bytes = self.bytes.saturating_add(used.bytes_in).saturating_add(used.bytes_out);
+        self.window.add(row);
+        let bytes = row.used.bytes_in.saturating_add(row.used.bytes_out);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Bytes that came in the window, by the last look.
-    pub(super) const fn published(&self) -> u64 {
-        self.window.bytes_in()
+    /// What its players are owed, by the last look.
+    pub(super) fn load(&self) -> Load {
+        Load::of(self.window.rates(), self.quota.players())
     }
 
-    /// Sets how many may play from now on; what is used up since the last look.
-    pub(super) fn look(&mut self, hour: Hour, now: Instant) -> Vec<Finding> {
+    /// What is used up of its bytes, and who plays is closed for it.
+    pub(super) fn closes_players(&self) -> Option<Over> {
+        self.spent.filter(|_| self.spec.bytes_over == BytesOver::Close)
+    }
+
+    /// True if its bytes are used up.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.spent.is_some()
+    }
+
+    /// Sets how many may play beside those who are owed `load`; what is used up since the last look.
+    pub(super) fn look(&mut self, hour: Hour, load: Load) -> Vec<Finding> {
         let period = hour.start_of(by(self.spec.bytes_period));
         if period != self.period {
             // What is counted from here on is all of it, unless the clock was set back.
             self.before = (period > self.period).then_some(0);
             (self.period, self.bytes, self.asked) = (period, 0, None);
         }
-        let rates = self.window.rates(self.began, now);
-        let Rates { ingress, egress, whole } = rates;
+        let rates = self.window.rates();
         let players = self.quota.players();
         let bytes = self.bytes.saturating_add(self.before.unwrap_or(0));
         let spec = &self.spec;
         let over = |max: Option<u64>, used| max.filter(|&max| used >= max);
         let (bytes_over, egress_over) =
-            (over(spec.bytes_max, bytes), over(spec.egress_bps_max, egress));
+            (over(spec.bytes_max, bytes), over(spec.egress_bps_max, rates.egress));
+        self.spent = bytes_over.map(|max| Over { quota: "bytes_max", max, used: bytes });
         let own = spec.players_max.unwrap_or(u32::MAX);
-        let fitting = spec.egress_bps_max.map(|max| fitting(max, rates, players));
-        let allowed = match bytes_over {
-            Some(_) => 0,
-            None => own.min(fitting.unwrap_or(u32::MAX)),
-        };
+        let allowed = self.players_max(load);
         self.quota.set_players_max(allowed);
         self.quota.set_spent(bytes_over.is_some());
         let refused = self.quota.refused();
@@ -141,7 +151,7 @@ impl Meter {
         let crowded =
             spec.egress_bps_max.filter(|_| refuses && allowed < own && bytes_over.is_none());
         // A rate that is above is told as long as it is; a refusal as long as it is full.
-        let publishes = spec.publish_bps_max.filter(|&max| whole && ingress > max);
+        let publishes = spec.publish_bps_max.filter(|&max| rates.whole && rates.ingress > max);
         let still_full = spec.players_max.is_some_and(|max| players >= max);
         let found = [
             ("players_max", full, still_full, u64::from(players)),
@@ -149,10 +159,10 @@ impl Meter {
                 "egress_bps_max",
                 egress_over.or(crowded),
                 egress_over.is_some() || allowed < own,
-                egress,
+                rates.egress,
             ),
             ("bytes_max", bytes_over, bytes_over.is_some(), bytes),
-            ("publish_bps_max", publishes, publishes.is_some(), ingress),
+            ("publish_bps_max", publishes, publishes.is_some(), rates.ingress),
         ];
         let mut findings = Vec::new();
         for (told, (quota, since, still, used)) in self.told.iter_mut().zip(found) {
@@ -168,22 +178,19 @@ impl Meter {
             *told &= still;
         }
         if findings.iter().any(|finding| finding.closes_publisher) {
-            // Who comes again is measured anew.
-            (self.window, self.began) = (Window::default(), now);
+            // Who goes on above it is closed as well.
             self.told[3] = false;
         }
         findings
     }
-}
 
-/// How many may play so that they are sent no more than `max` together, by what each of those who
-/// play is sent, or what is published. Who came a moment ago counts whole, though the window has
-/// little of him.
-fn fitting(max: u64, Rates { ingress, egress, .. }: Rates, players: u32) -> u32 {
-    let each = egress.checked_div(players.into()).unwrap_or(0).max(ingress);
-    let owed = each.saturating_mul(players.into()).max(egress);
-    let Some(more) = max.saturating_sub(owed).checked_div(each) else { return u32::MAX };
-    players.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
+    fn players_max(&self, load: Load) -> u32 {
+        if self.spent.is_some() {
+            return 0;
+        }
+        let fitting = self.spec.egress_bps_max.map(|max| load.fitting(max, self.quota.players()));
+        self.spec.players_max.unwrap_or(u32::MAX).min(fitting.unwrap_or(u32::MAX))
+    }
 }
 
 const fn by(period: Period) -> By {
@@ -196,6 +203,7 @@ const fn by(period: Period) -> By {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quotas::tests::used;
     use dataplane::control::{QuotaPlace, StreamQuotas};
     use std::time::Duration;
 
@@ -203,12 +211,13 @@ mod tests {
         Hour::parse(text).unwrap()
     }
 
-    fn used(bytes_in: u64, bytes_out: u64) -> Usage {
-        Usage { bytes_in, bytes_out, ..Usage::default() }
-    }
-
     fn enter(meter: &Meter) -> Option<QuotaPlace> {
         StreamQuotas::from(Arc::clone(&meter.quota)).enter()
+    }
+
+    fn look(meter: &mut Meter, at: &str) -> Vec<Finding> {
+        let load = meter.load();
+        meter.look(hour(at), load)
     }
 
     fn words(findings: &[Finding]) -> Vec<&'static str> {
@@ -227,24 +236,25 @@ mod tests {
         assert_eq!(meter.ask(), Some(hour("2026-01-01")));
         meter.answered(Some((hour("2025-12-01"), 9_999)));
         assert_eq!(meter.ask(), Some(hour("2026-01-01")), "that was another month");
-        meter.add(used(100, 200), now);
-        assert!(meter.look(hour("2026-01-31T23"), now).is_empty());
+        meter.add(&used(100, 200), now);
+        assert!(look(&mut meter, "2026-01-31T23").is_empty());
         meter.answered(Some((hour("2026-01-01"), 700)));
-        let found = meter.look(hour("2026-01-31T23"), now);
+        let found = look(&mut meter, "2026-01-31T23");
         assert_eq!(found[0].over, Over { quota: "bytes_max", max: 1_000, used: 1_000 });
         assert!(found[0].closes_players && !found[0].closes_publisher);
-        assert!(enter(&meter).is_none());
-        assert!(meter.look(hour("2026-01-31T23"), now).is_empty(), "it is told once");
+        assert!(enter(&meter).is_none() && meter.is_spent());
+        assert_eq!(meter.closes_players(), Some(found[0].over));
+        assert!(look(&mut meter, "2026-01-31T23").is_empty(), "it is told once");
         // The next month begins: everybody may come again.
-        assert!(meter.look(hour("2026-02-01T00"), now).is_empty());
-        assert!(enter(&meter).is_some() && meter.ask().is_none());
-        meter.add(used(0, 1_000), now);
-        assert_eq!(words(&meter.look(hour("2026-02-28T23"), now)), ["bytes_max"]);
+        assert!(look(&mut meter, "2026-02-01T00").is_empty());
+        assert!(enter(&meter).is_some() && meter.ask().is_none() && !meter.is_spent());
+        meter.add(&used(0, 1_000), now);
+        assert_eq!(words(&look(&mut meter, "2026-02-28T23")), ["bytes_max"]);
         // The clock is set back: the store knows what was used in that month.
-        assert!(meter.look(hour("2026-01-31T23"), now).is_empty());
+        assert!(look(&mut meter, "2026-01-31T23").is_empty());
         assert_eq!(meter.ask(), Some(hour("2026-01-01")));
         meter.answered(Some((hour("2026-01-01"), 1_000)));
-        assert_eq!(words(&meter.look(hour("2026-01-31T23"), now)), ["bytes_max"]);
+        assert_eq!(words(&look(&mut meter, "2026-01-31T23")), ["bytes_max"]);
     }
 
     #[test]
@@ -252,7 +262,7 @@ mod tests {
         let now = Instant::now();
         let spec = QuotaSpec { players_max: Some(1), ..QuotaSpec::default() };
         let mut meter = Meter::new(spec, hour("2026-01-01"), now);
-        let look = |meter: &mut Meter| words(&meter.look(hour("2026-01-01"), now));
+        let look = |meter: &mut Meter| words(&look(meter, "2026-01-01"));
         let place = enter(&meter);
         assert!(look(&mut meter).is_empty(), "full is no fault");
         assert!(enter(&meter).is_none());
@@ -270,27 +280,33 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_that_sends_too_much_for_long_is_closed_or_told_of() {
+    fn a_crowd_that_comes_before_a_stream_is_measured_is_bounded() {
         let began = Instant::now();
-        let at = |seconds| began + Duration::from_secs(seconds);
-        for publish_over in [PublishOver::Close, PublishOver::Warn] {
-            let spec =
-                QuotaSpec { publish_bps_max: Some(8_000), publish_over, ..QuotaSpec::default() };
-            let mut meter = Meter::new(spec, hour("2026-01-01"), began);
-            let mut told = Vec::new();
-            for second in 0..40 {
-                // Two kilobytes a second for ten seconds, then half of one.
-                meter.add(used(if second < 20 { 2_000 } else { 500 }, 0), at(second));
-                for finding in meter.look(hour("2026-01-01"), at(second)) {
-                    assert_eq!(finding.over.quota, "publish_bps_max");
-                    assert_eq!(finding.closes_publisher, publish_over == PublishOver::Close);
-                    told.push(second);
-                }
+        let spec = QuotaSpec { egress_bps_max: Some(20_000_000), ..QuotaSpec::default() };
+        let mut meter = Meter::new(spec, hour("2026-01-01"), began);
+        let crowd = |meter: &Meter| (0..1_000).map_while(|_| enter(meter)).collect::<Vec<_>>();
+        let first = crowd(&meter);
+        assert_eq!(first.len(), 10, "each counts two million bits a second");
+        // It carries a million: as many more are let in once that is known.
+        let mut second = 0;
+        let mut pass = |meter: &mut Meter, seconds: u64| {
+            for _ in 0..seconds {
+                second += 1;
+                meter.add(&used(125_000, 0), began + Duration::from_secs(second));
+                meter.window.look(began + Duration::from_secs(second));
+                look(meter, "2026-01-01");
             }
-            let expected: &[u64] =
-                if publish_over == PublishOver::Close { &[10, 20] } else { &[10] };
-            assert_eq!(told, expected, "{publish_over:?}");
-        }
+        };
+        pass(&mut meter, 3);
+        assert!(crowd(&meter).is_empty());
+        pass(&mut meter, 10);
+        let more = crowd(&meter);
+        assert_eq!(more.len(), 10);
+        // What is published next may be more, whatever the one before was.
+        drop((first, more));
+        meter.window.begin_publication();
+        look(&mut meter, "2026-01-01");
+        assert_eq!(crowd(&meter).len(), 10);
     }
 
     #[test]
@@ -298,22 +314,16 @@ mod tests {
         let began = Instant::now();
         let spec = QuotaSpec { egress_bps_max: Some(80_000), ..QuotaSpec::default() };
         let mut meter = Meter::new(spec, hour("2026-01-01"), began);
-        let mut places: Vec<_> = (0..4).filter_map(|_| enter(&meter)).collect();
-        for second in 0..11 {
-            // Each is sent a kilobyte a second.
-            meter.add(used(1_000, 4_000), began + Duration::from_secs(second));
+        let first = enter(&meter);
+        assert!(first.is_some(), "one measures it");
+        for second in 1..15 {
+            meter.add(&used(1_000, 1_000), began);
+            meter.window.look(began + Duration::from_secs(second));
         }
-        let now = began + Duration::from_secs(10);
-        assert!(meter.look(hour("2026-01-01"), now).is_empty());
+        assert!(look(&mut meter, "2026-01-01").is_empty());
         let more: Vec<_> = (0..100).map_while(|_| enter(&meter)).collect();
-        assert_eq!(more.len(), 6, "ten of 8,000 bits a second are 80,000");
-        places.extend(more);
-        assert_eq!(words(&meter.look(hour("2026-01-01"), now)), ["egress_bps_max"]);
+        assert_eq!(more.len(), 9, "ten of 8,000 bits a second are 80,000");
+        assert_eq!(words(&look(&mut meter, "2026-01-01")), ["egress_bps_max"]);
         assert!(enter(&meter).is_none(), "they are sent little yet, and count");
-        let fit = |ingress, egress, players| {
-            fitting(80_000, Rates { ingress, egress, whole: true }, players)
-        };
-        assert_eq!(fit(0, 0, 3), u32::MAX, "nothing is known yet");
-        assert_eq!((fit(8_000, 0, 0), fit(8_000, 0, 9), fit(8_000, 90_000, 9)), (10, 10, 9));
     }
 }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::{Quota, Role, StreamQuotas, Usage};
+use dataplane::control::{Quota, Role, StreamQuotas, UsageRow};
 use dataplane::ids::StreamName;
 
+use super::bar::Bar;
+use super::load::Load;
 use super::meter::{Finding, Meter, Over};
 use crate::registry::{QuotaSpec, TenantName};
 use crate::usage::{Hour, Totals};
@@ -15,6 +17,8 @@ use crate::usage::{Hour, Totals};
 pub const METERS_MAX: usize = 16_384;
 /// What nobody used for so long makes room for others.
 const UNUSED_FOR: Duration = Duration::from_secs(60);
+/// So many of a kind make room at one look at most.
+const LET_GO_MAX: usize = 256;
 
 /// The meters. See the module.
 #[derive(Debug, Default)]
@@ -28,6 +32,9 @@ struct StreamMeter {
     meter: Meter,
     /// Whose quota its players count in, too.
     tenant: Option<(TenantName, Arc<Quota>)>,
+    /// Nobody looked yet whether its tenant may have players.
+    joined: bool,
+    bar: Bar,
 }
 
 /// What may be used of a stream.
@@ -37,15 +44,6 @@ pub struct Bounds {
     pub own: Option<QuotaSpec>,
     /// Whose it is, and what may be used of all streams of that tenant.
     pub tenant: Option<(TenantName, Option<QuotaSpec>)>,
-}
-
-/// What shards are to be told of quotas.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// Players of the stream count in these from now on.
-    pub counts: Option<StreamQuotas>,
-    /// Those of these streams count in none any more.
-    pub over: Vec<StreamName>,
 }
 
 /// A quota that is used up, and what is done about it.
@@ -73,44 +71,44 @@ impl StreamMeter {
 }
 
 impl Meters {
-    /// What holds for `stream` now; what shards are to be told of that.
+    /// What holds for `stream` now; in which quotas shards are to count its players, if those are
+    /// others than they were.
     pub fn hold(
         &mut self,
         stream: &StreamName,
         Bounds { own, tenant }: Bounds,
         at: (Hour, Instant),
-    ) -> Told {
-        let mut told = Told::default();
+    ) -> Option<StreamQuotas> {
         let tenant = tenant.and_then(|(name, spec)| self.hold_tenant(name, spec, at));
         let (hour, now) = at;
-        match self.streams.get_mut(stream) {
+        if let Some(known) = self.streams.get_mut(stream) {
             // Who plays stays counted, whatever becomes of the quota.
-            Some(known) => {
-                known.meter.set(own.unwrap_or_default(), hour);
-                let same = match (&known.tenant, &tenant) {
-                    (Some((_, known)), Some((_, quota))) => Arc::ptr_eq(known, quota),
-                    (known, tenant) => known.is_none() && tenant.is_none(),
-                };
-                if !same {
-                    known.tenant = tenant;
-                    told.counts = Some(known.quotas());
-                }
+            known.meter.set(own.unwrap_or_default(), hour);
+            let same = match (&known.tenant, &tenant) {
+                (Some((_, known)), Some((_, quota))) => Arc::ptr_eq(known, quota),
+                (known, tenant) => known.is_none() && tenant.is_none(),
+            };
+            if same {
+                return None;
             }
-            None if own.is_some() || tenant.is_some() => {
-                if self.streams.len() >= METERS_MAX {
-                    let gone = self.streams.extract_if(|_, known| is_unused(&known.meter, now));
-                    told.over = gone.map(|(stream, _)| stream).collect();
-                }
-                if self.streams.len() < METERS_MAX {
-                    let meter = Meter::new(own.unwrap_or_default(), hour, now);
-                    let known = StreamMeter { meter, tenant };
-                    told.counts = Some(known.quotas());
-                    self.streams.insert(stream.clone(), known);
-                }
-            }
-            None => {}
+            (known.joined, known.tenant) = (tenant.is_some(), tenant);
+            return Some(known.quotas());
         }
-        told
+        let bounded = own.is_some() || tenant.is_some();
+        if !bounded || self.streams.len() >= METERS_MAX {
+            return None;
+        }
+        let meter = Meter::new(own.unwrap_or_default(), hour, now);
+        let joined = tenant.is_some();
+        let known = StreamMeter { meter, tenant, joined, bar: Bar::default() };
+        let quotas = known.quotas();
+        self.streams.insert(stream.clone(), known);
+        Some(quotas)
+    }
+
+    /// In which quotas shards are to count the players of `stream`; `None` if it has no meter.
+    pub fn quotas(&self, stream: &StreamName) -> Option<StreamQuotas> {
+        self.streams.get(stream).map(StreamMeter::quotas)
     }
 
     /// The quota of a tenant, if it has or had one.
@@ -126,9 +124,6 @@ impl Meters {
         }
         let spec = spec?;
         if self.tenants.len() >= METERS_MAX {
-            self.tenants.retain(|_, meter| !is_unused(meter, now));
-        }
-        if self.tenants.len() >= METERS_MAX {
             return None;
         }
         let meter = Meter::new(spec, hour, now);
@@ -137,33 +132,61 @@ impl Meters {
         Some((name, quota))
     }
 
+    /// A publication of `stream` begins.
+    pub fn published(&mut self, stream: &StreamName) {
+        if let Some(known) = self.streams.get_mut(stream) {
+            known.meter.window.begin_publication();
+        }
+    }
+
+    /// True if nobody may publish `stream` now, which was declared to be that tenant's: bytes are
+    /// used up, or its publisher sent too much a moment ago.
+    #[must_use]
+    pub fn refuses(&self, stream: &StreamName, tenant: Option<&TenantName>, now: Instant) -> bool {
+        let known = self.streams.get(stream);
+        known.is_some_and(|known| known.meter.is_spent() || known.bar.holds(now))
+            || tenant.is_some_and(|tenant| self.is_spent(tenant))
+    }
+
+    /// True if the bytes of a tenant are used up.
+    #[must_use]
+    pub fn is_spent(&self, tenant: &TenantName) -> bool {
+        self.tenants.get(tenant).is_some_and(Meter::is_spent)
+    }
+
     /// So much was used of `stream`.
-    pub fn add(&mut self, stream: &StreamName, used: Usage, now: Instant) {
-        let Some(StreamMeter { meter, tenant }) = self.streams.get_mut(stream) else { return };
-        meter.add(used, now);
+    pub fn add(&mut self, stream: &StreamName, row: &UsageRow, now: Instant) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        let StreamMeter { meter, tenant, bar, .. } = known;
+        // What a publisher sent until it heard that it sent too much is nobody else's fault.
+        let publish_bytes_in = if bar.holds(now) { 0 } else { row.publish_bytes_in };
+        let row = UsageRow { publish_bytes_in, ..row.clone() };
+        meter.add(&row, now);
         if let Some((name, _)) = tenant
             && let Some(meter) = self.tenants.get_mut(name)
         {
-            meter.add(used, now);
+            meter.add(&row, now);
         }
     }
 
     /// What is used up since the last look.
     pub fn look(&mut self, hour: Hour, now: Instant) -> Vec<Exceeded> {
-        let mut exceeded = Vec::new();
-        // Before the streams, whose windows begin anew when their publishers are closed.
-        let most: Vec<_> =
-            self.tenants.iter_mut().map(|(n, m)| (n.clone(), m.look(hour, now))).collect();
-        for (tenant, findings) in most {
-            for finding in findings {
-                let closes = self.closes(&tenant, finding);
-                let (stream, tenant, over) = (None, Some(tenant.clone()), finding.over);
-                exceeded.push(Exceeded { stream, tenant, over, closes });
+        let mut loads = HashMap::<TenantName, Load>::new();
+        for StreamMeter { meter, tenant, .. } in self.streams.values_mut() {
+            meter.window.look(now);
+            if let Some((name, _)) = tenant {
+                let load = loads.entry(name.clone()).or_default();
+                *load = load.and(meter.load());
             }
         }
-        for (stream, StreamMeter { meter, .. }) in &mut self.streams {
-            for finding in meter.look(hour, now) {
+        let mut exceeded = self.look_at_tenants(&loads, hour, now);
+        for (stream, StreamMeter { meter, bar, .. }) in &mut self.streams {
+            for finding in meter.look(hour, meter.load()) {
                 let Finding { over, closes_publisher, closes_players } = finding;
+                if closes_publisher {
+                    meter.window.forget_publication();
+                    bar.strike(now);
+                }
                 let roles = [(Role::Publish, closes_publisher), (Role::Play, closes_players)];
                 let roles = roles.into_iter().filter(|&(_, closes)| closes);
                 let closes = roles.map(|(role, _)| (stream.clone(), role)).collect();
@@ -174,17 +197,85 @@ impl Meters {
         exceeded
     }
 
+    fn look_at_tenants(
+        &mut self,
+        loads: &HashMap<TenantName, Load>,
+        hour: Hour,
+        now: Instant,
+    ) -> Vec<Exceeded> {
+        let mut found = Vec::new();
+        for (name, meter) in &mut self.tenants {
+            meter.window.look(now);
+            let load = loads.get(name).copied().unwrap_or_default();
+            found.extend(meter.look(hour, load).into_iter().map(|finding| (name.clone(), finding)));
+        }
+        let mut exceeded = Vec::new();
+        for (tenant, finding) in found {
+            let closes = self.closes(&tenant, finding, now);
+            let (stream, tenant, over) = (None, Some(tenant), finding.over);
+            exceeded.push(Exceeded { stream, tenant, over, closes });
+        }
+        // Who played a stream before it was the tenant's is closed as others were.
+        for (stream, known) in &mut self.streams {
+            let Some((name, _)) = known.tenant.as_ref().filter(|_| known.joined) else { continue };
+            known.joined = false;
+            let spent = self.tenants.get(name).and_then(Meter::closes_players);
+            let told = |e: &Exceeded| e.closes.contains(&(stream.clone(), Role::Play));
+            if let Some(over) = spent.filter(|_| !exceeded.iter().any(told)) {
+                let (tenant, closes) = (Some(name.clone()), vec![(stream.clone(), Role::Play)]);
+                exceeded.push(Exceeded { stream: Some(stream.clone()), tenant, over, closes });
+            }
+        }
+        exceeded
+    }
+
+    /// True if those that nobody uses are let go: then names that are no streams get none.
+    #[must_use]
+    pub fn are_many(&self) -> bool {
+        self.streams.len() > METERS_MAX / 2
+    }
+
+    /// Lets go of some meters that nobody used for long, if there are many: their streams, whose
+    /// players count in no quota any more.
+    pub fn let_go(&mut self, now: Instant) -> Vec<StreamName> {
+        if self.tenants.len() > METERS_MAX / 2 {
+            let gone = self.tenants.extract_if(|_, meter| is_unused(meter, now));
+            gone.take(LET_GO_MAX).for_each(drop);
+        }
+        if !self.are_many() {
+            return Vec::new();
+        }
+        let gone = self
+            .streams
+            .extract_if(|_, known| is_unused(&known.meter, now) && !known.bar.is_remembered(now));
+        gone.take(LET_GO_MAX).map(|(stream, _)| stream).collect()
+    }
+
     /// Who is closed for a quota of a tenant: the players of all its streams; of those who publish
     /// the one who sent most.
-    fn closes(&self, tenant: &TenantName, finding: Finding) -> Vec<(StreamName, Role)> {
-        let streams = || self.streams.iter().filter(|(_, known)| known.is_of(tenant));
+    fn closes(
+        &mut self,
+        tenant: &TenantName,
+        finding: Finding,
+        now: Instant,
+    ) -> Vec<(StreamName, Role)> {
         let mut closes = Vec::new();
-        if finding.closes_publisher {
-            let most = streams().max_by_key(|(_, known)| known.meter.published());
-            closes.extend(most.map(|(stream, _)| (stream.clone(), Role::Publish)));
+        let streams = self.streams.iter_mut().filter(|(_, known)| known.is_of(tenant));
+        if finding.closes_publisher
+            && let Some((stream, most)) =
+                streams.max_by_key(|(_, known)| known.meter.window.published())
+        {
+            closes.push((stream.clone(), Role::Publish));
+            // What the others send goes on, and is measured on.
+            if let Some(meter) = self.tenants.get_mut(tenant) {
+                meter.window.forget(&most.meter.window);
+            }
+            most.meter.window.forget_publication();
+            most.bar.strike(now);
         }
         if finding.closes_players {
-            closes.extend(streams().map(|(stream, _)| (stream.clone(), Role::Play)));
+            let streams = self.streams.iter().filter(|(_, known)| known.is_of(tenant));
+            closes.extend(streams.map(|(stream, _)| (stream.clone(), Role::Play)));
         }
         closes
     }
@@ -251,28 +342,43 @@ mod tests {
         Bounds { own: None, tenant: Some((acme(), spec)) }
     }
 
+    fn used(bytes_out: u64) -> UsageRow {
+        crate::quotas::tests::used(0, bytes_out)
+    }
+
     #[test]
     fn only_streams_with_quotas_have_meters_and_those_are_bounded() {
         let now = Instant::now();
         let at = (Hour(9), now);
         let mut meters = Meters::default();
-        assert!(meters.hold(&name("none"), Bounds::default(), at).counts.is_none());
-        assert!(meters.hold(&name("none"), of_acme(None), at).counts.is_none());
-        let mut first = meters.hold(&name("s0"), own(SPEC), at).counts;
-        assert!(meters.hold(&name("s0"), own(SPEC), at).counts.is_none(), "shards know it");
-        let place = first.take().unwrap().enter();
+        assert!(meters.hold(&name("none"), Bounds::default(), at).is_none());
+        assert!(meters.hold(&name("none"), of_acme(None), at).is_none());
+        let first = meters.hold(&name("s0"), own(SPEC), at).unwrap();
+        assert!(meters.hold(&name("s0"), own(SPEC), at).is_none(), "shards know it");
+        assert!(meters.quotas(&name("s0")).is_some() && meters.quotas(&name("none")).is_none());
+        let place = first.enter();
         for n in 1..METERS_MAX {
-            assert!(meters.hold(&name(&format!("s{n}")), own(SPEC), at).counts.is_some());
+            assert!(meters.hold(&name(&format!("s{n}")), own(SPEC), at).is_some());
         }
-        let more = meters.hold(&name("more"), own(SPEC), at);
-        assert!(more.counts.is_none() && more.over.is_empty(), "all were used just now");
+        assert!(meters.hold(&name("more"), own(SPEC), at).is_none());
+        assert!(meters.let_go(now).is_empty(), "all were used just now");
+        // Those that nobody uses go, some at a time, until there are not many.
         let later = (Hour(9), now + UNUSED_FOR);
-        let more = meters.hold(&name("more"), own(SPEC), later);
-        assert_eq!((more.counts.is_some(), more.over.len()), (true, METERS_MAX - 1));
-        assert!(!more.over.contains(&name("s0")), "it is played");
+        let mut gone = Vec::new();
+        loop {
+            let unused = meters.let_go(later.1);
+            assert!(unused.len() <= LET_GO_MAX);
+            gone.extend(unused.iter().cloned());
+            if unused.is_empty() {
+                break;
+            }
+        }
+        assert!((METERS_MAX / 2 - 1..METERS_MAX / 2 + LET_GO_MAX).contains(&gone.len()));
+        assert!(!gone.contains(&name("s0")), "it is played");
+        assert!(meters.hold(&name("more"), own(SPEC), later).is_some());
         drop(place);
         // A quota that is taken away bounds nobody any more.
-        assert!(meters.hold(&name("s0"), Bounds::default(), later).counts.is_none());
+        assert!(meters.hold(&name("s0"), Bounds::default(), later).is_none());
         assert!(meters.look(Hour(9), now).is_empty());
         assert!(meters.asks().streams.contains_key(&name("more")));
     }
@@ -281,38 +387,38 @@ mod tests {
     fn what_was_used_before_is_added_once_whenever_it_is_known() {
         let now = Instant::now();
         let hour = Hour::parse("2026-01-05T05").unwrap();
-        let used = |bytes_out| Usage { bytes_out, ..Usage::default() };
         let found = |bytes: u64| {
             let month = Hour::parse("2026-01-01").unwrap();
             Totals { streams: [(name("a"), (month, bytes))].into(), ..Totals::default() }
         };
         let mut meters = Meters::default();
         meters.hold(&name("a"), own(SPEC), (hour, now));
-        meters.add(&name("a"), used(10), now);
+        meters.add(&name("a"), &used(10), now);
         assert_eq!(meters.asks(), found(0));
         assert_eq!(meters.asks(), Totals::default(), "it was asked");
         // What comes meanwhile is not in the answer; the ten bytes are.
-        meters.add(&name("a"), used(20), now);
+        meters.add(&name("a"), &used(20), now);
         meters.known(&Totals::default());
         assert_eq!(meters.asks(), found(0), "nobody could tell, so it is asked again");
         meters.known(&found(60));
         assert!(meters.look(hour, now).is_empty());
         assert_eq!(meters.asks(), Totals::default());
-        meters.add(&name("a"), used(40), now);
+        assert!(!meters.refuses(&name("a"), None, now));
+        meters.add(&name("a"), &used(40), now);
         let exceeded = meters.look(hour, now);
         assert_eq!((exceeded.len(), exceeded[0].over.used), (1, 100));
+        assert!(meters.refuses(&name("a"), None, now), "nobody publishes what nobody may play");
     }
 
     #[test]
     fn streams_of_a_tenant_use_up_what_it_may() {
         let now = Instant::now();
         let hour = Hour::parse("2026-01-05T05").unwrap();
-        let used = |bytes_out| Usage { bytes_out, ..Usage::default() };
         let spec = QuotaSpec { players_max: Some(2), bytes_over: BytesOver::Close, ..SPEC };
         let mut meters = Meters::default();
-        let one = meters.hold(&name("one"), of_acme(Some(spec)), (hour, now)).counts.unwrap();
+        let one = meters.hold(&name("one"), of_acme(Some(spec)), (hour, now)).unwrap();
         let bounds = Bounds { own: Some(SPEC), ..of_acme(Some(spec)) };
-        let two = meters.hold(&name("two"), bounds.clone(), (hour, now)).counts.unwrap();
+        let two = meters.hold(&name("two"), bounds.clone(), (hour, now)).unwrap();
         meters.hold(&name("other"), own(QuotaSpec { bytes_max: None, ..SPEC }), (hour, now));
         let places = (two.enter().unwrap(), one.enter().unwrap());
         assert!(one.enter().is_none() && two.enter().is_none());
@@ -322,13 +428,13 @@ mod tests {
         let before = asks.tenants.into_iter().map(|(tenant, (from, _))| (tenant, (from, 50)));
         let tenants = before.collect();
         meters.known(&Totals { tenants, streams: asks.streams });
-        meters.add(&name("one"), used(30), now);
-        meters.add(&name("two"), used(19), now);
-        meters.add(&name("other"), used(1_000), now);
+        meters.add(&name("one"), &used(30), now);
+        meters.add(&name("two"), &used(19), now);
+        meters.add(&name("other"), &used(1_000), now);
         // Two players too many were refused before.
         let told = |found: &[Exceeded]| -> Vec<_> { found.iter().map(|e| e.over.quota).collect() };
         assert_eq!(told(&meters.look(hour, now)), [""; 0]);
-        meters.add(&name("one"), used(1), now);
+        meters.add(&name("one"), &used(1), now);
         let exceeded = meters.look(hour, now);
         assert_eq!(told(&exceeded), ["bytes_max"]);
         let Exceeded { stream, tenant, over, closes } = &exceeded[0];
@@ -337,31 +443,111 @@ mod tests {
         closes.sort_unstable_by_key(|(stream, _)| *stream);
         assert_eq!(closes, [("one", Role::Play), ("two", Role::Play)]);
         assert!(one.enter().is_none() && one.is_spent() && two.is_spent());
+        // Nobody publishes its streams, whether they are known or not.
+        assert!(!meters.refuses(&name("one"), None, now), "another one may say whose it is");
+        assert!(meters.refuses(&name("one"), Some(&acme()), now) && meters.is_spent(&acme()));
+        // Who plays a stream that becomes the tenant's is closed as others were, once.
+        meters.hold(&name("other"), of_acme(Some(spec)), (hour, now));
+        let exceeded = meters.look(hour, now);
+        let Exceeded { stream, tenant, closes, .. } = &exceeded[0];
+        assert_eq!((stream, tenant.as_ref()), (&Some(name("other")), Some(&acme())));
+        assert_eq!(closes, &[(name("other"), Role::Play)]);
+        assert!(meters.look(hour, now).is_empty());
         // A stream that gets another tenant counts there from now on.
-        let moved = meters.hold(&name("one"), Bounds::default(), (hour, now)).counts.unwrap();
+        let moved = meters.hold(&name("one"), Bounds::default(), (hour, now)).unwrap();
         assert!(moved.enter().is_some() && !moved.is_spent());
-        assert!(meters.hold(&name("two"), bounds, (hour, now)).counts.is_none(), "shards know it");
+        assert!(meters.hold(&name("two"), bounds, (hour, now)).is_none(), "shards know it");
+    }
+
+    /// Looks each second at streams that are sent, and published, so many bytes a second; who was
+    /// closed at which second.
+    fn published(
+        meters: &mut Meters,
+        began: Instant,
+        seconds: std::ops::Range<u64>,
+        streams: &[(&str, u64)],
+    ) -> Vec<(u64, Exceeded)> {
+        let mut exceeded = Vec::new();
+        for second in seconds {
+            let now = began + Duration::from_secs(second);
+            for &(stream, bytes) in streams {
+                meters.add(&name(stream), &crate::quotas::tests::used(bytes, 0), now);
+            }
+            exceeded.extend(meters.look(Hour(9), now).into_iter().map(|e| (second, e)));
+        }
+        exceeded
+    }
+
+    #[test]
+    fn a_publisher_that_sends_too_much_for_long_is_closed_and_barred_or_told_of() {
+        let began = Instant::now();
+        for publish_over in [PublishOver::Close, PublishOver::Warn] {
+            let spec =
+                QuotaSpec { publish_bps_max: Some(8_000), publish_over, ..QuotaSpec::default() };
+            let mut meters = Meters::default();
+            meters.hold(&name("a"), own(spec), (Hour(9), began));
+            // Its players ask for much all the while.
+            let mut players = crate::quotas::tests::used(0, 0);
+            players.used.bytes_in = 1_000_000;
+            let mut told = Vec::new();
+            for second in 1..60 {
+                meters.add(&name("a"), &players, began);
+                // Two kilobytes a second, from the 40th on half of one.
+                let bytes = if second < 40 { 2_000 } else { 500 };
+                let found = published(&mut meters, began, second..second + 1, &[("a", bytes)]);
+                told.extend(found.into_iter().map(|(second, found)| {
+                    assert_eq!(found.over.quota, "publish_bps_max");
+                    (second, found.closes.len())
+                }));
+            }
+            let at = |seconds| began + Duration::from_secs(seconds);
+            let refuses = |seconds| meters.refuses(&name("a"), None, at(seconds));
+            if publish_over == PublishOver::Close {
+                // It came again when it might, after ten seconds, and sent as much.
+                assert_eq!(told, [(10, 1), (25, 1)]);
+                assert!(refuses(44) && !refuses(45));
+            } else {
+                assert_eq!(told, [(10, 0)]);
+                assert!(!refuses(11));
+            }
+        }
     }
 
     #[test]
     fn of_those_who_publish_too_much_together_the_greatest_is_closed() {
         let began = Instant::now();
-        let at = |seconds| began + Duration::from_secs(seconds);
         let spec = QuotaSpec { publish_bps_max: Some(20_000), ..QuotaSpec::default() };
         let mut meters = Meters::default();
         for stream in ["a", "b", "c"] {
             meters.hold(&name(stream), of_acme(Some(spec)), (Hour(9), began));
         }
-        let mut exceeded = Vec::new();
-        for second in 0..=10 {
-            for (stream, bytes_in) in [("a", 500), ("b", 2_000), ("c", 1_000)] {
-                let used = Usage { bytes_in, ..Usage::default() };
-                meters.add(&name(stream), used, at(second));
-            }
-            exceeded.extend(meters.look(Hour(9), at(second)));
-        }
+        let streams = [("a", 500), ("b", 2_000), ("c", 1_000)];
+        let exceeded = published(&mut meters, began, 1..21, &streams);
+        assert_eq!(exceeded.len(), 1, "the others go on: {exceeded:?}");
+        let (second, Exceeded { over, closes, .. }) = &exceeded[0];
+        assert_eq!((*second, over.quota), (10, "publish_bps_max"));
+        assert_eq!(closes, &[(name("b"), Role::Publish)]);
+        // Another name of the tenant is closed as soon as it is too much: nobody waits ten seconds.
+        meters.hold(&name("d"), of_acme(Some(spec)), (Hour(9), began));
+        let streams = [("a", 500), ("c", 1_000), ("d", 20_000)];
+        let exceeded = published(&mut meters, began, 21..24, &streams);
+        assert_eq!(exceeded[0].1.closes, [(name("d"), Role::Publish)]);
         assert_eq!(exceeded.len(), 1, "{exceeded:?}");
-        assert_eq!(exceeded[0].over.quota, "publish_bps_max");
-        assert_eq!(exceeded[0].closes, [(name("b"), Role::Publish)]);
+    }
+
+    #[test]
+    fn a_tenants_bits_are_filled_by_the_players_of_all_its_streams() {
+        let began = Instant::now();
+        let spec = QuotaSpec { egress_bps_max: Some(1_000_000_000), ..QuotaSpec::default() };
+        let mut meters = Meters::default();
+        let names: Vec<_> = (0..100).map(|n| format!("s{n}")).collect();
+        let hold = |meters: &mut Meters, stream: &String| {
+            meters.hold(&name(stream), of_acme(Some(spec)), (Hour(9), began)).unwrap()
+        };
+        let quotas: Vec<_> = names.iter().map(|stream| hold(&mut meters, stream)).collect();
+        let streams: Vec<_> = names.iter().map(|stream| (stream.as_str(), 500_000)).collect();
+        assert!(published(&mut meters, began, 1..12, &streams).is_empty());
+        let places: Vec<_> = (0..1_000).map_while(|n| quotas[n % 100].enter()).collect();
+        assert_eq!(places.len(), 250, "of four million bits a second each");
     }
 }

@@ -8,16 +8,22 @@
 //! ```
 //!
 //! Players are counted to the player, by the shards; what is measured is looked at every second.
-//! Nobody who plays is slowed.
+//! Nobody who plays is slowed. What a publisher sends is measured apart from what its players ask
+//! for; one that sends too much is closed, and nobody may publish its stream for a while (`Bar`).
 //!
 //! Lives on: the control thread. With it stopped players are still counted and refused; what is
 //! measured is looked at when it runs again.
 //! Limits: [`METERS_MAX`] streams with quotas, and as many tenants; those that nobody uses go for
 //! others.
 
+mod bar;
+mod load;
 mod meter;
 mod meters;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use meter::Over;
-pub use meters::{Bounds, Exceeded, METERS_MAX, Meters, Told};
+pub use meters::{Bounds, Exceeded, METERS_MAX, Meters};

@@ -136,6 +136,8 @@ pub struct Grant {
     pub waits: bool,
     /// Of a play: only with the key that the stream is published with.
     pub same_key: bool,
+    /// Of a play: a part of this installation reads the stream, and is no player in its quotas.
+    pub internal: bool,
     /// It ends then: whoever was allowed is sent away.
     pub until: Option<Instant>,
     /// Of a viewer of HLS: what was shown lets nobody in after that. Who is in by then stays, as
@@ -151,7 +153,8 @@ impl Grant {
     #[must_use]
     pub const fn to(stream: StreamName) -> Self {
         let (until, entry_until, holds) = (None, None, None);
-        Self { stream, id: None, waits: false, same_key: false, until, entry_until, holds }
+        let (id, waits, same_key, internal) = (None, false, false, false);
+        Self { stream, id, waits, same_key, internal, until, entry_until, holds }
     }
 }
 

@@ -67,7 +67,7 @@ impl Shard {
         if connection.ask_epoch != ticket.epoch || asked.allowed || connection.closing.is_some() {
             return;
         }
-        let Grant { stream, id, waits, same_key, until, entry_until, holds } = match verdict {
+        let grant = match verdict {
             Verdict::Allow(grant) => grant,
             Verdict::Deny(denial) => {
                 if let Some(viewer) = asked.viewer.as_ref() {
@@ -86,6 +86,7 @@ impl Shard {
                 return;
             }
         };
+        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds } = grant;
         asked.allowed = true;
         match asked.intent {
             Intent::Connect => {
@@ -94,7 +95,7 @@ impl Shard {
             }
             Intent::Publish => asked.id = id,
             Intent::Play => {
-                (asked.waits, asked.same_key) = (waits, same_key);
+                (asked.waits, asked.same_key, asked.internal) = (waits, same_key, internal);
                 if let Some(viewer) = &mut asked.viewer {
                     let term = Term { holds, until, entry: entry_until };
                     viewer.term = term.bounded(&self.config.stream.hls, self.now);

@@ -219,6 +219,8 @@ pub(crate) struct Asked {
     pub same_key: bool,
     /// Of a play that was allowed: it waits for its stream.
     pub waits: bool,
+    /// Of a play that was allowed: it counts in no quota.
+    pub internal: bool,
     /// It waits, and counts as one that does.
     pub idle: bool,
     pub play: Option<PlayOptions>,
@@ -271,6 +273,7 @@ impl Asked {
             key,
             same_key: false,
             waits: false,
+            internal: false,
             idle: false,
             play,
             viewer: None,

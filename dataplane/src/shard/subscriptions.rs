@@ -166,7 +166,8 @@ impl Shard {
             self.refuse(slot, Refusal::WrongKey);
             return;
         }
-        let place = asked.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
+        let counted = asked.filter(|asked| !asked.internal);
+        let place = counted.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
         let Ok(place) = place else {
             self.refuse_for_room(slot, NoRoom::Quota);
             return;
