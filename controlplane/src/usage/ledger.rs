@@ -146,9 +146,9 @@ impl Ledger {
         unsaved
     }
 
-    /// Every row that is in memory.
-    pub(super) fn all(&self) -> Unsaved {
-        self.rows().map(|(key, row)| (key, row.used)).collect()
+    /// The rows in memory from that hour on.
+    pub(super) fn since(&self, from: Hour) -> Unsaved {
+        self.rows_since(from).map(|(key, row)| (key, row.used)).collect()
     }
 
     /// The writers of the hours in memory, and the one that was taken last.
@@ -157,7 +157,11 @@ impl Ledger {
     }
 
     fn rows(&self) -> impl Iterator<Item = (RowKey, &Row)> {
-        self.hours.iter().flat_map(|(&hour, rows)| {
+        self.rows_since(Hour(0))
+    }
+
+    fn rows_since(&self, from: Hour) -> impl Iterator<Item = (RowKey, &Row)> {
+        self.hours.range(from..).flat_map(|(&hour, rows)| {
             let writer = rows.writer;
             rows.rows
                 .iter()
@@ -290,7 +294,7 @@ mod tests {
         }
         let (rows, _) = ledger.len();
         assert!(rows <= 33, "{rows}");
-        let all = ledger.all();
+        let all = ledger.since(Hour(0));
         assert_eq!(all.iter().map(|(_, used)| used.bytes_out).sum::<u64>(), 1_000);
         let of_tenant = |(key, _): &&(RowKey, Usage)| {
             key.account.stream.is_none() && key.account.tenant.is_some()
@@ -298,7 +302,7 @@ mod tests {
         assert!(all.iter().filter(of_tenant).count() > 0, "those that fit are told by tenant");
         // Who has a row keeps it.
         ledger.add(Hour(1), tenant(0), &row("s0", 7), now);
-        let own = ledger.all();
+        let own = ledger.since(Hour(0));
         let first = own.iter().find(|(key, _)| {
             key.account.stream.as_ref().is_some_and(|stream| stream.as_str() == "s0")
         });
