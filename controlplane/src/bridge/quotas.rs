@@ -14,7 +14,8 @@ use crate::events::Kind;
 use crate::quotas::{Bounds, Exceeded, Meters, Over};
 use crate::usage::{Hour, Totals};
 
-/// What was used before is asked for again after this, if the store did not answer.
+/// What was used before is asked for again after this: the store reads all of a period for it, for
+/// whoever came meanwhile together, and those for whom it did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Streams of which shards are told again at one look at most.
 const TOLD_AGAIN_MAX: usize = 256;
@@ -152,7 +153,7 @@ impl<F: Fleet> Exchange<F> {
                 return;
             }
             let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            *ask_from = found.is_none().then(|| now + ASK_AGAIN);
+            *ask_from = Some(now + ASK_AGAIN);
             meters.known(&found.unwrap_or_default());
             *asked = None;
         }

@@ -125,7 +125,7 @@ impl Meter {
         self.spent.is_some()
     }
 
-    /// Sets how many may play beside those who are owed `load`; what is used up since the last look.
+    /// Sets how many may play beside who is owed `load`; what is used up since the last look.
     pub(super) fn look(&mut self, hour: Hour, load: Load) -> Vec<Finding> {
         let period = hour.start_of(by(self.spec.bytes_period));
         if period != self.period {

@@ -20,7 +20,7 @@ pub struct QuotaSpec {
     /// Bits a second that its players together may be sent; above it nobody new may play.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress_bps_max: Option<u64>,
-    /// Bytes that may come and go in a period; then nobody new may play.
+    /// Bytes that may come and go in a period; then nobody new may play or publish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u64>,
     /// The period of those bytes.
