@@ -378,8 +378,7 @@ impl Gate {
         registry: &impl Declarations,
     ) -> Verdict {
         let judged = match ruling {
-            Ruling::Allow(terms) => self
-                .admitted(request, terms, registry)
+            Ruling::Allow(terms) => admitted(request, terms, registry, &self.policies)
                 .map(|declared| Grant { holds, ..self.grant(request, terms, &declared) }),
             no => Err(no.clone()),
         };

@@ -357,7 +357,8 @@ mod tests {
         assert_eq!(pair.tasks(), ["start rtmp://192.0.2.7:1936/cam7/k1", "stop cam7"]);
     }
 
-    /// Who notices first does not matter: the loop, somebody who is asked about, or the link's task.
+    /// Who notices first does not matter: the loop, somebody who is asked about, or the link's
+    /// task.
     #[tokio::test]
     async fn a_loss_is_told_whoever_notices_it() {
         let reasons = |pair: &mut Pair| {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Command, Grant, Intent, Role, Ticket, Verdict};
+use dataplane::control::{AuthorizeRequest, Command, Denial, Grant, Intent, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamName};
 
 use super::attached::ATTACHED;

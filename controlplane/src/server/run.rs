@@ -438,14 +438,12 @@ impl<F: Fleet> Desk<F> {
     async fn keep_events(&mut self) {
         let Some(hooks) = self.control.hooks.clone() else { return };
         let deadline = Instant::now() + KEEP_MAX;
-        while self.keeper.is_telling() || self.exchange.is_telling() {
-            let now = Instant::now();
-            if now >= deadline {
-                break;
-            }
+        let mut now = Instant::now();
+        while (self.keeper.is_telling() || self.exchange.is_telling()) && now < deadline {
             self.keeper.tick(now, &mut self.exchange.registry);
             self.exchange.tick(now);
             tokio::time::sleep(TELL_AGAIN).await;
+            now = Instant::now();
         }
         // Sessions that just ended are billed, too: every shard has told them.
         if let Some(book) = self.exchange.book() {
@@ -535,7 +533,7 @@ mod tests {
         let (loaded, store) = (load(None, env).unwrap(), Disk::default().store());
         let plan = plan(&loaded, &Host::detect(), b"").unwrap();
         let control = ControlPlane {
-            certificates: Certificates::new(&loaded.settings, plan.ends.clone(), Instant::now()),
+            certificates: Certificates::new(&loaded.settings, plan.times.clone(), Instant::now()),
             renewal: Renewal::new(&loaded.settings.acme, PathBuf::new()),
             identity: watch::Sender::new(None),
             logging: Logging::start(&loaded.settings.log),

@@ -71,7 +71,7 @@ impl Book {
         }
     }
 
-    /// These tenants have metrics of their own, the first [`TENANTS_SHOWN_MAX`] of them.
+    /// These tenants have metrics of their own, the first `TENANTS_SHOWN_MAX` of them.
     pub fn show(&self, tenants: impl Iterator<Item = TenantName>) {
         let mut state = self.state();
         let mut before = std::mem::take(&mut state.shown);

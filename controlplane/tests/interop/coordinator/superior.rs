@@ -39,7 +39,6 @@ impl Superior {
     }
 
     /// The next call, which is taken.
-    #[expect(clippy::result_large_err, reason = "the callback is of tungstenite's shape")]
     pub(super) fn called(&self) -> (Peer, Caller) {
         let mut request = None;
         #[expect(clippy::result_large_err, reason = "the refusal is the library's")]
