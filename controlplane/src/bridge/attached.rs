@@ -387,6 +387,7 @@ mod tests {
         let rules =
             Rules { publish: Modes::only(Mode::Keys), id_bytes_max: 64, ..Rules::default() };
         bench.exchange.set_rules(rules);
+        let (_encoder, _tasks) = bench.encoder();
         let warden = Warden::default();
         bench.exchange.watch_by(warden.clone());
         for (user, penalties) in [("", 0), ("unknown", 0), ("203.0.113.9", 1)] {

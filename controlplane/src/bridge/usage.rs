@@ -340,7 +340,11 @@ mod tests {
         let mut bench = Bench::new(Rules::default());
         let template = Change::PutTemplate {
             code: "all".into(),
-            value: json!({ "prefixes": ["live"], "quota": { "players_max": 1 } }),
+            value: json!({
+                "prefixes": ["live"],
+                "quota": { "players_max": 1 },
+                "inputs": [{ "url": "publish://" }],
+            }),
         };
         bench.exchange.registry.apply(template).unwrap();
         bench.asks(Intent::Play, 7);

@@ -257,7 +257,11 @@ fn a_placeholder_takes_the_place_of_no_certificate_that_clients_believe() {
     let [edge, live, kept] = ["edge.example", "*.live.example", "kept.example"].map(aged);
     let files = "[tls]\ncertificate = \"edge.pem\"\nkey = \"edge.pem\"\n[[tls.also]]\n\
                  names = [\"*.live.example\"]\ncertificate = \"live.pem\"\nkey = \"live.pem\"\n";
-    let text = format!("[auth]\nmode = \"open\"\n{files}");
+    // What a reload brings must fit beside the pages: all but the authority is there before.
+    let text = format!(
+        "[auth]\nmode = \"open\"\n[demo]\nenabled = true\n[listeners.control_tls]\nenabled = true\n\
+         {files}"
+    );
     let mut node = Node::start_before("acme-covered", &text, |dir| {
         dir.write("edge.pem", &edge.0);
         dir.write("live.pem", &live.0);
