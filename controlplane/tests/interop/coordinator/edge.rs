@@ -39,7 +39,8 @@ fn a_node_is_a_server_of_another_one(backend: Backend) {
     the_end_of_a_task_is_the_end_of_the_publisher(&edge, &mut encoder);
 
     let publisher = publish(&edge, 9, "right-9");
-    encoder.wait("ENCODE-START", "cam9");
+    // He is in: the yes to him may come after what the encoder is told.
+    pulls(&encoder.wait("ENCODE-START", "cam9"));
     let folder = coordinator.kill();
     is(&edge, "away");
     let place = ("GRANDSTAND_LISTENERS__CONTROL__ADDR", address.as_str());
