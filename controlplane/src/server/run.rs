@@ -39,20 +39,12 @@ use crate::viewing::keep_keys;
 const ASKS_MAX: usize = 256;
 /// Questions of the API that one turn takes at most: each may look at thousands of streams.
 const ASKS_PER_TURN: usize = 16;
-/// Once all shards are over, applications are told for this long at most.
-const CLOSE_MAX: Duration = Duration::from_millis(400);
-/// How often it is looked whether they were.
-const CLOSE_LOOK: Duration = Duration::from_millis(10);
 /// Events for which there was no room are tried again after this.
-const TELL_AGAIN: Duration = Duration::from_millis(5);
-/// Once all shards are over, events are given to hooks and written down within this.
-const KEEP_MAX: Duration = Duration::from_secs(3);
+pub(super) const TELL_AGAIN: Duration = Duration::from_millis(5);
 /// Files of hooks that are written at the same time at most: a disk blocks.
 const WRITERS_MAX: usize = 8;
 /// Below the data directory: where hooks of the API may write files.
 const HOOK_FILES: &str = "hooks";
-/// What the process takes to be gone after its last word, on a busy machine.
-const GONE_AFTER: Duration = Duration::from_secs(2);
 /// Nothing is waited for longer than this.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -153,10 +145,10 @@ pub(super) struct Desk<F> {
     pub(super) callers: Callers,
     pub(super) sockets: Sockets,
     /// The coordinator that this node is a server of.
-    coordinator: Option<Upstream>,
+    pub(super) coordinator: Option<Upstream>,
     asks: mpsc::Receiver<Ask>,
     pub(super) asks_in: mpsc::Sender<Ask>,
-    ready: watch::Sender<bool>,
+    pub(super) ready: watch::Sender<bool>,
     pub(super) limits: watch::Sender<Limits>,
     terminate: Signal,
     interrupt: Signal,
@@ -413,61 +405,6 @@ impl<F: Fleet> Desk<F> {
         let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
         let warden = self.control.warden.due();
         due.into_iter().chain([manager, certificates, warden]).flatten().min().unwrap_or(now + IDLE)
-    }
-
-    /// Gives what became known at the end a moment to be told; the rest is on the disk and told
-    /// at the next start.
-    async fn close(&mut self) {
-        // Every publication is over, and said to be: the coordinator hears it, and the farewell.
-        self.exchange.leave_coordinator(Instant::now());
-        let deadline = Instant::now() + CLOSE_MAX;
-        if let Some(coordinator) = self.coordinator.take() {
-            coordinator.leave(deadline).await;
-        }
-        self.keep_events().await;
-        let deadline = Instant::now() + CLOSE_MAX;
-        let hooks = self.control.hooks.clone();
-        let waits = || hooks.as_ref().is_some_and(Hooks::waits_for_end);
-        while (self.teller.waiting() > 0 || waits()) && Instant::now() < deadline {
-            tokio::time::sleep(CLOSE_LOOK).await;
-        }
-    }
-
-    /// Returns when hooks have every event, delivered or on the disk. That takes as long as the
-    /// disk does, which is no time unless it fails.
-    async fn keep_events(&mut self) {
-        let Some(hooks) = self.control.hooks.clone() else { return };
-        let deadline = Instant::now() + KEEP_MAX;
-        let mut now = Instant::now();
-        while (self.keeper.is_telling() || self.exchange.is_telling()) && now < deadline {
-            self.keeper.tick(now, &mut self.exchange.registry);
-            self.exchange.tick(now);
-            tokio::time::sleep(TELL_AGAIN).await;
-            now = Instant::now();
-        }
-        // Sessions that just ended are billed, too: every shard has told them.
-        if let Some(book) = self.exchange.book() {
-            book.close(deadline).await;
-        }
-        if tokio::time::timeout_at(deadline.into(), hooks.close()).await.is_err() {
-            tracing::error!("the disk is too slow: events may be lost, others come again");
-        }
-    }
-
-    /// Begins to end; true if that had begun before.
-    fn end(&mut self) -> bool {
-        if self.ending.is_some() {
-            return true;
-        }
-        tracing::info!("ending: nobody new is accepted, sessions get their farewell");
-        let now = Instant::now();
-        let ending = Ending::new(&self.control.loaded.settings.session, now);
-        self.control.manager.ending(ending.left(now) + CLOSE_MAX + GONE_AFTER);
-        self.ending = Some(ending);
-        self.ready.send_replace(false);
-        self.control.renewal.end();
-        self.exchange.drain();
-        false
     }
 }
 
