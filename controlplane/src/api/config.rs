@@ -250,7 +250,7 @@ mod tests {
             ("GRANDSTAND_EGRESS__BATCH_MS_MAX", "50"),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let loaded = load(None, env).unwrap();
+        let loaded = Arc::new(load(None, env).unwrap());
         let started = load(None, []).unwrap().settings;
         let config = Config::of(&InForce { loaded, started, listeners: vec![] });
         let key = |name: &str| config.keys.iter().find(|key| key.key == name).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn the_text_is_made_once_after_each_load() {
         let in_force = || {
-            let loaded = load(None, []).unwrap();
+            let loaded = Arc::new(load(None, []).unwrap());
             let started = loaded.settings.clone();
             Arc::new(InForce { loaded, started, listeners: vec![] })
         };

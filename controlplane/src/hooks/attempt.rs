@@ -1,6 +1,5 @@
 //! Attempt: one try to deliver events, and what came of it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::file::Lines;
+use super::file::{Files, Lines};
 use super::parcel::{Parcel, bare};
 use super::spec::{Fsync, HookKind, HookSpec};
 use crate::outbound::{Address, Call, Client, SIGNATURE_HEADER, SigningKey};
@@ -48,7 +47,7 @@ impl Delivery {
 /// Tries to deliver `parcels`; relative files lie below `files`.
 pub(super) async fn attempt(
     client: &Client,
-    files: &Path,
+    files: &Files,
     spec: &HookSpec,
     parcels: &[Arc<Parcel>],
 ) -> Delivery {
@@ -164,20 +163,15 @@ fn body(spec: &HookSpec, parcels: &[Arc<Parcel>]) -> String {
 }
 
 async fn append(
-    files: &Path,
+    files: &Files,
     spec: &HookSpec,
     parcels: &[Arc<Parcel>],
 ) -> Result<(), (&'static str, String)> {
     let lines = Lines {
-        path: files.join(&spec.target),
+        path: files.dir().join(&spec.target),
         synced: spec.fsync == Fsync::Always,
         rotate_bytes: spec.rotate_bytes,
     };
-    let text = body(spec, parcels);
-    let written = tokio::task::spawn_blocking(move || lines.append(&text)).await;
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(("file", crate::error::reason(&error))),
-        Err(_) => Err(("file", "writing it panicked".to_owned())),
-    }
+    let written = files.append(lines, body(spec, parcels)).await;
+    written.map_err(|error| ("file", crate::error::reason(&error)))
 }

@@ -1,7 +1,6 @@
 //! Carrier: brings the events of one hook to its receiver.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use tokio::task::{Id, JoinSet};
 use super::allotment::{RECORD_BYTES, under_way_max};
 use super::attempt::{Delivery, attempt};
 use super::batch::{Batch, Batching, Setback};
+use super::file::Files;
 use super::hook::{Hook, Settled};
 use super::spec::{HookKind, HookSpec};
 use crate::outbound::Client;
@@ -26,7 +26,7 @@ const FAILURES_MAX: u32 = 8;
 pub(super) async fn carry(
     hook: Arc<Hook>,
     client: Client,
-    files: Arc<Path>,
+    files: Files,
     (settled, took): (Arc<Notify>, Arc<Mutex<Histogram>>),
 ) {
     let mut attempts: JoinSet<Delivery> = JoinSet::new();
@@ -53,7 +53,7 @@ pub(super) async fn carry(
         };
         while has_seat(&under_way) {
             let Some(batch) = hook.work().queue.take(Instant::now(), batching) else { break };
-            let (client, files) = (client.clone(), Arc::clone(&files));
+            let (client, files) = (client.clone(), files.clone());
             // CONTROL: references, so that an attempt that panics leaves the batch here.
             let (parcels, terms) = (batch.parcels.clone(), Arc::clone(&spec));
             let task = attempts

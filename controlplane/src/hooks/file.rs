@@ -6,9 +6,46 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 /// Former files that are kept beside the current one, as `.1` (the newest) to `.5`.
 const KEPT: u32 = 5;
+
+/// Files that are written at the same time at most: a disk blocks.
+pub(crate) const WRITERS_MAX: usize = 8;
+
+/// Where files of hooks lie, and who writes to one now. Clones are one.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    dir: Arc<Path>,
+    writers: Arc<Semaphore>,
+}
+
+impl Files {
+    /// Relative paths begin at `dir`.
+    pub(super) fn below(dir: &Path) -> Self {
+        Self { dir: dir.into(), writers: Arc::new(Semaphore::new(WRITERS_MAX)) }
+    }
+
+    /// Where relative paths begin.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Appends beside the control thread, as [`Lines::append`] does. A disk that does not answer
+    /// holds up other files of hooks at most.
+    pub(super) async fn append(&self, lines: Lines, text: String) -> std::io::Result<()> {
+        let seat = Arc::clone(&self.writers).acquire_owned().await.map_err(Error::other)?;
+        let writing = tokio::task::spawn_blocking(move || {
+            // It is kept for as long as the disk takes, whoever waits for it.
+            let _seat = seat;
+            lines.append(&text)
+        });
+        writing.await.unwrap_or_else(|_| Err(Error::other("writing it panicked")))
+    }
+}
 
 /// Where lines go, and how.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::allotment::QUEUES_BYTES_MAX;
 use super::attempt::{Delivery, attempt};
 use super::carrier::UNDER_WAY_MAX;
+use super::file::Files;
 use super::hook::{Hook, Tally};
 use super::keeper::Keeper;
 use super::letter;
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     pub(super) settled: Arc<Notify>,
     pub(super) store: Store,
     pub(super) client: Client,
-    pub(super) files: Arc<Path>,
+    pub(super) files: Files,
     pub(super) bus: Bus,
     pub(super) took: Arc<Mutex<Histogram>>,
     /// Bytes of the events of all hooks at most.
@@ -102,7 +103,7 @@ impl Hooks {
             settled: Arc::new(Notify::new()),
             store,
             client: Client::new(HOOKS_MAX * (UNDER_WAY_MAX + 2)),
-            files: files.into(),
+            files: Files::below(files),
             bus,
             took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
             bytes_max: AtomicU64::new(QUEUES_BYTES_MAX),
@@ -284,7 +285,7 @@ impl Shared {
     /// Another hook that writes to the file of `spec`.
     pub(super) fn writer_of(&self, spec: &HookSpec) -> Option<String> {
         let shares = |(id, hook): &(&String, &Arc<Hook>)| {
-            **id != spec.id && hook.spec().shares_file(spec, &self.files)
+            **id != spec.id && hook.spec().shares_file(spec, self.files.dir())
         };
         self.hooks().iter().find(shares).map(|(id, _)| id.clone())
     }

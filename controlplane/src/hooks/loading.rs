@@ -82,7 +82,7 @@ impl Keeper {
         }
         let (client, node) = (self.shared.client.clone(), self.shared.bus.node().to_owned());
         tokio::spawn(beat(Arc::clone(&hook), client, node));
-        let (client, files) = (self.shared.client.clone(), Arc::clone(&self.shared.files));
+        let (client, files) = (self.shared.client.clone(), self.shared.files.clone());
         let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
         tokio::spawn(carry(hook, client, files, told));
         Ok(())

@@ -45,6 +45,7 @@ mod tests;
 
 pub(crate) use allotment::{QUEUES_BYTES_MAX, REQUESTS_SHARE};
 pub use attempt::Delivery;
+pub(crate) use file::WRITERS_MAX;
 pub(crate) use keeper::KEEPER_BYTES;
 pub use ledger::{DeadLetter, HookState, Hooks, HooksError};
 pub use letter::DEAD_LETTERS_MAX;

@@ -147,12 +147,9 @@ impl Warden {
         desk.access = access;
     }
 
-    /// Writes the security log there from now on.
-    ///
-    /// # Errors
-    /// Nobody can write there now.
-    pub fn log_to(&self, path: Option<&Path>, bytes_max: u64) -> std::io::Result<()> {
-        self.desk().log.write_to(path, bytes_max)
+    /// Writes the security log there from now on. Nobody waits for its disk.
+    pub fn log_to(&self, path: Option<&Path>, bytes_max: u64) {
+        self.desk().log.write_to(path, bytes_max);
     }
 
     /// What was shown, so that it is known again and tells nobody anything.

@@ -33,16 +33,45 @@ pub(super) struct SecurityFile {
     pub(super) target: Arc<Mutex<Target>>,
     tally: Arc<Tally>,
     told: Option<Instant>,
+    /// The file that was tried last.
+    tried: Option<PathBuf>,
 }
 
 impl SecurityFile {
     pub(super) fn new(target: Arc<Mutex<Target>>, tally: Arc<Tally>) -> Self {
-        Self { target, tally, told: None }
+        Self { target, tally, told: None, tried: None }
+    }
+
+    fn target(&self) -> Target {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True if another file is to be written than was tried last; it is tried now.
+    fn is_new(&mut self) -> bool {
+        let Target { path, .. } = self.target();
+        let is_new = self.tried != path;
+        if is_new {
+            (self.told, self.tried) = (None, path);
+        }
+        is_new
+    }
+
+    /// Tells of a file that cannot be written, now and then.
+    fn tell(&mut self, error: &std::io::Error) {
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
+            self.told = Some(now);
+            tracing::error!(
+                path = %self.tried.as_deref().unwrap_or(Path::new("")).display(),
+                reason = %error,
+                "log.security_file cannot be written, its lines are lost; mend the path or its \
+                 permissions"
+            );
+        }
     }
 
     fn append(&self, line: &[u8]) -> std::io::Result<()> {
-        let Target { path, bytes_max } =
-            self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Target { path, bytes_max } = self.target();
         // A reload may have taken the file away while lines waited.
         let Some(path) = path else { return Err(ErrorKind::NotFound.into()) };
         let mut file = open(&path)?;
@@ -67,24 +96,24 @@ pub(crate) fn open(path: &Path) -> std::io::Result<File> {
 impl Write for SecurityFile {
     /// Takes whole lines. A disk that fails loses them, and that is told and counted.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.is_new();
         let appended = self.append(line);
         let counter = if appended.is_ok() { &self.tally.written } else { &self.tally.lost };
         counter.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = appended {
-            let now = Instant::now();
-            if self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
-                self.told = Some(now);
-                tracing::error!(
-                    reason = %error,
-                    "log.security_file cannot be written, its lines are lost; mend the path or \
-                     its permissions"
-                );
-            }
+            self.tell(&error);
         }
         Ok(line.len())
     }
 
+    /// Everything that waited is written: a file that is new is tried, so that who named it hears
+    /// what is wrong with it before there is a line for it.
     fn flush(&mut self) -> std::io::Result<()> {
+        if self.is_new()
+            && let Some(Err(error)) = self.tried.as_deref().map(open)
+        {
+            self.tell(&error);
+        }
         Ok(())
     }
 }

@@ -9,26 +9,36 @@
 //! A look asks the system for a few numbers of each file and reads none of them. Files that were
 //! caught while they were written are not sound, and read again at the next look.
 //!
-//! Lives on: the control thread. Crosses by: [`Identity`] alone, so that nobody who was let in is
-//! asked about again.
+//! A disk, or a share of another machine, may not answer for minutes: looks are taken on a thread
+//! of their own, one at a time, and nobody waits for them.
+//!
+//! Lives on: the control thread, but for the looks. Crosses by: [`Identity`] alone, so that nobody
+//! who was let in is asked about again.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::session::tls::Identity;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::control::ControlPlane;
 use crate::acme::Kept;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{
-    CertificateTimes, Proof, Settings, TlsSection, certificate_files, identity, unix_seconds,
+    CertificateTimes, Loaded, Proof, Settings, TlsSection, Validity, certificate_files, identity,
+    unix_seconds,
 };
 use crate::counts::Counts;
+use crate::error::Error;
 use crate::troubles::Trouble;
 
 /// So often the dates of certificates are judged though no file changed.
 const JUDGED_EVERY: Duration = Duration::from_secs(3_600);
+
+/// A look that takes longer hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// What the system tells of a file; `None` if it tells nothing.
 type Stamp = Option<[i128; 6]>;
@@ -44,23 +54,87 @@ enum Look {
     Read,
 }
 
+/// What is known of the files from earlier looks.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    stamps: Vec<Stamp>,
+    /// When their dates were judged last; `None` if that is due.
+    judged: Option<Instant>,
+    /// Why the files could not be used at the last look.
+    refused: Option<String>,
+}
+
+/// What a look reads, and by what names without a file are shown.
+#[derive(Clone, Debug)]
+struct Sight {
+    loaded: Arc<Loaded>,
+    /// The data directory.
+    data: PathBuf,
+    in_force: Option<Identity>,
+}
+
+/// What a look brings back.
+#[derive(Debug)]
+pub(super) struct Looked {
+    known: Known,
+    look: Look,
+    /// What was read; nothing of files that are the same.
+    read: Result<Option<Proof>, Error>,
+}
+
 /// The looks at the files of certificates.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    seen: Vec<Stamp>,
+    known: Known,
     due: Option<Instant>,
-    judged: Instant,
-    /// Why the files could not be used at the last look.
-    refused: Option<String>,
+    looking: Option<(JoinHandle<Looked>, Instant)>,
+    /// An authority gave a certificate since the look under way began.
+    outdated: bool,
     /// The times of those in force.
     times: CertificateTimes,
 }
 
+impl Known {
+    /// The files of `section` are read now.
+    pub(super) fn new(section: &TlsSection, now: Instant) -> Self {
+        Self { stamps: stamps(section), judged: Some(now), refused: None }
+    }
+
+    fn look(&mut self, section: &TlsSection, now: Instant) -> Look {
+        // Before they are read: what changes while they are read is seen by the next look.
+        let stamps = stamps(section);
+        if self.refused.is_some() || self.stamps != stamps {
+            self.stamps = stamps;
+            return Look::Read;
+        }
+        let judged = self.judged.map(|judged| now.saturating_duration_since(judged));
+        if judged.is_none_or(|since| since >= JUDGED_EVERY) {
+            self.judged = Some(now);
+            return Look::Judge;
+        }
+        Look::Same
+    }
+
+    /// Looks at the files, and reads them if there is reason to; may take as long as a disk does.
+    fn look_and_read(mut self, at: &Sight, now: Instant) -> Looked {
+        let look = self.look(&at.loaded.settings.tls, now);
+        let read = match look {
+            Look::Same => Ok(None),
+            Look::Judge | Look::Read => identity(&at.loaded, &at.data, at.in_force.as_ref()),
+        };
+        Looked { known: self, look, read }
+    }
+}
+
 impl Certificates {
-    /// The files of `settings` were read just now, which are certificates at `times`.
-    pub(super) fn new(settings: &Settings, times: CertificateTimes, now: Instant) -> Self {
-        let due = next(settings, now);
-        Self { seen: stamps(&settings.tls), due, judged: now, refused: None, times }
+    /// What is known of the files of `settings`, which were read just now, and the times of what
+    /// is in them.
+    pub(super) fn new(
+        settings: &Settings,
+        (known, times): (Known, CertificateTimes),
+        now: Instant,
+    ) -> Self {
+        Self { known, due: next(settings, now), looking: None, outdated: false, times }
     }
 
     /// When each certificate in force is over. Names are those of the configuration.
@@ -74,24 +148,69 @@ impl Certificates {
         into.gauge_by("certificate_lifetime_seconds", help, "name", lifetimes);
     }
 
-    /// When the next look is due.
+    /// When the next look is due, or the one under way to be judged.
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    fn look(&mut self, settings: &Settings, now: Instant) -> Look {
-        self.due = next(settings, now);
-        // Before they are read: what changes while they are read is seen by the next look.
-        let stamps = stamps(&settings.tls);
-        if self.refused.is_some() || self.seen != stamps {
-            self.seen = stamps;
-            return Look::Read;
+    /// An authority gave `name` a certificate: what a look found before is outdated, and what is
+    /// to be said of all of them is found out by another.
+    fn given(&mut self, name: &str, validity: Validity, now: Instant) {
+        self.times.insert(name.to_owned(), validity);
+        self.known.judged = None;
+        self.outdated = self.looking.is_some();
+        if !self.outdated {
+            self.due = Some(now);
         }
-        if now.saturating_duration_since(self.judged) >= JUDGED_EVERY {
-            self.judged = now;
-            return Look::Judge;
+    }
+
+    /// Begins a look, unless one is under way; true if that one hangs.
+    fn begin(&mut self, at: Sight, now: Instant) -> bool {
+        if let Some((_, began)) = self.looking {
+            self.due = next(&at.loaded.settings, now);
+            return now.saturating_duration_since(began) >= HANGS_AFTER;
         }
-        Look::Same
+        let known = self.known.clone();
+        let look = spawn_blocking(move || known.look_and_read(&at, now));
+        self.looking = Some((look, now));
+        self.due = Some(now + HANGS_AFTER);
+        false
+    }
+
+    /// What the look under way brings back, for ever if there is none. May be dropped and asked
+    /// again.
+    pub(super) async fn looked(&mut self) -> Result<Looked, JoinError> {
+        let Some((looking, _)) = &mut self.looking else { return std::future::pending().await };
+        let looked = looking.await;
+        self.looking = None;
+        looked
+    }
+
+    /// What a look brought back, unless it is outdated: then the next one is due at once.
+    fn found(
+        &mut self,
+        looked: Result<Looked, JoinError>,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Looked> {
+        let outdated = std::mem::take(&mut self.outdated);
+        self.due = if outdated { Some(now) } else { next(settings, now) };
+        match looked {
+            Ok(looked) => Some(looked).filter(|_| !outdated),
+            Err(error) => {
+                tracing::error!(%error, "a look at the certificates broke off");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Certificates {
+    /// A look that hangs may bring back nothing new, and one that did not begin need not.
+    fn drop(&mut self) {
+        if let Some((looking, _)) = &self.looking {
+            looking.abort();
+        }
     }
 }
 
@@ -115,46 +234,60 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 impl ControlPlane {
-    /// Looks at the files of certificates, if that is due, and takes changed ones.
-    pub(super) fn look_at_certificates(
-        &mut self,
-        exchange: &mut Exchange<impl Fleet>,
-        now: Instant,
-    ) {
+    /// Begins a look at the files of certificates, if one is due.
+    pub(super) fn look_at_certificates(&mut self, now: Instant) {
         if self.certificates.due().is_none_or(|due| now < due) {
             return;
         }
-        let look = self.certificates.look(&self.loaded.settings, now);
-        if look == Look::Same {
-            return;
+        let at = Sight {
+            loaded: Arc::clone(&self.loaded),
+            data: self.renewal.data().to_owned(),
+            in_force: self.plan.node.tls.clone(),
+        };
+        if self.certificates.begin(at, now) {
+            self.refuse("their disk does not answer; see to what holds the files of tls.*");
         }
-        self.take_certificates(look == Look::Read, exchange);
     }
 
-    /// Reads the files of certificates, and takes them if they are `new`.
-    pub(super) fn take_certificates(&mut self, new: bool, exchange: &mut Exchange<impl Fleet>) {
-        match identity(&self.loaded, self.renewal.data(), self.plan.node.tls.as_ref()) {
+    /// Takes what a look brought back.
+    pub(super) fn certificates_looked(
+        &mut self,
+        looked: Result<Looked, JoinError>,
+        exchange: &mut Exchange<impl Fleet>,
+        now: Instant,
+    ) {
+        let found = self.certificates.found(looked, &self.loaded.settings, now);
+        let Some(Looked { known, look, read }) = found else { return };
+        let refused = std::mem::replace(&mut self.certificates.known, known).refused;
+        match read {
             Ok(Some(Proof { identity, doubt, times })) => {
                 self.certificates.times = times;
-                if new {
+                if look == Look::Read {
                     self.renew(identity, exchange);
                     tracing::info!("the certificates were read again, new connections get them");
                 }
-                self.certificates.refused = None;
+                self.certificates.known.refused = None;
                 self.troubles.tell(Trouble::CertificateRefused, None);
                 self.doubt(doubt);
             }
+            // They hung, and are as they were.
+            Ok(None) if refused.is_some() => self.troubles.tell(Trouble::CertificateRefused, None),
             Ok(None) => {}
             Err(error) => {
-                let reason = error.to_string();
-                if self.certificates.refused.as_ref() != Some(&reason) {
-                    tracing::error!(%reason, "certificates refused, those in force are kept");
-                }
-                let message = format!("the certificates in force are kept: {reason}");
-                self.troubles.tell(Trouble::CertificateRefused, Some(message));
-                self.certificates.refused = Some(reason);
+                self.certificates.known.refused = refused;
+                self.refuse(&error.to_string());
             }
         }
+    }
+
+    /// The certificates in force are kept, because the files cannot be used.
+    fn refuse(&mut self, reason: &str) {
+        if self.certificates.known.refused.as_deref() != Some(reason) {
+            tracing::error!(%reason, "certificates refused, those in force are kept");
+        }
+        let message = format!("the certificates in force are kept: {reason}");
+        self.troubles.tell(Trouble::CertificateRefused, Some(message));
+        self.certificates.known.refused = Some(reason.to_owned());
     }
 
     /// An authority gave `name` a certificate, which takes the place of the one in force, whatever
@@ -168,27 +301,25 @@ impl ControlPlane {
         let Some(old) = &self.plan.node.tls else { return false };
         self.plan.node.tls = Some(old.with_certificate(name, &kept.certified));
         self.prove(exchange);
-        self.take_certificates(false, exchange);
-        if self.certificates.refused.is_some() {
-            // Of the others nothing new is known; this one is as it should be.
-            self.certificates.times.insert(name.to_owned(), kept.validity);
-            let of_name = [format!("{name}: "), format!("/{name}.pem: ")];
-            let [begins, holds] = &of_name;
-            self.troubles.forget(Trouble::CertificateDoubt, |told| {
-                told.starts_with(begins) || told.contains(holds)
-            });
-        }
+        self.certificates.given(name, kept.validity, Instant::now());
+        self.reloads.outdate();
+        let of_name = [format!("{name}: "), format!("/{name}.pem: ")];
+        let [begins, holds] = &of_name;
+        self.troubles.forget(Trouble::CertificateDoubt, |told| {
+            told.starts_with(begins) || told.contains(holds)
+        });
         true
     }
 
-    /// The certificates were read with the configuration.
+    /// The certificates were read with the configuration, and are certificates at `times`.
     pub(super) fn certificates_read(
         &mut self,
+        (known, times): (Known, CertificateTimes),
         doubt: Option<String>,
-        times: CertificateTimes,
         now: Instant,
     ) {
-        self.certificates = Certificates::new(&self.loaded.settings, times, now);
+        // A look that is under way was begun before: it tells nothing new.
+        self.certificates = Certificates::new(&self.loaded.settings, (known, times), now);
         self.troubles.tell(Trouble::CertificateRefused, None);
         self.doubt(doubt);
     }
@@ -227,6 +358,11 @@ mod tests {
 
     use crate::config::NamedCertificate;
 
+    fn looks(settings: &Settings, now: Instant) -> Certificates {
+        let known = Known::new(&settings.tls, now);
+        Certificates::new(settings, (known, CertificateTimes::new()), now)
+    }
+
     #[test]
     fn a_look_tells_changed_files_and_judges_the_dates_each_hour() {
         let dir = std::env::temp_dir().join(format!("grandstand-look-{}", std::process::id()));
@@ -239,25 +375,25 @@ mod tests {
         write("cert.pem", "a");
         write("key.pem", "a");
         let mut now = Instant::now();
-        let mut certificates = Certificates::new(&settings, CertificateTimes::new(), now);
-        assert_eq!(certificates.due(), Some(now + Duration::from_secs(60)));
-        assert_eq!(certificates.look(&settings, now), Look::Same);
+        assert_eq!(looks(&settings, now).due(), Some(now + Duration::from_secs(60)));
+        let section = &settings.tls;
+        let mut known = Known::new(section, now);
+        assert_eq!(known.look(section, now), Look::Same);
         write("key.pem", "ab");
-        assert_eq!(certificates.look(&settings, now), Look::Read);
-        assert_eq!(certificates.look(&settings, now), Look::Same);
+        assert_eq!(known.look(section, now), Look::Read);
+        assert_eq!(known.look(section, now), Look::Same);
         // Another file of the same length under the same name.
         write("new.pem", "b");
         std::fs::rename(dir.join("new.pem"), dir.join("cert.pem")).unwrap();
-        assert_eq!(certificates.look(&settings, now), Look::Read);
-        certificates.refused = Some("half a file".to_owned());
-        assert_eq!(certificates.look(&settings, now), Look::Read, "it may be whole by now");
-        certificates.refused = None;
+        assert_eq!(known.look(section, now), Look::Read);
+        known.refused = Some("half a file".to_owned());
+        assert_eq!(known.look(section, now), Look::Read, "it may be whole by now");
+        known.refused = None;
         now += JUDGED_EVERY;
-        assert_eq!(certificates.look(&settings, now), Look::Judge);
-        assert_eq!(certificates.look(&settings, now), Look::Same);
+        assert_eq!(known.look(section, now), Look::Judge);
+        assert_eq!(known.look(section, now), Look::Same);
         let tls = TlsSection { check: Duration::ZERO, ..settings.tls };
-        let never = Settings { tls, ..settings };
-        assert_eq!(Certificates::new(&never, CertificateTimes::new(), now).due(), None);
+        assert_eq!(looks(&Settings { tls, ..settings }, now).due(), None);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -267,9 +403,7 @@ mod tests {
         std::fs::write(&file, "a").unwrap();
         let mut settings = Settings::default();
         let mut now = Instant::now();
-        let due = |settings: &Settings| {
-            Certificates::new(settings, CertificateTimes::new(), now).due().is_some()
-        };
+        let due = |settings: &Settings| looks(settings, now).due().is_some();
         assert!(!due(&settings), "there is nothing to look at");
         settings.acme.domains.0.push("edge.example".to_owned());
         settings.tls.also.push(NamedCertificate {
@@ -278,11 +412,58 @@ mod tests {
             key: file.clone(),
         });
         assert!(due(&settings));
-        let mut certificates = Certificates::new(&settings, CertificateTimes::new(), now);
+        let mut known = Known::new(&settings.tls, now);
         std::fs::write(&file, "ab").unwrap();
-        assert_eq!(certificates.look(&settings, now), Look::Read);
+        assert_eq!(known.look(&settings.tls, now), Look::Read);
         now += JUDGED_EVERY;
-        assert_eq!(certificates.look(&settings, now), Look::Judge);
+        assert_eq!(known.look(&settings.tls, now), Look::Judge);
         std::fs::remove_file(&file).unwrap();
+    }
+
+    /// The defaults, which name no file.
+    fn sight() -> Sight {
+        let loaded = crate::config::load(None, []).expect("the defaults are legal");
+        Sight { loaded: Arc::new(loaded), data: PathBuf::new(), in_force: None }
+    }
+
+    #[tokio::test]
+    async fn one_look_at_a_time_is_waited_for_by_nobody() {
+        let (at, mut now) = (sight(), Instant::now());
+        let mut certificates = looks(&at.loaded.settings, now);
+        // The disk gives no answer.
+        certificates.looking = Some((tokio::spawn(std::future::pending()), now));
+        now += HANGS_AFTER / 2;
+        assert!(!certificates.begin(at.clone(), now), "it may be slow");
+        now += HANGS_AFTER / 2;
+        assert!(certificates.begin(at.clone(), now), "it hangs");
+        certificates.looking = None;
+        assert!(!certificates.begin(at.clone(), now));
+        assert_eq!(certificates.due(), Some(now + HANGS_AFTER), "that is when it hangs");
+        let looked = certificates.looked().await;
+        let found = certificates.found(looked, &at.loaded.settings, now).unwrap();
+        assert_eq!((found.look, certificates.due()), (Look::Same, None));
+    }
+
+    #[tokio::test]
+    async fn what_an_authority_gave_meanwhile_is_not_undone_by_a_look() {
+        let (at, now) = (sight(), Instant::now());
+        let settings = &at.loaded.settings;
+        let validity = Validity {
+            not_before: std::time::SystemTime::UNIX_EPOCH,
+            not_after: std::time::SystemTime::UNIX_EPOCH + JUDGED_EVERY,
+        };
+        let mut certificates = looks(settings, now);
+        assert!(!certificates.begin(at.clone(), now));
+        certificates.given("edge.example", validity, now);
+        let late = certificates.looked().await;
+        assert!(certificates.found(late, settings, now).is_none());
+        assert_eq!(certificates.due(), Some(now), "another look is due");
+        assert!(certificates.times.contains_key("edge.example"));
+        assert!(!certificates.begin(at.clone(), now));
+        let looked = certificates.looked().await;
+        assert_eq!(certificates.found(looked, settings, now).unwrap().look, Look::Judge);
+        // Nobody looks: one is due all the same, so that what is to be said of it is.
+        certificates.given("edge.example", validity, now);
+        assert_eq!(certificates.due(), Some(now));
     }
 }

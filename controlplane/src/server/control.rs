@@ -1,6 +1,5 @@
 //! Control plane: what the running server keeps to reload itself.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use dataplane::config::ListenerConfig;
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 use super::certificates::Certificates;
 use super::manager::Manager;
 use super::reload::InForce;
+use super::reloads::Reloads;
 use super::renewal::Renewal;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
@@ -21,7 +21,7 @@ use crate::troubles::Troubles;
 /// The configuration in force, and the log that follows it.
 pub(super) struct ControlPlane {
     /// The configuration in force; keys that need a restart may be newer than what runs.
-    pub(super) loaded: Loaded,
+    pub(super) loaded: Arc<Loaded>,
     /// What is told of it, shared by all who ask until it is loaded anew.
     pub(super) in_force: Option<Arc<InForce>>,
     /// What the node was started with.
@@ -30,6 +30,8 @@ pub(super) struct ControlPlane {
     pub(super) open: Vec<(ListenerConfig, ListenerConfig)>,
     /// The looks at the files of certificates.
     pub(super) certificates: Certificates,
+    /// The reloads that were asked for.
+    pub(super) reloads: Reloads,
     /// Certificates that an authority gives.
     pub(super) renewal: Renewal,
     /// What new connections inside TLS to the control listener are proved to by.
@@ -54,15 +56,6 @@ impl ControlPlane {
         let settings = &self.loaded.settings;
         self.warden.set_access(settings.access());
         let log = &settings.log;
-        let path = log.security_file.as_deref();
-        if let Err(error) = self.warden.log_to(path, log.security_bytes_max) {
-            // A reload that was taken in all else is not given up for it.
-            tracing::error!(
-                path = %path.unwrap_or(Path::new("")).display(),
-                reason = %error,
-                "log.security_file cannot be written, its lines are left out; mend the path or its \
-                 permissions"
-            );
-        }
+        self.warden.log_to(log.security_file.as_deref(), log.security_bytes_max);
     }
 }

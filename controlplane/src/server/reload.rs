@@ -1,4 +1,4 @@
-//! Reload: the configuration is read again, and applied where that can be done while running.
+//! Reload: a configuration that was read again is applied where that can be done while running.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,8 @@ use dataplane::config::{Limits, ListenerConfig};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
-use super::start::{Running, configure_in, probe_address};
+use super::reloads::{Fresh, Source, Wish};
+use super::start::probe_address;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change};
 use crate::error::Error;
@@ -32,7 +33,7 @@ pub enum ConfigAsk {
 #[derive(Debug)]
 pub struct InForce {
     /// What was loaded last.
-    pub loaded: Loaded,
+    pub loaded: Arc<Loaded>,
     /// What the node was started with, which stays for keys that need a restart.
     pub started: Settings,
     /// The listeners of media that are open, where they are.
@@ -51,25 +52,12 @@ pub struct Reloaded {
 }
 
 impl ControlPlane {
-    /// Answers a question about the configuration; true if another one is in force since.
-    pub(super) fn answer(
-        &mut self,
-        ask: ConfigAsk,
-        exchange: &mut Exchange<impl Fleet>,
-        limits: &watch::Sender<Limits>,
-    ) -> bool {
-        // A request may be gone: then nobody misses the answer.
+    /// Answers a question about the configuration, at once or when it has been read again.
+    pub(super) fn answer(&mut self, ask: ConfigAsk) {
         match ask {
-            ConfigAsk::InForce { reply } => {
-                drop(reply.send(self.in_force()));
-                false
-            }
-            ConfigAsk::Reload { reply } => {
-                let outcome = self.reload("api", exchange, limits);
-                let read = outcome.is_ok();
-                drop(reply.send(outcome));
-                read
-            }
+            // A request may be gone: then nobody misses the answer.
+            ConfigAsk::InForce { reply } => drop(reply.send(self.in_force())),
+            ConfigAsk::Reload { reply } => self.reload(Wish::Api(reply)),
         }
     }
 
@@ -78,7 +66,7 @@ impl ControlPlane {
         let Self { loaded, plan, open, in_force, .. } = self;
         let told = in_force.get_or_insert_with(|| {
             Arc::new(InForce {
-                loaded: loaded.clone(),
+                loaded: Arc::clone(loaded),
                 started: plan.configured.clone(),
                 listeners: open.iter().map(|&(_, open)| open).collect(),
             })
@@ -86,43 +74,59 @@ impl ControlPlane {
         Arc::clone(told)
     }
 
-    /// Reads the file again, on the word of `source`.
-    ///
-    /// Errors: what is wrong with it, which is logged, too; everything stays as it is.
-    pub(super) fn reload(
-        &mut self,
-        source: &'static str,
-        exchange: &mut Exchange<impl Fleet>,
-        limits: &watch::Sender<Limits>,
-    ) -> Result<Reloaded, Error> {
-        self.manager.reloading();
-        let reloaded = self.read_again(source, exchange, limits);
-        self.manager.reloaded(reloaded.as_ref().err().map(ToString::to_string));
-        reloaded
+    /// Has the file read again.
+    pub(super) fn reload(&mut self, wish: Wish) {
+        let source = Source {
+            file: self.loaded.file.clone(),
+            data: self.renewal.data().to_owned(),
+            identity: self.plan.node.tls.clone(),
+            coordinator: self.plan.configured.coordinator.clone(),
+        };
+        if self.reloads.ask(wish, source, Instant::now()) {
+            self.manager.reloading();
+        }
     }
 
-    fn read_again(
+    /// Takes what was read, by whose wish it was, and begins with the next one; true if another
+    /// configuration is in force since. What is wrong with it is logged, and everything stays as it
+    /// is.
+    pub(super) fn reloaded(
         &mut self,
+        (fresh, wish): (Option<Result<Fresh, Error>>, Wish),
+        exchange: &mut Exchange<impl Fleet>,
+        limits: &watch::Sender<Limits>,
+    ) -> bool {
+        let Some(fresh) = fresh else {
+            self.reload(wish);
+            return false;
+        };
+        let outcome = self.apply(fresh, wish.source(), exchange, limits);
+        self.manager.reloaded(outcome.as_ref().err().map(ToString::to_string));
+        let applied = outcome.is_ok();
+        wish.tell(outcome);
+        if let Some(next) = self.reloads.next() {
+            self.reload(next);
+        }
+        applied
+    }
+
+    fn apply(
+        &mut self,
+        fresh: Result<Fresh, Error>,
         source: &'static str,
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let running = Running {
-            data: self.renewal.data(),
-            identity: self.plan.node.tls.as_ref(),
-            coordinator: &self.plan.configured.coordinator,
-        };
-        let fresh =
-            configure_in(self.loaded.file.clone(), Some(running)).and_then(|(loaded, plan)| {
-                let mut reload = plan.reload(&self.plan)?;
-                if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
-                    reload.tls = Some(new.with_tickets_of(old));
-                }
-                let open = self.listeners(&reload.listeners)?;
-                reload.listeners = open.iter().map(|&(_, open)| open).collect();
-                Ok((reload, open, loaded, plan))
-            });
-        let (reload, open, loaded, Plan { doubt, times, control, .. }) = match fresh {
+        let fresh = fresh.and_then(|Fresh { loaded, plan, certificates }| {
+            let mut reload = plan.reload(&self.plan)?;
+            if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
+                reload.tls = Some(new.with_tickets_of(old));
+            }
+            let open = self.listeners(&reload.listeners)?;
+            reload.listeners = open.iter().map(|&(_, open)| open).collect();
+            Ok((reload, open, loaded, plan, certificates))
+        });
+        let (reload, open, loaded, Plan { doubt, times, control, .. }, certificates) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
@@ -152,7 +156,7 @@ impl ControlPlane {
         self.judge_strangers();
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");
-        self.certificates_read(doubt.clone(), times, Instant::now());
+        self.certificates_read((certificates, times), doubt.clone(), Instant::now());
         self.renewal.configure(&self.loaded.settings.acme);
         self.tell_renewal();
         for key in &restart {

@@ -21,6 +21,7 @@ use super::ending::{Due, Ending};
 use super::entrance::Entrance;
 use super::heap::Heap;
 use super::pace::Pace;
+use super::reloads::Wish;
 use super::start::data_directory;
 use super::upstream::Upstream;
 use super::watchdog::ControlTurns;
@@ -29,7 +30,7 @@ use crate::bridge::{Ask, Exchange, Fleet};
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, WRITERS_MAX};
 use crate::link::Call;
 use crate::registry::{FileStreams, Keeper, Registry};
 use crate::usage::Book;
@@ -41,8 +42,9 @@ const ASKS_MAX: usize = 256;
 const ASKS_PER_TURN: usize = 16;
 /// Events for which there was no room are tried again after this.
 pub(super) const TELL_AGAIN: Duration = Duration::from_millis(5);
-/// Files of hooks that are written at the same time at most: a disk blocks.
-const WRITERS_MAX: usize = 8;
+/// Beside files of hooks, what a disk or a long computation holds up at the same time at most: a
+/// reload, a look at certificates, what an authority gave, and texts of the API.
+const BESIDE_MAX: usize = 8;
 /// Below the data directory: where hooks of the API may write files.
 const HOOK_FILES: &str = "hooks";
 /// Nothing is waited for longer than this.
@@ -74,7 +76,7 @@ pub(super) fn run(
         mend: "the system must give threads, descriptors and signals",
     };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(WRITERS_MAX).build();
+    let runtime = runtime.enable_all().max_blocking_threads(WRITERS_MAX + BESIDE_MAX).build();
     let runtime = runtime.map_err(failed)?;
     let (end, node) = runtime.block_on(async {
         let registry = registry(&control).await?;
@@ -303,11 +305,15 @@ impl<F: Fleet> Desk<F> {
                     self.exchange.settle(landing, Instant::now());
                 }
                 Some(ask) = self.asks.recv() => self.ask_all(ask, Instant::now()),
-                _ = self.hangup.recv() => {
-                    // What is wrong with the file is in the log.
-                    if self.control.reload("signal", &mut self.exchange, &self.limits).is_ok() {
+                _ = self.hangup.recv() => self.control.reload(Wish::Signal),
+                read = self.control.reloads.read() => {
+                    if self.control.reloaded(read, &mut self.exchange, &self.limits) {
                         self.declare();
                     }
+                }
+                looked = self.control.certificates.looked() => {
+                    let now = Instant::now();
+                    self.control.certificates_looked(looked, &mut self.exchange, now);
                 }
                 result = self.keeper.committed() => {
                     self.keeper.finish(result, &mut self.exchange.registry);
@@ -339,12 +345,7 @@ impl<F: Fleet> Desk<F> {
     /// Gives a question of the API to whoever can answer it.
     fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
-            Ask::Config(ask) => {
-                // Who only reads what is in force changes nothing.
-                if self.control.answer(ask, &mut self.exchange, &self.limits) {
-                    self.declare();
-                }
-            }
+            Ask::Config(ask) => self.control.answer(ask),
             Ask::Acme(ask) => self.heed_renewal(ask, now),
             Ask::Registry(ask) => self.keeper.ask(ask, &mut self.exchange.registry),
             // The request may be gone: then nobody misses the answer.
@@ -388,7 +389,8 @@ impl<F: Fleet> Desk<F> {
         self.report(now);
         self.control.warden.tick(now);
         self.heap.tick(now);
-        self.control.look_at_certificates(&mut self.exchange, now);
+        self.control.look_at_certificates(now);
+        self.control.reloads.tick(now);
         if self.cores.due().is_some_and(|due| due <= now) {
             for (shard, used) in self.cores.look(now) {
                 self.exchange.core_used(shard, used);
@@ -403,8 +405,12 @@ impl<F: Fleet> Desk<F> {
         let (heap, certificates) = (Some(self.heap.due()), self.control.certificates.due());
         let manager = self.control.manager.due();
         let due = [self.exchange.deadline(now), self.cores.due(), ending, heap, telling];
-        let warden = self.control.warden.due();
-        due.into_iter().chain([manager, certificates, warden]).flatten().min().unwrap_or(now + IDLE)
+        let (warden, reloads) = (self.control.warden.due(), self.control.reloads.due());
+        due.into_iter()
+            .chain([manager, certificates, warden, reloads])
+            .flatten()
+            .min()
+            .unwrap_or(now + IDLE)
     }
 }
 
@@ -423,8 +429,9 @@ mod tests {
     use dataplane::ids::{ShardId, StreamName};
     use tokio::sync::oneshot;
 
-    use super::super::certificates::Certificates;
+    use super::super::certificates::{Certificates, Known};
     use super::super::manager::{Environment, Manager};
+    use super::super::reloads::Reloads;
     use super::super::renewal::Renewal;
     use crate::config::{Host, load, plan};
     use crate::logging::Logging;
@@ -469,13 +476,16 @@ mod tests {
         let env = [("GRANDSTAND_LOG__LEVEL".to_owned(), "error".to_owned())];
         let (loaded, store) = (load(None, env).unwrap(), Disk::default().store());
         let plan = plan(&loaded, &Host::detect(), b"").unwrap();
+        let now = Instant::now();
+        let known = (Known::new(&loaded.settings.tls, now), plan.times.clone());
         let control = ControlPlane {
-            certificates: Certificates::new(&loaded.settings, plan.times.clone(), Instant::now()),
+            certificates: Certificates::new(&loaded.settings, known, now),
+            reloads: Reloads::default(),
             renewal: Renewal::new(&loaded.settings.acme, PathBuf::new()),
             identity: watch::Sender::new(None),
             logging: Logging::start(&loaded.settings.log),
             warden: Warden::default(),
-            loaded,
+            loaded: Arc::new(loaded),
             plan,
             open: Vec::new(),
             in_force: None,

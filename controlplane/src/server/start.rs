@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::Node;
@@ -11,10 +12,11 @@ use dataplane::session::tls::Identity;
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, Known};
 use super::control::ControlPlane;
 use super::entrance::Entrance;
 use super::manager::{Environment, Manager};
+use super::reloads::Reloads;
 use super::renewal::Renewal;
 use super::run;
 use crate::banner::Banner;
@@ -116,11 +118,13 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let renewal = Renewal::new(&loaded.settings.acme, data_directory(&loaded));
     let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
+    let known = (Known::new(&loaded.settings.tls, now), plan.times.clone());
     run::run(
         ControlPlane {
-            certificates: Certificates::new(&loaded.settings, plan.times.clone(), now),
+            certificates: Certificates::new(&loaded.settings, known, now),
+            reloads: Reloads::default(),
             identity: watch::Sender::new(plan.node.tls.clone()),
-            loaded,
+            loaded: Arc::new(loaded),
             plan,
             open,
             in_force: None,

@@ -5,6 +5,7 @@ mod acme;
 mod authority;
 mod commands;
 mod credentials;
+mod disks;
 mod feed;
 mod guessing;
 mod hooks;

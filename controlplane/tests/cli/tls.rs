@@ -10,14 +10,14 @@ use crate::program::{Dir, PATIENCE, Server, failure, get, output};
 use crate::secure::{Secure, connect_by};
 
 /// A certificate for `localhost`, and its key, as PEM.
-struct Pair {
-    certificate: String,
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
     key: String,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::named(&["localhost"])
     }
 
@@ -40,7 +40,7 @@ impl Pair {
         Self { certificate: certificate.pem(), key: key.serialize_pem(), der }
     }
 
-    fn write(&self, dir: &Dir) {
+    pub(crate) fn write(&self, dir: &Dir) {
         self.write_as(dir, "cert.pem", "key.pem");
     }
 

@@ -1,0 +1,249 @@
+//! Reloads: the configuration is read beside the control thread, and applied on it.
+//!
+//! ```text
+//!   a signal, the API --wish--> read, one at a time --Fresh--> applied, who asked is told
+//!                        |                ^
+//!                        +--> waits ------+
+//! ```
+//!
+//! A disk, or a share of another machine, may not answer for minutes; what is in force stays so
+//! until then, and verdicts, events and the API go on.
+//!
+//! Limits: [`WAITING_MAX`] wishes wait; signals are one.
+//! Lives on: the control thread, but for the reading.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::session::tls::Identity;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::certificates::Known;
+use super::reload::Reloaded;
+use super::start::{Running, configure_in};
+use crate::config::{CoordinatorSection, Loaded, Plan};
+use crate::error::Error;
+
+/// Wishes that wait at most: the API has one at a time.
+const WAITING_MAX: usize = 8;
+
+/// Who reads for longer is told of, once.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+
+/// Who wants a reload.
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// Whoever sent SIGHUP.
+    Signal,
+    /// A request, which is told what became of it.
+    Api(oneshot::Sender<Result<Reloaded, Error>>),
+}
+
+impl Wish {
+    /// The word for it in events.
+    pub(super) const fn source(&self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Api(_) => "api",
+        }
+    }
+
+    /// Tells what became of it. A request may be gone: then nobody misses the answer.
+    pub(super) fn tell(self, outcome: Result<Reloaded, Error>) {
+        if let Self::Api(reply) = self {
+            drop(reply.send(outcome));
+        }
+    }
+}
+
+/// What is read, by a server that runs already.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) file: Option<PathBuf>,
+    /// The data directory.
+    pub(super) data: PathBuf,
+    /// What the server proves itself by.
+    pub(super) identity: Option<Identity>,
+    /// What it was started as.
+    pub(super) coordinator: CoordinatorSection,
+}
+
+/// The configuration as it was read.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) plan: Plan,
+    /// What the files of certificates were like.
+    pub(super) certificates: Known,
+}
+
+impl Source {
+    /// Reads it, which may take as long as a disk does.
+    fn read(self) -> Result<Fresh, Error> {
+        let now = Instant::now();
+        let Self { data, identity, coordinator, .. } = &self;
+        let running = Running { data, identity: identity.as_ref(), coordinator };
+        let (loaded, plan) = configure_in(self.file.clone(), Some(running))?;
+        let certificates = Known::new(&loaded.settings.tls, now);
+        Ok(Fresh { loaded: Arc::new(loaded), plan, certificates })
+    }
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Reading {
+    fresh: JoinHandle<Result<Fresh, Error>>,
+    wish: Wish,
+    /// When it hangs, unless that was told.
+    hangs: Option<Instant>,
+    /// What is in force has changed since it began.
+    is_outdated: bool,
+}
+
+/// The reloads that were asked for. See the module.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    reading: Option<Reading>,
+    waiting: VecDeque<Wish>,
+}
+
+impl Reloads {
+    /// Reads `source` again by `wish`, or when what is read now has been applied: it may have been
+    /// read before the file was changed. True if that begins now.
+    pub(super) fn ask(&mut self, wish: Wish, source: Source, now: Instant) -> bool {
+        if self.reading.is_some() {
+            let is_signal = |wish: &Wish| matches!(wish, Wish::Signal);
+            let again = is_signal(&wish) && self.waiting.iter().any(is_signal);
+            // A wish that finds no room is dropped, which a request hears.
+            if !again && self.waiting.len() < WAITING_MAX {
+                self.waiting.push_back(wish);
+            }
+            return false;
+        }
+        let fresh = spawn_blocking(move || source.read());
+        let hangs = Some(now + HANGS_AFTER);
+        self.reading = Some(Reading { fresh, wish, hangs, is_outdated: false });
+        true
+    }
+
+    /// The next wish that waits.
+    pub(super) fn next(&mut self) -> Option<Wish> {
+        self.waiting.pop_front()
+    }
+
+    /// What is in force has changed: what is read now knows nothing of it.
+    pub(super) fn outdate(&mut self) {
+        if let Some(reading) = &mut self.reading {
+            reading.is_outdated = true;
+        }
+    }
+
+    /// When it is to be told that what is read hangs.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.reading.as_ref()?.hangs
+    }
+
+    /// Tells it if so.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let Some(reading) = &mut self.reading else { return };
+        if reading.hangs.is_some_and(|at| at <= now) {
+            reading.hangs = None;
+            tracing::error!(
+                "a disk does not answer, the reload waits for it; see to what holds the \
+                 configuration and the files that it names"
+            );
+        }
+    }
+
+    /// What was read, and by whose wish, for ever if nothing is; `None` is for what is to be read
+    /// once more, because what is in force has changed meanwhile. May be dropped and asked again.
+    pub(super) async fn read(&mut self) -> (Option<Result<Fresh, Error>>, Wish) {
+        let Some(reading) = &mut self.reading else { return std::future::pending().await };
+        let fresh = (&mut reading.fresh).await.unwrap_or_else(|error| {
+            Err(Error::System {
+                what: "cannot read the configuration",
+                reason: error.to_string(),
+                mend: "this is a fault of the server; send the log to its makers",
+            })
+        });
+        let reading = self.reading.take().expect("it was awaited just now");
+        (Some(fresh).filter(|fresh| fresh.is_err() || !reading.is_outdated), reading.wish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        let (file, data) = (Some(PathBuf::from("/nowhere/g.toml")), PathBuf::new());
+        Source { file, data, identity: None, coordinator: CoordinatorSection::default() }
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_file_is_read_has_it_read_once_more() {
+        let (mut reloads, now) = (Reloads::default(), Instant::now());
+        assert!(reloads.ask(Wish::Signal, source(), now));
+        let (reply, answer) = oneshot::channel();
+        assert!(!reloads.ask(Wish::Signal, source(), now));
+        assert!(!reloads.ask(Wish::Api(reply), source(), now));
+        assert!(!reloads.ask(Wish::Signal, source(), now), "one signal is as good as two");
+        let mut sources = Vec::new();
+        let (fresh, wish) = reloads.read().await;
+        assert!(fresh.unwrap().unwrap_err().to_string().contains("/nowhere/g.toml"));
+        sources.push(wish.source());
+        while let Some(next) = reloads.next() {
+            assert!(reloads.ask(next, source(), now));
+            let (fresh, wish) = reloads.read().await;
+            sources.push(wish.source());
+            wish.tell(fresh.unwrap().map(|_| Reloaded::default()));
+        }
+        assert_eq!(sources, ["signal", "signal", "api"]);
+        assert!(answer.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn wishes_that_find_no_room_hear_it() {
+        let (mut reloads, now) = (Reloads::default(), Instant::now());
+        reloads.ask(Wish::Signal, source(), now);
+        let mut answers = Vec::new();
+        for _ in 0..=WAITING_MAX {
+            let (reply, answer) = oneshot::channel();
+            reloads.ask(Wish::Api(reply), source(), now);
+            answers.push(answer);
+        }
+        assert!(answers.pop().unwrap().await.is_err(), "nobody will tell it");
+        assert_eq!(reloads.waiting.len(), WAITING_MAX);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_certificate_came_is_read_once_more() {
+        let (mut reloads, now) = (Reloads::default(), Instant::now());
+        let defaults = Source { file: None, ..source() };
+        reloads.outdate();
+        reloads.ask(Wish::Signal, defaults.clone(), now);
+        assert!(reloads.read().await.0.is_some(), "it was read afterwards");
+        reloads.ask(Wish::Signal, defaults, now);
+        reloads.outdate();
+        assert!(reloads.read().await.0.is_none());
+        // What is wrong with the file is wrong all the same.
+        reloads.ask(Wish::Signal, source(), now);
+        reloads.outdate();
+        assert!(reloads.read().await.0.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_told_once() {
+        let (mut reloads, now) = (Reloads::default(), Instant::now());
+        assert_eq!(reloads.due(), None);
+        reloads.ask(Wish::Signal, source(), now);
+        assert_eq!(reloads.due(), Some(now + HANGS_AFTER));
+        reloads.tick(now + HANGS_AFTER / 2);
+        assert_eq!(reloads.due(), Some(now + HANGS_AFTER));
+        reloads.tick(now + HANGS_AFTER);
+        assert_eq!(reloads.due(), None);
+    }
+}
