@@ -142,7 +142,7 @@ mod tests {
     use crate::bridge::{Ask, AttachedAsk};
     use crate::config::CoordinatorSection;
     use crate::coordinator::StreamingServer;
-    use crate::coordinator::attached::PeerId;
+    use crate::coordinator::attached::{LINK_MAX, PeerId};
     use crate::coordinator::wire::{Role, Whereabouts};
     use crate::events::{Bus, Cursor, RingLimits};
 
@@ -175,7 +175,7 @@ mod tests {
         role: Role,
         now: Instant,
     ) -> (PeerId, mpsc::Receiver<Message>) {
-        let (link, orders) = mpsc::channel(64);
+        let (link, orders) = mpsc::channel(LINK_MAX);
         let at = Whereabouts { ip: "192.0.2.7".parse().unwrap(), port: 1936, ssl: false };
         let (reply, mut answer) = oneshot::channel();
         let attach = AttachedAsk::Attach { role, at, link, reply };
@@ -217,7 +217,7 @@ mod tests {
 
         fn connects(&mut self) {
             let (peer, from_coordinator) = attach(&mut self.coordinator, Role::Rtmp, self.now);
-            let (link, from_edge) = mpsc::channel(64);
+            let (link, from_edge) = mpsc::channel(LINK_MAX);
             self.edge.ask(Ask::Client(ClientAsk::Connected { link }), self.now);
             self.link = Some(Wire { peer, from_edge, from_coordinator });
             self.talk();

@@ -1,5 +1,7 @@
 //! `[coordinator]`: how the application that owns channels and keys is asked, told and obeyed.
 
+use std::time::Duration;
+
 use codecs::time::MediaTime;
 use dataplane::config::{HlsMode, UrlDialect};
 use dataplane::ids::Secret;
@@ -36,6 +38,8 @@ pub struct CoordinatorSection {
     pub servers_max: u32,
     /// Encoders that are attached at most.
     pub encoders_max: u32,
+    /// What is published to a server has to be playable within this.
+    pub lease: Duration,
     /// Messages of one of them in a second at most.
     pub messages_per_s_max: u32,
     /// `[coordinator.client]`
@@ -95,6 +99,7 @@ impl Default for CoordinatorSection {
             server: ServerAddress { ip: Auto::Auto, port: Auto::Auto, tls: false },
             servers_max: 4,
             encoders_max: 8,
+            lease: Duration::from_secs(120),
             messages_per_s_max: 100,
             client: ClientSection::default(),
         }
@@ -298,6 +303,15 @@ const KEYS: &[Key] = &[
         &mut s.coordinator.encoders_max
     })
     .range(0, 1_024),
+    Key::new(
+        "lease_ms",
+        "What is published to an attached server has to be playable within this: the server lost a \
+         publisher and did not say so else, and is told to end it, so that the channel is free \
+         again. Let it be more than encoders take to begin.",
+        |s| &mut s.coordinator.lease,
+    )
+    .range(5_000, 3_600_000)
+    .millis(),
     Key::new(
         "messages_per_s_max",
         "Messages of one of them, and of a coordinator elsewhere, in a second, of which four \

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use crate::api::{EVENTS_AT_ONCE, READERS_MAX};
 use crate::bridge::WAITING_MAX;
 use crate::coordinator::attached::{LINK_MAX, PUBLICATIONS_MAX};
+use crate::coordinator::client::link_max;
 use crate::events::UNKEPT_FACTOR;
 use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
@@ -117,6 +118,8 @@ const ENCODER_BYTES: u64 = (LINK_MAX * MESSAGE_BYTES) as u64 + (64 << 10);
 const SERVER_BYTES: u64 = ENCODER_BYTES + (PUBLICATIONS_MAX * PUBLICATION_BYTES) as u64;
 /// One publication of a server, with the letters of its address and its policy.
 const PUBLICATION_BYTES: usize = 1_280;
+/// One publication of this node with its key and the letters of its number, or a question about it.
+const OWN_BYTES: u64 = 1_024;
 /// One message that waits, with its letters.
 const MESSAGE_BYTES: usize = 640;
 /// The unit in which pages are mapped.
@@ -204,17 +207,24 @@ const fn api_bytes(settings: &Settings) -> [u64; 2] {
 /// Servers and encoders that may be attached: none without a secret that they prove themselves by.
 const fn attached(settings: &Settings) -> [u64; 2] {
     let section = &settings.coordinator;
-    // The link to a coordinator elsewhere takes as much as one to a server.
-    let elsewhere = if section.client.is_on() { 1 } else { 0 };
     match section.control_secret.0.is_empty() {
-        true => [elsewhere, 0],
+        true => [0, 0],
         // Servers have two roles.
-        false => [2 * section.servers_max as u64 + elsewhere, section.encoders_max as u64],
+        false => [2 * section.servers_max as u64, section.encoders_max as u64],
+    }
+}
+
+/// Publications that a coordinator elsewhere knows of, and messages that wait for it.
+fn superior_bytes(settings: &Settings) -> u64 {
+    let messages = link_max(settings.limits.streams_max) as u64;
+    match settings.coordinator.client.is_on() {
+        true => messages.saturating_mul(OWN_BYTES + MESSAGE_BYTES as u64) + (64 << 10),
+        false => 0,
     }
 }
 
 /// Bytes that are taken before the first connection and the first page.
-const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
+fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
     let [api, api_tls] = api_bytes(settings);
@@ -230,6 +240,7 @@ const fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + api_tls
         + SERVER_BYTES * servers
         + ENCODER_BYTES * encoders
+        + superior_bytes(settings)
         + LINE_BYTES * LOG_LINES_MAX
         + RATE_BYTES
         + ROW_BYTES * ROWS_MAX as u64
@@ -326,6 +337,10 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     if servers + encoders > 0 {
         terms.push(term("attached servers", SERVER_BYTES, servers, "further ones hear 503"));
         terms.push(term("attached encoders", ENCODER_BYTES, encoders, "further ones hear 503"));
+    }
+    let superior = superior_bytes(settings);
+    if superior > 0 {
+        terms.push(term("coordinator", superior, 1, "questions wait, then publishers are refused"));
     }
     if control_tls {
         terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));

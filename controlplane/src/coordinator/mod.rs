@@ -8,13 +8,14 @@
 //! the application was told and `teller` tells it, by the `flights` of messages, `room` is what the
 //! control thread keeps of all that; `attached` are streaming servers and encoders of other
 //! machines, which speak `wire` with this node; `client` is this node as such a server of another
-//! coordinator.
+//! coordinator; `complaints` is how often their errors are told.
 //!
 //! Not here: the variables of the environment, which `config/environment` reads.
 
 pub mod attached;
 mod channels;
 pub mod client;
+mod complaints;
 mod credential;
 mod encoder;
 mod flights;

@@ -142,7 +142,8 @@ impl Coordinator {
         let on = section.is_on();
         self.encoder = Encoder::new(section.encoder_capacity.0.filter(|_| on));
         let (servers_max, encoders_max) = (section.servers_max, section.encoders_max);
-        self.attached = Attached::new(Bounds { servers_max, encoders_max });
+        let lease = section.lease;
+        self.attached = Attached::new(Bounds { servers_max, encoders_max, lease });
         self.id_bytes_max = section.id_bytes_max as usize;
         let StreamingServer { ip, port, ssl } = here;
         self.here = on.then_some(Whereabouts { ip, port, ssl });

@@ -12,6 +12,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use dataplane::config::Limits;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, watch};
@@ -21,8 +22,7 @@ use super::speech::{Line, socket, speak};
 use crate::bridge::{Ask, ClientAsk};
 use crate::config::{Auto, CoordinatorSection};
 use crate::coordinator::StreamingServer;
-use crate::coordinator::attached::LINK_MAX;
-use crate::coordinator::client::Base;
+use crate::coordinator::client::{Base, link_max};
 use crate::coordinator::wire::{PASS, Pass, Role, Whereabouts};
 use crate::outbound::{Address, Client, Failure, NoUpgrade, backoff};
 use crate::troubles::{Trouble, Troubles};
@@ -42,11 +42,18 @@ pub(crate) struct Call {
     pass: Pass,
     headers: HeaderMap,
     messages_per_s_max: u32,
+    /// Messages that wait at most.
+    link_max: usize,
 }
 
 impl Call {
-    /// As `section` says, of a node that is found as `here`; `None` of one that is no client.
-    pub(crate) fn of(section: &CoordinatorSection, here: StreamingServer) -> Option<Self> {
+    /// As `section` says, of a node of these limits that is found as `here`; `None` of one that is
+    /// no client.
+    pub(crate) fn of(
+        section: &CoordinatorSection,
+        here: StreamingServer,
+        limits: &Limits,
+    ) -> Option<Self> {
         let base = section.client.url.clone().filter(|_| section.client.is_on())?;
         let StreamingServer { ip, port, ssl } = here;
         let mut headers = Whereabouts { ip, port, ssl }.headers();
@@ -60,6 +67,7 @@ impl Call {
             pass: Pass::of(&section.client.secret)?,
             headers,
             messages_per_s_max: section.messages_per_s_max,
+            link_max: link_max(limits.streams_max),
         })
     }
 
@@ -136,7 +144,7 @@ impl Calling {
                 return Some(reason);
             }
         };
-        let (link, orders) = mpsc::channel(LINK_MAX);
+        let (link, orders) = mpsc::channel(self.call.link_max);
         self.troubles.tell(Trouble::CoordinatorAway, None);
         self.tell(ClientAsk::Connected { link }).await?;
         let heard = |message| Ask::Client(ClientAsk::Heard { message });
@@ -245,7 +253,7 @@ mod tests {
             let mut section = CoordinatorSection { client, ..CoordinatorSection::default() };
             section.server.ip = ip;
             let here = StreamingServer { ip: "192.0.2.9".parse().unwrap(), port: 1940, ssl: true };
-            let call = Call::of(&section, here).unwrap();
+            let call = Call::of(&section, here, &Limits::default()).unwrap();
             let (asks_in, asks) = mpsc::channel(8);
             let troubles = Troubles::new(Disk::default().store());
             let (leaving, left) = watch::channel(false);
@@ -339,6 +347,6 @@ mod tests {
     #[test]
     fn a_node_without_a_coordinator_calls_nobody() {
         let here = StreamingServer { ip: "192.0.2.9".parse().unwrap(), port: 1940, ssl: false };
-        assert!(Call::of(&CoordinatorSection::default(), here).is_none());
+        assert!(Call::of(&CoordinatorSection::default(), here, &Limits::default()).is_none());
     }
 }

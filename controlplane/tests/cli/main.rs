@@ -16,6 +16,7 @@ mod requests;
 mod secure;
 mod serving;
 mod shards;
+mod superior;
 mod tls;
 mod usage;
 mod verdicts;

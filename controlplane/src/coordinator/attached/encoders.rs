@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::peer::{Peer, PeerId, Room};
 use super::publication::{Publication, State};
 use super::servers::Question;
-use super::table::{Attached, LEASE, News};
+use super::table::{Attached, News};
 use crate::coordinator::policy::Policy;
 use crate::coordinator::teller::Pictures;
 use crate::coordinator::wire::{Message, Output, Role, Source, Whereabouts};
@@ -51,7 +51,7 @@ impl Attached {
                 None
             }
             (_, Message::Error { code, message }) => {
-                tracing::warn!(%peer, code, reason = message, "a peer complains");
+                self.complains(peer, &code, &message, now);
                 None
             }
             _ => None,
@@ -181,7 +181,7 @@ impl Attached {
         if publication.is_of_this_node() {
             publication.show(pass().unwrap_or_default());
         } else {
-            publication.lease = Some(now + LEASE);
+            publication.lease = Some(now + self.bounds.lease);
         }
         let start = publication.encode_start(id);
         if let Some(peer) = self.peers.get_mut(&encoder) {
@@ -207,7 +207,8 @@ impl Attached {
             match self.least_loaded() {
                 Some(encoder) => self.encode(id, encoder, now),
                 None if is_here => self.take_home(id),
-                None => self.kill(id, now),
+                None if self.place(id, now) => self.wait(id, now),
+                None => {}
             }
         }
     }

@@ -4,7 +4,7 @@
 //! ```text
 //!            PUBLISH-REQUEST, allowed           PUBLISH-END, server lost, over at this node
 //!   nothing ------------------------> Live -----------------------------------+
-//!                                      | task ended, none left, close, LEASE  v
+//!                                      | task ended, none left, close, lease  v
 //!                                      v                                    Ending --> forgotten
 //!                                    Killed --PUBLISH-END, KILL_MAX----------^   STREAM-CLOSED,
 //!                                                                  STOP_MAX, encoder lost: over
@@ -18,7 +18,8 @@
 //! an encoder tells of tasks that it was given.
 //!
 //! Map: `peer` is who is attached, `publication` what is encoded elsewhere or published elsewhere,
-//! `table` holds both, `servers` and `encoders` say what each of them may do, `report` lists them.
+//! `table` holds both, `servers` and `encoders` say what each of them may do, `waiting` is what
+//! encoders are told when they hear again, `report` lists them.
 //!
 //! In/Out: no clock and no IO; messages go into the link of each peer, and what the application
 //! and this node have to know comes out as [`News`].
@@ -32,6 +33,7 @@ mod servers;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use peer::{LINK_MAX, Link, PeerId};
 pub use report::{ActiveReport, EncoderReport, PeerReport, Report, ServerReport};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use dataplane::ids::StreamId;
 use tokio::sync::mpsc;
 
+use crate::coordinator::complaints::Complaints;
 use crate::coordinator::wire::{Message, Role, Whereabouts};
 
 /// Messages that wait for a peer at most; one that does not take them is lost.
@@ -41,14 +42,19 @@ pub(super) struct Peer {
     pub(super) room: Room,
     /// Of an encoder: the publications that it has.
     pub(super) tasks: BTreeSet<StreamId>,
+    pub(super) complaints: Complaints,
 }
 
 impl Peer {
-    /// True if it is an encoder that takes one more. One for which half a link of messages waits
-    /// is given nothing new, so that there is room for the rest.
+    /// True if it is an encoder that takes one more now. One for which half a link of messages
+    /// waits is given nothing new, so that there is room for the rest.
     pub(super) fn has_room(&self) -> bool {
-        let hears = 2 * self.link.capacity() > self.link.max_capacity();
-        hears && !self.link.is_closed() && self.spare() != Some(0)
+        self.takes_more() && 2 * self.link.capacity() > self.link.max_capacity()
+    }
+
+    /// True if it takes one more, once it has heard what waits for it.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.link.is_closed() && self.spare() != Some(0)
     }
 
     /// How many more it takes; `None` for any number.

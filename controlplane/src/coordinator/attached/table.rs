@@ -8,6 +8,7 @@ use dataplane::ids::{SessionId, StreamId, StreamName};
 use super::peer::{Link, Peer, PeerId, Room};
 use super::publication::{Publication, State};
 use super::servers::Asked;
+use crate::coordinator::complaints::Complaints;
 use crate::coordinator::teller::Pictures;
 use crate::coordinator::wire::{Message, Output, Role, Whereabouts};
 
@@ -17,17 +18,16 @@ pub(super) const KILL_MAX: Duration = Duration::from_secs(10);
 /// An encoder that does not say within this of the end that it is done is taken to be.
 pub(super) const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// A publication of a server of which nothing can be played within this has no publisher: the
-/// server gave him up, or lost him, and did not say so.
-pub(super) const LEASE: Duration = Duration::from_secs(120);
-
-/// How many may be attached.
+/// How many may be attached, and how long it is waited for what comes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Streaming servers of each role.
     pub servers_max: u32,
     /// Encoders.
     pub encoders_max: u32,
+    /// A publication of a server of which nothing can be played within this has no publisher: the
+    /// server gave him up, or lost him, and did not say so.
+    pub lease: Duration,
 }
 
 /// What follows from what peers do.
@@ -61,6 +61,10 @@ pub struct Attached {
     /// Peers that do not take their messages.
     pub(super) stuck: Vec<PeerId>,
     pub(super) news: Vec<News>,
+    /// Publications of which an encoder is told when it hears again.
+    pub(super) waiting: BTreeSet<StreamId>,
+    /// When it is looked whether it does.
+    pub(super) look_again: Option<Instant>,
     numbers: u64,
 }
 
@@ -87,7 +91,8 @@ impl Attached {
         self.numbers += 1;
         let id = PeerId(self.numbers);
         let (room, tasks) = (Room::Untold, BTreeSet::new());
-        self.peers.insert(id, Peer { role, at, link, since: now, room, tasks });
+        let complaints = Complaints::default();
+        self.peers.insert(id, Peer { role, at, link, since: now, room, tasks, complaints });
         Some(id)
     }
 
@@ -142,13 +147,21 @@ impl Attached {
                 State::Ending(_) => self.forget(id),
             }
         }
+        self.catch_up(now);
+        for (id, peer) in &mut self.peers {
+            if let Some(left_out) = peer.complaints.left_out(now) {
+                tracing::warn!(peer = %id, left_out, "a peer complained again and again");
+            }
+        }
         self.settle(now);
     }
 
     /// When [`Self::tick`] has something to do.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.publications.values().filter_map(Publication::due).min()
+        let publications = self.publications.values().filter_map(Publication::due);
+        let complaints = self.peers.values().filter_map(|peer| peer.complaints.due());
+        publications.chain(complaints).chain(self.look_again).min()
     }
 
     /// The publisher is gone: its encoder finishes, if it has one.
@@ -164,10 +177,10 @@ impl Attached {
             self.open.remove(&channel);
         }
         match encoder {
-            // One that is told too much at once notices by itself that its source is over.
             Some(encoder) => {
-                if let Some(peer) = self.peers.get(&encoder) {
-                    let _ = peer.link.try_send(stop);
+                let link = self.peers.get(&encoder).map(|peer| &peer.link);
+                if link.is_some_and(|link| link.try_send(stop).is_err()) {
+                    self.wait(id, now);
                 }
             }
             None => self.forget(id),
@@ -207,6 +220,13 @@ impl Attached {
         let Some(publication) = self.publications.get_mut(&id) else { return };
         let pulls = std::mem::take(&mut publication.pulls);
         self.news.extend(pulls.into_iter().map(News::Sever));
+    }
+
+    /// A peer says that something went wrong there.
+    pub(super) fn complains(&mut self, id: PeerId, code: &str, why: &str, now: Instant) {
+        if self.peers.get_mut(&id).is_some_and(|peer| peer.complaints.take(now)) {
+            tracing::warn!(peer = %id, code, reason = why, "a peer complains");
+        }
     }
 
     pub(super) fn send(&mut self, to: PeerId, message: Message) {

@@ -18,15 +18,18 @@
 //!
 //! Map: `base` is where it is, `terms` what holds while it is away, `publisher` who is asked about,
 //! `publication` what it let in, `table` holds those, `answers` is what is said of who was asked
-//! about, `rejoining` asks about them again, `standing` tells how it is.
+//! about, `rejoining` asks about them again, `holding` has who waits for room in the link,
+//! `standing` tells how it is.
 //!
 //! In/Out: no clock and no IO; messages go into the link, what this node has to do comes out as
 //! names of streams whose publishers have to go.
 //! Limits: questions are as many as the gate has under way; of those that are asked again
-//! [`REJOINING_MAX`]; publications are streams of this node.
+//! [`REJOINING_MAX`]; publications are streams of this node, and the link takes the ends of all of
+//! them at one moment: [`link_max`].
 
 mod answers;
 mod base;
+mod holding;
 mod publication;
 mod publisher;
 mod rejoining;
@@ -37,6 +40,7 @@ mod terms;
 mod tests;
 
 pub use base::Base;
+pub use holding::link_max;
 pub use publisher::{Answer, Publisher};
 pub use rejoining::REJOINING_MAX;
 pub use standing::{LinkState, Requests, Standing};

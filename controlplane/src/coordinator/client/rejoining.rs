@@ -38,7 +38,7 @@ impl Client {
     /// Asks about those whose time has come, a bounded number at once.
     pub(super) fn ask_again(&mut self, now: Instant) {
         self.give_up_answers(now);
-        while self.link.is_some() && self.rejoining < REJOINING_MAX {
+        while self.takes_question() && self.rejoining < REJOINING_MAX {
             let Some((_, stream)) = self.due_again.first().filter(|(at, _)| *at <= now).cloned()
             else {
                 return;
@@ -47,7 +47,7 @@ impl Client {
             let Some(publication) = self.publications.get(&stream) else { continue };
             let (key, user) = (publication.key.clone(), publication.user);
             let Some(number) = self.say_request(&stream, &key, user) else {
-                self.lost("stuck", now);
+                self.lost("closed", now);
                 return;
             };
             self.rejoining += 1;
@@ -56,6 +56,7 @@ impl Client {
                 publication.word = Word::Asked(number);
             }
         }
+        self.look_later(now);
     }
 
     /// When [`Self::ask_again`] has something to do.
@@ -64,7 +65,7 @@ impl Client {
             Question::Again(_, due) => Some(*due),
             Question::Publisher(_) => None,
         });
-        let room = self.link.is_some() && self.rejoining < REJOINING_MAX;
+        let room = self.takes_question() && self.rejoining < REJOINING_MAX;
         let next = self.due_again.first().map(|(at, _)| *at).filter(|_| room);
         answers.chain(next).min()
     }

@@ -59,7 +59,7 @@ impl Client {
             state: self.state,
             since_s: now.saturating_duration_since(self.since).as_secs(),
             publications: self.publications.len(),
-            waiting: self.questions.len(),
+            waiting: self.questions.len() + self.held.len(),
             requests: self.requests,
         }
     }

@@ -10,6 +10,7 @@ use super::publisher::{Answer, Publisher};
 use super::standing::{LinkState, Requests};
 use super::terms::{NewWhileAway, RunningWhileAway, Terms};
 use crate::coordinator::attached::Link;
+use crate::coordinator::complaints::Complaints;
 use crate::coordinator::wire::Message;
 
 /// Who was let in begins within this, or never does.
@@ -48,6 +49,10 @@ pub struct Client {
     pub(super) due_again: BTreeSet<(Instant, StreamName)>,
     /// Questions of [`Question::Again`] under way.
     pub(super) rejoining: usize,
+    /// Who waits for room in the link.
+    pub(super) held: VecDeque<Publisher>,
+    /// When it is looked whether there is.
+    pub(super) look_again: Option<Instant>,
     /// Those of which somebody may begin or has to go.
     watched: BTreeSet<StreamName>,
     /// Sessions that were let in and did not begin in time.
@@ -55,6 +60,7 @@ pub struct Client {
     orders: Vec<StreamName>,
     /// How the link was since the last look, in order.
     changes: Vec<LinkState>,
+    complaints: Complaints,
     pub(super) requests: Requests,
 }
 
@@ -74,10 +80,13 @@ impl Client {
             publications: BTreeMap::new(),
             due_again: BTreeSet::new(),
             rejoining: 0,
+            held: VecDeque::new(),
+            look_again: None,
             watched: BTreeSet::new(),
             lapsed: VecDeque::new(),
             orders: Vec::new(),
             changes: Vec::new(),
+            complaints: Complaints::default(),
             requests: Requests::default(),
         }
     }
@@ -103,6 +112,14 @@ impl Client {
     /// Asks about a publisher, who hears the answer at once if there is one here.
     pub fn ask(&mut self, publisher: Publisher, now: Instant) {
         self.forget_questions();
+        match self.held.is_empty() {
+            true => self.ask_about(publisher, now),
+            false => self.hold(publisher, now),
+        }
+    }
+
+    /// The same, before anybody who waits.
+    pub(super) fn ask_about(&mut self, publisher: Publisher, now: Instant) {
         let stream = publisher.stream.clone();
         if let Some(publication) = self.publications.get_mut(&stream) {
             let goes_on = publication.doomed.is_none() && publication.has_key(&publisher.key);
@@ -123,14 +140,17 @@ impl Client {
             return;
         }
         if self.link.is_some() {
+            if !self.takes_question() {
+                return self.hold(publisher, now);
+            }
             let number = self.say_request(&publisher.stream, &publisher.key, publisher.user);
             if let Some(number) = number {
                 self.questions.insert(number, Question::Publisher(publisher));
                 return;
             }
-            self.lost("stuck", now);
+            self.lost("closed", now);
             // Somebody with the same channel may have been let in with the loss.
-            return self.ask(publisher, now);
+            return self.ask_about(publisher, now);
         }
         self.requests.away += 1;
         if self.terms.new == NewWhileAway::Allow {
@@ -148,7 +168,7 @@ impl Client {
             }
             Message::PublishDeny { request, .. } => self.denied(&request, now),
             Message::StreamKill { channel, id } => self.killed(&channel, &id, now),
-            Message::Error { code, message } => {
+            Message::Error { code, message } if self.complaints.take(now) => {
                 tracing::warn!(code, reason = message, "the coordinator complains");
             }
             _ => {}
@@ -198,6 +218,10 @@ impl Client {
             self.watch(&stream, now);
         }
         self.ask_again(now);
+        self.ask_held(now);
+        if let Some(left_out) = self.complaints.left_out(now) {
+            tracing::warn!(left_out, "the coordinator complained again and again");
+        }
     }
 
     /// When [`Self::tick`] has something to do.
@@ -205,7 +229,8 @@ impl Client {
     pub fn due(&self) -> Option<Instant> {
         let watched = self.watched.iter().filter_map(|stream| self.publications.get(stream));
         let publications = watched.filter_map(Publication::due).min();
-        [publications, self.due_rejoining()].into_iter().flatten().min()
+        let dues = [publications, self.due_rejoining(), self.look_again, self.complaints.due()];
+        dues.into_iter().flatten().min()
     }
 
     /// Streams whose publishers have to go.
@@ -343,7 +368,8 @@ impl Client {
             self.changes.push(LinkState::Away(reason));
         }
         let questions = std::mem::take(&mut self.questions);
-        self.rejoining = 0;
+        let held = std::mem::take(&mut self.held);
+        (self.rejoining, self.look_again) = (0, None);
         self.due_again.clear();
         let streams: Vec<_> = self.publications.keys().cloned().collect();
         for stream in streams {
@@ -354,11 +380,13 @@ impl Client {
             }
         }
         // Who waits is as one who comes while it is away, if he does wait.
-        for question in questions.into_values() {
-            if let Question::Publisher(publisher) = question
-                && !publisher.reply.is_closed()
-            {
-                self.ask(publisher, now);
+        let asked = questions.into_values().filter_map(|question| match question {
+            Question::Publisher(publisher) => Some(publisher),
+            Question::Again(..) => None,
+        });
+        for publisher in asked.chain(held) {
+            if !publisher.reply.is_closed() {
+                self.ask_about(publisher, now);
             }
         }
     }
@@ -369,5 +397,6 @@ impl Client {
             Question::Publisher(publisher) => !publisher.reply.is_closed(),
             Question::Again(..) => true,
         });
+        self.held.retain(|publisher| !publisher.reply.is_closed());
     }
 }

@@ -13,6 +13,8 @@ use crate::coordinator::policy::Policy;
 use crate::coordinator::teller::Pictures;
 use crate::coordinator::wire::{Message, Output, Role, Whereabouts};
 
+/// What is published to a server has to be playable within this.
+pub(super) const LEASE: Duration = Duration::from_secs(120);
 pub(super) const PICTURES: Pictures = Pictures { width: 640, height: 360, fps_milli: 30_000 };
 
 pub(super) fn name(text: &str) -> StreamName {
@@ -32,7 +34,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let table = Attached::new(Bounds { servers_max: 2, encoders_max: 3 });
+        let table = Attached::new(Bounds { servers_max: 2, encoders_max: 3, lease: LEASE });
         Self { table, now: Instant::now(), links: Vec::new() }
     }
 
@@ -72,8 +74,12 @@ impl Bench {
     }
 
     pub(super) fn here(&mut self, channel: &str, number: u8) {
+        self.here_as(channel, id(number));
+    }
+
+    pub(super) fn here_as(&mut self, channel: &str, number: StreamId) {
         let at = Whereabouts { ip: "192.0.2.1".parse().unwrap(), port: 1935, ssl: false };
-        let publication = (&name(channel), id(number));
+        let publication = (&name(channel), number);
         self.table.published_here(publication, Policy::default(), at, self.now);
     }
 
@@ -91,6 +97,12 @@ impl Bench {
     pub(super) fn breaks(&mut self, peer: PeerId) {
         self.table.lost(peer, "connection_lost", self.now);
         self.links.retain(|(of, _)| *of != peer);
+    }
+
+    /// Time passes until something is due.
+    pub(super) fn passes_to_due(&mut self) {
+        let due = self.table.due().expect("something is due");
+        self.passes(due.saturating_duration_since(self.now));
     }
 
     pub(super) fn passes(&mut self, time: Duration) {

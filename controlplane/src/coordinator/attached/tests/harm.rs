@@ -6,8 +6,8 @@ use dataplane::ids::{Secret, StreamId};
 
 use super::super::peer::{LINK_MAX, PeerId};
 use super::super::servers::{PUBLICATIONS_MAX, REQUESTS_MAX};
-use super::super::table::{KILL_MAX, LEASE, News, STOP_MAX};
-use super::bench::{Bench, id, name, over};
+use super::super::table::{KILL_MAX, News, STOP_MAX};
+use super::bench::{Bench, LEASE, id, name, over};
 use crate::coordinator::policy::Policy;
 use crate::coordinator::wire::{Message, Output, Role};
 
@@ -233,11 +233,6 @@ fn a_crowd_that_moves_at_once_loses_no_encoder() {
     let mut bench = Bench::new();
     let (one, two) = (bench.server(), bench.server());
     let crowded = bench.encoder(None);
-    let number = |at: usize| {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&(at as u64).to_be_bytes());
-        StreamId(bytes)
-    };
     for at in 0..2 * PUBLICATIONS_MAX {
         let server = if at < PUBLICATIONS_MAX { one } else { two };
         let question = bench.asks(server, &format!("c{at}")).expect("there is room").number;
@@ -250,18 +245,66 @@ fn a_crowd_that_moves_at_once_loses_no_encoder() {
     bench.hears(one);
     let other = bench.encoder(None);
     bench.breaks(crowded);
-    // It is given as much as it hears at once; the publishers of the others have to go.
-    let given = bench.hears(other).len();
-    let killed = bench.hears(one).len() + bench.hears(two).len();
-    assert_eq!((given, given + killed), (LINK_MAX / 2, 2 * PUBLICATIONS_MAX));
-    // Its servers go at once, and it is not lost for what it could not be told.
+    // It is given as much as it hears at once, and the others when it has heard that.
+    assert_eq!(bench.hears(other).len(), LINK_MAX / 2);
+    bench.passes_to_due();
+    assert_eq!(bench.hears(other).len(), 2 * PUBLICATIONS_MAX - LINK_MAX / 2);
+    assert_eq!((bench.hears(one).len(), bench.hears(two).len()), (0, 0), "nobody has to go");
+    // Its servers go at once, while it hears nothing: it is told of each end in the end.
+    for at in 0..LINK_MAX / 2 {
+        bench.here_as(&format!("h{at}"), number(10_000 + at));
+    }
     bench.breaks(one);
     bench.breaks(two);
-    assert_eq!(bench.hears(other).len(), given);
+    let (mut starts, mut stops) = (0, 0);
+    while !bench.table.waiting.is_empty() {
+        for heard in bench.hears(other) {
+            let is_start = heard.starts_with("start");
+            starts += usize::from(is_start);
+            stops += usize::from(!is_start);
+        }
+        bench.passes_to_due();
+    }
+    stops += bench.hears(other).len();
+    assert_eq!((starts, stops), (LINK_MAX / 2, 2 * PUBLICATIONS_MAX));
     let lost = |news: &News| matches!(news, News::Lost(peer, ..) if *peer == other);
     assert!(!bench.table.news().iter().any(lost));
     bench.passes(STOP_MAX);
-    assert_eq!((bench.table.load(), bench.active().len()), (0, 0));
+    assert_eq!(bench.table.load(), LINK_MAX / 2);
+}
+
+#[test]
+fn who_waits_for_an_encoder_that_is_lost_has_to_go() {
+    let mut bench = Bench::new();
+    let (server, first) = (bench.server(), bench.encoder(None));
+    let second = bench.encoder(Some(600));
+    // As much as it hears at once waits for the second one already.
+    for n in 0..LINK_MAX / 2 {
+        bench.here_as(&format!("h{n}"), number(n));
+        bench.here_as(&format!("i{n}"), number(10_000 + n));
+    }
+    bench.hears(first);
+    for (n, channel) in ["cam7", "cam8"].into_iter().enumerate() {
+        let question = bench.asks(server, channel).expect("the first one hears").number;
+        let granted = Some((name(channel), number(20_000 + n), Policy::default()));
+        bench.table.answered(question, granted, bench.now);
+    }
+    bench.hears(server);
+    bench.breaks(first);
+    assert_eq!(bench.hears(server), [""; 0], "the second one takes more, later");
+    bench.says(server, Message::PublishEnd { channel: "cam8".to_owned(), id: String::new() });
+    bench.breaks(second);
+    bench.passes_to_due();
+    let killed = bench.hears(server);
+    assert_eq!(killed.len(), 1, "{killed:?}");
+    assert!(killed[0].starts_with("kill cam7"), "{killed:?}");
+    assert!(bench.table.waiting.is_empty());
+}
+
+fn number(at: usize) -> StreamId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&(at as u64).to_be_bytes());
+    StreamId(bytes)
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dataplane::ids::{Secret, SessionId, StreamName};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::holding::link_max;
 use super::super::publisher::{Answer, Publisher};
 use super::super::table::Client;
 use super::super::terms::Terms;
@@ -35,7 +36,7 @@ impl Bench {
     }
 
     pub(super) fn connects(&mut self) {
-        self.connects_with(256);
+        self.connects_with(link_max(256));
     }
 
     /// A link that takes so many messages.
@@ -104,6 +105,12 @@ impl Bench {
         self.accepts(&request, channel, id);
         assert_eq!(answer.try_recv(), Ok(Answer::Accepted(id.to_owned())));
         self.begins(channel, session);
+    }
+
+    /// Time passes until something is due.
+    pub(super) fn passes_to_due(&mut self) {
+        let due = self.client.due().expect("something is due");
+        self.passes(due.saturating_duration_since(self.now));
     }
 
     pub(super) fn passes(&mut self, time: Duration) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::holding::{SPARE, link_max};
 use super::super::publisher::Answer;
 use super::super::standing::LinkState;
 use super::bench::Bench;
@@ -73,16 +74,68 @@ fn one_that_never_answers_keeps_no_questions() {
 }
 
 #[test]
-fn one_that_reads_nothing_is_left_and_who_waits_is_told() {
+fn one_that_reads_late_is_asked_later_and_who_waits_is_told_of_its_loss() {
     let mut bench = Bench::new();
-    bench.connects_with(2);
-    let mut answers: Vec<_> = (1..=3).map(|n| bench.asks(n, &format!("cam{n}"), "k1")).collect();
-    for answer in &mut answers {
-        assert_eq!(answer.try_recv(), Ok(Answer::Away));
+    bench.connects_with(SPARE + 3);
+    let ask = |bench: &mut Bench, n| bench.asks(n, &format!("cam{n}"), "k1");
+    let mut answers: Vec<_> = (1..=5).map(|n| ask(&mut bench, n)).collect();
+    // A place in the link is for each question, and one for the end of what it asks about.
+    assert_eq!(bench.hears(), ["request cam1 k1 203.0.113.9 1", "request cam2 k1 203.0.113.9 2"]);
+    bench.accepts("1", "cam1", "0a");
+    bench.denies("2", "cam2");
+    // Who gives up is not asked about, whoever comes later waits behind the others.
+    drop(answers.remove(3));
+    answers.push(ask(&mut bench, 6));
+    assert_eq!(bench.client.standing(bench.now).waiting, 3);
+    bench.passes_to_due();
+    assert_eq!(bench.hears(), ["request cam3 k1 203.0.113.9 3"]);
+    bench.denies("3", "cam3");
+    bench.passes_to_due();
+    assert_eq!(bench.hears(), ["request cam5 k1 203.0.113.9 4"]);
+    let state = |bench: &Bench| bench.client.standing(bench.now).state;
+    assert_eq!(state(&bench), LinkState::Connected);
+    bench.breaks();
+    let mut told = answers.iter_mut().map(|answer| answer.try_recv().unwrap());
+    let accepted = Answer::Accepted("0a".to_owned());
+    assert_eq!(
+        told.by_ref().take(3).collect::<Vec<_>>(),
+        [accepted, Answer::Denied, Answer::Denied]
+    );
+    assert_eq!(told.collect::<Vec<_>>(), [Answer::Away, Answer::Away]);
+    bench.connects();
+    bench.publishes(7, "cam7", "0b");
+}
+
+#[test]
+fn as_many_as_there_may_be_end_at_one_moment_and_lose_no_link() {
+    let mut bench = Bench::new();
+    bench.connects_with(link_max(2_000));
+    for n in 0..2_000_u64 {
+        bench.publishes(n, &format!("cam{n}"), "0a");
+    }
+    // Others ask while it reads nothing, and those are not in the way.
+    let _waiting: Vec<_> =
+        (0..700).map(|n| bench.asks(9_000 + n, &format!("new{n}"), "k")).collect();
+    for n in 0..2_000_u64 {
+        bench.ends(&format!("cam{n}"));
+    }
+    assert_eq!(bench.client.standing(bench.now).state, LinkState::Connected);
+    let heard = bench.hears();
+    let (asked, ended): (Vec<_>, Vec<_>) = heard.iter().partition(|it| it.starts_with("request"));
+    assert_eq!((asked.len(), ended.len()), (256, 2_000));
+    // Now there is room for all.
+    bench.passes_to_due();
+    assert_eq!(bench.hears().len(), 700 - 256);
+}
+
+#[test]
+fn what_fills_the_link_for_nothing_loses_it() {
+    let mut bench = Bench::new();
+    bench.connects_with(SPARE);
+    for n in 0..=SPARE {
+        bench.accepts("99", &format!("cam{n}"), "0a");
     }
     assert_eq!(bench.client.standing(bench.now).state, LinkState::Away("stuck"));
-    bench.connects();
-    bench.publishes(7, "cam7", "0a");
 }
 
 #[test]
