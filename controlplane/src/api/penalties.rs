@@ -64,7 +64,7 @@ pub(super) struct PenaltyView {
     refused: u64,
     /// What the last guess was.
     #[schema(value_type = String)]
-    reason: &'static str,
+    reason: std::borrow::Cow<'static, str>,
 }
 
 /// Addresses and prefixes that are refused because they guessed keys or tokens.

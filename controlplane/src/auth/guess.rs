@@ -191,6 +191,25 @@ mod tests {
         assert_eq!(guesses(&Warden::default(), &asked, Basis::Rules), 1);
     }
 
+    /// Its declared key is a salted hash: that it opens another stream is not looked for.
+    #[test]
+    fn a_key_of_another_declared_stream_is_one_guess_however_many_it_is_tried_for() {
+        let (warden, mut access) = (Warden::default(), crate::penalties::Access::default());
+        access.penalties.guesses_max = 3;
+        warden.set_access(access);
+        let tries = |stream: String, key: &str| {
+            let peer = "192.0.2.7:5".parse().unwrap();
+            let asked = AuthorizeRequest { peer, ..request(Intent::Publish, &stream, key) };
+            tell(&warden, &Rules::default(), &asked, (&NO, Basis::Rules));
+        };
+        for key in ["of-cam1", "of-cam2"] {
+            (0..40).for_each(|at| tries(format!("cam{at}"), key));
+        }
+        assert!(warden.penalties(Instant::now()).is_empty());
+        tries("cam3".to_owned(), "of-cam3");
+        assert_eq!(warden.penalties(Instant::now()).len(), 1);
+    }
+
     #[test]
     fn who_makes_tokens_with_a_former_secret_guesses_once() {
         let (warden, header) = (Warden::default(), serde_json::json!({"alg": "HS256", "kid": "a"}));

@@ -18,6 +18,7 @@
 //! Limits: [`ROWS_MAX`] rows of [`ROW_BYTES`]; [`SHOWN_MAX`] guesses of a row are known again, and
 //! no more of them than that begin a penalty.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -29,8 +30,9 @@ use super::rules::PenaltyRules;
 
 /// Rows at most: each may be a penalty.
 pub const ROWS_MAX: usize = PENALTIES_MAX;
-/// What one takes, its places in the indexes and what it was shown included.
-pub const ROW_BYTES: u64 = 1_536;
+/// What one takes, its places in the indexes, what it was shown and its line while it is kept
+/// included.
+pub const ROW_BYTES: u64 = 1_792;
 /// Rows of addresses in one prefix.
 const SIBLINGS_MAX: usize = 32;
 /// Things that were shown are known again, so many of them: guesses that begin a penalty at most.
@@ -71,10 +73,30 @@ pub(super) struct Row {
     /// Connections and questions refused since the penalty began.
     pub(super) refused: u64,
     /// What the last guess was.
-    pub(super) reason: &'static str,
+    pub(super) reason: Cow<'static, str>,
 }
 
 impl Row {
+    /// One of a penalty of an earlier run.
+    pub(super) const fn penalised(
+        began: Instant,
+        (strikes, guesses, refused): (u32, u64, u64),
+        reason: Cow<'static, str>,
+    ) -> Self {
+        Self {
+            class: Class::Penalised,
+            due: began,
+            clean_at: began,
+            shown: Vec::new(),
+            oldest: 0,
+            strikes,
+            began,
+            guesses,
+            refused,
+            reason,
+        }
+    }
+
     /// Remembers what was shown, in the place of the oldest if there are too many.
     fn learn(&mut self, shown: u16) {
         if self.shown.len() < SHOWN_MAX {
@@ -217,7 +239,7 @@ impl Book {
         }
         row.learn(shown as u16);
         row.guesses += 1;
-        row.reason = reason;
+        row.reason = Cow::Borrowed(reason);
         if row.class == Class::Penalised {
             // What was under way when it began makes it no longer.
             return true;
@@ -251,18 +273,24 @@ impl Book {
             }
             self.remove(&least);
         }
-        let row = Row {
-            class: Class::Guessing,
-            due: now,
-            clean_at: now,
-            shown: Vec::new(),
-            oldest: 0,
-            strikes: 0,
-            began: now,
-            guesses: 0,
-            refused: 0,
-            reason,
-        };
+        let reason = Cow::Borrowed(reason);
+        let row = Row { class: Class::Guessing, ..Row::penalised(now, (0, 0, 0), reason) };
+        self.insert(whose, row);
+    }
+
+    /// Goes on with a penalty of an earlier run until `due`; false if there is no room.
+    pub(super) fn restore(&mut self, whose: AddrRange, row: Row, due: Instant) -> bool {
+        let is_address = whose == address_of(whose.addr);
+        let held = self.siblings.get(&prefix_of(whose.addr)).is_some_and(|&n| n >= SIBLINGS_MAX);
+        let fits = self.rows.len() < ROWS_MAX && !(is_address && held);
+        if !fits || self.rows.contains_key(&whose) {
+            return false;
+        }
+        self.insert(whose, Row { due, ..row });
+        true
+    }
+
+    fn insert(&mut self, whose: AddrRange, row: Row) {
         self.order[row.class as usize].insert((row.due, whose));
         self.rows.insert(whose, row);
         if whose == address_of(whose.addr) {

@@ -11,14 +11,19 @@
 //! what ran out, or an encoder whose key was changed, guesses once. What was valid once, or is for
 //! another stream or address, is no guess (`auth/guess.rs`).
 //!
+//! Penalties in force survive a restart (`keeping`); guesses that have begun none do not.
+//!
 //! Limits: the book has [`ROWS_MAX`] rows, of which one prefix has few, so that a flood of
 //! addresses forgets its own first; calls of the API have buckets of fixed number.
 
 mod book;
+mod keeping;
 mod rules;
+mod shares;
 mod sums;
 mod warden;
 
 pub use book::{ROW_BYTES, ROWS_MAX, SHOWN_MAX};
+pub use keeping::Keeper;
 pub use rules::{Access, PenaltyRules};
 pub use warden::{Penalty, Refused, Warden};

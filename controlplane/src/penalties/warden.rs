@@ -1,5 +1,6 @@
 //! Warden: what the control plane knows of those who guess and of those who come too often.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,18 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::config::AddrRange;
 use dataplane::control::{Turn, Turned};
-use dataplane::rates::{Buckets, Penalties, Rate, address_of, prefix_of};
+use dataplane::rates::{Penalties, Rate, address_of};
 
 use super::book::{Begun, Book};
+use super::keeping::Kept;
 use super::rules::Access;
+use super::shares::{BUCKETS, Shares};
 use super::sums::{Sum, Sums};
 use crate::config::listener_name;
 use crate::counts::Counts;
 use crate::security::{Happened, Record, SecurityLog};
 
-/// Buckets of those who call the API, as many of those who connect to it, and as many of the
-/// prefixes of each.
-const BUCKETS: usize = 1 << 12;
 /// What is around an address calls the API as often as so many addresses.
 const PREFIX_SHARES: u64 = 4;
 
@@ -56,7 +56,7 @@ pub struct Penalty {
     /// Connections and questions refused since it began.
     pub refused: u64,
     /// What the last guess was.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// The warden; clones are one.
@@ -64,27 +64,6 @@ pub struct Penalty {
 /// Lives on: the control thread; the lock is never waited for.
 #[derive(Clone, Debug, Default)]
 pub struct Warden(Arc<Mutex<Desk>>);
-
-/// Buckets of addresses, and as many of their prefixes.
-#[derive(Debug)]
-struct Shares {
-    by_address: Buckets,
-    by_prefix: Buckets,
-}
-
-impl Default for Shares {
-    fn default() -> Self {
-        Self { by_address: Buckets::new(BUCKETS), by_prefix: Buckets::new(BUCKETS) }
-    }
-}
-
-impl Shares {
-    /// Takes a token of each.
-    fn take(&self, peer: IpAddr, [own, around]: [Rate; 2], now: Instant) -> Result<(), Duration> {
-        self.by_address.take(address_of(peer), own, now)?;
-        self.by_prefix.take(prefix_of(peer), around, now)
-    }
-}
 
 #[derive(Debug)]
 struct Desk {
@@ -96,6 +75,8 @@ struct Desk {
     connects: Shares,
     sums: Sums,
     log: SecurityLog,
+    /// Penalties began or ended since they were kept.
+    changed: bool,
     begun: [u64; 2],
     refusals: u64,
     api_failures: u64,
@@ -114,6 +95,7 @@ impl Default for Desk {
             connects: Shares::default(),
             sums: Sums::default(),
             log: SecurityLog::default(),
+            changed: false,
             begun: [0; 2],
             refusals: 0,
             api_failures: 0,
@@ -143,6 +125,7 @@ impl Warden {
                 desk.tell_end(whose, "disabled", Instant::now());
             }
             desk.book = Book::default();
+            desk.changed = true;
         }
         desk.access = access;
     }
@@ -285,7 +268,7 @@ impl Warden {
             strikes: row.strikes,
             guesses: row.guesses,
             refused: row.refused,
-            reason: row.reason,
+            reason: row.reason.clone(),
         };
         desk.book.penalties().map(penalty).collect()
     }
@@ -298,8 +281,38 @@ impl Warden {
         if lifted {
             desk.table.end(whose);
             desk.tell_end(*whose, "lifted", now);
+            desk.changed = true;
         }
         lifted
+    }
+
+    /// What is to be kept, if it is not what was kept last.
+    pub(super) fn changed(&self, now: Instant) -> Option<Vec<Kept>> {
+        let mut desk = self.desk();
+        let changed = std::mem::take(&mut desk.changed);
+        changed.then(|| desk.book.penalties().map(|penalty| Kept::of(penalty, now)).collect())
+    }
+
+    /// What was to be kept is not.
+    pub(super) fn change(&self) {
+        self.desk().changed = true;
+    }
+
+    /// Goes on with what was kept, as far as it is not over; how many go on.
+    pub(super) fn restore(&self, kept: Vec<Kept>, now: Instant) -> usize {
+        let mut desk = self.desk();
+        if !desk.access.penalties.enabled {
+            desk.changed = true;
+            return 0;
+        }
+        let before = desk.book.len();
+        for kept in kept {
+            let Some((whose, row, left)) = kept.restored(&desk.access, now) else { continue };
+            if desk.book.restore(whose, row, now + left) {
+                desk.table.begin(&whose, left, now);
+            }
+        }
+        desk.book.len() - before
     }
 
     /// Does what time alone makes due.
@@ -308,6 +321,7 @@ impl Warden {
         let rules = desk.access.penalties;
         for whose in desk.book.tick(&rules, now) {
             desk.tell_end(whose, "time", now);
+            desk.changed = true;
         }
         for (Sum { event, whose, listener, reason }, count) in desk.sums.take(now) {
             let (proto, stream, until) = (None, None, None);
@@ -395,9 +409,11 @@ impl Desk {
         }
         let rules = self.access.penalties;
         let begun = self.book.guessed(peer, guess, &rules, now);
+        self.changed |= !begun.is_empty();
         for whose in self.book.crowded_out() {
             self.table.end(&whose);
             self.tell_end(whose, "room", now);
+            self.changed = true;
         }
         for Begun { whose, lasts, guesses } in begun {
             self.table.begin(&whose, lasts, now);
@@ -463,6 +479,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use dataplane::config::ListenerNumber;
+    use dataplane::rates::prefix_of;
 
     use super::*;
 
@@ -511,8 +528,8 @@ mod tests {
         warden.turned_away(&[turned], now);
         let listed = warden.penalties(now);
         assert_eq!(listed.len(), 1);
-        let Penalty { strikes, guesses, refused, reason, .. } = listed[0];
-        assert_eq!((strikes, guesses, refused, reason), (1, 3, 8, "api_token"));
+        let Penalty { strikes, guesses, refused, ref reason, .. } = listed[0];
+        assert_eq!((strikes, guesses, refused, &**reason), (1, 3, 8, "api_token"));
         // Its time is over.
         let later = now + Duration::from_secs(61);
         warden.tick(later);

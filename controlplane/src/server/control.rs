@@ -1,6 +1,7 @@
 //! Control plane: what the running server keeps to reload itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dataplane::config::ListenerConfig;
 use dataplane::session::tls::Identity;
@@ -14,9 +15,10 @@ use super::renewal::Renewal;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
-use crate::penalties::Warden;
+use crate::penalties::{Keeper, Warden};
 use crate::store::Store;
 use crate::troubles::Troubles;
+use crate::usage::Book;
 
 /// The configuration in force, and the log that follows it.
 pub(super) struct ControlPlane {
@@ -48,9 +50,21 @@ pub(super) struct ControlPlane {
     pub(super) manager: Manager,
     /// Who guesses, and who comes too often.
     pub(super) warden: Warden,
+    /// What survives a restart of that.
+    pub(super) penalties: Keeper,
 }
 
 impl ControlPlane {
+    /// Writes down by `deadline` what is written now and then, because nobody will later.
+    pub(super) async fn keep(&self, book: Option<&Book>, deadline: Instant) {
+        let used = async {
+            if let Some(book) = book {
+                book.close(deadline).await;
+            }
+        };
+        tokio::join!(used, self.penalties.close(deadline));
+    }
+
     /// Judges strangers by the configuration in force.
     pub(super) fn judge_strangers(&self) {
         let settings = &self.loaded.settings;

@@ -49,9 +49,7 @@ impl<F: Fleet> Desk<F> {
             now = Instant::now();
         }
         // Sessions that just ended are billed, too: every shard has told them.
-        if let Some(book) = self.exchange.book() {
-            book.close(deadline).await;
-        }
+        self.control.keep(self.exchange.book(), deadline).await;
         if tokio::time::timeout_at(deadline.into(), hooks.close()).await.is_err() {
             tracing::error!("the disk is too slow: events may be lost, others come again");
         }

@@ -82,6 +82,7 @@ pub(super) fn run(
         let registry = registry(&control).await?;
         let watched = (node.events_fd(), node.heartbeats());
         let mut desk = Desk::new(control, node, watched, registry).map_err(failed)?;
+        desk.control.penalties.start().await;
         desk.listen(entrance).map_err(failed)?;
         desk.tell_application();
         desk.keep_certificates();
@@ -484,6 +485,7 @@ mod tests {
             renewal: Renewal::new(&loaded.settings.acme, PathBuf::new()),
             identity: watch::Sender::new(None),
             logging: Logging::start(&loaded.settings.log),
+            penalties: crate::penalties::Keeper::new(Warden::default(), store.clone()),
             warden: Warden::default(),
             loaded: Arc::new(loaded),
             plan,

@@ -27,7 +27,7 @@ use crate::config::{
 };
 use crate::error::Error;
 use crate::logging::Logging;
-use crate::penalties::Warden;
+use crate::penalties::{Keeper, Warden};
 use crate::security::open_file;
 use crate::store::Store;
 use crate::troubles::{Trouble, Troubles};
@@ -117,6 +117,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
     let renewal = Renewal::new(&loaded.settings.acme, data_directory(&loaded));
     let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
+    let penalties = Keeper::new(warden.clone(), store.clone());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     let known = (Known::new(&loaded.settings.tls, now), plan.times.clone());
     run::run(
@@ -134,6 +135,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
             hooks: None,
             renewal,
             manager,
+            penalties,
             warden,
         },
         node,

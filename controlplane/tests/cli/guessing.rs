@@ -82,6 +82,50 @@ fn events<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["event"] == event).collect()
 }
 
+/// What is listed, asked for by somebody else.
+fn listed(server: &Server, right: &str) -> Value {
+    let listed = call(server, "GET /api/v1/penalties", NEIGHBOUR, right);
+    serde_json::from_str(listed.rsplit("\r\n\r\n").next().unwrap()).unwrap()
+}
+
+#[test]
+fn a_penalty_survives_a_restart_until_it_is_lifted() {
+    let dir = Dir::new("guessing-again");
+    dir.write("g.toml", FILE);
+    let start = || Server::start(&mut dir.command(&["--config", "g.toml"]));
+    let end = |server: Server| {
+        server.signal(libc::SIGTERM);
+        assert_eq!(server.end().0, Some(0));
+    };
+    let (mut server, shards) = (start(), "GET /api/v1/shards");
+    let right = token(&dir);
+    for guess in 0..5 {
+        call(&server, shards, GUESSER, &format!("gue5s-{guess}"));
+    }
+    assert_eq!(status(&call(&server, shards, GUESSER, &right)), "429");
+    let before = listed(&server, &right);
+    for _ in 0..2 {
+        end(server);
+        server = start();
+        let after = listed(&server, &right);
+        let shown = |listed: &Value, field: &str| listed["penalties"][0][field].clone();
+        assert_eq!(after["total"], 1, "{after}");
+        for field in ["range", "strikes", "guesses", "reason"] {
+            assert_eq!(shown(&after, field), shown(&before, field), "{field}");
+        }
+        assert_eq!(status(&call(&server, shards, GUESSER, &right)), "429");
+        assert_eq!(plays(&server, GUESSER), "403");
+        assert_eq!(plays(&server, NEIGHBOUR), "200");
+    }
+    let lift = format!("DELETE /api/v1/penalties?range={GUESSER}");
+    assert_eq!(status(&call(&server, &lift, NEIGHBOUR, &right)), "204");
+    end(server);
+    let server = start();
+    assert_eq!(listed(&server, &right)["total"], 0);
+    assert_eq!(status(&call(&server, shards, GUESSER, &right)), "200");
+    assert_eq!(plays(&server, GUESSER), "200");
+}
+
 #[test]
 fn who_guesses_tokens_is_shut_out_everywhere_and_his_neighbours_are_not() {
     let dir = Dir::new("guessing");

@@ -1,0 +1,323 @@
+//! Keeping: penalties survive a restart, as one row of the store.
+//!
+//! ```text
+//!   Book --changed--> Keeper, at most each KEEP_EVERY and at the end --snapshot--> store
+//!     ^                                                                              |
+//!     +------------------ those that are not over, before the first call ------------+
+//! ```
+//!
+//! What is kept are penalties in force, each with how many there were before it: guesses that have
+//! begun none, and penalties that are over, are forgotten by a restart. A process that is killed
+//! loses what changed since it was written.
+//!
+//! Shape: `{"v":1,"penalties":[["192.0.2.1/32",BEGAN_MS,UNTIL_MS,STRIKES,GUESSES,REFUSED,"why"]]}`.
+//! Limits: [`KEPT_BYTES_MAX`], which the rows of a full book fit in; nothing is written while
+//! nothing begins or ends.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant, SystemTime};
+
+use dataplane::config::AddrRange;
+use dataplane::rates::{address_of, prefix_of};
+use serde::{Deserialize, Serialize};
+
+use super::book::Row;
+use super::rules::Access;
+use super::warden::Warden;
+use crate::config::parse_range;
+use crate::store::{Store, Table, VALUE_BYTES_MAX, Write};
+
+/// What changed is written this long after it, with all that changes meanwhile.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// Bytes of what is kept at most.
+const KEPT_BYTES_MAX: usize = VALUE_BYTES_MAX;
+/// Bytes of why a penalty began at most.
+const REASON_BYTES_MAX: usize = 32;
+const KEY: &[u8] = b"penalties";
+const VERSION: u32 = 1;
+
+/// What is kept of one penalty: whose, when it began and ends in milliseconds since 1970, how many
+/// there were with it, guesses, refusals, and what the last guess was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept(String, u64, u64, u32, u64, u64, Cow<'static, str>);
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    v: u32,
+    penalties: Vec<Kept>,
+}
+
+impl Kept {
+    pub(super) fn of((whose, row, until): (&AddrRange, &Row, Instant), now: Instant) -> Self {
+        let wall = SystemTime::now();
+        Self(
+            whose.to_string(),
+            millis(wall - now.saturating_duration_since(row.began)),
+            millis(wall + until.saturating_duration_since(now)),
+            row.strikes,
+            row.guesses,
+            row.refused,
+            row.reason.clone(),
+        )
+    }
+
+    /// The range and the row, and how much longer it lasts; `None` if it is over, for somebody whom
+    /// `access` binds no more, or makes no sense.
+    pub(super) fn restored(
+        self,
+        access: &Access,
+        now: Instant,
+    ) -> Option<(AddrRange, Row, Duration)> {
+        let Self(whose, began, until, strikes, guesses, refused, reason) = self;
+        let whose = parse_range(&whose)?;
+        let wall = millis(SystemTime::now());
+        let left = Duration::from_millis(until.checked_sub(wall).filter(|&left| left > 0)?);
+        // The clock may have been put back meanwhile.
+        let left = left.min(access.penalties.longest.max(access.penalties.first));
+        let ago = Duration::from_millis(wall.saturating_sub(began));
+        let began = now.checked_sub(ago).unwrap_or(now);
+        let is_one = whose == address_of(whose.addr) || whose == prefix_of(whose.addr);
+        let is_bound = is_one && !access.is_exempt(whose.addr) && !access.is_proxy(whose.addr);
+        let legal = is_bound && reason.len() <= REASON_BYTES_MAX && strikes > 0;
+        legal.then(|| (whose, Row::penalised(began, (strikes, guesses, refused), reason), left))
+    }
+}
+
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Keeps the penalties of a warden in a store. Lives on: the control thread and tasks of it.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    warden: Warden,
+    store: Store,
+}
+
+impl Keeper {
+    /// One that has read nothing yet.
+    #[must_use]
+    pub const fn new(warden: Warden, store: Store) -> Self {
+        Self { warden, store }
+    }
+
+    /// Goes on with what the last run has kept, and keeps what changes from now on.
+    pub async fn start(&self) {
+        self.load(Instant::now()).await;
+        tokio::spawn(self.clone().run());
+    }
+
+    /// Goes on with the penalties of the last run that are not over. What cannot be read is told,
+    /// and none of it goes on.
+    async fn load(&self, now: Instant) {
+        let kept = match self.store.get(Table::Meta, KEY.to_vec()).await {
+            Ok(kept) => kept.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(reason = %error, "cannot read the penalties of the last run");
+                return;
+            }
+        };
+        if kept.is_empty() {
+            return;
+        }
+        match serde_json::from_slice(&kept) {
+            Ok(Snapshot { v: VERSION, penalties }) => {
+                let (all, going_on) = (penalties.len(), self.warden.restore(penalties, now));
+                tracing::info!(going_on, over = all - going_on, "penalties of the last run");
+            }
+            Ok(Snapshot { v, .. }) => {
+                tracing::warn!(v, "penalties of the last run are of another version: none goes on");
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "penalties of the last run make no sense");
+            }
+        }
+    }
+
+    /// Writes down what changed, again and again.
+    async fn run(self) {
+        loop {
+            tokio::time::sleep(KEEP_EVERY).await;
+            let _ = self.keep(Instant::now()).await;
+        }
+    }
+
+    /// Writes down what changed by `deadline`, because nobody will later.
+    pub async fn close(&self, deadline: Instant) {
+        let kept = tokio::time::timeout_at(deadline.into(), self.keep(Instant::now())).await;
+        if !kept.unwrap_or(false) {
+            tracing::error!("the disk is too slow: penalties of the last seconds are lost");
+        }
+    }
+
+    /// Writes down what changed since the last time; true if all that is in force is on the disk.
+    async fn keep(&self, now: Instant) -> bool {
+        let Some(penalties) = self.warden.changed(now) else { return true };
+        let value = encoded(penalties);
+        let write = Write { table: Table::Meta, key: KEY.to_vec(), value: Some(value) };
+        let kept = self.store.commit(vec![write]).await;
+        if let Err(error) = &kept {
+            // A disk that failed is told by the store, once.
+            tracing::debug!(reason = %error, "cannot write penalties yet");
+            self.warden.change();
+        }
+        kept.is_ok()
+    }
+}
+
+fn encoded(penalties: Vec<Kept>) -> Vec<u8> {
+    let value = serde_json::to_vec(&Snapshot { v: VERSION, penalties }).expect("it is plain text");
+    assert!(value.len() <= KEPT_BYTES_MAX, "a full book fits");
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+    use std::sync::Arc;
+
+    use dataplane::rates::Penalties;
+
+    use super::super::book::ROWS_MAX;
+    use super::super::warden::Refused;
+    use super::*;
+    use crate::store::Disk;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A node of which whoever guesses twice is refused, and its store.
+    fn node(store: &Store) -> (Keeper, Arc<Penalties>) {
+        let table = Arc::<Penalties>::default();
+        let warden = Warden::new(Arc::clone(&table));
+        let mut access = Access::default();
+        access.penalties.guesses_max = 2;
+        access.penalties.prefix_guesses_max = 512;
+        warden.set_access(access);
+        (Keeper::new(warden, store.clone()), table)
+    }
+
+    fn guess(keeper: &Keeper, peer: &str, numbers: std::ops::Range<u32>, now: Instant) {
+        for guess in numbers {
+            let (peer, guess) = (peer.parse().unwrap(), Some(guess));
+            let (listener, proto, reason) = ("rtmp", "rtmp", "forbidden");
+            let refused = Refused { peer, listener, proto, stream: None, reason, guess };
+            keeper.warden.refused(&refused, now);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_penalty_goes_on_in_the_next_run_as_it_was() {
+        let (disk, now) = (Disk::default(), Instant::now());
+        let store = disk.store();
+        let (keeper, _) = node(&store);
+        assert!(keeper.keep(now).await);
+        assert_eq!(store.get(Table::Meta, KEY.to_vec()).await, Ok(None), "nothing has begun");
+        guess(&keeper, "192.0.2.1", 0..2, now);
+        guess(&keeper, "2001:db8::1", 0..2, now);
+        guess(&keeper, "192.0.2.9", 0..1, now);
+        // The second one of that address, which lasts twice as long.
+        keeper.warden.tick(now + 61 * SECOND);
+        let began = now + 61 * SECOND;
+        guess(&keeper, "192.0.2.1", 2..4, began);
+        assert!(keeper.keep(began).await);
+        let before = keeper.warden.penalties(began);
+        assert_eq!(before.len(), 1, "that of IPv6 is over");
+
+        let (next, table) = node(&store);
+        next.load(began).await;
+        let [after] = &next.warden.penalties(began)[..] else { panic!("one goes on") };
+        assert_eq!((after.strikes, after.guesses, &*after.reason), (2, 4, "forbidden"));
+        assert_eq!(after.whose, before[0].whose);
+        let of = |peer: &str| peer.parse::<IpAddr>().unwrap();
+        let left = table.left(of("192.0.2.1"), began).unwrap();
+        assert!(left <= 120 * SECOND && left > 50 * SECOND, "{left:?}");
+        assert_eq!([of("192.0.2.9"), of("2001:db8::1")].map(|of| table.left(of, began)), [None; 2]);
+        // It ends as one that began here, and the next one is longer still.
+        let end = began + left + SECOND;
+        next.warden.tick(end);
+        assert!(next.warden.penalties(end).is_empty());
+        guess(&next, "192.0.2.1", 10..12, end);
+        assert_eq!(next.warden.penalties(end)[0].strikes, 3);
+        // One that is lifted is over in the run after, too.
+        assert!(next.keep(end).await);
+        assert!(next.warden.lift(&after.whose, end));
+        assert!(next.keep(end).await);
+        let (last, _) = node(&store);
+        last.load(end).await;
+        assert!(last.warden.penalties(end).is_empty());
+    }
+
+    #[tokio::test]
+    async fn refusals_write_nothing_and_a_disk_that_fails_is_tried_again() {
+        let (disk, now) = (Disk::default(), Instant::now());
+        let store = disk.store();
+        let (keeper, _) = node(&store);
+        guess(&keeper, "192.0.2.1", 0..2, now);
+        assert!(keeper.keep(now).await);
+        let (commits, ..) = store.counters();
+        for _ in 0..1_000 {
+            guess(&keeper, "192.0.2.1", 0..2, now);
+            assert!(!keeper.warden.admits("192.0.2.1".parse().unwrap(), "control", now));
+            assert!(keeper.keep(now).await);
+        }
+        assert_eq!(store.counters().0, commits);
+        disk.fail_after(0);
+        guess(&keeper, "192.0.2.2", 0..2, now);
+        assert!(!keeper.keep(now).await);
+        disk.repair_for(&store);
+        assert!(keeper.keep(now).await);
+        let (next, _) = node(&store);
+        next.load(now).await;
+        assert_eq!(next.warden.penalties(now).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_goes_on_for_nobody_and_keeps_nobody_from_starting() {
+        let (disk, now) = (Disk::default(), Instant::now());
+        let store = disk.store();
+        let far = u64::MAX / 2;
+        let row = |range: &str, until: u64, strikes: u32, why: &str| {
+            serde_json::json!([range, 1, until, strikes, 3, 4, why]).to_string()
+        };
+        let rows = [
+            row("192.0.2.1/32", far, 1, "forbidden"),
+            row("192.0.2.1/32", far, 9, "twice"),
+            row("192.0.2.2/32", 5, 1, "over"),
+            row("nobody", far, 1, "no range"),
+            row("192.0.2.3/32", far, 1, &"x".repeat(REASON_BYTES_MAX + 1)),
+            row("192.0.2.4/32", far, 0, "none"),
+            row("127.0.0.1/32", far, 1, "exempt"),
+            row("10.0.0.0/8", far, 1, "no address and no prefix"),
+        ]
+        .join(",");
+        let whole = format!("{{\"v\":1,\"penalties\":[{rows}]}}");
+        for (text, going_on) in [
+            (whole.as_str(), 1),
+            (&whole.replace("\"v\":1", "\"v\":2"), 0),
+            (&whole[..whole.len() - 3], 0),
+            ("\u{0}", 0),
+            ("{\"v\":1,\"penalties\":[[]]}", 0),
+        ] {
+            let value = Some(text.as_bytes().to_vec());
+            let write = Write { table: Table::Meta, key: KEY.to_vec(), value };
+            store.commit(vec![write]).await.unwrap();
+            let (keeper, table) = node(&store);
+            keeper.load(now).await;
+            assert_eq!(keeper.warden.penalties(now).len(), going_on, "{text}");
+            let left = table.left("192.0.2.1".parse().unwrap(), now);
+            let longest = Access::default().penalties.longest;
+            assert_eq!(left, (going_on > 0).then_some(longest), "not for ever: {text}");
+        }
+    }
+
+    #[test]
+    fn a_full_book_fits_in_what_is_kept() {
+        let now = Instant::now();
+        let row = Row::penalised(now, (u32::MAX, u64::MAX, u64::MAX), "x".repeat(32).into());
+        let whose = AddrRange { addr: Ipv6Addr::from([0xfedc; 8]).into(), bits: 128 };
+        let kept: Vec<_> = (0..ROWS_MAX).map(|_| Kept::of((&whose, &row, now), now)).collect();
+        let bytes = encoded(kept).len();
+        assert!(bytes <= KEPT_BYTES_MAX / 4 * 3, "{bytes}");
+    }
+}
