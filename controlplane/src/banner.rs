@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use dataplane::config::ListenerKind;
+use dataplane::config::{ListenerKind, UrlDialect};
 
 use crate::auth::{Mode, Modes};
 use crate::config::human_bytes;
@@ -24,6 +24,8 @@ pub struct Banner<'a> {
     pub token: Option<&'a Path>,
     /// Who may publish, and who may play.
     pub modes: (Modes, Modes),
+    /// Where addresses of RTMP have the stream and the key.
+    pub url: UrlDialect,
     /// The built-in stream plays.
     pub demo: bool,
     /// The memory ceiling and the part of it that is pages.
@@ -58,11 +60,12 @@ impl Banner<'_> {
             line("page", format!("http://{http}/"));
         }
         if let Some(rtmp) = &rtmp {
-            line("OBS", format!("server rtmp://{rtmp}/live   stream key mystream"));
-            line(
-                "ffmpeg",
-                format!("ffmpeg -re -i FILE -c copy -f flv rtmp://{rtmp}/live/mystream"),
-            );
+            let (app, key) = self.example();
+            line("OBS", format!("server rtmp://{rtmp}/{app}   stream key {key}"));
+            // A shell makes something else of a question mark.
+            let quote = if key.contains('?') { "'" } else { "" };
+            let target = format!("{quote}rtmp://{rtmp}/{app}/{key}{quote}");
+            line("ffmpeg", format!("ffmpeg -re -i FILE -c copy -f flv {target}"));
         }
         let rtmps = self.first(ListenerKind::Rtmps).map(|addr| authority(addr, 443));
         let https = self.first(ListenerKind::Https).map(|addr| authority(addr, 443));
@@ -94,6 +97,26 @@ impl Banner<'_> {
         line("memory", format!("at most {ceiling}, of which {pages} for media"));
         text.push_str("  Ctrl-C ends it\n");
         text
+    }
+
+    /// An application and a stream key that an encoder may publish with; who needs a secret reads
+    /// in capitals where it goes.
+    fn example(&self) -> (&'static str, &'static str) {
+        let publish = self.modes.0;
+        if self.url == UrlDialect::ChannelKey {
+            ("CHANNEL", "KEY")
+        } else if publish.contains(Mode::Open) {
+            ("live", "mystream")
+        } else if [Mode::Keys, Mode::Callback, Mode::Coordinator]
+            .iter()
+            .any(|&m| publish.contains(m))
+        {
+            ("live", "mystream?key=KEY")
+        } else if publish.contains(Mode::Jwt) {
+            ("live", "mystream?token=TOKEN")
+        } else {
+            ("live", "mystream?SIGNATURE")
+        }
     }
 
     fn first(&self, kind: ListenerKind) -> Option<SocketAddr> {
@@ -140,6 +163,7 @@ mod tests {
             control: [Some("127.0.0.1:8090".parse().unwrap()), None],
             token: Some(Path::new("./grandstand-data/api-token")),
             modes: (Modes::default(), Modes::default()),
+            url: UrlDialect::default(),
             demo: true,
             memory: (12 << 30, 3 << 30),
         };
@@ -155,6 +179,38 @@ mod tests {
             "at most 12.0 GiB, of which 3.0 GiB for media\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_encoder_reads_where_its_secret_goes() {
+        let listeners = [(ListenerKind::Rtmp, "[::]:1935".parse().unwrap())];
+        let only = |mode| (Modes::only(mode), Modes::default());
+        for (modes, url, server, key) in [
+            (only(Mode::Open), UrlDialect::Name, "live", "mystream"),
+            (only(Mode::Keys), UrlDialect::Name, "live", "mystream?key=KEY"),
+            (only(Mode::Callback), UrlDialect::Name, "live", "mystream?key=KEY"),
+            (only(Mode::Jwt), UrlDialect::Name, "live", "mystream?token=TOKEN"),
+            (only(Mode::Signed), UrlDialect::Name, "live", "mystream?SIGNATURE"),
+            (only(Mode::Coordinator), UrlDialect::ChannelKey, "CHANNEL", "KEY"),
+        ] {
+            let banner = Banner {
+                shards: 1,
+                reactor: "epoll",
+                listeners: &listeners,
+                control: [None; 2],
+                token: None,
+                modes,
+                url,
+                demo: false,
+                memory: (1 << 30, 1 << 20),
+            };
+            let text = banner.render();
+            let obs = format!("server rtmp://localhost/{server}   stream key {key}\n");
+            assert!(text.contains(&obs), "{text}");
+            let quote = if key.contains('?') { "'" } else { "" };
+            let target = format!("-f flv {quote}rtmp://localhost/{server}/{key}{quote}\n");
+            assert!(text.contains(&target), "{text}");
         }
     }
 }

@@ -107,6 +107,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         control: control.as_ref().map_or([None; 2], Entrance::addresses),
         token: control.as_ref().map(|entrance| entrance.token.path()),
         modes: loaded.settings.modes(&loaded.settings.coordinator),
+        url: loaded.settings.session.url,
         demo: loaded.demo(),
         memory: (plan.memory.memory_max, plan.node.page_bytes),
     }
