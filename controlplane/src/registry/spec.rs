@@ -216,7 +216,11 @@ impl Traits {
     pub fn without_effect(&self) -> Vec<String> {
         let inputs = self.inputs.iter().enumerate().filter(|(_, input)| !input.is_open());
         let inputs = inputs.map(|(at, _)| format!("inputs[{at}]"));
+        let protocols = self.protocols.unwrap_or_default();
         let set = [
+            ("protocols.dash", protocols.dash),
+            ("protocols.rtsp", protocols.rtsp),
+            ("protocols.srt", protocols.srt),
             ("push", !self.push.is_empty()),
             ("transcoder", self.transcoder.is_some()),
             ("dvr", self.dvr.is_some()),
@@ -305,14 +309,14 @@ mod tests {
             "inputs": [{"url": "publish://", "priority": 0, "headers": {"A": "b"},
                 "params": {"latency": "120"}, "program": 1, "pids": [256],
                 "net": {"timeout_sec": 3, "insecure_tls": true}}],
-            "transcoder": {"mode": "multi"}, "protocols": {"hls": true},
+            "transcoder": {"mode": "multi"}, "protocols": {"hls": true, "srt": true},
             "push": [{"url": "rtmp://h/live/x", "enabled": true, "limit": 3}],
             "dvr": {"enabled": true}, "watermark": {"type": "text", "text": "x"},
             "thumbnail": {"enabled": true}, "metadata": {"owner": "7"},
         });
         let spec = stream(value).unwrap();
         assert!(spec.traits.stream_key.as_ref().unwrap().matches("hunter2"));
-        let effects = ["push", "transcoder", "dvr", "watermark", "thumbnail"];
+        let effects = ["protocols.srt", "push", "transcoder", "dvr", "watermark", "thumbnail"];
         assert_eq!(spec.traits.without_effect(), effects);
         let srt = json!({"inputs": [
             {"url": "publish://"}, {"url": "srt://[::]:9000", "priority": 1},
