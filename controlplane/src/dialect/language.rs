@@ -112,9 +112,9 @@ impl Dialect {
     /// Why it does not tell `call` here, if the server that it comes from does.
     #[must_use]
     pub fn cannot_call(self, call: &str) -> Option<&'static str> {
-        const RECORDS: &str = "this server makes no recordings, so nothing would ever be told";
-        const QUESTION: &str = "it is a question, which auth.callback asks: set its url, or on_...";
-        const NOTHING: &str = "this server has nothing that it would be about";
+        const RECORDS: &str = "left out: there are no recordings to tell of";
+        const QUESTION: &str = "left out: auth.callback asks it; set its url, or on_...";
+        const NOTHING: &str = "left out: there is nothing that it would be about";
         match (self, call) {
             (Self::NginxRtmp, "record_done" | "record_started")
             | (Self::Srs, "on_dvr")
