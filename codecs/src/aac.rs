@@ -59,8 +59,33 @@ impl AudioSpecificConfig {
     /// [`Error::Truncated`]; [`Error::Invalid`] for a reserved frequency index or a rate of 0.
     pub fn parse(config: &[u8]) -> Result<Self, Error> {
         let mut bits = BitReader::new(config);
-        let first_type = object_type(&mut bits)?;
-        let core_sample_rate = sample_rate(&mut bits)?;
+        let (mut asc, core_samples) = Self::core(&mut bits)?;
+        if !asc.sbr && has_general_audio_config(asc.object_type) {
+            // Decoders that know no SBR ignore what follows, so damage there harms nobody.
+            asc.sync_extension(bits);
+        }
+        asc.conclude(core_samples);
+        Ok(asc)
+    }
+
+    /// Parses one that other bits follow, as in LATM; also gives how many bits it has. SBR that is
+    /// told behind the core's configuration cannot be told apart from those, so it is not looked
+    /// for.
+    ///
+    /// # Errors
+    /// Those of [`Self::parse`].
+    pub fn parse_prefix(bytes: &[u8]) -> Result<(Self, usize), Error> {
+        let mut bits = BitReader::new(bytes);
+        let (mut asc, core_samples) = Self::core(&mut bits)?;
+        asc.conclude(core_samples);
+        Ok((asc, bytes.len() * 8 - bits.bits_left()))
+    }
+
+    /// Reads all but the extension behind it; gives the core's samples of an access unit.
+    fn core(bits: &mut BitReader<'_>) -> Result<(Self, u32), Error> {
+        let bit_len = bits.bits_left();
+        let first_type = object_type(bits)?;
+        let core_sample_rate = sample_rate(bits)?;
         let channel_config = bits.bits8(4, "aac.asc.channel_config")?;
         let mut asc = Self {
             object_type: first_type,
@@ -74,23 +99,23 @@ impl AudioSpecificConfig {
             program_config_at: None,
         };
         if asc.sbr {
-            asc.sample_rate = sample_rate(&mut bits)?;
-            asc.object_type = object_type(&mut bits)?;
+            asc.sample_rate = sample_rate(bits)?;
+            asc.object_type = object_type(bits)?;
             if asc.object_type == 22 {
                 bits.skip(4, "aac.asc.extension_channel_config")?;
             }
         }
-        let core_samples = asc.core_config(&mut bits, config.len() * 8)?;
-        if !asc.sbr && has_general_audio_config(asc.object_type) {
-            // Decoders that know no SBR ignore what follows, so damage there harms nobody.
-            asc.sync_extension(bits);
+        let core_samples = asc.core_config(bits, bit_len)?;
+        Ok((asc, core_samples))
+    }
+
+    fn conclude(&mut self, core_samples: u32) {
+        if self.ps && self.channels == 1 {
+            self.channels = 2;
         }
-        if asc.ps && asc.channels == 1 {
-            asc.channels = 2;
-        }
-        let output = u64::from(core_samples) * u64::from(asc.sample_rate);
-        asc.samples_per_unit = u32::try_from(output / u64::from(core_sample_rate)).unwrap_or(0);
-        Ok(asc)
+        let output = u64::from(core_samples) * u64::from(self.sample_rate);
+        let samples = output.checked_div(u64::from(self.core_sample_rate)).unwrap_or_default();
+        self.samples_per_unit = u32::try_from(samples).unwrap_or(0);
     }
 
     /// Reads what the core's object type wants; gives the samples of its access unit.

@@ -102,6 +102,21 @@ impl<'a> BitReader<'a> {
         Ok(())
     }
 
+    /// Reads a number in bytes of which all but the last are 255.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    pub fn extended(&mut self, what: &'static str) -> Result<u32, Error> {
+        let mut sum = 0_u32;
+        loop {
+            let byte = self.bits(8, what)?;
+            sum = sum.saturating_add(byte);
+            if byte != 0xff {
+                return Ok(sum);
+            }
+        }
+    }
+
     /// Reads an unsigned Exp-Golomb code, `ue(v)`.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Codec strings: how a playlist names what a player must decode.
 //!
 //! Spec: RFC 6381; ISO/IEC 14496-15 annex E for AVC and HEVC; for AC-3 and E-AC-3 ETSI TS 102 366
-//! annex F; MP3 as object type 34 of MPEG-4 audio, the form that browsers and Apple's players know.
+//! annex F; MP2 and MP3 as object types 33 and 34 of MPEG-4 audio, the form that browsers and
+//! Apple's players know.
 //! Most strings come from the decoder configuration: see [`DecoderConfig::codec_string`].
 
 use crate::media::{Codec, DecoderConfig};
@@ -19,6 +20,7 @@ pub fn of_track(codec: Codec, config: Option<&DecoderConfig>) -> Option<&str> {
 #[must_use]
 pub const fn of_codec(codec: Codec) -> Option<&'static str> {
     match codec {
+        Codec::Mp2 => Some("mp4a.40.33"),
         Codec::Mp3 => Some("mp4a.40.34"),
         Codec::Opus => Some("opus"),
         Codec::Vp8 => Some("vp8"),

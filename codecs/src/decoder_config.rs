@@ -77,12 +77,15 @@ impl DecoderConfig {
     /// True for codecs whose access units tell what their record does not.
     #[must_use]
     pub const fn learns(codec: Codec) -> bool {
-        matches!(codec, Codec::Vp8 | Codec::Vp9 | Codec::Mp3 | Codec::Ac3 | Codec::Eac3)
+        matches!(
+            codec,
+            Codec::Vp8 | Codec::Vp9 | Codec::Mp2 | Codec::Mp3 | Codec::Ac3 | Codec::Eac3
+        )
     }
 
     /// Takes what the first [`UNIT_START_LEN`] bytes of an access unit tell: the size of VP8 and
-    /// VP9 pictures, the rate and channels of MP3, AC-3 and E-AC-3. True if that was news; what
-    /// cannot be read is none.
+    /// VP9 pictures, the rate and channels of MPEG audio, AC-3 and E-AC-3. True if that was news;
+    /// what cannot be read is none.
     pub fn learn(&mut self, unit: &[u8]) -> bool {
         let picture = |width, height| {
             let nal_length_size = nal::LENGTH_SIZE;
@@ -100,7 +103,7 @@ impl DecoderConfig {
                 }
                 (picture(header.width, header.height), None)
             }
-            Codec::Mp3 => {
+            Codec::Mp2 | Codec::Mp3 => {
                 let Ok(header) = mpeg_audio::FrameHeader::parse(unit) else { return false };
                 (None, Some((header.sample_rate, header.channels, header.samples)))
             }

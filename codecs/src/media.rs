@@ -21,6 +21,8 @@ pub enum Codec {
     Vp9,
     /// AAC (ISO/IEC 14496-3).
     Aac,
+    /// MPEG-1/2 layer II.
+    Mp2,
     /// MPEG-1/2 layer III.
     Mp3,
     /// Opus (RFC 6716).
@@ -73,6 +75,7 @@ impl Codec {
             Self::Vp8 => "vp8",
             Self::Vp9 => "vp9",
             Self::Aac => "aac",
+            Self::Mp2 => "mp2",
             Self::Mp3 => "mp3",
             Self::Opus => "opus",
             Self::Flac => "flac",

@@ -28,6 +28,30 @@ pub struct OpusHead {
     pub mapping_family: u8,
 }
 
+/// Samples at 48 kHz of a packet, as its first two bytes tell; 0 if it makes no sense.
+///
+/// Spec: RFC 6716 3.1 and 3.2.
+#[must_use]
+pub const fn packet_samples(packet: &[u8]) -> u32 {
+    let (toc, count) = match packet {
+        [toc, count, ..] => (*toc, *count),
+        [toc] => (*toc, 0),
+        [] => return 0,
+    };
+    let frame = match toc >> 3 {
+        config @ 0..12 => [480, 960, 1920, 2880][(config % 4) as usize],
+        config @ 12..16 => [480, 960][(config % 2) as usize],
+        config => [120, 240, 480, 960][(config % 4) as usize],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => (count & 0x3f) as u32,
+    };
+    // A packet lasts 120 ms at most.
+    if frame * frames > 5_760 { 0 } else { frame * frames }
+}
+
 /// The header without its magic, if it has one.
 #[must_use]
 pub fn without_magic(header: &[u8]) -> &[u8] {
@@ -82,6 +106,23 @@ mod tests {
         assert_eq!(OpusHead::parse(&surround).map(|head| head.channels), Ok(3));
         let cut = Error::Truncated { what: "opus.head.mapping" };
         assert_eq!(OpusHead::parse(&surround[..15]), Err(cut));
+    }
+
+    #[test]
+    fn packets_tell_how_long_they_last() {
+        let table: [(&[u8], u32); 8] = [
+            (&[], 0),
+            (&[0x00], 480),
+            (&[0x18, 9], 2_880),
+            (&[0x61, 9], 960),
+            (&[0x6a], 1_920),
+            (&[0xfc, 1], 960),
+            (&[0xe3, 0x83], 360),
+            (&[0x1b, 3], 0),
+        ];
+        for (packet, samples) in table {
+            assert_eq!(packet_samples(packet), samples, "{packet:x?}");
+        }
     }
 
     #[test]
