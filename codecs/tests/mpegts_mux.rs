@@ -4,6 +4,7 @@
 
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::mpegts::annex_b::{AnnexB, Layout};
+use codecs::mpegts::demux::{Demuxer, Event, MediaUnit, MemoryStore, Settings};
 use codecs::mpegts::es::HEAD_LEN_MAX;
 use codecs::mpegts::{ElementaryStream, Framing, Muxer, PACKET_LEN, PacketHead, Splice, Unit};
 use codecs::nal;
@@ -241,5 +242,61 @@ proptest! {
         found.sort_by_key(key);
         expected.sort_by_key(key);
         prop_assert!(found == expected);
+    }
+}
+
+/// What our own reader makes of it: codec, DTS and PTS in milliseconds, keyframe, payload.
+fn demuxed(bytes: &[u8]) -> Vec<(Codec, i64, i64, bool, Vec<u8>)> {
+    let (mut demuxer, mut store) = (Demuxer::new(Settings::default()), MemoryStore::default());
+    let (mut input, mut units) = (bytes, Vec::new());
+    let mut take = |event| match event {
+        Event::Unit(unit) => units.push(unit),
+        Event::ClockJump(_) | Event::TrackEnded(_) | Event::Data(_) => panic!("{event:?}"),
+        Event::Track(_) | Event::Config { .. } => {}
+    };
+    while let Some(event) = demuxer.feed(&mut input, &mut store) {
+        take(event);
+    }
+    demuxer.finish(&mut store);
+    std::iter::from_fn(|| demuxer.poll()).for_each(take);
+    assert_eq!(demuxer.counters().continuity_errors, 0);
+    let ms = |time: MediaTime| time.as_millis() - 1_400;
+    units
+        .into_iter()
+        .map(|unit: MediaUnit<Vec<u8>>| {
+            (unit.codec, ms(unit.dts), ms(unit.pts), unit.keyframe, unit.bytes)
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn our_own_reader_gives_back_every_unit(
+        units in prop::collection::vec(
+            (any::<bool>(), 0_i64..200, 0_i64..300, any::<bool>(), 1_usize..5_000), 1..40,
+        ),
+        start in prop::sample::select(&[0_i64, (1 << 33) / 90 - 2_000]),
+    ) {
+        let mut bench = Bench::new(&[Codec::H264, Codec::Aac]);
+        let mut expected = Vec::new();
+        let mut now = start;
+        for (at, (is_picture, step, cts_ms, keyframe, len)) in units.into_iter().enumerate() {
+            now += step;
+            let mut au = if at == 0 || is_picture {
+                Au { cts_ms, ..picture(now, at == 0 || keyframe, len) }
+            } else {
+                sound(Codec::Aac, now, len)
+            };
+            // The first bit says that the slice is the first of its picture.
+            if au.codec == Codec::H264 {
+                au.payload[5] |= 0x80;
+                au.payload[6..].iter_mut().for_each(|byte| *byte = (*byte).max(4));
+            }
+            bench.write(&au);
+            expected.push((au.codec, au.ms, au.ms + au.cts_ms, au.keyframe, au.payload));
+        }
+        prop_assert!(demuxed(&bench.out) == expected);
     }
 }

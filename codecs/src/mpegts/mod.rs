@@ -1,4 +1,4 @@
-//! MPEG transport streams, the writing side.
+//! MPEG transport streams: the writing side here, the reading side in [`demux`].
 //!
 //! Spec: ITU-T H.222.0 (ISO/IEC 13818-1); ATSC A/52 Annexes A and G (AC-3, E-AC-3); "OpusTS" of
 //! Xiph (Opus); ETSI TR 101 290 for what receivers check.
@@ -9,10 +9,11 @@
 //! In/Out: heads of packets are written, the payload between them is the caller's to chain; nothing
 //! here sees more of it than the first byte of each NAL unit.
 //!
-//! Not here: reading (players and the checker have readers of their own).
+//! Not here: judging a stream (the load generator's checker shares no line with either side).
 
 pub mod annex_b;
 pub mod clock;
+pub mod demux;
 pub mod es;
 pub mod mux;
 pub mod packet;

@@ -31,6 +31,12 @@ impl Pid {
     /// Nothing: also "this program has no clock".
     pub const NULL: Self = Self(0x1fff);
 
+    /// The low 13 bits of a number.
+    #[must_use]
+    pub const fn new(number: u16) -> Self {
+        Self(number & 0x1fff)
+    }
+
     /// The number.
     #[must_use]
     pub const fn get(self) -> u16 {

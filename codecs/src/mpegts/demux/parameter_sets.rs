@@ -1,0 +1,237 @@
+//! The parameter sets of a video track, and the configuration that they make.
+//!
+//! Encoders repeat them at each keyframe. What comes with a sequence parameter set replaces all of
+//! its kinds; what comes without one replaces those of the same number.
+//! Limits: [`SETS_BYTES_MAX`] of sets in a picture, [`SETS_MAX`] that are kept.
+
+use alloc::vec::Vec;
+
+use crate::bits::BitReader;
+use crate::h264::AvcDecoderConfigurationRecord;
+use crate::hevc::HevcDecoderConfigurationRecord;
+use crate::media::{Codec, DecoderConfig};
+use crate::{Error, h264, hevc};
+
+/// Bytes of the parameter sets of one picture at most.
+pub const SETS_BYTES_MAX: usize = 32 << 10;
+/// Parameter sets that are kept at most.
+pub const SETS_MAX: usize = 96;
+
+/// One parameter set, with its NAL unit header.
+#[derive(Clone, Debug)]
+struct Set {
+    kind: u8,
+    id: u32,
+    bytes: Vec<u8>,
+}
+
+/// The parameter sets of a track.
+#[derive(Clone, Debug)]
+pub(super) struct ParameterSets {
+    codec: Codec,
+    /// The sets of the open picture, with two bytes of length each.
+    coming: Vec<u8>,
+    /// Where the set that is coming has its length.
+    open: Option<usize>,
+    /// What came with the last picture that had any.
+    settled: Vec<u8>,
+    known: Vec<Set>,
+    record: Vec<u8>,
+}
+
+impl ParameterSets {
+    pub(super) const fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            coming: Vec::new(),
+            open: None,
+            settled: Vec::new(),
+            known: Vec::new(),
+            record: Vec::new(),
+        }
+    }
+
+    /// True once there is a configuration.
+    pub(super) const fn is_settled(&self) -> bool {
+        !self.record.is_empty()
+    }
+
+    /// A set begins.
+    pub(super) fn begin(&mut self) {
+        self.open = Some(self.coming.len());
+        self.coming.extend_from_slice(&[0; 2]);
+    }
+
+    /// Adds bytes to it; a set that is too long is forgotten.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        let Some(at) = self.open else { return };
+        if bytes.len() > SETS_BYTES_MAX.saturating_sub(self.coming.len()) {
+            self.coming.truncate(at);
+            self.open = None;
+        } else {
+            self.coming.extend_from_slice(bytes);
+        }
+    }
+
+    /// The set is over.
+    pub(super) fn end(&mut self) {
+        let Some(at) = self.open.take() else { return };
+        let len = u16::try_from(self.coming.len() - at - 2).expect("below SETS_BYTES_MAX");
+        if let Some(field) = self.coming.get_mut(at..at + 2) {
+            field.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+
+    /// The picture that they came with is not whole.
+    pub(super) fn abort(&mut self) {
+        self.coming.clear();
+        self.open = None;
+    }
+
+    /// The picture's first slice comes: the configuration from here on, if it is another one.
+    pub(super) fn settle(&mut self) -> Result<Option<DecoderConfig>, Error> {
+        if self.coming.is_empty() || self.coming == self.settled {
+            self.coming.clear();
+            return Ok(None);
+        }
+        core::mem::swap(&mut self.coming, &mut self.settled);
+        self.coming.clear();
+        self.merge();
+        let Some(record) = self.encode()? else { return Ok(None) };
+        if record == self.record {
+            return Ok(None);
+        }
+        let config = DecoderConfig::parse(self.codec, &record)?;
+        self.record = record;
+        Ok(Some(config))
+    }
+
+    fn merge(&mut self) {
+        let sets: Vec<Set> = listed(&self.settled).map(|unit| self.set(unit)).collect();
+        let (_, sps, _) = self.kinds();
+        if sets.iter().any(|set| set.kind == sps) {
+            self.known.retain(|known| !sets.iter().any(|set| set.kind == known.kind));
+        }
+        for set in sets {
+            let same = |known: &Set| (known.kind, known.id) == (set.kind, set.id);
+            let at = self.known.iter().position(same);
+            match at {
+                Some(at) => {
+                    self.known.get_mut(at).into_iter().for_each(|known| *known = set.clone())
+                }
+                None if self.known.len() < SETS_MAX => self.known.push(set),
+                None => {}
+            }
+        }
+    }
+
+    fn set(&self, unit: &[u8]) -> Set {
+        let (vps, sps, _) = self.kinds();
+        let header = unit.first().copied().unwrap_or_default();
+        let (kind, header_len) = match self.codec {
+            Codec::Hevc => (header >> 1 & 0x3f, 2),
+            _ => (header & 0x1f, 1),
+        };
+        let mut bits = BitReader::rbsp(unit.get(header_len..).unwrap_or_default());
+        let id = match kind {
+            _ if kind == vps => bits.bits(4, "hevc.vps.id"),
+            // The number stands behind the profile, whose length varies; one is the rule.
+            _ if kind == sps && self.codec == Codec::Hevc => Ok(0),
+            _ if kind == sps => {
+                bits.skip(24, "h264.sps.profile").and_then(|()| bits.ue("h264.sps.id"))
+            }
+            _ => bits.ue("nal.pps.id"),
+        };
+        Set { kind, id: id.unwrap_or_default(), bytes: unit.to_vec() }
+    }
+
+    /// The types of VPS, SPS and PPS.
+    const fn kinds(&self) -> (u8, u8, u8) {
+        match self.codec {
+            Codec::Hevc => (hevc::NalType::VPS.0, hevc::NalType::SPS.0, hevc::NalType::PPS.0),
+            // H.264 has no VPS, and no unit of this type.
+            _ => (u8::MAX, h264::NalType::SPS.0, h264::NalType::PPS.0),
+        }
+    }
+
+    /// The record of what is known; `None` if a kind is missing.
+    fn encode(&self) -> Result<Option<Vec<u8>>, Error> {
+        let of = |kind| -> Vec<&[u8]> {
+            let sets = self.known.iter().filter(|set| set.kind == kind);
+            sets.map(|set| set.bytes.as_slice()).collect()
+        };
+        let (vps, sps, pps) = self.kinds();
+        let (vps, sps, pps) = (of(vps), of(sps), of(pps));
+        if sps.is_empty() || pps.is_empty() {
+            return Ok(None);
+        }
+        match self.codec {
+            Codec::Hevc if vps.is_empty() => Ok(None),
+            Codec::Hevc => HevcDecoderConfigurationRecord::encode(&vps, &sps, &pps).map(Some),
+            _ => AvcDecoderConfigurationRecord::encode(&sps, &pps).map(Some),
+        }
+    }
+}
+
+/// The sets of a list with two bytes of length each.
+fn listed(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let (&len, rest) = bytes.split_first_chunk()?;
+        let (unit, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(len)))?;
+        bytes = rest;
+        Some(unit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPS: &[u8] = &[0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80];
+    const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
+    /// Number 1.
+    const OTHER_PPS: &[u8] = &[0x68, 0x5c, 0x3c, 0x80];
+
+    fn settle(sets: &mut ParameterSets, units: &[&[u8]]) -> Option<(usize, usize)> {
+        for unit in units {
+            sets.begin();
+            unit.chunks(3).for_each(|piece| sets.append(piece));
+            sets.end();
+        }
+        let config = sets.settle().unwrap()?;
+        let avcc = AvcDecoderConfigurationRecord::parse(&config.record).unwrap();
+        Some((avcc.sps.len(), avcc.pps.len()))
+    }
+
+    #[test]
+    fn a_configuration_is_told_when_it_is_another_one() {
+        let mut sets = ParameterSets::new(Codec::H264);
+        assert_eq!(settle(&mut sets, &[PPS]), None, "the sequence is missing");
+        assert!(!sets.is_settled());
+        assert_eq!(settle(&mut sets, &[SPS]), Some((1, 1)));
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), None, "the same");
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), None, "the same at once");
+        assert_eq!(settle(&mut sets, &[OTHER_PPS]), Some((1, 2)), "one more");
+        assert_eq!(settle(&mut sets, &[]), None);
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), Some((1, 1)), "all anew");
+        sets.begin();
+        sets.append(OTHER_PPS);
+        sets.abort();
+        assert_eq!(settle(&mut sets, &[]), None, "its picture was not whole");
+    }
+
+    #[test]
+    fn sets_have_limits_and_bad_ones_change_nothing() {
+        let mut sets = ParameterSets::new(Codec::H264);
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), Some((1, 1)));
+        let long = [0x68; SETS_BYTES_MAX];
+        assert_eq!(settle(&mut sets, &[&long]), None);
+        assert!(sets.coming.is_empty());
+        sets.begin();
+        sets.append(&[0x67]);
+        sets.end();
+        assert!(sets.settle().is_err());
+        assert!(sets.is_settled(), "the one before is in force");
+        assert_eq!(settle(&mut sets, &[SPS, OTHER_PPS]), Some((1, 1)));
+    }
+}

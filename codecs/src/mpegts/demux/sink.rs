@@ -1,0 +1,108 @@
+//! Where the assembler of a track puts what it makes.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use super::carriage::DataFormat;
+use super::event::{Counters, DataUnit, Event, MediaUnit};
+use super::settings::{DamagedUnits, Settings};
+use super::store::{NoRoom, TrackSlot, UnitStore};
+use crate::media::DecoderConfig;
+use crate::time::MediaTime;
+
+/// The way out for one track.
+pub(super) struct Sink<'a, S: UnitStore> {
+    pub(super) track: TrackSlot,
+    pub(super) settings: &'a Settings,
+    pub(super) store: &'a mut S,
+    pub(super) events: &'a mut VecDeque<Event<S::Unit>>,
+    pub(super) counters: &'a mut Counters,
+}
+
+impl<S: UnitStore> Sink<'_, S> {
+    /// Units that miss packets are given out.
+    pub(super) fn keeps_damaged(&self) -> bool {
+        self.settings.damaged_units == DamagedUnits::Keep
+    }
+
+    pub(super) fn configure(&mut self, config: DecoderConfig) {
+        self.events.push_back(Event::Config { track: self.track, config: Box::new(config) });
+    }
+
+    /// Ends the open unit and gives it out.
+    pub(super) fn give(&mut self, unit: MediaUnit<()>) {
+        let bytes = self.store.finish(self.track);
+        self.counters.units += 1;
+        self.counters.units_estimated += u64::from(unit.estimated);
+        let MediaUnit { track, codec, dts, pts, keyframe, damaged, after_gap, estimated, .. } =
+            unit;
+        let unit =
+            MediaUnit { track, codec, dts, pts, keyframe, damaged, after_gap, estimated, bytes };
+        self.events.push_back(Event::Unit(unit));
+    }
+
+    /// Ends the open unit and gives it out as data.
+    pub(super) fn give_data(&mut self, format: DataFormat, pts: MediaTime) {
+        let bytes = self.store.finish(self.track);
+        self.counters.data_units += 1;
+        self.events.push_back(Event::Data(DataUnit { track: self.track, format, pts, bytes }));
+    }
+}
+
+/// The unit that is being gathered: its length, or that the rest of it is passed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OpenUnit {
+    len: usize,
+    is_dropped: bool,
+}
+
+impl OpenUnit {
+    pub(super) const fn new() -> Self {
+        Self { len: 0, is_dropped: false }
+    }
+
+    pub(super) const fn len(self) -> usize {
+        self.len
+    }
+
+    /// Nothing of it is kept, and nothing more is.
+    pub(super) fn drop_rest<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        sink.store.abort(sink.track);
+        *self = Self { len: 0, is_dropped: true };
+    }
+
+    /// Adds bytes, if the unit may have them.
+    pub(super) fn append<S: UnitStore>(&mut self, bytes: &[u8], sink: &mut Sink<'_, S>) {
+        if self.is_dropped {
+            return;
+        }
+        if bytes.len() > sink.settings.unit_bytes_max - self.len {
+            sink.counters.units_too_large += 1;
+            self.drop_rest(sink);
+        } else if let Err(NoRoom) = sink.store.append(sink.track, bytes) {
+            sink.counters.units_without_room += 1;
+            self.drop_rest(sink);
+        } else {
+            self.len += bytes.len();
+        }
+    }
+
+    /// Writes over the length of a NAL unit.
+    pub(super) fn set_length<S: UnitStore>(&self, at: usize, sink: &mut Sink<'_, S>) {
+        let Some(len) = self.len.checked_sub(at + 4).filter(|_| !self.is_dropped) else { return };
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        sink.store.overwrite(sink.track, at, len.to_be_bytes());
+    }
+
+    /// The unit is over; true if it is whole and in the store.
+    pub(super) fn end(&mut self) -> bool {
+        let unit = core::mem::take(self);
+        !unit.is_dropped && unit.len > 0
+    }
+
+    /// Forgets what is open.
+    pub(super) fn abort<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        sink.store.abort(sink.track);
+        *self = Self::default();
+    }
+}

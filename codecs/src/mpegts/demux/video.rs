@@ -1,0 +1,440 @@
+//! Pictures out of a byte stream.
+//!
+//! Spec: ITU-T H.264 7.4.1.2.3 and H.265 7.4.2.4.4 (where a picture begins), H.264 D.2.8 (recovery
+//! point).
+//! In/Out: NAL units get 4-byte lengths; delimiters go, parameter sets go into the configuration.
+//! A picture ends where the next one begins, or with its PES packet if that tells its length. A
+//! stream whose pictures go on in the next packet is noticed, and loses one picture by it.
+
+use super::event::MediaUnit;
+use super::nal_splitter::{NalPiece, NalSplitter};
+use super::parameter_sets::ParameterSets;
+use super::sink::{OpenUnit, Sink};
+use super::store::UnitStore;
+use crate::bits::BitReader;
+use crate::media::Codec;
+use crate::time::MediaTime;
+use crate::{h264, hevc};
+
+/// Bytes of supplemental information that are looked at.
+const SEI_LEN: usize = 64;
+/// Its messages that are looked at.
+const SEI_MESSAGES_MAX: usize = 8;
+/// `payloadType` of a recovery point.
+const RECOVERY_POINT: u32 = 6;
+/// From one picture to the next where nothing tells.
+const STEP_DEFAULT: MediaTime = MediaTime::from_millis(40);
+const ZEROS: [u8; 64] = [0; 64];
+
+/// What the header of a PES packet says of the picture that begins in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PesStart {
+    /// PTS and DTS.
+    pub(super) times: Option<(MediaTime, MediaTime)>,
+    /// `random_access_indicator`.
+    pub(super) random_access: bool,
+}
+
+/// The NAL unit that is coming.
+#[derive(Clone, Copy, Debug, Default)]
+enum Nal {
+    /// None, or one that is passed over.
+    #[default]
+    None,
+    /// Its first bytes.
+    Head,
+    /// It is stored; its length is at this byte of the unit.
+    Stored(usize),
+    /// The same, and it is supplemental information.
+    Sei(usize),
+    /// A parameter set.
+    Set,
+}
+
+/// The first bytes of something.
+#[derive(Clone, Copy, Debug)]
+struct Prefix<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Prefix<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+}
+
+impl<const N: usize> Prefix<N> {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The picture that is open.
+#[derive(Clone, Copy, Debug, Default)]
+struct Picture {
+    times: Option<(MediaTime, MediaTime)>,
+    estimated: bool,
+    random_access: bool,
+    has_slices: bool,
+    is_intra: bool,
+    has_sequence: bool,
+    is_recovery: bool,
+    is_damaged: bool,
+}
+
+/// What a NAL unit is to a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Delimiter,
+    ParameterSet {
+        is_sequence: bool,
+    },
+    Sei,
+    Slice {
+        first: bool,
+        is_intra: bool,
+    },
+    /// `begins`: one behind a slice belongs to the next picture.
+    Other {
+        begins: bool,
+    },
+}
+
+/// Assembles the pictures of one track.
+#[derive(Clone, Debug)]
+pub(super) struct Video {
+    codec: Codec,
+    splitter: NalSplitter,
+    nal: Nal,
+    head: Prefix<3>,
+    sei: Prefix<SEI_LEN>,
+    unit: OpenUnit,
+    picture: Option<Picture>,
+    sets: ParameterSets,
+    /// The PES packet whose first picture has not begun.
+    pes: Option<PesStart>,
+    last: Option<MediaTime>,
+    step: MediaTime,
+    /// Packets are missing: nothing is read before the next PES packet.
+    is_lost: bool,
+    after_gap: bool,
+    /// The last picture was ended by its PES packet, and nothing came since.
+    was_ended: bool,
+    /// Pictures go on in the next PES packet.
+    spans: bool,
+}
+
+impl Video {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            splitter: NalSplitter::default(),
+            nal: Nal::None,
+            head: Prefix::default(),
+            sei: Prefix::default(),
+            unit: OpenUnit::default(),
+            picture: None,
+            sets: ParameterSets::new(codec),
+            pes: None,
+            last: None,
+            step: STEP_DEFAULT,
+            is_lost: false,
+            after_gap: false,
+            was_ended: false,
+            spans: false,
+        }
+    }
+
+    /// A PES packet begins.
+    pub(super) const fn begin_pes(&mut self, start: PesStart) {
+        self.pes = Some(start);
+        self.is_lost = false;
+    }
+
+    /// Takes its payload.
+    pub(super) fn payload<S: UnitStore>(&mut self, mut input: &[u8], sink: &mut Sink<'_, S>) {
+        if self.is_lost {
+            return;
+        }
+        while let Some(piece) = self.splitter.next(&mut input) {
+            match piece {
+                NalPiece::Start => {
+                    self.end_nal(sink);
+                    self.nal = Nal::Head;
+                    self.head = Prefix::default();
+                }
+                NalPiece::Zeros(mut count) => {
+                    while count > 0 {
+                        let now = count.min(64);
+                        self.bytes(ZEROS.get(..now as usize).unwrap_or_default(), sink);
+                        count = if matches!(self.nal, Nal::None) { 0 } else { count - now };
+                    }
+                }
+                NalPiece::Bytes(bytes) => self.bytes(bytes, sink),
+            }
+        }
+    }
+
+    /// The PES packet is over, as its length tells.
+    pub(super) fn end_pes<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        if !self.spans {
+            self.was_ended = self.picture.is_some();
+            self.end(sink);
+        }
+    }
+
+    /// The stream is over.
+    pub(super) fn end<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        self.end_nal(sink);
+        self.splitter = NalSplitter::default();
+        self.end_picture(sink);
+    }
+
+    /// Packets are missing here.
+    pub(super) fn lose<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        self.after_gap = true;
+        match &mut self.picture {
+            Some(picture) if sink.keeps_damaged() => {
+                if !core::mem::replace(&mut picture.is_damaged, true) {
+                    sink.counters.units_damaged += 1;
+                }
+                if matches!(self.nal, Nal::Set) {
+                    self.sets.abort();
+                    self.nal = Nal::None;
+                }
+                return;
+            }
+            Some(_) => sink.counters.units_damaged += 1,
+            None => {}
+        }
+        self.picture = None;
+        self.unit.abort(sink);
+        self.sets.abort();
+        self.nal = Nal::None;
+        self.splitter = NalSplitter::default();
+        self.is_lost = true;
+    }
+
+    fn bytes<S: UnitStore>(&mut self, mut bytes: &[u8], sink: &mut Sink<'_, S>) {
+        while let (Nal::Head, Some((&first, rest))) = (self.nal, bytes.split_first()) {
+            self.head.push(first);
+            bytes = rest;
+            if self.head.len >= self.head_len() {
+                self.open_nal(sink);
+            }
+        }
+        match self.nal {
+            Nal::None if self.was_ended && !bytes.is_empty() => self.spans = true,
+            Nal::None | Nal::Head => {}
+            Nal::Set => self.sets.append(bytes),
+            Nal::Stored(_) => self.unit.append(bytes, sink),
+            Nal::Sei(_) => {
+                bytes.iter().take(SEI_LEN).for_each(|&byte| self.sei.push(byte));
+                self.unit.append(bytes, sink);
+            }
+        }
+    }
+
+    /// Bytes by which a NAL unit is judged: its type, and for slices whether it is the first.
+    fn head_len(&self) -> usize {
+        match (self.codec, self.head.get().first()) {
+            (Codec::Hevc, Some(header)) if header >> 1 & 0x3f < 32 => 3,
+            (Codec::H264, Some(header)) if matches!(header & 0x1f, 1 | 2 | 5) => 2,
+            _ => 1,
+        }
+    }
+
+    fn open_nal<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        let head = self.head;
+        let kind = kind_of(self.codec, head.get());
+        let has_slices = self.picture.is_some_and(|picture| picture.has_slices);
+        if has_slices && kind.begins_picture() {
+            self.end_picture(sink);
+        }
+        let is_rest = matches!(kind, Kind::Slice { first: false, .. });
+        self.spans |= self.was_ended && is_rest;
+        self.was_ended = false;
+        if self.picture.is_none() {
+            if is_rest {
+                // The slices before it are missing, so nothing can be done with it.
+                self.nal = Nal::None;
+                return;
+            }
+            self.begin_picture();
+        }
+        let Some(picture) = &mut self.picture else { return };
+        match kind {
+            Kind::Delimiter => {
+                self.nal = Nal::None;
+                return;
+            }
+            Kind::ParameterSet { is_sequence } => {
+                picture.has_sequence |= is_sequence;
+                self.sets.begin();
+                self.sets.append(head.get());
+                self.nal = Nal::Set;
+                return;
+            }
+            Kind::Slice { is_intra, .. } => {
+                picture.is_intra |= is_intra;
+                if !core::mem::replace(&mut picture.has_slices, true) {
+                    self.settle(sink);
+                }
+            }
+            Kind::Sei | Kind::Other { .. } => {}
+        }
+        let at = self.unit.len();
+        self.unit.append(&[0; 4], sink);
+        self.unit.append(head.get(), sink);
+        self.sei = Prefix::default();
+        self.nal = if kind == Kind::Sei { Nal::Sei(at) } else { Nal::Stored(at) };
+    }
+
+    fn end_nal<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        if matches!(self.nal, Nal::Head) && self.head.len > 0 {
+            self.open_nal(sink);
+        }
+        match core::mem::take(&mut self.nal) {
+            Nal::None | Nal::Head => {}
+            Nal::Set => self.sets.end(),
+            Nal::Stored(at) => self.unit.set_length(at, sink),
+            Nal::Sei(at) => {
+                self.unit.set_length(at, sink);
+                let is_recovery = self.codec == Codec::H264 && is_recovery_point(self.sei.get());
+                if let Some(picture) = &mut self.picture {
+                    picture.is_recovery |= is_recovery;
+                }
+            }
+        }
+    }
+
+    fn begin_picture(&mut self) {
+        let PesStart { times, random_access } = self.pes.take().unwrap_or_default();
+        let estimated = times.is_none();
+        let times = times.or_else(|| self.last.map(|last| (last + self.step, last + self.step)));
+        self.picture = Some(Picture { times, estimated, random_access, ..Picture::default() });
+    }
+
+    fn settle<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        match self.sets.settle() {
+            Ok(Some(config)) => sink.configure(config),
+            Ok(None) => {}
+            Err(_) => sink.counters.units_unreadable += 1,
+        }
+    }
+
+    fn end_picture<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        let Some(picture) = self.picture.take() else { return };
+        let is_whole = self.unit.end();
+        if let Some((_, dts)) = picture.times {
+            if let Some(last) = self.last.filter(|last| *last < dts && !picture.estimated) {
+                self.step = (dts - last).min(MediaTime::from_millis(1_000));
+            }
+            self.last = Some(dts);
+        }
+        let counters = &mut *sink.counters;
+        let wanted = match picture.times {
+            _ if !picture.has_slices => {
+                counters.units_unreadable += u64::from(is_whole);
+                None
+            }
+            _ if !is_whole => None,
+            _ if !self.sets.is_settled() => {
+                counters.units_without_config += 1;
+                None
+            }
+            None => {
+                counters.units_without_time += 1;
+                None
+            }
+            times => times,
+        };
+        let Some((pts, dts)) = wanted else {
+            sink.store.abort(sink.track);
+            self.after_gap = true;
+            return;
+        };
+        let keyframe = picture.is_intra
+            || self.codec == Codec::H264
+                && (picture.is_recovery || picture.random_access && picture.has_sequence);
+        sink.give(MediaUnit {
+            track: sink.track,
+            codec: self.codec,
+            dts,
+            pts,
+            keyframe,
+            damaged: picture.is_damaged,
+            after_gap: core::mem::take(&mut self.after_gap),
+            estimated: picture.estimated,
+            bytes: (),
+        });
+    }
+}
+
+impl Kind {
+    /// True for what belongs to the next picture if slices came before it.
+    const fn begins_picture(self) -> bool {
+        match self {
+            Self::Delimiter | Self::ParameterSet { .. } | Self::Sei => true,
+            Self::Slice { first, .. } => first,
+            Self::Other { begins } => begins,
+        }
+    }
+}
+
+fn kind_of(codec: Codec, head: &[u8]) -> Kind {
+    let header = head.first().copied().unwrap_or_default();
+    let is_first = |at: usize| head.get(at).is_some_and(|byte| byte & 0x80 != 0);
+    if codec == Codec::Hevc {
+        let kind = hevc::NalType(header >> 1 & 0x3f);
+        return match kind {
+            hevc::NalType::AUD => Kind::Delimiter,
+            hevc::NalType::PREFIX_SEI => Kind::Sei,
+            _ if kind.is_parameter_set() => {
+                Kind::ParameterSet { is_sequence: kind == hevc::NalType::SPS }
+            }
+            // The flag stands behind a header of two bytes.
+            _ if kind.is_vcl() => Kind::Slice { first: is_first(2), is_intra: kind.is_keyframe() },
+            hevc::NalType(kind) => Kind::Other { begins: matches!(kind, 41..=44 | 48..=55) },
+        };
+    }
+    let kind = h264::NalType(header & 0x1f);
+    match kind {
+        h264::NalType::AUD => Kind::Delimiter,
+        h264::NalType::SEI => Kind::Sei,
+        h264::NalType::SPS | h264::NalType::PPS => {
+            Kind::ParameterSet { is_sequence: kind == h264::NalType::SPS }
+        }
+        // A first macroblock of 0 is a single bit.
+        h264::NalType(1 | 2 | 5) => {
+            Kind::Slice { first: is_first(1), is_intra: kind.is_keyframe() }
+        }
+        h264::NalType(kind) => Kind::Other { begins: matches!(kind, 14..=18) },
+    }
+}
+
+/// True if supplemental information says that decoding may start with its own picture.
+fn is_recovery_point(payload: &[u8]) -> bool {
+    find_recovery_point(BitReader::rbsp(payload)).unwrap_or(false)
+}
+
+fn find_recovery_point(mut bits: BitReader<'_>) -> Result<bool, crate::Error> {
+    for _ in 0..SEI_MESSAGES_MAX {
+        let kind = bits.extended("h264.sei.number")?;
+        let len = bits.extended("h264.sei.number")?;
+        if kind == RECOVERY_POINT {
+            // A count of no frames is a single bit.
+            return bits.flag("h264.sei.recovery_frames");
+        }
+        bits.skip(8 * len, "h264.sei.payload")?;
+    }
+    Ok(false)
+}
