@@ -20,6 +20,7 @@ pub mod http_flv;
 pub mod http_head;
 pub mod http_ts;
 pub mod impair;
+pub mod listing;
 pub mod measurement;
 pub mod mirror;
 pub mod mpegts;

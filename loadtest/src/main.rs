@@ -117,6 +117,9 @@ fn tell(scenario: &Scenario, outcome: &Outcome, seen: &Seen) {
     if let Some(impaired) = &outcome.impaired {
         print!("{}", report::impaired(impaired));
     }
+    if let Some(listing) = &outcome.listing {
+        print!("{listing}");
+    }
     if let Some(verdict) = &outcome.verdict {
         print!("{verdict}");
     }
@@ -157,6 +160,7 @@ fn write_results(scenario: &Scenario, outcome: Outcome, seen: Seen) -> Result<()
         mirrored: outcome.mirrored,
         impaired: outcome.impaired,
         verdict: outcome.verdict,
+        listing: outcome.listing,
         knee: outcome.knee,
         soak: outcome.soak,
         breaches: outcome.breaches,

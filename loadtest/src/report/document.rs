@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::section::Section;
 use crate::impair::ImpairSummary;
+use crate::listing::Listing;
 use crate::mirror::MirrorTotals;
 use crate::mpegts::Verdict;
 use crate::observe::{Machine, PlayerSample, Series, ServerSample};
@@ -42,6 +43,9 @@ pub struct Report {
     /// What is wrong with a transport stream, if one was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// What is read of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
     /// How many players hold, if that was searched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knee: Option<Knee>,

@@ -14,6 +14,7 @@ use super::unreachable::mend;
 use super::verdict::{breaches, losses};
 use crate::crew::Crew;
 use crate::impair::{ImpairPlan, ImpairSummary, Relay};
+use crate::listing::{Lister, Listing};
 use crate::measurement::{Measurement, Step, measure};
 use crate::mirror::{MirrorTotals, mirror};
 use crate::mpegts::{Tr101290, Verdict};
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub published: Option<PublishSummary>,
     /// What is wrong with a transport stream, if one was judged.
     pub verdict: Option<Verdict>,
+    /// What is read of it.
+    pub listing: Option<Listing>,
     /// What was copied into a folder.
     pub mirrored: Option<MirrorTotals>,
     /// What was relayed.
@@ -75,9 +78,9 @@ pub fn perform(
     let outcome = match &scenario.action {
         Action::Help(_) => Ok(Outcome::default()),
         Action::CheckTs { file, pid_period_ms } => {
-            let verdict = check_ts(file, *pid_period_ms)
+            let (verdict, listing) = check_ts(file, *pid_period_ms)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            Ok(Outcome { verdict: Some(verdict), ..Outcome::default() })
+            Ok(Outcome { verdict: Some(verdict), listing: Some(listing), ..Outcome::default() })
         }
         Action::Mirror(plan) => mirror(plan, stop)
             .map(|mirrored| Outcome { mirrored: Some(mirrored), ..Outcome::default() }),
@@ -249,17 +252,20 @@ fn storm(
     Ok(())
 }
 
-fn check_ts(file: &Path, pid_period_ms: u64) -> Result<Verdict> {
+fn check_ts(file: &Path, pid_period_ms: u64) -> Result<(Verdict, Listing)> {
     let mut stream: Box<dyn Read> = match file.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(file)?),
     };
-    let mut checker = Tr101290::new(pid_period_ms);
+    let (mut checker, mut lister) = (Tr101290::new(pid_period_ms), Lister::default());
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return Ok(checker.finish()),
-            Ok(len) => checker.feed(&buffer[..len]),
+            Ok(0) => return Ok((checker.finish(), lister.finish())),
+            Ok(len) => {
+                checker.feed(&buffer[..len]);
+                lister.feed(&buffer[..len]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
