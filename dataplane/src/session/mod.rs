@@ -23,6 +23,7 @@ pub mod http;
 pub mod rtmp;
 #[expect(clippy::module_inception, reason = "the file of the enum that gives the folder its name")]
 mod session;
+pub mod srt;
 pub mod tls;
 pub mod view_token;
 

@@ -1,0 +1,246 @@
+//! The keys of a connection, and how they are replaced.
+//!
+//! Spec: draft-sharabayko-srt 6.1.6: the next key is told before it is used, and the one before
+//! is kept for what was sent with it.
+//! Shape: each direction has an even and an odd key. What we send with follows the number of the
+//! packet: from `switched_at` on with `slot`, before it with the other.
+//! Limits: a peer causes at most one derivation in [`DERIVE_PAUSE`]; a key that the peer does not
+//! confirm is not used, and one that has encrypted [`KEY_PACKETS_MAX`] packets is not used either.
+
+use std::time::{Duration, Instant};
+
+use codecs::srt::{
+    KeyEncryptionKey, KeyLength, KeyMaterial, KeySlot, KeyState, Passphrase, PayloadCipher,
+    SALT_BYTES, SeqNumber, StreamKey,
+};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// Time between two derivations that a peer causes.
+const DERIVE_PAUSE: Duration = Duration::from_secs(1);
+/// Packets of one key at most: half of what the numbers tell apart.
+const KEY_PACKETS_MAX: u64 = 1 << 30;
+
+/// Random bytes that nobody else has.
+pub type KeySeed = [u8; 32];
+
+/// The keys of both directions.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    passphrase: Passphrase,
+    kek: KeyEncryptionKey,
+    seed: Seed,
+    derived_at: Option<Instant>,
+    receive: [Option<PayloadCipher>; 2],
+    send: [Option<(StreamKey, PayloadCipher)>; 2],
+    slot: KeySlot,
+    switched_at: u64,
+    announcement: Option<Announcement>,
+}
+
+/// A key that the peer was told of.
+#[derive(Debug)]
+struct Announcement {
+    message: Vec<u8>,
+    send_at: Instant,
+    is_confirmed: bool,
+}
+
+/// What new keys are made of.
+struct Seed {
+    bytes: KeySeed,
+    count: u64,
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(***)")
+    }
+}
+
+impl Seed {
+    fn next(&mut self) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.bytes).expect("any length is a key");
+        mac.update(&self.count.to_be_bytes());
+        self.count += 1;
+        mac.finalize().into_bytes().into()
+    }
+
+    fn key(&mut self, length: KeyLength) -> StreamKey {
+        StreamKey::new(&self.next()[..length.bytes()]).expect("it has that length")
+    }
+}
+
+const fn index(slot: KeySlot) -> usize {
+    match slot {
+        KeySlot::Even => 0,
+        KeySlot::Odd => 1,
+    }
+}
+
+impl Keyring {
+    /// The keys of a caller, and the message that tells them.
+    pub(super) fn of_caller(
+        passphrase: &Passphrase,
+        length: KeyLength,
+        seed: KeySeed,
+    ) -> (Self, Vec<u8>) {
+        let mut seed = Seed { bytes: seed, count: 0 };
+        let random = seed.next();
+        let salt: &[u8; SALT_BYTES] = random.first_chunk().expect("it is longer");
+        let key = seed.key(length);
+        let kek = passphrase.derive(salt, length);
+        let message = kek.seal([Some(&key), None]);
+        let keyring = Self::new(passphrase, kek, [Some(key), None], seed);
+        (keyring, message)
+    }
+
+    /// The keys of a listener: those of the caller.
+    ///
+    /// # Errors
+    /// What the caller is told if they cannot be opened.
+    pub(super) fn of_listener(
+        passphrase: &Passphrase,
+        message: &[u8],
+        seed: KeySeed,
+    ) -> Result<Self, KeyState> {
+        let material = KeyMaterial::parse(message).map_err(|_| KeyState::BadSecret)?;
+        let kek = passphrase.derive(material.salt, material.length);
+        let keys = kek.open(&material).ok_or(KeyState::BadSecret)?;
+        Ok(Self::new(passphrase, kek, keys, Seed { bytes: seed, count: 0 }))
+    }
+
+    fn new(
+        passphrase: &Passphrase,
+        kek: KeyEncryptionKey,
+        keys: [Option<StreamKey>; 2],
+        seed: Seed,
+    ) -> Self {
+        let ciphers = |key: StreamKey| {
+            let cipher = PayloadCipher::new(&key, kek.salt());
+            (key, cipher)
+        };
+        let send = keys.map(|key| key.map(ciphers));
+        let receive = [0, 1].map(|at: usize| send[at].as_ref().map(|(_, cipher)| cipher.clone()));
+        let slot = if send[0].is_some() { KeySlot::Even } else { KeySlot::Odd };
+        Self {
+            passphrase: passphrase.clone(),
+            kek,
+            seed,
+            derived_at: None,
+            receive,
+            send,
+            slot,
+            switched_at: 0,
+            announcement: None,
+        }
+    }
+
+    /// Shows a payload; false if there is no key for it.
+    pub(super) fn decrypt(&self, slot: KeySlot, sequence: SeqNumber, payload: &mut [u8]) -> bool {
+        let Some(cipher) = &self.receive[index(slot)] else { return false };
+        cipher.apply(sequence, payload);
+        true
+    }
+
+    /// The key that the packet of that number is sent with, first or again; `None` if it is gone.
+    pub(super) fn slot(&self, number: u64) -> Option<KeySlot> {
+        let slot = if number >= self.switched_at { self.slot } else { self.slot.other() };
+        self.send[index(slot)].as_ref().map(|_| slot)
+    }
+
+    /// Hides a payload.
+    pub(super) fn encrypt(&self, slot: KeySlot, sequence: SeqNumber, payload: &mut [u8]) {
+        if let Some((_, cipher)) = &self.send[index(slot)] {
+            cipher.apply(sequence, payload);
+        }
+    }
+
+    /// Takes new keys of the peer and gives what it is answered; `None` if it has to wait.
+    pub(super) fn handle_request(&mut self, now: Instant, body: &[u8]) -> Option<Vec<u8>> {
+        let refused = Some(KeyState::BadSecret.to_wire().into());
+        let Ok(material) = KeyMaterial::parse(body) else { return refused };
+        let fresh = if self.kek.fits(material.salt, material.length) {
+            None
+        } else {
+            if self.derived_at.is_some_and(|at| now < at + DERIVE_PAUSE) {
+                return None;
+            }
+            self.derived_at = Some(now);
+            Some(self.passphrase.derive(material.salt, material.length))
+        };
+        let Some(keys) = fresh.as_ref().unwrap_or(&self.kek).open(&material) else {
+            return refused;
+        };
+        for (cipher, key) in self.receive.iter_mut().zip(keys) {
+            if let Some(key) = key {
+                *cipher = Some(PayloadCipher::new(&key, material.salt));
+            }
+        }
+        // CONTROL: key material is answered with itself.
+        Some(body.to_vec())
+    }
+
+    /// Takes the peer's answer to new keys.
+    pub(super) fn handle_response(&mut self, body: &[u8]) {
+        if let Some(announcement) = &mut self.announcement {
+            announcement.is_confirmed |= announcement.message == body;
+        }
+    }
+
+    /// Makes, tells and takes into use the next key as `next`, the number of the next packet,
+    /// comes near; false if nothing may be sent any more.
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        next: u64,
+        acked: u64,
+        refresh: u64,
+        announce: u64,
+    ) -> bool {
+        let used = next.saturating_sub(self.switched_at);
+        let is_confirmed = self.announcement.as_ref().map(|told| told.is_confirmed);
+        match is_confirmed {
+            // The other slot is free once nothing can be asked for that it encrypted.
+            None if used + announce >= refresh && acked >= self.switched_at => {
+                self.announce(now);
+            }
+            Some(true) if used >= refresh => {
+                self.slot = self.slot.other();
+                self.switched_at = next;
+                self.announcement = None;
+            }
+            _ => {}
+        }
+        // Nothing that the key before was used for can be asked for any more.
+        let is_old_done = acked >= self.switched_at && self.announcement.is_none();
+        if is_old_done {
+            self.send[index(self.slot.other())] = None;
+        }
+        used < KEY_PACKETS_MAX
+    }
+
+    fn announce(&mut self, now: Instant) {
+        let key = self.seed.key(self.kek.length());
+        let cipher = PayloadCipher::new(&key, self.kek.salt());
+        self.send[index(self.slot.other())] = Some((key, cipher));
+        let [even, odd] = [0, 1].map(|at: usize| self.send[at].as_ref().map(|(key, _)| key));
+        let message = self.kek.seal([even, odd]);
+        self.announcement = Some(Announcement { message, send_at: now, is_confirmed: false });
+    }
+
+    /// The message that the peer has to be sent, and is sent again after `pause`.
+    pub(super) fn poll_message(&mut self, now: Instant, pause: Duration) -> Option<&[u8]> {
+        let told = self.announcement.as_mut()?;
+        if told.is_confirmed || told.send_at > now {
+            return None;
+        }
+        told.send_at = now + pause;
+        Some(&told.message)
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let told = self.announcement.as_ref().filter(|told| !told.is_confirmed)?;
+        Some(told.send_at)
+    }
+}

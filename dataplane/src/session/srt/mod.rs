@@ -1,0 +1,39 @@
+//! SRT sessions: who listens, who calls, and the connection that both make, sans-IO.
+//!
+//! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
+//! Shape: a datagram's way in: `listener.rs` (no destination) or `caller.rs`, then
+//! `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's hands. A packet's
+//! way out: the caller's index -> `sender.rs` (which, may it) -> `connection.rs` (header, key).
+//! In/Out: payload is decrypted where it was received and given out from there if it came in
+//! order; what is sent stays in the index of whoever sends, also for a second time.
+//! Limits: [`Settings`] and the `_MAX` of each file. No datagram makes more than one answer, and
+//! none before a good cookie makes a larger one or leaves anything behind.
+//! Not here: sockets, stream names and verdicts are the shard's.
+
+mod acknowledgements;
+mod caller;
+mod connection;
+mod cookie;
+mod keyring;
+mod listener;
+mod losses;
+mod negotiation;
+mod pacer;
+mod play_clock;
+mod receiver;
+mod retransmissions;
+mod round_trip;
+mod sender;
+mod settings;
+mod statistics;
+mod transmit;
+
+pub use caller::{Call, Caller, Progress};
+pub use connection::{CloseReason, Connection, DataTransmit};
+pub use keyring::KeySeed;
+pub use listener::{CALLS_MAX, Incoming, Listener, Request};
+pub use receiver::Payload;
+pub use sender::{PacketIndex, PacketMeta};
+pub use settings::Settings;
+pub use statistics::{Gauges, Statistics};
+pub use transmit::Scratch;

@@ -1,0 +1,151 @@
+//! Budgets of bytes: how fast is sent, how much is sent again.
+//!
+//! Shape: a bucket that fills at a rate and holds a burst; what is sent takes from it and may
+//! take the last packet on credit. So a timer may be as coarse as the burst is long.
+
+use std::time::{Duration, Instant};
+
+/// A bucket of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    rate: u64,
+    burst: Duration,
+    floor: i64,
+    /// What is left, negative after the credit of a packet.
+    bytes: i64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// A full bucket that holds what comes in `burst`, and `floor` bytes in any case.
+    pub(super) fn new(rate: u64, burst: Duration, floor: u32, now: Instant) -> Self {
+        let mut bucket = Self { rate, burst, floor: floor.into(), bytes: 0, filled: now };
+        bucket.bytes = bucket.depth();
+        bucket
+    }
+
+    pub(super) fn set_rate(&mut self, rate: u64, now: Instant) {
+        self.fill(now);
+        self.rate = rate;
+    }
+
+    /// True if something may be sent.
+    pub(super) fn is_open(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.bytes > 0
+    }
+
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// When half of it is there again, and so more than one packet may be sent.
+    pub(super) fn half_full(&self) -> Instant {
+        let wanted = self.depth() / 2 - self.bytes;
+        let wanted = u64::try_from(wanted).unwrap_or(0);
+        let nanos = u128::from(wanted) * 1_000_000_000 / u128::from(self.rate.max(1));
+        let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.filled.checked_add(wait).unwrap_or(self.filled)
+    }
+
+    fn depth(&self) -> i64 {
+        self.within(self.burst).max(self.floor)
+    }
+
+    fn within(&self, time: Duration) -> i64 {
+        let bytes = u128::from(self.rate) * time.as_nanos() / 1_000_000_000;
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let gained = self.within(now.saturating_duration_since(self.filled));
+        // What is less than a byte counts next time.
+        if gained > 0 {
+            self.bytes = self.bytes.saturating_add(gained).min(self.depth());
+            self.filled = now;
+        }
+    }
+}
+
+/// How many bytes came in a second of late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateMeter {
+    since: Instant,
+    bytes: u64,
+    rate: u64,
+}
+
+impl RateMeter {
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { since: now, bytes: 0, rate: 0 }
+    }
+
+    /// Counts bytes; true if the rate is another now.
+    pub(super) fn count(&mut self, bytes: usize, now: Instant) -> bool {
+        self.bytes += bytes as u64;
+        let time = now.saturating_duration_since(self.since);
+        if time < Self::WINDOW {
+            return false;
+        }
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.rate = self.bytes.saturating_mul(1_000) / millis;
+        (self.since, self.bytes) = (now, 0);
+        true
+    }
+
+    pub(super) const fn rate(&self) -> u64 {
+        self.rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::clock::epoch;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_coarse_timer_reaches_the_rate() {
+        let start = epoch();
+        let mut bucket = Bucket::new(1_000_000, MS * 10, 0, start);
+        let mut now = start;
+        let mut sent = 0;
+        while now < start + MS * 10_000 {
+            while bucket.is_open(now) {
+                bucket.spend(1_316);
+                sent += 1_316;
+            }
+            // The timer wakes up to 4 ms late.
+            now = bucket.half_full().max(now) + MS * 4;
+        }
+        assert!((9_800_000..=10_020_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_burst_is_bounded_after_silence() {
+        let start = epoch();
+        let mut bucket = Bucket::new(1_000_000, MS * 10, 3_000, start);
+        let later = start + MS * 100_000;
+        let mut sent = 0;
+        while bucket.is_open(later) {
+            bucket.spend(1_000);
+            sent += 1_000;
+        }
+        assert_eq!(sent, 10_000);
+        bucket.set_rate(1_000, later);
+        assert!(!bucket.is_open(later));
+        assert_eq!(bucket.half_full(), later + MS * 1_500, "half of the floor, at a byte each ms");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_second() {
+        let start = epoch();
+        let mut meter = RateMeter::new(start);
+        assert!(!meter.count(500, start + MS * 999));
+        assert!(meter.count(500, start + MS * 1_000));
+        assert_eq!(meter.rate(), 1_000);
+    }
+}

@@ -1,0 +1,119 @@
+//! When a packet is due: timestamp based packet delivery.
+//!
+//! Spec: draft-sharabayko-srt 4.5: the sender's clock is tied to ours by its handshake, and its
+//! drift is followed by its ACKACKs.
+//! Units: the sender's time is microseconds since it began, unrolled to 64 bits.
+
+use std::time::{Duration, Instant};
+
+use codecs::time::Unwrapper;
+
+/// Measurements that make one step of drift.
+const DRIFT_SAMPLES: i32 = 1_000;
+/// One step at most: what a clock can drift, or a network can change, meanwhile.
+const DRIFT_STEP_MAX_US: i64 = 5_000;
+
+/// The clock of what is received.
+#[derive(Debug)]
+pub(super) struct PlayClock {
+    /// When the handshake came whose timestamp was `zero_us`.
+    base: Instant,
+    zero_us: i64,
+    /// What was added to the base since.
+    shift_us: i64,
+    latency: Duration,
+    unwrapper: Unwrapper<32>,
+    drift_sum_us: i64,
+    drift_samples: i32,
+}
+
+impl PlayClock {
+    pub(super) fn new(base: Instant, timestamp: u32, latency: Duration) -> Self {
+        let mut unwrapper = Unwrapper::new();
+        let zero_us = unwrapper.unwrap(timestamp.into());
+        Self { base, zero_us, shift_us: 0, latency, unwrapper, drift_sum_us: 0, drift_samples: 0 }
+    }
+
+    pub(super) const fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    /// The time of a data packet on the sender's clock, since its handshake.
+    pub(super) fn unroll(&mut self, timestamp: u32) -> i64 {
+        self.unwrapper.unwrap(timestamp.into()) - self.zero_us
+    }
+
+    /// When a packet is due that came at `arrival`: never later than if it had been sent just
+    /// then, so that a clock that leaps does not hold up what came.
+    pub(super) fn due(&self, at_us: i64, arrival: Instant) -> Instant {
+        let after = |us: i64| match u64::try_from(us) {
+            Ok(us) => self.base.checked_add(Duration::from_micros(us)),
+            Err(_) => self.base.checked_sub(Duration::from_micros(us.unsigned_abs())),
+        };
+        let latest = arrival + self.latency;
+        let sent = after(at_us.saturating_add(self.shift_us));
+        sent.map_or(latest, |sent| (sent + self.latency).min(latest))
+    }
+
+    /// Learns from a packet that was sent just now, `delay` more than usual under way.
+    pub(super) fn observe(&mut self, timestamp: u32, now: Instant, delay_us: i64) {
+        let at_us = self.unroll(timestamp) + self.shift_us;
+        let us = i64::try_from(now.saturating_duration_since(self.base).as_micros());
+        let late_us = us.unwrap_or(i64::MAX).saturating_sub(at_us).saturating_sub(delay_us);
+        let bounded = late_us.clamp(-1_000_000, 1_000_000);
+        self.drift_sum_us += bounded;
+        self.drift_samples += 1;
+        if self.drift_samples == DRIFT_SAMPLES {
+            let mean = self.drift_sum_us / i64::from(DRIFT_SAMPLES);
+            self.shift_us += mean.clamp(-DRIFT_STEP_MAX_US, DRIFT_STEP_MAX_US);
+            (self.drift_sum_us, self.drift_samples) = (0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::clock::epoch;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn packets_are_due_a_latency_after_they_were_sent() {
+        let start = epoch() + MS * 10_000;
+        let mut clock = PlayClock::new(start, 5_000, MS * 120);
+        let at = clock.unroll(25_000);
+        assert_eq!(clock.due(at, start + MS * 90), start + MS * 140);
+        // A leap forward holds nothing up, one back makes it due at once.
+        let at = clock.unroll(1_000_000_000);
+        assert_eq!(clock.due(at, start + MS * 30), start + MS * 150);
+        assert!(clock.due(-1_000_000, start) < start);
+        assert_eq!(clock.due(i64::MAX, start), start + MS * 120);
+        assert!(clock.due(i64::MIN, start) <= start + MS * 120);
+    }
+
+    #[test]
+    fn time_goes_on_over_the_wrap() {
+        let start = epoch();
+        let mut clock = PlayClock::new(start, 0xffff_0000, MS * 120);
+        assert_eq!(clock.unroll(0x1_0000), 0x2_0000);
+        assert_eq!(clock.unroll(0xffff_fff0), 0xfff0);
+    }
+
+    #[test]
+    fn the_senders_clock_is_followed() {
+        let start = epoch();
+        let mut clock = PlayClock::new(start, 0, MS * 120);
+        // The sender's clock is slow by 100 millionths: 10 ms in 100 s.
+        let mut now = start;
+        let mut sent_us = 0_u32;
+        for _ in 0..20_000 {
+            now += MS * 10;
+            sent_us += 9_999;
+            clock.observe(sent_us, now, 0);
+        }
+        let at = clock.unroll(sent_us);
+        let late = (now + MS * 120).duration_since(clock.due(at, now));
+        assert!(late < MS * 2, "{late:?} of 20 ms are left");
+    }
+}

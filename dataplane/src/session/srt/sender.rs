@@ -1,0 +1,274 @@
+//! What is sent: packets of an index that somebody else owns, by number.
+//!
+//! Shape: packet `number` of the index has wire number `initial + number`. What lies before
+//! `acked` is done with, what lies before `next` is under way, what lies before `end` may be sent.
+//!
+//! ```text
+//!   acknowledged or too late | under way            | waits      |
+//!                            ^ acked                ^ next       ^ end
+//! ```
+//!
+//! In/Out: this says which packet is to be sent and with which header; its bytes stay in the
+//! index, so that one that is sent again is read there a second time.
+//! Limits: the flow window of the peer; a budget for all bytes and one for what is sent again, so
+//! that no NAK makes more of it.
+
+use std::time::{Duration, Instant};
+
+use codecs::srt::{AckReport, DropRequest, LossRange, PACKET_BYTES_MAX, SeqNumber};
+
+use super::pacer::{Bucket, RateMeter};
+use super::receiver::sequence_of;
+use super::retransmissions::Retransmissions;
+use super::round_trip::RoundTrip;
+use super::settings::{FLOW_WINDOW_MAX, Settings};
+use super::statistics::Statistics;
+
+/// A packet is too late after this long at the earliest, however short the peer's latency is.
+const TOO_LATE_MIN: Duration = Duration::from_secs(1);
+/// What is added to the peer's latency.
+const TOO_LATE_SLACK: Duration = Duration::from_millis(20);
+/// After this long without an answer the last packet is sent again at the earliest.
+const PROBE_MIN: Duration = Duration::from_millis(50);
+/// Packets that may be sent at once, however low the rates are.
+const BURST_PACKETS: u32 = 16;
+/// Answers to NAKs for what is gone, at a time.
+const DROP_REQUESTS_MAX: usize = 8;
+
+/// What an index says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketMeta {
+    /// Bytes of the payload.
+    pub len: usize,
+    /// When it was made, in microseconds since the connection began: its timestamp, which stays
+    /// the same when it is sent again.
+    pub at_us: i64,
+}
+
+/// Packets by number.
+pub trait PacketIndex {
+    /// A packet, while it is there; numbers count from 0, where the connection began to send.
+    fn meta(&self, number: u64) -> Option<PacketMeta>;
+}
+
+/// A packet to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outgoing {
+    pub(super) number: u64,
+    pub(super) meta: PacketMeta,
+    pub(super) retransmitted: bool,
+}
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub(super) struct Sender {
+    initial: SeqNumber,
+    acked: u64,
+    next: u64,
+    end: u64,
+    /// What lies before it was given up and not acknowledged.
+    dropped_until: u64,
+    lost: Retransmissions,
+    window: u64,
+    too_late: Duration,
+    pace: Bucket,
+    again: Bucket,
+    meter: RateMeter,
+    retransmit_percent: u64,
+    retransmit_floor: u64,
+    last_sent: Instant,
+    drop_requests: Vec<DropRequest>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        initial: SeqNumber,
+        window: u32,
+        peer_latency: Duration,
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
+        let floor = BURST_PACKETS * u32::try_from(PACKET_BYTES_MAX).expect("a datagram");
+        let second = Duration::from_secs(1);
+        Self {
+            initial,
+            acked: 0,
+            next: 0,
+            end: 0,
+            dropped_until: 0,
+            lost: Retransmissions::default(),
+            window: window.min(FLOW_WINDOW_MAX).into(),
+            too_late: peer_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
+            pace: Bucket::new(settings.bandwidth_max, settings.burst, floor, now),
+            again: Bucket::new(settings.retransmit_floor, second, floor, now),
+            meter: RateMeter::new(now),
+            retransmit_percent: settings.retransmit_percent.into(),
+            retransmit_floor: settings.retransmit_floor,
+            last_sent: now,
+            drop_requests: Vec::new(),
+        }
+    }
+
+    pub(super) fn sequence(&self, number: u64) -> SeqNumber {
+        sequence_of(self.initial, number)
+    }
+
+    pub(super) const fn in_flight(&self) -> u64 {
+        self.next - self.acked
+    }
+
+    pub(super) const fn window(&self) -> u64 {
+        self.window
+    }
+
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) const fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// What may be sent reaches to `end`.
+    pub(super) fn offer(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
+    /// The number that a peer's number stands for, among those that were sent; one before the
+    /// first is the first.
+    fn number(&self, sequence: SeqNumber) -> u64 {
+        let distance = sequence.since(self.sequence(self.acked));
+        self.acked.saturating_add_signed(distance.into())
+    }
+
+    /// Takes an ACK; false if it acknowledges what was never sent.
+    pub(super) fn acknowledge(&mut self, next: SeqNumber, report: Option<&AckReport>) -> bool {
+        let number = self.number(next);
+        if number > self.next {
+            return false;
+        }
+        if let Some(report) = report {
+            self.window = report.buffer_free.min(FLOW_WINDOW_MAX).into();
+        }
+        if number > self.acked {
+            self.acked = number;
+            self.lost.remove_before(number);
+        }
+        true
+    }
+
+    /// Takes one range of a NAK; false if it reaches beyond what was sent.
+    pub(super) fn miss(&mut self, range: LossRange, counts: &mut Statistics) -> bool {
+        let (first, last) = (self.number(range.first), self.number(range.last));
+        if last >= self.next || first > last {
+            return false;
+        }
+        counts.pkt_snd_loss += last - first + 1;
+        let gone = self.dropped_until.min(last + 1);
+        if first < gone && self.drop_requests.len() < DROP_REQUESTS_MAX {
+            let last = self.sequence(gone - 1);
+            self.drop_requests.push(DropRequest { message: 0, first: range.first, last });
+        }
+        let lost = first.max(self.acked)..last + 1;
+        if !lost.is_empty() {
+            self.lost.add(lost);
+        }
+        true
+    }
+
+    pub(super) fn take_drop_request(&mut self) -> Option<DropRequest> {
+        self.drop_requests.pop()
+    }
+
+    /// Gives up what is too late at `now_us`, and what the index lost.
+    fn give_up_late(&mut self, index: &impl PacketIndex, now_us: i64, counts: &mut Statistics) {
+        let patience = i64::try_from(self.too_late.as_micros()).unwrap_or(i64::MAX);
+        let oldest = now_us.saturating_sub(patience);
+        let is_gone = |number| index.meta(number).is_none_or(|meta| meta.at_us < oldest);
+        let before = self.acked;
+        while self.acked < self.end && is_gone(self.acked) {
+            self.acked += 1;
+        }
+        if self.acked > before {
+            counts.pkt_snd_drop += self.acked - before;
+            self.next = self.next.max(self.acked);
+            self.dropped_until = self.acked;
+            self.lost.remove_before(self.acked);
+        }
+    }
+
+    /// The next packet to send.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        now_us: i64,
+        index: &impl PacketIndex,
+        trip: &RoundTrip,
+        counts: &mut Statistics,
+    ) -> Option<Outgoing> {
+        self.give_up_late(index, now_us, counts);
+        if !self.pace.is_open(now) {
+            return None;
+        }
+        self.probe(now, trip);
+        if !self.lost.is_empty() && self.again.is_open(now) {
+            let pause = trip.mean().saturating_sub(trip.variance());
+            while let Some(number) = self.lost.next(now, pause) {
+                if let Some(meta) = index.meta(number) {
+                    self.again.spend(meta.len);
+                    self.spend(now, meta.len);
+                    counts.pkt_retrans += 1;
+                    counts.byte_retrans += meta.len as u64;
+                    return Some(Outgoing { number, meta, retransmitted: true });
+                }
+            }
+        }
+        if self.next >= self.end || self.in_flight() >= self.window {
+            return None;
+        }
+        let number = self.next;
+        let meta = index.meta(number)?;
+        self.next += 1;
+        counts.pkt_sent_unique += 1;
+        self.spend(now, meta.len);
+        if self.meter.count(meta.len, now) {
+            let share = self.meter.rate().saturating_mul(self.retransmit_percent) / 100;
+            self.again.set_rate(share.max(self.retransmit_floor), now);
+        }
+        Some(Outgoing { number, meta, retransmitted: false })
+    }
+
+    fn spend(&mut self, now: Instant, len: usize) {
+        self.pace.spend(len);
+        self.last_sent = now;
+    }
+
+    /// The last packet is sent again if nobody answers: its loss shows by no later one.
+    fn probe(&mut self, now: Instant, trip: &RoundTrip) {
+        if self.probe_at(trip).is_some_and(|at| at <= now) {
+            self.lost.add(self.next - 1..self.next);
+        }
+    }
+
+    fn probe_at(&self, trip: &RoundTrip) -> Option<Instant> {
+        let is_quiet = self.lost.is_empty() && self.in_flight() > 0;
+        let patience = trip.patience().max(PROBE_MIN);
+        (is_quiet && (self.next == self.end || self.in_flight() >= self.window))
+            .then(|| self.last_sent + patience)
+    }
+
+    /// When [`Self::poll`] may have something that it does not have now.
+    pub(super) fn next_timeout(&self, trip: &RoundTrip) -> Option<Instant> {
+        let waits = self.next < self.end && self.in_flight() < self.window;
+        let paced = (waits || !self.lost.is_empty()).then(|| {
+            let paced = self.pace.half_full();
+            if waits { paced } else { paced.max(self.again.half_full()) }
+        });
+        [paced, self.probe_at(trip)].into_iter().flatten().min()
+    }
+
+    /// True if everything that was offered was acknowledged or given up.
+    pub(super) const fn is_done(&self) -> bool {
+        self.acked >= self.end
+    }
+}

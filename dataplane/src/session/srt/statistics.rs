@@ -1,0 +1,71 @@
+//! What a connection counts, named as libsrt names it.
+
+/// Totals since the connection began.
+///
+/// Units: packets (`pkt_`), payload bytes (`byte_`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Data packets sent, those that were sent again too.
+    pub pkt_sent: u64,
+    /// Their bytes.
+    pub byte_sent: u64,
+    /// Packets sent for the first time.
+    pub pkt_sent_unique: u64,
+    /// Packets sent again.
+    pub pkt_retrans: u64,
+    /// Their bytes.
+    pub byte_retrans: u64,
+    /// Packets that the peer said it misses.
+    pub pkt_snd_loss: u64,
+    /// Packets that were too late to be sent, or no longer there.
+    pub pkt_snd_drop: u64,
+    /// Data packets received, those that came twice too.
+    pub pkt_recv: u64,
+    /// Their bytes.
+    pub byte_recv: u64,
+    /// Packets received for the first time.
+    pub pkt_recv_unique: u64,
+    /// Packets that the peer marked as sent again.
+    pub pkt_rcv_retrans: u64,
+    /// Packets found missing.
+    pub pkt_rcv_loss: u64,
+    /// Packets that came after later ones without having been sent again.
+    pub pkt_reordered: u64,
+    /// Packets that were not waited for any longer.
+    pub pkt_rcv_drop: u64,
+    /// Packets that came when nobody waited for them: a second time, or too late.
+    pub pkt_rcv_belated: u64,
+    /// Packets that could not be decrypted.
+    pub pkt_rcv_undecrypt: u64,
+    /// Packets for which there was no room.
+    pub pkt_rcv_no_room: u64,
+    /// ACKs sent.
+    pub pkt_sent_ack: u64,
+    /// ACKs received.
+    pub pkt_recv_ack: u64,
+    /// NAKs sent.
+    pub pkt_sent_nak: u64,
+    /// NAKs received.
+    pub pkt_recv_nak: u64,
+    /// Packets that break their format, or say what cannot be.
+    pub pkt_recv_invalid: u64,
+}
+
+/// What holds at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// The time of a way there and back, in microseconds.
+    pub rtt_us: u32,
+    /// Packets sent and not acknowledged.
+    pub pkt_flight_size: u64,
+    /// Packets that may be sent without being acknowledged.
+    pub pkt_flow_window: u64,
+    /// Packets from the first that is missing to the last that came.
+    pub pkt_rcv_buf: u64,
+    /// Bytes that came out of order and are kept.
+    pub byte_rcv_buf: u64,
+    /// How long a missing packet is waited for, in milliseconds.
+    pub ms_rcv_tsb_pd_delay: u32,
+    /// How long the peer waits for one, in milliseconds.
+    pub ms_snd_tsb_pd_delay: u32,
+}

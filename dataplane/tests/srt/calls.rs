@@ -1,0 +1,276 @@
+//! Who is let in: cookies, secrets, versions, and what a listener keeps and sends.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use codecs::srt::{
+    ControlHeader, ControlType, ExtensionType, HANDSHAKE_BYTES, HEADER_BYTES, HSV5_MAGIC,
+    Handshake, HandshakeKind, Header, HsExtension, HsFlags, PACKET_BYTES_MAX, Passphrase,
+    RejectReason, SeqNumber, SocketId, encode_extension,
+};
+use codecs::writer::Writer;
+use dataplane::session::srt::{CALLS_MAX, Incoming, Listener, Settings};
+
+use crate::endpoint::Source;
+use crate::line::Weather;
+use crate::world::{Meeting, caller_addr, epoch};
+
+const CALL: Handshake = Handshake {
+    version: 4,
+    encryption: 0,
+    extension: 2,
+    initial_sequence: SeqNumber::new(7),
+    mtu: 1_500,
+    flow_window: 8_192,
+    kind: HandshakeKind::Induction,
+    socket: SocketId(11),
+    cookie: 0,
+    peer_addr: [0; 16],
+};
+
+const HS: HsExtension = HsExtension {
+    version: 0x0001_0501,
+    flags: HsFlags(0xbf),
+    receiver_latency_ms: 120,
+    sender_latency_ms: 0,
+};
+
+fn packet(handshake: Handshake, extensions: &[(ExtensionType, &[u8])]) -> Vec<u8> {
+    let more: usize = extensions.iter().map(|(_, body)| 4 + body.len()).sum();
+    let mut bytes = vec![0; HEADER_BYTES + HANDSHAKE_BYTES + more];
+    let mut writer = Writer::new(&mut bytes);
+    let kind = ControlType::Handshake;
+    let destination = SocketId::LISTENER;
+    ControlHeader { kind, info: 0, timestamp: 5, destination }.encode(&mut writer);
+    handshake.encode(&mut writer);
+    for (kind, body) in extensions {
+        encode_extension(*kind, body, &mut writer);
+    }
+    bytes
+}
+
+fn hs(extension: HsExtension) -> [u8; 12] {
+    let mut body = [0; 12];
+    extension.encode(&mut Writer::new(&mut body));
+    body
+}
+
+struct Rig {
+    listener: Listener,
+    settings: Settings,
+    out: [u8; PACKET_BYTES_MAX],
+}
+
+impl Rig {
+    fn new() -> Self {
+        let settings = Settings::default();
+        let listener = Listener::new(&settings, [5; 32], epoch());
+        Self { listener, settings, out: [0; PACKET_BYTES_MAX] }
+    }
+
+    fn say(&mut self, peer: SocketAddr, bytes: &[u8]) -> Incoming {
+        self.listener.handle_datagram(epoch(), peer, bytes, &mut self.out)
+    }
+
+    fn answer(&self, len: usize) -> Handshake {
+        let Ok(Header::Control(header)) = Header::parse(&self.out[..len]) else { panic!() };
+        assert_eq!((header.kind, header.destination), (ControlType::Handshake, SocketId(11)));
+        let (handshake, rest) = Handshake::parse(&self.out[HEADER_BYTES..len]).unwrap();
+        assert!(rest.is_empty());
+        handshake
+    }
+
+    fn cookie(&mut self, peer: SocketAddr) -> u32 {
+        let Incoming::Reply(len) = self.say(peer, &packet(CALL, &[])) else { panic!() };
+        self.answer(len).cookie
+    }
+
+    fn conclude(&mut self, handshake: Handshake, more: &[(ExtensionType, &[u8])]) -> Incoming {
+        let cookie = self.cookie(caller_addr());
+        let kind = HandshakeKind::Conclusion;
+        let conclusion = Handshake { cookie, kind, extension: 5, ..handshake };
+        let peer = caller_addr();
+        self.say(peer, &packet(conclusion, more))
+    }
+
+    fn refused(&mut self, handshake: Handshake, more: &[(ExtensionType, &[u8])]) -> RejectReason {
+        let Incoming::Reply(len) = self.conclude(handshake, more) else { panic!("let in") };
+        let HandshakeKind::Rejected(reason) = self.answer(len).kind else { panic!("no refusal") };
+        reason
+    }
+}
+
+const FIVE: Handshake = Handshake { version: 5, ..CALL };
+
+#[test]
+fn a_first_handshake_gets_a_cookie_and_no_more_bytes_than_it_had() {
+    let mut rig = Rig::new();
+    let call = packet(CALL, &[]);
+    let Incoming::Reply(len) = rig.say(caller_addr(), &call) else { panic!() };
+    assert!(len <= call.len());
+    let answer = rig.answer(len);
+    assert_eq!((answer.version, answer.extension), (5, HSV5_MAGIC));
+    assert_eq!(answer.kind, HandshakeKind::Induction);
+    assert_eq!(rig.listener.poll_timeout(), None, "nothing is kept");
+    // Whatever else comes unasked is not answered at all.
+    let conclusion = Handshake { kind: HandshakeKind::Conclusion, cookie: 1, ..FIVE };
+    let hs = hs(HS);
+    let guessed = packet(conclusion, &[(ExtensionType::HsRequest, &hs)]);
+    for bytes in [&guessed[..], &call[..60], b"", &[0; 64], &[0xff; 1_400]] {
+        assert!(matches!(rig.say(caller_addr(), bytes), Incoming::Ignored), "{bytes:?}");
+    }
+    assert_eq!(rig.listener.poll_timeout(), None);
+}
+
+#[test]
+fn a_cookie_of_one_address_is_none_of_another() {
+    let mut rig = Rig::new();
+    let cookie = rig.cookie(caller_addr());
+    let conclusion = Handshake { kind: HandshakeKind::Conclusion, cookie, ..FIVE };
+    let body = hs(HS);
+    let bytes = packet(conclusion, &[(ExtensionType::HsRequest, &body)]);
+    let other: SocketAddr = "192.0.2.1:4001".parse().unwrap();
+    assert!(matches!(rig.say(other, &bytes), Incoming::Ignored));
+    assert!(matches!(rig.say(caller_addr(), &bytes), Incoming::Call(_)));
+}
+
+#[test]
+fn a_conclusion_that_makes_no_sense_is_refused_with_its_reason() {
+    let body = hs(HS);
+    let good = (ExtensionType::HsRequest, &body[..]);
+    let stream = hs(HsExtension { flags: HsFlags(0x40), ..HS });
+    let long = [0x55; 1_200];
+    for (what, handshake, more, reason) in [
+        ("version 4", CALL, vec![], RejectReason::PEER),
+        ("version 6", Handshake { version: 6, ..CALL }, vec![good], RejectReason::VERSION),
+        ("no extension", FIVE, vec![], RejectReason::ROGUE),
+        ("no socket", Handshake { mtu: 75, ..FIVE }, vec![good], RejectReason::ROGUE),
+        ("no window", Handshake { flow_window: 0, ..FIVE }, vec![good], RejectReason::ROGUE),
+        ("twice", FIVE, vec![good, good], RejectReason::ROGUE),
+        ("short", FIVE, vec![(ExtensionType::HsRequest, &body[..8])], RejectReason::ROGUE),
+        (
+            "a stream of bytes",
+            FIVE,
+            vec![(ExtensionType::HsRequest, &stream[..])],
+            RejectReason::MESSAGE_API,
+        ),
+        (
+            "file transfer",
+            FIVE,
+            vec![good, (ExtensionType::Congestion, b"elif")],
+            RejectReason::CONGESTION,
+        ),
+        ("a filter", FIVE, vec![good, (ExtensionType::Filter, b",cef")], RejectReason::FILTER),
+        (
+            "an empty stream id",
+            FIVE,
+            vec![good, (ExtensionType::StreamId, &[0; 4])],
+            RejectReason::BAD_REQUEST,
+        ),
+        (
+            "a long stream id",
+            FIVE,
+            vec![good, (ExtensionType::StreamId, &long[..])],
+            RejectReason::BAD_REQUEST,
+        ),
+        (
+            "long key material",
+            FIVE,
+            vec![good, (ExtensionType::KmRequest, &long[..])],
+            RejectReason::ROGUE,
+        ),
+    ] {
+        let mut rig = Rig::new();
+        assert_eq!(rig.refused(handshake, &more), reason, "{what}");
+        assert_eq!(rig.listener.poll_timeout(), None, "{what}: nothing is kept");
+    }
+    let mut rig = Rig::new();
+    let group = (ExtensionType::Group, &[1, 2, 3, 4, 5, 6, 7, 8][..]);
+    let live = (ExtensionType::Congestion, &b"evil"[..]);
+    assert!(matches!(rig.conclude(FIVE, &[good, group, live]), Incoming::Call(_)));
+}
+
+#[test]
+fn a_caller_waits_for_its_verdict_and_hears_it_again() {
+    let mut rig = Rig::new();
+    let body = hs(HS);
+    let good = [(ExtensionType::HsRequest, &body[..])];
+    let Incoming::Call(request) = rig.conclude(FIVE, &good) else { panic!() };
+    assert_eq!((request.stream_id(), request.is_encrypted()), (None, false));
+    assert!(matches!(rig.conclude(FIVE, &good), Incoming::Ignored), "it waits");
+    let reason = RejectReason::NOT_FOUND;
+    let len = rig.listener.refuse(epoch(), &request, reason, &mut rig.out);
+    assert_eq!(rig.answer(len).kind, HandshakeKind::Rejected(reason));
+    assert_eq!(rig.refused(FIVE, &good), reason, "again");
+    let later = rig.listener.poll_timeout().unwrap();
+    rig.listener.handle_timeout(later);
+    assert_eq!(rig.listener.poll_timeout(), None, "it is forgotten");
+
+    let Incoming::Call(request) = rig.conclude(FIVE, &good) else { panic!() };
+    let Rig { listener, settings, out } = &mut rig;
+    let ids = (SocketId(77), [9; 32]);
+    let mut connection = listener.accept(epoch(), &request, settings, ids, out).unwrap();
+    let first = connection.poll_transmit(epoch(), out).unwrap();
+    let greeting = out[..first].to_vec();
+    assert!(connection.poll_transmit(epoch(), out).is_none());
+    let Incoming::For(socket) = rig.conclude(FIVE, &good) else { panic!() };
+    assert_eq!(socket, connection.socket());
+    connection.handle_datagram(epoch(), &mut packet(FIVE, &good));
+    let again = connection.poll_transmit(epoch(), &mut rig.out).unwrap();
+    assert_eq!(rig.out[..again], greeting);
+}
+
+#[test]
+fn the_table_of_calls_is_bounded() {
+    let mut rig = Rig::new();
+    let body = hs(HS);
+    let cookie = rig.cookie(caller_addr());
+    let call = |socket: u32| {
+        let kind = HandshakeKind::Conclusion;
+        let handshake = Handshake { kind, cookie, socket: SocketId(socket), ..FIVE };
+        packet(handshake, &[(ExtensionType::HsRequest, &body)])
+    };
+    let count = u32::try_from(CALLS_MAX).unwrap();
+    for socket in 1..=count {
+        assert!(matches!(rig.say(caller_addr(), &call(socket)), Incoming::Call(_)));
+    }
+    let Incoming::Reply(len) = rig.say(caller_addr(), &call(count + 1)) else { panic!() };
+    let (handshake, _) = Handshake::parse(&rig.out[HEADER_BYTES..len]).unwrap();
+    assert_eq!(handshake.kind, HandshakeKind::Rejected(RejectReason::BACKLOG));
+    let later = epoch() + Duration::from_secs(31);
+    let fresh = rig.listener.handle_datagram(later, caller_addr(), &call(count + 1), &mut rig.out);
+    assert!(matches!(fresh, Incoming::Call(_)), "those who waited too long are forgotten");
+}
+
+#[test]
+fn both_or_neither_have_the_secret() {
+    let secret = |text: &[u8]| Some(Passphrase::new(text).unwrap());
+    let meet = |caller: Option<Passphrase>, listener: Option<Passphrase>| {
+        let mut meeting = Meeting::new(Weather::default(), 1);
+        meeting.caller.passphrase = caller;
+        meeting.listener.passphrase = listener;
+        meeting.hold([Source::NONE; 2]).err()
+    };
+    let (one, other) = (secret(b"secret number one"), secret(b"secret number two"));
+    assert_eq!(meet(one.clone(), one.clone()), None);
+    assert_eq!(meet(None, None), None);
+    assert_eq!(meet(one.clone(), other), Some(RejectReason::BAD_SECRET));
+    assert_eq!(meet(one.clone(), None), Some(RejectReason::UNSECURE));
+    assert_eq!(meet(None, one), Some(RejectReason::UNSECURE));
+}
+
+#[test]
+fn the_longer_latency_holds() {
+    let ms = Duration::from_millis;
+    let mut meeting = Meeting::new(Weather::default(), 1);
+    meeting.caller.latency = ms(200);
+    meeting.caller.peer_latency = ms(700);
+    meeting.listener.latency = ms(300);
+    meeting.listener.peer_latency = ms(100);
+    let world = meeting.hold([Source::NONE; 2]).unwrap();
+    let latencies = world.ends.map(|end| {
+        let gauges = end.connection.gauges();
+        (gauges.ms_rcv_tsb_pd_delay, gauges.ms_snd_tsb_pd_delay)
+    });
+    assert_eq!(latencies, [(200, 700), (700, 200)]);
+}

@@ -1,0 +1,192 @@
+//! Whole streams over bad lines.
+
+use std::time::Duration;
+
+use codecs::srt::{KeyLength, Passphrase, RejectReason, SeqNumber};
+use dataplane::session::srt::{CloseReason, Settings};
+
+use crate::endpoint::Source;
+use crate::line::Weather;
+use crate::world::{Meeting, World};
+
+const MS: Duration = Duration::from_millis(1);
+const LATENCY: Duration = Duration::from_millis(400);
+
+/// 8 Mb/s for three seconds.
+const STREAM: Source = Source { first_us: 0, interval_us: 1_200, count: 2_500 };
+
+const FINE: Weather = Weather {
+    loss: 0,
+    burst: 0,
+    burst_packets: 0,
+    duplicate: 0,
+    delay: Duration::from_millis(20),
+    jitter: Duration::ZERO,
+};
+
+fn with_latency(meeting: Meeting) -> Meeting {
+    let latency = |settings: Settings| Settings { latency: LATENCY, ..settings };
+    Meeting { caller: latency(meeting.caller), listener: latency(meeting.listener), ..meeting }
+}
+
+fn encrypted(meeting: Meeting, key_length: KeyLength) -> Meeting {
+    let passphrase = Some(Passphrase::new(b"a secret of both").unwrap());
+    let secret = |settings: Settings| Settings {
+        passphrase: passphrase.clone(),
+        key_length,
+        key_refresh_packets: 600,
+        key_announce_packets: 200,
+        ..settings
+    };
+    Meeting { caller: secret(meeting.caller), listener: secret(meeting.listener), ..meeting }
+}
+
+fn assert_whole(world: &World, what: &str) {
+    for (at, other) in [(0, 1), (1, 0)] {
+        let end = &world.ends[at];
+        let sent = world.ends[other].source.count;
+        let counts = (end.received, end.skipped, end.connection.closed());
+        assert_eq!(counts, (sent, 0, None), "{what}, end {at}: {:?}", end.connection.statistics());
+    }
+}
+
+#[test]
+fn everything_arrives_over_every_line_both_ways() {
+    let weathers = [
+        ("nothing is lost", FINE),
+        ("5 % are lost", Weather { loss: 50, ..FINE }),
+        ("bursts take 10 %", Weather { burst: 10, burst_packets: 10, ..FINE }),
+        ("packets overtake", Weather { jitter: MS * 15, ..FINE }),
+        ("packets come twice", Weather { duplicate: 200, jitter: MS * 3, ..FINE }),
+        ("all of it", Weather { loss: 30, duplicate: 50, jitter: MS * 10, ..FINE }),
+    ];
+    for (seed, (what, weather)) in (1..).zip(weathers) {
+        let meeting = with_latency(Meeting::new(weather, seed));
+        let mut world = meeting.hold([STREAM, STREAM]).unwrap();
+        world.run_to_the_end();
+        assert_whole(&world, what);
+    }
+}
+
+#[test]
+fn keys_are_replaced_while_packets_are_lost() {
+    for (seed, length) in (1..).zip([KeyLength::Aes128, KeyLength::Aes192, KeyLength::Aes256]) {
+        let weather = Weather { loss: 50, jitter: MS * 2, ..FINE };
+        let meeting = encrypted(with_latency(Meeting::new(weather, seed)), length);
+        let mut world = meeting.hold([STREAM, STREAM]).unwrap();
+        world.run_to_the_end();
+        assert_whole(&world, "encrypted");
+        for end in &world.ends {
+            assert!(end.connection.is_encrypted());
+            assert_eq!(end.connection.statistics().pkt_rcv_undecrypt, 0);
+        }
+    }
+}
+
+#[test]
+fn numbers_wrap_while_packets_are_lost() {
+    let weather = Weather { loss: 20, delay: MS * 10, ..FINE };
+    let mut meeting = with_latency(Meeting::new(weather, 5));
+    meeting.initial = SeqNumber::new(SeqNumber::MAX - 500);
+    let meeting = encrypted(meeting, KeyLength::Aes128);
+    let mut world = meeting.hold([STREAM, Source::NONE]).unwrap();
+    world.run_to_the_end();
+    assert_whole(&world, "wrapped numbers");
+}
+
+#[test]
+fn a_stream_runs_for_days() {
+    let weather = Weather { loss: 20, duplicate: 5, delay: MS * 30, jitter: MS * 5, ..FINE };
+    let mut meeting = with_latency(Meeting::new(weather, 6));
+    meeting.initial = SeqNumber::new(SeqNumber::MAX - 10_000);
+    // A packet every 2.5 seconds for two days: 40 wraps of the timestamp.
+    let days = Source { first_us: 0, interval_us: 2_500_000, count: 69_120 };
+    let mut world = meeting.hold([days, Source::NONE]).unwrap();
+    let end = world.now + Duration::from_secs(2 * 86_400 + 10);
+    world.run_until(end);
+    let receiver = &world.ends[1];
+    // The gap before a packet that comes so much later is not waited for.
+    assert_eq!(receiver.received + receiver.skipped, days.count);
+    assert_eq!(receiver.skipped, receiver.connection.statistics().pkt_rcv_drop);
+    assert!(receiver.skipped < days.count / 1_000, "{}", receiver.skipped);
+    assert_eq!(receiver.connection.closed(), None);
+    assert!(receiver.connection.gauges().rtt_us < 100_000);
+}
+
+#[test]
+fn what_is_too_late_is_given_up_and_the_rest_goes_on() {
+    // Six in ten are lost: hardly anything lives through the latency without luck.
+    let weather = Weather { loss: 600, ..FINE };
+    let mut world = Meeting::new(weather, 7).hold([STREAM, Source::NONE]).unwrap();
+    world.run_for(MS * 5_000);
+    let receiver = &world.ends[1];
+    let counts = receiver.connection.statistics();
+    assert!(receiver.received > STREAM.count / 4, "{counts:?}");
+    assert!(receiver.skipped > 0 && counts.pkt_rcv_drop >= receiver.skipped, "{counts:?}");
+    assert_eq!(receiver.connection.closed(), None);
+    // What is sent again stays within the budget, whatever is asked for.
+    let sent = world.ends[0].connection.statistics();
+    let budget = (sent.byte_sent - sent.byte_retrans) / 4 + 5 * 125_000 + 250_000;
+    assert!(sent.byte_retrans <= budget, "{sent:?}");
+}
+
+#[test]
+fn little_is_sent_that_was_not_lost() {
+    let weather = Weather { loss: 50, jitter: MS, ..FINE };
+    let meeting = with_latency(Meeting::new(weather, 8));
+    let mut world = meeting.hold([STREAM, Source::NONE]).unwrap();
+    world.run_to_the_end();
+    let again = world.ends[0].connection.statistics().pkt_retrans;
+    let lost = world.lines[0].lost;
+    assert!(again <= lost * 3 / 2, "{again} sent again for {lost} lost datagrams");
+    let acks = world.ends[1].connection.statistics().pkt_sent_ack;
+    assert!(acks < 500, "{acks} in three seconds");
+}
+
+#[test]
+fn a_source_that_is_ahead_is_paced_and_keeps_to_the_window() {
+    let mut meeting = with_latency(Meeting::new(FINE, 9));
+    meeting.caller.bandwidth_max = 2_500_000;
+    meeting.listener.receive_window = 256;
+    // All of it is there at once, as when somebody joins.
+    let burst = Source { first_us: 0, interval_us: 1, count: 600 };
+    let mut world = meeting.hold([burst, Source::NONE]).unwrap();
+    world.run_for(MS * 60);
+    let sender = &world.ends[0].connection;
+    assert!(sender.gauges().pkt_flight_size <= 256);
+    let bytes = sender.statistics().byte_sent;
+    assert!(bytes <= 2_500_000 * 60 / 1_000 + 2 * 25_000, "{bytes} in 60 ms");
+    world.run_to_the_end();
+    assert_whole(&world, "paced");
+}
+
+#[test]
+fn silence_and_shutdown_end_a_connection() {
+    let mut world = Meeting::new(FINE, 10).hold([Source::NONE; 2]).unwrap();
+    // Keep-alives hold it.
+    world.run_for(MS * 30_000);
+    assert!(world.ends.iter().all(|end| end.connection.closed().is_none()));
+    world.ends[0].connection.close(CloseReason::Closed("ended"));
+    world.run_for(MS * 100);
+    assert_eq!(world.ends[0].connection.closed().map(CloseReason::name), Some("ended"));
+    assert_eq!(world.ends[1].connection.closed(), Some(CloseReason::Shutdown));
+
+    let mut world = Meeting::new(FINE, 11).hold([Source::NONE; 2]).unwrap();
+    let dead = Weather { loss: 1_000, ..FINE };
+    world.lines[0] = crate::line::Line::new(dead, 1);
+    world.run_for(MS * 6_000);
+    assert_eq!(world.ends[1].connection.closed(), Some(CloseReason::Idle));
+    assert_eq!(world.ends[0].connection.closed(), Some(CloseReason::Shutdown));
+}
+
+#[test]
+fn ends_meet_over_a_bad_line_or_give_up() {
+    for seed in 0..50 {
+        let weather = Weather { loss: 400, duplicate: 300, jitter: MS * 300, ..FINE };
+        let met = Meeting::new(weather, seed).hold([Source::NONE; 2]);
+        assert!(met.is_ok(), "seed {seed}: {:?}", met.err());
+    }
+    let dead = Weather { loss: 1_000, ..FINE };
+    let met = Meeting::new(dead, 1).hold([Source::NONE; 2]);
+    assert_eq!(met.err(), Some(RejectReason::TIMEOUT));
+}
