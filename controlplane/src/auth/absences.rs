@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A stream is asked about once for each time that its last player leaves it, or that it begins
-//! without one. Whoever comes while the question is under way keeps it.
+//! without one. Whoever comes while the question is under way keeps it; so does a stream that comes
+//! keep those who waited for it.
 //!
 //! Limits: [`UNDER_WAY_MAX`] questions under way; [`PLAYERS_MAX`] players that are to be asked
 //! about, of whom the oldest are forgotten first; one entry for each stream that lives or is
@@ -51,8 +52,8 @@ pub struct AbsenceTerms {
 /// Who is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absentee {
-    /// A player that waits.
-    Player(SessionId),
+    /// A player that waits for that stream.
+    Player(SessionId, StreamName),
     /// A publication that nobody plays.
     Publication(StreamName, Option<StreamId>),
 }
@@ -75,7 +76,7 @@ pub(super) struct Absences {
     /// Streams that nobody plays, in the order in which that began.
     unread: BTreeMap<u64, (Instant, StreamName)>,
     next: u64,
-    players: VecDeque<(SessionId, Note)>,
+    players: VecDeque<(SessionId, StreamName, Note)>,
     tasks: JoinSet<bool>,
     asked: HashMap<Id, Absentee>,
 }
@@ -130,11 +131,11 @@ impl Absences {
         }
     }
 
-    fn wait(&mut self, session: SessionId, note: Note) {
+    fn wait(&mut self, session: SessionId, stream: StreamName, note: Note) {
         if self.players.len() >= PLAYERS_MAX {
             self.players.pop_front();
         }
-        self.players.push_back((session, note));
+        self.players.push_back((session, stream, note));
     }
 
     /// When [`Self::turn`] has something to do.
@@ -171,9 +172,12 @@ impl Absences {
         };
         let terms = &application.absences;
         while self.asked.len() < UNDER_WAY_MAX
-            && let Some((session, note)) = self.players.pop_front()
+            && let Some((session, stream, note)) = self.players.pop_front()
         {
-            self.ask(application, terms.not_found.as_ref(), note, Absentee::Player(session));
+            let player = Absentee::Player(session, stream);
+            if self.is_missing(&player) {
+                self.ask(application, terms.not_found.as_ref(), note, player);
+            }
         }
         while self.asked.len() < UNDER_WAY_MAX
             && let Some(entry) = self.unread.first_entry()
@@ -198,11 +202,13 @@ impl Absences {
         gone
     }
 
-    /// True unless somebody plays what nobody played when it was asked about, or it is another
-    /// publication since.
+    /// True unless the stream came that a player waited for, or somebody plays what nobody played
+    /// when it was asked about, or it is another publication since.
     fn is_missing(&self, absentee: &Absentee) -> bool {
         match absentee {
-            Absentee::Player(_) => true,
+            Absentee::Player(_, stream) => {
+                self.streams.get(stream).is_none_or(|watched| watched.publication.is_none())
+            }
             Absentee::Publication(stream, id) => self
                 .streams
                 .get(stream)
@@ -266,7 +272,7 @@ impl Gate {
         let party = Party { session, protocol, peer, agent, claim };
         let node = Arc::clone(&application.asker.node);
         if let Some(note) = application.dialect.not_found(&node, &party, &stream) {
-            self.absences.wait(session, note);
+            self.absences.wait(session, stream, note);
         }
     }
 
@@ -460,13 +466,32 @@ mod tests {
         bench.gate.player_waits(waiting(7));
         let now = bench.now;
         let gone = turn(&mut bench.gate, now).await;
-        assert_eq!(gone, [Absentee::Player(SessionId(7))]);
+        assert_eq!(gone, [Absentee::Player(SessionId(7), stream("cam"))]);
         let expected = json!({
             "mediaServerId": "edge-1", "app": "live", "stream": "cam", "schema": "rtmp",
             "vhost": "__defaultVhost__", "params": "t=1", "ip": "192.0.2.1", "port": 5,
             "id": "000000000007",
         });
         assert_eq!(body(&scripted.seen()[1]), expected, "after the question whether it may play");
+    }
+
+    #[tokio::test]
+    async fn who_plays_by_the_time_of_the_answer_stays() {
+        let scripted = answering(CLOSE);
+        let mut bench = Bench::new(missing(&scripted.url("/not_found"), true));
+        let (now, cam) = (bench.now, stream("cam"));
+        bench.gate.player_waits(waiting(7));
+        assert_eq!(bench.gate.absentees(now), [], "it is asked about");
+        bench.gate.player_waits(waiting(8));
+        bench.gate.stream_began(&cam, Some(StreamId([7; 16])), now);
+        bench.gate.plays(&cam, true, now);
+        assert_eq!(turn(&mut bench.gate, now).await, []);
+        assert_eq!(scripted.seen().len(), 1, "who came to no harm is not asked about");
+        // Who waits for the stream's return is asked about again.
+        bench.gate.stream_over(&cam, now);
+        bench.gate.player_waits(waiting(7));
+        let gone = turn(&mut bench.gate, now).await;
+        assert_eq!(gone, [Absentee::Player(SessionId(7), cam)]);
     }
 
     #[tokio::test]

@@ -107,7 +107,7 @@ impl<F: Fleet> Exchange<F> {
         }
         for absentee in self.gate.absentees(now) {
             match absentee {
-                Absentee::Player(session) => self.send_away(session, now),
+                Absentee::Player(session, _) => self.send_away(session, now),
                 Absentee::Publication(stream, publication) => {
                     tracing::info!(%stream, "nobody plays it: the application has it ended");
                     self.kick_publisher(&stream, publication);
