@@ -2,8 +2,8 @@
 //!
 //! A grant is not yet a session: it waits here until the session begins; one that never does is
 //! forgotten. Limits: [`GRANTED_MAX`] grants, and `auth.claims_bytes_max` of all claims; beyond
-//! those the oldest grant is forgotten first, and then a session is without one: its end is told
-//! without the words of its beginning.
+//! those the oldest grant is forgotten first, and then a session is without one: its end is told,
+//! and whether it may stay asked, without the words of its beginning.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -15,13 +15,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::ids::SessionId;
+use dataplane::control::{Protocol, Role};
+use dataplane::ids::{SessionId, StreamName};
 use http::header::AUTHORIZATION;
 use tokio::task::{Id, JoinSet};
 
 use super::application::Application;
 use super::gate::Gate;
 use crate::dialect::{Asker, Claim, Envelope};
+use crate::events::Party;
 use crate::outbound::{Address, Client};
 
 /// Questions under way at most.
@@ -43,8 +45,10 @@ pub struct UpdateTerms {
 /// A session that is asked about.
 #[derive(Debug)]
 struct Watched {
-    session: SessionId,
-    claim: Arc<Claim>,
+    /// Who it is, and how it came in, if that was kept.
+    party: Party,
+    role: Role,
+    stream: StreamName,
     /// When it began.
     since: Instant,
     /// Since when it waits to be asked about.
@@ -77,9 +81,9 @@ impl Updates {
     }
 
     /// A session began.
-    pub(super) fn began(&mut self, session: SessionId, claim: Arc<Claim>, now: Instant) {
-        self.ended(session);
-        self.wait(Watched { session, claim, since: now, waits: now });
+    fn began(&mut self, party: Party, role: Role, stream: StreamName, now: Instant) {
+        self.ended(party.session);
+        self.wait(Watched { party, role, stream, since: now, waits: now });
     }
 
     /// A session ended.
@@ -115,13 +119,14 @@ impl Updates {
                 Err(error) => (error.id(), true),
             };
             let Some((turn, watched)) = self.asked.remove(&task) else { continue };
-            if self.turns.get(&watched.session) != Some(&turn) {
+            let session = watched.party.session;
+            if self.turns.get(&session) != Some(&turn) {
                 continue;
             }
-            self.turns.remove(&watched.session);
+            self.turns.remove(&session);
             match stays {
                 true => self.wait(Watched { waits: now, ..watched }),
-                false => gone.push(watched.session),
+                false => gone.push(session),
             }
         }
         let Some((application, terms)) = asking else {
@@ -141,7 +146,7 @@ impl Updates {
 
     /// Gives somebody the last turn.
     fn wait(&mut self, watched: Watched) {
-        self.turns.insert(watched.session, self.next);
+        self.turns.insert(watched.party.session, self.next);
         self.waiting.insert(self.next, watched);
         self.next += 1;
     }
@@ -153,16 +158,17 @@ impl Updates {
         (turn, watched): (u64, Watched),
         now: Instant,
     ) {
-        let (asker, dialect) = (&application.asker, application.dialect);
-        let seconds = now.saturating_duration_since(watched.since).as_secs();
-        let note = dialect.update(asker, &watched.claim.request, seconds);
+        let (node, dialect) = (&application.asker.node, application.dialect);
+        let Watched { party, role, stream, since, .. } = &watched;
+        let seconds = now.saturating_duration_since(*since).as_secs();
+        let note = dialect.update(node, (party, *role), stream, seconds);
         let secret = Some(application.secret.0.as_str());
         let envelope = Envelope { dialect, verb: application.verb, secret };
         let call = note.and_then(|note| {
             let (now, timeout) = (SystemTime::now(), application.timeout);
             envelope.call(&terms.address, &note, now, timeout).ok()
         });
-        let (client, strict, session) = (self.client.clone(), terms.strict, watched.session);
+        let (client, strict, session) = (self.client.clone(), terms.strict, party.session);
         let authorization = application.authorization.clone();
         let task = self.tasks.spawn(async move {
             let Some(mut call) = call else { return !strict };
@@ -180,14 +186,24 @@ impl Updates {
 }
 
 impl Gate {
-    /// A session began; how it came in, if that was kept.
-    pub fn began(&mut self, session: SessionId, now: Instant) -> Option<Arc<Claim>> {
-        let claim = self.claims.began(session)?;
-        let application = self.rules.application.as_ref();
-        if application.is_some_and(|asked| asked.updates.is_some()) {
-            self.updates.began(session, Arc::clone(&claim), now);
+    /// A session of `party` began with `stream`; how it came in, if that was kept. Whether it may
+    /// stay is asked in either case, in the words that are known of every session; but a viewer of
+    /// HLS has another number than the connections by which it was asked about when it came in, so
+    /// that the application would know nobody of that number.
+    pub fn began(
+        &mut self,
+        party: Party,
+        role: Role,
+        stream: &StreamName,
+        now: Instant,
+    ) -> Option<Arc<Claim>> {
+        let claim = self.claims.began(party.session);
+        let updates = self.rules.application.as_ref().and_then(|asked| asked.updates.as_ref());
+        if updates.is_some() && party.protocol != Protocol::Hls {
+            let party = Party { claim: claim.clone(), ..party };
+            self.updates.began(party, role, stream.clone(), now);
         }
-        Some(claim)
+        claim
     }
 
     /// A session ended; how it had come in.
@@ -228,6 +244,7 @@ impl Gate {
 mod tests {
     use super::*;
     use dataplane::control::{AuthorizeRequest, Intent, Verdict};
+    use dataplane::ids::Secret;
 
     use crate::auth::tests::{Bench, application, asking, request};
     use crate::auth::{Addresses, Rules};
@@ -244,6 +261,13 @@ mod tests {
         let addresses = Addresses { connect: publish, ..Addresses::default() };
         let dialect = Dialect::NginxRtmp;
         asking(Application { dialect, addresses, updates, ..application(url) })
+    }
+
+    /// What was allowed to `asked` begins.
+    fn begins(gate: &mut Gate, asked: &AuthorizeRequest, now: Instant) -> Option<Arc<Claim>> {
+        let AuthorizeRequest { session, protocol, peer, agent, .. } = asked.clone();
+        let party = Party { session, protocol, peer, agent, claim: None };
+        gate.began(party, asked.intent.role().unwrap(), &asked.stream, now)
     }
 
     /// Waits for the answers to what is asked at `now`; who may not stay.
@@ -267,8 +291,8 @@ mod tests {
         for (session, intent) in [(1, Intent::Publish), (2, Intent::Play), (3, Intent::Play)] {
             let session = SessionId(session);
             let asked = AuthorizeRequest { session, ..request(intent, "cam", "k") };
-            assert!(matches!(bench.verdict(asked).await, Verdict::Allow(_)));
-            assert!(bench.gate.began(session, begin).is_some());
+            assert!(matches!(bench.verdict(asked.clone()).await, Verdict::Allow(_)));
+            assert!(begins(&mut bench.gate, &asked, begin).is_some());
         }
         assert_eq!(bench.gate.due(begin), Some(begin + PERIOD));
         assert!(turn(&mut bench.gate, begin + PERIOD / 2).await.is_empty());
@@ -297,8 +321,9 @@ mod tests {
             });
             for strict in [false, true] {
                 let mut bench = Bench::new(staying(&scripted.url("/"), strict));
-                bench.verdict(request(Intent::Publish, "cam", "k")).await;
-                bench.gate.began(SessionId(7), bench.now);
+                let asked = request(Intent::Publish, "cam", "k");
+                bench.verdict(asked.clone()).await;
+                begins(&mut bench.gate, &asked, bench.now);
                 let gone = turn(&mut bench.gate, bench.now + PERIOD).await;
                 assert_eq!(gone.is_empty(), lenient && !strict, "{reply} {strict}");
             }
@@ -311,8 +336,9 @@ mod tests {
         let mut bench = Bench::new(staying(&silent.url("/"), true));
         for session in 0..2 * UNDER_WAY_MAX as u64 {
             let session = SessionId(session);
-            bench.verdict(AuthorizeRequest { session, ..request(Intent::Play, "c", "k") }).await;
-            bench.gate.began(session, bench.now);
+            let asked = AuthorizeRequest { session, ..request(Intent::Play, "c", "k") };
+            bench.verdict(asked.clone()).await;
+            begins(&mut bench.gate, &asked, bench.now);
         }
         let later = bench.now + PERIOD;
         assert!(bench.gate.turn(later).is_empty());
@@ -321,6 +347,34 @@ mod tests {
         bench.gate.set_rules(asking(application(&silent.url("/"))));
         assert_eq!(bench.gate.turn(later), []);
         assert!(bench.gate.updates.waiting.is_empty() && bench.gate.updates.turns.is_empty());
+    }
+
+    /// Somebody with a good key and long addresses fills the room for claims: nobody is freed of
+    /// the question by it.
+    #[tokio::test]
+    async fn who_came_in_without_a_claim_is_asked_about_all_the_same() {
+        let scripted = Scripted::start(|request| match request.contains("clientid=2&") {
+            true => Reply::status(403, "", ""),
+            false => Reply::status(204, "", ""),
+        });
+        let mut bench = Bench::new(staying(&scripted.url("/update"), false));
+        for (session, intent) in [(1, Intent::Play), (2, Intent::Play), (3, Intent::Publish)] {
+            let (session, query) = (SessionId(session), Secret("t=1".to_owned()));
+            let asked = request(intent, "news/cam", "k");
+            let asked = AuthorizeRequest { session, query, ..asked };
+            assert!(matches!(bench.verdict(asked.clone()).await, Verdict::Allow(_)));
+            let claim = begins(&mut bench.gate, &asked, bench.now);
+            assert_eq!(claim.is_some(), session == SessionId(1));
+            // The first one is all that there is room for.
+            bench.gate.set_claims_bytes_max(1);
+        }
+        let gone = turn(&mut bench.gate, bench.now + PERIOD).await;
+        assert_eq!(gone, [SessionId(2)]);
+        let told = scripted.seen();
+        let form = told.iter().find(|form| form.contains("clientid=3&")).unwrap();
+        for part in ["app=news&", "&addr=192.0.2.1&", "&call=update_publish&", "&name=cam"] {
+            assert!(form.contains(part), "{part}: {form}");
+        }
     }
 
     /// What is answered about the play before is no word about this one, and nobody is asked about
@@ -334,12 +388,14 @@ mod tests {
         });
         let mut bench = Bench::new(staying(&scripted.url("/"), true));
         let (session, begin) = (SessionId(7), bench.now);
-        bench.verdict(request(Intent::Play, "first", "k")).await;
-        bench.gate.began(session, begin);
+        let asked = request(Intent::Play, "first", "k");
+        bench.verdict(asked.clone()).await;
+        begins(&mut bench.gate, &asked, begin);
         assert!(bench.gate.turn(begin + PERIOD).is_empty());
         bench.gate.ended(session);
-        bench.verdict(request(Intent::Play, "second", "k")).await;
-        bench.gate.began(session, begin + PERIOD);
+        let asked = request(Intent::Play, "second", "k");
+        bench.verdict(asked.clone()).await;
+        begins(&mut bench.gate, &asked, begin + PERIOD);
         open.send(403).unwrap();
         assert_eq!(turn(&mut bench.gate, begin + PERIOD).await, []);
         assert_eq!(bench.gate.due(begin + PERIOD), Some(begin + 2 * PERIOD));

@@ -12,8 +12,8 @@ use super::fleet::Fleet;
 use super::gather::Asker;
 use super::gathered::Gathered;
 use crate::auth::Absentee;
-use crate::events::{Kind, told_of};
-use crate::viewing::{Change, Found, Order, Sessions, SessionsAsk};
+use crate::events::{Kind, Party, told_of};
+use crate::viewing::{Change, Found, LiveSession, Order, Sessions, SessionsAsk};
 
 impl<F: Fleet> Exchange<F> {
     /// The sessions that publish or play.
@@ -77,7 +77,10 @@ impl<F: Fleet> Exchange<F> {
                 if live.role == Role::Play {
                     self.gate.plays(&live.stream, true, now);
                 }
-                self.gate.began(*session, now)
+                let LiveSession { protocol, peer, ref agent, .. } = *live;
+                let agent = Arc::clone(agent);
+                let party = Party { session: *session, protocol, peer, agent, claim: None };
+                self.gate.began(party, live.role, &live.stream, now)
             }
             Change::Closed(closed) => {
                 if closed.was.role == Role::Play {

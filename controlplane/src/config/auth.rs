@@ -156,7 +156,8 @@ const KEYS: &[Key] = &[
         "claims_bytes_max",
         "Bytes of memory of what those showed who were let in, kept until they leave where an \
          application or a hook of another server's dialect is to be told then. Beyond that ends \
-         are told without query and page. Not set, it is at most a 64th of limits.memory_max.",
+         are told, and on_update asks, without query and page. Not set, it is at most a 64th of \
+         limits.memory_max.",
         |s| &mut s.auth.claims_bytes_max,
     )
     .bytes()

@@ -1,6 +1,6 @@
 //! Language: the dialects, a closed set, and what each can say.
 
-use dataplane::control::{AuthorizeRequest, Intent};
+use dataplane::control::{AuthorizeRequest, Intent, Role};
 use dataplane::ids::StreamName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -155,13 +155,19 @@ impl Dialect {
         })
     }
 
-    /// The question whether who came in by `request` may stay, so many seconds later; `None` if it
-    /// asks none.
+    /// The question whether a party may go on with what it does with `stream` since so many
+    /// seconds; `None` if it asks none.
     #[must_use]
-    pub fn update(self, asker: &Asker, request: &AuthorizeRequest, seconds: u64) -> Option<Note> {
-        let peer = Peer::of_request(&asker.node, request);
+    pub fn update(
+        self,
+        node: &str,
+        (party, role): (&Party, Role),
+        stream: &StreamName,
+        seconds: u64,
+    ) -> Option<Note> {
+        let peer = Peer::of_party(node, party, stream);
         let asks = matches!(self, Self::NginxRtmp);
-        asks.then(|| nginx_rtmp::update(request.intent, &peer, seconds))
+        asks.then(|| nginx_rtmp::update(role, &peer, seconds))
     }
 
     /// What `answer` says of `request`.

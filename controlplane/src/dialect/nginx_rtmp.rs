@@ -7,7 +7,7 @@
 //! nginx-rtmp-module fetches a stream from an `rtmp://` address for its player, or brings it there
 //! for its publisher. This server speaks to no other one about media: it sends the peer there.
 
-use dataplane::control::{AuthorizeRequest, Intent, Protocol};
+use dataplane::control::{AuthorizeRequest, Intent, Protocol, Role};
 use dataplane::ids::StreamName;
 use http::header::LOCATION;
 
@@ -43,8 +43,8 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
 }
 
 /// Whether the peer may go on with what it does since so many seconds.
-pub(super) fn update(intent: Intent, peer: &Peer<'_>, seconds: u64) -> Note {
-    let call = if intent == Intent::Publish { "update_publish" } else { "update_play" };
+pub(super) fn update(role: Role, peer: &Peer<'_>, seconds: u64) -> Note {
+    let call = if role == Role::Publish { "update_publish" } else { "update_play" };
     let mut form = common(peer);
     let time = seconds.to_string();
     let timestamp = seconds.saturating_mul(1_000).to_string();
