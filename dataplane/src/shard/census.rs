@@ -26,7 +26,7 @@ impl Shard {
         let sends = self.connections.get(slot).is_some_and(Connection::is_sending);
         let token = sends.then(|| self.connections.token(slot));
         let mut connection = self.connections.remove(slot)?;
-        self.wanted.forget(slot);
+        drop(self.wanted.forget(slot));
         self.usage.discharge(slot, token);
         self.quotas.leave(slot);
         self.shared.load(self.id).sub();

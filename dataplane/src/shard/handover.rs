@@ -7,9 +7,18 @@
 
 use super::connection::{Connection, Sending};
 use super::message::Message;
+use super::news::Account;
 use super::shard::Shard;
 use crate::ids::{ShardId, StreamName};
 use crate::session::Refusal;
+
+/// A connection on its way to another shard.
+#[derive(Debug)]
+pub(crate) struct Traveller {
+    connection: Box<Connection>,
+    /// What it did before, if anybody wants to be told.
+    account: Option<Box<Account>>,
+}
 
 impl Shard {
     /// The shard that a stream of this name lives on, or would begin on.
@@ -33,24 +42,29 @@ impl Shard {
             return;
         }
         // Pages belong to this shard's pool: a publication before this one may have left some.
+        let is_charged = self.usage.is_charged(slot);
+        if is_charged {
+            self.enter_carried(slot);
+        }
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.session.leave_pages(&self.pool);
-            if self.usage.is_charged(slot) {
+            if is_charged {
                 // What it carried is charged here, and not once more where it goes.
                 (connection.received, connection.sent) = (0, 0);
             }
         }
-        let Some(connection) = self.lift(slot) else { return };
-        connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
+        let Some(traveller) = self.lift(slot) else { return };
+        traveller.connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
         self.counters.publishers_handed_over += 1;
-        let sent = self.outboxes.send(home, Message::Publisher(connection));
+        let sent = self.outboxes.send(home, Message::Publisher(traveller));
         debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
         self.alert(home);
     }
 
     /// Takes a connection that neither receives nor sends out of this shard.
-    pub(super) fn lift(&mut self, slot: u32) -> Option<Box<Connection>> {
+    pub(super) fn lift(&mut self, slot: u32) -> Option<Traveller> {
         let token = self.connections.token(slot);
+        let account = self.wanted.forget(slot);
         let mut connection = self.let_go(slot)?;
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
@@ -60,12 +74,20 @@ impl Shard {
             connection.sending = Sending::Idle;
         }
         connection.queued = false;
-        Some(connection)
+        Some(Traveller { connection, account })
+    }
+
+    /// Takes a connection in that another shard lifted out: its slot.
+    pub(super) fn lay_down(&mut self, traveller: Traveller) -> u32 {
+        let Traveller { connection, account } = traveller;
+        let slot = self.take_in(connection);
+        self.wanted.remember(slot, account);
+        slot
     }
 
     /// A publisher came home.
-    pub(super) fn take_over_connection(&mut self, connection: Box<Connection>) {
-        let slot = self.take_in(connection);
+    pub(super) fn take_over_connection(&mut self, traveller: Traveller) {
+        let slot = self.lay_down(traveller);
         let asked = self.connections.get(slot).and_then(|connection| connection.asked.as_ref());
         let home = asked.map_or(self.id, |asked| self.whereabouts(&asked.stream));
         if self.draining.is_some() {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::caps::Admission;
-use super::connection::Connection;
 use super::demo::Demo;
+use super::handover::Traveller;
 use super::proxied::Speaker;
 use super::relocation::Removal;
 use super::withdrawal::Withdrawal;
@@ -25,7 +25,7 @@ pub(crate) enum Message {
     /// A fresh connection, for the less used shard.
     Accepted(Accepted),
     /// A publisher comes home: its name is to be claimed there.
-    Publisher(Box<Connection>),
+    Publisher(Traveller),
     /// A question: a reader wants a log.
     Subscribe(Subscribe),
     /// The answer.

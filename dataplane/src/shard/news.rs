@@ -15,13 +15,15 @@ use crate::ids::StreamName;
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     news: News,
-    /// By slot: what a connection did before what it does now; most did nothing.
-    accounts: HashMap<u32, Account>,
+    /// By slot, because most did nothing: a field of every connection would cost each of them
+    /// memory.
+    accounts: HashMap<u32, Box<Account>>,
 }
 
-/// What a connection did.
+/// What a connection did before what it does now. Lives on: the shard of the connection. Crosses
+/// by: mailbox, with the connection.
 #[derive(Debug, Default)]
-struct Account {
+pub(crate) struct Account {
     received: u64,
     sent: u64,
     /// What it did with media last.
@@ -29,9 +31,16 @@ struct Account {
 }
 
 impl Wanted {
-    /// The connection in `slot` is gone.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.accounts.remove(&slot);
+    /// The connection in `slot` is gone; what it did.
+    pub(super) fn forget(&mut self, slot: u32) -> Option<Box<Account>> {
+        self.accounts.remove(&slot)
+    }
+
+    /// The connection in `slot` came from another shard, where it did this.
+    pub(super) fn remember(&mut self, slot: u32, account: Option<Box<Account>>) {
+        if let Some(account) = account.filter(|_| self.news.connections) {
+            self.accounts.insert(slot, account);
+        }
     }
 }
 
@@ -53,6 +62,15 @@ impl Shard {
             account.received += connection.received;
             account.sent += connection.sent;
             account.last = Some((role, stream.clone()));
+        }
+    }
+
+    /// What the connection in `slot` carried is counted anew where it goes.
+    pub(super) fn enter_carried(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        if let Some(account) = self.wanted.accounts.get_mut(&slot) {
+            account.received += connection.received;
+            account.sent += connection.sent;
         }
     }
 

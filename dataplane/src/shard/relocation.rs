@@ -50,8 +50,9 @@
 use std::time::{Duration, Instant};
 
 use super::away::Found;
-use super::connection::{Connection, Establish, Receiving};
+use super::connection::{Establish, Receiving};
 use super::demo::Demo;
+use super::handover::Traveller;
 use super::message::Message;
 use super::passed::Passed;
 use super::queues::Class;
@@ -82,7 +83,7 @@ pub(crate) struct Removal {
     order: MoveOrder,
     from: ShardId,
     parcel: Parcel,
-    connection: Option<Box<Connection>>,
+    publisher: Option<Traveller>,
     /// When its publisher began, in milliseconds since it was accepted.
     began_ms: u32,
     demo: Option<Box<Demo>>,
@@ -235,7 +236,7 @@ impl Shard {
         let Some(hub) = self.streams.remove(slot) else { return };
         self.forget_stream(slot);
         let stream = order.stream.clone();
-        let (mut connection, mut demo, mut began_ms) = (None, None, 0);
+        let (mut publisher, mut demo, mut began_ms) = (None, None, 0);
         match hub.publisher() {
             Publisher::Session { slot, .. } => {
                 if let Some(connection) = self.connections.get_mut(slot) {
@@ -243,7 +244,7 @@ impl Shard {
                     connection.session.pack_pages(&self.pool);
                 }
                 self.usage.end(slot, Role::Publish, self.now);
-                connection = self.lift(slot);
+                publisher = self.lift(slot);
             }
             Publisher::Demo => demo = self.lift_demo(),
             Publisher::Lost(_) => {}
@@ -261,7 +262,7 @@ impl Shard {
         let readers: Vec<_> = parcel.hub().readers().collect();
         let moved = move_of(parcel.hub(), order.id, false);
         tracing::info!(%stream, shard = %self.id, to = %to, "stream moves");
-        let removal = Removal { order, from: self.id, parcel, connection, began_ms, demo };
+        let removal = Removal { order, from: self.id, parcel, publisher, began_ms, demo };
         let sent = self.outboxes.send(to, Message::Stream(Box::new(removal)));
         debug_assert!(sent.is_ok(), "room was checked and only this shard fills the mailbox");
         self.alert(to);
@@ -274,10 +275,10 @@ impl Shard {
 
     /// A stream comes to its new home.
     fn stream_arrived(&mut self, removal: Removal) {
-        let Removal { order, from, parcel, connection, began_ms, demo } = removal;
+        let Removal { order, from, parcel, publisher, began_ms, demo } = removal;
         let stream = order.stream.clone();
         debug_assert!(self.streams.find(&stream).is_none(), "a stream is on one shard");
-        let slot = connection.map(|connection| self.take_in(connection));
+        let slot = publisher.map(|traveller| self.lay_down(traveller));
         let publisher = match (parcel.hub().publisher(), slot) {
             (Publisher::Session { id, .. }, Some(slot)) => Publisher::Session { slot, id },
             (publisher, _) => publisher,

@@ -210,7 +210,7 @@ impl Shard {
                     self.shed(fresh);
                 }
                 Message::Accepted(fresh) => self.open(fresh),
-                Message::Publisher(connection) => self.take_over_connection(connection),
+                Message::Publisher(traveller) => self.take_over_connection(traveller),
                 Message::Subscribe(question) => self.subscription_asked(from, question),
                 Message::Subscribed { slot, answer } => {
                     self.outboxes.settle(from);

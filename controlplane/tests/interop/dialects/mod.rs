@@ -4,6 +4,7 @@ mod absences;
 mod application;
 mod endings;
 mod logins;
+mod moves;
 mod redirects;
 mod scenario;
 mod segments;
