@@ -11,12 +11,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use dataplane::control::Protocol;
+use dataplane::control::{Protocol, ProtocolSet};
 use dataplane::ids::{SessionId, StreamName};
 
 use crate::coordinator::Policy;
 use crate::dialect::PublishOptions;
-use crate::registry::TenantName;
+use crate::registry::{Protocols, TenantName};
 
 /// Grants that have not become publications at most; the oldest is forgotten.
 const GRANTED_MAX: usize = 4_096;
@@ -62,6 +62,13 @@ impl Policies {
     pub fn allows(&self, stream: &StreamName, protocol: Protocol) -> bool {
         let said = self.live.get(stream).and_then(|given| given.options.protocols);
         said.is_none_or(|protocols| protocols.allows(protocol))
+    }
+
+    /// The protocols by which the application said that the stream is not played.
+    #[must_use]
+    pub fn excluded(&self, stream: &StreamName) -> ProtocolSet {
+        let said = self.live.get(stream).and_then(|given| given.options.protocols);
+        said.map_or(ProtocolSet::NONE, |protocols| Protocols::ALL.lost(&protocols))
     }
 
     /// True if the application said that the stream ends when nobody plays it.

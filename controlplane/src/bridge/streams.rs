@@ -4,7 +4,8 @@
 use std::time::Instant;
 
 use dataplane::control::{
-    CloseReason, Command, Event, FirstPlaylist, Protocol, StreamMove, StreamStart,
+    CloseReason, Command, Event, FirstPlaylist, Protocol, ProtocolSet, Role, StreamMove,
+    StreamStart,
 };
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 
@@ -28,7 +29,7 @@ impl<F: Fleet> Exchange<F> {
             self.publishes(stream, publisher.session);
             self.input_connected(stream, start.id, start.protocol);
             self.push(stream, start.id);
-            self.gate.policies_mut().published(stream, publisher.session);
+            self.bind_publication(stream, publisher.session);
             // Whoever let the publisher in may have said whose the stream is.
             self.meter_publication(stream, now);
             self.tell_began(stream, publisher.session, now);
@@ -87,9 +88,25 @@ impl<F: Fleet> Exchange<F> {
         self.input_connected(stream, id, protocol);
         if let Some(session) = session {
             self.publishes(stream, session);
-            self.gate.policies_mut().published(stream, session);
+            self.bind_publication(stream, session);
             self.meter_publication(stream, now);
             self.tell_began(stream, session, now);
+        }
+    }
+
+    /// What was said of a publication by whoever let it in binds those, too, who were there before
+    /// it: they played the one before, or waited for this one.
+    fn bind_publication(&mut self, stream: &StreamName, session: SessionId) {
+        self.gate.policies_mut().published(stream, session);
+        let excluded = self.gate.policies().excluded(stream);
+        if excluded != ProtocolSet::NONE {
+            self.tell_all(|| Command::KickStream {
+                stream: stream.clone(),
+                publication: None,
+                role: Some(Role::Play),
+                protocols: excluded,
+                reason: CloseReason::StreamChanged,
+            });
         }
     }
 

@@ -1,12 +1,14 @@
 //! A player whose stream nobody publishes, a stream that nobody plays, and a server that comes and
 //! goes, as ZLMediaKit tells of them.
 
+use std::io::Read;
+
 use serde_json::{Value, json};
 
 use super::application::{Application, Request};
 use super::scenario::{node, play};
 use crate::clip::Clip;
-use crate::http_flv::get;
+use crate::http_flv::{Answer, get};
 use crate::publisher::Publisher;
 use crate::server::{Backend, Options, Server};
 
@@ -73,4 +75,37 @@ fn zlmediakit_hears_that_the_server_comes_lives_and_goes() {
     server.stop();
     let gone = application.wait(asked("/goes")).json();
     assert!(gone["mediaServerId"].is_string(), "{gone}");
+}
+
+/// The answer about a publisher comes after players were let in who wait for its stream.
+#[test]
+fn zlmediakit_binds_players_who_waited_by_what_it_says_of_their_publisher() {
+    let application = Application::start(|request| {
+        let publishes = request.json().get("originType").is_some();
+        answer(&match publishes {
+            true => json!({ "code": 0, "enable_rtmp": false, "enable_ts": true }),
+            false => json!({ "code": 0 }),
+        })
+    });
+    let server = node("zlmediakit", &application, &[]);
+    let web = server.http;
+    let mut players = ["flv", "ts"].map(|format| {
+        let path = format!("/live/cam.{format}?as={format}");
+        Some(std::thread::spawn(move || Answer::request(web, &path, "")))
+    });
+    for format in ["flv", "ts"] {
+        let params = format!("as={format}");
+        application.wait(|request| request.json()["params"] == params.as_str());
+    }
+    let _publisher = Publisher::ffmpeg_endless(Clip::Small, &server.rtmp_url("cam"));
+    // It may have begun to play before it was known that it may not.
+    let [flv, ts] = players.each_mut().map(|player| player.take().expect("each is joined once"));
+    let mut ts = ts.join().expect("it is answered");
+    let mut bytes = [0; 188 * 100];
+    ts.body.read_exact(&mut bytes).expect("it plays");
+    assert_eq!((ts.status, bytes[0]), (200, 0x47));
+    let mut flv = flv.join().expect("it is answered");
+    flv.body.read_to_end(&mut Vec::new()).expect("it ends");
+    ts.body.read_exact(&mut bytes).expect("the other one plays on");
+    assert_eq!(get(web, "/live/cam.flv", "").0, 404);
 }
