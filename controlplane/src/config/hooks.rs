@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dataplane::config::HlsMode;
 use serde_json::Value;
 
 use super::document::Datum;
@@ -86,10 +87,31 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
     Ok(())
 }
 
+/// Warns of hooks that are told of segments which nobody can fetch.
+pub(super) fn doubt(loaded: &mut Loaded) {
+    let why = match loaded.settings.stream.hls.mode {
+        HlsMode::Always => return,
+        HlsMode::OnDemand => "segments are kept only once a viewer asked for their playlist",
+        HlsMode::Off => "there are no segments with hls.mode = \"off\"",
+    };
+    let told = loaded.settings.hooks.iter().filter(|hook| hook.enabled && hook.hears("on_hls"));
+    let warnings: Vec<_> = told
+        .map(|hook| {
+            format!(
+                "hooks: {:?} is told of segments (on_hls), but {why}; set hls.mode = \"always\" if \
+                 its application fetches them",
+                hook.id
+            )
+        })
+        .collect();
+    loaded.warnings.extend(warnings);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::document::parse_variable;
+    use crate::config::load;
 
     const BOUNDS: Bounds = Bounds { min: 0, max: 0, unit: super::super::field::Unit::One };
 
@@ -112,5 +134,32 @@ mod tests {
         }
         let unknown = "[{ id = 'a', type = 'http', target = 'http://x', retry = 1 }]";
         assert_eq!(read(unknown), None);
+    }
+
+    #[test]
+    fn who_is_told_of_segments_that_nobody_keeps_is_warned() {
+        let warnings = |mode: HlsMode, more: &str| {
+            let hook = "id = 'a', type = 'http', target = 'http://x/', dialect = 'srs'";
+            let mut loaded = load(None, Vec::new()).unwrap();
+            loaded.settings.stream.hls.mode = mode;
+            loaded.settings.hooks = read(&format!("[{{ {hook}{more} }}]")).unwrap();
+            doubt(&mut loaded);
+            loaded.warnings
+        };
+        let segments = ", calls = ['on_hls', 'on_unpublish']";
+        for (mode, why) in [
+            (HlsMode::OnDemand, "only once a viewer asked"),
+            (HlsMode::Off, "there are no segments"),
+        ] {
+            let told = warnings(mode, segments);
+            let [warning] = &*told else { panic!("{mode:?}: {told:?}") };
+            for part in ["\"a\"", "on_hls", why, "set hls.mode = \"always\""] {
+                assert!(warning.contains(part), "{part}: {warning}");
+            }
+        }
+        assert_eq!(warnings(HlsMode::Always, segments), [""; 0]);
+        assert_eq!(warnings(HlsMode::OnDemand, ""), [""; 0], "it is told by its name alone");
+        let disabled = format!("{segments}, enabled = false");
+        assert_eq!(warnings(HlsMode::OnDemand, &disabled), [""; 0]);
     }
 }

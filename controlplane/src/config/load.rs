@@ -124,6 +124,7 @@ pub fn load_beside(
     }
     agree(&loaded)?;
     super::streams::doubt(&mut loaded);
+    super::hooks::doubt(&mut loaded);
     Ok(loaded)
 }
 

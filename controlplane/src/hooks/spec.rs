@@ -293,7 +293,8 @@ impl HookSpec {
 
     /// True if it is told `call` of its dialect: all that there is unless it names some, but for
     /// what comes all the time.
-    pub(super) fn hears(&self, call: &str) -> bool {
+    #[must_use]
+    pub fn hears(&self, call: &str) -> bool {
         let there = self.dialect.calls().contains(&call);
         let named = self.calls.iter().any(|named| named == call);
         there && (named || self.calls.is_empty() && !self.dialect.must_name(call))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::program::{Dir, PATIENCE, Server, get};
+use crate::program::{Dir, PATIENCE, Server, get, output};
 use crate::receiver::{Api, Nobody, Taker};
 
 /// The name that each event has for ever.
@@ -102,4 +102,24 @@ fn a_template_of_thousands_of_streams_is_told_of_each() {
     for nothing in ["hook_missed_total 0\n", "hook_dead_letters{hook=\"app\"} 0\n"] {
         assert!(metrics.contains(&format!("\ngrandstand_{nothing}")), "{nothing}: {metrics}");
     }
+}
+
+/// Segments that nobody keeps are told of all the same: whoever fetches them is to know before.
+#[test]
+fn a_hook_that_is_told_of_segments_nobody_keeps_is_warned_of_at_once() {
+    let dir = Dir::new("segments");
+    let hook = "[[hooks]]\nid = \"app\"\ntype = \"http\"\ndialect = \"srs\"\n\
+                target = \"http://127.0.0.1:9/\"\ncalls = [\"on_hls\"]\n";
+    let warning = "hooks: \"app\" is told of segments (on_hls), but segments are kept only once";
+    for (mode, warned) in [("on_demand", true), ("always", false)] {
+        let file = format!("[auth]\nmode = \"open\"\n[hls]\nmode = \"{mode}\"\n{hook}");
+        dir.write("grandstand.toml", &file);
+        let (code, told, error) = output(&mut dir.command(&["check"]));
+        assert_eq!(code, Some(0), "{error}");
+        assert_eq!(told.contains(&format!("warning: {warning}")), warned, "{told}");
+    }
+    dir.write("grandstand.toml", &format!("[auth]\nmode = \"open\"\n{hook}"));
+    let mut server = Server::start(&mut dir.command(&[]));
+    let line = server.log_line(warning);
+    assert!(line.contains("WARN") && line.contains("set hls.mode = \"always\""), "{line}");
 }
