@@ -1,5 +1,7 @@
 //! What is so in every dialect.
 
+use std::time::Instant;
+
 use dataplane::control::Intent;
 
 use super::super::OnFailure;
@@ -7,6 +9,7 @@ use super::super::tests::{Bench, request, stream_of};
 use super::rig::*;
 use crate::dialect::Dialect;
 use crate::outbound::scripted::{Application as Scripted, Reply};
+use crate::penalties::{Access, PenaltyRules, Warden};
 
 /// Each question has an address of its own, if it is given one, and where none is, nobody asks.
 #[tokio::test]
@@ -57,6 +60,36 @@ async fn silence_is_no_unless_the_configuration_says_yes() {
             }
             let verdict = Bench::new(rules).verdict(request(Intent::Publish, "cam", "k")).await;
             assert_eq!(stream_of(&verdict), expected, "{dialect:?}");
+        }
+    }
+}
+
+/// Many say 404 until an event begins: that is a no, and none to what was shown. Whoever shows one
+/// key after the other guesses where the answer is that they are no good.
+#[tokio::test]
+async fn what_is_not_there_costs_nobody_a_penalty() {
+    for dialect in Dialect::ALL {
+        for (status, word, is_guess) in
+            [(403, "forbidden", true), (404, "forbidden", false), (410, "forbidden", false)]
+        {
+            let word = match (dialect, status) {
+                (Dialect::Native, 404) => "not_found",
+                (Dialect::Native, 410) => "unavailable",
+                _ => word,
+            };
+            let scripted = Scripted::start(move |_| Reply::status(status, "", ""));
+            let mut bench = Bench::new(speaking(dialect, &scripted.url("/")));
+            let warden = Warden::default();
+            let penalties = PenaltyRules { guesses_max: 3, ..PenaltyRules::default() };
+            warden.set_access(Access { penalties, ..Access::default() });
+            bench.gate.watch_by(warden.clone());
+            let peer = request(Intent::Publish, "cam", "k").peer.ip();
+            for guess in 0..6 {
+                let asked = request(Intent::Publish, "cam", &format!("k{guess}"));
+                assert_eq!(stream_of(&bench.verdict(asked).await), word, "{dialect:?} {status}");
+            }
+            let shut_out = warden.shuts_out(peer, "rtmp", Instant::now());
+            assert_eq!(shut_out, is_guess, "{dialect:?} {status}");
         }
     }
 }
