@@ -67,3 +67,28 @@ fn filter(level: LogLevel) -> Targets {
     };
     Targets::new().with_default(level).with_target(TARGET, LevelFilter::INFO)
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_security_log_is_told_at_every_level() {
+        for (level, told) in [
+            (LogLevel::Error, false),
+            (LogLevel::Warn, false),
+            (LogLevel::Info, true),
+            (LogLevel::Debug, true),
+            (LogLevel::Trace, true),
+        ] {
+            let filter = filter(level);
+            assert!(filter.would_enable(TARGET, &Level::INFO), "{level:?}");
+            assert!(!filter.would_enable(TARGET, &Level::DEBUG), "{level:?}");
+            assert_eq!(filter.would_enable("grandstand", &Level::INFO), told, "{level:?}");
+            // A name that only begins like it is another one.
+            assert_eq!(filter.would_enable("secure", &Level::INFO), told, "{level:?}");
+        }
+    }
+}

@@ -324,3 +324,26 @@ fn two_hundred_viewers_behind_one_address_are_nobody_to_be_refused() {
     assert!(limited.iter().all(|line| line.ends_with(" 0")), "{limited:?}");
     assert!(metrics.contains("\ngrandstand_penalties 0\n"), "{metrics}");
 }
+
+/// Without a file of its own the security log is in the log of everything, whatever its level.
+#[test]
+fn the_security_log_is_told_though_the_level_is_above_it() {
+    let dir = Dir::new("quiet");
+    let own = "security_file = \"security.log\"";
+    let file = FILE.replace(own, "level = \"error\"").replace("play = \"open\"", "play = \"keys\"");
+    assert!(!file.contains("security_file"));
+    dir.write("g.toml", &file);
+    let mut server = Server::start(&mut dir.command(&["--config", "g.toml"]));
+    let answer =
+        get(server.addr("http"), "/demo.flv?key=gue5s", "X-Forwarded-For: 198.51.100.7\r\n");
+    assert_eq!(status(&answer), "403");
+    let line = server.log_line("auth_refused");
+    let told: Value = serde_json::from_str(&line[line.find('{').unwrap()..]).unwrap();
+    let fields = ["addr", "listener", "stream"].map(|field| told[field].as_str());
+    assert_eq!(fields, [Some(GUESSER), Some("http"), Some("demo")], "{line}");
+    server.signal(libc::SIGTERM);
+    let (code, rest) = server.end();
+    assert_eq!(code, Some(0));
+    // Nothing else that is told at its level is.
+    assert!(!rest.contains("INFO"), "{rest}");
+}
