@@ -102,8 +102,8 @@ fn of_application(application: &Application, request: &AuthorizeRequest, client:
     let lasts = !dialect.forgets_questions();
     let keeping = Keeping { on_failure, allowed, denied, lasts };
     // CONTROL: one copy for each question.
-    let about = request.clone();
-    let read = move |answer: &Answer| match dialect.reply(&about, answer) {
+    let (asker, about) = (application.asker.clone(), request.clone());
+    let read = move |answer: &Answer| match dialect.reply(&asker, &about, answer) {
         Ok(Reply::Yes(yes)) => {
             let Yes { stream, stream_id, options } = yes;
             let terms = Terms { stream, stream_id, options, ..Terms::default() };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::config::{HlsMode, HlsSession};
+use dataplane::config::{HlsMode, HlsSession, ListenerKind};
 
+use super::addresses::listeners;
 use super::callback::CallbackSection;
 use super::coordinator::CoordinatorSection;
 use super::document::Datum;
@@ -16,6 +17,7 @@ use super::load::Loaded;
 use super::settings::Settings;
 use super::signed::SignedSection;
 use crate::auth::{Allows, CLAIMS_BYTES_MAX, KEYS_MAX, KeyHash, KeyRule, Mode, Modes, Rules};
+use crate::dialect::Asker;
 use crate::error::Error;
 
 /// `[auth]`
@@ -79,6 +81,15 @@ impl Settings {
         hls.mode == HlsMode::Off || hls.session != HlsSession::Off
     }
 
+    /// Who asks, as far as that is not said of the application.
+    fn asker(&self) -> Asker {
+        let listeners = listeners(self).into_iter();
+        let rtmp = listeners.filter(|listener| listener.kind == ListenerKind::Rtmp);
+        let rtmp_ports = rtmp.map(|listener| listener.addr.port()).collect();
+        let node = self.node.name().into();
+        Asker { node, rtmp_ports, ..Asker::default() }
+    }
+
     /// What verdicts are given by; `coordinator` as for [`Self::modes`].
     #[must_use]
     pub fn rules(&self, coordinator: &CoordinatorSection) -> Rules {
@@ -94,7 +105,7 @@ impl Settings {
             keys: keys.clone(),
             signed: signed.rules(),
             issuer: Arc::new(jwt.issuer()),
-            application: callback.application(self.node.name().into(), self.sees_all()),
+            application: callback.application(self.asker(), self.sees_all()),
             coordinator: coordinator.key_verification.clone(),
             follows: coordinator.client.is_on(),
             key_request: key_request(self.session.authorize_deadline),

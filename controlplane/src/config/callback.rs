@@ -1,6 +1,5 @@
 //! `[auth.callback]`: the application that is asked who may publish and play.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::control::Intent;
@@ -103,8 +102,8 @@ impl CallbackSection {
         self.addresses().first().is_some() || others.into_iter().any(Option::is_some)
     }
 
-    /// Who is asked, by the node of that name; `sees_all` says that everybody who plays is known.
-    pub(super) fn application(&self, node: Arc<str>, sees_all: bool) -> Option<Application> {
+    /// Who is asked, by that node; `sees_all` says that everybody who plays is known.
+    pub(super) fn application(&self, asker: Asker, sees_all: bool) -> Option<Application> {
         // A token is signed by the same secret, and needs nothing beside it.
         let signs = !self.signing_secret.0.is_empty() && self.dialect != Dialect::RtmpEvent;
         let addresses = self.addresses();
@@ -132,7 +131,7 @@ impl CallbackSection {
             authorization: self.credential.authorization().ok().flatten(),
             signing: signs.then(|| SigningKey::new(self.signing_secret.0.as_bytes())),
             secret: self.signing_secret.clone(),
-            asker: Asker { node, subject: subject.into(), host: host.into() },
+            asker: Asker { subject: subject.into(), host: host.into(), ..asker },
             timeout: self.timeout,
             on_failure: self.on_failure,
             cache: self.cache,
@@ -454,7 +453,6 @@ mod tests {
         let url = ("CALLBACK__URL", "http://app.example/");
         let dialect = |word| ("CALLBACK__DIALECT", word);
         let secret = ("CALLBACK__SIGNING_SECRET", "hunter2");
-        let node = || Arc::from("edge-1");
         for set in [
             &[url, dialect("srs")][..],
             &[url, dialect("rtmp-event"), secret],
@@ -468,7 +466,7 @@ mod tests {
             &[dialect("zlmediakit"), ("CALLBACK__ON_STREAM_NONE_READER", "http://a/")],
         ] {
             let section = read(set).unwrap();
-            let application = section.application(node(), true).unwrap();
+            let application = section.application(Asker::default(), true).unwrap();
             assert_eq!(application.dialect, section.dialect);
             assert!(!format!("{section:?} {application:?}").contains("hunter2"));
         }

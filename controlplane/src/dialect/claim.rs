@@ -15,6 +15,8 @@ pub struct Asker {
     pub subject: Arc<str>,
     /// Where this node is found, if that is not the address that a peer came to.
     pub host: Arc<str>,
+    /// Ports by which this node is come to for RTMP.
+    pub rtmp_ports: Arc<[u16]>,
 }
 
 /// The subject of tokens, unless another one is configured.

@@ -170,14 +170,19 @@ impl Dialect {
         asks.then(|| nginx_rtmp::update(role, &peer, seconds))
     }
 
-    /// What `answer` says of `request`.
+    /// What `answer` says of `request`, to who asks.
     ///
     /// Errors: what is wrong with it, if it says nothing.
-    pub fn reply(self, request: &AuthorizeRequest, answer: &Answer) -> Result<Reply, &'static str> {
+    pub fn reply(
+        self,
+        asker: &Asker,
+        request: &AuthorizeRequest,
+        answer: &Answer,
+    ) -> Result<Reply, &'static str> {
         match self {
             Self::Native => Err("our own dialect has other answers"),
             Self::RtmpEvent => rtmp_event::reply(answer),
-            Self::NginxRtmp => nginx_rtmp::reply(request, answer),
+            Self::NginxRtmp => nginx_rtmp::reply(asker, request, answer),
             Self::Srs => srs::reply(answer),
             Self::Zlmediakit => zlmediakit::reply(request, answer),
             Self::Mediamtx => mediamtx::reply(request, answer),

@@ -11,6 +11,7 @@ use dataplane::control::{AuthorizeRequest, Intent, Protocol, Role};
 use dataplane::ids::StreamName;
 use http::header::LOCATION;
 
+use super::claim::Asker;
 use super::form::Form;
 use super::note::Note;
 use super::peer::Peer;
@@ -21,6 +22,8 @@ use crate::outbound::Answer;
 
 /// What players of RTMP ask for who want what is live or, without that, a file.
 const START: &str = "4294965296";
+/// The port of an address without one.
+const RTMP_PORT: u16 = 1_935;
 /// Bytes of an address of another server at most: the source has room for no longer name.
 const LOCATION_BYTES_MAX: usize = 256;
 
@@ -81,7 +84,11 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
 }
 
 /// What an answer says.
-pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply, &'static str> {
+pub(super) fn reply(
+    asker: &Asker,
+    request: &AuthorizeRequest,
+    answer: &Answer,
+) -> Result<Reply, &'static str> {
     if answer.status.is_success() {
         return Ok(Reply::yes());
     }
@@ -94,7 +101,7 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
         return Ok(Reply::yes());
     }
     if let Some((scheme, address)) = name.split_once("://") {
-        return of_address(&scheme.to_ascii_lowercase(), address, request);
+        return of_address(&scheme.to_ascii_lowercase(), address, (asker, request));
     }
     renamed(
         request,
@@ -109,7 +116,7 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
 fn of_address(
     scheme: &str,
     address: &str,
-    request: &AuthorizeRequest,
+    (asker, request): (&Asker, &AuthorizeRequest),
 ) -> Result<Reply, &'static str> {
     const NO_ADDRESS: &str = "its Location is no address of a server and a stream there";
     let legal = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
@@ -119,23 +126,30 @@ fn of_address(
         return Err(NO_ADDRESS);
     }
     let web = request.protocol != Protocol::Rtmp;
+    let socket = matches!(request.protocol, Protocol::WsFlv | Protocol::WsTs);
     let url = match scheme {
         "rtmp" | "rtmps" => {
-            if let Some(stream) = here(address, request).filter(|_| scheme == "rtmp") {
+            if let Some(stream) = here(address, asker, request).filter(|_| scheme == "rtmp") {
                 return renamed(request, &stream);
             }
             if web { translated(authority, path, request) } else { format!("{scheme}://{address}") }
         }
         "http" | "https" if web => format!("{scheme}://{address}"),
+        "ws" | "wss" if socket => format!("{scheme}://{address}"),
         _ => return Err("its Location is an address of another protocol than the peer's"),
     };
     Ok(Reply::Elsewhere(url.into()))
 }
 
-/// The address of the same stream for who came by HTTP: at that host, by the port and in the format
-/// by which it was asked for here.
+/// The address of the same stream for who came by HTTP or WebSocket: at that host, by the port and
+/// in the format by which it was asked for here.
 fn translated(authority: &str, path: &str, request: &AuthorizeRequest) -> String {
-    let scheme = if request.tls { "https" } else { "http" };
+    let scheme = match (request.protocol, request.tls) {
+        (Protocol::WsFlv | Protocol::WsTs, false) => "ws",
+        (Protocol::WsFlv | Protocol::WsTs, true) => "wss",
+        (_, false) => "http",
+        (_, true) => "https",
+    };
     let host = without_port(authority);
     let (ours, asked) = request.url.split_once('/').unwrap_or((&request.url, ""));
     let port = &ours[without_port(ours).len()..];
@@ -150,6 +164,11 @@ fn without_port(authority: &str) -> &str {
     &authority[..colon.unwrap_or(authority.len())]
 }
 
+/// The port that stands behind a host, be it none; no number is no port.
+fn port_of(rest: &str) -> Option<u16> {
+    rest.strip_prefix(':').map_or(Some(RTMP_PORT), |digits| digits.parse().ok())
+}
+
 /// The peer is let in under another name.
 fn renamed(request: &AuthorizeRequest, stream: &str) -> Result<Reply, &'static str> {
     if request.intent == Intent::Connect {
@@ -159,16 +178,21 @@ fn renamed(request: &AuthorizeRequest, stream: &str) -> Result<Reply, &'static s
     Ok(Reply::Yes(Yes { stream: Some(stream), ..Yes::default() }))
 }
 
-/// The stream of an address without its scheme, if it leads to where the peer came to.
-fn here(address: &str, request: &AuthorizeRequest) -> Option<String> {
+/// The stream of an address without its scheme, if it leads to where the peer came to: one of HTTP
+/// came by another port, so that the address is one of ours if RTMP comes to us by its port.
+fn here(address: &str, asker: &Asker, request: &AuthorizeRequest) -> Option<String> {
     let (authority, path) = address.split_once('/')?;
     let bare = |authority: &str| authority.strip_suffix(":1935").unwrap_or(authority).to_owned();
     let ours = request.url.split_once("://").map_or(&*request.url, |(_, ours)| ours);
     let ours = ours.split('/').next().unwrap_or_default();
     let same = match request.protocol {
         Protocol::Rtmp => bare(authority).eq_ignore_ascii_case(&bare(ours)),
-        // HTTP has another port.
-        _ => without_port(authority).eq_ignore_ascii_case(without_port(ours)),
+        _ => {
+            let host = without_port(authority);
+            let is_ours = |port: u16| asker.rtmp_ports.contains(&port);
+            host.eq_ignore_ascii_case(without_port(ours))
+                && port_of(&authority[host.len()..]).is_some_and(is_ours)
+        }
     };
     let path = path.strip_prefix("live/").unwrap_or(path);
     same.then(|| path.to_owned())

@@ -94,7 +94,23 @@ async fn nginx_rtmp_sends_players_of_http_where_it_sends_those_of_rtmp() {
         ("rtmp://[::1]:1936/a/b", "[::2]:99/cam-1.ts", false, "http://[::1]:99/a/b.ts"),
         ("https://cdn.example/x.m3u8?y", hls, false, "https://cdn.example/x.m3u8?y"),
         ("rtmp://edge-1.example/live/other", hls, false, "other"),
-        ("rtmp://edge-1.example/sport/other", hls, false, "sport/other"),
+        ("rtmp://EDGE-1.example:1935/live/other", hls, false, "other"),
+        ("rtmp://edge-1.example:1940/sport/other", hls, false, "sport/other"),
+        // Another server of the same host.
+        (
+            "rtmp://edge-1.example:1936/live/other",
+            hls,
+            false,
+            "http://edge-1.example:8080/live/other/index.m3u8",
+        ),
+        (
+            "rtmp://edge-1.example:99999/live/other",
+            hls,
+            false,
+            "http://edge-1.example:8080/live/other/index.m3u8",
+        ),
+        ("rtmp://[::2]/a/b", "[::2]:99/cam-1.ts", false, "a/b"),
+        ("rtmp://[::2]:1936/a/b", "[::2]:99/cam-1.ts", false, "http://[::2]:99/a/b.ts"),
     ] {
         let head = format!("location: {location}\r\n");
         let scripted = Scripted::start(move |_| Reply::status(302, &head, ""));
@@ -104,6 +120,22 @@ async fn nginx_rtmp_sends_players_of_http_where_it_sends_those_of_rtmp() {
             url: url.into(),
             ..peer(Intent::Play)
         };
+        let mut bench = Bench::new(speaking(Dialect::NginxRtmp, &scripted.url("/")));
+        assert_eq!(stream_of(&bench.verdict(asked).await), expected, "{location}");
+    }
+    // Who wants to switch to WebSocket goes where that is spoken.
+    for (location, protocol, tls, expected) in [
+        ("rtmp://edge-2.example/a/b", Protocol::WsFlv, false, "ws://edge-2.example:8080/a/b.flv"),
+        ("rtmp://edge-2.example/a/b", Protocol::WsTs, true, "wss://edge-2.example:8080/a/b.flv"),
+        ("wss://edge-2.example/x", Protocol::WsFlv, false, "wss://edge-2.example/x"),
+        ("ws://edge-2.example/x", Protocol::WsTs, false, "ws://edge-2.example/x"),
+        ("https://edge-2.example/x", Protocol::WsFlv, false, "https://edge-2.example/x"),
+        ("ws://edge-2.example/x", Protocol::HttpFlv, false, "unavailable"),
+    ] {
+        let head = format!("location: {location}\r\n");
+        let scripted = Scripted::start(move |_| Reply::status(302, &head, ""));
+        let url = "edge-1.example:8080/cam-1.flv".into();
+        let asked = AuthorizeRequest { protocol, tls, url, ..peer(Intent::Play) };
         let mut bench = Bench::new(speaking(Dialect::NginxRtmp, &scripted.url("/")));
         assert_eq!(stream_of(&bench.verdict(asked).await), expected, "{location}");
     }

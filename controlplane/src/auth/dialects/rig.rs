@@ -10,7 +10,9 @@ use crate::outbound::scripted::{Application as Scripted, Reply};
 
 /// Rules by which an application of `dialect` at `url` is asked.
 pub(super) fn speaking(dialect: Dialect, url: &str) -> Rules {
-    let asker = Asker { node: "edge-1".into(), subject: "rtmp_event".into(), host: "".into() };
+    let rtmp_ports = [1935, 1940].into();
+    let asker =
+        Asker { node: "edge-1".into(), subject: "rtmp_event".into(), host: "".into(), rtmp_ports };
     let secret = Secret("s3cret".into());
     let application = Application { dialect, secret, asker, signing: None, ..application(url) };
     Rules { connect: Mode::Callback, ..asking(application) }
