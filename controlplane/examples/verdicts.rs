@@ -176,6 +176,7 @@ fn request(number: u32) -> Box<AuthorizeRequest> {
         tls: false,
         stream: StreamName::parse(&format!("news/{number}")).expect("a name"),
         key: Secret("0123456789abcdef0123456789abcdef".to_owned()),
+        login: Secret::default(),
         query: Secret("key=0123456789abcdef0123456789abcdef".to_owned()),
         url: "rtmp://edge.example/live/news".into(),
         referer: None,

@@ -363,6 +363,9 @@ pub struct AuthConfig {
     /// Whether a peer may come in, at RTMP's `connect`, if the application that it names is a
     /// legal name of a stream.
     pub connect: bool,
+    /// Whether viewers show who they are by user and password of HTTP (`Authorization: Basic`). If
+    /// not, those are for somebody in front of us, and nobody here is told of them.
+    pub logins: bool,
 }
 
 /// What sessions are judged by: one value per shard, shared by all its sessions.

@@ -264,26 +264,28 @@ fn a_proxy_tells_for_whom_each_request_is(config: Config) {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&asked);
     server.control.judge(Box::new(move |request| {
-        seen.lock().unwrap().push(request.peer.ip());
+        seen.lock().unwrap().push((request.peer.ip(), request.tls));
         Some(Verdict::Allow(Grant::to(request.stream.clone())))
     }));
     let mut publisher = Publisher::start(server.rtmp, "good");
     publisher.send_frames(200);
     // One connection, one client after the other, and the proxy's own question.
     let mut socket = from(BALANCER, server.http);
+    let secure = "X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n";
     let told = [
-        ("X-Forwarded-For: 198.51.100.7\r\n", "198.51.100.7"),
-        ("X-Forwarded-For: 127.0.0.1, 203.0.113.5, 127.0.0.2\r\n", "203.0.113.5"),
-        ("", "127.0.0.2"),
+        (secure, "198.51.100.7", true),
+        ("X-Forwarded-For: 127.0.0.1, 203.0.113.5, 127.0.0.2\r\n", "203.0.113.5", false),
+        ("", "127.0.0.2", false),
     ];
-    for (fields, _) in told {
+    for (fields, ..) in told {
         let status = forwarded(&mut socket, "/good/index.m3u8", fields);
         assert_eq!(status, "HTTP/1.1 200", "{}", body(&mut socket));
         assert!(body(&mut socket).starts_with("#EXTM3U"));
     }
-    let peers = |who: &str| asked.lock().unwrap().iter().any(|ip| ip.to_string() == who);
-    for (_, who) in told {
-        assert!(peers(who), "{who} was asked about");
+    for (_, who, tls) in told {
+        let asked = asked.lock().unwrap();
+        let found = asked.iter().find(|(ip, _)| ip.to_string() == who);
+        assert_eq!(found.map(|(_, tls)| *tls), Some(tls), "{who} was asked about");
     }
     // A whole stream is the client's, and listed as that.
     assert_eq!(forwarded(&mut socket, "/good.flv", told[0].0), "HTTP/1.1 200");

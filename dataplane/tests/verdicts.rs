@@ -125,7 +125,7 @@ fn every_denial_is_said_in_the_peers_protocol(config: Config) {
 }
 
 fn peers_are_judged_at_connect_if_that_is_wanted(mut config: Config) {
-    config.auth = AuthConfig { connect: true };
+    config.auth = AuthConfig { connect: true, ..AuthConfig::default() };
     let server = Server::start(config);
     let questions = judged(&server, |request| match request.stream.as_str() {
         "closed" => Verdict::Deny(Denial::Forbidden),
@@ -163,7 +163,7 @@ fn peers_are_judged_at_connect_if_that_is_wanted(mut config: Config) {
 }
 
 fn a_connect_that_nobody_judges_is_refused_in_time(mut config: Config) {
-    config.auth = AuthConfig { connect: true };
+    config.auth = AuthConfig { connect: true, ..AuthConfig::default() };
     config.session.authorize_deadline = Duration::from_millis(200);
     let server = Server::start(config);
     server.control.judge(Box::new(|_| None));

@@ -70,7 +70,7 @@ const fn is_public(basis: Basis) -> bool {
 
 fn is_guess(request: &AuthorizeRequest, no: &Ruling, basis: Basis) -> bool {
     let is_viewer = request.intent == Intent::Play && request.protocol != Protocol::Rtmp;
-    let (key, query) = (&request.key.0, &request.query.0);
+    let (key, login, query) = (&request.key.0, &request.login.0, &request.query.0);
     // Who is asked about again was right when he came in.
     matches!(no, Ruling::Deny(Denial::Forbidden) | Ruling::Flawed(_))
         && request.since.is_none()
@@ -80,7 +80,7 @@ fn is_guess(request: &AuthorizeRequest, no: &Ruling, basis: Basis) -> bool {
             Basis::Flawed(why) => !is_viewer && is_forged(why),
             // Publishers are known by the name of their stream alone, where that is the key.
             Basis::Memory | Basis::Application => {
-                let is_shown = !key.is_empty() || !query.is_empty();
+                let is_shown = [key, login, query].iter().any(|shown| !shown.is_empty());
                 !is_viewer && (is_shown || request.intent == Intent::Publish)
             }
             Basis::Failed(_) | Basis::TimedOut => false,
@@ -89,7 +89,8 @@ fn is_guess(request: &AuthorizeRequest, no: &Ruling, basis: Basis) -> bool {
 
 /// What was shown, as it is known again.
 fn shown(warden: &Warden, request: &AuthorizeRequest, basis: Basis) -> u32 {
-    let (stream, key, query) = (request.stream.as_str(), &request.key.0, &request.query.0);
+    let AuthorizeRequest { stream, key, login, query, .. } = request;
+    let (stream, key, login, query) = (stream.as_str(), &key.0, &login.0, &query.0);
     match basis {
         Basis::Rules => return warden.shown(key),
         Basis::Flawed(_) => {
@@ -102,7 +103,7 @@ fn shown(warden: &Warden, request: &AuthorizeRequest, basis: Basis) -> u32 {
         }
         Basis::Memory | Basis::Application | Basis::Failed(_) | Basis::TimedOut => {}
     }
-    warden.shown((stream, key, query))
+    warden.shown((stream, key, login, query))
 }
 
 #[cfg(test)]

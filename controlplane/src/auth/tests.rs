@@ -26,6 +26,7 @@ pub(crate) fn request(intent: Intent, stream: &str, key: &str) -> AuthorizeReque
         tls: false,
         stream: StreamName::parse(stream).unwrap(),
         key: Secret(key.to_owned()),
+        login: Secret::default(),
         query: Secret::default(),
         url: format!("rtmp://h/{stream}").into(),
         referer: None,

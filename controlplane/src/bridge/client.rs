@@ -268,6 +268,7 @@ mod tests {
                 tls: false,
                 stream: name(channel),
                 key: Secret("k1".to_owned()),
+                login: Secret::default(),
                 query: Secret::default(),
                 url: "rtmp://h/".into(),
                 referer: None,

@@ -388,6 +388,7 @@ mod tests {
                 tls: false,
                 stream: name("one"),
                 key: Secret::default(),
+                login: Secret::default(),
                 query: Secret::default(),
                 url: "rtmp://h/one".into(),
                 referer: None,

@@ -102,6 +102,11 @@ impl CallbackSection {
         self.addresses().first().is_some() || others.into_iter().any(Option::is_some)
     }
 
+    /// True if viewers show user and password of HTTP to whoever is asked.
+    pub(super) fn asks_logins(&self) -> bool {
+        self.dialect.asks_logins() && self.asks()
+    }
+
     /// Who is asked, by that node; `sees_all` says that everybody who plays is known.
     pub(super) fn application(&self, asker: Asker, sees_all: bool) -> Option<Application> {
         // A token is signed by the same secret, and needs nothing beside it.

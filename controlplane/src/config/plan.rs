@@ -130,7 +130,10 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         egress: settings.egress,
         stream: settings.stream,
         session: settings.session.clone(),
-        auth: AuthConfig { connect: settings.auth.connect },
+        auth: AuthConfig {
+            connect: settings.auth.connect,
+            logins: settings.auth.callback.asks_logins(),
+        },
         view_keys: fresh_view_keys()?,
         page_bytes,
         poison: false,

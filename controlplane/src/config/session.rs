@@ -119,7 +119,8 @@ const KEYS: &[Key] = &[
     Key::new(
         "proxies",
         "Addresses and ranges of the balancers and proxies in front of the server, whose word \
-         about their clients' addresses is believed. The caps per address do not count them.",
+         about their clients' addresses, and whether those speak TLS to them, is believed. The \
+         caps per address do not count them.",
         |s| &mut s.session.proxies,
     )
     .now(),

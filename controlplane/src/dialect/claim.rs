@@ -38,8 +38,9 @@ impl Claim {
     /// Bytes of the words that it holds.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let AuthorizeRequest { key, query, url, referer, .. } = &*self.request;
-        let words = [key.0.len(), query.0.len(), url.len(), referer.as_deref().map_or(0, str::len)];
+        let AuthorizeRequest { key, login, query, url, referer, .. } = &*self.request;
+        let referer = referer.as_deref().unwrap_or_default();
+        let words = [key.0.len(), login.0.len(), query.0.len(), url.len(), referer.len()];
         (size_of::<AuthorizeRequest>() + words.iter().sum::<usize>()) as u64
     }
 }

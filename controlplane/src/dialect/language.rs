@@ -78,6 +78,12 @@ impl Dialect {
         matches!(self, Self::NginxRtmp | Self::Srs | Self::Zlmediakit)
     }
 
+    /// True if it is told of user and password of HTTP.
+    #[must_use]
+    pub const fn asks_logins(self) -> bool {
+        matches!(self, Self::Mediamtx)
+    }
+
     /// True if an answer may serve more than one question: applications of the others count those
     /// who come by the questions, and those who leave by what they are told.
     #[must_use]

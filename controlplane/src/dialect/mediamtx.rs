@@ -22,7 +22,7 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
     };
     // A version and a variant that nobody else uses; the number is what tells sessions apart.
     let id = format!("00000000-0000-8000-8000-{}", peer.session);
-    let login = login(peer.protocol, peer.key, peer.query);
+    let login = login(peer.protocol, (peer.login, peer.key), peer.query);
     let fields = json!({
         "ip": peer.ip(),
         "user": login.user,
@@ -46,23 +46,18 @@ struct Login {
     token: String,
 }
 
-/// What a peer shows by `key`, which is user and password with a colon between them where a header
-/// says them, or by `query`. No token has a colon.
-fn login(protocol: Protocol, key: &str, query: &str) -> Login {
-    let by_query = Login {
-        user: argument(query, "user"),
-        password: argument(query, "pass"),
-        token: key.to_owned(),
-    };
+/// What a peer shows by headers of HTTP, or by `query`: user and password with a colon between them
+/// are what `Basic` says, or a `key` that `Bearer` says. No token has a colon.
+fn login(protocol: Protocol, (basic, key): (&str, &str), query: &str) -> Login {
     let headed = protocol != Protocol::Rtmp
         && ["token", "jwt"].iter().all(|name| argument(query, name).is_empty());
-    match key.split_once(':').filter(|_| headed) {
-        Some((user, password)) => {
-            let (user, password) = (user.to_owned(), password.to_owned());
-            Login { user, password, token: String::new() }
-        }
-        None => by_query,
-    }
+    let by_key = key.split_once(':').filter(|_| headed);
+    let token = if by_key.is_some() { String::new() } else { key.to_owned() };
+    let (user, password) = match basic.split_once(':').or(by_key) {
+        Some((user, password)) => (user.to_owned(), password.to_owned()),
+        None => (argument(query, "user"), argument(query, "pass")),
+    };
+    Login { user, password, token }
 }
 
 /// The first argument of that name, or nothing.
@@ -80,7 +75,8 @@ pub(super) fn reply(request: &AuthorizeRequest, answer: &Answer) -> Result<Reply
         return Ok(Reply::yes());
     }
     let reply = Reply::unless_broken(answer)?;
-    let shown = login(request.protocol, &request.key.0, &request.query.0);
+    let headers = (&*request.login.0, &*request.key.0);
+    let shown = login(request.protocol, headers, &request.query.0);
     Ok(match shown == Login::default() {
         true => Reply::No(Denial::Anonymous),
         false => reply,

@@ -24,6 +24,8 @@ pub struct Peer<'a> {
     pub(super) query: &'a str,
     pub(super) key: &'a str,
     pub(super) stream: &'a StreamName,
+    /// User and password of HTTP.
+    pub(super) login: &'a str,
     pub(super) place: Place,
 }
 
@@ -43,6 +45,7 @@ impl<'a> Peer<'a> {
             query: &request.query.0,
             key: &request.key.0,
             stream,
+            login: &request.login.0,
             place: match request.intent {
                 Intent::Connect => Place::of_connection(url, stream),
                 Intent::Publish | Intent::Play => Place::of_url(url, request.protocol, stream),
@@ -68,6 +71,7 @@ impl<'a> Peer<'a> {
             query: "",
             key: "",
             stream,
+            login: "",
             place: Place::of_stream(stream),
         }
     }

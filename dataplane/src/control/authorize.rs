@@ -89,7 +89,7 @@ pub struct AuthorizeRequest {
     pub intent: Intent,
     /// How it speaks.
     pub protocol: Protocol,
-    /// It does so inside TLS.
+    /// It does so inside TLS, which a proxy may have taken off that is believed.
     pub tls: bool,
     /// The stream that it named; for [`Intent::Connect`] the application.
     pub stream: StreamName,
@@ -97,6 +97,9 @@ pub struct AuthorizeRequest {
     pub key: Secret,
     /// The query of its address without the `?`, as it was sent.
     pub query: Secret,
+    /// User and password of HTTP, with a colon between them, if those are
+    /// [asked for](crate::config::AuthConfig::logins).
+    pub login: Secret,
     /// Its address without the query: `tcUrl` and the stream's name, or `Host` and path.
     pub url: Arc<str>,
     /// `pageUrl` or `Referer`.

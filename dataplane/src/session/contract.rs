@@ -104,6 +104,8 @@ pub enum Event {
     OnBehalf {
         /// The client.
         client: Option<IpAddr>,
+        /// It speaks TLS there.
+        tls: bool,
     },
     /// The session is parked until it was handed the window of the stream, or [`Command::Refused`].
     Fetch {
@@ -208,6 +210,9 @@ pub enum Viewer {
 pub struct Credentials {
     /// The secret that it showed.
     pub key: Secret,
+    /// User and password of HTTP, with a colon between them, if those are
+    /// [asked for](crate::config::AuthConfig::logins).
+    pub login: Secret,
     /// The query, without the `?`.
     pub query: Secret,
     /// The address without the query: `tcUrl` and the stream's name, or `Host` and path.

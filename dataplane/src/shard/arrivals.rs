@@ -152,7 +152,8 @@ impl Shard {
 
 /// True if the question may be a guess: a penalty of many is for those alone.
 pub(super) fn may_guess(intent: Intent, credentials: &Credentials) -> bool {
-    intent == Intent::Publish || !credentials.key.0.is_empty()
+    intent == Intent::Publish
+        || [&credentials.key, &credentials.login].iter().any(|s| !s.0.is_empty())
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! Questions: may this peer come in, publish or play? Asked of the control plane, answered by
 //! ticket.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use super::arrivals::may_guess;
-use super::connection::{Asked, Receiving};
+use super::connection::{Asked, Connection, Receiving};
 use super::shard::Shard;
 use super::verdicts::Term;
-use crate::control::{Denial, Event, Grant, Intent, Ticket, Verdict};
+use crate::control::{AuthorizeRequest, Denial, Event, Grant, Intent, Ticket, Verdict};
+use crate::ids::StreamName;
+use crate::reactor;
 use crate::session::{Command, Credentials, Refusal};
 
 impl Shard {
     /// A session is parked and asks.
     pub(super) fn authorize(&mut self, slot: u32, credentials: Credentials, asked: Asked) {
-        let token = self.connections.token(slot);
+        let (token, behind_tls) = (self.connections.token(slot), self.is_behind_tls(slot));
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that published or played before may still have receives that go on: the socket
         // holds it back from here.
@@ -30,7 +34,7 @@ impl Shard {
         let peer = connection.peer.ip;
         let may_guess = may_guess(asked.intent, &credentials);
         let goes_on = asked.viewer.as_ref().is_some_and(|viewer| viewer.since.is_some());
-        let request = Box::new(connection.request(&asked, credentials));
+        let request = Box::new(connection.request(&asked, credentials, behind_tls));
         connection.asked = Some(Box::new(asked));
         if asked_play && !self.config.limits.may_play_from(peer) {
             self.refuse(slot, Refusal::Denied);
@@ -58,7 +62,7 @@ impl Shard {
             self.rechecked(number, verdict);
             return;
         }
-        let token = crate::reactor::Token { slot: ticket.slot, generation: ticket.generation };
+        let token = reactor::Token { slot: ticket.slot, generation: ticket.generation };
         if !self.connections.is_current(token) {
             return;
         }
@@ -236,6 +240,50 @@ impl Shard {
             self.relocate_stream_of(slot);
         } else {
             self.arm(slot);
+        }
+    }
+}
+
+impl Connection {
+    /// The question to the control plane about somebody who may speak TLS to a proxy.
+    pub(super) fn request(
+        &self,
+        asked: &Asked,
+        credentials: Credentials,
+        behind_tls: bool,
+    ) -> AuthorizeRequest {
+        let since = asked.viewer.as_ref().and_then(|viewer| viewer.since);
+        let request = self.introduced(asked.intent, asked.stream.clone(), credentials);
+        let tls = request.tls || behind_tls;
+        AuthorizeRequest { since, tls, ..request }
+    }
+
+    /// What it wants of `stream`, and who it is.
+    pub(super) fn introduced(
+        &self,
+        intent: Intent,
+        stream: StreamName,
+        credentials: Credentials,
+    ) -> AuthorizeRequest {
+        let Credentials { key, login, query, url, referer } = credentials;
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        AuthorizeRequest {
+            session: self.id,
+            intent,
+            protocol: self.session.protocol(),
+            tls: self.tls.is_some(),
+            stream,
+            key,
+            login,
+            query,
+            url,
+            referer,
+            peer: self.peer.into(),
+            // A socket that cannot tell has lost its peer, which the next receive says.
+            local: reactor::local_addr(self.fd()).unwrap_or(unknown),
+            listener: self.listener,
+            agent: self.session.agent().clone(),
+            since: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One peer's connection: its socket, its session, and what waits to be sent.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ use super::verdicts::{Permit, Term};
 use super::view_table::Print;
 use super::views::View;
 use crate::config::{Latency, ListenerNumber};
-use crate::control::{AuthorizeRequest, CloseReason, Intent};
+use crate::control::{CloseReason, Intent};
 use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
-use crate::reactor::{self, Token};
-use crate::session::{Credentials, PlayOptions, Session};
+use crate::reactor::Token;
+use crate::session::{PlayOptions, Session};
 
 /// Bytes that an idle connection keeps for its next reply.
 const OUTBOX_KEPT_BYTES: usize = 64;
@@ -391,41 +391,6 @@ impl Connection {
         let asks = |asked: &Asked| asked.allowed && asked.intent == Intent::Publish;
         let idle = self.receiving == Receiving::Off && self.role.is_none();
         idle && self.asked.as_deref().is_some_and(asks)
-    }
-
-    /// The question to the control plane.
-    pub(super) fn request(&self, asked: &Asked, credentials: Credentials) -> AuthorizeRequest {
-        let since = asked.viewer.as_ref().and_then(|viewer| viewer.since);
-        let request = self.introduced(asked.intent, asked.stream.clone(), credentials);
-        AuthorizeRequest { since, ..request }
-    }
-
-    /// What it wants of `stream`, and who it is.
-    pub(super) fn introduced(
-        &self,
-        intent: Intent,
-        stream: StreamName,
-        credentials: Credentials,
-    ) -> AuthorizeRequest {
-        let Credentials { key, query, url, referer } = credentials;
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        AuthorizeRequest {
-            session: self.id,
-            intent,
-            protocol: self.session.protocol(),
-            tls: self.tls.is_some(),
-            stream,
-            key,
-            query,
-            url,
-            referer,
-            peer: self.peer.into(),
-            // A socket that cannot tell has lost its peer, which the next receive says.
-            local: reactor::local_addr(self.fd()).unwrap_or(unknown),
-            listener: self.listener,
-            agent: self.session.agent().clone(),
-            since: None,
-        }
     }
 }
 

@@ -221,7 +221,7 @@ impl Shard {
 
     fn on_event(&mut self, slot: u32, event: Event) {
         match event {
-            Event::OnBehalf { client } => self.on_behalf(slot, client),
+            Event::OnBehalf { client, tls } => self.on_behalf(slot, client, tls),
             Event::Authorize { intent, .. } if !self.may_ask(slot, intent) => {}
             Event::Authorize { intent, stream, credentials, play } => {
                 let deadline = self.now + self.config.session.authorize_deadline;

@@ -135,8 +135,8 @@ impl Verdicts {
         shown: &Credentials,
         (peer, listener): (IpAddr, ListenerNumber),
     ) -> Permit {
-        let Credentials { key, query, url: _, referer } = shown;
-        let shown = (&*key.0, &*query.0, referer.as_deref());
+        let Credentials { key, login, query, url: _, referer } = shown;
+        let shown = (&*key.0, &*login.0, &*query.0, referer.as_deref());
         let question = (stream.as_str(), shown, peer.to_canonical(), listener);
         Permit([0, 1].map(|n| self.keys[n].hash_one(question)))
     }

@@ -22,7 +22,7 @@ fn bench_in(state: &str) -> Bench {
         "open" => Bench::after(None, &[hello()]),
         "entering" => {
             let mut bench = Bench::after(None, &[hello()]);
-            let auth = AuthConfig { connect: true };
+            let auth = AuthConfig { connect: true, ..AuthConfig::default() };
             bench.server.reload(&Arc::new(Terms { auth, ..Terms::default() }));
             bench.feed(&connect_with("live", 1.0)).unwrap();
             bench

@@ -38,31 +38,38 @@ async fn mediamtx_is_an_object_and_any_20x_is_a_yes() {
         });
         assert_eq!(serde_json::from_str::<Value>(body(&seen)).unwrap(), expected);
     }
-    // What a header of HTTP says is a key with a colon; of two words for it the address counts.
-    for (protocol, key, query, expected) in [
-        (Protocol::Hls, "jo:p:w", "", json!(["jo", "p:w", ""])),
-        (Protocol::HttpFlv, "jo:pw", "user=x&pass=y", json!(["jo", "pw", ""])),
-        (Protocol::Hls, "a.b.c", "user=x&pass=y", json!(["x", "y", "a.b.c"])),
-        (Protocol::Hls, "a:b", "token=a:b", json!(["", "", "a:b"])),
-        (Protocol::Rtmp, "a:b", "jwt=a:b&user=x", json!(["x", "", "a:b"])),
+    // What headers of HTTP say is a login, or a key with a colon; of two words for a token the
+    // address counts.
+    for (protocol, (login, key), query, expected) in [
+        (Protocol::Hls, ("jo:p:w", ""), "", json!(["jo", "p:w", ""])),
+        (Protocol::HttpFlv, ("jo:pw", ""), "user=x&pass=y", json!(["jo", "pw", ""])),
+        (Protocol::Hls, ("jo:pw", "t"), "token=t", json!(["jo", "pw", "t"])),
+        (Protocol::Hls, ("", "jo:p:w"), "", json!(["jo", "p:w", ""])),
+        (Protocol::HttpFlv, ("", "jo:pw"), "user=x&pass=y", json!(["jo", "pw", ""])),
+        (Protocol::Hls, ("", "a.b.c"), "user=x&pass=y", json!(["x", "y", "a.b.c"])),
+        (Protocol::Hls, ("", "a:b"), "token=a:b", json!(["", "", "a:b"])),
+        (Protocol::Rtmp, ("", "a:b"), "jwt=a:b&user=x", json!(["x", "", "a:b"])),
     ] {
-        let (query, key) = (Secret(query.into()), Secret(key.into()));
-        bench.verdict(AuthorizeRequest { query, key, protocol, ..peer(Intent::Play) }).await;
+        let [login, key, query] = [login, key, query].map(|text| Secret(text.into()));
+        let asked = AuthorizeRequest { query, key, login, protocol, ..peer(Intent::Play) };
+        bench.verdict(asked).await;
         let fields: Value = serde_json::from_str(body(&scripted.seen().pop().unwrap())).unwrap();
         assert_eq!(json!([fields["user"], fields["password"], fields["token"]]), expected);
     }
     // Who showed nothing is asked for it; who showed something was judged by it.
     let no = Scripted::start(|_| Reply::status(401, "", ""));
-    for (key, query, word) in [
-        ("", "", "anonymous"),
-        ("", "x=y", "anonymous"),
-        ("", "user=x", "forbidden"),
-        ("jo:pw", "", "forbidden"),
-        (":", "", "anonymous"),
+    for (login, key, query, word) in [
+        ("", "", "", "anonymous"),
+        ("", "", "x=y", "anonymous"),
+        ("", "", "user=x", "forbidden"),
+        ("", "jo:pw", "", "forbidden"),
+        ("jo:pw", "", "", "forbidden"),
+        ("", ":", "", "anonymous"),
+        (":", "", "", "anonymous"),
     ] {
-        let (shown, protocol) = (format!("{key} {query}"), Protocol::Hls);
-        let (query, key) = (Secret(query.into()), Secret(key.into()));
-        let asked = AuthorizeRequest { query, key, protocol, ..peer(Intent::Play) };
+        let (shown, protocol) = (format!("{login} {key} {query}"), Protocol::Hls);
+        let [login, key, query] = [login, key, query].map(|text| Secret(text.into()));
+        let asked = AuthorizeRequest { query, key, login, protocol, ..peer(Intent::Play) };
         let mut bench = Bench::new(speaking(Dialect::Mediamtx, &no.url("/")));
         assert_eq!(stream_of(&bench.verdict(asked).await), word, "{shown}");
     }

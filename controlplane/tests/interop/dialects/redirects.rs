@@ -1,11 +1,12 @@
 //! Players are sent to another server, as the application of nginx-rtmp says.
 
 use serde_json::json;
+use tungstenite::HandshakeError;
 
 use super::application::{Application, Request};
 use super::scenario::{empty, node, play};
 use crate::clip::Clip;
-use crate::http_flv::Answer;
+use crate::http_flv::{Answer, Endpoint};
 use crate::publisher::Publisher;
 use crate::server::{Backend, Options, Server};
 
@@ -34,6 +35,48 @@ fn nginx_rtmp_sends_a_player_of_http_to_the_server_that_has_the_stream() {
     let port = edge.http.port();
     let expected = format!("http://elsewhere.example:{port}/a/b/index.m3u8");
     assert_eq!((answer.status, answer.header("location")), (302, Some(expected.as_str())));
+}
+
+/// Where a player that wants to switch to WebSocket is sent instead.
+fn sent(edge: &Server, path: &str) -> (u16, String) {
+    let url = format!("ws://{}{path}", edge.http);
+    match tungstenite::client(url, Endpoint::from(edge.http).connect()) {
+        Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+            let location = answer.headers().get("location").expect("an address");
+            (answer.status().as_u16(), location.to_str().expect("it is text").to_owned())
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("the server switches"),
+    }
+}
+
+#[test]
+fn nginx_rtmp_sends_players_where_they_speak_as_they_did_here() {
+    let application = Application::start(|request| match request.field("call") {
+        "play" => "302 Found\r\nLocation: rtmp://elsewhere.example/a/b\r\n\r\n".to_owned(),
+        _ => empty("200 OK"),
+    });
+    let trusted = [("GRANDSTAND_SESSION__PROXIES", "[\"127.0.0.1\"]")];
+    let edge = node("nginx-rtmp", &application, &trusted);
+    let port = edge.http.port();
+    let at =
+        |scheme: &str, ending: &str| format!("{scheme}://elsewhere.example:{port}/a/b{ending}");
+    assert_eq!(sent(&edge, "/live/cam.flv"), (302, at("ws", ".flv")));
+    // A proxy ends TLS in front: whoever is sent on speaks it again.
+    for (path, fields, expected) in [
+        ("/live/cam.flv", "X-Forwarded-Proto: https\r\n", at("https", ".flv")),
+        ("/live/cam/index.m3u8", "X-Forwarded-Proto: https\r\n", at("https", "/index.m3u8")),
+        ("/live/cam.flv", "X-Forwarded-Proto: https, http\r\n", at("http", ".flv")),
+        ("/live/cam.flv", "", at("http", ".flv")),
+    ] {
+        let answer = Answer::request(edge.http, path, fields);
+        assert_eq!((answer.status, answer.header("location")), (302, Some(&*expected)), "{fields}");
+    }
+    // Nobody else is believed.
+    let edge = node("nginx-rtmp", &application, &[]);
+    let answer = Answer::request(edge.http, "/live/cam.flv", "X-Forwarded-Proto: https\r\n");
+    let here = format!("http://elsewhere.example:{}/a/b.flv", edge.http.port());
+    assert_eq!(answer.header("location"), Some(&*here));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::server::Server;
 use super::shown_token::{Entrance, ShownToken, TOKEN_NAME};
 use super::state::{Pending, State};
 use crate::Error;
+use crate::config::AuthConfig;
 use crate::ids::{Secret, StreamId, StreamName};
 use crate::segment::uri::Asset;
 use crate::segment::{KeptSegment, Playlist, Window};
@@ -151,8 +152,12 @@ fn shown_by(query: Option<&str>) -> String {
 
 /// Who the sender of a request for a piece of HLS says it is: the same for every piece that one
 /// playlist leads to, so that the control plane is asked one question about all of them.
-pub(super) fn credentials_of_piece(request: &Request<'_>, params: Params) -> Box<Credentials> {
-    let mut credentials = credentials_of(request, params);
+pub(super) fn credentials_of_piece(
+    request: &Request<'_>,
+    params: Params,
+    auth: AuthConfig,
+) -> Box<Credentials> {
+    let mut credentials = credentials_of(request, params, auth);
     credentials.query = Secret(shown_by(request.query));
     if let Some((folder, _)) = credentials.url.rsplit_once('/') {
         credentials.url = format!("{folder}/{ENTRANCE}").into();
@@ -199,7 +204,7 @@ impl Server {
             Entrance::Open(shown) => {
                 let fetch = Fetch::new(request, pending, piece, shown);
                 self.tell_for_whom(request);
-                self.fetch(fetch, credentials_of_piece(request, params));
+                self.fetch(fetch, credentials_of_piece(request, params, self.terms.auth));
                 return Ok(());
             }
             Entrance::Elsewhere => {

@@ -4,6 +4,7 @@ use codecs::http1::{Request, basic_credentials, percent_decode};
 
 use super::fetch::location_of;
 use super::pages::{INDEX, NATIVE_SCRIPT, PLAYER, PLAYER_SCRIPT, Page};
+use crate::config::AuthConfig;
 use crate::ids::{Secret, StreamId, StreamName};
 use crate::segment::uri::{self, Asset};
 use crate::session::contract::told_url;
@@ -104,29 +105,47 @@ fn legal(name: &str) -> Option<StreamName> {
     stream_of(name).filter(|_| !name.contains('%'))
 }
 
-/// Who the sender of a request says it is.
-pub(super) fn credentials(request: &Request<'_>, params: Params) -> Box<Credentials> {
+/// Who the sender of a request says it is, if that is asked for by user and password, too.
+pub(super) fn credentials(
+    request: &Request<'_>,
+    params: Params,
+    auth: AuthConfig,
+) -> Box<Credentials> {
     let host = request.header("host").unwrap_or_default();
     let url = told_url(&format!("{host}{}", request.path)).unwrap_or_default();
     let referer = request.header("referer").and_then(told_url);
     let Params { mut key, query, .. } = params;
-    if key.0.is_empty() {
-        key = authorization(request).unwrap_or_default();
+    let mut login = Secret::default();
+    match authorization(request) {
+        Some(Authorization::Bearer(secret)) if key.0.is_empty() => key = secret,
+        Some(Authorization::Basic(secret)) if auth.logins => login = secret,
+        _ => {}
     }
-    Box::new(Credentials { key, query, url, referer })
+    Box::new(Credentials { key, login, query, url, referer })
 }
 
-/// The secret in `Authorization`: a token, or user and password with a colon between them. What an
-/// address says comes before it.
-fn authorization(request: &Request<'_>) -> Option<Secret> {
+/// What `Authorization` says.
+enum Authorization {
+    /// A secret as it might stand in an address, which comes before it.
+    Bearer(Secret),
+    /// User and password with a colon between them. They are no stream key: they may be those of a
+    /// whole site, which whoever stands in front of us asks for.
+    Basic(Secret),
+}
+
+fn authorization(request: &Request<'_>) -> Option<Authorization> {
     let (scheme, text) = request.header("authorization")?.split_once(' ')?;
-    let secret = match scheme {
-        _ if text.len() > 2 * SECRET_BYTES_MAX => return None,
-        scheme if scheme.eq_ignore_ascii_case("bearer") => text.trim().to_owned(),
-        scheme if scheme.eq_ignore_ascii_case("basic") => basic_credentials(text.trim()).ok()?,
-        _ => return None,
-    };
-    (secret.len() <= SECRET_BYTES_MAX).then_some(Secret(secret))
+    let text = text.trim();
+    let fits = |secret: String| (secret.len() <= SECRET_BYTES_MAX).then_some(Secret(secret));
+    if text.len() > 2 * SECRET_BYTES_MAX {
+        None
+    } else if scheme.eq_ignore_ascii_case("bearer") {
+        fits(text.to_owned()).map(Authorization::Bearer)
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        fits(basic_credentials(text).ok()?).map(Authorization::Basic)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -165,27 +184,32 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_in_the_address_or_in_a_header() {
+    fn a_secret_is_in_the_address_or_in_a_header_and_a_login_is_none() {
         use codecs::http1::{RequestLimits, parse_request};
         let long = format!("Authorization: Bearer {}\r\n", "x".repeat(SECRET_BYTES_MAX + 1));
-        for (query, field, key) in [
-            ("", "", ""),
-            ("", "Authorization: Bearer eyJ.e30.x\r\n", "eyJ.e30.x"),
-            ("", "authorization: bearer  abc \r\n", "abc"),
-            ("", "Authorization: Basic abc\r\n", ""),
-            ("", "Authorization: basic am86cDp3\r\n", "jo:p:w"),
-            ("", "Authorization: Digest am86cDp3\r\n", ""),
-            ("token=t", "Authorization: Basic am86cDp3\r\n", "t"),
-            ("", "Authorization: Bearer\r\n", ""),
-            ("", &long, ""),
-            ("token=t", "Authorization: Bearer abc\r\n", "t"),
+        for (query, field, key, login) in [
+            ("", "", "", ""),
+            ("", "Authorization: Bearer eyJ.e30.x\r\n", "eyJ.e30.x", ""),
+            ("", "authorization: bearer  abc \r\n", "abc", ""),
+            ("", "Authorization: Basic abc\r\n", "", ""),
+            ("", "Authorization: basic am86cDp3\r\n", "", "jo:p:w"),
+            ("", "Authorization: Digest am86cDp3\r\n", "", ""),
+            ("token=t", "Authorization: Basic am86cDp3\r\n", "t", "jo:p:w"),
+            ("", "Authorization: Bearer\r\n", "", ""),
+            ("", &long, "", ""),
+            ("token=t", "Authorization: Bearer abc\r\n", "t", ""),
         ] {
             let head = format!("GET /cam.flv?{query} HTTP/1.1\r\nHost: h\r\n{field}\r\n");
             let limits = RequestLimits { head_bytes_max: 4_096, headers_max: 16 };
             let (request, _) = parse_request(head.as_bytes(), &limits).unwrap().unwrap();
             let mut params = Params::default();
             params.take(query).unwrap();
-            assert_eq!(credentials(&request, params).key.0, key, "{query} {field}");
+            for logins in [false, true] {
+                let auth = AuthConfig { logins, ..AuthConfig::default() };
+                let said = credentials(&request, params.clone(), auth);
+                let login = if logins { login } else { "" };
+                assert_eq!((&*said.key.0, &*said.login.0), (key, login), "{query} {field}");
+            }
         }
     }
 

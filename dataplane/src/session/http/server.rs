@@ -199,7 +199,8 @@ impl Server {
                 let shown = ShownToken::of_publication(self.terms.hls_session);
                 let fetch = Fetch::new(request, pending, (stream, asset), shown);
                 self.tell_for_whom(request);
-                self.fetch(fetch.of_publication(id), credentials_of_piece(request, params));
+                let credentials = credentials_of_piece(request, params, self.terms.auth);
+                self.fetch(fetch.of_publication(id), credentials);
                 return Ok(());
             }
             Route::Directory => {
@@ -226,7 +227,7 @@ impl Server {
                     intent: Intent::Play,
                     stream: stream.clone(),
                     play: Some(PlayOptions { framing, ..params.play(format) }),
-                    credentials: credentials(request, params),
+                    credentials: credentials(request, params, self.terms.auth),
                 });
                 let asking = match upgrade {
                     Some(upgrade) => State::AskingSocket(upgrade, stream),

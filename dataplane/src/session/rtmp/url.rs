@@ -268,7 +268,8 @@ impl Target {
     pub(super) fn credentials(&self) -> Box<Credentials> {
         let Params { key, query, .. } = &self.params;
         let (url, referer) = (self.url.clone(), self.referer.clone());
-        Box::new(Credentials { key: key.clone(), query: query.clone(), url, referer })
+        let (key, query) = (key.clone(), query.clone());
+        Box::new(Credentials { key, query, url, referer, ..Credentials::default() })
     }
 }
 
