@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use dataplane::control::AuthorizeRequest;
 use dataplane::ids::SessionId;
+use dataplane::session::view_token::asked_as;
 
 use super::gate::Gate;
 use super::ruling::Terms;
@@ -72,6 +73,7 @@ impl Claims {
 
     /// A session began; how it came in, if that was kept.
     pub(super) fn began(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        let session = asked_as(session);
         if let Some(claim) = self.granted.remove(&session) {
             let before = self.live.insert(session, claim);
             self.bytes -= before.map_or(0, |claim| weight(&claim));
@@ -86,12 +88,12 @@ impl Claims {
 
     /// How a session came in that publishes or plays.
     pub(super) fn of(&self, session: SessionId) -> Option<Arc<Claim>> {
-        self.live.get(&session).cloned()
+        self.live.get(&asked_as(session)).cloned()
     }
 
     /// A session ended; how it had come in.
     pub(super) fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
-        let claim = self.live.remove(&session)?;
+        let claim = self.live.remove(&asked_as(session))?;
         self.bytes -= weight(&claim);
         Some(claim)
     }
@@ -103,7 +105,8 @@ impl Gate {
         let application = self.rules.application.as_ref();
         let asks = application
             .is_some_and(|asked| asked.updates.is_some() || asked.absences.not_found.is_some());
-        if asks || self.bus.wants().claims {
+        // Of who is asked about again it is known how he came in.
+        if (asks || self.bus.wants().claims) && request.since.is_none() {
             let asker = application.map(|asked| asked.asker.clone());
             let (asker, stream_id) = (asker.unwrap_or_default(), terms.stream_id.clone());
             // CONTROL: one copy for each who is let in.

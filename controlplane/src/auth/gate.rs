@@ -35,7 +35,7 @@ use super::flights::{Flights, Landing, Outcome, Waiter};
 use super::guess::tell;
 use super::judge::{Step, judge};
 use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
-use super::keeping::Keeping;
+use super::keeping::{Keeping, for_one};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
 use super::moment::Moment;
@@ -232,7 +232,12 @@ impl Gate {
         match asked(&self.rules, mode, &waiter.request, &self.client) {
             Asked::Ruled(ruling) => {
                 let ground = (Basis::Application, None);
-                Some(self.verdict(&waiter.request, &ruling, ground, registry))
+                let verdict = self.verdict(&waiter.request, &ruling, ground, registry);
+                Some(if self.rules.asks_each(mode) {
+                    for_one(&waiter.request, verdict)
+                } else {
+                    verdict
+                })
             }
             Asked::Asking { keeping, asking, errand } => {
                 self.flights.start(question, waiter, keeping, asking, now);
@@ -342,7 +347,8 @@ impl Gate {
             }
         };
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
-            (shard, ticket, self.verdict(&request, &ruling, ground, registry))
+            let verdict = self.verdict(&request, &ruling, ground, registry);
+            (shard, ticket, if keeping.lasts { for_one(&request, verdict) } else { verdict })
         };
         waiters.into_iter().map(verdict).collect()
     }

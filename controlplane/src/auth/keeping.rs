@@ -1,8 +1,9 @@
 //! Keeping: what an answer of an application is worth, and what stands in for one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dataplane::control::Denial;
+use dataplane::control::{AuthorizeRequest, Denial, Grant, Verdict};
+use dataplane::session::view_token::{is_by_address, is_viewer};
 
 use super::application::OnFailure;
 use super::ruling::{Ruling, Terms};
@@ -42,5 +43,19 @@ impl Keeping {
             OnFailure::Deny => Ruling::Deny(Denial::Unavailable),
             OnFailure::Allow => Ruling::Allow(Terms::default()),
         }
+    }
+}
+
+/// What an application said of one peer, for as long as that stays, lets in nobody else: each
+/// viewer of HLS who is told from others is asked about, whoever came with the same. Where the
+/// stream has another name, each of his requests rests on what was said, so that it is for all.
+pub(super) fn for_one(request: &AuthorizeRequest, verdict: Verdict) -> Verdict {
+    let session = request.session;
+    let is_told_apart = is_viewer(session) && !is_by_address(session);
+    match verdict {
+        Verdict::Allow(grant) if is_told_apart && grant.stream == request.stream => {
+            Verdict::Allow(Grant { entry_until: Some(Instant::now()), ..grant })
+        }
+        verdict => verdict,
     }
 }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::control::{Protocol, Role};
+use dataplane::control::Role;
 use dataplane::ids::{SessionId, StreamName};
 use http::header::AUTHORIZATION;
 use tokio::task::{Id, JoinSet};
@@ -187,9 +187,7 @@ impl Updates {
 
 impl Gate {
     /// A session of `party` began with `stream`; how it came in, if that was kept. Whether it may
-    /// stay is asked in either case, in the words that are known of every session; but a viewer of
-    /// HLS has another number than the connections by which it was asked about when it came in, so
-    /// that the application would know nobody of that number.
+    /// stay is asked in either case, in the words that are known of every session.
     pub fn began(
         &mut self,
         party: Party,
@@ -199,7 +197,7 @@ impl Gate {
     ) -> Option<Arc<Claim>> {
         let claim = self.claims.began(party.session);
         let updates = self.rules.application.as_ref().and_then(|asked| asked.updates.as_ref());
-        if updates.is_some() && party.protocol != Protocol::Hls {
+        if updates.is_some() {
             let party = Party { claim: claim.clone(), ..party };
             self.updates.began(party, role, stream.clone(), now);
         }
@@ -243,8 +241,10 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataplane::control::{AuthorizeRequest, Intent, Verdict};
-    use dataplane::ids::Secret;
+    use codecs::time::WallTime;
+    use dataplane::control::{AuthorizeRequest, Intent, Protocol, Verdict};
+    use dataplane::ids::{Secret, ShardId};
+    use dataplane::session::view_token::{ViewIds, ViewNote, noted};
 
     use crate::auth::tests::{Bench, application, asking, request};
     use crate::auth::{Addresses, Rules};
@@ -347,6 +347,45 @@ mod tests {
         bench.gate.set_rules(asking(application(&silent.url("/"))));
         assert_eq!(bench.gate.turn(later), []);
         assert!(bench.gate.updates.waiting.is_empty() && bench.gate.updates.turns.is_empty());
+    }
+
+    /// A viewer of HLS is asked about by the number and in the words of his own question, though
+    /// what was answered is noted in his number.
+    #[tokio::test]
+    async fn a_viewer_of_hls_is_asked_about_as_he_came_in() {
+        let scripted = Scripted::start(|_| Reply::status(204, "", ""));
+        let mut rules = staying(&scripted.url("/"), false);
+        if let Some(application) = &mut rules.application {
+            application.addresses.play = Address::parse(&scripted.url("/play"));
+        }
+        let mut bench = Bench::new(rules);
+        let wall = WallTime::from_unix_millis(1_800_000_000_000);
+        let number = ViewIds::default().next(ShardId(3), wall);
+        let note = ViewNote { renamed: false, timed: true };
+        let asked = AuthorizeRequest {
+            session: number,
+            protocol: Protocol::Hls,
+            query: Secret("token=t".to_owned()),
+            url: "h/live/cam/index.m3u8".into(),
+            ..request(Intent::Play, "cam", "k")
+        };
+        let Verdict::Allow(grant) = bench.verdict(asked.clone()).await else { panic!("he may") };
+        assert!(grant.entry_until.is_some_and(|end| end <= Instant::now()), "he alone");
+        let view = AuthorizeRequest { session: noted(number, note), ..asked.clone() };
+        assert!(begins(&mut bench.gate, &view, bench.now).is_some());
+        // Asked about again, he is no newcomer.
+        let again = AuthorizeRequest { since: Some(bench.now), ..asked };
+        bench.verdict(again).await;
+        assert!(bench.gate.claims.granted_to(number).is_none());
+        assert_eq!(turn(&mut bench.gate, bench.now + PERIOD).await, []);
+        let told = scripted.seen();
+        let (play, update) = (&told[0], told.last().unwrap());
+        assert!(update.contains("&call=update_play&"), "{update}");
+        for part in [format!("&clientid={}&", number.0), "&token=t".to_owned()] {
+            assert!(play.contains(&part) && update.contains(&part), "{part}: {play} {update}");
+        }
+        assert!(bench.gate.ended(view.session).is_some());
+        assert_eq!(bench.gate.due(bench.now), None);
     }
 
     /// Somebody with a good key and long addresses fills the room for claims: nobody is freed of

@@ -215,7 +215,8 @@ const KEYS: &[Key] = &[
     Key::new(
         "on_update",
         "Asked again and again whether each may stay who was let in, in the dialect nginx-rtmp: \
-         what is not 2xx sends away.",
+         what is not 2xx sends away; viewers of HLS, with their next request, where hls.session \
+         tells them apart.",
         |s| &mut s.auth.callback.on_update,
     )
     .now(),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dataplane::control::{AuthorizeRequest, Intent, Protocol};
 use dataplane::ids::{SessionId, StreamName};
+use dataplane::session::view_token::asked_as;
 
 use super::place::Place;
 use crate::events::Party;
@@ -23,9 +24,9 @@ pub struct Peer<'a> {
     /// The query of its address, as it was sent.
     pub(super) query: &'a str,
     pub(super) key: &'a str,
-    pub(super) stream: &'a StreamName,
     /// User and password of HTTP.
     pub(super) login: &'a str,
+    pub(super) stream: &'a StreamName,
     pub(super) place: Place,
 }
 
@@ -44,8 +45,8 @@ impl<'a> Peer<'a> {
             page: request.referer.as_deref().unwrap_or_default(),
             query: &request.query.0,
             key: &request.key.0,
-            stream,
             login: &request.login.0,
+            stream,
             place: match request.intent {
                 Intent::Connect => Place::of_connection(url, stream),
                 Intent::Publish | Intent::Play => Place::of_url(url, request.protocol, stream),
@@ -61,7 +62,7 @@ impl<'a> Peer<'a> {
         }
         Self {
             node,
-            session: party.session,
+            session: asked_as(party.session),
             protocol: party.protocol,
             tls: false,
             addr: party.peer,
@@ -70,8 +71,8 @@ impl<'a> Peer<'a> {
             page: "",
             query: "",
             key: "",
-            stream,
             login: "",
+            stream,
             place: Place::of_stream(stream),
         }
     }

@@ -83,7 +83,9 @@ impl Ticket {
 /// and say what it likes.
 #[derive(Clone, Debug)]
 pub struct AuthorizeRequest {
-    /// The session that waits.
+    /// The session that waits. Of a viewer of HLS who is told from others it is his own, on
+    /// whichever connection he asks, [without](crate::session::view_token::asked_as) what is noted
+    /// in it of the answer.
     pub session: SessionId,
     /// What it wants.
     pub intent: Intent,
@@ -95,11 +97,11 @@ pub struct AuthorizeRequest {
     pub stream: StreamName,
     /// The secret that it showed.
     pub key: Secret,
-    /// The query of its address without the `?`, as it was sent.
-    pub query: Secret,
     /// User and password of HTTP, with a colon between them, if those are
     /// [asked for](crate::config::AuthConfig::logins).
     pub login: Secret,
+    /// The query of its address without the `?`, as it was sent.
+    pub query: Secret,
     /// Its address without the query: `tcUrl` and the stream's name, or `Host` and path.
     pub url: Arc<str>,
     /// `pageUrl` or `Referer`.

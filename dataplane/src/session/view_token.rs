@@ -202,8 +202,8 @@ pub struct ViewIds {
 }
 
 impl ViewIds {
-    /// The next number that `shard` gives at `wall`.
-    pub fn next(&mut self, shard: ShardId, wall: WallTime, note: ViewNote) -> SessionId {
+    /// The next number that `shard` gives at `wall`, of which nothing is [`noted`] yet.
+    pub fn next(&mut self, shard: ShardId, wall: WallTime) -> SessionId {
         let second = second_of(wall);
         if second > self.second {
             *self = Self { second, count: 0 };
@@ -214,10 +214,24 @@ impl ViewIds {
             self.count += 1;
         }
         let place = (self.second & SECOND_MAX) << SECOND_SHIFT | self.count << COUNT_SHIFT;
-        let renamed = if note.renamed { RENAMED } else { 0 };
-        let timed = if note.timed { TIMED } else { 0 };
-        SessionId::new(shard, VIEWER | place | timed | renamed)
+        SessionId::new(shard, VIEWER | place)
     }
+}
+
+/// The number by which somebody was asked about who is a viewer of this number now, if he was: what
+/// the answer is noted in was not known then.
+#[must_use]
+pub const fn asked_as(id: SessionId) -> SessionId {
+    let noted = is_viewer(id) && !is_by_address(id);
+    if noted { SessionId(id.0 & !(RENAMED | TIMED)) } else { id }
+}
+
+/// The number of a viewer who was asked about as `id`, with what is noted of the answer.
+#[must_use]
+pub const fn noted(id: SessionId, note: ViewNote) -> SessionId {
+    let renamed = if note.renamed { RENAMED } else { 0 };
+    let timed = if note.timed { TIMED } else { 0 };
+    SessionId(asked_as(id).0 | timed | renamed)
 }
 
 /// The number of the viewer whose address has this hash.
@@ -333,7 +347,9 @@ mod tests {
         let mut ids = ViewIds::default();
         let at = |second: i64| WallTime::from_unix_millis((EPOCH_S + second) * 1_000);
         let renamed = ViewNote { renamed: true, timed: false };
-        let first = ids.next(ShardId(7), at(100), renamed);
+        let asked = ids.next(ShardId(7), at(100));
+        let first = noted(asked, renamed);
+        assert_eq!((asked_as(first), note_of(asked)), (asked, ViewNote::default()));
         assert!(is_viewer(first) && !is_by_address(first) && first.accepted_by() == ShardId(7));
         assert_eq!(note_of(first), renamed);
         let ages = [100, 131, 7].map(|second| age_seconds(first, at(second)));
@@ -342,11 +358,15 @@ mod tests {
         assert_eq!(age(first, late), Some(Duration::from_millis(31_250)));
         assert_eq!(age(id_by_address(ShardId(7), 3), late), None);
         let timed = ViewNote { renamed: false, timed: true };
-        assert_eq!(note_of(ids.next(ShardId(7), at(100), timed)), timed);
+        let second = noted(ids.next(ShardId(7), at(100)), timed);
+        assert_eq!((note_of(second), note_of(noted(second, renamed))), (timed, renamed));
+        for other in [id_by_address(ShardId(7), 3), SessionId::new(ShardId(7), 3)] {
+            assert_eq!(asked_as(other), other, "nothing is noted in it");
+        }
         let mut last = first;
         for n in 0..2 * COUNT_MAX {
             // The calendar may stand still, or be set back.
-            let next = ids.next(ShardId(7), at(100 - (n % 2) as i64), ViewNote::default());
+            let next = ids.next(ShardId(7), at(100 - (n % 2) as i64));
             assert!(next > last && note_of(next) == ViewNote::default(), "{n}");
             last = next;
         }
@@ -356,7 +376,7 @@ mod tests {
     #[test]
     fn ages_are_told_over_the_end_of_what_seconds_can_count() {
         let at = |second: u64| WallTime::from_unix_millis((EPOCH_S + second as i64) * 1_000);
-        let last = ViewIds::default().next(ShardId(0), at(SECOND_MAX), ViewNote::default());
+        let last = ViewIds::default().next(ShardId(0), at(SECOND_MAX));
         assert_eq!((age_seconds(last, at(SECOND_MAX + 5)), is_by_address(last)), (Some(5), false));
     }
 

@@ -4,12 +4,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::arrivals::may_guess;
-use super::connection::{Asked, Connection, Receiving};
+use super::connection::{Asked, Connection, Receiving, ViewerAsked};
 use super::shard::Shard;
 use super::verdicts::Term;
 use crate::control::{AuthorizeRequest, Denial, Event, Grant, Intent, Ticket, Verdict};
-use crate::ids::StreamName;
+use crate::ids::{SessionId, StreamName};
 use crate::reactor;
+use crate::session::view_token::asked_as;
 use crate::session::{Command, Credentials, Refusal};
 
 impl Shard {
@@ -244,6 +245,14 @@ impl Shard {
     }
 }
 
+impl ViewerAsked {
+    /// Who is asked about, if viewers are told apart: the application is to know him again by his
+    /// number when he leaves, on whichever connection.
+    fn number(&self) -> Option<SessionId> {
+        self.view.viewer().map(asked_as).or(self.issued)
+    }
+}
+
 impl Connection {
     /// The question to the control plane about somebody who may speak TLS to a proxy.
     pub(super) fn request(
@@ -253,9 +262,10 @@ impl Connection {
         behind_tls: bool,
     ) -> AuthorizeRequest {
         let since = asked.viewer.as_ref().and_then(|viewer| viewer.since);
+        let viewer = asked.viewer.as_ref().and_then(|viewer| viewer.number());
         let request = self.introduced(asked.intent, asked.stream.clone(), credentials);
         let tls = request.tls || behind_tls;
-        AuthorizeRequest { since, tls, ..request }
+        AuthorizeRequest { since, tls, session: viewer.unwrap_or(self.id), ..request }
     }
 
     /// What it wants of `stream`, and who it is.

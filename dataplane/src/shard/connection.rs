@@ -246,6 +246,8 @@ pub(crate) struct ViewerAsked {
     pub term: Term,
     /// Since when he is in by what he shows, if he is.
     pub since: Option<Instant>,
+    /// The number of a new viewer who is to be told from others.
+    pub issued: Option<SessionId>,
 }
 
 /// The way out.

@@ -109,7 +109,8 @@ impl Shard {
             self.refuse(slot, Refusal::Denied);
             return;
         }
-        let mut viewer = Box::new(ViewerAsked { permit, view, print, epoch, term, since });
+        let issued = (view == View::NEW).then(|| self.views.issue(self.id, self.wall));
+        let mut viewer = Box::new(ViewerAsked { permit, view, print, epoch, term, since, issued });
         let allowed = if vouched {
             Some((asked.stream.clone(), stale))
         } else {

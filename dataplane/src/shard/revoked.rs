@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::ids::ShardId;
-    use crate::session::view_token::{ViewIds, ViewNote, id_by_address};
+    use crate::session::view_token::{ViewIds, id_by_address};
 
     #[test]
     fn who_was_revoked_stays_so_however_many_follow() {
@@ -140,9 +140,9 @@ mod tests {
         let mut ids = ViewIds::default();
         let wall = |second: i64| WallTime::from_unix_millis((1_800_000_000 + second) * 1_000);
         let all: Vec<_> = (0..2 * SETS * WAYS)
-            .map(|n| ids.next(ShardId(n as u16 % 3), wall(n as i64 / 100), ViewNote::default()))
+            .map(|n| ids.next(ShardId(n as u16 % 3), wall(n as i64 / 100)))
             .collect();
-        let fresh = ids.next(ShardId(0), wall(9_999), ViewNote::default());
+        let fresh = ids.next(ShardId(0), wall(9_999));
         assert!(!revoked.has(all[0]) && !revoked.is_doubtful(all[0]));
         for &id in &all {
             revoked.revoke(id);
@@ -157,7 +157,7 @@ mod tests {
         let revoked = RevokedViews::default();
         let mut ids = ViewIds::default();
         let wall = |ms: i64| WallTime::from_unix_millis(1_800_000_000_000 + ms);
-        let mut given = |ms| ids.next(ShardId(0), wall(ms), ViewNote::default());
+        let mut given = |ms| ids.next(ShardId(0), wall(ms));
         let (first, same, later) = (given(0), given(4_900), given(5_100));
         for (ms, trusted) in [(-1, false), (0, true), (60_999, true), (61_000, false)] {
             assert_eq!(revoked.trusts(first, wall(ms)), trusted, "{ms}");

@@ -641,7 +641,7 @@ mod tests {
         let mut ids = crate::session::view_token::ViewIds::default();
         let wall = codecs::time::WallTime::from_unix_millis(1_800_000_000_000);
         let full = (0..10_000).filter(|n| {
-            let id = ids.next(crate::ids::ShardId(n % 2), wall, Default::default());
+            let id = ids.next(crate::ids::ShardId(n % 2), wall);
             table.enter(id, PRINT, forever(now), now) == Entered::Full
         });
         assert_eq!(full.count(), 0);

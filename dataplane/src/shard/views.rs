@@ -40,6 +40,8 @@
 //! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
 //! exempt; guests who were kicked are remembered for a while (`guests.rs`).
 
+use codecs::time::WallTime;
+
 use super::caps::ViewerAdmission;
 use super::guests::Guests;
 use super::rechecks::is_final;
@@ -51,11 +53,11 @@ use crate::config::LimitId;
 use crate::control::{
     CloseReason, Denial, Event, Protocol, QuotaPlace, Role, SessionEvent, SessionStatus,
 };
-use crate::ids::{SessionId, StreamName};
+use crate::ids::{SessionId, ShardId, StreamName};
 use crate::metrics::NoRoom;
 use crate::segment::uri::Asset;
 use crate::session::view_token::{ViewIds, ViewKeys, ViewNote, ViewSigner, ViewToken};
-use crate::session::view_token::{age, is_by_address, note_of};
+use crate::session::view_token::{age, is_by_address, note_of, noted};
 use crate::session::{LogKey, Refusal, Use, Viewer};
 
 /// Views that one round of housekeeping looks at.
@@ -113,6 +115,11 @@ impl Views {
             roll: ViewRoll::default(),
             guests: Guests::default(),
         }
+    }
+
+    /// The number of a new viewer, be he let in or not.
+    pub(super) fn issue(&mut self, shard: ShardId, wall: WallTime) -> SessionId {
+        self.ids.next(shard, wall)
     }
 
     /// The stream of a view of this shard.
@@ -223,7 +230,8 @@ impl Shard {
             // Nor is a token taken as it is that was allowed before something was withdrawn.
             let timed = late || viewer.term.holds.is_some();
             let note = ViewNote { renamed: *path != asked.stream, timed };
-            let id = views.ids.next(self.id, *wall, note);
+            let id = viewer.issued.unwrap_or_else(|| views.issue(self.id, *wall));
+            let id = noted(id, note);
             let token = views.signer.sign(path, id);
             connection.session.give_view_token(token);
             return Ok(None);

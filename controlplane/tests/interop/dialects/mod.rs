@@ -8,3 +8,4 @@ mod moves;
 mod redirects;
 mod scenario;
 mod segments;
+mod viewers;
