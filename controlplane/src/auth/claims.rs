@@ -1,14 +1,15 @@
 //! Claims: how those came in who publish or play, for as long as they do.
 //!
 //! A grant is not yet a session: it waits here until the session begins; one that never does is
-//! forgotten. Limits: [`GRANTED_MAX`] grants, and `auth.claims_bytes_max` of all claims; beyond
-//! those the oldest grant is forgotten first, and then a session is without one: its end is told,
-//! and whether it may stay asked, without the words of its beginning.
+//! forgotten. A crowd of players takes nothing from publishers: each kind has half of the room.
+//! Limits, of each kind: [`GRANTED_MAX`] grants, and half of `auth.claims_bytes_max` of all claims;
+//! beyond those the oldest grant is forgotten first, and then a session is without one: its end is
+//! told, and whether it may stay asked, without the words of its beginning.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use dataplane::control::AuthorizeRequest;
+use dataplane::control::{AuthorizeRequest, Intent, Role};
 use dataplane::ids::SessionId;
 use dataplane::session::view_token::asked_as;
 
@@ -24,8 +25,15 @@ pub(crate) const BYTES_MAX: u64 = 32 << 20;
 const RECORD_BYTES: u64 = 128;
 
 /// Claims by session. Lives on: the control thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Claims {
+    publishers: Shelf,
+    players: Shelf,
+}
+
+/// Claims of one kind.
+#[derive(Debug)]
+struct Shelf {
     granted: HashMap<SessionId, Arc<Claim>>,
     /// In which order they were granted; some are sessions since.
     order: VecDeque<SessionId>,
@@ -34,14 +42,14 @@ pub(super) struct Claims {
     bytes_max: u64,
 }
 
-impl Default for Claims {
+impl Default for Shelf {
     fn default() -> Self {
         Self {
             granted: HashMap::new(),
             order: VecDeque::new(),
             live: HashMap::new(),
             bytes: 0,
-            bytes_max: BYTES_MAX,
+            bytes_max: BYTES_MAX / 2,
         }
     }
 }
@@ -49,16 +57,55 @@ impl Default for Claims {
 impl Claims {
     /// All claims together hold so many bytes at most from now on.
     pub(super) fn set_bytes_max(&mut self, bytes_max: u64) {
-        self.bytes_max = bytes_max;
-        self.make_room();
+        for shelf in [&mut self.publishers, &mut self.players] {
+            shelf.bytes_max = bytes_max / 2;
+            shelf.make_room();
+        }
     }
 
     /// A session was let in.
     pub(super) fn granted(&mut self, session: SessionId, claim: Claim) {
-        self.bytes += weight(&claim);
-        if let Some(before) = self.granted.insert(session, Arc::new(claim)) {
-            self.bytes -= weight(&before);
+        // Who connected may do either, and says which next.
+        self.publishers.forget(session);
+        self.players.forget(session);
+        match claim.request.intent {
+            Intent::Publish => self.publishers.granted(session, claim),
+            Intent::Connect | Intent::Play => self.players.granted(session, claim),
         }
+    }
+
+    /// A session began; how it came in, if that was kept.
+    pub(super) fn began(&mut self, session: SessionId, role: Role) -> Option<Arc<Claim>> {
+        let session = asked_as(session);
+        match role {
+            Role::Publish => self.publishers.began(session),
+            Role::Play => self.players.began(session),
+        }
+    }
+
+    /// How a session came in that may play, and does not yet.
+    pub(super) fn granted_to(&self, session: SessionId) -> Option<Arc<Claim>> {
+        self.players.granted.get(&session).cloned()
+    }
+
+    /// How a session came in that publishes or plays.
+    pub(super) fn of(&self, session: SessionId) -> Option<Arc<Claim>> {
+        let session = asked_as(session);
+        let live = |shelf: &Shelf| shelf.live.get(&session).cloned();
+        live(&self.publishers).or_else(|| live(&self.players))
+    }
+
+    /// A session ended; how it had come in.
+    pub(super) fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        let session = asked_as(session);
+        self.publishers.ended(session).or_else(|| self.players.ended(session))
+    }
+}
+
+impl Shelf {
+    fn granted(&mut self, session: SessionId, claim: Claim) {
+        self.bytes += weight(&claim);
+        self.granted.insert(session, Arc::new(claim));
         self.order.push_back(session);
         self.make_room();
     }
@@ -66,34 +113,26 @@ impl Claims {
     fn make_room(&mut self) {
         while self.order.len() > GRANTED_MAX || self.bytes > self.bytes_max {
             let Some(oldest) = self.order.pop_front() else { return };
-            let gone = self.granted.remove(&oldest);
-            self.bytes -= gone.map_or(0, |claim| weight(&claim));
+            self.forget(oldest);
         }
     }
 
-    /// A session began; how it came in, if that was kept.
-    pub(super) fn began(&mut self, session: SessionId) -> Option<Arc<Claim>> {
-        let session = asked_as(session);
+    /// A grant comes to nothing.
+    fn forget(&mut self, session: SessionId) {
+        let gone = self.granted.remove(&session);
+        self.bytes -= gone.map_or(0, |claim| weight(&claim));
+    }
+
+    fn began(&mut self, session: SessionId) -> Option<Arc<Claim>> {
         if let Some(claim) = self.granted.remove(&session) {
             let before = self.live.insert(session, claim);
             self.bytes -= before.map_or(0, |claim| weight(&claim));
         }
-        self.of(session)
+        self.live.get(&session).cloned()
     }
 
-    /// How a session came in that may play, and does not yet.
-    pub(super) fn granted_to(&self, session: SessionId) -> Option<Arc<Claim>> {
-        self.granted.get(&session).cloned()
-    }
-
-    /// How a session came in that publishes or plays.
-    pub(super) fn of(&self, session: SessionId) -> Option<Arc<Claim>> {
-        self.live.get(&asked_as(session)).cloned()
-    }
-
-    /// A session ended; how it had come in.
-    pub(super) fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
-        let claim = self.live.remove(&asked_as(session))?;
+    fn ended(&mut self, session: SessionId) -> Option<Arc<Claim>> {
+        let claim = self.live.remove(&session)?;
         self.bytes -= weight(&claim);
         Some(claim)
     }
@@ -142,10 +181,10 @@ mod tests {
         let mut claims = Claims::default();
         claims.granted(SessionId(1), claim("first"));
         assert_eq!(key(claims.of(SessionId(1))), None, "a grant is no session yet");
-        assert_eq!(key(claims.began(SessionId(1))).as_deref(), Some("first"));
+        assert_eq!(key(claims.began(SessionId(1), Role::Play)).as_deref(), Some("first"));
         claims.granted(SessionId(1), claim("second"));
         assert_eq!(key(claims.ended(SessionId(1))).as_deref(), Some("first"));
-        assert_eq!(key(claims.began(SessionId(1))).as_deref(), Some("second"));
+        assert_eq!(key(claims.began(SessionId(1), Role::Play)).as_deref(), Some("second"));
         assert_eq!(key(claims.ended(SessionId(1))).as_deref(), Some("second"));
         assert_eq!(key(claims.ended(SessionId(1))), None);
         assert!(!format!("{:?}", claim("hunter2")).contains("hunter2"));
@@ -157,29 +196,63 @@ mod tests {
         for number in 0..=GRANTED_MAX as u64 {
             claims.granted(SessionId(number), claim("k"));
         }
-        assert_eq!((claims.granted.len(), claims.order.len()), (GRANTED_MAX, GRANTED_MAX));
-        assert_eq!(key(claims.began(SessionId(0))), None);
-        assert!(claims.began(SessionId(1)).is_some());
+        assert_eq!(
+            (claims.players.granted.len(), claims.players.order.len()),
+            (GRANTED_MAX, GRANTED_MAX)
+        );
+        assert_eq!(key(claims.began(SessionId(0), Role::Play)), None);
+        assert!(claims.began(SessionId(1), Role::Play).is_some());
     }
 
     #[test]
     fn long_claims_are_few_and_whoever_is_in_stays() {
         let mut claims = Claims::default();
         claims.granted(SessionId(1), claim("k"));
-        assert!(claims.began(SessionId(1)).is_some());
+        assert!(claims.began(SessionId(1), Role::Play).is_some());
         let long = "x".repeat(1 << 20);
         for number in 2..=70_u64 {
             claims.granted(SessionId(number), claim(&long));
-            assert!(claims.bytes <= BYTES_MAX);
+            assert!(claims.players.bytes <= BYTES_MAX / 2);
         }
-        assert!(claims.granted.len() < 33 && claims.of(SessionId(1)).is_some());
-        claims.set_bytes_max(2 << 20);
-        assert_eq!((claims.granted.len(), claims.of(SessionId(1)).is_some()), (1, true));
+        assert!(claims.players.granted.len() < 17 && claims.of(SessionId(1)).is_some());
+        claims.set_bytes_max(4 << 20);
+        assert_eq!((claims.players.granted.len(), claims.of(SessionId(1)).is_some()), (1, true));
         // What is gone is not counted.
         for number in 1..=70 {
-            claims.began(SessionId(number));
+            claims.began(SessionId(number), Role::Play);
             claims.ended(SessionId(number));
         }
-        assert_eq!((claims.bytes, claims.live.len(), claims.granted.len()), (0, 0, 0));
+        assert_eq!(
+            (claims.players.bytes, claims.players.live.len(), claims.players.granted.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn a_crowd_of_players_takes_nothing_from_publishers() {
+        let mut claims = Claims::default();
+        claims.set_bytes_max(64 << 10);
+        let publishing = || Claim {
+            request: Box::new(request(Intent::Publish, "cam", "k")),
+            asker: Asker::default(),
+            stream_id: None,
+        };
+        for number in 1..=1_000 {
+            claims.granted(SessionId(number), claim("who plays"));
+            claims.began(SessionId(number), Role::Play);
+        }
+        assert!(claims.of(SessionId(1)).is_some(), "who is in stays");
+        assert!(claims.of(SessionId(1_000)).is_none(), "there is no room for more");
+        claims.granted(SessionId(2_000), publishing());
+        assert_eq!(key(claims.began(SessionId(2_000), Role::Publish)).as_deref(), Some("k"));
+        // Who connected, and publishes then, is one.
+        let connected =
+            Claim { request: Box::new(request(Intent::Connect, "cam", "c")), ..publishing() };
+        claims.set_bytes_max(1 << 20);
+        claims.granted(SessionId(2_001), connected);
+        claims.granted(SessionId(2_001), publishing());
+        assert_eq!(claims.players.granted.len(), 0);
+        assert_eq!(key(claims.began(SessionId(2_001), Role::Publish)).as_deref(), Some("k"));
+        assert_eq!(key(claims.ended(SessionId(2_001))).as_deref(), Some("k"));
     }
 }

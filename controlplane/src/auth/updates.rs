@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::control::Role;
 use dataplane::ids::{SessionId, StreamName};
+use dataplane::session::view_token::is_by_address;
 use http::header::AUTHORIZATION;
 use tokio::task::{Id, JoinSet};
 
@@ -195,9 +196,10 @@ impl Gate {
         stream: &StreamName,
         now: Instant,
     ) -> Option<Arc<Claim>> {
-        let claim = self.claims.began(party.session);
+        let claim = self.claims.began(party.session, role);
         let updates = self.rules.application.as_ref().and_then(|asked| asked.updates.as_ref());
-        if updates.is_some() {
+        // A no about who is known by his address alone would shut out everybody behind it.
+        if updates.is_some() && !is_by_address(party.session) {
             let party = Party { claim: claim.clone(), ..party };
             self.updates.began(party, role, stream.clone(), now);
         }
