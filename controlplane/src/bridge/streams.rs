@@ -97,9 +97,11 @@ impl<F: Fleet> Exchange<F> {
     /// What was said of a publication by whoever let it in binds those, too, who were there before
     /// it: they played the one before, or waited for this one.
     fn bind_publication(&mut self, stream: &StreamName, session: SessionId) {
+        let before = self.gate.policies().excluded(stream);
         self.gate.policies_mut().published(stream, session);
         let excluded = self.gate.policies().excluded(stream);
-        if excluded != ProtocolSet::NONE {
+        // Whom the same answer bound before, when the encoder was here last, is not here.
+        if excluded != ProtocolSet::NONE && excluded != before {
             self.tell_all(|| Command::KickStream {
                 stream: stream.clone(),
                 publication: None,
