@@ -21,7 +21,8 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
         (protocol, _) => protocol.name(),
     };
     // A version and a variant that nobody else uses; the number is what tells sessions apart.
-    let id = format!("00000000-0000-8000-8000-{}", peer.session);
+    let (high, low) = (peer.session.0 >> 48, peer.session.0 & ((1 << 48) - 1));
+    let id = format!("00000000-0000-800{:x}-8{:03x}-{low:012x}", high >> 12, high & 0xfff);
     let login = login(peer.protocol, (peer.login, peer.key), peer.query);
     let fields = json!({
         "ip": peer.ip(),
