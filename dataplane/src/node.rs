@@ -120,6 +120,9 @@ impl Node {
         shards * USAGE_BYTES
     }
 
+    /// Bytes of what one shard knows of the quotas of one stream, with its name.
+    pub const QUOTA_BYTES: u64 = 224;
+
     /// Bytes of the table of HLS viewers for each that there may be.
     #[must_use]
     pub const fn view_bytes() -> u64 {

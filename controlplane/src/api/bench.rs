@@ -51,7 +51,7 @@ impl Bench {
         let bus = Bus::new("edge-1".into(), RingLimits::default());
         let store = Store::open(&dir).unwrap();
         let troubles = Troubles::new(store.clone());
-        let usage = Book::new(store.clone(), UsageSection::default());
+        let usage = Book::new(store.clone(), UsageSection::default(), 64);
         let hooks = Hooks::start(store, bus.clone(), &dir.join("hooks"), Vec::new());
         let (ready_out, limits) = (ready.subscribe(), limits.subscribe());
         let told = (bus, hooks, usage);

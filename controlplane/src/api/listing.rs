@@ -32,6 +32,13 @@ impl Default for Seats {
     }
 }
 
+impl Seats {
+    /// One for whoever asks, one after the other.
+    pub(super) fn alone() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
 /// Answers when there is a seat, which is kept until the answer is read.
 pub(super) async fn take_seat(
     State(seats): State<Seats>,

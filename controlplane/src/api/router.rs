@@ -59,8 +59,10 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(tenants::tenants))
         .routes(routes!(sessions::sessions))
         .routes(routes!(transfer::export_streams))
-        .routes(routes!(usage::usage))
         .route_layer(from_fn_with_state(Seats::default(), take_seat));
+    let reports = OpenApiRouter::new()
+        .routes(routes!(usage::usage))
+        .route_layer(from_fn_with_state(Seats::alone(), take_seat));
     let bulk = OpenApiRouter::new()
         .routes(routes!(streams::change_streams))
         .route_layer(DefaultBodyLimit::max(streams::BULK_BYTES_MAX));
@@ -107,6 +109,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(config::reload))
         .routes(routes!(document::openapi))
         .merge(lists)
+        .merge(reports)
         .merge(bulk)
         .merge(import)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));

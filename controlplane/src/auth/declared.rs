@@ -8,6 +8,7 @@ use super::key_hash::KeyHash;
 use super::policies::Policies;
 use super::ruling::{Ruling, Terms};
 use super::ways::Ways;
+use crate::registry::TenantName;
 
 /// What is declared of one stream, for one request.
 #[derive(Clone, Debug)]
@@ -35,6 +36,11 @@ pub trait Declarations {
     /// What is declared of `stream`, which is the one that `request` named, or the one that the
     /// application gave it instead.
     fn declared(&self, request: &AuthorizeRequest, stream: &StreamName) -> Declared;
+
+    /// True if that tenant has used all that it may.
+    fn is_spent(&self, _: &TenantName) -> bool {
+        false
+    }
 }
 
 /// What is declared of the stream that `terms` let `request` in to; why it is not let in, if it is
@@ -51,6 +57,11 @@ pub(super) fn admitted(
     let own_key = own_key(&declared, request).filter(|_| !terms.key_judged);
     if own_key.is_some_and(|key| !key.matches(&request.key.0)) {
         return Err(Ruling::Deny(Denial::Forbidden));
+    }
+    // Whoever lets a publisher in says whose he is, however little is known of that tenant yet.
+    let publishes = request.intent.role() == Some(Role::Publish);
+    if publishes && terms.tenant.as_ref().is_some_and(|tenant| registry.is_spent(tenant)) {
+        return Err(Ruling::Closed(Denial::Full));
     }
     let plays = request.intent.role() == Some(Role::Play);
     if plays && !policies.allows(stream, request.protocol) {

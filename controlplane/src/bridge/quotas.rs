@@ -1,8 +1,7 @@
 //! Quotas: streams and tenants are metered by what shards tell, and shards told who may still play.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dataplane::control::{CloseReason, Command, Grant, ProtocolSet, Role, UsageRow};
 use dataplane::ids::StreamName;
@@ -11,24 +10,34 @@ use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::outbox::WAITING_MAX;
 use crate::events::Kind;
-use crate::quotas::{Bounds, Exceeded, Meters, Over};
-use crate::usage::{Hour, Totals};
+use crate::quotas::{Bounds, Exceeded, Meters, Over, Used, meters_max};
+use crate::registry::{Registry, TenantName};
+use crate::usage::{Book, Hour, Whose};
 
-/// What was used before is asked for again after this: the store reads all of a period for it, for
-/// whoever came meanwhile together, and those for whom it did not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Streams of which shards are told again at one look at most.
 const TOLD_AGAIN_MAX: usize = 256;
 
-/// The meters, and what is asked of the store for them.
-#[derive(Debug, Default)]
+/// The meters, and who has to hear of them yet.
+#[derive(Debug)]
 pub(super) struct Quotas {
     pub(super) meters: Meters,
     /// Streams of whose quotas a shard did not hear: it had no room.
     untold: BTreeSet<StreamName>,
-    /// An answer is awaited, or was given.
-    asked: Option<Arc<Mutex<Option<Totals>>>>,
-    ask_from: Option<Instant>,
+}
+
+impl Default for Quotas {
+    /// Nobody has any until it is known what is used.
+    fn default() -> Self {
+        Self { meters: Meters::new(0, Used::by(|_, _| 0)), untold: BTreeSet::new() }
+    }
+}
+
+impl Quotas {
+    /// Of a node of so many streams, which use what `book` says.
+    pub(super) fn new(book: Book, streams_max: u64) -> Self {
+        let used = Used::by(move |whose, by| book.used(whose, by, Hour::now()));
+        Self { meters: Meters::new(meters_max(streams_max), used), untold: BTreeSet::new() }
+    }
 }
 
 impl<F: Fleet> Exchange<F> {
@@ -49,7 +58,7 @@ impl<F: Fleet> Exchange<F> {
             return;
         }
         let bounds = self.bounds_of(stream);
-        if self.quotas.meters.hold(stream, bounds, (Hour::now(), now)).is_some() {
+        if self.quotas.meters.hold(stream, bounds, now).is_some() {
             self.tell_quotas(stream);
         }
     }
@@ -60,7 +69,7 @@ impl<F: Fleet> Exchange<F> {
         self.hold_quotas(stream, now);
         self.quotas.meters.published(stream);
         let tenant = self.gate.policies().tenant_of(stream);
-        if tenant.is_some_and(|tenant| self.quotas.meters.is_spent(tenant)) {
+        if tenant.is_some_and(|tenant| is_spent(&self.registry, &self.quotas.meters, tenant)) {
             self.close_for_quota(stream, Role::Publish);
         }
     }
@@ -109,9 +118,8 @@ impl<F: Fleet> Exchange<F> {
     }
 
     pub(super) fn look_at_quotas(&mut self, now: Instant) {
-        self.learn_what_was_used(now);
         self.tell_quotas_again(now);
-        for Exceeded { stream, tenant, over, closes } in self.quotas.meters.look(Hour::now(), now) {
+        for Exceeded { stream, tenant, over, closes } in self.quotas.meters.look(now) {
             let Over { quota, max, used } = over;
             let whose = stream.as_ref().map(StreamName::as_str);
             let owner = tenant.as_ref().map(ToString::to_string);
@@ -143,39 +151,10 @@ impl<F: Fleet> Exchange<F> {
             reason: CloseReason::QuotaExceeded,
         });
     }
+}
 
-    /// Who has a quota of bytes is told once what was used in its period before.
-    fn learn_what_was_used(&mut self, now: Instant) {
-        let Self { quotas: Quotas { meters, asked, ask_from, .. }, usage, .. } = self;
-        if let Some(answer) = asked {
-            // The task holds its end while it runs.
-            if Arc::strong_count(answer) > 1 {
-                return;
-            }
-            let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            *ask_from = Some(now + ASK_AGAIN);
-            meters.known(&found.unwrap_or_default());
-            *asked = None;
-        }
-        let Some((_, book)) = usage else { return };
-        if ask_from.is_some_and(|from| now < from) {
-            return;
-        }
-        let wanted = meters.asks();
-        if wanted.is_empty() {
-            return;
-        }
-        let (answer, told) = (Arc::default(), book.bytes_since(wanted));
-        *asked = Some(Arc::clone(&answer));
-        tokio::spawn(async move {
-            match told.await {
-                Ok(found) => {
-                    *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-                }
-                Err(error) => {
-                    tracing::debug!(reason = %error, "cannot tell what was used before");
-                }
-            }
-        });
-    }
+/// True if the bytes of a tenant are used up.
+pub(super) fn is_spent(registry: &Registry, meters: &Meters, tenant: &TenantName) -> bool {
+    let spec = registry.tenant(tenant).and_then(|item| item.tenant.quota);
+    spec.is_some_and(|spec| meters.used().is_up(&Whose::Tenant(tenant.clone()), &spec))
 }

@@ -9,13 +9,15 @@ use dataplane::ids::StreamName;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
+use super::quotas::Quotas;
 use crate::auth::Gate;
 use crate::registry::{Registry, TenantName};
 use crate::usage::{Book, Collector};
 
 impl<F: Fleet> Exchange<F> {
-    /// Asks shards from now on what was used, and writes it into `book`.
-    pub fn keep_usage(&mut self, book: Book, now: Instant) {
+    /// Asks shards from now on what was used, and writes it into `book`, for so many streams.
+    pub fn keep_usage(&mut self, book: Book, streams_max: u64, now: Instant) {
+        self.quotas = Quotas::new(book.clone(), streams_max);
         book.show(self.registry.tenants_after(None).map(|item| item.name));
         self.usage = Some((Collector::new(self.shards().len(), now), book));
     }
@@ -153,8 +155,8 @@ mod tests {
             let bus = Bus::new("edge-1".into(), RingLimits::default());
             let (boxes, now) = (Boxes::default(), Instant::now());
             let mut exchange = Exchange::new(boxes.clone(), rules, bus, now);
-            let book = Book::new(Disk::default().store(), UsageSection::default());
-            exchange.keep_usage(book, now);
+            let book = Book::new(Disk::default().store(), UsageSection::default(), 64);
+            exchange.keep_usage(book, 64, now);
             Self { exchange, boxes, now }
         }
 
@@ -399,5 +401,44 @@ mod tests {
         bench.hear(0, batch(0, 1, 100, false));
         bench.tick();
         assert_eq!(denial(&mut bench, 8), Some(Denial::Full));
+    }
+
+    /// Nobody has published for the tenant since the start, so that it has no meter.
+    #[tokio::test]
+    async fn a_spent_tenant_of_a_verdict_is_refused_before_it_was_seen() {
+        let says = "content-type: application/json\r\n";
+        let app = Application::start(|_| Reply::status(200, says, r#"{"tenant":"acme"}"#));
+        let rules = || Rules {
+            publish: Mode::Callback.into(),
+            application: Some(application(&app.url("/"))),
+            calls_max: 8,
+            ..Rules::default()
+        };
+        let mut first = Bench::new(rules());
+        first.declare(json!({ "tenant": "acme" }));
+        first.hear(0, batch(0, 1, 100, false));
+        let book = first.exchange.book().unwrap().clone();
+        // The same book in another run, in which nothing says whose the stream is.
+        for (bytes_max, expected) in [(101, None), (100, Some(Denial::Full))] {
+            let mut bench = Bench::new(rules());
+            bench.exchange.keep_usage(book.clone(), 64, bench.now);
+            let acme = Change::PutTenant {
+                name: TenantName::parse("acme").unwrap(),
+                value: json!({ "quota": { "bytes_max": bytes_max } }),
+            };
+            bench.exchange.registry.apply(acme).unwrap();
+            bench.asks(Intent::Publish, 7);
+            let landing = bench.exchange.landed().await.unwrap();
+            bench.exchange.settle(landing, bench.now);
+            let verdict = bench.sent().into_iter().find_map(|(_, command)| match command {
+                Command::Verdict { verdict, .. } => Some(verdict),
+                _ => None,
+            });
+            let denial = match verdict.unwrap() {
+                Verdict::Deny(denial) => Some(denial),
+                Verdict::Allow(_) | Verdict::Elsewhere(_) => None,
+            };
+            assert_eq!(denial, expected);
+        }
     }
 }

@@ -11,10 +11,12 @@ use super::attached::ATTACHED;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
+use super::quotas::is_spent;
 use crate::auth::{AuthAsk, Declarations, Declared, Landing, Rules};
 use crate::coordinator::{Coordinator, Policy};
 use crate::quotas::Meters;
-use crate::registry::Registry;
+use crate::registry::{Registry, TenantName};
+use crate::usage::Whose;
 
 /// Who may come in at all: by what is declared of streams, what the encoder has room for, and what
 /// is left of quotas.
@@ -33,13 +35,30 @@ impl Declarations for Admission<'_> {
                 ATTACHED => self.coordinator.admits_elsewhere(stream),
                 _ => self.coordinator.admits(stream),
             };
-            let resolved = self.registry.resolve(stream);
-            let tenant = resolved.as_ref().and_then(|resolved| resolved.traits.tenant.as_ref());
-            if declared.verdict.is_ok() && self.meters.refuses(stream, tenant, self.now) {
+            if declared.verdict.is_ok() && !self.has_bytes(stream) {
                 declared.verdict = Err(Denial::Full);
             }
         }
         declared
+    }
+
+    fn is_spent(&self, tenant: &TenantName) -> bool {
+        is_spent(self.registry, self.meters, tenant)
+    }
+}
+
+impl Admission<'_> {
+    /// True if `stream` may be published by what is left of its quotas, and of those of the tenant
+    /// that it is declared to be of.
+    fn has_bytes(&self, stream: &StreamName) -> bool {
+        if self.meters.bars(stream, self.now) {
+            return false;
+        }
+        let Some(resolved) = self.registry.resolve(stream) else { return true };
+        let used = self.meters.used();
+        let own = resolved.traits.quota.as_ref();
+        let is_up = own.is_some_and(|spec| used.is_up(&Whose::Stream(stream.clone()), spec));
+        !is_up && !resolved.traits.tenant.as_ref().is_some_and(|tenant| self.is_spent(tenant))
     }
 }
 

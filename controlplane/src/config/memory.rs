@@ -21,9 +21,10 @@ use crate::events::UNKEPT_FACTOR;
 use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
 use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
+use crate::quotas::{METER_BYTES, meters_max};
 use crate::security::LINES_WAITING_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
-use crate::usage::{LEDGER_HOURS_MAX, LEDGER_ROW_BYTES};
+use crate::usage::{LEDGER_HOURS_MAX, LEDGER_ROW_BYTES, REPORT_BYTES, TOTAL_BYTES, totals_max};
 use crate::viewing::CLOSED_MAX;
 
 /// Whose memory a term is.
@@ -135,6 +136,8 @@ const STREAMS_SHARE: u64 = 4;
 /// What is declared, what waits for hooks, and what is kept of those who were let in, have one byte
 /// each of so many of the memory, unless they are told.
 const CONTROL_SHARE: u64 = 64;
+/// What becomes of a connection that needs a buffer when none is left.
+const CLOSED: &str = "who asks for more than is left is closed: buffer_bytes_max";
 /// A change of all that is declared is made beside it.
 const CHANGE_FACTOR: u64 = 2;
 
@@ -187,10 +190,19 @@ const fn event_bytes(settings: &Settings) -> u64 {
     2 * UNKEPT_FACTOR * settings.events.ring.bytes
 }
 
-/// Bytes of what was used and of what shards remember of it: streams and tenants have rows.
+/// Bytes of what was used and of what shards remember of it: streams and tenants have rows, and
+/// totals of their days and months.
 const fn usage_bytes(settings: &Settings, shards: u64) -> u64 {
-    let rows = 2 * settings.usage.rows_per_hour_max * LEDGER_HOURS_MAX as u64;
-    rows * LEDGER_ROW_BYTES + Node::usage_bytes(shards)
+    let rows = settings.usage.rows_max(settings.limits.streams_max);
+    2 * rows * LEDGER_HOURS_MAX as u64 * LEDGER_ROW_BYTES
+        + totals_max(rows) as u64 * TOTAL_BYTES
+        + Node::usage_bytes(shards)
+}
+
+/// Bytes of the meters of streams and of tenants with quotas, and of what shards know of them.
+const fn quota_bytes(settings: &Settings, shards: u64) -> u64 {
+    let meters = meters_max(settings.limits.streams_max) as u64;
+    meters * (2 * METER_BYTES + shards * Node::QUOTA_BYTES)
 }
 
 /// Bytes of the API's connections, and of those inside TLS besides.
@@ -249,6 +261,8 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + ENDED_BYTES * CLOSED_MAX as u64
         + CACHE_BYTES as u64
         + usage_bytes(settings, shards)
+        + quota_bytes(settings, shards)
+        + REPORT_BYTES
         + Node::mailbox_bytes(shards)
         + shards * (SHARD_BYTES + ring + tls)
         + settings.limits.buffer_bytes_max
@@ -292,7 +306,6 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     let connections = limits.connections_max;
     let buffers = shards * u64::from(reactor.recv_buffers);
     let relief = "idle formats are dropped, windows shrink, then publishers are refused";
-    let closed = "who asks for more than is left is closed: buffer_bytes_max";
     let ([hooks, requests], declared) =
         (hooks_bytes(settings), settings.streams.declared_bytes_max);
     let (verdicts, segments) = (verdict_bytes(settings), segments_bytes(settings));
@@ -300,7 +313,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("pages", PAGE_BYTES, page_bytes / PAGE_BYTES, relief),
         term("page states", PAGE_STATE_BYTES, page_bytes / PAGE_BYTES, "fixed"),
         term("receive buffers", reactor.recv_buffer_bytes.into(), buffers, "peers wait in TCP"),
-        term("buffers", limits.buffer_bytes_max, 1, closed),
+        term("buffers", limits.buffer_bytes_max, 1, CLOSED),
         term("connections", CONNECTION_BYTES, connections, "refused at accept"),
         term("sessions", SESSION_BYTES, connections, "refused at accept"),
         term("verdicts", verdicts, connections, "the oldest is asked for again"),
@@ -320,6 +333,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("store queue", QUEUED_BYTES_MAX as u64, 1, "changes hear 503, events wait"),
         term("store undo", UNDO_BYTES_MAX as u64, 1, "the rest goes to the file"),
         term("usage", usage_bytes(settings, shards), 1, "later streams are counted together"),
+        term("quotas", quota_bytes(settings, shards), 1, "later streams and tenants have none"),
+        term("usage reports", REPORT_BYTES, 1, "the next one waits"),
         term("log lines", LINE_BYTES, LOG_LINES_MAX, "dropped and counted"),
         term("rates", RATE_BYTES, 1, "buckets are shared"),
         term("penalties", ROW_BYTES, ROWS_MAX as u64, "who guessed least is forgotten"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::field::Auto;
 use super::key::{Key, Section};
 
 /// `[usage]`
@@ -10,14 +11,33 @@ pub struct UsageSection {
     /// How long rows are kept.
     pub retention_days: u32,
     /// Rows of one hour.
-    pub rows_per_hour_max: u64,
+    pub rows_per_hour_max: Auto<u64>,
     /// How often they are written.
     pub flush: Duration,
 }
 
 impl Default for UsageSection {
     fn default() -> Self {
-        Self { retention_days: 400, rows_per_hour_max: 4_096, flush: Duration::from_secs(5) }
+        let (rows_per_hour_max, flush) = (Auto::Auto, Duration::from_secs(5));
+        Self { retention_days: 400, rows_per_hour_max, flush }
+    }
+}
+
+/// Rows of one hour at most, whoever sets them.
+const ROWS_MAX: u64 = 100_000;
+/// Protocols that a stream is published and played by, for which it has a row each.
+const PROTOCOLS: u64 = 4;
+
+impl UsageSection {
+    /// Rows of one hour, of a node of so many streams.
+    #[must_use]
+    pub const fn rows_max(&self, streams_max: u64) -> u64 {
+        let rows = streams_max.saturating_mul(PROTOCOLS);
+        match self.rows_per_hour_max {
+            Auto::Set(rows) => rows,
+            Auto::Auto if rows > ROWS_MAX => ROWS_MAX,
+            Auto::Auto => rows,
+        }
     }
 }
 
@@ -31,11 +51,12 @@ const KEYS: &[Key] = &[
     .now(),
     Key::new(
         "rows_per_hour_max",
-        "Rows of one hour, each of a stream and a protocol, of about 200 bytes on the disk; \
-         streams that come later in the hour are counted together, by tenant.",
+        "Rows of one hour, each of a stream and a protocol, of about 200 bytes on the disk and \
+         3 kB of memory; streams that come later in the hour are counted together, by tenant. \
+         \"auto\" is four for each of limits.streams_max.",
         |s| &mut s.usage.rows_per_hour_max,
     )
-    .range(16, 100_000),
+    .range(16, ROWS_MAX),
     Key::new("flush_ms", "How often it is written down; a crash loses what came since.", |s| {
         &mut s.usage.flush
     })

@@ -8,7 +8,7 @@ use dataplane::control::{Quota, UsageRow};
 use super::load::Load;
 use super::window::Window;
 use crate::registry::{BytesOver, Period, PublishOver, QuotaSpec};
-use crate::usage::{By, Hour};
+use crate::usage::By;
 
 /// A quota that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +38,7 @@ pub(super) struct Meter {
     spec: QuotaSpec,
     pub quota: Arc<Quota>,
     pub window: Window,
-    period: Hour,
-    /// Bytes of the period that this process counted, and those of before, once they are known.
-    bytes: u64,
-    before: Option<u64>,
-    /// It was asked what was used before, when it had counted so much itself.
-    asked: Option<u64>,
-    /// What is used up of its bytes since the last look.
+    /// What is used up of its bytes by the last look.
     spent: Option<Over>,
     /// Refusals that were told of.
     refused: u64,
@@ -54,49 +48,24 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new(spec: QuotaSpec, hour: Hour, now: Instant) -> Self {
+    /// One of what has used so many bytes of its period.
+    pub(super) fn new(spec: QuotaSpec, bytes: u64, now: Instant) -> Self {
         let quota = Arc::new(Quota::default());
-        let meter = Self {
+        let mut meter = Self {
             spec,
             quota,
             window: Window::new(now),
-            period: hour.start_of(by(spec.bytes_period)),
-            bytes: 0,
-            before: None,
-            asked: None,
             spent: None,
             refused: 0,
             told: [false; 4],
             used_at: now,
         };
-        meter.quota.set_players_max(meter.players_max(Load::default()));
+        meter.spend(bytes, Load::default());
         meter
     }
 
-    /// The first hour of its period, if it is to be asked what was used in that until now.
-    pub(super) fn ask(&mut self) -> Option<Hour> {
-        if self.before.is_some() || self.asked.is_some() || self.spec.bytes_max.is_none() {
-            return None;
-        }
-        self.asked = Some(self.bytes);
-        Some(self.period)
-    }
-
-    /// So many bytes were used in the period that begins with that hour until it was asked, what
-    /// this meter had by then included; `None` if nobody can tell.
-    pub(super) fn answered(&mut self, found: Option<(Hour, u64)>) {
-        let Some(had) = self.asked.take() else { return };
-        if let Some((_, bytes)) = found.filter(|&(period, _)| period == self.period) {
-            self.before = Some(bytes.saturating_sub(had));
-        }
-    }
-
     /// It may be used so from now on.
-    pub(super) fn set(&mut self, spec: QuotaSpec, hour: Hour) {
-        if spec.bytes_period != self.spec.bytes_period {
-            (self.period, self.bytes) = (hour.start_of(by(spec.bytes_period)), 0);
-            (self.before, self.asked) = (None, None);
-        }
+    pub(super) fn set(&mut self, spec: QuotaSpec) {
         if spec != self.spec {
             self.told = [false; 4];
         }
@@ -106,8 +75,6 @@ impl Meter {
     pub(super) fn add(&mut self, row: &UsageRow, now: Instant) {
         self.used_at = now;
         self.window.add(row);
-        let bytes = row.used.bytes_in.saturating_add(row.used.bytes_out);
-        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// What its players are owed, by the last look.
@@ -120,31 +87,33 @@ impl Meter {
         self.spent.filter(|_| self.spec.bytes_over == BytesOver::Close)
     }
 
-    /// True if its bytes are used up.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.spent.is_some()
+    /// What its bytes are counted by, if they are bounded.
+    pub(super) fn by(&self) -> Option<By> {
+        period_of(&self.spec)
     }
 
-    /// Sets how many may play beside who is owed `load`; what is used up since the last look.
-    pub(super) fn look(&mut self, hour: Hour, load: Load) -> Vec<Finding> {
-        let period = hour.start_of(by(self.spec.bytes_period));
-        if period != self.period {
-            // What is counted from here on is all of it, unless the clock was set back.
-            self.before = (period > self.period).then_some(0);
-            (self.period, self.bytes, self.asked) = (period, 0, None);
-        }
+    /// So many bytes of its period are used, and players are owed `load`: sets whether anybody may
+    /// come, and how many may play.
+    fn spend(&mut self, bytes: u64, load: Load) -> u32 {
+        let max = self.spec.bytes_max.filter(|&max| bytes >= max);
+        self.spent = max.map(|max| Over { quota: "bytes_max", max, used: bytes });
+        let allowed = self.players_max(load);
+        self.quota.set_players_max(allowed);
+        self.quota.set_spent(max.is_some());
+        allowed
+    }
+
+    /// Sets how many may play beside who is owed `load`, where so many bytes of the period are
+    /// used; what is used up since the last look.
+    pub(super) fn look(&mut self, bytes: u64, load: Load) -> Vec<Finding> {
         let rates = self.window.rates();
         let players = self.quota.players();
-        let bytes = self.bytes.saturating_add(self.before.unwrap_or(0));
+        let allowed = self.spend(bytes, load);
         let spec = &self.spec;
         let over = |max: Option<u64>, used| max.filter(|&max| used >= max);
         let (bytes_over, egress_over) =
             (over(spec.bytes_max, bytes), over(spec.egress_bps_max, rates.egress));
-        self.spent = bytes_over.map(|max| Over { quota: "bytes_max", max, used: bytes });
         let own = spec.players_max.unwrap_or(u32::MAX);
-        let allowed = self.players_max(load);
-        self.quota.set_players_max(allowed);
-        self.quota.set_spent(bytes_over.is_some());
         let refused = self.quota.refused();
         let refuses = std::mem::replace(&mut self.refused, refused) < refused;
         let full = spec.players_max.filter(|&max| refuses && players >= max).map(u64::from);
@@ -193,11 +162,19 @@ impl Meter {
     }
 }
 
-const fn by(period: Period) -> By {
-    match period {
+/// What the bytes of a quota are counted by, if they are bounded.
+pub(super) fn period_of(spec: &QuotaSpec) -> Option<By> {
+    spec.bytes_max?;
+    Some(match spec.bytes_period {
         Period::Day => By::Day,
         Period::Month => By::Month,
-    }
+    })
+}
+
+/// True if so many bytes as `used` tells of a period are all that `spec` allows.
+pub(super) fn is_used_up(spec: &QuotaSpec, used: impl FnOnce(By) -> u64) -> bool {
+    let Some((by, max)) = period_of(spec).zip(spec.bytes_max) else { return false };
+    used(by) >= max
 }
 
 #[cfg(test)]
@@ -207,17 +184,14 @@ mod tests {
     use dataplane::control::{QuotaPlace, StreamQuotas};
     use std::time::Duration;
 
-    fn hour(text: &str) -> Hour {
-        Hour::parse(text).unwrap()
-    }
-
     fn enter(meter: &Meter) -> Option<QuotaPlace> {
         StreamQuotas::from(Arc::clone(&meter.quota)).enter()
     }
 
-    fn look(meter: &mut Meter, at: &str) -> Vec<Finding> {
+    /// A look at what has used so many bytes.
+    fn look(meter: &mut Meter, bytes: u64) -> Vec<Finding> {
         let load = meter.load();
-        meter.look(hour(at), load)
+        meter.look(bytes, load)
     }
 
     fn words(findings: &[Finding]) -> Vec<&'static str> {
@@ -225,44 +199,42 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_the_period_and_begin_anew_with_the_next() {
+    fn bytes_that_are_used_up_are_told_once_until_the_next_period() {
         let now = Instant::now();
         let spec = QuotaSpec {
             bytes_max: Some(1_000),
             bytes_over: BytesOver::Close,
             ..QuotaSpec::default()
         };
-        let mut meter = Meter::new(spec, hour("2026-01-31T23"), now);
-        assert_eq!(meter.ask(), Some(hour("2026-01-01")));
-        meter.answered(Some((hour("2025-12-01"), 9_999)));
-        assert_eq!(meter.ask(), Some(hour("2026-01-01")), "that was another month");
-        meter.add(&used(100, 200), now);
-        assert!(look(&mut meter, "2026-01-31T23").is_empty());
-        meter.answered(Some((hour("2026-01-01"), 700)));
-        let found = look(&mut meter, "2026-01-31T23");
+        let mut meter = Meter::new(spec, 999, now);
+        assert_eq!(meter.by(), Some(By::Month));
+        assert!(look(&mut meter, 999).is_empty() && enter(&meter).is_some());
+        let found = look(&mut meter, 1_000);
         assert_eq!(found[0].over, Over { quota: "bytes_max", max: 1_000, used: 1_000 });
         assert!(found[0].closes_players && !found[0].closes_publisher);
-        assert!(enter(&meter).is_none() && meter.is_spent());
+        assert!(enter(&meter).is_none() && meter.spent.is_some());
         assert_eq!(meter.closes_players(), Some(found[0].over));
-        assert!(look(&mut meter, "2026-01-31T23").is_empty(), "it is told once");
+        assert!(look(&mut meter, 1_001).is_empty(), "it is told once");
         // The next month begins: everybody may come again.
-        assert!(look(&mut meter, "2026-02-01T00").is_empty());
-        assert!(enter(&meter).is_some() && meter.ask().is_none() && !meter.is_spent());
-        meter.add(&used(0, 1_000), now);
-        assert_eq!(words(&look(&mut meter, "2026-02-28T23")), ["bytes_max"]);
-        // The clock is set back: the store knows what was used in that month.
-        assert!(look(&mut meter, "2026-01-31T23").is_empty());
-        assert_eq!(meter.ask(), Some(hour("2026-01-01")));
-        meter.answered(Some((hour("2026-01-01"), 1_000)));
-        assert_eq!(words(&look(&mut meter, "2026-01-31T23")), ["bytes_max"]);
+        assert!(look(&mut meter, 0).is_empty());
+        assert!(enter(&meter).is_some() && meter.spent.is_none());
+        assert_eq!(words(&look(&mut meter, 1_000)), ["bytes_max"]);
+        // What was used up before it was metered is so from the first moment on, and told of.
+        let mut meter = Meter::new(spec, 5_000, now);
+        assert!(enter(&meter).is_none() && meter.spent.is_some());
+        assert_eq!(words(&look(&mut meter, 5_000)), ["bytes_max"]);
+        assert!(is_used_up(&spec, |_| 1_000) && !is_used_up(&spec, |_| 999));
+        assert!(!is_used_up(&QuotaSpec::default(), |_| u64::MAX));
+        let daily = QuotaSpec { bytes_period: Period::Day, ..spec };
+        assert!(is_used_up(&daily, |by| if by == By::Day { 1_000 } else { 0 }));
     }
 
     #[test]
     fn players_that_find_no_place_are_told_of_once_while_it_is_full() {
         let now = Instant::now();
         let spec = QuotaSpec { players_max: Some(1), ..QuotaSpec::default() };
-        let mut meter = Meter::new(spec, hour("2026-01-01"), now);
-        let look = |meter: &mut Meter| words(&look(meter, "2026-01-01"));
+        let mut meter = Meter::new(spec, 0, now);
+        let look = |meter: &mut Meter| words(&look(meter, 0));
         let place = enter(&meter);
         assert!(look(&mut meter).is_empty(), "full is no fault");
         assert!(enter(&meter).is_none());
@@ -274,7 +246,7 @@ mod tests {
         let _place = enter(&meter);
         assert!(enter(&meter).is_none());
         assert_eq!(look(&mut meter), ["players_max"]);
-        meter.set(QuotaSpec { players_max: Some(2), ..spec }, hour("2026-01-01"));
+        meter.set(QuotaSpec { players_max: Some(2), ..spec });
         assert!(look(&mut meter).is_empty());
         assert!(enter(&meter).is_some());
     }
@@ -283,7 +255,7 @@ mod tests {
     fn a_crowd_that_comes_before_a_stream_is_measured_is_bounded() {
         let began = Instant::now();
         let spec = QuotaSpec { egress_bps_max: Some(20_000_000), ..QuotaSpec::default() };
-        let mut meter = Meter::new(spec, hour("2026-01-01"), began);
+        let mut meter = Meter::new(spec, 0, began);
         let crowd = |meter: &Meter| (0..1_000).map_while(|_| enter(meter)).collect::<Vec<_>>();
         let first = crowd(&meter);
         assert_eq!(first.len(), 10, "each counts two million bits a second");
@@ -294,7 +266,7 @@ mod tests {
                 second += 1;
                 meter.add(&used(125_000, 0), began + Duration::from_secs(second));
                 meter.window.look(began + Duration::from_secs(second));
-                look(meter, "2026-01-01");
+                look(meter, 0);
             }
         };
         pass(&mut meter, 3);
@@ -305,7 +277,7 @@ mod tests {
         // What is published next may be more, whatever the one before was.
         drop((first, more));
         meter.window.begin_publication();
-        look(&mut meter, "2026-01-01");
+        look(&mut meter, 0);
         assert_eq!(crowd(&meter).len(), 10);
     }
 
@@ -313,17 +285,17 @@ mod tests {
     fn as_many_play_as_the_bits_suffice_for() {
         let began = Instant::now();
         let spec = QuotaSpec { egress_bps_max: Some(80_000), ..QuotaSpec::default() };
-        let mut meter = Meter::new(spec, hour("2026-01-01"), began);
+        let mut meter = Meter::new(spec, 0, began);
         let first = enter(&meter);
         assert!(first.is_some(), "one measures it");
         for second in 1..15 {
             meter.add(&used(1_000, 1_000), began);
             meter.window.look(began + Duration::from_secs(second));
         }
-        assert!(look(&mut meter, "2026-01-01").is_empty());
+        assert!(look(&mut meter, 0).is_empty());
         let more: Vec<_> = (0..100).map_while(|_| enter(&meter)).collect();
         assert_eq!(more.len(), 9, "ten of 8,000 bits a second are 80,000");
-        assert_eq!(words(&look(&mut meter, "2026-01-01")), ["egress_bps_max"]);
+        assert_eq!(words(&look(&mut meter, 0)), ["egress_bps_max"]);
         assert!(enter(&meter).is_none(), "they are sent little yet, and count");
     }
 }

@@ -9,22 +9,61 @@ use dataplane::ids::StreamName;
 
 use super::bar::Bar;
 use super::load::Load;
-use super::meter::{Finding, Meter, Over};
+use super::meter::{Finding, Meter, Over, is_used_up, period_of};
 use crate::registry::{QuotaSpec, TenantName};
-use crate::usage::{Hour, Totals};
+use crate::usage::{By, Whose};
 
-/// Streams, and tenants, with quotas at most; more have none until others are used no longer.
-pub const METERS_MAX: usize = 16_384;
+/// Bytes of one meter, with its quota, its name and its place.
+pub const METER_BYTES: u64 = 2_048;
 /// What nobody used for so long makes room for others.
 const UNUSED_FOR: Duration = Duration::from_secs(60);
 /// So many of a kind make room at one look at most.
 const LET_GO_MAX: usize = 256;
 
+/// Streams with quotas at most, of a node of so many, and as many tenants; more have none until
+/// others are used no longer. Those that nobody publishes have a half.
+#[must_use]
+pub const fn meters_max(streams_max: u64) -> usize {
+    2 * streams_max as usize
+}
+
 /// The meters. See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meters {
     streams: HashMap<StreamName, StreamMeter>,
     tenants: HashMap<TenantName, Meter>,
+    max: usize,
+    used: Used,
+}
+
+/// Tells how many bytes of a day or a month are used.
+#[derive(Clone)]
+pub struct Used(Arc<Bytes>);
+
+/// Bytes of somebody's day or month.
+type Bytes = dyn Fn(&Whose, By) -> u64 + Send + Sync;
+
+impl Used {
+    /// By this.
+    pub fn by(used: impl Fn(&Whose, By) -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(used))
+    }
+
+    /// True if so much of `whose` is used as `spec` allows.
+    #[must_use]
+    pub fn is_up(&self, whose: &Whose, spec: &QuotaSpec) -> bool {
+        is_used_up(spec, |by| (self.0)(whose, by))
+    }
+
+    fn bytes(&self, whose: &Whose, by: Option<By>) -> u64 {
+        by.map_or(0, |by| (self.0)(whose, by))
+    }
+}
+
+impl std::fmt::Debug for Used {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Used")
+    }
 }
 
 #[derive(Debug)]
@@ -71,19 +110,30 @@ impl StreamMeter {
 }
 
 impl Meters {
+    /// Room for so many streams, and as many tenants, of which `used` tells what they used.
+    #[must_use]
+    pub fn new(max: usize, used: Used) -> Self {
+        Self { streams: HashMap::new(), tenants: HashMap::new(), max, used }
+    }
+
+    /// Tells what is used.
+    #[must_use]
+    pub const fn used(&self) -> &Used {
+        &self.used
+    }
+
     /// What holds for `stream` now; in which quotas shards are to count its players, if those are
     /// others than they were.
     pub fn hold(
         &mut self,
         stream: &StreamName,
         Bounds { own, tenant }: Bounds,
-        at: (Hour, Instant),
+        now: Instant,
     ) -> Option<StreamQuotas> {
-        let tenant = tenant.and_then(|(name, spec)| self.hold_tenant(name, spec, at));
-        let (hour, now) = at;
+        let tenant = tenant.and_then(|(name, spec)| self.hold_tenant(name, spec, now));
         if let Some(known) = self.streams.get_mut(stream) {
             // Who plays stays counted, whatever becomes of the quota.
-            known.meter.set(own.unwrap_or_default(), hour);
+            known.meter.set(own.unwrap_or_default());
             let same = match (&known.tenant, &tenant) {
                 (Some((_, known)), Some((_, quota))) => Arc::ptr_eq(known, quota),
                 (known, tenant) => known.is_none() && tenant.is_none(),
@@ -95,10 +145,12 @@ impl Meters {
             return Some(known.quotas());
         }
         let bounded = own.is_some() || tenant.is_some();
-        if !bounded || self.streams.len() >= METERS_MAX {
+        if !bounded || self.streams.len() >= self.max {
             return None;
         }
-        let meter = Meter::new(own.unwrap_or_default(), hour, now);
+        let spec = own.unwrap_or_default();
+        let bytes = self.used.bytes(&Whose::Stream(stream.clone()), period_of(&spec));
+        let meter = Meter::new(spec, bytes, now);
         let joined = tenant.is_some();
         let known = StreamMeter { meter, tenant, joined, bar: Bar::default() };
         let quotas = known.quotas();
@@ -116,17 +168,18 @@ impl Meters {
         &mut self,
         name: TenantName,
         spec: Option<QuotaSpec>,
-        (hour, now): (Hour, Instant),
+        now: Instant,
     ) -> Option<(TenantName, Arc<Quota>)> {
         if let Some(meter) = self.tenants.get_mut(&name) {
-            meter.set(spec.unwrap_or_default(), hour);
+            meter.set(spec.unwrap_or_default());
             return Some((name, Arc::clone(&meter.quota)));
         }
         let spec = spec?;
-        if self.tenants.len() >= METERS_MAX {
+        if self.tenants.len() >= self.max {
             return None;
         }
-        let meter = Meter::new(spec, hour, now);
+        let bytes = self.used.bytes(&Whose::Tenant(name.clone()), period_of(&spec));
+        let meter = Meter::new(spec, bytes, now);
         let quota = Arc::clone(&meter.quota);
         self.tenants.insert(name.clone(), meter);
         Some((name, quota))
@@ -139,19 +192,10 @@ impl Meters {
         }
     }
 
-    /// True if nobody may publish `stream` now, which was declared to be that tenant's: bytes are
-    /// used up, or its publisher sent too much a moment ago.
+    /// True if nobody may publish `stream` now: its publisher sent too much a moment ago.
     #[must_use]
-    pub fn refuses(&self, stream: &StreamName, tenant: Option<&TenantName>, now: Instant) -> bool {
-        let known = self.streams.get(stream);
-        known.is_some_and(|known| known.meter.is_spent() || known.bar.holds(now))
-            || tenant.is_some_and(|tenant| self.is_spent(tenant))
-    }
-
-    /// True if the bytes of a tenant are used up.
-    #[must_use]
-    pub fn is_spent(&self, tenant: &TenantName) -> bool {
-        self.tenants.get(tenant).is_some_and(Meter::is_spent)
+    pub fn bars(&self, stream: &StreamName, now: Instant) -> bool {
+        self.streams.get(stream).is_some_and(|known| known.bar.holds(now))
     }
 
     /// So much was used of `stream`.
@@ -170,7 +214,7 @@ impl Meters {
     }
 
     /// What is used up since the last look.
-    pub fn look(&mut self, hour: Hour, now: Instant) -> Vec<Exceeded> {
+    pub fn look(&mut self, now: Instant) -> Vec<Exceeded> {
         let mut loads = HashMap::<TenantName, Load>::new();
         for StreamMeter { meter, tenant, .. } in self.streams.values_mut() {
             meter.window.look(now);
@@ -179,9 +223,10 @@ impl Meters {
                 *load = load.and(meter.load());
             }
         }
-        let mut exceeded = self.look_at_tenants(&loads, hour, now);
+        let mut exceeded = self.look_at_tenants(&loads, now);
         for (stream, StreamMeter { meter, bar, .. }) in &mut self.streams {
-            for finding in meter.look(hour, meter.load()) {
+            let bytes = self.used.bytes(&Whose::Stream(stream.clone()), meter.by());
+            for finding in meter.look(bytes, meter.load()) {
                 let Finding { over, closes_publisher, closes_players } = finding;
                 if closes_publisher {
                     meter.window.forget_publication();
@@ -200,14 +245,15 @@ impl Meters {
     fn look_at_tenants(
         &mut self,
         loads: &HashMap<TenantName, Load>,
-        hour: Hour,
         now: Instant,
     ) -> Vec<Exceeded> {
         let mut found = Vec::new();
         for (name, meter) in &mut self.tenants {
             meter.window.look(now);
             let load = loads.get(name).copied().unwrap_or_default();
-            found.extend(meter.look(hour, load).into_iter().map(|finding| (name.clone(), finding)));
+            let bytes = self.used.bytes(&Whose::Tenant(name.clone()), meter.by());
+            found
+                .extend(meter.look(bytes, load).into_iter().map(|finding| (name.clone(), finding)));
         }
         let mut exceeded = Vec::new();
         for (tenant, finding) in found {
@@ -232,13 +278,13 @@ impl Meters {
     /// True if those that nobody uses are let go: then names that are no streams get none.
     #[must_use]
     pub fn are_many(&self) -> bool {
-        self.streams.len() > METERS_MAX / 2
+        self.streams.len() > self.max / 2
     }
 
     /// Lets go of some meters that nobody used for long, if there are many: their streams, whose
     /// players count in no quota any more.
     pub fn let_go(&mut self, now: Instant) -> Vec<StreamName> {
-        if self.tenants.len() > METERS_MAX / 2 {
+        if self.tenants.len() > self.max / 2 {
             let gone = self.tenants.extract_if(|_, meter| is_unused(meter, now));
             gone.take(LET_GO_MAX).for_each(drop);
         }
@@ -279,30 +325,6 @@ impl Meters {
         }
         closes
     }
-
-    /// Of whom it is to be asked what was used in their period, from which hour on. What is added
-    /// from now on is added to the answer.
-    pub fn asks(&mut self) -> Totals {
-        let mut asks = Totals::default();
-        for (stream, StreamMeter { meter, .. }) in &mut self.streams {
-            asks.streams.extend(meter.ask().map(|from| (stream.clone(), (from, 0))));
-        }
-        for (tenant, meter) in &mut self.tenants {
-            asks.tenants.extend(meter.ask().map(|from| (tenant.clone(), (from, 0))));
-        }
-        asks
-    }
-
-    /// So many bytes were used from that hour on until it was asked; of the others that were asked
-    /// about it is not known.
-    pub fn known(&mut self, found: &Totals) {
-        for (stream, StreamMeter { meter, .. }) in &mut self.streams {
-            meter.answered(found.streams.get(stream).copied());
-        }
-        for (tenant, meter) in &mut self.tenants {
-            meter.answered(found.tenants.get(tenant).copied());
-        }
-    }
 }
 
 fn is_unused(meter: &Meter, now: Instant) -> bool {
@@ -312,6 +334,8 @@ fn is_unused(meter: &Meter, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::registry::{BytesOver, Period, PublishOver};
 
@@ -342,100 +366,123 @@ mod tests {
         Bounds { own: None, tenant: Some((acme(), spec)) }
     }
 
-    fn used(bytes_out: u64) -> UsageRow {
-        crate::quotas::tests::used(0, bytes_out)
+    /// Room in tests.
+    const MAX: usize = 1_024;
+
+    /// Nothing was used.
+    fn meters() -> Meters {
+        Meters::new(MAX, Used::by(|_, _| 0))
+    }
+
+    /// What a test says was used.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Mutex<Vec<(Whose, By, u64)>>>);
+
+    impl Counted {
+        fn used(&self) -> Used {
+            let counted = self.clone();
+            Used::by(move |whose, by| {
+                let counted = counted.0.lock().unwrap();
+                let its = counted.iter().filter(|(w, b, _)| (w, *b) == (whose, by));
+                its.map(|&(_, _, bytes)| bytes).next_back().unwrap_or(0)
+            })
+        }
+
+        fn set(&self, whose: Whose, by: By, bytes: u64) {
+            self.0.lock().unwrap().push((whose, by, bytes));
+        }
+    }
+
+    /// A table that has just grown has two places for each.
+    #[test]
+    fn a_meter_takes_no_more_than_is_said() {
+        let bytes = 2 * size_of::<(StreamName, StreamMeter)>() + size_of::<Quota>();
+        assert!(bytes as u64 + 64 + 16 <= METER_BYTES, "{bytes}");
     }
 
     #[test]
     fn only_streams_with_quotas_have_meters_and_those_are_bounded() {
         let now = Instant::now();
-        let at = (Hour(9), now);
-        let mut meters = Meters::default();
-        assert!(meters.hold(&name("none"), Bounds::default(), at).is_none());
-        assert!(meters.hold(&name("none"), of_acme(None), at).is_none());
-        let first = meters.hold(&name("s0"), own(SPEC), at).unwrap();
-        assert!(meters.hold(&name("s0"), own(SPEC), at).is_none(), "shards know it");
+        let mut meters = meters();
+        assert!(meters.hold(&name("none"), Bounds::default(), now).is_none());
+        assert!(meters.hold(&name("none"), of_acme(None), now).is_none());
+        let first = meters.hold(&name("s0"), own(SPEC), now).unwrap();
+        assert!(meters.hold(&name("s0"), own(SPEC), now).is_none(), "shards know it");
         assert!(meters.quotas(&name("s0")).is_some() && meters.quotas(&name("none")).is_none());
         let place = first.enter();
-        for n in 1..METERS_MAX {
-            assert!(meters.hold(&name(&format!("s{n}")), own(SPEC), at).is_some());
+        for n in 1..MAX {
+            assert!(meters.hold(&name(&format!("s{n}")), own(SPEC), now).is_some());
         }
-        assert!(meters.hold(&name("more"), own(SPEC), at).is_none());
+        assert!(meters.hold(&name("more"), own(SPEC), now).is_none());
         assert!(meters.let_go(now).is_empty(), "all were used just now");
         // Those that nobody uses go, some at a time, until there are not many.
-        let later = (Hour(9), now + UNUSED_FOR);
+        let later = now + UNUSED_FOR;
         let mut gone = Vec::new();
         loop {
-            let unused = meters.let_go(later.1);
+            let unused = meters.let_go(later);
             assert!(unused.len() <= LET_GO_MAX);
             gone.extend(unused.iter().cloned());
             if unused.is_empty() {
                 break;
             }
         }
-        assert!((METERS_MAX / 2 - 1..METERS_MAX / 2 + LET_GO_MAX).contains(&gone.len()));
+        assert!((MAX / 2 - 1..MAX / 2 + LET_GO_MAX).contains(&gone.len()));
         assert!(!gone.contains(&name("s0")), "it is played");
         assert!(meters.hold(&name("more"), own(SPEC), later).is_some());
         drop(place);
         // A quota that is taken away bounds nobody any more.
         assert!(meters.hold(&name("s0"), Bounds::default(), later).is_none());
-        assert!(meters.look(Hour(9), now).is_empty());
-        assert!(meters.asks().streams.contains_key(&name("more")));
+        assert!(meters.look(now).is_empty());
     }
 
     #[test]
-    fn what_was_used_before_is_added_once_whenever_it_is_known() {
+    fn what_was_used_before_anybody_metered_it_counts_at_once() {
         let now = Instant::now();
-        let hour = Hour::parse("2026-01-05T05").unwrap();
-        let found = |bytes: u64| {
-            let month = Hour::parse("2026-01-01").unwrap();
-            Totals { streams: [(name("a"), (month, bytes))].into(), ..Totals::default() }
-        };
-        let mut meters = Meters::default();
-        meters.hold(&name("a"), own(SPEC), (hour, now));
-        meters.add(&name("a"), &used(10), now);
-        assert_eq!(meters.asks(), found(0));
-        assert_eq!(meters.asks(), Totals::default(), "it was asked");
-        // What comes meanwhile is not in the answer; the ten bytes are.
-        meters.add(&name("a"), &used(20), now);
-        meters.known(&Totals::default());
-        assert_eq!(meters.asks(), found(0), "nobody could tell, so it is asked again");
-        meters.known(&found(60));
-        assert!(meters.look(hour, now).is_empty());
-        assert_eq!(meters.asks(), Totals::default());
-        assert!(!meters.refuses(&name("a"), None, now));
-        meters.add(&name("a"), &used(40), now);
-        let exceeded = meters.look(hour, now);
+        let counted = Counted::default();
+        let mut meters = Meters::new(MAX, counted.used());
+        counted.set(Whose::Stream(name("a")), By::Month, 99);
+        let quotas = meters.hold(&name("a"), own(SPEC), now).unwrap();
+        assert!(meters.look(now).is_empty() && !quotas.is_spent());
+        assert!(!meters.used().is_up(&Whose::Stream(name("a")), &SPEC));
+        counted.set(Whose::Stream(name("a")), By::Month, 100);
+        assert!(meters.used().is_up(&Whose::Stream(name("a")), &SPEC), "before any look");
+        let exceeded = meters.look(now);
         assert_eq!((exceeded.len(), exceeded[0].over.used), (1, 100));
-        assert!(meters.refuses(&name("a"), None, now), "nobody publishes what nobody may play");
+        assert!(quotas.is_spent() && quotas.enter().is_none());
+        // One that comes when all is used up finds no place, not even before the first look.
+        counted.set(Whose::Stream(name("b")), By::Month, 500);
+        let quotas = meters.hold(&name("b"), own(SPEC), now).unwrap();
+        assert!(quotas.is_spent() && quotas.enter().is_none());
+        let daily = QuotaSpec { bytes_period: Period::Day, ..SPEC };
+        let quotas = meters.hold(&name("c"), own(daily), now).unwrap();
+        assert!(!quotas.is_spent());
+        counted.set(Whose::Stream(name("c")), By::Day, 100);
+        assert_eq!(meters.look(now).len(), 2, "that of b is told of, too");
+        assert!(quotas.is_spent());
+        counted.set(Whose::Stream(name("c")), By::Day, 0);
+        assert!(meters.look(now).is_empty() && !quotas.is_spent(), "the next day begins");
     }
 
     #[test]
     fn streams_of_a_tenant_use_up_what_it_may() {
         let now = Instant::now();
-        let hour = Hour::parse("2026-01-05T05").unwrap();
+        let counted = Counted::default();
+        let spend = |bytes| counted.set(Whose::Tenant(acme()), By::Month, bytes);
         let spec = QuotaSpec { players_max: Some(2), bytes_over: BytesOver::Close, ..SPEC };
-        let mut meters = Meters::default();
-        let one = meters.hold(&name("one"), of_acme(Some(spec)), (hour, now)).unwrap();
+        let mut meters = Meters::new(MAX, counted.used());
+        let one = meters.hold(&name("one"), of_acme(Some(spec)), now).unwrap();
         let bounds = Bounds { own: Some(SPEC), ..of_acme(Some(spec)) };
-        let two = meters.hold(&name("two"), bounds.clone(), (hour, now)).unwrap();
-        meters.hold(&name("other"), own(QuotaSpec { bytes_max: None, ..SPEC }), (hour, now));
+        let two = meters.hold(&name("two"), bounds.clone(), now).unwrap();
+        meters.hold(&name("other"), own(QuotaSpec { bytes_max: None, ..SPEC }), now);
         let places = (two.enter().unwrap(), one.enter().unwrap());
         assert!(one.enter().is_none() && two.enter().is_none());
         drop(places);
-        let asks = meters.asks();
-        assert_eq!((asks.streams.len(), asks.tenants.len()), (1, 1));
-        let before = asks.tenants.into_iter().map(|(tenant, (from, _))| (tenant, (from, 50)));
-        let tenants = before.collect();
-        meters.known(&Totals { tenants, streams: asks.streams });
-        meters.add(&name("one"), &used(30), now);
-        meters.add(&name("two"), &used(19), now);
-        meters.add(&name("other"), &used(1_000), now);
+        spend(99);
         // Two players too many were refused before.
         let told = |found: &[Exceeded]| -> Vec<_> { found.iter().map(|e| e.over.quota).collect() };
-        assert_eq!(told(&meters.look(hour, now)), [""; 0]);
-        meters.add(&name("one"), &used(1), now);
-        let exceeded = meters.look(hour, now);
+        assert_eq!(told(&meters.look(now)), [""; 0]);
+        spend(100);
+        let exceeded = meters.look(now);
         assert_eq!(told(&exceeded), ["bytes_max"]);
         let Exceeded { stream, tenant, over, closes } = &exceeded[0];
         assert_eq!((stream, tenant.as_ref(), over.used), (&None, Some(&acme()), 100));
@@ -443,20 +490,18 @@ mod tests {
         closes.sort_unstable_by_key(|(stream, _)| *stream);
         assert_eq!(closes, [("one", Role::Play), ("two", Role::Play)]);
         assert!(one.enter().is_none() && one.is_spent() && two.is_spent());
-        // Nobody publishes its streams, whether they are known or not.
-        assert!(!meters.refuses(&name("one"), None, now), "another one may say whose it is");
-        assert!(meters.refuses(&name("one"), Some(&acme()), now) && meters.is_spent(&acme()));
+        assert!(meters.used().is_up(&Whose::Tenant(acme()), &spec));
         // Who plays a stream that becomes the tenant's is closed as others were, once.
-        meters.hold(&name("other"), of_acme(Some(spec)), (hour, now));
-        let exceeded = meters.look(hour, now);
+        meters.hold(&name("other"), of_acme(Some(spec)), now);
+        let exceeded = meters.look(now);
         let Exceeded { stream, tenant, closes, .. } = &exceeded[0];
         assert_eq!((stream, tenant.as_ref()), (&Some(name("other")), Some(&acme())));
         assert_eq!(closes, &[(name("other"), Role::Play)]);
-        assert!(meters.look(hour, now).is_empty());
+        assert!(meters.look(now).is_empty());
         // A stream that gets another tenant counts there from now on.
-        let moved = meters.hold(&name("one"), Bounds::default(), (hour, now)).unwrap();
+        let moved = meters.hold(&name("one"), Bounds::default(), now).unwrap();
         assert!(moved.enter().is_some() && !moved.is_spent());
-        assert!(meters.hold(&name("two"), bounds, (hour, now)).is_none(), "shards know it");
+        assert!(meters.hold(&name("two"), bounds, now).is_none(), "shards know it");
     }
 
     /// Looks each second at streams that are sent, and published, so many bytes a second; who was
@@ -473,7 +518,7 @@ mod tests {
             for &(stream, bytes) in streams {
                 meters.add(&name(stream), &crate::quotas::tests::used(bytes, 0), now);
             }
-            exceeded.extend(meters.look(Hour(9), now).into_iter().map(|e| (second, e)));
+            exceeded.extend(meters.look(now).into_iter().map(|e| (second, e)));
         }
         exceeded
     }
@@ -484,8 +529,8 @@ mod tests {
         for publish_over in [PublishOver::Close, PublishOver::Warn] {
             let spec =
                 QuotaSpec { publish_bps_max: Some(8_000), publish_over, ..QuotaSpec::default() };
-            let mut meters = Meters::default();
-            meters.hold(&name("a"), own(spec), (Hour(9), began));
+            let mut meters = meters();
+            meters.hold(&name("a"), own(spec), began);
             // Its players ask for much all the while.
             let mut players = crate::quotas::tests::used(0, 0);
             players.used.bytes_in = 1_000_000;
@@ -501,7 +546,7 @@ mod tests {
                 }));
             }
             let at = |seconds| began + Duration::from_secs(seconds);
-            let refuses = |seconds| meters.refuses(&name("a"), None, at(seconds));
+            let refuses = |seconds| meters.bars(&name("a"), at(seconds));
             if publish_over == PublishOver::Close {
                 // It came again when it might, after ten seconds, and sent as much.
                 assert_eq!(told, [(10, 1), (25, 1)]);
@@ -517,9 +562,9 @@ mod tests {
     fn of_those_who_publish_too_much_together_the_greatest_is_closed() {
         let began = Instant::now();
         let spec = QuotaSpec { publish_bps_max: Some(20_000), ..QuotaSpec::default() };
-        let mut meters = Meters::default();
+        let mut meters = meters();
         for stream in ["a", "b", "c"] {
-            meters.hold(&name(stream), of_acme(Some(spec)), (Hour(9), began));
+            meters.hold(&name(stream), of_acme(Some(spec)), began);
         }
         let streams = [("a", 500), ("b", 2_000), ("c", 1_000)];
         let exceeded = published(&mut meters, began, 1..21, &streams);
@@ -528,7 +573,7 @@ mod tests {
         assert_eq!((*second, over.quota), (10, "publish_bps_max"));
         assert_eq!(closes, &[(name("b"), Role::Publish)]);
         // Another name of the tenant is closed as soon as it is too much: nobody waits ten seconds.
-        meters.hold(&name("d"), of_acme(Some(spec)), (Hour(9), began));
+        meters.hold(&name("d"), of_acme(Some(spec)), began);
         let streams = [("a", 500), ("c", 1_000), ("d", 20_000)];
         let exceeded = published(&mut meters, began, 21..24, &streams);
         assert_eq!(exceeded[0].1.closes, [(name("d"), Role::Publish)]);
@@ -539,10 +584,10 @@ mod tests {
     fn a_tenants_bits_are_filled_by_the_players_of_all_its_streams() {
         let began = Instant::now();
         let spec = QuotaSpec { egress_bps_max: Some(1_000_000_000), ..QuotaSpec::default() };
-        let mut meters = Meters::default();
+        let mut meters = meters();
         let names: Vec<_> = (0..100).map(|n| format!("s{n}")).collect();
         let hold = |meters: &mut Meters, stream: &String| {
-            meters.hold(&name(stream), of_acme(Some(spec)), (Hour(9), began)).unwrap()
+            meters.hold(&name(stream), of_acme(Some(spec)), began).unwrap()
         };
         let quotas: Vec<_> = names.iter().map(|stream| hold(&mut meters, stream)).collect();
         let streams: Vec<_> = names.iter().map(|stream| (stream.as_str(), 500_000)).collect();

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   verdicts --stream with quotas--> Meters --shared counts of players--> shards, who refuse
-//!   batches of usage --> Meter of the stream, Meter of its tenant: bits of the last seconds,
-//!                          |                                       bytes of the period
+//!   batches of usage --> Meter of the stream, Meter of its tenant: bits of the last seconds
+//!   totals of usage  ------+                                       bytes of the period
 //!                          +--every second--> how many more may play, who is told and closed
 //! ```
 //!
@@ -13,7 +13,7 @@
 //!
 //! Lives on: the control thread. With it stopped players are still counted and refused; what is
 //! measured is looked at when it runs again.
-//! Limits: [`METERS_MAX`] streams with quotas, and as many tenants; those that nobody uses go for
+//! Limits: [`meters_max`] streams with quotas, and as many tenants; those that nobody uses go for
 //! others.
 
 mod bar;
@@ -26,4 +26,4 @@ mod window;
 mod tests;
 
 pub use meter::Over;
-pub use meters::{Bounds, Exceeded, METERS_MAX, Meters};
+pub use meters::{Bounds, Exceeded, METER_BYTES, Meters, Used, meters_max};

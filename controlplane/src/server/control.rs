@@ -18,7 +18,7 @@ use crate::logging::Logging;
 use crate::penalties::{Keeper, Warden};
 use crate::store::Store;
 use crate::troubles::Troubles;
-use crate::usage::Book;
+use crate::usage::{Book, Hour};
 
 /// The configuration in force, and the log that follows it.
 pub(super) struct ControlPlane {
@@ -55,6 +55,14 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Goes on with what the last run has left.
+    pub(super) async fn resume(&self, book: Option<&Book>) {
+        self.penalties.start().await;
+        if let Some(book) = book {
+            book.resume(Hour::now()).await;
+        }
+    }
+
     /// Writes down by `deadline` what is written now and then, because nobody will later.
     pub(super) async fn keep(&self, book: Option<&Book>, deadline: Instant) {
         let used = async {

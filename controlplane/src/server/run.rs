@@ -82,7 +82,7 @@ pub(super) fn run(
         let registry = registry(&control).await?;
         let watched = (node.events_fd(), node.heartbeats());
         let mut desk = Desk::new(control, node, watched, registry).map_err(failed)?;
-        desk.control.penalties.start().await;
+        desk.control.resume(desk.exchange.book()).await;
         desk.listen(entrance).map_err(failed)?;
         desk.tell_application();
         desk.keep_certificates();
@@ -183,8 +183,9 @@ impl<F: Fleet> Desk<F> {
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
         exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);
-        let book = Book::new(control.store.clone(), control.loaded.settings.usage);
-        exchange.keep_usage(book, Instant::now());
+        let streams_max = control.plan.node.limits.streams_max;
+        let book = Book::new(control.store.clone(), control.loaded.settings.usage, streams_max);
+        exchange.keep_usage(book, streams_max, Instant::now());
         keeper.tell(exchange.bus().clone());
         Ok(Self {
             events,

@@ -30,13 +30,15 @@ pub enum Table {
     Tenants,
     /// What was used, by hour, tenant, stream and protocol.
     Usage,
+    /// What was used by streams and by tenants, by day and by month.
+    Totals,
     /// What the rooms remember of themselves.
     Meta,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Streams,
         Self::Templates,
         Self::Hooks,
@@ -45,6 +47,7 @@ impl Table {
         Self::Announced,
         Self::Tenants,
         Self::Usage,
+        Self::Totals,
         Self::Meta,
     ];
 
@@ -60,6 +63,7 @@ impl Table {
             Self::Announced => "announced",
             Self::Tenants => "tenants",
             Self::Usage => "usage",
+            Self::Totals => "totals",
             Self::Meta => "meta",
         }
     }

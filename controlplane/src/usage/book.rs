@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dataplane::control::{Usage, UsageBatch, UsageRow};
+use tokio::sync::Notify;
 
-use super::hour::Hour;
-use super::ledger::Ledger;
+use super::hour::{By, Hour};
+use super::ledger::{Ledger, Unsaved};
 use super::row;
+use super::totals::{self, Due, Totals, Whose, totals_max};
 use crate::config::UsageSection;
 use crate::counts::Counts;
 use crate::registry::TenantName;
-use crate::store::{Store, Table, Write};
+use crate::store::{Store, StoreError, Table, Write};
 
 /// Rows of one commit, and of one look at the store.
 pub(super) const ROWS: usize = 1_000;
@@ -31,11 +33,16 @@ pub struct Book(Arc<Shared>);
 struct Shared {
     store: Store,
     state: Mutex<State>,
+    /// Held while something is written: sums of the store are read before.
+    writing: tokio::sync::Mutex<()>,
+    /// A total is wanted that is not in memory.
+    wanted: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     ledger: Ledger,
+    totals: Totals,
     section: UsageSection,
     flushes_failed: u64,
     /// What tenants that have metrics of their own used since they have.
@@ -43,14 +50,15 @@ struct State {
 }
 
 impl Book {
-    /// The book whose rows are in `store`.
+    /// The book whose rows are in `store`, of a node of so many streams.
     #[must_use]
-    pub fn new(store: Store, section: UsageSection) -> Self {
-        let rows_max = usize::try_from(section.rows_per_hour_max).unwrap_or(usize::MAX);
-        let ledger = Ledger::new(rows_max);
-        let shown = BTreeMap::new();
-        let state = Mutex::new(State { ledger, section, flushes_failed: 0, shown });
-        Self(Arc::new(Shared { store, state }))
+    pub fn new(store: Store, section: UsageSection, streams_max: u64) -> Self {
+        let rows_max = section.rows_max(streams_max);
+        let ledger = Ledger::new(usize::try_from(rows_max).unwrap_or(usize::MAX));
+        let (totals, shown) = (Totals::new(totals_max(rows_max)), BTreeMap::new());
+        let state = Mutex::new(State { ledger, totals, section, flushes_failed: 0, shown });
+        let (writing, wanted) = (tokio::sync::Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { store, state, writing, wanted }))
     }
 
     /// Goes on by other values; the rows of an hour are bounded as before.
@@ -67,8 +75,22 @@ impl Book {
             if let Some(sum) = tenant.as_ref().and_then(|tenant| state.shown.get_mut(tenant)) {
                 *sum = sum.and(row.used);
             }
+            let bytes = row.used.bytes_in.saturating_add(row.used.bytes_out);
+            state.totals.add(hour, (row.stream.as_ref(), tenant.as_ref()), bytes, now);
             state.ledger.add(hour, tenant, row, now);
         }
+    }
+
+    /// Bytes that were used in the period of `hour`, at least: a total that is not in memory is
+    /// known a moment later.
+    #[must_use]
+    pub fn used(&self, whose: &Whose, by: By, hour: Hour) -> u64 {
+        let mut state = self.state();
+        let used = state.totals.used(whose, by, hour);
+        if state.totals.are_wanted() {
+            self.0.wanted.notify_one();
+        }
+        used
     }
 
     /// These tenants have metrics of their own, the first `TENANTS_SHOWN_MAX` of them.
@@ -87,11 +109,23 @@ impl Book {
     /// Writes down what is new, again and again, and deletes what is too old.
     pub async fn run(self) {
         let mut prune = Instant::now();
+        let mut flush = Instant::now();
         loop {
-            let pause = self.state().section.flush;
-            tokio::time::sleep(pause).await;
+            let next = flush + self.state().section.flush;
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.0.wanted.notified() => {
+                    self.look_up().await;
+                    continue;
+                }
+            }
             let _ = self.flush().await;
-            self.state().ledger.forget(Instant::now());
+            flush = Instant::now();
+            {
+                let mut state = self.state();
+                state.ledger.forget(flush);
+                state.totals.forget(Hour::now());
+            }
             if prune <= Instant::now() {
                 prune = Instant::now() + PRUNE_EVERY;
                 self.prune(Hour::now()).await;
@@ -109,18 +143,21 @@ impl Book {
 
     /// Writes down what is new; true if everything is on the disk.
     pub async fn flush(&self) -> bool {
+        let _writing = self.0.writing.lock().await;
         loop {
-            let unsaved = self.state().ledger.unsaved(ROWS);
-            if unsaved.is_empty() {
+            let (unsaved, totals) = {
+                let mut state = self.state();
+                (state.ledger.unsaved(ROWS), state.totals.due(ROWS))
+            };
+            if unsaved.is_empty() && totals.is_empty() {
                 return true;
             }
-            let writes = unsaved.iter().map(|(key, used)| Write {
-                table: Table::Usage,
-                key: key.to_bytes(),
-                value: Some(row::value(used)),
-            });
-            match self.0.store.commit(writes.collect()).await {
-                Ok(()) => self.state().ledger.saved(&unsaved),
+            match self.write(&unsaved, totals).await {
+                Ok(totals) => {
+                    let mut state = self.state();
+                    state.ledger.saved(&unsaved);
+                    state.totals.saved(&totals);
+                }
                 Err(error) => {
                     // A disk that failed is told by the store, once.
                     tracing::debug!(reason = %error, "cannot write what was used yet");
@@ -133,17 +170,44 @@ impl Book {
         }
     }
 
-    /// Deletes the rows that are older than is kept, seen from `now`.
+    /// Writes rows and totals together; the totals as they are in the store then.
+    async fn write(&self, rows: &Unsaved, totals: Vec<Due>) -> Result<Vec<Due>, StoreError> {
+        let mut writes = Vec::with_capacity(rows.len() + totals.len());
+        writes.extend(rows.iter().map(|(key, used)| Write {
+            table: Table::Usage,
+            key: key.to_bytes(),
+            value: Some(row::value(used)),
+        }));
+        let mut written = Vec::with_capacity(totals.len());
+        for Due { key, saved, more } in totals {
+            let saved = match saved {
+                Some(saved) => saved,
+                None => self.total(&key).await?,
+            };
+            writes.push(totals::write(&key, saved.saturating_add(more)));
+            written.push(Due { key, saved: Some(saved), more });
+        }
+        self.0.store.commit(writes).await.map(|()| written)
+    }
+
+    /// Deletes the rows and totals that are older than is kept, seen from `now`.
     pub(super) async fn prune(&self, now: Hour) {
         let kept_from = now.days_before(self.state().section.retention_days);
+        let until = kept_from.0.to_be_bytes();
+        self.delete(Table::Usage, Vec::new(), &until).await;
+        for by in [By::Day, By::Month] {
+            // A period that has begun before may have days that are kept.
+            let until = totals::period(by, kept_from.start_of(by));
+            self.delete(Table::Totals, totals::period(by, Hour(0)).to_vec(), &until).await;
+        }
+    }
+
+    /// Deletes the rows of a table from that key on to before what begins with `until`.
+    async fn delete(&self, table: Table, from: Vec<u8>, until: &[u8]) {
         loop {
-            let Ok(rows) = self.0.store.scan(Table::Usage, Vec::new(), ROWS).await else { return };
-            let old = |key: &[u8]| {
-                key.first_chunk::<4>().is_some_and(|hour| u32::from_be_bytes(*hour) < kept_from.0)
-            };
-            let old = rows.into_iter().map(|(key, _)| key).take_while(|key| old(key));
-            let delete = |key| Write { table: Table::Usage, key, value: None };
-            let deletes: Vec<_> = old.map(delete).collect();
+            let Ok(rows) = self.0.store.scan(table, from.clone(), ROWS).await else { return };
+            let old = rows.into_iter().map(|(key, _)| key).take_while(|key| key.as_slice() < until);
+            let deletes: Vec<_> = old.map(|key| Write { table, key, value: None }).collect();
             if deletes.is_empty() {
                 return;
             }
@@ -151,7 +215,8 @@ impl Book {
             if self.0.store.commit(deletes).await.is_err() {
                 return;
             }
-            tracing::info!(rows, from = %kept_from, "what was used before is kept no longer");
+            let table = table.name();
+            tracing::info!(rows, table, "what was used before is kept no longer");
         }
     }
 
@@ -186,6 +251,15 @@ impl Book {
 
     pub(super) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(super) fn totals<T>(&self, look: impl FnOnce(&mut Totals) -> T) -> T {
+        look(&mut self.state().totals)
+    }
+
+    /// Held while something is written.
+    pub(super) async fn writing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.writing.lock().await
     }
 
     pub(super) fn ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {

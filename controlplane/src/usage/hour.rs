@@ -14,7 +14,7 @@ const DAY: u32 = 24;
 pub struct Hour(pub u32);
 
 /// What a report adds up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// Each hour.

@@ -147,8 +147,8 @@ impl Ledger {
     }
 
     /// The rows in memory from that hour on.
-    pub(super) fn since(&self, from: Hour) -> Unsaved {
-        self.rows_since(from).map(|(key, row)| (key, row.used)).collect()
+    pub(super) fn since(&self, from: Hour) -> impl Iterator<Item = (RowKey, Usage)> {
+        self.rows_since(from).map(|(key, row)| (key, row.used))
     }
 
     /// The writers of the hours in memory, and the one that was taken last.
@@ -294,7 +294,7 @@ mod tests {
         }
         let (rows, _) = ledger.len();
         assert!(rows <= 33, "{rows}");
-        let all = ledger.since(Hour(0));
+        let all: Vec<_> = ledger.since(Hour(0)).collect();
         assert_eq!(all.iter().map(|(_, used)| used.bytes_out).sum::<u64>(), 1_000);
         let of_tenant = |(key, _): &&(RowKey, Usage)| {
             key.account.stream.is_none() && key.account.tenant.is_some()
@@ -302,7 +302,7 @@ mod tests {
         assert!(all.iter().filter(of_tenant).count() > 0, "those that fit are told by tenant");
         // Who has a row keeps it.
         ledger.add(Hour(1), tenant(0), &row("s0", 7), now);
-        let own = ledger.since(Hour(0));
+        let own: Vec<_> = ledger.since(Hour(0)).collect();
         let first = own.iter().find(|(key, _)| {
             key.account.stream.as_ref().is_some_and(|stream| stream.as_str() == "s0")
         });

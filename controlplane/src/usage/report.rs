@@ -1,19 +1,20 @@
 //! Report: rows of the store and of the ledger, added up for whoever asks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use dataplane::control::Usage;
 use dataplane::ids::StreamName;
 
 use super::book::{Book, ROWS};
 use super::hour::{By, Hour};
-use super::ledger::{Unsaved, WriterId};
 use super::row::{self, Account, RowKey};
 use crate::registry::TenantName;
 use crate::store::{StoreError, Table};
 
 /// Lines of one report at most.
 const LINES_MAX: usize = 20_000;
+/// Bytes of the one report that may be made at one time: sums, lines and their text.
+pub const REPORT_BYTES: u64 = LINES_MAX as u64 * 640;
 /// Hours that a report without a beginning looks back.
 const LOOKS_BACK: u32 = 24;
 
@@ -58,40 +59,6 @@ pub struct Filter {
     pub by: By,
     /// Of whom.
     pub per: Per,
-}
-
-/// Bytes of streams and of tenants, each from an hour on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Of streams, whosever they were.
-    pub streams: HashMap<StreamName, (Hour, u64)>,
-    /// Of all streams of tenants.
-    pub tenants: HashMap<TenantName, (Hour, u64)>,
-}
-
-impl Totals {
-    /// True if nobody is named.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.tenants.is_empty()
-    }
-
-    fn first_hour(&self) -> Hour {
-        let hours = self.streams.values().chain(self.tenants.values()).map(|&(hour, _)| hour);
-        hours.min().unwrap_or_default()
-    }
-
-    fn add(&mut self, key: &RowKey, used: Usage) {
-        let Account { tenant, stream, .. } = &key.account;
-        let stream = stream.as_ref().and_then(|stream| self.streams.get_mut(stream));
-        let tenant = tenant.as_ref().and_then(|tenant| self.tenants.get_mut(tenant));
-        for (from, bytes) in [stream, tenant].into_iter().flatten() {
-            if key.hour >= *from {
-                let all = used.bytes_in.saturating_add(used.bytes_out);
-                *bytes = bytes.saturating_add(all);
-            }
-        }
-    }
 }
 
 /// One line of a report.
@@ -150,44 +117,9 @@ impl Book {
     ///
     /// Errors: it is too much, or the store does not answer.
     pub async fn report(&self, span: Span, filter: &Filter) -> Result<Vec<Line>, ReportError> {
-        self.report_since(self.snapshot(span.from), span, filter).await
-    }
-
-    /// Adds to `wanted` how many bytes were used, of each from its hour on, until this was called;
-    /// those that are added while the answer is awaited are not in it.
-    pub fn bytes_since(
-        &self,
-        mut wanted: Totals,
-    ) -> impl Future<Output = Result<Totals, StoreError>> + Send + use<> {
-        let from = wanted.first_hour();
-        let (book, snapshot) = (self.clone(), self.snapshot(from));
-        async move {
-            let add = |key: &RowKey, used| {
-                wanted.add(key, used);
-                true
-            };
-            book.read(snapshot, from, add).await?;
-            Ok(wanted)
-        }
-    }
-
-    /// What is in memory says more than the same row of the disk, which may be older.
-    fn snapshot(&self, from: Hour) -> Snapshot {
-        self.ledger(|ledger| {
-            let (writers, newest) = ledger.writers();
-            Snapshot { rows: ledger.since(from), writers, newest }
-        })
-    }
-
-    async fn report_since(
-        &self,
-        snapshot: Snapshot,
-        span: Span,
-        filter: &Filter,
-    ) -> Result<Vec<Line>, ReportError> {
         let mut sums = Sums { filter, sums: BTreeMap::new() };
         let mut fits = true;
-        self.read(snapshot, span.from, |key, used| {
+        self.read(span.from, |key, used| {
             let over = key.hour >= span.to;
             fits &= over || sums.add(key.clone(), used);
             fits && !over
@@ -196,18 +128,21 @@ impl Book {
         if fits { Ok(lines(sums)) } else { Err(ReportError::TooMuch) }
     }
 
-    /// Shows `to` each row from that hour on, those of the ledger first, until it says no. However
-    /// many there are, others have their turn while the store looks for the next [`ROWS`].
-    async fn read(
+    /// Shows `to` each row from that hour on until it says no, those of the ledger first, as they
+    /// are now: they say more than the same rows of the disk, which may be older. However many
+    /// there are, others have their turn while the store looks for the next [`ROWS`].
+    pub(super) async fn read(
         &self,
-        Snapshot { rows, writers, newest }: Snapshot,
         from: Hour,
         mut to: impl FnMut(&RowKey, Usage) -> bool,
     ) -> Result<(), StoreError> {
-        for (key, used) in &rows {
-            // Hours that nobody asked for are no end.
-            to(key, *used);
-        }
+        let (writers, newest) = self.ledger(|ledger| {
+            for (key, used) in ledger.since(from) {
+                // Hours that nobody asked for are no end.
+                to(&key, used);
+            }
+            ledger.writers()
+        });
         let mut from = from.0.to_be_bytes().to_vec();
         loop {
             let rows = self.store().scan(Table::Usage, from, ROWS).await?;
@@ -219,7 +154,7 @@ impl Book {
                 let Some(key) = RowKey::from_bytes(&key) else { continue };
                 let Some(used) = row::used(&value) else { continue };
                 let in_memory = writers.contains(&key.writer);
-                // An hour that began after the snapshot is not in it.
+                // An hour that began after the look at the ledger is not in it.
                 let later = newest.is_before(key.writer);
                 if !in_memory && !later && !to(&key, used) {
                     return Ok(());
@@ -227,14 +162,6 @@ impl Book {
             }
         }
     }
-}
-
-/// The rows of the ledger at one moment, and which rows of the store they stand for.
-struct Snapshot {
-    rows: Unsaved,
-    writers: HashSet<WriterId>,
-    /// The writer that was taken last.
-    newest: WriterId,
 }
 
 fn lines(sums: Sums<'_>) -> Vec<Line> {
@@ -282,7 +209,7 @@ mod tests {
     }
 
     fn open(disk: &Disk) -> Book {
-        Book::new(disk.store(), UsageSection::default())
+        Book::new(disk.store(), UsageSection::default(), 2_000)
     }
 
     async fn told(book: &Book, from: &str, to: &str, filter: Filter) -> Vec<String> {
@@ -363,36 +290,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_of_a_period_are_those_of_all_runs_until_it_is_asked() {
-        let disk = Disk::default();
-        let uses = [("acme/a", Protocol::Rtmp, 1), ("acme/b", Protocol::Hls, 2)];
-        for at in ["2026-04-30T23", "2026-05-01T00"] {
-            let book = open(&disk);
-            book.add(&batch(at, &uses), tenant);
-            assert!(book.flush().await);
-        }
-        let book = open(&disk);
-        book.add(&batch("2026-05-31T23", &uses), tenant);
-        let wanted = |a, acme| Totals {
-            streams: StreamName::parse("acme/a")
-                .map(|a_| (a_, (hour("2026-05-01"), a)))
-                .into_iter()
-                .collect(),
-            tenants: TenantName::parse("acme")
-                .map(|t| (t, (hour("2026-04-30"), acme)))
-                .into_iter()
-                .collect(),
-        };
-        let answer = book.bytes_since(wanted(0, 0));
-        // What is added from here on is not in the answer, saved or not, whatever its hour.
-        book.add(&batch("2026-05-31T23", &uses), tenant);
-        book.add(&batch("2026-06-01T00", &uses), tenant);
-        assert!(book.flush().await);
-        assert_eq!(answer.await.unwrap(), wanted(2, 9));
-        assert_eq!(book.bytes_since(wanted(0, 0)).await.unwrap(), wanted(4, 15));
-    }
-
-    #[tokio::test]
     async fn what_a_failed_disk_refused_is_written_once_when_it_works() {
         let disk = Disk::default();
         let book = open(&disk);
@@ -414,7 +311,7 @@ mod tests {
     async fn what_is_too_old_is_deleted_and_nothing_else() {
         let disk = Disk::default();
         let section = UsageSection { retention_days: 31, ..UsageSection::default() };
-        let book = Book::new(disk.store(), section);
+        let book = Book::new(disk.store(), section, 2_000);
         let streams: Vec<_> = (0..1_500).map(|n| format!("s{n}")).collect();
         let uses: Vec<_> = streams.iter().map(|s| (s.as_str(), Protocol::Hls, 1)).collect();
         book.add(&batch("2026-01-01T22", &uses), tenant);
@@ -428,8 +325,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_report_has_so_many_lines() {
-        let section = UsageSection { rows_per_hour_max: 100_000, ..UsageSection::default() };
-        let book = Book::new(Disk::default().store(), section);
+        let section = UsageSection::default();
+        let book = Book::new(Disk::default().store(), section, 25_000);
         let streams: Vec<_> = (0..=LINES_MAX).map(|n| format!("s{n}")).collect();
         let uses: Vec<_> = streams.iter().map(|s| (s.as_str(), Protocol::Hls, 1)).collect();
         book.add(&batch("2026-01-01T00", &uses), tenant);
@@ -444,8 +341,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_month_has_as_many_rows_as_it_has() {
-        let section = UsageSection { rows_per_hour_max: 100_000, ..UsageSection::default() };
-        let book = Book::new(Disk::default().store(), section);
+        let section = UsageSection::default();
+        let book = Book::new(Disk::default().store(), section, 25_000);
         let streams: Vec<_> = (0..LINES_MAX / 4).map(|n| format!("acme/{n}")).collect();
         let mut uses: Vec<_> = streams.iter().map(|s| (s.as_str(), Protocol::Hls, 1)).collect();
         uses.extend(streams.iter().map(|s| (s.as_str(), Protocol::Rtmp, 1)));
