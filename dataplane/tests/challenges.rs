@@ -101,16 +101,23 @@ fn tls_answers_who_asks_about_the_name_in_force(config: Config) {
         agrees(addr, &challenge, "localhost").unwrap_err();
     }
     shows(&identity.with_challenge("LocalHost", &certified));
-    for addr in [server.rtmps(), server.https()] {
+    // Protocols are agreed on with HTTPS alone.
+    for (addr, http) in [(server.rtmps(), ""), (server.https(), "http/1.1")] {
         assert_eq!(agrees(addr, &challenge, "localhost"), agreed("acme-tls/1"));
         let error = agrees(addr, &challenge, "other.example").unwrap_err();
         assert!(error.contains("alert"), "refused by the server: {error}");
         // Everybody else is shown what everybody was shown before.
         assert_eq!(agrees(addr, &everybody, "localhost"), agreed(""));
         let both = naming(usual, &["h2", "http/1.1"]);
-        assert_eq!(agrees(addr, &both, "localhost"), agreed("http/1.1"));
+        assert_eq!(agrees(addr, &both, "localhost"), agreed(http));
         let error = agrees(addr, &naming(&answer, &["http/1.1"]), "localhost").unwrap_err();
         assert!(error.contains("certificate"), "{error}");
+    }
+    // Whoever is no authority may name what it likes to RTMPS, as before.
+    for protocols in [&["rtmp"][..], &["h2", "rtmp"]] {
+        let names = naming(usual, protocols);
+        assert_eq!(agrees(server.rtmps(), &names, "localhost"), agreed(""));
+        agrees(server.https(), &names, "localhost").unwrap_err();
     }
     // What is renewed meanwhile keeps the answer until it is taken back.
     shows(&identity.with_tickets_of(&identity).with_challenge("localhost", &certified));

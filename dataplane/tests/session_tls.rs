@@ -26,9 +26,13 @@ struct Pair {
 
 impl Pair {
     fn new(identity: &Identity, config: &Arc<ClientConfig>) -> Self {
+        Self::by(TlsServer::new(identity.https()).unwrap(), config)
+    }
+
+    fn by(server: TlsServer, config: &Arc<ClientConfig>) -> Self {
         Self {
             client: client(config),
-            server: TlsServer::new(identity.https()).unwrap(),
+            server,
             scratch: Vec::new(),
             at_client: Vec::new(),
             at_server: Vec::new(),
@@ -203,4 +207,55 @@ fn a_key_of_another_certificate_is_no_identity() {
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
     let error = Identity::new(vec![Certificate::new().chain], key).unwrap_err();
     assert!(matches!(error, rustls::Error::InconsistentKeys(_)), "{error}");
+}
+
+#[test]
+fn an_authority_is_known_by_its_hello_whatever_the_pieces() {
+    let (usual, answer) = (Certificate::new(), Certificate::new());
+    let identity = usual.identity().with_challenge("localhost", &answer.certified());
+    let server = || {
+        let server = TlsServer::new(identity.rtmps()).unwrap();
+        server.or_challenge(identity.challenge())
+    };
+    for (versions, size) in VERSIONS.into_iter().flat_map(|of| [1, 7, 1_000].map(|n| (of, n))) {
+        for (trusted, protocols, agreed) in [
+            (&usual, &[][..], None),
+            (&usual, &["rtmp"][..], None),
+            (&answer, &["acme-tls/1"][..], Some(&b"acme-tls/1"[..])),
+        ] {
+            let mut config = ClientConfig::clone(&client_config(trusted, versions));
+            let names = protocols.iter().map(|name| name.as_bytes().to_vec());
+            config.alpn_protocols = names.collect();
+            let mut pair = Pair::by(server(), &Arc::new(config));
+            pair.client.writer().write_all(b"hello").unwrap();
+            pair.talk(size).unwrap();
+            assert_eq!((&pair.at_server[..], pair.client.alpn_protocol()), (&b"hello"[..], agreed));
+        }
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_hears_it_while_an_authority_is_awaited() {
+    let (usual, answer) = (Certificate::new(), Certificate::new());
+    let identity = usual.identity().with_challenge("localhost", &answer.certified());
+    let (mut scratch, mut plain) = (Vec::new(), Vec::new());
+    for words in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[3; 1_537], &[21, 3, 3, 0, 2, 1, 0]] {
+        let server = TlsServer::new(identity.rtmps()).unwrap();
+        let mut challenged = server.or_challenge(identity.challenge());
+        let mut usual = TlsServer::new(identity.rtmps()).unwrap();
+        let heard = |server: &mut TlsServer, scratch: &mut Vec<u8>, plain: &mut Vec<u8>| {
+            let result = server.handle_bytes(words, scratch, plain);
+            (result, server.waiting().to_vec(), server.pending_bytes())
+        };
+        assert_eq!(
+            heard(&mut challenged, &mut scratch, &mut plain),
+            heard(&mut usual, &mut scratch, &mut plain),
+            "{words:?}"
+        );
+    }
+    // Half a hello waits within the bounds of the caller.
+    let server = TlsServer::new(identity.rtmps()).unwrap();
+    let mut server = server.or_challenge(identity.challenge());
+    server.handle_bytes(&[22, 3, 1, 0, 200, 1], &mut scratch, &mut plain).unwrap();
+    assert_eq!((server.pending_bytes(), server.is_handshaking()), (6, true));
 }

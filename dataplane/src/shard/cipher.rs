@@ -26,7 +26,7 @@ use super::shard::Shard;
 use crate::config::{LimitId, ListenerKind};
 use crate::error::Error;
 use crate::reactor::{SendPart, Token};
-use crate::session::tls::{PLAIN_BYTES_MAX, RECORD_ROOM, TlsFailure, TlsServer};
+use crate::session::tls::{Identity, PLAIN_BYTES_MAX, RECORD_ROOM, TlsFailure, TlsServer};
 
 /// Ciphertext of one slice of sends.
 const ARENA_BYTES: usize = 1 << 20;
@@ -198,12 +198,15 @@ impl Shard {
     /// What a fresh connection of a listener of that kind needs to speak TLS, if it shall.
     pub(super) fn tls_of(&mut self, kind: ListenerKind) -> Result<Option<Box<Tls>>, NoTls> {
         let identity = self.config.tls.as_ref();
-        let config = match kind {
+        let (config, challenge) = match kind {
             ListenerKind::Rtmp | ListenerKind::Http => return Ok(None),
-            ListenerKind::Rtmps => identity.map(|identity| identity.rtmps()),
-            ListenerKind::Https => identity.map(|identity| identity.https()),
+            ListenerKind::Rtmps => {
+                (identity.map(Identity::rtmps), identity.and_then(Identity::challenge))
+            }
+            ListenerKind::Https => (identity.map(Identity::https), None),
         };
         let server = config.and_then(|config| TlsServer::new(config).ok()).ok_or(NoTls)?;
+        let server = server.or_challenge(challenge);
         if self.cipher.handshakes >= self.config.limits.get(LimitId::TlsHandshakesMax) {
             self.counters.limit(LimitId::TlsHandshakesMax);
             return Err(NoTls);

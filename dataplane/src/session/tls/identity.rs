@@ -11,7 +11,7 @@ use rustls::{Error, ServerConfig};
 /// The protocols that HTTPS clients may choose; both are answered by HTTP/1.1.
 const HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 /// The protocol of an authority of certificates that looks whether a name leads here.
-const CHALLENGE: &[u8] = b"acme-tls/1";
+pub(super) const CHALLENGE: &[u8] = b"acme-tls/1";
 
 /// A certificate with its key.
 pub type Certified = Arc<CertifiedKey>;
@@ -27,6 +27,8 @@ pub struct Identity {
     names: Arc<Names>,
     rtmps: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
+    /// For an authority that looks at a listener of RTMPS.
+    challenge: Option<Arc<ServerConfig>>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -90,7 +92,7 @@ impl Identity {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let mut https = config.clone();
         https.alpn_protocols = HTTP.map(<[u8]>::to_vec).into();
-        Ok(Self { names, rtmps: Arc::new(config), https: Arc::new(https) })
+        Ok(Self { names, rtmps: Arc::new(config), https: Arc::new(https), challenge: None })
     }
 
     /// This identity with the tickets of `old`, so that a changed certificate costs no resumption.
@@ -102,7 +104,8 @@ impl Identity {
             Arc::new(config)
         };
         let names = Arc::clone(&self.names);
-        Self { names, rtmps: with(&self.rtmps), https: with(&self.https) }
+        let challenge = self.challenge.as_ref().map(with);
+        Self { names, rtmps: with(&self.rtmps), https: with(&self.https), challenge }
     }
 
     /// What a peer that asks for `name` is shown.
@@ -112,7 +115,8 @@ impl Identity {
     }
 
     /// This identity with another certificate of `name`, which is no `*.`; all else stays, the
-    /// tickets too. Where the one before was also for all others, so is this one.
+    /// tickets too, but no authority is answered. Where the one before was also for all others, so
+    /// is this one.
     #[must_use]
     pub fn with_certificate(&self, name: &str, certified: &Certified) -> Self {
         let mut names = Names::clone(&self.names);
@@ -127,7 +131,7 @@ impl Identity {
             Arc::new(config)
         };
         let (rtmps, https) = (with(&self.rtmps), with(&self.https));
-        Self { names, rtmps, https }
+        Self { names, rtmps, https, challenge: None }
     }
 
     /// This identity, which also answers an authority that looks whether `name` leads here, on
@@ -135,9 +139,8 @@ impl Identity {
     ///
     /// Spec: RFC 8737 section 3.
     ///
-    /// Meanwhile RTMPS is as strict as HTTPS always is: a peer that names protocols and none of
-    /// HTTP among them is refused, since rustls answers one that is offered or ends the handshake.
-    /// Peers of RTMPS name none as a rule; whoever does comes in once the order is over.
+    /// A configuration answers one of the protocols that a peer names, or ends the handshake. Peers
+    /// of RTMPS may name any, so that it has another one for authorities: [`Self::challenge`].
     #[must_use]
     pub fn with_challenge(&self, name: &str, certified: &Certified) -> Self {
         let challenged = Arc::new(Challenged {
@@ -145,20 +148,28 @@ impl Identity {
             name: name.to_owned(),
             certified: Arc::clone(certified),
         });
-        let with = |config: &Arc<ServerConfig>| {
+        let with = |config: &Arc<ServerConfig>, protocols: &[&[u8]]| {
             let mut config = ServerConfig::clone(config);
             config.cert_resolver = Arc::<Challenged>::clone(&challenged);
-            config.alpn_protocols = [CHALLENGE, HTTP[0], HTTP[1]].map(<[u8]>::to_vec).into();
+            config.alpn_protocols = protocols.iter().map(|&name| Vec::from(name)).collect();
             Arc::new(config)
         };
-        let names = Arc::clone(&self.names);
-        Self { names, rtmps: with(&self.rtmps), https: with(&self.https) }
+        let (names, rtmps) = (Arc::clone(&self.names), Arc::clone(&self.rtmps));
+        let https = with(&self.https, &[CHALLENGE, HTTP[0], HTTP[1]]);
+        let challenge = Some(with(&self.rtmps, &[CHALLENGE]));
+        Self { names, rtmps, https, challenge }
     }
 
     /// For a peer that speaks RTMP inside; it names no protocol.
     #[must_use]
     pub const fn rtmps(&self) -> &Arc<ServerConfig> {
         &self.rtmps
+    }
+
+    /// For an authority that looks at a listener of RTMPS, if it is to find something there.
+    #[must_use]
+    pub const fn challenge(&self) -> Option<&Arc<ServerConfig>> {
+        self.challenge.as_ref()
     }
 
     /// For a peer that speaks HTTP inside.

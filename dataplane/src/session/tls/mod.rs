@@ -3,7 +3,7 @@
 //!
 //! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here. `server` is
 //! our side of a listener, `client` that of a connection which we open, `identity` what a server
-//! proves itself with.
+//! proves itself with, `hello` what a peer asks for first.
 //!
 //! ```text
 //!   socket --ciphertext--> handle_bytes --plain--> session
@@ -13,6 +13,7 @@
 
 mod client;
 mod failure;
+mod hello;
 mod identity;
 mod record;
 mod server;

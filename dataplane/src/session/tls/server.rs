@@ -7,6 +7,7 @@ use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::failure::TlsFailure;
+use super::hello::Hello;
 use super::record::{Unwritten, put};
 use crate::Error;
 
@@ -24,6 +25,8 @@ const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: tex
 /// Limits: ciphertext of an incomplete record or handshake is bounded by the caller.
 pub struct TlsServer {
     connection: UnbufferedServerConnection,
+    /// What an authority is served with, until it is known whether the peer is one.
+    challenge: Option<Arc<ServerConfig>>,
     /// Ciphertext of a record or handshake message that is not complete.
     incoming: Vec<u8>,
     /// Ciphertext that waits for the socket, from `sent` on.
@@ -63,10 +66,16 @@ impl TlsServer {
     /// # Errors
     /// The configuration cannot serve.
     pub fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
-        let connection = UnbufferedServerConnection::new(Arc::clone(config))
-            .map_err(|_| Error::Rejected("tls_configuration"))?;
+        let (connection, challenge) = (served_by(config)?, None);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        Ok(Self { connection, incoming, outgoing, sent: 0, stage: Stage::Handshake })
+        Ok(Self { connection, challenge, incoming, outgoing, sent: 0, stage: Stage::Handshake })
+    }
+
+    /// Serves with `challenge` instead, if there is one and the peer turns out to be an authority
+    /// that looks for it.
+    #[must_use]
+    pub fn or_challenge(self, challenge: Option<&Arc<ServerConfig>>) -> Self {
+        Self { challenge: challenge.cloned(), ..self }
     }
 
     /// Keeps ciphertext for the next [`Self::handle_bytes`]; false if more than `bytes_max` wait.
@@ -94,6 +103,10 @@ impl TlsServer {
         scratch.append(&mut self.incoming);
         // COPY(tls): records are decrypted in place, which a receive buffer does not allow.
         scratch.extend_from_slice(ciphertext);
+        if !self.is_known(scratch)? {
+            self.incoming.append(scratch);
+            return Ok(());
+        }
         let mut at = 0;
         loop {
             match self.step(&mut scratch[at..], plain) {
@@ -118,6 +131,18 @@ impl TlsServer {
         // COPY(tls): ciphertext of a record that is not complete yet.
         self.incoming.extend_from_slice(&scratch[at..]);
         Ok(())
+    }
+
+    /// Chooses who serves the peer that has said `heard`; false if that does not show yet.
+    fn is_known(&mut self, heard: &[u8]) -> Result<bool, Error> {
+        let Some(challenge) = &self.challenge else { return Ok(true) };
+        match Hello::read(heard) {
+            Hello::Unfinished => return Ok(false),
+            Hello::Challenge => self.connection = served_by(challenge)?,
+            Hello::Else => {}
+        }
+        self.challenge = None;
+        Ok(true)
     }
 
     /// One state of the connection: bytes that are done with, and whether another state may follow.
@@ -337,4 +362,9 @@ impl TlsServer {
     pub fn buffer_bytes(&self) -> usize {
         self.incoming.capacity() + self.outgoing.capacity()
     }
+}
+
+fn served_by(config: &Arc<ServerConfig>) -> Result<UnbufferedServerConnection, Error> {
+    UnbufferedServerConnection::new(Arc::clone(config))
+        .map_err(|_| Error::Rejected("tls_configuration"))
 }
