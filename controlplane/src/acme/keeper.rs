@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::demands::Demands;
 use super::failure::Failure;
 use super::order::show;
 use super::round::Round;
@@ -22,21 +23,23 @@ pub struct Keeper {
     asks: mpsc::Sender<Ask>,
     sections: watch::Receiver<AcmeSection>,
     data: PathBuf,
+    /// They stay over reloads, and when it breaks.
+    demands: Demands,
 }
 
 impl Keeper {
     /// Keeps what `sections` want, in the data directory `data`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         asks: mpsc::Sender<Ask>,
         sections: watch::Receiver<AcmeSection>,
         data: PathBuf,
     ) -> Self {
-        Self { asks, sections, data }
+        Self { asks, sections, data, demands: Demands::default() }
     }
 
     /// Works until the desk is gone. Each new section, be it the same, is a reason to try at once
-    /// what failed before.
+    /// what failed before, unless the authority wants to be left alone.
     pub async fn run(self) {
         let (asks, sections) = (self.asks.clone(), self.sections.clone());
         watch_over(asks, sections, move || self.clone().keep()).await;
@@ -48,7 +51,8 @@ impl Keeper {
             let section = self.sections.borrow_and_update().clone();
             if let Some(directory) = section.authority().cloned() {
                 let vault = Vault::of(&self.data, &directory);
-                let round = Round::open(self.asks.clone(), section, directory, vault).await;
+                let kept = (vault, self.demands.clone());
+                let round = Round::open(self.asks.clone(), section, directory, kept).await;
                 round?.work(&mut self.sections).await;
             } else if self.sections.changed().await.is_err() {
                 return Ok(());

@@ -15,14 +15,15 @@
 //! told by an event, by `/metrics` and by `/api/v1/health`, and is tried again later and later.
 //!
 //! Map: `keeper` runs it all, `round` goes through the names of one authority, `schedule` says when
-//! one is due, `rest` when nobody is asked, `account` speaks for us, `order`
-//! brings one certificate, `challenge` is what the authority finds, `transport` sends its requests,
-//! `failure` says what went wrong, `vault` keeps files, `kept` reads one of them, `told` is what
-//! the desk is told.
+//! one is due, `rest` when nobody is asked, `demands` how long an authority wants it so, `account`
+//! speaks for us, `order` brings one certificate, `challenge` is what the authority finds,
+//! `transport` sends its requests, `failure` says what went wrong, `vault` keeps files, `kept`
+//! reads one of them, `told` is what the desk is told.
 //! Lives on: the control thread. Crosses by: [`AcmeAsk`] to the desk; files are written elsewhere.
 
 mod account;
 mod challenge;
+mod demands;
 mod failure;
 mod keeper;
 mod kept;

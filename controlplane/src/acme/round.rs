@@ -7,11 +7,12 @@ use instant_acme::{Account, CertificateIdentifier};
 use tokio::sync::{mpsc, watch};
 
 use super::account::{self, off};
+use super::demands::Demands;
 use super::failure::{AGAIN, Cost, Failure, Reach};
 use super::keeper::tell;
 use super::kept::Kept;
 use super::order::{Errand, show};
-use super::rest::Rest;
+use super::rest::{Rest, WAIT_MAX};
 use super::schedule::Case;
 use super::told::{AcmeAsk, Outcome};
 use super::transport::{Heard, Transport};
@@ -41,6 +42,8 @@ pub(super) struct Round {
     heard: Heard,
     /// Nobody is asked meanwhile, whichever name is due.
     rest: Rest,
+    /// What the authority asked for, whatever is reloaded.
+    demands: Demands,
     /// The authority says when it would have certificates renewed.
     suggests: bool,
 }
@@ -66,12 +69,12 @@ struct Name {
 }
 
 impl Round {
-    /// Reads what is kept.
+    /// Reads what is kept of the authority, and begins with what it demanded before.
     pub(super) async fn open(
         asks: mpsc::Sender<Ask>,
         section: AcmeSection,
         directory: Address,
-        vault: Vault,
+        (vault, demands): (Vault, Demands),
     ) -> Result<Self, Failure> {
         let (own, domains) = (vault.clone(), section.domains.0.clone());
         let cases = off(move || {
@@ -89,9 +92,13 @@ impl Round {
             };
             domains.into_iter().map(name).collect()
         });
-        let cases = cases.await?;
-        let (heard, rest) = (Heard::default(), Rest::default());
-        Ok(Self { asks, section, directory, vault, cases, way: None, heard, rest, suggests: true })
+        let mut cases: BTreeMap<String, Name> = cases.await?;
+        for (domain, name) in &mut cases {
+            name.case.left_alone(demands.of(&directory, Some(domain)));
+        }
+        let (heard, rest, suggests) = (Heard::default(), demands.of(&directory, None), true);
+        let way = None;
+        Ok(Self { asks, section, directory, vault, cases, way, heard, rest, demands, suggests })
     }
 
     /// Until another section is in force.
@@ -149,6 +156,7 @@ impl Round {
                 name.kept = Some(kept.clone());
                 name.ask = SystemTime::UNIX_EPOCH;
                 self.rest = Rest::default();
+                self.demands.served(&self.directory, domain);
                 tracing::info!(domain, "the certificate is kept");
                 Outcome::Obtained { kept: Box::new(kept) }
             }
@@ -180,15 +188,34 @@ impl Round {
         };
         if reach == Reach::Perhaps {
             // A limit of one name may be days long, which must not cost the others theirs.
-            self.rest = Rest::of(wait.map_or(PERHAPS, |wait| wait.min(PERHAPS)), now);
+            self.has_enough(wait.map_or(PERHAPS, |wait| wait.min(PERHAPS)), now);
         }
         if reach == Reach::Authority {
-            self.rest.failed(failure.cost, wait, chance(), now);
+            self.away(failure.cost, wait, now);
         } else if let Some(name) = self.cases.get_mut(domain) {
             name.case.failed(failure.cost, wait, chance(), now);
+            if let Some(wait) = wait {
+                let rest = Rest::of(wait.min(WAIT_MAX), now);
+                self.demands.keep(&self.directory, Some(domain), rest, now);
+            }
         }
         let due = self.cases.get(domain).map(|name| name.case.due(now));
         due.max(self.rest.until(now)).unwrap_or(now)
+    }
+
+    /// The authority has enough for so long, of every name.
+    fn has_enough(&mut self, length: Duration, now: SystemTime) {
+        self.rest = Rest::of(length, now);
+        self.demands.keep(&self.directory, None, self.rest.clone(), now);
+    }
+
+    /// The authority fails every name, and may say for how long.
+    fn away(&mut self, cost: Cost, wait: Option<Duration>, now: SystemTime) {
+        self.rest.failed(cost, wait, chance(), now);
+        if let Some(wait) = wait {
+            let rest = Rest::of(wait.min(WAIT_MAX), now);
+            self.demands.keep(&self.directory, None, rest, now);
+        }
     }
 
     async fn obtain(&mut self, domain: &str) -> Result<Kept, Failure> {
@@ -316,9 +343,9 @@ impl Round {
             Err(failure) => {
                 self.way = None;
                 if failure.reach == Reach::Authority {
-                    self.rest.failed(failure.cost, wait, chance(), now);
+                    self.away(failure.cost, wait, now);
                 } else if let Some(wait) = wait {
-                    self.rest = Rest::of(wait.min(PERHAPS), now);
+                    self.has_enough(wait.min(PERHAPS), now);
                 }
                 tracing::debug!(domain, %failure, "when to renew is not known");
             }
@@ -414,7 +441,7 @@ mod tests {
             ..AcmeSection::default()
         };
         let (asks, _) = mpsc::channel(1);
-        (Round::open(asks, section, directory, vault).await.unwrap(), data)
+        (Round::open(asks, section, directory, (vault, Demands::default())).await.unwrap(), data)
     }
 
     fn application(more: &'static str) -> Application {
@@ -472,10 +499,10 @@ mod tests {
     async fn a_file_that_is_no_use_is_one_that_is_not_there() {
         let application = application("");
         let (round, data) = round(&application, "broken").await;
-        let Round { asks, section, directory, vault, .. } = round;
+        let Round { asks, section, directory, vault, demands, .. } = round;
         vault.keep(EDGE, "half a file").unwrap();
         vault.keep_tries("{\"edge.example\": [\"soon\"]}").unwrap();
-        let round = Round::open(asks, section, directory, vault).await.unwrap();
+        let round = Round::open(asks, section, directory, (vault, demands)).await.unwrap();
         let Name { case, kept, .. } = &round.cases[EDGE];
         assert!(kept.is_none() && case.tries().is_empty());
         let now = SystemTime::now();
@@ -503,7 +530,8 @@ mod tests {
         name: &str,
         names: &[&str],
     ) -> (Round, PathBuf, mpsc::UnboundedReceiver<AcmeAsk>) {
-        let (Round { section, directory, vault, .. }, data) = round(application, name).await;
+        let (Round { section, directory, vault, demands, .. }, data) =
+            round(application, name).await;
         std::fs::remove_file(vault.certificate(EDGE)).unwrap();
         let names = names.iter().map(|&name| name.to_owned()).collect();
         let section = AcmeSection { domains: Domains(names), ..section };
@@ -517,7 +545,7 @@ mod tests {
                 }
             }
         });
-        let round = Round::open(asks, section, directory, vault).await.unwrap();
+        let round = Round::open(asks, section, directory, (vault, demands)).await.unwrap();
         (round, data, told)
     }
 
@@ -562,6 +590,15 @@ mod tests {
             assert!(reason.contains("rateLimited"), "{reason}");
             assert!(again >= before + Duration::from_secs(seconds), "{at}: as long as was asked");
             assert_eq!(asked(&application, at), 1);
+            // A reload makes nothing of it shorter: another round has the same rests.
+            let Round { asks, section, directory, vault, demands, .. } = round;
+            let kept = (vault, demands);
+            let round = Round::open(asks, section, directory, kept).await.unwrap();
+            assert_eq!(round.rest.until(now), Some(until), "{at}");
+            let of_name = round.cases["a.example"].case.due(now);
+            let seconds = Duration::from_secs(if at == "/newOrder" { seconds } else { 0 });
+            assert!(of_name == SystemTime::UNIX_EPOCH || of_name >= before + seconds, "{at}");
+            assert_eq!(of_name == SystemTime::UNIX_EPOCH, at == "/newAccount");
             // Then it is the other's turn.
             let later = until + Duration::from_secs(1);
             assert!(matches!(round.next(later), Next::Order(_)), "{at}");
@@ -581,6 +618,8 @@ mod tests {
         round.attempt("b.example").await;
         let now = SystemTime::now();
         assert!(round.rest.until(now).unwrap() > first, "rests of the authority double");
+        // It asked for nothing: a reload tries at once.
+        assert_eq!(round.demands.of(&round.directory, None), Rest::default());
         for name in names {
             assert_eq!(outcome(&mut told).await.0, name);
         }

@@ -82,6 +82,11 @@ impl Case {
         self.tries.pop();
     }
 
+    /// The authority asked for this rest before.
+    pub(super) fn left_alone(&mut self, rest: Rest) {
+        self.rest = rest;
+    }
+
     /// It failed.
     pub(super) fn failed(
         &mut self,
