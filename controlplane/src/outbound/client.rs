@@ -1,6 +1,6 @@
 //! Client: sends calls over pooled connections, so many at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,15 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 const CONNECT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("grandstand/", env!("CARGO_PKG_VERSION"));
 
+/// Those that the system's authorities vouch for. They are read once, for the first client, which
+/// is there before anybody is served: later ones must not wait for a disk on the control thread.
+static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is as one that is not there: the call names what is missing.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
+
 /// Sends calls. Clones share connections, names and the bound.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -43,19 +52,16 @@ impl Client {
     /// Errors: none here; without authorities each call inside TLS fails and says so.
     #[must_use]
     pub fn new(calls_max: usize) -> Self {
-        let mut roots = RootCertStore::empty();
-        // One that cannot be read is as one that is not there: the call names what is missing.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::with_roots(calls_max, roots)
+        Self::with_roots(calls_max, Arc::clone(&AUTHORITIES))
     }
 
     /// As [`Self::new`], with those that `roots` vouch for.
     #[must_use]
-    pub fn with_roots(calls_max: usize, roots: RootCertStore) -> Self {
-        Self::with_names(calls_max, roots, Names::of_system())
+    pub fn with_roots(calls_max: usize, roots: impl Into<Arc<RootCertStore>>) -> Self {
+        Self::with_names(calls_max, roots.into(), Names::of_system())
     }
 
-    fn with_names(calls_max: usize, roots: RootCertStore, names: Names) -> Self {
+    fn with_names(calls_max: usize, roots: Arc<RootCertStore>, names: Names) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -333,7 +339,7 @@ mod tests {
                 _ => Err(std::io::Error::other("nobody knows it")),
             }
         });
-        let client = Client::with_names(8, RootCertStore::empty(), names);
+        let client = Client::with_names(8, RootCertStore::empty().into(), names);
         for host in ["app.example", "APP.example", "127.0.0.1"] {
             client.send(call(&format!("http://{host}:{port}/"))).await.unwrap();
         }
