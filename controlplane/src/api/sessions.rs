@@ -296,6 +296,7 @@ mod tests {
                 peer: "[2001:db8::1]:7".parse().unwrap(),
                 agent: "test".into(),
                 started: NOON,
+                publication: None,
             },
             ended: WallTime::from_unix_millis(NOON.as_unix_millis() + 1_500),
             age_ms: 1_500,

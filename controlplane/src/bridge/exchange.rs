@@ -710,6 +710,102 @@ mod tests {
         assert_eq!(words(&mut cursor), expected);
     }
 
+    /// That session `id` publishes `cam`, or that this ended for a reason.
+    fn publishing(id: u64, ended: Option<CloseReason>) -> Event {
+        let (session, role, protocol, stream) =
+            (SessionId(id), Role::Publish, Protocol::Rtmp, name("cam"));
+        let (peer, agent) = ("192.0.2.1:5".parse().unwrap(), "OBS".into());
+        let (bytes_in, bytes_out, age_ms) = (0, 0, 0);
+        Event::Session(Box::new(match ended {
+            None => {
+                let (shard, tls, at_ms) = (ShardId(0), false, 0);
+                SessionEvent::Started {
+                    session,
+                    shard,
+                    role,
+                    protocol,
+                    tls,
+                    stream,
+                    peer,
+                    agent,
+                    at_ms,
+                }
+            }
+            Some(reason) => SessionEvent::Ended {
+                session,
+                role,
+                protocol,
+                stream,
+                peer,
+                agent,
+                bytes_in,
+                bytes_out,
+                age_ms,
+                reason,
+            },
+        }))
+    }
+
+    #[test]
+    fn whoever_publishes_is_told_with_the_publication_that_it_feeds() {
+        use CloseReason::{Kicked, PeerClosed, TakenOver};
+        let now = Instant::now();
+        let mut exchange = exchange(now);
+        let mut cursor = exchange.bus.cursor();
+        let (stream, protocol, peer) =
+            (name("cam"), Protocol::Rtmp, "192.0.2.1:5".parse().unwrap());
+        let [one, two] = [1, 2].map(|id| Some(StreamId([id; 16])));
+        let start = |id| {
+            let publisher = StreamPublisher { session: SessionId(7), peer, agent: "OBS".into() };
+            let (stream, publisher) = (stream.clone(), Some(publisher));
+            Event::StreamStarted(Box::new(StreamStart { stream, id, protocol, publisher }))
+        };
+        let over = |id, reason| Event::StreamEnded { stream: stream.clone(), id, reason };
+        let (id, session) = (one, Some(SessionId(8)));
+        for event in [
+            start(one),
+            publishing(7, None),
+            // Another one takes it over: the stream has its publisher before the first one's end.
+            Event::StreamReturned { stream: stream.clone(), id, session, protocol },
+            publishing(7, Some(TakenOver)),
+            publishing(8, None),
+            publishing(8, Some(PeerClosed)),
+            over(one, PeerClosed),
+            // The connection of the first publishes the next one, whose end comes before its own.
+            start(two),
+            publishing(7, None),
+            over(two, Kicked),
+            publishing(7, Some(Kicked)),
+            // Of this one nothing was heard before its end.
+            publishing(9, Some(PeerClosed)),
+        ] {
+            exchange.fleet.events.push_back((ShardId(0), event));
+        }
+        exchange.pump(now);
+        let events = cursor.read(99).events;
+        let told = events.iter().filter_map(|event| {
+            let event: serde_json::Value = serde_json::from_str(event.json()).unwrap();
+            let kind = event["type"].as_str()?.to_owned();
+            let id = event["stream_id"].as_str().map_or("", |id| &id[..2]).to_owned();
+            (!kind.starts_with("input.") && kind != "stream.created").then_some(kind + " " + &id)
+        });
+        let expected = [
+            "stream.started 01",
+            "publish.started 01",
+            "stream.returned 01",
+            "publish.ended 01",
+            "publish.started 01",
+            "publish.ended 01",
+            "stream.stopped 01",
+            "stream.started 02",
+            "publish.started 02",
+            "stream.stopped 02",
+            "publish.ended 02",
+            "publish.ended ",
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn a_stream_is_told_with_its_input_and_where_it_should_go() {
         let now = Instant::now();

@@ -89,10 +89,10 @@ impl<F: Fleet> Exchange<F> {
                 self.gate.ended(closed.session)
             }
         };
-        let (stream, kind) = told_of(change, claim);
+        let (stream, id, kind) = told_of(change, claim);
         match kind {
             Kind::PublishStarted { .. } | Kind::PublishEnded { .. } => {
-                self.bus.publish(Some(stream), None, kind);
+                self.bus.publish(Some(stream), id, kind);
             }
             kind => self.news.push(Some(stream.clone()), kind),
         }

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use dataplane::control::{CloseReason, Role};
-use dataplane::ids::{SessionId, StreamName};
+use dataplane::ids::{SessionId, StreamId, StreamName};
 
 use super::kind::{Kind, Party};
 use crate::dialect::Claim;
 use crate::viewing::{Change, LiveSession};
 
-/// What is told of a session that began or ended; `claim` is how it had come in.
+/// What is told of a session that began or ended, of which stream, and of which publication if it
+/// publishes; `claim` is how it had come in.
 #[must_use]
-pub fn told_of(change: &Change, claim: Option<Arc<Claim>>) -> (&StreamName, Kind) {
+pub fn told_of(
+    change: &Change,
+    claim: Option<Arc<Claim>>,
+) -> (&StreamName, Option<StreamId>, Kind) {
     match change {
         Change::Opened(session, live) => {
             // It is told when it leaves.
@@ -20,7 +24,7 @@ pub fn told_of(change: &Change, claim: Option<Arc<Claim>>) -> (&StreamName, Kind
                 Role::Publish => Kind::PublishStarted { party, tls },
                 Role::Play => Kind::SessionOpened { party, tls },
             };
-            (&live.stream, kind)
+            (&live.stream, live.publication, kind)
         }
         Change::Closed(closed) => {
             let party = party(closed.session, &closed.was, claim);
@@ -35,7 +39,7 @@ pub fn told_of(change: &Change, claim: Option<Arc<Claim>>) -> (&StreamName, Kind
                     Kind::SessionClosed { party, bytes_in, bytes_out, duration_ms, reason }
                 }
             };
-            (&closed.was.stream, kind)
+            (&closed.was.stream, closed.was.publication, kind)
         }
     }
 }
@@ -54,6 +58,8 @@ mod tests {
     use dataplane::ids::ShardId;
     use serde_json::json;
 
+    const ID: StreamId = StreamId([7; 16]);
+
     #[test]
     fn a_session_is_told_by_its_role_to_begin_and_to_end() {
         let (session, stream) = (SessionId(9), StreamName::parse("news/1").unwrap());
@@ -66,6 +72,7 @@ mod tests {
             peer: "192.0.2.1:5".parse().unwrap(),
             agent: "OBS".into(),
             started: WallTime::default(),
+            publication: (role == Role::Publish).then_some(ID),
         };
         let closed = |role| ClosedSession {
             session,
@@ -91,8 +98,9 @@ mod tests {
                 (Change::Opened(session, live(role)), began, &begin),
                 (Change::Closed(Arc::new(closed(role))), ended, &end),
             ] {
-                let (about, kind) = told_of(&change, None);
-                assert_eq!((about, kind.name()), (&stream, name));
+                let (about, id, kind) = told_of(&change, None);
+                let fed = name.starts_with("publish.").then_some(ID);
+                assert_eq!((about, id, kind.name()), (&stream, fed, name));
                 assert_eq!(&serde_json::to_value(kind).unwrap(), data);
             }
         }

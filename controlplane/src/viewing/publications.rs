@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dataplane::control::{FirstPlaylist, Protocol, StreamMove, StreamStart};
+use dataplane::control::{FirstPlaylist, Protocol, Role, StreamMove, StreamStart};
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 
-use super::sessions::Sessions;
+use super::sessions::{LiveSession, Sessions};
 use super::transit::Transit;
 
 /// A publication is named by both: a stream may begin elsewhere before its last end is heard of.
@@ -129,6 +129,22 @@ impl Sessions {
     #[must_use]
     pub fn has_publication(&self, stream: &StreamName, id: StreamId) -> bool {
         self.publications.contains_key(&(stream.clone(), Some(id)))
+    }
+
+    /// The same session, with the publication that it feeds: a stream is told to begin, and to have
+    /// its publisher, before the session that publishes it is. Once known it stays, because a
+    /// publisher may be told to be gone after another one took its stream over.
+    pub(super) fn with_publication(&self, session: SessionId, live: LiveSession) -> LiveSession {
+        if live.role != Role::Publish || live.publication.is_some() {
+            return live;
+        }
+        let first = (live.stream.clone(), None);
+        let named =
+            self.publications.range(first..).take_while(|((name, _), _)| *name == live.stream);
+        // A number sorts by time: the newest is its own, if the end of one before it was lost.
+        let held = named.filter(|(_, publication)| publication.session == Some(session)).last();
+        let publication = held.and_then(|((_, id), _)| *id);
+        LiveSession { publication, ..live }
     }
 
     /// The publication that `shard` tells of; whether it is there is in doubt if it is known

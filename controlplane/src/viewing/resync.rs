@@ -256,6 +256,7 @@ impl Sessions {
         now: Instant,
     ) -> Option<Change> {
         let was = self.live.remove(&session)?;
+        let was = self.with_publication(session, was);
         self.transits.remove(&session);
         self.kicks.ended(session, now);
         let age = wall.as_unix_millis().saturating_sub(was.started.as_unix_millis());
@@ -290,6 +291,7 @@ fn live(status: &SessionStatus) -> Option<LiveSession> {
         peer: status.peer,
         agent: status.agent.clone(),
         started,
+        publication: None,
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use codecs::time::WallTime;
 use dataplane::control::{CloseReason, Protocol, Role, SessionEvent};
-use dataplane::ids::{SessionId, ShardId, StreamName};
+use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::oneshot;
 
@@ -60,6 +60,8 @@ pub struct LiveSession {
     pub agent: Arc<str>,
     /// When it began.
     pub started: WallTime,
+    /// The publication that it feeds, if it publishes and that is known.
+    pub publication: Option<StreamId>,
 }
 
 /// A session that ended.
@@ -121,7 +123,18 @@ impl Sessions {
             } => {
                 let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
                 let started = WallTime::from_unix_millis(at_ms);
-                let live = LiveSession { shard, role, protocol, tls, stream, peer, agent, started };
+                let publication = None;
+                let live = LiveSession {
+                    shard,
+                    role,
+                    protocol,
+                    tls,
+                    stream,
+                    peer,
+                    agent,
+                    started,
+                    publication,
+                };
                 let known = self.live.get(&session);
                 // A connection that does one thing after the other has one number for all: the end
                 // of what it did before was lost.
@@ -145,7 +158,7 @@ impl Sessions {
             } => {
                 let age = i64::try_from(age_ms).unwrap_or(i64::MAX);
                 let began = wall.as_unix_millis().saturating_sub(age);
-                let unknown = || LiveSession {
+                let unknown = LiveSession {
                     shard: session.accepted_by(),
                     role,
                     protocol,
@@ -154,18 +167,9 @@ impl Sessions {
                     peer,
                     agent,
                     started: WallTime::from_unix_millis(began),
+                    publication: None,
                 };
-                let known = self.live.remove(&session);
-                // Missed by a resync before its shard could tell: the table was told of its end
-                // already.
-                let told = known.is_none() && self.take_lost(session);
-                if known.is_none() {
-                    self.resync.doubt(now);
-                }
-                let was = known.unwrap_or_else(unknown);
-                self.transits.remove(&session);
-                self.resync.moved(session);
-                let closed = ClosedSession {
+                let close = |was| ClosedSession {
                     session,
                     was,
                     ended: wall,
@@ -174,15 +178,36 @@ impl Sessions {
                     bytes_out,
                     reason: Some(reason),
                 };
-                self.kicks.ended(session, now);
-                let change = self.remember(closed);
-                if told { Vec::new() } else { vec![change] }
+                self.end(session, unknown, close, now)
             }
         }
     }
 
+    /// Takes the end of `session`, which is `unknown` if nobody told of its beginning.
+    fn end(
+        &mut self,
+        session: SessionId,
+        unknown: LiveSession,
+        close: impl FnOnce(LiveSession) -> ClosedSession,
+        now: Instant,
+    ) -> Vec<Change> {
+        let known = self.live.remove(&session);
+        // Missed by a resync before its shard could tell: the table was told of its end already.
+        let told = known.is_none() && self.take_lost(session);
+        if known.is_none() {
+            self.resync.doubt(now);
+        }
+        let was = self.with_publication(session, known.unwrap_or(unknown));
+        self.transits.remove(&session);
+        self.resync.moved(session);
+        self.kicks.ended(session, now);
+        let change = self.remember(close(was));
+        if told { Vec::new() } else { vec![change] }
+    }
+
     pub(super) fn open(&mut self, session: SessionId, live: LiveSession) -> Option<Change> {
         self.resync.moved(session);
+        let live = self.with_publication(session, live);
         let before = self.live.insert(session, live.clone());
         // Told twice: by a resync, and by the shard itself.
         before.is_none().then_some(Change::Opened(session, live))

@@ -273,6 +273,10 @@ impl World {
                 }
                 "session.opened" | "session.closed" | "publish.started" | "publish.ended" => {
                     let (id, stream) = (text(&data["party"]["session"]), text(&event["stream"]));
+                    if let Some(fed) = event["stream_id"].as_str() {
+                        let number = stream.strip_prefix('s').unwrap().parse::<u128>().unwrap();
+                        assert_eq!(fed, StreamId(number.to_be_bytes()).to_string(), "{event}");
+                    }
                     let there = sessions
                         .iter()
                         .any(|(known, (_, of))| known.to_string() == id && of.as_str() == stream);
