@@ -97,3 +97,92 @@ pub(super) async fn openapi(
     let (text, etag) = state.document.0.get().ok_or(BUSY)?.clone();
     Ok(etag.answer(&headers, ([(header::CONTENT_TYPE, "application/json")], text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bench::Bench;
+    use http::Method;
+    use serde_json::Value;
+
+    /// The document as it is served.
+    async fn document() -> Value {
+        let bench = Bench::new("schemas");
+        bench.answer(bench.request(&Method::GET, "/api/v1/openapi.json", "")).await.json
+    }
+
+    /// Every schema of the document, with the path to it.
+    fn schemas(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+        let below = |key: &str| format!("{path}/{key}");
+        match value {
+            Value::Object(members) => {
+                for (key, member) in members {
+                    schemas(member, &below(key), found);
+                }
+                found.push((path.to_owned(), value.clone()));
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(at, item)| {
+                    schemas(item, &below(&at.to_string()), found);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// True of a schema that says of an object nothing but that it is one.
+    fn is_bare(document: &Value, schema: &Value) -> bool {
+        if let Some(to) = schema["$ref"].as_str() {
+            let meant = document.pointer(&to[1..]).unwrap_or_else(|| panic!("{to} is nowhere"));
+            return is_bare(document, meant);
+        }
+        let parts = ["oneOf", "anyOf", "allOf"].map(|kind| schema[kind].as_array());
+        let parts: Vec<_> = parts.into_iter().flatten().flatten().collect();
+        if !parts.is_empty() {
+            return parts.into_iter().any(|part| is_bare(document, part));
+        }
+        let kinds = match &schema["type"] {
+            Value::Array(kinds) => kinds.clone(),
+            Value::Null => return true,
+            kind => vec![kind.clone()],
+        };
+        let says = ["properties", "additionalProperties"].iter().any(|key| !schema[key].is_null());
+        kinds.contains(&"object".into()) && !says
+    }
+
+    #[tokio::test]
+    async fn every_body_and_every_description_tells_its_fields() {
+        let document = document().await;
+        let mut found = Vec::new();
+        schemas(&document, "", &mut found);
+        let (mut bodies, mut descriptions) = (0, 0);
+        for (path, schema) in &found {
+            if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
+                assert!(document.pointer(&to[1..]).is_some(), "{path}: {to} is nowhere");
+            }
+            let body = path.contains("/requestBody/content/") && path.ends_with("/schema");
+            let field = path.rsplit_once("/properties/").map(|(_, field)| field);
+            let description = matches!(field, Some("spec" | "patch" | "resolved" | "policy"));
+            if body || description {
+                assert!(!is_bare(&document, schema), "{path}: {schema}");
+            }
+            bodies += usize::from(body);
+            descriptions += usize::from(description);
+        }
+        assert!(bodies >= 12 && descriptions >= 6, "{bodies} {descriptions}");
+    }
+
+    #[test]
+    fn a_bare_object_is_known_wherever_it_hides() {
+        let document = serde_json::json!({ "a": { "type": "object" } });
+        for (schema, bare) in [
+            (r##"{"$ref": "#/a"}"##, true),
+            (r#"{"oneOf": [{"type": "null"}, {"type": ["object", "null"]}]}"#, true),
+            ("{}", true),
+            (r#"{"type": "object", "properties": {"a": {"type": "string"}}}"#, false),
+            (r#"{"type": "object", "additionalProperties": {"type": "string"}}"#, false),
+            (r#"{"type": "string"}"#, false),
+        ] {
+            assert_eq!(is_bare(&document, &schema.parse().unwrap()), bare, "{schema}");
+        }
+    }
+}

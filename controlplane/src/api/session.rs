@@ -79,7 +79,6 @@ pub(crate) struct Session {
     jumps: u64,
     /// What the application lets its stream do, of one that publishes, if it said so: `record`,
     /// `previews`, `resolutions`.
-    #[schema(value_type = Option<Object>)]
     policy: Option<Policy>,
     /// Milliseconds since its shard told `bytes_in`, `bytes_out` and `jumps`, of one that goes on;
     /// not in a list, which says it once.

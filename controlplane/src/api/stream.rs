@@ -10,7 +10,7 @@ use super::etag::Etag;
 use super::view::{Log, Track};
 use crate::bridge::Gathered;
 use crate::coordinator::Policy;
-use crate::registry::{Filter, Item, Origin};
+use crate::registry::{Filter, Item, Origin, StreamSpec, Traits};
 
 /// A stream: what is wanted of it, and what it is doing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,11 +27,11 @@ pub(crate) struct StreamView {
     /// Whose it is, by who let its publisher in, or by what was declared.
     tenant: Option<String>,
     /// What was declared, without what the template adds; null if nobody declared it.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<StreamSpec>)]
     spec: Option<Value>,
     /// What holds, template included; with `expand=template`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Traits>)]
     resolved: Option<Value>,
     /// Fields that are set and kept, but without effect yet.
     without_effect: Vec<String>,
@@ -49,7 +49,6 @@ pub(crate) struct StreamView {
     /// Players on all shards.
     players: u64,
     /// What the application lets it do, if it said so: `record`, `previews`, `resolutions`.
-    #[schema(value_type = Option<Object>)]
     policy: Option<Policy>,
     tracks: Vec<Track>,
     logs: Vec<Log>,

@@ -19,7 +19,9 @@ use super::request::{Body, Named, Params, stream_name};
 use super::state::ApiState;
 use super::stream::{StreamFilter, StreamView, etag};
 use crate::bridge::{Ask, Sighting};
-use crate::registry::{Change, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage};
+use crate::registry::{
+    Change, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage, StreamPatch, StreamSpec,
+};
 
 /// Changes of one request at most.
 pub(super) const BULK_MAX: usize = 1_000;
@@ -80,13 +82,13 @@ enum BulkChange {
     /// The stream shall be as described.
     Put {
         name: String,
-        #[schema(value_type = Object)]
+        #[schema(value_type = StreamSpec)]
         spec: Value,
     },
     /// What was declared shall differ by a merge patch.
     Patch {
         name: String,
-        #[schema(value_type = Object)]
+        #[schema(value_type = StreamPatch)]
         patch: Value,
     },
     /// The stream shall be no more.
@@ -201,7 +203,7 @@ pub(super) async fn stream(
     path = "/api/v1/streams/{name}",
     tag = "streams",
     params(("name" = String, Path, description = "Its name"), DryRun),
-    request_body(content = Object, description = "What is wanted"),
+    request_body(content = StreamSpec, description = "What is wanted"),
     responses(
         (status = 200, description = "It was replaced", body = StreamView),
         (status = 201, description = "It is new", body = StreamView),
@@ -229,7 +231,10 @@ pub(super) async fn put_stream(
     params(("name" = String, Path, description = "Its name"), DryRun),
     request_body(
         description = "The patch",
-        content((Object = "application/json"), (Object = "application/merge-patch+json")),
+        content(
+            (StreamPatch = "application/json"),
+            (StreamPatch = "application/merge-patch+json"),
+        ),
     ),
     responses(
         (status = 200, description = "It was changed", body = StreamView),

@@ -17,7 +17,9 @@ use super::request::{Body, Params, Segment};
 use super::state::ApiState;
 use super::stream::json;
 use crate::bridge::Ask;
-use crate::registry::{Change, Made, PAGE_MAX, RegistryAsk, Shown, TemplateItem, Users};
+use crate::registry::{
+    Change, Made, PAGE_MAX, RegistryAsk, Shown, Template, TemplateItem, TemplatePatch, Users,
+};
 
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -35,7 +37,7 @@ pub(super) struct TemplateView {
     #[schema(value_type = String)]
     origin: &'static str,
     /// What was declared.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Template)]
     spec: Value,
     /// Streams that take from it, the first thousand; not in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +100,7 @@ pub(super) async fn template(
     path = "/api/v1/templates/{code}",
     tag = "templates",
     params(("code" = String, Path, description = "Its code"), DryRun),
-    request_body(content = Object, description = "What its streams have in common"),
+    request_body(content = Template, description = "What its streams have in common"),
     responses(
         (status = 200, description = "It was replaced", body = TemplateView),
         (status = 201, description = "It is new", body = TemplateView),
@@ -126,7 +128,10 @@ pub(super) async fn put_template(
     params(("code" = String, Path, description = "Its code"), DryRun),
     request_body(
         description = "The patch",
-        content((Object = "application/json"), (Object = "application/merge-patch+json")),
+        content(
+            (TemplatePatch = "application/json"),
+            (TemplatePatch = "application/merge-patch+json"),
+        ),
     ),
     responses(
         (status = 200, description = "It was changed", body = TemplateView),

@@ -16,7 +16,9 @@ use super::request::{Body, Params, Segment};
 use super::state::ApiState;
 use super::stream::json;
 use crate::bridge::Ask;
-use crate::registry::{Change, Made, RegistryAsk, Shown, TenantItem, TenantName};
+use crate::registry::{
+    Change, Made, RegistryAsk, Shown, Tenant, TenantItem, TenantName, TenantPatch,
+};
 
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -34,7 +36,7 @@ pub(super) struct TenantView {
     #[schema(value_type = String)]
     origin: &'static str,
     /// What was declared.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Tenant)]
     spec: Value,
 }
 
@@ -101,7 +103,7 @@ pub(super) async fn tenant(
     path = "/api/v1/tenants/{code}",
     tag = "tenants",
     params(("code" = String, Path, description = "Its code"), DryRun),
-    request_body(content = Object, description = "name, description and quota"),
+    request_body(content = Tenant, description = "Who it is, and what its streams may use"),
     responses(
         (status = 200, description = "It was replaced", body = TenantView),
         (status = 201, description = "It is new", body = TenantView),
@@ -130,7 +132,10 @@ pub(super) async fn put_tenant(
     params(("code" = String, Path, description = "Its code"), DryRun),
     request_body(
         description = "The patch",
-        content((Object = "application/json"), (Object = "application/merge-patch+json")),
+        content(
+            (TenantPatch = "application/json"),
+            (TenantPatch = "application/merge-patch+json"),
+        ),
     ),
     responses(
         (status = 200, description = "It was changed", body = TenantView),

@@ -8,6 +8,10 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use dataplane::control::Intent;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder};
+use utoipa::openapi::schema::{Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::mode::Mode;
 use super::modes::Modes;
@@ -128,6 +132,30 @@ impl<'de> Deserialize<'de> for Ways {
             }
         }
     }
+}
+
+impl ToSchema for Ways {}
+
+impl PartialSchema for Ways {
+    fn schema() -> RefOr<Schema> {
+        let direction = |what| modes().description(Some(what));
+        let each = ObjectBuilder::new()
+            .property("publish", direction("How publishers are judged."))
+            .property("play", direction("How players are judged."))
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        let said = "Modes in the order in which they are tried, for both directions or for each.";
+        modes().item(each).description(Some(said)).into()
+    }
+}
+
+/// A word, or a list of them.
+fn modes() -> OneOfBuilder {
+    let word = || {
+        let words = Mode::ALL.into_iter().map(Mode::name);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
+    };
+    let list = ArrayBuilder::new().items(word()).min_items(Some(1));
+    OneOfBuilder::new().item(word()).item(list)
 }
 
 #[cfg(test)]

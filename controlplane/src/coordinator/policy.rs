@@ -14,6 +14,7 @@ use std::str::FromStr;
 use http::HeaderMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// Resolutions of one stream at most; further ones are left out.
 pub(super) const RUNGS_MAX: usize = 16;
@@ -27,14 +28,16 @@ pub(super) const KBPS_MAX: u32 = 1_000_000;
 pub(super) const DELAY_S_MAX: u32 = 86_400;
 
 /// What a stream may do besides being played.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// It is recorded.
     pub record: bool,
-    /// Pictures are taken of it.
+    /// Pictures are taken of it: `WIDTHxHEIGHT,SECONDS`.
+    #[schema(value_type = Option<String>)]
     pub previews: Option<Previews>,
-    /// In which sizes it is offered.
+    /// In which sizes it is offered: `ORIGINAL` and `WIDTHxHEIGHT[-FPS][~KBPS]`, between commas.
+    #[schema(value_type = String)]
     pub resolutions: Resolutions,
 }
 

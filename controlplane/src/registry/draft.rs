@@ -39,7 +39,7 @@ impl<'a> Draft<'a> {
             Change::PatchStream { name, patch } => {
                 let known = self.stream(&name);
                 let stored = known.stored.as_ref().ok_or_else(|| self.missing(&name))?;
-                let value = patched(record::show(stored.as_ref()), patch);
+                let value = changed(record::show(stored.as_ref()), patch);
                 let spec = StreamSpec::read(&name, value)?;
                 self.put_stream(name, spec)
             }
@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
                 let known = self.known_template(&code);
                 let stored = known.stored.as_ref();
                 let stored = stored.ok_or_else(|| Refused::NoTemplate(code.clone()))?;
-                let value = patched(record::show(stored.as_ref()), patch);
+                let value = changed(record::show(stored.as_ref()), patch);
                 let template = Template::read(&code, value)?;
                 self.put_template(code, template)
             }
@@ -82,7 +82,7 @@ impl<'a> Draft<'a> {
                 let known = self.known_tenant(&name);
                 let stored = known.stored.as_ref();
                 let stored = stored.ok_or_else(|| Refused::NoTenant(name.clone()))?;
-                let value = patched(record::show(stored.as_ref()), patch);
+                let value = changed(record::show(stored.as_ref()), patch);
                 let tenant = Tenant::read(&name, value)?;
                 self.put_tenant(name, tenant)
             }
@@ -395,6 +395,19 @@ fn refuse_orphans(registry: &Registry, plan: &Plan, next: &Registry) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What was declared, changed by a merge patch. Fields that it removes stay as `null`, so that
+/// whoever reads it says which of them there are.
+fn changed(target: Value, patch: Value) -> Value {
+    let members = patch.as_object().into_iter().flatten();
+    let removed = members.filter(|(_, value)| value.is_null());
+    let removed: Vec<_> = removed.map(|(name, _)| name.clone()).collect();
+    let mut value = patched(target, patch);
+    if let Value::Object(object) = &mut value {
+        object.extend(removed.into_iter().map(|name| (name, Value::Null)));
+    }
+    value
 }
 
 /// A merge patch (RFC 7396) of the top level and of objects below it.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::strict::Strict;
 use crate::config::nearest;
 
 /// Why a description cannot be used.
@@ -50,11 +51,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Takes `value` as a `T`, whose fields are closed.
+/// Takes `value` as a `T`, whose fields are closed, and of which no list is a structure.
 ///
 /// Errors: `unknown_field` with the nearest known one, or `invalid_value`.
 pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { path };
         let text = error.into_inner().to_string();

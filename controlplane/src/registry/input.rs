@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use dataplane::control::Protocol;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
 
@@ -29,27 +30,29 @@ pub(super) const PIDS_MAX: usize = 64;
 const PID_MAX: u16 = 0x1fff;
 
 /// One input.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Input {
-    /// The address; its scheme decides the protocol.
+    /// The address; its scheme decides the protocol: `publish://` for an encoder that publishes.
+    #[schema(max_length = 2048)]
     pub url: String,
     /// 0 is the best; the inputs of a stream count up from there in their order.
     pub priority: u32,
-    /// Headers of the requests of a pull.
+    /// Headers of the requests of a pull, at most 32.
     pub headers: BTreeMap<String, String>,
-    /// What is added to the query of a pull.
+    /// What is added to the query of a pull, at most 32.
     pub params: BTreeMap<String, String>,
     /// The programme of a multiplex, 0 for all.
     pub program: u16,
     /// The packet ids that are taken, empty for all.
+    #[schema(max_items = 64)]
     pub pids: Vec<u16>,
     /// How the network is used.
     pub net: Net,
 }
 
 /// How an input uses the network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Net {
     /// Seconds to connect, 0 for the protocol's own.

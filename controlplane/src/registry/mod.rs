@@ -14,12 +14,13 @@
 //! that follows the shards and is in memory alone.
 //!
 //! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
-//! stream keys; `fault` says what is wrong with a description; `resolved` is what holds for one
-//! stream, and `weight` what it takes; `tenant` is whose streams are, `quota` how much may be used;
-//! `desired` is the value, `draft` plans it by the `scales`, `change` what may be wanted of it,
-//! `condition` what must be so for that, `effect` what it does to people;
-//! `running` follows the publishers; `record` and `keeper` bring changes to the disk; `file` reads
-//! and writes the form of the configuration file; `ask` answers the API.
+//! stream keys; `fault` says what is wrong with a description, which `strict` reads; `schema` is
+//! what the API's document says of one; `resolved` is what holds for one stream, and `weight` what
+//! it takes; `tenant` is whose streams are, `quota` how much may be used; `desired` is the value,
+//! `draft` plans it by the `scales`, `change` what may be wanted of it, `condition` what must be so
+//! for that, `effect` what it does to people; `running` follows the publishers; `record` and
+//! `keeper` bring changes to the disk; `file` reads and writes the form of the configuration file;
+//! `ask` answers the API.
 //!
 //! Lives on: the control thread. Every question is answered from memory, so that a stream that
 //! starts slowly holds nobody else up.
@@ -45,7 +46,9 @@ mod record;
 mod resolved;
 mod running;
 mod scales;
+mod schema;
 mod spec;
+mod strict;
 mod tenant;
 mod weight;
 
@@ -72,6 +75,7 @@ pub use processing::{
 pub use quota::{BytesOver, Period, PublishOver, QuotaSpec};
 pub use resolved::{Origin, Resolved, Undeclared, Values};
 pub use running::{Active, IDLE_MAX, Running, Slot};
+pub use schema::{StreamPatch, TemplatePatch, TenantPatch};
 pub use spec::{StreamSpec, Template, Traits};
 pub use tenant::{Tenant, TenantName};
 pub(crate) use weight::DECLARED_BYTES_MAX;

@@ -2,6 +2,7 @@
 
 use dataplane::control::{Protocol, ProtocolSet};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
 use super::input::URL_BYTES_MAX;
@@ -12,7 +13,7 @@ pub(super) const PUSHES_MAX: usize = 16;
 const COMMENT_BYTES_MAX: usize = 512;
 
 /// How a stream may be played: what is not named is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one way to play, switched alone")]
 pub struct Protocols {
@@ -58,10 +59,11 @@ impl Protocols {
 }
 
 /// Where a stream is pushed to. It is kept and has no effect yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PushDestination {
-    /// The address.
+    /// The address, of `rtmp` or `rtmps`.
+    #[schema(max_length = 2048)]
     pub url: String,
     /// It is to be used.
     pub enabled: bool,
@@ -72,6 +74,7 @@ pub struct PushDestination {
     /// Tries, 0 for endless ones.
     pub limit: u32,
     /// Free text.
+    #[schema(max_length = 512)]
     pub comment: String,
 }
 

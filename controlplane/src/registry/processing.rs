@@ -3,6 +3,7 @@
 //! All of it is kept and checked for its shape, and has no effect yet.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
 
@@ -14,7 +15,7 @@ pub(super) const EXTRA_ARGS_MAX: usize = 64;
 const WORD_BYTES_MAX: usize = 256;
 
 /// How a stream is transcoded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transcoder {
     /// One process for all rungs ("multi" or ""), or one for each ("`per_profile`").
@@ -28,11 +29,12 @@ pub struct Transcoder {
     /// What holds for all rungs.
     pub global: Global,
     /// Further arguments.
+    #[schema(max_items = 64)]
     pub extra_args: Vec<String>,
 }
 
 /// How video is transcoded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VideoTranscoding {
     /// As it is.
@@ -40,11 +42,12 @@ pub struct VideoTranscoding {
     /// "", "auto", "tff", "bff" or "progressive".
     pub interlace: String,
     /// The ladder.
+    #[schema(max_items = 16)]
     pub profiles: Vec<VideoProfile>,
 }
 
 /// How audio is transcoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AudioTranscoding {
     /// As it is.
@@ -64,7 +67,7 @@ pub struct AudioTranscoding {
 }
 
 /// The decoder of a transcoder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Decoder {
     /// Its name.
@@ -72,7 +75,7 @@ pub struct Decoder {
 }
 
 /// What holds for all rungs of a ladder.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Global {
     /// "", "none", "nvenc", "vaapi", "qsv" or "videotoolbox".
@@ -86,7 +89,7 @@ pub struct Global {
 }
 
 /// One rung of a ladder.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VideoProfile {
     /// Pixels, 0 for the source's.
@@ -98,16 +101,21 @@ pub struct VideoProfile {
     /// Kilobits a second at most, 0 for no bound.
     pub max_bitrate: u32,
     /// Frames a second, 0 for the source's.
+    #[schema(minimum = 0, maximum = 1000)]
     pub framerate: f64,
     /// Seconds between keyframes.
     pub keyframe_interval: u32,
     /// The codec, or an encoder by its name.
+    #[schema(max_length = 256)]
     pub codec: String,
     /// The encoder's preset.
+    #[schema(max_length = 256)]
     pub preset: String,
     /// The codec's profile.
+    #[schema(max_length = 256)]
     pub profile: String,
     /// The codec's level.
+    #[schema(max_length = 256)]
     pub level: String,
     /// B-frames, `null` for the encoder's own.
     pub bframes: Option<u8>,
@@ -120,7 +128,7 @@ pub struct VideoProfile {
 }
 
 /// How a stream is recorded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dvr {
     /// It is recorded.
@@ -130,13 +138,15 @@ pub struct Dvr {
     /// Seconds of a segment, 0 for 4.
     pub segment_duration: u32,
     /// The directory, "" for the node's own.
+    #[schema(max_length = 256)]
     pub storage_path: String,
     /// Gigabytes at most, 0 for no bound.
+    #[schema(minimum = 0, maximum = 1000000000)]
     pub max_size_gb: f64,
 }
 
 /// What is drawn over a stream.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watermark {
     /// It is drawn.
@@ -145,16 +155,21 @@ pub struct Watermark {
     #[serde(rename = "type")]
     pub kind: String,
     /// The text.
+    #[schema(max_length = 256)]
     pub text: String,
     /// The file of its font.
+    #[schema(max_length = 256)]
     pub font_file: String,
     /// Its size, 0 for 24.
     pub font_size: u32,
     /// Its colour, "" for white.
+    #[schema(max_length = 256)]
     pub font_color: String,
     /// The image, by its name in the library.
+    #[schema(max_length = 96)]
     pub filename: String,
     /// 0 to 1; 0 is taken as 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub opacity: f64,
     /// "", "`top_left`", "`top_right`", "`bottom_left`", "`bottom_right`", "center" or "custom".
     pub position: String,
@@ -163,15 +178,17 @@ pub struct Watermark {
     /// Pixels from the edge.
     pub offset_y: i32,
     /// The place of "custom".
+    #[schema(max_length = 256)]
     pub x: String,
     /// The place of "custom".
+    #[schema(max_length = 256)]
     pub y: String,
     /// It grows with the rung.
     pub resize: bool,
 }
 
 /// Pictures of a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Thumbnail {
     /// They are made.
@@ -183,8 +200,10 @@ pub struct Thumbnail {
     /// Pixels, 0 for the source's.
     pub height: u32,
     /// 1 is the best, 31 the smallest, 0 is taken as 5.
+    #[schema(maximum = 31)]
     pub quality: u8,
     /// The directory.
+    #[schema(max_length = 256)]
     pub output_dir: String,
 }
 

@@ -1,11 +1,12 @@
 //! Quota: how much of a stream may be used.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::fault::Fault;
 
 /// How much of a stream may be used. What says nothing is not bounded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaSpec {
     /// Players at the same time, whatever they speak.
@@ -13,12 +14,14 @@ pub struct QuotaSpec {
     pub players_max: Option<u32>,
     /// Bits a second that its publisher may send, over ten seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub publish_bps_max: Option<u64>,
     /// What becomes of a publisher that sends more.
     #[serde(skip_serializing_if = "is_default")]
     pub publish_over: PublishOver,
     /// Bits a second that its players together may be sent; above it nobody new may play.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub egress_bps_max: Option<u64>,
     /// Bytes that may come and go in a period; then nobody new may play or publish.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +35,7 @@ pub struct QuotaSpec {
 }
 
 /// What becomes of a publisher that sends too much.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishOver {
     /// It is told of, then closed.
@@ -43,7 +46,7 @@ pub enum PublishOver {
 }
 
 /// A period of the calendar, in UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Period {
     /// From the first of a month on.
@@ -54,7 +57,7 @@ pub enum Period {
 }
 
 /// What becomes of players when the bytes of a period are used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BytesOver {
     /// Those who play go on.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dataplane::ids::StreamName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::fault::{Fault, few, read, short};
 use super::input::{self, Input};
@@ -27,38 +28,46 @@ pub(super) const TAG_BYTES_MAX: usize = 256;
 
 /// What a stream and a template say alike. An empty field of a stream takes the whole value of its
 /// template; a field that says something replaces it whole.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Traits {
     /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(max_length = 256)]
     pub name: String,
     /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(max_length = 4096)]
     pub description: String,
     /// For people and filters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
     pub tags: Vec<String>,
-    /// Whose it is.
+    /// Whose it is: the code of a tenant, declared or not.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "tenant::read")]
+    #[schema(value_type = Option<String>, max_length = 64)]
     pub tenant: Option<TenantName>,
     /// How much of it may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<QuotaSpec>,
-    /// The key that a publisher shows, hashed.
+    /// The key that a publisher shows. It is written in plain, kept hashed, and shown as its hash
+    /// (`sha256:..`), which may be written as well; an empty one is none.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "key_hash::read")]
+    #[schema(value_type = Option<String>, max_length = 256)]
     pub stream_key: Option<KeyHash>,
     /// How those are judged who publish and play it, where that is not as elsewhere.
     #[serde(skip_serializing_if = "Ways::is_empty")]
     pub auth: Ways,
     /// Where media comes from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
     pub inputs: Vec<Input>,
     /// How it may be played.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocols: Option<Protocols>,
     /// Where it is pushed to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
     pub push: Vec<PushDestination>,
     /// How it is transcoded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +81,8 @@ pub struct Traits {
     /// Pictures of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thumbnail: Option<Box<Thumbnail>>,
-    /// What an application keeps with it.
+    /// What an application keeps with it: at most 64 pairs, each name and value of at most 256
+    /// bytes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
@@ -111,7 +121,8 @@ impl StreamSpec {
     ///
     /// Errors: the first field that is wrong.
     pub fn read(code: &StreamName, value: Value) -> Result<Self, Fault> {
-        let mut object = object(value)?;
+        let mut object =
+            object(value, STREAM_FIELDS, |names| traits(names, STREAM_FIELDS).map(drop))?;
         same_code(&mut object, code.as_str(), "invalid_code")?;
         let template = take::<Option<String>>(&mut object, "template")?;
         let spec = Self {
@@ -156,7 +167,8 @@ impl Template {
     ///
     /// Errors: the first field that is wrong.
     pub fn read(code: &str, value: Value) -> Result<Self, Fault> {
-        let mut object = object(value)?;
+        let mut object =
+            object(value, TEMPLATE_FIELDS, |names| traits(names, TEMPLATE_FIELDS).map(drop))?;
         if !is_code(code) {
             let message = "a template's code has letters, digits, _ and -, at most 128";
             return Err(Fault::new("invalid_template_code", "code", message));
@@ -243,15 +255,26 @@ fn is_code(code: &str) -> bool {
 
 pub(super) type Object = serde_json::Map<String, Value>;
 
-/// The members of a JSON object; one that is `null` says nothing.
-pub(super) fn object(value: Value) -> Result<Object, Fault> {
-    match value {
-        Value::Object(mut object) => {
-            object.retain(|_, value| !value.is_null());
-            Ok(object)
+/// The members of a JSON object; one that is `null` says nothing, if there is such a field: it is
+/// one of `others`, or `read` knows it.
+pub(super) fn object(
+    value: Value,
+    others: &[&str],
+    read: impl Fn(Object) -> Result<(), Fault>,
+) -> Result<Object, Fault> {
+    let Value::Object(mut object) = value else {
+        return Err(Fault::new("invalid_body", "", "expected an object of fields"));
+    };
+    let nulls = object.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name);
+    for name in nulls.filter(|name| !others.contains(&name.as_str())) {
+        // What the field takes besides is of no account.
+        match read(Object::from_iter([(name.clone(), Value::Null)])) {
+            Err(fault) if fault.code == "unknown_field" => return Err(fault),
+            _ => {}
         }
-        _ => Err(Fault::new("invalid_body", "", "expected an object of fields")),
     }
+    object.retain(|_, value| !value.is_null());
+    Ok(object)
 }
 
 /// The code is in the path; a body may repeat it and must not say another one.

@@ -73,7 +73,8 @@ impl Tenant {
     ///
     /// Errors: the first field that is wrong.
     pub fn read(code: &TenantName, value: Value) -> Result<Self, Fault> {
-        let mut object = object(value)?;
+        let known = |names| fault::read::<Self>(Value::Object(names)).map(drop);
+        let mut object = object(value, &["code"], known)?;
         same_code(&mut object, code.as_str(), "invalid_tenant")?;
         let tenant: Self = fault::read(Value::Object(object))?;
         short("name", &tenant.name, NAME_BYTES_MAX)?;
