@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
 use super::etag::Etag;
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::state::ApiState;
+use crate::events::Event;
 
 /// The parts that no handler tells.
 #[derive(OpenApi)]
@@ -32,7 +33,7 @@ use super::state::ApiState;
         license(name = "MIT", identifier = "MIT"),
     ),
     servers((url = "/")),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, Event)),
     security(("bearer" = []), ("basic" = [])),
     modifiers(&Schemes),
 )]

@@ -61,6 +61,7 @@ pub(super) struct EventFilter {
 
 /// Events as Server-Sent Events, from now on or after that of `Last-Event-ID`.
 ///
+/// Each `data:` is one `Event`, described by `#/components/schemas/Event`; `event:` is its type.
 /// A client that reads too slowly gets `event: missed` with the number of events, and goes on.
 #[utoipa::path(
     get,

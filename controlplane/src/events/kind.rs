@@ -6,23 +6,28 @@ use std::sync::Arc;
 use dataplane::control::Protocol;
 use dataplane::ids::SessionId;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::event::text;
 use crate::dialect::Claim;
 
 /// Who is at the other end of a session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Party {
     /// Its session.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     pub session: SessionId,
     /// How it speaks.
     #[serde(serialize_with = "protocol_name")]
+    #[schema(value_type = String)]
     pub protocol: Protocol,
     /// Where it comes from.
+    #[schema(value_type = String)]
     pub peer: SocketAddr,
     /// `flashVer` or `User-Agent`.
     #[serde(serialize_with = "text")]
+    #[schema(value_type = String)]
     pub agent: Arc<str>,
     /// How it came in, if it leaves and somebody is to be told of it in those words.
     #[serde(skip)]
@@ -30,7 +35,7 @@ pub struct Party {
 }
 
 /// A question whether a peer may do something.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Asked {
     /// Who wants it.
     #[serde(flatten)]
@@ -52,7 +57,7 @@ macro_rules! kinds {
     })+) => {
         /// What happened. Each variant has a name of `group.word`, and its fields are the `data`
         /// of the event.
-        #[derive(Clone, Debug, Serialize)]
+        #[derive(Clone, Debug, Serialize, ToSchema)]
         #[serde(untagged)]
         pub enum Kind {
             $($(#[$doc])* $variant { $($(#[$field_meta])* $field: $kind,)* },)+
@@ -98,6 +103,7 @@ kinds! {
         shard: u16,
         /// How it is published.
         #[serde(serialize_with = "protocol_name")]
+        #[schema(value_type = String)]
         protocol: Protocol,
         /// Who publishes it; nobody does the built-in stream.
         party: Option<Party>,
@@ -163,6 +169,7 @@ kinds! {
     "session.kicked" SessionKicked {
         /// The session.
         #[serde(serialize_with = "text")]
+        #[schema(value_type = String)]
         session: SessionId,
         /// Why.
         reason: &'static str,

@@ -18,6 +18,7 @@ mod id;
 mod kind;
 mod pattern;
 mod ring;
+mod schema;
 mod sessions;
 mod shards;
 

@@ -80,7 +80,8 @@ pub struct StreamChoice {
     pub except: Vec<StreamPattern>,
 }
 
-/// One hook.
+/// One hook. Its receiver is sent what `#/components/schemas/Event` describes: a list of such
+/// events, or one alone if `batch_max` is 1; other dialects have forms of their own.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HookSpec {
