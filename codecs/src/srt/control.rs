@@ -113,7 +113,8 @@ pub enum Control<'a> {
 /// What arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// The number of the ACK, which is acknowledged itself; 0 for a light one, which is not.
+    /// The number of the ACK, which is acknowledged itself unless it is 0: that of a light one,
+    /// and of a small one as the specification has it.
     pub number: u32,
     /// The first packet that did not arrive.
     pub next: SeqNumber,
@@ -134,7 +135,7 @@ pub struct AckReport {
     pub rates: Option<[u32; 3]>,
 }
 
-/// What will not be sent again.
+/// What will not be sent again; whether it lies in what is waited for is for the session to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRequest {
     /// The number of the message, 0 for whatever the packets belong to.

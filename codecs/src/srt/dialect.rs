@@ -38,15 +38,21 @@ pub struct StreamRequest {
     pub query: String,
     /// The user.
     pub user: String,
-    /// The user's password.
+    /// The user's password, percent-decoded as all of it is.
     pub password: String,
     /// The host.
     pub host: String,
-    /// The session.
+    /// The session; with a user and no password, that is his password, too.
     pub session: String,
 }
 
 const STANDARD: &str = "#!::";
+const ACTIONS: [(&str, StreamMode); 4] = [
+    ("publish", StreamMode::Publish),
+    ("read", StreamMode::Request),
+    ("request", StreamMode::Request),
+    ("play", StreamMode::Request),
+];
 const WHAT: &str = "srt.stream_id";
 
 impl StreamRequest {
@@ -74,27 +80,32 @@ impl StreamRequest {
         if text.starts_with("#!") {
             return Err(Error::Unsupported { what: "srt.stream_id.form", value: 0 });
         }
-        let actions = [
-            ("publish:", StreamMode::Publish),
-            ("read:", StreamMode::Request),
-            ("request:", StreamMode::Request),
-            ("play:", StreamMode::Request),
-        ];
-        let action = actions.iter().find_map(|(word, mode)| Some((text.strip_prefix(word)?, mode)));
-        if let Some((rest, mode)) = action {
-            return Self::of_action(rest, *mode);
+        for (word, mode) in ACTIONS {
+            if let Some(rest) = strip_word(text, word).and_then(|rest| rest.strip_prefix(':')) {
+                return Self::of_action(rest, mode);
+            }
         }
         let mut request = Self::default();
         // OvenMediaEngine's encoders send the whole address of the stream.
-        let path = match text.strip_prefix("srt://").and_then(|rest| rest.split_once('/')) {
-            Some((host, path)) => {
-                request.host = host.to_owned();
-                path
+        let path = match strip_word(text, "srt://") {
+            Some(address) => {
+                let (place, query) = address.split_once('?').unwrap_or((address, ""));
+                let (host, path) = place.split_once('/').unwrap_or((place, ""));
+                request.host = host.rsplit('@').next().unwrap_or_default().to_owned();
+                request.name(path)?;
+                request.query = query.to_owned();
+                None
             }
-            None => text,
+            None => Some(text),
         };
-        request.name(path)?;
-        request.mode = mode_of_query(&request.query)?;
+        if let Some(path) = path {
+            request.name(path)?;
+        }
+        // No legal name has a colon: it was meant as a form that is none.
+        if let Some(at) = request.resource.find(':') {
+            return Err(Error::Invalid { what: "srt.stream_id.form", value: at as u64 });
+        }
+        request.mode = mode_of_query(&request.query);
         Ok(request)
     }
 
@@ -130,6 +141,10 @@ impl StreamRequest {
             request.name(&name)?;
             request.mode = request.mode.or(Some(StreamMode::Publish));
         }
+        // MediaMTX's users log in with `u=USER,s=PASSWORD`.
+        if !request.user.is_empty() && request.password.is_empty() {
+            request.password.clone_from(&request.session);
+        }
         for pair in others {
             if !request.query.is_empty() {
                 request.query.push('&');
@@ -143,6 +158,12 @@ impl StreamRequest {
     /// password, and perhaps a query.
     fn of_action(rest: &str, mode: StreamMode) -> Result<Self, Error> {
         let mut request = Self { mode: Some(mode), ..Self::default() };
+        let colon = rest.find(':').unwrap_or(rest.len());
+        // What follows a question mark is a query, whatever letters are in it.
+        if rest.find('?').is_some_and(|mark| mark < colon) {
+            request.name(rest)?;
+            return Ok(request);
+        }
         let parts: Vec<&str> = rest.splitn(4, ':').collect();
         request.name(parts.first().copied().unwrap_or_default())?;
         let query = match parts.get(1..).unwrap_or_default() {
@@ -154,12 +175,7 @@ impl StreamRequest {
                 query.first().copied().unwrap_or_default()
             }
         };
-        if !query.is_empty() {
-            if !request.query.is_empty() {
-                request.query.push('&');
-            }
-            request.query.push_str(query.trim_start_matches('?'));
-        }
+        request.query = query.trim_start_matches('?').to_owned();
         Ok(request)
     }
 
@@ -183,15 +199,17 @@ impl fmt::Debug for StreamRequest {
 
 /// True if the letters that tell the forms apart are percent-encoded.
 fn encodes_a_form(text: &str) -> bool {
-    let starts = |prefix: &str| {
-        text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    let starts = |prefix: &str| strip_word(text, prefix).is_some();
+    let is_action = |(word, _): (&str, _)| {
+        strip_word(text, word).is_some_and(|rest| strip_word(rest, "%3a").is_some())
     };
-    starts("%23")
-        || starts("#%21")
-        || starts("#!%3a")
-        || starts("srt%3a")
-        || starts("publish%3a")
-        || starts("read%3a")
+    ["%23", "#%21", "#!%3a", "srt%3a"].into_iter().any(starts) || ACTIONS.into_iter().any(is_action)
+}
+
+/// What follows a word at the begin, which may be written in any case.
+fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(word.len())?;
+    start.eq_ignore_ascii_case(word).then_some(rest)
 }
 
 fn mode_of(text: &str) -> Result<StreamMode, Error> {
@@ -203,11 +221,11 @@ fn mode_of(text: &str) -> Result<StreamMode, Error> {
     }
 }
 
-/// The mode that a query gives as `m=` or `mode=`.
-fn mode_of_query(query: &str) -> Result<Option<StreamMode>, Error> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mode = pairs.find(|(key, _)| matches!(*key, "m" | "mode"));
-    mode.map(|(_, value)| mode_of(value)).transpose()
+/// The mode that a query gives as `m=` or `mode=`; what is no mode of ours belongs to others, as
+/// `mode=caller` to libsrt's own tools.
+fn mode_of_query(query: &str) -> Option<StreamMode> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| matches!(*key, "m" | "mode")).find_map(|(_, value)| mode_of(value).ok())
 }
 
 /// Undoes percent-encoding; a percent sign that encodes nothing stays.
@@ -265,6 +283,15 @@ mod tests {
             ("publish:live/cam1?key=a", named(PUBLISH, "live/cam1", "key=a")),
             ("read:cam1", named(REQUEST, "cam1", "")),
             ("play:cam1", named(REQUEST, "cam1", "")),
+            ("Publish:cam1", named(PUBLISH, "cam1", "")),
+            ("request%3Acam1", named(REQUEST, "cam1", "")),
+            ("publish:live/a?key=a:b:c", named(PUBLISH, "live/a", "key=a:b:c")),
+            ("publish:a?exp=2026-01-01T00:00:00Z", named(PUBLISH, "a", "exp=2026-01-01T00:00:00Z")),
+            ("live/a?mode=caller&latency=20", named(None, "live/a", "mode=caller&latency=20")),
+            ("live/a?mode=caller&m=publish", named(PUBLISH, "live/a", "mode=caller&m=publish")),
+            ("SRT%3A%2F%2Fme:pw@h%2Fx%3Fy%3Da/b", hosted(named(None, "x", "y=a/b"), "h")),
+            ("srt://h?x=a/b", hosted(named(None, "", "x=a/b"), "h")),
+            ("publish:cam1:me:p?q", with_user(named(PUBLISH, "cam1", ""), "me", "p?q")),
             ("publish:cam1:key=a", named(PUBLISH, "cam1", "key=a")),
             ("publish:cam1:me:p%3Aq", with_user(named(PUBLISH, "cam1", ""), "me", "p:q")),
             ("read:cam1:me:pw:a=b", with_user(named(REQUEST, "cam1", "a=b"), "me", "pw")),
@@ -293,6 +320,8 @@ mod tests {
         }
         let session = StreamRequest::parse(b"#!::s=token,r=x").unwrap();
         assert_eq!(session.session, "token");
+        let migrated = StreamRequest::parse(b"#!::m=publish,r=x,u=me,s=pw").unwrap();
+        assert_eq!((&*migrated.user, &*migrated.password), ("me", "pw"));
         let both = StreamRequest::parse(b"#!::m=bidirectional,r=x").unwrap();
         assert_eq!(both.mode, Some(StreamMode::Bidirectional));
     }
@@ -306,7 +335,8 @@ mod tests {
             b"a%ff",
             b"#!::m=watch,r=x",
             b"#!::r",
-            b"live/x?mode=watch",
+            b"watch:cam1",
+            b"cam1:me:secret",
             b"#!::r=a%0a",
         ] {
             assert!(matches!(StreamRequest::parse(text), Err(Error::Invalid { .. })), "{text:?}");

@@ -122,8 +122,9 @@ impl<'a> Iterator for Extensions<'a> {
 /// Appends an extension; its body is a whole number of words.
 ///
 /// # Panics
-/// If the body is longer than an extension can be: it is ours.
+/// If the body is longer than an extension can be, or no whole number of words: it is ours.
 pub fn encode_extension(kind: ExtensionType, body: &[u8], writer: &mut Writer<'_>) {
+    assert!(body.len().is_multiple_of(4), "a body of ours is filled up");
     writer.u16(kind.to_wire());
     writer.u16(u16::try_from(body.len() / 4).expect("a body of ours fits a datagram"));
     writer.put(body);

@@ -83,7 +83,8 @@ pub struct Handshake {
     pub version: u32,
     /// The length of keys in units of 8 bytes, 0 for none said.
     pub encryption: u16,
-    /// In an induction a constant, in a conclusion which extensions follow.
+    /// In an induction a constant, in a conclusion which extensions follow; in version 4 the type
+    /// of the socket.
     pub extension: u16,
     /// The number of the first data packet, the same in both directions.
     pub initial_sequence: SeqNumber,

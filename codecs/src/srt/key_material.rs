@@ -191,6 +191,9 @@ impl<'a> KeyMaterial<'a> {
 
 impl KeyEncryptionKey {
     /// A message with the keys that there are, even first; empty if there are none.
+    ///
+    /// # Panics
+    /// If a key has another length than this.
     #[must_use]
     pub fn seal(&self, keys: [Option<&StreamKey>; 2]) -> Vec<u8> {
         let slots = match keys {
@@ -201,6 +204,7 @@ impl KeyEncryptionKey {
         };
         let mut plain = Vec::with_capacity(64);
         for key in keys.into_iter().flatten() {
+            assert!(key.length() == self.length(), "one length for all keys");
             plain.extend_from_slice(key.bytes());
         }
         let head = FIXED_BYTES + SALT_BYTES;
@@ -238,11 +242,19 @@ pub enum KeyState {
     NoSecret,
     /// It has another one.
     BadSecret,
+    /// It does not speak the cipher.
+    BadCryptoMode,
 }
 
 impl KeyState {
-    const ALL: [Self; 5] =
-        [Self::Unsecured, Self::Securing, Self::Secured, Self::NoSecret, Self::BadSecret];
+    const ALL: [Self; 6] = [
+        Self::Unsecured,
+        Self::Securing,
+        Self::Secured,
+        Self::NoSecret,
+        Self::BadSecret,
+        Self::BadCryptoMode,
+    ];
 
     /// Reads a body of one word; `None` if it is something else.
     ///
@@ -259,7 +271,7 @@ impl KeyState {
     #[must_use]
     pub fn to_wire(self) -> [u8; 4] {
         let number = Self::ALL.iter().position(|state| *state == self).unwrap_or(0);
-        [u8::try_from(number).expect("five states"), 0, 0, 0]
+        [u8::try_from(number).expect("six states"), 0, 0, 0]
     }
 }
 
@@ -424,7 +436,7 @@ mod tests {
             assert_eq!(KeyState::parse(&[number, 0, 0, 0]), Some(state));
             assert_eq!(KeyState::parse(&[0, 0, 0, number]), Some(state));
         }
-        for body in [&[5, 0, 0, 5][..], &[1, 0, 0], &[1, 0, 0, 0, 0], &[0xff; 4]] {
+        for body in [&[6, 0, 0, 6][..], &[1, 0, 0], &[1, 0, 0, 0, 0], &[0xff; 4]] {
             assert_eq!(KeyState::parse(body), None, "{body:?}");
         }
     }

@@ -6,12 +6,16 @@
 //! body is read by [`Control::parse`]. A handshake's body is [`Handshake`] and [`Extensions`].
 //! Limits: a packet is one datagram, so nothing here gathers bytes; stream ids are bounded by
 //! [`STREAM_ID_BYTES_MAX`], key material has one exact length for each size of key.
+//! Version 4 of the handshake, which says what it wants in packets of its own once data flows, is
+//! read as far as it takes to refuse it: it has no stream id.
 //! Not here: state, retransmission and time are the session's; keys and salts come in as arguments.
 
 mod cipher;
 mod control;
 mod dialect;
 mod extension;
+#[cfg(test)]
+mod goldens;
 mod handshake;
 mod key_material;
 mod loss_list;

@@ -103,9 +103,14 @@ impl Header {
     /// Reads the header of a datagram.
     ///
     /// # Errors
-    /// [`Error::Truncated`]; [`Error::Invalid`] for a data packet that is encrypted with both keys
-    /// at once, which a packet of key material says and no data can be.
+    /// [`Error::Truncated`]; [`Error::TooLarge`] if it is longer than [`PACKET_BYTES_MAX`];
+    /// [`Error::Invalid`] for a data packet that is encrypted with both keys at once, which a
+    /// packet of key material says and no data can be.
     pub fn parse(datagram: &[u8]) -> Result<Self, Error> {
+        if datagram.len() > PACKET_BYTES_MAX {
+            let (value, max) = (datagram.len() as u64, PACKET_BYTES_MAX as u64);
+            return Err(Error::TooLarge { what: "srt.packet", value, max });
+        }
         let mut reader = Reader::new(datagram);
         let first = reader.u32("srt.header")?;
         let second = reader.u32("srt.header")?;
@@ -268,6 +273,9 @@ mod tests {
         let mut bytes = encoded(Header::Data(DATA));
         bytes[4] |= 0x18;
         assert_eq!(Header::parse(&bytes), Err(Error::Invalid { what: "srt.data.key", value: 3 }));
+        let long = [0; PACKET_BYTES_MAX + 1];
+        assert!(matches!(Header::parse(&long), Err(Error::TooLarge { .. })));
+        assert!(Header::parse(&long[1..]).is_ok());
         assert_eq!((KeySlot::Even.other(), KeySlot::Odd.other()), (KeySlot::Odd, KeySlot::Even));
     }
 }

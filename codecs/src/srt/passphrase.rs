@@ -16,7 +16,7 @@ use crate::Error;
 /// Bytes of a passphrase at least.
 pub const PASSPHRASE_BYTES_MIN: usize = 10;
 /// Bytes of a passphrase at most.
-pub const PASSPHRASE_BYTES_MAX: usize = 79;
+pub const PASSPHRASE_BYTES_MAX: usize = 80;
 
 const ROUNDS: u32 = 2_048;
 /// The part of the salt that a passphrase is salted with.
@@ -116,7 +116,7 @@ impl KeyEncryptionKey {
             KeyLength::Aes192 => KekAes192::try_from(key).map(|kek| kek.wrap(keys, out)),
             KeyLength::Aes256 => KekAes256::try_from(key).map(|kek| kek.wrap(keys, out)),
         };
-        debug_assert!(matches!(wrapped, Ok(Ok(()))), "lengths are ours");
+        assert!(matches!(wrapped, Ok(Ok(()))), "lengths are ours");
     }
 }
 
@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn lengths_are_checked_and_secrets_are_not_shown() {
         assert!(Passphrase::new(b"ninechars").is_err());
-        assert!(Passphrase::new(&[b'x'; 80]).is_err());
+        assert!(Passphrase::new(&[b'x'; 80]).is_ok());
+        assert!(Passphrase::new(&[b'x'; 81]).is_err());
         let passphrase = Passphrase::new(b"ten chars!").unwrap();
         assert_eq!(format!("{passphrase:?}"), "Passphrase(***)");
         let kek = passphrase.derive(&[7; SALT_BYTES], KeyLength::Aes192);

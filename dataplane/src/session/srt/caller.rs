@@ -138,6 +138,7 @@ impl Caller {
             (Some(_), Some(answer)) => {
                 return self.end(match KeyState::parse(answer) {
                     Some(KeyState::NoSecret | KeyState::Unsecured) => RejectReason::UNSECURE,
+                    Some(KeyState::BadCryptoMode) => RejectReason::CRYPTO,
                     _ => RejectReason::BAD_SECRET,
                 });
             }

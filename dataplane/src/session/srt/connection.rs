@@ -279,6 +279,9 @@ impl Connection {
                 }
                 if let Some(report) = ack.report {
                     self.trip.sample(Duration::from_micros(report.rtt_us.into()));
+                }
+                // Small ones have a number of libsrt's and none of the specification's.
+                if ack.number != 0 {
                     self.acks.answer(ack.number);
                 }
             }

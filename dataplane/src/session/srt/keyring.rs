@@ -78,6 +78,14 @@ const fn index(slot: KeySlot) -> usize {
     }
 }
 
+/// What a peer is told whose key material cannot be read.
+fn state_of(error: codecs::Error) -> KeyState {
+    match error {
+        codecs::Error::Unsupported { .. } => KeyState::BadCryptoMode,
+        _ => KeyState::BadSecret,
+    }
+}
+
 impl Keyring {
     /// The keys of a caller, and the message that tells them.
     pub(super) fn of_caller(
@@ -104,7 +112,7 @@ impl Keyring {
         message: &[u8],
         seed: KeySeed,
     ) -> Result<Self, KeyState> {
-        let material = KeyMaterial::parse(message).map_err(|_| KeyState::BadSecret)?;
+        let material = KeyMaterial::parse(message).map_err(state_of)?;
         let kek = passphrase.derive(material.salt, material.length);
         let keys = kek.open(&material).ok_or(KeyState::BadSecret)?;
         Ok(Self::new(passphrase, kek, keys, Seed { bytes: seed, count: 0 }))
@@ -158,8 +166,11 @@ impl Keyring {
 
     /// Takes new keys of the peer and gives what it is answered; `None` if it has to wait.
     pub(super) fn handle_request(&mut self, now: Instant, body: &[u8]) -> Option<Vec<u8>> {
-        let refused = Some(KeyState::BadSecret.to_wire().into());
-        let Ok(material) = KeyMaterial::parse(body) else { return refused };
+        let refused = |state: KeyState| Some(state.to_wire().into());
+        let material = match KeyMaterial::parse(body) {
+            Ok(material) => material,
+            Err(error) => return refused(state_of(error)),
+        };
         let fresh = if self.kek.fits(material.salt, material.length) {
             None
         } else {
@@ -170,7 +181,7 @@ impl Keyring {
             Some(self.passphrase.derive(material.salt, material.length))
         };
         let Some(keys) = fresh.as_ref().unwrap_or(&self.kek).open(&material) else {
-            return refused;
+            return refused(KeyState::BadSecret);
         };
         for (cipher, key) in self.receive.iter_mut().zip(keys) {
             if let Some(key) = key {

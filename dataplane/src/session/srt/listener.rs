@@ -311,6 +311,7 @@ fn keys_of(
             let keys = Keyring::of_listener(passphrase, material, seed);
             keys.map(Some).map_err(|state| match state {
                 KeyState::BadSecret => RejectReason::BAD_SECRET,
+                KeyState::BadCryptoMode => RejectReason::CRYPTO,
                 _ => RejectReason::UNSECURE,
             })
         }
