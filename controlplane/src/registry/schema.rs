@@ -256,6 +256,14 @@ mod tests {
         serde_json::to_value(named.into_iter().collect::<Named>()).unwrap()
     }
 
+    /// What `schema` is one of, or it itself.
+    fn kinds_of(schema: &Value) -> Vec<Value> {
+        match schema["oneOf"].as_array() {
+            Some(kinds) => kinds.iter().flat_map(kinds_of).collect(),
+            None => vec![schema.clone()],
+        }
+    }
+
     #[test]
     fn limits_are_those_that_are_checked() {
         let (stream, template, parts) = (shown::<StreamSpec>(), shown::<Template>(), parts());
@@ -309,9 +317,10 @@ mod tests {
         assert_eq!(patch["additionalProperties"], false);
         let member = |path: &[&str]| {
             path.iter().fold(patch.clone(), |object, name| {
-                let objects = object["oneOf"].as_array().cloned().unwrap_or(vec![object]);
-                let found = objects.iter().map(|object| &object["properties"][name]);
-                found.into_iter().find(|member| !member.is_null()).unwrap().clone()
+                let kinds = kinds_of(&object);
+                let mut found = kinds.iter().map(|kind| &kind["properties"][name]);
+                let found = found.find(|member| !member.is_null());
+                found.unwrap_or_else(|| panic!("{path:?}: {object}")).clone()
             })
         };
         for path in [
@@ -325,7 +334,7 @@ mod tests {
             &["dvr", "enabled"],
         ] {
             let member = member(path);
-            let kinds = member["oneOf"].as_array().cloned().unwrap_or(vec![member.clone()]);
+            let kinds = kinds_of(&member);
             let mut kinds = kinds.iter().map(|kind| &kind["type"]);
             let null = |kind: &Value| {
                 *kind == "null"
