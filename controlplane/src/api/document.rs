@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, header};
+use serde_json::Value;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -67,10 +68,33 @@ impl Document {
                 [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
             operations.into_iter().flatten().for_each(refuses);
         }
-        let text = document.to_json().unwrap_or_default();
+        let mut document = serde_json::to_value(&document).unwrap_or_default();
+        tell_unsigned(&mut document);
+        let text = document.to_string();
         let etag = Etag::of_bytes(text.as_bytes());
         // A second router of the same state has the same handlers.
         let _ = self.0.set((text.into(), etag));
+    }
+}
+
+/// The formats of integers have a sign: what has none is told by its bounds.
+fn tell_unsigned(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(tell_unsigned),
+        Value::Object(members) => {
+            members.values_mut().for_each(tell_unsigned);
+            let least = members.get("minimum").and_then(Value::as_f64);
+            let most = match members.get("format").and_then(Value::as_str) {
+                Some("int32") => u64::from(u32::MAX),
+                Some("int64") => u64::MAX,
+                _ => return,
+            };
+            if least.is_some_and(|least| least >= 0.0) {
+                members.remove("format");
+                members.entry("maximum").or_insert(most.into());
+            }
+        }
+        _ => {}
     }
 }
 
@@ -102,8 +126,9 @@ pub(super) async fn openapi(
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
+    use super::tell_unsigned;
     use http::Method;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// The document as it is served.
     async fn document() -> Value {
@@ -185,5 +210,28 @@ mod tests {
         ] {
             assert_eq!(is_bare(&document, &schema.parse().unwrap()), bare, "{schema}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_sign_is_told_by_its_bounds() {
+        let mut told = json!([
+            {"type": ["integer", "null"], "format": "int32", "minimum": 0},
+            {"type": "integer", "format": "int64", "minimum": 1, "maximum": 7},
+            {"type": "integer", "format": "int64"},
+        ]);
+        tell_unsigned(&mut told);
+        let bounds = json!([
+            {"type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX},
+            {"type": "integer", "minimum": 1, "maximum": 7},
+            {"type": "integer", "format": "int64"},
+        ]);
+        assert_eq!(told, bounds);
+        let document = document().await;
+        let quota = document.pointer("/components/schemas/QuotaSpec/properties").unwrap();
+        let most = |field: &str| quota[field]["maximum"].as_u64();
+        assert_eq!(
+            (most("players_max"), most("bytes_max")),
+            (Some(u32::MAX.into()), Some(u64::MAX))
+        );
     }
 }
