@@ -98,8 +98,11 @@ fn a_player_waits_and_waits_again(config: Config) {
     let server = channels(config);
     // One on each shard, or at least two of them.
     let mut players: Vec<_> = (0..4).map(|_| ask(&server, "k?cache=no")).collect();
-    let totals = all_wait(&server, 4);
-    assert!(totals.sessions().filter(|s| s.state == "idle").count() == 4);
+    all_wait(&server, 4);
+    // A survey looks at the sessions over some turns, and at the counters in the last of them.
+    let totals = server.control.until("they are told as waiting", |totals| {
+        totals.sessions().filter(|session| session.state == "idle").count() == 4
+    });
     assert_eq!(totals.sum(|c| c.players + c.plays_refused), 0);
     for round in 0..2 {
         let mut publisher = publish(&server, "k");
