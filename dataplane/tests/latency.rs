@@ -163,6 +163,19 @@ fn a_listener_accepts_on_its_shards_alone(config: Config) {
     assert!(shards[0] > 0 && shards[1] > 0, "{shards:?}");
 }
 
+/// Sockets of this process's network that listen at the port of `addr`: one of each shard.
+fn sockets_listening(addr: SocketAddr) -> usize {
+    const LISTENS: &str = "0A";
+    let port = format!(":{:04X}", addr.port());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let listens = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        local.is_some_and(|local| local.ends_with(&port)) && state == Some(LISTENS)
+    };
+    table.lines().filter(listens).count()
+}
+
 fn a_reload_changes_class_and_shards_of_an_open_listener(config: Config) {
     let config = gathering(config);
     let server = Server::start(config.clone());
@@ -184,8 +197,8 @@ fn a_reload_changes_class_and_shards_of_an_open_listener(config: Config) {
         tls: None,
     });
     server.control.send_all(|| Command::Reload(reload.clone()));
-    // Each shard has taken the reload before it answers.
-    server.control.snapshot();
+    // Whoever connects to a socket that is about to be closed is sent away.
+    server.control.until("one shard listens", |_| sockets_listening(server.http) == 1);
     let (crowd, shards) = players_by_shard(&server, server.http);
     assert_eq!(shards, [CROWD, 0]);
     drop(crowd);
