@@ -2,7 +2,9 @@
 //!
 //! Encoders repeat them at each keyframe. What comes with a sequence parameter set replaces all of
 //! its kinds; what comes without one replaces those of the same number.
-//! Limits: [`SETS_BYTES_MAX`] of sets in a picture, [`SETS_MAX`] that are kept.
+//! Limits: [`SETS_BYTES_MAX`] of sets in a picture, and of those that are kept, which are
+//! [`SETS_MAX`] at most; numbers as the specifications have them. A set beyond them is refused
+//! before anything is made of it, so that no picture costs more than that many bytes.
 
 use alloc::vec::Vec;
 
@@ -12,10 +14,18 @@ use crate::hevc::HevcDecoderConfigurationRecord;
 use crate::media::{Codec, DecoderConfig};
 use crate::{Error, h264, hevc};
 
-/// Bytes of the parameter sets of one picture at most.
-pub const SETS_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the parameter sets of one picture at most, and of all that are kept, each with two
+/// bytes of length; those of encoders have some hundred.
+pub const SETS_BYTES_MAX: usize = 16 << 10;
 /// Parameter sets that are kept at most.
 pub const SETS_MAX: usize = 96;
+
+/// The greatest number of an SPS of H.264.
+const AVC_SPS_ID_MAX: u32 = 31;
+/// The greatest number of a PPS of H.264.
+const AVC_PPS_ID_MAX: u32 = 255;
+/// The greatest number of a PPS of H.265.
+const HEVC_PPS_ID_MAX: u32 = 63;
 
 /// One parameter set, with its NAL unit header.
 #[derive(Clone, Debug)]
@@ -23,6 +33,13 @@ struct Set {
     kind: u8,
     id: u32,
     bytes: Vec<u8>,
+}
+
+impl Set {
+    /// Bytes of it in a record.
+    const fn len(&self) -> usize {
+        2 + self.bytes.len()
+    }
 }
 
 /// The parameter sets of a track.
@@ -37,6 +54,7 @@ pub(super) struct ParameterSets {
     settled: Vec<u8>,
     known: Vec<Set>,
     record: Vec<u8>,
+    refused: u64,
 }
 
 impl ParameterSets {
@@ -48,12 +66,18 @@ impl ParameterSets {
             settled: Vec::new(),
             known: Vec::new(),
             record: Vec::new(),
+            refused: 0,
         }
     }
 
     /// True once there is a configuration.
     pub(super) const fn is_settled(&self) -> bool {
         !self.record.is_empty()
+    }
+
+    /// Sets that were not taken since this was asked before.
+    pub(super) fn take_refused(&mut self) -> u64 {
+        core::mem::take(&mut self.refused)
     }
 
     /// A set begins.
@@ -107,7 +131,13 @@ impl ParameterSets {
     }
 
     fn merge(&mut self) {
-        let sets: Vec<Set> = listed(&self.settled).map(|unit| self.set(unit)).collect();
+        let mut sets = Vec::new();
+        for unit in listed(&self.settled) {
+            match self.set(unit) {
+                Ok(set) => sets.push(set),
+                Err(_) => self.refused += 1,
+            }
+        }
         let (_, sps, _) = self.kinds();
         if sets.iter().any(|set| set.kind == sps) {
             self.known.retain(|known| !sets.iter().any(|set| set.kind == known.kind));
@@ -115,34 +145,41 @@ impl ParameterSets {
         for set in sets {
             let same = |known: &Set| (known.kind, known.id) == (set.kind, set.id);
             let at = self.known.iter().position(same);
-            match at {
-                Some(at) => {
-                    self.known.get_mut(at).into_iter().for_each(|known| *known = set.clone())
-                }
+            let before = at.and_then(|at| self.known.get(at)).map_or(0, Set::len);
+            if self.known_bytes() - before + set.len() > SETS_BYTES_MAX {
+                self.refused += 1;
+                continue;
+            }
+            match at.and_then(|at| self.known.get_mut(at)) {
+                Some(known) => *known = set,
                 None if self.known.len() < SETS_MAX => self.known.push(set),
-                None => {}
+                None => self.refused += 1,
             }
         }
     }
 
-    fn set(&self, unit: &[u8]) -> Set {
+    fn known_bytes(&self) -> usize {
+        self.known.iter().map(Set::len).sum()
+    }
+
+    fn set(&self, unit: &[u8]) -> Result<Set, Error> {
         let (vps, sps, _) = self.kinds();
         let header = unit.first().copied().unwrap_or_default();
-        let (kind, header_len) = match self.codec {
-            Codec::Hevc => (header >> 1 & 0x3f, 2),
-            _ => (header & 0x1f, 1),
-        };
+        let is_hevc = self.codec == Codec::Hevc;
+        let (kind, header_len) = if is_hevc { (header >> 1 & 0x3f, 2) } else { (header & 0x1f, 1) };
         let mut bits = BitReader::rbsp(unit.get(header_len..).unwrap_or_default());
         let id = match kind {
-            _ if kind == vps => bits.bits(4, "hevc.vps.id"),
+            _ if kind == vps => bits.bits(4, "hevc.vps.id")?,
             // The number stands behind the profile, whose length varies; one is the rule.
-            _ if kind == sps && self.codec == Codec::Hevc => Ok(0),
+            _ if kind == sps && is_hevc => 0,
             _ if kind == sps => {
-                bits.skip(24, "h264.sps.profile").and_then(|()| bits.ue("h264.sps.id"))
+                bits.skip(24, "h264.sps.profile")?;
+                bits.ue_max(AVC_SPS_ID_MAX, "h264.sps.id")?
             }
-            _ => bits.ue("nal.pps.id"),
+            _ if is_hevc => bits.ue_max(HEVC_PPS_ID_MAX, "hevc.pps.id")?,
+            _ => bits.ue_max(AVC_PPS_ID_MAX, "h264.pps.id")?,
         };
-        Set { kind, id: id.unwrap_or_default(), bytes: unit.to_vec() }
+        Ok(Set { kind, id, bytes: unit.to_vec() })
     }
 
     /// The types of VPS, SPS and PPS.
@@ -186,6 +223,7 @@ fn listed(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bits::bit_writer::BitWriter;
 
     const SPS: &[u8] = &[0x67, 66, 0xc0, 30, 0xf4, 5, 1, 0xec, 0x80];
     const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
@@ -230,8 +268,49 @@ mod tests {
         sets.begin();
         sets.append(&[0x67]);
         sets.end();
-        assert!(sets.settle().is_err());
+        assert_eq!(settle(&mut sets, &[]), None, "it has no number");
+        assert_eq!((sets.take_refused(), sets.take_refused()), (1, 0));
         assert!(sets.is_settled(), "the one before is in force");
         assert_eq!(settle(&mut sets, &[SPS, OTHER_PPS]), Some((1, 1)));
+    }
+    /// A picture parameter set with this number.
+    fn pps(number: u32, len: usize, fill: u8) -> Vec<u8> {
+        let mut unit = BitWriter::starting(&[0x68]).ue(&[number]).bytes();
+        unit.resize(len.max(unit.len()), fill);
+        unit
+    }
+
+    #[test]
+    fn what_is_kept_and_copied_is_bounded_whatever_comes() {
+        let mut sets = ParameterSets::new(Codec::H264);
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), Some((1, 1)));
+        let long = SETS_BYTES_MAX / 2;
+        for number in 1..=95 {
+            settle(&mut sets, &[&pps(number, long, 0xee)]);
+            assert!(sets.known_bytes() <= SETS_BYTES_MAX, "{number}");
+        }
+        // One of them has room beside the first two.
+        assert_eq!((sets.known.len(), sets.take_refused()), (3, 94));
+        for fill in 1..=200 {
+            assert_eq!(settle(&mut sets, &[&pps(200, 5, fill)]), Some((1, 3)), "{fill}");
+            assert!(sets.record.len() <= SETS_BYTES_MAX + 64, "{fill}");
+        }
+        // One that is known grows into what is left, and no further.
+        settle(&mut sets, &[&pps(200, long - 100, 7)]);
+        assert_eq!(sets.take_refused(), 0);
+        settle(&mut sets, &[&pps(200, long + 100, 7)]);
+        assert_eq!(sets.take_refused(), 1);
+    }
+
+    #[test]
+    fn numbers_beyond_the_specification_are_refused() {
+        let mut sets = ParameterSets::new(Codec::H264);
+        assert_eq!(settle(&mut sets, &[SPS, PPS]), Some((1, 1)));
+        assert_eq!(settle(&mut sets, &[&pps(256, 9, 1)]), None);
+        assert_eq!(sets.take_refused(), 1);
+        assert_eq!(settle(&mut sets, &[&pps(255, 9, 1)]), Some((1, 2)));
+        let sps = BitWriter::starting(&[0x67, 66, 0xc0, 30]).ue(&[32]).bytes();
+        assert_eq!(settle(&mut sets, &[&sps]), None);
+        assert_eq!((sets.take_refused(), sets.known.len()), (1, 3));
     }
 }

@@ -329,6 +329,7 @@ impl Video {
             Ok(None) => {}
             Err(_) => sink.counters.units_unreadable += 1,
         }
+        sink.counters.units_unreadable += self.sets.take_refused();
     }
 
     fn end_picture<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
