@@ -158,6 +158,22 @@ fn units_have_a_most_and_a_full_store_costs_units_alone() {
     assert_eq!((lens, demuxer.counters().units_without_room), (vec![1_004, 904], 1));
 }
 
+#[test]
+fn open_units_of_all_tracks_have_a_most_together() {
+    let mut stream = Stream::of(&[H264, H264]);
+    let field = Field::default();
+    stream.pes_bytes(VIDEO, field, &endless(0, &keyframe(1_000)));
+    // There is no room for it beside the other one.
+    stream.pes_bytes(AUDIO, field, &endless(0, &keyframe(2_500)));
+    stream.pes_bytes(VIDEO, field, &endless(9, &picture(300)));
+    stream.pes_bytes(AUDIO, field, &endless(9, &keyframe(2_500)));
+    let settings = Settings { open_bytes_max: 3_000, ..Settings::default() };
+    let (units, counters) = units_with(&stream.bytes, &settings);
+    let lens: Vec<_> = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+    assert_eq!(lens, [(1_004, false), (304, false), (2_504, true)]);
+    assert_eq!(counters.units_without_room, 1);
+}
+
 /// A store that is soon full; bytes of units that are aborted come back.
 struct SmallStore {
     inner: MemoryStore,

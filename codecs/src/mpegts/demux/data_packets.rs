@@ -40,7 +40,7 @@ impl DataPackets {
             Some(pts) => sink.give_data(self.format, pts),
             None => {
                 sink.counters.units_without_time += 1;
-                sink.store.abort(sink.track);
+                sink.abort();
             }
         }
     }

@@ -12,7 +12,7 @@ use super::programs::{Program, ProgramStream, Programs};
 use super::reference_clock::ReferenceClock;
 use super::section::{SectionPayload, SectionReader};
 use super::settings::{Settings, TRACKS_MAX};
-use super::sink::Sink;
+use super::sink::{OpenBytes, Sink};
 use super::store::{TrackSlot, UnitStore};
 use super::tables::is_sound;
 use super::track_reader::TrackReader;
@@ -30,6 +30,7 @@ pub(super) struct Dispatcher<U> {
     clock: ReferenceClock,
     clock_pid: Pid,
     tracks: Vec<Option<TrackReader>>,
+    open: OpenBytes,
 }
 
 impl<U> Dispatcher<U> {
@@ -44,6 +45,7 @@ impl<U> Dispatcher<U> {
             clock: ReferenceClock::default(),
             clock_pid: Pid::NULL,
             tracks: Vec::new(),
+            open: OpenBytes::default(),
         }
     }
 
@@ -95,10 +97,10 @@ impl<U> Dispatcher<U> {
 
     /// The stream is over.
     pub(super) fn end<S: UnitStore<Unit = U>>(&mut self, store: &mut S) {
-        let Self { settings, counters, events, tracks, .. } = self;
+        let Self { settings, counters, events, tracks, open, .. } = self;
         for reader in tracks.iter_mut().flatten() {
             let track = reader.track.slot;
-            reader.end(&mut Sink { track, settings, store, events, counters });
+            reader.end(&mut Sink { track, settings, store, open, events, counters });
         }
     }
 
@@ -118,7 +120,7 @@ impl<U> Dispatcher<U> {
         is_gap: bool,
         store: &mut S,
     ) {
-        let Self { settings, counters, events, tracks, clock, programs, pids, .. } = self;
+        let Self { settings, counters, events, tracks, open, clock, programs, pids, .. } = self;
         let Some(entry) = pids.entry(packet.pid) else { return };
         match &mut entry.role {
             Role::Other | Role::Clock => {}
@@ -134,7 +136,7 @@ impl<U> Dispatcher<U> {
                 let track = *track;
                 let reader = tracks.get_mut(track.index()).and_then(Option::as_mut);
                 let Some(reader) = reader else { return };
-                let mut sink = Sink { track, settings, store, events, counters };
+                let mut sink = Sink { track, settings, store, open, events, counters };
                 if is_gap {
                     reader.lose(&mut sink);
                 }
@@ -185,11 +187,11 @@ impl<U> Dispatcher<U> {
         stays: impl Fn(&Track) -> bool,
         store: &mut S,
     ) {
-        let Self { settings, counters, events, tracks, .. } = self;
+        let Self { settings, counters, events, tracks, open, .. } = self;
         for place in tracks {
             let Some(mut reader) = place.take_if(|reader| !stays(&reader.track)) else { continue };
             let track = reader.track.slot;
-            reader.end(&mut Sink { track, settings, store, events, counters });
+            reader.end(&mut Sink { track, settings, store, open, events, counters });
             events.push_back(Event::TrackEnded(track));
         }
     }

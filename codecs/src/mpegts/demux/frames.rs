@@ -261,7 +261,7 @@ impl Frames {
             None => sink.counters.units_without_time += 1,
             Some(time) => return self.give_unit(frame.head.codec, time, sink),
         }
-        sink.store.abort(sink.track);
+        sink.abort();
         self.after_gap = true;
     }
 
@@ -298,11 +298,11 @@ impl Frames {
                 self.unit.append(bytes, sink);
             }
             match self.times.place(told.take(), samples, rate) {
-                _ if !self.unit.end() => sink.store.abort(sink.track),
+                _ if !self.unit.end() => sink.abort(),
                 Some(time) => self.give_unit(Codec::Aac, time, sink),
                 None => {
                     sink.counters.units_without_time += 1;
-                    sink.store.abort(sink.track);
+                    sink.abort();
                 }
             }
         }

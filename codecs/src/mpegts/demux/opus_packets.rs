@@ -203,7 +203,7 @@ impl OpusPackets {
         self.configure(sink);
         let Some(time) = time.filter(|_| is_whole && self.is_configured) else {
             sink.counters.units_without_time += u64::from(is_whole && time.is_none());
-            sink.store.abort(sink.track);
+            sink.abort();
             self.after_gap = true;
             return;
         };

@@ -10,6 +10,8 @@ pub const PROGRAMS_MAX: usize = 64;
 pub const OTHER_PIDS_MAX: usize = 64;
 /// Bytes of a unit at most, unless chosen otherwise: a raw keyframe of 8K stays below it.
 pub const UNIT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the open units of all tracks at most, unless chosen otherwise.
+pub const OPEN_BYTES_MAX: usize = 2 * UNIT_BYTES_MAX;
 
 /// What becomes of units that miss packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -32,6 +34,8 @@ pub struct Settings {
     pub damaged_units: DamagedUnits,
     /// Bytes of a unit at most.
     pub unit_bytes_max: usize,
+    /// Bytes of the units that are open at one time, of all tracks together, at most.
+    pub open_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -41,6 +45,7 @@ impl Default for Settings {
             pids: Vec::new(),
             damaged_units: DamagedUnits::Drop,
             unit_bytes_max: UNIT_BYTES_MAX,
+            open_bytes_max: OPEN_BYTES_MAX,
         }
     }
 }

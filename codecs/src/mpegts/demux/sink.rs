@@ -5,16 +5,44 @@ use alloc::collections::VecDeque;
 
 use super::carriage::DataFormat;
 use super::event::{Counters, DataUnit, Event, MediaUnit};
-use super::settings::{DamagedUnits, Settings};
+use super::settings::{DamagedUnits, Settings, TRACKS_MAX};
 use super::store::{NoRoom, TrackSlot, UnitStore};
 use crate::media::DecoderConfig;
 use crate::time::MediaTime;
+
+/// The bytes of the units that are open, of all tracks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OpenBytes {
+    tracks: [usize; TRACKS_MAX],
+    sum: usize,
+}
+
+impl OpenBytes {
+    /// Adds bytes of a track, if that many may be open.
+    fn add(&mut self, track: TrackSlot, count: usize, max: usize) -> Result<(), NoRoom> {
+        let place = self.tracks.get_mut(track.index()).ok_or(NoRoom)?;
+        if count > max.saturating_sub(self.sum) {
+            return Err(NoRoom);
+        }
+        *place += count;
+        self.sum += count;
+        Ok(())
+    }
+
+    /// A track has nothing open any more.
+    fn close(&mut self, track: TrackSlot) {
+        if let Some(place) = self.tracks.get_mut(track.index()) {
+            self.sum -= core::mem::take(place);
+        }
+    }
+}
 
 /// The way out for one track.
 pub(super) struct Sink<'a, S: UnitStore> {
     pub(super) track: TrackSlot,
     pub(super) settings: &'a Settings,
     pub(super) store: &'a mut S,
+    pub(super) open: &'a mut OpenBytes,
     pub(super) events: &'a mut VecDeque<Event<S::Unit>>,
     pub(super) counters: &'a mut Counters,
 }
@@ -29,9 +57,26 @@ impl<S: UnitStore> Sink<'_, S> {
         self.events.push_back(Event::Config { track: self.track, config: Box::new(config) });
     }
 
+    /// Adds bytes to the open unit.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        self.open.add(self.track, bytes.len(), self.settings.open_bytes_max)?;
+        self.store.append(self.track, bytes)
+    }
+
+    fn finish(&mut self) -> S::Unit {
+        self.open.close(self.track);
+        self.store.finish(self.track)
+    }
+
+    /// Forgets the open unit.
+    pub(super) fn abort(&mut self) {
+        self.open.close(self.track);
+        self.store.abort(self.track);
+    }
+
     /// Ends the open unit and gives it out.
     pub(super) fn give(&mut self, unit: MediaUnit<()>) {
-        let bytes = self.store.finish(self.track);
+        let bytes = self.finish();
         self.counters.units += 1;
         self.counters.units_estimated += u64::from(unit.estimated);
         let MediaUnit { track, codec, dts, pts, keyframe, damaged, after_gap, estimated, .. } =
@@ -43,7 +88,7 @@ impl<S: UnitStore> Sink<'_, S> {
 
     /// Ends the open unit and gives it out as data.
     pub(super) fn give_data(&mut self, format: DataFormat, pts: MediaTime) {
-        let bytes = self.store.finish(self.track);
+        let bytes = self.finish();
         self.counters.data_units += 1;
         self.events.push_back(Event::Data(DataUnit { track: self.track, format, pts, bytes }));
     }
@@ -67,7 +112,7 @@ impl OpenUnit {
 
     /// Nothing of it is kept, and nothing more is.
     pub(super) fn drop_rest<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
-        sink.store.abort(sink.track);
+        sink.abort();
         *self = Self { len: 0, is_dropped: true };
     }
 
@@ -79,7 +124,7 @@ impl OpenUnit {
         if bytes.len() > sink.settings.unit_bytes_max - self.len {
             sink.counters.units_too_large += 1;
             self.drop_rest(sink);
-        } else if let Err(NoRoom) = sink.store.append(sink.track, bytes) {
+        } else if let Err(NoRoom) = sink.append(bytes) {
             sink.counters.units_without_room += 1;
             self.drop_rest(sink);
         } else {
@@ -102,7 +147,7 @@ impl OpenUnit {
 
     /// Forgets what is open.
     pub(super) fn abort<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
-        sink.store.abort(sink.track);
+        sink.abort();
         *self = Self::default();
     }
 }

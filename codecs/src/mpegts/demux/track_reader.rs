@@ -131,7 +131,7 @@ impl TrackReader {
             Assembler::Video(video) => video.end(sink),
             Assembler::Frames(frames) => frames.end(sink),
             Assembler::Opus(packets) => packets.forget(sink),
-            Assembler::Data(_) | Assembler::Cues(_) => sink.store.abort(sink.track),
+            Assembler::Data(_) | Assembler::Cues(_) => sink.abort(),
         }
     }
 

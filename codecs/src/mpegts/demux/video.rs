@@ -359,7 +359,7 @@ impl Video {
             times => times,
         };
         let Some((pts, dts)) = wanted else {
-            sink.store.abort(sink.track);
+            sink.abort();
             self.after_gap = true;
             return;
         };
