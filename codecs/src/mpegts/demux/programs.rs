@@ -97,8 +97,13 @@ impl Programs {
             self.came = [0; 4];
             self.list.iter_mut().for_each(|program| program.is_listed = false);
         }
-        self.whole = is_single.then_some(checksum);
-        let mut is_other = false;
+        let before = self.list.len();
+        if is_single {
+            // The programs that go make room for those that come.
+            let is_in = |program: &Program| section.programs().any(|(n, _)| n == program.number);
+            self.list.retain(is_in);
+        }
+        let mut is_other = self.list.len() != before;
         let mut is_full = false;
         for (number, map_pid) in section.programs() {
             let room = self.list.len() < PROGRAMS_MAX;
@@ -115,6 +120,7 @@ impl Programs {
                 None => is_full = true,
             }
         }
+        self.whole = (is_single && !is_full).then_some(checksum);
         let at = usize::from(section.number);
         if let Some(came) = self.came.get_mut(at / 64) {
             *came |= 1 << (at % 64);
@@ -170,8 +176,8 @@ mod tests {
     use super::*;
 
     fn sealed(mut section: Vec<u8>) -> Vec<u8> {
-        section[1] = 0xb0;
-        section[2] = u8::try_from(section.len() - 3 + 4).unwrap();
+        let len = u16::try_from(section.len() - 3 + 4).unwrap();
+        section[1..3].copy_from_slice(&(0xb000 | len).to_be_bytes());
         section.extend(crc32(&section).to_be_bytes());
         section
     }
@@ -210,6 +216,30 @@ mod tests {
         assert_eq!(take(&pat(3, 1, 1, &[(4, 23)])), (false, Vec::from([2, 3, 4])));
         assert_eq!(take(&pat(3, 0, 1, &[(3, 22)])), (true, Vec::from([3, 4])));
         assert_eq!(take(&pat(3, 0, 0, &[(3, 22)])), (true, Vec::from([3])), "the same version");
+    }
+
+    #[test]
+    fn programs_that_go_make_room_for_those_that_come() {
+        for count in [40_u8, 64] {
+            let mut programs = Programs::default();
+            let of = |first: u8| -> Vec<_> { (first..first + count).map(|n| (n, n)).collect() };
+            assert_eq!(programs.section(Pid::PAT, &pat(0, 0, 0, &of(1))), Ok(true));
+            assert_eq!(programs.section(Pid::PAT, &pat(1, 0, 0, &of(101))), Ok(true));
+            assert!(numbers(&programs).into_iter().eq(101..101 + u16::from(count)), "{count}");
+            assert_eq!(programs.section(Pid::PAT, &pat(1, 0, 0, &of(101))), Ok(false));
+        }
+    }
+
+    #[test]
+    fn an_association_with_too_many_is_told_each_time() {
+        let mut programs = Programs::default();
+        let many: Vec<_> = (1..=65).map(|n| (n, n)).collect();
+        assert_eq!(programs.section(Pid::PAT, &pat(0, 0, 0, &many)), Ok(true));
+        assert_eq!(programs.list().len(), PROGRAMS_MAX);
+        assert!(programs.section(Pid::PAT, &pat(0, 0, 0, &many)).is_err());
+        assert!(programs.section(Pid::PAT, &pat(0, 0, 0, &many)).is_err());
+        assert_eq!(programs.section(Pid::PAT, &pat(0, 0, 0, &many[1..])), Ok(true));
+        assert_eq!(numbers(&programs).last(), Some(&65));
     }
 
     #[test]
