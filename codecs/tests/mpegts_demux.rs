@@ -4,7 +4,9 @@
 
 mod transport;
 
-use codecs::mpegts::demux::{ClockJump, DataFormat, DataUnit, Event, Settings};
+use codecs::mpegts::demux::{
+    ClockJump, DataFormat, DataUnit, Demuxer, Event, MemoryStore, Settings,
+};
 use codecs::time::MediaTime;
 use transport::*;
 
@@ -69,8 +71,53 @@ fn several_pictures_in_a_packet_and_pictures_across_packets() {
         stream.pes(VIDEO, number as i64 * SECOND, piece);
     }
     let (units, _) = units(&stream.bytes);
-    let whole = units.iter().filter(|unit| unit.bytes.len() == 504).count();
-    assert!(whole >= 18, "the first is cut where its packet ends, the others are whole: {whole}");
+    let lens: Vec<_> = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+    assert_eq!(lens, [(504, false); 20]);
+}
+
+/// Units of a picture that PES packets of `room` bytes part, between small ones.
+fn parted(before: usize, room: usize) -> (Vec<(usize, bool)>, usize) {
+    let mut stream = Stream::of(&[H264]);
+    let mut at = 0;
+    let mut picture_of = |bytes: &[u8]| {
+        for (number, piece) in bytes.chunks(room).enumerate() {
+            match number {
+                0 => stream.pes(VIDEO, at, piece),
+                _ => stream.pes_bytes(VIDEO, Field::default(), &timeless(piece)),
+            }
+        }
+        at += SECOND;
+    };
+    (0..before).for_each(|_| picture_of(&keyframe(50)));
+    picture_of(&keyframe(150_000));
+    (0..3).for_each(|_| picture_of(&picture(50)));
+    let (units, _) = units(&stream.bytes);
+    let facts = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+    // The last one does not wait for another one, or does.
+    let mut demuxer = Demuxer::new(Settings::default());
+    let (mut input, mut store) = (&stream.bytes[..], MemoryStore::default());
+    let events = std::iter::from_fn(|| demuxer.feed(&mut input, &mut store));
+    let at_once = events.filter(|event| matches!(event, Event::Unit(_))).count();
+    (facts, at_once)
+}
+
+#[test]
+fn pictures_that_lengths_of_packets_part_are_whole() {
+    let small = (54, false);
+    let key = (150_004, false);
+    for before in 0..5 {
+        let expected = [vec![small; before], vec![key], vec![small; 3]].concat();
+        let (units, at_once) = parted(before, 65_500);
+        assert_eq!(units, expected, "{before} before, as long as the length allows");
+        assert_eq!(at_once, expected.len(), "{before}: lengths end pictures");
+    }
+    let (units, at_once) = parted(0, 30_000);
+    assert_eq!((units, at_once), (vec![key, small, small, small], 3), "shorter ones");
+    // Nothing told that such a packet would come, so it costs what it holds.
+    let (units, _) = parted(3, 30_000);
+    let lens: Vec<_> = units.iter().map(|unit| unit.1).collect();
+    assert_eq!(lens, [false, false, false, false, true, false, false]);
+    assert_eq!((units[2], units[4]), (small, (54, true)));
 }
 
 #[test]

@@ -235,6 +235,7 @@ fn floods_of_pids_programs_and_streams_are_bounded() {
     // The stream is still read.
     let mut good = Stream::of(&[H264]);
     good.pes(VIDEO, 0, &keyframe(50));
+    good.pes(VIDEO, 1, &picture(50));
     let mut input = &good.bytes[..];
     let mut events = std::iter::from_fn(|| demuxer.feed(&mut input, &mut store));
     assert!(events.any(|event| matches!(event, Event::Unit(_))));

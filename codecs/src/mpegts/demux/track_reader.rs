@@ -13,7 +13,7 @@ use super::frame_head::FrameFormat;
 use super::frames::Frames;
 use super::opus_packets::OpusPackets;
 use super::packet::TransportPacket;
-use super::pes_head::{PES_HEAD_LEN_MAX, PesHead, Stamps, wanted_len};
+use super::pes_head::{PES_HEAD_LEN_MAX, PesHead, wanted_len};
 use super::reference_clock::ReferenceClock;
 use super::section::{SectionPayload, SectionReader};
 use super::sink::{OpenUnit, Sink};
@@ -177,7 +177,7 @@ impl TrackReader {
                 Pes::Waiting
             }
             Ok(head) => {
-                self.begin_pes(head.stamps, random_access, clock);
+                self.begin_pes(&head, random_access, clock);
                 Pes::Payload { left: head.payload_len }
             }
             Err(error) => {
@@ -189,14 +189,15 @@ impl TrackReader {
         input
     }
 
-    fn begin_pes(&mut self, stamps: Stamps, random_access: bool, clock: &mut ReferenceClock) {
+    fn begin_pes(&mut self, head: &PesHead, random_access: bool, clock: &mut ReferenceClock) {
+        let PesHead { stamps, payload_len, .. } = *head;
         match &mut self.assembler {
             Assembler::Video(video) => {
                 let times = stamps.pts.map(|pts| {
                     let dts = clock.place(stamps.dts.unwrap_or(pts));
                     (clock.place(pts), dts)
                 });
-                video.begin_pes(PesStart { times, random_access });
+                video.begin_pes(PesStart { times, random_access, payload_len });
             }
             Assembler::Frames(frames) => frames.begin_pes(stamps.pts.map(|pts| clock.place(pts))),
             Assembler::Opus(packets) => packets.begin_pes(stamps.pts.map(|pts| clock.place(pts))),

@@ -3,8 +3,10 @@
 //! Spec: ITU-T H.264 7.4.1.2.3 and H.265 7.4.2.4.4 (where a picture begins), H.264 D.2.8 (recovery
 //! point).
 //! In/Out: NAL units get 4-byte lengths; delimiters go, parameter sets go into the configuration.
-//! A picture ends where the next one begins, or with its PES packet if that tells its length. A
-//! stream whose pictures go on in the next packet is noticed, and loses one picture by it.
+//! A picture ends where the next one begins, or with its PES packet if that tells its length, is
+//! not so long that the picture had to be parted, and the packets before it were seen to hold
+//! whole pictures. An encoder that begins to part short ones is noticed by the first of them, which
+//! comes out cut off, and the next unit comes after a gap.
 
 use super::event::MediaUnit;
 use super::nal_splitter::{NalPiece, NalSplitter};
@@ -25,6 +27,10 @@ const RECOVERY_POINT: u32 = 6;
 /// From one picture to the next where nothing tells.
 const STEP_DEFAULT: MediaTime = MediaTime::from_millis(40);
 const ZEROS: [u8; 64] = [0; 64];
+/// PES packets in a row that have to hold whole pictures before their lengths end pictures.
+const ALIGNED_MIN: u8 = 2;
+/// Bytes of payload from which on a PES packet may be as long as its length field allows.
+const LONG_PES_LEN: usize = 60_000;
 
 /// What the header of a PES packet says of the picture that begins in it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +39,27 @@ pub(super) struct PesStart {
     pub(super) times: Option<(MediaTime, MediaTime)>,
     /// `random_access_indicator`.
     pub(super) random_access: bool,
+    /// Bytes of its payload, if it tells.
+    pub(super) payload_len: Option<usize>,
+}
+
+/// What PES packets that tell their lengths are to pictures.
+#[derive(Clone, Copy, Debug)]
+enum Alignment {
+    /// So many in a row held whole ones.
+    Unknown(u8),
+    /// They hold whole ones, but for long ones.
+    Whole,
+    /// Pictures go on in the next one.
+    Spanning,
+}
+
+/// A PES packet came to its end, and nothing of the next one was looked at.
+#[derive(Clone, Copy, Debug)]
+struct PesEnd {
+    is_long: bool,
+    /// The picture was ended with it.
+    is_cut: bool,
 }
 
 /// The NAL unit that is coming.
@@ -126,10 +153,10 @@ pub(super) struct Video {
     /// Packets are missing: nothing is read before the next PES packet.
     is_lost: bool,
     after_gap: bool,
-    /// The last picture was ended by its PES packet, and nothing came since.
-    was_ended: bool,
-    /// Pictures go on in the next PES packet.
-    spans: bool,
+    alignment: Alignment,
+    /// The PES packet that is being read is a long one.
+    is_long: bool,
+    pes_end: Option<PesEnd>,
 }
 
 impl Video {
@@ -148,13 +175,15 @@ impl Video {
             step: STEP_DEFAULT,
             is_lost: false,
             after_gap: false,
-            was_ended: false,
-            spans: false,
+            alignment: Alignment::Unknown(0),
+            is_long: false,
+            pes_end: None,
         }
     }
 
     /// A PES packet begins.
-    pub(super) const fn begin_pes(&mut self, start: PesStart) {
+    pub(super) fn begin_pes(&mut self, start: PesStart) {
+        self.is_long = start.payload_len.is_some_and(|len| len >= LONG_PES_LEN);
         self.pes = Some(start);
         self.is_lost = false;
     }
@@ -185,10 +214,33 @@ impl Video {
 
     /// The PES packet is over, as its length tells.
     pub(super) fn end_pes<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
-        if !self.spans {
-            self.was_ended = self.picture.is_some();
+        let Some(picture) = self.picture else { return };
+        let is_long = self.is_long;
+        let is_cut = match self.alignment {
+            Alignment::Whole => !is_long,
+            // Parameter sets alone are no picture that could go on.
+            Alignment::Unknown(_) => !is_long && !picture.has_slices,
+            Alignment::Spanning => false,
+        };
+        if is_cut {
             self.end(sink);
         }
+        self.pes_end = Some(PesEnd { is_long, is_cut });
+    }
+
+    /// The first thing behind the end of a PES packet tells whether pictures are whole in them.
+    const fn judge_end(&mut self, goes_on: bool) {
+        let Some(end) = self.pes_end.take() else { return };
+        self.after_gap |= goes_on && end.is_cut;
+        if end.is_long {
+            return;
+        }
+        self.alignment = match self.alignment {
+            _ if goes_on => Alignment::Spanning,
+            Alignment::Unknown(count) if count + 1 < ALIGNED_MIN => Alignment::Unknown(count + 1),
+            Alignment::Unknown(_) => Alignment::Whole,
+            known => known,
+        };
     }
 
     /// The stream is over.
@@ -200,6 +252,11 @@ impl Video {
 
     /// Packets are missing here.
     pub(super) fn lose<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
+        let end = self.pes_end.take();
+        if end.is_some_and(|end| !end.is_long) && !matches!(self.alignment, Alignment::Spanning) {
+            // They are missing behind its PES packet, which was all there.
+            self.end(sink);
+        }
         self.after_gap = true;
         match &mut self.picture {
             Some(picture) if sink.keeps_damaged() => {
@@ -231,8 +288,10 @@ impl Video {
                 self.open_nal(sink);
             }
         }
+        if !bytes.is_empty() {
+            self.judge_end(true);
+        }
         match self.nal {
-            Nal::None if self.was_ended && !bytes.is_empty() => self.spans = true,
             Nal::None | Nal::Head => {}
             Nal::Set => self.sets.append(bytes),
             Nal::Stored(_) => self.unit.append(bytes, sink),
@@ -260,8 +319,9 @@ impl Video {
             self.end_picture(sink);
         }
         let is_rest = matches!(kind, Kind::Slice { first: false, .. });
-        self.spans |= self.was_ended && is_rest;
-        self.was_ended = false;
+        if is_rest || kind.begins_picture() {
+            self.judge_end(is_rest);
+        }
         if self.picture.is_none() {
             if is_rest {
                 // The slices before it are missing, so nothing can be done with it.
@@ -317,7 +377,7 @@ impl Video {
     }
 
     fn begin_picture(&mut self) {
-        let PesStart { times, random_access } = self.pes.take().unwrap_or_default();
+        let PesStart { times, random_access, .. } = self.pes.take().unwrap_or_default();
         let estimated = times.is_none();
         let times = times.or_else(|| self.last.map(|last| (last + self.step, last + self.step)));
         self.picture = Some(Picture { times, estimated, random_access, ..Picture::default() });
