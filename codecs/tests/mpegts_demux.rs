@@ -75,6 +75,24 @@ fn several_pictures_in_a_packet_and_pictures_across_packets() {
     assert_eq!(lens, [(504, false); 20]);
 }
 
+#[test]
+fn decode_times_rise_where_pictures_share_a_packet() {
+    for (rate, per_packet) in [(50, 2), (50, 3), (60, 2), (60, 3)] {
+        let mut stream = Stream::of(&[H264]);
+        let step = SECOND / rate;
+        for number in 0..12 {
+            let first = if number == 0 { keyframe(60) } else { picture(60) };
+            let bytes = [first, picture(60).repeat(per_packet - 1)].concat();
+            stream.pes(VIDEO, number * per_packet as i64 * step, &bytes);
+        }
+        let times: Vec<_> = facts(&stream.bytes).iter().map(|fact| fact.1).collect();
+        assert_eq!(times.len(), 12 * per_packet);
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{rate} {per_packet}: {times:?}");
+        let exact = (0..).map(|number| number * step).skip(per_packet);
+        assert!(exact.zip(&times[per_packet..]).all(|(exact, &time)| exact == time), "{times:?}");
+    }
+}
+
 /// Units of a picture that PES packets of `room` bytes part, between small ones.
 fn parted(before: usize, room: usize) -> (Vec<(usize, bool)>, usize) {
     let mut stream = Stream::of(&[H264]);

@@ -4,9 +4,9 @@
 //!
 //! Reading order: [`framer`] (bytes to packets), [`packet`], `continuity`; `section`, `tables` and
 //! [`programs`] (which streams there are), [`carriage`] (what they hold); [`pes_head`] and
-//! [`reference_clock`] (when); `video`, `frames`, `opus_packets`, `data_packets` (units);
-//! `track_reader`, `dispatcher` and [`demuxer`] (all together); [`packet_index`] for whoever sends
-//! the packets on as they are.
+//! [`reference_clock`] (when); `video` (with `picture_times`), `frames`, `opus_packets`,
+//! `data_packets` (units); `track_reader`, `dispatcher` and [`demuxer`] (all together);
+//! [`packet_index`] for whoever sends the packets on as they are.
 //!
 //! In/Out: payloads go into a [`UnitStore`] of the caller, once; only the frames of LATM are copied
 //! twice, for they begin between two bytes.
@@ -31,6 +31,7 @@ pub mod packet;
 pub mod packet_index;
 pub mod parameter_sets;
 pub mod pes_head;
+mod picture_times;
 pub mod pid_table;
 pub mod programs;
 pub mod reference_clock;

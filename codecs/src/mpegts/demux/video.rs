@@ -11,6 +11,7 @@
 use super::event::MediaUnit;
 use super::nal_splitter::{NalPiece, NalSplitter};
 use super::parameter_sets::ParameterSets;
+use super::picture_times::{PictureTime, PictureTimes};
 use super::sink::{OpenUnit, Sink};
 use super::store::UnitStore;
 use crate::bits::BitReader;
@@ -24,8 +25,6 @@ const SEI_LEN: usize = 64;
 const SEI_MESSAGES_MAX: usize = 8;
 /// `payloadType` of a recovery point.
 const RECOVERY_POINT: u32 = 6;
-/// From one picture to the next where nothing tells.
-const STEP_DEFAULT: MediaTime = MediaTime::from_millis(40);
 const ZEROS: [u8; 64] = [0; 64];
 /// PES packets in a row that have to hold whole pictures before their lengths end pictures.
 const ALIGNED_MIN: u8 = 2;
@@ -108,7 +107,6 @@ impl<const N: usize> Prefix<N> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Picture {
     times: Option<(MediaTime, MediaTime)>,
-    estimated: bool,
     random_access: bool,
     has_slices: bool,
     is_intra: bool,
@@ -148,8 +146,7 @@ pub(super) struct Video {
     sets: ParameterSets,
     /// The PES packet whose first picture has not begun.
     pes: Option<PesStart>,
-    last: Option<MediaTime>,
-    step: MediaTime,
+    times: PictureTimes,
     /// Packets are missing: nothing is read before the next PES packet.
     is_lost: bool,
     after_gap: bool,
@@ -171,8 +168,7 @@ impl Video {
             picture: None,
             sets: ParameterSets::new(codec),
             pes: None,
-            last: None,
-            step: STEP_DEFAULT,
+            times: PictureTimes::default(),
             is_lost: false,
             after_gap: false,
             alignment: Alignment::Unknown(0),
@@ -258,6 +254,7 @@ impl Video {
             self.end(sink);
         }
         self.after_gap = true;
+        self.times.lose();
         match &mut self.picture {
             Some(picture) if sink.keeps_damaged() => {
                 if !core::mem::replace(&mut picture.is_damaged, true) {
@@ -378,14 +375,16 @@ impl Video {
 
     fn begin_picture(&mut self) {
         let PesStart { times, random_access, .. } = self.pes.take().unwrap_or_default();
-        let estimated = times.is_none();
-        let times = times.or_else(|| self.last.map(|last| (last + self.step, last + self.step)));
-        self.picture = Some(Picture { times, estimated, random_access, ..Picture::default() });
+        self.picture = Some(Picture { times, random_access, ..Picture::default() });
     }
 
     fn settle<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
         match self.sets.settle() {
-            Ok(Some(config)) => sink.configure(config),
+            Ok(Some(config)) => {
+                let rate = config.video.and_then(|video| video.fps_milli);
+                rate.into_iter().for_each(|rate| self.times.expect(rate));
+                sink.configure(config);
+            }
             Ok(None) => {}
             Err(_) => sink.counters.units_unreadable += 1,
         }
@@ -395,14 +394,9 @@ impl Video {
     fn end_picture<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
         let Some(picture) = self.picture.take() else { return };
         let is_whole = self.unit.end();
-        if let Some((_, dts)) = picture.times {
-            if let Some(last) = self.last.filter(|last| *last < dts && !picture.estimated) {
-                self.step = (dts - last).min(MediaTime::from_millis(1_000));
-            }
-            self.last = Some(dts);
-        }
+        let time = if picture.has_slices { self.times.place(picture.times) } else { None };
         let counters = &mut *sink.counters;
-        let wanted = match picture.times {
+        let wanted = match time {
             _ if !picture.has_slices => {
                 counters.units_unreadable += u64::from(is_whole);
                 None
@@ -416,9 +410,9 @@ impl Video {
                 counters.units_without_time += 1;
                 None
             }
-            times => times,
+            time => time,
         };
-        let Some((pts, dts)) = wanted else {
+        let Some(PictureTime { pts, dts, estimated }) = wanted else {
             sink.abort();
             self.after_gap = true;
             return;
@@ -434,7 +428,7 @@ impl Video {
             keyframe,
             damaged: picture.is_damaged,
             after_gap: core::mem::take(&mut self.after_gap),
-            estimated: picture.estimated,
+            estimated,
             bytes: (),
         });
     }
