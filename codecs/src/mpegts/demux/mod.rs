@@ -6,7 +6,7 @@
 //! [`programs`] (which streams there are), [`carriage`] (what they hold); [`pes_head`] and
 //! [`reference_clock`] (when); `video` (with `picture_times`), `frames`, `opus_packets`,
 //! `data_packets` (units); `track_reader`, `dispatcher` and [`demuxer`] (all together);
-//! [`packet_index`] for whoever sends the packets on as they are.
+//! [`packet_index`] (with `packet_clock`) for whoever sends the packets on as they are.
 //!
 //! In/Out: payloads go into a [`UnitStore`] of the caller, once; only the frames of LATM are copied
 //! twice, for they begin between two bytes.
@@ -28,6 +28,7 @@ mod latm;
 mod nal_splitter;
 mod opus_packets;
 pub mod packet;
+mod packet_clock;
 pub mod packet_index;
 pub mod parameter_sets;
 pub mod pes_head;

@@ -9,9 +9,9 @@
 use super::carriage::Carriage;
 use super::framer::RawPacket;
 use super::packet::TransportPacket;
+use super::packet_clock::PacketClock;
 use super::pes_head::{PesHead, Stamps, wanted_len};
 use super::programs::Program;
-use super::reference_clock::ReferenceClock;
 use crate::media::{Codec, TrackKind};
 use crate::mpegts::packet::Pid;
 use crate::time::MediaTime;
@@ -29,7 +29,8 @@ pub struct PacketGroup {
     pub first: u64,
     /// How many there are.
     pub packets: u8,
-    /// The newest decode time, or clock reference, before its end; `None` before there is any.
+    /// The time of the program's clock at its last packet, which rises from group to group unless
+    /// the clock jumps; of a program without one, the newest decode time. `None` before any came.
     pub time: Option<MediaTime>,
     /// A reader may begin with it.
     pub join: bool,
@@ -39,9 +40,9 @@ pub struct PacketGroup {
 #[derive(Clone, Debug, Default)]
 pub struct PacketIndex {
     lead: Option<(Pid, Carriage)>,
-    clock_pid: Option<Pid>,
-    clock: ReferenceClock,
-    time: Option<MediaTime>,
+    /// The number of the program that is followed, and where its clock is.
+    program: Option<(u16, Pid)>,
+    clock: PacketClock,
     open: Option<PacketGroup>,
     groups: u64,
     packets: u64,
@@ -58,7 +59,11 @@ impl PacketIndex {
             })
         };
         self.lead = of(TrackKind::Video).or_else(|| of(TrackKind::Audio));
-        self.clock_pid = Some(program.clock_pid);
+        let program = Some((program.number, program.clock_pid));
+        if self.program != program {
+            self.program = program;
+            self.clock = PacketClock::default();
+        }
     }
 
     /// Takes the next packet; gives the group that is closed by it, which it may be a part of.
@@ -70,7 +75,7 @@ impl PacketIndex {
         let group =
             self.open.get_or_insert(PacketGroup { number, first, packets: 0, time: None, join });
         group.packets += 1;
-        group.time = self.time;
+        group.time = self.clock.now();
         self.packets += 1;
         let is_full = group.packets == GROUP_PACKETS_MAX;
         closed.or_else(|| if is_full { self.flush() } else { None })
@@ -85,12 +90,17 @@ impl PacketIndex {
 
     /// Takes the times of a packet; true if a reader may begin with it.
     fn look(&mut self, packet: &TransportPacket<'_>) -> bool {
-        if packet.damaged || packet.scrambled {
+        self.clock.packet(self.packets);
+        if packet.damaged {
             return false;
         }
-        if let Some(pcr) = packet.adaptation.pcr.filter(|_| Some(packet.pid) == self.clock_pid) {
-            self.clock.take(pcr);
-            self.time = self.clock.now();
+        let clock_pid = self.program.map(|(_, pid)| pid);
+        // Encryption leaves the adaptation field as it is.
+        if let Some(pcr) = packet.adaptation.pcr.filter(|_| Some(packet.pid) == clock_pid) {
+            self.clock.reference(pcr, self.packets);
+        }
+        if packet.scrambled {
+            return false;
         }
         let Some((_, carriage)) = self.lead.filter(|(pid, _)| *pid == packet.pid) else {
             return false;
@@ -100,7 +110,7 @@ impl PacketIndex {
         }
         let Some((Stamps { pts, dts }, payload)) = pes_start(packet.payload) else { return false };
         if let Some(stamp) = dts.or(pts) {
-            self.time = Some(self.clock.place(stamp));
+            self.clock.stamp(stamp, clock_pid.is_some_and(|pid| pid != Pid::NULL));
         }
         match carriage {
             Carriage::AnnexB(codec) => {
