@@ -75,15 +75,76 @@ fn duplicates_and_packets_that_cannot_be_believed_change_nothing() {
 fn scrambled_packets_are_counted_and_not_read() {
     let mut stream = Stream::of(&[H264]);
     stream.pes(VIDEO, 0, &keyframe(100));
-    stream.pes(VIDEO, 1, &picture(100));
-    stream.last()[3] |= 0x80;
+    stream.pes(VIDEO, 1, &picture(90));
     stream.pes(VIDEO, 2, &picture(100));
-    let mut hidden = pes(3, None, &picture(50));
-    hidden[6] |= 0x10;
-    stream.pes_bytes(VIDEO, Field::default(), &hidden);
+    stream.last()[3] |= 0x80;
+    stream.pes(VIDEO, 3, &picture(80));
+    stream.pes_bytes(VIDEO, Field::default(), &hidden(4, &picture(50)));
+    stream.pes(VIDEO, 5, &picture(70));
+    stream.pes(VIDEO, 6, &picture(60));
     let (units, counters) = units(&stream.bytes);
-    assert_eq!((units.len(), counters.scrambled), (2, 2));
-    assert!(units[1].after_gap);
+    let facts: Vec<_> = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+    assert_eq!(facts, [(104, false), (94, false), (84, true), (74, true), (64, false)]);
+    assert_eq!(counters.scrambled, 2);
+}
+
+/// A PES packet that says that its payload is encrypted.
+fn hidden(pts: i64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = pes(pts, None, payload);
+    bytes[6] |= 0x10;
+    bytes
+}
+
+/// The same without `data_alignment_indicator`, and not encrypted.
+fn unaligned(pts: i64, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = pes(pts, None, payload);
+    bytes[6] &= !0x04;
+    bytes
+}
+
+#[test]
+fn frames_that_go_on_in_a_packet_that_is_not_read_are_lost() {
+    let frames = [adts(50, 1), adts(60, 2)].concat();
+    let (now, later) = frames.split_at(90);
+    let rest = [later, &adts(40, 3)].concat();
+    let mut broken = unaligned(1, &rest);
+    broken[6] = 0;
+    let mut padding = vec![0, 0, 1, 0xbe, 0, 100];
+    padding.resize(106, 0xff);
+    let (whole, hidden) = (unaligned(1, &rest), hidden(1, &rest));
+    let table: [(&[&[u8]], &[(usize, bool)], (u64, u64)); 4] = [
+        (&[&hidden], &[(50, false), (70, true)], (1, 0)),
+        (&[&broken], &[(50, false), (70, true)], (0, 1)),
+        (&[&padding, &whole], &[(50, false), (60, false), (40, false), (70, false)], (0, 0)),
+        // A frame begins with the next one, and says so.
+        (&[], &[(50, false), (70, true)], (0, 0)),
+    ];
+    for (between, expected, faults) in table {
+        let mut stream = Stream::of(&[ADTS]);
+        stream.pes(VIDEO, 0, now);
+        for bytes in between {
+            stream.pes_bytes(VIDEO, Field::default(), bytes);
+        }
+        stream.pes(VIDEO, 2, &adts(70, 4));
+        let (units, counters) = units(&stream.bytes);
+        let facts: Vec<_> = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+        assert_eq!(facts, expected);
+        assert_eq!((counters.scrambled, counters.pes_errors), faults);
+    }
+}
+
+#[test]
+fn pictures_that_go_on_in_a_packet_that_is_not_read_are_lost() {
+    let key = keyframe(900);
+    let mut stream = Stream::of(&[H264]);
+    stream.pes(VIDEO, 0, &key[..500]);
+    stream.pes_bytes(VIDEO, Field::default(), &hidden(1, &key[500..]));
+    stream.pes(VIDEO, 2, &keyframe(70));
+    stream.pes(VIDEO, 3, &picture(60));
+    let (units, counters) = units(&stream.bytes);
+    let facts: Vec<_> = units.iter().map(|unit| (unit.bytes.len(), unit.after_gap)).collect();
+    assert_eq!(facts, [(74, true), (64, false)]);
+    assert_eq!((counters.scrambled, counters.units_damaged), (1, 1));
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) struct Frames {
     in_sync: bool,
     /// Nothing of the PES packet was taken yet.
     at_start: bool,
+    /// It says that a frame begins with it, and one is not whole.
+    is_cut: bool,
     is_lost: bool,
     after_gap: bool,
 }
@@ -67,22 +69,29 @@ impl Frames {
             config: None,
             in_sync: false,
             at_start: false,
+            is_cut: false,
             is_lost: false,
             after_gap: false,
         }
     }
 
     /// A PES packet begins.
-    pub(super) fn begin_pes(&mut self, time: Option<MediaTime>) {
+    pub(super) fn begin_pes(&mut self, time: Option<MediaTime>, aligned: bool) {
         self.times.tell(time);
         self.is_lost = false;
         self.at_start = self.head_len == 0 && self.frame.is_none_or(|frame| frame.left == 0);
+        self.is_cut = aligned && !self.at_start;
     }
 
     /// Takes its payload.
     pub(super) fn payload<S: UnitStore>(&mut self, mut input: &[u8], sink: &mut Sink<'_, S>) {
         if self.is_lost {
             return;
+        }
+        if core::mem::take(&mut self.is_cut) && self.begins_frame(input) {
+            sink.counters.units_damaged += 1;
+            self.reset(sink);
+            (self.at_start, self.after_gap) = (true, true);
         }
         while !input.is_empty() {
             match &mut self.frame {
@@ -101,6 +110,12 @@ impl Frames {
                 _ => input = self.gather(input, sink),
             }
         }
+    }
+
+    /// True if a frame may begin here: multiplexers are known that say so of every PES packet.
+    fn begins_frame(&self, input: &[u8]) -> bool {
+        let head = input.get(..self.format.head_len());
+        head.is_some_and(|head| self.format.parse(head).is_ok())
     }
 
     /// The PES packet is over, as its length tells.

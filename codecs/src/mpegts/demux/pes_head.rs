@@ -30,6 +30,8 @@ pub(super) struct PesHead {
     pub(super) payload_len: Option<usize>,
     /// The payload is encrypted.
     pub(super) scrambled: bool,
+    /// `data_alignment_indicator`: a frame begins with the payload.
+    pub(super) aligned: bool,
 }
 
 /// Bytes of the header that must be there before more of it can be told.
@@ -82,8 +84,8 @@ impl PesHead {
                     .ok_or(Error::Invalid { what: "mpegts.pes.length", value: counted as u64 })?,
             ),
         };
-        let scrambled = flags & 0x30 != 0;
-        Ok(Self { stamps: stamps.or_decoded(), payload_len, scrambled })
+        let (scrambled, aligned) = (flags & 0x30 != 0, flags & 0x04 != 0);
+        Ok(Self { stamps: stamps.or_decoded(), payload_len, scrambled, aligned })
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
             let head = PesHead::parse(&bytes).unwrap();
             let stamps = Stamps { pts: Some(pts.unsigned_abs()), dts: dts.map(i64::unsigned_abs) };
             let payload_len = Some(payload_len).filter(|&len| len < 65_000 + 1);
-            assert_eq!(head, PesHead { stamps, payload_len, scrambled: false });
+            assert_eq!(head, PesHead { stamps, payload_len, scrambled: false, aligned: true });
         }
     }
 

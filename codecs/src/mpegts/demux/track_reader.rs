@@ -174,6 +174,7 @@ impl TrackReader {
         self.pes = match PesHead::parse(self.head.get(..len).unwrap_or_default()) {
             Ok(PesHead { scrambled: true, .. }) => {
                 sink.counters.scrambled += 1;
+                self.lose(sink);
                 Pes::Waiting
             }
             Ok(head) => {
@@ -181,8 +182,11 @@ impl TrackReader {
                 Pes::Payload { left: head.payload_len }
             }
             Err(error) => {
-                let is_fault = !matches!(error, Error::Unsupported { .. });
-                sink.counters.pes_errors += u64::from(is_fault);
+                // Padding is no part of the track.
+                if !matches!(error, Error::Unsupported { .. }) {
+                    sink.counters.pes_errors += 1;
+                    self.lose(sink);
+                }
                 Pes::Waiting
             }
         };
@@ -190,7 +194,7 @@ impl TrackReader {
     }
 
     fn begin_pes(&mut self, head: &PesHead, random_access: bool, clock: &mut ReferenceClock) {
-        let PesHead { stamps, payload_len, .. } = *head;
+        let PesHead { stamps, payload_len, aligned, .. } = *head;
         match &mut self.assembler {
             Assembler::Video(video) => {
                 let times = stamps.pts.map(|pts| {
@@ -199,7 +203,9 @@ impl TrackReader {
                 });
                 video.begin_pes(PesStart { times, random_access, payload_len });
             }
-            Assembler::Frames(frames) => frames.begin_pes(stamps.pts.map(|pts| clock.place(pts))),
+            Assembler::Frames(frames) => {
+                frames.begin_pes(stamps.pts.map(|pts| clock.place(pts)), aligned);
+            }
             Assembler::Opus(packets) => packets.begin_pes(stamps.pts.map(|pts| clock.place(pts))),
             Assembler::Data(packets) => {
                 let own = stamps.pts.map(|pts| clock.look(pts));

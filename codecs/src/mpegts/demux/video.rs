@@ -248,9 +248,9 @@ impl Video {
 
     /// Packets are missing here.
     pub(super) fn lose<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
-        let end = self.pes_end.take();
-        if end.is_some_and(|end| !end.is_long) && !matches!(self.alignment, Alignment::Spanning) {
-            // They are missing behind its PES packet, which was all there.
+        let is_at_end = self.pes_end.take().is_some_and(|end| !end.is_long);
+        if is_at_end && matches!(self.alignment, Alignment::Unknown(1..)) {
+            // They are missing behind its PES packet, which most likely held all of it.
             self.end(sink);
         }
         self.after_gap = true;
