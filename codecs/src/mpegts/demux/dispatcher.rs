@@ -226,6 +226,7 @@ impl<U> Dispatcher<U> {
         if self.clock_pid != Pid::NULL {
             self.pids.give(self.clock_pid, Role::Clock);
         }
+        self.pids.trim();
     }
 }
 
