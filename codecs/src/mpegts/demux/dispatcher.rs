@@ -28,6 +28,8 @@ pub(super) struct Dispatcher<U> {
     pub(super) events: VecDeque<Event<U>>,
     chosen: Option<u16>,
     clock: ReferenceClock,
+    /// The program whose clock it is, which may be gone for a while.
+    clock_program: Option<u16>,
     clock_pid: Pid,
     tracks: Vec<Option<TrackReader>>,
     open: OpenBytes,
@@ -43,6 +45,7 @@ impl<U> Dispatcher<U> {
             events: VecDeque::new(),
             chosen: None,
             clock: ReferenceClock::default(),
+            clock_program: None,
             clock_pid: Pid::NULL,
             tracks: Vec::new(),
             open: OpenBytes::default(),
@@ -163,8 +166,10 @@ impl<U> Dispatcher<U> {
         let wanted: Vec<ProgramStream> =
             streams.iter().filter(read).filter(is_asked).take(TRACKS_MAX).copied().collect();
         let is_other_program = *chosen != number;
-        if is_other_program {
-            self.clock = ReferenceClock::default();
+        if number.is_some() && number != self.clock_program {
+            (self.clock, self.clock_program) = (ReferenceClock::default(), number);
+        } else if clock_pid != self.clock_pid {
+            self.clock.forget_reference();
         }
         (self.chosen, self.clock_pid) = (number, clock_pid);
         self.end_tracks(
