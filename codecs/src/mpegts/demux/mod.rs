@@ -25,6 +25,7 @@ mod frame_times;
 pub mod framer;
 mod frames;
 mod latm;
+mod nal_kind;
 mod nal_splitter;
 mod opus_packets;
 pub mod packet;

@@ -1,7 +1,5 @@
 //! Pictures out of a byte stream.
 //!
-//! Spec: ITU-T H.264 7.4.1.2.3 and H.265 7.4.2.4.4 (where a picture begins), H.264 D.2.8 (recovery
-//! point).
 //! In/Out: NAL units get 4-byte lengths; delimiters go, parameter sets go into the configuration.
 //! A picture ends where the next one begins, or with its PES packet if that tells its length, is
 //! not so long that the picture had to be parted, and the packets before it were seen to hold
@@ -9,22 +7,17 @@
 //! comes out cut off, and the next unit comes after a gap.
 
 use super::event::MediaUnit;
+use super::nal_kind::{NalKind, is_recovery_point};
 use super::nal_splitter::{NalPiece, NalSplitter};
 use super::parameter_sets::ParameterSets;
 use super::picture_times::{PictureTime, PictureTimes};
 use super::sink::{OpenUnit, Sink};
 use super::store::UnitStore;
-use crate::bits::BitReader;
 use crate::media::Codec;
 use crate::time::MediaTime;
-use crate::{h264, hevc};
 
 /// Bytes of supplemental information that are looked at.
 const SEI_LEN: usize = 64;
-/// Its messages that are looked at.
-const SEI_MESSAGES_MAX: usize = 8;
-/// `payloadType` of a recovery point.
-const RECOVERY_POINT: u32 = 6;
 const ZEROS: [u8; 64] = [0; 64];
 /// PES packets in a row that have to hold whole pictures before their lengths end pictures.
 const ALIGNED_MIN: u8 = 2;
@@ -113,24 +106,6 @@ struct Picture {
     has_sequence: bool,
     is_recovery: bool,
     is_damaged: bool,
-}
-
-/// What a NAL unit is to a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Delimiter,
-    ParameterSet {
-        is_sequence: bool,
-    },
-    Sei,
-    Slice {
-        first: bool,
-        is_intra: bool,
-    },
-    /// `begins`: one behind a slice belongs to the next picture.
-    Other {
-        begins: bool,
-    },
 }
 
 /// Assembles the pictures of one track.
@@ -310,12 +285,12 @@ impl Video {
 
     fn open_nal<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
         let head = self.head;
-        let kind = kind_of(self.codec, head.get());
+        let kind = NalKind::of(self.codec, head.get());
         let has_slices = self.picture.is_some_and(|picture| picture.has_slices);
         if has_slices && kind.begins_picture() {
             self.end_picture(sink);
         }
-        let is_rest = matches!(kind, Kind::Slice { first: false, .. });
+        let is_rest = matches!(kind, NalKind::Slice { first: false, .. });
         if is_rest || kind.begins_picture() {
             self.judge_end(is_rest);
         }
@@ -329,30 +304,30 @@ impl Video {
         }
         let Some(picture) = &mut self.picture else { return };
         match kind {
-            Kind::Delimiter => {
+            NalKind::Delimiter => {
                 self.nal = Nal::None;
                 return;
             }
-            Kind::ParameterSet { is_sequence } => {
+            NalKind::ParameterSet { is_sequence } => {
                 picture.has_sequence |= is_sequence;
                 self.sets.begin();
                 self.sets.append(head.get());
                 self.nal = Nal::Set;
                 return;
             }
-            Kind::Slice { is_intra, .. } => {
+            NalKind::Slice { is_intra, .. } => {
                 picture.is_intra |= is_intra;
                 if !core::mem::replace(&mut picture.has_slices, true) {
                     self.settle(sink);
                 }
             }
-            Kind::Sei | Kind::Other { .. } => {}
+            NalKind::Sei | NalKind::Other { .. } => {}
         }
         let at = self.unit.len();
         self.unit.append(&[0; 4], sink);
         self.unit.append(head.get(), sink);
         self.sei = Prefix::default();
-        self.nal = if kind == Kind::Sei { Nal::Sei(at) } else { Nal::Stored(at) };
+        self.nal = if kind == NalKind::Sei { Nal::Sei(at) } else { Nal::Stored(at) };
     }
 
     fn end_nal<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
@@ -432,64 +407,4 @@ impl Video {
             bytes: (),
         });
     }
-}
-
-impl Kind {
-    /// True for what belongs to the next picture if slices came before it.
-    const fn begins_picture(self) -> bool {
-        match self {
-            Self::Delimiter | Self::ParameterSet { .. } | Self::Sei => true,
-            Self::Slice { first, .. } => first,
-            Self::Other { begins } => begins,
-        }
-    }
-}
-
-fn kind_of(codec: Codec, head: &[u8]) -> Kind {
-    let header = head.first().copied().unwrap_or_default();
-    let is_first = |at: usize| head.get(at).is_some_and(|byte| byte & 0x80 != 0);
-    if codec == Codec::Hevc {
-        let kind = hevc::NalType(header >> 1 & 0x3f);
-        return match kind {
-            hevc::NalType::AUD => Kind::Delimiter,
-            hevc::NalType::PREFIX_SEI => Kind::Sei,
-            _ if kind.is_parameter_set() => {
-                Kind::ParameterSet { is_sequence: kind == hevc::NalType::SPS }
-            }
-            // The flag stands behind a header of two bytes.
-            _ if kind.is_vcl() => Kind::Slice { first: is_first(2), is_intra: kind.is_keyframe() },
-            hevc::NalType(kind) => Kind::Other { begins: matches!(kind, 41..=44 | 48..=55) },
-        };
-    }
-    let kind = h264::NalType(header & 0x1f);
-    match kind {
-        h264::NalType::AUD => Kind::Delimiter,
-        h264::NalType::SEI => Kind::Sei,
-        h264::NalType::SPS | h264::NalType::PPS => {
-            Kind::ParameterSet { is_sequence: kind == h264::NalType::SPS }
-        }
-        // A first macroblock of 0 is a single bit.
-        h264::NalType(1 | 2 | 5) => {
-            Kind::Slice { first: is_first(1), is_intra: kind.is_keyframe() }
-        }
-        h264::NalType(kind) => Kind::Other { begins: matches!(kind, 14..=18) },
-    }
-}
-
-/// True if supplemental information says that decoding may start with its own picture.
-fn is_recovery_point(payload: &[u8]) -> bool {
-    find_recovery_point(BitReader::rbsp(payload)).unwrap_or(false)
-}
-
-fn find_recovery_point(mut bits: BitReader<'_>) -> Result<bool, crate::Error> {
-    for _ in 0..SEI_MESSAGES_MAX {
-        let kind = bits.extended("h264.sei.number")?;
-        let len = bits.extended("h264.sei.number")?;
-        if kind == RECOVERY_POINT {
-            // A count of no frames is a single bit.
-            return bits.flag("h264.sei.recovery_frames");
-        }
-        bits.skip(8 * len, "h264.sei.payload")?;
-    }
-    Ok(false)
 }
