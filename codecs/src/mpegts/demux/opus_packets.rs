@@ -22,7 +22,7 @@ const TRIM_END: u16 = 0x08;
 const EXTENSION: u16 = 0x04;
 /// Streams and how many of them are pairs, by channel configuration.
 const STREAMS: [(u8, u8); 9] =
-    [(2, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (4, 3), (5, 3)];
+    [(1, 1), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (4, 3), (5, 3)];
 /// Where each channel comes from, by channel configuration.
 const MAPPINGS: [&[u8]; 9] = [
     &[0, 1],
@@ -237,7 +237,7 @@ fn record(channel_config: u8) -> Vec<u8> {
     let mapping = MAPPINGS.get(at).copied().unwrap_or_default();
     let channels = u8::try_from(mapping.len()).unwrap_or_default();
     let family = match channel_config {
-        // Channels that have nothing to do with each other.
+        // Dual mono: two channels that have nothing to do with each other, coded as a pair.
         0 => u8::MAX,
         1 | 2 => 0,
         _ => 1,
@@ -260,17 +260,27 @@ mod tests {
 
     #[test]
     fn every_channel_configuration_has_a_header() {
-        for (config, channels, family) in
-            [(0, 2, 255), (1, 1, 0), (2, 2, 0), (3, 3, 1), (6, 6, 1), (8, 8, 1)]
-        {
+        // Streams and pairs as other readers have them.
+        for (config, channels, family, coded) in [
+            (0, 2, 255, Some((1, 1))),
+            (1, 1, 0, None),
+            (2, 2, 0, None),
+            (3, 3, 1, Some((2, 1))),
+            (4, 4, 1, Some((2, 2))),
+            (5, 5, 1, Some((3, 2))),
+            (6, 6, 1, Some((4, 2))),
+            (7, 7, 1, Some((4, 3))),
+            (8, 8, 1, Some((5, 3))),
+        ] {
             let record = record(config);
             let head = OpusHead::parse(&record).unwrap();
             assert_eq!((head.channels, head.mapping_family), (channels, family));
-            if let [.., _] = record.get(11..).unwrap() {
-                let (streams, pairs) = (record[11], record[12]);
-                assert_eq!(streams + pairs, channels);
-                assert!(record[13..].iter().all(|&from| from < channels));
-            }
+            let (id, mapping) = record.split_at(11);
+            let found = mapping.first_chunk().map(|&[streams, pairs]| (streams, pairs));
+            assert_eq!((id.len(), found), (11, coded), "{config}");
+            let mut from = mapping.iter().skip(2).copied().collect::<Vec<_>>();
+            from.sort_unstable();
+            assert!(from.is_empty() || from.into_iter().eq(0..channels), "{config}");
         }
     }
 }
