@@ -241,7 +241,9 @@ fn clock_jumps_are_told_and_times_stay_on_one_line_over_the_wrap() {
     let jumps = |bytes: &[u8]| {
         let (found, _) = events(bytes, &Settings::default(), 188);
         found.into_iter().filter_map(|event| match event {
-            Event::ClockJump(ClockJump { step, announced }) => Some((step.as_millis(), announced)),
+            Event::ClockJump(ClockJump { step, announced, .. }) => {
+                Some((step.as_millis(), announced))
+            }
             _ => None,
         })
     };
@@ -250,6 +252,40 @@ fn clock_jumps_are_told_and_times_stay_on_one_line_over_the_wrap() {
     stream.clock(VIDEO, 10 * SECOND * 300, 0x80);
     let jumps: Vec<_> = jumps(&stream.bytes).collect();
     assert_eq!(jumps, [(91_000, false), (-90_000, true)]);
+}
+
+#[test]
+fn units_tell_the_time_base_that_they_began_in() {
+    let mut stream = Stream::of(&[H264, ADTS]);
+    let field = Field::default();
+    stream.clock(VIDEO, SECOND * 300, 0);
+    stream.pes_bytes(VIDEO, field, &endless(2 * SECOND, &keyframe(50)));
+    stream.pes_bytes(VIDEO, field, &endless(3 * SECOND, &picture(60)));
+    let sound = pes(3 * SECOND, None, &adts(300, 1));
+    stream.packet(AUDIO, true, field, &sound[..184]);
+    // Both are open as the clock jumps.
+    stream.clock(VIDEO, 5_000 * SECOND * 300, 0x80);
+    stream.packet(AUDIO, false, field, &sound[184..]);
+    stream.pes_bytes(VIDEO, field, &endless(5_001 * SECOND, &picture(70)));
+    stream.pes(AUDIO, 5_001 * SECOND, &adts(310, 2));
+    let (found, _) = events(&stream.bytes, &Settings::default(), 188);
+    let order: Vec<_> = found
+        .iter()
+        .filter_map(|event| match event {
+            Event::Unit(unit) => Some((unit.bytes.len(), unit.time_base, unit.dts.as_millis())),
+            Event::ClockJump(jump) => Some((0, jump.time_base, jump.step.as_millis())),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (54, 0, 2_000),
+        (0, 1, 4_999_000),
+        (300, 0, 3_000),
+        (64, 0, 3_000),
+        (310, 1, 5_001_000),
+        (74, 1, 5_001_000),
+    ];
+    assert_eq!(order, expected);
 }
 
 #[test]

@@ -10,18 +10,19 @@ use crate::time::MediaTime;
 pub(super) struct DataPackets {
     format: DataFormat,
     time: Option<MediaTime>,
+    time_base: u32,
     unit: OpenUnit,
     is_open: bool,
 }
 
 impl DataPackets {
     pub(super) const fn new(format: DataFormat) -> Self {
-        Self { format, time: None, unit: OpenUnit::new(), is_open: false }
+        Self { format, time: None, time_base: 0, unit: OpenUnit::new(), is_open: false }
     }
 
     /// A PES packet begins.
-    pub(super) const fn begin_pes(&mut self, time: Option<MediaTime>) {
-        (self.time, self.is_open) = (time, true);
+    pub(super) const fn begin_pes(&mut self, time: Option<MediaTime>, time_base: u32) {
+        (self.time, self.time_base, self.is_open) = (time, time_base, true);
     }
 
     /// Takes its payload.
@@ -37,7 +38,7 @@ impl DataPackets {
             return;
         }
         match self.time {
-            Some(pts) => sink.give_data(self.format, pts),
+            Some(pts) => sink.give_data(self.format, pts, self.time_base),
             None => {
                 sink.counters.units_without_time += 1;
                 sink.abort();

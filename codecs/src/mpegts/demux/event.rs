@@ -27,7 +27,7 @@ pub enum Event<U> {
     Unit(MediaUnit<U>),
     /// Timed data.
     Data(DataUnit<U>),
-    /// The program's clock goes on from somewhere else.
+    /// The program's clock goes on from somewhere else; see [`ClockJump::time_base`].
     ClockJump(ClockJump),
 }
 
@@ -57,6 +57,8 @@ pub struct MediaUnit<U> {
     pub dts: MediaTime,
     /// When to present.
     pub pts: MediaTime,
+    /// The number of the time base of both: how often the clock had jumped before.
+    pub time_base: u32,
     /// Decoding may start here.
     pub keyframe: bool,
     /// Packets of it are missing.
@@ -78,6 +80,8 @@ pub struct DataUnit<U> {
     pub format: DataFormat,
     /// Its own time, or that of the program's clock when it came.
     pub pts: MediaTime,
+    /// The number of its time base.
+    pub time_base: u32,
     /// A whole section, or the payload of a PES packet.
     pub bytes: U,
 }

@@ -76,8 +76,8 @@ impl Frames {
     }
 
     /// A PES packet begins.
-    pub(super) fn begin_pes(&mut self, time: Option<MediaTime>, aligned: bool) {
-        self.times.tell(time);
+    pub(super) fn begin_pes(&mut self, time: Option<MediaTime>, time_base: u32, aligned: bool) {
+        self.times.tell(time, time_base);
         self.is_lost = false;
         self.at_start = self.head_len == 0 && self.frame.is_none_or(|frame| frame.left == 0);
         self.is_cut = aligned && !self.at_start;
@@ -330,6 +330,7 @@ impl Frames {
             codec,
             dts: time.at,
             pts: time.at,
+            time_base: time.time_base,
             keyframe: true,
             damaged: false,
             after_gap: core::mem::take(&mut self.after_gap),

@@ -83,8 +83,8 @@ impl OpusPackets {
     }
 
     /// A PES packet begins.
-    pub(super) const fn begin_pes(&mut self, time: Option<MediaTime>) {
-        self.times.tell(time);
+    pub(super) const fn begin_pes(&mut self, time: Option<MediaTime>, time_base: u32) {
+        self.times.tell(time, time_base);
         if matches!(self.state, State::Lost) {
             self.state = State::Prefix(None);
         }
@@ -212,6 +212,7 @@ impl OpusPackets {
             codec: Codec::Opus,
             dts: time.at,
             pts: time.at,
+            time_base: time.time_base,
             keyframe: true,
             damaged: false,
             after_gap: core::mem::take(&mut self.after_gap),

@@ -27,8 +27,11 @@ const CARRIED_STAMPS_MAX: i64 = 10 * STAMPS_PER_SECOND as i64;
 pub struct ClockJump {
     /// How far from the reference before it, the shorter way around.
     pub step: MediaTime,
-    /// The stream said so (`discontinuity_indicator`).
+    /// The stream said so (`discontinuity_indicator`); it is told then wherever the clock goes on.
     pub announced: bool,
+    /// The number of the time base that begins. Units have the one that their PES packet began in,
+    /// for those of the one before may come behind this.
+    pub time_base: u32,
 }
 
 /// The clock of a program.
@@ -42,9 +45,16 @@ pub(super) struct ReferenceClock {
     /// The first time since the newest reference, and what was the newest then.
     base: Option<(i64, i64)>,
     announced: bool,
+    /// Jumps that were told.
+    jumps: u32,
 }
 
 impl ReferenceClock {
+    /// The number of the time base, which each jump begins.
+    pub(super) const fn time_base(&self) -> u32 {
+        self.jumps
+    }
+
     /// The next reference may have any value.
     pub(super) const fn announce(&mut self) {
         self.announced = true;
@@ -63,9 +73,13 @@ impl ReferenceClock {
             self.advance(pcr.div_euclid(TICKS_PER_STAMP).unsigned_abs());
             self.base = None;
         }
-        let goes_on = (0..=STEP_MAX).contains(&step);
+        let goes_on = (0..=STEP_MAX).contains(&step) && !announced;
+        if before.is_none() || goes_on {
+            return None;
+        }
+        self.jumps = self.jumps.wrapping_add(1);
         let step = MediaTime::from_ticks(step, TICKS_PER_SECOND);
-        (!goes_on).then_some(ClockJump { step, announced })
+        Some(ClockJump { step, announced, time_base: self.jumps })
     }
 
     /// References are somewhere else from here on, and the line goes on.
@@ -162,15 +176,17 @@ mod tests {
     fn jumps_are_told_with_their_step() {
         let mut clock = ReferenceClock::default();
         let ms = MediaTime::from_millis;
-        let jump = |step, announced| Some(ClockJump { step: ms(step), announced });
+        let jump =
+            |step, announced, time_base| Some(ClockJump { step: ms(step), announced, time_base });
+        clock.announce();
         assert_eq!(clock.take(WRAP - SECOND), None);
         assert_eq!(clock.take(SECOND), None, "over the wrap");
-        assert_eq!(clock.take(12 * SECOND), jump(11_000, false));
-        assert_eq!(clock.take(2 * SECOND), jump(-10_000, false));
+        assert_eq!(clock.take(12 * SECOND), jump(11_000, false, 1));
+        assert_eq!(clock.take(2 * SECOND), jump(-10_000, false, 2));
         clock.announce();
-        assert_eq!(clock.take(3 * SECOND), None, "announced, and yet it goes on");
+        assert_eq!(clock.take(3 * SECOND), jump(1_000, true, 3), "another source, as it says");
         clock.announce();
-        assert_eq!(clock.take(103 * SECOND), jump(100_000, true));
+        assert_eq!(clock.take(103 * SECOND), jump(100_000, true, 4));
         assert_eq!(clock.take(103 * SECOND), None);
     }
     #[test]

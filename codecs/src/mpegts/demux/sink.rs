@@ -79,18 +79,26 @@ impl<S: UnitStore> Sink<'_, S> {
         let bytes = self.finish();
         self.counters.units += 1;
         self.counters.units_estimated += u64::from(unit.estimated);
-        let MediaUnit { track, codec, dts, pts, keyframe, damaged, after_gap, estimated, .. } =
-            unit;
-        let unit =
-            MediaUnit { track, codec, dts, pts, keyframe, damaged, after_gap, estimated, bytes };
-        self.events.push_back(Event::Unit(unit));
+        self.events.push_back(Event::Unit(MediaUnit {
+            track: unit.track,
+            codec: unit.codec,
+            dts: unit.dts,
+            pts: unit.pts,
+            time_base: unit.time_base,
+            keyframe: unit.keyframe,
+            damaged: unit.damaged,
+            after_gap: unit.after_gap,
+            estimated: unit.estimated,
+            bytes,
+        }));
     }
 
     /// Ends the open unit and gives it out as data.
-    pub(super) fn give_data(&mut self, format: DataFormat, pts: MediaTime) {
+    pub(super) fn give_data(&mut self, format: DataFormat, pts: MediaTime, time_base: u32) {
         let bytes = self.finish();
         self.counters.data_units += 1;
-        self.events.push_back(Event::Data(DataUnit { track: self.track, format, pts, bytes }));
+        let track = self.track;
+        self.events.push_back(Event::Data(DataUnit { track, format, pts, time_base, bytes }));
     }
 }
 

@@ -195,21 +195,24 @@ impl TrackReader {
 
     fn begin_pes(&mut self, head: &PesHead, random_access: bool, clock: &mut ReferenceClock) {
         let PesHead { stamps, payload_len, aligned, .. } = *head;
+        let time_base = clock.time_base();
         match &mut self.assembler {
             Assembler::Video(video) => {
                 let times = stamps.pts.map(|pts| {
                     let dts = clock.place(stamps.dts.unwrap_or(pts));
                     (clock.place(pts), dts)
                 });
-                video.begin_pes(PesStart { times, random_access, payload_len });
+                video.begin_pes(PesStart { times, time_base, random_access, payload_len });
             }
             Assembler::Frames(frames) => {
-                frames.begin_pes(stamps.pts.map(|pts| clock.place(pts)), aligned);
+                frames.begin_pes(stamps.pts.map(|pts| clock.place(pts)), time_base, aligned);
             }
-            Assembler::Opus(packets) => packets.begin_pes(stamps.pts.map(|pts| clock.place(pts))),
+            Assembler::Opus(packets) => {
+                packets.begin_pes(stamps.pts.map(|pts| clock.place(pts)), time_base);
+            }
             Assembler::Data(packets) => {
                 let own = stamps.pts.map(|pts| clock.look(pts));
-                packets.begin_pes(own.or_else(|| clock.now()));
+                packets.begin_pes(own.or_else(|| clock.now()), time_base);
             }
             Assembler::Cues(_) => {}
         }
@@ -245,7 +248,7 @@ fn cue<S: UnitStore>(section: &[u8], clock: &ReferenceClock, sink: &mut Sink<'_,
         let mut unit = OpenUnit::new();
         unit.append(section, sink);
         if unit.end() {
-            sink.give_data(DataFormat::Scte35, now);
+            sink.give_data(DataFormat::Scte35, now, clock.time_base());
         }
     } else {
         sink.counters.units_without_time += 1;

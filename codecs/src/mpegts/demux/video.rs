@@ -29,6 +29,8 @@ const LONG_PES_LEN: usize = 60_000;
 pub(super) struct PesStart {
     /// PTS and DTS.
     pub(super) times: Option<(MediaTime, MediaTime)>,
+    /// The number of their time base.
+    pub(super) time_base: u32,
     /// `random_access_indicator`.
     pub(super) random_access: bool,
     /// Bytes of its payload, if it tells.
@@ -100,6 +102,7 @@ impl<const N: usize> Prefix<N> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Picture {
     times: Option<(MediaTime, MediaTime)>,
+    time_base: u32,
     random_access: bool,
     has_slices: bool,
     is_intra: bool,
@@ -122,6 +125,8 @@ pub(super) struct Video {
     /// The PES packet whose first picture has not begun.
     pes: Option<PesStart>,
     times: PictureTimes,
+    /// The number of the time base of the last time that was told.
+    time_base: u32,
     /// Packets are missing: nothing is read before the next PES packet.
     is_lost: bool,
     after_gap: bool,
@@ -144,6 +149,7 @@ impl Video {
             sets: ParameterSets::new(codec),
             pes: None,
             times: PictureTimes::default(),
+            time_base: 0,
             is_lost: false,
             after_gap: false,
             alignment: Alignment::Unknown(0),
@@ -349,8 +355,13 @@ impl Video {
     }
 
     fn begin_picture(&mut self) {
-        let PesStart { times, random_access, .. } = self.pes.take().unwrap_or_default();
-        self.picture = Some(Picture { times, random_access, ..Picture::default() });
+        let pes = self.pes.take().unwrap_or_default();
+        let PesStart { times, random_access, .. } = pes;
+        if times.is_some() {
+            self.time_base = pes.time_base;
+        }
+        let time_base = self.time_base;
+        self.picture = Some(Picture { times, time_base, random_access, ..Picture::default() });
     }
 
     fn settle<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
@@ -400,6 +411,7 @@ impl Video {
             codec: self.codec,
             dts,
             pts,
+            time_base: picture.time_base,
             keyframe,
             damaged: picture.is_damaged,
             after_gap: core::mem::take(&mut self.after_gap),
