@@ -19,6 +19,8 @@ const SET_PICTURES_MAX: u32 = 16;
 /// What a sequence parameter set says of the pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
+    /// `sps_seq_parameter_set_id`, 0 to 15.
+    pub id: u8,
     /// Profile, tier and level.
     pub ptl: ProfileTierLevel,
     /// Temporal sub-layers, 1 to 7.
@@ -63,7 +65,7 @@ impl Sps {
         }
         let temporal_id_nested = bits.flag("hevc.sps.temporal_id_nesting")?;
         let ptl = profile_tier_level(&mut bits, sub_layers)?;
-        bits.ue_max(15, "hevc.sps.id")?;
+        let id = bits.ue_max(15, "hevc.sps.id")?;
         let chroma_format_idc = bits.ue_max(3, "hevc.sps.chroma_format_idc")?;
         if chroma_format_idc == 3 {
             bits.flag("hevc.sps.separate_planes")?;
@@ -72,8 +74,9 @@ impl Sps {
         let bit_depth_luma = bits.ue_max(8, "hevc.sps.bit_depth_luma")?;
         let bit_depth_chroma = bits.ue_max(8, "hevc.sps.bit_depth_chroma")?;
         let fps_milli = frame_rate(&mut bits, sub_layers).ok().flatten();
-        let byte = |value: u32| u8::try_from(value).expect("limited to one digit above");
+        let byte = |value: u32| u8::try_from(value).expect("limited above");
         Ok(Self {
+            id: byte(id),
             ptl,
             temporal_layers: sub_layers + 1,
             temporal_id_nested,

@@ -24,6 +24,8 @@ pub(super) enum NalKind {
         first: bool,
         is_intra: bool,
     },
+    /// Of another layer than the base, whose pictures are not read.
+    Layer,
     /// `begins`: one behind a slice belongs to the next picture.
     Other {
         begins: bool,
@@ -37,7 +39,10 @@ impl NalKind {
         let is_first = |at: usize| head.get(at).is_some_and(|byte| byte & 0x80 != 0);
         if codec == Codec::Hevc {
             let kind = hevc::NalType(header >> 1 & 0x3f);
+            // Its six bits stand across both bytes.
+            let layer = header & 1 != 0 || head.get(1).is_some_and(|byte| byte >> 3 != 0);
             return match kind {
+                _ if layer => Self::Layer,
                 hevc::NalType::AUD => Self::Delimiter,
                 hevc::NalType::PREFIX_SEI => Self::Sei,
                 _ if kind.is_parameter_set() => {
@@ -70,6 +75,7 @@ impl NalKind {
         match self {
             Self::Delimiter | Self::ParameterSet { .. } | Self::Sei => true,
             Self::Slice { first, .. } => first,
+            Self::Layer => false,
             Self::Other { begins } => begins,
         }
     }
@@ -91,4 +97,26 @@ fn find_recovery_point(mut bits: BitReader<'_>) -> Result<bool, Error> {
         bits.skip(8 * len, "h264.sei.payload")?;
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_above_the_base_are_told_apart() {
+        let sequence = NalKind::ParameterSet { is_sequence: true };
+        let key = NalKind::Slice { first: true, is_intra: true };
+        // SPS and IDR, of layers 0, 1, 32.
+        for (head, kind) in [
+            (&[0x42, 0x01][..], sequence),
+            (&[0x42, 0x09], NalKind::Layer),
+            (&[0x43, 0x01], NalKind::Layer),
+            (&[0x26, 0x01, 0x80], key),
+            (&[0x26, 0x09, 0x80], NalKind::Layer),
+        ] {
+            assert_eq!(NalKind::of(Codec::Hevc, head), kind, "{head:x?}");
+        }
+        assert_eq!(NalKind::of(Codec::H264, &[0x67, 0x42]), sequence);
+    }
 }

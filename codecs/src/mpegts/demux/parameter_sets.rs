@@ -145,13 +145,13 @@ impl ParameterSets {
         for set in sets {
             let same = |known: &Set| (known.kind, known.id) == (set.kind, set.id);
             let at = self.known.iter().position(same);
-            let before = at.and_then(|at| self.known.get(at)).map_or(0, Set::len);
+            let before = at.map_or(0, |at| self.known[at].len());
             if self.known_bytes() - before + set.len() > SETS_BYTES_MAX {
                 self.refused += 1;
                 continue;
             }
-            match at.and_then(|at| self.known.get_mut(at)) {
-                Some(known) => *known = set,
+            match at {
+                Some(at) => self.known[at] = set,
                 None if self.known.len() < SETS_MAX => self.known.push(set),
                 None => self.refused += 1,
             }
@@ -170,8 +170,8 @@ impl ParameterSets {
         let mut bits = BitReader::rbsp(unit.get(header_len..).unwrap_or_default());
         let id = match kind {
             _ if kind == vps => bits.bits(4, "hevc.vps.id")?,
-            // The number stands behind the profile, whose length varies; one is the rule.
-            _ if kind == sps && is_hevc => 0,
+            // The number stands behind the profile, whose length varies.
+            _ if kind == sps && is_hevc => u32::from(hevc::Sps::parse(unit)?.id),
             _ if kind == sps => {
                 bits.skip(24, "h264.sps.profile")?;
                 bits.ue_max(AVC_SPS_ID_MAX, "h264.sps.id")?
@@ -312,5 +312,25 @@ mod tests {
         let sps = BitWriter::starting(&[0x67, 66, 0xc0, 30]).ue(&[32]).bytes();
         assert_eq!(settle(&mut sets, &[&sps]), None);
         assert_eq!((sets.take_refused(), sets.known.len()), (1, 3));
+    }
+    #[test]
+    fn sequences_of_hevc_have_their_numbers() {
+        let sps = |id| {
+            let head = BitWriter::starting(&[0x42, 1]).text("0000 000 1");
+            let profile = head.put(0, 48).put(0, 48);
+            // Number, format, sides, no window, depths.
+            profile.ue(&[id, 1, 64, 64]).text("0").ue(&[0, 0]).put(0xff, 8).escaped()
+        };
+        let (vps, pps) = ([0x40, 1, 0x0c, 1], [0x44, 1, 0xc1]);
+        let mut sets = ParameterSets::new(Codec::Hevc);
+        for unit in [&vps[..], &sps(0), &sps(15), &sps(16), &pps] {
+            sets.begin();
+            sets.append(unit);
+            sets.end();
+        }
+        let config = sets.settle().unwrap().unwrap();
+        let hvcc = HevcDecoderConfigurationRecord::parse(&config.record).unwrap();
+        assert_eq!(hvcc.units_of(hevc::NalType::SPS).count(), 2);
+        assert_eq!(sets.take_refused(), 1);
     }
 }

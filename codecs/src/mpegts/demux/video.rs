@@ -284,6 +284,8 @@ impl Video {
     fn head_len(&self) -> usize {
         match (self.codec, self.head.get().first()) {
             (Codec::Hevc, Some(header)) if header >> 1 & 0x3f < 32 => 3,
+            // The layer goes on in the second byte.
+            (Codec::Hevc, Some(_)) => 2,
             (Codec::H264, Some(header)) if matches!(header & 0x1f, 1 | 2 | 5) => 2,
             _ => 1,
         }
@@ -292,6 +294,10 @@ impl Video {
     fn open_nal<S: UnitStore>(&mut self, sink: &mut Sink<'_, S>) {
         let head = self.head;
         let kind = NalKind::of(self.codec, head.get());
+        if kind == NalKind::Layer {
+            self.nal = Nal::None;
+            return;
+        }
         let has_slices = self.picture.is_some_and(|picture| picture.has_slices);
         if has_slices && kind.begins_picture() {
             self.end_picture(sink);
@@ -327,7 +333,7 @@ impl Video {
                     self.settle(sink);
                 }
             }
-            NalKind::Sei | NalKind::Other { .. } => {}
+            NalKind::Sei | NalKind::Layer | NalKind::Other { .. } => {}
         }
         let at = self.unit.len();
         self.unit.append(&[0; 4], sink);
