@@ -81,20 +81,14 @@ impl FrameFormat {
         frame: &FrameHead,
         config: &mut Option<DecoderConfig>,
     ) -> Result<bool, Error> {
-        let known = config.take_if(|config| config.codec == frame.codec);
         let (record, learns) = match self {
             Self::Adts => (adts_config(head)?, false),
             Self::MpegAudio | Self::Ac3 => (Vec::new(), true),
             // It stands in the frame.
-            Self::Loas => {
-                *config = known;
-                return Ok(false);
-            }
+            Self::Loas => return Ok(false),
         };
-        let same = known.is_some_and(|mut known| {
-            let same = known.record == record && !(learns && known.learn(head));
-            *config = Some(known);
-            same
+        let same = config.as_mut().is_some_and(|known| {
+            (known.codec, &known.record) == (frame.codec, &record) && !(learns && known.learn(head))
         });
         if same {
             return Ok(false);
@@ -116,8 +110,9 @@ fn adts(head: &[u8]) -> Result<FrameHead, Error> {
         samples: AAC_SAMPLES * u32::from(header.blocks),
         sample_rate: header.sample_rate,
         is_dependent: false,
-        // Nothing tells where the second block begins.
-        is_unsupported: header.blocks > 1,
+        // Nothing tells where the second block begins, nor, without a channel configuration, what
+        // the decoder's is: that stands in the first element of the frame.
+        is_unsupported: header.blocks > 1 || header.channels == 0,
     })
 }
 
@@ -265,5 +260,18 @@ mod tests {
         let unknown = [0xff, 0xf1, 0x50, 0x00, 0x2b, 0x3f, 0xfc];
         let head = FrameFormat::Adts.parse(&unknown).unwrap();
         assert!(FrameFormat::Adts.configure(&unknown, &head, &mut None).is_err());
+        assert!(head.is_unsupported);
+    }
+
+    #[test]
+    fn a_head_without_channels_leaves_the_configuration() {
+        let mut config = None;
+        let mut news = |bytes: &[u8]| {
+            let head = FrameFormat::Adts.parse(bytes).unwrap();
+            FrameFormat::Adts.configure(bytes, &head, &mut config).ok()
+        };
+        let lc = [0xff, 0xf1, 0x50, 0x80, 0x2b, 0x3f, 0xfc];
+        let unknown = [0xff, 0xf1, 0x50, 0x00, 0x2b, 0x3f, 0xfc];
+        assert_eq!([&lc, &unknown, &lc].map(|bytes| news(bytes)), [Some(true), None, Some(false)]);
     }
 }
