@@ -1,4 +1,4 @@
-//! What a transport stream holds, as the server's own reader finds it.
+//! What a transport stream holds, as the demultiplexer of the codecs finds it.
 //!
 //! The checker of [`crate::mpegts`] tells whether a stream keeps the rules; this tells what becomes
 //! of it: a stream that breaks some may be read all the same, and one that keeps all may hold what

@@ -98,8 +98,8 @@ const COMMANDS: [Command; 12] = [
         name: "check-ts",
         synopsis: "FILE | -",
         summary: "judge an MPEG transport stream by TR 101 290",
-        about: "Checks the indicators of priorities 1 and 2, and lists what a server reads of the\n\
-                stream; ends with 1 if an indicator tells a fault.",
+        about: "Checks the indicators of priorities 1 and 2, and lists the tracks and units of\n\
+                the stream; ends with 1 if an indicator tells a fault.",
         groups: &[CHECK_TS],
     },
     Command {
