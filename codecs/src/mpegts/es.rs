@@ -8,7 +8,7 @@
 //! | H.264 | 0x1b | | delimiter, at keyframes the parameter sets |
 //! | HEVC | 0x24 | registration `HEVC` | delimiter, at keyframes the parameter sets |
 //! | AAC | 0x0f | | ADTS header |
-//! | MP3 | 0x03, 0x04 below 32 kHz | | |
+//! | MP2, MP3 | 0x03, 0x04 below 32 kHz | | |
 //! | AC-3 | 0x81 | registration `AC-3` | |
 //! | E-AC-3 | 0x87 | registration `EAC3` | |
 //! | Opus | 0x06 | registration `Opus`, channels | control header |
@@ -58,7 +58,7 @@ impl ElementaryStream {
             Codec::H264 => 0x1b,
             Codec::Hevc => 0x24,
             Codec::Aac => 0x0f,
-            Codec::Mp3 => 0x03,
+            Codec::Mp2 | Codec::Mp3 => 0x03,
             Codec::Ac3 => 0x81,
             Codec::Eac3 => 0x87,
             _ => 0x06,
@@ -108,11 +108,11 @@ impl ElementaryStream {
         &self.descriptors[..self.descriptors_len]
     }
 
-    /// What the first bytes of an access unit change: the type of MP3 depends on its rate.
+    /// What the first bytes of an access unit change: the type of MPEG audio depends on its rate.
     #[must_use]
     pub fn seen(self, first: &[u8]) -> Self {
         match (self.codec, first) {
-            (Codec::Mp3, &[0xff, second, ..]) if second & 0xe0 == 0xe0 => {
+            (Codec::Mp2 | Codec::Mp3, &[0xff, second, ..]) if second & 0xe0 == 0xe0 => {
                 // Two bits of version: 3 is MPEG-1, the lower rates are MPEG-2 and its extension.
                 let stream_type = if second >> 3 & 3 == 3 { 0x03 } else { 0x04 };
                 Self { stream_type, ..self }
@@ -128,7 +128,7 @@ impl ElementaryStream {
     /// `stream_id` of its PES packets: one video, one audio, or one of private streams.
     pub(super) const fn stream_id(&self) -> u8 {
         match self.codec {
-            Codec::Aac | Codec::Mp3 => 0xc0,
+            Codec::Aac | Codec::Mp2 | Codec::Mp3 => 0xc0,
             codec if matches!(codec.kind(), TrackKind::Video) => 0xe0,
             _ => 0xbd,
         }
@@ -176,7 +176,7 @@ impl Framing {
             }
             Codec::Aac => Self::Adts(AdtsFraming::from_config(needed()?)?),
             Codec::Opus => Self::Opus,
-            Codec::Mp3 | Codec::Ac3 | Codec::Eac3 => Self::Plain,
+            Codec::Mp2 | Codec::Mp3 | Codec::Ac3 | Codec::Eac3 => Self::Plain,
             other => {
                 return Err(Error::Unsupported { what: "mpegts.codec", value: other as u64 });
             }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn streams_are_listed_as_players_know_them() {
-        let table: [(Codec, u16, u8, u8, &[u8]); 7] = [
+        let table: [(Codec, u16, u8, u8, &[u8]); 8] = [
             (Codec::H264, 0x100, 0xe0, 0x1b, b""),
             (Codec::Hevc, 0x101, 0xe0, 0x24, b"\x05\x04HEVC"),
             (Codec::Aac, 0x110, 0xc0, 0x0f, b""),
@@ -246,6 +246,7 @@ mod tests {
             (Codec::Ac3, 0x112, 0xbd, 0x81, b"\x05\x04AC-3"),
             (Codec::Eac3, 0x113, 0xbd, 0x87, b"\x05\x04EAC3"),
             (Codec::Opus, 0x114, 0xbd, 0x06, b"\x05\x04Opus\x7f\x02\x80\x02"),
+            (Codec::Mp2, 0x115, 0xc0, 0x03, b""),
         ];
         for (codec, pid, id, stream_type, descriptors) in table {
             let stream = ElementaryStream::of(codec, None).unwrap();
@@ -265,7 +266,10 @@ mod tests {
     }
 
     #[test]
-    fn low_rates_of_mp3_have_their_own_type() {
+    fn low_rates_of_mpeg_audio_have_their_own_type() {
+        let layer_2 = ElementaryStream::of(Codec::Mp2, None).unwrap();
+        assert_eq!(layer_2.seen(&[0xff, 0xfd]).stream_type(), 3);
+        assert_eq!(layer_2.seen(&[0xff, 0xf5]).stream_type(), 4);
         let stream = ElementaryStream::of(Codec::Mp3, None).unwrap();
         for (second, stream_type) in [(0xfb, 3), (0xf3, 4), (0xe3, 4)] {
             assert_eq!(stream.seen(&[0xff, second, 0]).stream_type(), stream_type);

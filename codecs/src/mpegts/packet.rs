@@ -55,7 +55,7 @@ impl Slot {
     const PAT: Self = Self(0);
     const PMT: Self = Self(1);
     /// The tables, and one slot for each codec that is carried.
-    const COUNT: u8 = 9;
+    const COUNT: u8 = 10;
     const STREAMS: u8 = 2;
 
     pub(super) const fn of(codec: Codec) -> Option<Self> {
@@ -67,6 +67,7 @@ impl Slot {
             Codec::Ac3 => 6,
             Codec::Eac3 => 7,
             Codec::Opus => 8,
+            Codec::Mp2 => 9,
             _ => return None,
         }))
     }
@@ -83,10 +84,15 @@ impl Slot {
 
 /// The counter that the next packet of each PID has, and which PIDs the program map lists.
 ///
-/// Shape: 4 bits for each of nine PIDs, then one bit for each of seven streams: 43 bits, so that it
+/// Shape: 4 bits for each of ten PIDs, then one bit for each of eight streams: 48 bits, so that it
 /// fits the entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Continuity(u64);
+
+const _: () = assert!(
+    (Slot::COUNT * 5 - Slot::STREAMS) as u32 <= Continuity::BITS,
+    "counters and streams fit the bits"
+);
 
 impl Continuity {
     /// Bits of [`Self::to_bits`].
@@ -325,6 +331,7 @@ mod tests {
             Codec::Ac3,
             Codec::Eac3,
             Codec::Opus,
+            Codec::Mp2,
         ];
         let mut continuity = Continuity::default();
         let slots = codecs.map(|codec| Slot::of(codec).unwrap());

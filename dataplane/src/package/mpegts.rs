@@ -118,7 +118,7 @@ impl PacketPackager {
         let Ok(Plan { lead, len }) = plan(framing, unit, pool, &mut head) else {
             return Ok(Packaged::LeftOut);
         };
-        if unit.codec == Codec::Mp3 {
+        if matches!(unit.codec, Codec::Mp2 | Codec::Mp3) {
             let mut first = [0; 2];
             let filled = pool.prefix(&unit.payload, &mut first);
             muxer.see(unit.codec, &first[..filled]);
