@@ -88,6 +88,10 @@ fn times_are_those_of_the_clock_with_the_pace_of_packets() {
         stream.clock(VIDEO, number * 3_600 * 300, 0);
         frame(&mut stream, number);
     }
+    for group in groups(&stream.bytes, &[]).iter().filter(|group| group.first > 2) {
+        let last = group.first + u64::from(group.packets) - 1;
+        assert_eq!(group.pcr, Some((last as i64 - 2) / 5 * 3_600 * 300), "packet {last}");
+    }
     let times = times(&stream);
     assert!(times.len() > 30);
     for (last, time) in times {

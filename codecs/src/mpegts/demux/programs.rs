@@ -16,6 +16,8 @@ use crate::mpegts::psi::crc32;
 
 /// Streams of a program that are known at most.
 pub const STREAMS_MAX: usize = 64;
+/// Bytes of a program map at most, as the specification has it; of a longer one none are kept.
+pub const MAP_BYTES_MAX: usize = 1_024;
 
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub struct Program {
     pub clock_pid: Pid,
     /// Its streams, whether they are read or not.
     pub streams: Vec<ProgramStream>,
+    /// The section of the map in force, for whoever tells it again to readers that join; empty
+    /// before it came, and for one over [`MAP_BYTES_MAX`].
+    pub map_section: Vec<u8>,
     /// The checksum of the map in force.
     map: Option<u32>,
     is_listed: bool,
@@ -81,7 +86,7 @@ impl Programs {
         match parsed.table_id {
             _ if !parsed.current => Ok(false),
             TABLE_PAT if pid == Pid::PAT => self.association(&parsed, checksum),
-            TABLE_PMT => self.map(pid, &parsed, checksum),
+            TABLE_PMT => self.map(pid, &parsed, section, checksum),
             // Other tables may be there as well.
             _ => Ok(false),
         }
@@ -138,7 +143,13 @@ impl Programs {
         Ok(is_other)
     }
 
-    fn map(&mut self, pid: Pid, section: &Section<'_>, checksum: u32) -> Result<bool, Error> {
+    fn map(
+        &mut self,
+        pid: Pid,
+        section: &Section<'_>,
+        bytes: &[u8],
+        checksum: u32,
+    ) -> Result<bool, Error> {
         let number = section.extension;
         let is_of = |program: &&mut Program| (program.number, program.map_pid) == (number, pid);
         let Some(program) = self.list.iter_mut().find(is_of) else { return Ok(false) };
@@ -148,6 +159,10 @@ impl Programs {
         let (clock_pid, streams) = section.map()?;
         program.map = Some(checksum);
         program.clock_pid = clock_pid;
+        program.map_section.clear();
+        if bytes.len() <= MAP_BYTES_MAX {
+            program.map_section.extend_from_slice(bytes);
+        }
         program.streams.clear();
         for listed in streams.take(STREAMS_MAX) {
             let is_known = program.streams.iter().any(|stream| stream.pid == listed.pid);
@@ -166,8 +181,15 @@ impl Programs {
 
 impl Program {
     const fn new(number: u16, map_pid: Pid) -> Self {
-        let streams = Vec::new();
-        Self { number, map_pid, clock_pid: Pid::NULL, streams, map: None, is_listed: true }
+        Self {
+            number,
+            map_pid,
+            clock_pid: Pid::NULL,
+            streams: Vec::new(),
+            map_section: Vec::new(),
+            map: None,
+            is_listed: true,
+        }
     }
 }
 
@@ -259,6 +281,8 @@ mod tests {
         assert_eq!(chosen(Some(1), Some(2)), Some(1));
         assert_eq!(chosen(Some(9), Some(2)), None);
         assert_eq!(programs.list()[1].streams.len(), 2, "a PID once");
+        assert_eq!(programs.list()[0].map_section, pmt(1, &[(2, 9)]));
+        assert!(programs.list()[2].map_section.is_empty(), "it has not come");
     }
 
     #[test]
