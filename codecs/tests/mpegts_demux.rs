@@ -139,6 +139,20 @@ fn pictures_that_lengths_of_packets_part_are_whole() {
 }
 
 #[test]
+fn what_belongs_to_no_picture_leaves_packets_aligned() {
+    let filler = annex_b(&[&[12, 0xff, 0xff, 0xff, 0x80]]);
+    let mut stream = Stream::of(&[H264]);
+    stream.pes(VIDEO, 0, &keyframe(50));
+    for number in 1..4 {
+        stream.pes(VIDEO, number * SECOND, &[filler.clone(), picture(50)].concat());
+    }
+    let (mut demuxer, mut store) = (Demuxer::new(Settings::default()), MemoryStore::default());
+    let mut input = &stream.bytes[..];
+    let events = std::iter::from_fn(|| demuxer.feed(&mut input, &mut store));
+    assert_eq!(events.filter(|event| matches!(event, Event::Unit(_))).count(), 4);
+}
+
+#[test]
 fn a_recovery_point_is_a_keyframe() {
     let table: [(&[u8], bool); 4] = [
         (&[6, 6, 1, 0xc4, 0x80], true),

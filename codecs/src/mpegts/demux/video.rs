@@ -54,6 +54,8 @@ struct PesEnd {
     is_long: bool,
     /// The picture was ended with it.
     is_cut: bool,
+    /// A start code came since.
+    is_passed: bool,
 }
 
 /// The NAL unit that is coming.
@@ -174,6 +176,7 @@ impl Video {
             match piece {
                 NalPiece::Start => {
                     self.end_nal(sink);
+                    self.pes_end.iter_mut().for_each(|end| end.is_passed = true);
                     self.nal = Nal::Head;
                     self.head = Prefix::default();
                 }
@@ -202,7 +205,7 @@ impl Video {
         if is_cut {
             self.end(sink);
         }
-        self.pes_end = Some(PesEnd { is_long, is_cut });
+        self.pes_end = Some(PesEnd { is_long, is_cut, is_passed: false });
     }
 
     /// The first thing behind the end of a PES packet tells whether pictures are whole in them.
@@ -259,15 +262,15 @@ impl Video {
     }
 
     fn bytes<S: UnitStore>(&mut self, mut bytes: &[u8], sink: &mut Sink<'_, S>) {
+        if self.pes_end.is_some_and(|end| !end.is_passed && !bytes.is_empty()) {
+            self.judge_end(true);
+        }
         while let (Nal::Head, Some((&first, rest))) = (self.nal, bytes.split_first()) {
             self.head.push(first);
             bytes = rest;
             if self.head.len >= self.head_len() {
                 self.open_nal(sink);
             }
-        }
-        if !bytes.is_empty() {
-            self.judge_end(true);
         }
         match self.nal {
             Nal::None | Nal::Head => {}
