@@ -6,7 +6,7 @@ use codecs::srt::{KeyLength, Passphrase, RejectReason, SeqNumber};
 use dataplane::session::srt::{CloseReason, Settings};
 
 use crate::endpoint::Source;
-use crate::line::Weather;
+use crate::line::{Line, Weather};
 use crate::world::{Meeting, World};
 
 const MS: Duration = Duration::from_millis(1);
@@ -131,6 +131,30 @@ fn what_is_too_late_is_given_up_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_stream_goes_on_after_an_outage_of_more_than_a_window() {
+    // 60 Mb/s: a window is 1.4 seconds of it.
+    let stream = Source { first_us: 0, interval_us: 175, count: 40_000 };
+    let dead = Weather { loss: 1_000, ..FINE };
+    for outage in [2_000, 3_000, 4_500] {
+        let mut world = Meeting::new(FINE, 12).hold([stream, Source::NONE]).unwrap();
+        world.run_for(MS * 1_000);
+        world.lines[0] = Line::new(dead, 1);
+        world.run_for(MS * outage);
+        let before = world.ends[1].received;
+        world.lines[0] = Line::new(FINE, 1);
+        world.run_for(MS * 500);
+        let counts = *world.ends[1].connection.statistics();
+        assert!(world.ends[1].received > before + 2_000, "after {outage} ms: {counts:?}");
+        world.run_to_the_end();
+        let receiver = &world.ends[1];
+        assert_eq!(receiver.received + receiver.skipped, stream.count, "after {outage} ms");
+        let counts = receiver.connection.statistics();
+        assert_eq!(receiver.skipped, counts.pkt_rcv_drop, "after {outage} ms");
+        assert_eq!(receiver.connection.closed(), None);
+    }
+}
+
+#[test]
 fn little_is_sent_that_was_not_lost() {
     let weather = Weather { loss: 50, jitter: MS, ..FINE };
     let meeting = with_latency(Meeting::new(weather, 8));
@@ -173,7 +197,7 @@ fn silence_and_shutdown_end_a_connection() {
 
     let mut world = Meeting::new(FINE, 11).hold([Source::NONE; 2]).unwrap();
     let dead = Weather { loss: 1_000, ..FINE };
-    world.lines[0] = crate::line::Line::new(dead, 1);
+    world.lines[0] = Line::new(dead, 1);
     world.run_for(MS * 6_000);
     assert_eq!(world.ends[1].connection.closed(), Some(CloseReason::Idle));
     assert_eq!(world.ends[0].connection.closed(), Some(CloseReason::Shutdown));

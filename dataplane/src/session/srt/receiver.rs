@@ -24,6 +24,8 @@ use super::statistics::Statistics;
 const SPARE_MAX: usize = 64;
 /// The part of the latency that an overtaken packet is waited for at most before it is asked for.
 const REORDER_SHARE: u32 = 8;
+/// Packets beyond the window that show, one behind another, that the sender moved on.
+const JUMP_PACKETS: u32 = 16;
 
 /// A packet's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,14 @@ enum Slot {
     GivenUp,
 }
 
+/// Packets that came beyond the window, each behind the one before.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    first: u64,
+    last: u64,
+    count: u32,
+}
+
 /// The receiving half of a connection.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -76,6 +86,7 @@ pub(super) struct Receiver {
     /// How long packets of late were overtaken: a gap is a loss only after that.
     reorder: Duration,
     reorder_max: Duration,
+    jump: Option<Jump>,
 }
 
 impl Receiver {
@@ -97,6 +108,7 @@ impl Receiver {
             given: Vec::new(),
             reorder: Duration::ZERO,
             reorder_max: latency / REORDER_SHARE,
+            jump: None,
         }
     }
 
@@ -141,7 +153,10 @@ impl Receiver {
     }
 
     /// True if a packet of that number is worth being decrypted.
-    pub(super) fn wants(&self, number: u64, len: usize, counts: &mut Statistics) -> bool {
+    pub(super) fn wants(&mut self, number: u64, len: usize, counts: &mut Statistics) -> bool {
+        if number >= self.next + self.window {
+            self.follow(number, counts);
+        }
         let Some(ahead) = number.checked_sub(self.next) else {
             counts.pkt_rcv_belated += 1;
             return false;
@@ -160,6 +175,29 @@ impl Receiver {
         true
     }
 
+    /// After an outage of more than a window the sender is beyond it: nothing that is waited for
+    /// will come, and nothing asks for what lies between. So enough packets move the window on.
+    fn follow(&mut self, number: u64, counts: &mut Statistics) {
+        let jump = match self.jump {
+            Some(jump) if (jump.first..=jump.last).contains(&number) => jump,
+            Some(jump) if number > jump.last && number < jump.first + self.window => {
+                Jump { last: number, count: jump.count + 1, ..jump }
+            }
+            _ => Jump { first: number, last: number, count: 1 },
+        };
+        self.jump = Some(jump);
+        if jump.count < JUMP_PACKETS {
+            return;
+        }
+        self.give_up_all(counts);
+        // What was kept is given out first, and the next packet comes here again.
+        if self.slots.is_empty() {
+            counts.pkt_rcv_drop += jump.first - self.next;
+            self.next = jump.first;
+            self.jump = None;
+        }
+    }
+
     /// Takes a packet that [`Self::wants`] agreed to.
     pub(super) fn take(
         &mut self,
@@ -170,6 +208,7 @@ impl Receiver {
     ) -> Fate {
         let Arrival { number, sent_us, due, retransmitted } = arrival;
         counts.pkt_recv_unique += 1;
+        self.jump = None;
         let end = self.end();
         let found = if number < end { self.losses.remove(number) } else { None };
         if let Some(found) = found.filter(|_| !retransmitted) {
