@@ -6,6 +6,7 @@
 mod calls;
 mod endpoint;
 mod hostility;
+mod joins;
 mod line;
 mod simulation;
 mod world;

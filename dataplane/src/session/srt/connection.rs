@@ -24,7 +24,7 @@ use codecs::writer::Writer;
 
 use super::acknowledgements::Acknowledgements;
 use super::keyring::Keyring;
-use super::negotiation::{Agreement, timestamp};
+use super::negotiation::{Agreement, timestamp, wire_time};
 use super::play_clock::PlayClock;
 use super::receiver::{Arrival, Fate, Payload, Receiver};
 use super::round_trip::RoundTrip;
@@ -376,13 +376,13 @@ impl Connection {
             key,
             retransmitted: outgoing.retransmitted,
             message: MessageNumber::nth(number),
-            timestamp: wrap(outgoing.meta.at_us),
+            timestamp: wire_time(outgoing.at_us),
             destination: self.peer_socket,
         };
         let mut bytes = [0; HEADER_BYTES];
         header.encode(&mut Writer::new(&mut bytes));
         self.counts.pkt_sent += 1;
-        self.counts.byte_sent += outgoing.meta.len as u64;
+        self.counts.byte_sent += outgoing.len as u64;
         self.last_said = now;
         Some(DataTransmit { number, header: bytes, key, sequence })
     }
@@ -442,9 +442,4 @@ impl Connection {
     pub(super) fn timestamp(&self, now: Instant) -> u32 {
         timestamp(now, self.began)
     }
-}
-
-/// The low 32 bits, as they stand in a header.
-fn wrap(at_us: i64) -> u32 {
-    u32::try_from(at_us & i64::from(u32::MAX)).expect("32 bits")
 }

@@ -217,7 +217,8 @@ impl Listener {
             Err(reason) => return Err((reason, self.refuse(now, request, reason, out))),
         };
         let offer = &request.offer;
-        let mut agreement = Agreement::new(settings, offer, socket, request.heard, self.began);
+        // Each connection has a clock of its own, however long we listen.
+        let mut agreement = Agreement::new(settings, offer, socket, request.heard, now);
         let peer = request.peer.ip();
         let mut extension = our_extension(settings);
         let ms = |time: Duration| u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
@@ -231,7 +232,7 @@ impl Listener {
         // CONTROL: key material is answered with itself.
         let key_material = material.map(<[u8]>::to_vec);
         let answer = Offer { handshake, extension, stream_id: None, key_material };
-        let sent = timestamp(now, self.began);
+        let sent = timestamp(now, agreement.began);
         agreement.greeting = Some(answer.encode(Side::Listener, agreement.peer_socket, sent));
         agreement.keys = keys;
         self.calls.insert(request.call(), (Answer::Accepted(socket), now + ANSWERED));

@@ -17,6 +17,10 @@ use super::settings::{FLAGS, MTU_MIN, SRT_VERSION, Settings};
 /// The congestion control of live streams.
 const LIVE: &[u8] = b"live";
 
+/// What our clock shows when it begins. libsrt takes times for wrapped only if it has seen the half
+/// minute before the wrap, and one before our first would be as good as 71 minutes later.
+const HEAD_START_US: i64 = 60_000_000;
+
 /// What one side says in a conclusion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
@@ -218,8 +222,14 @@ impl Agreement {
     }
 }
 
-/// Microseconds since `began`, as they stand in a header.
+/// The time on our clock, as it stands in a header.
 pub(super) fn timestamp(now: Instant, began: Instant) -> u32 {
-    let micros = now.saturating_duration_since(began).as_micros() & u128::from(u32::MAX);
-    u32::try_from(micros).expect("32 bits")
+    let micros = now.saturating_duration_since(began).as_micros();
+    wire_time(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+/// Microseconds since our clock began, as they stand in a header.
+pub(super) fn wire_time(at_us: i64) -> u32 {
+    let shown = at_us.saturating_add(HEAD_START_US).max(0);
+    u32::try_from(shown & i64::from(u32::MAX)).expect("32 bits")
 }

@@ -40,8 +40,10 @@ const DROP_REQUESTS_MAX: usize = 8;
 pub struct PacketMeta {
     /// Bytes of the payload.
     pub len: usize,
-    /// When it was made, in microseconds since the connection began: its timestamp, which stays
-    /// the same when it is sent again.
+    /// When it was made, in microseconds since the connection began; negative if it is older.
+    ///
+    /// The first packet that there is counts as made when it is offered, and the others as long
+    /// after it as they say: who joins in the past plays later and misses nothing.
     pub at_us: i64,
 }
 
@@ -55,7 +57,9 @@ pub trait PacketIndex {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outgoing {
     pub(super) number: u64,
-    pub(super) meta: PacketMeta,
+    pub(super) len: usize,
+    /// Its time for the peer, the same when it is sent again.
+    pub(super) at_us: i64,
     pub(super) retransmitted: bool,
 }
 
@@ -68,6 +72,8 @@ pub(super) struct Sender {
     end: u64,
     /// What lies before it was given up and not acknowledged.
     dropped_until: u64,
+    /// What is added to the times of the index, once its first packet is known.
+    shift_us: Option<i64>,
     lost: Retransmissions,
     window: u64,
     too_late: Duration,
@@ -96,6 +102,7 @@ impl Sender {
             next: 0,
             end: 0,
             dropped_until: 0,
+            shift_us: None,
             lost: Retransmissions::default(),
             window: window.min(FLOW_WINDOW_MAX).into(),
             too_late: peer_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
@@ -184,9 +191,15 @@ impl Sender {
     fn give_up_late(&mut self, index: &impl PacketIndex, now_us: i64, counts: &mut Statistics) {
         let patience = i64::try_from(self.too_late.as_micros()).unwrap_or(i64::MAX);
         let oldest = now_us.saturating_sub(patience);
-        let is_gone = |number| index.meta(number).is_none_or(|meta| meta.at_us < oldest);
         let before = self.acked;
-        while self.acked < self.end && is_gone(self.acked) {
+        while self.acked < self.end {
+            if let Some(meta) = index.meta(self.acked) {
+                let joined = || now_us.saturating_sub(meta.at_us).max(0);
+                let shift_us = *self.shift_us.get_or_insert_with(joined);
+                if meta.at_us.saturating_add(shift_us) >= oldest {
+                    break;
+                }
+            }
             self.acked += 1;
         }
         if self.acked > before {
@@ -219,7 +232,7 @@ impl Sender {
                     self.spend(now, meta.len);
                     counts.pkt_retrans += 1;
                     counts.byte_retrans += meta.len as u64;
-                    return Some(Outgoing { number, meta, retransmitted: true });
+                    return Some(self.outgoing(number, meta, true));
                 }
             }
         }
@@ -235,7 +248,12 @@ impl Sender {
             let share = self.meter.rate().saturating_mul(self.retransmit_percent) / 100;
             self.again.set_rate(share.max(self.retransmit_floor), now);
         }
-        Some(Outgoing { number, meta, retransmitted: false })
+        Some(self.outgoing(number, meta, false))
+    }
+
+    fn outgoing(&self, number: u64, meta: PacketMeta, retransmitted: bool) -> Outgoing {
+        let at_us = meta.at_us.saturating_add(self.shift_us.unwrap_or(0));
+        Outgoing { number, len: meta.len, at_us, retransmitted }
     }
 
     fn spend(&mut self, now: Instant, len: usize) {
