@@ -24,13 +24,15 @@ pub(crate) struct Line {
     burst_left: u64,
     count: u64,
     under_way: BinaryHeap<Reverse<(Instant, u64, Vec<u8>)>>,
-    pub(crate) lost: u64,
+    /// Packets with payload that were lost.
+    pub(crate) lost_data: u64,
 }
 
 impl Line {
     pub(crate) fn new(weather: Weather, seed: u64) -> Self {
         let seed = seed.wrapping_mul(2).wrapping_add(1);
-        Self { weather, seed, burst_left: 0, count: 0, under_way: BinaryHeap::new(), lost: 0 }
+        let under_way = BinaryHeap::new();
+        Self { weather, seed, burst_left: 0, count: 0, under_way, lost_data: 0 }
     }
 
     /// A number that only the seed decides.
@@ -50,7 +52,9 @@ impl Line {
         let in_burst = self.burst_left > 0;
         self.burst_left = self.burst_left.saturating_sub(1);
         if in_burst || self.dice(1_000) < loss {
-            self.lost += 1;
+            // The first bit tells control packets.
+            let is_data = datagram.first().is_some_and(|byte| byte & 0x80 == 0);
+            self.lost_data += u64::from(is_data);
             return;
         }
         let copies = if self.dice(1_000) < duplicate { 2 } else { 1 };

@@ -24,6 +24,9 @@ use super::statistics::Statistics;
 const SPARE_MAX: usize = 64;
 /// The part of the latency that an overtaken packet is waited for at most before it is asked for.
 const REORDER_SHARE: u32 = 8;
+/// How long an overtaken packet is waited for at first: nothing was measured yet, and the packets of
+/// a burst overtake each other.
+const REORDER_FIRST: Duration = Duration::from_millis(2);
 /// Packets beyond the window that show, one behind another, that the sender moved on.
 const JUMP_PACKETS: u32 = 16;
 
@@ -106,7 +109,7 @@ impl Receiver {
             held_bytes_max,
             spare: Vec::new(),
             given: Vec::new(),
-            reorder: Duration::ZERO,
+            reorder: REORDER_FIRST.min(latency / REORDER_SHARE),
             reorder_max: latency / REORDER_SHARE,
             jump: None,
         }
