@@ -1,13 +1,18 @@
 //! What the peer misses of what was sent, and what was sent again lately.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Ranges that wait at most; what is beyond is asked for again by a peer that needs it.
 const RANGES_MAX: usize = 1_024;
 /// Packets of which it is known when they were sent again, at most.
-const RECENT_MAX: usize = 4_096;
+const RECENT_MAX: usize = 512;
+/// Packets that are found to be sent lately at a time: a peer may ask for all of them in each
+/// datagram.
+const SKIPPED_MAX: usize = 64;
+/// A packet is not sent again for this long at most: round trips are the peer's word.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The queue of what is to be sent again.
 #[derive(Debug, Default)]
@@ -16,6 +21,8 @@ pub(super) struct Retransmissions {
     ranges: VecDeque<Range<u64>>,
     /// Number and time, in the order of time.
     recent: VecDeque<(u64, Instant)>,
+    /// The same numbers.
+    is_recent: HashSet<u64>,
 }
 
 impl Retransmissions {
@@ -51,25 +58,33 @@ impl Retransmissions {
     }
 
     /// The next packet to send again. One that was sent less than `pause` ago is left out: the
-    /// peer's word left before it could arrive.
+    /// peer's word left before it could arrive. `None` may mean that many were left out.
     pub(super) fn next(&mut self, now: Instant, pause: Duration) -> Option<u64> {
+        let pause = pause.min(PAUSE_MAX);
         while self.recent.front().is_some_and(|(_, at)| *at + pause <= now) {
-            self.recent.pop_front();
+            self.forget_one();
         }
-        loop {
+        for _ in 0..=SKIPPED_MAX {
             let range = self.ranges.front_mut()?;
             let number = range.start;
             range.start += 1;
             if range.is_empty() {
                 self.ranges.pop_front();
             }
-            if !self.recent.iter().rev().any(|(recent, _)| *recent == number) {
+            if self.is_recent.insert(number) {
                 if self.recent.len() == RECENT_MAX {
-                    self.recent.pop_front();
+                    self.forget_one();
                 }
                 self.recent.push_back((number, now));
                 return Some(number);
             }
+        }
+        None
+    }
+
+    fn forget_one(&mut self) {
+        if let Some((number, _)) = self.recent.pop_front() {
+            self.is_recent.remove(&number);
         }
     }
 }
@@ -116,5 +131,41 @@ mod tests {
         assert_eq!(queue.next(now + pause / 2, pause), None);
         queue.add(5..6);
         assert_eq!(queue.next(now + pause, pause), Some(5));
+    }
+
+    #[test]
+    fn asking_for_what_was_just_sent_costs_little() {
+        let now = epoch();
+        let pause = Duration::from_secs(10);
+        let mut queue = Retransmissions::default();
+        let count = RECENT_MAX as u64;
+        queue.add(0..count + 100);
+        assert!((0..count).all(|number| queue.next(now, pause) == Some(number)));
+        queue.remove_before(count + 100);
+        queue.add(0..count);
+        let skipped = SKIPPED_MAX as u64 + 1;
+        assert_eq!(queue.next(now, pause), None);
+        assert_eq!(ranges(&queue), [(skipped, count)], "the rest is looked at another time");
+        assert_eq!(queue.next(now, pause), None);
+        assert_eq!(ranges(&queue), [(2 * skipped, count)]);
+        // A peer whose way is as long as it says waits no longer than a second.
+        queue.add(5..6);
+        assert_eq!(queue.next(now + PAUSE_MAX, pause), Some(5));
+    }
+
+    #[test]
+    fn only_the_last_packets_are_remembered() {
+        let now = epoch();
+        let pause = Duration::from_secs(1);
+        let mut queue = Retransmissions::default();
+        let count = RECENT_MAX as u64;
+        queue.add(0..count + 1);
+        while queue.next(now, pause).is_some() {}
+        assert_eq!((queue.recent.len(), queue.is_recent.len()), (RECENT_MAX, RECENT_MAX));
+        queue.add(0..2);
+        assert_eq!(queue.next(now, pause), Some(0), "it is the oldest, and forgotten");
+        assert_eq!(queue.next(now, pause), Some(1), "so is this one now");
+        queue.add(count..count + 1);
+        assert_eq!(queue.next(now, pause), None);
     }
 }
