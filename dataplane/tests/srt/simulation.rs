@@ -155,6 +155,24 @@ fn a_stream_goes_on_after_an_outage_of_more_than_a_window() {
 }
 
 #[test]
+fn much_is_sent_again_from_the_first_packet_on() {
+    // 60 Mb/s for two seconds, and a join of four megabytes at once.
+    let fast = Source { first_us: 0, interval_us: 175, count: 11_500 };
+    let join = Source { first_us: 0, interval_us: 1, count: 3_200 };
+    for (seed, (loss, stream)) in (20..).zip([(50, fast), (100, fast), (50, join)]) {
+        let weather = Weather { loss, ..FINE };
+        let meeting = with_latency(Meeting::new(weather, seed));
+        let mut world = meeting.hold([stream, Source::NONE]).unwrap();
+        world.run_to_the_end();
+        let receiver = &world.ends[1];
+        let counts = receiver.connection.statistics();
+        // Luck takes a packet at times, and an empty budget takes hundreds.
+        assert!(receiver.skipped < 10, "seed {seed}: {counts:?}");
+        assert_eq!(receiver.received + receiver.skipped, stream.count, "seed {seed}");
+    }
+}
+
+#[test]
 fn little_is_sent_that_was_not_lost() {
     let weather = Weather { loss: 50, jitter: MS, ..FINE };
     let meeting = with_latency(Meeting::new(weather, 8));

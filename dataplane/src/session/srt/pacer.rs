@@ -1,7 +1,8 @@
 //! Budgets of bytes: how fast is sent, how much is sent again.
 //!
 //! Shape: a bucket that fills at a rate and holds a burst; what is sent takes from it and may
-//! take the last packet on credit. So a timer may be as coarse as the burst is long.
+//! take the last packet on credit. So a timer may be as coarse as the burst is long. What is earned
+//! otherwise is put in by hand.
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,15 @@ impl Bucket {
         bucket
     }
 
-    pub(super) fn set_rate(&mut self, rate: u64, now: Instant) {
-        self.fill(now);
-        self.rate = rate;
+    /// From now on it holds `bytes` in any case.
+    pub(super) fn set_floor(&mut self, bytes: u64) {
+        self.floor = i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// Puts bytes in, as far as there is room.
+    pub(super) fn earn(&mut self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes).min(self.depth());
     }
 
     /// True if something may be sent.
@@ -41,9 +48,17 @@ impl Bucket {
 
     /// When half of it is there again, and so more than one packet may be sent.
     pub(super) fn half_full(&self) -> Instant {
-        let wanted = self.depth() / 2 - self.bytes;
-        let wanted = u64::try_from(wanted).unwrap_or(0);
-        let nanos = u128::from(wanted) * 1_000_000_000 / u128::from(self.rate.max(1));
+        self.filled_to(self.depth() / 2)
+    }
+
+    /// When one packet may be sent again.
+    pub(super) fn opens(&self) -> Instant {
+        self.filled_to(1)
+    }
+
+    fn filled_to(&self, bytes: i64) -> Instant {
+        let wanted = u64::try_from(bytes - self.bytes).unwrap_or(0);
+        let nanos = (u128::from(wanted) * 1_000_000_000).div_ceil(u128::from(self.rate.max(1)));
         let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.filled.checked_add(wait).unwrap_or(self.filled)
     }
@@ -67,7 +82,7 @@ impl Bucket {
     }
 }
 
-/// How many bytes came in a second of late.
+/// How many bytes came in a second of late: in the last whole one, or already in this one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateMeter {
     since: Instant,
@@ -82,21 +97,20 @@ impl RateMeter {
         Self { since: now, bytes: 0, rate: 0 }
     }
 
-    /// Counts bytes; true if the rate is another now.
-    pub(super) fn count(&mut self, bytes: usize, now: Instant) -> bool {
+    /// Counts bytes.
+    pub(super) fn count(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes as u64;
         let time = now.saturating_duration_since(self.since);
         if time < Self::WINDOW {
-            return false;
+            return;
         }
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
         self.rate = self.bytes.saturating_mul(1_000) / millis;
         (self.since, self.bytes) = (now, 0);
-        true
     }
 
-    pub(super) const fn rate(&self) -> u64 {
-        self.rate
+    pub(super) fn rate(&self) -> u64 {
+        self.rate.max(self.bytes)
     }
 }
 
@@ -135,17 +149,39 @@ mod tests {
             sent += 1_000;
         }
         assert_eq!(sent, 10_000);
-        bucket.set_rate(1_000, later);
         assert!(!bucket.is_open(later));
-        assert_eq!(bucket.half_full(), later + MS * 1_500, "half of the floor, at a byte each ms");
+        assert_eq!(bucket.half_full(), later + MS * 5);
+        assert_eq!(bucket.opens(), later + Duration::from_micros(1));
+    }
+
+    #[test]
+    fn what_is_earned_is_kept_as_far_as_there_is_room() {
+        let start = epoch();
+        let mut bucket = Bucket::new(1_000, MS, 3_000, start);
+        bucket.earn(1_000);
+        bucket.spend(4_000);
+        assert_eq!(bucket.opens(), start + MS * 1_001, "it was full before");
+        assert_eq!(bucket.half_full(), start + MS * 2_500);
+        bucket.set_floor(50_000);
+        bucket.earn(20_000);
+        bucket.spend(18_999);
+        assert!(bucket.is_open(start), "one byte is left");
+        bucket.earn(u64::MAX);
+        bucket.spend(50_000);
+        assert!(!bucket.is_open(start));
     }
 
     #[test]
     fn the_rate_is_that_of_the_last_second() {
         let start = epoch();
         let mut meter = RateMeter::new(start);
-        assert!(!meter.count(500, start + MS * 999));
-        assert!(meter.count(500, start + MS * 1_000));
+        meter.count(500, start + MS * 999);
+        assert_eq!(meter.rate(), 500, "so many are there already");
+        meter.count(500, start + MS * 1_000);
         assert_eq!(meter.rate(), 1_000);
+        meter.count(100, start + MS * 1_500);
+        assert_eq!(meter.rate(), 1_000, "those of the second before");
+        meter.count(100, start + MS * 2_000);
+        assert_eq!(meter.rate(), 200);
     }
 }

@@ -81,6 +81,7 @@ pub(super) struct Sender {
     again: Bucket,
     meter: RateMeter,
     retransmit_percent: u64,
+    /// What may be sent again of a second in any case.
     retransmit_floor: u64,
     last_sent: Instant,
     drop_requests: Vec<DropRequest>,
@@ -244,16 +245,22 @@ impl Sender {
         self.next += 1;
         counts.pkt_sent_unique += 1;
         self.spend(now, meta.len);
-        if self.meter.count(meta.len, now) {
-            let share = self.meter.rate().saturating_mul(self.retransmit_percent) / 100;
-            self.again.set_rate(share.max(self.retransmit_floor), now);
-        }
+        self.earn(now, meta.len);
         Some(self.outgoing(number, meta, false))
     }
 
     fn outgoing(&self, number: u64, meta: PacketMeta, retransmitted: bool) -> Outgoing {
         let at_us = meta.at_us.saturating_add(self.shift_us.unwrap_or(0));
         Outgoing { number, len: meta.len, at_us, retransmitted }
+    }
+
+    /// Each packet earns its share of what may be sent again; that of a second is kept.
+    fn earn(&mut self, now: Instant, len: usize) {
+        self.meter.count(len, now);
+        let share = |bytes: u64| bytes.saturating_mul(self.retransmit_percent) / 100;
+        let (kept, earned) = (share(self.meter.rate()), share(len as u64));
+        self.again.set_floor(kept.max(self.retransmit_floor));
+        self.again.earn(earned);
     }
 
     fn spend(&mut self, now: Instant, len: usize) {
@@ -280,7 +287,7 @@ impl Sender {
         let waits = self.next < self.end && self.in_flight() < self.window;
         let paced = (waits || !self.lost.is_empty()).then(|| {
             let paced = self.pace.half_full();
-            if waits { paced } else { paced.max(self.again.half_full()) }
+            if waits { paced } else { paced.max(self.again.opens()) }
         });
         [paced, self.probe_at(trip)].into_iter().flatten().min()
     }

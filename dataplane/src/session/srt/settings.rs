@@ -40,7 +40,7 @@ pub struct Settings {
     pub bandwidth_max: u64,
     /// For how long what was not sent may be caught up at once: timers need not be finer.
     pub burst: Duration,
-    /// What may be sent again, in percent of what is sent; and [`Self::retransmit_floor`].
+    /// What may be sent again, in percent of what is sent, and [`Self::retransmit_floor`] more.
     pub retransmit_percent: u32,
     /// Bytes a second that may be sent again in any case.
     pub retransmit_floor: u64,
