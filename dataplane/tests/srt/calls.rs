@@ -220,26 +220,71 @@ fn a_caller_waits_for_its_verdict_and_hears_it_again() {
     assert_eq!(rig.out[..again], greeting);
 }
 
+/// A conclusion of that peer and socket, with a good cookie.
+fn call(rig: &mut Rig, peer: SocketAddr, socket: u32, key: Option<&[u8]>) -> Vec<u8> {
+    let cookie = rig.cookie(peer);
+    let kind = HandshakeKind::Conclusion;
+    let handshake = Handshake { kind, cookie, socket: SocketId(socket), ..FIVE };
+    let body = hs(HS);
+    let mut more = vec![(ExtensionType::HsRequest, &body[..])];
+    more.extend(key.map(|key| (ExtensionType::KmRequest, key)));
+    packet(handshake, &more)
+}
+
+fn host(number: usize) -> SocketAddr {
+    let [.., high, low] = number.to_be_bytes();
+    ([198, 51, high, low], 4_000).into()
+}
+
 #[test]
 fn the_table_of_calls_is_bounded() {
     let mut rig = Rig::new();
-    let body = hs(HS);
-    let cookie = rig.cookie(caller_addr());
-    let call = |socket: u32| {
-        let kind = HandshakeKind::Conclusion;
-        let handshake = Handshake { kind, cookie, socket: SocketId(socket), ..FIVE };
-        packet(handshake, &[(ExtensionType::HsRequest, &body)])
+    let share = Settings::default().calls_per_host_max;
+    let refusal = |rig: &Rig, len: usize| {
+        let (handshake, _) = Handshake::parse(&rig.out[HEADER_BYTES..len]).unwrap();
+        handshake.kind
     };
-    let count = u32::try_from(CALLS_MAX).unwrap();
-    for socket in 1..=count {
-        assert!(matches!(rig.say(caller_addr(), &call(socket)), Incoming::Call(_)));
+    let backlog = HandshakeKind::Rejected(RejectReason::BACKLOG);
+    let hosts = CALLS_MAX / share;
+    for at in 0..hosts {
+        for socket in 1..=u32::try_from(share).unwrap() {
+            let bytes = call(&mut rig, host(at), socket, None);
+            assert!(matches!(rig.say(host(at), &bytes), Incoming::Call(_)), "{at} {socket}");
+        }
+        // One host has its share, and the next is let in.
+        let bytes = call(&mut rig, host(at), 9_999, None);
+        let Incoming::Reply(len) = rig.say(host(at), &bytes) else { panic!() };
+        assert_eq!(refusal(&rig, len), backlog);
     }
-    let Incoming::Reply(len) = rig.say(caller_addr(), &call(count + 1)) else { panic!() };
-    let (handshake, _) = Handshake::parse(&rig.out[HEADER_BYTES..len]).unwrap();
-    assert_eq!(handshake.kind, HandshakeKind::Rejected(RejectReason::BACKLOG));
+    let bytes = call(&mut rig, host(hosts), 1, None);
+    let Incoming::Reply(len) = rig.say(host(hosts), &bytes) else { panic!() };
+    assert_eq!(refusal(&rig, len), backlog, "it is full");
     let later = epoch() + Duration::from_secs(31);
-    let fresh = rig.listener.handle_datagram(later, caller_addr(), &call(count + 1), &mut rig.out);
+    let fresh = rig.listener.handle_datagram(later, host(hosts), &bytes, &mut rig.out);
     assert!(matches!(fresh, Incoming::Call(_)), "those who waited too long are forgotten");
+}
+
+#[test]
+fn callers_with_keys_are_listened_to_at_a_rate() {
+    let mut rig = Rig::new();
+    let key = [0x55; 40];
+    let mut heard = 0;
+    for at in 0..1_000 {
+        let bytes = call(&mut rig, host(at), 1, Some(&key));
+        match rig.say(host(at), &bytes) {
+            Incoming::Call(_) => heard += 1,
+            Incoming::Ignored => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, 200, "those of a second");
+    let bytes = call(&mut rig, host(2_000), 1, None);
+    assert!(matches!(rig.say(host(2_000), &bytes), Incoming::Call(_)), "no key, no cost");
+    // Who calls again is heard after a while.
+    let bytes = call(&mut rig, host(999), 1, Some(&key));
+    let later = epoch() + Duration::from_millis(250);
+    let again = rig.listener.handle_datagram(later, host(999), &bytes, &mut rig.out);
+    assert!(matches!(again, Incoming::Call(_)));
 }
 
 #[test]

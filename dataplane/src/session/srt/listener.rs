@@ -10,10 +10,10 @@
 //!   the conclusion again -> waiting: nothing; accepted: to its connection; refused: the same again
 //! ```
 //!
-//! Limits: [`CALLS_MAX`] calls are remembered, waiting or answered; before a good cookie nothing is
-//! kept, and no answer is larger than what it answers.
+//! Limits: a table of calls, waiting or answered (`calls.rs`); before a good cookie nothing is
+//! kept, and no answer is larger than what it answers. Keys are derived [`DERIVATIONS_PER_SECOND`]
+//! times: callers beyond that hear nothing, and call again.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -24,19 +24,18 @@ use codecs::srt::{
 };
 use codecs::writer::Writer;
 
+use super::calls::{Answer, Call, Calls};
 use super::connection::Connection;
 use super::cookie::CookieJar;
 use super::keyring::{KeySeed, Keyring};
 use super::negotiation::{Agreement, Offer, Side, our_extension, our_handshake, timestamp};
+use super::pacer::Bucket;
 use super::settings::Settings;
 use super::transmit::Scratch;
 
-/// Calls that are remembered at most.
-pub const CALLS_MAX: usize = 4_096;
-/// How long an answered call is remembered: a caller repeats itself until it hears the answer.
-const ANSWERED: Duration = Duration::from_secs(5);
-/// How long a call may wait for its answer.
-const WAITING: Duration = Duration::from_secs(30);
+/// Calls with key material that are listened to in a second: each costs a derivation, about a
+/// millisecond.
+const DERIVATIONS_PER_SECOND: u64 = 200;
 
 /// What became of a datagram to nobody in particular.
 #[derive(Debug)]
@@ -89,16 +88,6 @@ impl Request {
     }
 }
 
-/// A caller's address and socket.
-type Call = (SocketAddr, SocketId);
-
-#[derive(Clone, Copy, Debug)]
-enum Answer {
-    Waiting,
-    Accepted(SocketId),
-    Refused(RejectReason),
-}
-
 /// The handshakes of one UDP socket.
 #[derive(Debug)]
 pub struct Listener {
@@ -106,7 +95,8 @@ pub struct Listener {
     began: Instant,
     mtu: u32,
     flow_window: u32,
-    calls: HashMap<Call, (Answer, Instant)>,
+    calls: Calls,
+    derivations: Bucket,
 }
 
 impl Listener {
@@ -118,7 +108,8 @@ impl Listener {
             began: now,
             mtu: settings.mtu,
             flow_window: settings.receive_window,
-            calls: HashMap::new(),
+            calls: Calls::new(settings.calls_per_host_max),
+            derivations: Bucket::new(DERIVATIONS_PER_SECOND, Duration::from_secs(1), 1, now),
         }
     }
 
@@ -174,23 +165,26 @@ impl Listener {
     ) -> Incoming {
         let call = (peer, handshake.socket);
         match self.calls.get(&call) {
-            Some((Answer::Waiting, _)) => return Incoming::Ignored,
-            Some((Answer::Accepted(socket), _)) => return Incoming::For(*socket),
-            Some((Answer::Refused(reason), _)) => {
-                return Incoming::Reply(self.write_refusal(now, peer, handshake, *reason, out));
+            Some(Answer::Waiting) => return Incoming::Ignored,
+            Some(Answer::Accepted(socket)) => return Incoming::For(socket),
+            Some(Answer::Refused(reason)) => {
+                return Incoming::Reply(self.write_refusal(now, peer, handshake, reason, out));
             }
             None => {}
         }
-        if self.calls.len() >= CALLS_MAX {
-            self.forget(now);
-        }
         let offer = match Offer::parse(handshake, rest, Side::Caller) {
-            Ok(_) if self.calls.len() >= CALLS_MAX => Err(RejectReason::BACKLOG),
+            Ok(_) if !self.calls.has_room(now, peer) => Err(RejectReason::BACKLOG),
             other => other,
         };
         match offer {
             Ok(offer) => {
-                self.calls.insert(call, (Answer::Waiting, now + WAITING));
+                if offer.key_material.is_some() {
+                    if !self.derivations.is_open(now) {
+                        return Incoming::Ignored;
+                    }
+                    self.derivations.spend(1);
+                }
+                self.calls.remember(now, call, Answer::Waiting);
                 Incoming::Call(Box::new(Request { peer, offer, heard: (now, sent) }))
             }
             Err(reason) => Incoming::Reply(self.write_refusal(now, peer, handshake, reason, out)),
@@ -235,7 +229,7 @@ impl Listener {
         let sent = timestamp(now, agreement.began);
         agreement.greeting = Some(answer.encode(Side::Listener, agreement.peer_socket, sent));
         agreement.keys = keys;
-        self.calls.insert(request.call(), (Answer::Accepted(socket), now + ANSWERED));
+        self.calls.remember(now, request.call(), Answer::Accepted(socket));
         Ok(Connection::new(settings, agreement, now))
     }
 
@@ -247,23 +241,19 @@ impl Listener {
         reason: RejectReason,
         out: &mut Scratch,
     ) -> usize {
-        self.calls.insert(request.call(), (Answer::Refused(reason), now + ANSWERED));
+        self.calls.remember(now, request.call(), Answer::Refused(reason));
         self.write_refusal(now, request.peer, request.offer.handshake, reason, out)
     }
 
     /// Forgets the calls that were answered a while ago, or never.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.forget(now);
+        self.calls.forget(now);
     }
 
     /// When [`Self::handle_timeout`] is to be called at the latest for memory's sake.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.calls.values().map(|(_, until)| *until).min()
-    }
-
-    fn forget(&mut self, now: Instant) {
-        self.calls.retain(|_, (_, until)| *until > now);
+        self.calls.next_timeout()
     }
 
     /// A refusal has the caller's handshake in it, and is no longer than that.

@@ -12,6 +12,7 @@
 
 mod acknowledgements;
 mod caller;
+mod calls;
 mod connection;
 mod cookie;
 mod keyring;
@@ -29,9 +30,10 @@ mod statistics;
 mod transmit;
 
 pub use caller::{Call, Caller, Progress};
+pub use calls::CALLS_MAX;
 pub use connection::{CloseReason, Connection, DataTransmit};
 pub use keyring::KeySeed;
-pub use listener::{CALLS_MAX, Incoming, Listener, Request};
+pub use listener::{Incoming, Listener, Request};
 pub use receiver::Payload;
 pub use sender::{PacketIndex, PacketMeta};
 pub use settings::Settings;
