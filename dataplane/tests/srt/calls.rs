@@ -9,7 +9,7 @@ use codecs::srt::{
     RejectReason, SeqNumber, SocketId, encode_extension,
 };
 use codecs::writer::Writer;
-use dataplane::session::srt::{CALLS_MAX, Incoming, Listener, Settings};
+use dataplane::session::srt::{CALLS_MAX, Call, Caller, Incoming, Listener, Progress, Settings};
 
 use crate::endpoint::Source;
 use crate::line::Weather;
@@ -190,6 +190,36 @@ fn a_conclusion_that_makes_no_sense_is_refused_with_its_reason() {
     assert!(matches!(rig.conclude(FIVE, &[good, group, live]), Incoming::Call(_)));
 }
 
+fn sent_us(handshake: &[u8]) -> u32 {
+    let Ok(Header::Control(header)) = Header::parse(handshake) else { panic!() };
+    header.timestamp
+}
+
+#[test]
+fn a_conclusion_that_is_sent_again_has_a_time_of_its_own() {
+    let mut rig = Rig::new();
+    let call = Call {
+        peer: "192.0.2.9:8890".parse().unwrap(),
+        socket: SocketId(11),
+        initial: SeqNumber::new(7),
+        stream_id: None,
+    };
+    let mut caller = Caller::new(Settings::default(), call, [3; 32], epoch());
+    let len = caller.poll_transmit(epoch(), &mut rig.out).unwrap();
+    let induction = rig.out[..len].to_vec();
+    let Incoming::Reply(len) = rig.say(caller_addr(), &induction) else { panic!() };
+    let cookie = rig.out[..len].to_vec();
+    assert!(matches!(caller.handle_datagram(epoch(), &cookie), Progress::Waiting));
+    let mut said = [0, 250].map(|ms| {
+        let now = epoch() + Duration::from_millis(ms);
+        let len = caller.poll_transmit(now, &mut rig.out).unwrap();
+        rig.out[..len].to_vec()
+    });
+    assert_eq!(sent_us(&said[1]), sent_us(&said[0]) + 250_000);
+    said.iter_mut().for_each(|bytes| bytes[8..12].fill(0));
+    assert_eq!(said[0], said[1]);
+}
+
 #[test]
 fn a_caller_waits_for_its_verdict_and_hears_it_again() {
     let mut rig = Rig::new();
@@ -218,6 +248,12 @@ fn a_caller_waits_for_its_verdict_and_hears_it_again() {
     connection.handle_datagram(epoch(), &mut packet(FIVE, &good));
     let again = connection.poll_transmit(epoch(), &mut rig.out).unwrap();
     assert_eq!(rig.out[..again], greeting);
+    // Later it is the same but for its time, by which the caller sets its clock.
+    let later = epoch() + Duration::from_millis(250);
+    connection.handle_datagram(later, &mut packet(FIVE, &good));
+    let again = connection.poll_transmit(later, &mut rig.out).unwrap();
+    assert_eq!(sent_us(&rig.out[..again]), sent_us(&greeting) + 250_000);
+    assert_eq!((&rig.out[..8], &rig.out[12..again]), (&greeting[..8], &greeting[12..]));
 }
 
 /// A conclusion of that peer and socket, with a good cookie.

@@ -15,7 +15,7 @@ use codecs::writer::Writer;
 
 use super::connection::Connection;
 use super::keyring::{KeySeed, Keyring};
-use super::negotiation::{Agreement, Offer, Side, our_extension, our_handshake, timestamp};
+use super::negotiation::{Agreement, Offer, Side, our_extension, our_handshake, stamp, timestamp};
 use super::settings::Settings;
 use super::transmit::Scratch;
 
@@ -176,6 +176,7 @@ impl Caller {
                 let len = packet.len();
                 // CONTROL: a handshake.
                 out[..len].copy_from_slice(packet);
+                stamp(out, timestamp(now, self.began));
                 len
             }
             State::Over => return None,

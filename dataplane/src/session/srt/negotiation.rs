@@ -17,6 +17,8 @@ use super::settings::{FLAGS, MTU_MIN, SRT_VERSION, Settings};
 /// The congestion control of live streams.
 const LIVE: &[u8] = b"live";
 
+/// Where the timestamp stands in a header.
+const TIMESTAMP: std::ops::Range<usize> = 8..12;
 /// What our clock shows when it begins. libsrt takes times for wrapped only if it has seen the half
 /// minute before the wrap, and one before our first would be as good as 71 minutes later.
 const HEAD_START_US: i64 = 60_000_000;
@@ -226,6 +228,14 @@ impl Agreement {
 pub(super) fn timestamp(now: Instant, began: Instant) -> u32 {
     let micros = now.saturating_duration_since(began).as_micros();
     wire_time(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+/// Writes anew when a packet that was kept is sent: the peer ties its clock to ours by it.
+pub(super) fn stamp(packet: &mut [u8], sent: u32) {
+    if let Some(field) = packet.get_mut(TIMESTAMP) {
+        // CONTROL: four bytes of a header.
+        field.copy_from_slice(&sent.to_be_bytes());
+    }
 }
 
 /// Microseconds since our clock began, as they stand in a header.

@@ -10,6 +10,7 @@ use codecs::writer::Writer;
 
 use super::acknowledgements::Due;
 use super::connection::{Connection, KEEP_ALIVE};
+use super::negotiation::stamp;
 
 /// A lost packet is asked for again after this long at the earliest.
 const NAK_PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -40,6 +41,7 @@ impl Connection {
             let len = greeting.len();
             // CONTROL: the answer to a handshake.
             out[..len].copy_from_slice(greeting);
+            stamp(out, self.timestamp(now));
             return Some(len);
         }
         if let Some(answer) = self.key_answer.take() {
