@@ -215,6 +215,27 @@ fn every_other_packet_fills_a_bounded_table() {
 }
 
 #[test]
+fn a_full_table_of_gaps_takes_what_fills_them() {
+    let mut world = Meeting::new(Weather::default(), 1).hold([Source::NONE; 2]).unwrap();
+    let now = world.now;
+    let receiver = &mut world.ends[1].connection;
+    for number in 0..2_000 {
+        receiver.handle_datagram(now, &mut data(1_001 + number * 2, None, b"odd"));
+    }
+    assert_eq!(receiver.statistics().pkt_rcv_no_room, 2_000 - 1_024);
+    let mut given = 0;
+    for number in 0..1_024 {
+        let mut even = data(1_000 + number * 2, None, b"even");
+        given += u32::from(receiver.handle_datagram(now, &mut even).is_some());
+        while receiver.poll_payload().is_some() {
+            given += 1;
+        }
+    }
+    assert_eq!(given, 2 * 1_024);
+    assert_eq!(receiver.statistics().pkt_rcv_no_room, 2_000 - 1_024);
+}
+
+#[test]
 fn drop_requests_reach_no_further_than_the_window() {
     for (first, last) in [(0, SeqNumber::MAX >> 1), (1_000, 900_000), (SeqNumber::MAX, 5)] {
         let mut world = world(false);

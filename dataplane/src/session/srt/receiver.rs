@@ -1,11 +1,12 @@
 //! What is received: in order at once, the rest when the gap before it is filled or given up.
 //!
 //! Shape: packets are numbered from 0; `next` is the first that was not given out. `slots` begin
-//! there and end with the last packet that came.
+//! there and end with the last packet that came. An empty slot is waited for as long as it is one
+//! of the losses, and given up otherwise.
 //!
 //! ```text
-//!   given out | missing  kept  kept  missing  kept |
-//!             ^ next                               ^ end
+//!   given out | empty  kept  kept  empty  kept |
+//!             ^ next                           ^ end
 //! ```
 //!
 //! In/Out: a packet in order is given out as it lies in the caller's buffer. One that is not is
@@ -59,11 +60,11 @@ pub(super) enum Fate {
     Kept,
 }
 
+/// A packet that waits for its turn.
 #[derive(Debug)]
-enum Slot {
-    Missing,
-    Kept { sent_us: i64, due: Instant, bytes: Vec<u8> },
-    GivenUp,
+struct Kept {
+    sent_us: i64,
+    bytes: Vec<u8>,
 }
 
 /// Packets that came beyond the window, each behind the one before.
@@ -79,7 +80,7 @@ struct Jump {
 pub(super) struct Receiver {
     initial: SeqNumber,
     next: u64,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<Option<Kept>>,
     losses: Losses,
     window: u64,
     held_bytes: usize,
@@ -164,13 +165,13 @@ impl Receiver {
             counts.pkt_rcv_belated += 1;
             return false;
         };
-        let slot = usize::try_from(ahead).ok().and_then(|at| self.slots.get(at));
-        if matches!(slot, Some(Slot::Kept { .. } | Slot::GivenUp)) {
+        let end = self.end();
+        if number < end && !self.losses.contains(number) {
             counts.pkt_rcv_belated += 1;
             return false;
         }
         let is_kept = ahead > 0;
-        let has_room = ahead < self.window && self.losses.has_room();
+        let has_room = ahead < self.window && self.losses.has_room_for(number, end);
         if is_kept && (!has_room || self.held_bytes + len > self.held_bytes_max) {
             counts.pkt_rcv_no_room += 1;
             return false;
@@ -213,7 +214,7 @@ impl Receiver {
         counts.pkt_recv_unique += 1;
         self.jump = None;
         let end = self.end();
-        let found = if number < end { self.losses.remove(number) } else { None };
+        let found = if number < end { self.losses.remove(number, due) } else { None };
         if let Some(found) = found.filter(|_| !retransmitted) {
             counts.pkt_reordered += 1;
             self.was_overtaken(now.saturating_duration_since(found));
@@ -225,7 +226,7 @@ impl Receiver {
             return Fate::Next;
         }
         if number > end {
-            self.losses.push((end, number), now, self.reorder);
+            self.losses.push((end, number), now, due, self.reorder);
             counts.pkt_rcv_loss += number - end;
         }
         let mut kept = self.spare.pop().unwrap_or_default();
@@ -233,10 +234,10 @@ impl Receiver {
         // COPY(reorder): it waits for what was sent before it.
         kept.extend_from_slice(bytes);
         self.held_bytes += kept.len();
-        let slot = Slot::Kept { sent_us, due, bytes: kept };
+        let slot = Some(Kept { sent_us, bytes: kept });
         let at = usize::try_from(number - self.next).expect("it lies in the window");
         if at >= self.slots.len() {
-            self.slots.resize_with(at, || Slot::Missing);
+            self.slots.resize_with(at, || None);
             self.slots.push_back(slot);
         } else {
             self.slots[at] = slot;
@@ -253,68 +254,51 @@ impl Receiver {
     /// Gives up what the sender will not send again.
     pub(super) fn give_up(&mut self, first: u64, last: u64, counts: &mut Statistics) {
         let end = last.saturating_add(1).min(self.next + self.window);
-        // What nobody heard of yet is skipped only if nothing before it is waited for.
-        let first = first.max(self.next);
-        if first > self.end() || first >= end {
+        if first >= end {
             return;
         }
-        for number in first..end {
-            let at = usize::try_from(number - self.next).expect("it lies in the window");
-            match self.slots.get_mut(at) {
-                Some(slot @ Slot::Missing) => *slot = Slot::GivenUp,
-                Some(_) => continue,
-                None => self.slots.push_back(Slot::GivenUp),
-            }
-            counts.pkt_rcv_drop += 1;
+        counts.pkt_rcv_drop += self.losses.remove_range(first, end);
+        // What nobody heard of yet is skipped only if nothing before it waits; otherwise it will
+        // be asked for, and given up then.
+        if self.slots.is_empty() && first <= self.next && end > self.next {
+            counts.pkt_rcv_drop += end - self.next;
+            self.next = end;
         }
-        self.losses.remove_range(first, end);
     }
 
     /// Gives up the gaps before packets that are due.
     pub(super) fn give_up_late(&mut self, now: Instant, counts: &mut Statistics) {
         while self.gap_end().is_some_and(|due| due <= now) {
-            let Some(end) = self.losses.first().map(|loss| loss.end) else { return };
-            counts.pkt_rcv_drop += self.losses.remove_before(end);
-            let gap = usize::try_from(end - self.next).unwrap_or(usize::MAX);
-            for slot in self.slots.iter_mut().take(gap) {
-                if matches!(slot, Slot::Missing) {
-                    *slot = Slot::GivenUp;
-                }
-            }
+            counts.pkt_rcv_drop += self.losses.remove_first();
         }
     }
 
     /// Gives up every gap: nothing will be sent any more.
     pub(super) fn give_up_all(&mut self, counts: &mut Statistics) {
-        if let Some(last) = self.end().checked_sub(1) {
-            self.give_up(self.next, last, counts);
+        while self.losses.first().is_some() {
+            counts.pkt_rcv_drop += self.losses.remove_first();
         }
     }
 
     /// When the first gap is given up.
     pub(super) fn gap_end(&self) -> Option<Instant> {
-        let after = usize::try_from(self.losses.first()?.end - self.next).ok()?;
-        self.slots.range(after.min(self.slots.len())..).find_map(|slot| match slot {
-            Slot::Kept { due, .. } => Some(*due),
-            Slot::Missing | Slot::GivenUp => None,
-        })
+        self.losses.first().map(|loss| loss.due)
     }
 
     /// The next packet that nothing is waited for before, once all before it were given out.
     pub(super) fn poll(&mut self) -> Option<Payload<'_>> {
-        loop {
-            match self.slots.front()? {
-                Slot::Missing => return None,
-                Slot::GivenUp => {
-                    self.slots.pop_front();
-                    self.next += 1;
-                }
-                Slot::Kept { .. } => break,
+        let Kept { sent_us, bytes } = loop {
+            let is_missing = self.losses.first().is_some_and(|loss| loss.start == self.next);
+            if is_missing {
+                return None;
             }
-        }
-        let Some(Slot::Kept { sent_us, bytes, .. }) = self.slots.pop_front() else { return None };
-        let number = self.next;
-        self.next += 1;
+            let slot = self.slots.pop_front()?;
+            self.next += 1;
+            if let Some(kept) = slot {
+                break kept;
+            }
+        };
+        let number = self.next - 1;
         self.held_bytes -= bytes.len();
         let before = std::mem::replace(&mut self.given, bytes);
         if self.spare.len() < SPARE_MAX && before.capacity() > 0 {
