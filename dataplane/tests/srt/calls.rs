@@ -9,7 +9,10 @@ use codecs::srt::{
     RejectReason, SeqNumber, SocketId, encode_extension,
 };
 use codecs::writer::Writer;
-use dataplane::session::srt::{CALLS_MAX, Call, Caller, Incoming, Listener, Progress, Settings};
+use dataplane::session::srt::{
+    CALLS_MAX, Call, Caller, CloseReason, Incoming, Listener, PacketIndex, PacketMeta, Progress,
+    Settings,
+};
 
 use crate::endpoint::Source;
 use crate::line::Weather;
@@ -254,6 +257,60 @@ fn a_caller_waits_for_its_verdict_and_hears_it_again() {
     let again = connection.poll_transmit(later, &mut rig.out).unwrap();
     assert_eq!(sent_us(&rig.out[..again]), sent_us(&greeting) + 250_000);
     assert_eq!((&rig.out[..8], &rig.out[12..again]), (&greeting[..8], &greeting[12..]));
+}
+
+#[test]
+fn a_player_whose_packets_are_too_small_is_refused() {
+    let body = hs(HS);
+    let good = [(ExtensionType::HsRequest, &body[..])];
+    for (mtu, sends, is_let_in) in
+        [(1_360, true, true), (1_359, true, false), (1_000, true, false), (256, false, true)]
+    {
+        let mut rig = Rig::new();
+        let Incoming::Call(request) = rig.conclude(Handshake { mtu, ..FIVE }, &good) else {
+            panic!()
+        };
+        let settings = Settings { sends, ..Settings::default() };
+        let ids = (SocketId(77), [9; 32]);
+        let accepted = rig.listener.accept(epoch(), &request, &settings, ids, &mut rig.out);
+        match accepted {
+            Ok(connection) => {
+                assert!(is_let_in, "{mtu}");
+                assert_eq!(connection.payload_max(), usize::try_from(mtu).unwrap() - 44);
+            }
+            Err((reason, len)) => {
+                assert!(!is_let_in, "{mtu}");
+                assert_eq!(rig.answer(len).kind, HandshakeKind::Rejected(reason));
+                assert_eq!(reason, RejectReason::ROGUE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_was_not_agreed_on_ends_the_connection() {
+    let mut meeting = Meeting::new(Weather::default(), 1);
+    meeting.caller.mtu = 1_400;
+    let stream = Source { first_us: 0, interval_us: 1_000, count: 10 };
+    let mut world = meeting.hold([Source::NONE, Source::NONE]).unwrap();
+    let now = world.now;
+    let sender = &mut world.ends[1].connection;
+    assert_eq!(sender.payload_max(), 1_356);
+    sender.offer(2);
+    assert!(sender.poll_data(now, &stream).is_some());
+    assert!(sender.poll_data(now, &Long).is_none());
+    assert_eq!(sender.closed(), Some(CloseReason::Mtu));
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.ends[0].connection.closed(), Some(CloseReason::Shutdown));
+}
+
+/// Packets that fit no agreement but the largest.
+struct Long;
+
+impl PacketIndex for Long {
+    fn meta(&self, _: u64) -> Option<PacketMeta> {
+        Some(PacketMeta { len: 1_357, at_us: 0 })
+    }
 }
 
 /// A conclusion of that peer and socket, with a good cookie.

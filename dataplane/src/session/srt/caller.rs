@@ -145,7 +145,11 @@ impl Caller {
             _ => return self.end(RejectReason::UNSECURE),
         };
         let (settings, socket) = (&self.settings, self.call.socket);
-        let mut agreement = Agreement::new(settings, &offer, socket, (now, sent), self.began);
+        let agreed = Agreement::new(settings, &offer, socket, (now, sent), self.began);
+        let mut agreement = match agreed {
+            Ok(agreement) => agreement,
+            Err(reason) => return self.end(reason),
+        };
         agreement.keys = keys;
         self.state = State::Over;
         Progress::Connected(Box::new(Connection::new(&self.settings, agreement, now)))

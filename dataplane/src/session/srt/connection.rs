@@ -48,6 +48,8 @@ pub enum CloseReason {
     Idle,
     /// The peer did not take a new key in time.
     Keys,
+    /// What is to be sent is larger than the packets that were agreed on.
+    Mtu,
 }
 
 impl CloseReason {
@@ -59,6 +61,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::Idle => "idle",
             Self::Keys => "keys",
+            Self::Mtu => "mtu",
         }
     }
 }
@@ -364,6 +367,10 @@ impl Connection {
         let counts = &mut self.counts;
         let outgoing = self.sender.poll(now, now_us, index, &self.trip, counts)?;
         let number = outgoing.number;
+        if outgoing.len > self.payload_max {
+            self.close(CloseReason::Mtu);
+            return None;
+        }
         let key = match &self.keys {
             Some(keys) => Some(keys.slot(number)?),
             None => None,

@@ -205,14 +205,18 @@ impl Listener {
         (socket, seed): (SocketId, KeySeed),
         out: &mut Scratch,
     ) -> Result<Connection, (RejectReason, usize)> {
-        let material = request.offer.key_material.as_deref();
-        let keys = match keys_of(settings.passphrase.as_ref(), material, seed) {
-            Ok(keys) => keys,
+        let offer = &request.offer;
+        let material = offer.key_material.as_deref();
+        // Each connection has a clock of its own, however long we listen.
+        let agreed = Agreement::new(settings, offer, socket, request.heard, now);
+        let agreed = agreed.and_then(|agreement| {
+            let keys = keys_of(settings.passphrase.as_ref(), material, seed)?;
+            Ok(Agreement { keys, ..agreement })
+        });
+        let mut agreement = match agreed {
+            Ok(agreement) => agreement,
             Err(reason) => return Err((reason, self.refuse(now, request, reason, out))),
         };
-        let offer = &request.offer;
-        // Each connection has a clock of its own, however long we listen.
-        let mut agreement = Agreement::new(settings, offer, socket, request.heard, now);
         let peer = request.peer.ip();
         let mut extension = our_extension(settings);
         let ms = |time: Duration| u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
@@ -228,7 +232,6 @@ impl Listener {
         let answer = Offer { handshake, extension, stream_id: None, key_material };
         let sent = timestamp(now, agreement.began);
         agreement.greeting = Some(answer.encode(Side::Listener, agreement.peer_socket, sent));
-        agreement.keys = keys;
         self.calls.remember(now, request.call(), Answer::Accepted(socket));
         Ok(Connection::new(settings, agreement, now))
     }

@@ -12,7 +12,7 @@ use codecs::srt::{
 use codecs::writer::Writer;
 
 use super::keyring::Keyring;
-use super::settings::{FLAGS, MTU_MIN, SRT_VERSION, Settings};
+use super::settings::{FLAGS, MTU_MIN, SEND_MTU_MIN, SRT_VERSION, Settings};
 
 /// The congestion control of live streams.
 const LIVE: &[u8] = b"live";
@@ -199,20 +199,27 @@ pub(super) struct Agreement {
 
 impl Agreement {
     /// What follows from the peer's offer and our settings.
+    ///
+    /// # Errors
+    /// Why there is no agreement.
     pub(super) fn new(
         settings: &Settings,
         offer: &Offer,
         socket: SocketId,
         heard: (Instant, u32),
         began: Instant,
-    ) -> Self {
+    ) -> Result<Self, RejectReason> {
+        let mtu = offer.handshake.mtu.min(settings.mtu);
+        if settings.sends && mtu < SEND_MTU_MIN {
+            return Err(RejectReason::ROGUE);
+        }
         let ms = |ms: u16| Duration::from_millis(ms.into());
         let theirs = offer.extension;
-        Self {
+        Ok(Self {
             socket,
             peer_socket: offer.handshake.socket,
             initial: offer.handshake.initial_sequence,
-            mtu: offer.handshake.mtu.min(settings.mtu),
+            mtu,
             peer_window: offer.handshake.flow_window,
             receive_latency: ms(settings.latency_ms().max(theirs.sender_latency_ms)),
             send_latency: ms(settings.peer_latency_ms().max(theirs.receiver_latency_ms)),
@@ -220,7 +227,7 @@ impl Agreement {
             began,
             keys: None,
             greeting: None,
-        }
+        })
     }
 }
 

@@ -17,8 +17,11 @@ pub(super) const FLAGS: HsFlags = HsFlags::TSBPD_SEND
 
 /// Bytes of the headers of IPv4 and UDP, which an MTU counts.
 pub(super) const LOWER_HEADERS_BYTES: u32 = 28;
-/// The smallest MTU that a peer may ask for: transport packets one by one fit.
+/// The smallest MTU that a peer may ask for who sends: its transport packets fit one by one.
 pub(super) const MTU_MIN: u32 = 256;
+/// The smallest MTU of a peer that is sent something: groups of seven transport packets fit, which
+/// all players of a stream share.
+pub(super) const SEND_MTU_MIN: u32 = 7 * 188 + 16 + LOWER_HEADERS_BYTES;
 /// Packets under way that are ever allowed, whatever a peer says.
 pub(super) const FLOW_WINDOW_MAX: u32 = 65_536;
 
@@ -32,6 +35,8 @@ pub struct Settings {
     pub peer_latency: Duration,
     /// Bytes of an IP packet at most.
     pub mtu: u32,
+    /// True if something will be sent: a peer whose packets are too small for it is refused.
+    pub sends: bool,
     /// Packets of the receive window: from the first that is missing to the last that came.
     pub receive_window: u32,
     /// Bytes that came out of order and are kept at most.
@@ -66,6 +71,7 @@ impl Default for Settings {
             latency: Duration::from_millis(120),
             peer_latency: Duration::ZERO,
             mtu: 1_500,
+            sends: true,
             receive_window: 8_192,
             held_bytes_max: 8 << 20,
             bandwidth_max: 125_000_000,
