@@ -215,6 +215,58 @@ fn every_other_packet_fills_a_bounded_table() {
 }
 
 #[test]
+fn a_player_that_sends_is_heard_and_nothing_is_kept() {
+    let mut meeting = Meeting::new(Weather { delay: MS * 5, ..Weather::default() }, 1);
+    meeting.caller.receives = false;
+    let mut world = meeting.hold([Source::NONE; 2]).unwrap();
+    let now = world.now;
+    let player = &mut world.ends[0].connection;
+    for number in [0, 1, 5, 4_000] {
+        let sequence = 1_000 + number;
+        assert!(player.handle_datagram(now, &mut data(sequence, None, b"data")).is_none());
+    }
+    let (first, last) = (SeqNumber::new(1_000), SeqNumber::new(5_000));
+    let mut body = [0; DropRequest::BYTES];
+    DropRequest { message: 0, first, last }.encode(&mut Writer::new(&mut body));
+    player.handle_datagram(now, &mut control(ControlType::DropRequest, 0, &body));
+    let (counts, gauges) = (player.statistics(), player.gauges());
+    assert_eq!((counts.pkt_rcv_unwanted, counts.pkt_recv), (4, 4));
+    assert_eq!((counts.pkt_recv_unique, counts.pkt_rcv_drop, counts.pkt_sent_nak), (0, 0, 0));
+    assert_eq!((gauges.pkt_rcv_buf, gauges.byte_rcv_buf), (0, 0));
+}
+
+#[test]
+fn drop_requests_are_cheap() {
+    let mut meeting = Meeting::new(Weather::default(), 1);
+    meeting.listener.receive_window = 65_536;
+    let mut world = meeting.hold([Source::NONE; 2]).unwrap();
+    let now = world.now;
+    let receiver = &mut world.ends[1].connection;
+    let request = |first: u32, last: u32| {
+        let (first, last) = (SeqNumber::new(first), SeqNumber::new(last));
+        let mut body = [0; DropRequest::BYTES];
+        DropRequest { message: 0, first, last }.encode(&mut Writer::new(&mut body));
+        control(ControlType::DropRequest, 0, &body)
+    };
+    // Nothing is waited for: what is dropped takes no room, and what follows is next.
+    receiver.handle_datagram(now, &mut request(1_000, 1_000 + 60_000));
+    assert_eq!(receiver.gauges().pkt_rcv_buf, 0);
+    assert_eq!(receiver.statistics().pkt_rcv_drop, 60_001);
+    let mut next = data(1_000 + 60_001, None, b"next");
+    let given = receiver.handle_datagram(now, &mut next);
+    assert_eq!(given.map(|payload| payload.number), Some(60_001));
+    // Where something is waited for, what nobody heard of is not dropped yet.
+    receiver.handle_datagram(now, &mut data(1_000 + 60_005, None, b"kept"));
+    receiver.handle_datagram(now, &mut request(1_000 + 60_003, 1_000 + 70_000));
+    assert_eq!(receiver.gauges().pkt_rcv_buf, 4);
+    assert_eq!(receiver.statistics().pkt_rcv_drop, 60_001 + 2);
+    let mut next = data(1_000 + 60_002, None, b"came");
+    let given = receiver.handle_datagram(now, &mut next);
+    assert_eq!(given.map(|payload| payload.number), Some(60_002));
+    assert_eq!(receiver.poll_payload().map(|payload| payload.number), Some(60_005));
+}
+
+#[test]
 fn a_full_table_of_gaps_takes_what_fills_them() {
     let mut world = Meeting::new(Weather::default(), 1).hold([Source::NONE; 2]).unwrap();
     let now = world.now;

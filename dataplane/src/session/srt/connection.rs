@@ -241,6 +241,10 @@ impl Connection {
             return None;
         }
         self.hear(now);
+        if !self.settings.receives {
+            self.counts.pkt_rcv_unwanted += 1;
+            return None;
+        }
         let Some(number) = self.receiver.number(header.sequence) else {
             self.counts.pkt_rcv_belated += 1;
             return None;
@@ -307,7 +311,7 @@ impl Connection {
                     - i64::try_from(before.as_micros()).unwrap_or(0);
                 self.clock.observe(sent, now, more / 2);
             }
-            Control::DropRequest(request) => {
+            Control::DropRequest(request) if self.settings.receives => {
                 let ends = [request.first, request.last].map(|end| self.receiver.number(end));
                 if let [first, Some(last)] = ends {
                     self.receiver.give_up(first.unwrap_or(0), last, &mut self.counts);

@@ -25,6 +25,8 @@ pub(super) struct Loss {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     ranges: VecDeque<Loss>,
+    /// Where [`Self::take_due`] goes on: one round looks at each range once.
+    cursor: u64,
 }
 
 impl Losses {
@@ -118,10 +120,17 @@ impl Losses {
         count
     }
 
-    /// Takes the next range that is due to be asked for; it is due again after `pause`.
+    /// Takes the next range that is due to be asked for; it is due again after `pause`. `None`
+    /// ends a round.
     pub(super) fn take_due(&mut self, now: Instant, pause: Duration) -> Option<Loss> {
-        let range = self.ranges.iter_mut().find(|range| range.nak_at <= now)?;
+        let seen = self.ranges.partition_point(|range| range.start < self.cursor);
+        let due = self.ranges.range_mut(seen..).find(|range| range.nak_at <= now);
+        let Some(range) = due else {
+            self.cursor = 0;
+            return None;
+        };
         range.nak_at = now + pause;
+        self.cursor = range.end;
         Some(*range)
     }
 
@@ -214,6 +223,19 @@ mod tests {
         let later = now + pause;
         let due: Vec<_> = std::iter::from_fn(|| losses.take_due(later, pause)).collect();
         assert_eq!(due.len(), 2);
+    }
+
+    #[test]
+    fn a_round_ends_even_if_everything_is_due_again_at_once() {
+        let now = epoch();
+        let mut losses = Losses::default();
+        (0..5).for_each(|at| losses.push((at * 4, at * 4 + 2), now, now, Duration::ZERO));
+        for _ in 0..2 {
+            let round: Vec<_> =
+                std::iter::from_fn(|| losses.take_due(now, Duration::ZERO)).collect();
+            let starts: Vec<_> = round.iter().map(|loss| loss.start).collect();
+            assert_eq!(starts, [0, 4, 8, 12, 16]);
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ use super::statistics::Statistics;
 
 /// Buffers that are kept to be used again.
 const SPARE_MAX: usize = 64;
+/// Slots that are kept when none is used.
+const SPARE_SLOTS: usize = 1_024;
 /// The part of the latency that an overtaken packet is waited for at most before it is asked for.
 const REORDER_SHARE: u32 = 8;
 /// How long an overtaken packet is waited for at first: nothing was measured yet, and the packets of
@@ -298,6 +300,9 @@ impl Receiver {
                 break kept;
             }
         };
+        if self.slots.is_empty() {
+            self.slots.shrink_to(SPARE_SLOTS);
+        }
         let number = self.next - 1;
         self.held_bytes -= bytes.len();
         let before = std::mem::replace(&mut self.given, bytes);

@@ -37,6 +37,8 @@ pub struct Settings {
     pub mtu: u32,
     /// True if something will be sent: a peer whose packets are too small for it is refused.
     pub sends: bool,
+    /// True if something is received: otherwise a peer's data is counted and nothing else.
+    pub receives: bool,
     /// Packets of the receive window: from the first that is missing to the last that came.
     pub receive_window: u32,
     /// Bytes that came out of order and are kept at most.
@@ -72,6 +74,7 @@ impl Default for Settings {
             peer_latency: Duration::ZERO,
             mtu: 1_500,
             sends: true,
+            receives: true,
             receive_window: 8_192,
             held_bytes_max: 8 << 20,
             bandwidth_max: 125_000_000,

@@ -37,6 +37,8 @@ pub struct Statistics {
     pub pkt_rcv_belated: u64,
     /// Packets that could not be decrypted.
     pub pkt_rcv_undecrypt: u64,
+    /// Packets that came where nothing is received.
+    pub pkt_rcv_unwanted: u64,
     /// Packets for which there was no room.
     pub pkt_rcv_no_room: u64,
     /// ACKs sent.
