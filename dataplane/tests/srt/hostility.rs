@@ -156,6 +156,23 @@ fn a_window_and_a_round_trip_of_absurd_size_are_bounded() {
 }
 
 #[test]
+fn a_window_of_nothing_does_not_stop_the_sender() {
+    let mut world = world(false);
+    let now = world.now;
+    let sender = &mut world.ends[0].connection;
+    let unique = u32::try_from(sender.statistics().pkt_sent_unique).unwrap();
+    let report = AckReport { buffer_free: 0, rtt_us: 10_000, rtt_variance_us: 0, rates: None };
+    let ack = Ack { number: 1, next: SeqNumber::new(1_000 + unique), report: Some(report) };
+    let mut body = [0; 28];
+    ack.encode(&mut Writer::new(&mut body));
+    sender.handle_datagram(now, &mut control(ControlType::Ack, 1, &body[..16]));
+    assert_eq!((sender.gauges().pkt_flight_size, sender.gauges().pkt_flow_window), (0, 2));
+    sender.offer(u64::from(unique) + 5);
+    let sent = std::iter::from_fn(|| sender.poll_data(now, &STREAM)).count();
+    assert_eq!(sent, 2);
+}
+
+#[test]
 fn what_waits_for_a_gap_is_given_out_when_the_peer_shuts_down() {
     let mut world = world(false);
     let now = world.now;

@@ -21,7 +21,7 @@ use super::pacer::{Bucket, RateMeter};
 use super::receiver::sequence_of;
 use super::retransmissions::Retransmissions;
 use super::round_trip::RoundTrip;
-use super::settings::{FLOW_WINDOW_MAX, Settings};
+use super::settings::{FLOW_WINDOW_MAX, FLOW_WINDOW_MIN, Settings};
 use super::statistics::Statistics;
 
 /// A packet is too late after this long at the earliest, however short the peer's latency is.
@@ -105,7 +105,7 @@ impl Sender {
             dropped_until: 0,
             shift_us: None,
             lost: Retransmissions::default(),
-            window: window.min(FLOW_WINDOW_MAX).into(),
+            window: window.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into(),
             too_late: peer_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
             pace: Bucket::new(settings.bandwidth_max, settings.burst, floor, now),
             again: Bucket::new(settings.retransmit_floor, second, floor, now),
@@ -156,7 +156,7 @@ impl Sender {
             return false;
         }
         if let Some(report) = report {
-            self.window = report.buffer_free.min(FLOW_WINDOW_MAX).into();
+            self.window = report.buffer_free.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into();
         }
         if number > self.acked {
             self.acked = number;

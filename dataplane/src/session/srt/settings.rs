@@ -22,6 +22,9 @@ pub(super) const MTU_MIN: u32 = 256;
 /// The smallest MTU of a peer that is sent something: groups of seven transport packets fit, which
 /// all players of a stream share.
 pub(super) const SEND_MTU_MIN: u32 = 7 * 188 + 16 + LOWER_HEADERS_BYTES;
+/// Packets under way that are always allowed: a peer that was told nothing never says that it has
+/// room again.
+pub(super) const FLOW_WINDOW_MIN: u32 = 2;
 /// Packets under way that are ever allowed, whatever a peer says.
 pub(super) const FLOW_WINDOW_MAX: u32 = 65_536;
 
