@@ -160,6 +160,12 @@ impl<const BITS: u32> Unwrapper<BITS> {
         Self { last: None }
     }
 
+    /// Starts near a value that is known otherwise: the next one is at most half the range away.
+    #[must_use]
+    pub const fn near(value: i64) -> Self {
+        Self { last: Some(value) }
+    }
+
     /// The 64-bit value that is nearest to the previous one and equal to `wire` modulo the range.
     pub fn unwrap(&mut self, wire: u64) -> i64 {
         let range = 1_i64 << BITS;

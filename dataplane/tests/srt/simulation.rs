@@ -114,6 +114,21 @@ fn a_stream_runs_for_days() {
 }
 
 #[test]
+fn times_wrap_while_packets_are_lost() {
+    let weather = Weather { loss: 50, ..FINE };
+    let mut meeting = with_latency(Meeting::new(weather, 13));
+    meeting.initial = SeqNumber::new(SeqNumber::MAX - 900);
+    // A clock begins with 60 seconds; a second before the wrap, after 70 minutes of silence, the
+    // stream begins.
+    let stream = Source { first_us: (1 << 32) - 61_000_000, ..STREAM };
+    let mut world = meeting.hold([stream, Source::NONE]).unwrap();
+    world.run_to_the_end();
+    assert_whole(&world, "wrapped times");
+    let counts = world.ends[1].connection.statistics();
+    assert!(counts.pkt_rcv_loss > 50 && counts.pkt_rcv_drop == 0, "{counts:?}");
+}
+
+#[test]
 fn what_is_too_late_is_given_up_and_the_rest_goes_on() {
     // Six in ten are lost: hardly anything lives through the latency without luck.
     let weather = Weather { loss: 600, ..FINE };

@@ -262,7 +262,7 @@ impl Connection {
             self.counts.pkt_rcv_undecrypt += 1;
             return None;
         }
-        let sent_us = self.clock.unroll(header.timestamp);
+        let sent_us = self.clock.unroll(header.timestamp, now);
         let due = self.clock.due(sent_us, now);
         let arrival = Arrival { number, sent_us, due, retransmitted: header.retransmitted };
         let fate = self.receiver.take(now, arrival, payload, &mut self.counts);

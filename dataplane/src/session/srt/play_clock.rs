@@ -2,7 +2,8 @@
 //!
 //! Spec: draft-sharabayko-srt 4.5: the sender's clock is tied to ours by its handshake, and its
 //! drift is followed by its ACKACKs.
-//! Units: the sender's time is microseconds since it began, unrolled to 64 bits.
+//! Units: the sender's time is microseconds since it began, unrolled to 64 bits by our own clock,
+//! so that neither silence nor a packet that lies leads the next one astray.
 
 use std::time::{Duration, Instant};
 
@@ -22,25 +23,29 @@ pub(super) struct PlayClock {
     /// What was added to the base since.
     shift_us: i64,
     latency: Duration,
-    unwrapper: Unwrapper<32>,
     drift_sum_us: i64,
     drift_samples: i32,
 }
 
 impl PlayClock {
     pub(super) fn new(base: Instant, timestamp: u32, latency: Duration) -> Self {
-        let mut unwrapper = Unwrapper::new();
-        let zero_us = unwrapper.unwrap(timestamp.into());
-        Self { base, zero_us, shift_us: 0, latency, unwrapper, drift_sum_us: 0, drift_samples: 0 }
+        let zero_us = timestamp.into();
+        Self { base, zero_us, shift_us: 0, latency, drift_sum_us: 0, drift_samples: 0 }
     }
 
     pub(super) const fn latency(&self) -> Duration {
         self.latency
     }
 
-    /// The time of a data packet on the sender's clock, since its handshake.
-    pub(super) fn unroll(&mut self, timestamp: u32) -> i64 {
-        self.unwrapper.unwrap(timestamp.into()) - self.zero_us
+    /// The time of a packet that comes now on the sender's clock, since its handshake.
+    pub(super) fn unroll(&self, timestamp: u32, now: Instant) -> i64 {
+        let expected_us = self.zero_us.saturating_add(self.passed_us(now));
+        Unwrapper::<32>::near(expected_us).unwrap(timestamp.into()) - self.zero_us
+    }
+
+    fn passed_us(&self, now: Instant) -> i64 {
+        let passed = now.saturating_duration_since(self.base).as_micros();
+        i64::try_from(passed).unwrap_or(i64::MAX)
     }
 
     /// When a packet is due that came at `arrival`: never later than if it had been sent just
@@ -57,9 +62,8 @@ impl PlayClock {
 
     /// Learns from a packet that was sent just now, `delay` more than usual under way.
     pub(super) fn observe(&mut self, timestamp: u32, now: Instant, delay_us: i64) {
-        let at_us = self.unroll(timestamp) + self.shift_us;
-        let us = i64::try_from(now.saturating_duration_since(self.base).as_micros());
-        let late_us = us.unwrap_or(i64::MAX).saturating_sub(at_us).saturating_sub(delay_us);
+        let at_us = self.unroll(timestamp, now) + self.shift_us;
+        let late_us = self.passed_us(now).saturating_sub(at_us).saturating_sub(delay_us);
         let bounded = late_us.clamp(-1_000_000, 1_000_000);
         self.drift_sum_us += bounded;
         self.drift_samples += 1;
@@ -81,11 +85,11 @@ mod tests {
     #[test]
     fn packets_are_due_a_latency_after_they_were_sent() {
         let start = epoch() + MS * 10_000;
-        let mut clock = PlayClock::new(start, 5_000, MS * 120);
-        let at = clock.unroll(25_000);
+        let clock = PlayClock::new(start, 5_000, MS * 120);
+        let at = clock.unroll(25_000, start + MS * 90);
         assert_eq!(clock.due(at, start + MS * 90), start + MS * 140);
         // A leap forward holds nothing up, one back makes it due at once.
-        let at = clock.unroll(1_000_000_000);
+        let at = clock.unroll(1_000_000_000, start + MS * 30);
         assert_eq!(clock.due(at, start + MS * 30), start + MS * 150);
         assert!(clock.due(-1_000_000, start) < start);
         assert_eq!(clock.due(i64::MAX, start), start + MS * 120);
@@ -95,9 +99,24 @@ mod tests {
     #[test]
     fn time_goes_on_over_the_wrap() {
         let start = epoch();
-        let mut clock = PlayClock::new(start, 0xffff_0000, MS * 120);
-        assert_eq!(clock.unroll(0x1_0000), 0x2_0000);
-        assert_eq!(clock.unroll(0xffff_fff0), 0xfff0);
+        let clock = PlayClock::new(start, 0xffff_0000, MS * 120);
+        assert_eq!(clock.unroll(0x1_0000, start + MS * 150), 0x2_0000);
+        assert_eq!(clock.unroll(0xffff_fff0, start + MS * 150), 0xfff0);
+    }
+
+    #[test]
+    fn silence_and_lies_do_not_move_the_clock() {
+        let start = epoch();
+        let clock = PlayClock::new(start, 7_000_000, MS * 120);
+        for minutes in [0, 20, 36, 50, 71, 72, 107, 10_000] {
+            let now = start + MS * 60_000 * minutes;
+            let passed_us = 60_000_000 * i64::from(minutes);
+            let wire = u32::try_from((7_000_000 + passed_us) & 0xffff_ffff).unwrap();
+            for lie in [0, 0xdead_beef, 0x7fff_ffff] {
+                clock.unroll(lie, now);
+                assert_eq!(clock.unroll(wire, now), passed_us, "{minutes} minutes");
+            }
+        }
     }
 
     #[test]
@@ -112,7 +131,7 @@ mod tests {
             sent_us += 9_999;
             clock.observe(sent_us, now, 0);
         }
-        let at = clock.unroll(sent_us);
+        let at = clock.unroll(sent_us, now);
         let late = (now + MS * 120).duration_since(clock.due(at, now));
         assert!(late < MS * 2, "{late:?} of 20 ms are left");
     }
