@@ -7,6 +7,7 @@ mod calls;
 mod endpoint;
 mod hostility;
 mod joins;
+mod keys;
 mod line;
 mod simulation;
 mod world;

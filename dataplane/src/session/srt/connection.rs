@@ -359,11 +359,16 @@ impl Connection {
         if self.closed.is_some() {
             return None;
         }
-        if let Some(keys) = &mut self.keys {
+        if let Some(keys) = &mut self.keys
+            && !self.sender.is_done()
+        {
             let Settings { key_refresh_packets, key_announce_packets, .. } = self.settings;
             let (next, acked) = (self.sender.next(), self.sender.acked());
             if !keys.advance(now, next, acked, key_refresh_packets, key_announce_packets) {
                 self.close(CloseReason::Keys);
+                return None;
+            }
+            if !keys.may_send() {
                 return None;
             }
         }

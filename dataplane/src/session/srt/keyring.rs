@@ -3,7 +3,9 @@
 //! Spec: draft-sharabayko-srt 6.1.6: the next key is told before it is used, and the one before
 //! is kept for what was sent with it.
 //! Shape: each direction has an even and an odd key. What we send with follows the number of the
-//! packet: from `switched_at` on with `slot`, before it with the other.
+//! packet: from `switched_at` on with `slot`, before it with the other. A listener begins with the
+//! caller's key, and where both send it tells one of its own first: the numbers of both directions
+//! are the same, and one key would hide two packets alike.
 //! Limits: a peer causes at most one derivation in [`DERIVE_PAUSE`]; a key that the peer does not
 //! confirm is not used, and one that has encrypted [`KEY_PACKETS_MAX`] packets is not used either.
 
@@ -18,6 +20,12 @@ use sha2::Sha256;
 
 /// Time between two derivations that a peer causes.
 const DERIVE_PAUSE: Duration = Duration::from_secs(1);
+/// New keys are told so often at the same pace, before they are told at half of it.
+const TRIES_PER_PACE: u32 = 4;
+/// Time between two messages of new keys at most.
+const TELL_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A listener tells its first own key so often before it gives up.
+const FIRST_TRIES_MAX: u32 = 20;
 /// Packets of one key at most: half of what the numbers tell apart.
 const KEY_PACKETS_MAX: u64 = 1 << 30;
 
@@ -36,6 +44,8 @@ pub(super) struct Keyring {
     slot: KeySlot,
     switched_at: u64,
     announcement: Option<Announcement>,
+    /// The key is the peer's, which sends with it: nothing is sent before another is confirmed.
+    is_borrowed: bool,
 }
 
 /// A key that the peer was told of.
@@ -43,6 +53,7 @@ pub(super) struct Keyring {
 struct Announcement {
     message: Vec<u8>,
     send_at: Instant,
+    tries: u32,
     is_confirmed: bool,
 }
 
@@ -99,11 +110,11 @@ impl Keyring {
         let key = seed.key(length);
         let kek = passphrase.derive(salt, length);
         let message = kek.seal([Some(&key), None]);
-        let keyring = Self::new(passphrase, kek, [Some(key), None], seed);
+        let keyring = Self::new(passphrase, kek, [Some(key), None], seed, false);
         (keyring, message)
     }
 
-    /// The keys of a listener: those of the caller.
+    /// The keys of a listener: those of the caller, which it may not send with if `both_send`.
     ///
     /// # Errors
     /// What the caller is told if they cannot be opened.
@@ -111,11 +122,12 @@ impl Keyring {
         passphrase: &Passphrase,
         message: &[u8],
         seed: KeySeed,
+        both_send: bool,
     ) -> Result<Self, KeyState> {
         let material = KeyMaterial::parse(message).map_err(state_of)?;
         let kek = passphrase.derive(material.salt, material.length);
         let keys = kek.open(&material).ok_or(KeyState::BadSecret)?;
-        Ok(Self::new(passphrase, kek, keys, Seed { bytes: seed, count: 0 }))
+        Ok(Self::new(passphrase, kek, keys, Seed { bytes: seed, count: 0 }, both_send))
     }
 
     fn new(
@@ -123,6 +135,7 @@ impl Keyring {
         kek: KeyEncryptionKey,
         keys: [Option<StreamKey>; 2],
         seed: Seed,
+        is_borrowed: bool,
     ) -> Self {
         let ciphers = |key: StreamKey| {
             let cipher = PayloadCipher::new(&key, kek.salt());
@@ -141,6 +154,7 @@ impl Keyring {
             slot,
             switched_at: 0,
             announcement: None,
+            is_borrowed,
         }
     }
 
@@ -213,13 +227,16 @@ impl Keyring {
         let is_confirmed = self.announcement.as_ref().map(|told| told.is_confirmed);
         match is_confirmed {
             // The other slot is free once nothing can be asked for that it encrypted.
-            None if used + announce >= refresh && acked >= self.switched_at => {
+            None if self.is_borrowed
+                || (used + announce >= refresh && acked >= self.switched_at) =>
+            {
                 self.announce(now);
             }
-            Some(true) if used >= refresh => {
+            Some(true) if self.is_borrowed || used >= refresh => {
                 self.slot = self.slot.other();
                 self.switched_at = next;
                 self.announcement = None;
+                self.is_borrowed = false;
             }
             _ => {}
         }
@@ -228,7 +245,14 @@ impl Keyring {
         if is_old_done {
             self.send[index(self.slot.other())] = None;
         }
-        used < KEY_PACKETS_MAX
+        let is_refused = self.is_borrowed
+            && self.announcement.as_ref().is_some_and(|told| told.tries > FIRST_TRIES_MAX);
+        used < KEY_PACKETS_MAX && !is_refused
+    }
+
+    /// True if there is a key to send with.
+    pub(super) const fn may_send(&self) -> bool {
+        !self.is_borrowed
     }
 
     fn announce(&mut self, now: Instant) {
@@ -237,16 +261,20 @@ impl Keyring {
         self.send[index(self.slot.other())] = Some((key, cipher));
         let [even, odd] = [0, 1].map(|at: usize| self.send[at].as_ref().map(|(key, _)| key));
         let message = self.kek.seal([even, odd]);
-        self.announcement = Some(Announcement { message, send_at: now, is_confirmed: false });
+        let announcement = Announcement { message, send_at: now, tries: 0, is_confirmed: false };
+        self.announcement = Some(announcement);
     }
 
-    /// The message that the peer has to be sent, and is sent again after `pause`.
+    /// The message that the peer has to be sent, and is sent again after `pause`, later after
+    /// longer ones.
     pub(super) fn poll_message(&mut self, now: Instant, pause: Duration) -> Option<&[u8]> {
         let told = self.announcement.as_mut()?;
         if told.is_confirmed || told.send_at > now {
             return None;
         }
-        told.send_at = now + pause;
+        let slower = 1 << (told.tries / TRIES_PER_PACE).min(16);
+        told.tries += 1;
+        told.send_at = now + (pause * slower).min(TELL_PAUSE_MAX);
         Some(&told.message)
     }
 

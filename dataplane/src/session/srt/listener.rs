@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 
 use codecs::srt::{
     ControlHeader, ControlType, HANDSHAKE_BYTES, HEADER_BYTES, HSV5_MAGIC, Handshake,
-    HandshakeKind, Header, KeyState, Passphrase, RejectReason, SocketId, VERSION_4, VERSION_5,
-    peer_addr,
+    HandshakeKind, Header, KeyState, RejectReason, SocketId, VERSION_4, VERSION_5, peer_addr,
 };
 use codecs::writer::Writer;
 
@@ -210,7 +209,7 @@ impl Listener {
         // Each connection has a clock of its own, however long we listen.
         let agreed = Agreement::new(settings, offer, socket, request.heard, now);
         let agreed = agreed.and_then(|agreement| {
-            let keys = keys_of(settings.passphrase.as_ref(), material, seed)?;
+            let keys = keys_of(settings, material, seed)?;
             Ok(Agreement { keys, ..agreement })
         });
         let mut agreement = match agreed {
@@ -295,14 +294,15 @@ impl Listener {
 
 /// Keys for what a caller sent, if both or neither has a secret.
 fn keys_of(
-    passphrase: Option<&Passphrase>,
+    settings: &Settings,
     material: Option<&[u8]>,
     seed: KeySeed,
 ) -> Result<Option<Keyring>, RejectReason> {
-    match (passphrase, material) {
+    let both_send = settings.sends && settings.receives;
+    match (&settings.passphrase, material) {
         (None, None) => Ok(None),
         (Some(passphrase), Some(material)) => {
-            let keys = Keyring::of_listener(passphrase, material, seed);
+            let keys = Keyring::of_listener(passphrase, material, seed, both_send);
             keys.map(Some).map_err(|state| match state {
                 KeyState::BadSecret => RejectReason::BAD_SECRET,
                 KeyState::BadCryptoMode => RejectReason::CRYPTO,
