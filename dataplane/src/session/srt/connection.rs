@@ -112,7 +112,6 @@ impl Connection {
         let initial = agreement.initial;
         let headers = LOWER_HEADERS_BYTES + u32::try_from(HEADER_BYTES).expect("16");
         let payload_max = usize::try_from(agreement.mtu.saturating_sub(headers)).unwrap_or(0);
-        let window_of_peer = agreement.peer_window;
         let latency = agreement.receive_latency;
         Self {
             socket: agreement.socket,
@@ -121,7 +120,7 @@ impl Connection {
             payload_max: payload_max.min(codecs::srt::PAYLOAD_BYTES_MAX),
             clock: PlayClock::new(heard, peer_time, latency),
             receiver: Receiver::new(initial, window, settings.held_bytes_max, latency),
-            sender: Sender::new(initial, window_of_peer, agreement.send_latency, settings, now),
+            sender: Sender::new(&agreement, settings, now),
             keys: agreement.keys,
             trip: RoundTrip::new(),
             acks: Acknowledgements::new(now),

@@ -188,6 +188,8 @@ pub(super) struct Agreement {
     pub(super) receive_latency: Duration,
     /// How long the peer does.
     pub(super) send_latency: Duration,
+    /// True if the peer asks more than once for what it misses.
+    pub(super) peer_asks_again: bool,
     /// When the peer's handshake came, and its timestamp.
     pub(super) heard: (Instant, u32),
     /// When our clock began.
@@ -223,6 +225,7 @@ impl Agreement {
             peer_window: offer.handshake.flow_window,
             receive_latency: ms(settings.latency_ms().max(theirs.sender_latency_ms)),
             send_latency: ms(settings.peer_latency_ms().max(theirs.receiver_latency_ms)),
+            peer_asks_again: theirs.flags.has(HsFlags::PERIODIC_NAK),
             heard,
             began,
             keys: None,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use codecs::srt::{AckReport, DropRequest, LossRange, PACKET_BYTES_MAX, SeqNumber};
 
+use super::negotiation::Agreement;
 use super::pacer::{Bucket, RateMeter};
 use super::receiver::sequence_of;
 use super::retransmissions::Retransmissions;
@@ -84,35 +85,34 @@ pub(super) struct Sender {
     /// What may be sent again of a second in any case.
     retransmit_floor: u64,
     last_sent: Instant,
+    peer_asks_again: bool,
+    /// What was acknowledged, and since when it is no more than that.
+    moved: (u64, Instant),
     drop_requests: Vec<DropRequest>,
 }
 
 impl Sender {
-    pub(super) fn new(
-        initial: SeqNumber,
-        window: u32,
-        peer_latency: Duration,
-        settings: &Settings,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(agreement: &Agreement, settings: &Settings, now: Instant) -> Self {
         let floor = BURST_PACKETS * u32::try_from(PACKET_BYTES_MAX).expect("a datagram");
         let second = Duration::from_secs(1);
         Self {
-            initial,
+            initial: agreement.initial,
             acked: 0,
             next: 0,
             end: 0,
             dropped_until: 0,
             shift_us: None,
             lost: Retransmissions::default(),
-            window: window.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into(),
-            too_late: peer_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
+            window: agreement.peer_window.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into(),
+            too_late: agreement.send_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
             pace: Bucket::new(settings.bandwidth_max, settings.burst, floor, now),
             again: Bucket::new(settings.retransmit_floor, second, floor, now),
             meter: RateMeter::new(now),
             retransmit_percent: settings.retransmit_percent.into(),
             retransmit_floor: settings.retransmit_floor,
             last_sent: now,
+            peer_asks_again: agreement.peer_asks_again,
+            moved: (0, now),
             drop_requests: Vec::new(),
         }
     }
@@ -268,16 +268,29 @@ impl Sender {
         self.last_sent = now;
     }
 
-    /// The last packet is sent again if nobody answers: its loss shows by no later one.
+    /// The last packet is sent again if nobody answers: its loss shows by no later one. Where the
+    /// peer asks but once, and that may be lost, the first is, too.
     fn probe(&mut self, now: Instant, trip: &RoundTrip) {
-        if self.probe_at(trip).is_some_and(|at| at <= now) {
+        if self.moved.0 != self.acked || self.in_flight() == 0 {
+            self.moved = (self.acked, now);
+        }
+        if self.probe_at(trip).is_none_or(|at| at > now) {
+            return;
+        }
+        if self.peer_asks_again {
             self.lost.add(self.next - 1..self.next);
+        } else {
+            self.lost.add(self.acked..self.acked + 1);
+            self.moved.1 = now;
         }
     }
 
     fn probe_at(&self, trip: &RoundTrip) -> Option<Instant> {
         let is_quiet = self.lost.is_empty() && self.in_flight() > 0;
         let patience = trip.patience().max(PROBE_MIN);
+        if !self.peer_asks_again {
+            return is_quiet.then(|| self.moved.1 + patience);
+        }
         (is_quiet && (self.next == self.end || self.in_flight() >= self.window))
             .then(|| self.last_sent + patience)
     }
@@ -295,5 +308,66 @@ impl Sender {
     /// True if everything that was offered was acknowledged or given up.
     pub(super) const fn is_done(&self) -> bool {
         self.acked >= self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codecs::srt::SocketId;
+
+    use super::*;
+    use crate::session::clock::epoch;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    struct Index;
+
+    impl PacketIndex for Index {
+        fn meta(&self, _: u64) -> Option<PacketMeta> {
+            Some(PacketMeta { len: 188, at_us: 0 })
+        }
+    }
+
+    fn sender(peer_asks_again: bool, now: Instant) -> Sender {
+        let agreement = Agreement {
+            socket: SocketId(1),
+            peer_socket: SocketId(2),
+            initial: SeqNumber::new(100),
+            mtu: 1_500,
+            peer_window: 100,
+            receive_latency: MS * 120,
+            send_latency: MS * 120,
+            peer_asks_again,
+            heard: (now, 0),
+            began: now,
+            keys: None,
+            greeting: None,
+        };
+        Sender::new(&agreement, &Settings::default(), now)
+    }
+
+    #[test]
+    fn what_a_peer_asks_for_but_once_is_sent_again_unasked() {
+        let start = epoch();
+        let trip = RoundTrip::new();
+        let patience = trip.patience();
+        let mut counts = Statistics::default();
+        for (asks_again, probed) in [(true, 9_u64), (false, 3)] {
+            let mut sender = sender(asks_again, start);
+            sender.offer(10);
+            let mut sent = |sender: &mut Sender, now: Instant| {
+                let now_us = i64::try_from((now - start).as_micros()).unwrap();
+                let next = || sender.poll(now, now_us, &Index, &trip, &mut counts);
+                std::iter::from_fn(next).map(|sent| sent.number).collect::<Vec<_>>()
+            };
+            assert_eq!(sent(&mut sender, start), (0..10_u64).collect::<Vec<_>>());
+            assert!(sender.acknowledge(SeqNumber::new(103), None));
+            assert!(sent(&mut sender, start).is_empty());
+            assert_eq!(sender.next_timeout(&trip), Some(start + patience));
+            assert_eq!(sent(&mut sender, start + patience), [probed]);
+            // It waits for an answer again.
+            assert!(sent(&mut sender, start + patience).is_empty());
+            assert_eq!(sender.next_timeout(&trip), Some(start + patience * 2));
+        }
     }
 }
