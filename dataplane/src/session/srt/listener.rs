@@ -99,7 +99,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener whose cookies nobody can guess who does not know `secret`.
+    /// A listener whose cookies nobody can guess who does not know `secret`. Shards that share a
+    /// socket are given the same `secret` and `now`: one may give the cookie that another is shown.
     #[must_use]
     pub fn new(settings: &Settings, secret: [u8; 32], now: Instant) -> Self {
         Self {
