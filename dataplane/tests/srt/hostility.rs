@@ -82,6 +82,7 @@ fn ranges_that_were_never_sent_are_not_sent_again() {
     let mut world = world(false);
     let now = world.now;
     let first = 1_000;
+    let invalid = world.ends[0].connection.statistics().pkt_recv_invalid;
     for ranges in [
         vec![(0, SeqNumber::MAX >> 1)],
         vec![(first, first + 1_000_000)],
@@ -93,9 +94,10 @@ fn ranges_that_were_never_sent_are_not_sent_again() {
         world.ends[0].deliver(now, &mut nak(&ranges));
         world.run_for(MS / 10);
         let after = world.ends[0].connection.statistics().pkt_retrans;
-        assert!(after <= before + 200, "{ranges:?}");
+        assert_eq!(after, before, "{ranges:?}");
     }
-    assert!(world.ends[0].connection.statistics().pkt_recv_invalid >= 3);
+    // The last two lie before what is under way: they are late, not wrong.
+    assert_eq!(world.ends[0].connection.statistics().pkt_recv_invalid, invalid + 3);
     assert_unharmed(world);
 }
 
@@ -114,8 +116,10 @@ fn forged_naks_spend_a_budget_and_no_more() {
         world.run_for(MS);
     }
     let counts = *world.ends[0].connection.statistics();
-    // A quarter of the rate, and what the bucket held at first.
-    assert!(counts.byte_retrans <= counts.byte_sent / 2, "{counts:?}");
+    // A quarter of what is sent once, the floor of a second, what the bucket held at first, and a
+    // packet on credit.
+    let budget = (counts.byte_sent - counts.byte_retrans) / 4 + 2 * 125_000 + 1_316;
+    assert!((100_000..=budget).contains(&counts.byte_retrans), "{budget}: {counts:?}");
     assert_unharmed(world);
 }
 
@@ -363,18 +367,29 @@ fn key_material_of_any_length_changes_nothing_without_the_secret() {
     }
 }
 
+/// Words of which many are numbers that are under way, or begin a range of them.
+fn word() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        any::<u32>(),
+        900_u32..1_300,
+        (900_u32..1_300).prop_map(|number| number | 0x8000_0000),
+        0_u32..8,
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_datagram_panics_or_grows_memory(
         datagrams in prop::collection::vec(
-            (any::<bool>(), 0_u16..10, any::<u32>(), prop::collection::vec(any::<u8>(), 0..64)),
+            (any::<bool>(), 0_u16..10, word(), prop::collection::vec(word(), 0..20)),
             1..60,
         ),
     ) {
         let mut world = world(true);
-        for (is_data, kind, info, body) in datagrams {
+        for (is_data, kind, info, words) in datagrams {
+            let body: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
             let mut bytes = if is_data {
                 data(info, Some(KeySlot::Even), &body)
             } else {
