@@ -10,7 +10,7 @@
 //!
 //! In/Out: this says which packet is to be sent and with which header; its bytes stay in the
 //! index, so that one that is sent again is read there a second time.
-//! Limits: the flow window of the peer; a budget for all bytes and one for what is sent again, so
+//! Limits: the flow window of the peer; the pace of a join; a budget for all bytes and one for what is sent again, so
 //! that no NAK makes more of it.
 
 use std::time::{Duration, Instant};
@@ -33,6 +33,10 @@ const TOO_LATE_SLACK: Duration = Duration::from_millis(20);
 const PROBE_MIN: Duration = Duration::from_millis(50);
 /// Packets that may be sent at once, however low the rates are.
 const BURST_PACKETS: u32 = 16;
+/// What a join begins with is sent so many times faster than it was made.
+const CATCH_UP: i64 = 4;
+/// Longer than this no join reaches back: times that are farther ahead have leapt.
+const CATCH_UP_MAX_US: i64 = 30_000_000;
 /// Answers to NAKs for what is gone, at a time.
 const DROP_REQUESTS_MAX: usize = 8;
 
@@ -75,6 +79,10 @@ pub(super) struct Sender {
     dropped_until: u64,
     /// What is added to the times of the index, once its first packet is known.
     shift_us: Option<i64>,
+    /// The shifted time of that packet.
+    joined_us: i64,
+    /// When the next packet may be sent that a join begins with.
+    catches_up_at: Option<Instant>,
     lost: Retransmissions,
     window: u64,
     too_late: Duration,
@@ -102,6 +110,8 @@ impl Sender {
             end: 0,
             dropped_until: 0,
             shift_us: None,
+            joined_us: 0,
+            catches_up_at: None,
             lost: Retransmissions::default(),
             window: agreement.peer_window.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into(),
             too_late: agreement.send_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
@@ -195,8 +205,11 @@ impl Sender {
         let before = self.acked;
         while self.acked < self.end {
             if let Some(meta) = index.meta(self.acked) {
-                let joined = || now_us.saturating_sub(meta.at_us).max(0);
-                let shift_us = *self.shift_us.get_or_insert_with(joined);
+                let shift_us = self.shift_us.unwrap_or_else(|| {
+                    self.joined_us = now_us.max(meta.at_us);
+                    now_us.saturating_sub(meta.at_us).max(0)
+                });
+                self.shift_us = Some(shift_us);
                 if meta.at_us.saturating_add(shift_us) >= oldest {
                     break;
                 }
@@ -242,11 +255,29 @@ impl Sender {
         }
         let number = self.next;
         let meta = index.meta(number)?;
+        let wait_us = self.catch_up_us(meta.at_us, now_us);
+        let wait = u64::try_from(wait_us).ok().filter(|wait| *wait > 0);
+        self.catches_up_at = wait.map(|wait| now + Duration::from_micros(wait));
+        if wait.is_some() {
+            return None;
+        }
         self.next += 1;
         counts.pkt_sent_unique += 1;
         self.spend(now, meta.len);
         self.earn(now, meta.len);
         Some(self.outgoing(number, meta, false))
+    }
+
+    /// How long a packet waits that was made before the connection: what a join begins with is no
+    /// burst at the rate of our own link, which the peer's may not take. What is made now is ahead
+    /// of that soon, and never waits.
+    const fn catch_up_us(&self, at_us: i64, now_us: i64) -> i64 {
+        let Some(shift_us) = self.shift_us else { return 0 };
+        let ahead_us = at_us.saturating_add(shift_us).saturating_sub(self.joined_us);
+        if ahead_us > CATCH_UP_MAX_US {
+            return 0;
+        }
+        self.joined_us.saturating_add(ahead_us / CATCH_UP).saturating_sub(now_us)
     }
 
     fn outgoing(&self, number: u64, meta: PacketMeta, retransmitted: bool) -> Outgoing {
@@ -298,11 +329,10 @@ impl Sender {
     /// When [`Self::poll`] may have something that it does not have now.
     pub(super) fn next_timeout(&self, trip: &RoundTrip) -> Option<Instant> {
         let waits = self.next < self.end && self.in_flight() < self.window;
-        let paced = (waits || !self.lost.is_empty()).then(|| {
-            let paced = self.pace.half_full();
-            if waits { paced } else { paced.max(self.again.opens()) }
-        });
-        [paced, self.probe_at(trip)].into_iter().flatten().min()
+        let paced = self.pace.half_full();
+        let new = waits.then(|| self.catches_up_at.map_or(paced, |at| at.max(paced)));
+        let again = (!self.lost.is_empty()).then(|| paced.max(self.again.opens()));
+        [new, again, self.probe_at(trip)].into_iter().flatten().min()
     }
 
     /// True if everything that was offered was acknowledged or given up.
