@@ -213,6 +213,11 @@ fn a_burst_that_overtakes_itself_is_not_sent_again() {
         assert_whole(&world, "a burst");
         let counts = world.ends[0].connection.statistics();
         assert_eq!((counts.pkt_retrans, counts.pkt_snd_loss), (0, 0), "seed {seed}");
+        let receiver = &world.ends[1].connection;
+        let (counts, gauges) = (receiver.statistics(), receiver.gauges());
+        assert!(counts.pkt_reordered > 0, "{counts:?}");
+        assert!((1..277).contains(&counts.pkt_reorder_distance), "{counts:?}");
+        assert!((1..=50_000).contains(&gauges.us_reorder_tolerance), "{gauges:?}");
     }
 }
 
@@ -227,6 +232,7 @@ fn a_source_that_is_ahead_is_paced_and_keeps_to_the_window() {
     world.run_for(MS * 60);
     let sender = &world.ends[0].connection;
     assert!(sender.gauges().pkt_flight_size <= 256);
+    assert!((256..600).contains(&sender.gauges().pkt_snd_buf), "{:?}", sender.gauges());
     let bytes = sender.statistics().byte_sent;
     assert!(bytes <= 2_500_000 * 60 / 1_000 + 2 * 25_000, "{bytes} in 60 ms");
     world.run_to_the_end();

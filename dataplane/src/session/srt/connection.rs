@@ -171,8 +171,10 @@ impl Connection {
             rtt_us: whole(self.trip.mean().as_micros()),
             pkt_flight_size: self.sender.in_flight(),
             pkt_flow_window: self.sender.window(),
+            pkt_snd_buf: self.sender.waiting(),
             pkt_rcv_buf: self.receiver.waiting(),
             byte_rcv_buf: self.receiver.held_bytes() as u64,
+            us_reorder_tolerance: whole(self.receiver.reorder().as_micros()),
             ms_rcv_tsb_pd_delay: whole(self.clock.latency().as_millis()),
             ms_snd_tsb_pd_delay: whole(self.send_latency.as_millis()),
         }
@@ -261,6 +263,7 @@ impl Connection {
         };
         if !is_clear {
             self.counts.pkt_rcv_undecrypt += 1;
+            self.counts.byte_rcv_undecrypt += payload.len() as u64;
             return None;
         }
         let sent_us = self.clock.unroll(header.timestamp, now);

@@ -149,6 +149,10 @@ impl Receiver {
         self.held_bytes
     }
 
+    pub(super) const fn reorder(&self) -> Duration {
+        self.reorder
+    }
+
     pub(super) const fn losses(&mut self) -> &mut Losses {
         &mut self.losses
     }
@@ -219,6 +223,7 @@ impl Receiver {
         let found = if number < end { self.losses.remove(number, due) } else { None };
         if let Some(found) = found.filter(|_| !retransmitted) {
             counts.pkt_reordered += 1;
+            counts.pkt_reorder_distance = counts.pkt_reorder_distance.max(end - number);
             self.was_overtaken(now.saturating_duration_since(found));
         }
         if number == self.next {

@@ -135,6 +135,10 @@ impl Sender {
         self.next - self.acked
     }
 
+    pub(super) const fn waiting(&self) -> u64 {
+        self.end.saturating_sub(self.acked)
+    }
+
     pub(super) const fn window(&self) -> u64 {
         self.window
     }

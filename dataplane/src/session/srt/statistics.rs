@@ -31,12 +31,16 @@ pub struct Statistics {
     pub pkt_rcv_loss: u64,
     /// Packets that came after later ones without having been sent again.
     pub pkt_reordered: u64,
+    /// How many packets one of them came behind its place at most.
+    pub pkt_reorder_distance: u64,
     /// Packets that were not waited for any longer.
     pub pkt_rcv_drop: u64,
     /// Packets that came when nobody waited for them: a second time, or too late.
     pub pkt_rcv_belated: u64,
     /// Packets that could not be decrypted.
     pub pkt_rcv_undecrypt: u64,
+    /// Their bytes.
+    pub byte_rcv_undecrypt: u64,
     /// Packets that came where nothing is received.
     pub pkt_rcv_unwanted: u64,
     /// Packets for which there was no room.
@@ -62,10 +66,14 @@ pub struct Gauges {
     pub pkt_flight_size: u64,
     /// Packets that may be sent without being acknowledged.
     pub pkt_flow_window: u64,
+    /// Packets that wait to be sent or acknowledged.
+    pub pkt_snd_buf: u64,
     /// Packets from the first that is missing to the last that came.
     pub pkt_rcv_buf: u64,
     /// Bytes that came out of order and are kept.
     pub byte_rcv_buf: u64,
+    /// How long an overtaken packet is waited for before it is asked for, in microseconds.
+    pub us_reorder_tolerance: u32,
     /// How long a missing packet is waited for, in milliseconds.
     pub ms_rcv_tsb_pd_delay: u32,
     /// How long the peer waits for one, in milliseconds.
