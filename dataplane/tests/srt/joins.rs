@@ -1,21 +1,10 @@
 //! Players that join a stream which began before their connection.
 
-use std::time::Duration;
-
 use codecs::srt::Header;
 
 use crate::endpoint::Source;
-use crate::line::Weather;
+use crate::simulation::FINE;
 use crate::world::Meeting;
-
-const FINE: Weather = Weather {
-    loss: 0,
-    burst: 0,
-    burst_packets: 0,
-    duplicate: 0,
-    delay: Duration::from_millis(20),
-    jitter: Duration::ZERO,
-};
 
 /// What a clock shows when its connection begins.
 const HEAD_START_US: i64 = 60_000_000;

@@ -15,7 +15,7 @@ const LATENCY: Duration = Duration::from_millis(400);
 /// 8 Mb/s for three seconds.
 const STREAM: Source = Source { first_us: 0, interval_us: 1_200, count: 2_500 };
 
-const FINE: Weather = Weather {
+pub(crate) const FINE: Weather = Weather {
     loss: 0,
     burst: 0,
     burst_packets: 0,
