@@ -13,8 +13,8 @@
 //! from a [`PacketIndex`] of the caller's: [`Connection::poll_data`] says which packet, and
 //! [`Connection::encrypt`] hides it in the caller's scratch.
 //! Errors: a datagram that breaks its format is counted and ignored: it may be anybody's.
-//! Not here: whose datagram it is. Who hands it in compares the peer's address first, or anybody who
-//! sees or guesses a socket's id ends its connection.
+//! Not here: whose datagram it is. Who hands it in compares the peer's address first, or anybody
+//! who sees or guesses a socket's id ends its connection.
 
 use std::time::{Duration, Instant};
 

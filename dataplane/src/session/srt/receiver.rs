@@ -27,8 +27,8 @@ const SPARE_MAX: usize = 64;
 const SPARE_SLOTS: usize = 1_024;
 /// The part of the latency that an overtaken packet is waited for at most before it is asked for.
 const REORDER_SHARE: u32 = 8;
-/// How long an overtaken packet is waited for at first: nothing was measured yet, and the packets of
-/// a burst overtake each other.
+/// How long an overtaken packet is waited for at first: nothing was measured yet, and the packets
+/// of a burst overtake each other.
 const REORDER_FIRST: Duration = Duration::from_millis(2);
 /// Packets beyond the window that show, one behind another, that the sender moved on.
 const JUMP_PACKETS: u32 = 16;
@@ -223,7 +223,7 @@ impl Receiver {
         let found = if number < end { self.losses.remove(number, due) } else { None };
         if let Some(found) = found.filter(|_| !retransmitted) {
             counts.pkt_reordered += 1;
-            counts.pkt_reorder_distance = counts.pkt_reorder_distance.max(end - number);
+            counts.pkt_reorder_distance = counts.pkt_reorder_distance.max(end - 1 - number);
             self.was_overtaken(now.saturating_duration_since(found));
         }
         if number == self.next {

@@ -10,8 +10,8 @@
 //!
 //! In/Out: this says which packet is to be sent and with which header; its bytes stay in the
 //! index, so that one that is sent again is read there a second time.
-//! Limits: the flow window of the peer; the pace of a join; a budget for all bytes and one for what is sent again, so
-//! that no NAK makes more of it.
+//! Limits: the flow window of the peer; the pace of a join; a budget for all bytes and one for what
+//! is sent again, so that no NAK makes more of it.
 
 use std::time::{Duration, Instant};
 
