@@ -272,7 +272,7 @@ impl Keyring {
         if told.is_confirmed || told.send_at > now {
             return None;
         }
-        let slower = 1 << (told.tries / TRIES_PER_PACE).min(16);
+        let slower = 1_u32 << (told.tries / TRIES_PER_PACE).min(16);
         told.tries += 1;
         told.send_at = now + (pause * slower).min(TELL_PAUSE_MAX);
         Some(&told.message)
