@@ -58,6 +58,7 @@ fn no_key_hides_the_packets_of_both_directions() {
     for (at, kind) in [(1, ControlType::KeyRequest), (0, ControlType::KeyResponse)] {
         let packets = said(&mut world, at);
         assert_eq!(count(&packets, kind), 1, "{kind:?}");
+        assert!(world.ends[at].connection.poll_timeout().unwrap() > now, "nothing else is due");
         for mut packet in packets {
             world.ends[1 - at].connection.handle_datagram(now, &mut packet);
         }

@@ -440,13 +440,15 @@ impl Connection {
         if self.closed.is_some() {
             return None;
         }
+        // Without a key to send with there is nothing to wake up for but its answer.
+        let may_send = self.keys.as_ref().is_none_or(Keyring::may_send);
         [
             Some(self.last_heard + self.settings.idle_timeout),
             Some(self.last_said + KEEP_ALIVE),
             self.receiver.gap_end(),
             self.next_nak(),
             self.acks.next_timeout(self.receiver.first_missing(), &self.trip),
-            self.sender.next_timeout(&self.trip),
+            self.sender.next_timeout(&self.trip).filter(|_| may_send),
             self.keys.as_ref().and_then(Keyring::next_timeout),
         ]
         .into_iter()
