@@ -42,17 +42,17 @@ pub(crate) struct Call {
     pass: Pass,
     headers: HeaderMap,
     messages_per_s_max: u32,
-    /// Messages that wait at most.
-    link_max: usize,
+    /// Each link has room for the streams that there may be when it is made.
+    limits: watch::Receiver<Limits>,
 }
 
 impl Call {
-    /// As `section` says, of a node of these limits that is found as `here`; `None` of one that is
+    /// As `section` says, of a node that is found as `here` and has `limits`; `None` of one that is
     /// no client.
     pub(crate) fn of(
         section: &CoordinatorSection,
         here: StreamingServer,
-        limits: &Limits,
+        limits: watch::Receiver<Limits>,
     ) -> Option<Self> {
         let base = section.client.url.clone().filter(|_| section.client.is_on())?;
         let StreamingServer { ip, port, ssl } = here;
@@ -67,7 +67,7 @@ impl Call {
             pass: Pass::of(&section.client.secret)?,
             headers,
             messages_per_s_max: section.messages_per_s_max,
-            link_max: link_max(limits.streams_max),
+            limits,
         })
     }
 
@@ -144,7 +144,8 @@ impl Calling {
                 return Some(reason);
             }
         };
-        let (link, orders) = mpsc::channel(self.call.link_max);
+        let streams_max = self.call.limits.borrow().streams_max;
+        let (link, orders) = mpsc::channel(link_max(streams_max));
         self.troubles.tell(Trouble::CoordinatorAway, None);
         self.tell(ClientAsk::Connected { link }).await?;
         let heard = |message| Ask::Client(ClientAsk::Heard { message });
@@ -236,6 +237,7 @@ mod tests {
         asks: mpsc::Receiver<Ask>,
         troubles: Troubles,
         leaving: watch::Sender<bool>,
+        limits: watch::Sender<Limits>,
         task: tokio::task::JoinHandle<()>,
     }
 
@@ -253,14 +255,15 @@ mod tests {
             let mut section = CoordinatorSection { client, ..CoordinatorSection::default() };
             section.server.ip = ip;
             let here = StreamingServer { ip: "192.0.2.9".parse().unwrap(), port: 1940, ssl: true };
-            let call = Call::of(&section, here, &Limits::default()).unwrap();
+            let limits = watch::Sender::new(Limits::default());
+            let call = Call::of(&section, here, limits.subscribe()).unwrap();
             let (asks_in, asks) = mpsc::channel(8);
             let troubles = Troubles::new(Disk::default().store());
             let (leaving, left) = watch::channel(false);
             let client = Client::with_roots(1, RootCertStore::empty());
             let calling = Calling::new(call, client, asks_in, troubles.clone(), left);
             let task = tokio::spawn(calling.run());
-            Self { application, asks, troubles, leaving, task }
+            Self { application, asks, troubles, leaving, limits, task }
         }
 
         async fn ask(&mut self) -> ClientAsk {
@@ -316,8 +319,11 @@ mod tests {
         let deny = b"\x81\x1cPUBLISH-DENY\nRequest-ID: 123";
         let frames = [deny.as_slice(), b"\x88\x00"].concat();
         let mut bench = Bench::new(move |request| Reply::Last(taken(request, &frames)), Auto::Auto);
-        for _ in 0..2 {
+        for streams_max in [Limits::default().streams_max, 9_000] {
             let ClientAsk::Connected { link } = bench.ask().await else { panic!("it is there") };
+            assert_eq!(link.max_capacity(), link_max(streams_max));
+            // A reload raises it: the next link has room for as many.
+            bench.limits.send_modify(|limits| limits.streams_max = 9_000);
             let heard = bench.ask().await;
             let ClientAsk::Heard { message: Message::PublishDeny { request, .. } } = heard else {
                 panic!("{heard:?}");
@@ -347,6 +353,8 @@ mod tests {
     #[test]
     fn a_node_without_a_coordinator_calls_nobody() {
         let here = StreamingServer { ip: "192.0.2.9".parse().unwrap(), port: 1940, ssl: false };
-        assert!(Call::of(&CoordinatorSection::default(), here, &Limits::default()).is_none());
+        let limits = watch::Sender::new(Limits::default());
+        let section = CoordinatorSection::default();
+        assert!(Call::of(&section, here, limits.subscribe()).is_none());
     }
 }

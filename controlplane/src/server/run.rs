@@ -217,7 +217,7 @@ impl<F: Fleet> Desk<F> {
         let coordinator = &self.control.loaded.settings.coordinator;
         let server = StreamingServer::of(coordinator, open);
         self.exchange.coordinator().set_up(coordinator, server);
-        if let Some(call) = Call::of(coordinator, server, &self.control.plan.node.limits) {
+        if let Some(call) = Call::of(coordinator, server, self.limits.subscribe()) {
             let terms = coordinator.client.terms;
             self.exchange.be_client(call.base().to_string(), terms, Instant::now());
             self.coordinator =

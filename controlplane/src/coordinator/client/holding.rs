@@ -3,7 +3,8 @@
 //! The link has a place for the end of each publication, whether it was let in already or is
 //! asked about, and [`SPARE`] more: a question goes only if it leaves those. So many publications
 //! as there may be end at one moment and lose no link; one that fills is of a coordinator that
-//! takes nothing.
+//! takes nothing. A link keeps its size for as long as it lasts: where there are more publications
+//! than it was made for, questions go one at a time, each once it is empty.
 //!
 //! Limits: those who wait are some of the questions that the gate has under way, and leave with
 //! them.
@@ -30,7 +31,11 @@ impl Client {
     /// True if the link takes one more question, and the end of everything that there may be then.
     pub(super) fn takes_question(&self) -> bool {
         let ends = self.publications.len() + self.questions.len();
-        self.link.as_ref().is_some_and(|link| link.capacity() > ends + SPARE)
+        self.link.as_ref().is_some_and(|link| {
+            // An empty one has no more room to wait for.
+            let is_empty = link.capacity() == link.max_capacity();
+            is_empty || link.capacity() > ends + SPARE
+        })
     }
 
     /// He is asked about when there is room, after those who wait already.

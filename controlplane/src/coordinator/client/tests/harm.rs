@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::holding::{SPARE, link_max};
 use super::super::publisher::Answer;
+use super::super::rejoining::REJOINING_MAX;
 use super::super::standing::LinkState;
 use super::bench::Bench;
 use crate::coordinator::policy::Policy;
@@ -126,6 +127,35 @@ fn as_many_as_there_may_be_end_at_one_moment_and_lose_no_link() {
     // Now there is room for all.
     bench.passes_to_due();
     assert_eq!(bench.hears().len(), 700 - 256);
+}
+
+/// `limits.streams_max` is raised while it is there: the link is of the size of before.
+#[test]
+fn a_link_that_was_made_for_fewer_asks_about_one_at_a_time() {
+    let mut bench = Bench::new();
+    bench.connects_with(link_max(8));
+    let all = link_max(8) as u64 + 9;
+    for n in 0..all {
+        bench.publishes(n, &format!("cam{n}"), "0a");
+    }
+    let _waiting = ["new1", "new2"].map(|channel| bench.asks(9_000, channel, "k"));
+    assert_eq!(bench.hears().len(), 1);
+    bench.passes_to_due();
+    assert_eq!(bench.hears().len(), 1);
+    bench.breaks();
+    bench.connects_with(link_max(8));
+    loop {
+        let heard = bench.hears();
+        let Some(request) = heard.first() else { break };
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        let words: Vec<_> = request.split(' ').collect();
+        bench.accepts(words[4], words[1], "again");
+    }
+    assert_eq!(bench.client.standing(bench.now).requests.rejoined, all);
+    // One of the size of now keeps nobody waiting.
+    bench.breaks();
+    bench.connects_with(link_max(all + 8));
+    assert_eq!(bench.hears().len(), REJOINING_MAX);
 }
 
 #[test]
