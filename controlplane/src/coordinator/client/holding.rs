@@ -44,14 +44,16 @@ impl Client {
         self.look_again.get_or_insert(now + LOOK_AGAIN);
     }
 
-    /// Asks about those who wait, as far as there is room.
+    /// Asks about those who wait, as far as there is room. Whose channel has begun meanwhile is
+    /// answered.
     pub(super) fn ask_held(&mut self, now: Instant) {
+        let held = std::mem::take(&mut self.held);
+        let waiting = held.into_iter().filter(|publisher| !publisher.reply.is_closed());
+        self.held = waiting.filter_map(|publisher| self.answer_here(publisher, now)).collect();
         while self.takes_question()
             && let Some(publisher) = self.held.pop_front()
         {
-            if !publisher.reply.is_closed() {
-                self.ask_about(publisher, now);
-            }
+            self.ask_about(publisher, now);
         }
         self.look_again = None;
         self.look_later(now);

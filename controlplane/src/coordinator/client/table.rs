@@ -112,6 +112,7 @@ impl Client {
     /// Asks about a publisher, who hears the answer at once if there is one here.
     pub fn ask(&mut self, publisher: Publisher, now: Instant) {
         self.forget_questions();
+        let Some(publisher) = self.answer_here(publisher, now) else { return };
         match self.held.is_empty() {
             true => self.ask_about(publisher, now),
             false => self.hold(publisher, now),
@@ -120,25 +121,7 @@ impl Client {
 
     /// The same, before anybody who waits.
     pub(super) fn ask_about(&mut self, publisher: Publisher, now: Instant) {
-        let stream = publisher.stream.clone();
-        if let Some(publication) = self.publications.get_mut(&stream) {
-            let goes_on = publication.doomed.is_none() && publication.has_key(&publisher.key);
-            let answer = match goes_on {
-                true => {
-                    publication.granted = Some((publisher.session, now + GRANT_MAX));
-                    self.watched.insert(stream);
-                    self.requests.standing += 1;
-                    Answer::Accepted(publication.id.clone())
-                }
-                false => {
-                    self.requests.denied += 1;
-                    Answer::Denied
-                }
-            };
-            // Who does not wait any more has not begun, and never will.
-            let _ = publisher.reply.send(answer);
-            return;
-        }
+        let Some(publisher) = self.answer_here(publisher, now) else { return };
         if self.link.is_some() {
             if !self.takes_question() {
                 return self.hold(publisher, now);
@@ -158,6 +141,30 @@ impl Client {
         } else {
             let _ = publisher.reply.send(Answer::Away);
         }
+    }
+
+    /// Answers who asks for a channel that is published here, because that is no question for the
+    /// coordinator and needs no room in the link; gives him back if it is not.
+    pub(super) fn answer_here(&mut self, publisher: Publisher, now: Instant) -> Option<Publisher> {
+        let Some(publication) = self.publications.get_mut(&publisher.stream) else {
+            return Some(publisher);
+        };
+        let goes_on = publication.doomed.is_none() && publication.has_key(&publisher.key);
+        let answer = match goes_on {
+            true => {
+                publication.granted = Some((publisher.session, now + GRANT_MAX));
+                self.watched.insert(publisher.stream);
+                self.requests.standing += 1;
+                Answer::Accepted(publication.id.clone())
+            }
+            false => {
+                self.requests.denied += 1;
+                Answer::Denied
+            }
+        };
+        // Who does not wait any more has not begun, and never will.
+        let _ = publisher.reply.send(answer);
+        None
     }
 
     /// The coordinator says something. What it may not say is ignored.

@@ -108,6 +108,30 @@ fn one_that_reads_late_is_asked_later_and_who_waits_is_told_of_its_loss() {
 }
 
 #[test]
+fn who_needs_no_question_waits_behind_nobody() {
+    let mut bench = Bench::new();
+    bench.connects_with(SPARE);
+    bench.publishes(7, "cam7", "0a");
+    // From here on it reads nothing: one is asked about, and the others wait.
+    let mut asked = bench.asks(8, "cam8", "k1");
+    let mut same = bench.asks(9, "cam8", "k1");
+    let mut held = bench.asks(10, "cam9", "k1");
+    assert_eq!(bench.client.standing(bench.now).waiting, 3);
+    let accepted = |id: &str| Ok(Answer::Accepted(id.to_owned()));
+    assert_eq!(bench.asks(11, "cam7", "k1").try_recv(), accepted("0a"), "he comes back");
+    assert_eq!(bench.asks(12, "cam7", "k2").try_recv(), Ok(Answer::Denied));
+    // One whose channel begins while he waits is answered by what begins.
+    bench.accepts("2", "cam8", "0b");
+    assert_eq!(asked.try_recv(), accepted("0b"));
+    bench.passes_to_due();
+    assert_eq!(same.try_recv(), accepted("0b"));
+    assert!(held.try_recv().is_err(), "he needs room");
+    assert_eq!(bench.hears(), ["request cam8 k1 203.0.113.9 2"]);
+    bench.passes_to_due();
+    assert_eq!(bench.hears(), ["request cam9 k1 203.0.113.9 3"]);
+}
+
+#[test]
 fn as_many_as_there_may_be_end_at_one_moment_and_lose_no_link() {
     let mut bench = Bench::new();
     bench.connects_with(link_max(2_000));
