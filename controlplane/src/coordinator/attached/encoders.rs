@@ -77,7 +77,7 @@ impl Attached {
         if self.publications.contains_key(&id) {
             return;
         }
-        let Some(encoder) = self.least_loaded() else { return };
+        let Some(encoder) = self.next_encoder() else { return };
         let publication = Publication {
             channel: channel.clone(),
             server: PeerId::SELF,
@@ -153,10 +153,15 @@ impl Attached {
         self.encoders().map(|(_, peer)| peer.spare()).sum()
     }
 
-    /// True if an attached encoder has room.
+    /// True if an attached encoder has room for one that is new.
     #[must_use]
     pub fn has_room_elsewhere(&self) -> bool {
-        self.least_loaded().is_some()
+        self.next_encoder().is_some()
+    }
+
+    /// The encoder of one that is new: none while others wait for theirs.
+    pub(super) fn next_encoder(&self) -> Option<PeerId> {
+        self.least_loaded().filter(|_| !self.is_any_waiting())
     }
 
     /// The encoder with room that has the least to do; the oldest one of several.

@@ -107,7 +107,7 @@ impl Attached {
                 && !self.publications.contains_key(id)
                 && now < since + ANSWER_MAX
         });
-        let encoder = granted.as_ref().and_then(|_| self.least_loaded());
+        let encoder = granted.as_ref().and_then(|_| self.next_encoder());
         match (granted, encoder, self.peers.get(&peer)) {
             (Some((name, id, policy)), Some(encoder), Some(server)) => {
                 let publication = Publication {

@@ -3,9 +3,11 @@
 //!
 //! A publication whose encoder was lost waits for the next one, its publisher goes on meanwhile;
 //! one that is over waits to be stopped. An encoder that takes nothing is lost within seconds, and
-//! what waited for it is placed elsewhere or ends.
+//! what waited for it is placed elsewhere or ends. Whoever is new has no encoder before those who
+//! wait.
 //!
-//! Limits: each publication waits once.
+//! Limits: each publication waits once, and for an encoder as long as for the first output of one
+//! that has begun.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 impl Attached {
     /// An encoder is told of a publication when one hears again.
     pub(super) fn wait(&mut self, id: StreamId, now: Instant) {
+        if let Some(publication) = self.publications.get_mut(&id)
+            && publication.state == State::Live
+        {
+            // Viewers see nothing meanwhile, so that its publisher begins anew rather than wait on.
+            publication.lease = Some(now + self.bounds.lease);
+        }
         self.waiting.insert(id);
         self.look_again.get_or_insert(now + LOOK_AGAIN);
     }
@@ -45,6 +53,12 @@ impl Attached {
             }
         }
         self.look_again = (!self.waiting.is_empty()).then(|| now + LOOK_AGAIN);
+    }
+
+    /// True if a publication that is on the air has no encoder yet.
+    pub(super) fn is_any_waiting(&self) -> bool {
+        let state = |id: &StreamId| self.publications.get(id).map(|publication| publication.state);
+        self.waiting.iter().any(|id| state(id) == Some(State::Live))
     }
 
     /// Gives a publication without an encoder to one; true if it has to wait for that.

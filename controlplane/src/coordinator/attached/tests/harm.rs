@@ -301,6 +301,52 @@ fn who_waits_for_an_encoder_that_is_lost_has_to_go() {
     assert!(bench.table.waiting.is_empty());
 }
 
+/// The encoder of what can be played is lost, and the other one does not hear now; the server and
+/// that one.
+fn one_waits() -> (Bench, PeerId, PeerId) {
+    let mut bench = Bench::new();
+    let (server, first) = (bench.server(), bench.encoder(None));
+    let second = bench.encoder(Some(600));
+    for n in 0..LINK_MAX / 2 {
+        bench.here_as(&format!("h{n}"), number(n));
+        bench.here_as(&format!("i{n}"), number(10_000 + n));
+    }
+    bench.hears(first);
+    bench.publishes(server, "cam7", 7);
+    assert_eq!(bench.available(first, "cam7", 7).len(), 1);
+    assert_eq!(bench.hears(server), ["accept cam7 07 q-cam7"]);
+    bench.breaks(first);
+    assert_eq!(bench.table.waiting.len(), 1);
+    (bench, server, second)
+}
+
+#[test]
+fn who_waits_for_an_encoder_comes_before_whoever_is_new() {
+    let (mut bench, server, second) = one_waits();
+    bench.hears(second);
+    // There is room again, and nobody else takes it.
+    assert!(bench.asks(server, "cam8").is_none());
+    bench.here("cam9", 9);
+    assert!(!bench.table.has(id(9)), "the encoder of this node has it");
+    bench.passes_to_due();
+    assert_eq!(bench.hears(second), ["start cam7 07 rtmp://192.0.2.7:1935/cam7/k1"]);
+    assert!(bench.asks(server, "cam8").is_some());
+    assert_eq!(bench.hears(server), ["deny cam8 q-cam8"]);
+}
+
+#[test]
+fn who_waits_for_an_encoder_that_hears_nothing_may_begin_anew_in_the_end() {
+    let (mut bench, server, _second) = one_waits();
+    bench.passes(LEASE - Duration::from_millis(1));
+    assert_eq!(bench.hears(server), [""; 0]);
+    bench.passes(Duration::from_millis(1));
+    assert_eq!(bench.hears(server), ["kill cam7 07"]);
+    bench.table.news();
+    bench.passes(KILL_MAX);
+    assert_eq!(bench.table.news(), [over(7)]);
+    assert!(bench.table.waiting.is_empty());
+}
+
 fn number(at: usize) -> StreamId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&(at as u64).to_be_bytes());
