@@ -15,17 +15,19 @@
 //! nothing begins or ends.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use dataplane::config::AddrRange;
 use dataplane::rates::{address_of, prefix_of};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use super::book::Row;
 use super::rules::Access;
 use super::warden::Warden;
 use crate::config::parse_range;
-use crate::store::{Store, Table, VALUE_BYTES_MAX, Write};
+use crate::store::{Store, StoreError, Table, VALUE_BYTES_MAX, Write};
 
 /// What changed is written this long after it, with all that changes meanwhile.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
@@ -93,13 +95,15 @@ fn millis(at: SystemTime) -> u64 {
 pub struct Keeper {
     warden: Warden,
     store: Store,
+    /// Held while something is written: whoever comes next looks at what became of it.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Keeper {
     /// One that has read nothing yet.
     #[must_use]
-    pub const fn new(warden: Warden, store: Store) -> Self {
-        Self { warden, store }
+    pub fn new(warden: Warden, store: Store) -> Self {
+        Self { warden, store, writing: Arc::default() }
     }
 
     /// Goes on with what the last run has kept, and keeps what changes from now on.
@@ -145,15 +149,24 @@ impl Keeper {
 
     /// Writes down what changed by `deadline`, because nobody will later.
     pub async fn close(&self, deadline: Instant) {
-        let kept = tokio::time::timeout_at(deadline.into(), self.keep(Instant::now())).await;
-        if !kept.unwrap_or(false) {
-            tracing::error!("the disk is too slow: penalties of the last seconds are lost");
+        match tokio::time::timeout_at(deadline.into(), self.keep(Instant::now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(reason = %error, "penalties of the last seconds are lost");
+            }
+            Err(_) => {
+                tracing::error!("the disk is too slow: penalties of the last seconds are lost");
+            }
         }
     }
 
-    /// Writes down what changed since the last time; true if all that is in force is on the disk.
-    async fn keep(&self, now: Instant) -> bool {
-        let Some(penalties) = self.warden.changed(now) else { return true };
+    /// Writes down what changed since the last time: all that is in force is on the disk then.
+    ///
+    /// Errors: the store does not take it, and it is tried again the next time.
+    async fn keep(&self, now: Instant) -> Result<(), StoreError> {
+        // What is under way may fail yet, and is to be written again then.
+        let _writing = self.writing.lock().await;
+        let Some(penalties) = self.warden.changed(now) else { return Ok(()) };
         let value = encoded(penalties);
         let write = Write { table: Table::Meta, key: KEY.to_vec(), value: Some(value) };
         let kept = self.store.commit(vec![write]).await;
@@ -162,7 +175,7 @@ impl Keeper {
             tracing::debug!(reason = %error, "cannot write penalties yet");
             self.warden.change();
         }
-        kept.is_ok()
+        kept
     }
 }
 
@@ -175,7 +188,6 @@ fn encoded(penalties: Vec<Kept>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv6Addr};
-    use std::sync::Arc;
 
     use dataplane::rates::Penalties;
 
@@ -211,7 +223,7 @@ mod tests {
         let (disk, now) = (Disk::default(), Instant::now());
         let store = disk.store();
         let (keeper, _) = node(&store);
-        assert!(keeper.keep(now).await);
+        assert_eq!(keeper.keep(now).await, Ok(()));
         assert_eq!(store.get(Table::Meta, KEY.to_vec()).await, Ok(None), "nothing has begun");
         guess(&keeper, "192.0.2.1", 0..2, now);
         guess(&keeper, "2001:db8::1", 0..2, now);
@@ -220,7 +232,7 @@ mod tests {
         keeper.warden.tick(now + 61 * SECOND);
         let began = now + 61 * SECOND;
         guess(&keeper, "192.0.2.1", 2..4, began);
-        assert!(keeper.keep(began).await);
+        assert_eq!(keeper.keep(began).await, Ok(()));
         let before = keeper.warden.penalties(began);
         assert_eq!(before.len(), 1, "that of IPv6 is over");
 
@@ -240,9 +252,9 @@ mod tests {
         guess(&next, "192.0.2.1", 10..12, end);
         assert_eq!(next.warden.penalties(end)[0].strikes, 3);
         // One that is lifted is over in the run after, too.
-        assert!(next.keep(end).await);
+        assert_eq!(next.keep(end).await, Ok(()));
         assert!(next.warden.lift(&after.whose, end));
-        assert!(next.keep(end).await);
+        assert_eq!(next.keep(end).await, Ok(()));
         let (last, _) = node(&store);
         last.load(end).await;
         assert!(last.warden.penalties(end).is_empty());
@@ -254,22 +266,55 @@ mod tests {
         let store = disk.store();
         let (keeper, _) = node(&store);
         guess(&keeper, "192.0.2.1", 0..2, now);
-        assert!(keeper.keep(now).await);
+        assert_eq!(keeper.keep(now).await, Ok(()));
         let (commits, ..) = store.counters();
         for _ in 0..1_000 {
             guess(&keeper, "192.0.2.1", 0..2, now);
             assert!(!keeper.warden.admits("192.0.2.1".parse().unwrap(), "control", now));
-            assert!(keeper.keep(now).await);
+            assert_eq!(keeper.keep(now).await, Ok(()));
         }
         assert_eq!(store.counters().0, commits);
         disk.fail_after(0);
         guess(&keeper, "192.0.2.2", 0..2, now);
-        assert!(!keeper.keep(now).await);
+        assert!(keeper.keep(now).await.is_err());
         disk.repair_for(&store);
-        assert!(keeper.keep(now).await);
+        assert_eq!(keeper.keep(now).await, Ok(()));
         let (next, _) = node(&store);
         next.load(now).await;
         assert_eq!(next.warden.penalties(now).len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_is_under_way_and_looks_again() {
+        for fails in [false, true] {
+            let (disk, now) = (Disk::default(), Instant::now());
+            let store = disk.store();
+            let (keeper, _) = node(&store);
+            guess(&keeper, "192.0.2.1", 0..2, now);
+            let held = disk.hold();
+            let first = keeper.clone();
+            let first = tokio::spawn(async move { first.keep(now).await });
+            tokio::task::yield_now().await;
+            held.wait();
+            guess(&keeper, "192.0.2.2", 0..2, now);
+            let mut last = std::pin::pin!(keeper.keep(now));
+            let early = tokio::time::timeout(Duration::ZERO, &mut last).await;
+            assert!(early.is_err(), "it is not on the disk yet: {early:?}");
+            if fails {
+                disk.fail_after(0);
+            }
+            drop(held);
+            for kept in [first.await.unwrap(), last.await] {
+                assert_eq!(kept.is_err(), fails, "{kept:?}");
+            }
+            if fails {
+                disk.repair_for(&store);
+                keeper.close(Instant::now() + 30 * SECOND).await;
+            }
+            let (next, _) = node(&store);
+            next.load(now).await;
+            assert_eq!(next.warden.penalties(now).len(), 2);
+        }
     }
 
     #[tokio::test]
