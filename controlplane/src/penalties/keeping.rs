@@ -79,7 +79,7 @@ impl Kept {
         let ago = Duration::from_millis(wall.saturating_sub(began));
         let began = now.checked_sub(ago).unwrap_or(now);
         let is_one = whose == address_of(whose.addr) || whose == prefix_of(whose.addr);
-        let is_bound = is_one && !access.is_exempt(whose.addr) && !access.is_proxy(whose.addr);
+        let is_bound = is_one && !access.frees(&whose);
         let legal = is_bound && reason.len() <= REASON_BYTES_MAX && strikes > 0;
         legal.then(|| (whose, Row::penalised(began, (strikes, guesses, refused), reason), left))
     }
@@ -314,6 +314,32 @@ mod tests {
             let (next, _) = node(&store);
             next.load(now).await;
             assert_eq!(next.warden.penalties(now).len(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_range_goes_on_as_long_as_any_of_it_is_bound() {
+        let (store, now) = (Disk::default().store(), Instant::now());
+        let range = |text: &str| parse_range(text).unwrap();
+        for (whose, exempt, proxies, goes_on) in [
+            ("203.0.113.0/24", "203.0.113.0/30", "203.0.113.0/28", true),
+            ("203.0.113.0/24", "203.0.113.0/24", "10.0.0.1/32", false),
+            ("203.0.113.0/24", "10.0.0.0/8", "203.0.0.0/16", false),
+            ("203.0.113.7/32", "203.0.113.8/32", "10.0.0.1/32", true),
+            ("203.0.113.7/32", "203.0.113.0/24", "10.0.0.1/32", false),
+            ("2001:db8:0:1::/64", "2001:db8:0:1::1/128", "0.0.0.0/0", true),
+            ("2001:db8:0:1::/64", "10.0.0.0/8", "2001:db8::/32", false),
+            ("2001:db8::/56", "2001:db8::/64", "10.0.0.1/32", true),
+            ("2001:db8::/56", "::/0", "10.0.0.1/32", false),
+        ] {
+            let (keeper, table) = node(&store);
+            let (exempt, proxies) = (vec![range(exempt)], vec![range(proxies)]);
+            keeper.warden.set_access(Access { exempt, proxies, ..Access::default() });
+            let row = Row::penalised(now, (1, 3, 4), "forbidden".into());
+            let whose = range(whose);
+            let kept = Kept::of((&whose, &row, now + 60 * SECOND), now);
+            assert_eq!(keeper.warden.restore(vec![kept], now), usize::from(goes_on), "{whose}");
+            assert_eq!(table.left_of(&whose, now).is_some(), goes_on, "{whose}");
         }
     }
 

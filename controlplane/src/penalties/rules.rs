@@ -60,6 +60,13 @@ impl Access {
         self.proxies.iter().any(|range| range.contains(peer))
     }
 
+    /// True if nobody of `whose` is refused: all of it is exempt, or speaks for others.
+    #[must_use]
+    pub fn frees(&self, whose: &AddrRange) -> bool {
+        let covers = |range: &AddrRange| range.bits <= whose.bits && range.contains(whose.addr);
+        self.exempt.iter().chain(&self.proxies).any(covers)
+    }
+
     /// True if `peer` is bound by nothing.
     #[must_use]
     pub fn is_exempt(&self, peer: IpAddr) -> bool {
