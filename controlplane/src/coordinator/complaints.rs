@@ -36,7 +36,12 @@ impl Complaints {
         self.due().filter(|&due| due <= now)?;
         // Whoever goes on is as quiet for as long again.
         self.quiet_until = Some(now + TELL_EVERY);
-        Some(std::mem::take(&mut self.left_out))
+        self.rest()
+    }
+
+    /// How many were left out and are not told yet, because nothing will be told of them later.
+    pub(super) fn rest(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.left_out)).filter(|&left_out| left_out > 0)
     }
 }
 
@@ -67,5 +72,15 @@ mod tests {
             assert!(complaints.take(began + Duration::from_secs(60 * minute)));
         }
         assert_eq!(complaints.due(), None);
+    }
+
+    #[test]
+    fn what_is_left_out_of_one_that_leaves_is_told_once() {
+        let (mut complaints, now) = (Complaints::default(), Instant::now());
+        assert_eq!(complaints.rest(), None);
+        assert!(complaints.take(now));
+        assert_eq!(complaints.rest(), None);
+        assert!(!complaints.take(now) && !complaints.take(now));
+        assert_eq!((complaints.rest(), complaints.rest(), complaints.due()), (Some(2), None, None));
     }
 }

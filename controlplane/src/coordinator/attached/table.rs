@@ -245,7 +245,10 @@ impl Attached {
     }
 
     fn remove(&mut self, id: PeerId, reason: &'static str, now: Instant) {
-        let Some(peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        if let Some(left_out) = peer.complaints.rest() {
+            tracing::warn!(peer = %id, left_out, "a peer complained again and again");
+        }
         tracing::info!(peer = %id, role = peer.role.name(), reason, "a peer left");
         self.news.push(News::Lost(id, peer.role, reason));
         if peer.role.is_server() {

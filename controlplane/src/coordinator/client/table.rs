@@ -60,7 +60,8 @@ pub struct Client {
     orders: Vec<StreamName>,
     /// How the link was since the last look, in order.
     changes: Vec<LinkState>,
-    complaints: Complaints,
+    /// Over all links: one that comes again and again is as quiet.
+    pub(super) complaints: Complaints,
     pub(super) requests: Requests,
 }
 
@@ -252,6 +253,9 @@ impl Client {
 
     /// Says farewell: the link ends once all that was said is sent.
     pub fn leave(&mut self, now: Instant) {
+        if let Some(left_out) = self.complaints.rest() {
+            tracing::warn!(left_out, "the coordinator complained again and again");
+        }
         self.lost(LEAVING, now);
     }
 

@@ -121,6 +121,28 @@ fn an_encoder_that_never_says_that_it_is_done_is_taken_to_be() {
 }
 
 #[test]
+fn one_that_complains_all_the_time_is_told_of_now_and_then() {
+    let every = Duration::from_secs(10);
+    let mut bench = Bench::new();
+    let peers = [bench.server(), bench.encoder(None)];
+    for peer in peers {
+        let complain = |bench: &mut Bench| {
+            for _ in 0..1_000 {
+                let (code, message) = ("E".to_owned(), "it broke".to_owned());
+                bench.says(peer, Message::Error { code, message });
+            }
+        };
+        let rest = |bench: &mut Bench| bench.table.peers.get_mut(&peer).unwrap().complaints.rest();
+        complain(&mut bench);
+        assert_eq!(bench.table.due(), Some(bench.now + every), "the others are told of then");
+        bench.passes(every);
+        assert_eq!((bench.table.due(), rest(&mut bench)), (None, None));
+        complain(&mut bench);
+        assert_eq!(rest(&mut bench), Some(1_000), "and it is as quiet again");
+    }
+}
+
+#[test]
 fn a_close_reaches_the_server_that_has_the_publication() {
     let mut bench = Bench::new();
     let (server, _encoder) = (bench.server(), bench.encoder(None));

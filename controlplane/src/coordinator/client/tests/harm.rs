@@ -227,6 +227,33 @@ fn what_is_for_encoders_and_servers_is_ignored() {
 }
 
 #[test]
+fn one_that_complains_all_the_time_is_told_of_now_and_then() {
+    let every = Duration::from_secs(10);
+    let mut bench = Bench::new();
+    let complain = |bench: &mut Bench| {
+        for _ in 0..1_000 {
+            bench.says(Message::Error { code: "E".to_owned(), message: "it broke".to_owned() });
+        }
+    };
+    complain(&mut bench);
+    assert_eq!(bench.client.due(), Some(bench.now + every), "the others are told of then");
+    // A new link begins no new count.
+    bench.breaks();
+    bench.connects();
+    complain(&mut bench);
+    assert_eq!(bench.client.due(), Some(bench.now + every));
+    bench.passes(every);
+    assert_eq!((bench.client.due(), bench.client.complaints.rest()), (None, None));
+    complain(&mut bench);
+    assert_eq!(bench.client.due(), Some(bench.now + every), "and it is as quiet again");
+    let left_out = bench.client.complaints.rest();
+    assert_eq!(left_out, Some(1_000));
+    complain(&mut bench);
+    bench.client.leave(bench.now);
+    assert_eq!(bench.client.complaints.rest(), None, "the farewell tells the rest");
+}
+
+#[test]
 fn no_key_is_shown() {
     let mut bench = Bench::new();
     bench.publishes(7, "cam7", "0a");
