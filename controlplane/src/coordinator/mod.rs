@@ -27,6 +27,8 @@ mod room;
 mod server;
 mod stream_ids;
 mod teller;
+#[cfg(test)]
+mod transcript;
 pub mod wire;
 
 pub use channels::Channels;

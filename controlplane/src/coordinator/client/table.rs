@@ -61,7 +61,7 @@ pub struct Client {
     /// How the link was since the last look, in order.
     changes: Vec<LinkState>,
     /// Over all links: one that comes again and again is as quiet.
-    pub(super) complaints: Complaints,
+    complaints: Complaints,
     pub(super) requests: Requests,
 }
 

@@ -9,6 +9,7 @@ use super::super::servers::{PUBLICATIONS_MAX, REQUESTS_MAX};
 use super::super::table::{KILL_MAX, News, STOP_MAX};
 use super::bench::{Bench, LEASE, id, name, over};
 use crate::coordinator::policy::Policy;
+use crate::coordinator::transcript::transcript;
 use crate::coordinator::wire::{Message, Output, Role};
 
 #[test]
@@ -124,21 +125,24 @@ fn an_encoder_that_never_says_that_it_is_done_is_taken_to_be() {
 fn one_that_complains_all_the_time_is_told_of_now_and_then() {
     let every = Duration::from_secs(10);
     let mut bench = Bench::new();
-    let peers = [bench.server(), bench.encoder(None)];
-    for peer in peers {
+    for peer in [bench.server(), bench.encoder(None)] {
         let complain = |bench: &mut Bench| {
             for _ in 0..1_000 {
                 let (code, message) = ("E".to_owned(), "it broke".to_owned());
                 bench.says(peer, Message::Error { code, message });
             }
         };
-        let rest = |bench: &mut Bench| bench.table.peers.get_mut(&peer).unwrap().complaints.rest();
-        complain(&mut bench);
-        assert_eq!(bench.table.due(), Some(bench.now + every), "the others are told of then");
-        bench.passes(every);
-        assert_eq!((bench.table.due(), rest(&mut bench)), (None, None));
-        complain(&mut bench);
-        assert_eq!(rest(&mut bench), Some(1_000), "and it is as quiet again");
+        let told = transcript("complain", || complain(&mut bench));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("it broke"), "{told:?}");
+        assert_eq!(bench.table.due(), Some(bench.now + every));
+        let told = transcript("complain", || bench.passes(every));
+        assert!(told.len() == 1 && told[0].contains("left_out=999"), "{told:?}");
+        assert_eq!(bench.table.due(), None);
+        // It is as quiet again, and its loss tells the rest.
+        assert_eq!(transcript("complain", || complain(&mut bench)), [""; 0]);
+        let told = transcript("complain", || bench.breaks(peer));
+        assert!(told.len() == 1 && told[0].contains("left_out=1000"), "{told:?}");
     }
 }
 

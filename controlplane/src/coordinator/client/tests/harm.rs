@@ -8,6 +8,7 @@ use super::super::rejoining::REJOINING_MAX;
 use super::super::standing::LinkState;
 use super::bench::Bench;
 use crate::coordinator::policy::Policy;
+use crate::coordinator::transcript::transcript;
 use crate::coordinator::wire::{Message, Source, Task};
 use dataplane::ids::Secret;
 
@@ -235,22 +236,22 @@ fn one_that_complains_all_the_time_is_told_of_now_and_then() {
             bench.says(Message::Error { code: "E".to_owned(), message: "it broke".to_owned() });
         }
     };
-    complain(&mut bench);
-    assert_eq!(bench.client.due(), Some(bench.now + every), "the others are told of then");
+    let told = transcript("complain", || complain(&mut bench));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("it broke"), "{told:?}");
     // A new link begins no new count.
     bench.breaks();
     bench.connects();
-    complain(&mut bench);
+    assert_eq!(transcript("complain", || complain(&mut bench)), [""; 0]);
     assert_eq!(bench.client.due(), Some(bench.now + every));
-    bench.passes(every);
-    assert_eq!((bench.client.due(), bench.client.complaints.rest()), (None, None));
-    complain(&mut bench);
-    assert_eq!(bench.client.due(), Some(bench.now + every), "and it is as quiet again");
-    let left_out = bench.client.complaints.rest();
-    assert_eq!(left_out, Some(1_000));
-    complain(&mut bench);
-    bench.client.leave(bench.now);
-    assert_eq!(bench.client.complaints.rest(), None, "the farewell tells the rest");
+    let told = transcript("complain", || bench.passes(every));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("left_out=1999"), "{told:?}");
+    assert_eq!(bench.client.due(), None);
+    // It is as quiet again, and the farewell tells the rest.
+    assert_eq!(transcript("complain", || complain(&mut bench)), [""; 0]);
+    let told = transcript("complain", || bench.client.leave(bench.now));
+    assert!(told.len() == 1 && told[0].contains("left_out=1000"), "{told:?}");
 }
 
 #[test]
