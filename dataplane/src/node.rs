@@ -56,13 +56,22 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Listen`] names the address; [`Error::Io`] the operation.
-    pub fn start(mut config: Config) -> Result<Self, Error> {
+    pub fn start(config: Config) -> Result<Self, Error> {
+        Self::start_with(config, Arc::default())
+    }
+
+    /// The same, with a table of those who may not come for a while: what is written there, every
+    /// shard sees, and from the first connection on.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(mut config: Config, penalties: Arc<Penalties>) -> Result<Self, Error> {
         let count = config.shards.len();
         assert!((1..=SHARDS_MAX).contains(&count), "the configuration has 1 to 64 shards");
         let mut listeners = bind_all(&mut config.listeners, count)?;
         let placement = Placement::new(count as u16, config.pins.clone());
-        let shared =
-            Arc::new(Shared::new(count, readers_max(&config), views_max(&config), placement));
+        let (readers, views) = (readers_max(&config), views_max(&config));
+        let shared = Arc::new(Shared::new(count, readers, views, placement, penalties));
         let (_, pools) = Region::map(&region_config(&config))?;
         let waker = Waker::standalone()?;
         let mesh = mailbox::mesh(count as u16, MAILBOX);
@@ -133,12 +142,6 @@ impl Node {
     #[must_use]
     pub const fn rate_bytes() -> u64 {
         (ConnectRates::BYTES + Penalties::BYTES) as u64
-    }
-
-    /// Who may not come for a while: what is written there, every shard sees.
-    #[must_use]
-    pub fn penalties(&self) -> Arc<Penalties> {
-        Arc::clone(&self.shared.penalties)
     }
 
     /// How many shards run.

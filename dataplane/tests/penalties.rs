@@ -9,17 +9,19 @@ mod node;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codecs::rtmp::command::code::PUBLISH_START;
 use dataplane::config::{AddrRange, Config, HlsSession, LimitId};
 use dataplane::control::{Event, Turn, Turned};
 use dataplane::metrics::ShardCounters;
-use dataplane::rates::{address_of, prefix_of};
+use dataplane::rates::{Penalties, address_of, prefix_of};
 use node::{FRAME_MS, Peer, Publisher, Server, TIME_BOUND, Viewer};
 
 on_both_backends! {
     who_has_a_penalty_is_shut_out_and_who_is_in_stays
+    who_has_a_penalty_at_the_start_never_comes_in
     a_penalty_of_a_prefix_is_one_of_who_shows_something
     a_view_goes_on_over_new_connections_and_no_other_begins
     clients_behind_balancers_and_proxies_have_their_own_penalties
@@ -129,6 +131,18 @@ fn who_has_a_penalty_is_shut_out_and_who_is_in_stays(config: Config) {
     server.penalties.end(&whose);
     let mut again = from(GUESSER, server.http);
     assert_eq!(status(&mut again, "/good.flv", "").as_deref(), Some("200"));
+}
+
+fn who_has_a_penalty_at_the_start_never_comes_in(config: Config) {
+    let penalties = Arc::<Penalties>::default();
+    penalties.begin(&address_of(GUESSER.into()), HOUR, Instant::now());
+    let server = Server::start_with(strangers(config), penalties);
+    let mut publisher = Publisher::start(server.rtmp, "good");
+    publisher.send_frames(30);
+    for (source, heard) in [(GUESSER, "403"), (NEIGHBOUR, "200")] {
+        let mut socket = from(source, server.http);
+        assert_eq!(status(&mut socket, "/good.flv", "").as_deref(), Some(heard));
+    }
 }
 
 fn a_penalty_of_a_prefix_is_one_of_who_shows_something(config: Config) {

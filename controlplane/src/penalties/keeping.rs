@@ -3,7 +3,7 @@
 //! ```text
 //!   Book --changed--> Keeper, at most each KEEP_EVERY and at the end --snapshot--> store
 //!     ^                                                                              |
-//!     +------------------ those that are not over, before the first call ------------+
+//!     +------------------ those that are not over, before anybody comes -------------+
 //! ```
 //!
 //! What is kept are penalties in force, each with how many there were before it: guesses that have
@@ -31,6 +31,8 @@ use crate::store::{Store, StoreError, Table, VALUE_BYTES_MAX, Write};
 
 /// What changed is written this long after it, with all that changes meanwhile.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// What is kept is waited for so long before anybody comes.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of what is kept at most.
 const KEPT_BYTES_MAX: usize = VALUE_BYTES_MAX;
 /// Bytes of why a penalty began at most.
@@ -95,18 +97,28 @@ fn millis(at: SystemTime) -> u64 {
 pub struct Keeper {
     warden: Warden,
     store: Store,
-    /// Held while something is written: whoever comes next looks at what became of it.
-    writing: Arc<Mutex<()>>,
+    /// Held while the store reads or writes: whoever comes next looks at what became of that. True
+    /// once what the last run has kept was read.
+    turn: Arc<Mutex<bool>>,
 }
 
 impl Keeper {
     /// One that has read nothing yet.
     #[must_use]
     pub fn new(warden: Warden, store: Store) -> Self {
-        Self { warden, store, writing: Arc::default() }
+        Self { warden, store, turn: Arc::default() }
     }
 
-    /// Goes on with what the last run has kept, and keeps what changes from now on.
+    /// Goes on with what the last run has kept, before anybody comes. A slow disk keeps nobody from
+    /// coming: what it gives later goes on then.
+    pub async fn resume(&self) {
+        let read = self.load(Instant::now());
+        if tokio::time::timeout(FIRST_WAIT, read).await.is_err() {
+            tracing::warn!("the disk is slow: penalties of the last run go on later");
+        }
+    }
+
+    /// Goes on with what was not read yet, and keeps what changes from now on.
     pub async fn start(&self) {
         self.load(Instant::now()).await;
         tokio::spawn(self.clone().run());
@@ -115,6 +127,10 @@ impl Keeper {
     /// Goes on with the penalties of the last run that are not over. What cannot be read is told,
     /// and none of it goes on.
     async fn load(&self, now: Instant) {
+        let mut is_read = self.turn.lock().await;
+        if *is_read {
+            return;
+        }
         let kept = match self.store.get(Table::Meta, KEY.to_vec()).await {
             Ok(kept) => kept.unwrap_or_default(),
             Err(error) => {
@@ -122,6 +138,7 @@ impl Keeper {
                 return;
             }
         };
+        *is_read = true;
         if kept.is_empty() {
             return;
         }
@@ -165,7 +182,7 @@ impl Keeper {
     /// Errors: the store does not take it, and it is tried again the next time.
     async fn keep(&self, now: Instant) -> Result<(), StoreError> {
         // What is under way may fail yet, and is to be written again then.
-        let _writing = self.writing.lock().await;
+        let _turn = self.turn.lock().await;
         let Some(penalties) = self.warden.changed(now) else { return Ok(()) };
         let value = encoded(penalties);
         let write = Write { table: Table::Meta, key: KEY.to_vec(), value: Some(value) };

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use dataplane::Node;
 use dataplane::config::{ListenerConfig, ListenerKind};
+use dataplane::rates::Penalties;
 use dataplane::session::tls::Identity;
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
@@ -93,12 +94,16 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let store = Store::open(&data_directory(&loaded))?;
     probe_security_file(&loaded)?;
     let logging = Logging::start(&loaded.settings.log);
-    if let Some(keys) = kept_view_keys(&store)? {
+    let refused = Arc::<Penalties>::default();
+    let warden = Warden::new(Arc::clone(&refused));
+    warden.set_access(loaded.settings.access());
+    let penalties = Keeper::new(warden.clone(), store.clone());
+    if let Some(keys) = before_peers(&store, &penalties)? {
         plan.node.view_keys = keys;
     }
-    let node = Node::start(plan.node.clone()).map_err(|error| name_cause(error, &plan))?;
+    let node = Node::start_with(plan.node.clone(), refused);
+    let node = node.map_err(|error| name_cause(error, &plan))?;
     say(&loaded, &plan, &node);
-    let warden = Warden::new(node.penalties());
     let manager = Manager::new(&Environment::read(), Instant::now());
     let banner = Banner {
         shards: node.shards(),
@@ -118,7 +123,6 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let open: Vec<_> = plan.node.listeners.iter().zip(node.listeners()).map(bound).collect();
     let renewal = Renewal::new(&loaded.settings.acme, data_directory(&loaded));
     let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
-    let penalties = Keeper::new(warden.clone(), store.clone());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
     let known = (Known::new(&loaded.settings.tls, now), plan.times.clone());
     run::run(
@@ -156,16 +160,19 @@ fn probe_security_file(loaded: &Loaded) -> Result<(), Error> {
     })
 }
 
-/// The keys that tokens of viewers were signed with before: shards know them from the first request
-/// on.
-fn kept_view_keys(store: &Store) -> Result<Option<ViewKeys>, Error> {
+/// What shards know from the first connection on: who is refused since an earlier run, and the keys
+/// that tokens of viewers were signed with before.
+fn before_peers(store: &Store, penalties: &Keeper) -> Result<Option<ViewKeys>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| Error::System {
         what: "cannot start the control plane",
         reason: crate::error::reason(&error),
         mend: "the system must give threads and descriptors",
     })?;
-    Ok(runtime.block_on(first_keys(store)))
+    Ok(runtime.block_on(async {
+        penalties.resume().await;
+        first_keys(store).await
+    }))
 }
 
 /// Opens and closes an address before shards share it; the address, its port chosen.
@@ -244,7 +251,36 @@ fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::penalties::{Access, Refused};
+    use crate::store::Disk;
+
+    #[test]
+    fn who_is_refused_since_an_earlier_run_is_known_before_anybody_comes() {
+        let store = Disk::default().store();
+        let run = |table: &Arc<Penalties>| {
+            let warden = Warden::new(Arc::clone(table));
+            let mut access = Access::default();
+            access.penalties.guesses_max = 2;
+            warden.set_access(access);
+            (warden.clone(), Keeper::new(warden, store.clone()))
+        };
+        let (peer, now) = ([192, 0, 2, 1].into(), Instant::now());
+        let (warden, penalties) = run(&Arc::default());
+        for guess in 0..2 {
+            let (listener, proto, reason) = ("rtmp", "rtmp", "forbidden");
+            let guess = Some(guess);
+            warden.refused(&Refused { peer, listener, proto, stream: None, reason, guess }, now);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(penalties.close(now + Duration::from_secs(60)));
+        let table = Arc::default();
+        let (_, penalties) = run(&table);
+        before_peers(&store, &penalties).unwrap();
+        assert!(table.left(peer, now).is_some());
+    }
 
     #[test]
     fn the_mend_of_missing_rings_fits_their_cause() {

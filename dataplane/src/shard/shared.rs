@@ -93,12 +93,13 @@ impl Shared {
         readers_max: u32,
         views_max: u64,
         placement: Placement,
+        penalties: Arc<Penalties>,
     ) -> Self {
         Self {
             placement,
             caps: Caps::default(),
             connects: ConnectRates::default(),
-            penalties: Arc::default(),
+            penalties,
             viewers: KnownViewers::default(),
             views: ViewTable::new(views_max),
             revoked: RevokedViews::default(),

@@ -71,14 +71,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(config: Config) -> Self {
-        let node = Node::start(config).unwrap();
+        Self::start_with(config, Arc::default())
+    }
+
+    /// As [`Self::start`], for whom some may not come already.
+    pub(crate) fn start_with(config: Config, penalties: Arc<Penalties>) -> Self {
+        let node = Node::start_with(config, Arc::clone(&penalties)).unwrap();
         let of = |kind| node.listeners().iter().find(|(k, _)| *k == kind).map(|(_, addr)| *addr);
         let rtmp = of(ListenerKind::Rtmp).unwrap();
         let http = of(ListenerKind::Http).unwrap();
         let (rtmps, https) = (of(ListenerKind::Rtmps), of(ListenerKind::Https));
         let listener = |&(kind, addr): &_| ListenerConfig::new(kind, addr);
         let listeners = node.listeners().iter().map(listener).collect();
-        let penalties = node.penalties();
         let control = Control::start(node);
         Self { rtmp, http, rtmps, https, listeners, penalties, control }
     }
