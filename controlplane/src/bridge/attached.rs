@@ -169,6 +169,8 @@ impl<F: Fleet> Exchange<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use dataplane::control::{Event, StreamStart};
     use dataplane::rates::address_of;
     use tokio::sync::mpsc;
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
     use crate::auth::{Mode, Modes, Rules};
     use crate::bridge::Ask;
-    use crate::config::CoordinatorSection;
+    use crate::config::{CoordinatorSection, load};
     use crate::coordinator::StreamingServer;
     use crate::events::{Bus, Cursor, RingLimits};
     use crate::penalties::{PenaltyRules, Warden};
@@ -193,6 +195,11 @@ mod tests {
     impl Bench {
         /// A node whose players show the key of their publisher, and which lets everybody publish.
         fn new() -> Self {
+            Self::of(CoordinatorSection::default())
+        }
+
+        /// The same, with what a section says of peers.
+        fn of(section: CoordinatorSection) -> Self {
             let bus = Bus::new("edge-1".into(), RingLimits::default());
             let (cursor, now) = (bus.cursor(), Instant::now());
             let rules = Rules {
@@ -201,10 +208,8 @@ mod tests {
                 ..Rules::default()
             };
             let mut exchange = Exchange::new(OneShard::default(), rules, bus, now);
-            let section = CoordinatorSection {
-                control_secret: Secret("hush".to_owned()),
-                ..CoordinatorSection::default()
-            };
+            let control_secret = Secret("hush".to_owned());
+            let section = CoordinatorSection { control_secret, ..section };
             let here = StreamingServer { ip: "192.0.2.1".parse().unwrap(), port: 1935, ssl: false };
             exchange.coordinator().set_up(&section, here);
             Self { exchange, cursor, now }
@@ -358,6 +363,22 @@ mod tests {
         let (reply, mut list) = oneshot::channel();
         bench.ask(AttachedAsk::List { reply });
         assert_eq!(list.try_recv().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_can_play_is_ended_after_the_lease_that_is_configured() {
+        let env = [("GRANDSTAND_COORDINATOR__LEASE_MS".to_owned(), "7000".to_owned())];
+        let mut bench = Bench::of(load(None, env).unwrap().settings.coordinator);
+        let (server, mut answers) = bench.attach(Role::Rtmp);
+        let (_encoder, _tasks) = bench.encoder();
+        bench.publishes(server, "cam7");
+        assert!(matches!(answers.try_recv(), Ok(Message::PublishAccept { .. })));
+        for (passes_ms, killed) in [(6_999, false), (1, true)] {
+            bench.now += Duration::from_millis(passes_ms);
+            bench.exchange.tick(bench.now);
+            let told = answers.try_recv();
+            assert_eq!(matches!(told, Ok(Message::StreamKill { .. })), killed, "{told:?}");
+        }
     }
 
     #[test]

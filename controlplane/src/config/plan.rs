@@ -248,6 +248,28 @@ mod tests {
     }
 
     #[test]
+    fn a_coordinator_elsewhere_takes_memory_for_each_stream() {
+        let client = [
+            ("GRANDSTAND_COORDINATOR__CLIENT__URL", "wss://c.example"),
+            ("GRANDSTAND_COORDINATOR__CLIENT__SECRET", "hush"),
+        ];
+        let bytes = |env: &[(&str, &str)]| {
+            let plan = plan(&loaded(env), &host(), b"").unwrap();
+            assert!(plan.memory.total(Side::Process) <= 16 << 30);
+            let term = plan.memory.terms.iter().find(|term| term.pool == "coordinator");
+            term.map(memory::Term::total)
+        };
+        let of = |streams_max| {
+            let streams_max = ("GRANDSTAND_LIMITS__STREAMS_MAX", streams_max);
+            bytes(&[client[0], client[1], streams_max]).unwrap()
+        };
+        assert_eq!(bytes(&[]), None);
+        let (few, many) = (of("1000"), of("3000"));
+        // A kilobyte of each publication, and the message of its end.
+        assert!(few > 1_000 * 1_024 && many > few + 2_000 * 1_536, "{few} {many}");
+    }
+
+    #[test]
     fn a_reload_stays_beside_the_pages_that_are_mapped() {
         let running = plan(&loaded(&[]), &host(), b"").unwrap();
         let fresh = plan(&loaded(&[("GRANDSTAND_LIMITS__STREAMS_MAX", "9")]), &host(), b"");
