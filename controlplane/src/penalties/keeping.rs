@@ -335,6 +335,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_passed_of_a_penalty_is_not_begun_anew() {
+        let (store, now) = (Disk::default().store(), Instant::now());
+        let (keeper, table) = node(&store);
+        let wall = millis(SystemTime::now());
+        let (began, until) = (wall - 30_000, wall + 30_000);
+        let kept = Kept("192.0.2.1/32".into(), began, until, 1, 2, 3, "forbidden".into());
+        assert_eq!(keeper.warden.restore(vec![kept], now), 1);
+        let left = table.left("192.0.2.1".parse().unwrap(), now).unwrap();
+        assert!(left <= 30 * SECOND, "{left:?}");
+        // Nor by another restart.
+        keeper.warden.change();
+        assert_eq!(keeper.keep(now).await, Ok(()));
+        let (next, table) = node(&store);
+        next.load(now).await;
+        let left_then = table.left("192.0.2.1".parse().unwrap(), now).unwrap();
+        assert!(left_then <= left + SECOND, "{left_then:?}");
+    }
+
+    #[tokio::test]
     async fn a_range_goes_on_as_long_as_any_of_it_is_bound() {
         let (store, now) = (Disk::default().store(), Instant::now());
         let range = |text: &str| parse_range(text).unwrap();
