@@ -97,6 +97,16 @@ impl Row {
         }
     }
 
+    /// The same, of a penalty that is over.
+    pub(super) fn over(self) -> Self {
+        Self { class: Class::Watched, ..self }
+    }
+
+    /// True if its penalty is in force.
+    pub(super) fn refuses(&self) -> bool {
+        self.class == Class::Penalised
+    }
+
     /// Remembers what was shown, in the place of the oldest if there are too many.
     fn learn(&mut self, shown: u16) {
         if self.shown.len() < SHOWN_MAX {
@@ -207,8 +217,12 @@ impl Book {
 
     /// The penalties in force with their ends, by range.
     pub(super) fn penalties(&self) -> impl Iterator<Item = (&AddrRange, &Row, Instant)> {
-        let penalised = self.order[Class::Penalised as usize].iter();
-        penalised.filter_map(|(due, whose)| Some((whose, self.rows.get(whose)?, *due)))
+        self.of(Class::Penalised)
+    }
+
+    /// Those that are over and make the next one longer, with when they are forgotten.
+    pub(super) fn over(&self) -> impl Iterator<Item = (&AddrRange, &Row, Instant)> {
+        self.of(Class::Watched)
     }
 
     /// How many penalties are in force.
@@ -278,7 +292,7 @@ impl Book {
         self.insert(whose, row);
     }
 
-    /// Goes on with a penalty of an earlier run until `due`; false if there is no room.
+    /// Goes on with a row of an earlier run until `due`; false if there is no room.
     pub(super) fn restore(&mut self, whose: AddrRange, row: Row, due: Instant) -> bool {
         let is_address = whose == address_of(whose.addr);
         let held = self.siblings.get(&prefix_of(whose.addr)).is_some_and(|&n| n >= SIBLINGS_MAX);
@@ -317,6 +331,11 @@ impl Book {
         self.order[row.class as usize].remove(&(row.due, *whose));
         (row.class, row.due) = (class, due);
         self.order[class as usize].insert((due, *whose));
+    }
+
+    fn of(&self, class: Class) -> impl Iterator<Item = (&AddrRange, &Row, Instant)> {
+        let order = self.order[class as usize].iter();
+        order.filter_map(|(due, whose)| Some((whose, self.rows.get(whose)?, *due)))
     }
 
     fn first(&self, class: Class) -> Option<(Instant, AddrRange)> {

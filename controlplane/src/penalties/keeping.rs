@@ -6,11 +6,12 @@
 //!     +------------------ those that are not over, before anybody comes -------------+
 //! ```
 //!
-//! What is kept are penalties in force, each with how many there were before it: guesses that have
-//! begun none, and penalties that are over, are forgotten by a restart. A process that is killed
-//! loses what changed since it was written.
+//! What is kept are penalties in force, each with how many there were before it, and those that are
+//! over and not forgotten, because the next one is longer by them. Guesses that have begun none are
+//! forgotten by a restart. A process that is killed loses what changed since it was written.
 //!
-//! Shape: `{"v":1,"penalties":[["192.0.2.1/32",BEGAN_MS,UNTIL_MS,STRIKES,GUESSES,REFUSED,"why"]]}`.
+//! Shape: `{"v":1,"penalties":[["192.0.2.1/32",BEGAN_MS,UNTIL_MS,STRIKES,GUESSES,REFUSED,"why"]],
+//! "over":[...]}`; of those that are over, until when they are remembered.
 //! Limits: [`KEPT_BYTES_MAX`], which the rows of a full book fit in; nothing is written while
 //! nothing begins or ends.
 
@@ -23,7 +24,7 @@ use dataplane::rates::{address_of, prefix_of};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::book::Row;
+use super::book::{Book, Row};
 use super::rules::Access;
 use super::warden::Warden;
 use crate::config::parse_range;
@@ -40,19 +41,36 @@ const REASON_BYTES_MAX: usize = 32;
 const KEY: &[u8] = b"penalties";
 const VERSION: u32 = 1;
 
-/// What is kept of one penalty: whose, when it began and ends in milliseconds since 1970, how many
+/// What is kept of one row: whose, when it began and ends in milliseconds since 1970, how many
 /// there were with it, guesses, refusals, and what the last guess was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept(String, u64, u64, u32, u64, u64, Cow<'static, str>);
 
-#[derive(Serialize, Deserialize)]
-struct Snapshot {
+/// What is kept of a book.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Snapshot {
     v: u32,
     penalties: Vec<Kept>,
+    #[serde(default)]
+    over: Vec<Kept>,
+}
+
+impl Snapshot {
+    pub(super) fn of(book: &Book, now: Instant) -> Self {
+        let penalties = book.penalties().map(|row| Kept::of(row, now)).collect();
+        let over = book.over().map(|row| Kept::of(row, now)).collect();
+        Self { v: VERSION, penalties, over }
+    }
+
+    /// Each row, and whether its penalty was over already; those in force come first.
+    pub(super) fn rows(self) -> impl Iterator<Item = (Kept, bool)> {
+        let penalties = self.penalties.into_iter().map(|kept| (kept, false));
+        penalties.chain(self.over.into_iter().map(|kept| (kept, true)))
+    }
 }
 
 impl Kept {
-    pub(super) fn of((whose, row, until): (&AddrRange, &Row, Instant), now: Instant) -> Self {
+    fn of((whose, row, until): (&AddrRange, &Row, Instant), now: Instant) -> Self {
         let wall = SystemTime::now();
         Self(
             whose.to_string(),
@@ -65,25 +83,34 @@ impl Kept {
         )
     }
 
-    /// The range and the row, and how much longer it lasts; `None` if it is over, for somebody whom
-    /// `access` binds no more, or makes no sense.
+    /// The range and the row, and how much longer it lasts; `None` if it is forgotten, of somebody
+    /// whom `access` binds no more, or makes no sense.
     pub(super) fn restored(
         self,
+        is_over: bool,
         access: &Access,
         now: Instant,
     ) -> Option<(AddrRange, Row, Duration)> {
         let Self(whose, began, until, strikes, guesses, refused, reason) = self;
         let whose = parse_range(&whose)?;
         let wall = millis(SystemTime::now());
-        let left = Duration::from_millis(until.checked_sub(wall).filter(|&left| left > 0)?);
+        let rules = &access.penalties;
+        let left = |until: u64| until.checked_sub(wall).filter(|&left| left > 0);
+        let in_force = left(until).filter(|_| !is_over);
+        // One that ended meanwhile is remembered since then.
+        let longest = u64::try_from(rules.longest.as_millis()).unwrap_or(u64::MAX);
+        let forgotten = if is_over { until } else { until.saturating_add(longest) };
+        let lasts = Duration::from_millis(in_force.or_else(|| left(forgotten))?);
         // The clock may have been put back meanwhile.
-        let left = left.min(access.penalties.longest.max(access.penalties.first));
+        let lasts = lasts.min(rules.longest.max(rules.first));
         let ago = Duration::from_millis(wall.saturating_sub(began));
         let began = now.checked_sub(ago).unwrap_or(now);
         let is_one = whose == address_of(whose.addr) || whose == prefix_of(whose.addr);
         let is_bound = is_one && !access.frees(&whose);
         let legal = is_bound && reason.len() <= REASON_BYTES_MAX && strikes > 0;
-        legal.then(|| (whose, Row::penalised(began, (strikes, guesses, refused), reason), left))
+        let row = Row::penalised(began, (strikes, guesses, refused), reason);
+        let row = if in_force.is_some() { row } else { row.over() };
+        legal.then_some((whose, row, lasts))
     }
 }
 
@@ -142,9 +169,9 @@ impl Keeper {
         if kept.is_empty() {
             return;
         }
-        match serde_json::from_slice(&kept) {
-            Ok(Snapshot { v: VERSION, penalties }) => {
-                let (all, going_on) = (penalties.len(), self.warden.restore(penalties, now));
+        match serde_json::from_slice::<Snapshot>(&kept) {
+            Ok(kept) if kept.v == VERSION => {
+                let (all, going_on) = (kept.penalties.len(), self.warden.restore(kept, now));
                 tracing::info!(going_on, over = all - going_on, "penalties of the last run");
             }
             Ok(Snapshot { v, .. }) => {
@@ -183,8 +210,8 @@ impl Keeper {
     async fn keep(&self, now: Instant) -> Result<(), StoreError> {
         // What is under way may fail yet, and is to be written again then.
         let _turn = self.turn.lock().await;
-        let Some(penalties) = self.warden.changed(now) else { return Ok(()) };
-        let value = encoded(penalties);
+        let Some(snapshot) = self.warden.changed(now) else { return Ok(()) };
+        let value = encoded(&snapshot);
         let write = Write { table: Table::Meta, key: KEY.to_vec(), value: Some(value) };
         let kept = self.store.commit(vec![write]).await;
         if let Err(error) = &kept {
@@ -196,8 +223,8 @@ impl Keeper {
     }
 }
 
-fn encoded(penalties: Vec<Kept>) -> Vec<u8> {
-    let value = serde_json::to_vec(&Snapshot { v: VERSION, penalties }).expect("it is plain text");
+fn encoded(snapshot: &Snapshot) -> Vec<u8> {
+    let value = serde_json::to_vec(snapshot).expect("it is plain text");
     assert!(value.len() <= KEPT_BYTES_MAX, "a full book fits");
     value
 }
@@ -224,6 +251,10 @@ mod tests {
         access.penalties.prefix_guesses_max = 512;
         warden.set_access(access);
         (Keeper::new(warden, store.clone()), table)
+    }
+
+    fn in_force(penalties: Vec<Kept>) -> Snapshot {
+        Snapshot { v: VERSION, penalties, over: Vec::new() }
     }
 
     fn guess(keeper: &Keeper, peer: &str, numbers: std::ops::Range<u32>, now: Instant) {
@@ -341,7 +372,7 @@ mod tests {
         let wall = millis(SystemTime::now());
         let (began, until) = (wall - 30_000, wall + 30_000);
         let kept = Kept("192.0.2.1/32".into(), began, until, 1, 2, 3, "forbidden".into());
-        assert_eq!(keeper.warden.restore(vec![kept], now), 1);
+        assert_eq!(keeper.warden.restore(in_force(vec![kept]), now), 1);
         let left = table.left("192.0.2.1".parse().unwrap(), now).unwrap();
         assert!(left <= 30 * SECOND, "{left:?}");
         // Nor by another restart.
@@ -351,6 +382,37 @@ mod tests {
         next.load(now).await;
         let left_then = table.left("192.0.2.1".parse().unwrap(), now).unwrap();
         assert!(left_then <= left + SECOND, "{left_then:?}");
+    }
+
+    #[tokio::test]
+    async fn who_begins_again_after_a_restart_is_no_stranger() {
+        let (store, now) = (Disk::default().store(), Instant::now());
+        let (keeper, _) = node(&store);
+        guess(&keeper, "192.0.2.1", 0..2, now);
+        let over = now + 61 * SECOND;
+        keeper.warden.tick(over);
+        assert_eq!(keeper.keep(over).await, Ok(()));
+        let (next, table) = node(&store);
+        next.load(over).await;
+        let strikes = |guesser: &str| {
+            assert_eq!(table.left(guesser.parse().unwrap(), over), None);
+            guess(&next, guesser, 10..12, over);
+            let penalties = next.warden.penalties(over);
+            penalties.iter().find(|it| it.whose.contains(guesser.parse().unwrap())).unwrap().strikes
+        };
+        assert_eq!(strikes("192.0.2.1"), 2);
+        // Some end while nothing runs, and some are forgotten meanwhile.
+        let wall = millis(SystemTime::now());
+        let longest = 3_600_000;
+        let kept = |whose: &str, until| Kept(whose.into(), 1, until, 3, 4, 5, "forbidden".into());
+        let ended = kept("192.0.2.2/32", wall - 1_000);
+        let forgotten = kept("192.0.2.3/32", wall - longest - 1);
+        let penalties = vec![ended, forgotten];
+        let over_before = vec![kept("192.0.2.4/32", wall + longest), kept("192.0.2.5/32", wall)];
+        let snapshot = Snapshot { v: VERSION, penalties, over: over_before };
+        assert_eq!(next.warden.restore(snapshot, over), 0);
+        let told = ["192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"].map(strikes);
+        assert_eq!(told, [4, 1, 4, 1]);
     }
 
     #[tokio::test]
@@ -374,7 +436,8 @@ mod tests {
             let row = Row::penalised(now, (1, 3, 4), "forbidden".into());
             let whose = range(whose);
             let kept = Kept::of((&whose, &row, now + 60 * SECOND), now);
-            assert_eq!(keeper.warden.restore(vec![kept], now), usize::from(goes_on), "{whose}");
+            let restored = keeper.warden.restore(in_force(vec![kept]), now);
+            assert_eq!(restored, usize::from(goes_on), "{whose}");
             assert_eq!(table.left_of(&whose, now).is_some(), goes_on, "{whose}");
         }
     }
@@ -423,8 +486,8 @@ mod tests {
         let now = Instant::now();
         let row = Row::penalised(now, (u32::MAX, u64::MAX, u64::MAX), "x".repeat(32).into());
         let whose = AddrRange { addr: Ipv6Addr::from([0xfedc; 8]).into(), bits: 128 };
-        let kept: Vec<_> = (0..ROWS_MAX).map(|_| Kept::of((&whose, &row, now), now)).collect();
-        let bytes = encoded(kept).len();
+        let kept = (0..ROWS_MAX).map(|_| Kept::of((&whose, &row, now), now)).collect();
+        let bytes = encoded(&in_force(kept)).len();
         assert!(bytes <= KEPT_BYTES_MAX / 4 * 3, "{bytes}");
     }
 }

@@ -11,7 +11,8 @@
 //! what ran out, or an encoder whose key was changed, guesses once. What was valid once, or is for
 //! another stream or address, is no guess (`auth/guess.rs`).
 //!
-//! Penalties in force survive a restart (`keeping`); guesses that have begun none do not.
+//! Penalties survive a restart (`keeping`), and so does what makes the next one longer; guesses
+//! that have begun none do not.
 //!
 //! Limits: the book has [`ROWS_MAX`] rows, of which one prefix has few, so that a flood of
 //! addresses forgets its own first; calls of the API have buckets of fixed number.

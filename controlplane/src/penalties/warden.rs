@@ -12,7 +12,7 @@ use dataplane::control::{Turn, Turned};
 use dataplane::rates::{Penalties, Rate, address_of};
 
 use super::book::{Begun, Book};
-use super::keeping::Kept;
+use super::keeping::Snapshot;
 use super::rules::Access;
 use super::shares::{BUCKETS, Shares};
 use super::sums::{Sum, Sums};
@@ -287,10 +287,10 @@ impl Warden {
     }
 
     /// What is to be kept, if it is not what was kept last.
-    pub(super) fn changed(&self, now: Instant) -> Option<Vec<Kept>> {
+    pub(super) fn changed(&self, now: Instant) -> Option<Snapshot> {
         let mut desk = self.desk();
         let changed = std::mem::take(&mut desk.changed);
-        changed.then(|| desk.book.penalties().map(|penalty| Kept::of(penalty, now)).collect())
+        changed.then(|| Snapshot::of(&desk.book, now))
     }
 
     /// What was to be kept is not.
@@ -298,17 +298,19 @@ impl Warden {
         self.desk().changed = true;
     }
 
-    /// Goes on with what was kept, as far as it is not over; how many go on.
-    pub(super) fn restore(&self, kept: Vec<Kept>, now: Instant) -> usize {
+    /// Goes on with what was kept, as far as it is not forgotten; how many penalties are in force.
+    pub(super) fn restore(&self, kept: Snapshot, now: Instant) -> usize {
         let mut desk = self.desk();
         if !desk.access.penalties.enabled {
             desk.changed = true;
             return 0;
         }
         let before = desk.book.len();
-        for kept in kept {
-            let Some((whose, row, left)) = kept.restored(&desk.access, now) else { continue };
-            if desk.book.restore(whose, row, now + left) {
+        for (kept, is_over) in kept.rows() {
+            let restored = kept.restored(is_over, &desk.access, now);
+            let Some((whose, row, left)) = restored else { continue };
+            let refuses = row.refuses();
+            if desk.book.restore(whose, row, now + left) && refuses {
                 desk.table.begin(&whose, left, now);
             }
         }
