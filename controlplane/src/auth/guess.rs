@@ -112,8 +112,10 @@ mod tests {
     use crate::auth::jwt::issuing::{hs256, token};
     use crate::auth::key_hash::KeyHash;
     use crate::auth::keyring::{Allows, KeyRule};
-    use crate::auth::tests::request;
-    use dataplane::ids::Secret;
+    use crate::auth::tests::{Bench, request};
+    use crate::auth::{Declarations, Declared, Mode};
+    use dataplane::control::Verdict;
+    use dataplane::ids::{Secret, StreamName};
 
     const NO: Ruling = Ruling::Deny(Denial::Forbidden);
 
@@ -192,23 +194,40 @@ mod tests {
         assert_eq!(guesses(&Warden::default(), &asked, Basis::Rules), 1);
     }
 
-    /// Its declared key is a salted hash: that it opens another stream is not looked for.
+    /// Declared keys are salted hashes: that one opens another stream is not looked for.
     #[test]
     fn a_key_of_another_declared_stream_is_one_guess_however_many_it_is_tried_for() {
-        let (warden, mut access) = (Warden::default(), crate::penalties::Access::default());
-        access.penalties.guesses_max = 3;
-        warden.set_access(access);
-        let tries = |stream: String, key: &str| {
-            let peer = "192.0.2.7:5".parse().unwrap();
-            let asked = AuthorizeRequest { peer, ..request(Intent::Publish, &stream, key) };
-            tell(&warden, &Rules::default(), &asked, (&NO, Basis::Rules));
-        };
-        for key in ["of-cam1", "of-cam2"] {
-            (0..40).for_each(|at| tries(format!("cam{at}"), key));
+        struct Own(Vec<(&'static str, KeyHash)>);
+        impl Declarations for Own {
+            fn declared(&self, _: &AuthorizeRequest, stream: &StreamName) -> Declared {
+                let own = self.0.iter().find(|(name, _)| *name == stream.as_str());
+                Declared { key: own.map(|(_, key)| key.clone()), ..Declared::default() }
+            }
         }
-        assert!(warden.penalties(Instant::now()).is_empty());
-        tries("cam3".to_owned(), "of-cam3");
-        assert_eq!(warden.penalties(Instant::now()).len(), 1);
+        let names = ["cam1", "cam2", "cam3", "cam4"];
+        let key_of = |name: &str| format!("of-{name}");
+        let own = names.map(|name| (name, KeyHash::make(&key_of(name)).unwrap()));
+        let own = Own(own.into());
+        for mode in [Mode::Open, Mode::Keys] {
+            let (warden, mut access) = (Warden::default(), crate::penalties::Access::default());
+            access.penalties.guesses_max = 3;
+            warden.set_access(access);
+            let mut bench = Bench::new(Rules { publish: mode.into(), ..Rules::default() });
+            bench.gate.watch_by(warden.clone());
+            let mut tries = |stream: &str, key: &str| {
+                let peer = "192.0.2.7:5".parse().unwrap();
+                let asked = AuthorizeRequest { peer, ..request(Intent::Publish, stream, key) };
+                matches!(bench.ask_with(asked, &own), Some(Verdict::Allow(_)))
+            };
+            for whose in ["cam1", "cam2"] {
+                for stream in names {
+                    assert_eq!(tries(stream, &key_of(whose)), stream == whose, "{mode:?}");
+                }
+            }
+            assert!(warden.penalties(Instant::now()).is_empty(), "{mode:?}");
+            assert!(!tries("cam1", &key_of("cam3")), "{mode:?}");
+            assert_eq!(warden.penalties(Instant::now()).len(), 1, "{mode:?}");
+        }
     }
 
     #[test]
