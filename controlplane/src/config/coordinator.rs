@@ -305,9 +305,9 @@ const KEYS: &[Key] = &[
     .range(0, 1_024),
     Key::new(
         "lease_ms",
-        "What is published to an attached server has to be playable within this: the server lost a \
-         publisher and did not say so else, and is told to end it, so that the channel is free \
-         again. Let it be more than encoders take to begin.",
+        "What is published to an attached server has to be playable within this, and again when \
+         its encoder was lost: the server lost a publisher and did not say so else, and is told to \
+         end it, so that the channel is free again. Let it be more than encoders take to begin.",
         |s| &mut s.coordinator.lease,
     )
     .range(5_000, 3_600_000)
