@@ -15,7 +15,7 @@ use super::claim::Asker;
 use super::form::Form;
 use super::note::Note;
 use super::peer::Peer;
-use super::place::ending;
+use super::place::{ending, named};
 use super::reply::{Reply, Yes};
 use crate::events::{Event, Kind, Party};
 use crate::outbound::Answer;
@@ -132,6 +132,9 @@ fn of_address(
             if let Some(stream) = here(address, asker, request).filter(|_| scheme == "rtmp") {
                 return renamed(request, &stream);
             }
+            if web && leads_back(authority, path, request) {
+                return Ok(Reply::yes());
+            }
             if web { translated(authority, path, request) } else { format!("{scheme}://{address}") }
         }
         "http" | "https" if web => format!("{scheme}://{address}"),
@@ -156,6 +159,15 @@ fn translated(authority: &str, path: &str, request: &AuthorizeRequest) -> String
     let (path, query) = path.split_once('?').map_or((path, ""), |(path, query)| (path, query));
     let sign = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{host}{port}/{path}{}{sign}{query}", ending(asked))
+}
+
+/// True if whoever came by HTTP or WebSocket is sent to the very stream that he asks for, by the
+/// port that he came by: RTMP comes here through a port of somebody in front, and whoever went
+/// there would be sent there again, without end.
+fn leads_back(authority: &str, path: &str, request: &AuthorizeRequest) -> bool {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let host = without_port(&request.url[..request.url.find('/').unwrap_or(request.url.len())]);
+    host.eq_ignore_ascii_case(without_port(authority)) && named(path, &request.stream).is_some()
 }
 
 /// The host of an authority, with the brackets of a number.

@@ -77,7 +77,7 @@ pub(super) fn ending(path: &str) -> &'static str {
 }
 
 /// The path as the peer wrote it, if it names `stream`.
-fn named(path: &str, stream: &StreamName) -> Option<String> {
+pub(super) fn named(path: &str, stream: &StreamName) -> Option<String> {
     let decoded = percent_decode(path).ok()?;
     let bare = ENDINGS.iter().find_map(|ending| decoded.strip_suffix(ending));
     let segments = bare.unwrap_or(&decoded).split('/').filter(|s| !s.is_empty());

@@ -109,6 +109,15 @@ async fn nginx_rtmp_sends_players_of_http_where_it_sends_those_of_rtmp() {
             false,
             "http://edge-1.example:8080/live/other/index.m3u8",
         ),
+        // Where RTMP comes here by another port than ours, the same would be asked for anew.
+        ("rtmp://EDGE-1.example:1936/live/cam-1?t=1", hls, false, "cam-1"),
+        ("rtmp://edge-1.example:1936/live/cam%2D1", hls, true, "cam-1"),
+        (
+            "rtmp://edge-1.example:1936/sport/cam-1",
+            hls,
+            false,
+            "http://edge-1.example:8080/sport/cam-1/index.m3u8",
+        ),
         ("rtmp://[::2]/a/b", "[::2]:99/cam-1.ts", false, "a/b"),
         ("rtmp://[::2]:1936/a/b", "[::2]:99/cam-1.ts", false, "http://[::2]:99/a/b.ts"),
     ] {
@@ -123,7 +132,11 @@ async fn nginx_rtmp_sends_players_of_http_where_it_sends_those_of_rtmp() {
         let mut bench = Bench::new(speaking(Dialect::NginxRtmp, &scripted.url("/")));
         assert_eq!(stream_of(&bench.verdict(asked).await), expected, "{location}");
     }
-    // Who wants to switch to WebSocket goes where that is spoken.
+}
+
+/// Who wants to switch to WebSocket goes where that is spoken, and a connection elsewhere whole.
+#[tokio::test]
+async fn nginx_rtmp_sends_elsewhere_by_the_protocol_that_is_spoken() {
     for (location, protocol, tls, expected) in [
         ("rtmp://edge-2.example/a/b", Protocol::WsFlv, false, "ws://edge-2.example:8080/a/b.flv"),
         ("rtmp://edge-2.example/a/b", Protocol::WsTs, true, "wss://edge-2.example:8080/a/b.flv"),
