@@ -104,8 +104,8 @@ pub enum Event {
     OnBehalf {
         /// The client.
         client: Option<IpAddr>,
-        /// It speaks TLS there.
-        tls: bool,
+        /// Whether it speaks TLS there, if that is said.
+        tls: Option<bool>,
     },
     /// The session is parked until it was handed the window of the stream, or [`Command::Refused`].
     Fetch {

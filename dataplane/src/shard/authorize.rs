@@ -16,7 +16,7 @@ use crate::session::{Command, Credentials, Refusal};
 impl Shard {
     /// A session is parked and asks.
     pub(super) fn authorize(&mut self, slot: u32, credentials: Credentials, asked: Asked) {
-        let (token, behind_tls) = (self.connections.token(slot), self.is_behind_tls(slot));
+        let (token, in_front) = (self.connections.token(slot), self.tls_in_front(slot));
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that published or played before may still have receives that go on: the socket
         // holds it back from here.
@@ -35,7 +35,7 @@ impl Shard {
         let peer = connection.peer.ip;
         let may_guess = may_guess(asked.intent, &credentials);
         let goes_on = asked.viewer.as_ref().is_some_and(|viewer| viewer.since.is_some());
-        let request = Box::new(connection.request(&asked, credentials, behind_tls));
+        let request = Box::new(connection.request(&asked, credentials, in_front));
         connection.asked = Some(Box::new(asked));
         if asked_play && !self.config.limits.may_play_from(peer) {
             self.refuse(slot, Refusal::Denied);
@@ -254,17 +254,18 @@ impl ViewerAsked {
 }
 
 impl Connection {
-    /// The question to the control plane about somebody who may speak TLS to a proxy.
+    /// The question to the control plane about somebody of whom a proxy may say whether he speaks
+    /// TLS to it: that counts then, however the proxy itself came.
     pub(super) fn request(
         &self,
         asked: &Asked,
         credentials: Credentials,
-        behind_tls: bool,
+        in_front: Option<bool>,
     ) -> AuthorizeRequest {
         let since = asked.viewer.as_ref().and_then(|viewer| viewer.since);
         let viewer = asked.viewer.as_ref().and_then(|viewer| viewer.number());
         let request = self.introduced(asked.intent, asked.stream.clone(), credentials);
-        let tls = request.tls || behind_tls;
+        let tls = in_front.unwrap_or(request.tls);
         AuthorizeRequest { since, tls, session: viewer.unwrap_or(self.id), ..request }
     }
 

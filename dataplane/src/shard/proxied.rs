@@ -46,8 +46,8 @@ pub(crate) struct Proxy {
     own: PeerAddr,
     /// Its head has not come.
     begins: bool,
-    /// It says that whoever asks now speaks TLS to it.
-    tls: bool,
+    /// Whether whoever asks now speaks TLS to it, if it says that.
+    tls: Option<bool>,
 }
 
 impl Speaker {
@@ -63,7 +63,7 @@ impl Speaker {
     /// What the connection from `peer` keeps of it.
     pub(super) fn proxy(self, peer: SocketAddr) -> Option<Proxy> {
         let begins = self == Self::Balancer;
-        (self != Self::Client).then(|| Proxy { own: peer.into(), begins, tls: false })
+        (self != Self::Client).then(|| Proxy { own: peer.into(), begins, tls: None })
     }
 }
 
@@ -157,16 +157,16 @@ impl Shard {
 
     /// A request is of the client that a proxy tells of, or of the proxy itself; it may have come
     /// to that one inside TLS.
-    pub(super) fn on_behalf(&mut self, slot: u32, client: Option<IpAddr>, tls: bool) {
+    pub(super) fn on_behalf(&mut self, slot: u32, client: Option<IpAddr>, tls: Option<bool>) {
         let Some(own) = self.connections.proxy(slot).map(|proxy| proxy.own) else { return };
         self.connections.set_proxy(slot, Some(Proxy { own, begins: false, tls }));
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.peer = client.map_or(own, |client| SocketAddr::new(client, 0).into());
     }
 
-    /// True if whoever asks speaks TLS to a proxy.
-    pub(super) fn is_behind_tls(&self, slot: u32) -> bool {
-        self.connections.proxy(slot).is_some_and(|proxy| proxy.tls)
+    /// Whether whoever asks speaks TLS to a proxy, if that one says it.
+    pub(super) fn tls_in_front(&self, slot: u32) -> Option<bool> {
+        self.connections.proxy(slot).and_then(|proxy| proxy.tls)
     }
 
     /// The address that what the peer does counts for: none while a proxy speaks for itself.

@@ -83,7 +83,7 @@ impl Shard {
         credentials: Credentials,
         about: About,
     ) {
-        let behind_tls = self.is_behind_tls(slot);
+        let in_front = self.tls_in_front(slot);
         let Self { connections, rechecks, verdicts, shared, config, now, .. } = self;
         let Some(connection) = connections.get(slot) else { return };
         let patience = config.session.authorize_deadline;
@@ -97,7 +97,7 @@ impl Shard {
         if !is_free {
             return;
         }
-        let request = Box::new(connection.request(asked, credentials, behind_tls));
+        let request = Box::new(connection.request(asked, credentials, in_front));
         let number = rechecks.begin(about, *now + patience);
         self.counters.authorize_asked += 1;
         let ticket = Ticket::of_recheck(number);

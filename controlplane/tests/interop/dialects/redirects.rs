@@ -4,7 +4,7 @@ use serde_json::json;
 use tungstenite::HandshakeError;
 
 use super::application::{Application, Request};
-use super::scenario::{empty, node, play};
+use super::scenario::{empty, node, node_of, play};
 use crate::clip::Clip;
 use crate::http_flv::{Answer, Endpoint};
 use crate::publisher::Publisher;
@@ -57,7 +57,8 @@ fn nginx_rtmp_sends_players_where_they_speak_as_they_did_here() {
         _ => empty("200 OK"),
     });
     let trusted = [("GRANDSTAND_SESSION__PROXIES", "[\"127.0.0.1\"]")];
-    let edge = node("nginx-rtmp", &application, &trusted);
+    let options = Options { tls: true, ..Options::on(Backend::Auto) };
+    let edge = node_of(options, "nginx-rtmp", &application, &trusted);
     let port = edge.http.port();
     let at =
         |scheme: &str, ending: &str| format!("{scheme}://elsewhere.example:{port}/a/b{ending}");
@@ -71,6 +72,13 @@ fn nginx_rtmp_sends_players_where_they_speak_as_they_did_here() {
     ] {
         let answer = Answer::request(edge.http, path, fields);
         assert_eq!((answer.status, answer.header("location")), (302, Some(&*expected)), "{fields}");
+    }
+    // What its client speaks counts where the proxy says it, though it speaks TLS to this server.
+    let web = edge.web(true);
+    for (fields, scheme) in [("X-Forwarded-Proto: http\r\n", "http"), ("", "https")] {
+        let answer = Answer::request(&web, "/live/cam.flv", fields);
+        let there = format!("{scheme}://elsewhere.example:{}/a/b.flv", web.addr.port());
+        assert_eq!((answer.status, answer.header("location")), (302, Some(&*there)), "{fields}");
     }
     // Nobody else is believed.
     let edge = node("nginx-rtmp", &application, &[]);

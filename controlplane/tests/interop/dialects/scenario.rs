@@ -14,6 +14,7 @@ use crate::clip::{Clip, FFMPEG};
 use crate::process::Process;
 use crate::publisher::Publisher;
 use crate::server::{Backend, Folder, Options, Server};
+use crate::tls;
 
 /// A player is done within this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,6 +22,16 @@ const SECRET: &str = "a-secret-of-both";
 
 /// A server whose application speaks `dialect`, asked and told at one address.
 pub(super) fn node(dialect: &str, application: &Application, more: &[(&str, &str)]) -> Server {
+    node_of(Options::on(Backend::Auto), dialect, application, more)
+}
+
+/// The same with these options.
+pub(super) fn node_of(
+    options: Options,
+    dialect: &str,
+    application: &Application,
+    more: &[(&str, &str)],
+) -> Server {
     let addr = application.addr;
     let hook = match dialect {
         "mediamtx" => String::new(),
@@ -33,13 +44,17 @@ pub(super) fn node(dialect: &str, application: &Application, more: &[(&str, &str
         "[auth.callback]\ndialect = \"{dialect}\"\nurl = \"http://{addr}/asked\"\n\
          signing_secret = \"{SECRET}\"\n"
     );
-    let options = Options { config: callback + &hook, ..Options::on(Backend::Auto) };
+    let options = Options { config: options.config + &callback + &hook, ..options };
     let folder = Folder::new();
+    let certificate = options.tls.then(|| tls::certify(folder.path()));
     let mut command = options.command(&folder);
     // A player may be there before the publisher is let in.
     command.env("GRANDSTAND_SESSION__PLAY_WAIT_MS", "30000");
     command.env("GRANDSTAND_AUTH__MODE", "callback").envs(more.iter().copied());
-    Server::run(&mut command, folder)
+    match certificate {
+        Some(certificate) => Server::run_with(&mut command, folder, certificate),
+        None => Server::run(&mut command, folder),
+    }
 }
 
 /// Plays two seconds of `url` and leaves.

@@ -13,19 +13,23 @@ impl Server {
         if !proxies.is_empty() {
             let believed = |addr| proxies.iter().any(|range| range.contains(addr));
             let client = forwarded_for(request.values("x-forwarded-for"), believed);
-            let tls = is_secure(request.values("x-forwarded-proto"));
+            let tls = speaks_tls(request.values("x-forwarded-proto"));
             self.events.push(Event::OnBehalf { client, tls });
         }
     }
 }
 
-/// True if the last word says that a client speaks TLS: what stands before it may be the client's
-/// own, where a proxy adds to what it was sent.
-fn is_secure<'a>(mut values: impl DoubleEndedIterator<Item = &'a [u8]>) -> bool {
+/// Whether a client speaks TLS, by the last word, if that says it: what stands before it may be the
+/// client's own, where a proxy adds to what it was sent.
+fn speaks_tls<'a>(mut values: impl DoubleEndedIterator<Item = &'a [u8]>) -> Option<bool> {
     let last = values.next_back().and_then(|value| value.rsplit(|&byte| byte == b',').next());
-    let is_tls =
-        |word: &[u8]| [&b"https"[..], b"wss"].iter().any(|tls| word.eq_ignore_ascii_case(tls));
-    last.is_some_and(|word| is_tls(word.trim_ascii()))
+    let word = last?.trim_ascii();
+    let is_one_of = |schemes: [&[u8]; 2]| schemes.iter().any(|one| word.eq_ignore_ascii_case(one));
+    match (is_one_of([b"https", b"wss"]), is_one_of([b"http", b"ws"])) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
 }
 
 #[cfg(test)]
@@ -35,18 +39,19 @@ mod tests {
     #[test]
     fn the_last_word_says_whether_a_client_speaks_tls() {
         for (values, tls) in [
-            (&[][..], false),
-            (&["http"], false),
-            (&["https"], true),
-            (&["WSS"], true),
-            (&["https, http"], false),
-            (&["http ,\thttps "], true),
-            (&["https", "http"], false),
-            (&["http", "https"], true),
-            (&["https,"], false),
-            (&["httpsx"], false),
+            (&[][..], None),
+            (&["http"], Some(false)),
+            (&["Ws"], Some(false)),
+            (&["https"], Some(true)),
+            (&["WSS"], Some(true)),
+            (&["https, http"], Some(false)),
+            (&["http ,\thttps "], Some(true)),
+            (&["https", "http"], Some(false)),
+            (&["http", "https"], Some(true)),
+            (&["https,"], None),
+            (&["httpsx"], None),
         ] {
-            assert_eq!(is_secure(values.iter().map(|value| value.as_bytes())), tls, "{values:?}");
+            assert_eq!(speaks_tls(values.iter().map(|value| value.as_bytes())), tls, "{values:?}");
         }
     }
 }
