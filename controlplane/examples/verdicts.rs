@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use controlplane::auth::{
-    AbsenceTerms, Addresses, Allows, Application, Gate, KeyHash, KeyRule, Mode, OnFailure, Rules,
+    AbsenceTerms, Addresses, Allows, Application, Gate, KeyHash, KeyRule, Landed, Mode, OnFailure,
+    Rules,
 };
 use controlplane::dialect::{Asker, Dialect, Verb};
 use controlplane::events::{Bus, RingLimits};
@@ -144,7 +145,9 @@ async fn round(row: &Row) -> Round {
         if under_way == 0 {
             continue;
         }
-        let landing = gate.landed().await.expect("a question is under way");
+        let Some(Landed::Entry(landing)) = gate.answered().await else {
+            panic!("a question is under way");
+        };
         for (_, ticket, verdict) in gate.settle(landing, &(), Instant::now()) {
             took.push(judged(&verdict, row, asked_at[ticket.slot as usize]));
             under_way -= 1;

@@ -26,13 +26,14 @@ use tokio::task::{Id, JoinSet};
 
 use super::application::Application;
 use super::gate::Gate;
-use super::updates::LOOK;
 use crate::dialect::{Envelope, Note};
 use crate::events::Party;
 use crate::outbound::{Address, Client};
 
 /// Questions under way at most.
 const UNDER_WAY_MAX: usize = 64;
+/// Answers that are there are looked for this often.
+const LOOK: Duration = Duration::from_millis(100);
 /// Players that are to be asked about at most.
 const PLAYERS_MAX: usize = 1_024;
 

@@ -68,7 +68,7 @@ pub struct Gate {
     endpoint: Option<Endpoint>,
     prints: Fingerprints,
     memory: Memory,
-    flights: Flights,
+    pub(super) flights: Flights,
     pub(super) policies: Policies,
     pub(super) absences: Absences,
     pub(super) claims: Claims,
@@ -172,6 +172,7 @@ impl Gate {
     /// Writes what was counted for `/metrics`.
     pub fn count(&self, into: &mut Counts) {
         self.figures.count(into);
+        self.count_updates(into);
         let (under_way, waiting) = (self.flights.len(), self.flights.waiting());
         #[expect(clippy::cast_precision_loss, reason = "thousands")]
         let now = [("questions", under_way as f64), ("peers", waiting as f64)];
@@ -312,7 +313,8 @@ impl Gate {
     }
 
     /// The next question that comes back; `None` if none is under way.
-    pub async fn landed(&mut self) -> Option<Landing> {
+    #[cfg(test)]
+    pub(super) async fn landed(&mut self) -> Option<Landing> {
         self.flights.landed().await
     }
 

@@ -58,7 +58,7 @@ pub use policies::Policies;
 pub use rules::Rules;
 pub use seconds::Seconds;
 pub use signed::{KEYS_MAX as SIGNED_KEYS_MAX, SECRET_BYTES_MIN, Signed, SignedKey, Statement};
-pub use updates::UpdateTerms;
+pub use updates::{Landed, UpdateTerms};
 pub use ways::Ways;
 
 #[cfg(test)]

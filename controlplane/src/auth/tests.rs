@@ -56,7 +56,7 @@ pub(crate) fn application(url: &str) -> Application {
     }
 }
 
-pub(super) fn asking(application: Application) -> Rules {
+pub(crate) fn asking(application: Application) -> Rules {
     Rules {
         publish: Mode::Callback.into(),
         play: Mode::Callback.into(),

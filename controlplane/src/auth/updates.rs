@@ -7,9 +7,11 @@
 //!
 //! Everybody waits for the same period, so that those who have waited since then for longest are
 //! those whose turn is next, and a turn is all that a session is known by. An answer about a turn
-//! that is over, because the session ended and may play again, says nothing.
+//! that is over, because the session ended and may play again, says nothing. Publishers have a
+//! queue of their own, which comes first: a crowd of players keeps none of them waiting.
 //!
-//! Limits: [`UNDER_WAY_MAX`] questions under way; the others wait for their turn.
+//! Limits: [`UNDER_WAY_MAX`] questions under way; the others wait for their turn, for longer than a
+//! period if the application answers too slowly for all of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,18 +21,18 @@ use dataplane::control::Role;
 use dataplane::ids::{SessionId, StreamName};
 use dataplane::session::view_token::is_by_address;
 use http::header::AUTHORIZATION;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::application::Application;
+use super::flights::Landing;
 use super::gate::Gate;
+use crate::counts::Counts;
 use crate::dialect::{Asker, Claim, Envelope};
 use crate::events::Party;
 use crate::outbound::{Address, Client};
 
 /// Questions under way at most.
-const UNDER_WAY_MAX: usize = 64;
-/// Answers that are there are looked for this often.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+const UNDER_WAY_MAX: usize = 256;
 
 /// On what terms it is asked who may stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,46 +64,75 @@ pub(super) struct Updates {
     client: Client,
     /// The turn of each session, be it waited for or under way.
     turns: HashMap<SessionId, u64>,
-    /// Those who wait, by their turn.
-    waiting: BTreeMap<u64, Watched>,
+    publishers: Queue,
+    players: Queue,
     next: u64,
     tasks: JoinSet<bool>,
     asked: HashMap<Id, (u64, Watched)>,
+    /// Answers that were waited for, and not heeded yet.
+    answers: Vec<(Id, bool)>,
 }
+
+/// Those who wait, by their turn.
+type Queue = BTreeMap<u64, Watched>;
 
 impl Updates {
     pub(super) fn new() -> Self {
         Self {
             client: Client::new(UNDER_WAY_MAX),
             turns: HashMap::new(),
-            waiting: BTreeMap::new(),
+            publishers: Queue::new(),
+            players: Queue::new(),
             next: 0,
             tasks: JoinSet::new(),
             asked: HashMap::new(),
+            answers: Vec::new(),
         }
     }
 
-    /// A session began.
-    fn began(&mut self, party: Party, role: Role, stream: StreamName, now: Instant) {
-        self.ended(party.session);
-        self.wait(Watched { party, role, stream, since: now, waits: now });
+    /// A session is asked about from now on.
+    fn watch(&mut self, watched: Watched) {
+        self.ended(watched.party.session);
+        self.wait(watched);
     }
 
     /// A session ended.
     pub(super) fn ended(&mut self, session: SessionId) {
         if let Some(turn) = self.turns.remove(&session) {
-            self.waiting.remove(&turn);
+            self.publishers.remove(&turn);
+            self.players.remove(&turn);
         }
     }
 
-    /// When [`Self::turn`] has something to do.
+    /// When [`Self::turn`] has something to do, if no answer comes before.
     pub(super) fn deadline(&self, period: Option<Duration>, now: Instant) -> Option<Instant> {
-        if !self.asked.is_empty() {
-            return Some(now + LOOK);
+        if !self.answers.is_empty() {
+            return Some(now);
         }
-        let (_, first) = self.waiting.first_key_value()?;
-        // Without terms all that wait are forgotten.
-        Some(period.map_or(now, |period| first.waits + period))
+        let first = self.first()?;
+        match period {
+            Some(period) => (self.asked.len() < UNDER_WAY_MAX).then_some(first + period),
+            // All that wait are forgotten.
+            None => Some(now),
+        }
+    }
+
+    /// Since when the one waits who waits for longest.
+    fn first(&self) -> Option<Instant> {
+        let queues = [&self.publishers, &self.players].into_iter();
+        queues.filter_map(|queue| Some(queue.first_key_value()?.1.waits)).min()
+    }
+
+    /// Waits for an answer, which the next [`Self::turn`] heeds; `None` if none is awaited. May be
+    /// dropped and asked again: nothing is lost.
+    pub(super) async fn answered(&mut self) -> Option<()> {
+        let done = self.tasks.join_next_with_id().await?;
+        self.answers.push(answer(done));
+        Some(())
+    }
+
+    fn next_answer(&mut self) -> Option<(Id, bool)> {
+        self.answers.pop().or_else(|| self.tasks.try_join_next_with_id().map(answer))
     }
 
     /// Asks about those whose time has come; the sessions that may not stay. Without terms nobody
@@ -113,12 +144,7 @@ impl Updates {
     ) -> Vec<SessionId> {
         let mut gone = Vec::new();
         let asking = application.and_then(|asked| Some((asked, asked.updates.as_ref()?)));
-        while let Some(done) = self.tasks.try_join_next_with_id() {
-            let (task, stays) = match done {
-                Ok((task, stays)) => (task, stays),
-                // A panic of ours sends nobody away.
-                Err(error) => (error.id(), true),
-            };
+        while let Some((task, stays)) = self.next_answer() {
             let Some((turn, watched)) = self.asked.remove(&task) else { continue };
             let session = watched.party.session;
             if self.turns.get(&session) != Some(&turn) {
@@ -131,24 +157,35 @@ impl Updates {
             }
         }
         let Some((application, terms)) = asking else {
-            self.waiting.clear();
+            self.publishers.clear();
+            self.players.clear();
             self.turns.clear();
             return gone;
         };
         while self.asked.len() < UNDER_WAY_MAX
-            && let Some(entry) = self.waiting.first_entry()
-            && entry.get().waits + terms.period <= now
+            && let Some(next) = self.due_by(now, terms.period)
         {
-            let (turn, watched) = entry.remove_entry();
-            self.ask(application, terms, (turn, watched), now);
+            self.ask(application, terms, next, now);
         }
         gone
+    }
+
+    /// Takes who is to be asked about next, if the time has come.
+    fn due_by(&mut self, now: Instant, period: Duration) -> Option<(u64, Watched)> {
+        let queues = [&mut self.publishers, &mut self.players].into_iter();
+        let mut firsts = queues.filter_map(BTreeMap::first_entry);
+        let due = firsts.find(|entry| entry.get().waits + period <= now)?;
+        Some(due.remove_entry())
     }
 
     /// Gives somebody the last turn.
     fn wait(&mut self, watched: Watched) {
         self.turns.insert(watched.party.session, self.next);
-        self.waiting.insert(self.next, watched);
+        let queue = match watched.role {
+            Role::Publish => &mut self.publishers,
+            Role::Play => &mut self.players,
+        };
+        queue.insert(self.next, watched);
         self.next += 1;
     }
 
@@ -186,7 +223,37 @@ impl Updates {
     }
 }
 
+/// What came of a task.
+fn answer(done: Result<(Id, bool), JoinError>) -> (Id, bool) {
+    // A panic of ours sends nobody away.
+    done.unwrap_or_else(|error| (error.id(), true))
+}
+
+/// What an application answered.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
+pub enum Landed {
+    /// Who may come in.
+    Entry(Landing),
+    /// Who may stay, for the next [`Gate::turn`].
+    Stay,
+}
+
 impl Gate {
+    /// The next answer of an application; `None` if none is awaited. May be dropped and asked
+    /// again: nothing is lost.
+    pub async fn answered(&mut self) -> Option<Landed> {
+        let Self { flights, updates, .. } = self;
+        tokio::select! {
+            Some(landing) = flights.landed() => Some(Landed::Entry(landing)),
+            Some(()) = updates.answered() => Some(Landed::Stay),
+            else => None,
+        }
+    }
+
     /// A session of `party` began with `stream`; how it came in, if that was kept. Whether it may
     /// stay is asked in either case, in the words that are known of every session.
     pub fn began(
@@ -197,13 +264,40 @@ impl Gate {
         now: Instant,
     ) -> Option<Arc<Claim>> {
         let claim = self.claims.began(party.session, role);
-        let updates = self.rules.application.as_ref().and_then(|asked| asked.updates.as_ref());
-        // A no about who is known by his address alone would shut out everybody behind it.
-        if updates.is_some() && !is_by_address(party.session) {
-            let party = Party { claim: claim.clone(), ..party };
-            self.updates.began(party, role, stream.clone(), now);
+        if self.asks_who_may_stay() {
+            self.watch(party, role, stream, now, Duration::ZERO);
         }
         claim
+    }
+
+    /// True if the application is asked who may stay.
+    #[must_use]
+    pub fn asks_who_may_stay(&self) -> bool {
+        self.update_terms().is_some()
+    }
+
+    fn update_terms(&self) -> Option<&UpdateTerms> {
+        self.rules.application.as_ref()?.updates.as_ref()
+    }
+
+    /// Asks from now on whether a session of `party` may stay, which plays or publishes `stream`
+    /// for so long already.
+    pub fn watch(
+        &mut self,
+        party: Party,
+        role: Role,
+        stream: &StreamName,
+        now: Instant,
+        age: Duration,
+    ) {
+        // A no about who is known by his address alone would shut out everybody behind it.
+        if is_by_address(party.session) {
+            return;
+        }
+        let party = Party { claim: self.claims.of(party.session), ..party };
+        let since = now.checked_sub(age).unwrap_or(now);
+        let stream = stream.clone();
+        self.updates.watch(Watched { party, role, stream, since, waits: now });
     }
 
     /// A session ended; how it had come in.
@@ -233,10 +327,17 @@ impl Gate {
     /// When [`Self::turn`] or [`Self::absentees`] has something to do.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        let application = self.rules.application.as_ref();
-        let terms = application.and_then(|asked| asked.updates.as_ref());
-        let stays = self.updates.deadline(terms.map(|terms| terms.period), now);
+        let period = self.update_terms().map(|terms| terms.period);
+        let stays = self.updates.deadline(period, now);
         stays.into_iter().chain(self.absences_due(now)).min()
+    }
+
+    /// Writes for `/metrics` how late it is asked who may stay.
+    pub(super) fn count_updates(&self, into: &mut Counts) {
+        let due = self.update_terms().and_then(|terms| Some(self.updates.first()? + terms.period));
+        let late = due.map_or(Duration::ZERO, |due| Instant::now().saturating_duration_since(due));
+        let about = "By how much the next question whether somebody may stay is late.";
+        into.gauge("auth_updates_late_seconds", about, late.as_secs_f64());
     }
 }
 
@@ -246,7 +347,7 @@ mod tests {
     use codecs::time::WallTime;
     use dataplane::control::{AuthorizeRequest, Intent, Protocol, Verdict};
     use dataplane::ids::{Secret, ShardId};
-    use dataplane::session::view_token::{ViewIds, ViewNote, noted};
+    use dataplane::session::view_token::{ViewIds, ViewNote, id_by_address, noted};
 
     use crate::auth::tests::{Bench, application, asking, request};
     use crate::auth::{Addresses, Rules};
@@ -275,8 +376,9 @@ mod tests {
     /// Waits for the answers to what is asked at `now`; who may not stay.
     async fn turn(gate: &mut Gate, now: Instant) -> Vec<SessionId> {
         let mut gone = gate.turn(now);
-        while gate.due(now) == Some(now + LOOK) {
-            tokio::task::yield_now().await;
+        while !gate.updates.asked.is_empty() {
+            assert!(matches!(gate.answered().await, Some(Landed::Stay)));
+            assert_eq!(gate.due(now), Some(now), "an answer is heeded at once");
             gone.extend(gate.turn(now));
         }
         gone
@@ -345,10 +447,75 @@ mod tests {
         let later = bench.now + PERIOD;
         assert!(bench.gate.turn(later).is_empty());
         assert_eq!(bench.gate.updates.asked.len(), UNDER_WAY_MAX);
-        assert_eq!(bench.gate.updates.waiting.len(), UNDER_WAY_MAX);
+        assert_eq!(bench.gate.updates.players.len(), UNDER_WAY_MAX);
+        assert_eq!(bench.gate.due(later), None, "nothing is done before an answer is there");
         bench.gate.set_rules(asking(application(&silent.url("/"))));
         assert_eq!(bench.gate.turn(later), []);
-        assert!(bench.gate.updates.waiting.is_empty() && bench.gate.updates.turns.is_empty());
+        assert!(bench.gate.updates.players.is_empty() && bench.gate.updates.turns.is_empty());
+    }
+
+    /// Many play, and the application is slow: publishers are asked about in time all the same.
+    #[tokio::test]
+    async fn a_crowd_of_players_keeps_no_publisher_waiting() {
+        let scripted = Scripted::start(|request| match request.contains("update_publish") {
+            true => Reply::status(403, "", ""),
+            false => Reply::Hang,
+        });
+        let mut bench = Bench::new(staying(&scripted.url("/"), false));
+        let begins = |gate: &mut Gate, session: u64, intent: Intent, now| {
+            let session = SessionId(session);
+            begins(gate, &AuthorizeRequest { session, ..request(intent, "c", "k") }, now);
+        };
+        let crowd = 2 * UNDER_WAY_MAX as u64;
+        for session in 0..crowd {
+            begins(&mut bench.gate, session, Intent::Play, bench.now);
+        }
+        begins(&mut bench.gate, crowd, Intent::Publish, bench.now);
+        let late = bench.now + 2 * PERIOD;
+        assert_eq!(bench.gate.turn(late), []);
+        assert!(bench.gate.updates.publishers.is_empty(), "the publisher was first");
+        assert_eq!(bench.gate.updates.players.len(), UNDER_WAY_MAX + 1);
+        let mut gone = Vec::new();
+        while gone.is_empty() {
+            assert!(matches!(bench.gate.answered().await, Some(Landed::Stay)));
+            gone = bench.gate.turn(late);
+        }
+        assert_eq!(gone, [SessionId(crowd)]);
+        assert_eq!(bench.gate.updates.asked.len(), UNDER_WAY_MAX, "the next one has its place");
+    }
+
+    /// Who may stay is asked since a reload: about those who are there, too, for as long as they
+    /// are.
+    #[tokio::test]
+    async fn who_is_there_when_updates_begin_is_asked_about() {
+        let scripted = Scripted::start(|_| Reply::status(403, "", ""));
+        let mut bench = Bench::new(asking(application(&scripted.url("/"))));
+        let asked = request(Intent::Publish, "cam", "k");
+        assert!(!bench.gate.asks_who_may_stay());
+        begins(&mut bench.gate, &asked, bench.now);
+        assert_eq!(bench.gate.due(bench.now), None);
+        bench.gate.set_rules(staying(&scripted.url("/"), false));
+        assert!(bench.gate.asks_who_may_stay());
+        let AuthorizeRequest { session, protocol, peer, agent, .. } = asked.clone();
+        let party = Party { session, protocol, peer, agent, claim: None };
+        let age = Duration::from_secs(600);
+        bench.gate.watch(party, Role::Publish, &asked.stream, bench.now, age);
+        assert_eq!(turn(&mut bench.gate, bench.now + PERIOD).await, [session]);
+        let told = scripted.seen().remove(0);
+        assert!(told.contains("call=update_publish&time=630&"), "{told}");
+    }
+
+    /// What is known by an address alone is many: a no about one of them is none about the others.
+    #[tokio::test]
+    async fn a_viewer_who_is_known_by_his_address_is_not_asked_about() {
+        let scripted = Scripted::start(|_| Reply::status(403, "", ""));
+        let mut bench = Bench::new(staying(&scripted.url("/"), false));
+        let (session, protocol) = (id_by_address(ShardId(3), 1), Protocol::Hls);
+        let asked = AuthorizeRequest { session, protocol, ..request(Intent::Play, "cam", "k") };
+        begins(&mut bench.gate, &asked, bench.now);
+        assert_eq!(bench.gate.due(bench.now), None);
+        assert_eq!(turn(&mut bench.gate, bench.now + PERIOD).await, []);
+        assert!(scripted.seen().is_empty());
     }
 
     /// A viewer of HLS is asked about by the number and in the words of his own question, though

@@ -409,7 +409,7 @@ mod tests {
         let (server, mut answers) = bench.attach(Role::Rtmp);
         let rules =
             Rules { publish: Modes::only(Mode::Keys), id_bytes_max: 64, ..Rules::default() };
-        bench.exchange.set_rules(rules);
+        bench.exchange.set_rules(rules, bench.now);
         let (_encoder, _tasks) = bench.encoder();
         let warden = Warden::default();
         bench.exchange.watch_by(warden.clone());

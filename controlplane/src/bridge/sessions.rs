@@ -1,7 +1,7 @@
 //! Sessions: the table is fed by what shards tell, and kept whole.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use codecs::time::WallTime;
 use dataplane::control::{CloseReason, Command, Detail, Role, SessionEvent};
@@ -77,9 +77,7 @@ impl<F: Fleet> Exchange<F> {
                 if live.role == Role::Play {
                     self.gate.plays(&live.stream, true, now);
                 }
-                let LiveSession { protocol, peer, ref agent, .. } = *live;
-                let agent = Arc::clone(agent);
-                let party = Party { session: *session, protocol, peer, agent, claim: None };
+                let party = party_of(*session, live);
                 self.gate.began(party, live.role, &live.stream, now)
             }
             Change::Closed(closed) => {
@@ -124,6 +122,16 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
+    /// Has the application be asked about all who are there, whether they may stay.
+    pub(super) fn watch_all(&mut self, now: Instant) {
+        let wall = calendar();
+        for (session, live) in self.sessions.each() {
+            let age_ms = wall.as_unix_millis().saturating_sub(live.started.as_unix_millis());
+            let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+            self.gate.watch(party_of(session, live), live.role, &live.stream, now, age);
+        }
+    }
+
     /// Closes a session for an application. Nobody waits for the outcome: whoever is gone already
     /// is.
     fn send_away(&mut self, session: SessionId, now: Instant) {
@@ -152,6 +160,11 @@ impl<F: Fleet> Exchange<F> {
     }
 }
 
+fn party_of(session: SessionId, live: &LiveSession) -> Party {
+    let LiveSession { protocol, peer, ref agent, .. } = *live;
+    Party { session, protocol, peer, agent: Arc::clone(agent), claim: None }
+}
+
 /// The calendar, as shards read it.
 fn calendar() -> WallTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -164,7 +177,6 @@ mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{SocketAddr, TcpStream};
     use std::thread::JoinHandle;
-    use std::time::Duration;
 
     use dataplane::Node;
     use dataplane::config::{

@@ -12,7 +12,7 @@ use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::gathered::Gathered;
 use super::quotas::is_spent;
-use crate::auth::{AuthAsk, Declarations, Declared, Landing, Rules};
+use crate::auth::{AuthAsk, Declarations, Declared, Landed, Rules};
 use crate::coordinator::{Coordinator, Policy};
 use crate::quotas::Meters;
 use crate::registry::{Registry, TenantName};
@@ -116,12 +116,14 @@ impl<F: Fleet> Exchange<F> {
     }
 
     /// The next answer of an application; `None` if none is asked. May be dropped and asked again.
-    pub async fn landed(&mut self) -> Option<Landing> {
-        self.gate.landed().await
+    pub async fn landed(&mut self) -> Option<Landed> {
+        self.gate.answered().await
     }
 
     /// Tells everybody who waited for what landed.
-    pub fn settle(&mut self, landing: Landing, now: Instant) {
+    pub fn settle(&mut self, landed: Landed, now: Instant) {
+        // Whoever may not stay is sent away by the next turn, which is due.
+        let Landed::Entry(landing) = landed else { return };
         self.coordinator.expire(now);
         let Self { registry, coordinator, quotas, gate, .. } = self;
         let admission = Admission { registry, coordinator, meters: &quotas.meters, now };
@@ -139,8 +141,12 @@ impl<F: Fleet> Exchange<F> {
     }
 
     /// Judges requests from now on by `rules`.
-    pub fn set_rules(&mut self, rules: Rules) {
+    pub fn set_rules(&mut self, rules: Rules, now: Instant) {
+        let asked = self.gate.asks_who_may_stay();
         self.gate.set_rules(rules);
+        if !asked && self.gate.asks_who_may_stay() {
+            self.watch_all(now);
+        }
     }
 
     /// What is known of those who were let in takes so many bytes at most from now on.
@@ -157,5 +163,59 @@ impl<F: Fleet> Exchange<F> {
         let policies = self.gate.policies();
         let policy = |name: &StreamName| Some((name.clone(), Arc::clone(policies.of(name)?)));
         streams.map(|stream| &stream.name).chain(published).filter_map(policy).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::one_shard::OneShard;
+    use super::*;
+    use std::time::Duration;
+
+    use dataplane::control::{Protocol, SessionEvent};
+    use dataplane::ids::SessionId;
+
+    use crate::auth::tests::{application, asking};
+    use crate::auth::{Application, UpdateTerms};
+    use crate::events::{Bus, RingLimits};
+    use crate::outbound::Address;
+
+    const PERIOD: Duration = Duration::from_secs(30);
+
+    /// Rules by which it is asked who may stay.
+    fn staying() -> Rules {
+        let address = Address::parse("http://192.0.2.1/").unwrap();
+        let updates = Some(UpdateTerms { address, period: PERIOD, strict: false });
+        asking(Application { updates, ..application("http://192.0.2.1/") })
+    }
+
+    #[test]
+    fn a_reload_has_the_application_be_asked_about_those_who_are_there() {
+        let (bus, now) = (Bus::new("edge-1".into(), RingLimits::default()), Instant::now());
+        let mut exchange = Exchange::new(OneShard::default(), Rules::default(), bus, now);
+        let publisher = SessionEvent::Started {
+            session: SessionId(7),
+            shard: ShardId(0),
+            role: Role::Publish,
+            protocol: Protocol::Rtmp,
+            tls: false,
+            stream: StreamName::parse("cam").unwrap(),
+            peer: "192.0.2.9:5".parse().unwrap(),
+            agent: "test".into(),
+            at_ms: 1_800_000_000_000,
+        };
+        exchange.session_event(publisher, now);
+        assert_eq!(exchange.gate.due(now), None, "nobody asks");
+        exchange.set_rules(staying(), now);
+        assert_eq!(exchange.gate.due(now), Some(now + PERIOD));
+        // A reload of something else begins no period anew.
+        let later = now + PERIOD / 2;
+        exchange.set_rules(staying(), later);
+        assert_eq!(exchange.gate.due(later), Some(now + PERIOD));
+        exchange.set_rules(Rules::default(), later);
+        exchange.tick(later);
+        assert_eq!(exchange.gate.due(later), None, "nobody asks any more");
+        exchange.set_rules(staying(), later);
+        assert_eq!(exchange.gate.due(later), Some(later + PERIOD), "until somebody does again");
     }
 }

@@ -136,7 +136,8 @@ impl ControlPlane {
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(&loaded.settings.log);
-        exchange.set_rules(loaded.settings.rules(&self.plan.configured.coordinator));
+        let rules = loaded.settings.rules(&self.plan.configured.coordinator);
+        exchange.set_rules(rules, Instant::now());
         limits.send_replace(reload.limits.clone());
         let mut reload = reload;
         if let Some(identity) = &mut reload.tls {

@@ -303,8 +303,8 @@ impl<F: Fleet> Desk<F> {
                     }
                 }
                 // The wait was long: the turn's time is not that of the question.
-                Some(landing) = self.exchange.landed() => {
-                    self.exchange.settle(landing, Instant::now());
+                Some(landed) = self.exchange.landed() => {
+                    self.exchange.settle(landed, Instant::now());
                 }
                 Some(ask) = self.asks.recv() => self.ask_all(ask, Instant::now()),
                 _ = self.hangup.recv() => self.control.reload(Wish::Signal),

@@ -245,6 +245,11 @@ impl Sessions {
         self.live.keys()
     }
 
+    /// All of them, in the order of their numbers.
+    pub fn each(&self) -> impl Iterator<Item = (SessionId, &LiveSession)> {
+        self.live.iter().map(|(&session, live)| (session, live))
+    }
+
     /// How many publish or play.
     pub fn count(&self) -> usize {
         self.live.len()
