@@ -139,6 +139,12 @@ impl Shelf {
 }
 
 impl Gate {
+    /// True if somebody is told of each player, or asked about it again, who was not asked about
+    /// its beginning.
+    pub(super) fn knows_players(&self) -> bool {
+        self.bus.wants().players || self.asks_who_may_stay()
+    }
+
     /// Keeps how a peer came in, if anybody wants to be told.
     pub(super) fn claim(&mut self, request: &AuthorizeRequest, terms: &Terms) {
         let application = self.rules.application.as_ref();

@@ -234,11 +234,8 @@ impl Gate {
             Asked::Ruled(ruling) => {
                 let ground = (Basis::Application, None);
                 let verdict = self.verdict(&waiter.request, &ruling, ground, registry);
-                Some(if self.rules.asks_each(mode) {
-                    for_one(&waiter.request, verdict)
-                } else {
-                    verdict
-                })
+                let alone = self.rules.asks_each(mode) && self.knows_players();
+                Some(if alone { for_one(&waiter.request, verdict) } else { verdict })
             }
             Asked::Asking { keeping, asking, errand } => {
                 self.flights.start(question, waiter, keeping, asking, now);

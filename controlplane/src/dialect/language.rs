@@ -33,6 +33,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// What is told of each player that leaves, in any dialect.
+    pub const OF_PLAYERS: [&str; 4] = ["play_done", "done", "on_stop", "on_flow_report"];
+
     /// Every dialect.
     pub const ALL: [Self; 6] = [
         Self::Native,

@@ -25,6 +25,8 @@ pub struct Wants {
     pub segments: bool,
     /// Each connection that is closed.
     pub connections: bool,
+    /// Each player that leaves, by the number that it was asked about by.
+    pub players: bool,
 }
 
 /// Where events are published. Clones are one bus.
@@ -81,8 +83,9 @@ impl Bus {
 
     /// Says what somebody is to be told besides.
     pub fn want(&self, wants: Wants) {
-        let Wants { claims, segments, connections } = wants;
-        let bits = u8::from(claims) | u8::from(segments) << 1 | u8::from(connections) << 2;
+        let Wants { claims, segments, connections, players } = wants;
+        let wanted = [claims, segments, connections, players].map(u8::from);
+        let bits = wanted.into_iter().rev().fold(0, |bits, bit| bits << 1 | bit);
         self.0.wants.store(bits, Ordering::Relaxed);
     }
 
@@ -91,7 +94,7 @@ impl Bus {
     pub fn wants(&self) -> Wants {
         let bits = self.0.wants.load(Ordering::Relaxed);
         let has = |bit: u8| bits & 1 << bit != 0;
-        Wants { claims: has(0), segments: has(1), connections: has(2) }
+        Wants { claims: has(0), segments: has(1), connections: has(2), players: has(3) }
     }
 
     /// Tells whoever listens. Never blocks and never fails: what nobody reads in time is gone.

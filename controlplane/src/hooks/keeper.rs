@@ -16,7 +16,7 @@ use super::loading::{self, Walk, deletions};
 use super::order::{Fate, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
-use crate::dialect::NOTES_MAX;
+use crate::dialect::{Dialect, NOTES_MAX};
 use crate::events::{Cursor, Event, Kind, Told, Wants};
 use crate::outbound::backoff;
 use crate::store::{StoreError, Table, Write};
@@ -172,6 +172,7 @@ impl Keeper {
             claims: hooks.iter().any(|hook| !hook.spec().dialect.is_native()),
             segments: hears("on_hls"),
             connections: hears("on_close"),
+            players: Dialect::OF_PLAYERS.into_iter().any(hears),
         });
     }
 

@@ -206,16 +206,22 @@ async fn hooks_say_what_they_want_to_be_told() {
     let dir = Dir::new("wants");
     let rig = Rig::new(&dir, Vec::new());
     let (receiver, _seen) = receiver(|_| ok());
-    let wants = |claims, segments, connections| Wants { claims, segments, connections };
+    let wants =
+        |claims, segments, connections, players| Wants { claims, segments, connections, players };
     for (more, expected) in [
-        (json!({ "dialect": "nginx-rtmp" }), wants(true, false, false)),
-        (json!({ "dialect": "srs" }), wants(true, false, true)),
-        (json!({ "dialect": "srs", "calls": ["on_hls"] }), wants(true, true, false)),
+        (json!({ "dialect": "nginx-rtmp" }), wants(true, false, false, true)),
+        (
+            json!({ "dialect": "nginx-rtmp", "calls": ["publish_done"] }),
+            wants(true, false, false, false),
+        ),
+        (json!({ "dialect": "srs" }), wants(true, false, true, true)),
+        (json!({ "dialect": "srs", "calls": ["on_hls"] }), wants(true, true, false, false)),
+        (json!({ "dialect": "zlmediakit" }), wants(true, false, false, true)),
         (
             json!({ "dialect": "srs", "calls": ["on_hls"], "enabled": false }),
-            wants(true, false, false),
+            wants(true, false, false, false),
         ),
-        (json!({}), wants(false, false, false)),
+        (json!({}), wants(false, false, false, false)),
     ] {
         let mut fields = json!({ "id": "app", "type": "http", "target": receiver.url("/") });
         fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
