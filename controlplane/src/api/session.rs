@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use dataplane::control::{CloseReason, Protocol, Role, SessionStatus};
 use dataplane::ids::{SessionId, StreamName};
+use dataplane::session::view_token::asked_as;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +49,7 @@ pub(super) struct Wanted {
 /// A session: a connection, or a viewer of HLS on however many.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Session {
-    /// Unique for the life of the process.
+    /// Unique for the life of the process, and what applications and events call it.
     id: String,
     shard: u16,
     protocol: &'static str,
@@ -187,7 +188,7 @@ impl Session {
         let began = u64::try_from(live.started.as_unix_millis()).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         Self {
-            id: id.to_string(),
+            id: asked_as(id).to_string(),
             shard: live.shard.0,
             protocol: live.protocol.name(),
             role: Some(live.role.name()),
@@ -217,7 +218,7 @@ impl Session {
 impl From<&SessionStatus> for Session {
     fn from(session: &SessionStatus) -> Self {
         Self {
-            id: session.id.to_string(),
+            id: asked_as(session.id).to_string(),
             shard: session.shard.0,
             protocol: session.protocol.name(),
             role: session.role.map(Role::name),
@@ -244,7 +245,7 @@ impl From<&ClosedSession> for Session {
     fn from(closed: &ClosedSession) -> Self {
         let was = &closed.was;
         Self {
-            id: closed.session.to_string(),
+            id: asked_as(closed.session).to_string(),
             shard: was.shard.0,
             protocol: was.protocol.name(),
             role: Some(was.role.name()),

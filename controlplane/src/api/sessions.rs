@@ -254,6 +254,7 @@ mod tests {
     use codecs::time::WallTime;
     use dataplane::control::{CloseReason, Protocol, Role};
     use dataplane::ids::{ShardId, StreamName};
+    use dataplane::session::view_token::{ViewIds, ViewNote, noted};
     use http::Method;
     use serde_json::Value;
     use tokio::sync::mpsc;
@@ -281,6 +282,16 @@ mod tests {
             bytes_in: 1,
             bytes_out: 2,
             jumps: 0,
+        }
+    }
+
+    #[test]
+    fn a_viewer_is_listed_by_the_number_that_he_was_asked_about_by() {
+        let asked = ViewIds::default().next(ShardId(1), NOON);
+        let id = noted(asked, ViewNote { renamed: false, timed: true });
+        let status = status(id.0, Protocol::Hls, Some(Role::Play), "cam");
+        for shown in [Session::from(&status), Session::from(&*closed(id.0))] {
+            assert_eq!(serde_json::to_value(shown).unwrap()["id"], asked.to_string());
         }
     }
 

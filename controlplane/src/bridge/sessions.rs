@@ -27,6 +27,7 @@ impl<F: Fleet> Exchange<F> {
             // The request may be gone: then nobody misses the answer.
             SessionsAsk::Closed { reply } => drop(reply.send(self.sessions.closed())),
             SessionsAsk::Kick { session, reply } => {
+                let session = self.sessions.numbered(session);
                 let stream = self.sessions.get(session).map(|live| live.stream.clone());
                 let reason = CloseReason::Kicked;
                 match self.sessions.kick(session, &self.running(), reply, now) {

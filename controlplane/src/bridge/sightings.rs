@@ -63,6 +63,7 @@ impl<F: Fleet> Exchange<F> {
     ) {
         self.pump(now);
         let detail = Detail::SESSIONS;
+        let id = self.sessions.numbered(id);
         let lives = self.sessions.get(id).is_some();
         let known = match (self.surveys.fresh(detail, now), self.surveys.latest(detail)) {
             (Some(fresh), _) => Some(self.sight(id, Some(&Arc::clone(fresh)))),
@@ -83,6 +84,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// A session as the shards told of it, else as the table knows it.
     fn sight(&self, id: SessionId, gathered: Option<&Arc<Gathered>>) -> SessionSight {
+        let id = self.sessions.numbered(id);
         let live = self.sessions.get(id);
         // A connection that does one thing after the other has one number for all.
         let is_it = |status: &SessionStatus| {

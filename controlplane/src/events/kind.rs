@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dataplane::control::Protocol;
 use dataplane::ids::SessionId;
+use dataplane::session::view_token::asked_as;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -15,7 +16,7 @@ use crate::dialect::Claim;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Party {
     /// Its session.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "number")]
     #[schema(value_type = String)]
     pub session: SessionId,
     /// How it speaks.
@@ -44,6 +45,11 @@ pub struct Asked {
     pub intent: &'static str,
     /// The stream that it named, which the verdict may have changed.
     pub named: String,
+}
+
+/// The number by which an application was asked about a session, and everybody is told of it.
+fn number<S: Serializer>(session: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&asked_as(*session))
 }
 
 fn protocol_name<S: Serializer>(protocol: &Protocol, serializer: S) -> Result<S::Ok, S::Error> {
@@ -168,7 +174,7 @@ kinds! {
     /// Somebody was told to go.
     "session.kicked" SessionKicked {
         /// The session.
-        #[serde(serialize_with = "text")]
+        #[serde(serialize_with = "number")]
         #[schema(value_type = String)]
         session: SessionId,
         /// Why.
@@ -406,7 +412,7 @@ impl Kind {
         }
     }
 
-    /// The session that it is about, if it is about one.
+    /// The session that it is about, if it is about one, by the number that is told of it.
     #[must_use]
     pub const fn session(&self) -> Option<SessionId> {
         match self {
@@ -416,12 +422,12 @@ impl Kind {
             | Self::PublishEnded { party, .. }
             | Self::PublishRefused { party, .. }
             | Self::ConnectionClosed { party, .. }
-            | Self::ConnectionUnused { party, .. } => Some(party.session),
+            | Self::ConnectionUnused { party, .. } => Some(asked_as(party.session)),
             Self::AuthorisationAllowed { asked, .. }
             | Self::AuthorisationDenied { asked, .. }
             | Self::AuthorisationFailed { asked, .. }
-            | Self::AuthorisationTimeout { asked } => Some(asked.party.session),
-            Self::SessionKicked { session, .. } => Some(*session),
+            | Self::AuthorisationTimeout { asked } => Some(asked_as(asked.party.session)),
+            Self::SessionKicked { session, .. } => Some(asked_as(*session)),
             _ => None,
         }
     }

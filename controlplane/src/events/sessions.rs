@@ -56,7 +56,32 @@ mod tests {
     use codecs::time::WallTime;
     use dataplane::control::Protocol;
     use dataplane::ids::ShardId;
+    use dataplane::session::view_token::{ViewIds, ViewNote, noted};
     use serde_json::json;
+
+    /// What an application was asked about as, it is told of, whatever its number notes since.
+    #[test]
+    fn a_viewer_is_told_of_by_the_number_that_he_was_asked_about_by() {
+        let asked = ViewIds::default().next(ShardId(1), WallTime::default());
+        let session = noted(asked, ViewNote { renamed: true, timed: true });
+        let reason = CloseReason::Kicked.name();
+        let told = serde_json::to_value(Kind::SessionKicked { session, reason }).unwrap();
+        assert_ne!(session, asked);
+        assert_eq!(told["session"], asked.to_string());
+        let live = LiveSession {
+            shard: ShardId(1),
+            role: Role::Play,
+            protocol: Protocol::Hls,
+            tls: false,
+            stream: StreamName::parse("cam").unwrap(),
+            peer: "192.0.2.1:5".parse().unwrap(),
+            agent: "VLC".into(),
+            started: WallTime::default(),
+            publication: None,
+        };
+        let (_, _, kind) = told_of(&Change::Opened(session, live), None);
+        assert_eq!(serde_json::to_value(kind).unwrap()["party"]["session"], asked.to_string());
+    }
 
     const ID: StreamId = StreamId([7; 16]);
 

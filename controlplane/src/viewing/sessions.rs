@@ -11,7 +11,7 @@ use std::time::Instant;
 use codecs::time::WallTime;
 use dataplane::control::{CloseReason, Protocol, Role, SessionEvent};
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
-use dataplane::session::view_token::ViewKeys;
+use dataplane::session::view_token::{ViewKeys, ViewNote, asked_as, noted};
 use tokio::sync::oneshot;
 
 use super::kick::{KickOutcome, Kicks};
@@ -240,6 +240,16 @@ impl Sessions {
         self.live.get(&session)
     }
 
+    /// The number in the table of whom applications and events call `told`: a viewer's notes what
+    /// was answered about him.
+    pub fn numbered(&self, told: SessionId) -> SessionId {
+        let asked = asked_as(told);
+        let last = noted(asked, ViewNote { renamed: true, timed: true });
+        let mut alike = self.live.range(asked..=last).map(|(&id, _)| id);
+        let exact = self.live.contains_key(&told).then_some(told);
+        exact.or_else(|| alike.find(|&id| asked_as(id) == asked)).unwrap_or(told)
+    }
+
     /// Their numbers, in order.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = &SessionId> {
         self.live.keys()
@@ -257,7 +267,8 @@ impl Sessions {
 
     /// The newest end of a session.
     pub fn ended(&self, session: SessionId) -> Option<Arc<ClosedSession>> {
-        self.closed.iter().rev().find(|closed| closed.session == session).cloned()
+        let is_it = |closed: &&Arc<ClosedSession>| asked_as(closed.session) == asked_as(session);
+        self.closed.iter().rev().find(is_it).cloned()
     }
 
     /// Those that ended, the newest first.
@@ -273,6 +284,7 @@ pub(super) mod tests {
     use crate::bridge::snapshots::empty;
     use crate::viewing::Order;
     use dataplane::control::{SessionStatus, StreamMove};
+    use dataplane::session::view_token::ViewIds;
 
     pub(crate) const NOON: WallTime = WallTime::from_unix_millis(1_800_000_000_000);
 
@@ -336,6 +348,28 @@ pub(super) mod tests {
         let mut snapshot = empty(ShardId(0), 0);
         snapshot.sessions = ids.iter().map(|&id| status(id)).collect();
         Gathered { snapshots: vec![snapshot], ..Gathered::default() }
+    }
+
+    #[test]
+    fn a_viewer_is_found_by_the_number_that_he_was_asked_about_by() {
+        let (mut sessions, mut ids) = (Sessions::default(), ViewIds::default());
+        let [before, asked, after] = [(); 3].map(|()| ids.next(ShardId(1), NOON));
+        let id = noted(asked, ViewNote { renamed: false, timed: true });
+        assert_ne!(id, asked);
+        let now = Instant::now();
+        for session in [before, id, after, SessionId(6)] {
+            sessions.take(started(session.0), NOON, now);
+        }
+        for (told, found) in [(asked, id), (id, id), (before, before), (after, after)] {
+            assert_eq!(sessions.numbered(told), found);
+        }
+        for other in [SessionId(6), SessionId(5), SessionId(4), ids.next(ShardId(1), NOON)] {
+            assert_eq!(sessions.numbered(other), other, "no viewer, or nobody");
+        }
+        sessions.take(ended(id.0, CloseReason::Kicked), NOON, now);
+        assert_eq!(sessions.numbered(asked), asked);
+        assert_eq!(sessions.ended(asked).map(|closed| closed.session), Some(id));
+        assert_eq!(sessions.ended(before).map(|closed| closed.session), None);
     }
 
     fn live(sessions: &Sessions) -> Vec<u64> {
