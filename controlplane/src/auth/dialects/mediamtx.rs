@@ -1,7 +1,9 @@
 //! The dialect of MediaMTX.
 
+use codecs::time::WallTime;
 use dataplane::control::{AuthorizeRequest, Intent, Protocol};
-use dataplane::ids::Secret;
+use dataplane::ids::{Secret, SessionId, ShardId};
+use dataplane::session::view_token::ViewIds;
 use serde_json::{Value, json};
 
 use super::super::tests::{Bench, stream_of};
@@ -80,4 +82,23 @@ async fn mediamtx_is_an_object_and_any_20x_is_a_yes() {
     ];
     table.extend(nonsense());
     answers(Dialect::Mediamtx, &table).await;
+}
+
+/// Whatever the number, the id has the shape that those who parse one demand.
+#[tokio::test]
+async fn mediamtx_is_told_a_uuid_of_every_session() {
+    let scripted = Scripted::start(|_| Reply::status(204, "", ""));
+    let mut bench = Bench::new(speaking(Dialect::Mediamtx, &scripted.url("/auth")));
+    let viewer = ViewIds::default().next(ShardId(2), WallTime::from_unix_millis(1_704_067_201_000));
+    for (session, id) in [
+        (SessionId::new(ShardId(1), 7), "00000000-0000-8000-8001-000000000007"),
+        (SessionId::new(ShardId(63), 7), "00000000-0000-8000-803f-000000000007"),
+        (viewer, "00000000-0000-8000-8002-800000020000"),
+        (SessionId(u64::MAX), "00000000-0000-800f-8fff-ffffffffffff"),
+    ] {
+        let query = Secret(format!("n={session}"));
+        bench.verdict(AuthorizeRequest { session, query, ..peer(Intent::Play) }).await;
+        let fields: Value = serde_json::from_str(body(&scripted.seen().pop().unwrap())).unwrap();
+        assert_eq!(fields["id"], id);
+    }
 }
