@@ -10,6 +10,7 @@ use dataplane::session::tls::Identity;
 use tokio::sync::oneshot;
 
 use super::ask::Ask;
+use super::bindings::Bindings;
 use super::directory::Directory;
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathers};
@@ -64,6 +65,7 @@ pub struct Exchange<F> {
     /// What was used, once it is kept.
     pub(super) usage: Option<(Collector, Book)>,
     pub(super) quotas: Quotas,
+    pub(super) bindings: Bindings,
     full: Vec<bool>,
     pub(super) warden: Warden,
     pub(crate) registry: Registry,
@@ -94,6 +96,7 @@ impl<F: Fleet> Exchange<F> {
             inputs: Inputs::default(),
             usage: None,
             quotas: Quotas::default(),
+            bindings: Bindings::default(),
             full: vec![false; shards],
             warden: Warden::default(),
             registry: Registry::default(),
@@ -148,6 +151,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
+        self.bind(now);
         self.outbox.flush(&mut self.fleet);
         self.news.tell(&self.bus, now);
         while let Some((asker, gathered)) = self.gathers.late(now) {
@@ -178,7 +182,8 @@ impl<F: Fleet> Exchange<F> {
         let (peers, usage) = (self.coordinator.due(), self.usage_due());
         let client = self.client.as_ref().and_then(Client::due);
         let (directory, sessions) = (self.directory.due(), self.sessions.due());
-        let due = [moves, peers, client, directory, sessions, stays, reap, usage];
+        let bindings = self.bindings.due();
+        let due = [moves, peers, client, directory, sessions, stays, reap, usage, bindings];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 

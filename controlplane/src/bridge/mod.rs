@@ -11,6 +11,7 @@
 
 mod ask;
 mod attached;
+mod bindings;
 mod client;
 mod commands;
 mod desired;

@@ -4,8 +4,7 @@
 use std::time::Instant;
 
 use dataplane::control::{
-    CloseReason, Command, Event, FirstPlaylist, Protocol, ProtocolSet, Role, StreamMove,
-    StreamStart,
+    CloseReason, Command, Event, FirstPlaylist, Protocol, ProtocolSet, StreamMove, StreamStart,
 };
 use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 
@@ -29,7 +28,7 @@ impl<F: Fleet> Exchange<F> {
             self.publishes(stream, publisher.session);
             self.input_connected(stream, start.id, start.protocol);
             self.push(stream, start.id);
-            self.bind_publication(stream, publisher.session);
+            self.bind_publication(stream, publisher.session, now);
             // Whoever let the publisher in may have said whose the stream is.
             self.meter_publication(stream, now);
             self.tell_began(stream, publisher.session, now);
@@ -88,7 +87,7 @@ impl<F: Fleet> Exchange<F> {
         self.input_connected(stream, id, protocol);
         if let Some(session) = session {
             self.publishes(stream, session);
-            self.bind_publication(stream, session);
+            self.bind_publication(stream, session, now);
             self.meter_publication(stream, now);
             self.tell_began(stream, session, now);
         }
@@ -96,19 +95,13 @@ impl<F: Fleet> Exchange<F> {
 
     /// What was said of a publication by whoever let it in binds those, too, who were there before
     /// it: they played the one before, or waited for this one.
-    fn bind_publication(&mut self, stream: &StreamName, session: SessionId) {
+    fn bind_publication(&mut self, stream: &StreamName, session: SessionId, now: Instant) {
         let before = self.gate.policies().excluded(stream);
         self.gate.policies_mut().published(stream, session);
         let excluded = self.gate.policies().excluded(stream);
         // Whom the same answer bound before, when the encoder was here last, is not here.
         if excluded != ProtocolSet::NONE && excluded != before {
-            self.tell_all(|| Command::KickStream {
-                stream: stream.clone(),
-                publication: None,
-                role: Some(Role::Play),
-                protocols: excluded,
-                reason: CloseReason::StreamChanged,
-            });
+            self.bindings.add(stream, now);
         }
     }
 
