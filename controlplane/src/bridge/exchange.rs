@@ -182,8 +182,9 @@ impl<F: Fleet> Exchange<F> {
         let (peers, usage) = (self.coordinator.due(), self.usage_due());
         let client = self.client.as_ref().and_then(Client::due);
         let (directory, sessions) = (self.directory.due(), self.sessions.due());
-        let bindings = self.bindings.due();
-        let due = [moves, peers, client, directory, sessions, stays, reap, usage, bindings];
+        let (bindings, unbegun) = (self.bindings.due(), self.gate.unbegun_due());
+        let due =
+            [moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 

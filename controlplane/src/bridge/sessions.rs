@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use codecs::time::WallTime;
-use dataplane::control::{CloseReason, Command, Detail, Role, SessionEvent};
+use dataplane::control::{AuthorizeRequest, CloseReason, Command, Detail, Role, SessionEvent};
 use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::exchange::Exchange;
@@ -115,6 +115,13 @@ impl<F: Fleet> Exchange<F> {
                     self.kick_publisher(&stream, publication);
                 }
             }
+        }
+        for claim in self.gate.unbegun(now) {
+            let AuthorizeRequest { session, protocol, peer, ref agent, ref stream, .. } =
+                *claim.request;
+            let (agent, stream) = (Arc::clone(agent), Some(stream.clone()));
+            let party = Party { session, protocol, peer, agent, claim: Some(claim) };
+            self.news.push(stream, Kind::SessionUnopened { party });
         }
         self.sessions.expire_kicks(now);
         if self.sessions.resync_due().is_some_and(|due| due <= now) {

@@ -78,7 +78,9 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
     };
     match event.kind() {
         Kind::PublishEnded { party, .. } => vec![done("publish_done", party), done("done", party)],
-        Kind::SessionClosed { party, .. } => vec![done("play_done", party), done("done", party)],
+        Kind::SessionClosed { party, .. } | Kind::SessionUnopened { party } => {
+            vec![done("play_done", party), done("done", party)]
+        }
         _ => Vec::new(),
     }
 }

@@ -48,7 +48,9 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
     };
     let note = match event.kind() {
         Kind::PublishEnded { party, .. } => over("on_unpublish", party),
-        Kind::SessionClosed { party, .. } => over("on_stop", party),
+        Kind::SessionClosed { party, .. } | Kind::SessionUnopened { party } => {
+            over("on_stop", party)
+        }
         Kind::ConnectionClosed { party, bytes_in, bytes_out, .. }
         | Kind::ConnectionUnused { party, bytes_in, bytes_out, .. } => {
             closed(node, party, *bytes_in, *bytes_out)

@@ -55,6 +55,7 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
         Kind::SessionClosed { party, bytes_out, duration_ms, .. } => {
             flow(party, true, *bytes_out, *duration_ms)
         }
+        Kind::SessionUnopened { party } => flow(party, true, 0, 0),
         Kind::StreamStarted { .. } => changed(node, event, true),
         Kind::StreamStopped { .. } => changed(node, event, false),
         // A node has shards from 0 on, and tells of each.

@@ -171,6 +171,12 @@ kinds! {
         /// Why it ended.
         reason: &'static str,
     }
+    /// A viewer of HLS was let in, and never asked for what he was let in for; told while an
+    /// application is told of players that leave.
+    "session.unopened" SessionUnopened {
+        /// Who.
+        party: Party,
+    }
     /// Somebody was told to go.
     "session.kicked" SessionKicked {
         /// The session.
@@ -404,6 +410,7 @@ impl Kind {
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::SessionClosed { party, .. }
+            | Self::SessionUnopened { party }
             | Self::PublishEnded { party, .. }
             | Self::ConnectionClosed { party, .. }
             | Self::ConnectionUnused { party, .. } => party.claim.as_deref(),
@@ -418,6 +425,7 @@ impl Kind {
         match self {
             Self::SessionOpened { party, .. }
             | Self::SessionClosed { party, .. }
+            | Self::SessionUnopened { party }
             | Self::PublishStarted { party, .. }
             | Self::PublishEnded { party, .. }
             | Self::PublishRefused { party, .. }

@@ -157,6 +157,7 @@ mod tests {
             Kind::StreamReturned { session: None },
             Kind::PublishStarted { party: party.clone(), tls: false },
             Kind::SessionClosed { party: party.clone(), bytes_in, bytes_out, duration_ms, reason },
+            Kind::SessionUnopened { party: party.clone() },
             Kind::AuthorisationDenied { asked, reason, cached: true },
             Kind::SegmentReady { width: 1, height: 1, fps_milli: 1, target_ms: 1 },
             Kind::SegmentFinished { number: 1, duration_ms, publisher: Some(party) },

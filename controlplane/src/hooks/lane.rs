@@ -91,7 +91,7 @@ mod tests {
         for name in ["publish.ended", "segment.finished", "connection.closed", "stream.stopped"] {
             assert_eq!(Some(lane(name)), cam().map(Lane::Stream), "{name}");
         }
-        for name in ["session.closed", "connection.closed"] {
+        for name in ["session.closed", "session.unopened", "connection.closed"] {
             assert_eq!(Lane::new(name, None, Some(7)), Lane::Session(7), "{name}");
         }
         // Strangers can make these.

@@ -200,6 +200,21 @@ async fn srs_tells_the_end_of_a_stream_and_of_its_client() {
     assert_eq!(json(segment), expected);
 }
 
+/// A viewer who was let in and never played is no player any more to those who count them.
+#[tokio::test]
+async fn a_viewer_who_never_played_is_told_of_as_one_who_left() {
+    for (dialect, call, about) in [
+        ("nginx-rtmp", "call=play_done&", "&clientid=48879&"),
+        ("srs", r#""action":"on_stop""#, r#""client_id":"00000000beef""#),
+        ("zlmediakit", r#""totalBytes":0"#, r#""id":"00000000beef""#),
+    ] {
+        let kinds = vec![Kind::SessionUnopened { party: party(Intent::Play) }];
+        let seen = told(&format!("unopened-{dialect}"), dialect, json!({}), kinds).await;
+        let is_told = |request: &String| request.contains(call) && request.contains(about);
+        assert_eq!(seen.iter().filter(|request| is_told(request)).count(), 1, "{seen:?}");
+    }
+}
+
 /// Only what some hook names has shards tell more.
 #[tokio::test]
 async fn hooks_say_what_they_want_to_be_told() {
