@@ -89,22 +89,19 @@ pub(super) fn agree(loaded: &Loaded) -> Result<(), Error> {
 
 /// Warns of hooks that are told of segments which nobody can fetch.
 pub(super) fn doubt(loaded: &mut Loaded) {
-    let why = match loaded.settings.stream.hls.mode {
-        HlsMode::Always => return,
-        HlsMode::OnDemand => "segments are kept only once a viewer asked for their playlist",
-        HlsMode::Off => "there are no segments with hls.mode = \"off\"",
-    };
-    let told = loaded.settings.hooks.iter().filter(|hook| hook.enabled && hook.hears("on_hls"));
-    let warnings: Vec<_> = told
-        .map(|hook| {
-            format!(
-                "hooks: {:?} is told of segments (on_hls), but {why}; set hls.mode = \"always\" if \
-                 its application fetches them",
-                hook.id
-            )
-        })
-        .collect();
+    let Some(why) = unkept(loaded.settings.stream.hls.mode) else { return };
+    let hooks = loaded.settings.hooks.iter();
+    let warnings: Vec<_> = hooks.filter_map(|hook| hook.doubt(why)).collect();
     loaded.warnings.extend(warnings);
+}
+
+/// Why segments cannot be fetched by who is told of them, if that is so.
+pub(crate) const fn unkept(mode: HlsMode) -> Option<&'static str> {
+    match mode {
+        HlsMode::Always => None,
+        HlsMode::OnDemand => Some("segments are kept only once a viewer asked for their playlist"),
+        HlsMode::Off => Some("there are no segments with hls.mode = \"off\""),
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ pub use document::Datum;
 pub use environment::{DOTENV, Outcome, Used, dotenv};
 pub use events::EventsSection;
 pub use field::{Auto, Bounds, Field, Unit, human_bytes};
+pub(crate) use hooks::unkept;
 pub use host::Host;
 pub use identity::{CertificateTimes, Proof, certificate_files, identity};
 pub use jwt::JwtSection;

@@ -39,6 +39,8 @@ pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
     cursor: Cursor,
     orders: mpsc::Receiver<Order>,
+    /// What was warned of, by the hook.
+    doubts: BTreeMap<String, String>,
 }
 
 impl Keeper {
@@ -47,7 +49,7 @@ impl Keeper {
         cursor: Cursor,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        Self { shared, cursor, orders }
+        Self { shared, cursor, orders, doubts: BTreeMap::new() }
     }
 
     pub(super) async fn run(mut self, configured: Vec<HookSpec>) {
@@ -163,7 +165,7 @@ impl Keeper {
     }
 
     /// Has that told, and kept to be told, which a hook says.
-    fn want(&self, hooks: &[Arc<Hook>]) {
+    fn want(&mut self, hooks: &[Arc<Hook>]) {
         let hears = |call| {
             let specs = hooks.iter().map(|hook| hook.spec());
             specs.into_iter().any(|spec| spec.enabled && spec.hears(call))
@@ -174,6 +176,21 @@ impl Keeper {
             connections: hears("on_close"),
             players: Dialect::OF_PLAYERS.into_iter().any(hears),
         });
+        self.doubt(hooks);
+    }
+
+    /// Warns once of hooks of the API that are told of segments which nobody can fetch.
+    fn doubt(&mut self, hooks: &[Arc<Hook>]) {
+        let of_api = hooks.iter().filter(|hook| hook.origin == Origin::Api).map(|hook| hook.spec());
+        let why = self.shared.unkept();
+        let doubts: BTreeMap<_, _> =
+            of_api.filter_map(|spec| Some((spec.id.clone(), spec.doubt(why?)?))).collect();
+        for (id, doubt) in &doubts {
+            if self.doubts.get(id) != Some(doubt) {
+                tracing::warn!("{doubt}");
+            }
+        }
+        self.doubts = doubts;
     }
 
     /// Writes until it is written: events are not tried before.

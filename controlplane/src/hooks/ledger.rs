@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) took: Arc<Mutex<Histogram>>,
     /// Bytes of the events of all hooks at most.
     pub(super) bytes_max: AtomicU64,
+    /// Why segments cannot be fetched, if they cannot.
+    unkept: Mutex<Option<&'static str>>,
     /// Events that were gone before they could be kept.
     pub(super) missed: AtomicU64,
     /// Why events are not kept, if they are not.
@@ -107,6 +109,7 @@ impl Hooks {
             bus,
             took: Arc::new(Mutex::new(Histogram::new(&MICROSECONDS))),
             bytes_max: AtomicU64::new(QUEUES_BYTES_MAX),
+            unkept: Mutex::default(),
             missed: AtomicU64::new(0),
             trouble: Mutex::default(),
         });
@@ -203,6 +206,12 @@ impl Hooks {
         self.0.set_bytes_max(bytes_max);
     }
 
+    /// Says why segments cannot be fetched, if they cannot: it is warned of hooks of the API that
+    /// are told of them. Those of the file are warned of where that is read.
+    pub fn set_unkept(&self, why: Option<&'static str>) {
+        *self.0.unkept.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     /// Returns when every event that was published is delivered or in the store. What is under way
     /// comes again after the next start.
     pub async fn close(&self) {
@@ -276,6 +285,11 @@ impl Hooks {
 impl Shared {
     pub(super) fn hooks(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Hook>>> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why segments cannot be fetched, if they cannot.
+    pub(super) fn unkept(&self) -> Option<&'static str> {
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn hook(&self, id: &str) -> Option<Arc<Hook>> {

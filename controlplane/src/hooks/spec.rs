@@ -301,6 +301,18 @@ impl HookSpec {
         there && (named || self.calls.is_empty() && !self.dialect.must_name(call))
     }
 
+    /// What is warned of it if it is told of segments that nobody can fetch, and why that is.
+    pub fn doubt(&self, why: &str) -> Option<String> {
+        let hears = self.enabled && self.hears("on_hls");
+        hears.then(|| {
+            format!(
+                "hooks: {:?} is told of segments (on_hls), but {why}; set hls.mode = \"always\" if \
+                 its application fetches them",
+                self.id
+            )
+        })
+    }
+
     /// How notes of its dialect are sent.
     pub(super) fn envelope(&self) -> Envelope<'_> {
         let secret = self.secret.as_ref().map(|secret| secret.0.as_str());

@@ -10,7 +10,7 @@ use super::control::ControlPlane;
 use super::reloads::{Fresh, Source, Wish};
 use super::start::probe_address;
 use crate::bridge::{Exchange, Fleet};
-use crate::config::{Loaded, Plan, Settings, change};
+use crate::config::{Loaded, Plan, Settings, change, unkept};
 use crate::error::Error;
 use crate::events::Kind;
 
@@ -165,6 +165,7 @@ impl ControlPlane {
         }
         if let Some(hooks) = &self.hooks {
             hooks.set_bytes_max(control.hooks_bytes_max);
+            hooks.set_unkept(unkept(self.loaded.settings.stream.hls.mode));
             hooks.configure(self.loaded.settings.hooks.clone());
         }
         exchange.set_claims_bytes_max(control.claims_bytes_max);

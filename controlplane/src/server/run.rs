@@ -27,6 +27,7 @@ use super::upstream::Upstream;
 use super::watchdog::ControlTurns;
 use crate::api::{ApiState, Callers, Commands, Door, Sockets, judged_by, router, serve};
 use crate::bridge::{Ask, Exchange, Fleet};
+use crate::config::unkept;
 use crate::coordinator::{Callback, StreamingServer, Teller};
 use crate::error::{Error, reason};
 use crate::events::Bus;
@@ -175,6 +176,7 @@ impl<F: Fleet> Desk<F> {
         let hooks =
             Hooks::start(control.store.clone(), bus.clone(), &files, settings.hooks.clone());
         hooks.set_bytes_max(control.plan.control.hooks_bytes_max);
+        hooks.set_unkept(unkept(settings.stream.hls.mode));
         control.hooks = Some(hooks);
         #[expect(deprecated, reason = "the fleet owns the descriptor and outlives its watch")]
         let events = AsyncFd::new(events)?;

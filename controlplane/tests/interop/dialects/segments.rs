@@ -1,12 +1,17 @@
 //! Each segment of a stream, told as SRS tells it, is where that says it is.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::application::{Application, Request};
 use crate::clip::Clip;
 use crate::http_flv::get;
 use crate::publisher::Publisher;
-use crate::server::{Backend, Options, Server};
+use crate::server::{Backend, Folder, Options, Server};
+
+/// A line of the log is there within this.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn srs_is_told_of_each_segment_that_it_can_fetch() {
@@ -55,4 +60,36 @@ fn srs_is_told_of_each_segment_that_it_can_fetch() {
     let numbers: Vec<_> =
         application.seen().iter().filter_map(|request| request.json()["seq_no"].as_u64()).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "each once: {numbers:?}");
+}
+
+/// A hook that the API makes is warned of as one of the file is, when it is made and at each start.
+#[test]
+fn who_makes_a_hook_of_segments_that_nobody_keeps_is_warned() {
+    let options = Options::on(Backend::Auto);
+    let folder = Folder::new();
+    let mut server = Server::run(&mut options.command(&folder), folder);
+    let hook = |id: &str, calls: &[&str]| {
+        json!({
+            "id": id, "type": "http", "target": "http://127.0.0.1:1/", "dialect": "srs",
+            "calls": calls,
+        })
+    };
+    for (id, calls) in [("quiet", ["on_stop"]), ("told", ["on_hls"])] {
+        let (status, answer) = server.post("/api/v1/hooks", &hook(id, &calls).to_string());
+        assert_eq!(status, 201, "{answer}");
+    }
+    for start in 0..2 {
+        if start > 0 {
+            let folder = server.kill();
+            server = Server::run(&mut options.command(&folder), folder);
+        }
+        let warning = "\"told\" is told of segments (on_hls), but segments are kept only once";
+        let deadline = Instant::now() + PATIENCE;
+        while !server.log().contains(warning) {
+            assert!(Instant::now() < deadline, "never warned:\n{}", server.log());
+            // Asked again when the reader of the log had the processor for a moment.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        assert!(!server.log().contains("quiet\" is told of segments"));
+    }
 }
