@@ -248,9 +248,9 @@ mod tests {
         }
 
         fn told(&mut self, event: Event) -> Vec<Command> {
-            self.exchange.fleet_mut().events.push_back(event);
+            self.exchange.fleet.events.push_back(event);
             self.exchange.pump(self.now);
-            std::mem::take(&mut self.exchange.fleet_mut().heard)
+            std::mem::take(&mut self.exchange.fleet.heard)
         }
 
         /// A publisher of this node begins.
@@ -445,7 +445,7 @@ mod tests {
         let channel = "cam7".to_owned();
         bench.says(encoder, Message::StreamClosed { channel, id: one.to_string() });
         bench.exchange.pump(bench.now);
-        let heard = std::mem::take(&mut bench.exchange.fleet_mut().heard);
+        let heard = std::mem::take(&mut bench.exchange.fleet.heard);
         let kicked = heard.iter().filter_map(|command| match command {
             Command::KickStream { stream, publication, .. } => Some((stream.clone(), *publication)),
             _ => None,

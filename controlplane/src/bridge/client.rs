@@ -248,7 +248,7 @@ mod tests {
         }
 
         fn told(&mut self, event: Event) -> Vec<Command> {
-            self.edge.fleet_mut().events.push_back(event);
+            self.edge.fleet.events.push_back(event);
             self.edge.pump(self.now);
             self.talk();
             self.commands()
@@ -256,7 +256,7 @@ mod tests {
 
         fn commands(&mut self) -> Vec<Command> {
             self.edge.pump(self.now);
-            std::mem::take(&mut self.edge.fleet_mut().heard)
+            std::mem::take(&mut self.edge.fleet.heard)
         }
 
         /// A publisher asks; the verdict.

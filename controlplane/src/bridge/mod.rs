@@ -29,6 +29,7 @@ mod news;
 mod node;
 #[cfg(test)]
 mod one_shard;
+mod orders;
 mod outbox;
 mod quotas;
 mod roll;
@@ -38,6 +39,8 @@ mod sightings;
 pub(crate) mod snapshots;
 mod streams;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod verdicts;
 

@@ -85,9 +85,6 @@ fn tenant_of(gate: &Gate, registry: &Registry, stream: &StreamName) -> Option<Te
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::collections::VecDeque;
-    use std::rc::Rc;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -98,6 +95,7 @@ mod tests {
     };
     use dataplane::ids::{SessionId, ShardId, StreamId};
 
+    use super::super::tests::rig::{TwoShards, name};
     use super::*;
     use crate::auth::tests::{application, request};
     use crate::auth::{Mode, Rules};
@@ -108,56 +106,20 @@ mod tests {
     use crate::store::Disk;
     use crate::usage::{Filter, Line, Span};
 
-    /// Mailboxes of two shards that the test reads and writes; clones are one.
-    #[derive(Clone, Default)]
-    struct Boxes(Rc<RefCell<Letters>>);
-
-    #[derive(Default)]
-    struct Letters {
-        events: VecDeque<(ShardId, Event)>,
-        sent: Vec<(ShardId, Command)>,
-        full: bool,
-    }
-
-    impl Fleet for Boxes {
-        fn shards(&self) -> usize {
-            2
-        }
-        fn home(&self, _: &StreamName) -> ShardId {
-            ShardId(0)
-        }
-        fn next_event(&mut self) -> Option<(ShardId, Event)> {
-            self.0.borrow_mut().events.pop_front()
-        }
-        fn send(&mut self, shard: ShardId, command: Command) -> Result<(), Command> {
-            let mut letters = self.0.borrow_mut();
-            if letters.full {
-                return Err(command);
-            }
-            letters.sent.push((shard, command));
-            Ok(())
-        }
-    }
-
     /// The control plane, and what it says to shards.
     struct Bench {
-        exchange: Exchange<Boxes>,
-        boxes: Boxes,
+        exchange: Exchange<TwoShards>,
         now: Instant,
-    }
-
-    fn name(text: &str) -> StreamName {
-        StreamName::parse(text).unwrap()
     }
 
     impl Bench {
         fn new(rules: Rules) -> Self {
             let bus = Bus::new("edge-1".into(), RingLimits::default());
-            let (boxes, now) = (Boxes::default(), Instant::now());
-            let mut exchange = Exchange::new(boxes.clone(), rules, bus, now);
+            let now = Instant::now();
+            let mut exchange = Exchange::new(TwoShards::default(), rules, bus, now);
             let book = Book::new(Disk::default().store(), UsageSection::default(), 64);
             exchange.keep_usage(book, 64, now);
-            Self { exchange, boxes, now }
+            Self { exchange, now }
         }
 
         fn declare(&mut self, stream: serde_json::Value) {
@@ -166,7 +128,7 @@ mod tests {
         }
 
         fn hear(&mut self, shard: u16, event: Event) {
-            self.boxes.0.borrow_mut().events.push_back((ShardId(shard), event));
+            self.exchange.fleet.events.push_back((ShardId(shard), event));
             self.exchange.pump(self.now);
         }
 
@@ -183,12 +145,12 @@ mod tests {
             self.exchange.tick(due);
         }
 
-        fn sent(&self) -> Vec<(ShardId, Command)> {
-            std::mem::take(&mut self.boxes.0.borrow_mut().sent)
+        fn sent(&mut self) -> Vec<(ShardId, Command)> {
+            std::mem::take(&mut self.exchange.fleet.sent)
         }
 
         /// What shards were asked of their use, as `shard:number`.
-        fn asked(&self) -> Vec<String> {
+        fn asked(&mut self) -> Vec<String> {
             let number = |(shard, command): &(ShardId, Command)| match command {
                 Command::Usage { number } => Some(format!("{}:{number}", shard.0)),
                 _ => None,
@@ -197,7 +159,7 @@ mod tests {
         }
 
         /// The quotas that the shards were given last, before whatever verdict.
-        fn given(&self) -> StreamQuotas {
+        fn given(&mut self) -> StreamQuotas {
             let sent = self.sent();
             let is_verdict = |command: &Command| matches!(command, Command::Verdict { .. });
             let before = sent.iter().take_while(|(_, command)| !is_verdict(command));
@@ -214,7 +176,7 @@ mod tests {
         }
 
         /// Players of how many shards are closed.
-        fn closes(&self) -> usize {
+        fn closes(&mut self) -> usize {
             let closes = |(_, command): &(ShardId, Command)| {
                 matches!(command, Command::KickStream { role: Some(Role::Play), .. })
             };
@@ -251,9 +213,9 @@ mod tests {
     #[tokio::test]
     async fn shards_are_asked_until_they_are_heard_and_heard_once() {
         let mut bench = Bench::new(Rules::default());
-        bench.boxes.0.borrow_mut().full = true;
+        bench.exchange.fleet.full = true;
         (0..5).for_each(|_| bench.tick());
-        bench.boxes.0.borrow_mut().full = false;
+        bench.exchange.fleet.full = false;
         bench.exchange.pump(bench.now);
         assert_eq!(bench.asked(), ["0:1", "1:1"], "one question waits for room");
         bench.hear(0, batch(0, 1, 10, true));
@@ -360,7 +322,7 @@ mod tests {
     async fn shards_that_had_no_room_hear_of_quotas_later() {
         let mut bench = Bench::new(Rules::default());
         bench.declare(json!({ "quota": { "players_max": 1 } }));
-        bench.boxes.0.borrow_mut().full = true;
+        bench.exchange.fleet.full = true;
         let core = |bench: &mut Bench| {
             let stop = Command::Kick { session: SessionId(1), reason: CloseReason::Kicked };
             bench.exchange.tell(ShardId(0), stop);
@@ -369,7 +331,7 @@ mod tests {
             core(&mut bench);
         }
         bench.asks(Intent::Play, 7);
-        bench.boxes.0.borrow_mut().full = false;
+        bench.exchange.fleet.full = false;
         bench.exchange.pump(bench.now);
         let told = |(_, command): &(ShardId, Command)| matches!(command, Command::Quotas { .. });
         assert!(!bench.sent().iter().any(told), "there was no room for it");

@@ -227,7 +227,7 @@ impl World {
 
     fn deliver(&mut self, shard: ShardId) {
         if let Some(event) = self.shards[shard.index()].mailbox.pop_front() {
-            self.exchange.fleet_mut().delivered.push_back((shard, event));
+            self.exchange.fleet.delivered.push_back((shard, event));
         }
         self.exchange.pump(self.now);
         self.shards[shard.index()].flush(shard);
@@ -247,7 +247,7 @@ impl World {
 
     /// Takes what the control thread ordered and published.
     fn heard(&mut self) {
-        while let Some((shard, id, detail)) = self.exchange.fleet_mut().orders.pop_front() {
+        while let Some((shard, id, detail)) = self.exchange.fleet.orders.pop_front() {
             self.shards[shard.index()].orders.push_back((id, detail));
         }
         let events = self.cursor.read(usize::MAX).events;

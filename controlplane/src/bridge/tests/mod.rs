@@ -1,0 +1,8 @@
+//! Tests of the bridge as a whole, before shards that a test plays.
+
+mod looks;
+mod news;
+mod orders;
+pub(super) mod rig;
+mod sessions;
+mod verdicts;
