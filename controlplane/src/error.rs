@@ -100,6 +100,14 @@ impl Error {
         }
     }
 
+    /// This error of a text that comes after so many lines of a whole.
+    pub(crate) fn after_lines(mut self, lines: usize) -> Self {
+        if let Self::Document { place: Place::Line { line, .. }, .. } = &mut self {
+            *line += lines;
+        }
+        self
+    }
+
     /// A failed file operation with the mend that fits its cause.
     #[must_use]
     pub fn file(op: &'static str, path: &Path, error: &std::io::Error, mend: &str) -> Self {

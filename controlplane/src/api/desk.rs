@@ -15,7 +15,7 @@ use crate::store::Store;
 
 /// A router in front of a registry.
 pub(crate) struct Desk {
-    bench: Bench,
+    pub(crate) bench: Bench,
     dir: std::path::PathBuf,
 }
 

@@ -1,7 +1,8 @@
-//! Listing: how many long answers there are at one time.
+//! Listing: how many long answers, and long requests, there are at one time.
 //!
-//! A list of all sessions of a full node has megabytes, twice while it is made. So few are made or
-//! read at one time; the next asker waits for a seat, until its request is too old.
+//! A list of all sessions of a full node has megabytes, twice while it is made; what is imported
+//! has as many, and more once it is read. So few are made or read at one time; the next asker waits
+//! for a seat, until its request is too old.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,7 +23,7 @@ const LISTINGS_MAX: usize = 2;
 /// Bytes of a list that are given to a connection at one time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The seats of those who ask for a list.
+/// The seats of those who ask for a list, or who say much. Clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct Seats(Arc<Semaphore>);
 

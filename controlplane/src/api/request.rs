@@ -7,13 +7,14 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use dataplane::ids::StreamName;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::reply::Refusal;
 use super::router::BODY_BYTES_MAX;
+use super::state::ApiState;
 
 /// What is said to be too long is not waited for.
 fn too_large(bytes_max: usize) -> Refusal {
@@ -21,11 +22,19 @@ fn too_large(bytes_max: usize) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what)
 }
 
-/// The JSON of a body of at most so many bytes, which is what the route allows.
-pub(crate) struct Body<T, const BYTES_MAX: usize = BODY_BYTES_MAX>(pub(crate) T);
+fn too_long(bytes_max: usize) -> Refusal {
+    let what = format!(
+        "an import has at most {bytes_max} bytes here; say it in several, or raise \
+         streams.import_bytes_max"
+    );
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what)
+}
 
-/// A body of text, of at most so many bytes, which is what the route allows.
-pub(crate) struct Text<const BYTES_MAX: usize>(pub(crate) String);
+/// The JSON of a body of at most so many bytes, which is what the route allows.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// A body of text, of at most as many bytes as an import may have.
+pub(crate) struct Text(pub(crate) String);
 
 /// The query of an address.
 pub(crate) struct Params<T>(pub(crate) T);
@@ -36,7 +45,7 @@ pub(crate) struct Segment<T>(pub(crate) T);
 /// A stream's name in the path.
 pub(crate) struct Named(pub(crate) StreamName);
 
-impl<S, T, const BYTES_MAX: usize> FromRequest<S> for Body<T, BYTES_MAX>
+impl<S, T> FromRequest<S> for Body<T>
 where
     S: Send + Sync,
     T: DeserializeOwned,
@@ -44,28 +53,51 @@ where
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        if request.body().size_hint().lower() > BYTES_MAX as u64 {
-            return Err(too_large(BYTES_MAX));
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(too_large(BODY_BYTES_MAX));
         }
         let body: Result<Json<T>, _> = Json::from_request(request, state).await;
         body.map(|Json(body)| Self(body)).map_err(|rejection| body_refusal(&rejection))
     }
 }
 
-impl<S: Send + Sync, const BYTES_MAX: usize> FromRequest<S> for Text<BYTES_MAX> {
+impl FromRequest<ApiState> for Text {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        if request.body().size_hint().lower() > BYTES_MAX as u64 {
-            return Err(too_large(BYTES_MAX));
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Refusal> {
+        let bytes_max = state.import_bytes_max;
+        if request.body().size_hint().lower() > bytes_max as u64 {
+            return Err(too_long(bytes_max));
         }
         String::from_request(request, state).await.map(Self).map_err(|rejection| {
             match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => too_large(BYTES_MAX),
+                StatusCode::PAYLOAD_TOO_LARGE => too_long(bytes_max),
                 _ => Refusal::new(StatusCode::BAD_REQUEST, "bad_body", rejection.body_text()),
             }
         })
     }
+}
+
+/// What a text of JSON says, which was a body by itself.
+pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
+    let read: Result<Json<T>, _> = Json::from_bytes(text.as_bytes());
+    read.map(|Json(value)| value).map_err(|rejection| body_refusal(&rejection))
+}
+
+/// Errors: a body is not said to be JSON.
+pub(crate) fn says_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    if kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Refusal::fixed(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "say what the body is by Content-Type: application/json",
+        None,
+    ))
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {

@@ -63,13 +63,12 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
     let reports = OpenApiRouter::new()
         .routes(routes!(usage::usage))
         .route_layer(from_fn_with_state(Seats::alone(), take_seat));
-    let bulk = OpenApiRouter::new()
+    // The seat is taken before the body is read: that is what it takes the memory for.
+    let large = OpenApiRouter::new()
         .routes(routes!(streams::change_streams))
-        .route_layer(DefaultBodyLimit::max(streams::BULK_BYTES_MAX));
-    let import = OpenApiRouter::new()
         .routes(routes!(transfer::import_streams))
-        .route_layer(DefaultBodyLimit::max(transfer::IMPORT_BYTES_MAX))
-        .route_layer(from_fn_with_state(Seats::default(), take_seat));
+        .route_layer(DefaultBodyLimit::max(state.import_bytes_max))
+        .route_layer(from_fn_with_state(Seats::alone(), take_seat));
     let closed = OpenApiRouter::new()
         .routes(routes!(live::shards))
         .routes(routes!(
@@ -110,8 +109,7 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(document::openapi))
         .merge(lists)
         .merge(reports)
-        .merge(bulk)
-        .merge(import)
+        .merge(large)
         .route_layer(middleware::from_fn_with_state(state.clone(), check_token));
     open.merge(closed).merge(pages().into())
 }

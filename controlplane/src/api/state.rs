@@ -15,6 +15,7 @@ use super::guard::Guard;
 use super::reply::{BUSY, Refusal};
 use super::requests::Requests;
 use super::token::Token;
+use super::transfer::IMPORT_BYTES_MAX;
 use crate::bridge::{Ask, Gathered, Sighting};
 use crate::events::Bus;
 use crate::hooks::Hooks;
@@ -40,6 +41,8 @@ pub struct ApiState {
     pub(super) requests: Requests,
     pub(super) troubles: Troubles,
     pub(super) warden: Warden,
+    /// Bytes of the body of an import at most.
+    pub(super) import_bytes_max: usize,
 }
 
 impl ApiState {
@@ -71,7 +74,15 @@ impl ApiState {
             requests: Requests::default(),
             troubles,
             warden: Warden::default(),
+            import_bytes_max: IMPORT_BYTES_MAX,
         }
+    }
+
+    /// Takes imports of so many bytes.
+    #[must_use]
+    pub fn importing(self, bytes_max: u64) -> Self {
+        let import_bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        Self { import_bytes_max, ..self }
     }
 
     /// Tells of the penalties of `warden`.

@@ -14,10 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
 use super::paging::Page;
-use super::reply::{ErrorBody, Refusal};
-use super::request::{Body, Named, Params, stream_name};
+use super::pieces::weight_of_json;
+use super::reply::{BUSY, ErrorBody, Refusal};
+use super::request::{Body, Named, Params, Text, json, says_json, stream_name};
 use super::state::ApiState;
 use super::stream::{StreamFilter, StreamView, etag};
+use super::transfer::{too_heavy, weight_max};
 use crate::bridge::{Ask, Sighting};
 use crate::registry::{
     Change, Made, PAGE_MAX, RegistryAsk, Shown, StreamPage, StreamPatch, StreamSpec,
@@ -27,8 +29,6 @@ use crate::registry::{
 pub(super) const BULK_MAX: usize = 1_000;
 /// Streams of a list that are looked at before others have their turn on the control thread.
 const VIEWS_PER_TURN: usize = 100;
-/// Bytes of a request of many changes at most.
-pub(super) const BULK_BYTES_MAX: usize = 4 << 20;
 
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
@@ -318,8 +318,18 @@ pub(super) async fn restart_stream(
 pub(super) async fn change_streams(
     State(state): State<ApiState>,
     Params(dry_run): Params<DryRun>,
-    Body(Bulk { changes }): Body<Bulk, BULK_BYTES_MAX>,
+    headers: HeaderMap,
+    Text(text): Text,
 ) -> Result<Response, Refusal> {
+    says_json(&headers)?;
+    // A change is read in two steps, and each of them makes values.
+    let weight_max = weight_max(state.import_bytes_max) / 2;
+    let read = move || match weight_of_json(&text) <= weight_max {
+        true => json(&text),
+        false => Err(too_heavy("bad_bulk").at("changes")),
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
+    let Bulk { changes } = read?;
     let changed = changes.len();
     if !(1..=BULK_MAX).contains(&changed) {
         let what = format!("1 to {BULK_MAX} changes fit into one request");

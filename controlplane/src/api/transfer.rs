@@ -11,16 +11,37 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
+use super::pieces::{PARSER_BYTES, Piece, Pieces};
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::request::{Params, Text};
 use super::state::ApiState;
 use super::streams::Done;
 use crate::bridge::Ask;
-use crate::config::{DeclaredTables, declared_in};
+use crate::config::{DeclaredLists, DeclaredTables, declared_in};
 use crate::registry::{Change, IMPORT_MAX, Inventory, RegistryAsk};
 
-/// Bytes of a text that is imported at most.
-pub(super) const IMPORT_BYTES_MAX: usize = 6 << 20;
+/// Bytes of the body of an import at most, unless they are told.
+pub(crate) const IMPORT_BYTES_MAX: usize = 6 << 20;
+/// What is read of a body may weigh so many times what the body may have.
+const WEIGHT_FACTOR: u64 = 12;
+
+/// Bytes that an import takes at worst of a body of so many: as it comes and whole, what is read of
+/// it, and a parser's trees. What is declared by it has room of its own.
+pub(crate) const fn import_bytes(bytes_max: u64) -> u64 {
+    bytes_max * (2 + WEIGHT_FACTOR) + PARSER_BYTES
+}
+
+/// What is read of a body may weigh so much.
+pub(super) const fn weight_max(bytes_max: usize) -> u64 {
+    bytes_max as u64 * WEIGHT_FACTOR
+}
+
+/// An import whose values take too much.
+pub(super) fn too_heavy(code: &'static str) -> Refusal {
+    let what = "what it says takes more of the memory than one import may; say it in several, or \
+                raise streams.import_bytes_max";
+    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what.to_owned())
+}
 
 /// Everything that is declared, by the file or the API, as TOML: `[[streams.tenant]]`,
 /// `[[streams.template]]` and `[[streams.stream]]`, which a configuration file takes as they are.
@@ -65,9 +86,11 @@ pub(super) async fn export_streams(State(state): State<ApiState>) -> Result<Resp
 pub(super) async fn import_streams(
     State(state): State<ApiState>,
     Params(dry_run): Params<DryRun>,
-    Text(text): Text<IMPORT_BYTES_MAX>,
+    Text(text): Text,
 ) -> Result<Response, Refusal> {
-    let read = tokio::task::spawn_blocking(move || Import::read(&text)).await.map_err(|_| BUSY)?;
+    let weight_max = weight_max(state.import_bytes_max);
+    let read = move || Import::read(&text, weight_max);
+    let read = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
     let Import { change, labels } = read?;
     let changed = labels.len();
     match dry_run.make(&state, change, &HeaderMap::new()).await {
@@ -85,13 +108,26 @@ struct Import {
 }
 
 impl Import {
-    fn read(text: &str) -> Result<Self, Refusal> {
-        let wrong =
-            |code, what: String| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what));
-        let lists = match declared_in(text) {
-            Ok(lists) => lists,
-            Err(what) => return wrong("bad_import", what),
-        };
+    fn read(text: &str, weight_max: u64) -> Result<Self, Refusal> {
+        let wrong = |code, what| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what));
+        let (mut lists, mut weight) = (DeclaredLists::default(), 0);
+        for piece in Pieces::of(text) {
+            let Piece { text, lines_before, weight: costs } = match piece {
+                Ok(piece) => piece,
+                Err(line) => {
+                    let what = format!("line {line}: one table says more than any needs");
+                    return wrong("bad_import", what);
+                }
+            };
+            weight += costs;
+            if weight > weight_max {
+                return Err(too_heavy("bad_import"));
+            }
+            match declared_in(text, lines_before) {
+                Ok(more) => lists.append(more),
+                Err(what) => return wrong("bad_import", what),
+            }
+        }
         let kinds = [
             ("tenant", &lists.tenants),
             ("template", &lists.templates),
@@ -138,7 +174,14 @@ fn text_of(declared: &Arc<Inventory>) -> String {
 mod tests {
     use super::*;
     use crate::api::desk::Desk;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::{Body, Bytes};
     use http::Method;
+    use hyper::body::Frame;
+    use tokio::sync::{mpsc, oneshot};
 
     const PATH: &str = "/api/v1/streams/import";
 
@@ -170,7 +213,7 @@ mod tests {
         assert_eq!((done.status.as_u16(), &done.json["changed"]), (200, &4.into()), "{done:?}");
         assert_eq!(other.text("/api/v1/streams/export").await, text);
         // A file takes it as it is, and says the same.
-        let lists = declared_in(&text).unwrap();
+        let lists = declared_in(&text, 0).unwrap();
         let section = crate::config::StreamsSection {
             stream: lists.streams,
             template: lists.templates,
@@ -217,5 +260,119 @@ mod tests {
             assert_eq!(code(&answer.json), expected, "{text}: {answer:?}");
         }
         assert_eq!(desk.text("/api/v1/streams/export").await, "", "nothing of it was taken");
+    }
+
+    #[tokio::test]
+    async fn an_import_of_many_pieces_is_one() {
+        let desk = Desk::start("import-pieces").await;
+        let table = |nth: usize| {
+            let note = "x".repeat(4_000);
+            format!("[[streams.stream]]\ncode = \"s{nth}\"\ndescription = \"{note}\"\n")
+        };
+        let text: String = (0..300).map(table).collect();
+        assert!(Pieces::of(&text).count() > 3);
+        // What is wrong with the last piece has its line of the whole, and nothing is taken.
+        let wrong = format!("{text}[[streams.stream]]\ncode = ");
+        let told = desk.ask(Method::POST, PATH, &wrong).await;
+        let what = told.json["error"]["message"].as_str().unwrap();
+        assert!(what.contains("body:902: not TOML"), "{what}");
+        let wrong = format!("{text}[[streams.template]]\n\n[streams.other]\n");
+        let told = desk.ask(Method::POST, PATH, &wrong).await;
+        let what = told.json["error"]["message"].as_str().unwrap();
+        assert!(what.contains("line 903: streams.other"), "{what}");
+        let twice = format!("{text}{}", table(7));
+        let told = desk.ask(Method::POST, PATH, &twice).await;
+        assert!(told.json["error"]["message"].as_str().unwrap().contains("declared twice"));
+        let wrong = format!("{text}[[streams.stream]]\ncode = \"t\"\ntemplate = \"gone\"\n");
+        let told = desk.ask(Method::POST, PATH, &wrong).await;
+        assert_eq!(code(&told.json), ("template_not_found", "stream[300].template"));
+        assert_eq!(desk.text("/api/v1/streams/export").await, "");
+        let done = desk.ask(Method::POST, PATH, &text).await;
+        assert_eq!((done.status.as_u16(), &done.json["changed"]), (200, &300.into()), "{done:?}");
+    }
+
+    /// A body that comes once it may, and tells when it is read.
+    struct Held {
+        text: &'static str,
+        may: oneshot::Receiver<()>,
+        read: mpsc::UnboundedSender<&'static str>,
+    }
+
+    impl hyper::body::Body for Held {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let text = self.text;
+            let _ = self.read.send(text);
+            if text.is_empty() || Pin::new(&mut self.may).poll(context).is_pending() {
+                return if text.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+            }
+            self.text = "";
+            Poll::Ready(Some(Ok(Frame::data(text.into()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_one_after_the_other() {
+        let desk = Desk::start("import-one").await;
+        let (read, mut reads) = mpsc::unbounded_channel();
+        let held = |path: &str, text| {
+            let (let_go, may) = oneshot::channel();
+            let mut request = desk.bench.request(&Method::POST, path, "");
+            *request.body_mut() = Body::new(Held { text, may, read: read.clone() });
+            (let_go, desk.bench.answer(request))
+        };
+        let one = "[[streams.stream]]\ncode = \"a\"\n";
+        let (let_go, first) = held(PATH, one);
+        let other = r#"{"changes":[{"op":"delete","name":"a"}]}"#;
+        let (at_once, second) = held("/api/v1/streams/bulk", other);
+        at_once.send(()).unwrap();
+        let ((), first, second) = tokio::join!(
+            async {
+                assert_eq!(reads.recv().await, Some(one));
+                // The other one is asked for as well, and its body waits.
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                    assert_ne!(reads.try_recv(), Ok(other));
+                }
+                let_go.send(()).unwrap();
+            },
+            first,
+            second
+        );
+        assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK), "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_much_of_the_memory_is_not_read() {
+        let desk = Desk::start("import-heavy").await;
+        // Each table is short, and all of them are too many.
+        let table = format!("[[streams.stream]]\ncode = \"a\"\nx = [{}]\n", "{},".repeat(300));
+        let text = table.repeat(400);
+        let told = desk.ask(Method::POST, PATH, &text).await;
+        assert_eq!((told.status.as_u16(), code(&told.json).0), (422, "bad_import"), "{told:?}");
+        let what = told.json["error"]["message"].as_str().unwrap();
+        assert!(what.contains("; say it in several, or raise streams.import_bytes_max"), "{what}");
+        let one = format!("\n[[streams.stream]]\ncode = \"a\"\nx = [{}]\n", "{},".repeat(5_000));
+        let told = desk.ask(Method::POST, PATH, &one).await;
+        let what = told.json["error"]["message"].as_str().unwrap();
+        assert!(what.starts_with("line 2: one table says more"), "{what}");
+        let change = format!(
+            "{{\"op\":\"put\",\"name\":\"a\",\"spec\":{{\"x\":[{}0]}}}}",
+            "{},".repeat(60_000)
+        );
+        let bulk = format!("{{\"changes\":[{change}]}}");
+        let told = desk.ask(Method::POST, "/api/v1/streams/bulk", &bulk).await;
+        assert_eq!((told.status.as_u16(), code(&told.json).0), (422, "bad_bulk"), "{told:?}");
+        let huge = " ".repeat(IMPORT_BYTES_MAX + 1);
+        for path in [PATH, "/api/v1/streams/bulk"] {
+            let told = desk.ask(Method::POST, path, &huge).await;
+            assert_eq!((told.status.as_u16(), code(&told.json).0), (413, "body_too_large"));
+        }
+        assert_eq!(desk.text("/api/v1/streams/export").await, "");
     }
 }

@@ -6,7 +6,7 @@ use super::addresses::listeners;
 use super::field::human_bytes;
 use super::host::Host;
 use super::load::Loaded;
-use super::memory;
+use super::memory::{self, CONTROL_SHARE, IMPORT_SHARE};
 use super::settings::Settings;
 use crate::error::Error;
 
@@ -94,8 +94,9 @@ fn lowered(key: &str, fitting: impl Display, wanted: impl Display, memory_max: u
     format!("{key} is {fitting}, not {wanted}: limits.memory_max {memory_max}; raise it")
 }
 
-/// Lowers the default bytes of buffers, claims, events for hooks and declared streams to what
-/// `memory_max` affords, and says so of all but buffers: they bound what users ask for by name.
+/// Lowers the default bytes of buffers, claims, events for hooks, declared streams and imports to
+/// what `memory_max` affords, and says so of all but buffers: they bound what users ask for by
+/// name.
 pub(super) fn fit_buffers(
     loaded: &Loaded,
     settings: &mut Settings,
@@ -105,12 +106,13 @@ pub(super) fn fit_buffers(
     if !loaded.is_set("limits.buffer_bytes_max") {
         settings.limits.buffer_bytes_max = memory::buffers_fitting(settings, memory_max);
     }
-    for (key, bytes) in [
-        ("auth.claims_bytes_max", &mut settings.auth.claims_bytes_max),
-        ("events.hooks_bytes_max", &mut settings.events.hooks_bytes_max),
-        ("streams.declared_bytes_max", &mut settings.streams.declared_bytes_max),
+    for (key, bytes, share) in [
+        ("auth.claims_bytes_max", &mut settings.auth.claims_bytes_max, CONTROL_SHARE),
+        ("events.hooks_bytes_max", &mut settings.events.hooks_bytes_max, CONTROL_SHARE),
+        ("streams.declared_bytes_max", &mut settings.streams.declared_bytes_max, CONTROL_SHARE),
+        ("streams.import_bytes_max", &mut settings.streams.import_bytes_max, IMPORT_SHARE),
     ] {
-        let fitting = memory::control_fitting(*bytes, memory_max);
+        let fitting = (memory_max / share).min(*bytes);
         if *bytes > fitting && !loaded.is_set(key) {
             notes.push(lowered(key, human_bytes(fitting), human_bytes(*bytes), memory_max));
             *bytes = fitting;

@@ -13,7 +13,7 @@ use dataplane::control::Command;
 use super::field::human_bytes;
 use super::host::Host;
 use super::settings::Settings;
-use crate::api::{EVENTS_AT_ONCE, READERS_MAX};
+use crate::api::{EVENTS_AT_ONCE, READERS_MAX, import_bytes};
 use crate::bridge::WAITING_MAX;
 use crate::coordinator::attached::{LINK_MAX, PUBLICATIONS_MAX};
 use crate::coordinator::client::link_max;
@@ -135,7 +135,9 @@ const BUFFERS_SHARE: u64 = 8;
 const STREAMS_SHARE: u64 = 4;
 /// What is declared, what waits for hooks, and what is kept of those who were let in, have one byte
 /// each of so many of the memory, unless they are told.
-const CONTROL_SHARE: u64 = 64;
+pub(super) const CONTROL_SHARE: u64 = 64;
+/// The body of an import has one of so many.
+pub(super) const IMPORT_SHARE: u64 = 512;
 /// What becomes of a connection that needs a buffer when none is left.
 const CLOSED: &str = "who asks for more than is left is closed: buffer_bytes_max";
 /// A change of all that is declared is made beside it.
@@ -166,11 +168,6 @@ pub(super) fn buffers_fitting(settings: &Settings, memory_max: u64) -> u64 {
     let kept = if settings.has_tls() { TLS_KEPT_BYTES } else { 0 };
     let wanted = Limits::default().buffer_bytes_max + kept * settings.limits.connections_max;
     wanted.min(memory_max / BUFFERS_SHARE)
-}
-
-/// Bytes that the control plane may take of something, where nobody has told how many.
-pub(super) fn control_fitting(wanted: u64, memory_max: u64) -> u64 {
-    wanted.min(memory_max / CONTROL_SHARE)
 }
 
 /// Live streams, where nobody has told how many: their tables take a share of the memory at most.
@@ -205,14 +202,15 @@ const fn quota_bytes(settings: &Settings, shards: u64) -> u64 {
     meters * (2 * METER_BYTES + shards * Node::QUOTA_BYTES)
 }
 
-/// Bytes of the API's connections, and of those inside TLS besides.
-const fn api_bytes(settings: &Settings) -> [u64; 2] {
+/// Bytes of the API's connections, of those inside TLS besides, and of the import under way.
+const fn api_bytes(settings: &Settings) -> [u64; 3] {
     let (control, tls) = (&settings.listeners.control, settings.listeners.control_tls.enabled);
     let connections = control.connections_max as u64;
     let any = control.enabled || tls;
     [
         if any { API_BYTES * connections + READER_BYTES * READERS_MAX as u64 } else { 0 },
         if tls { API_TLS_BYTES * connections } else { 0 },
+        if any { import_bytes(settings.streams.import_bytes_max) } else { 0 },
     ]
 }
 
@@ -239,7 +237,7 @@ fn superior_bytes(settings: &Settings) -> u64 {
 fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
     let tls = if settings.has_tls() { TLS_SHARD_BYTES } else { 0 };
-    let [api, api_tls] = api_bytes(settings);
+    let [api, api_tls, import] = api_bytes(settings);
     let [hooks, requests] = hooks_bytes(settings);
     let [servers, encoders] = attached(settings);
     PROCESS_BYTES
@@ -250,6 +248,7 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + (QUEUED_BYTES_MAX + UNDO_BYTES_MAX) as u64
         + api
         + api_tls
+        + import
         + SERVER_BYTES * servers
         + ENCODER_BYTES * encoders
         + superior_bytes(settings)
@@ -294,15 +293,14 @@ pub(super) fn page_bytes(settings: &Settings, shards: u64, memory_max: u64) -> u
     memory_max.saturating_sub(taken) / (PAGE_BYTES + PAGE_STATE_BYTES) * PAGE_BYTES
 }
 
+/// What makes terms of a side, of its name, unit, count and limit.
+fn terms_of(side: Side) -> impl Fn(&'static str, u64, u64, &'static str) -> Term {
+    move |pool, unit_bytes, count, at_limit| Term { side, pool, unit_bytes, count, at_limit }
+}
+
 fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term> {
     let Settings { limits, reactor, .. } = settings;
-    let term = |pool, unit_bytes, count, at_limit| Term {
-        side: Side::Process,
-        pool,
-        unit_bytes,
-        count,
-        at_limit,
-    };
+    let term = terms_of(Side::Process);
     let connections = limits.connections_max;
     let buffers = shards * u64::from(reactor.recv_buffers);
     let relief = "idle formats are dropped, windows shrink, then publishers are refused";
@@ -347,6 +345,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     if control.enabled || control_tls {
         terms.push(term("API", API_BYTES, callers, "a quiet one goes for a new one"));
         terms.push(term("event readers", READER_BYTES, READERS_MAX as u64, "they hear 503"));
+        let import = import_bytes(settings.streams.import_bytes_max);
+        terms.push(term("imports", import, 1, "the next one waits: import_bytes_max"));
     }
     let [servers, encoders] = attached(settings);
     if servers + encoders > 0 {
@@ -371,13 +371,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
 /// segment, not after.
 fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
     let Settings { limits, egress, session, .. } = settings;
-    let term = |pool, unit_bytes, count, at_limit| Term {
-        side: Side::Kernel,
-        pool,
-        unit_bytes,
-        count,
-        at_limit,
-    };
+    let term = terms_of(Side::Kernel);
     let room = |bytes: u32| 2 * u64::from(bytes) + SEGMENT_BYTES;
     let publish = if host.receive_buffer_max >= session.publish_receive_bytes.into() {
         room(session.publish_receive_bytes)

@@ -46,6 +46,8 @@ pub struct ControlBounds {
     pub hooks_bytes_max: u64,
     /// Bytes of declared streams and templates.
     pub declared_bytes_max: u64,
+    /// Bytes of the body of an import.
+    pub import_bytes_max: u64,
 }
 
 impl Plan {
@@ -117,6 +119,7 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
         claims_bytes_max: settings.auth.claims_bytes_max,
         hooks_bytes_max: settings.events.hooks_bytes_max,
         declared_bytes_max: settings.streams.declared_bytes_max,
+        import_bytes_max: settings.streams.import_bytes_max,
     };
     let listeners = listeners(&settings);
     check_listeners(loaded, &listeners, shards.len())?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::document::{Datum, Node, parse};
+use super::document::{Datum, Entry, Node, parse};
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
 use super::load::Loaded;
+use crate::api::IMPORT_BYTES_MAX;
 use crate::registry::{DECLARED_BYTES_MAX, FileStreams, Undeclared};
 
 /// `[streams]`
@@ -20,6 +21,8 @@ pub struct StreamsSection {
     pub idle: Duration,
     /// Bytes of memory that declared streams and templates take.
     pub declared_bytes_max: u64,
+    /// Bytes of the body of an import, or of many changes at once.
+    pub import_bytes_max: u64,
     /// `[[streams.stream]]`
     pub stream: DeclaredTables,
     /// `[[streams.template]]`
@@ -49,6 +52,7 @@ impl Default for StreamsSection {
             undeclared: Undeclared::Any,
             idle: Duration::from_secs(30),
             declared_bytes_max: DECLARED_BYTES_MAX,
+            import_bytes_max: IMPORT_BYTES_MAX as u64,
             stream: DeclaredTables::default(),
             template: DeclaredTables::default(),
             tenant: DeclaredTables::default(),
@@ -82,6 +86,15 @@ const KEYS: &[Key] = &[
     .bytes()
     .range(1 << 20, 16 << 30)
     .now(),
+    Key::new(
+        "import_bytes_max",
+        "Bytes of the body of POST /api/v1/streams/import and /bulk, of which one is read at a \
+         time. What is read of it may take 12 times as much of the memory, and has 14 times as \
+         much set aside, and 2 MiB. Not set, it is at most a 512th of limits.memory_max.",
+        |s| &mut s.streams.import_bytes_max,
+    )
+    .bytes()
+    .range(16 << 10, 64 << 20),
     Key::new(
         "stream",
         "Declared streams, which the API only reads. In the file: [[streams.stream]] with code and \
@@ -162,17 +175,28 @@ impl DeclaredTables {
     }
 }
 
-/// What a text declares, which has nothing else in it.
+impl DeclaredLists {
+    /// Takes what follows.
+    pub(crate) fn append(&mut self, more: Self) {
+        self.tenants.0.extend(more.tenants.0);
+        self.templates.0.extend(more.templates.0);
+        self.streams.0.extend(more.streams.0);
+    }
+}
+
+/// What a text declares, which has nothing else in it, after so many lines of a whole.
 ///
 /// Errors: what is wrong, where, and the mend.
-pub(crate) fn declared_in(text: &str) -> Result<DeclaredLists, String> {
+pub(crate) fn declared_in(text: &str, lines_before: usize) -> Result<DeclaredLists, String> {
     const ONLY: &str = "[[streams.stream]], [[streams.template]] and [[streams.tenant]] are all \
                         that may be here";
-    let entries = parse(Path::new("body"), text).map_err(|error| error.to_string())?;
+    let entries = parse(Path::new("body"), text);
+    let entries = entries.map_err(|error| error.after_lines(lines_before).to_string())?;
+    let line = |entry: &Entry| lines_before + entry.line;
     let mut lists = DeclaredLists::default();
     for section in entries {
         let Node::Table(entries) = section.node else {
-            return Err(format!("line {}: {}; {ONLY}", section.line, section.key));
+            return Err(format!("line {}: {}; {ONLY}", line(&section), section.key));
         };
         for list in entries {
             let tables = match (section.key.as_str(), list.key.as_str()) {
@@ -180,7 +204,7 @@ pub(crate) fn declared_in(text: &str) -> Result<DeclaredLists, String> {
                 ("streams", "template") => &mut lists.templates,
                 ("streams", "tenant") => &mut lists.tenants,
                 (section, key) => {
-                    return Err(format!("line {}: {section}.{key}; {ONLY}", list.line));
+                    return Err(format!("line {}: {section}.{key}; {ONLY}", line(&list)));
                 }
             };
             let read = match &list.node {
@@ -188,7 +212,7 @@ pub(crate) fn declared_in(text: &str) -> Result<DeclaredLists, String> {
                 Node::Table(_) => None,
             };
             read.ok_or_else(|| {
-                format!("line {}: each [[streams.{}]] has a code of letters", list.line, list.key)
+                format!("line {}: each [[streams.{}]] has a code of letters", line(&list), list.key)
             })?;
         }
     }

@@ -238,7 +238,8 @@ impl<F: Fleet> Desk<F> {
             (self.exchange.bus().clone(), hooks, book),
             self.control.troubles.clone(),
         )
-        .watched_by(self.control.warden.clone());
+        .watched_by(self.control.warden.clone())
+        .importing(self.control.plan.control.import_bytes_max);
         let commands = Commands::new(self.asks_in.clone(), coordinator, server);
         let routes = router(state).merge(commands.router()).merge(self.sockets.router());
         let warden = &self.control.warden;

@@ -9,6 +9,7 @@ mod disks;
 mod feed;
 mod guessing;
 mod hooks;
+mod imports;
 mod notify;
 mod program;
 mod receiver;

@@ -97,8 +97,12 @@ impl Server {
         rest.split(',').next().unwrap().trim().parse().unwrap()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = i32::try_from(self.pid()).unwrap();
         // SAFETY: the child is ours and not yet waited for, so the number is still its.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }

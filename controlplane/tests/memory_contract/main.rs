@@ -161,6 +161,8 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
         ("EVENTS__RING_BYTES_MAX", "64KiB"),
         ("EVENTS__HOOKS_BYTES_MAX", "1MiB"),
         ("STREAMS__DECLARED_BYTES_MAX", "1MiB"),
+        ("STREAMS__IMPORT_BYTES_MAX", "16KiB"),
+        ("LISTENERS__CONTROL__CONNECTIONS_MAX", "8"),
         ("AUTH__CLAIMS_BYTES_MAX", "1MiB"),
         ("USAGE__ROWS_PER_HOUR_MAX", "256"),
     ];
