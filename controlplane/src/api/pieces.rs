@@ -5,14 +5,15 @@
 //! times what stays of it.
 //!
 //! Units: bytes of memory, more rather than less.
-//! Limits: what the caller allows a text in all; [`TABLE_WEIGHT_MAX`] of one table.
+//! Limits: what the caller allows a text in all, and [`table_weight_max`] of one table.
 
 /// A piece is cut before the next table once it weighs so much.
 const PIECE_WEIGHT: u64 = 64 << 10;
-/// One table at most.
-pub(super) const TABLE_WEIGHT_MAX: u64 = 256 << 10;
-/// A parser's trees of one piece, of which a table may follow what is cut next.
-pub(super) const PARSER_BYTES: u64 = 5 * (PIECE_WEIGHT + TABLE_WEIGHT_MAX);
+/// One table at most: a stream with as many inputs, pairs, ids and profiles as one may have weighs
+/// less.
+const TABLE_WEIGHT_MAX: u64 = 1 << 20;
+/// A table has this part of what all of a text may weigh, if that is less.
+const TABLE_SHARE: u64 = 8;
 
 /// A table that is declared: its value and its place in the lists that it goes through.
 const DECLARED: u64 = 1_152;
@@ -26,6 +27,17 @@ const LIST: u64 = 160;
 const ITEM: u64 = 128;
 /// A line, which is a word for a parser.
 const LINE: u64 = 64;
+
+/// What one table of a text may weigh that may weigh so much.
+pub(super) const fn table_weight_max(weight_max: u64) -> u64 {
+    let share = weight_max / TABLE_SHARE;
+    if share < TABLE_WEIGHT_MAX { share } else { TABLE_WEIGHT_MAX }
+}
+
+/// Bytes of a parser's trees of one piece of it, of which a table may follow what is cut next.
+pub(super) const fn parser_bytes(weight_max: u64) -> u64 {
+    5 * (PIECE_WEIGHT + table_weight_max(weight_max))
+}
 
 /// Some tables of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +56,13 @@ pub(super) struct Piece<'a> {
 pub(super) struct Pieces<'a> {
     text: &'a str,
     lines_before: usize,
+    table_weight_max: u64,
 }
 
 impl<'a> Pieces<'a> {
-    pub(super) const fn of(text: &'a str) -> Self {
-        Self { text, lines_before: 0 }
+    /// Of a text that may weigh so much.
+    pub(super) const fn of(text: &'a str, weight_max: u64) -> Self {
+        Self { text, lines_before: 0, table_weight_max: table_weight_max(weight_max) }
     }
 }
 
@@ -80,7 +94,7 @@ impl<'a> Iterator for Pieces<'a> {
             let (taken, costs) = words.take(rest);
             lines += rest[..taken].bytes().filter(|&byte| byte == b'\n').count();
             weight += costs;
-            if weight - before > TABLE_WEIGHT_MAX {
+            if weight - before > self.table_weight_max {
                 self.text = "";
                 return Some(Err(self.lines_before + table_line + 1));
             }
@@ -220,8 +234,15 @@ pub(super) fn weight_of_json(text: &str) -> u64 {
 mod tests {
     use super::*;
 
+    /// Tables of 256 KiB.
+    const WEIGHT_MAX: u64 = 2 << 20;
+
+    fn of(text: &str) -> Pieces<'_> {
+        Pieces::of(text, WEIGHT_MAX)
+    }
+
     fn pieces(text: &str) -> Vec<Piece<'_>> {
-        Pieces::of(text).collect::<Result<_, _>>().unwrap()
+        of(text).collect::<Result<_, _>>().unwrap()
     }
 
     #[test]
@@ -245,22 +266,22 @@ mod tests {
         let before = tables[..2].concat().lines().count();
         assert_eq!(lines, [0, before]);
         assert!(pieces[1].text.starts_with("[[streams.template]]"));
-        assert_eq!(Pieces::of("").count(), 0);
+        assert_eq!(of("").count(), 0);
     }
 
     #[test]
     fn one_table_that_is_too_heavy_is_named_by_its_line() {
         let heavy = format!("tags = [{}]\n", "{a=1},".repeat(1_000));
         let text = format!("[[streams.stream]]\ncode = \"a\"\n\n[[streams.tenant]]\n{heavy}");
-        assert_eq!(Pieces::of(&text).last(), Some(Err(4)));
+        assert_eq!(of(&text).last(), Some(Err(4)));
         // Whatever it is made of.
         for part in ["[", "a.a.", "a=1\n", "\n", "[[", "0,", "{}", "'x',", "aaaaaaaa"] {
             let text = part.repeat(600_000);
-            assert!(Pieces::of(&text).any(|piece| piece.is_err()), "{part:?}");
+            assert!(of(&text).any(|piece| piece.is_err()), "{part:?}");
         }
         // What begins without a table is judged as one.
         let text = format!("streams.stream = [{}]", "{code='a'},".repeat(1_000));
-        assert_eq!(Pieces::of(&text).last(), Some(Err(1)));
+        assert_eq!(of(&text).last(), Some(Err(1)));
     }
 
     #[test]

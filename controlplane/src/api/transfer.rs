@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
-use super::pieces::{PARSER_BYTES, Piece, Pieces};
+use super::pieces::{Piece, Pieces, parser_bytes};
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::request::{Params, Text};
 use super::state::ApiState;
@@ -23,12 +23,13 @@ use crate::registry::{Change, IMPORT_MAX, Inventory, RegistryAsk};
 /// Bytes of the body of an import at most, unless they are told.
 pub(crate) const IMPORT_BYTES_MAX: usize = 6 << 20;
 /// What is read of a body may weigh so many times what the body may have.
-const WEIGHT_FACTOR: u64 = 12;
+const WEIGHT_FACTOR: u64 = 16;
 
 /// Bytes that an import takes at worst of a body of so many: as it comes and whole, what is read of
 /// it, and a parser's trees. What is declared by it has room of its own.
 pub(crate) const fn import_bytes(bytes_max: u64) -> u64 {
-    bytes_max * (2 + WEIGHT_FACTOR) + PARSER_BYTES
+    let weight_max = bytes_max * WEIGHT_FACTOR;
+    2 * bytes_max + weight_max + parser_bytes(weight_max)
 }
 
 /// What is read of a body may weigh so much.
@@ -111,11 +112,14 @@ impl Import {
     fn read(text: &str, weight_max: u64) -> Result<Self, Refusal> {
         let wrong = |code, what| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, what));
         let (mut lists, mut weight) = (DeclaredLists::default(), 0);
-        for piece in Pieces::of(text) {
+        for piece in Pieces::of(text, weight_max) {
             let Piece { text, lines_before, weight: costs } = match piece {
                 Ok(piece) => piece,
                 Err(line) => {
-                    let what = format!("line {line}: one table says more than any needs");
+                    let what = format!(
+                        "line {line}: one table says more than is read at once; give each stream a \
+                         [[streams.stream]] of its own, or raise streams.import_bytes_max"
+                    );
                     return wrong("bad_import", what);
                 }
             };
@@ -179,9 +183,13 @@ mod tests {
     use std::task::{Context, Poll};
 
     use axum::body::{Body, Bytes};
+    use dataplane::ids::StreamName;
     use http::Method;
     use hyper::body::Frame;
     use tokio::sync::{mpsc, oneshot};
+
+    use crate::api::pieces::weight_of_json;
+    use crate::registry::Registry;
 
     const PATH: &str = "/api/v1/streams/import";
 
@@ -197,13 +205,17 @@ mod tests {
             r#"{"prefixes": ["news/"], "description": "A \"name\"\n\u007f", "tags": ["a"]}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/templates/news", template).await.status, 201);
         let stream = r#"{"template": "news", "stream_key": "hunter2", "metadata": {"a b": "c"},
-            "inputs": [{"url": "publish://"}], "protocols": {"hls": true}}"#;
+            "inputs": [{"url": "publish://", "headers": {"a": ""}}], "protocols": {"hls": true}}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/news%2F1", stream).await.status, 201);
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/z", "{}").await.status, 201);
         let tenant = r#"{"name": "Acme \u0022", "quota": {"players_max": 5}}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/tenants/acme.1", tenant).await.status, 201);
         let text = one.text("/api/v1/streams/export").await;
         assert!(text.contains("[[streams.stream]]") && !text.contains("hunter2"), "{text}");
+        // Nothing is said that holds without being said.
+        let inputs = r#"inputs = [{ "headers" = { "a" = "" }, "url" = "publish://" }]"#;
+        assert!(text.contains(inputs), "{text}");
+        assert!(text.contains(r#"protocols = { "hls" = true }"#), "{text}");
 
         let other = Desk::start("import").await;
         let dry = other.ask(Method::POST, "/api/v1/streams/import?dry_run=true", &text).await;
@@ -223,6 +235,60 @@ mod tests {
         let file = crate::registry::FileStreams::read(&section).unwrap();
         assert_eq!((file.streams.len(), file.templates.len(), file.tenants.len()), (2, 1, 1));
         assert_eq!(file.tenants.values().next().unwrap().quota.unwrap().players_max, Some(5));
+    }
+
+    #[test]
+    fn a_node_imports_by_default_as_much_as_it_may_declare() {
+        for memory_max in ["512MiB", "1GiB"] {
+            let env = ("GRANDSTAND_LIMITS__MEMORY_MAX".to_owned(), memory_max.to_owned());
+            let loaded = crate::config::load(None, [env]).unwrap();
+            let host = crate::config::Host::detect();
+            let bounds = crate::config::plan(&loaded, &host, b"").unwrap().control;
+            let mut registry = Registry::default();
+            registry.bytes_max = bounds.declared_bytes_max;
+            let stream = |nth: usize| Change::PutStream {
+                name: StreamName::parse(&format!("show/{nth}")).unwrap(),
+                value: serde_json::json!({
+                    "name": "Show",
+                    "inputs": [{ "url": "publish://" }],
+                    "protocols": { "hls": true },
+                }),
+            };
+            let fits = |&nth: &usize| registry.apply(stream(nth)).is_ok();
+            let count = (0..IMPORT_MAX).take_while(fits).count();
+            assert!((1_000..IMPORT_MAX).contains(&count), "{count}");
+            let text = text_of(&Arc::new(registry.inventory()));
+            assert!(text.len() as u64 <= bounds.import_bytes_max, "{}", text.len());
+            let weight_max = weight_max(usize::try_from(bounds.import_bytes_max).unwrap());
+            let Ok(read) = Import::read(&text, weight_max) else {
+                panic!("{count} of {memory_max}")
+            };
+            assert_eq!(read.labels.len(), count);
+        }
+        // And as many tables as one import may have.
+        let table = "[[streams.stream]]\ncode = \"show/12345\"\n\
+                     inputs = [{ \"url\" = \"publish://\" }]\n\n";
+        let text = table.repeat(IMPORT_MAX);
+        assert!(text.len() <= IMPORT_BYTES_MAX);
+        let weight_max = weight_max(IMPORT_BYTES_MAX);
+        let weight: u64 = Pieces::of(&text, weight_max).map(|piece| piece.unwrap().weight).sum();
+        assert!(weight <= weight_max, "{weight}");
+    }
+
+    #[tokio::test]
+    async fn many_changes_fit_a_list_on_a_small_node() {
+        let desk = Desk::start("bulk-many").await;
+        let put = |nth: usize| {
+            format!(
+                r#"{{"op":"put","name":"s{nth}","spec":{{"inputs":[{{"url":"publish://"}}]}}}}"#
+            )
+        };
+        let puts: Vec<_> = (0..1_000).map(put).collect();
+        let text = format!("{{\"changes\":[{}]}}", puts.join(","));
+        // What a node with 128 MiB allows one.
+        assert!(weight_of_json(&text) <= weight_max(512 << 10) / 2);
+        let done = desk.ask(Method::POST, "/api/v1/streams/bulk", &text).await;
+        assert_eq!((done.status.as_u16(), &done.json["changed"]), (200, &1_000.into()), "{done:?}");
     }
 
     #[tokio::test]
@@ -270,7 +336,7 @@ mod tests {
             format!("[[streams.stream]]\ncode = \"s{nth}\"\ndescription = \"{note}\"\n")
         };
         let text: String = (0..300).map(table).collect();
-        assert!(Pieces::of(&text).count() > 3);
+        assert!(Pieces::of(&text, weight_max(IMPORT_BYTES_MAX)).count() > 3);
         // What is wrong with the last piece has its line of the whole, and nothing is taken.
         let wrong = format!("{text}[[streams.stream]]\ncode = ");
         let told = desk.ask(Method::POST, PATH, &wrong).await;
@@ -352,7 +418,7 @@ mod tests {
         let desk = Desk::start("import-heavy").await;
         // Each table is short, and all of them are too many.
         let table = format!("[[streams.stream]]\ncode = \"a\"\nx = [{}]\n", "{},".repeat(300));
-        let text = table.repeat(400);
+        let text = table.repeat(500);
         let told = desk.ask(Method::POST, PATH, &text).await;
         assert_eq!((told.status.as_u16(), code(&told.json).0), (422, "bad_import"), "{told:?}");
         let what = told.json["error"]["message"].as_str().unwrap();
@@ -363,7 +429,7 @@ mod tests {
         assert!(what.starts_with("line 2: one table says more"), "{what}");
         let change = format!(
             "{{\"op\":\"put\",\"name\":\"a\",\"spec\":{{\"x\":[{}0]}}}}",
-            "{},".repeat(60_000)
+            "{},".repeat(80_000)
         );
         let bulk = format!("{{\"changes\":[{change}]}}");
         let told = desk.ask(Method::POST, "/api/v1/streams/bulk", &bulk).await;

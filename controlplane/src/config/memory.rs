@@ -136,8 +136,9 @@ const STREAMS_SHARE: u64 = 4;
 /// What is declared, what waits for hooks, and what is kept of those who were let in, have one byte
 /// each of so many of the memory, unless they are told.
 pub(super) const CONTROL_SHARE: u64 = 64;
-/// The body of an import has one of so many.
-pub(super) const IMPORT_SHARE: u64 = 512;
+/// The body of an import has one of so many: it takes many times as much, of which what may be
+/// declared fits.
+pub(super) const IMPORT_SHARE: u64 = 256;
 /// What becomes of a connection that needs a buffer when none is left.
 const CLOSED: &str = "who asks for more than is left is closed: buffer_bytes_max";
 /// A change of all that is declared is made beside it.

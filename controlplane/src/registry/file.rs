@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dataplane::ids::StreamName;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::change::{Change, FileStreams};
@@ -100,10 +101,9 @@ impl Inventory {
         let tenants = self.tenants.iter();
         let tenants = tenants.map(|(name, tenant)| (name.to_string(), record::show(&**tenant)));
         let templates = self.templates.iter();
-        let templates =
-            templates.map(|(code, template)| (code.clone(), record::show(template.as_ref())));
+        let templates = templates.map(|(code, template)| (code.clone(), brief(template.as_ref())));
         let streams = self.streams.iter();
-        let streams = streams.map(|(name, spec)| (name.to_string(), record::show(spec.as_ref())));
+        let streams = streams.map(|(name, spec)| (name.to_string(), brief(spec.as_ref())));
         DeclaredLists {
             tenants: DeclaredTables(tenants.collect()),
             templates: DeclaredTables(templates.collect()),
@@ -112,9 +112,42 @@ impl Inventory {
     }
 }
 
+/// What is shown of a stream or a template, without what holds of inputs and protocols anyway: a
+/// text of thousands says it thousands of times, and whoever imports it has no room for that.
+fn brief(spec: &impl Serialize) -> Value {
+    let mut value = record::show(spec);
+    for field in ["inputs", "protocols"] {
+        match value.get_mut(field) {
+            Some(Value::Array(items)) => items.iter_mut().for_each(shorten),
+            Some(item) => shorten(item),
+            None => {}
+        }
+    }
+    value
+}
+
+/// Drops the fields that are 0, false or empty, which is what each is that is not said.
+fn shorten(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    fields.retain(|name, value| {
+        // Names in pairs are another's, and empty values are values.
+        if !["headers", "params"].contains(&name.as_str()) {
+            shorten(value);
+        }
+        match value {
+            Value::Null => false,
+            Value::Bool(is) => *is,
+            Value::Number(number) => number.as_u64() != Some(0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+        }
+    });
+}
+
 impl Registry {
     /// All that is declared, which is shared and not copied.
-    pub(super) fn inventory(&self) -> Inventory {
+    pub(crate) fn inventory(&self) -> Inventory {
         let templates = self.templates_after(None).map(|item| (item.code, item.template));
         let streams = self.streams.iter().filter_map(|(name, entry)| {
             let (_, spec) = entry.declared.in_force()?;

@@ -50,10 +50,10 @@ fn the_worst_import_takes_no_more_than_is_set_aside_for_it() {
     };
     let told = send("import", "text/plain", &tables(600));
     assert!(told.contains("raise streams.import_bytes_max"), "{told}");
-    let told = send("import", "text/plain", &tables(200));
+    let told = send("import", "text/plain", &tables(280));
     assert_eq!(status(&told), "422", "{told}");
     assert!(told.contains("\"unknown_field\""), "{told}");
-    let values = "{\"a\":1},".repeat(21_000);
+    let values = "{\"a\":1},".repeat(34_000);
     let change = format!("{{\"op\":\"put\",\"name\":\"s\",\"spec\":{{\"x\":[{values}0]}}}}");
     let pad = " ".repeat((4 << 20) - change.len() - 20);
     let bulk = format!("{{\"changes\":[{change}]}}{pad}");
