@@ -192,12 +192,18 @@ fn quoted_len(text: &str, quote: u8, three: bool) -> usize {
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
-            // An escape takes the next letter along; between single quotes there is none.
-            b'\\' if quote == b'"' => at += 1,
+            // An escape takes the next letter along, but for the end of what has one line; between
+            // single quotes there is none.
+            b'\\' if quote == b'"' && (three || bytes.get(at + 1) != Some(&b'\n')) => at += 1,
             // A line ends what has no three quotes, which a parser will complain of.
             b'\n' if !three => return at,
             byte if byte == quote && (!three || bytes[at..].starts_with(&[quote; 3])) => {
-                return at + if three { 3 } else { 1 };
+                if !three {
+                    return at + 1;
+                }
+                // One or two quotes before the three that close it are of the text.
+                let more = bytes[at + 3..].iter().take(2).take_while(|&&byte| byte == quote);
+                return at + 3 + more.count();
             }
             _ => {}
         }
@@ -279,6 +285,25 @@ mod tests {
             let text = part.repeat(600_000);
             assert!(of(&text).any(|piece| piece.is_err()), "{part:?}");
         }
+        // Whatever is quoted before it on its line.
+        for quote in ["\"", "'"] {
+            let three = quote.repeat(3);
+            for (opens, closes) in [
+                (quote, quote.to_owned()),
+                (&*three, three.clone()),
+                (&*three, format!("{three}{quote}")),
+                (&*three, format!("{three}{quote}{quote}")),
+            ] {
+                for inside in ["", "a"] {
+                    let text = format!("{opens}{inside}{closes}");
+                    let line = format!("x = [{text}, {}]", "{a=1},".repeat(1_000));
+                    assert_eq!(of(&line).last(), Some(Err(1)), "{text}");
+                }
+            }
+        }
+        // A line ends what is quoted on it, though a parser complains of it.
+        let text = format!("x = \"a\\\ny = [{}]", "{a=1},".repeat(1_000));
+        assert_eq!(of(&text).last(), Some(Err(1)));
         // What begins without a table is judged as one.
         let text = format!("streams.stream = [{}]", "{code='a'},".repeat(1_000));
         assert_eq!(of(&text).last(), Some(Err(1)));
