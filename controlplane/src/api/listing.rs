@@ -2,7 +2,8 @@
 //!
 //! A list of all sessions of a full node has megabytes, twice while it is made; what is imported
 //! has as many, and more once it is read. So few are made or read at one time; the next asker waits
-//! for a seat, until its request is too old.
+//! for a seat, until its request is too old. What is done beside the control thread goes on though
+//! whoever asked is gone: it holds the seat until then.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -40,13 +42,30 @@ impl Seats {
     }
 }
 
+/// The seat of a request, for what is done for it on another thread. It is free once nobody holds
+/// it.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    _held: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Seat {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self { _held: None }))
+    }
+}
+
 /// Answers when there is a seat, which is kept until the answer is read.
 pub(super) async fn take_seat(
     State(seats): State<Seats>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let seat = seats.0.acquire_owned().await.expect("the semaphore is never closed");
+    let seat = Seat { _held: Some(Arc::new(seat)) };
+    request.extensions_mut().insert(seat.clone());
     let (head, body) = next.run(request).await.into_parts();
     match to_bytes(body, usize::MAX).await {
         Ok(rest) => Response::from_parts(head, Body::new(Seated { rest, _seat: seat })),
@@ -57,7 +76,7 @@ pub(super) async fn take_seat(
 /// A list that is being read.
 struct Seated {
     rest: Bytes,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl hyper::body::Body for Seated {
@@ -99,6 +118,7 @@ mod tests {
         let seats = Seats::default();
         let mut lists: Vec<_> = std::iter::from_fn(|| {
             let seat = Arc::clone(&seats.0).try_acquire_owned().ok()?;
+            let seat = Seat { _held: Some(Arc::new(seat)) };
             Some(Seated { rest: vec![7; PIECE_BYTES + 5].into(), _seat: seat })
         })
         .collect();

@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
+use super::listing::Seat;
 use super::paging::Page;
 use super::pieces::weight_of_json;
 use super::reply::{BUSY, ErrorBody, Refusal};
@@ -319,16 +320,17 @@ pub(super) async fn change_streams(
     State(state): State<ApiState>,
     Params(dry_run): Params<DryRun>,
     headers: HeaderMap,
+    seat: Seat,
     Text(text): Text,
 ) -> Result<Response, Refusal> {
     says_json(&headers)?;
     // A change is read in two steps, and each of them makes values.
     let weight_max = weight_max(state.import_bytes_max) / 2;
     let read = move || match weight_of_json(&text) <= weight_max {
-        true => json(&text),
-        false => Err(too_heavy("bad_bulk").at("changes")),
+        true => (seat, json(&text)),
+        false => (seat, Err(too_heavy("bad_bulk").at("changes"))),
     };
-    let read = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
+    let (_seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
     let Bulk { changes } = read?;
     let changed = changes.len();
     if !(1..=BULK_MAX).contains(&changed) {

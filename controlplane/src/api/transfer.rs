@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
+use super::listing::Seat;
 use super::pieces::{Piece, Pieces, parser_bytes};
 use super::reply::{BUSY, ErrorBody, Refusal};
 use super::request::{Params, Text};
@@ -55,10 +56,14 @@ pub(super) fn too_heavy(code: &'static str) -> Refusal {
         status = 200, description = "TOML", body = String, content_type = "application/toml",
     )),
 )]
-pub(super) async fn export_streams(State(state): State<ApiState>) -> Result<Response, Refusal> {
+pub(super) async fn export_streams(
+    State(state): State<ApiState>,
+    seat: Seat,
+) -> Result<Response, Refusal> {
     let declared = state.ask(|reply| Ask::Registry(RegistryAsk::Declared { reply })).await?;
     // There may be a hundred thousand: beside the control thread.
-    let text = tokio::task::spawn_blocking(move || text_of(&declared)).await.map_err(|_| BUSY)?;
+    let make = move || (seat, text_of(&declared));
+    let (_seat, text) = tokio::task::spawn_blocking(make).await.map_err(|_| BUSY)?;
     let kind = [
         (header::CONTENT_TYPE, "application/toml"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"streams.toml\""),
@@ -87,11 +92,12 @@ pub(super) async fn export_streams(State(state): State<ApiState>) -> Result<Resp
 pub(super) async fn import_streams(
     State(state): State<ApiState>,
     Params(dry_run): Params<DryRun>,
+    seat: Seat,
     Text(text): Text,
 ) -> Result<Response, Refusal> {
     let weight_max = weight_max(state.import_bytes_max);
-    let read = move || Import::read(&text, weight_max);
-    let read = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
+    let read = move || (seat, Import::read(&text, weight_max));
+    let (_seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
     let Import { change, labels } = read?;
     let changed = labels.len();
     match dry_run.make(&state, change, &HeaderMap::new()).await {
@@ -411,6 +417,52 @@ mod tests {
             second
         );
         assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK), "{second:?}");
+    }
+
+    #[test]
+    fn who_hangs_up_lets_the_next_one_in_when_what_was_sent_is_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let desk = Desk::start("import-gone").await;
+            // Nothing is read as long as the only thread for it is held.
+            let (let_go, held) = std::sync::mpsc::channel::<()>();
+            let holding = tokio::task::spawn_blocking(move || held.recv());
+            let (read, mut reads) = mpsc::unbounded_channel();
+            let import = |text| {
+                let (may_now, may) = oneshot::channel();
+                may_now.send(()).unwrap();
+                let mut request = desk.bench.request(&Method::POST, PATH, "");
+                *request.body_mut() = Body::new(Held { text, may, read: read.clone() });
+                Box::pin(desk.bench.answer(request))
+            };
+            let (one, other) =
+                ("[[streams.stream]]\ncode = \"a\"\n", "[[streams.stream]]\ncode = \"b\"\n");
+            let mut first = import(one);
+            tokio::select! {
+                told = &mut first => panic!("{told:?}"),
+                () = async { while reads.recv().await != Some("") {} } => {}
+            }
+            drop(first);
+            let mut second = import(other);
+            tokio::select! {
+                told = &mut second => panic!("{told:?}"),
+                told = reads.recv() => panic!("{told:?} is read beside what is there"),
+                () = async {
+                    for _ in 0..100 {
+                        tokio::task::yield_now().await;
+                    }
+                } => {}
+            }
+            let_go.send(()).unwrap();
+            assert_eq!(second.await.status, StatusCode::OK);
+            assert!(holding.await.unwrap().is_ok());
+            let text = desk.text("/api/v1/streams/export").await;
+            assert!(!text.contains("\"a\"") && text.contains("\"b\""), "{text}");
+        });
     }
 
     #[tokio::test]
