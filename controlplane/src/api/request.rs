@@ -3,6 +3,9 @@
 //! `Body` is JSON, `Params` the query, `Segment` a part of the path, `Named` a stream's name in
 //! the path. The extractors of axum would refuse in plain text.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -15,6 +18,9 @@ use serde::de::DeserializeOwned;
 use super::reply::Refusal;
 use super::router::BODY_BYTES_MAX;
 use super::state::ApiState;
+
+/// Pieces of a body that are taken before others have their turn on the control thread.
+const FRAMES_PER_TURN: usize = 1_024;
 
 /// What is said to be too long is not waited for.
 fn too_large(bytes_max: usize) -> Refusal {
@@ -65,17 +71,34 @@ impl FromRequest<ApiState> for Text {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Refusal> {
-        let bytes_max = state.import_bytes_max;
-        if request.body().size_hint().lower() > bytes_max as u64 {
+        text_in(request.into_body(), state.import_bytes_max).await.map(Self)
+    }
+}
+
+/// The text of a body. It is kept in one piece as it comes: a body may come in pieces of one
+/// letter, each of which holds what was received with it.
+async fn text_in(mut body: axum::body::Body, bytes_max: usize) -> Result<String, Refusal> {
+    let said = body.size_hint();
+    if said.lower() > bytes_max as u64 {
+        return Err(too_long(bytes_max));
+    }
+    // The system gives what is written to alone, so that no growth makes two of it.
+    let room = said.exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(bytes_max);
+    let (mut text, mut frames) = (Vec::with_capacity(room), 0);
+    let wrong = |what: String| Refusal::new(StatusCode::BAD_REQUEST, "bad_body", what);
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| wrong(error.to_string()))?;
+        let data = frame.data_ref().map_or(b"".as_slice(), |data| &data[..]);
+        if data.len() > bytes_max - text.len() {
             return Err(too_long(bytes_max));
         }
-        String::from_request(request, state).await.map(Self).map_err(|rejection| {
-            match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => too_long(bytes_max),
-                _ => Refusal::new(StatusCode::BAD_REQUEST, "bad_body", rejection.body_text()),
-            }
-        })
+        text.extend_from_slice(data);
+        frames += 1;
+        if frames % FRAMES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
     }
+    String::from_utf8(text).map_err(|error| wrong(error.to_string()))
 }
 
 /// What a text of JSON says, which was a body by itself.
@@ -170,5 +193,67 @@ fn name_field(refusal: Refusal, text: &str) -> Refusal {
     match field {
         Some(field) => refusal.at(field),
         None => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+
+    use axum::body::Bytes;
+    use hyper::body::Frame;
+
+    /// A body in pieces of one letter, which sees that none is kept.
+    struct Letters {
+        left: usize,
+        letter: u8,
+        held: Arc<()>,
+    }
+
+    /// The bytes of a piece, and what they hold.
+    struct Letter {
+        letter: [u8; 1],
+        _held: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Letter {
+        fn as_ref(&self) -> &[u8] {
+            &self.letter
+        }
+    }
+
+    impl hyper::body::Body for Letters {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            assert_eq!(Arc::strong_count(&self.held), 1, "the piece before is kept");
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            let letter = Letter { letter: [self.letter], _held: Arc::clone(&self.held) };
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(letter)))))
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_of_a_body_are_kept_as_one_text_that_is_bounded() {
+        const BYTES_MAX: usize = 3 * FRAMES_PER_TURN + 1;
+        let told = async |left: usize, letter: u8| {
+            let letters = Letters { left, letter, held: Arc::default() };
+            text_in(axum::body::Body::new(letters), BYTES_MAX).await
+        };
+        let text = told(BYTES_MAX, b'a').await.unwrap();
+        assert_eq!((text.len(), text.capacity()), (BYTES_MAX, BYTES_MAX));
+        assert_eq!(told(BYTES_MAX + 1, b'a').await, Err(too_long(BYTES_MAX)));
+        assert_eq!(told(1, 0xff).await.unwrap_err().code, "bad_body");
+        assert_eq!(told(0, b'a').await.unwrap(), "");
     }
 }

@@ -67,7 +67,6 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
     let large = OpenApiRouter::new()
         .routes(routes!(streams::change_streams))
         .routes(routes!(transfer::import_streams))
-        .route_layer(DefaultBodyLimit::max(state.import_bytes_max))
         .route_layer(from_fn_with_state(Seats::alone(), take_seat));
     let closed = OpenApiRouter::new()
         .routes(routes!(live::shards))

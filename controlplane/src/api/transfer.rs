@@ -26,11 +26,11 @@ pub(crate) const IMPORT_BYTES_MAX: usize = 6 << 20;
 /// What is read of a body may weigh so many times what the body may have.
 const WEIGHT_FACTOR: u64 = 16;
 
-/// Bytes that an import takes at worst of a body of so many: as it comes and whole, what is read of
-/// it, and a parser's trees. What is declared by it has room of its own.
+/// Bytes that an import takes at worst of a body of so many: its text, what is read of it, and a
+/// parser's trees. What is declared by it has room of its own.
 pub(crate) const fn import_bytes(bytes_max: u64) -> u64 {
     let weight_max = bytes_max * WEIGHT_FACTOR;
-    2 * bytes_max + weight_max + parser_bytes(weight_max)
+    bytes_max + weight_max + parser_bytes(weight_max)
 }
 
 /// What is read of a body may weigh so much.

@@ -89,7 +89,7 @@ const KEYS: &[Key] = &[
     Key::new(
         "import_bytes_max",
         "Bytes of the body of POST /api/v1/streams/import and /bulk, of which one is read at a \
-         time. What is read of it may take 16 times as much of the memory, and has 18 times as \
+         time. What is read of it may take 16 times as much of the memory, and has 17 times as \
          much set aside, and up to 6 MiB. Not set, it is at most a 256th of limits.memory_max.",
         |s| &mut s.streams.import_bytes_max,
     )

@@ -17,6 +17,11 @@ fn term(table: &str, name: &str) -> u64 {
     (number.parse::<f64>().unwrap() * f64::from(1 << 20)) as u64
 }
 
+/// A piece of a body that is sent in pieces.
+fn chunk(piece: &[u8]) -> String {
+    format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap())
+}
+
 #[test]
 fn the_worst_import_takes_no_more_than_is_set_aside_for_it() {
     let dir = Dir::new("imports");
@@ -58,6 +63,17 @@ fn the_worst_import_takes_no_more_than_is_set_aside_for_it() {
     let pad = " ".repeat((4 << 20) - change.len() - 20);
     let bulk = format!("{{\"changes\":[{change}]}}{pad}");
     let told = send("bulk", "application/json", &bulk);
+    assert_eq!(status(&told), "422", "{told}");
+    assert!(told.contains("\"unknown_field\""), "{told}");
+    // The same in pieces of four letters.
+    let pieces: String = bulk.as_bytes().chunks(4).map(chunk).collect();
+    let request = format!(
+        "POST /api/v1/streams/bulk HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{pieces}0\r\n\r\n",
+        token.trim()
+    );
+    let told = http(server.addr("control"), &request);
     assert_eq!(status(&told), "422", "{told}");
     assert!(told.contains("\"unknown_field\""), "{told}");
     let took = kernel_says(&server, "VmHWM") - before;
