@@ -45,7 +45,7 @@ type Stamp = Option<[i128; 6]>;
 
 /// What a look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// Nothing to be done.
     Same,
     /// The files are as they were, and their dates are to be judged again.
@@ -95,12 +95,12 @@ pub(super) struct Certificates {
 }
 
 impl Known {
-    /// The files of `section` are read now.
+    /// The files of `section` are read next.
     pub(super) fn new(section: &TlsSection, now: Instant) -> Self {
         Self { stamps: stamps(section), judged: Some(now), refused: None }
     }
 
-    fn look(&mut self, section: &TlsSection, now: Instant) -> Look {
+    pub(super) fn look(&mut self, section: &TlsSection, now: Instant) -> Look {
         // Before they are read: what changes while they are read is seen by the next look.
         let stamps = stamps(section);
         if self.refused.is_some() || self.stamps != stamps {

@@ -83,11 +83,9 @@ pub(super) struct Fresh {
 impl Source {
     /// Reads it, which may take as long as a disk does.
     fn read(self) -> Result<Fresh, Error> {
-        let now = Instant::now();
         let Self { data, identity, coordinator, .. } = &self;
         let running = Running { data, identity: identity.as_ref(), coordinator };
-        let (loaded, plan) = configure_in(self.file.clone(), Some(running))?;
-        let certificates = Known::new(&loaded.settings.tls, now);
+        let (loaded, plan, certificates) = configure_in(self.file.clone(), Some(running))?;
         Ok(Fresh { loaded: Arc::new(loaded), plan, certificates })
     }
 }
@@ -177,6 +175,9 @@ impl Reloads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+
+    use super::super::certificates::Look;
 
     fn source() -> Source {
         let (file, data) = (Some(PathBuf::from("/nowhere/g.toml")), PathBuf::new());
@@ -233,6 +234,32 @@ mod tests {
         reloads.ask(Wish::Signal, source(), now);
         reloads.outdate();
         assert!(reloads.read().await.0.unwrap().is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_changes_while_its_key_is_read_is_read_again() {
+        let dir = std::env::temp_dir().join(format!("grandstand-stamps-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        let own = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&own).unwrap().pem();
+        std::fs::write(path("cert.pem"), &certificate).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path("key.pem")).status().unwrap();
+        assert!(made.success());
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let tls = format!("[tls]\ncertificate = {cert:?}\nkey = {key:?}\n");
+        std::fs::write(path("g.toml"), format!("[auth]\nmode = \"open\"\n{tls}")).unwrap();
+        let source = Source { file: Some(path("g.toml")), data: dir.clone(), ..source() };
+        let reading = std::thread::spawn(move || source.read());
+        // It is there once the key is waited for.
+        let mut waited = std::fs::OpenOptions::new().write(true).open(&key).unwrap();
+        std::fs::write(&cert, certificate + "\n").unwrap();
+        waited.write_all(own.serialize_pem().as_bytes()).unwrap();
+        drop(waited);
+        let Fresh { loaded, certificates: mut known, .. } = reading.join().unwrap().unwrap();
+        assert_eq!(known.look(&loaded.settings.tls, Instant::now()), Look::Read);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ static DEMO_FLV: &[u8] = include_bytes!("../../../dataplane/assets/demo.flv");
 ///
 /// Errors: the first value that cannot be used.
 pub fn configure(named: Option<PathBuf>) -> Result<(Loaded, Plan), Error> {
-    configure_in(named, None)
+    configure_in(named, None).map(|(loaded, plan, _)| (loaded, plan))
 }
 
 /// What a running server keeps over a reload.
@@ -55,11 +55,12 @@ pub(super) struct Running<'a> {
     pub(super) coordinator: &'a CoordinatorSection,
 }
 
-/// As [`configure`], for a server that runs already.
+/// As [`configure`], for a server that runs already, and what the files of certificates were like
+/// before they were read: what changes while others of them are read is seen by the next look.
 pub(super) fn configure_in(
     named: Option<PathBuf>,
     running: Option<Running<'_>>,
-) -> Result<(Loaded, Plan), Error> {
+) -> Result<(Loaded, Plan, Known), Error> {
     let beside = PathBuf::from(DEFAULT_FILE);
     let file = named.or_else(|| beside.exists().then_some(beside));
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -74,19 +75,20 @@ pub(super) fn configure_in(
     let mut plan = plan(&loaded, &host, DEMO_FLV)?;
     let data = running.map_or_else(|| data_directory(&loaded), |running| running.data.to_owned());
     let in_force = running.and_then(|running| running.identity);
+    let known = Known::new(&loaded.settings.tls, Instant::now());
     if let Some(Proof { identity, doubt, times }) = identity(&loaded, &data, in_force)? {
         plan.node.tls = Some(identity);
         plan.doubt = doubt;
         plan.times = times;
     }
-    Ok((loaded, plan))
+    Ok((loaded, plan, known))
 }
 
 /// Serves until a signal.
 ///
 /// Errors: whatever keeps the server from starting.
 pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
-    let (loaded, mut plan) = configure(named)?;
+    let (loaded, mut plan, known) = configure_in(named, None)?;
     for listener in &plan.node.listeners {
         probe_address(listener)?;
     }
@@ -124,7 +126,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
     let renewal = Renewal::new(&loaded.settings.acme, data_directory(&loaded));
     let (troubles, now) = (Troubles::new(store.clone()), Instant::now());
     troubles.tell(Trouble::CertificateDoubt, plan.doubt.clone());
-    let known = (Known::new(&loaded.settings.tls, now), plan.times.clone());
+    let known = (known, plan.times.clone());
     run::run(
         ControlPlane {
             certificates: Certificates::new(&loaded.settings, known, now),
