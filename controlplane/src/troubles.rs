@@ -23,6 +23,8 @@ pub enum Trouble {
     AcmeFailing,
     /// The coordinator that this node is a server of cannot be asked.
     CoordinatorAway,
+    /// The configuration cannot be read: a disk does not answer.
+    ReloadHangs,
 }
 
 impl Trouble {
@@ -35,6 +37,7 @@ impl Trouble {
             Self::CertificateDoubt => "certificate_doubt",
             Self::AcmeFailing => "acme_failing",
             Self::CoordinatorAway => "coordinator_away",
+            Self::ReloadHangs => "reload_hangs",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change, unkept};
 use crate::error::Error;
 use crate::events::Kind;
+use crate::troubles::Trouble;
 
 /// A question about the configuration.
 #[derive(Debug)]
@@ -87,6 +88,20 @@ impl ControlPlane {
         }
     }
 
+    /// Tells of a read that hangs, and begins with the next one.
+    pub(super) fn look_at_reloads(&mut self, now: Instant) {
+        if !self.reloads.tick(now) {
+            return;
+        }
+        let message = "a disk does not answer, the reload waits for it; see to what holds the \
+                       configuration and the files that it names, or name others and reload again";
+        tracing::error!("{message}");
+        self.troubles.tell(Trouble::ReloadHangs, Some(message.to_owned()));
+        if let Some(next) = self.reloads.next() {
+            self.reload(next);
+        }
+    }
+
     /// Takes what was read, by whose wish it was, and begins with the next one; true if another
     /// configuration is in force since. What is wrong with it is logged, and everything stays as it
     /// is.
@@ -96,11 +111,20 @@ impl ControlPlane {
         exchange: &mut Exchange<impl Fleet>,
         limits: &watch::Sender<Limits>,
     ) -> bool {
+        self.troubles.tell(Trouble::ReloadHangs, None);
         let Some(fresh) = fresh else {
             self.reload(wish);
             return false;
         };
-        let outcome = self.apply(fresh, wish.source(), exchange, limits);
+        let outcome = match wish.is_gone() {
+            // It was told that nothing came of it.
+            true => Err(Error::System {
+                what: "the reload was dropped",
+                reason: "whoever asked for it is gone".to_owned(),
+                mend: "reload again",
+            }),
+            false => self.apply(fresh, wish.source(), exchange, limits),
+        };
         self.manager.reloaded(outcome.as_ref().err().map(ToString::to_string));
         let applied = outcome.is_ok();
         wish.tell(outcome);

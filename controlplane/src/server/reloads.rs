@@ -7,9 +7,11 @@
 //! ```
 //!
 //! A disk, or a share of another machine, may not answer for minutes; what is in force stays so
-//! until then, and verdicts, events and the API go on.
+//! until then, and verdicts, events and the API go on. Who asks while a read hangs has it read
+//! anew, perhaps by another path: what hangs is left alone, and nothing of it is taken.
 //!
-//! Limits: [`WAITING_MAX`] wishes wait; signals are one.
+//! Limits: [`WAITING_MAX`] wishes wait; signals are one. [`READERS_MAX`] threads read, of which all
+//! but one hang.
 //! Lives on: the control thread, but for the reading.
 
 use std::collections::VecDeque;
@@ -30,6 +32,9 @@ use crate::error::Error;
 /// Wishes that wait at most: the API has one at a time.
 const WAITING_MAX: usize = 8;
 
+/// Threads that read at most.
+const READERS_MAX: usize = 3;
+
 /// Who reads for longer is told of, once.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
@@ -49,6 +54,11 @@ impl Wish {
             Self::Signal => "signal",
             Self::Api(_) => "api",
         }
+    }
+
+    /// True if nobody waits for what becomes of it any more, and was told that it did not.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Api(reply) if reply.is_closed())
     }
 
     /// Tells what became of it. A request may be gone: then nobody misses the answer.
@@ -105,14 +115,25 @@ struct Reading {
 #[derive(Debug, Default)]
 pub(super) struct Reloads {
     reading: Option<Reading>,
+    /// Each thread that reads has a clone.
+    readers: Arc<()>,
     waiting: VecDeque<Wish>,
 }
 
 impl Reloads {
     /// Reads `source` again by `wish`, or when what is read now has been applied: it may have been
-    /// read before the file was changed. True if that begins now.
+    /// read before the file was changed. True if that begins now, as it does if the other hangs.
     pub(super) fn ask(&mut self, wish: Wish, source: Source, now: Instant) -> bool {
+        let hangs = self.reading.as_ref().is_some_and(|reading| reading.hangs.is_none());
+        if hangs
+            && Arc::strong_count(&self.readers) <= READERS_MAX
+            && let Some(reading) = self.reading.take()
+        {
+            // Who wished for it hears that nobody answers. The thread that it has goes on.
+            reading.fresh.abort();
+        }
         if self.reading.is_some() {
+            self.waiting.retain(|wish| !wish.is_gone());
             let is_signal = |wish: &Wish| matches!(wish, Wish::Signal);
             let again = is_signal(&wish) && self.waiting.iter().any(is_signal);
             // A wish that finds no room is dropped, which a request hears.
@@ -121,15 +142,19 @@ impl Reloads {
             }
             return false;
         }
-        let fresh = spawn_blocking(move || source.read());
+        let reader = Arc::clone(&self.readers);
+        let fresh = spawn_blocking(move || {
+            let _reader = reader;
+            source.read()
+        });
         let hangs = Some(now + HANGS_AFTER);
         self.reading = Some(Reading { fresh, wish, hangs, is_outdated: false });
         true
     }
 
-    /// The next wish that waits.
+    /// The next wish that waits, and that somebody waits for.
     pub(super) fn next(&mut self) -> Option<Wish> {
-        self.waiting.pop_front()
+        std::iter::from_fn(|| self.waiting.pop_front()).find(|wish| !wish.is_gone())
     }
 
     /// What is in force has changed: what is read now knows nothing of it.
@@ -144,16 +169,14 @@ impl Reloads {
         self.reading.as_ref()?.hangs
     }
 
-    /// Tells it if so.
-    pub(super) fn tick(&mut self, now: Instant) {
-        let Some(reading) = &mut self.reading else { return };
-        if reading.hangs.is_some_and(|at| at <= now) {
+    /// True if so, once.
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
+        let Some(reading) = &mut self.reading else { return false };
+        let hangs = reading.hangs.is_some_and(|at| at <= now);
+        if hangs {
             reading.hangs = None;
-            tracing::error!(
-                "a disk does not answer, the reload waits for it; see to what holds the \
-                 configuration and the files that it names"
-            );
         }
+        hangs
     }
 
     /// What was read, and by whose wish, for ever if nothing is; `None` is for what is to be read
@@ -268,9 +291,57 @@ mod tests {
         assert_eq!(reloads.due(), None);
         reloads.ask(Wish::Signal, source(), now);
         assert_eq!(reloads.due(), Some(now + HANGS_AFTER));
-        reloads.tick(now + HANGS_AFTER / 2);
+        assert!(!reloads.tick(now + HANGS_AFTER / 2));
         assert_eq!(reloads.due(), Some(now + HANGS_AFTER));
-        reloads.tick(now + HANGS_AFTER);
+        assert!(reloads.tick(now + HANGS_AFTER));
         assert_eq!(reloads.due(), None);
+        assert!(!reloads.tick(now + HANGS_AFTER));
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_disk_hangs_has_another_file_read() {
+        let (mut reloads, mut now) = (Reloads::default(), Instant::now());
+        let dir = std::env::temp_dir().join(format!("grandstand-hangs-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let pipes: Vec<_> = (0..READERS_MAX).map(|nth| dir.join(format!("{nth}.toml"))).collect();
+        let made = std::process::Command::new("mkfifo").args(&pipes).status().unwrap();
+        assert!(made.success());
+        // Returns when it is read.
+        let open = |pipe: &PathBuf| std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        let (mut answers, mut writers) = (Vec::new(), VecDeque::new());
+        for pipe in &pipes {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            let hangs = Source { file: Some(pipe.clone()), ..source() };
+            assert!(reloads.ask(Wish::Api(reply), hangs, now));
+            writers.push_back(open(pipe));
+            // It is slow until it is told that it hangs.
+            assert!(!reloads.ask(Wish::Signal, source(), now));
+            assert!(matches!(reloads.next(), Some(Wish::Signal)));
+            now += HANGS_AFTER;
+            assert!(reloads.tick(now));
+        }
+        // No further thread is given to it, and who is gone is not served.
+        drop(answers.pop());
+        let (reply, answer) = oneshot::channel();
+        assert!(!reloads.ask(Wish::Api(reply), source(), now));
+        assert!(!reloads.ask(Wish::Signal, source(), now));
+        drop(answer);
+        assert!(matches!(reloads.next(), Some(Wish::Signal)));
+        // Those before were given up, and hear it.
+        for answer in answers {
+            assert!(answer.await.is_err());
+        }
+        // One of their disks answers: there is a thread again.
+        drop(writers.pop_front());
+        while Arc::strong_count(&reloads.readers) > READERS_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert!(reloads.ask(Wish::Signal, source(), now));
+        let (fresh, wish) = reloads.read().await;
+        assert!(fresh.unwrap().unwrap_err().to_string().contains("/nowhere/g.toml"));
+        assert_eq!(wish.source(), "signal");
+        drop(writers);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

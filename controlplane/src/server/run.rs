@@ -395,7 +395,7 @@ impl<F: Fleet> Desk<F> {
         self.control.warden.tick(now);
         self.heap.tick(now);
         self.control.look_at_certificates(now);
-        self.control.reloads.tick(now);
+        self.control.look_at_reloads(now);
         if self.cores.due().is_some_and(|due| due <= now) {
             for (shard, used) in self.cores.look(now) {
                 self.exchange.core_used(shard, used);
