@@ -25,6 +25,8 @@ pub enum Trouble {
     CoordinatorAway,
     /// The configuration cannot be read: a disk does not answer.
     ReloadHangs,
+    /// Lines of the security log are lost: its disk does not answer.
+    SecurityLogHangs,
 }
 
 impl Trouble {
@@ -38,6 +40,7 @@ impl Trouble {
             Self::AcmeFailing => "acme_failing",
             Self::CoordinatorAway => "coordinator_away",
             Self::ReloadHangs => "reload_hangs",
+            Self::SecurityLogHangs => "security_log_hangs",
         }
     }
 }

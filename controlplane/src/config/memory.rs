@@ -22,7 +22,7 @@ use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
 use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
 use crate::quotas::{METER_BYTES, meters_max};
-use crate::security::LINES_WAITING_MAX;
+use crate::security::LINES_KEPT_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
 use crate::usage::{LEDGER_HOURS_MAX, LEDGER_ROW_BYTES, REPORT_BYTES, TOTAL_BYTES, totals_max};
 use crate::viewing::CLOSED_MAX;
@@ -73,7 +73,7 @@ const PROCESS_BYTES: u64 = 12 << 20;
 /// One line of the log, the longest that a session makes.
 const LINE_BYTES: u64 = 512;
 /// Lines that wait to be written to either log.
-const LOG_LINES_MAX: u64 = (LINES_MAX + LINES_WAITING_MAX) as u64;
+const LOG_LINES_MAX: u64 = (LINES_MAX + LINES_KEPT_MAX) as u64;
 /// Buckets of those who connect and of those who call the API, and who is refused for a while.
 const RATE_BYTES: u64 = Node::rate_bytes() + Warden::BUCKET_BYTES;
 /// One command that waits for room in a shard's mailbox.

@@ -135,6 +135,12 @@ impl Warden {
         self.desk().log.write_to(path, bytes_max);
     }
 
+    /// Whether lines of the security log are lost because its disk does not answer; `None` if it is
+    /// as it was at the last question.
+    pub fn log_hangs(&self) -> Option<bool> {
+        self.desk().log.hangs()
+    }
+
     /// What was shown, so that it is known again and tells nobody anything.
     pub fn shown(&self, what: impl Hash) -> u32 {
         self.desk().hasher.hash_one(what) as u32

@@ -3,7 +3,7 @@
 //! It is opened for each line, so that whoever rotates logs may move it away at any time.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,38 +20,46 @@ pub(super) struct Tally {
     pub(super) lost: AtomicU64,
 }
 
-/// Which file, and how large it becomes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How large the file becomes, and how often it was named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
-    pub(super) path: Option<PathBuf>,
     pub(super) bytes_max: u64,
+    pub(super) named: u64,
 }
 
 /// Lives on: the thread that writes. Crosses by: the target, behind a lock that nobody holds long.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SecurityFile {
-    pub(super) target: Arc<Mutex<Target>>,
+    path: PathBuf,
+    target: Arc<Mutex<Target>>,
     tally: Arc<Tally>,
+    /// Each thread that writes has a clone.
+    _thread: Arc<()>,
     told: Option<Instant>,
-    /// The file that was tried last.
-    tried: Option<PathBuf>,
+    /// How often it was named when it was tried last.
+    tried: u64,
 }
 
 impl SecurityFile {
-    pub(super) fn new(target: Arc<Mutex<Target>>, tally: Arc<Tally>) -> Self {
-        Self { target, tally, told: None, tried: None }
+    pub(super) fn new(
+        path: PathBuf,
+        target: Arc<Mutex<Target>>,
+        tally: Arc<Tally>,
+        thread: Arc<()>,
+    ) -> Self {
+        Self { path, target, tally, _thread: thread, told: None, tried: 0 }
     }
 
     fn target(&self) -> Target {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if another file is to be written than was tried last; it is tried now.
+    /// True if the file was named again since it was tried last; it is tried now.
     fn is_new(&mut self) -> bool {
-        let Target { path, .. } = self.target();
-        let is_new = self.tried != path;
+        let Target { named, .. } = self.target();
+        let is_new = self.tried != named;
         if is_new {
-            (self.told, self.tried) = (None, path);
+            (self.told, self.tried) = (None, named);
         }
         is_new
     }
@@ -62,7 +70,7 @@ impl SecurityFile {
         if self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY) {
             self.told = Some(now);
             tracing::error!(
-                path = %self.tried.as_deref().unwrap_or(Path::new("")).display(),
+                path = %self.path.display(),
                 reason = %error,
                 "log.security_file cannot be written, its lines are lost; mend the path or its \
                  permissions"
@@ -71,16 +79,14 @@ impl SecurityFile {
     }
 
     fn append(&self, line: &[u8]) -> std::io::Result<()> {
-        let Target { path, bytes_max } = self.target();
-        // A reload may have taken the file away while lines waited.
-        let Some(path) = path else { return Err(ErrorKind::NotFound.into()) };
-        let mut file = open(&path)?;
+        let (path, Target { bytes_max, .. }) = (&self.path, self.target());
+        let mut file = open(path)?;
         let length = file.metadata()?.len();
         if length > 0 && length + line.len() as u64 > bytes_max {
             let mut former = path.clone().into_os_string();
             former.push(".1");
-            std::fs::rename(&path, former)?;
-            file = open(&path)?;
+            std::fs::rename(path, former)?;
+            file = open(path)?;
         }
         file.write_all(line)
     }
@@ -110,7 +116,7 @@ impl Write for SecurityFile {
     /// what is wrong with it before there is a line for it.
     fn flush(&mut self) -> std::io::Result<()> {
         if self.is_new()
-            && let Some(Err(error)) = self.tried.as_deref().map(open)
+            && let Err(error) = open(&self.path)
         {
             self.tell(&error);
         }
@@ -127,9 +133,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("grandstand-security-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("security.log");
-        let target = Arc::new(Mutex::new(Target { path: Some(path.clone()), bytes_max: 64 }));
+        let target = Arc::new(Mutex::new(Target { bytes_max: 64, named: 1 }));
         let tally = Arc::<Tally>::default();
-        let mut file = SecurityFile::new(Arc::clone(&target), Arc::clone(&tally));
+        let of =
+            |path| SecurityFile::new(path, Arc::clone(&target), Arc::clone(&tally), Arc::default());
+        let mut file = of(path.clone());
         for number in 0..20 {
             let line = format!("line {number:04}\n");
             assert_eq!(file.write(line.as_bytes()).unwrap(), 10);
@@ -146,12 +154,19 @@ mod tests {
         file.write_all(b"next\n").unwrap();
         assert_eq!(read(&path), "next\n");
         // A path that is none loses lines, not the writer.
-        target.lock().unwrap().path = Some(dir.join("none").join("security.log"));
-        assert_eq!(file.write(b"lost\n").unwrap(), 5);
-        target.lock().unwrap().path = None;
-        assert_eq!(file.write(b"nowhere\n").unwrap(), 8);
+        let mut nowhere = of(dir.join("none").join("security.log"));
+        assert_eq!(nowhere.write(b"lost\n").unwrap(), 5);
+        assert!(nowhere.told.is_some() && !nowhere.is_new());
+        // Who names it again hears of it again.
+        target.lock().unwrap().named += 1;
+        assert!(nowhere.is_new() && nowhere.told.is_none());
+        nowhere.flush().unwrap();
+        assert!(nowhere.told.is_none(), "it was tried");
+        target.lock().unwrap().named += 1;
+        nowhere.flush().unwrap();
+        assert!(nowhere.told.is_some());
         let counted = [&tally.written, &tally.lost].map(|count| count.load(Ordering::Relaxed));
-        assert_eq!(counted, [21, 2]);
+        assert_eq!(counted, [21, 1]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

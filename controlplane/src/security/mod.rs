@@ -12,10 +12,10 @@
 //! the name of a stream. Lines go to the file that `log.security_file` names, else they are
 //! messages of the log under the target `security`, whatever its level.
 //!
-//! Lives on: the control thread; a thread of its own writes the file.
+//! Lives on: the control thread; a thread of its own writes each file that is named.
 //! Limits: 50 lines a second and 500 at one time of penalties, and as many of all else, beyond
-//! which they are counted and the count is told; [`LINES_WAITING_MAX`] lines wait for the disk; a
-//! file that reaches `log.security_bytes_max` becomes `.1`.
+//! which they are counted and the count is told; [`LINES_KEPT_MAX`] lines wait for disks; a file
+//! that reaches `log.security_bytes_max` becomes `.1`.
 
 mod file;
 mod log;
@@ -23,6 +23,6 @@ mod record;
 
 pub(crate) use file::open as open_file;
 pub(crate) use log::TARGET;
-pub use log::{LINES_WAITING_MAX, SecurityLog};
+pub use log::{LINES_KEPT_MAX, SecurityLog};
 pub(crate) use record::moment;
 pub use record::{Happened, Record};

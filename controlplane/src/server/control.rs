@@ -17,7 +17,7 @@ use crate::hooks::Hooks;
 use crate::logging::Logging;
 use crate::penalties::{Keeper, Warden};
 use crate::store::Store;
-use crate::troubles::Troubles;
+use crate::troubles::{Trouble, Troubles};
 use crate::usage::{Book, Hour};
 
 /// The configuration in force, and the log that follows it.
@@ -79,5 +79,16 @@ impl ControlPlane {
         self.warden.set_access(settings.access());
         let log = &settings.log;
         self.warden.log_to(log.security_file.as_deref(), log.security_bytes_max);
+    }
+
+    /// Tells of a security log whose disk does not answer.
+    pub(super) fn look_at_security_log(&self) {
+        let Some(hangs) = self.warden.log_hangs() else { return };
+        let message = "the disk of log.security_file does not answer, and lines are lost; see to \
+                       what holds it, or name another file and reload";
+        if hangs {
+            tracing::error!("{message}");
+        }
+        self.troubles.tell(Trouble::SecurityLogHangs, hangs.then(|| message.to_owned()));
     }
 }

@@ -393,6 +393,7 @@ impl<F: Fleet> Desk<F> {
         self.exchange.tick(now);
         self.report(now);
         self.control.warden.tick(now);
+        self.control.look_at_security_log();
         self.heap.tick(now);
         self.control.look_at_certificates(now);
         self.control.look_at_reloads(now);

@@ -77,11 +77,27 @@ fn certificates_that_cannot_be_read_keep_nobody_from_anything() {
     assert_eq!(server.end().0, Some(0));
 }
 
+/// Reloads, and reads the log until that is over and `part` was told, in whichever order.
+fn reloaded_and_told(server: &mut Server, part: &str) -> String {
+    server.signal(libc::SIGHUP);
+    let (mut reloaded, mut told) = (false, None);
+    loop {
+        let line = server.log_line("");
+        reloaded |= line.contains("server::reload");
+        told = told.or_else(|| line.contains(part).then_some(line));
+        if let (true, Some(line)) = (reloaded, &told) {
+            return line.clone();
+        }
+    }
+}
+
 #[test]
 fn a_security_log_that_cannot_be_written_keeps_nobody_from_anything() {
     let dir = Dir::new("disk-log");
-    let to =
-        |path: &str| dir.write("g.toml", &format!("{OPEN}[log]\nsecurity_file = \"{path}\"\n"));
+    let to = |path: &str| {
+        let log = format!("[limits]\nexempt = []\n[log]\nsecurity_file = \"{path}\"\n");
+        dir.write("g.toml", &format!("{OPEN}{log}"));
+    };
     to("security.log");
     let mut server = Server::start(&mut dir.command(&["--config", "g.toml"]));
     pipe(&dir, "pipe.log");
@@ -93,11 +109,26 @@ fn a_security_log_that_cannot_be_written_keeps_nobody_from_anything() {
     drop(File::open(dir.0.join("pipe.log")).unwrap());
     // Who names a file that is none hears it before there is a line for it.
     to("nowhere/security.log");
-    server.signal(libc::SIGHUP);
-    let line = server.log_line("log.security_file cannot be written");
+    let line = reloaded_and_told(&mut server, "log.security_file cannot be written");
     assert!(line.contains("path=nowhere/security.log"), "{line}");
-    // Nobody reads there ever.
+    // A reload that names it again is told again.
+    reloaded_and_told(&mut server, "log.security_file cannot be written");
+    // Nobody reads there ever, and another file is written all the same.
     pipe(&dir, "more.log");
+    to("more.log");
+    server.signal(libc::SIGHUP);
+    server.reloaded();
+    to("good.log");
+    server.signal(libc::SIGHUP);
+    server.reloaded();
+    let wrong = "Authorization: Bearer wrong\r\n";
+    assert_eq!(status(&get(server.addr("control"), "/api/v1/streams", wrong)), "401");
+    while !std::fs::read_to_string(dir.0.join("good.log")).unwrap_or_default().contains('\n') {
+        // Looked at again when its writer had the processor for a moment.
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+    let text = std::fs::read_to_string(dir.0.join("good.log")).unwrap();
+    assert!(text.contains("api_auth_failed"), "{text}");
     to("more.log");
     server.signal(libc::SIGHUP);
     server.reloaded();
