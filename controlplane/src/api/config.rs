@@ -132,13 +132,26 @@ pub(super) async fn reload(
     State(state): State<ApiState>,
     headers: HeaderMap,
 ) -> Result<Json<ReloadOutcome>, Refusal> {
-    if headers.contains_key(header::IF_MATCH) {
-        let (_, etag) = state.config.of(in_force(&state).await?).await?;
-        Etag::check(Some(&etag), &headers)?;
+    loop {
+        let only_if = match headers.contains_key(header::IF_MATCH) {
+            true => Some(matching(&state, &headers).await?),
+            false => None,
+        };
+        let ask = |reply| Ask::Config(ConfigAsk::Reload { only_if, reply });
+        let outcome = state.ask(ask).await?.map_err(|error| refusal(&error))?;
+        // Another one is in force by now, which may say the same.
+        if let Some(Reloaded { applied, restart, doubts }) = outcome {
+            return Ok(Json(ReloadOutcome { applied, restart, warnings: doubts }));
+        }
     }
-    let outcome = state.ask(|reply| Ask::Config(ConfigAsk::Reload { reply })).await?;
-    let Reloaded { applied, restart, doubts } = outcome.map_err(|error| refusal(&error))?;
-    Ok(Json(ReloadOutcome { applied, restart, warnings: doubts }))
+}
+
+/// What is in force, if it is what a request names.
+async fn matching(state: &ApiState, headers: &HeaderMap) -> Result<Arc<InForce>, Refusal> {
+    let in_force = in_force(state).await?;
+    let (_, etag) = state.config.of(Arc::clone(&in_force)).await?;
+    Etag::check(Some(&etag), headers)?;
+    Ok(in_force)
 }
 
 async fn in_force(state: &ApiState) -> Result<Arc<InForce>, Refusal> {

@@ -25,8 +25,10 @@ pub enum ConfigAsk {
     },
     /// The file is to be read again.
     Reload {
-        /// Takes what became of it.
-        reply: oneshot::Sender<Result<Reloaded, Error>>,
+        /// It is applied only while this is in force.
+        only_if: Option<Arc<InForce>>,
+        /// Takes what became of it, which is nothing if another one is in force.
+        reply: oneshot::Sender<Result<Option<Reloaded>, Error>>,
     },
 }
 
@@ -58,7 +60,7 @@ impl ControlPlane {
         match ask {
             // A request may be gone: then nobody misses the answer.
             ConfigAsk::InForce { reply } => drop(reply.send(self.in_force())),
-            ConfigAsk::Reload { reply } => self.reload(Wish::Api(reply)),
+            ConfigAsk::Reload { reply, only_if } => self.reload(Wish::Api { reply, only_if }),
         }
     }
 
@@ -116,17 +118,20 @@ impl ControlPlane {
             self.reload(wish);
             return false;
         };
-        let outcome = match wish.is_gone() {
+        let outcome = if wish.is_gone() {
             // It was told that nothing came of it.
-            true => Err(Error::System {
+            Err(Error::System {
                 what: "the reload was dropped",
                 reason: "whoever asked for it is gone".to_owned(),
                 mend: "reload again",
-            }),
-            false => self.apply(fresh, wish.source(), exchange, limits),
+            })
+        } else if wish.is_for_another(self.in_force.as_ref()) {
+            Ok(None)
+        } else {
+            self.apply(fresh, wish.source(), exchange, limits).map(Some)
         };
         self.manager.reloaded(outcome.as_ref().err().map(ToString::to_string));
-        let applied = outcome.is_ok();
+        let applied = matches!(outcome, Ok(Some(_)));
         wish.tell(outcome);
         if let Some(next) = self.reloads.next() {
             self.reload(next);

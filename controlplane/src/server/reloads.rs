@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::certificates::Known;
-use super::reload::Reloaded;
+use super::reload::{InForce, Reloaded};
 use super::start::{Running, configure_in};
 use crate::config::{CoordinatorSection, Loaded, Plan};
 use crate::error::Error;
@@ -44,7 +44,11 @@ pub(super) enum Wish {
     /// Whoever sent SIGHUP.
     Signal,
     /// A request, which is told what became of it.
-    Api(oneshot::Sender<Result<Reloaded, Error>>),
+    Api {
+        reply: oneshot::Sender<Result<Option<Reloaded>, Error>>,
+        /// It holds as long as this is in force.
+        only_if: Option<Arc<InForce>>,
+    },
 }
 
 impl Wish {
@@ -52,18 +56,25 @@ impl Wish {
     pub(super) const fn source(&self) -> &'static str {
         match self {
             Self::Signal => "signal",
-            Self::Api(_) => "api",
+            Self::Api { .. } => "api",
         }
     }
 
     /// True if nobody waits for what becomes of it any more, and was told that it did not.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Api(reply) if reply.is_closed())
+        matches!(self, Self::Api { reply, .. } if reply.is_closed())
     }
 
-    /// Tells what became of it. A request may be gone: then nobody misses the answer.
-    pub(super) fn tell(self, outcome: Result<Reloaded, Error>) {
-        if let Self::Api(reply) = self {
+    /// True if it was for another configuration than `in_force`.
+    pub(super) fn is_for_another(&self, in_force: Option<&Arc<InForce>>) -> bool {
+        let Self::Api { only_if: Some(wanted), .. } = self else { return false };
+        in_force.is_none_or(|in_force| !Arc::ptr_eq(wanted, in_force))
+    }
+
+    /// Tells what became of it, which is nothing if it was for another configuration. A request may
+    /// be gone: then nobody misses the answer.
+    pub(super) fn tell(self, outcome: Result<Option<Reloaded>, Error>) {
+        if let Self::Api { reply, .. } = self {
             drop(reply.send(outcome));
         }
     }
@@ -213,7 +224,7 @@ mod tests {
         assert!(reloads.ask(Wish::Signal, source(), now));
         let (reply, answer) = oneshot::channel();
         assert!(!reloads.ask(Wish::Signal, source(), now));
-        assert!(!reloads.ask(Wish::Api(reply), source(), now));
+        assert!(!reloads.ask(Wish::Api { reply, only_if: None }, source(), now));
         assert!(!reloads.ask(Wish::Signal, source(), now), "one signal is as good as two");
         let mut sources = Vec::new();
         let (fresh, wish) = reloads.read().await;
@@ -223,7 +234,7 @@ mod tests {
             assert!(reloads.ask(next, source(), now));
             let (fresh, wish) = reloads.read().await;
             sources.push(wish.source());
-            wish.tell(fresh.unwrap().map(|_| Reloaded::default()));
+            wish.tell(fresh.unwrap().map(|_| Some(Reloaded::default())));
         }
         assert_eq!(sources, ["signal", "signal", "api"]);
         assert!(answer.await.unwrap().is_err());
@@ -236,7 +247,7 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..=WAITING_MAX {
             let (reply, answer) = oneshot::channel();
-            reloads.ask(Wish::Api(reply), source(), now);
+            reloads.ask(Wish::Api { reply, only_if: None }, source(), now);
             answers.push(answer);
         }
         assert!(answers.pop().unwrap().await.is_err(), "nobody will tell it");
@@ -313,7 +324,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             answers.push(answer);
             let hangs = Source { file: Some(pipe.clone()), ..source() };
-            assert!(reloads.ask(Wish::Api(reply), hangs, now));
+            assert!(reloads.ask(Wish::Api { reply, only_if: None }, hangs, now));
             writers.push_back(open(pipe));
             // It is slow until it is told that it hangs.
             assert!(!reloads.ask(Wish::Signal, source(), now));
@@ -324,7 +335,7 @@ mod tests {
         // No further thread is given to it, and who is gone is not served.
         drop(answers.pop());
         let (reply, answer) = oneshot::channel();
-        assert!(!reloads.ask(Wish::Api(reply), source(), now));
+        assert!(!reloads.ask(Wish::Api { reply, only_if: None }, source(), now));
         assert!(!reloads.ask(Wish::Signal, source(), now));
         drop(answer);
         assert!(matches!(reloads.next(), Some(Wish::Signal)));

@@ -437,9 +437,10 @@ mod tests {
 
     use super::super::certificates::{Certificates, Known};
     use super::super::manager::{Environment, Manager};
-    use super::super::reloads::Reloads;
+    use super::super::reload::ConfigAsk;
+    use super::super::reloads::{Fresh, Reloads};
     use super::super::renewal::Renewal;
-    use crate::config::{Host, load, plan};
+    use crate::config::{Host, LogLevel, load, plan};
     use crate::logging::Logging;
     use crate::penalties::Warden;
     use crate::store::Disk;
@@ -512,6 +513,39 @@ mod tests {
         let watches = (watched.as_raw_fd(), Heartbeats::default());
         let desk = Desk::new(control, flood, watches, registry).unwrap();
         (desk, taken, [watched, silent])
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_applied_to_the_configuration_that_it_was_for() {
+        let (mut desk, _, _watched) = desk().await;
+        let fresh = |level: &str| {
+            let env = [
+                ("GRANDSTAND_LOG__LEVEL", level),
+                ("GRANDSTAND_LISTENERS__RTMP__ADDR", "127.0.0.1:0"),
+                ("GRANDSTAND_LISTENERS__HTTP__ADDR", "127.0.0.1:0"),
+            ];
+            let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let loaded = load(None, env).unwrap();
+            let plan = plan(&loaded, &Host::detect(), b"").unwrap();
+            let certificates = Known::new(&loaded.settings.tls, Instant::now());
+            Some(Ok(Fresh { loaded: Arc::new(loaded), plan, certificates }))
+        };
+        let (reply, mut in_force) = oneshot::channel();
+        desk.control.answer(ConfigAsk::InForce { reply });
+        let shown = in_force.try_recv().unwrap();
+        let mut outcomes = Vec::new();
+        // Both were for what was shown, and waited for each other.
+        for level in ["warn", "info"] {
+            let (reply, mut told) = oneshot::channel();
+            let wish = Wish::Api { reply, only_if: Some(Arc::clone(&shown)) };
+            let Desk { control, exchange, limits, .. } = &mut desk;
+            let applied = control.reloaded((fresh(level), wish), exchange, limits);
+            let told = told.try_recv().unwrap().unwrap();
+            assert_eq!(told.is_some(), applied);
+            outcomes.push(applied);
+        }
+        assert_eq!(outcomes, [true, false]);
+        assert_eq!(desk.control.loaded.settings.log.level, LogLevel::Warn);
     }
 
     #[tokio::test]
