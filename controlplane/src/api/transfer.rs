@@ -195,6 +195,7 @@ mod tests {
     use tokio::sync::{mpsc, oneshot};
 
     use crate::api::pieces::weight_of_json;
+    use crate::api::router::BODY_BYTES_MAX;
     use crate::registry::Registry;
 
     const PATH: &str = "/api/v1/streams/import";
@@ -279,6 +280,52 @@ mod tests {
         let weight_max = weight_max(IMPORT_BYTES_MAX);
         let weight: u64 = Pieces::of(&text, weight_max).map(|piece| piece.unwrap().weight).sum();
         assert!(weight <= weight_max, "{weight}");
+    }
+
+    /// Whatever one may say of a stream is read at once, on a small node, too.
+    #[test]
+    fn the_richest_stream_that_may_be_put_is_imported() {
+        use serde_json::{Value, json};
+        let list =
+            |count: usize, item: &dyn Fn(usize) -> Value| (0..count).map(item).collect::<Value>();
+        let pairs =
+            |count: usize| (0..count).map(|nth| (format!("k{nth}"), json!(""))).collect::<Value>();
+        let input = |nth: usize| {
+            json!({
+                "url": format!("srt://[::]:{}", 9_000 + nth), "priority": nth, "program": 1,
+                "headers": pairs(32), "params": pairs(32), "pids": list(64, &|nth| json!(nth)),
+                "net": { "timeout_sec": 3, "insecure_tls": true },
+            })
+        };
+        let rung = |_| {
+            json!({
+                "width": 1, "height": 1, "bitrate": 1, "max_bitrate": 1, "framerate": 25.0,
+                "keyframe_interval": 1, "codec": "c", "preset": "p", "profile": "p", "level": "l",
+                "bframes": 1, "refs": 1, "sar": "1:1", "resize_mode": "pad",
+            })
+        };
+        let push = |nth: usize| json!({ "url": format!("rtmp://h/a/{nth}"), "comment": "c" });
+        let spec = json!({
+            "name": "n", "description": "d", "tags": list(64, &|nth| json!(format!("t{nth}"))),
+            "inputs": list(16, &input), "push": list(16, &push), "protocols": { "hls": true },
+            "transcoder": {
+                "video": { "profiles": list(16, &rung) },
+                "extra_args": list(64, &|_| json!("-x")),
+            },
+            "dvr": { "enabled": true }, "watermark": { "type": "text", "text": "t" },
+            "thumbnail": { "enabled": true }, "metadata": pairs(64),
+        });
+        assert!(spec.to_string().len() <= BODY_BYTES_MAX, "it can be put");
+        let mut registry = Registry::default();
+        let name = StreamName::parse("rich").unwrap();
+        registry.apply(Change::PutStream { name, value: spec }).unwrap();
+        let text = text_of(&Arc::new(registry.inventory()));
+        for bytes_max in [IMPORT_BYTES_MAX, 512 << 10] {
+            assert_eq!(
+                Import::read(&text, weight_max(bytes_max)).map(|read| read.labels.len()),
+                Ok(1)
+            );
+        }
     }
 
     #[tokio::test]
