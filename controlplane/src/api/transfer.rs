@@ -212,7 +212,8 @@ mod tests {
             r#"{"prefixes": ["news/"], "description": "A \"name\"\n\u007f", "tags": ["a"]}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/templates/news", template).await.status, 201);
         let stream = r#"{"template": "news", "stream_key": "hunter2", "metadata": {"a b": "c"},
-            "inputs": [{"url": "publish://", "headers": {"a": ""}}], "protocols": {"hls": true}}"#;
+            "inputs": [{"url": "publish://", "headers": {"a": ""}}], "protocols": {"hls": true},
+            "transcoder": {"video": {"profiles": [{"codec": "h264"}]}}}"#;
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/news%2F1", stream).await.status, 201);
         assert_eq!(one.ask(Method::PUT, "/api/v1/streams/z", "{}").await.status, 201);
         let tenant = r#"{"name": "Acme \u0022", "quota": {"players_max": 5}}"#;
@@ -223,6 +224,7 @@ mod tests {
         let inputs = r#"inputs = [{ "headers" = { "a" = "" }, "url" = "publish://" }]"#;
         assert!(text.contains(inputs), "{text}");
         assert!(text.contains(r#"protocols = { "hls" = true }"#), "{text}");
+        assert!(!text.contains("bframes"), "it is null: {text}");
 
         let other = Desk::start("import").await;
         let dry = other.ask(Method::POST, "/api/v1/streams/import?dry_run=true", &text).await;

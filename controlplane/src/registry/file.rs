@@ -116,6 +116,7 @@ impl Inventory {
 /// text of thousands says it thousands of times, and whoever imports it has no room for that.
 fn brief(spec: &impl Serialize) -> Value {
     let mut value = record::show(spec);
+    drop_nulls(&mut value);
     for field in ["inputs", "protocols"] {
         match value.get_mut(field) {
             Some(Value::Array(items)) => items.iter_mut().for_each(shorten),
@@ -124,6 +125,18 @@ fn brief(spec: &impl Serialize) -> Value {
         }
     }
     value
+}
+
+/// TOML has no null: what is null is not said, which means the same.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        _ => {}
+    }
 }
 
 /// Drops the fields that are 0, false or empty, which is what each is that is not said.
