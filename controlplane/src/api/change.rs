@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::etag;
-use super::reply::Refusal;
+use super::listing::Seat;
+use super::reply::{BUSY, Refusal};
 use super::state::ApiState;
 use crate::bridge::Ask;
 use crate::registry::{Change, Effect, Made, Refused, RegistryAsk};
@@ -92,6 +93,25 @@ impl DryRun {
         let dropped = Dropped::by(state, &made.effects.drops).await?;
         let outcome = Json(DryRunOutcome { dry_run: true, dropped });
         Ok(Outcome::Asked((StatusCode::ACCEPTED, outcome).into_response()))
+    }
+
+    /// The same of a large change, which has a seat until it is made or refused, though whoever
+    /// asked for it is gone: it may wait for a disk.
+    ///
+    /// Errors: why it cannot be made.
+    pub(super) async fn make_seated(
+        self,
+        state: &ApiState,
+        change: Change,
+        seat: Seat,
+    ) -> Result<Outcome, Refusal> {
+        let state = state.clone();
+        let making = async move {
+            let outcome = self.make(&state, change, &HeaderMap::new()).await;
+            drop(seat);
+            outcome
+        };
+        tokio::spawn(making).await.map_err(|_| BUSY)?
     }
 
     /// The answer to a change that leaves nothing to show: 204, or that of a dry run.

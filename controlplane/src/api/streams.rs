@@ -330,7 +330,7 @@ pub(super) async fn change_streams(
         true => (seat, json(&text)),
         false => (seat, Err(too_heavy("bad_bulk").at("changes"))),
     };
-    let (_seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
+    let (seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
     let Bulk { changes } = read?;
     let changed = changes.len();
     if !(1..=BULK_MAX).contains(&changed) {
@@ -340,7 +340,7 @@ pub(super) async fn change_streams(
     }
     let changes = changes.into_iter().enumerate().map(|(at, change)| change.read(at));
     let changes = Change::All(changes.collect::<Result<_, _>>()?);
-    Ok(match dry_run.make(&state, changes, &HeaderMap::new()).await? {
+    Ok(match dry_run.make_seated(&state, changes, seat).await? {
         Outcome::Asked(told) => told,
         Outcome::Made(_) => Json(Done { changed }).into_response(),
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 
 use super::change::{DryRun, DryRunOutcome, Outcome};
 use super::listing::Seat;
@@ -97,10 +97,10 @@ pub(super) async fn import_streams(
 ) -> Result<Response, Refusal> {
     let weight_max = weight_max(state.import_bytes_max);
     let read = move || (seat, Import::read(&text, weight_max));
-    let (_seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
+    let (seat, read) = tokio::task::spawn_blocking(read).await.map_err(|_| BUSY)?;
     let Import { change, labels } = read?;
     let changed = labels.len();
-    match dry_run.make(&state, change, &HeaderMap::new()).await {
+    match dry_run.make_seated(&state, change, seat).await {
         Ok(Outcome::Asked(told)) => Ok(told),
         Ok(Outcome::Made(_)) => Ok(Json(Done { changed }).into_response()),
         Err(refusal) => Err(placed(refusal, &labels)),
@@ -194,6 +194,7 @@ mod tests {
     use hyper::body::Frame;
     use tokio::sync::{mpsc, oneshot};
 
+    use crate::api::bench::{Answer, Bench};
     use crate::api::pieces::weight_of_json;
     use crate::api::router::BODY_BYTES_MAX;
     use crate::registry::Registry;
@@ -468,6 +469,52 @@ mod tests {
         assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK), "{second:?}");
     }
 
+    const ONE: &str = "[[streams.stream]]\ncode = \"a\"\n";
+    const OTHER: &str = "[[streams.stream]]\ncode = \"b\"\n";
+
+    /// An import of `text`, which comes at once and tells when it is read.
+    fn import<'a>(
+        bench: &'a Bench,
+        text: &'static str,
+        read: &mpsc::UnboundedSender<&'static str>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + 'a>> {
+        let (may_now, may) = oneshot::channel();
+        may_now.send(()).unwrap();
+        let mut request = bench.request(&Method::POST, PATH, "");
+        *request.body_mut() = Body::new(Held { text, may, read: read.clone() });
+        Box::pin(bench.answer(request))
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_lets_the_next_one_in_when_the_change_is_made() {
+        let mut bench = Bench::new("import-made");
+        let mut asks = std::mem::replace(&mut bench.asks, mpsc::channel(1).1);
+        let (read, mut reads) = mpsc::unbounded_channel();
+        let mut first = import(&bench, ONE, &read);
+        let asked = tokio::select! {
+            told = &mut first => panic!("{told:?}"),
+            asked = asks.recv() => asked,
+        };
+        // It may wait for a disk.
+        drop(first);
+        while reads.try_recv().is_ok() {}
+        let mut second = import(&bench, OTHER, &read);
+        tokio::select! {
+            told = &mut second => panic!("{told:?}"),
+            told = reads.recv() => panic!("{told:?} is read beside what is there"),
+            () = async {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        drop(asked);
+        tokio::select! {
+            told = &mut second => panic!("{told:?}"),
+            asked = asks.recv() => assert!(asked.is_some()),
+        }
+    }
+
     #[test]
     fn who_hangs_up_lets_the_next_one_in_when_what_was_sent_is_read() {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -481,22 +528,13 @@ mod tests {
             let (let_go, held) = std::sync::mpsc::channel::<()>();
             let holding = tokio::task::spawn_blocking(move || held.recv());
             let (read, mut reads) = mpsc::unbounded_channel();
-            let import = |text| {
-                let (may_now, may) = oneshot::channel();
-                may_now.send(()).unwrap();
-                let mut request = desk.bench.request(&Method::POST, PATH, "");
-                *request.body_mut() = Body::new(Held { text, may, read: read.clone() });
-                Box::pin(desk.bench.answer(request))
-            };
-            let (one, other) =
-                ("[[streams.stream]]\ncode = \"a\"\n", "[[streams.stream]]\ncode = \"b\"\n");
-            let mut first = import(one);
+            let mut first = import(&desk.bench, ONE, &read);
             tokio::select! {
                 told = &mut first => panic!("{told:?}"),
                 () = async { while reads.recv().await != Some("") {} } => {}
             }
             drop(first);
-            let mut second = import(other);
+            let mut second = import(&desk.bench, OTHER, &read);
             tokio::select! {
                 told = &mut second => panic!("{told:?}"),
                 told = reads.recv() => panic!("{told:?} is read beside what is there"),
