@@ -22,7 +22,7 @@ use crate::config::{DeclaredLists, DeclaredTables, declared_in};
 use crate::registry::{Change, IMPORT_MAX, Inventory, RegistryAsk};
 
 /// Bytes of the body of an import at most, unless they are told.
-pub(crate) const IMPORT_BYTES_MAX: usize = 6 << 20;
+pub(crate) const IMPORT_BYTES_MAX: usize = 8 << 20;
 /// What is read of a body may weigh so many times what the body may have.
 const WEIGHT_FACTOR: u64 = 16;
 
@@ -277,7 +277,8 @@ mod tests {
         }
         // And as many tables as one import may have.
         let table = "[[streams.stream]]\ncode = \"show/12345\"\n\
-                     inputs = [{ \"url\" = \"publish://\" }]\n\n";
+                     inputs = [{ \"url\" = \"publish://\" }]\nname = \"Show\"\n\
+                     protocols = { \"hls\" = true }\n\n";
         let text = table.repeat(IMPORT_MAX);
         assert!(text.len() <= IMPORT_BYTES_MAX);
         let weight_max = weight_max(IMPORT_BYTES_MAX);
@@ -557,7 +558,7 @@ mod tests {
         let desk = Desk::start("import-heavy").await;
         // Each table is short, and all of them are too many.
         let table = format!("[[streams.stream]]\ncode = \"a\"\nx = [{}]\n", "{},".repeat(300));
-        let text = table.repeat(500);
+        let text = table.repeat(650);
         let told = desk.ask(Method::POST, PATH, &text).await;
         assert_eq!((told.status.as_u16(), code(&told.json).0), (422, "bad_import"), "{told:?}");
         let what = told.json["error"]["message"].as_str().unwrap();
@@ -568,7 +569,7 @@ mod tests {
         assert!(what.starts_with("line 2: one table says more"), "{what}");
         let change = format!(
             "{{\"op\":\"put\",\"name\":\"a\",\"spec\":{{\"x\":[{}0]}}}}",
-            "{},".repeat(80_000)
+            "{},".repeat(100_000)
         );
         let bulk = format!("{{\"changes\":[{change}]}}");
         let told = desk.ask(Method::POST, "/api/v1/streams/bulk", &bulk).await;
