@@ -1,7 +1,8 @@
 //! Survey: what the control plane wants to know of a shard, told in slices.
 //!
 //! Counters are copied at once. Lists are gathered a slice per turn, so that neither thousands of
-//! sessions nor thousands of streams delay a frame; one list is gathered at a time.
+//! sessions nor thousands of streams delay a frame; one question is answered at a time. A shard of
+//! few is told as it is at one moment, and a large one over some turns, its counters last.
 
 use std::collections::VecDeque;
 
@@ -17,12 +18,10 @@ use crate::control::{
 use crate::hub::{Hub, Publisher};
 use crate::slab::PageClass;
 
-/// Slots of sessions that one turn looks at: about a fifth of a millisecond.
-const SESSIONS_PER_TURN: usize = 512;
-/// Slots of streams that one turn looks at.
-const STREAMS_PER_TURN: usize = 64;
-/// Slots of readers that one turn looks at.
-const READERS_PER_TURN: usize = 512;
+/// Slots of sessions or readers that one turn looks at: about a fifth of a millisecond.
+const SLOTS_PER_TURN: usize = 512;
+/// A slot of a stream counts as that many.
+const STREAM_SLOTS: usize = 8;
 /// Questions that wait for their turn at most; whoever asks more finds this shard missing.
 const QUESTIONS_MAX: usize = 64;
 
@@ -72,21 +71,22 @@ impl Survey {
         }
     }
 
-    /// Looks at the next slice of the shard.
-    fn look(&mut self, shard: &Shard) {
-        let (slots, slice) = match self.step {
-            Step::Streams => (shard.streams.slots().len(), STREAMS_PER_TURN),
-            Step::Readers => (shard.readers.capacity(), READERS_PER_TURN),
-            Step::Sessions => (shard.connections.capacity(), SESSIONS_PER_TURN),
-            Step::Views => (shard.views.roll.places(), SESSIONS_PER_TURN),
-            Step::Done => return,
+    /// Looks at a slice of one list, of `room` slots at most, and returns what is left of them.
+    fn look(&mut self, shard: &Shard, room: usize) -> usize {
+        let (slots, each) = match self.step {
+            Step::Streams => (shard.streams.slots().len(), STREAM_SLOTS),
+            Step::Readers => (shard.readers.capacity(), 1),
+            Step::Sessions => (shard.connections.capacity(), 1),
+            Step::Views => (shard.views.roll.places(), 1),
+            Step::Done => return room,
         };
         if self.step == Step::Sessions && self.at == 0 {
             // At once, so that no later turn moves what is gathered; pages are touched as it grows.
             self.sessions.reserve(shard.connections.len() + shard.views.roll.len());
             self.views_before = shard.views.roll.entered();
         }
-        let end = slots.min(self.at + slice);
+        let end = slots.min(self.at + room.div_ceil(each));
+        let left = room.saturating_sub((end - self.at) * each);
         for at in self.at..end {
             let slot = u32::try_from(at).expect("slots are counted in 32 bits");
             match self.step {
@@ -115,6 +115,7 @@ impl Survey {
             };
             self.at = 0;
         }
+        left
     }
 }
 
@@ -129,12 +130,15 @@ impl Shard {
         }
     }
 
-    /// Gathers one slice of a list; true if more is to be gathered.
+    /// Gathers what one turn has time for; true if more is to be gathered.
     pub(super) fn survey(&mut self) -> bool {
         let Surveys { waiting, current } = &mut self.surveys;
         let next = || waiting.pop_front().map(|(id, detail)| Survey::new(id, detail));
         let Some(mut survey) = current.take().or_else(next) else { return false };
-        survey.look(self);
+        let mut room = SLOTS_PER_TURN;
+        while room > 0 && survey.step != Step::Done {
+            room = survey.look(self, room);
+        }
         if survey.step == Step::Done {
             let snapshot = Box::new(self.snapshot(survey));
             self.report(Event::Snapshot(snapshot));
