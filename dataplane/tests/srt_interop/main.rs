@@ -74,20 +74,27 @@ fn query(key: Option<KeyLength>) -> String {
     }
 }
 
+/// The same for one direction: who sends alone needs no key of its own, and a caller of libsrt
+/// takes none from its listener.
+fn one_way(key: Option<KeyLength>, direction: Direction) -> Settings {
+    let sends = matches!(direction, Direction::Send);
+    Settings { sends, receives: !sends, ..settings(key) }
+}
+
 /// Moves a stream and compares it.
 fn exchange(role: Role, direction: Direction, key: Option<KeyLength>, weather: Weather) {
     let what = format!("{role:?} {direction:?} {key:?} {weather:?}");
     let query = query(key);
     let (mut peer, address) = match role {
         Role::Listener => {
-            let peer = Peer::listen(settings(key), weather);
+            let peer = Peer::listen(one_way(key, direction), weather);
             let address = format!("srt://{}?mode=caller&{query}", peer.addr());
             (peer, address)
         }
         Role::Caller => {
             let addr = tool::free_addr();
             let address = format!("srt://{addr}?mode=listener&{query}");
-            (Peer::call(settings(key), weather, addr), address)
+            (Peer::call(one_way(key, direction), weather, addr), address)
         }
     };
     let sent = peer::content();

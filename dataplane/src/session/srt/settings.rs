@@ -40,7 +40,9 @@ pub struct Settings {
     pub mtu: u32,
     /// True if something will be sent: a peer whose packets are too small for it is refused.
     pub sends: bool,
-    /// True if something is received: otherwise a peer's data is counted and nothing else.
+    /// True if something is received: otherwise a peer's data is counted and nothing else. A
+    /// listener that sends as well tells an encrypted caller a key of its own first, which libsrt's
+    /// callers do not take.
     pub receives: bool,
     /// Packets of the receive window: from the first that is missing to the last that came.
     pub receive_window: u32,
