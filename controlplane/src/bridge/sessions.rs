@@ -215,6 +215,7 @@ mod tests {
             sq_entries: 256,
             recv_buffers: 64,
             recv_buffer_bytes: 4_096,
+            ..ReactorConfig::default()
         };
         let demo = StreamName::parse("demo").unwrap();
         Node::start(Config {

@@ -47,6 +47,16 @@ impl RawAddress {
         raw
     }
 
+    /// The address that the kernel wrote as `bytes`; more of them than any address has are ignored.
+    pub(super) fn read(bytes: &[u8]) -> Option<SocketAddr> {
+        let mut raw = Self::empty();
+        let len = bytes.len().min(size_of::<libc::sockaddr_storage>());
+        let to = (&raw mut raw.storage).cast::<u8>();
+        // SAFETY: the storage takes any bytes, and no more are copied than it has.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) };
+        raw.get()
+    }
+
     pub(super) fn as_ptr(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
     }
@@ -106,5 +116,11 @@ mod tests {
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:80".parse().unwrap();
         assert_eq!(RawAddress::new(&mapped).get(), Some("10.0.0.1:80".parse().unwrap()));
         assert_eq!(RawAddress::empty().get(), None);
+        let raw = RawAddress::new(&mapped);
+        let (at, len) = (raw.as_ptr().cast::<u8>(), raw.len() as usize);
+        // SAFETY: the address is readable for its length.
+        let bytes = unsafe { std::slice::from_raw_parts(at, len) };
+        assert_eq!(RawAddress::read(bytes), raw.get());
+        assert_eq!(RawAddress::read(b""), None);
     }
 }

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::address::RawAddress;
 use super::buffers::{Buffers, RecvBuf};
 use super::completion::{Completion, RecvMode, SEND_PARTS_MAX, SendPart};
 use super::config::{BackendChoice, BackendKind, ReactorConfig};
 use super::core::Core;
 use super::counters::OpCounters;
+use super::datagrams::{DATAGRAM_BUFFER_BYTES, DatagramBuf};
 use super::epoll::Epoll;
 use super::token::Token;
+use super::train::{self, Ticket};
 use super::uring::Uring;
 use super::waker::Waker;
 use crate::error::Error;
@@ -57,12 +60,16 @@ impl Reactor {
     /// the process is out of descriptors or memory.
     pub fn new(config: &ReactorConfig) -> Result<(Self, Option<String>), Error> {
         config.validate()?;
-        let buffers = Buffers::new(config)?;
+        let buffers = Buffers::new(config.recv_buffers, config.recv_buffer_bytes)?;
+        let datagrams = match config.datagram_buffers {
+            0 => None,
+            count => Some(Buffers::new(count, DATAGRAM_BUFFER_BYTES)?),
+        };
         let reason = match config.choice {
             BackendChoice::Epoll => None,
-            choice => match Uring::new(config, &buffers) {
+            choice => match Uring::new(config, &buffers, datagrams.as_ref()) {
                 Ok((uring, waker)) => {
-                    let mut core = Core::new(buffers, waker);
+                    let mut core = Core::new(buffers, datagrams, waker);
                     let mut uring = Box::new(uring);
                     uring.watch_waker(&mut core);
                     return Ok((Self { backend: Backend::Uring(uring), core }, None));
@@ -72,8 +79,8 @@ impl Reactor {
             },
         };
         let waker = Waker::new(None)?;
-        let epoll = Box::new(Epoll::new(&buffers, &waker)?);
-        let core = Core::new(buffers, waker);
+        let epoll = Box::new(Epoll::new(&buffers, datagrams.as_ref(), &waker)?);
+        let core = Core::new(buffers, datagrams, waker);
         Ok((Self { backend: Backend::Epoll(epoll), core }, reason))
     }
 
@@ -126,6 +133,72 @@ impl Reactor {
     /// socket.
     pub fn recv_stop(&mut self, token: Token) {
         dispatch!(self, backend, core => backend.recv_stop(core, token));
+    }
+
+    /// Receives datagrams from a UDP socket, as [`Completion::Datagrams`], until it is stopped by
+    /// [`Self::recv_stop`]. What the network tells of one peer does not end it.
+    ///
+    /// # Panics
+    /// The reactor was built without `datagram_buffers`.
+    pub fn recv_datagrams_start(&mut self, fd: BorrowedFd<'_>, token: Token) {
+        assert!(self.core.datagrams.is_some(), "the reactor has no buffers for datagrams");
+        dispatch!(self, backend, core => backend.recv_datagrams_start(core, fd, token));
+    }
+
+    /// The datagrams of a run, in order.
+    pub fn datagrams(&self, buf: &DatagramBuf) -> std::slice::Chunks<'_, u8> {
+        let group = self.core.datagrams.as_ref().expect("the buffer is of this reactor");
+        buf.bytes(group).chunks(buf.segment())
+    }
+
+    /// The datagrams of a run, in order, to be decrypted where they are.
+    pub fn datagrams_mut(&mut self, buf: &mut DatagramBuf) -> std::slice::ChunksMut<'_, u8> {
+        let segment = buf.segment();
+        buf.bytes_mut(self.core.datagrams()).chunks_mut(segment)
+    }
+
+    /// Datagram `at` of a run, for who needs the reactor between two of them.
+    pub fn datagram_mut(&mut self, buf: &mut DatagramBuf, at: usize) -> Option<&mut [u8]> {
+        self.datagrams_mut(buf).nth(at)
+    }
+
+    /// Gives the buffer of a run back to its group.
+    pub fn release_datagrams(&mut self, buf: DatagramBuf) {
+        self.core.datagrams().take_back(&buf.run);
+        dispatch!(self, backend, core => backend.give_back_datagrams(core, buf.run.id));
+    }
+
+    /// Queues one train of datagrams to `peer`: each has `segment` bytes, the last may have fewer,
+    /// and parts need not end where datagrams do. At most [`super::TRAIN_PARTS_MAX`] parts,
+    /// [`super::TRAIN_DATAGRAMS_MAX`] datagrams and [`super::TRAIN_BYTES_MAX`] bytes.
+    ///
+    /// Trains of one token may follow each other in one submit; each has one answer, in their
+    /// order, before any other completion of the submit.
+    ///
+    /// # Panics
+    /// The train is empty or out of bounds.
+    ///
+    /// # Safety
+    /// The bytes of every part stay valid and unchanged until the next [`Self::submit`] or
+    /// [`Self::submit_and_wait`] returns.
+    pub unsafe fn send_datagrams(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        peer: &SocketAddr,
+        parts: &[SendPart],
+        segment: u16,
+    ) {
+        let ticket = Ticket::new(fd, token, RawAddress::new(peer), parts, segment);
+        let whole = self.core.cuts_trains(fd);
+        match &mut self.backend {
+            // SAFETY: the caller keeps the bytes until the submit returned.
+            Backend::Uring(uring) if whole => unsafe {
+                uring.send_datagrams(&mut self.core, ticket, parts);
+            },
+            // SAFETY: the caller keeps the bytes for longer.
+            _ => unsafe { train::send(&mut self.core, &ticket, parts, whole) },
+        }
     }
 
     /// Queues one non-blocking send of 1 to [`SEND_PARTS_MAX`] parts.
@@ -240,6 +313,9 @@ impl Drop for Reactor {
             && !uring.drain(&mut self.core.counters)
         {
             self.core.buffers.leak();
+            if let Some(datagrams) = &mut self.core.datagrams {
+                datagrams.leak();
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::config::ReactorConfig;
 use crate::error::Error;
 
 /// One received run of bytes, lent by the reactor that completed it.
@@ -80,8 +79,8 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    pub(super) fn new(config: &ReactorConfig) -> Result<Self, Error> {
-        let (count, each) = (config.recv_buffers, config.recv_buffer_bytes);
+    /// `count` buffers of `each` bytes; neither is zero.
+    pub(super) fn new(count: u16, each: u32) -> Result<Self, Error> {
         let memory = Mapping::new(usize::from(count) * each as usize)?;
         Ok(Self { memory, count, each, lent: 0 })
     }
@@ -125,6 +124,13 @@ impl Buffers {
         // SAFETY: the range is inside the mapping; the kernel writes to a buffer only while it is
         // not lent, and the shared borrow of `buf` keeps it lent.
         unsafe { std::slice::from_raw_parts(self.at(buf.id), buf.len as usize) }
+    }
+
+    pub(super) fn bytes_mut(&mut self, buf: &RecvBuf) -> &mut [u8] {
+        assert!(buf.len <= self.each, "the buffer is of another reactor");
+        // SAFETY: as in `bytes`; nobody else borrows from the group while it is borrowed
+        // exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.at(buf.id), buf.len as usize) }
     }
 
     /// Gives the memory up for the rest of the process' life.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::buffers::RecvBuf;
+use super::datagrams::DatagramBuf;
 use super::token::Token;
 
 /// Ranges of one send at most.
@@ -116,6 +117,35 @@ pub enum Completion {
         token: Token,
         /// The errno of a failure.
         result: Result<(), i32>,
+    },
+    /// Datagrams of one peer arrived.
+    Datagrams {
+        /// The token of the receive.
+        token: Token,
+        /// The peer; an IPv4 peer of a dual-stack socket is given as IPv4.
+        peer: SocketAddr,
+        /// The datagrams, to be given back with [`super::Reactor::release_datagrams`].
+        buf: DatagramBuf,
+    },
+    /// The kernel took a train; fewer bytes than were offered only if it takes no trains to this
+    /// peer and the room ended between two datagrams.
+    TrainSent {
+        /// The token of the train.
+        token: Token,
+        /// How many bytes.
+        bytes: u32,
+    },
+    /// There was no room for a train, and nothing of it was sent.
+    TrainBlocked {
+        /// The token of the train.
+        token: Token,
+    },
+    /// A train is lost, which says nothing of the next one: the peer may have no route now.
+    TrainFailed {
+        /// The token of the train.
+        token: Token,
+        /// Why.
+        errno: i32,
     },
     /// Somebody woke this reactor: at least once since the last `Woken`.
     Woken,

@@ -9,6 +9,9 @@ pub const RECV_BUFFERS_MAX: u16 = 32_768;
 /// Bytes of one receive buffer at most.
 pub const RECV_BUFFER_BYTES_MAX: u32 = 1 << 20;
 
+/// Datagram buffers of a reactor at most: 257 MiB of them.
+pub const DATAGRAM_BUFFERS_MAX: u16 = 4_096;
+
 /// Which kernel interface a reactor runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BackendKind {
@@ -44,7 +47,8 @@ pub enum BackendChoice {
 /// What a reactor is built with.
 ///
 /// Memory: `recv_buffers` x `recv_buffer_bytes` of receive buffers, touched as they are used, and
-/// for io_uring 64 bytes a submission and 64 bytes (four completions) a submission.
+/// for io_uring 64 bytes a submission and 64 bytes (four completions) a submission. Datagrams have
+/// `datagram_buffers` x [`super::DATAGRAM_BUFFER_BYTES`] of their own, touched as they are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactorConfig {
     /// Which backend.
@@ -55,6 +59,8 @@ pub struct ReactorConfig {
     pub recv_buffers: u16,
     /// Bytes of one receive buffer.
     pub recv_buffer_bytes: u32,
+    /// Buffers for runs of datagrams: a power of two, or 0 on a node that receives none.
+    pub datagram_buffers: u16,
 }
 
 impl Default for ReactorConfig {
@@ -65,6 +71,7 @@ impl Default for ReactorConfig {
             sq_entries: 4096,
             recv_buffers: 1024,
             recv_buffer_bytes: 16 * 1024,
+            datagram_buffers: 0,
         }
     }
 }
@@ -75,7 +82,9 @@ impl ReactorConfig {
         let legal = (1..=SQ_ENTRIES_MAX).contains(&self.sq_entries)
             && self.recv_buffers.is_power_of_two()
             && self.recv_buffers <= RECV_BUFFERS_MAX
-            && (1..=RECV_BUFFER_BYTES_MAX).contains(&self.recv_buffer_bytes);
+            && (1..=RECV_BUFFER_BYTES_MAX).contains(&self.recv_buffer_bytes)
+            && (self.datagram_buffers == 0 || self.datagram_buffers.is_power_of_two())
+            && self.datagram_buffers <= DATAGRAM_BUFFERS_MAX;
         if legal {
             Ok(())
         } else {
@@ -99,6 +108,8 @@ mod tests {
             ReactorConfig { recv_buffers: 3, ..legal.clone() },
             ReactorConfig { recv_buffer_bytes: 0, ..legal.clone() },
             ReactorConfig { recv_buffer_bytes: RECV_BUFFER_BYTES_MAX + 1, ..legal.clone() },
+            ReactorConfig { datagram_buffers: 3, ..legal.clone() },
+            ReactorConfig { datagram_buffers: 2 * DATAGRAM_BUFFERS_MAX, ..legal.clone() },
         ] {
             assert!(wrong.validate().is_err(), "{wrong:?}");
         }

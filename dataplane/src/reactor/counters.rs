@@ -8,10 +8,14 @@ pub enum OpKind {
     Accept,
     /// Receiving.
     Recv,
+    /// Receiving datagrams.
+    RecvMsg,
     /// Sending one range.
     Send,
     /// Sending several ranges.
     SendMsg,
+    /// Sending a train of datagrams.
+    Train,
     /// Waiting for room to send.
     Poll,
     /// Connecting.
@@ -28,11 +32,13 @@ pub enum OpKind {
 
 impl OpKind {
     /// Every kind, in the order of [`OpCounters::ops`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Accept,
         Self::Recv,
+        Self::RecvMsg,
         Self::Send,
         Self::SendMsg,
+        Self::Train,
         Self::Poll,
         Self::Connect,
         Self::Cancel,
@@ -47,8 +53,10 @@ impl OpKind {
         match self {
             Self::Accept => "accept",
             Self::Recv => "recv",
+            Self::RecvMsg => "recvmsg",
             Self::Send => "send",
             Self::SendMsg => "sendmsg",
+            Self::Train => "train",
             Self::Poll => "poll",
             Self::Connect => "connect",
             Self::Cancel => "cancel",
@@ -86,7 +94,7 @@ pub struct OpCounters {
     pub epoll_wait_calls: u64,
     /// Calls of epoll_ctl.
     pub epoll_ctl_calls: u64,
-    /// Calls of recv.
+    /// Calls of recv and recvmsg.
     pub recv_calls: u64,
     /// Calls of send and sendmsg.
     pub send_calls: u64,
@@ -96,6 +104,14 @@ pub struct OpCounters {
     pub bytes_received: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Runs of datagrams that were cut short or had no IP address, and were dropped.
+    pub datagrams_truncated: u64,
+    /// Trains that the kernel refused, sent datagram by datagram.
+    pub trains_split: u64,
     /// Sends that found no room at all.
     pub sends_blocked: u64,
     /// Submits that found more completions than the completion queue holds.
@@ -146,6 +162,8 @@ impl OpCounters {
             ("no_receive_buffer", self.no_buffers),
             ("rearmed", self.rearms),
             ("stale_completion", self.stale),
+            ("datagram_truncated", self.datagrams_truncated),
+            ("train_split", self.trains_split),
         ]
     }
 

@@ -16,6 +16,9 @@
 //! themselves after the next release. No queue here grows beyond the operations that the shard
 //! started.
 //!
+//! UDP sockets are shared by many peers: `datagrams` are the runs that one receive gives, `train`s
+//! the runs that one send takes, `steering` leads a peer's datagrams to its shard.
+//!
 //! Not here: protocols (`session`), who may sleep (`shard/wake.rs`), timers (`shard/timer.rs`).
 
 mod address;
@@ -25,11 +28,15 @@ mod completion;
 mod config;
 mod core;
 mod counters;
+mod datagrams;
 mod epoll;
 mod host;
 mod listener;
 mod socket;
+mod steering;
 mod token;
+mod train;
+mod udp;
 mod uring;
 mod waker;
 
@@ -37,15 +44,19 @@ pub use backend::Reactor;
 pub use buffers::RecvBuf;
 pub use completion::{Completion, RecvMode, SEND_PARTS_MAX, SendPart};
 pub use config::{
-    BackendChoice, BackendKind, RECV_BUFFER_BYTES_MAX, RECV_BUFFERS_MAX, ReactorConfig,
-    SQ_ENTRIES_MAX,
+    BackendChoice, BackendKind, DATAGRAM_BUFFERS_MAX, RECV_BUFFER_BYTES_MAX, RECV_BUFFERS_MAX,
+    ReactorConfig, SQ_ENTRIES_MAX,
 };
 pub use counters::{OpCount, OpCounters, OpKind};
+pub use datagrams::{DATAGRAM_BUFFER_BYTES, DatagramBuf};
 pub use host::{affinity_cpus, pin_to_cpu, raise_nofile, thread_cpu_time};
 pub use listener::{ListenOptions, Listener};
 pub use socket::{
     SocketOptions, acknowledge_at_once, apply, local_addr, memory_bytes, outgoing_queue_bytes,
     peer_addr, tcp_socket, widen_receive,
 };
+pub use steering::{steer, steer_group, steered_id};
 pub use token::Token;
+pub use train::{TRAIN_BYTES_MAX, TRAIN_DATAGRAMS_MAX, TRAIN_PARTS_MAX};
+pub use udp::{UdpOptions, send_datagram, udp_socket};
 pub use waker::Waker;

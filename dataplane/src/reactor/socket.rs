@@ -1,4 +1,4 @@
-//! Options and questions of one TCP socket.
+//! Options and questions of one socket.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -195,8 +195,17 @@ pub fn local_addr(fd: BorrowedFd<'_>) -> Result<SocketAddr, Error> {
 
 /// A new non-blocking TCP socket of `addr`'s family.
 pub(super) fn stream_socket(addr: &SocketAddr) -> Result<OwnedFd, Error> {
+    open(addr, libc::SOCK_STREAM)
+}
+
+/// A new non-blocking UDP socket of `addr`'s family.
+pub(super) fn datagram_socket(addr: &SocketAddr) -> Result<OwnedFd, Error> {
+    open(addr, libc::SOCK_DGRAM)
+}
+
+fn open(addr: &SocketAddr, kind: i32) -> Result<OwnedFd, Error> {
     let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointer.
     let fd = unsafe { libc::socket(family, kind, 0) };
     if fd < 0 {

@@ -184,6 +184,10 @@ impl Shard {
                 self.with(token, |s, slot| s.sent(slot, 0));
                 self.usage.sent_late(token, 0);
             }
+            Completion::Datagrams { buf, .. } => self.reactor.release_datagrams(buf),
+            Completion::TrainSent { .. }
+            | Completion::TrainBlocked { .. }
+            | Completion::TrainFailed { .. } => {}
             Completion::Writable { token } => self.with(token, Self::writable),
             Completion::Woken => self.counters.wakes_received += 1,
         }

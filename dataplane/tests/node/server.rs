@@ -29,6 +29,7 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
             sq_entries: 256,
             recv_buffers: 64,
             recv_buffer_bytes: 4096,
+            ..ReactorConfig::default()
         },
         listeners: vec![listener(ListenerKind::Rtmp), listener(ListenerKind::Http)],
         tls: None,

@@ -18,11 +18,23 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 pub(crate) const LISTENER: Token = Token::new(0, 0);
 
 pub(crate) fn usual(choice: BackendChoice) -> ReactorConfig {
-    ReactorConfig { choice, sq_entries: 256, recv_buffers: 64, recv_buffer_bytes: 4096 }
+    ReactorConfig {
+        choice,
+        sq_entries: 256,
+        recv_buffers: 64,
+        recv_buffer_bytes: 4096,
+        datagram_buffers: 16,
+    }
 }
 
 pub(crate) fn tiny(choice: BackendChoice) -> ReactorConfig {
-    ReactorConfig { choice, sq_entries: 8, recv_buffers: 4, recv_buffer_bytes: 64 }
+    ReactorConfig {
+        choice,
+        sq_entries: 8,
+        recv_buffers: 4,
+        recv_buffer_bytes: 64,
+        datagram_buffers: 2,
+    }
 }
 
 /// Byte `at` of the stream that cases send, so that a lost, doubled or moved byte shows.

@@ -33,13 +33,21 @@ pub(in super::super) struct Epoll {
     pub(super) runnable: VecDeque<Token>,
     /// Buffers that are not lent.
     pub(super) free: Vec<u16>,
+    /// Buffers for datagrams that are not lent.
+    pub(super) free_datagrams: Vec<u16>,
+    /// A socket was left with datagrams of which no edge will tell.
+    pub(super) unfinished: bool,
     events: Box<[libc::epoll_event]>,
     /// epoll_pwait2 is available: timeouts finer than a millisecond.
     fine_timeouts: bool,
 }
 
 impl Epoll {
-    pub(in super::super) fn new(buffers: &Buffers, waker: &Waker) -> Result<Self, Error> {
+    pub(in super::super) fn new(
+        buffers: &Buffers,
+        datagrams: Option<&Buffers>,
+        waker: &Waker,
+    ) -> Result<Self, Error> {
         // SAFETY: epoll_create1 takes no pointer.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -61,6 +69,8 @@ impl Epoll {
             interests: Interests::default(),
             runnable: VecDeque::new(),
             free: (0..buffers.count()).rev().collect(),
+            free_datagrams: (0..datagrams.map_or(0, Buffers::count)).rev().collect(),
+            unfinished: false,
             events: vec![none; EVENTS_PER_WAIT_MAX].into_boxed_slice(),
             fine_timeouts: true,
         })
@@ -209,7 +219,8 @@ impl Epoll {
 
     pub(in super::super) fn submit_and_wait(&mut self, core: &mut Core, timeout: Option<Duration>) {
         self.read_runnable(core);
-        let timeout = if core.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let idle = core.ready.is_empty() && !self.unfinished;
+        let timeout = if idle { timeout } else { Some(Duration::ZERO) };
         let count = self.wait(core, timeout);
         for at in 0..count {
             let event = self.events[at];

@@ -11,6 +11,7 @@ pub(super) enum Read {
     Off,
     Accept,
     Bytes(RecvMode),
+    Datagrams,
 }
 
 /// What a token waits to be writable for.

@@ -16,7 +16,7 @@ const ACCEPTS_PER_TURN_MAX: usize = 64;
 const RECVS_PER_TURN_MAX: usize = 4;
 
 /// What one attempt to read came to.
-enum Progress {
+pub(super) enum Progress {
     /// There may be more.
     More,
     /// The descriptor would block, or the operation is over.
@@ -28,6 +28,7 @@ enum Progress {
 impl Epoll {
     /// Gives every readable token one turn.
     pub(super) fn read_runnable(&mut self, core: &mut Core) {
+        self.unfinished = false;
         for _ in 0..self.runnable.len() {
             let Some(token) = self.runnable.pop_front() else { return };
             let Some(interest) = self.interests.current(token) else { continue };
@@ -38,6 +39,7 @@ impl Epoll {
             let progress = match read {
                 Read::Off => continue,
                 Read::Accept => self.accept_some(core, fd, token),
+                Read::Datagrams => self.recv_runs(core, fd, token),
                 Read::Bytes(mode) => self.recv_some(core, fd, token, mode),
             };
             let interest = self.interests.of(token);

@@ -68,7 +68,7 @@ pub(super) enum Side {
 impl Side {
     pub(super) const fn of(kind: OpKind) -> Self {
         match kind {
-            OpKind::Accept | OpKind::Recv => Self::Read,
+            OpKind::Accept | OpKind::Recv | OpKind::RecvMsg => Self::Read,
             _ => Self::Write,
         }
     }

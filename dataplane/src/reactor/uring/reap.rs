@@ -57,7 +57,9 @@ impl Uring {
                 core.counters.completed(kind, true);
                 self.peers[key as usize].wake();
             }
-            OpKind::Accept | OpKind::Recv | OpKind::Poll | OpKind::Connect => {
+            // Its submit gave it up, and counted it then.
+            OpKind::Train => core.counters.stale += 1,
+            OpKind::Accept | OpKind::Recv | OpKind::RecvMsg | OpKind::Poll | OpKind::Connect => {
                 self.in_flight -= usize::from(last);
                 let index = u32::try_from(key).expect("keys of operations are their indexes");
                 self.take(core, index, &answer, last);
@@ -72,6 +74,7 @@ impl Uring {
         match operation.kind {
             OpKind::Accept => self.take_accept(core, index, &operation, answer.result(), last),
             OpKind::Recv => self.take_recv(core, index, &operation, answer, last),
+            OpKind::RecvMsg => self.take_datagrams(core, index, &operation, answer, last),
             _ => self.take_writable(core, index, &operation, answer.result()),
         }
         if last && let State::Closing(closing) = operation.state {
@@ -191,7 +194,7 @@ impl Uring {
     pub(super) fn forget_answer(&mut self, answer: &cqueue::Entry) {
         let (kind, last) = (split_user_data(answer.user_data()).0, !cqueue::more(answer.flags()));
         match kind {
-            Some(OpKind::Woken | OpKind::Message) | None => return,
+            Some(OpKind::Woken | OpKind::Message | OpKind::Train) | None => return,
             Some(OpKind::Accept) if answer.result() >= 0 => {
                 // SAFETY: the descriptor is new and nobody else owns it.
                 drop(unsafe { OwnedFd::from_raw_fd(answer.result()) });

@@ -12,11 +12,13 @@ use super::super::config::ReactorConfig;
 use super::super::core::Core;
 use super::super::counters::{OpCounters, OpKind};
 use super::super::socket;
-use super::super::token::user_data;
+use super::super::token::{Token, split_user_data, user_data};
 use super::super::waker::Waker;
 use super::buffer_ring::BufferRing;
+use super::datagrams::DatagramRing;
 use super::message::Messages;
 use super::operation::{Closings, Operations, Slots};
+use super::trains::Trains;
 use crate::error::Error;
 
 /// Completions per submission: room for multishot answers beside those of sends.
@@ -41,7 +43,10 @@ pub(in super::super) struct Uring {
     // The ring is dropped before the memory that it was given.
     pub(super) ring: Ring,
     pub(super) buffer_ring: BufferRing,
+    /// The group of datagrams, if this reactor receives any.
+    pub(super) datagrams: Option<DatagramRing>,
     pub(super) messages: Messages,
+    pub(super) trains: Trains,
     pub(super) operations: Operations,
     pub(super) slots: Slots,
     pub(super) closings: Closings,
@@ -89,6 +94,7 @@ fn probe(ring: &IoUring) -> Result<(), Error> {
         (opcode::Recv::CODE, "io_uring recv"),
         (opcode::Send::CODE, "io_uring send"),
         (opcode::SendMsg::CODE, "io_uring sendmsg"),
+        (opcode::RecvMsgMulti::CODE, "io_uring recvmsg"),
         (opcode::PollAdd::CODE, "io_uring poll"),
         (opcode::AsyncCancel::CODE, "io_uring cancel"),
         (opcode::MsgRingData::CODE, "io_uring message"),
@@ -99,6 +105,18 @@ fn probe(ring: &IoUring) -> Result<(), Error> {
     }
 }
 
+/// A group of all `buffers`, known to `ring`.
+pub(super) fn register(ring: &IoUring, buffers: &Buffers, group: u16) -> Result<BufferRing, Error> {
+    let mut entries = BufferRing::new(buffers)?;
+    let (address, count) = (entries.address(), buffers.count());
+    // SAFETY: the entries are mapped, as many as told, and outlive the ring: they are dropped
+    // after it, and leaked if the kernel may still use them.
+    unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, 0) }
+        .map_err(|error| io_error("io_uring buffer ring", &error))?;
+    (0..count).for_each(|id| entries.give(buffers, id));
+    Ok(entries)
+}
+
 impl Uring {
     /// A ring that only the calling thread may use, and its waker.
     ///
@@ -107,6 +125,7 @@ impl Uring {
     pub(in super::super) fn new(
         config: &ReactorConfig,
         buffers: &Buffers,
+        datagrams: Option<&Buffers>,
     ) -> Result<(Self, Waker), Error> {
         let ring: IoUring = IoUring::builder()
             .setup_single_issuer()
@@ -120,25 +139,16 @@ impl Uring {
             .build(config.sq_entries)
             .map_err(|error| io_error("io_uring_setup", &error))?;
         probe(&ring)?;
-        let mut buffer_ring = BufferRing::new(buffers)?;
-        // SAFETY: the entries are mapped, as many as told, and outlive the ring: they are dropped
-        // after it, and leaked if the kernel may still use them.
-        unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                buffer_ring.address(),
-                buffers.count(),
-                BUFFER_GROUP,
-                0,
-            )
-        }
-        .map_err(|error| io_error("io_uring buffer ring", &error))?;
-        (0..buffers.count()).for_each(|id| buffer_ring.give(buffers, id));
+        let buffer_ring = register(&ring, buffers, BUFFER_GROUP)?;
+        let datagrams = datagrams.map(|buffers| DatagramRing::new(&ring, buffers)).transpose()?;
         let waker = Waker::new(Some(ring.as_raw_fd()))?;
         let messages = Messages::new(ring.params().sq_entries());
         let uring = Self {
             ring: Ring(ring),
             buffer_ring,
+            datagrams,
             messages,
+            trains: Trains::default(),
             operations: Operations::default(),
             slots: Slots::default(),
             closings: Closings::default(),
@@ -165,14 +175,14 @@ impl Uring {
         // SAFETY: the caller's promise is the queue's demand.
         let pushed = unsafe { self.ring.0.submission().push(entry) };
         assert!(pushed.is_ok(), "a submit empties the queue");
-        // A message answers only if it fails.
-        self.queued += usize::from(kind != OpKind::Message);
+        // A message answers only if it fails, and a train within its submit.
+        self.queued += usize::from(!matches!(kind, OpKind::Message | OpKind::Train));
     }
 
     /// Hands the whole queue to the kernel.
     pub(in super::super) fn submit(&mut self, core: &mut Core) {
         while self.wants_enter(core) {
-            self.make_room();
+            self.make_room(core);
             core.counters.enter_calls += 1;
             match self.ring.0.submit() {
                 Ok(_) if self.ring.0.submission().is_empty() => break,
@@ -180,7 +190,7 @@ impl Uring {
                 Err(error) => assert_transient(&error),
             }
         }
-        self.finish_submit();
+        self.finish_submit(core);
     }
 
     /// True if there is an entry, deferred work or an overflow for the kernel to see to.
@@ -192,19 +202,33 @@ impl Uring {
     }
 
     /// Takes answers out of the completion queue if those of this submit might not fit.
-    fn make_room(&mut self) {
+    fn make_room(&mut self, core: &mut Core) {
         let queued = self.ring.0.submission().len();
         let overflow = self.ring.0.submission().cq_overflow();
-        let mut answers = self.ring.0.completion();
+        let answers = self.ring.0.completion();
         if overflow || answers.len() + queued > answers.capacity() {
-            self.stash.extend(&mut answers);
+            drop(answers);
+            self.stash_answers(core);
+        }
+    }
+
+    /// Takes all answers out of the completion queue; those to trains are filed at once.
+    pub(super) fn stash_answers(&mut self, core: &mut Core) {
+        while let Some(answer) = self.ring.0.completion().next() {
+            match split_user_data(answer.user_data()) {
+                (Some(OpKind::Train), key) => {
+                    self.trains.settle(core, Token::unpack(key), answer.result());
+                }
+                _ => self.stash.push_back(answer),
+            }
         }
     }
 
     /// No entry is queued any more: messages can be reused and descriptors closed.
-    fn finish_submit(&mut self) {
+    fn finish_submit(&mut self, core: &mut Core) {
         self.in_flight += std::mem::take(&mut self.queued);
         self.messages.reset();
+        self.settle_trains(core);
         for action in self.after_submit.drain(..) {
             match action {
                 AfterSubmit::ShutdownWrite(fd) => {
@@ -225,8 +249,8 @@ impl Uring {
     pub(in super::super) fn submit_and_wait(&mut self, core: &mut Core, timeout: Option<Duration>) {
         loop {
             let more = self.feed_starved(core);
-            // Descriptors that wait for the submit must not wait for the sleep as well.
-            if more || !self.after_submit.is_empty() {
+            // What waits for the submit must not wait for the sleep as well.
+            if more || !self.after_submit.is_empty() || !self.trains.is_empty() {
                 self.submit(core);
             }
             if self.has_answer(core) || timeout == Some(Duration::ZERO) {
@@ -280,6 +304,9 @@ impl Uring {
             let _ = unsafe { submitter.enter(0, 1, flags, Some(&args)) };
         }
         self.buffer_ring.leak();
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.buffers.leak();
+        }
         false
     }
 
@@ -298,7 +325,7 @@ impl Uring {
 }
 
 /// A full completion queue, a lack of memory, a signal and a timeout pass; the rest would be ours.
-fn assert_transient(error: &std::io::Error) {
+pub(super) fn assert_transient(error: &std::io::Error) {
     let transient = [libc::EAGAIN, libc::EBUSY, libc::EINTR, libc::ENOMEM, libc::ETIME];
     let errno = error.raw_os_error().unwrap_or(0);
     assert!(transient.contains(&errno), "the ring is broken: {error}");

@@ -52,8 +52,7 @@ impl Uring {
             return;
         };
         if self.operations.get(index).state == State::Starved {
-            self.starved.retain(|&starved| starved != index);
-            self.remove(index);
+            self.unstarve(index);
             core.ready.push_back(Completion::RecvEnded { token });
         } else {
             self.stop(core, index);
@@ -141,8 +140,7 @@ impl Uring {
         for (at, index) in sides.into_iter().enumerate() {
             let Some(index) = index else { continue };
             if self.operations.get(index).state == State::Starved {
-                self.starved.retain(|&starved| starved != index);
-                self.remove(index);
+                self.unstarve(index);
             } else {
                 armed[at] = Some(index);
             }
@@ -195,7 +193,7 @@ impl Uring {
     }
 
     /// Starts an operation of a token that has none on that side.
-    fn start(
+    pub(super) fn start(
         &mut self,
         core: &mut Core,
         fd: BorrowedFd<'_>,
@@ -228,6 +226,7 @@ impl Uring {
                 entry.flags(squeue::Flags::BUFFER_SELECT)
             }
             OpKind::Recv => opcode::RecvMulti::new(fd, BUFFER_GROUP).build(),
+            OpKind::RecvMsg => self.datagrams().receive(fd),
             _ => opcode::PollAdd::new(fd, libc::POLLOUT as u32).build(),
         };
         let entry = entry.user_data(user_data(kind, u64::from(index)));
@@ -260,7 +259,17 @@ impl Uring {
                 self.arm(core, index);
             }
         }
-        free > 0 && !self.starved.is_empty()
+        let more = free > 0 && !self.starved.is_empty();
+        self.feed_starved_datagrams(core) || more
+    }
+
+    /// Ends a receive that waits for a buffer.
+    fn unstarve(&mut self, index: u32) {
+        self.starved.retain(|&starved| starved != index);
+        if let Some(group) = &mut self.datagrams {
+            group.forget(index);
+        }
+        self.remove(index);
     }
 
     /// Forgets an operation that the kernel no longer has.

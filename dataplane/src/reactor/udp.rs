@@ -1,0 +1,131 @@
+//! UDP sockets, which many peers share.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::address::RawAddress;
+use super::socket;
+use crate::error::Error;
+
+/// How a UDP socket is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// Several sockets may be bound to the address and share its datagrams, see
+    /// [`super::steer_group`].
+    pub reuse_port: bool,
+    /// An IPv6 socket takes IPv6 alone; `false` takes both families.
+    pub v6only: bool,
+    /// SO_SNDBUF, bytes: past net.core.wmem_max if the process may.
+    pub send_buffer_bytes: Option<u32>,
+    /// SO_RCVBUF, bytes: past net.core.rmem_max if the process may.
+    pub recv_buffer_bytes: Option<u32>,
+}
+
+impl Default for UdpOptions {
+    /// Shared by the shards, both families, the kernel's buffers.
+    fn default() -> Self {
+        Self { reuse_port: true, v6only: false, send_buffer_bytes: None, recv_buffer_bytes: None }
+    }
+}
+
+/// Opens and binds a non-blocking UDP socket, which puts datagrams of one peer together (UDP_GRO)
+/// where the kernel does that.
+///
+/// # Errors
+/// `Error::Io` with the errno of the step that failed: `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`
+/// from `bind`, `EAFNOSUPPORT` from `socket` where a family is switched off.
+pub fn udp_socket(addr: &SocketAddr, options: &UdpOptions) -> Result<OwnedFd, Error> {
+    let owned = socket::datagram_socket(addr)?;
+    let fd = owned.as_fd();
+    if options.reuse_port {
+        socket::set(fd, "SO_REUSEPORT", libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    }
+    if addr.is_ipv6() {
+        let only = i32::from(options.v6only);
+        socket::set(fd, "IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only)?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        size(fd, "SO_SNDBUF", [libc::SO_SNDBUFFORCE, libc::SO_SNDBUF], bytes)?;
+    }
+    if let Some(bytes) = options.recv_buffer_bytes {
+        size(fd, "SO_RCVBUF", [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF], bytes)?;
+    }
+    // Where the kernel cannot, each datagram comes by itself, as the receive expects as well.
+    drop(socket::set(fd, "UDP_GRO", libc::SOL_UDP, libc::UDP_GRO, 1));
+    socket::bind(fd, addr)?;
+    Ok(owned)
+}
+
+/// Sets the size of a buffer: beyond the host's limit if the process may, else up to it.
+fn size(fd: BorrowedFd<'_>, op: &'static str, names: [i32; 2], bytes: u32) -> Result<(), Error> {
+    // The kernel doubles it for its bookkeeping, in an integer.
+    let value = i32::try_from(bytes).unwrap_or(i32::MAX).min(i32::MAX / 2);
+    let [forced, usual] = names;
+    socket::set(fd, op, libc::SOL_SOCKET, forced, value)
+        .or_else(|_| socket::set(fd, op, libc::SOL_SOCKET, usual, value))
+}
+
+/// Sends one datagram at once; false if it was dropped, for lack of room or of a route.
+///
+/// It may overtake trains that wait for the next submit.
+pub fn send_datagram(fd: BorrowedFd<'_>, peer: &SocketAddr, bytes: &[u8]) -> bool {
+    let raw = RawAddress::new(peer);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the bytes and the address are readable for the lengths that are told.
+    let sent = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+            raw.as_ptr(),
+            raw.len(),
+        )
+    };
+    sent >= 0
+}
+
+/// True if the kernel cuts one send into datagrams (UDP_SEGMENT, Linux 4.18).
+pub(super) fn cuts_trains(fd: BorrowedFd<'_>) -> bool {
+    let mut value = 0_i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the option value is a writable integer of the length that is told.
+    let code = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    code == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_address_keeps_its_errno() {
+        let alone = UdpOptions { reuse_port: false, ..UdpOptions::default() };
+        let first = udp_socket(&"127.0.0.1:0".parse().unwrap(), &alone).unwrap();
+        let taken = socket::local_addr(first.as_fd()).unwrap();
+        let error = udp_socket(&taken, &alone).unwrap_err();
+        assert!(matches!(error, Error::Io { errno: libc::EADDRINUSE, .. }), "{error}");
+    }
+
+    #[test]
+    fn shards_share_a_port() {
+        let options = UdpOptions {
+            send_buffer_bytes: Some(1 << 20),
+            recv_buffer_bytes: Some(u32::MAX),
+            ..UdpOptions::default()
+        };
+        let first = udp_socket(&"[::1]:0".parse().unwrap(), &options).unwrap();
+        let addr = socket::local_addr(first.as_fd()).unwrap();
+        let second = udp_socket(&addr, &options).unwrap();
+        assert_eq!(socket::local_addr(second.as_fd()).unwrap(), addr);
+        assert!(cuts_trains(second.as_fd()));
+    }
+}
