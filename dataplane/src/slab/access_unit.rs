@@ -216,6 +216,49 @@ impl AuWriter {
         Ok(())
     }
 
+    /// Writes over four bytes of the open unit from its byte `at` on: a length that is known when
+    /// what it counts has come.
+    ///
+    /// # Panics
+    /// If the open unit does not have these bytes.
+    pub fn overwrite(&mut self, pool: &Pool, at: usize, bytes: [u8; 4]) {
+        let end = at.checked_add(bytes.len()).expect("a place in a unit");
+        assert!(end <= self.open.len(), "byte {at} of {}", self.open.len());
+        let (mut page, mut offset) = self.place(pool, at);
+        let mut left = &bytes[..];
+        while !left.is_empty() {
+            let room = class_of(page).bytes() as usize - offset;
+            let (now, later) = left.split_at(room.min(left.len()));
+            // SAFETY: these bytes were written by `append` for the open unit, which no reader has
+            // yet: `open` lends it by `&self`, and `finish` hands it out later. The writer holds
+            // its pages, and `now` fits in what is left of this one.
+            unsafe {
+                let to = pool.region().address(page).add(offset);
+                // CONTROL: a length field.
+                std::ptr::copy_nonoverlapping(now.as_ptr(), to, now.len());
+            }
+            left = later;
+            if !left.is_empty() {
+                (page, offset) = (pool.next_page(page), 0);
+            }
+        }
+    }
+
+    /// Where byte `at` of the open unit is: its page, and the offset there. What was appended last
+    /// is found without a walk, so that many short pieces of a long unit cost no more than it.
+    fn place(&self, pool: &Pool, at: usize) -> (u32, usize) {
+        let from_end = self.open.len() - at;
+        if from_end <= self.fill as usize && self.tail != NO_PAGE {
+            return (self.tail, self.fill as usize - from_end);
+        }
+        let (mut page, mut offset) = (self.open.first, self.open.offset as usize + at);
+        while offset >= class_of(page).bytes() as usize {
+            offset -= class_of(page).bytes() as usize;
+            page = pool.next_page(page);
+        }
+        (page, offset)
+    }
+
     /// Ends the open unit and hands it out; the next one begins right behind it.
     pub fn finish(&mut self, pool: &Pool) -> AuBytes {
         if self.tail != NO_PAGE && self.fill == class_of(self.tail).bytes() {
@@ -334,9 +377,39 @@ mod tests {
         writer.close(&pool);
     }
 
+    #[test]
+    fn lengths_are_written_over_across_pages() {
+        let (pool, mut writer) = (pool(0, 4), AuWriter::new());
+        writer.append(&pool, PageClass::Small, &[7; 8_190]).unwrap();
+        let before = writer.finish(&pool);
+        writer.append(&pool, PageClass::Small, &[0; 4]).unwrap();
+        writer.append(&pool, PageClass::Small, &[1; 10_000]).unwrap();
+        let second = writer.len();
+        writer.append(&pool, PageClass::Small, &[0; 4]).unwrap();
+        writer.overwrite(&pool, second, [5, 6, 7, 8]);
+        writer.overwrite(&pool, 0, [1, 2, 3, 4]);
+        let unit = writer.finish(&pool);
+        let expected = [&[1, 2, 3, 4][..], &[1; 10_000], &[5, 6, 7, 8]].concat();
+        assert_eq!(bytes_of(&pool, &unit), expected, "its first four bytes lie in two pages");
+        assert_eq!(bytes_of(&pool, &before), [7; 8_190], "what was handed out stays");
+        pool.release(before);
+        pool.release(unit);
+        writer.close(&pool);
+        assert_eq!(in_use(&pool), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "byte 1 of 4")]
+    fn bytes_that_were_not_appended_are_not_written_over() {
+        let (pool, mut writer) = (pool(0, 1), AuWriter::new());
+        writer.append(&pool, PageClass::Small, &[0; 4]).unwrap();
+        writer.overwrite(&pool, 1, [0; 4]);
+    }
+
     #[derive(Clone, Debug)]
     enum Op {
         Append(usize, bool, usize),
+        Overwrite(usize, usize),
         Finish(usize),
         Abort(usize),
         Release(usize),
@@ -349,6 +422,7 @@ mod tests {
         let len = || prop_oneof![0_usize..300, 0_usize..20_000, 60_000_usize..140_000];
         prop_oneof![
             5 => (0_usize..3, any::<bool>(), len()).prop_map(|(w, c, n)| Op::Append(w, c, n)),
+            3 => (0_usize..3, len()).prop_map(|(w, at)| Op::Overwrite(w, at)),
             4 => (0_usize..3).prop_map(Op::Finish),
             1 => (0_usize..3).prop_map(Op::Abort),
             3 => any::<usize>().prop_map(Op::Release),
@@ -382,6 +456,14 @@ mod tests {
                             open[w].clear();
                         }
                         prop_assert_eq!(writers[w].len(), open[w].len());
+                    }
+                    Op::Overwrite(w, _) if open[w].len() < 4 => {}
+                    Op::Overwrite(w, at) => {
+                        seed = seed.wrapping_add(41);
+                        let at = at % (open[w].len() - 3);
+                        let bytes = [seed, 1, seed, 2];
+                        writers[w].overwrite(&pool, at, bytes);
+                        open[w][at..at + 4].copy_from_slice(&bytes);
                     }
                     Op::Finish(w) => {
                         units.push((writers[w].finish(&pool), std::mem::take(&mut open[w])));
