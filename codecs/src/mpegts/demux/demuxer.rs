@@ -83,6 +83,18 @@ impl<U> Demuxer<U> {
         self.dispatcher.program()
     }
 
+    /// Another number whenever the tables said something new of [`Self::programs`].
+    #[must_use]
+    pub const fn tables_version(&self) -> u32 {
+        self.dispatcher.tables_version
+    }
+
+    /// Bytes of its tables and of what waits in it, but for the units, which the store has.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.framer.buffer_bytes() + self.dispatcher.buffer_bytes()
+    }
+
     /// The PIDs that were seen.
     pub fn pids(&self) -> impl Iterator<Item = PidReport> {
         self.dispatcher.pids.reports()

@@ -27,6 +27,8 @@ pub(super) struct Dispatcher<U> {
     pub(super) counters: Counters,
     pub(super) events: VecDeque<Event<U>>,
     chosen: Option<u16>,
+    /// How often the tables said something new.
+    pub(super) tables_version: u32,
     clock: ReferenceClock,
     /// The program whose clock it is, which may be gone for a while.
     clock_program: Option<u16>,
@@ -44,6 +46,7 @@ impl<U> Dispatcher<U> {
             counters: Counters::default(),
             events: VecDeque::new(),
             chosen: None,
+            tables_version: 0,
             clock: ReferenceClock::default(),
             clock_program: None,
             clock_pid: Pid::NULL,
@@ -55,6 +58,13 @@ impl<U> Dispatcher<U> {
     /// The program that is read.
     pub(super) fn program(&self) -> Option<&Program> {
         self.programs.choose(self.chosen, None).filter(|_| self.chosen.is_some())
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let tracks = self.tracks.capacity() * size_of::<Option<TrackReader>>()
+            + self.tracks.iter().flatten().map(TrackReader::buffer_bytes).sum::<usize>();
+        let events = self.events.capacity() * size_of::<Event<U>>();
+        tracks + events + self.pids.buffer_bytes() + self.programs.buffer_bytes()
     }
 
     /// Takes a packet.
@@ -152,6 +162,7 @@ impl<U> Dispatcher<U> {
 
     /// Brings tracks and PIDs up to what the tables say.
     fn reconcile<S: UnitStore<Unit = U>>(&mut self, store: &mut S) {
+        self.tables_version = self.tables_version.wrapping_add(1);
         let Self { settings, programs, chosen, .. } = self;
         let program = programs.choose(settings.program, *chosen);
         let (number, clock_pid) = match program {

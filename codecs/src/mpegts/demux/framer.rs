@@ -74,6 +74,12 @@ impl Framer {
         self.next(&mut &[][..])
     }
 
+    /// Bytes that it has room for.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// What was passed over so far.
     #[must_use]
     pub const fn counters(&self) -> SyncCounters {

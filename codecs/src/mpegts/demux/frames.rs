@@ -75,6 +75,10 @@ impl Frames {
         }
     }
 
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.scratch.capacity()
+    }
+
     /// A PES packet begins.
     pub(super) fn begin_pes(&mut self, time: Option<MediaTime>, time_base: u32, aligned: bool) {
         self.times.tell(time, time_base);

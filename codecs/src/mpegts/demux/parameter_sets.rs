@@ -80,6 +80,13 @@ impl ParameterSets {
         core::mem::take(&mut self.refused)
     }
 
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let known = self.known.iter().map(|set| set.bytes.capacity()).sum::<usize>();
+        let table = self.known.capacity() * size_of::<Set>();
+        let open = self.coming.capacity() + self.settled.capacity();
+        open + self.record.capacity() + known + table
+    }
+
     /// A set begins.
     pub(super) fn begin(&mut self) {
         self.open = Some(self.coming.len());

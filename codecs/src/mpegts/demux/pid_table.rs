@@ -79,6 +79,15 @@ impl PidTable {
         self.entries.iter().map(|entry| entry.report)
     }
 
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let sections = self.entries.iter().map(|entry| match &entry.role {
+            Role::Tables(reader) => reader.buffer_bytes(),
+            Role::Other | Role::Track(_) | Role::Clock => 0,
+        });
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        size_of_val(&*self.numbers) + entries + sections.sum::<usize>()
+    }
+
     /// The entry of a PID; a new one has its place unless there are too many.
     pub(super) fn entry(&mut self, pid: Pid) -> Option<&mut Entry> {
         let number = self.number(pid);

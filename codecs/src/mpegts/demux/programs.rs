@@ -67,6 +67,14 @@ impl Programs {
         &self.list
     }
 
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let each = self.list.iter().map(|program| {
+            let streams = program.streams.capacity() * size_of::<ProgramStream>();
+            streams + program.map_section.capacity()
+        });
+        self.list.capacity() * size_of::<Program>() + each.sum::<usize>()
+    }
+
     /// The program with this number, or without one the first whose map has a stream that is read,
     /// for as long as it is there.
     pub(super) fn choose(&self, number: Option<u16>, before: Option<u16>) -> Option<&Program> {

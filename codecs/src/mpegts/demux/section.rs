@@ -45,6 +45,10 @@ pub(super) struct SectionReader {
 }
 
 impl SectionReader {
+    pub(super) const fn buffer_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// A part of what is open is missing.
     pub(super) fn reset(&mut self) {
         self.held.clear();

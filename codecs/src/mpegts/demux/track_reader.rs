@@ -68,6 +68,15 @@ impl TrackReader {
         Self { track, assembler, pes: Pes::Waiting, head: [0; PES_HEAD_LEN_MAX] }
     }
 
+    pub(super) fn buffer_bytes(&self) -> usize {
+        match &self.assembler {
+            Assembler::Video(video) => video.buffer_bytes(),
+            Assembler::Frames(frames) => frames.buffer_bytes(),
+            Assembler::Cues(reader) => reader.buffer_bytes(),
+            Assembler::Opus(_) | Assembler::Data(_) => 0,
+        }
+    }
+
     /// Takes the payload of a packet.
     pub(super) fn packet<S: UnitStore>(
         &mut self,

@@ -160,6 +160,10 @@ impl Video {
         }
     }
 
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.sets.buffer_bytes()
+    }
+
     /// A PES packet begins.
     pub(super) fn begin_pes(&mut self, start: PesStart) {
         self.is_long = start.payload_len.is_some_and(|len| len >= LONG_PES_LEN);
