@@ -20,6 +20,7 @@
 mod clock;
 mod contract;
 pub mod http;
+pub mod mpegts;
 pub mod rtmp;
 #[expect(clippy::module_inception, reason = "the file of the enum that gives the folder its name")]
 mod session;
