@@ -46,6 +46,16 @@ impl Hub {
         Ok(())
     }
 
+    /// The publisher ended a track and goes on with others: players are told of those only.
+    pub fn end_track(&mut self, kind: TrackKind, id: TrackId, sink: &mut Sink<'_>) {
+        if !self.tracks.hide_ended(kind, id) {
+            return;
+        }
+        tracing::info!(stream = %self.name, track = id, ?kind, "track ended");
+        let dts = self.timeline.newest().unwrap_or(MediaTime::ZERO);
+        self.config_changed(None, dts, sink);
+    }
+
     /// What a track says beside its configuration began or changed.
     pub fn set_detail(
         &mut self,

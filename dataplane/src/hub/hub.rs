@@ -756,6 +756,27 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_track_is_shown_no_more_and_comes_back() {
+        let mut bench = Bench::new();
+        bench.configure(Codec::H264, AVCC);
+        bench.unit(Codec::H264, 0, true);
+        bench.unit(Codec::Mp3, 0, true);
+        let log = bench.log();
+        let shown = |bench: &Bench| bench.hub.shown(KEY);
+        assert_eq!(shown(&bench).audio, Some(0));
+        let version = bench.hub.config_version;
+        bench.with(|hub, sink| hub.end_track(TrackKind::Audio, 0, sink));
+        assert_eq!((shown(&bench).audio, bench.hub.config_version), (None, version + 1));
+        bench.with(|hub, sink| hub.end_track(TrackKind::Video, 0, sink));
+        assert_eq!(shown(&bench).video, Some(0), "the last one stays");
+        bench.unit(Codec::H264, 40, true);
+        bench.unit(Codec::Mp3, 40, true);
+        assert_eq!((shown(&bench).audio, bench.hub.config_version), (Some(0), version + 2));
+        drop(log);
+        bench.end();
+    }
+
+    #[test]
     fn what_a_unit_tells_leaves_the_gop_joinable() {
         let mut bench = Bench::new();
         bench.configure(Codec::H264, AVCC);

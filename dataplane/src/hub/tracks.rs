@@ -188,6 +188,20 @@ impl Tracks {
         any
     }
 
+    /// Hides a track that its publisher ended, unless nothing else is shown; true if players see
+    /// it no more. Its next unit shows it again.
+    pub fn hide_ended(&mut self, kind: TrackKind, id: TrackId) -> bool {
+        let is_it = |track: &Track| track.id == id && track.codec.kind() == kind;
+        let is_shown = |track: &Track| !track.silent && track.delivered && !track.lacks_config();
+        if !self.tracks.iter().any(|track| is_shown(track) && !is_it(track)) {
+            return false;
+        }
+        let ended = self.tracks.iter_mut().find(|track| is_it(track) && !track.silent);
+        let Some(ended) = ended else { return false };
+        (ended.silent, ended.delivered) = (true, false);
+        true
+    }
+
     /// The tracks, for the API.
     #[must_use]
     pub fn status(&self) -> Vec<TrackStatus> {
@@ -242,6 +256,23 @@ mod tests {
         assert_eq!(codecs(1), [Some(Codec::Vp9), Some(Codec::Opus)]);
         assert_eq!(codecs(2), codecs(0));
         assert!(tracks.offers(0) && tracks.offers(1) && !tracks.offers(2));
+    }
+
+    #[test]
+    fn an_ended_track_is_hidden_if_another_one_is_shown() {
+        let mut tracks = Tracks::new(8);
+        for codec in [Codec::Vp9, Codec::Mp3] {
+            tracks.ensure(0, codec).unwrap().0.account(MediaTime::ZERO, 10);
+        }
+        assert!(!tracks.hide_ended(TrackKind::Audio, 1), "there is none");
+        assert!(tracks.hide_ended(TrackKind::Audio, 0));
+        assert!(tracks.chosen_of(TrackKind::Audio, 0).is_none());
+        assert!(!tracks.hide_ended(TrackKind::Audio, 0), "it is hidden already");
+        assert!(!tracks.hide_ended(TrackKind::Video, 0), "nothing else is there");
+        let sound = tracks.ensure(0, Codec::Mp3).unwrap().0;
+        assert!(std::mem::take(&mut sound.silent), "its next unit shows it");
+        sound.account(MediaTime::ZERO, 10);
+        assert!(tracks.hide_ended(TrackKind::Video, 0));
     }
 
     #[test]
