@@ -178,6 +178,24 @@ fn a_track_that_takes_the_place_of_another_has_its_number() {
 }
 
 #[test]
+fn a_track_that_ends_for_good_is_told_once() {
+    let mut bench = Bench::new();
+    let mut show = Show::new();
+    (0..5).for_each(|number| show.add(900_000 + number * STEP));
+    bench.feed(&show.take());
+    show.stream.tables(1, &[(0x1b, 0x200, b"")]);
+    show.stream.pes(0x200, 900_000 + 5 * STEP, &keyframe(300));
+    bench.feed(&show.take());
+    assert_eq!(bench.ingest.take_ended(), Some((TrackKind::Audio, 0)));
+    assert_eq!(bench.ingest.take_ended(), None, "the other one's number was taken");
+    show.stream.tables(2, &[(0x1b, 0x200, b""), (0x0f, AUDIO, b"")]);
+    show.stream.tables(3, &[(0x1b, 0x200, b"")]);
+    bench.feed(&show.take());
+    assert_eq!(bench.ingest.take_ended(), None, "it never said anything");
+    bench.end();
+}
+
+#[test]
 fn another_program_goes_on_in_its_place() {
     let mut stream = Stream::new();
     stream.tables(0, &listed(&[0x1b]));

@@ -23,7 +23,7 @@ use super::time_line::{BaseId, TimeLine};
 use super::tracks::Tracks;
 use super::unit_pages::UnitPages;
 use crate::config::Limits;
-use crate::session::{AccessUnit, Event};
+use crate::session::{AccessUnit, Event, TrackId};
 use crate::slab::{AuBytes, Pool};
 
 /// How long after or before its decoding a picture may be shown.
@@ -100,6 +100,12 @@ impl Ingest {
             let reason = self.losses.next(&self.demuxer.counters())?;
             Some(Event::MediaDropped { reason })
         })
+    }
+
+    /// A track that the program has no more, kind and number, once; one whose number another track
+    /// took is not told. To be asked when no event waits: its units came before.
+    pub fn take_ended(&mut self) -> Option<(TrackKind, TrackId)> {
+        self.tracks.take_ended()
     }
 
     /// The stream is over: what is whole waits for [`Self::poll`].

@@ -4,7 +4,7 @@
 //! what takes another one's place has its number too. Streams of the program that cannot be
 //! carried, or are too many, are told once in the log, with their PIDs and types.
 //!
-//! Limits: `tracks_max` at one time; [`TOLD_MAX`] lines of the log.
+//! Limits: `tracks_max` at one time, and as many that ended; [`TOLD_MAX`] lines of the log.
 
 use codecs::media::{DecoderConfig, TrackKind};
 use codecs::mpegts::demux::programs::Program;
@@ -37,13 +37,15 @@ pub(super) struct Track {
 pub(super) struct Tracks {
     slots: Vec<Option<Track>>,
     max: u64,
+    /// Those that ended and were not told, unless others took their numbers.
+    ended: Vec<(TrackKind, TrackId)>,
     /// The PIDs and types that the log told of.
     told: Vec<(u16, u8)>,
 }
 
 impl Tracks {
     pub(super) const fn new(max: u64) -> Self {
-        Self { slots: Vec::new(), max, told: Vec::new() }
+        Self { slots: Vec::new(), max, ended: Vec::new(), told: Vec::new() }
     }
 
     /// Tracks that begin from now on are so many at most.
@@ -78,6 +80,7 @@ impl Tracks {
             awaits_keyframe: (kind == TrackKind::Video).then_some("before_keyframe"),
             has_spoken: false,
         };
+        self.ended.retain(|&ended| ended != (kind, id));
         let at = listed.slot.index();
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
@@ -88,7 +91,18 @@ impl Tracks {
 
     /// A track is listed no more; what was known of it, if it was carried.
     pub(super) fn end(&mut self, slot: TrackSlot) -> Option<Track> {
-        self.slots.get_mut(slot.index())?.take()
+        let track = self.slots.get_mut(slot.index())?.take()?;
+        let (kind, id) = (track.kind, track.id);
+        if track.has_spoken && !self.ended.contains(&(kind, id)) {
+            // Bounded by the numbers that were given at one time.
+            self.ended.push((kind, id));
+        }
+        Some(track)
+    }
+
+    /// A track that ended, once.
+    pub(super) fn take_ended(&mut self) -> Option<(TrackKind, TrackId)> {
+        self.ended.pop()
     }
 
     /// The track of a place, if it is carried.
@@ -118,7 +132,8 @@ impl Tracks {
         let configs = self.slots.iter().flatten().filter_map(|track| track.config.as_ref());
         let configs = configs.map(|config| size_of::<DecoderConfig>() + config.record.capacity());
         let slots = self.slots.capacity() * size_of::<Option<Track>>();
-        slots + self.told.capacity() * size_of::<(u16, u8)>() + configs.sum::<usize>()
+        let ended = self.ended.capacity() * size_of::<(TrackKind, TrackId)>();
+        slots + ended + self.told.capacity() * size_of::<(u16, u8)>() + configs.sum::<usize>()
     }
 
     fn free_number(&self, kind: TrackKind) -> Option<TrackId> {
