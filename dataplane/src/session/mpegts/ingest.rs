@@ -34,7 +34,7 @@ const COMPOSITION_MAX: MediaTime = MediaTime::from_millis(10_000);
 /// In/Out: bytes in any pieces go to [`Self::feed`], or packets that were found before to
 /// [`Self::push`]; what they say is taken event by event until there is none.
 /// Lives on: the home shard. Crosses by: with its session, after [`Self::pack_pages`].
-/// Limits: what one packet says waits, and what [`Opening`] holds.
+/// Limits: what one packet says waits, and what is held until all tracks have spoken.
 #[derive(Debug)]
 pub struct Ingest {
     demuxer: Demuxer<AuBytes>,
