@@ -20,6 +20,7 @@ use codecs::time::MediaTime;
 
 use super::board::TurnRef;
 use super::entry::Entry;
+use super::groups::Group;
 use super::reader::{Log, SealReason};
 use crate::segment::Window;
 
@@ -124,6 +125,20 @@ impl Succession {
     #[must_use]
     pub fn entry(&self, number: u64) -> Option<Entry> {
         self.logs().find_map(|log| log.entry(number))
+    }
+
+    /// The group with this number, in whichever log; `None` if it is not yet published or no longer
+    /// kept.
+    #[must_use]
+    pub fn group(&self, number: u64) -> Option<Group> {
+        self.logs().find_map(|log| log.group(number))
+    }
+
+    /// The last published group that is kept.
+    #[must_use]
+    pub fn newest_group(&self) -> Option<Group> {
+        let newest = |log: &Arc<Log>| log.group(log.groups_committed().checked_sub(1)?);
+        self.logs().filter_map(newest).last()
     }
 
     /// The number of the entry from which on nothing is missing.

@@ -358,6 +358,24 @@ impl Connection {
         self.sender.is_done()
     }
 
+    /// Packets that were offered and neither sent nor given up.
+    #[must_use]
+    pub const fn unsent(&self) -> u64 {
+        self.sender.waiting().saturating_sub(self.sender.in_flight())
+    }
+
+    /// Packets that were offered and neither acknowledged nor given up.
+    #[must_use]
+    pub const fn unacknowledged(&self) -> u64 {
+        self.sender.waiting()
+    }
+
+    /// For how long a packet is sent: one that is older is given up.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.sender.too_late()
+    }
+
     /// The next data packet to send.
     pub fn poll_data(&mut self, now: Instant, index: &impl PacketIndex) -> Option<DataTransmit> {
         if self.closed.is_some() {

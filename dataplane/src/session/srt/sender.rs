@@ -143,6 +143,10 @@ impl Sender {
         self.window
     }
 
+    pub(super) const fn too_late(&self) -> Duration {
+        self.too_late
+    }
+
     pub(super) const fn next(&self) -> u64 {
         self.next
     }

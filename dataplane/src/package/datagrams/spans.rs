@@ -1,0 +1,122 @@
+//! Which group each number of a connection is.
+
+use codecs::mpegts::{Continuity, Splice};
+use codecs::time::MediaTime;
+
+use super::clock::micros;
+
+/// Spans of one player at most: the clock is set, and a player jumps, twice a second at the
+/// utmost, so that they reach back some seconds. What is older cannot be sent again.
+const SPANS_MAX: usize = 8;
+
+/// Numbers that follow each other as their groups do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// The first of them.
+    pub number: u64,
+    /// Its group; that of the next number, if the first is a splice.
+    pub group: u64,
+    /// What comes before the group, because it does not follow what was sent.
+    pub splice: Option<Continuity>,
+    /// What is added to the times of the groups.
+    pub shift_us: i64,
+    /// No time is less: that of the number before the span.
+    pub floor_us: i64,
+}
+
+impl Span {
+    const NOTHING: Self = Self { number: 0, group: 0, splice: None, shift_us: 0, floor_us: 0 };
+
+    /// The group that a number is, or that it announces.
+    pub(super) const fn group_of(&self, number: u64) -> u64 {
+        let nth = number - self.number;
+        self.group + if self.splice.is_some() { nth.saturating_sub(1) } else { nth }
+    }
+
+    /// The splice that a number is.
+    pub(super) fn splice_at(&self, number: u64) -> Option<Splice> {
+        self.splice.filter(|_| number == self.number).map(Splice)
+    }
+
+    pub(super) fn at_us(&self, time: MediaTime) -> i64 {
+        micros(time).saturating_add(self.shift_us).max(self.floor_us)
+    }
+}
+
+/// The newest spans of one player, in order.
+#[derive(Debug)]
+pub(super) struct Spans {
+    spans: [Span; SPANS_MAX],
+    len: usize,
+}
+
+impl Spans {
+    pub(super) const fn new() -> Self {
+        Self { spans: [Span::NOTHING; SPANS_MAX], len: 0 }
+    }
+
+    /// The numbers from that of `span` on are its.
+    pub(super) fn begin(&mut self, span: Span) {
+        let is_replaced = self.last().is_some_and(|last| last.number == span.number);
+        if is_replaced {
+            self.len -= 1;
+        } else if self.len == SPANS_MAX {
+            self.spans.rotate_left(1);
+            self.len -= 1;
+        }
+        self.spans[self.len] = span;
+        self.len += 1;
+    }
+
+    pub(super) fn last(&self) -> Option<&Span> {
+        self.spans[..self.len].last()
+    }
+
+    /// The span of a number, if it is remembered.
+    pub(super) fn find(&self, number: u64) -> Option<&Span> {
+        self.spans[..self.len].iter().rfind(|span| span.number <= number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(number: u64, group: u64, splice: bool) -> Span {
+        let splice = splice.then(|| Continuity::from_bits(group));
+        Span { number, group, splice, shift_us: 5, floor_us: 100 }
+    }
+
+    #[test]
+    fn a_number_is_found_in_the_span_that_it_is_of() {
+        let mut spans = Spans::new();
+        assert!(spans.find(0).is_none() && spans.last().is_none());
+        spans.begin(span(0, 70, false));
+        spans.begin(span(6, 90, true));
+        spans.begin(span(9, 92, false));
+        let group = |number| spans.find(number).map(|span| span.group_of(number)).unwrap();
+        assert_eq!([0, 5, 6, 7, 8, 9, 40].map(group), [70, 75, 90, 90, 91, 92, 123]);
+        let splices = (0..20).filter(|&n| spans.find(n).unwrap().splice_at(n).is_some());
+        assert_eq!(splices.collect::<Vec<_>>(), [6]);
+    }
+
+    #[test]
+    fn a_span_without_a_number_is_replaced_and_the_oldest_is_forgotten() {
+        let mut spans = Spans::new();
+        for number in 1..=20 {
+            spans.begin(span(number, number + 1, false));
+            spans.begin(span(number, number, true));
+        }
+        assert_eq!(spans.len, SPANS_MAX);
+        let oldest = 20 - SPANS_MAX as u64 + 1;
+        assert!(spans.find(oldest - 1).is_none());
+        assert!((oldest..=20).all(|number| spans.find(number).unwrap().group == number));
+    }
+
+    #[test]
+    fn times_do_not_go_back() {
+        let span = span(0, 0, false);
+        let at = [0, 90, 96, 200].map(|us| span.at_us(MediaTime::from_nanos(us * 1_000)));
+        assert_eq!(at, [100, 100, 101, 205]);
+    }
+}
