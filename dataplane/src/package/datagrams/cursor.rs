@@ -116,6 +116,13 @@ impl DatagramCursor {
         self.clock.is_some()
     }
 
+    /// The time of the newest packet that was offered, on the connection's clock: the peer plays it
+    /// that much later, and its latency; `i64::MIN` before the first.
+    #[must_use]
+    pub const fn last_us(&self) -> i64 {
+        self.last_us
+    }
+
     /// What its connection asks, and where the bytes are.
     #[must_use]
     pub const fn index<'a>(&'a self, logs: &'a Succession) -> PlayerIndex<'a> {
