@@ -9,5 +9,8 @@ mod hostility;
 mod joins;
 mod keys;
 mod line;
+mod players;
 mod simulation;
+#[path = "../stream/mod.rs"]
+mod stream;
 mod world;
