@@ -129,6 +129,7 @@ impl Banner<'_> {
             ListenerKind::Http => format!("http {addr}"),
             ListenerKind::Rtmps => format!("rtmps {addr}"),
             ListenerKind::Https => format!("https {addr}"),
+            ListenerKind::Srt => format!("srt {addr}"),
         });
         let control = ["control", "control_tls"].into_iter().zip(self.control);
         let control = control.filter_map(|(name, addr)| Some(format!("{name} {}", addr?)));

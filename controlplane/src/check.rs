@@ -83,6 +83,7 @@ fn listeners(text: &mut String, plan: &Plan) {
             ListenerKind::Http => "http",
             ListenerKind::Rtmps => "rtmps",
             ListenerKind::Https => "https",
+            ListenerKind::Srt => "srt",
         };
         let latency = match listener.latency {
             Latency::Auto => "auto",

@@ -136,6 +136,7 @@ fn addresses(
             ListenerKind::Rtmps => ("rtmps", 443),
             ListenerKind::Http => ("http", 80),
             ListenerKind::Https => ("https", 443),
+            ListenerKind::Srt => ("srt", 0),
         };
         let base = format!("{scheme}://{}", authority(*addr, port));
         match (kind, args.role) {
@@ -153,6 +154,13 @@ fn addresses(
                 found.push(("page", format!("{base}/{stream}?{query}")));
             }
             (ListenerKind::Http | ListenerKind::Https, Role::Publish) => {}
+            // A stream id has room for 512 bytes: a signature fits.
+            (ListenerKind::Srt, Role::Publish) => {
+                found.push(("publish", format!("{base}?streamid=publish:{stream}?{query}")));
+            }
+            (ListenerKind::Srt, Role::Play) => {
+                found.push(("play", format!("{base}?streamid=read:{stream}?{query}")));
+            }
         }
     }
     found

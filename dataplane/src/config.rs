@@ -13,6 +13,7 @@ use crate::rates::Rate;
 use crate::reactor::ReactorConfig;
 use crate::session::tls::Identity;
 use crate::session::view_token::ViewKeys;
+pub use crate::srt::*;
 
 /// Everything that a node needs to start.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// What the control plane is asked.
     pub auth: AuthConfig,
+    /// How SRT peers are served.
+    pub srt: SrtConfig,
     /// What the tokens of viewers of HLS are signed with.
     pub view_keys: ViewKeys,
     /// Page memory of all shards together, bytes: the ceiling of media memory.
@@ -628,6 +631,8 @@ pub struct Reload {
     pub stream: StreamConfig,
     /// Listeners to have: new ones are opened, missing ones closed, players stay as they were.
     pub listeners: Vec<ListenerConfig>,
+    /// How SRT peers are served who come from now on; the secret stays as it was.
+    pub srt: SrtConfig,
     /// The certificate of handshakes that begin from now on.
     pub tls: Option<Identity>,
 }

@@ -24,6 +24,7 @@ pub mod segment;
 pub mod session;
 pub mod shard;
 pub mod slab;
+mod srt;
 mod sync;
 mod words;
 

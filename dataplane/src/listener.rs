@@ -15,9 +15,18 @@ pub enum ListenerKind {
     Rtmps,
     /// HTTP/1.1 inside TLS.
     Https,
+    /// SRT, over UDP.
+    Srt,
 }
 
 impl ListenerKind {
+    /// True if peers send datagrams: there is one socket of each shard, in the order of the shards,
+    /// for as long as the node runs.
+    #[must_use]
+    pub const fn is_datagram(self) -> bool {
+        matches!(self, Self::Srt)
+    }
+
     /// True if peers shake hands by TLS first, for which the node needs an identity.
     #[must_use]
     pub const fn is_tls(self) -> bool {

@@ -1,7 +1,7 @@
 //! A running node: its shards, and the control plane's ends of their mailboxes.
 
 use std::net::SocketAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::heartbeats::Heartbeats;
 use crate::ids::{SHARDS_MAX, ShardId};
 use crate::rates::Penalties;
-use crate::reactor::{self, ListenOptions, Listener, Reactor, Waker};
+use crate::reactor::{self, ListenOptions, Listener, Reactor, UdpOptions, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
 use crate::shard::{
@@ -28,6 +28,11 @@ const MAILBOX: MailboxLimits = MailboxLimits { letters_max: 1_024, answers_max: 
 pub const CONTROL_MAILBOX_MAX: usize = 4_096;
 /// One byte of this many goes to small pages: entry indexes and sound.
 const SMALL_SHARE: u64 = 8;
+
+/// Send buffer of a socket that many peers share.
+const PORT_SEND_BYTES: u32 = 4 << 20;
+/// Receive buffer of such a socket: a turn's delay at some gigabits a second.
+const PORT_RECEIVE_BYTES: u32 = 8 << 20;
 
 /// A running node. Lives on: the control thread. Crosses by: never.
 #[derive(Debug)]
@@ -71,7 +76,8 @@ impl Node {
         let mut listeners = bind_all(&mut config.listeners, count)?;
         let placement = Placement::new(count as u16, config.pins.clone());
         let (readers, views) = (readers_max(&config), views_max(&config));
-        let shared = Arc::new(Shared::new(count, readers, views, placement, penalties));
+        let began = origin();
+        let shared = Arc::new(Shared::new(count, readers, views, placement, penalties, began));
         let (_, pools) = Region::map(&region_config(&config))?;
         let waker = Waker::standalone()?;
         let mesh = mailbox::mesh(count as u16, MAILBOX);
@@ -255,6 +261,11 @@ fn region_config(config: &Config) -> RegionConfig {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the origin of all clocks that peers are shown")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
 /// Listening sockets of one shard.
 type Bound = Vec<(ListenerConfig, OwnedFd)>;
 
@@ -268,6 +279,10 @@ fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Bound
         };
         // A first socket without SO_REUSEPORT finds out whether another process listens there,
         // which sharing the port would hide.
+        if listener.kind.is_datagram() {
+            *listener = bind_ports(listener, &mut per_shard).map_err(failed)?;
+            continue;
+        }
         let alone = ListenOptions { reuse_port: false, ..ListenOptions::default() };
         let addr = Listener::bind(listener.addr, &alone).and_then(|l| l.local_addr());
         let addr = addr.map_err(failed)?;
@@ -281,6 +296,32 @@ fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Bound
         *listener = bound;
     }
     Ok(per_shard)
+}
+
+/// Opens a listener of datagrams once for each shard, whichever accept there: the kernel tells the
+/// sockets apart by the order in which they were bound.
+fn bind_ports(listener: &ListenerConfig, per_shard: &mut [Bound]) -> Result<ListenerConfig, Error> {
+    let alone = UdpOptions { reuse_port: false, ..UdpOptions::default() };
+    let first = reactor::udp_socket(&listener.addr, &alone)?;
+    let addr = reactor::local_addr(first.as_fd())?;
+    drop(first);
+    let bound = ListenerConfig { addr, ..*listener };
+    let options = UdpOptions {
+        send_buffer_bytes: Some(PORT_SEND_BYTES),
+        recv_buffer_bytes: Some(PORT_RECEIVE_BYTES),
+        ..UdpOptions::default()
+    };
+    let sockets = u16::try_from(per_shard.len()).unwrap_or(u16::MAX);
+    let mut last = None;
+    for shard in per_shard {
+        let fd = reactor::udp_socket(&addr, &options)?;
+        shard.push((bound, fd));
+        last = shard.last();
+    }
+    if let Some((_, fd)) = last {
+        reactor::steer_group(fd.as_fd(), sockets)?;
+    }
+    Ok(bound)
 }
 
 /// Runs a shard to its end.

@@ -50,6 +50,7 @@ fn reload(server: &Server, config: &Config, egress: EgressConfig, limits: Limits
         auth: config.auth,
         stream: config.stream,
         listeners: server.listeners().to_vec(),
+        srt: config.srt.clone(),
         tls: None,
     });
     server.control.send_all(|| Command::Reload(Arc::clone(&reload)));

@@ -184,6 +184,7 @@ fn what_was_gathered_goes_out_when_gathering_ends(mut config: Config) {
         auth: config.auth,
         stream: config.stream,
         listeners: config.listeners.clone(),
+        srt: config.srt.clone(),
         tls: None,
     });
     let server = Server::start(config);

@@ -126,6 +126,7 @@ fn a_kick_of_somebody_else_forgets_nothing_and_a_reload_asks_again(config: Confi
         auth: config.auth,
         stream: config.stream,
         listeners: Vec::new(),
+        srt: config.srt.clone(),
         tls: None,
     });
     let (server, _publisher, questions) = scene(config, allow);

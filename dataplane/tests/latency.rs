@@ -194,6 +194,7 @@ fn a_reload_changes_class_and_shards_of_an_open_listener(config: Config) {
         auth: config.auth,
         stream: config.stream,
         listeners: listeners.collect(),
+        srt: config.srt.clone(),
         tls: None,
     });
     server.control.send_all(|| Command::Reload(reload.clone()));

@@ -365,6 +365,7 @@ fn a_new_certificate_is_for_new_connections(config: Config) {
         auth: config.auth,
         stream: config.stream,
         listeners: Vec::new(),
+        srt: config.srt.clone(),
         tls: Some(reloaded.identity().with_tickets_of(&identity)),
     });
     let server = Server::start(config);

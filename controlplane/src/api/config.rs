@@ -203,6 +203,7 @@ impl OpenListener {
             ListenerKind::Http => "http",
             ListenerKind::Rtmps => "rtmps",
             ListenerKind::Https => "https",
+            ListenerKind::Srt => "srt",
         };
         Self { kind, addr: listener.addr.to_string() }
     }

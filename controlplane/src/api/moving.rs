@@ -82,6 +82,12 @@ const fn refusal(why: MoveRefusal) -> Refusal {
             "the shard has too few free pages; choose another, or raise limits.memory_max",
             Some("shard"),
         ),
+        MoveRefusal::Bound => (
+            StatusCode::CONFLICT,
+            "publisher_bound",
+            "its publisher speaks SRT, which stays where it is; shards.pin places it when it begins",
+            Some("stream"),
+        ),
         MoveRefusal::Timeout => (
             StatusCode::GATEWAY_TIMEOUT,
             "move_timeout",

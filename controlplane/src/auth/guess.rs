@@ -69,7 +69,8 @@ const fn is_public(basis: Basis) -> bool {
 }
 
 fn is_guess(request: &AuthorizeRequest, no: &Ruling, basis: Basis) -> bool {
-    let is_viewer = request.intent == Intent::Play && request.protocol != Protocol::Rtmp;
+    let is_viewer = request.intent == Intent::Play
+        && !matches!(request.protocol, Protocol::Rtmp | Protocol::Srt);
     let (key, login, query) = (&request.key.0, &request.login.0, &request.query.0);
     // Who is asked about again was right when he came in.
     matches!(no, Ruling::Deny(Denial::Forbidden) | Ruling::Flawed(_))

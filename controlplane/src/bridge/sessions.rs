@@ -189,7 +189,8 @@ mod tests {
     use dataplane::Node;
     use dataplane::config::{
         AuthConfig, Config, DemoConfig, EgressConfig, HlsConfig, HlsSession, Limits,
-        ListenerConfig, ListenerKind, SessionConfig, ShardConfig, StreamConfig,
+        ListenerConfig, ListenerKind, SessionConfig, ShardConfig, SrtConfig, SrtSecret,
+        StreamConfig,
     };
     use dataplane::reactor::{BackendChoice, ReactorConfig};
     use dataplane::session::view_token::ViewKeys;
@@ -229,6 +230,7 @@ mod tests {
             stream: StreamConfig { hls, ..StreamConfig::default() },
             session: SessionConfig::default(),
             auth: AuthConfig::default(),
+            srt: SrtConfig::new(SrtSecret([1; 32])),
             view_keys: ViewKeys { current: [1; 32], before: Vec::new() },
             page_bytes: 64 << 20,
             poison: false,

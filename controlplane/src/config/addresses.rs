@@ -22,18 +22,21 @@ pub(super) fn fit_listeners(
     let certified = settings.is_certified();
     let section = &mut settings.listeners;
     let mut all = vec![
-        ("listeners.rtmp.addr", &mut section.rtmp),
-        ("listeners.http.addr", &mut section.http),
+        ("listeners.rtmp.addr", &mut section.rtmp.addr),
+        ("listeners.http.addr", &mut section.http.addr),
     ];
-    if certified {
-        all.push(("listeners.rtmps.addr", &mut section.rtmps));
-        all.push(("listeners.https.addr", &mut section.https));
+    if section.srt.enabled {
+        all.push(("listeners.srt.addr", &mut section.srt.first.addr));
     }
-    for (key, listener) in all {
-        let everywhere = listener.addr.iter().all(|addr| addr.ip().is_unspecified());
+    if certified {
+        all.push(("listeners.rtmps.addr", &mut section.rtmps.addr));
+        all.push(("listeners.https.addr", &mut section.https.addr));
+    }
+    for (key, addrs) in all {
+        let everywhere = addrs.iter().all(|addr| addr.ip().is_unspecified());
         // A port alone of the coordinator's family is one of every interface there is.
         if !loaded.is_set(key) || (everywhere && loaded.is_of_family(key)) {
-            for addr in &mut listener.addr {
+            for addr in addrs {
                 *addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
             }
             notes.push(format!("{key} is 0.0.0.0: this host has no IPv6"));
@@ -54,6 +57,7 @@ pub(super) fn listeners(settings: &Settings) -> Vec<ListenerConfig> {
     all.into_iter()
         .filter(|(kind, listener)| listener.enabled && (certified || !kind.is_tls()))
         .flat_map(|(kind, listener)| listener.configs(kind))
+        .chain(section.srt.configs())
         .collect()
 }
 
@@ -75,7 +79,11 @@ pub(super) fn check_listeners(
         }
     }
     let twice = listeners.iter().enumerate().find(|(at, listener)| {
-        listener.addr.port() != 0 && listeners[..*at].iter().any(|l| l.addr == listener.addr)
+        // UDP has ports of its own.
+        let same = |l: &ListenerConfig| {
+            (l.addr, l.kind.is_datagram()) == (listener.addr, listener.kind.is_datagram())
+        };
+        listener.addr.port() != 0 && listeners[..*at].iter().any(same)
     });
     let key = |kind: ListenerKind| {
         let name = match kind {
@@ -83,6 +91,7 @@ pub(super) fn check_listeners(
             ListenerKind::Http => "http",
             ListenerKind::Rtmps => "rtmps",
             ListenerKind::Https => "https",
+            ListenerKind::Srt => "srt",
         };
         let also = format!("listeners.{name}.also");
         if loaded.is_set(&also) { also } else { format!("listeners.{name}.addr") }

@@ -214,6 +214,7 @@ pub fn sections() -> Vec<Section> {
         super::stream::section(),
         super::hls::section(),
         super::session::section(),
+        super::srt::section(),
     ]);
     sections.extend(super::coordinator::sections());
     sections.extend([

@@ -9,6 +9,7 @@ use dataplane::rates::Rate;
 use super::document::Datum;
 use super::field::{Bounds, Field, words};
 use super::key::{Key, Section};
+use super::srt::{self, SrtListeners};
 use crate::auth::{Mode, Ways};
 
 /// More listeners of one protocol at most.
@@ -101,6 +102,7 @@ fn numbers(kind: ListenerKind) -> impl Iterator<Item = ListenerNumber> {
         ListenerKind::Http => 2,
         ListenerKind::Rtmps => 3,
         ListenerKind::Https => 4,
+        ListenerKind::Srt => unreachable!("those have numbers of their own"),
     };
     (0..=ALSO_MAX as u8).map(move |also| ListenerNumber(first + 4 * also))
 }
@@ -109,6 +111,9 @@ fn numbers(kind: ListenerKind) -> impl Iterator<Item = ListenerNumber> {
 /// that is attached, and none of ours.
 #[must_use]
 pub fn listener_name(number: ListenerNumber) -> &'static str {
+    if SrtListeners::has(number) {
+        return "srt";
+    }
     let kinds = [
         (ListenerKind::Rtmp, "rtmp"),
         (ListenerKind::Http, "http"),
@@ -175,6 +180,8 @@ pub struct ListenersSection {
     pub rtmps: MediaListener,
     /// `[listeners.https]`; it needs a certificate.
     pub https: MediaListener,
+    /// `[listeners.srt]`
+    pub srt: SrtListeners,
     /// `[listeners.control]`
     pub control: ControlListener,
     /// `[listeners.control_tls]`
@@ -197,6 +204,7 @@ impl Default for ListenersSection {
             http: everywhere(8080),
             rtmps: everywhere(1936),
             https: everywhere(8443),
+            srt: SrtListeners::default(),
             control: ControlListener {
                 enabled: true,
                 addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
@@ -233,7 +241,8 @@ impl ListenersSection {
             (ListenerKind::Rtmps, &self.rtmps),
             (ListenerKind::Https, &self.https),
         ];
-        kinds.into_iter().flat_map(|(kind, listener)| listener.ways(kind))
+        let connected = kinds.into_iter().flat_map(|(kind, listener)| listener.ways(kind));
+        connected.chain(self.srt.ways())
     }
 
     /// True if `mode` is said of a listener of media.
@@ -421,12 +430,13 @@ const CONTROL_TLS: &[Key] = &[
     Key::new("addr", "Where it listens.", |s| &mut s.listeners.control_tls.addr),
 ];
 
-pub(super) fn sections() -> [Section; 6] {
+pub(super) fn sections() -> [Section; 7] {
     [
         Section::new("listeners.rtmp", "RTMP: publish and play.", RTMP),
         Section::new("listeners.http", "HTTP: pages and HTTP-FLV.", HTTP),
         Section::new("listeners.rtmps", "RTMP inside TLS: publish and play.", RTMPS),
         Section::new("listeners.https", "HTTP inside TLS: pages and media.", HTTPS),
+        srt::listener(),
         Section::new("listeners.control", "API, metrics and health.", CONTROL),
         Section::new(
             "listeners.control_tls",

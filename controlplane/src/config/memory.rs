@@ -9,6 +9,7 @@ use std::fmt;
 use dataplane::Node;
 use dataplane::config::{HlsMode, Limits};
 use dataplane::control::Command;
+use dataplane::reactor::DATAGRAM_BUFFER_BYTES;
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -102,6 +103,10 @@ const VIEW_BYTES: u64 = 512;
 const TLS_STATE_BYTES: u64 = 8 << 10;
 /// Ciphertext of one slice of sends, and scratch, of one shard.
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
+/// Buffers of one shard for datagrams, where SRT is spoken.
+const DATAGRAM_BUFFERS: u16 = 64;
+/// Headers and ciphertext of one slice of datagrams of one shard.
+const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
 /// One segment, which the kernel may take beyond a buffer's bound.
 const SEGMENT_BYTES: u64 = 68 << 10;
 /// The kernel's own record of one TCP socket, its file and its inode.
@@ -234,6 +239,20 @@ fn superior_bytes(settings: &Settings) -> u64 {
     }
 }
 
+/// Buffers of each shard for datagrams.
+pub(super) const fn datagram_buffers(settings: &Settings) -> u16 {
+    if settings.listeners.srt.enabled { DATAGRAM_BUFFERS } else { 0 }
+}
+
+/// Bytes that one shard takes for datagrams: their buffers, and what is sent of one slice.
+const fn datagram_bytes(settings: &Settings) -> u64 {
+    if settings.listeners.srt.enabled {
+        DATAGRAM_BUFFERS as u64 * DATAGRAM_BUFFER_BYTES as u64 + DATAGRAM_ARENA_BYTES
+    } else {
+        0
+    }
+}
+
 /// Bytes that are taken before the first connection and the first page.
 fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
@@ -264,7 +283,7 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + quota_bytes(settings, shards)
         + REPORT_BYTES
         + Node::mailbox_bytes(shards)
-        + shards * (SHARD_BYTES + ring + tls)
+        + shards * (SHARD_BYTES + ring + tls + datagram_bytes(settings))
         + settings.limits.buffer_bytes_max
         + settings.limits.streams_max * stream_bytes(settings)
         + settings.limits.hls_viewers_max * view_bytes(settings)
@@ -357,6 +376,10 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     let superior = superior_bytes(settings);
     if superior > 0 {
         terms.push(term("coordinator", superior, 1, "questions wait, then publishers are refused"));
+    }
+    let datagrams = datagram_bytes(settings);
+    if datagrams > 0 {
+        terms.push(term("datagrams", datagrams, shards, "lost, and sent again"));
     }
     if control_tls {
         terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));

@@ -1,7 +1,8 @@
 //! Plan: what the data plane starts with, made of the configuration and the host.
 
-use dataplane::config::{AuthConfig, Config, DemoConfig, Reload, ShardConfig};
+use dataplane::config::{AuthConfig, Config, DemoConfig, Reload, ShardConfig, SrtSecret};
 use dataplane::ids::{SHARDS_MAX, StreamName};
+use dataplane::reactor::ReactorConfig;
 use dataplane::session::view_token::ViewKeys;
 
 use super::addresses::{check_listeners, fit_listeners, listeners};
@@ -77,6 +78,7 @@ impl Plan {
             auth: self.node.auth,
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
+            srt: self.node.srt.clone(),
             tls: self.node.tls.clone(),
         })
     }
@@ -126,7 +128,11 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     let node = Config {
         shards,
         pins: settings.shards.pin.clone(),
-        reactor: settings.reactor.clone(),
+        reactor: ReactorConfig {
+            datagram_buffers: memory::datagram_buffers(&settings),
+            ..settings.reactor.clone()
+        },
+        srt: settings.listeners.srt.node(&settings.srt, fresh_srt_secret()?),
         listeners,
         tls: None,
         limits: settings.limits,
@@ -145,6 +151,11 @@ pub fn plan(loaded: &Loaded, host: &Host, demo_flv: &'static [u8]) -> Result<Pla
     let configured = loaded.settings.clone();
     let (doubt, times, file) = (None, CertificateTimes::new(), loaded.file.clone());
     Ok(Plan { node, memory, control, notes, doubt, times, configured, file })
+}
+
+/// What cookies and keys of SRT are made of until the process ends.
+fn fresh_srt_secret() -> Result<SrtSecret, Error> {
+    crate::viewing::fresh_key().map(SrtSecret)
 }
 
 /// What tokens of viewers of HLS are signed with until others are known.

@@ -14,6 +14,7 @@ use super::listeners::ListenersSection;
 use super::log::LogSection;
 use super::node::NodeSection;
 use super::shards::ShardsSection;
+use super::srt::SrtSection;
 use super::streams::StreamsSection;
 use super::tls::TlsSection;
 use super::usage::UsageSection;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub stream: StreamConfig,
     /// `[session]`
     pub session: SessionConfig,
+    /// `[srt]`
+    pub srt: SrtSection,
     /// `[coordinator]`
     pub coordinator: CoordinatorSection,
     /// `[[hooks]]`
@@ -98,6 +101,7 @@ impl Default for Settings {
             streams: StreamsSection::default(),
             stream: StreamConfig::default(),
             session: SessionConfig::default(),
+            srt: SrtSection::default(),
             coordinator: CoordinatorSection::default(),
             hooks: Vec::new(),
             events: EventsSection::default(),

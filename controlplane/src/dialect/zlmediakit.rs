@@ -125,6 +125,7 @@ fn of_peer(peer: &Peer<'_>) -> Value {
     let schema = match peer.protocol {
         Protocol::Hls => "hls",
         Protocol::HttpTs | Protocol::WsTs => "ts",
+        Protocol::Srt => "srt",
         _ => "rtmp",
     };
     json!({

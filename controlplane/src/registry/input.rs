@@ -79,8 +79,7 @@ impl Kind {
         match self {
             Self::Publish => true,
             Self::PublishRtmp => matches!(protocol, Protocol::Rtmp),
-            // No session speaks SRT yet.
-            Self::PublishSrt => false,
+            Self::PublishSrt => matches!(protocol, Protocol::Srt),
         }
     }
 

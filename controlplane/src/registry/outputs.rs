@@ -25,7 +25,7 @@ pub struct Protocols {
     pub rtsp: bool,
     /// RTMP.
     pub rtmp: bool,
-    /// SRT, kept until it can be played.
+    /// MPEG-TS over SRT.
     pub srt: bool,
     /// MPEG-TS over HTTP and WebSocket.
     pub mpegts: bool,
@@ -43,6 +43,7 @@ impl Protocols {
     pub const fn allows(&self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Rtmp => self.rtmp,
+            Protocol::Srt => self.srt,
             Protocol::HttpFlv | Protocol::WsFlv => self.flv,
             Protocol::HttpTs | Protocol::WsTs => self.mpegts,
             Protocol::Hls => self.hls,

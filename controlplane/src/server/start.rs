@@ -1,6 +1,6 @@
 //! Start: everything that can fail fails here, before the first peer is let in.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -182,7 +182,11 @@ fn before_peers(store: &Store, penalties: &Keeper) -> Result<Option<ViewKeys>, E
 /// Shards open their listeners with `SO_REUSEPORT`, which would let a second server of the same
 /// user take half of the first one's connections without a word.
 pub(super) fn probe_address(listener: &ListenerConfig) -> Result<SocketAddr, Error> {
-    let opened = TcpListener::bind(listener.addr).and_then(|listener| listener.local_addr());
+    let opened = if listener.kind.is_datagram() {
+        UdpSocket::bind(listener.addr).and_then(|socket| socket.local_addr())
+    } else {
+        TcpListener::bind(listener.addr).and_then(|listener| listener.local_addr())
+    };
     opened.map_err(|error| Error::listen(section(listener.kind), listener.addr, &error))
 }
 
@@ -192,6 +196,7 @@ const fn section(kind: ListenerKind) -> &'static str {
         ListenerKind::Http => "listeners.http",
         ListenerKind::Rtmps => "listeners.rtmps",
         ListenerKind::Https => "listeners.https",
+        ListenerKind::Srt => "listeners.srt",
     }
 }
 

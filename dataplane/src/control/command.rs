@@ -230,6 +230,8 @@ pub enum MoveRefusal {
     Busy,
     /// The shard has too few free pages, or its mailbox is full.
     NoRoom,
+    /// Its publisher speaks SRT, and shares the socket of its shard with others.
+    Bound,
     /// Its publisher could not be stopped in time.
     Timeout,
     /// The stream ended meanwhile.

@@ -25,6 +25,8 @@ impl Role {
 pub enum Protocol {
     /// RTMP.
     Rtmp,
+    /// MPEG-TS over SRT.
+    Srt,
     /// FLV over HTTP.
     HttpFlv,
     /// MPEG-TS over HTTP.
@@ -43,8 +45,9 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rtmp,
+        Self::Srt,
         Self::HttpFlv,
         Self::HttpTs,
         Self::WsFlv,
@@ -65,6 +68,7 @@ impl Protocol {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rtmp => "rtmp",
+            Self::Srt => "srt",
             Self::HttpFlv => "http-flv",
             Self::HttpTs => "http-ts",
             Self::WsFlv => "ws-flv",

@@ -143,7 +143,7 @@ fn segment(control: &[u8]) -> Option<u32> {
     let header = unsafe { control.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
     let tells = header.cmsg_level == libc::SOL_UDP
         && header.cmsg_type == libc::UDP_GRO
-        && header.cmsg_len as usize >= end;
+        && header.cmsg_len >= end;
     let value = control[at..end].first_chunk()?;
     u32::try_from(i32::from_ne_bytes(*value)).ok().filter(|_| tells)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use codecs::media::Codec;
+use codecs::media::{Codec, TrackKind};
 use codecs::time::MediaTime;
 
 use crate::config::Latency;
@@ -155,6 +155,13 @@ pub enum Event {
     },
     /// One frame.
     Media(AccessUnit),
+    /// A track is over, and the others go on: its publisher left it out.
+    TrackEnded {
+        /// Which kind.
+        kind: TrackKind,
+        /// The track's number within its kind.
+        track: TrackId,
+    },
     /// A frame was dropped before it became an access unit.
     MediaDropped {
         /// Why, for the log.
@@ -309,6 +316,8 @@ pub enum Framing {
     Bare,
     /// A binary frame of WebSocket around each send of whole entries.
     WebSocket,
+    /// A header of SRT before each few packets, in a datagram of their own.
+    Srt,
 }
 
 /// Where a player begins.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::view_token::ViewToken;
-use super::{Command, Counts, Credentials, Event, Served, http, rtmp};
+use super::{Command, Counts, Credentials, Event, Served, http, rtmp, srt};
 use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
@@ -21,6 +21,8 @@ pub enum Session {
     Rtmp(Box<rtmp::Server>),
     /// HTTP.
     Http(Box<http::Server>),
+    /// SRT, whose bytes are datagrams.
+    Srt(Box<srt::Server>),
 }
 
 macro_rules! each {
@@ -28,6 +30,7 @@ macro_rules! each {
         match $self {
             Self::Rtmp($session) => $call,
             Self::Http($session) => $call,
+            Self::Srt($session) => $call,
         }
     };
 }
@@ -45,7 +48,13 @@ impl Session {
         bytes: &[u8],
         pool: &Pool,
     ) -> Result<usize, Error> {
-        each!(self, session => session.handle_bytes(now, bytes, pool))
+        match self {
+            Self::Rtmp(session) => session.handle_bytes(now, bytes, pool),
+            Self::Http(session) => session.handle_bytes(now, bytes, pool),
+            Self::Srt(session) => {
+                Err(Error::Misbehaved { state: session.state_name(), got: "bytes" })
+            }
+        }
     }
 
     /// Takes the shard's word.
@@ -72,6 +81,9 @@ impl Session {
             Self::Rtmp(session) => {
                 Err(Error::Misbehaved { state: session.state_name(), got: "window" })
             }
+            Self::Srt(session) => {
+                Err(Error::Misbehaved { state: session.state_name(), got: "window" })
+            }
         }
     }
 
@@ -87,7 +99,7 @@ impl Session {
     pub const fn said_bytes(&self) -> usize {
         match self {
             Self::Http(session) => session.said_bytes(),
-            Self::Rtmp(_) => 0,
+            Self::Rtmp(_) | Self::Srt(_) => 0,
         }
     }
 
@@ -96,7 +108,7 @@ impl Session {
     pub fn finds(&self, window: &Window, tail: u64) -> bool {
         match self {
             Self::Http(session) => session.finds(window, tail),
-            Self::Rtmp(_) => false,
+            Self::Rtmp(_) | Self::Srt(_) => false,
         }
     }
 
@@ -105,7 +117,7 @@ impl Session {
     pub const fn asset(&self) -> Option<Asset> {
         match self {
             Self::Http(session) => session.asset(),
-            Self::Rtmp(_) => None,
+            Self::Rtmp(_) | Self::Srt(_) => None,
         }
     }
 
@@ -119,7 +131,11 @@ impl Session {
 
     /// Appends the replies that wait to `out`; true if there were any.
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
-        each!(self, session => session.poll_transmit(out))
+        match self {
+            Self::Rtmp(session) => session.poll_transmit(out),
+            Self::Http(session) => session.poll_transmit(out),
+            Self::Srt(_) => false,
+        }
     }
 
     /// The next event; media that is not taken is given back by [`Self::close`].
@@ -141,7 +157,11 @@ impl Session {
     /// False while the session is parked or closing.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
-        each!(self, session => session.wants_bytes())
+        match self {
+            Self::Rtmp(session) => session.wants_bytes(),
+            Self::Http(session) => session.wants_bytes(),
+            Self::Srt(_) => false,
+        }
     }
 
     /// How the peer speaks.
@@ -150,6 +170,7 @@ impl Session {
         match self {
             Self::Rtmp(_) => Protocol::Rtmp,
             Self::Http(session) => session.protocol(),
+            Self::Srt(_) => Protocol::Srt,
         }
     }
 
@@ -157,7 +178,7 @@ impl Session {
     #[must_use]
     pub const fn parking_limit(&self) -> LimitId {
         match self {
-            Self::Rtmp(_) => LimitId::ParkedBytesMax,
+            Self::Rtmp(_) | Self::Srt(_) => LimitId::ParkedBytesMax,
             Self::Http(_) => LimitId::HttpPipelineBytesMax,
         }
     }
@@ -167,7 +188,7 @@ impl Session {
     pub const fn reconnects(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.reconnects(),
-            Self::Http(_) => false,
+            Self::Http(_) | Self::Srt(_) => false,
         }
     }
 
@@ -181,13 +202,21 @@ impl Session {
     /// What the peer does, once that is known.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {
-        each!(self, session => session.role())
+        match self {
+            Self::Rtmp(session) => session.role(),
+            Self::Http(session) => session.role(),
+            Self::Srt(session) => Some(session.role()),
+        }
     }
 
     /// The stream that the peer named, once that is known.
     #[must_use]
     pub const fn stream(&self) -> Option<&StreamName> {
-        each!(self, session => session.stream())
+        match self {
+            Self::Rtmp(session) => session.stream(),
+            Self::Http(session) => session.stream(),
+            Self::Srt(session) => Some(session.stream()),
+        }
     }
 
     /// The application that a peer of RTMP named at `connect`, and what it showed there.
@@ -195,7 +224,7 @@ impl Session {
     pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
         match self {
             Self::Rtmp(session) => session.application(),
-            Self::Http(_) => None,
+            Self::Http(_) | Self::Srt(_) => None,
         }
     }
 
@@ -216,6 +245,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.drop_messages(pool),
             Self::Http(session) => session.drop_head(),
+            Self::Srt(_) => {}
         }
     }
 
@@ -223,6 +253,23 @@ impl Session {
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         each!(self, session => session.state_name())
+    }
+
+    /// The session of an SRT peer.
+    #[must_use]
+    pub fn srt(&self) -> Option<&srt::Server> {
+        match self {
+            Self::Srt(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn srt_mut(&mut self) -> Option<&mut srt::Server> {
+        match self {
+            Self::Srt(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) => None,
+        }
     }
 
     /// Shares with other sessions what they say, too: for one that stays.
@@ -239,7 +286,7 @@ impl Session {
     pub fn leave_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.leave_pages(pool),
-            Self::Http(_) => {}
+            Self::Http(_) | Self::Srt(_) => {}
         }
     }
 
@@ -247,7 +294,7 @@ impl Session {
     pub fn pack_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.pack_pages(pool),
-            Self::Http(_) => {}
+            Self::Http(_) | Self::Srt(_) => {}
         }
     }
 

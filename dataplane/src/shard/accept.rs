@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::connection::{Connection, Outbox, Receiving, Sending};
+use super::connection::{Arrival, Connection};
 use super::message::{Accepted, Message};
 use super::proxied::Speaker;
 use super::shard::{Shard, TimerKey};
@@ -16,7 +16,8 @@ use crate::session::{Session, http, rtmp};
 const REBALANCE_STEP: u32 = 8;
 /// Tokens of listeners lie below every connection's: room for all of them twice, because those that
 /// a reload closes are still there when it opens others.
-pub(super) const LISTENER_SLOTS: u32 = 2 * LISTENERS_MAX as u32;
+/// Above those lie the tokens of ports.
+pub(super) const LISTENER_SLOTS: u32 = 3 * LISTENERS_MAX as u32;
 /// Accepting pauses this long when the process is out of descriptors.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -41,7 +42,8 @@ impl Shard {
         let generation = self.listener_count;
         self.listener_count = self.listener_count.wrapping_add(1);
         let taken = |slot: u32| self.listeners.iter().any(|l| l.token.slot == slot);
-        let Some(slot) = (0..LISTENER_SLOTS).find(|&slot| !taken(slot)) else {
+        let Some(slot) = (0..LISTENER_SLOTS - LISTENERS_MAX as u32).find(|&slot| !taken(slot))
+        else {
             tracing::error!(addr = %config.addr, "too many listeners");
             return;
         };
@@ -158,34 +160,17 @@ impl Shard {
         self.sessions_opened += 1;
         let id = SessionId::new(self.id, self.sessions_opened);
         let session = self.session_of(kind, id);
-        let connection = Box::new(Connection {
+        let connection = Box::new(Connection::new(Arrival {
             id,
-            fd,
-            peer: peer.into(),
+            fd: Some(fd),
+            peer,
             session,
             tls,
             admission,
             latency,
             listener,
             opened: self.now,
-            progressed_ms: 0,
-            leave_ends_s: 0,
-            received: 0,
-            sent: 0,
-            receiving: Receiving::Off,
-            sending: Sending::Idle,
-            queued: false,
-            half_closed: false,
-            viewer: false,
-            parked: Vec::new(),
-            out: Outbox::default(),
-            buffered: 0,
-            asked: None,
-            ask_epoch: 0,
-            role: None,
-            closing: None,
-            timer: None,
-        });
+        }));
         connection.span().in_scope(|| tracing::info!("session opened"));
         let slot = self.take_in(connection);
         self.connections.set_proxy(slot, speaker.proxy(peer));
@@ -202,6 +187,7 @@ impl Shard {
             ListenerKind::Http | ListenerKind::Https => {
                 Session::Http(Box::new(http::Server::new(self.now, &self.terms)))
             }
+            ListenerKind::Srt => unreachable!("a port accepts no connections"),
         }
     }
 

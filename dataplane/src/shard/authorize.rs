@@ -205,6 +205,11 @@ impl Shard {
             self.claim(slot);
             return;
         }
+        if self.connections.get(slot).is_some_and(|connection| connection.fd.is_none()) {
+            // The peer has heard nothing yet, and will from there.
+            self.hand_over(slot, home);
+            return;
+        }
         // The socket leaves this reactor: its receives end first, then `receive_ended` moves it.
         let token = self.connections.token(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return };
@@ -291,7 +296,7 @@ impl Connection {
             referer,
             peer: self.peer.into(),
             // A socket that cannot tell has lost its peer, which the next receive says.
-            local: reactor::local_addr(self.fd()).unwrap_or(unknown),
+            local: self.fd().and_then(|fd| reactor::local_addr(fd).ok()).unwrap_or(unknown),
             listener: self.listener,
             agent: self.session.agent().clone(),
             since: None,

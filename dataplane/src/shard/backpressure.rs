@@ -40,7 +40,7 @@ impl Shard {
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return };
         connection.sending = Sending::Blocked;
-        reactor.poll_writable(connection.fd(), token);
+        reactor.poll_writable(connection.stream_fd(), token);
         self.rearm(slot);
     }
 

@@ -96,6 +96,7 @@ impl Establish {
 /// How a player of these options speaks.
 pub(super) const fn protocol_of(options: &PlayOptions) -> Protocol {
     match (options.log.format, options.framing) {
+        (_, Framing::Srt) => Protocol::Srt,
         (Format::Rtmp, _) => Protocol::Rtmp,
         (Format::Flv, Framing::Bare) => Protocol::HttpFlv,
         (Format::Flv, Framing::WebSocket) => Protocol::WsFlv,

@@ -199,7 +199,7 @@ impl Shard {
     pub(super) fn tls_of(&mut self, kind: ListenerKind) -> Result<Option<Box<Tls>>, NoTls> {
         let identity = self.config.tls.as_ref();
         let (config, challenge) = match kind {
-            ListenerKind::Rtmp | ListenerKind::Http => return Ok(None),
+            ListenerKind::Rtmp | ListenerKind::Http | ListenerKind::Srt => return Ok(None),
             ListenerKind::Rtmps => {
                 (identity.map(Identity::rtmps), identity.and_then(Identity::challenge))
             }
@@ -368,7 +368,7 @@ impl Shard {
         counters.sends += 1;
         // SAFETY: what the connection kept does not change before the submit: nothing is received
         // and no handshake advanced between here and there.
-        unsafe { reactor.send(connection.fd(), token, &[part]) };
+        unsafe { reactor.send(connection.stream_fd(), token, &[part]) };
         Some(Outcome::Sent(part.len as usize))
     }
 
@@ -405,7 +405,7 @@ impl Shard {
         counters.sends += 1;
         let part = SendPart::new(&cipher.arena[at as usize..(at + len) as usize]);
         // SAFETY: this part of the arena is written again only after the completion was reaped.
-        unsafe { reactor.send(connection.fd(), token, &[part]) };
+        unsafe { reactor.send(connection.stream_fd(), token, &[part]) };
         Outcome::Sent(plain)
     }
 

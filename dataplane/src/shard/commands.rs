@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::shard::Shard;
 use super::turn::Round;
-use crate::config::{LimitId, ListenerConfig, Reload};
+use crate::config::{LimitId, ListenerConfig, Reload, SrtConfig};
 use crate::control::{Command, Event, StreamKick};
 use crate::reactor::Waker;
 
@@ -87,6 +87,8 @@ impl Shard {
         self.config.session = reload.session.clone();
         self.config.session.rtmp_chunk_bytes = chunk_bytes;
         self.config.auth = reload.auth;
+        let secret = self.config.srt.secret;
+        self.config.srt = SrtConfig { secret, ..reload.srt.clone() };
         self.config.stream = reload.stream;
         self.doubt_verdicts();
         self.config.tls.clone_from(&reload.tls);
@@ -104,7 +106,10 @@ impl Shard {
     }
 
     fn reload_listeners(&mut self, reload: &Reload) {
-        let own = |wanted: &&ListenerConfig| wanted.shards.contains(self.id);
+        // Ports stay as long as the node runs.
+        let own = |wanted: &&ListenerConfig| {
+            wanted.shards.contains(self.id) && !wanted.kind.is_datagram()
+        };
         let wanted: Vec<_> = reload.listeners.iter().filter(own).collect();
         for listener in self.listeners.iter_mut().filter(|listener| !listener.stopped) {
             match wanted.iter().find(|wanted| wanted.is_at(&listener.config)) {

@@ -48,7 +48,8 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub id: SessionId,
-    pub fd: OwnedFd,
+    /// Its own socket; `None` if it shares one of its shard's ([`super::ports`]).
+    pub fd: Option<OwnedFd>,
     pub peer: PeerAddr,
     pub session: Session,
     /// What encrypts and decrypts, for a peer inside TLS.
@@ -89,6 +90,20 @@ pub(crate) struct Connection {
     pub timer: Option<TimerId>,
 }
 
+/// What a connection begins with.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub id: SessionId,
+    pub fd: Option<OwnedFd>,
+    pub peer: SocketAddr,
+    pub session: Session,
+    pub tls: Option<Box<Tls>>,
+    pub admission: Admission,
+    pub latency: Latency,
+    pub listener: ListenerNumber,
+    pub opened: Instant,
+}
+
 /// Where a peer comes from, in less room than a socket address takes: without the zone of a local
 /// one, which nobody asks for.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +121,13 @@ impl From<SocketAddr> for PeerAddr {
 impl From<PeerAddr> for SocketAddr {
     fn from(peer: PeerAddr) -> Self {
         Self::new(peer.ip, peer.port)
+    }
+}
+
+impl PeerAddr {
+    /// True if `peer` is the same, in whichever form.
+    pub(super) fn is(&self, peer: SocketAddr) -> bool {
+        self.port == peer.port() && self.ip.to_canonical() == peer.ip().to_canonical()
     }
 }
 
@@ -317,6 +339,39 @@ impl Outbox {
 }
 
 impl Connection {
+    /// A connection that neither received nor sent anything.
+    pub(super) fn new(arrival: Arrival) -> Self {
+        let Arrival { id, fd, peer, session, tls, admission, latency, listener, opened } = arrival;
+        Self {
+            id,
+            fd,
+            peer: peer.into(),
+            session,
+            tls,
+            admission,
+            latency,
+            listener,
+            opened,
+            progressed_ms: 0,
+            leave_ends_s: 0,
+            received: 0,
+            sent: 0,
+            receiving: Receiving::Off,
+            sending: Sending::Idle,
+            queued: false,
+            half_closed: false,
+            viewer: false,
+            parked: Vec::new(),
+            out: Outbox::default(),
+            buffered: 0,
+            asked: None,
+            ask_epoch: 0,
+            role: None,
+            closing: None,
+            timer: None,
+        }
+    }
+
     /// The session's span, with the fields that every line about it has.
     ///
     /// It is made when a line is logged: a registered span for each of thousands of players would
@@ -331,8 +386,14 @@ impl Connection {
         }
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Its own socket, of one that is known to send and receive bytes.
+    pub(super) fn stream_fd(&self) -> BorrowedFd<'_> {
+        self.fd().expect("who is sent bytes has a socket of its own")
+    }
+
+    /// Its own socket, if it has one.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
     }
 
     pub(super) fn playing(&self) -> Option<&Playing> {

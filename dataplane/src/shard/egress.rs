@@ -137,10 +137,12 @@ impl Shard {
     /// Queues the sends of one submit.
     fn fill_slice(&mut self) {
         self.slice.clear();
+        self.trains.clear();
         let mut bytes = 0;
         while self.slice.len() < SLICE_SENDS_MAX
             && bytes < SLICE_BYTES_MAX
             && !self.cipher.is_full()
+            && !self.trains.is_full()
         {
             let Some(slot) = self.queues.pop() else { break };
             if let Some(soon) = self.queues.ahead(CONNECTION_AHEAD) {
@@ -179,6 +181,9 @@ impl Shard {
     fn serve(&mut self, slot: u32) -> Outcome {
         let Some(connection) = self.connections.get_mut(slot) else { return Outcome::Idle };
         connection.queued = false;
+        if connection.fd.is_none() {
+            return self.serve_datagrams(slot);
+        }
         if connection.sending != Sending::Idle {
             return Outcome::Idle;
         }
@@ -243,7 +248,7 @@ impl Shard {
         // SAFETY: the log ranges stay valid until this shard's epoch advances, which is after this
         // turn's submits; the connection's own bytes are not touched while it is in flight, because
         // no session runs between here and the submit.
-        unsafe { reactor.send(connection.fd(), token, parts.as_slice()) };
+        unsafe { reactor.send(connection.stream_fd(), token, parts.as_slice()) };
         Outcome::Sent(parts.bytes)
     }
 

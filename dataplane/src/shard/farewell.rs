@@ -51,6 +51,12 @@ impl Shard {
         if connection.closing.is_some() {
             return;
         }
+        if connection.fd.is_none() {
+            // Nothing of it waits to be sent but its last datagram.
+            self.send_control(slot);
+            self.close(slot, reason);
+            return;
+        }
         connection.closing = Some(Box::new(Closing { reason, lingering: false, deadline }));
         connection.parked = Vec::new();
         connection.session.drop_messages(pool);
@@ -83,7 +89,7 @@ impl Shard {
         closing.lingering = true;
         closing.deadline = deadline;
         let reason = closing.reason;
-        self.reactor.shutdown_write(connection.fd());
+        self.reactor.shutdown_write(connection.stream_fd());
         self.leave_media(slot, reason_of(reason));
         self.arm(slot);
         self.rearm(slot);
@@ -165,12 +171,15 @@ impl Shard {
         }
         connection.log_end(reason, self.now);
         self.counters.connections_closed += 1;
-        let Connection { fd, admission, viewer, .. } = *connection;
+        let Connection { fd, admission, viewer, session, .. } = *connection;
+        self.forget_socket(&session);
         if viewer {
             self.viewer_left();
         }
         self.shared.caps.leave(admission);
-        self.reactor.close(fd, token);
+        if let Some(fd) = fd {
+            self.reactor.close(fd, token);
+        }
     }
 
     /// Ends what the connection does with media.

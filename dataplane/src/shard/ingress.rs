@@ -142,6 +142,12 @@ impl Shard {
         }
         let now = self.now;
         let span = connection.span();
+        if connection.fd.is_none() {
+            self.connections.put(slot, connection);
+            self.answer_call(slot, &command);
+            let Some(again) = self.connections.take(slot) else { return };
+            connection = again;
+        }
         let result = span
             .in_scope(|| fence(&mut connection, |session| session.handle_command(now, command)));
         self.connections.put(slot, connection);
@@ -170,6 +176,7 @@ impl Shard {
             let result =
                 span.in_scope(|| fence(&mut connection, |session| session.handle_timeout(now)));
             self.connections.put(slot, connection);
+            self.go_on_without(slot);
             self.settle(slot);
             if let Err(error) = result {
                 self.fail(slot, &error);
@@ -183,14 +190,7 @@ impl Shard {
     ///
     /// True if there were events, so that the session may have room for more bytes.
     pub(super) fn settle(&mut self, slot: u32) -> bool {
-        let mut any = false;
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { return any };
-            connection.session.poll_transmit(&mut connection.out.bytes);
-            let Some(event) = connection.session.poll_event() else { break };
-            any = true;
-            self.on_event(slot, event);
-        }
+        let any = self.take_events(slot);
         self.count(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return any };
         if connection.out.rest().len() as u64 > self.config.limits.get(LimitId::ReplyBytesMax) {
@@ -199,11 +199,25 @@ impl Shard {
         }
         self.account(slot);
         let Some(connection) = self.connections.get_mut(slot) else { return any };
-        if !connection.out.is_empty() || connection.has_ciphertext() {
+        if connection.fd.is_none() {
+            self.send_control(slot);
+        } else if !connection.out.is_empty() || connection.has_ciphertext() {
             self.enqueue(slot, Class::Reply);
         }
         self.rearm(slot);
         any
+    }
+
+    /// Takes the replies and events that a session has; true if there were events.
+    pub(super) fn take_events(&mut self, slot: u32) -> bool {
+        let mut any = false;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot) else { return any };
+            connection.session.poll_transmit(&mut connection.out.bytes);
+            let Some(event) = connection.session.poll_event() else { return any };
+            any = true;
+            self.on_event(slot, event);
+        }
     }
 
     /// Adds what a session counted to what the shard counts.
@@ -248,6 +262,9 @@ impl Shard {
                 self.with_hub(slot, |hub, sink| hub.set_metadata(body, dts, sink));
             }
             Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
+            Event::TrackEnded { kind, track } => {
+                self.with_hub(slot, |hub, sink| hub.end_track(kind, track, sink));
+            }
             Event::MediaDropped { reason } => self.media_dropped(slot, reason),
             Event::PublishEnded => self.publish_ended(slot, CloseReason::PeerClosed),
             Event::Pause => self.pause(slot, true),
@@ -271,7 +288,7 @@ impl Shard {
     pub(super) fn arm(&mut self, slot: u32) {
         let Self { connections, reactor, .. } = self;
         let (token, awaits_head) = (connections.token(slot), connections.awaits_head(slot));
-        let Some(connection) = connections.get_mut(slot) else { return };
+        let Some(connection) = connections.get_mut(slot).filter(|c| c.fd.is_some()) else { return };
         // Who waits for its stream is listened to, that its end is heard.
         let idle = connection.asked.as_ref().is_some_and(|asked| asked.idle);
         let wants = connection.closing.is_some()
@@ -292,12 +309,13 @@ impl Shard {
             (RecvMode::Once, Receiving::Once)
         };
         connection.receiving = state;
+        let Some(fd) = connection.fd() else { return };
         if !multi {
             // An encoder that waits for our acknowledgement before its next small command (Nagle's
             // algorithm: ffmpeg) would lose 40 ms on each of them.
-            crate::reactor::acknowledge_at_once(connection.fd());
+            crate::reactor::acknowledge_at_once(fd);
         }
-        reactor.recv_start(connection.fd(), token, mode);
+        reactor.recv_start(fd, token, mode);
     }
 
     /// Sets the connection's timer to its nearest deadline.

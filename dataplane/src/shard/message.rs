@@ -5,6 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::srt::SocketId;
+
+use super::calls::CallAnswer;
 use super::caps::Admission;
 use super::demo::Demo;
 use super::handover::Traveller;
@@ -97,6 +100,22 @@ pub(crate) enum Message {
         reader: (u32, u64),
         /// What the key can be compared by.
         key: Option<SecretDigest>,
+    },
+    /// To the shard that heard a call of SRT: how another one answered it.
+    Called {
+        /// The port that was called.
+        port: u8,
+        /// The caller's address and socket.
+        caller: (SocketAddr, SocketId),
+        /// The socket that it was let in with, or why it was not.
+        answer: CallAnswer,
+    },
+    /// To the shard that answered a call: it is repeated.
+    CalledAgain {
+        /// The socket that it was let in with.
+        socket: SocketId,
+        /// Who calls.
+        peer: SocketAddr,
     },
     /// The demo clip comes back to its home.
     Demo(Box<Demo>),

@@ -4,7 +4,9 @@
 //! appended (`streams.rs`), sends to players (`egress.rs`) and runs timers. Publishers move to the
 //! home shard of their stream (`placement.rs`, `handover.rs`); players stay where they were
 //! accepted and read the home shard's logs from there (`subscriptions.rs`). A stream can be moved
-//! to another shard while it is played (`relocation.rs`).
+//! to another shard while it is played (`relocation.rs`). Peers of SRT share the sockets of a shard
+//! (`ports.rs`): their calls are answered in `calls.rs`, their datagrams taken in `datagrams.rs`,
+//! and their players sent trains of them (`trains.rs`).
 
 mod accept;
 mod admission;
@@ -13,6 +15,7 @@ mod authorize;
 mod away;
 mod backpressure;
 mod budget;
+mod calls;
 pub mod caps;
 mod census;
 mod cipher;
@@ -20,6 +23,7 @@ mod commands;
 mod connection;
 mod cost;
 mod cursor;
+mod datagrams;
 mod demo;
 mod drain;
 mod egress;
@@ -44,6 +48,7 @@ mod parts;
 mod passed;
 pub mod placement;
 mod plan;
+mod ports;
 mod prefetch;
 mod proxied;
 mod publishing;
@@ -66,6 +71,7 @@ mod survey;
 pub mod timer;
 mod tombstones;
 mod trail;
+mod trains;
 mod turn;
 mod upkeep;
 mod usage;

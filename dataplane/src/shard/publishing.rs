@@ -24,6 +24,9 @@ use crate::session::{Command, Refusal};
 impl Shard {
     /// A publisher at home claims its name.
     pub(super) fn claim(&mut self, slot: u32) {
+        if !self.let_in(slot) {
+            return;
+        }
         let Some(connection) = self.connections.get(slot) else { return };
         debug_assert!(connection.role.is_none(), "its last play or publication is over");
         let Some(asked) = connection.asked.as_ref() else { return };
@@ -46,7 +49,9 @@ impl Shard {
         connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));
         self.shared.caps.established(&mut connection.admission);
         let bytes = self.config.session.publish_receive_bytes;
-        if let Err(error) = crate::reactor::widen_receive(connection.fd(), bytes) {
+        if let Some(fd) = connection.fd()
+            && let Err(error) = crate::reactor::widen_receive(fd, bytes)
+        {
             tracing::debug!(%error, "socket options");
         }
         self.counters.publishes_started += 1;

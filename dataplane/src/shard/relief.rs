@@ -21,6 +21,8 @@ impl Shard {
             }
             // Tags that say nothing are no fault.
             "silence" | "sequence_end" | "video_command" | "mpeg2ts_config" => {}
+            // A transport stream is joined wherever it is.
+            "before_keyframe" | "no_config" => {}
             "awaits_keyframe" => self.counters.units_dropped_memory += 1,
             _ => self.counters.units_dropped_malformed += 1,
         }

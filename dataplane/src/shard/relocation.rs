@@ -140,6 +140,8 @@ impl Shard {
             | Message::Began(_)
             | Message::ClearJoins(_)
             | Message::Rekeyed { .. }
+            | Message::Called { .. }
+            | Message::CalledAgain { .. }
             | Message::Unsubscribe { .. } => unreachable!("taken before"),
         }
     }
@@ -157,6 +159,8 @@ impl Shard {
         } else if order.to == self.id {
             self.tell_outcome(order, MoveOutcome::AlreadyThere);
             return;
+        } else if self.is_bound(stream) {
+            MoveRefusal::Bound
         } else if self.streams.moving.len() >= MOVES_MAX
             || self.outboxes.ask(order.to, Message::Offer { order: order.id }).is_err()
         {
@@ -174,12 +178,22 @@ impl Shard {
     fn offer_answered(&mut self, order: u64, room: bool) {
         let mut moving = self.streams.moving.iter();
         let Some(at) = moving.position(|moving| moving.order.id == order) else { return };
-        if room {
+        // Its publisher may have come meanwhile.
+        if self.is_bound(&self.streams.moving[at].order.stream) {
+            self.give_up(at, MoveRefusal::Bound);
+        } else if room {
             self.streams.moving[at].welcome = true;
             self.relocate(at);
         } else {
             self.give_up(at, MoveRefusal::NoRoom);
         }
+    }
+
+    /// True if the publisher of a stream cannot move: it shares its socket with others.
+    fn is_bound(&self, stream: &StreamName) -> bool {
+        let hub = self.streams.find(stream).and_then(|slot| self.streams.get(slot));
+        let slot = hub.and_then(|hub| hub.publisher().slot());
+        slot.and_then(|slot| self.connections.get(slot)).is_some_and(|c| c.fd.is_none())
     }
 
     /// True if the connection publishes a stream that is about to move.
@@ -215,6 +229,10 @@ impl Shard {
         if let Some(Publisher::Session { slot, .. }) = publisher {
             let token = self.connections.token(slot);
             let Some(connection) = self.connections.get_mut(slot) else { return };
+            if connection.fd.is_none() {
+                self.give_up(at, MoveRefusal::Bound);
+                return;
+            }
             match connection.receiving {
                 Receiving::Once | Receiving::Multi => {
                     connection.receiving = Receiving::Stopping;

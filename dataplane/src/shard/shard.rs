@@ -24,6 +24,7 @@ use super::idle::Idle;
 use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
 use super::news::Wanted;
+use super::ports::Ports;
 use super::pulse::Pulse;
 use super::queues::Queues;
 use super::quotas::Quotas;
@@ -35,6 +36,7 @@ use super::streams::Streams;
 use super::survey::Surveys;
 use super::timer::TimerWheel;
 use super::tombstones::Tombstones;
+use super::trains::Trains;
 use super::upkeep::Upkeep;
 use super::usage::UsageTable;
 use super::verdicts::Verdicts;
@@ -107,6 +109,8 @@ pub(crate) struct Shard {
     pub(super) upkeep: Upkeep,
     pub(super) listeners: Vec<OpenListener>,
     pub(super) listener_count: u16,
+    pub(super) ports: Ports,
+    pub(super) trains: Trains,
     pub(super) queues: Queues,
     pub(super) flush: Flush,
     pub(super) headroom: Headroom,
@@ -177,6 +181,8 @@ impl Shard {
             upkeep: Upkeep::default(),
             listeners: Vec::new(),
             listener_count: 0,
+            ports: Ports::default(),
+            trains: Trains::default(),
             queues: Queues::default(),
             flush: Flush::new(&config.egress, now),
             headroom: Headroom::default(),
@@ -222,10 +228,17 @@ impl Shard {
             inboxes,
             control,
         };
-        for (config, fd) in listeners {
-            shard.listen(config, fd);
-        }
+        listeners.into_iter().for_each(|(config, fd)| shard.open_bound(config, fd));
         Ok(shard)
+    }
+
+    /// Starts to take what comes to a bound socket.
+    fn open_bound(&mut self, config: ListenerConfig, fd: OwnedFd) {
+        if config.kind.is_datagram() {
+            self.open_port(config, fd);
+        } else {
+            self.listen(config, fd);
+        }
     }
 
     /// Sends a letter that must arrive, behind those to the same shard that wait for room.

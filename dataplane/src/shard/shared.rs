@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub viewers: KnownViewers,
     pub views: ViewTable,
     pub revoked: RevokedViews,
+    /// The origin of what all shards tell peers of time.
+    pub began: Instant,
     pub epochs: Epochs,
     pub wakes: Wakes,
     wakers: Box<[OnceLock<Waker>]>,
@@ -94,6 +97,7 @@ impl Shared {
         views_max: u64,
         placement: Placement,
         penalties: Arc<Penalties>,
+        began: Instant,
     ) -> Self {
         Self {
             placement,
@@ -103,6 +107,7 @@ impl Shared {
             viewers: KnownViewers::default(),
             views: ViewTable::new(views_max),
             revoked: RevokedViews::default(),
+            began,
             epochs: Epochs::new(shards),
             wakes: Wakes::new(shards, readers_max),
             wakers: (0..shards).map(|_| OnceLock::new()).collect(),

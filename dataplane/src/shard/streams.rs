@@ -329,6 +329,7 @@ impl Shard {
             self.answer(from, slot, answer);
         }
         self.keep_demo();
+        self.keep_ports();
         self.give_back_pages();
         self.weigh_sockets();
     }

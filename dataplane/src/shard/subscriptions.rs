@@ -157,6 +157,9 @@ impl Shard {
     }
 
     fn start_playing(&mut self, slot: u32, reader_slot: u32) {
+        if !self.let_in(slot) {
+            return;
+        }
         let Some(connection) = self.connections.get(slot) else { return };
         debug_assert!(connection.role.is_none(), "who plays still has asked for nothing");
         let asked = connection.asked.as_ref();

@@ -184,11 +184,10 @@ impl Shard {
                 self.with(token, |s, slot| s.sent(slot, 0));
                 self.usage.sent_late(token, 0);
             }
-            Completion::Datagrams { buf, .. } => self.reactor.release_datagrams(buf),
-            Completion::TrainSent { .. }
-            | Completion::TrainBlocked { .. }
-            | Completion::TrainFailed { .. } => {}
             Completion::Writable { token } => self.with(token, Self::writable),
+            Completion::Datagrams { token, peer, buf } => self.datagrams(token, peer, buf),
+            Completion::TrainBlocked { .. } => self.counters.sends_blocked += 1,
+            Completion::TrainSent { .. } | Completion::TrainFailed { .. } => {}
             Completion::Woken => self.counters.wakes_received += 1,
         }
     }
@@ -228,6 +227,10 @@ impl Shard {
                 Message::Began(stream) => self.stream_began(&stream),
                 Message::ClearJoins(stream) => self.clear_joins(&stream),
                 Message::Rekeyed { reader, key } => self.rekeyed(reader, key),
+                Message::Called { port, caller, answer } => {
+                    self.call_answered(port, caller, answer);
+                }
+                Message::CalledAgain { socket, peer } => self.answer_again(socket, peer),
                 letter => self.take_letter_of_a_move(from, letter),
             }
             if round.is_over() {

@@ -46,7 +46,8 @@ impl Shard {
         while upkeep.next < end && weighed < WEIGHED_MAX {
             let slot = u32::try_from(upkeep.next).expect("slots are counted in 32 bits");
             if let Some(connection) = connections.get(slot) {
-                upkeep.sum += crate::reactor::memory_bytes(connection.fd()).unwrap_or(0);
+                let bytes = connection.fd().and_then(|fd| crate::reactor::memory_bytes(fd).ok());
+                upkeep.sum += bytes.unwrap_or(0);
                 weighed += 1;
             }
             upkeep.next += 1;

@@ -148,6 +148,7 @@ fn stale_for(config: &Config, listeners: &[ListenerConfig], time: Duration) -> A
         auth: config.auth,
         stream,
         listeners: listeners.to_vec(),
+        srt: config.srt.clone(),
         tls: None,
     })
 }

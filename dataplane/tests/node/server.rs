@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dataplane::Node;
 use dataplane::config::{
     Admission, AuthConfig, Config, EgressConfig, HlsConfig, HlsSession, Limits, ListenerConfig,
-    ListenerKind, Pin, SessionConfig, ShardConfig, StreamConfig,
+    ListenerKind, Pin, SessionConfig, ShardConfig, SrtConfig, SrtSecret, StreamConfig,
 };
 use dataplane::ids::ShardId;
 use dataplane::rates::Penalties;
@@ -42,6 +42,7 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
             hls: HlsConfig { session: HlsSession::Off, ..HlsConfig::default() },
             ..StreamConfig::default()
         },
+        srt: SrtConfig::new(SrtSecret([1; 32])),
         view_keys: VIEW_KEYS,
         session: SessionConfig::default(),
         auth: AuthConfig::default(),

@@ -30,6 +30,7 @@ mod verdict;
 mod window;
 
 pub(in crate::session) use connect::name_agent;
+pub(in crate::session) use pace::Supply;
 pub(in crate::session) use url::{Params, SECRET_BYTES_MAX, stream_of};
 
 pub use server::Server;

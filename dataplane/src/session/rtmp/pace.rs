@@ -51,7 +51,7 @@ impl Rates {
 /// A publisher's supply of media: when it came last, and how much of it in windows of
 /// `publish_idle`.
 #[derive(Debug)]
-pub(super) struct Supply {
+pub(in crate::session) struct Supply {
     /// When to look again; not moved by every message, so that the timer rests.
     wake: Instant,
     last: Instant,
@@ -60,21 +60,25 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    pub(super) fn new(now: Instant, config: &SessionConfig) -> Self {
+    pub(in crate::session) fn new(now: Instant, config: &SessionConfig) -> Self {
         Self { wake: now + config.publish_idle, last: now, window_began: now, bytes: 0 }
     }
 
-    pub(super) const fn add(&mut self, now: Instant, bytes: usize) {
+    pub(in crate::session) const fn add(&mut self, now: Instant, bytes: usize) {
         self.last = now;
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    pub(super) const fn deadline(&self) -> Instant {
+    pub(in crate::session) const fn deadline(&self) -> Instant {
         self.wake
     }
 
     /// Judges silence, and the window if it is over.
-    pub(super) fn check(&mut self, now: Instant, config: &SessionConfig) -> Result<(), Error> {
+    pub(in crate::session) fn check(
+        &mut self,
+        now: Instant,
+        config: &SessionConfig,
+    ) -> Result<(), Error> {
         if now < self.wake {
             return Ok(());
         }

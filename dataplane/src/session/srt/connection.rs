@@ -277,7 +277,7 @@ impl Connection {
     fn handle_control(&mut self, now: Instant, sent: u32, control: Control<'_>) {
         // A handshake that comes again says that the peer heard nothing of us yet.
         if matches!(control, Control::Handshake(_)) {
-            self.says_greeting = self.greeting.is_some();
+            self.answer_again();
             return;
         }
         self.hear(now);
@@ -338,6 +338,11 @@ impl Connection {
             }
             _ => {}
         }
+    }
+
+    /// The peer repeats its handshake, which came another way: it heard nothing of us yet.
+    pub const fn answer_again(&mut self) {
+        self.says_greeting = self.greeting.is_some();
     }
 
     fn hear(&mut self, now: Instant) {

@@ -23,7 +23,7 @@ use codecs::srt::{
 };
 use codecs::writer::Writer;
 
-use super::calls::{Answer, Call, Calls};
+use super::calls::{Answer, Calls};
 use super::connection::Connection;
 use super::cookie::CookieJar;
 use super::keyring::{KeySeed, Keyring};
@@ -82,7 +82,9 @@ impl Request {
         self.offer.key_material.is_some()
     }
 
-    const fn call(&self) -> Call {
+    /// The caller's address and socket.
+    #[must_use]
+    pub const fn caller(&self) -> (SocketAddr, SocketId) {
         (self.peer, self.offer.handshake.socket)
     }
 }
@@ -232,7 +234,7 @@ impl Listener {
         let answer = Offer { handshake, extension, stream_id: None, key_material };
         let sent = timestamp(now, agreement.began);
         agreement.greeting = Some(answer.encode(Side::Listener, agreement.peer_socket, sent));
-        self.calls.remember(now, request.call(), Answer::Accepted(socket));
+        self.calls.remember(now, request.caller(), Answer::Accepted(socket));
         Ok(Connection::new(settings, agreement, now))
     }
 
@@ -244,8 +246,25 @@ impl Listener {
         reason: RejectReason,
         out: &mut Scratch,
     ) -> usize {
-        self.calls.remember(now, request.call(), Answer::Refused(reason));
+        self.calls.remember(now, request.caller(), Answer::Refused(reason));
         self.write_refusal(now, request.peer, request.offer.handshake, reason, out)
+    }
+
+    /// Another listener of the same socket group answered a call that came here: what it says to a
+    /// repetition is said here, too.
+    pub fn answered(
+        &mut self,
+        now: Instant,
+        caller: (SocketAddr, SocketId),
+        answer: Result<SocketId, RejectReason>,
+    ) {
+        if self.calls.get(&caller) == Some(Answer::Waiting) {
+            let answer = match answer {
+                Ok(socket) => Answer::Accepted(socket),
+                Err(reason) => Answer::Refused(reason),
+            };
+            self.calls.remember(now, caller, answer);
+        }
     }
 
     /// Forgets the calls that were answered a while ago, or never.

@@ -1,7 +1,8 @@
 //! SRT sessions: who listens, who calls, and the connection that both make, sans-IO.
 //!
 //! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
-//! Shape: a datagram's way in: `listener.rs` (no destination) or `caller.rs`, then
+//! Shape: `server.rs` is the session of the shard, `target.rs` what its peer wants. A datagram's
+//! way in: `listener.rs` (no destination) or `caller.rs`, then
 //! `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's hands. A packet's
 //! way out: the caller's index -> `sender.rs` (which, may it) -> `connection.rs` (header, key).
 //! In/Out: payload is decrypted where it was received and given out from there if it came in
@@ -25,8 +26,10 @@ mod receiver;
 mod retransmissions;
 mod round_trip;
 mod sender;
+mod server;
 mod settings;
 mod statistics;
+mod target;
 mod transmit;
 
 pub use caller::{Call, Caller, Progress};
@@ -36,6 +39,8 @@ pub use keyring::KeySeed;
 pub use listener::{Incoming, Listener, Request};
 pub use receiver::Payload;
 pub use sender::{PacketIndex, PacketMeta};
+pub use server::{Playing, Server};
 pub use settings::Settings;
 pub use statistics::{Gauges, Statistics};
+pub use target::{Target, shown};
 pub use transmit::Scratch;

@@ -1,0 +1,164 @@
+//! Datagrams of SRT peers: to whom they belong, and what the protocol itself has to say.
+//!
+//! In/Out: payload is decrypted where it was received, and copied once, into the pages of access
+//! units. What the protocol says (answers, acknowledgements, requests for what was lost) is written
+//! into a scratch and sent at once: it is small, and late it is worth nothing.
+//! Limits: [`SAID_MAX`] datagrams of the protocol's own at a time.
+
+use std::net::SocketAddr;
+
+use codecs::srt::{HEADER_BYTES, SocketId};
+
+use super::connection::Connection;
+use super::ingress::fence;
+use super::queues::Class;
+use super::shard::Shard;
+use crate::reactor::{DatagramBuf, Token};
+use crate::session::srt::Incoming;
+
+/// Where the destination stands in a header.
+const DESTINATION: std::ops::Range<usize> = 12..HEADER_BYTES;
+/// Datagrams that one connection says at a time of its own at most.
+const SAID_MAX: usize = 64;
+
+impl Shard {
+    /// Datagrams of one peer arrived, one or several.
+    pub(super) fn datagrams(&mut self, token: Token, peer: SocketAddr, mut buf: DatagramBuf) {
+        let Some(port) = self.ports.find(token) else {
+            self.reactor.release_datagrams(buf);
+            return;
+        };
+        // Most trains are of one connection.
+        let mut settled = None;
+        for at in 0..buf.count() {
+            let Some(datagram) = self.reactor.datagram_mut(&mut buf, at) else { break };
+            let Some(to) = destination(datagram) else { continue };
+            self.counters.bytes_received += datagram.len() as u64;
+            if to == SocketId::LISTENER {
+                self.call_received(port, peer, (&mut buf, at));
+                continue;
+            }
+            let Some(slot) = self.ports.slot(to) else { continue };
+            if let Some(before) = settled.filter(|before| *before != slot) {
+                self.settle(before);
+                settled = None;
+            }
+            if self.datagram(slot, peer, (&mut buf, at)) {
+                settled = Some(slot);
+            }
+        }
+        if let Some(slot) = settled {
+            self.settle(slot);
+        }
+        self.reactor.release_datagrams(buf);
+    }
+
+    /// A datagram to nobody in particular.
+    fn call_received(&mut self, port: u8, peer: SocketAddr, (buf, at): (&mut DatagramBuf, usize)) {
+        let Self { ports, reactor, now, .. } = self;
+        let Some((port_of, scratch)) = ports.get_mut(port) else { return };
+        let Some(datagram) = reactor.datagram_mut(buf, at) else { return };
+        match port_of.listener.handle_datagram(*now, peer, datagram, scratch) {
+            Incoming::Ignored => {}
+            Incoming::Reply(len) => {
+                self.ports.send_scratch(port, &peer, len);
+            }
+            Incoming::Call(request) => self.called(port, request),
+            Incoming::For(socket) => self.called_again(socket, peer),
+        }
+    }
+
+    /// A datagram for the connection in `slot`, if it is its peer's: anybody can guess an id.
+    fn datagram(
+        &mut self,
+        slot: u32,
+        peer: SocketAddr,
+        (buf, at): (&mut DatagramBuf, usize),
+    ) -> bool {
+        if !self.connections.get(slot).is_some_and(|connection| connection.peer.is(peer)) {
+            return false;
+        }
+        let Self { connections, reactor, pool, usage, now, .. } = self;
+        let Some(datagram) = reactor.datagram_mut(buf, at) else { return false };
+        let Some(mut connection) = connections.take(slot) else { return false };
+        let len = datagram.len() as u64;
+        connection.received += len;
+        usage.received(slot, len);
+        let result = fence(&mut connection, |session| {
+            if let Some(server) = session.srt_mut() {
+                server.handle_datagram(*now, datagram, pool);
+            }
+            Ok(())
+        });
+        self.connections.put(slot, connection);
+        if let Err(error) = result {
+            self.fail(slot, &error);
+            return false;
+        }
+        self.take_events(slot);
+        while self.advance(slot) {
+            self.take_events(slot);
+        }
+        true
+    }
+
+    /// Lets a session take one more packet whose turn has come.
+    fn advance(&mut self, slot: u32) -> bool {
+        let Some(mut connection) = self.connections.take(slot) else { return false };
+        let Self { pool, now, .. } = self;
+        let result = fence(&mut connection, |session| {
+            Ok(session.srt_mut().is_some_and(|server| server.advance(*now, pool)))
+        });
+        self.connections.put(slot, connection);
+        match result {
+            Ok(more) => more,
+            Err(error) => {
+                self.fail(slot, &error);
+                false
+            }
+        }
+    }
+
+    /// After time passed for a session: what it waited for may be late, and go on without it.
+    pub(super) fn go_on_without(&mut self, slot: u32) {
+        if self.connections.get(slot).is_some_and(|connection| connection.fd.is_none()) {
+            while self.advance(slot) {
+                self.take_events(slot);
+            }
+        }
+    }
+
+    /// Sends what the protocol of a connection has to say now, and lines it up if there is media
+    /// for it.
+    pub(super) fn send_control(&mut self, slot: u32) {
+        let Self { connections, ports, usage, counters, now, .. } = self;
+        let Some(connection) = connections.get_mut(slot) else { return };
+        let peer = SocketAddr::from(connection.peer);
+        let mut sent = 0;
+        let Connection { session, .. } = connection;
+        let Some(server) = session.srt_mut() else { return };
+        let port = server.port();
+        for _ in 0..SAID_MAX {
+            let Some(len) = server.poll_datagram(*now, &mut ports.scratch) else { break };
+            if ports.send_scratch(port, &peer, len) {
+                sent += len as u64;
+            } else {
+                counters.sends_blocked += 1;
+            }
+        }
+        let is_due = server.playing().is_some_and(|playing| playing.is_due(*now));
+        if sent > 0 {
+            connection.sent += sent;
+            usage.sent(slot, sent);
+            counters.bytes_sent += sent;
+        }
+        if is_due {
+            self.enqueue(slot, Class::Live);
+        }
+    }
+}
+
+fn destination(datagram: &[u8]) -> Option<SocketId> {
+    let bytes = datagram.get(DESTINATION)?.try_into().ok()?;
+    Some(SocketId(u32::from_be_bytes(bytes)))
+}

@@ -1,0 +1,152 @@
+//! Ports: the UDP sockets of a shard, each shared by all SRT connections that came by its listener.
+//!
+//! Shape: every shard has a socket of each listener, in the order of the shards, and the kernel
+//! brings a datagram to the shard that its destination names ([`crate::reactor::steer`]). Those to
+//! nobody in particular, which are calls, go to any of them.
+//!
+//! ```text
+//!   datagram --destination 0--> Listener of the port --> calls.rs
+//!            \--destination---> slot of a connection --> datagrams.rs
+//! ```
+//!
+//! Limits: one id for each connection that was let in.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use codecs::srt::{PACKET_BYTES_MAX, SocketId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::accept::LISTENER_SLOTS;
+use super::shard::Shard;
+use super::trains::Trains;
+use crate::config::{LISTENERS_MAX, ListenerConfig};
+use crate::ids::SessionId;
+use crate::reactor::{self, Token};
+use crate::session::Session;
+use crate::session::srt::{KeySeed, Listener, Scratch};
+
+/// One socket of a shard. Lives on: its shard. Crosses by: never.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub config: ListenerConfig,
+    pub fd: OwnedFd,
+    pub token: Token,
+    /// The calls of its peers.
+    pub listener: Listener,
+}
+
+/// The sockets of a shard. Lives on: its shard. Crosses by: never.
+#[derive(Debug)]
+pub(super) struct Ports {
+    list: Vec<Port>,
+    /// The connections' slots by what their peers call them.
+    slots: HashMap<SocketId, u32>,
+    /// Ids that were made so far.
+    made: u64,
+    /// One datagram that is being written.
+    pub scratch: Box<Scratch>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        let scratch = Box::new([0; PACKET_BYTES_MAX]);
+        Self { list: Vec::new(), slots: HashMap::new(), made: 0, scratch }
+    }
+}
+
+impl Ports {
+    pub(super) fn get(&self, port: u8) -> Option<&Port> {
+        self.list.get(usize::from(port))
+    }
+
+    /// A port and the scratch, to have something written.
+    pub(super) fn get_mut(&mut self, port: u8) -> Option<(&mut Port, &mut Scratch)> {
+        let port = self.list.get_mut(usize::from(port))?;
+        Some((port, &mut self.scratch))
+    }
+
+    /// The port whose receives have `token`.
+    pub(super) fn find(&self, token: Token) -> Option<u8> {
+        let at = self.list.iter().position(|port| port.token == token)?;
+        u8::try_from(at).ok()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        self.list.iter_mut()
+    }
+
+    /// The connection that its peer calls `socket`.
+    pub(super) fn slot(&self, socket: SocketId) -> Option<u32> {
+        self.slots.get(&socket).copied()
+    }
+
+    pub(super) fn name(&mut self, socket: SocketId, slot: u32) {
+        self.slots.insert(socket, slot);
+    }
+
+    /// What was written last, sent at once; a datagram for which there is no room is lost, as any
+    /// may be.
+    pub(super) fn send_scratch(&self, port: u8, peer: &SocketAddr, len: usize) -> bool {
+        let bytes = self.scratch.get(..len).unwrap_or_default();
+        self.get(port).is_some_and(|port| reactor::send_datagram(port.fd.as_fd(), peer, bytes))
+    }
+}
+
+impl Shard {
+    /// Begins to receive on a bound socket; the tokens of ports lie above those of listeners.
+    pub(super) fn open_port(&mut self, config: ListenerConfig, fd: OwnedFd) {
+        let Some(slot) = (self.ports.list.len() < LISTENERS_MAX)
+            .then(|| LISTENER_SLOTS - LISTENERS_MAX as u32 + self.ports.list.len() as u32)
+        else {
+            tracing::error!(addr = %config.addr, "too many listeners");
+            return;
+        };
+        let token = Token::new(slot, 0);
+        let (secret, began) = (self.config.srt.secret.0, self.shared.began);
+        let listener = Listener::new(&self.config.srt.settings(), secret, began);
+        self.reactor.recv_datagrams_start(fd.as_fd(), token);
+        self.ports.list.push(Port { config, fd, token, listener });
+        if !self.trains.has_arena() {
+            self.trains = Trains::with_arena();
+        }
+    }
+
+    /// An id that nobody has and that leads here.
+    pub(super) fn fresh_socket(&mut self) -> SocketId {
+        let shards = self.shared.shards() as u16;
+        loop {
+            self.ports.made += 1;
+            let random = self.random.hash_one((self.ports.made, self.id.0)) as u32;
+            let socket = SocketId(reactor::steered_id(random, self.id.0, shards));
+            if self.ports.slot(socket).is_none() {
+                return socket;
+            }
+        }
+    }
+
+    /// Random bytes for the keys of one session, which nobody else has.
+    pub(super) fn key_seed(&self, id: SessionId) -> KeySeed {
+        let secret = &self.config.srt.secret.0;
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length is a key");
+        mac.update(b"keys of a session");
+        mac.update(&id.0.to_be_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// A session is over: its peer's datagrams are nobody's.
+    pub(super) fn forget_socket(&mut self, session: &Session) {
+        if let Some(socket) = session.srt().and_then(|server| server.socket()) {
+            self.ports.slots.remove(&socket);
+        }
+    }
+
+    /// Calls that were answered a while ago are forgotten.
+    pub(super) fn keep_ports(&mut self) {
+        let now = self.now;
+        self.ports.iter_mut().for_each(|port| port.listener.handle_timeout(now));
+    }
+}

@@ -1,0 +1,101 @@
+//! SRT: how its peers are served, and what they are taken for who do not say what they want.
+
+use std::fmt;
+use std::time::Duration;
+
+use codecs::srt::{KeyLength, Passphrase};
+
+use crate::control::Role;
+use crate::ids::StreamName;
+use crate::listener::ListenerNumber;
+use crate::session::srt::Settings;
+
+/// How SRT peers are served.
+///
+/// Memory: what came out of order waits in `held_bytes_max` bytes of a publisher at most, and of
+/// all of them in [`Limits::buffer_bytes_max`](crate::config::Limits).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrtConfig {
+    /// What cookies and keys are made of.
+    pub secret: SrtSecret,
+    /// How long a lost packet may be waited for; a peer may ask for more.
+    pub latency: Duration,
+    /// The secret of all peers; without one nobody may encrypt.
+    pub passphrase: Option<Passphrase>,
+    /// The length of keys that are made here, where the peer's keys do not say it.
+    pub key_length: KeyLength,
+    /// A peer that says nothing for this long is gone.
+    pub idle_timeout: Duration,
+    /// Bytes that came out of order and are kept for one publisher at most.
+    pub held_bytes_max: usize,
+    /// Packets from the first that is missing to the last that came at most.
+    pub receive_window: u32,
+    /// What is said of each listener; one of which nothing is said has nothing by default.
+    pub listeners: Vec<(ListenerNumber, SrtListener)>,
+}
+
+/// What they are taken for who came by one listener and do not say what they want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrtListener {
+    /// The stream of a peer that names none.
+    pub stream: Option<StreamName>,
+    /// What a peer does that does not say it.
+    pub role: Role,
+}
+
+/// Thirty-two random bytes of this process, which are shown to nobody.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SrtSecret(pub [u8; 32]);
+
+impl fmt::Debug for SrtSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SrtSecret(***)")
+    }
+}
+
+impl Default for SrtListener {
+    /// Nobody is known, and whoever names a stream plays it.
+    fn default() -> Self {
+        Self { stream: None, role: Role::Play }
+    }
+}
+
+impl SrtConfig {
+    /// The defaults of everything that is not secret.
+    #[must_use]
+    pub fn new(secret: SrtSecret) -> Self {
+        let Settings { latency, idle_timeout, held_bytes_max, receive_window, .. } =
+            Settings::default();
+        Self {
+            secret,
+            latency,
+            passphrase: None,
+            key_length: KeyLength::Aes128,
+            idle_timeout,
+            held_bytes_max,
+            receive_window,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// What is said of a listener.
+    #[must_use]
+    pub fn listener(&self, number: ListenerNumber) -> SrtListener {
+        let said = self.listeners.iter().find(|(said, _)| *said == number);
+        said.map(|(_, listener)| listener.clone()).unwrap_or_default()
+    }
+
+    /// What a connection is made with.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            latency: self.latency,
+            passphrase: self.passphrase.clone(),
+            key_length: self.key_length,
+            idle_timeout: self.idle_timeout,
+            held_bytes_max: self.held_bytes_max,
+            receive_window: self.receive_window,
+            ..Settings::default()
+        }
+    }
+}
