@@ -51,6 +51,7 @@ mod rml;
 mod seccomp;
 mod server;
 mod signed;
+mod srt;
 mod synthetic;
 mod tls;
 mod transport;

@@ -132,6 +132,9 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     /// Where the API is.
     pub(crate) control: SocketAddr,
+    /// Where SRT is spoken, if it is.
+    #[allow(dead_code, reason = "other tests speak no SRT")]
+    pub(crate) srt: Option<SocketAddr>,
     secure: Option<Secure>,
     folder: Folder,
 }
@@ -189,7 +192,8 @@ impl Server {
             https: address("https"),
             certificate,
         });
-        let server = Self { process, rtmp, http, control, secure, folder };
+        let srt = listening.contains("srt ").then(|| address("srt"));
+        let server = Self { process, rtmp, http, control, srt, secure, folder };
         assert_eq!(get(server.control, "/readyz", "").0, 200, "ready once it says so");
         server
     }
