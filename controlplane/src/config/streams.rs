@@ -280,13 +280,13 @@ mod tests {
             let template = ("GRANDSTAND_STREAMS__TEMPLATE".to_owned(), template);
             load(None, [streams, template]).unwrap().warnings
         };
-        let open = "{ code = 'a', inputs = [{ url = 'rtmp://0.0.0.0/a' }] }";
+        let open = "{ code = 'a', inputs = [{ url = 'srt://[::]:9000' }] }";
         let (below, off) = ("{ code = 'b', template = 't' }", "{ code = 'c', disabled = true }");
         assert!(warnings(&format!("[{open}, {below}, {off}]")).is_empty());
         let one = "{ code = 'd' }";
         let [warning] = &warnings(&format!("[{open}, {one}]"))[..] else { panic!("one warning") };
         assert!(warning.contains("nobody can publish d: no input"), "{warning}");
-        let deaf = "{ code = 'e', inputs = [{ url = 'srt://[::]:9000' }] }";
+        let deaf = "{ code = 'e' }";
         let [warning] = &warnings(&format!("[{one}, {deaf}]"))[..] else { panic!("one warning") };
         assert!(warning.contains("nobody can publish d, nor another one,"), "{warning}");
     }

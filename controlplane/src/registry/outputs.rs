@@ -135,7 +135,8 @@ mod tests {
         assert_eq!(only(|p| p.flv = true), ["http-flv", "ws-flv"]);
         assert_eq!(only(|p| p.mpegts = true), ["http-ts", "ws-ts"]);
         assert_eq!(only(|p| p.hls = true), ["hls"]);
-        assert_eq!(only(|p| p.srt = true), [""; 0]);
+        assert_eq!(only(|p| p.srt = true), ["srt"]);
+        assert_eq!(only(|p| p.rtsp = true), [""; 0]);
     }
 
     #[test]
@@ -143,7 +144,7 @@ mod tests {
         let next = Protocols { rtmp: false, srt: false, ..Protocols::ALL };
         let lost = Protocols::ALL.lost(&next);
         let lost: Vec<_> = Protocol::ALL.into_iter().filter(|&p| lost.contains(p)).collect();
-        assert_eq!(lost, [Protocol::Rtmp]);
+        assert_eq!(lost, [Protocol::Rtmp, Protocol::Srt]);
         assert_eq!(next.lost(&Protocols::ALL), ProtocolSet::NONE);
     }
 

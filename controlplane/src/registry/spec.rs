@@ -232,7 +232,6 @@ impl Traits {
         let set = [
             ("protocols.dash", protocols.dash),
             ("protocols.rtsp", protocols.rtsp),
-            ("protocols.srt", protocols.srt),
             ("push", !self.push.is_empty()),
             ("transcoder", self.transcoder.is_some()),
             ("dvr", self.dvr.is_some()),
@@ -339,13 +338,13 @@ mod tests {
         });
         let spec = stream(value).unwrap();
         assert!(spec.traits.stream_key.as_ref().unwrap().matches("hunter2"));
-        let effects = ["protocols.srt", "push", "transcoder", "dvr", "watermark", "thumbnail"];
+        let effects = ["push", "transcoder", "dvr", "watermark", "thumbnail"];
         assert_eq!(spec.traits.without_effect(), effects);
         let srt = json!({"inputs": [
             {"url": "publish://"}, {"url": "srt://[::]:9000", "priority": 1},
             {"url": "rtmp://0.0.0.0/live", "priority": 2},
         ]});
-        assert_eq!(stream(srt).unwrap().traits.without_effect(), ["inputs[1]"], "nobody hears SRT");
+        assert_eq!(stream(srt).unwrap().traits.without_effect(), [""; 0]);
         let written = serde_json::to_value(&spec).unwrap();
         assert!(!written.to_string().contains("hunter2"), "{written}");
         assert_eq!(stream(written).unwrap(), spec);

@@ -82,12 +82,12 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("dvr", json!({}), ""),
         ("watermark", json!({}), ""),
         ("thumbnail", json!({}), ""),
-        ("inputs", rtmp_only, "publisher of a by http-flv+http-ts+ws-flv+ws-ts+hls+http+demo"),
-        ("inputs", srt_only, "publisher of a by all"),
+        ("inputs", rtmp_only, "publisher of a by srt+http-flv+http-ts+ws-flv+ws-ts+hls+http+demo"),
+        ("inputs", srt_only, "publisher of a by rtmp+http-flv+http-ts+ws-flv+ws-ts+hls+http+demo"),
         // A merge patch leaves what it does not name.
         ("protocols", json!({"rtmp": false}), "players of a by rtmp"),
         ("protocols", json!({"hls": false, "flv": null}), "players of a by http-flv+ws-flv+hls"),
-        ("protocols", json!({"srt": false}), ""),
+        ("protocols", json!({"srt": false}), "players of a by srt"),
     ];
     let mut seen: Vec<&str> = Vec::new();
     for (field, value, drops) in rows {
@@ -140,7 +140,7 @@ fn a_stream_that_takes_its_inputs_from_a_template_is_published() {
     let resolved = registry.resolve(&name("a")).unwrap();
     assert_eq!(resolved.judge(Intent::Publish, Protocol::Rtmp), Ok(()));
     let effects = template(&mut registry, "t", json!({"inputs": [], "protocols": {}})).unwrap();
-    let players = "players of a by rtmp+http-flv+http-ts+ws-flv+ws-ts+hls";
+    let players = "players of a by rtmp+srt+http-flv+http-ts+ws-flv+ws-ts+hls";
     assert_eq!(dropped(&effects), ["publisher of a by all", players]);
 }
 
@@ -290,7 +290,7 @@ fn a_live_stream_that_nobody_declared_follows_the_mode_and_its_template() {
     let value = json!({"prefixes": ["news"], "inputs": [{"url": "publish://"}],
         "protocols": {"rtmp": true}});
     let effects = template(&mut registry, "t", value).unwrap();
-    assert_eq!(dropped(&effects), ["players of news/a by http-flv+http-ts+ws-flv+ws-ts+hls"]);
+    assert_eq!(dropped(&effects), ["players of news/a by srt+http-flv+http-ts+ws-flv+ws-ts+hls"]);
     let patch = Change::PatchStream { name: name("news/a"), patch: json!({}) };
     assert_eq!(registry.apply(patch).unwrap_err().code(), "runtime_stream_not_editable");
     let off = FileStreams { undeclared: Undeclared::Off, ..FileStreams::default() };
