@@ -6,9 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
 mod connections;
+mod datagrams;
 mod receiving;
 mod rig;
 mod sending;
+mod steering;
 mod waking;
 
 /// Runs each function on both backends, with usual sizes and with the smallest rings and buffers.
