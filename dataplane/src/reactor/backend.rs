@@ -395,6 +395,48 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_trains_sends_datagrams() {
+        use std::os::fd::AsFd;
+
+        use super::super::udp::{UdpOptions, udp_socket};
+
+        for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
+            on_a_thread(move || {
+                let config = ReactorConfig { datagram_buffers: 4, ..with(choice) };
+                let (mut reactor, _) = Reactor::new(&config).unwrap();
+                let any = "127.0.0.1:0".parse().unwrap();
+                let fd = udp_socket(&any, &UdpOptions::default()).unwrap();
+                let peer = super::super::local_addr(fd.as_fd()).unwrap();
+                let token = Token::new(0, 0);
+                deny(&[libc::SYS_getsockopt], libc::ENOPROTOOPT);
+                for sent in 1..=2 {
+                    let parts = [SendPart::new(&[1; 130]), SendPart::new(&[2; 120])];
+                    // SAFETY: the bytes are constant.
+                    unsafe { reactor.send_datagrams(fd.as_fd(), token, &peer, &parts, 100) };
+                    reactor.submit();
+                    let answer = reactor.next_completion();
+                    let whole = matches!(answer, Some(Completion::TrainSent { bytes: 250, .. }));
+                    assert!(whole, "{answer:?}");
+                    assert_eq!(reactor.counters().datagrams_sent, 3 * sent);
+                    assert_eq!(reactor.counters().send_calls, 3 * sent);
+                    assert_eq!(reactor.counters().trains_split, 0);
+                }
+                reactor.recv_datagrams_start(fd.as_fd(), token);
+                let mut lens = Vec::new();
+                while lens.len() < 6 {
+                    reactor.submit_and_wait(Some(Duration::from_secs(30)));
+                    while let Some(run) = reactor.next_completion() {
+                        let Completion::Datagrams { buf, .. } = run else { panic!("{run:?}") };
+                        lens.extend(reactor.datagrams(&buf).map(<[u8]>::len));
+                        reactor.release_datagrams(buf);
+                    }
+                }
+                assert_eq!(lens, [100, 100, 50, 100, 100, 50]);
+            });
+        }
+    }
+
+    #[test]
     fn a_message_that_fails_becomes_an_event() {
         use std::os::fd::AsRawFd;
 

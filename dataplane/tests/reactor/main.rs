@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
 mod connections;
-mod datagrams;
+mod port;
 mod receiving;
 mod rig;
+mod runs;
 mod sending;
 mod steering;
+mod trains;
 mod waking;
 
 /// Runs each function on both backends, with usual sizes and with the smallest rings and buffers.
