@@ -85,7 +85,7 @@ const fn refusal(why: MoveRefusal) -> Refusal {
         MoveRefusal::Bound => (
             StatusCode::CONFLICT,
             "publisher_bound",
-            "its publisher speaks SRT, which stays where it is; shards.pin places it when it begins",
+            "its publisher speaks SRT and stays where it is; shards.pin places it when it begins",
             Some("stream"),
         ),
         MoveRefusal::Timeout => (

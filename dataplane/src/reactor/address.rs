@@ -52,6 +52,7 @@ impl RawAddress {
         let mut raw = Self::empty();
         let len = bytes.len().min(size_of::<libc::sockaddr_storage>());
         let to = (&raw mut raw.storage).cast::<u8>();
+        // CONTROL: an address.
         // SAFETY: the storage takes any bytes, and no more are copied than it has.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, len) };
         raw.get()

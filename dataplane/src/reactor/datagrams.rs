@@ -1,7 +1,7 @@
 //! Received datagrams: how a run of them lies in its buffer.
 //!
-//! A run is what the kernel gives at once: one datagram, or several of one peer that it put together
-//! (UDP_GRO), all of one size but the last, which may be shorter.
+//! A run is what the kernel gives at once: one datagram, or several of one peer that it put
+//! together (UDP_GRO), all of one size but the last, which may be shorter.
 //!
 //! Shape: `words(16) | address(32) | control message(24) | payload`; the words are the lengths of
 //! address, control message and payload and the flags, as io_uring's multishot RECVMSG writes them

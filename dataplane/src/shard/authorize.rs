@@ -4,7 +4,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::arrivals::may_guess;
-use super::connection::{Asked, Connection, Receiving, ViewerAsked};
+use super::asked::{Asked, ViewerAsked};
+use super::connection::{Connection, Receiving};
 use super::shard::Shard;
 use super::verdicts::Term;
 use crate::control::{AuthorizeRequest, Denial, Event, Grant, Intent, Ticket, Verdict};

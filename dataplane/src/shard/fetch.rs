@@ -17,7 +17,8 @@
 //! Limits: `hls_waiters_max`; [`SEGMENT_SEND_BYTES_MAX`].
 
 use super::arrivals::may_guess;
-use super::connection::{Asked, Connection, Establish, InFlight, ViewerAsked};
+use super::asked::{Asked, ViewerAsked};
+use super::connection::{Connection, Establish, InFlight};
 use super::ingress::fence;
 use super::queues::Class;
 use super::reader::{ReaderState, Readers};

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::connection::Asked;
+use super::asked::Asked;
 use super::message::Message;
 use super::shard::Shard;
 use crate::control::CloseReason;

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asked::Asked;
 use super::cipher::Tls;
-use super::connection::{Asked, Connection, Receiving};
+use super::connection::{Connection, Receiving};
 use super::queues::Class;
 use super::session_events::reason_of;
 use super::shard::Shard;

@@ -11,6 +11,7 @@
 mod accept;
 mod admission;
 mod arrivals;
+mod asked;
 mod authorize;
 mod away;
 mod backpressure;

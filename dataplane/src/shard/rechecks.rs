@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::connection::Asked;
+use super::asked::Asked;
 use super::shard::Shard;
 use super::verdicts::{Leave, Permit, Term};
 use super::view_table::Seat;

@@ -100,6 +100,7 @@ unsafe fn receive(fd: BorrowedFd<'_>, buffer: *mut u8) -> Result<u32, i32> {
     let Ok(len) = u32::try_from(code) else { return Err(last_errno()) };
     let control = message.msg_controllen as u32;
     let head = head(message.msg_namelen, control, len, message.msg_flags);
+    // CONTROL: the head of a run.
     // SAFETY: the buffer starts with room for the head.
     unsafe { std::ptr::copy_nonoverlapping(head.as_ptr(), buffer, head.len()) };
     Ok(PAYLOAD_AT as u32 + len)

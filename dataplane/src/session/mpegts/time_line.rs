@@ -204,7 +204,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_base_is_moved_as_a_whole(
-            times in prop::collection::vec((0..2_usize, 0..3_u32, -1_i64 << 40..1_i64 << 40), 1..60),
+            times in prop::collection::vec(
+                (0..2_usize, 0..3_u32, -1_i64 << 40..1_i64 << 40),
+                1..60,
+            ),
         ) {
             let mut bench = Bench::new();
             let mut offsets = [None; 3];

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   asking --let_in--> open --(PublishStarted)--> publishing --+
-//!     |                 |  \---(PlayStarted)----> playing -----+--(SHUTDOWN, silence, our end)--> over
-//!     +---(Refused)-----+---------------------------------------------------------------------> over
+//!     |                 |  \---(PlayStarted)----> playing -----+--(SHUTDOWN, silence, end)--> over
+//!     +---(Refused)-----+----------------------------------------------------------------> over
 //! ```
 //!
 //! A peer hears nothing before it publishes or plays: its call is answered then, or refused.
@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use codecs::mpegts::demux;
 use codecs::srt::{RejectReason, SocketId};
@@ -24,6 +24,8 @@ use codecs::srt::{RejectReason, SocketId};
 use super::connection::{CloseReason, Connection};
 use super::keyring::KeySeed;
 use super::listener::{Listener, Request};
+use super::playing::Playing;
+use super::publishing::{Publishing, take};
 use super::settings::Settings;
 use super::target::{self, Target};
 use super::transmit::Scratch;
@@ -37,11 +39,6 @@ use crate::session::rtmp::Supply;
 use crate::session::{Command, Counts, Event, Refusal};
 use crate::slab::Pool;
 use crate::words::Words;
-
-/// How far behind a player is thought to be at most.
-const AHEAD_MAX: Duration = Duration::from_secs(30);
-/// What a player is given beyond its latency to show the end of a stream.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// The server's side of one SRT connection.
 ///
@@ -73,54 +70,6 @@ enum State {
     Playing(Box<Playing>),
     /// Its last word may be left to be sent.
     Over(Option<Box<Connection>>),
-}
-
-/// A player: its connection, and its place in the log of its stream.
-#[derive(Debug)]
-pub struct Playing {
-    /// The connection.
-    pub connection: Connection,
-    /// The place.
-    pub cursor: DatagramCursor,
-    /// Nothing follows in its log.
-    pub ends: bool,
-    /// When its player has shown what was acknowledged last, after which nothing follows.
-    over_at: Option<Instant>,
-}
-
-impl Playing {
-    /// True if there may be something to send now, or nothing ever again.
-    #[must_use]
-    pub fn is_due(&self, now: Instant) -> bool {
-        let connection = &self.connection;
-        let is_over = match self.over_at {
-            Some(at) => at <= now,
-            None => self.ends && connection.is_sent(),
-        };
-        is_over || connection.poll_timeout().is_some_and(|at| at <= now)
-    }
-
-    /// Everything was acknowledged, and nothing follows: true once the player has had the time to
-    /// show it. libsrt forgets what it has not given out when its peer says goodbye.
-    pub fn is_shown(&mut self, now: Instant) -> bool {
-        let Self { connection, cursor, over_at, .. } = self;
-        let latency = Duration::from_millis(connection.gauges().ms_snd_tsb_pd_delay.into());
-        // Who joined in the past is as far behind.
-        let ahead_us = cursor.last_us().saturating_sub(connection.micros(now));
-        let ahead = Duration::from_micros(u64::try_from(ahead_us).unwrap_or(0)).min(AHEAD_MAX);
-        now >= *over_at.get_or_insert(now + ahead + latency + LAST_WORDS)
-    }
-}
-
-#[derive(Debug)]
-struct Publishing {
-    connection: Connection,
-    ingest: Ingest,
-    supply: Supply,
-    /// Where its lines about the stream belong.
-    span: tracing::Span,
-    /// The shard heard that it is over.
-    is_over: bool,
 }
 
 impl Server {
@@ -275,8 +224,8 @@ impl Server {
         self.notice_end();
     }
 
-    /// Takes the payload of one more packet whose turn has come; false if there is none, and the end
-    /// is noticed if that was it.
+    /// Takes the payload of one more packet whose turn has come; false if there is none, and the
+    /// end is noticed if that was it.
     pub fn advance(&mut self, now: Instant, pool: &Pool) -> bool {
         let State::Publishing(publishing) = &mut self.state else { return false };
         let Publishing { connection, ingest, supply, span, is_over } = &mut **publishing;
@@ -545,21 +494,5 @@ impl Server {
                 pool.release(unit.payload);
             }
         }
-    }
-}
-
-/// What one payload of a publisher says.
-fn take(
-    now: Instant,
-    ingest: &mut Ingest,
-    mut bytes: &[u8],
-    pool: &Pool,
-    events: &mut VecDeque<Event>,
-) {
-    while let Some(event) = ingest.feed(now, &mut bytes, pool) {
-        events.push_back(event);
-    }
-    while let Some((kind, track)) = ingest.take_ended() {
-        events.push_back(Event::TrackEnded { kind, track });
     }
 }

@@ -1,0 +1,81 @@
+//! Asked: what a connection wants to do, while somebody is asked whether it may, and what it was
+//! allowed since.
+
+use std::time::Instant;
+
+use super::verdicts::{Permit, Term};
+use super::view_table::Print;
+use super::views::View;
+use crate::control::Intent;
+use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
+use crate::session::PlayOptions;
+
+/// A question to the control plane or to a home shard.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub intent: Intent,
+    /// The name that was asked for, then the one that was granted.
+    pub stream: StreamName,
+    /// Of a publish that was allowed: what the publication is called.
+    pub id: Option<StreamId>,
+    /// The secret that was shown, to be compared.
+    pub key: SecretDigest,
+    /// Of a play that was allowed: only with the publisher's key.
+    pub same_key: bool,
+    /// Of a play that was allowed: it waits for its stream.
+    pub waits: bool,
+    /// Of a play that was allowed: it counts in no quota.
+    pub internal: bool,
+    /// It waits, and counts as one that does.
+    pub idle: bool,
+    pub play: Option<PlayOptions>,
+    /// For a viewer of HLS; in a box, because nobody else needs room for it.
+    pub viewer: Option<Box<ViewerAsked>>,
+    pub deadline: Instant,
+    /// The control plane answered; the home shard is asked now.
+    pub allowed: bool,
+}
+
+/// What is asked of a viewer of HLS.
+#[derive(Debug)]
+pub(crate) struct ViewerAsked {
+    /// What the verdict is remembered as.
+    pub permit: Permit,
+    /// Which viewer it is.
+    pub view: View,
+    /// What its view is recognised by, if it showed a token.
+    pub print: Option<Print>,
+    /// The control plane was asked this very question; what was remembered of verdicts then.
+    pub epoch: Option<u32>,
+    /// How long it was allowed.
+    pub term: Term,
+    /// Since when he is in by what he shows, if he is.
+    pub since: Option<Instant>,
+    /// The number of a new viewer who is to be told from others.
+    pub issued: Option<SessionId>,
+}
+
+impl Asked {
+    pub(super) const fn new(
+        intent: Intent,
+        stream: StreamName,
+        play: Option<PlayOptions>,
+        key: SecretDigest,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            intent,
+            stream,
+            id: None,
+            key,
+            same_key: false,
+            waits: false,
+            internal: false,
+            idle: false,
+            play,
+            viewer: None,
+            deadline,
+            allowed: false,
+        }
+    }
+}
