@@ -90,9 +90,11 @@ impl Settings {
         Asker { node, rtmp_ports, ..Asker::default() }
     }
 
-    /// What verdicts are given by; `coordinator` as for [`Self::modes`].
+    /// What verdicts are given by in a process that was started with `started`, of which all stays
+    /// that needs a restart.
     #[must_use]
-    pub fn rules(&self, coordinator: &CoordinatorSection) -> Rules {
+    pub fn rules(&self, started: &Self) -> Rules {
+        let coordinator = &started.coordinator;
         let (publish, play) = self.modes(coordinator);
         let AuthSection { keys, signed, jwt, callback, .. } = &self.auth;
         // Whoever asks an application at all asks it about connections, too.
@@ -101,7 +103,7 @@ impl Settings {
             publish,
             play,
             connect: if asks { Mode::Callback } else { Mode::Open },
-            listeners: self.listeners.ways().collect(),
+            listeners: self.listeners.ways(&started.listeners).collect(),
             keys: keys.clone(),
             signed: signed.rules(),
             issuer: Arc::new(jwt.issuer()),

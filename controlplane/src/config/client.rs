@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(client.terms, Terms::default());
         let only = Modes::only(Mode::Coordinator);
         assert_eq!(settings.modes(&settings.coordinator), (only, only));
-        assert!(settings.rules(&settings.coordinator).follows);
+        assert!(settings.rules(settings).follows);
         assert_eq!(settings.session.url, UrlDialect::ChannelKey);
         assert_eq!(settings.stream.hls.mode, HlsMode::Off);
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

@@ -233,8 +233,9 @@ impl ListenersSection {
         }
     }
 
-    /// How those are judged who come by each listener of media, where that is said.
-    pub(super) fn ways(&self) -> impl Iterator<Item = (ListenerNumber, Ways)> {
+    /// How those are judged who come by each listener of media, where that is said; those of SRT
+    /// are what they were in `started`, as far as they stay so.
+    pub(super) fn ways(&self, started: &Self) -> impl Iterator<Item = (ListenerNumber, Ways)> {
         let kinds = [
             (ListenerKind::Rtmp, &self.rtmp),
             (ListenerKind::Http, &self.http),
@@ -242,13 +243,14 @@ impl ListenersSection {
             (ListenerKind::Https, &self.https),
         ];
         let connected = kinds.into_iter().flat_map(|(kind, listener)| listener.ways(kind));
-        connected.chain(self.srt.ways())
+        let srt: Vec<_> = self.srt.beside(&started.srt).ways().collect();
+        connected.chain(srt)
     }
 
     /// True if `mode` is said of a listener of media.
     #[must_use]
     pub fn asks(&self, mode: Mode) -> bool {
-        self.ways().any(|(_, ways)| ways.contains(mode))
+        self.ways(self).any(|(_, ways)| ways.contains(mode))
     }
 
     /// The listeners of media, with their names.

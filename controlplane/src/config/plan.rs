@@ -1,6 +1,8 @@
 //! Plan: what the data plane starts with, made of the configuration and the host.
 
-use dataplane::config::{AuthConfig, Config, DemoConfig, Reload, ShardConfig, SrtSecret};
+use dataplane::config::{
+    AuthConfig, Config, DemoConfig, Reload, ShardConfig, SrtConfig, SrtSecret,
+};
 use dataplane::ids::{SHARDS_MAX, StreamName};
 use dataplane::reactor::ReactorConfig;
 use dataplane::session::view_token::ViewKeys;
@@ -71,6 +73,8 @@ impl Plan {
                     .to_owned(),
             });
         }
+        let started = &running.configured.listeners.srt;
+        let listeners = self.configured.listeners.srt.beside(started).said();
         Ok(Reload {
             limits: self.node.limits.clone(),
             egress: self.node.egress,
@@ -78,7 +82,7 @@ impl Plan {
             auth: self.node.auth,
             stream: self.node.stream,
             listeners: self.node.listeners.clone(),
-            srt: self.node.srt.clone(),
+            srt: SrtConfig { listeners, ..self.node.srt.clone() },
             tls: self.node.tls.clone(),
         })
     }

@@ -109,6 +109,16 @@ impl SrtListeners {
         })
     }
 
+    /// What of it holds in a process that was started with `started`: where peers come, and the
+    /// further listeners with all that is said of them, stay until the next start. Sockets keep
+    /// their numbers so long, and what is said of a number is meant for one of them.
+    #[must_use]
+    pub fn beside(&self, started: &Self) -> Self {
+        let DatagramListener { auth, stream, mode, .. } = self.first.clone();
+        let first = DatagramListener { auth, stream, mode, ..started.first.clone() };
+        Self { first, ..started.clone() }
+    }
+
     /// How those are judged who come by each of them, where that is said.
     pub(super) fn ways(&self) -> impl Iterator<Item = (ListenerNumber, Ways)> {
         let all = self.numbered().map(|(number, listener)| (number, listener.auth));
@@ -120,18 +130,23 @@ impl SrtListeners {
         number.0 >= FIRST_NUMBER && number.0 <= FIRST_NUMBER + ALSO_MAX as u8
     }
 
+    /// What is said of each of them to the data plane.
+    pub(super) fn said(&self) -> Vec<(ListenerNumber, SrtListener)> {
+        let said = |(number, listener): (_, &DatagramListener)| {
+            let DatagramListener { stream, mode: role, .. } = listener;
+            (number, SrtListener { stream: stream.0.clone(), role: *role })
+        };
+        self.numbered().map(said).collect()
+    }
+
     /// What the data plane is told.
     #[must_use]
     pub fn node(&self, section: &SrtSection, secret: SrtSecret) -> SrtConfig {
-        let said = self.numbered().map(|(number, listener)| {
-            let DatagramListener { stream, mode: role, .. } = listener;
-            (number, SrtListener { stream: stream.0.clone(), role: *role })
-        });
         SrtConfig {
             latency: section.latency,
             passphrase: section.passphrase.parsed(),
             idle_timeout: section.idle_timeout,
-            listeners: said.collect(),
+            listeners: self.said(),
             ..SrtConfig::new(secret)
         }
     }
@@ -305,7 +320,8 @@ pub(super) fn section() -> Section {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{listener_name, load};
+    use crate::auth::Mode;
+    use crate::config::{Host, listener_name, load, plan};
 
     fn settings(env: &[(&str, &str)]) -> Option<crate::config::Settings> {
         let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
@@ -331,6 +347,43 @@ mod tests {
         assert_eq!(studio.stream.as_ref().map(StreamName::as_str), Some("studio/a"));
         assert_eq!((studio.role, node.passphrase.is_some()), (Role::Publish, true));
         assert_eq!(srt.also.render().matches("mode = \"publish\"").count(), 1);
+    }
+
+    #[test]
+    fn a_port_keeps_its_stream_when_a_reload_lists_others() {
+        let loaded = |also: &[(u16, &str)]| {
+            let table = |&(port, stream): &(u16, &str)| {
+                format!(
+                    "{{ addr = '127.0.0.1:{port}', stream = '{stream}', mode = 'publish', \
+                     auth = {{ publish = ['{}'] }} }}",
+                    if stream == "a" { "open" } else { "keys" }
+                )
+            };
+            let also = also.iter().map(table).collect::<Vec<_>>().join(", ");
+            let env = [
+                ("GRANDSTAND_LISTENERS__SRT__ENABLED", "true".to_owned()),
+                ("GRANDSTAND_LISTENERS__SRT__STREAM", format!("first{}", also.len())),
+                ("GRANDSTAND_LISTENERS__SRT__ALSO", format!("[{also}]")),
+            ];
+            load(None, env.map(|(name, value)| (name.to_owned(), value))).unwrap()
+        };
+        let (started, changed) = (loaded(&[(8891, "a"), (8892, "b")]), loaded(&[(8892, "b")]));
+        let host = Host::detect();
+        let running = plan(&started, &host, b"").unwrap();
+        let numbers: Vec<_> =
+            running.node.listeners.iter().filter(|l| l.kind.is_datagram()).collect();
+        let reload = plan(&changed, &host, b"").unwrap().reload(&running).unwrap();
+        let rules = changed.settings.rules(&started.settings);
+        for (port, stream, mode) in [(8891, "a", Mode::Open), (8892, "b", Mode::Keys)] {
+            let number = numbers.iter().find(|l| l.addr.port() == port).unwrap().number;
+            let said = reload.srt.listener(number);
+            assert_eq!(said.stream.unwrap().as_str(), stream, "{port}");
+            let ways = rules.listeners.iter().find(|(named, _)| *named == number).unwrap().1;
+            assert!(ways.contains(mode), "{port}");
+        }
+        let first = reload.srt.listener(ListenerNumber(FIRST_NUMBER)).stream.unwrap();
+        let said = changed.settings.listeners.srt.first.stream.0.clone();
+        assert_eq!(Some(first), said, "what is said of the first one is in force at once");
     }
 
     #[test]

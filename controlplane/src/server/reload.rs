@@ -151,7 +151,7 @@ impl ControlPlane {
             if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
                 reload.tls = Some(new.with_tickets_of(old));
             }
-            let open = self.listeners(&reload.listeners)?;
+            let open = still_open(&self.open, &reload.listeners)?;
             reload.listeners = open.iter().map(|&(_, open)| open).collect();
             Ok((reload, open, loaded, plan, certificates))
         });
@@ -165,7 +165,7 @@ impl ControlPlane {
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(&loaded.settings.log);
-        let rules = loaded.settings.rules(&self.plan.configured.coordinator);
+        let rules = loaded.settings.rules(&self.plan.configured);
         exchange.set_rules(rules, Instant::now());
         limits.send_replace(reload.limits.clone());
         let mut reload = reload;
@@ -208,29 +208,57 @@ impl ControlPlane {
         bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });
         Ok(Reloaded { applied: change.now, restart, doubts: doubt.into_iter().collect() })
     }
+}
 
-    /// The wanted listeners, each with the one that is or will be open for it.
-    fn listeners(
-        &self,
-        wanted: &[ListenerConfig],
-    ) -> Result<Vec<(ListenerConfig, ListenerConfig)>, Error> {
-        let mut known = self.open.clone();
-        let open = |wanted: &ListenerConfig| {
-            let same = |(asked, open): &&(ListenerConfig, ListenerConfig)| {
-                asked.is_at(wanted) || open.is_at(wanted)
-            };
-            // Each is claimed once: two listeners may have asked for any free port.
-            let addr = match known.iter().position(|pair| same(&pair)) {
-                Some(at) => known.remove(at).1.addr,
-                None => probe_address(wanted)?,
-            };
-            Ok((*wanted, ListenerConfig { addr, ..*wanted }))
+/// A listener as it was configured, and as it is open: its port is never 0 then.
+type Opened = (ListenerConfig, ListenerConfig);
+
+/// The wanted listeners, each with the one that is or will be open for it, beside those of
+/// `known` that stay whatever is wanted: sockets of datagrams are opened at the start alone.
+fn still_open(known: &[Opened], wanted: &[ListenerConfig]) -> Result<Vec<Opened>, Error> {
+    let (ports, mut known): (Vec<_>, Vec<_>) =
+        known.iter().copied().partition(|(asked, _)| asked.kind.is_datagram());
+    let open = |wanted: &ListenerConfig| {
+        let same = |(asked, open): &&Opened| asked.is_at(wanted) || open.is_at(wanted);
+        // Each is claimed once: two listeners may have asked for any free port.
+        let addr = match known.iter().position(|pair| same(&pair)) {
+            Some(at) => known.remove(at).1.addr,
+            None => probe_address(wanted)?,
         };
-        wanted.iter().map(open).collect()
-    }
+        Ok((*wanted, ListenerConfig { addr, ..*wanted }))
+    };
+    let wanted = wanted.iter().filter(|wanted| !wanted.kind.is_datagram());
+    let open = wanted.map(open).collect::<Result<Vec<_>, Error>>()?;
+    Ok(open.into_iter().chain(ports).collect())
 }
 
 /// Keys that differ from what was started and need a restart, whichever reload changed them.
 fn change_since_start(plan: &Plan, loaded: &Loaded) -> Vec<String> {
     change(&plan.configured, &loaded.settings).restart
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{SocketAddr, UdpSocket};
+
+    use dataplane::config::ListenerKind;
+
+    #[test]
+    fn ports_of_datagrams_stay_as_they_were_opened_whatever_a_reload_wants() {
+        // It is ours: a look at whether it is free would say that it is not.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = |addr: SocketAddr| ListenerConfig::new(ListenerKind::Srt, addr);
+        let (asked, open) = (listener("127.0.0.1:0".parse().unwrap()), socket.local_addr());
+        let known = vec![(asked, listener(open.unwrap()))];
+        let off = still_open(&known, &[]).unwrap();
+        assert_eq!(off, known, "switched off, it is open until the next start");
+        assert_eq!(still_open(&off, &[asked]).unwrap(), known, "and on again");
+        let more = listener("127.0.0.1:1".parse().unwrap());
+        assert_eq!(still_open(&known, &[asked, more]).unwrap(), known, "a new one is not open yet");
+        let http = ListenerConfig::new(ListenerKind::Http, "127.0.0.1:0".parse().unwrap());
+        let beside = still_open(&known, &[http, asked]).unwrap();
+        assert_eq!((beside.len(), beside[0].0, beside[1]), (2, http, known[0]));
+        assert_ne!(beside[0].1.addr.port(), 0);
+    }
 }

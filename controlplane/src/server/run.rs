@@ -169,7 +169,7 @@ impl<F: Fleet> Desk<F> {
     ) -> std::io::Result<Self> {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
         let settings = &control.loaded.settings;
-        let rules = settings.rules(&settings.coordinator);
+        let rules = settings.rules(settings);
         let bus = Bus::new(settings.node.name().into(), settings.events.ring);
         // Before the first event, so that hooks hear of all.
         let files = data_directory(&control.loaded).join(HOOK_FILES);
