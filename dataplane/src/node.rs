@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::config::{Config, ListenerConfig, ListenerKind};
+use crate::config::{Config, ListenerConfig, ListenerKind, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
 use crate::control::{Command, Event};
 use crate::error::Error;
 use crate::heartbeats::Heartbeats;
 use crate::ids::{SHARDS_MAX, ShardId};
 use crate::rates::Penalties;
-use crate::reactor::{self, ListenOptions, Listener, Reactor, UdpOptions, Waker};
+use crate::reactor::{self, ListenOptions, Listener, Reactor, UdpBuffers, UdpOptions, Waker};
 use crate::shard::mailbox::{self, MailboxLimits};
 use crate::shard::placement::Placement;
 use crate::shard::{
@@ -29,17 +29,13 @@ pub const CONTROL_MAILBOX_MAX: usize = 4_096;
 /// One byte of this many goes to small pages: entry indexes and sound.
 const SMALL_SHARE: u64 = 8;
 
-/// Send buffer of a socket that many peers share.
-const PORT_SEND_BYTES: u32 = 4 << 20;
-/// Receive buffer of such a socket: a turn's delay at some gigabits a second.
-const PORT_RECEIVE_BYTES: u32 = 8 << 20;
-
 /// A running node. Lives on: the control thread. Crosses by: never.
 #[derive(Debug)]
 pub struct Node {
     shards: Vec<ShardEnd>,
     shared: Arc<Shared>,
     listeners: Vec<(ListenerKind, SocketAddr)>,
+    port_buffers: Option<UdpBuffers>,
     waker: Waker,
     next: usize,
 }
@@ -74,6 +70,7 @@ impl Node {
         let count = config.shards.len();
         assert!((1..=SHARDS_MAX).contains(&count), "the configuration has 1 to 64 shards");
         let mut listeners = bind_all(&mut config.listeners, count)?;
+        let port_buffers = least_buffers(&listeners)?;
         let placement = Placement::new(count as u16, config.pins.clone());
         let (readers, views) = (readers_max(&config), views_max(&config));
         let began = origin();
@@ -82,7 +79,8 @@ impl Node {
         let waker = Waker::standalone()?;
         let mesh = mailbox::mesh(count as u16, MAILBOX);
         let bound = config.listeners.iter().map(|l| (l.kind, l.addr)).collect();
-        let mut node = Self { shards: Vec::new(), shared, listeners: bound, waker, next: 0 };
+        let (shards, next) = (Vec::new(), 0);
+        let mut node = Self { shards, shared, listeners: bound, port_buffers, waker, next };
         let (told, telling) = std::sync::mpsc::channel();
         for (i, (pool, (outboxes, inboxes))) in pools.into_iter().zip(mesh).enumerate() {
             let (commands, to_shard) = rtrb::RingBuffer::new(CONTROL_MAILBOX_MAX);
@@ -160,6 +158,13 @@ impl Node {
     #[must_use]
     pub fn listeners(&self) -> &[(ListenerKind, SocketAddr)] {
         &self.listeners
+    }
+
+    /// The least buffers that a socket of datagrams was given, if there are such: less than
+    /// [`PORT_SEND_BYTES`] or [`PORT_RECEIVE_BYTES`] where the host allows no more.
+    #[must_use]
+    pub const fn port_buffers(&self) -> Option<UdpBuffers> {
+        self.port_buffers
     }
 
     /// The reactor in use, and why it is not io_uring if another was preferred.
@@ -296,6 +301,14 @@ fn bind_all(listeners: &mut [ListenerConfig], shards: usize) -> Result<Vec<Bound
         *listener = bound;
     }
     Ok(per_shard)
+}
+
+/// The least that any socket of datagrams has.
+fn least_buffers(per_shard: &[Bound]) -> Result<Option<UdpBuffers>, Error> {
+    let all = per_shard.iter().flatten().filter(|(config, _)| config.kind.is_datagram());
+    let each = all.map(|(_, fd)| reactor::udp_buffers(fd.as_fd()));
+    let each = each.collect::<Result<Vec<_>, _>>()?;
+    Ok(each.into_iter().reduce(UdpBuffers::least))
 }
 
 /// Opens a listener of datagrams once for each shard, whichever accept there: the kernel tells the

@@ -10,6 +10,12 @@ use crate::ids::StreamName;
 use crate::listener::ListenerNumber;
 use crate::session::srt::Settings;
 
+/// Send buffer of a socket that many peers share, which the kernel doubles.
+pub const PORT_SEND_BYTES: u32 = 4 << 20;
+/// Receive buffer of such a socket, which the kernel doubles: a turn's delay at some gigabits a
+/// second.
+pub const PORT_RECEIVE_BYTES: u32 = 8 << 20;
+
 /// How SRT peers are served.
 ///
 /// Memory: what came out of order waits in `held_bytes_max` bytes of a publisher at most, and of

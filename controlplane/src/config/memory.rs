@@ -7,9 +7,10 @@
 use std::fmt;
 
 use dataplane::Node;
-use dataplane::config::{HlsMode, Limits};
+use dataplane::config::{HlsMode, Limits, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
 use dataplane::control::Command;
 use dataplane::reactor::DATAGRAM_BUFFER_BYTES;
+use dataplane::session::srt::CALLS_MAX;
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -107,6 +108,8 @@ const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 const DATAGRAM_BUFFERS: u16 = 64;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
+/// One call of an SRT peer that a socket remembers, in its tables.
+const CALL_BYTES: u64 = 384;
 /// One segment, which the kernel may take beyond a buffer's bound.
 const SEGMENT_BYTES: u64 = 68 << 10;
 /// The kernel's own record of one TCP socket, its file and its inode.
@@ -253,6 +256,16 @@ const fn datagram_bytes(settings: &Settings) -> u64 {
     }
 }
 
+/// Sockets of datagrams of all shards.
+fn ports(settings: &Settings, shards: u64) -> u64 {
+    shards * settings.listeners.srt.configs().count() as u64
+}
+
+/// Bytes of the calls that all sockets of datagrams remember.
+fn calls_bytes(settings: &Settings, shards: u64) -> u64 {
+    CALL_BYTES * CALLS_MAX as u64 * ports(settings, shards)
+}
+
 /// Bytes that are taken before the first connection and the first page.
 fn base_bytes(settings: &Settings, shards: u64) -> u64 {
     let ring = settings.reactor.recv_buffers as u64 * settings.reactor.recv_buffer_bytes as u64;
@@ -283,6 +296,7 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + quota_bytes(settings, shards)
         + REPORT_BYTES
         + Node::mailbox_bytes(shards)
+        + calls_bytes(settings, shards)
         + shards * (SHARD_BYTES + ring + tls + datagram_bytes(settings))
         + settings.limits.buffer_bytes_max
         + settings.limits.streams_max * stream_bytes(settings)
@@ -380,6 +394,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     let datagrams = datagram_bytes(settings);
     if datagrams > 0 {
         terms.push(term("datagrams", datagrams, shards, "lost, and sent again"));
+        let calls = CALLS_MAX as u64 * ports(settings, shards);
+        terms.push(term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"));
     }
     if control_tls {
         terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));
@@ -393,7 +409,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
 
 /// What sockets may hold: the kernel doubles what it is asked for, and looks before it takes a
 /// segment, not after.
-fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
+fn kernel_terms(settings: &Settings, host: &Host, shards: u64) -> Vec<Term> {
     let Settings { limits, egress, session, .. } = settings;
     let term = terms_of(Side::Kernel);
     let room = |bytes: u32| 2 * u64::from(bytes) + SEGMENT_BYTES;
@@ -403,7 +419,7 @@ fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
         host.tcp_receive_bytes
     };
     let slow = "players jump to a keyframe, then are closed";
-    [
+    let mut terms = vec![
         term("send buffers", room(egress.send_buffer_bytes), limits.connections_max, slow),
         term(
             "receive windows",
@@ -413,7 +429,14 @@ fn kernel_terms(settings: &Settings, host: &Host) -> [Term; 4] {
         ),
         term("publishers", publish, limits.streams_max, "publishers wait in TCP"),
         term("sockets", SOCKET_BYTES, limits.connections_max, "refused at accept"),
-    ]
+    ];
+    let ports = ports(settings, shards);
+    if ports > 0 {
+        let lost = "datagrams are lost, and sent again";
+        terms.push(term("SRT receives", room(PORT_RECEIVE_BYTES), ports, lost));
+        terms.push(term("SRT sends", room(PORT_SEND_BYTES), ports, lost));
+    }
+    terms
 }
 
 impl MemoryTable {
@@ -426,7 +449,7 @@ impl MemoryTable {
     ) -> Self {
         let terms = process_terms(settings, shards, page_bytes)
             .into_iter()
-            .chain(kernel_terms(settings, host))
+            .chain(kernel_terms(settings, host, shards))
             .collect();
         Self { terms, memory_max }
     }

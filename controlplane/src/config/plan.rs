@@ -288,6 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_srt_have_terms_on_both_sides() {
+        let also = "[{ addr = ['127.0.0.1:8891', '127.0.0.1:8892'] }]";
+        let on = [
+            ("GRANDSTAND_LISTENERS__SRT__ENABLED", "true"),
+            ("GRANDSTAND_LISTENERS__SRT__ALSO", also),
+        ];
+        let total = |env: &[(&str, &str)], pool: &str| {
+            let plan = plan(&loaded(env), &host(), b"").unwrap();
+            assert!(plan.memory.total(Side::Process) <= 16 << 30);
+            let term = plan.memory.terms.iter().find(|term| term.pool == pool);
+            term.map(memory::Term::total)
+        };
+        for pool in ["SRT receives", "SRT sends", "SRT calls", "datagrams"] {
+            assert_eq!(total(&[], pool), None, "{pool}");
+            assert!(total(&on[..1], pool).is_some(), "{pool}");
+        }
+        // Three addresses on two shards, and the kernel takes twice of what it is asked for.
+        let asked = 2 * u64::from(dataplane::config::PORT_RECEIVE_BYTES);
+        let receives = total(&on, "SRT receives").unwrap();
+        assert!(receives >= 3 * 2 * asked && receives < 4 * 2 * asked, "{receives}");
+        assert_eq!(total(&on, "SRT calls").unwrap(), 3 * total(&on[..1], "SRT calls").unwrap());
+    }
+
+    #[test]
     fn a_reload_stays_beside_the_pages_that_are_mapped() {
         let running = plan(&loaded(&[]), &host(), b"").unwrap();
         let fresh = plan(&loaded(&[("GRANDSTAND_LIMITS__STREAMS_MAX", "9")]), &host(), b"");

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::Node;
-use dataplane::config::{ListenerConfig, ListenerKind};
+use dataplane::config::{ListenerConfig, ListenerKind, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
 use dataplane::rates::Penalties;
+use dataplane::reactor::UdpBuffers;
 use dataplane::session::tls::Identity;
 use dataplane::session::view_token::ViewKeys;
 use tokio::sync::watch;
@@ -23,8 +24,8 @@ use super::run;
 use crate::banner::Banner;
 use crate::cli::DEFAULT_FILE;
 use crate::config::{
-    CoordinatorSection, DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, identity, load_beside,
-    plan,
+    CoordinatorSection, DOTENV, Host, Loaded, Plan, Proof, Sources, dotenv, human_bytes, identity,
+    load_beside, plan,
 };
 use crate::error::Error;
 use crate::logging::Logging;
@@ -246,6 +247,9 @@ fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
     if let Some(reason) = fallback {
         tracing::warn!(%reason, "io_uring is not in use, {reactor} is");
     }
+    if let Some(warning) = node.port_buffers().and_then(small_buffers) {
+        tracing::warn!("{warning}");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -254,6 +258,30 @@ fn say(loaded: &Loaded, plan: &Plan, node: &Node) {
         tracing::info!(names = names.join(" "), "variables of the coordinator's family are in use");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), shards = node.shards(), reactor, "started");
+}
+
+/// What to do about sockets of SRT that got smaller buffers than they asked for.
+fn small_buffers(got: UdpBuffers) -> Option<String> {
+    let [receive, send] = [
+        ("receive", "net.core.rmem_max", got.recv_bytes, PORT_RECEIVE_BYTES),
+        ("send", "net.core.wmem_max", got.send_bytes, PORT_SEND_BYTES),
+    ]
+    .map(|(what, key, got, asked)| (got < asked).then_some((what, key, got, asked)));
+    let short: Vec<_> = receive.into_iter().chain(send).collect();
+    let told = short.iter().map(|&(what, _, got, asked)| {
+        let (got, asked) = (human_bytes(got.into()), human_bytes(asked.into()));
+        format!("{got} of {asked} to {what}")
+    });
+    let keys = short.iter().map(|(_, key, _, asked)| format!("{key} to {asked}"));
+    let (told, keys) = (told.collect::<Vec<_>>(), keys.collect::<Vec<_>>());
+    (!short.is_empty()).then(|| {
+        format!(
+            "the sockets of listeners.srt have {}, and bursts that find no room are lost; raise {} \
+             (sysctl), or let the process have CAP_NET_ADMIN",
+            told.join(" and "),
+            keys.join(" and ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -287,6 +315,23 @@ mod tests {
         let (_, penalties) = run(&table);
         before_peers(&store, &penalties).unwrap();
         assert!(table.left(peer, now).is_some());
+    }
+
+    #[test]
+    fn small_buffers_are_told_with_what_makes_them_greater() {
+        let whole = UdpBuffers { send_bytes: PORT_SEND_BYTES, recv_bytes: PORT_RECEIVE_BYTES };
+        assert_eq!(small_buffers(whole), None);
+        let got = UdpBuffers { recv_bytes: 212_992, ..whole };
+        assert_eq!(
+            small_buffers(got).unwrap(),
+            "the sockets of listeners.srt have 208.0 KiB of 8.0 MiB to receive, and bursts that \
+             find no room are lost; raise net.core.rmem_max to 8388608 (sysctl), or let the \
+             process have CAP_NET_ADMIN"
+        );
+        let both = small_buffers(UdpBuffers { send_bytes: 212_992, ..got }).unwrap();
+        for part in ["8.0 MiB to receive and 208.0 KiB of 4.0 MiB to send", "net.core.wmem_max"] {
+            assert!(both.contains(part), "{both}");
+        }
     }
 
     #[test]

@@ -58,5 +58,5 @@ pub use socket::{
 pub use steering::{steer, steer_group, steered_id};
 pub use token::Token;
 pub use train::{TRAIN_BYTES_MAX, TRAIN_DATAGRAMS_MAX, TRAIN_PARTS_MAX};
-pub use udp::{UdpOptions, send_datagram, udp_socket};
+pub use udp::{UdpBuffers, UdpOptions, send_datagram, udp_buffers, udp_socket};
 pub use waker::Waker;

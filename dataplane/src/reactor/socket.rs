@@ -85,7 +85,7 @@ pub fn memory_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
 }
 
 /// Reads an option of the socket level that is some integers.
-fn query<const N: usize>(
+pub(super) fn query<const N: usize>(
     fd: BorrowedFd<'_>,
     op: &'static str,
     name: i32,

@@ -28,6 +28,42 @@ impl Default for UdpOptions {
     }
 }
 
+/// What a socket has of the buffers that it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpBuffers {
+    /// Bytes to send.
+    pub send_bytes: u32,
+    /// Bytes to receive.
+    pub recv_bytes: u32,
+}
+
+impl UdpBuffers {
+    /// The lesser of each.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        Self {
+            send_bytes: self.send_bytes.min(other.send_bytes),
+            recv_bytes: self.recv_bytes.min(other.recv_bytes),
+        }
+    }
+}
+
+/// Asks what buffers a socket was given, which may be less than it asked for.
+///
+/// # Errors
+/// `Error::Io`: the descriptor is no socket.
+pub fn udp_buffers(fd: BorrowedFd<'_>) -> Result<UdpBuffers, Error> {
+    let ask = |op, name| {
+        let mut told = [0_u32];
+        // The kernel tells what it keeps, which is twice of what is for payload.
+        socket::query(fd, op, name, &mut told).map(|()| told[0] / 2)
+    };
+    Ok(UdpBuffers {
+        send_bytes: ask("SO_SNDBUF", libc::SO_SNDBUF)?,
+        recv_bytes: ask("SO_RCVBUF", libc::SO_RCVBUF)?,
+    })
+}
+
 /// Opens and binds a non-blocking UDP socket, which puts datagrams of one peer together (UDP_GRO)
 /// where the kernel does that.
 ///
@@ -127,5 +163,11 @@ mod tests {
         let second = udp_socket(&addr, &options).unwrap();
         assert_eq!(socket::local_addr(second.as_fd()).unwrap(), addr);
         assert!(cuts_trains(second.as_fd()));
+        let got = udp_buffers(first.as_fd()).unwrap();
+        assert!(got.send_bytes > 1_024 && got.send_bytes <= 1 << 20, "{got:?}");
+        let small = UdpOptions { recv_buffer_bytes: Some(16 << 10), ..options };
+        let small = udp_buffers(udp_socket(&addr, &small).unwrap().as_fd()).unwrap();
+        assert_eq!(small.recv_bytes, 16 << 10, "every host allows that");
+        assert_eq!(got.least(small), UdpBuffers { recv_bytes: small.recv_bytes, ..got });
     }
 }
