@@ -26,7 +26,8 @@ pub struct SrtConfig {
     pub secret: SrtSecret,
     /// How long a lost packet may be waited for; a peer may ask for more.
     pub latency: Duration,
-    /// The secret of all peers; without one nobody may encrypt.
+    /// The secret of all peers whose grant has none of their own; those have none then and may not
+    /// encrypt.
     pub passphrase: Option<Passphrase>,
     /// The length of keys that are made here, where the peer's keys do not say it.
     pub key_length: KeyLength,
@@ -94,9 +95,15 @@ impl SrtConfig {
     /// What a connection is made with.
     #[must_use]
     pub fn settings(&self) -> Settings {
+        self.settings_by(None)
+    }
+
+    /// The same, of a peer that was told another secret than all others, if there is one.
+    #[must_use]
+    pub fn settings_by(&self, granted: Option<&Passphrase>) -> Settings {
         Settings {
             latency: self.latency,
-            passphrase: self.passphrase.clone(),
+            passphrase: granted.or(self.passphrase.as_ref()).cloned(),
             key_length: self.key_length,
             idle_timeout: self.idle_timeout,
             held_bytes_max: self.held_bytes_max,

@@ -43,6 +43,12 @@ impl Passphrase {
         Ok(Self(text.to_vec()))
     }
 
+    /// The secret itself, for who keeps it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The key that wraps keys, for a salt.
     #[must_use]
     pub fn derive(&self, salt: &[u8; SALT_BYTES], length: KeyLength) -> KeyEncryptionKey {

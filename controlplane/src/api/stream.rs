@@ -10,7 +10,7 @@ use super::etag::Etag;
 use super::view::{Log, Track};
 use crate::bridge::Gathered;
 use crate::coordinator::Policy;
-use crate::registry::{Filter, Item, Origin, StreamSpec, Traits};
+use crate::registry::{Filter, Item, Origin, StreamSpec, Traits, mask_passphrases};
 
 /// A stream: what is wanted of it, and what it is doing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -252,7 +252,9 @@ pub(crate) fn etag(item: &Item) -> Etag {
     item.version().map_or_else(|| Etag::of(&Value::Null), Etag::from)
 }
 
-/// Values of the registry are plain: each has its JSON.
+/// Values of the registry are plain: each has its JSON, of which secrets are not shown.
 pub(crate) fn json(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or_default()
+    let mut value = serde_json::to_value(value).unwrap_or_default();
+    mask_passphrases(&mut value);
+    value
 }

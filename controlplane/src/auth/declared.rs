@@ -1,5 +1,6 @@
 //! Declared: what the registry says of a stream before anybody is judged.
 
+use codecs::srt::Passphrase;
 use dataplane::control::{AuthorizeRequest, Denial, Role};
 use dataplane::ids::StreamName;
 
@@ -22,12 +23,15 @@ pub struct Declared {
     pub waits: bool,
     /// How those are judged who come to it, where that is said.
     pub ways: Ways,
+    /// What a peer of SRT encrypts it with, where that is said.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Default for Declared {
     /// Undeclared, and allowed.
     fn default() -> Self {
-        Self { verdict: Ok(()), key: None, waits: false, ways: Ways::default() }
+        let ways = Ways::default();
+        Self { verdict: Ok(()), key: None, waits: false, ways, passphrase: None }
     }
 }
 

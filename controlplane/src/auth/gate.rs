@@ -22,7 +22,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::control::{AuthorizeRequest, Denial, Grant, Role, Ticket, Verdict};
+use dataplane::control::{AuthorizeRequest, Denial, Grant, Protocol, Role, Ticket, Verdict};
 use dataplane::ids::{ShardId, StreamId};
 
 use super::absences::Absences;
@@ -436,6 +436,10 @@ impl Gate {
         let instant = |end: Seconds| Instant::now().checked_add(end.left(now));
         grant.until = terms.until.and_then(instant);
         grant.entry_until = terms.entry.and_then(instant);
+        if request.protocol == Protocol::Srt {
+            let declared = || declared.passphrase.clone().map(Box::new);
+            grant.passphrase = terms.passphrase.clone().or_else(declared);
+        }
         match request.intent.role() {
             Some(Role::Publish) => {
                 let id = terms.stream_id.as_deref().and_then(StreamId::parse);

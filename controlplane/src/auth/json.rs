@@ -22,7 +22,7 @@ use super::application::Application;
 use super::ruling::{Answered, Ruling, Terms};
 use crate::coordinator::Policy;
 use crate::outbound::{Address, Answer, Call, SIGNATURE_HEADER};
-use crate::registry::TenantName;
+use crate::registry::{TenantName, parse_passphrase};
 
 /// Names the question, the same in the body.
 const ID_HEADER: HeaderName = HeaderName::from_static("grandstand-request-id");
@@ -80,6 +80,8 @@ struct Body {
     policy: Option<Policy>,
     /// Whose the stream is.
     tenant: Option<String>,
+    /// What a peer of SRT encrypts with.
+    srt_passphrase: Option<String>,
 }
 
 /// The call that asks `application`.
@@ -144,7 +146,10 @@ pub(super) fn read(answer: &Answer) -> Result<Answered, &'static str> {
         Some(name) => Some(TenantName::parse(&name).ok_or("its tenant is no name of one")?),
     };
     let policy = body.policy.map(Arc::new);
-    let terms = Terms { stream, waits: body.wait, policy, tenant, ..Terms::default() };
+    let passphrase = parse_passphrase(&body.srt_passphrase.unwrap_or_default());
+    let passphrase = passphrase.map_err(|_| "its srt_passphrase has not 10 to 80 bytes")?;
+    let passphrase = passphrase.map(Box::new);
+    let terms = Terms { stream, waits: body.wait, policy, tenant, passphrase, ..Terms::default() };
     Ok(Answered { ruling: Ruling::Allow(terms), ttl: body.cache_ms.map(Duration::from_millis) })
 }
 
@@ -236,12 +241,14 @@ mod tests {
     fn a_body_of_json_is_read_strictly_and_no_other_one() {
         let json = "Application/JSON; charset=utf-8";
         let body = r#"{"stream":"a/b","wait":true,"cache_ms":50,"policy":{"record":true},
-            "tenant":"acme"}"#;
+            "tenant":"acme","srt_passphrase":"correct horse"}"#;
         let Ok(Answered { ruling: Ruling::Allow(terms), ttl }) = answer(200, json, body) else {
             panic!("allowed");
         };
         assert_eq!(terms.stream, StreamName::parse("a/b"));
         assert_eq!(terms.tenant, TenantName::parse("acme"));
+        assert_eq!(terms.passphrase, parse_passphrase("correct horse").unwrap().map(Box::new));
+        assert!(terms.passphrase.is_some() && !format!("{terms:?}").contains("correct"));
         assert!(terms.waits && terms.policy.is_some_and(|policy| policy.record));
         assert_eq!(ttl, Some(Duration::from_millis(50)));
         for wrong in [
@@ -252,6 +259,8 @@ mod tests {
             r#"{"tenant":"a/b"}"#,
             r#"{"tenant":""}"#,
             r#"{"tenant":["acme"]}"#,
+            r#"{"srt_passphrase":"short"}"#,
+            r#"{"srt_passphrase":7}"#,
             r#"{"cache_ms":-1}"#,
             r#"{"policy":{"resolutions":7}}"#,
             r#"{"policy":{"recrod":true}}"#,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codecs::srt::Passphrase;
 use dataplane::control::Denial;
 use dataplane::ids::StreamName;
 
@@ -56,6 +57,8 @@ pub(super) struct Terms {
     pub(super) tenant: Option<TenantName>,
     /// What the application calls the publication.
     pub(super) stream_id: Option<Arc<str>>,
+    /// What it encrypts with, of a peer of SRT.
+    pub(super) passphrase: Option<Box<Passphrase>>,
     /// When it is over, and whoever was let in is sent away.
     pub(super) until: Option<Seconds>,
     /// When it lets in nobody else any more.

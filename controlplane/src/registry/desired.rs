@@ -9,7 +9,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::{AuthorizeRequest, Denial, Intent};
+use codecs::srt::Passphrase;
+use dataplane::control::{AuthorizeRequest, Denial, Intent, Protocol};
 use dataplane::ids::StreamName;
 
 use super::ask::{PAGE_MAX, Shown};
@@ -399,10 +400,17 @@ impl Declarations for Registry {
                 key: resolved.traits.stream_key.clone(),
                 waits: false,
                 ways: resolved.traits.auth,
+                passphrase: passphrase(request, &resolved),
             },
             None => Declaration { verdict: Err(Denial::NotFound), ..Declaration::default() },
         }
     }
+}
+
+/// What a peer of SRT encrypts with; others need none.
+fn passphrase(request: &AuthorizeRequest, resolved: &Resolved) -> Option<Passphrase> {
+    let said = resolved.traits.srt_passphrase.of(request.intent);
+    said.filter(|_| request.protocol == Protocol::Srt).cloned()
 }
 
 pub(super) type Tables = (BTreeMap<String, String>, BTreeMap<String, Arc<Resolved>>);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX, TENANTS_MAX};
 use super::desired::{Declared, Entry, Registry, tables};
 use super::fault::Fault;
+use super::passphrases;
 use super::prefix::Prefix;
 use super::record;
 use super::resolved::Resolved;
@@ -32,16 +33,12 @@ impl<'a> Draft<'a> {
 
     fn step(&mut self, change: Change) -> Result<(), Refused> {
         match change {
-            Change::PutStream { name, value } => {
-                let spec = StreamSpec::read(&name, value)?;
-                self.put_stream(name, spec)
-            }
+            Change::PutStream { name, value } => self.put_stream(name, value),
             Change::PatchStream { name, patch } => {
                 let known = self.stream(&name);
                 let stored = known.stored.as_ref().ok_or_else(|| self.missing(&name))?;
                 let value = changed(record::show(stored.as_ref()), patch);
-                let spec = StreamSpec::read(&name, value)?;
-                self.put_stream(name, spec)
+                self.put_stream(name, value)
             }
             Change::DeleteStream { name } => {
                 let declared = self.writable(&name)?;
@@ -61,17 +58,13 @@ impl<'a> Draft<'a> {
                 }
                 None => Err(Refused::NoStream(name)),
             },
-            Change::PutTemplate { code, value } => {
-                let template = Template::read(&code, value)?;
-                self.put_template(code, template)
-            }
+            Change::PutTemplate { code, value } => self.put_template(code, value),
             Change::PatchTemplate { code, patch } => {
                 let known = self.known_template(&code);
                 let stored = known.stored.as_ref();
                 let stored = stored.ok_or_else(|| Refused::NoTemplate(code.clone()))?;
                 let value = changed(record::show(stored.as_ref()), patch);
-                let template = Template::read(&code, value)?;
-                self.put_template(code, template)
+                self.put_template(code, value)
             }
             Change::DeleteTemplate { code } => self.delete_template(code),
             Change::PutTenant { name, value } => {
@@ -102,7 +95,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn put_stream(&mut self, name: StreamName, spec: StreamSpec) -> Result<(), Refused> {
+    fn put_stream(&mut self, name: StreamName, mut value: Value) -> Result<(), Refused> {
+        let known = self.stream(&name).stored;
+        passphrases::unmask(&mut value, known.as_ref().map(|spec| &spec.traits.srt_passphrase))?;
+        let spec = StreamSpec::read(&name, value)?;
         let mut declared = self.writable(&name)?;
         if let Some(code) = &spec.template
             && self.known_template(code).in_force().is_none()
@@ -117,7 +113,11 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn put_template(&mut self, code: String, template: Template) -> Result<(), Refused> {
+    fn put_template(&mut self, code: String, mut value: Value) -> Result<(), Refused> {
+        let known = self.known_template(&code).stored;
+        let known = known.as_ref().map(|template| &template.traits.srt_passphrase);
+        passphrases::unmask(&mut value, known)?;
+        let template = Template::read(&code, value)?;
         let mut declared = self.writable_template(&code)?;
         for prefix in &template.prefixes {
             if let Some((other, overlaps)) = self.overlap(&code, prefix) {

@@ -12,6 +12,7 @@
 //! | `protocols` | its players of what was turned off |
 //! | `stream_key` | nobody: it is asked for at the next publish; a restart drops everybody |
 //! | `auth` | nobody: whoever asks from now on is judged by it |
+//! | `srt_passphrase` | nobody: whoever calls from now on encrypts with it |
 //! | all others | nobody |
 
 use dataplane::control::{Protocol, ProtocolSet, Role};
@@ -122,6 +123,7 @@ pub const RULES: &[Rule] = &[
     quiet!(quota),
     quiet!(stream_key),
     quiet!(auth),
+    quiet!(srt_passphrase),
     quiet!(push),
     quiet!(transcoder),
     quiet!(dvr),

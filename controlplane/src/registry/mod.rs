@@ -39,6 +39,7 @@ mod input;
 mod keeper;
 mod key_hash;
 mod outputs;
+mod passphrases;
 mod prefix;
 mod processing;
 mod quota;
@@ -67,6 +68,10 @@ pub use file::{IMPORT_MAX, Inventory};
 pub use input::{Input, Kind, Net};
 pub use keeper::{Keeper, WAITING_MAX};
 pub use outputs::{Protocols, PushDestination};
+pub use passphrases::Passphrases;
+pub(crate) use passphrases::{
+    FIELD as PASSPHRASE_FIELD, mask as mask_passphrases, parse as parse_passphrase,
+};
 pub use prefix::Prefix;
 pub use processing::{
     AudioTranscoding, Decoder, Dvr, Global, Thumbnail, Transcoder, VideoProfile, VideoTranscoding,

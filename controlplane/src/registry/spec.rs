@@ -11,6 +11,7 @@ use super::fault::{Fault, few, read, short};
 use super::input::{self, Input};
 use super::key_hash;
 use super::outputs::{self, Protocols, PushDestination};
+use super::passphrases::Passphrases;
 use super::prefix::{PREFIXES_MAX, Prefix};
 use super::processing::{Dvr, Thumbnail, Transcoder, Watermark};
 use super::quota::QuotaSpec;
@@ -58,6 +59,9 @@ pub struct Traits {
     /// How those are judged who publish and play it, where that is not as elsewhere.
     #[serde(skip_serializing_if = "Ways::is_empty")]
     pub auth: Ways,
+    /// What peers of SRT encrypt it with, if that is not what all others do.
+    #[serde(skip_serializing_if = "Passphrases::is_empty")]
+    pub srt_passphrase: Passphrases,
     /// Where media comes from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
@@ -147,6 +151,7 @@ impl StreamSpec {
             tenant: own.tenant.or_else(|| base.tenant.clone()),
             stream_key: own.stream_key.or_else(|| base.stream_key.clone()),
             auth: own.auth.or(base.auth),
+            srt_passphrase: own.srt_passphrase.or(&base.srt_passphrase),
             inputs: list(own.inputs, &base.inputs),
             protocols: own.protocols.or(base.protocols),
             push: list(own.push, &base.push),
@@ -327,6 +332,7 @@ mod tests {
         let value = json!({
             "code": "news/one", "template": "t", "name": "One", "description": "First",
             "tags": ["a"], "tenant": "acme", "stream_key": "hunter2", "disabled": true,
+            "srt_passphrase": {"publish": "correct horse", "play": "battery staple"},
             "quota": {"players_max": 5, "bytes_max": 7, "bytes_period": "day"},
             "inputs": [{"url": "publish://", "priority": 0, "headers": {"A": "b"},
                 "params": {"latency": "120"}, "program": 1, "pids": [256],
@@ -351,6 +357,7 @@ mod tests {
         assert_eq!(stream(json!({})).unwrap(), StreamSpec::default());
         let nothing = json!({
             "template": null, "tags": null, "tenant": "", "stream_key": "", "protocols": null,
+            "srt_passphrase": "",
         });
         assert_eq!(stream(nothing).unwrap(), StreamSpec::default());
     }
@@ -371,6 +378,7 @@ mod tests {
             ),
             (json!({"protocols": {"hsl": true}}), "unknown_field", "protocols.hsl"),
             (json!({"disabled": "yes"}), "invalid_value", "disabled"),
+            (json!({"srt_passphrase": "short"}), "invalid_value", "srt_passphrase"),
             (json!({"tags": ["a", 1]}), "invalid_value", "tags[1]"),
             (json!({"name": long}), "too_long", "name"),
             (json!({"tenant": "a/b"}), "invalid_value", "tenant"),

@@ -76,6 +76,7 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("quota", json!({"players_max": 1}), ""),
         ("stream_key", json!("x"), ""),
         ("auth", json!(["signed", "keys"]), ""),
+        ("srt_passphrase", json!("correct horse"), ""),
         ("metadata", json!({"c": "d"}), ""),
         ("push", json!([{"url": "rtmp://h/x"}]), ""),
         ("transcoder", json!({}), ""),

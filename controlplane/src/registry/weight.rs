@@ -148,6 +148,7 @@ impl Weight for Traits {
             quota: _,
             stream_key: _,
             auth: _,
+            srt_passphrase,
             inputs,
             protocols: _,
             push,
@@ -158,7 +159,9 @@ impl Weight for Traits {
             metadata,
         } = self;
         let texts = name.heap() + description.heap() + tags.heap() + metadata.heap();
-        let texts = texts + tenant.heap();
+        let passphrases = 2 * PIECE_BYTES + srt_passphrase.bytes();
+        let passphrases = if srt_passphrase.is_empty() { 0 } else { passphrases };
+        let texts = texts + tenant.heap() + passphrases;
         let processing = transcoder.heap() + dvr.heap() + watermark.heap() + thumbnail.heap();
         texts + inputs.heap() + push.heap() + processing
     }

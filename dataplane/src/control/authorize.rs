@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use codecs::srt::Passphrase;
+
 use super::{Protocol, Role};
 use crate::config::ListenerNumber;
 use crate::ids::{Secret, SessionId, StreamId, StreamName};
@@ -151,6 +153,9 @@ pub struct Grant {
     /// Of a viewer of HLS, who is asked about again then: how long it holds; until further notice
     /// if nothing is said.
     pub holds: Option<Duration>,
+    /// Of a peer of SRT: what it encrypts with, if that is not what all others do
+    /// ([`SrtConfig::passphrase`](crate::config::SrtConfig)).
+    pub passphrase: Option<Box<Passphrase>>,
 }
 
 impl Grant {
@@ -159,7 +164,8 @@ impl Grant {
     pub const fn to(stream: StreamName) -> Self {
         let (until, entry_until, holds) = (None, None, None);
         let (id, waits, same_key, internal) = (None, false, false, false);
-        Self { stream, id, waits, same_key, internal, until, entry_until, holds }
+        let passphrase = None;
+        Self { stream, id, waits, same_key, internal, until, entry_until, holds, passphrase }
     }
 }
 

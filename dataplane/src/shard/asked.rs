@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use codecs::srt::Passphrase;
+
 use super::verdicts::{Permit, Term};
 use super::view_table::Print;
 use super::views::View;
@@ -31,6 +33,8 @@ pub(crate) struct Asked {
     pub play: Option<PlayOptions>,
     /// For a viewer of HLS; in a box, because nobody else needs room for it.
     pub viewer: Option<Box<ViewerAsked>>,
+    /// Of a peer of SRT that was allowed: what it encrypts with, if not with what all do.
+    pub passphrase: Option<Box<Passphrase>>,
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
@@ -74,6 +78,7 @@ impl Asked {
             idle: false,
             play,
             viewer: None,
+            passphrase: None,
             deadline,
             allowed: false,
         }

@@ -92,8 +92,9 @@ impl Shard {
                 return;
             }
         };
-        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds } = grant;
-        asked.allowed = true;
+        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds, passphrase } =
+            grant;
+        (asked.allowed, asked.passphrase) = (true, passphrase);
         match asked.intent {
             Intent::Connect => {
                 self.admit(ticket.slot);

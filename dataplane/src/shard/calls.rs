@@ -102,8 +102,9 @@ impl Shard {
         if connection.session.srt().is_none_or(|server| server.socket().is_some()) {
             return true;
         }
+        let granted = connection.asked.as_ref().and_then(|asked| asked.passphrase.as_deref());
+        let settings = self.config.srt.settings_by(granted);
         let keys = (self.fresh_socket(), self.key_seed(id));
-        let settings = self.config.srt.settings();
         let Self { connections, ports, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return false };
         let span = connection.span();
