@@ -3,6 +3,7 @@
 use crate::config::LimitId;
 use crate::control::Protocol;
 pub use crate::histogram::{BUCKETS, BYTES, Histogram, MICROSECONDS, Scale};
+use crate::session::srt::Totals;
 use crate::session::tls::TlsFailure;
 
 /// Why a new player found no room.
@@ -247,6 +248,28 @@ counters! {
         tls_handshakes_put_off,
         /// Plain bytes encrypted.
         tls_bytes_encrypted,
+        /// SRT data packets sent, those that were sent again too.
+        srt_packets_sent,
+        /// SRT data packets sent again.
+        srt_packets_sent_again,
+        /// SRT data packets that players said they miss.
+        srt_packets_missed,
+        /// SRT data packets that were too late to be sent, or no longer there.
+        srt_packets_sent_too_late,
+        /// SRT data packets received, those that came twice too.
+        srt_packets_received,
+        /// SRT data packets received that publishers sent again.
+        srt_packets_received_again,
+        /// SRT data packets found missing.
+        srt_packets_lost,
+        /// SRT data packets that were not waited for any longer.
+        srt_packets_given_up,
+        /// SRT data packets that came when nobody waited for them.
+        srt_packets_belated,
+        /// SRT data packets that could not be decrypted.
+        srt_packets_undecrypted,
+        /// SRT packets that break their format, or say what cannot be.
+        srt_packets_invalid,
     }
     times {
         /// Time spent in turns, without their waits.
@@ -312,6 +335,21 @@ impl ShardCounters {
     /// Counts a new player that found no room.
     pub const fn no_room(&mut self, reason: NoRoom) {
         self.no_room[reason as usize] += 1;
+    }
+
+    /// Counts what a connection of SRT counted.
+    pub const fn srt(&mut self, news: &Totals) {
+        self.srt_packets_sent += news.pkt_sent;
+        self.srt_packets_sent_again += news.pkt_retrans;
+        self.srt_packets_missed += news.pkt_snd_loss;
+        self.srt_packets_sent_too_late += news.pkt_snd_drop;
+        self.srt_packets_received += news.pkt_recv;
+        self.srt_packets_received_again += news.pkt_rcv_retrans;
+        self.srt_packets_lost += news.pkt_rcv_loss;
+        self.srt_packets_given_up += news.pkt_rcv_drop;
+        self.srt_packets_belated += news.pkt_rcv_belated;
+        self.srt_packets_undecrypted += news.pkt_rcv_undecrypt;
+        self.srt_packets_invalid += news.pkt_recv_invalid;
     }
 
     /// Counts a TLS connection that failed.

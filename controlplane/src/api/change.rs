@@ -251,6 +251,7 @@ mod tests {
             bytes_in: 0,
             bytes_out: 0,
             jumps: 0,
+            srt: None,
         }
     }
 

@@ -55,6 +55,7 @@ mod router;
 mod session;
 mod sessions;
 mod sockets;
+mod srt;
 mod state;
 mod stream;
 mod streams;

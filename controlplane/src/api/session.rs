@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::reply::Refusal;
 use super::request::stream_name;
+use super::srt::SrtConnection;
 use crate::bridge::{Gathered, SessionSight};
 use crate::coordinator::Policy;
 use crate::viewing::{ClosedSession, LiveSession};
@@ -25,7 +26,7 @@ use crate::viewing::{ClosedSession, LiveSession};
 pub(super) struct SessionFilter {
     /// Of this stream.
     stream: Option<String>,
-    /// Of this protocol: `rtmp`, `http-flv`, `http-ts`, `ws-flv`, `ws-ts`, `hls`, `http`.
+    /// Of this protocol: `rtmp`, `srt`, `http-flv`, `http-ts`, `ws-flv`, `ws-ts`, `hls`, `http`.
     protocol: Option<String>,
     /// `publish` or `play`.
     role: Option<String>,
@@ -85,6 +86,9 @@ pub(crate) struct Session {
     /// not in a list, which says it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     figures_age_ms: Option<u64>,
+    /// What the connection of an SRT peer counted, of one that goes on; not in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    srt: Option<Box<SrtConnection>>,
 }
 
 /// The words of [`Session::close_reason`].
@@ -169,9 +173,11 @@ impl Session {
     pub(super) fn seen(sight: SessionSight) -> Option<Self> {
         match sight {
             SessionSight::Told { id, gathered } => {
-                let told = Self::listed(gathered.session(id)?, &gathered);
+                let status = gathered.session(id)?;
+                let told = Self::listed(status, &gathered);
+                let srt = status.srt.as_deref().map(|srt| Box::new(SrtConnection::from(srt)));
                 let age = gathered.age_ms();
-                Some(Self { age_ms: told.age_ms + age, figures_age_ms: Some(age), ..told })
+                Some(Self { age_ms: told.age_ms + age, figures_age_ms: Some(age), srt, ..told })
             }
             SessionSight::Began { id, live, policy } => {
                 let policy = policy.map(|policy| Policy::clone(&policy));
@@ -211,6 +217,7 @@ impl Session {
             jumps: 0,
             policy: None,
             figures_age_ms: None,
+            srt: None,
         }
     }
 }
@@ -237,6 +244,7 @@ impl From<&SessionStatus> for Session {
             jumps: session.jumps,
             policy: None,
             figures_age_ms: None,
+            srt: None,
         }
     }
 }
@@ -264,6 +272,7 @@ impl From<&ClosedSession> for Session {
             jumps: 0,
             policy: None,
             figures_age_ms: None,
+            srt: None,
         }
     }
 }

@@ -252,8 +252,9 @@ mod tests {
     use std::task::{Context, Waker};
 
     use codecs::time::WallTime;
-    use dataplane::control::{CloseReason, Protocol, Role};
+    use dataplane::control::{CloseReason, Protocol, Role, SrtStatus};
     use dataplane::ids::{ShardId, StreamName};
+    use dataplane::session::srt::Statistics;
     use dataplane::session::view_token::{ViewIds, ViewNote, noted};
     use http::Method;
     use serde_json::Value;
@@ -282,6 +283,7 @@ mod tests {
             bytes_in: 1,
             bytes_out: 2,
             jumps: 0,
+            srt: None,
         }
     }
 
@@ -323,7 +325,13 @@ mod tests {
         snapshot.sessions = vec![
             status(3, Protocol::Rtmp, Some(Role::Publish), "cam"),
             status(1, Protocol::Rtmp, Some(Role::Play), "cam"),
-            status(2, Protocol::HttpFlv, Some(Role::Play), "other"),
+            SessionStatus {
+                srt: Some(Box::new(SrtStatus {
+                    statistics: Statistics { pkt_recv: 41, ..Statistics::default() },
+                    ..SrtStatus::default()
+                })),
+                ..status(2, Protocol::Srt, Some(Role::Play), "other")
+            },
             status(4, Protocol::Http, None, ""),
         ];
         let policy = Policy { record: true, ..Policy::default() };
@@ -428,6 +436,11 @@ mod tests {
         let player = asked(&bench, Method::GET, "/api/v1/sessions/1").await.json;
         assert_eq!(player["policy"], Value::Null);
         assert!(player["figures_age_ms"].is_u64(), "{player}");
+        assert_eq!(player["srt"], Value::Null);
+        let srt = asked(&bench, Method::GET, "/api/v1/sessions/2").await.json;
+        assert_eq!((&srt["srt"]["pktRecv"], &srt["srt"]["encrypted"]), (&41.into(), &false.into()));
+        let listed = asked(&bench, Method::GET, "/api/v1/sessions").await.json;
+        assert!(!listed.to_string().contains("pktRecv"), "one session alone tells it");
         let began = asked(&bench, Method::GET, "/api/v1/sessions/5").await.json;
         assert_eq!((&began["status"], &began["state"]), (&"live".into(), &"viewing".into()));
         assert_eq!((&began["bytes_in"], &began["figures_age_ms"]), (&0.into(), &Value::Null));

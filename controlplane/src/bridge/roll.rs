@@ -108,6 +108,7 @@ mod tests {
             bytes_in,
             bytes_out: 0,
             jumps: 0,
+            srt: None,
         }
     }
 

@@ -8,9 +8,9 @@ use std::fmt;
 
 use dataplane::Node;
 use dataplane::config::{HlsMode, Limits, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
-use dataplane::control::Command;
+use dataplane::control::{Command, SrtStatus};
 use dataplane::reactor::DATAGRAM_BUFFER_BYTES;
-use dataplane::session::srt::CALLS_MAX;
+use dataplane::session::srt::{CALLS_MAX, Server};
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -94,6 +94,8 @@ const SESSION_BYTES: u64 = 2 << 10;
 /// One session in the answers to the two who may ask for a list at one time: as the shards tell it,
 /// and as text.
 const LISTED_BYTES: u64 = 1_536;
+/// The record of one connection of SRT, and what is told of it in those answers.
+const SRT_BYTES: u64 = Server::BYTES as u64 + 2 * (size_of::<SrtStatus>() as u64 + 32);
 /// What was allowed to one viewer.
 const VERDICT_BYTES: u64 = 384;
 /// The record of one session that ended.
@@ -155,7 +157,8 @@ const CHANGE_FACTOR: u64 = 2;
 /// Bytes that one connection takes at worst besides pages and its share of the buffers.
 const fn connection_bytes(settings: &Settings) -> u64 {
     let tls = if settings.has_tls() { TLS_STATE_BYTES } else { 0 };
-    CONNECTION_BYTES + SESSION_BYTES + LISTED_BYTES + verdict_bytes(settings) + tls
+    let srt = if settings.listeners.srt.enabled { SRT_BYTES } else { 0 };
+    CONNECTION_BYTES + SESSION_BYTES + LISTED_BYTES + verdict_bytes(settings) + tls + srt
 }
 
 /// Bytes of one viewer's verdict, if there are viewers.
@@ -391,12 +394,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
     if superior > 0 {
         terms.push(term("coordinator", superior, 1, "questions wait, then publishers are refused"));
     }
-    let datagrams = datagram_bytes(settings);
-    if datagrams > 0 {
-        terms.push(term("datagrams", datagrams, shards, "lost, and sent again"));
-        let calls = CALLS_MAX as u64 * ports(settings, shards);
-        terms.push(term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"));
-    }
+    terms.extend(srt_terms(settings, shards));
     if control_tls {
         terms.push(term("API TLS", API_TLS_BYTES, callers, "a quiet one goes for a new one"));
     }
@@ -405,6 +403,19 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         terms.push(term("TLS sends", TLS_SHARD_BYTES, shards, "sends wait for the next slice"));
     }
     terms
+}
+
+fn srt_terms(settings: &Settings, shards: u64) -> Vec<Term> {
+    if !settings.listeners.srt.enabled {
+        return Vec::new();
+    }
+    let term = terms_of(Side::Process);
+    let calls = CALLS_MAX as u64 * ports(settings, shards);
+    vec![
+        term("datagrams", datagram_bytes(settings), shards, "lost, and sent again"),
+        term("SRT sessions", SRT_BYTES, settings.limits.connections_max, "refused with a code"),
+        term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"),
+    ]
 }
 
 /// What sockets may hold: the kernel doubles what it is asked for, and looks before it takes a

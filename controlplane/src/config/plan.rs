@@ -300,7 +300,7 @@ mod tests {
             let term = plan.memory.terms.iter().find(|term| term.pool == pool);
             term.map(memory::Term::total)
         };
-        for pool in ["SRT receives", "SRT sends", "SRT calls", "datagrams"] {
+        for pool in ["SRT receives", "SRT sends", "SRT calls", "SRT sessions", "datagrams"] {
             assert_eq!(total(&[], pool), None, "{pool}");
             assert!(total(&on[..1], pool).is_some(), "{pool}");
         }

@@ -341,6 +341,7 @@ pub(super) mod tests {
             bytes_in: 0,
             bytes_out: 0,
             jumps: 0,
+            srt: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::{Protocol, Role};
 use crate::config::LimitId;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::metrics::{Recent, ShardCounters};
+use crate::session::srt::{Gauges, Statistics};
 
 /// What a shard has room for, as it measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -223,4 +224,17 @@ pub struct SessionStatus {
     pub bytes_out: u64,
     /// Jumps to a newer join point.
     pub jumps: u64,
+    /// What the connection of an SRT peer counted; in a box, because most have none.
+    pub srt: Option<Box<SrtStatus>>,
+}
+
+/// The connection of an SRT peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SrtStatus {
+    /// Payload is encrypted.
+    pub encrypted: bool,
+    /// What was counted since it began.
+    pub statistics: Statistics,
+    /// What holds now.
+    pub gauges: Gauges,
 }

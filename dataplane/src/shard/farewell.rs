@@ -150,6 +150,7 @@ impl Shard {
         if !self.connections.contains(slot) {
             return;
         }
+        self.count_datagrams(slot);
         let end = self.connection_end(slot, reason);
         self.leave_media(slot, reason_of(reason));
         if let Some(end) = end {

@@ -232,6 +232,15 @@ impl Shard {
             // Who reads pages or asks for the list is a peer like one that plays.
             self.shared.caps.established(&mut connection.admission);
         }
+        self.count_datagrams(slot);
+    }
+
+    /// Adds what the connection of an SRT peer counted.
+    pub(super) fn count_datagrams(&mut self, slot: u32) {
+        let Self { connections, counters, .. } = self;
+        if let Some(server) = connections.get_mut(slot).and_then(|c| c.session.srt_mut()) {
+            counters.srt(&server.take_totals());
+        }
     }
 
     fn on_event(&mut self, slot: u32, event: Event) {

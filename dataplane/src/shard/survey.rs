@@ -12,10 +12,11 @@ use super::connection::Connection;
 use super::shard::Shard;
 use crate::config::HlsSession;
 use crate::control::{
-    Audience, Detail, Event, PoolStatus, Protocol, SessionStatus, ShardSnapshot, StreamState,
-    StreamStatus,
+    Audience, Detail, Event, PoolStatus, Protocol, SessionStatus, ShardSnapshot, SrtStatus,
+    StreamState, StreamStatus,
 };
 use crate::hub::{Hub, Publisher};
+use crate::session::srt::{self, Server};
 use crate::slab::PageClass;
 
 /// Slots of sessions or readers that one turn looks at: about a fifth of a millisecond.
@@ -117,6 +118,11 @@ impl Survey {
         }
         left
     }
+}
+
+fn srt_status(connection: &srt::Connection) -> Box<SrtStatus> {
+    let (encrypted, statistics) = (connection.is_encrypted(), *connection.statistics());
+    Box::new(SrtStatus { encrypted, statistics, gauges: connection.gauges() })
 }
 
 impl Shard {
@@ -249,6 +255,7 @@ impl Shard {
             bytes_in: connection.received,
             bytes_out: connection.sent,
             jumps: connection.playing().map_or(0, |playing| playing.jumps.total.into()),
+            srt: connection.session.srt().and_then(Server::connection).map(srt_status),
         }
     }
 

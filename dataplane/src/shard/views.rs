@@ -463,6 +463,7 @@ impl Shard {
             bytes_in: 0,
             bytes_out: self.shared.views.look(view.seat, self.now).bytes,
             jumps: 0,
+            srt: None,
         }
     }
 }

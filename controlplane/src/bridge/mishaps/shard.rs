@@ -155,5 +155,6 @@ fn session_status(shard: ShardId, id: SessionId, role: Role, stream: StreamName)
         bytes_in: 0,
         bytes_out: 0,
         jumps: 0,
+        srt: None,
     }
 }

@@ -59,6 +59,7 @@ fn session_status(id: u64, stream: Option<&str>, bytes_in: u64) -> SessionStatus
         bytes_in,
         bytes_out: 0,
         jumps: 0,
+        srt: None,
     }
 }
 

@@ -25,6 +25,7 @@ use codecs::srt::{
 use codecs::writer::Writer;
 
 use super::acknowledgements::Acknowledgements;
+use super::close_reason::CloseReason;
 use super::keyring::Keyring;
 use super::negotiation::{Agreement, timestamp, wire_time};
 use super::play_clock::PlayClock;
@@ -32,41 +33,12 @@ use super::receiver::{Arrival, Fate, Payload, Receiver};
 use super::round_trip::RoundTrip;
 use super::sender::{PacketIndex, Sender};
 use super::settings::{FLOW_WINDOW_MAX, LOWER_HEADERS_BYTES, Settings};
-use super::statistics::{Gauges, Statistics};
+use super::statistics::{Gauges, Statistics, Totals};
 
 /// Silence after which the peer is told that we live.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Key messages wait this long for an answer at least.
 const KEY_RETRY_MIN: Duration = Duration::from_millis(50);
-
-/// Why a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// We closed it, for this reason.
-    Closed(&'static str),
-    /// The peer did.
-    Shutdown,
-    /// The peer was silent for too long.
-    Idle,
-    /// The peer did not take a new key in time.
-    Keys,
-    /// What is to be sent is larger than the packets that were agreed on.
-    Mtu,
-}
-
-impl CloseReason {
-    /// One fixed word for logs and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed(reason) => reason,
-            Self::Shutdown => "shutdown",
-            Self::Idle => "idle",
-            Self::Keys => "keys",
-            Self::Mtu => "mtu",
-        }
-    }
-}
 
 /// A data packet to send: the header, then the payload of that number from the caller's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +68,8 @@ pub struct Connection {
     pub(super) trip: RoundTrip,
     pub(super) acks: Acknowledgements,
     pub(super) counts: Statistics,
+    /// What its shard has added up of them.
+    added: Totals,
     pub(super) send_latency: Duration,
     pub(super) last_heard: Instant,
     pub(super) last_said: Instant,
@@ -127,6 +101,7 @@ impl Connection {
             trip: RoundTrip::new(),
             acks: Acknowledgements::new(now),
             counts: Statistics::default(),
+            added: Totals::default(),
             send_latency: agreement.send_latency,
             last_heard: now,
             last_said: now,
@@ -163,6 +138,14 @@ impl Connection {
         &self.counts
     }
 
+    /// What was counted since the last call.
+    pub const fn take_totals(&mut self) -> Totals {
+        let totals = self.counts.totals();
+        let news = totals.since(&self.added);
+        self.added = totals;
+        news
+    }
+
     /// What holds now.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
@@ -178,6 +161,12 @@ impl Connection {
             ms_rcv_tsb_pd_delay: whole(self.clock.latency().as_millis()),
             ms_snd_tsb_pd_delay: whole(self.send_latency.as_millis()),
         }
+    }
+
+    /// Bytes of what it keeps beside its record.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.receiver.buffer_bytes() + self.sender.buffer_bytes()
     }
 
     /// Why it is over, if it is.

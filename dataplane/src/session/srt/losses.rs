@@ -48,6 +48,11 @@ impl Losses {
         self.find(number).is_some()
     }
 
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.ranges.capacity() * size_of::<Loss>()
+    }
+
     /// The range that holds up everything behind it.
     pub(super) fn first(&self) -> Option<&Loss> {
         self.ranges.front()

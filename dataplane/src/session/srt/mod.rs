@@ -14,6 +14,7 @@
 mod acknowledgements;
 mod caller;
 mod calls;
+mod close_reason;
 mod connection;
 mod cookie;
 mod keyring;
@@ -36,7 +37,8 @@ mod transmit;
 
 pub use caller::{Call, Caller, Progress};
 pub use calls::CALLS_MAX;
-pub use connection::{CloseReason, Connection, DataTransmit};
+pub use close_reason::CloseReason;
+pub use connection::{Connection, DataTransmit};
 pub use keyring::KeySeed;
 pub use listener::{Incoming, Listener, Request};
 pub use playing::Playing;
@@ -44,6 +46,6 @@ pub use receiver::Payload;
 pub use sender::{PacketIndex, PacketMeta};
 pub use server::Server;
 pub use settings::Settings;
-pub use statistics::{Gauges, Statistics};
+pub use statistics::{Gauges, Statistics, Totals};
 pub use target::{Target, shown};
 pub use transmit::Scratch;

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use codecs::srt::SeqNumber;
+use codecs::srt::{PACKET_BYTES_MAX, SeqNumber};
 
 use super::losses::Losses;
 use super::statistics::Statistics;
@@ -147,6 +147,15 @@ impl Receiver {
 
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Bytes of all that it keeps: what came out of order, what is missing, and buffers for more.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.held_bytes
+            + self.slots.capacity() * size_of::<Option<Kept>>()
+            + self.losses.bytes()
+            + self.spare.len() * PACKET_BYTES_MAX
+            + self.given.capacity()
     }
 
     pub(super) const fn reorder(&self) -> Duration {

@@ -131,6 +131,11 @@ impl Sender {
         sequence_of(self.initial, number)
     }
 
+    /// Bytes of what is to be sent again.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.lost.bytes()
+    }
+
     pub(super) const fn in_flight(&self) -> u64 {
         self.next - self.acked
     }

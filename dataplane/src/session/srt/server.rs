@@ -21,12 +21,14 @@ use std::time::Instant;
 use codecs::mpegts::demux;
 use codecs::srt::{RejectReason, SocketId};
 
-use super::connection::{CloseReason, Connection};
+use super::close_reason::CloseReason;
+use super::connection::Connection;
 use super::keyring::KeySeed;
 use super::listener::{Listener, Request};
 use super::playing::Playing;
 use super::publishing::{Publishing, take};
 use super::settings::Settings;
+use super::statistics::Totals;
 use super::target::{self, Target};
 use super::transmit::Scratch;
 use crate::Error;
@@ -73,6 +75,12 @@ enum State {
 }
 
 impl Server {
+    /// Bytes of its record at most, beside what it keeps in buffers.
+    pub const BYTES: usize = {
+        let (publishing, playing) = (size_of::<Publishing>(), size_of::<Playing>());
+        size_of::<Self>() + if publishing > playing { publishing } else { playing }
+    };
+
     /// Whoever sent `request`, and wants `target`.
     #[must_use]
     pub fn new(request: Box<Request>, target: Target, port: u8, terms: &Arc<Terms>) -> Self {
@@ -413,6 +421,11 @@ impl Server {
         Counts::default()
     }
 
+    /// What its connection counted since the last call, for the sums of its shard.
+    pub fn take_totals(&mut self) -> Totals {
+        self.connection_mut().map(Connection::take_totals).unwrap_or_default()
+    }
+
     /// When to call [`Self::handle_timeout`], and to poll everything.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -450,12 +463,12 @@ impl Server {
     /// Bytes of buffers that it holds beside its record.
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
-        let held = self.connection().map_or(0, |connection| connection.gauges().byte_rcv_buf);
+        let held = self.connection().map_or(0, Connection::buffer_bytes);
         let ingest = match &self.state {
             State::Publishing(publishing) => publishing.ingest.buffer_bytes(),
             _ => 0,
         };
-        usize::try_from(held).unwrap_or(usize::MAX).saturating_add(ingest)
+        held.saturating_add(ingest)
     }
 
     /// The word for the state.

@@ -57,6 +57,73 @@ pub struct Statistics {
     pub pkt_recv_invalid: u64,
 }
 
+/// The part that is added up of all connections of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// As [`Statistics::pkt_sent`].
+    pub pkt_sent: u64,
+    /// As [`Statistics::pkt_retrans`].
+    pub pkt_retrans: u64,
+    /// As [`Statistics::pkt_snd_loss`].
+    pub pkt_snd_loss: u64,
+    /// As [`Statistics::pkt_snd_drop`].
+    pub pkt_snd_drop: u64,
+    /// As [`Statistics::pkt_recv`].
+    pub pkt_recv: u64,
+    /// As [`Statistics::pkt_rcv_retrans`].
+    pub pkt_rcv_retrans: u64,
+    /// As [`Statistics::pkt_rcv_loss`].
+    pub pkt_rcv_loss: u64,
+    /// As [`Statistics::pkt_rcv_drop`].
+    pub pkt_rcv_drop: u64,
+    /// As [`Statistics::pkt_rcv_belated`].
+    pub pkt_rcv_belated: u64,
+    /// As [`Statistics::pkt_rcv_undecrypt`].
+    pub pkt_rcv_undecrypt: u64,
+    /// As [`Statistics::pkt_recv_invalid`].
+    pub pkt_recv_invalid: u64,
+}
+
+impl Statistics {
+    /// That part.
+    #[must_use]
+    pub const fn totals(&self) -> Totals {
+        Totals {
+            pkt_sent: self.pkt_sent,
+            pkt_retrans: self.pkt_retrans,
+            pkt_snd_loss: self.pkt_snd_loss,
+            pkt_snd_drop: self.pkt_snd_drop,
+            pkt_recv: self.pkt_recv,
+            pkt_rcv_retrans: self.pkt_rcv_retrans,
+            pkt_rcv_loss: self.pkt_rcv_loss,
+            pkt_rcv_drop: self.pkt_rcv_drop,
+            pkt_rcv_belated: self.pkt_rcv_belated,
+            pkt_rcv_undecrypt: self.pkt_rcv_undecrypt,
+            pkt_recv_invalid: self.pkt_recv_invalid,
+        }
+    }
+}
+
+impl Totals {
+    /// What was counted since it was `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            pkt_sent: self.pkt_sent - before.pkt_sent,
+            pkt_retrans: self.pkt_retrans - before.pkt_retrans,
+            pkt_snd_loss: self.pkt_snd_loss - before.pkt_snd_loss,
+            pkt_snd_drop: self.pkt_snd_drop - before.pkt_snd_drop,
+            pkt_recv: self.pkt_recv - before.pkt_recv,
+            pkt_rcv_retrans: self.pkt_rcv_retrans - before.pkt_rcv_retrans,
+            pkt_rcv_loss: self.pkt_rcv_loss - before.pkt_rcv_loss,
+            pkt_rcv_drop: self.pkt_rcv_drop - before.pkt_rcv_drop,
+            pkt_rcv_belated: self.pkt_rcv_belated - before.pkt_rcv_belated,
+            pkt_rcv_undecrypt: self.pkt_rcv_undecrypt - before.pkt_rcv_undecrypt,
+            pkt_recv_invalid: self.pkt_recv_invalid - before.pkt_recv_invalid,
+        }
+    }
+}
+
 /// What holds at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
