@@ -26,6 +26,8 @@ pub struct Banner<'a> {
     pub modes: (Modes, Modes),
     /// Where addresses of RTMP have the stream and the key.
     pub url: UrlDialect,
+    /// Peers of SRT are to encrypt.
+    pub encrypts: bool,
     /// The built-in stream plays.
     pub demo: bool,
     /// The memory ceiling and the part of it that is pages.
@@ -66,6 +68,12 @@ impl Banner<'_> {
             let quote = if key.contains('?') { "'" } else { "" };
             let target = format!("{quote}rtmp://{rtmp}/{app}/{key}{quote}");
             line("ffmpeg", format!("ffmpeg -re -i FILE -c copy -f flv {target}"));
+        }
+        if let Some(srt) = self.first(ListenerKind::Srt) {
+            let name = self.srt_name();
+            let secret = if self.encrypts { "&passphrase=PASSPHRASE" } else { "" };
+            let srt = authority(srt, 0);
+            line("SRT", format!("srt://{srt}?streamid=publish:{name}{secret}"));
         }
         let rtmps = self.first(ListenerKind::Rtmps).map(|addr| authority(addr, 443));
         let https = self.first(ListenerKind::Https).map(|addr| authority(addr, 443));
@@ -119,6 +127,12 @@ impl Banner<'_> {
         }
     }
 
+    /// What stands for them in an address of SRT.
+    fn srt_name(&self) -> String {
+        let (app, key) = self.example();
+        format!("{app}/{key}")
+    }
+
     fn first(&self, kind: ListenerKind) -> Option<SocketAddr> {
         self.listeners.iter().find(|(k, _)| *k == kind).map(|&(_, addr)| addr)
     }
@@ -156,6 +170,8 @@ mod tests {
         let listeners = [
             (ListenerKind::Rtmp, "[::]:1935".parse().unwrap()),
             (ListenerKind::Http, "192.0.2.1:8080".parse().unwrap()),
+            (ListenerKind::Https, "[::]:443".parse().unwrap()),
+            (ListenerKind::Srt, "[::]:8890".parse().unwrap()),
         ];
         let banner = Banner {
             shards: 2,
@@ -165,14 +181,18 @@ mod tests {
             token: Some(Path::new("./grandstand-data/api-token")),
             modes: (Modes::default(), Modes::default()),
             url: UrlDialect::default(),
+            encrypts: false,
             demo: true,
             memory: (12 << 30, 3 << 30),
         };
         let text = banner.render();
         assert!(text.lines().count() <= 12, "{text}");
-        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+        // The one that lists addresses is as long as they are many.
+        assert!(text.lines().skip(2).all(|line| line.len() <= 100), "{text}");
         for part in [
-            "listening  rtmp [::]:1935, http 192.0.2.1:8080, control 127.0.0.1:8090\n",
+            "listening  rtmp [::]:1935, http 192.0.2.1:8080, https [::]:443, srt [::]:8890, \
+             control 127.0.0.1:8090\n",
+            "SRT        srt://localhost:8890?streamid=publish:live/mystream\n",
             "demo       rtmp://localhost/live/demo   http://192.0.2.1:8080/demo.flv (.ts, .m3u8)\n",
             "page       http://192.0.2.1:8080/\n",
             "server rtmp://localhost/live   stream key mystream\n",
@@ -185,7 +205,10 @@ mod tests {
 
     #[test]
     fn an_encoder_reads_where_its_secret_goes() {
-        let listeners = [(ListenerKind::Rtmp, "[::]:1935".parse().unwrap())];
+        let listeners = [
+            (ListenerKind::Rtmp, "[::]:1935".parse().unwrap()),
+            (ListenerKind::Srt, "127.0.0.1:8890".parse().unwrap()),
+        ];
         let only = |mode| (Modes::only(mode), Modes::default());
         for (modes, url, server, key) in [
             (only(Mode::Open), UrlDialect::Name, "live", "mystream"),
@@ -203,6 +226,7 @@ mod tests {
                 token: None,
                 modes,
                 url,
+                encrypts: true,
                 demo: false,
                 memory: (1 << 30, 1 << 20),
             };
@@ -212,6 +236,9 @@ mod tests {
             let quote = if key.contains('?') { "'" } else { "" };
             let target = format!("-f flv {quote}rtmp://localhost/{server}/{key}{quote}\n");
             assert!(text.contains(&target), "{text}");
+            let name = format!("publish:{server}/{key}&passphrase=PASSPHRASE\n");
+            assert!(text.contains(&format!("srt://127.0.0.1:8890?streamid={name}")), "{text}");
+            assert!(text.lines().all(|line| line.len() <= 100), "{text}");
         }
     }
 }

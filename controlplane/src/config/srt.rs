@@ -238,8 +238,8 @@ fn also(datum: &Datum, bounds: &Bounds) -> Option<DatagramListener> {
 const LISTENER: &[Key] = &[
     Key::new(
         "enabled",
-        "Whether it is opened. Each shard then has a socket of its own at each address, and 4 MiB \
-         of receive buffers for all of them.",
+        "Whether it is opened. Each shard then has a socket of its own at each address, which asks \
+         the kernel for 8 MiB to receive and 4 MiB to send.",
         |s| &mut s.listeners.srt.enabled,
     ),
     Key::new(
@@ -296,7 +296,8 @@ const KEYS: &[Key] = &[
         "passphrase",
         "The secret of all peers, 10 to 80 bytes: everything is encrypted then, with keys as long \
          as the peer makes them, and whoever has another secret, or none, is refused. \"\" \
-         encrypts nothing.",
+         encrypts nothing. A stream with a srt_passphrase of its own has that instead, and so has \
+         one to which an application gives one.",
         |s| &mut s.srt.passphrase,
     )
     .secret()

@@ -116,6 +116,7 @@ pub fn serve(named: Option<PathBuf>) -> Result<ExitCode, Error> {
         token: control.as_ref().map(|entrance| entrance.token.path()),
         modes: loaded.settings.modes(&loaded.settings.coordinator),
         url: loaded.settings.session.url,
+        encrypts: plan.node.srt.passphrase.is_some(),
         demo: loaded.demo(),
         memory: (plan.memory.memory_max, plan.node.page_bytes),
     }
