@@ -13,12 +13,15 @@ use libfuzzer_sys::fuzz_target;
 
 /// Bytes of tables and buffers at most, whatever comes, and of open units that are packed.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
+/// Bytes of pages at most, of a pool that has more: what is held until all tracks have spoken, what
+/// is open, and two pages of each of eight tracks.
+const PAGE_BYTES_MAX: usize = (4 << 20) + (256 << 10) + (128 << 10) + 2 * 8 * (64 << 10);
 
 fn pool() -> Pool {
     let config = RegionConfig {
         shards: 1,
-        large_pages_per_shard: 16,
-        small_pages_per_shard: 16,
+        large_pages_per_shard: 256,
+        small_pages_per_shard: 256,
         poison: true,
     };
     Region::map(&config).expect("memory for a few pages").1.remove(0)
@@ -49,6 +52,8 @@ fuzz_target!(|data: &[u8]| {
         }
         assert!(piece.is_empty(), "all is taken");
         assert!(ingest.buffer_bytes() <= BUFFER_BYTES_MAX);
+        let bytes = |class: PageClass| pool.usage(class).in_use as usize * class.bytes() as usize;
+        assert!(bytes(PageClass::Large) + bytes(PageClass::Small) <= PAGE_BYTES_MAX);
         while ingest.take_ended().is_some() {}
         if number == usize::from(moves_after) {
             ingest.pack_pages(&pool);

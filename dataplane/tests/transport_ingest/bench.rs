@@ -45,6 +45,12 @@ pub(crate) fn in_use(pool: &Pool) -> u32 {
     pool.usage(PageClass::Large).in_use + pool.usage(PageClass::Small).in_use
 }
 
+/// Bytes of pages in use.
+pub(crate) fn bytes_in_use(pool: &Pool) -> usize {
+    let bytes = |class: PageClass| pool.usage(class).in_use as usize * class.bytes() as usize;
+    bytes(PageClass::Large) + bytes(PageClass::Small)
+}
+
 /// An ingest with its pages and its clock.
 pub(crate) struct Bench {
     pub(crate) ingest: Ingest,

@@ -4,27 +4,42 @@ use codecs::mpegts::demux::Settings;
 use dataplane::config::Limits;
 use proptest::prelude::*;
 
-use super::bench::{Bench, in_use, pool};
+use super::bench::{Bench, bytes_in_use, pool, units};
 use super::transport::{AUDIO, Stream, VIDEO, adts, keyframe, picture};
 
 /// Bytes of tables and buffers at most, whatever was sent.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Bytes that may be open at one time.
 const OPEN_BYTES_MAX: usize = 256 << 10;
-/// Pages for those, for what is held and handed out at once, and a tail for each track.
-const LARGE_PAGES: u32 = 96;
+/// Bytes of one unit.
+const UNIT_BYTES_MAX: usize = 128 << 10;
+/// Bytes that are held until all tracks have spoken, before the unit that is too much.
+const HELD_BYTES_MAX: usize = 4 << 20;
+/// A page that each track fills, and one that its first unit begins in.
+const TAIL_BYTES_MAX: usize = 2 * TRACKS_MAX * (64 << 10);
+/// Tracks that are carried, unless it is said otherwise.
+const TRACKS_MAX: usize = 8;
+/// Far more pages than may ever be in use.
+const LARGE_PAGES: u32 = 512;
 
 fn settings() -> Settings {
-    Settings { unit_bytes_max: 128 << 10, open_bytes_max: OPEN_BYTES_MAX, ..Settings::default() }
+    Settings {
+        unit_bytes_max: UNIT_BYTES_MAX,
+        open_bytes_max: OPEN_BYTES_MAX,
+        ..Settings::default()
+    }
 }
 
 /// Feeds all of it, with its bounds looked at.
 fn survive(bytes: &[u8], step: usize) {
-    let mut bench = Bench::with(settings(), &Limits::default(), pool(LARGE_PAGES, 64));
+    let mut bench = Bench::with(settings(), &Limits::default(), pool(LARGE_PAGES, 512));
+    let mut is_opening = true;
     for piece in bytes.chunks(step.max(1)) {
-        bench.feed(piece);
+        is_opening &= units(&bench.feed(piece)).is_empty();
         assert!(bench.ingest.buffer_bytes() <= BUFFER_BYTES_MAX);
-        assert!(in_use(&bench.pool) <= LARGE_PAGES + 64);
+        let held = if is_opening { HELD_BYTES_MAX } else { 0 };
+        let pages = bytes_in_use(&bench.pool);
+        assert!(pages <= held + OPEN_BYTES_MAX + UNIT_BYTES_MAX + TAIL_BYTES_MAX, "{pages}");
     }
     bench.end();
 }
@@ -88,6 +103,18 @@ proptest! {
         }
         survive(&bytes, step);
     }
+}
+
+#[test]
+fn a_track_that_never_speaks_holds_no_more_than_it_may() {
+    // Twice as much as may be held, within a second.
+    let mut stream = Stream::of(&[0x1b, 0x0f]);
+    for number in 0..128 {
+        let picture = if number == 0 { keyframe(64_000) } else { picture(64_000) };
+        stream.pes(VIDEO, 900_000 + number * 600, &picture);
+    }
+    assert!(stream.bytes.len() > HELD_BYTES_MAX + HELD_BYTES_MAX / 2);
+    survive(&stream.bytes, 1_316);
 }
 
 #[test]
