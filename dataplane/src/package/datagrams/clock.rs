@@ -21,8 +21,10 @@ const LEAP_US: i64 = 2_000_000;
 /// A lead beyond the first one that a stream kept for a whole window.
 const EXCESS_MAX_US: i64 = 250_000;
 const WINDOW_US: i64 = 10_000_000;
-/// The clock is not set again for this long, so that a player's spans reach back far enough.
-const PAUSE_US: i64 = 500_000;
+/// The clock is not set again for this long.
+const PAUSE_MIN_US: i64 = 500_000;
+/// Nor for this part of what may be sent again, which a player's spans are to reach back to.
+const PAUSE_SHARE: i64 = 4;
 
 pub(super) const fn micros(time: MediaTime) -> i64 {
     time.as_nanos().div_euclid(1_000)
@@ -61,15 +63,18 @@ impl MediaClock {
         self.shift_us
     }
 
-    /// Looks at the newest group; true if the clock was set.
-    pub(super) fn observe(&mut self, newest: &Group, now_us: i64) -> bool {
+    /// Looks at the newest group; true if the clock was set. What was offered up to `patience_us`
+    /// ago may be asked for again.
+    pub(super) fn observe(&mut self, newest: &Group, now_us: i64, patience_us: i64) -> bool {
         if newest.number < self.seen {
             return false;
         }
         self.seen = newest.number + 1;
         let lead_us = micros(newest.time).saturating_add(self.shift_us).saturating_sub(now_us);
         self.least_us = self.least_us.min(lead_us);
-        let change_us = self.change_us(lead_us, now_us);
+        let pause_us = (patience_us / PAUSE_SHARE).max(PAUSE_MIN_US);
+        let is_paused = now_us.saturating_sub(self.set_us) < pause_us;
+        let change_us = if is_paused { 0 } else { self.change_us(lead_us, now_us) };
         if change_us != 0 {
             self.shift_us = self.shift_us.saturating_add(change_us);
             self.set_us = now_us;
@@ -81,9 +86,6 @@ impl MediaClock {
     }
 
     const fn change_us(&self, lead_us: i64, now_us: i64) -> i64 {
-        if now_us.saturating_sub(self.set_us) < PAUSE_US {
-            return 0;
-        }
         if lead_us < -LATE_MAX_US {
             return lead_us.saturating_neg();
         }
@@ -103,6 +105,7 @@ mod tests {
     use super::*;
 
     const MS: i64 = 1_000;
+    const PATIENCE_US: i64 = 400_000;
 
     fn group(number: u64, us: i64) -> Group {
         let time = MediaTime::from_nanos(us.saturating_mul(1_000));
@@ -115,7 +118,7 @@ mod tests {
         let (mut leads, mut sets) = ((i64::MAX, i64::MIN), 0);
         for (number, now_us) in (clock.seen..).zip((40 * MS..until_us).step_by(40_000)) {
             let newest = group(number, time(now_us));
-            sets += u32::from(clock.observe(&newest, now_us));
+            sets += u32::from(clock.observe(&newest, now_us, PATIENCE_US));
             if now_us > until_us / 2 {
                 let lead = micros(newest.time) + clock.shift_us() - now_us;
                 leads = (leads.0.min(lead), leads.1.max(lead));
@@ -150,12 +153,15 @@ mod tests {
     fn a_stall_is_followed_at_once_and_forgotten_later() {
         let mut clock = MediaClock::begin(MediaTime::ZERO, &group(0, 0), 0);
         let stalled = group(1, 1_000 * MS);
-        assert!(clock.observe(&stalled, 3_000 * MS));
+        assert!(clock.observe(&stalled, 3_000 * MS, PATIENCE_US));
         assert_eq!(clock.shift_us(), 2_000 * MS);
-        assert!(!clock.observe(&stalled, 9_000 * MS), "the same group says nothing new");
+        assert!(
+            !clock.observe(&stalled, 9_000 * MS, PATIENCE_US),
+            "the same group says nothing new"
+        );
         let mut last = 0;
         for (number, now_us) in (2..).zip((3_040 * MS..15_000 * MS).step_by(40_000)) {
-            clock.observe(&group(number, now_us), now_us);
+            clock.observe(&group(number, now_us), now_us, PATIENCE_US);
             last = clock.shift_us();
         }
         assert_eq!(last, 0, "what came in time for a whole window is told as it is");
@@ -164,9 +170,12 @@ mod tests {
     #[test]
     fn a_leap_is_followed_at_once() {
         let mut clock = MediaClock::begin(MediaTime::ZERO, &group(0, 0), 0);
-        assert!(clock.observe(&group(1, 61_000 * MS), 1_000 * MS));
+        assert!(clock.observe(&group(1, 61_000 * MS), 1_000 * MS, PATIENCE_US));
         assert_eq!(clock.shift_us(), -60_000 * MS);
-        assert!(!clock.observe(&group(2, 200_000 * MS), 1_040 * MS), "not twice in a moment");
+        assert!(
+            !clock.observe(&group(2, 200_000 * MS), 1_040 * MS, PATIENCE_US),
+            "not twice in a moment"
+        );
     }
 
     #[test]
@@ -175,7 +184,7 @@ mod tests {
             let mut clock = MediaClock::begin(MediaTime::from_nanos(i64::MIN), &group(0, us), 7);
             for number in 1..9 {
                 let at = i64::try_from(number).unwrap() * 1_000 * MS;
-                clock.observe(&group(number, us.saturating_neg()), at);
+                clock.observe(&group(number, us.saturating_neg()), at, i64::MAX);
             }
         }
     }

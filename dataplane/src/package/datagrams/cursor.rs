@@ -140,10 +140,10 @@ impl DatagramCursor {
         now: Instant,
     ) -> Due {
         let now_us = connection.micros(now);
-        self.look(logs, now_us);
         let patience = connection.patience().saturating_sub(MARGIN).as_micros();
         let patience_us = i64::try_from(patience).unwrap_or(i64::MAX);
         let moment = Moment { now_us, oldest_us: now_us.saturating_sub(patience_us) };
+        self.look(logs, moment);
         loop {
             let mut ended = false;
             if connection.unsent() == 0 {
@@ -183,10 +183,11 @@ impl DatagramCursor {
     }
 
     /// Sets the clock if the stream's has left it.
-    fn look(&mut self, logs: &Succession, now_us: i64) {
+    fn look(&mut self, logs: &Succession, moment: Moment) {
         let Some(clock) = &mut self.clock else { return };
         let Some(newest) = logs.newest_group() else { return };
-        if clock.observe(&newest, now_us)
+        let Moment { now_us, oldest_us } = moment;
+        if clock.observe(&newest, now_us, now_us.saturating_sub(oldest_us))
             && let Place::Reading { group, .. } = self.place
         {
             let (number, floor_us, shift_us) = (self.end, self.last_us, clock.shift_us());
@@ -421,6 +422,8 @@ mod tests {
     struct Player {
         cursor: DatagramCursor,
         terms: PlayTerms,
+        /// What is older is not asked for again.
+        patience_us: i64,
         got: Vec<Got>,
         /// Where in the stream it is.
         at: Option<usize>,
@@ -437,13 +440,14 @@ mod tests {
     impl Player {
         fn new() -> Self {
             let cursor = DatagramCursor::new();
-            Self { cursor, terms: TERMS, got: Vec::new(), at: None, splices: 0 }
+            let patience_us = 900_000;
+            Self { cursor, terms: TERMS, patience_us, got: Vec::new(), at: None, splices: 0 }
         }
 
         /// One look for more, of which everything is sent.
         fn step(&mut self, bench: &Bench, now_us: i64) -> Step {
-            let moment = Moment { now_us, oldest_us: now_us - 900_000 };
-            self.cursor.look(&bench.logs, now_us);
+            let moment = Moment { now_us, oldest_us: now_us - self.patience_us };
+            self.cursor.look(&bench.logs, moment);
             let step = self.cursor.step(&bench.logs, &self.terms, moment);
             while (self.got.len() as u64) < self.cursor.end {
                 self.send_next(bench);
@@ -549,6 +553,21 @@ mod tests {
         let expected = [(7, 7 * MS), (2, 7 * MS), (2, 47 * MS), (1, 87 * MS)];
         assert_eq!(got, expected, "the join counts as made now");
         assert_eq!((player.ask_again(&bench), player.splices), (4, 0));
+        bench.end();
+    }
+
+    #[test]
+    fn what_may_be_asked_for_is_known_however_often_its_source_stalls() {
+        let (mut bench, mut player) = (Bench::new(), Player::new());
+        player.patience_us = 8_000 * MS;
+        bench.frame(3, true, 0);
+        player.take(&bench, 0);
+        for step in 1..=16 {
+            // A fifth of the time that it takes: its clock is set again and again.
+            bench.frame(1, false, step * 100);
+            player.take(&bench, step * 500 * MS);
+        }
+        assert_eq!((player.ask_again(&bench), player.got.len()), (17, 17));
         bench.end();
     }
 
@@ -677,7 +696,8 @@ mod tests {
         player.take(&bench, 0);
         for number in 1..40 {
             bench.frame(3, number == 30, number * 40);
-            player.cursor.look(&bench.logs, number * 40 * MS);
+            let now_us = number * 40 * MS;
+            player.cursor.look(&bench.logs, Moment { now_us, oldest_us: now_us - 900 * MS });
         }
         assert_eq!(player.step(&bench, 1_560 * MS), Step::Jumped);
         assert_eq!(player.got[1].meta.at_us, 1_200 * MS);

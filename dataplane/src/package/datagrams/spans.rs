@@ -5,8 +5,8 @@ use codecs::time::MediaTime;
 
 use super::clock::micros;
 
-/// Spans of one player at most: the clock is set, and a player jumps, twice a second at the
-/// utmost, so that they reach back some seconds. What is older cannot be sent again.
+/// Spans of one player at most: the clock is set four times, and a player jumps now and then, in
+/// the time in which anything may be sent again. What is older than all of them cannot be.
 const SPANS_MAX: usize = 8;
 
 /// Numbers that follow each other as their groups do.

@@ -5,8 +5,8 @@
 //! a track is a keyframe, and so is the next one after one was dropped for want of pages. A picture
 //! that follows lost packets is passed on: decoders conceal what is missing better than a pause.
 //!
-//! Not here: timed data (SCTE-35, KLV), which no other format carries; players of the transport
-//! stream itself get it with its packets.
+//! Not here: timed data (SCTE-35, KLV) and streams of unknown kinds, which are left out: players
+//! of transport streams get those that are made of the access units, not the publisher's packets.
 
 use std::collections::VecDeque;
 use std::time::Instant;

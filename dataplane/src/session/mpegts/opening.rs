@@ -3,7 +3,8 @@
 //! stream, which nobody joins before its next keyframe.
 //!
 //! Limits: [`UNITS_MAX`], [`BYTES_MAX`] and [`WAIT_MAX`], of stream time and on the wall; then what
-//! is held goes on as it is.
+//! is held goes on as it is. A program that lists a stream which never sends anything costs each
+//! publication the whole of that wait at its start.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
