@@ -35,7 +35,7 @@ pub(super) struct Config {
 /// An open listener.
 #[derive(Serialize, ToSchema)]
 struct OpenListener {
-    /// `rtmp`, `http`, `rtmps` or `https`.
+    /// `rtmp`, `http`, `rtmps`, `https` or `srt`.
     #[schema(value_type = String)]
     kind: &'static str,
     /// Where it is, its port chosen.

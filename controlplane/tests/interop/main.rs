@@ -52,6 +52,7 @@ mod seccomp;
 mod server;
 mod signed;
 mod srt;
+mod srt_terms;
 mod synthetic;
 mod tls;
 mod transport;

@@ -22,35 +22,35 @@ const END: Duration = Duration::from_secs(60);
 /// The hash of a key that nobody in here knows.
 const KEY: &str = "sha256:000102030405060708090a0b0c0d0e0f:\
     74eb5d5280a326b4036850fb55e71d40e4dd08046b1a40193c81793f8b843eea";
-const PASSPHRASE: &str = "correct horse battery";
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
 
 fn serve(backend: Backend, config: &str) -> Server {
     start(backend, &format!("[session]\nplay_wait_ms = 30000\n{config}"))
 }
 
 /// Nobody waits for a stream that is not there.
-fn serve_at_once(config: &str) -> Server {
+pub(crate) fn serve_at_once(config: &str) -> Server {
     start(Backend::Auto, config)
 }
 
-fn start(backend: Backend, config: &str) -> Server {
+pub(crate) fn start(backend: Backend, config: &str) -> Server {
     let mut options = Options::on(backend);
     options.config = format!("[listeners.srt]\nenabled = true\naddr = \"127.0.0.1:0\"\n{config}");
     Server::start(&options)
 }
 
 /// ffmpeg sends a clip as a transport stream, in real time.
-struct Encoder {
+pub(crate) struct Encoder {
     process: Process,
     clip: Clip,
 }
 
 impl Encoder {
-    fn start(addr: SocketAddr, clip: Clip, query: &str) -> Self {
+    pub(crate) fn start(addr: SocketAddr, clip: Clip, query: &str) -> Self {
         Self::start_with(addr, clip, query, &[])
     }
 
-    fn endless(addr: SocketAddr, clip: Clip, query: &str) -> Self {
+    pub(crate) fn endless(addr: SocketAddr, clip: Clip, query: &str) -> Self {
         Self::start_with(addr, clip, query, &["-stream_loop", "-1"])
     }
 
@@ -63,25 +63,25 @@ impl Encoder {
     }
 
     /// Waits for the end of the publication and gives what was published.
-    fn finish(mut self) -> Media {
+    pub(crate) fn finish(mut self) -> Media {
         self.process.finish(Duration::from_secs(SECONDS.into()) + END);
         Media::of_flv(&self.clip.bytes())
     }
 
-    fn interrupt(mut self) {
+    pub(crate) fn interrupt(mut self) {
         self.process.signal("INT");
         self.process.wait(END);
     }
 }
 
 /// srt-live-transmit writes what it receives to its standard output.
-struct Receiver {
+pub(crate) struct Receiver {
     process: Process,
     file: PathBuf,
 }
 
 impl Receiver {
-    fn start(server: &Server, name: &str, query: &str) -> Self {
+    pub(crate) fn start(server: &Server, name: &str, query: &str) -> Self {
         let file = server.folder().join(format!("{}.ts", name.replace('/', "-")));
         let url = format!("srt://{}?streamid={name}&{query}", srt(server));
         // Its output is the stream, which is no text.
@@ -93,14 +93,14 @@ impl Receiver {
     }
 
     /// What came until the server ended the connection.
-    fn finish(mut self) -> Media {
+    pub(crate) fn finish(mut self) -> Media {
         self.process.wait(END);
         let stream = fs::read(&self.file).expect("it wrote a file");
         transport::media(&stream, "srt-live-transmit")
     }
 
     /// Waits until something came.
-    fn wait_for_media(&self) {
+    pub(crate) fn wait_for_media(&self) {
         let deadline = std::time::Instant::now() + END;
         while fs::metadata(&self.file).map_or(0, |file| file.len()) < 4_096 {
             assert!(std::time::Instant::now() < deadline, "{}", self.process.output());
@@ -110,12 +110,12 @@ impl Receiver {
 }
 
 /// Where the server speaks SRT.
-fn srt(server: &Server) -> SocketAddr {
+pub(crate) fn srt(server: &Server) -> SocketAddr {
     server.srt.expect("the test asked for SRT")
 }
 
 /// What libsrt says of a connection that somebody wants in vain.
-fn refused(server: &Server, direction: &str, query: &str) -> String {
+pub(crate) fn refused(server: &Server, direction: &str, query: &str) -> String {
     let url = format!("srt://{}?{query}", srt(server));
     let mut command = match direction {
         "play" => {
@@ -135,7 +135,7 @@ fn refused(server: &Server, direction: &str, query: &str) -> String {
     process.output()
 }
 
-fn session(server: &Server, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn session(server: &Server, is: impl Fn(&Value) -> bool) -> Value {
     let found = server.api_until("/api/v1/sessions", |answer| {
         answer["sessions"].as_array().is_some_and(|all| all.iter().any(&is))
     });
