@@ -24,9 +24,11 @@ pub(crate) struct Checkout {
 }
 
 impl Checkout {
-    /// Reads the checkout that this test was built from.
+    /// Reads the checkout that this test is run for: where it was built may be gone since.
     pub(crate) fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let crate_dir = std::env::var_os("CARGO_MANIFEST_DIR");
+        let crate_dir = crate_dir.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&crate_dir).join("..");
         let root = root.canonicalize().expect("the crate lies in the checkout");
         let mut files = Vec::new();
         walk(&root, &root, &mut files);
