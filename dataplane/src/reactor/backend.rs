@@ -248,16 +248,22 @@ impl Reactor {
         dispatch!(self, backend, core => backend.close(core, fd, token));
     }
 
-    /// Hands everything that is queued to the kernel. Afterwards every send of the batch has its
-    /// completion ready.
+    /// Hands everything that is queued to the kernel, and takes what arrived. Afterwards every send
+    /// of the batch has its completion ready.
+    ///
+    /// Whoever is too busy to sleep hears its peers by this: receives that ran out of buffers are
+    /// started again, and sockets are looked at.
     ///
     /// # Panics
     /// The kernel refuses the ring itself, which only a broken invariant of ours can cause.
     pub fn submit(&mut self) {
         match &mut self.backend {
-            Backend::Uring(uring) => uring.submit(&mut self.core),
+            Backend::Uring(uring) => {
+                uring.feed_starved(&mut self.core);
+                uring.submit(&mut self.core);
+            }
             // Sends were made as they came.
-            Backend::Epoll(_) => {}
+            Backend::Epoll(epoll) => epoll.look(&mut self.core),
         }
     }
 

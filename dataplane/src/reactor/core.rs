@@ -42,6 +42,11 @@ impl Core {
         }
     }
 
+    /// True if fewer completions wait than a turn's usual ones.
+    pub(super) fn has_room(&self) -> bool {
+        self.ready.len() < READY
+    }
+
     /// Files the result of a send: a count, or an errno below zero.
     pub(super) fn sent(&mut self, kind: OpKind, token: Token, result: i32) {
         self.counters.completed(kind, result < 0);

@@ -82,6 +82,19 @@ impl Rig {
         }
     }
 
+    /// The next completion of a loop that is too busy to sleep.
+    #[expect(clippy::disallowed_methods, reason = "a lost completion must end the case")]
+    pub(crate) fn next_busy(&mut self) -> Completion {
+        let start = Instant::now();
+        loop {
+            if let Some(completion) = self.reactor.next_completion() {
+                return completion;
+            }
+            self.reactor.submit();
+            assert!(start.elapsed() < STALLED_AFTER, "stalled: {:?}", self.reactor.counters());
+        }
+    }
+
     /// Everything that is ready now, without sleeping.
     pub(crate) fn ready(&mut self) -> Vec<Completion> {
         let mut all = Vec::new();

@@ -4,9 +4,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use dataplane::reactor::{Completion, ReactorConfig, Token, UdpOptions, udp_socket};
 
@@ -16,6 +14,7 @@ use crate::rig::{Rig, patterned};
 crate::on_both_backends! {
     datagrams_are_told_apart_and_written_to
     runs_pause_without_buffers
+    who_never_sleeps_hears_everything
     a_stop_is_answered_once
     a_starved_receive_can_be_stopped
     empty_datagrams_end_nothing
@@ -99,6 +98,33 @@ fn runs_pause_without_buffers(config: &ReactorConfig) {
     peer.send_to(b"next", addr).unwrap();
     assert_eq!(next_run(&mut rig).1, [b"next"]);
     assert!(rig.ready().is_empty());
+}
+
+fn who_never_sleeps_hears_everything(config: &ReactorConfig) {
+    let mut rig = Rig::new(config);
+    let (_fd, addr) = port(&mut rig, "127.0.0.1:0");
+    let (stream, mut stream_peer) = rig.connect();
+    rig.recv(&stream, Token::new(9, 9));
+    let peer = peer();
+    let count = 20 * usize::from(config.datagram_buffers);
+    for at in 0..count {
+        peer.send_to(&patterned(at, 100), addr).unwrap();
+    }
+    let bytes = patterned(0, 20 * config.recv_buffer_bytes as usize);
+    stream_peer.write_all(&bytes).unwrap();
+    let (mut all, mut streamed) = (Vec::new(), Vec::new());
+    while all.len() < count || streamed.len() < bytes.len() {
+        match rig.next_busy() {
+            Completion::Datagrams { token: PORT, buf, .. } => {
+                all.extend(rig.reactor.datagrams(&buf).map(<[u8]>::to_vec));
+                rig.reactor.release_datagrams(buf);
+            }
+            Completion::Received { buf, .. } => rig.take(buf, &mut streamed),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(all.iter().enumerate().all(|(at, datagram)| *datagram == patterned(at, 100)));
+    assert!(streamed == bytes);
 }
 
 fn a_stop_is_answered_once(config: &ReactorConfig) {
@@ -197,41 +223,50 @@ fn unreachable_peers_end_nothing(config: &ReactorConfig) {
     assert!(rig.ready().is_empty());
 }
 
+/// Far more lies in a socket than one turn takes, and whoever else is ready has its turn.
 fn a_flood_leaves_room_for_others(config: &ReactorConfig) {
+    /// Datagrams of each round, two empty ones for each that is not.
+    const FLOOD: usize = 300;
     let mut rig = Rig::new(config);
     let (_fd, addr) = port(&mut rig, "127.0.0.1:0");
     let (stream, mut stream_peer) = rig.connect();
     rig.recv(&stream, Token::new(9, 9));
-    let flooding = Arc::new(AtomicBool::new(true));
-    let flood = std::thread::spawn({
-        let flooding = Arc::clone(&flooding);
-        move || {
-            let peer = peer();
-            while flooding.load(Ordering::Relaxed) {
-                // Two empty ones for each that is not.
-                for bytes in [&b""[..], &[7; 1_316], &b""[..]] {
-                    let _ = peer.send_to(bytes, addr);
-                }
-            }
+    let (peer, mut heard) = (peer(), Vec::new());
+    for round in 0..10 {
+        for at in 0..FLOOD {
+            let bytes: &[u8] = if at % 3 == 0 { &[7; 100] } else { b"" };
+            peer.send_to(bytes, addr).unwrap();
         }
-    });
-    let (mut heard, mut runs) = (Vec::new(), 0);
-    for round in 0..50 {
         stream_peer.write_all(&patterned(round * 10, 10)).unwrap();
-        while heard.len() < (round + 1) * 10 || runs < round {
+        wait_for_bytes(&stream, 10);
+        let (mut before, mut flooded) = (0, 0);
+        while flooded < FLOOD / 3 || heard.len() < (round + 1) * 10 {
             match rig.next() {
-                Completion::Received { buf, .. } => rig.take(buf, &mut heard),
+                Completion::Received { buf, .. } => {
+                    rig.take(buf, &mut heard);
+                    before = flooded;
+                }
                 Completion::Datagrams { buf, .. } => {
-                    runs += 1;
+                    flooded += buf.count();
                     rig.reactor.release_datagrams(buf);
                 }
                 other => panic!("{other:?}"),
             }
         }
+        assert!(before < FLOOD / 6, "round {round}: it waited for {before} datagrams");
     }
-    flooding.store(false, Ordering::Relaxed);
-    flood.join().unwrap();
-    assert!(heard == patterned(0, 500));
+    assert!(heard == patterned(0, 100));
+}
+
+/// Waits until so many bytes lie in the socket of a stream, or were taken out of it.
+fn wait_for_bytes(stream: &OwnedFd, count: i32) {
+    let mut waiting = 0_i32;
+    while waiting < count {
+        // SAFETY: the call writes one integer.
+        let code = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+        assert_eq!(code, 0);
+        std::thread::yield_now();
+    }
 }
 
 fn a_socket_closes_with_its_receive(config: &ReactorConfig) {

@@ -229,6 +229,13 @@ impl Epoll {
         self.read_runnable(core);
     }
 
+    /// Takes what arrived, without waiting, unless much of it is still to be taken by the shard.
+    pub(in super::super) fn look(&mut self, core: &mut Core) {
+        if core.has_room() {
+            self.submit_and_wait(core, Some(Duration::ZERO));
+        }
+    }
+
     /// Waits for events and gives their number; an interrupted wait has none.
     fn wait(&mut self, core: &mut Core, timeout: Option<Duration>) -> usize {
         core.counters.epoll_wait_calls += 1;

@@ -251,7 +251,7 @@ impl Uring {
 
     /// Starts receives that ran out of buffers, as many as buffers are free; true if some are left
     /// although buffers are free.
-    pub(super) fn feed_starved(&mut self, core: &mut Core) -> bool {
+    pub(in super::super) fn feed_starved(&mut self, core: &mut Core) -> bool {
         let free = usize::from(core.buffers.free());
         for _ in 0..free.min(self.starved.len()) {
             if let Some(index) = self.starved.pop_front() {
