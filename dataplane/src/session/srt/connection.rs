@@ -31,7 +31,7 @@ use super::negotiation::{Agreement, timestamp, wire_time};
 use super::play_clock::PlayClock;
 use super::receiver::{Arrival, Fate, Payload, Receiver};
 use super::round_trip::RoundTrip;
-use super::sender::{PacketIndex, Sender};
+use super::sender::{PacketIndex, Returned, Sender};
 use super::settings::{FLOW_WINDOW_MAX, LOWER_HEADERS_BYTES, Settings};
 use super::statistics::{Gauges, Statistics, Totals};
 
@@ -51,6 +51,8 @@ pub struct DataTransmit {
     pub key: Option<KeySlot>,
     /// Its wire number.
     pub sequence: SeqNumber,
+    /// It was sent before.
+    pub retransmitted: bool,
 }
 
 /// A connection.
@@ -354,8 +356,8 @@ impl Connection {
 
     /// Packets that were offered and neither sent nor given up.
     #[must_use]
-    pub const fn unsent(&self) -> u64 {
-        self.sender.waiting().saturating_sub(self.sender.in_flight())
+    pub fn unsent(&self) -> u64 {
+        self.sender.unsent()
     }
 
     /// Packets that were offered and neither acknowledged nor given up.
@@ -416,7 +418,22 @@ impl Connection {
         self.counts.pkt_sent += 1;
         self.counts.byte_sent += outgoing.len as u64;
         self.last_said = now;
-        Some(DataTransmit { number, header: bytes, key, sequence })
+        let retransmitted = outgoing.retransmitted;
+        Some(DataTransmit { number, header: bytes, key, sequence, retransmitted })
+    }
+
+    /// A packet that [`Self::poll_data`] gave did not leave: it is given again, as soon as there
+    /// is room.
+    pub fn take_back(&mut self, packet: &Returned) {
+        self.counts.pkt_sent -= 1;
+        self.counts.byte_sent -= packet.len as u64;
+        self.sender.take_back(packet, &mut self.counts);
+    }
+
+    /// Says whether there is room to send anything: nothing is given, nor waits for a time, while
+    /// there is none.
+    pub const fn block(&mut self, is_blocked: bool) {
+        self.sender.block(is_blocked);
     }
 
     /// Hides a payload in the caller's scratch, if this connection encrypts.

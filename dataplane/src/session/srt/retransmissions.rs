@@ -4,8 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Ranges that wait at most; what is beyond is asked for again by a peer that needs it.
-const RANGES_MAX: usize = 1_024;
+use super::ranges::Ranges;
+
 /// Packets of which it is known when they were sent again, at most.
 const RECENT_MAX: usize = 512;
 /// Packets that are found to be sent lately at a time: a peer may ask for all of them in each
@@ -17,8 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The queue of what is to be sent again.
 #[derive(Debug, Default)]
 pub(super) struct Retransmissions {
-    /// In order, apart from each other.
-    ranges: VecDeque<Range<u64>>,
+    /// What finds no room is asked for again by a peer that needs it.
+    ranges: Ranges,
     /// Number and time, in the order of time.
     recent: VecDeque<(u64, Instant)>,
     /// The same numbers.
@@ -28,29 +28,20 @@ pub(super) struct Retransmissions {
 impl Retransmissions {
     /// Adds what the peer misses.
     pub(super) fn add(&mut self, lost: Range<u64>) {
-        let first = self.ranges.partition_point(|range| range.end < lost.start);
-        let last = self.ranges.partition_point(|range| range.start <= lost.end);
-        if first == last {
-            if self.ranges.len() < RANGES_MAX {
-                self.ranges.insert(first, lost);
-            }
-            return;
+        self.ranges.add(lost);
+    }
+
+    /// A packet that was to be sent again did not leave.
+    pub(super) fn put_back(&mut self, number: u64) {
+        if self.is_recent.remove(&number) {
+            self.recent.retain(|(recent, _)| *recent != number);
         }
-        let start = self.ranges[first].start.min(lost.start);
-        let end = self.ranges[last - 1].end.max(lost.end);
-        self.ranges[first] = start..end;
-        self.ranges.drain(first + 1..last);
+        self.ranges.add(number..number + 1);
     }
 
     /// Forgets what lies before `end`.
     pub(super) fn remove_before(&mut self, end: u64) {
-        while let Some(range) = self.ranges.front_mut().filter(|range| range.start < end) {
-            if range.end > end {
-                range.start = end;
-                return;
-            }
-            self.ranges.pop_front();
-        }
+        self.ranges.remove_before(end);
     }
 
     /// Bytes that they take.
@@ -72,12 +63,7 @@ impl Retransmissions {
             self.forget_one();
         }
         for _ in 0..=SKIPPED_MAX {
-            let range = self.ranges.front_mut()?;
-            let number = range.start;
-            range.start += 1;
-            if range.is_empty() {
-                self.ranges.pop_front();
-            }
+            let number = self.ranges.pop()?;
             if self.is_recent.insert(number) {
                 if self.recent.len() == RECENT_MAX {
                     self.forget_one();
@@ -102,27 +88,21 @@ mod tests {
     use crate::session::clock::epoch;
 
     fn ranges(queue: &Retransmissions) -> Vec<(u64, u64)> {
-        queue.ranges.iter().map(|range| (range.start, range.end)).collect()
+        queue.ranges.pairs()
     }
 
     #[test]
-    fn ranges_merge_and_shrink() {
+    fn what_did_not_leave_waits_for_no_pause() {
+        let now = epoch();
+        let pause = Duration::from_millis(40);
         let mut queue = Retransmissions::default();
-        queue.add(10..12);
-        queue.add(20..25);
-        queue.add(15..16);
-        queue.add(12..14);
-        assert_eq!(ranges(&queue), [(10, 14), (15, 16), (20, 25)]);
-        queue.add(11..22);
-        assert_eq!(ranges(&queue), [(10, 25)]);
-        queue.remove_before(24);
-        assert_eq!(ranges(&queue), [(24, 25)]);
-        queue.remove_before(30);
-        assert!(queue.is_empty());
-        for start in 0..2_000 {
-            queue.add(start * 2..start * 2 + 1);
-        }
-        assert_eq!(queue.ranges.len(), RANGES_MAX);
+        queue.add(5..8);
+        assert_eq!([(); 3].map(|()| queue.next(now, pause)), [Some(5), Some(6), Some(7)]);
+        queue.put_back(6);
+        queue.add(5..8);
+        assert_eq!(queue.next(now, pause), Some(6), "the others are under way");
+        assert_eq!(queue.next(now, pause), None);
+        assert_eq!((queue.recent.len(), queue.is_recent.len()), (3, 3));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! In/Out: this says which packet is to be sent and with which header; its bytes stay in the
-//! index, so that one that is sent again is read there a second time.
+//! index, so that one that is sent again is read there a second time. One that did not leave is
+//! taken back, and given again before any other.
 //! Limits: the flow window of the peer; the pace of a join; a budget for all bytes and one for what
 //! is sent again, so that no NAK makes more of it.
 
@@ -19,6 +20,7 @@ use codecs::srt::{AckReport, DropRequest, LossRange, PACKET_BYTES_MAX, SeqNumber
 
 use super::negotiation::Agreement;
 use super::pacer::{Bucket, RateMeter};
+use super::ranges::Ranges;
 use super::receiver::sequence_of;
 use super::retransmissions::Retransmissions;
 use super::round_trip::RoundTrip;
@@ -68,6 +70,17 @@ pub(super) struct Outgoing {
     pub(super) retransmitted: bool,
 }
 
+/// A packet that was to be sent, and did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Which packet of the index.
+    pub number: u64,
+    /// Bytes of its payload.
+    pub len: usize,
+    /// It was to be sent again.
+    pub retransmitted: bool,
+}
+
 /// The sending half of a connection.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -84,6 +97,10 @@ pub(super) struct Sender {
     /// When the next packet may be sent that a join begins with.
     catches_up_at: Option<Instant>,
     lost: Retransmissions,
+    /// What lies before `next`, and was taken back.
+    returned: Ranges,
+    /// There is no room to send anything.
+    is_blocked: bool,
     window: u64,
     too_late: Duration,
     pace: Bucket,
@@ -113,6 +130,8 @@ impl Sender {
             joined_us: 0,
             catches_up_at: None,
             lost: Retransmissions::default(),
+            returned: Ranges::default(),
+            is_blocked: false,
             window: agreement.peer_window.clamp(FLOW_WINDOW_MIN, FLOW_WINDOW_MAX).into(),
             too_late: agreement.send_latency.max(TOO_LATE_MIN) + TOO_LATE_SLACK,
             pace: Bucket::new(settings.bandwidth_max, settings.burst, floor, now),
@@ -142,6 +161,11 @@ impl Sender {
 
     pub(super) const fn waiting(&self) -> u64 {
         self.end.saturating_sub(self.acked)
+    }
+
+    /// Packets that were offered and neither left nor were given up.
+    pub(super) fn unsent(&self) -> u64 {
+        self.end.saturating_sub(self.next) + self.returned.count()
     }
 
     pub(super) const fn window(&self) -> u64 {
@@ -184,6 +208,7 @@ impl Sender {
         if number > self.acked {
             self.acked = number;
             self.lost.remove_before(number);
+            self.returned.remove_before(number);
         }
         true
     }
@@ -234,6 +259,7 @@ impl Sender {
             self.next = self.next.max(self.acked);
             self.dropped_until = self.acked;
             self.lost.remove_before(self.acked);
+            self.returned.remove_before(self.acked);
         }
     }
 
@@ -247,8 +273,14 @@ impl Sender {
         counts: &mut Statistics,
     ) -> Option<Outgoing> {
         self.give_up_late(index, now_us, counts);
-        if !self.pace.is_open(now) {
+        if self.is_blocked || !self.pace.is_open(now) {
             return None;
+        }
+        while let Some(number) = self.returned.pop() {
+            if let Some(meta) = index.meta(number) {
+                self.spend(now, meta.len);
+                return Some(self.outgoing(number, meta, false));
+            }
         }
         self.probe(now, trip);
         if !self.lost.is_empty() && self.again.is_open(now) {
@@ -298,6 +330,27 @@ impl Sender {
         Outgoing { number, len: meta.len, at_us, retransmitted }
     }
 
+    /// A packet that [`Self::poll`] gave did not leave.
+    pub(super) fn take_back(&mut self, sent: &Returned, counts: &mut Statistics) {
+        let Returned { number, len, retransmitted } = *sent;
+        self.pace.earn(len as u64);
+        if retransmitted {
+            self.again.earn(len as u64);
+            counts.pkt_retrans -= 1;
+            counts.byte_retrans -= len as u64;
+        }
+        match retransmitted {
+            _ if number < self.acked => {}
+            true => self.lost.put_back(number),
+            false => self.returned.add(number..number + 1),
+        }
+    }
+
+    /// Nothing is given, or waits for a time, while it is blocked.
+    pub(super) const fn block(&mut self, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+    }
+
     /// Each packet earns its share of what may be sent again; that of a second is kept.
     fn earn(&mut self, now: Instant, len: usize) {
         self.meter.count(len, now);
@@ -330,7 +383,7 @@ impl Sender {
     }
 
     fn probe_at(&self, trip: &RoundTrip) -> Option<Instant> {
-        let is_quiet = self.lost.is_empty() && self.in_flight() > 0;
+        let is_quiet = self.lost.is_empty() && self.returned.is_empty() && self.in_flight() > 0;
         let patience = trip.patience().max(PROBE_MIN);
         if !self.peer_asks_again {
             return is_quiet.then(|| self.moved.1 + patience);
@@ -341,11 +394,15 @@ impl Sender {
 
     /// When [`Self::poll`] may have something that it does not have now.
     pub(super) fn next_timeout(&self, trip: &RoundTrip) -> Option<Instant> {
+        if self.is_blocked {
+            return None;
+        }
         let waits = self.next < self.end && self.in_flight() < self.window;
         let paced = self.pace.half_full();
         let new = waits.then(|| self.catches_up_at.map_or(paced, |at| at.max(paced)));
         let again = (!self.lost.is_empty()).then(|| paced.max(self.again.opens()));
-        [new, again, self.probe_at(trip)].into_iter().flatten().min()
+        let returned = (!self.returned.is_empty()).then_some(paced);
+        [new, again, returned, self.probe_at(trip)].into_iter().flatten().min()
     }
 
     /// True if everything that was offered was acknowledged or given up.
@@ -372,6 +429,10 @@ mod tests {
     }
 
     fn sender(peer_asks_again: bool, now: Instant) -> Sender {
+        sender_with(&Settings::default(), peer_asks_again, now)
+    }
+
+    fn sender_with(settings: &Settings, peer_asks_again: bool, now: Instant) -> Sender {
         let agreement = Agreement {
             socket: SocketId(1),
             peer_socket: SocketId(2),
@@ -386,7 +447,7 @@ mod tests {
             keys: None,
             greeting: None,
         };
-        Sender::new(&agreement, &Settings::default(), now)
+        Sender::new(&agreement, settings, now)
     }
 
     #[test]
@@ -412,5 +473,94 @@ mod tests {
             assert!(sent(&mut sender, start + patience).is_empty());
             assert_eq!(sender.next_timeout(&trip), Some(start + patience * 2));
         }
+    }
+
+    #[test]
+    fn what_did_not_leave_is_given_again_first_and_costs_nothing() {
+        let start = epoch();
+        let trip = RoundTrip::new();
+        let mut counts = Statistics::default();
+        let mut sender = sender(true, start);
+        let mut poll = |sender: &mut Sender| {
+            let sent = sender.poll(start, 0, &Index, &trip, &mut counts)?;
+            Some((sent.number, sent.retransmitted))
+        };
+        sender.offer(6);
+        let first: Vec<_> = std::iter::from_fn(|| poll(&mut sender)).collect();
+        assert_eq!(first, [0, 1, 2, 3, 4, 5].map(|number| (number, false)));
+        for number in [2, 3, 5] {
+            let back = Returned { number, len: 188, retransmitted: false };
+            sender.take_back(&back, &mut Statistics::default());
+        }
+        assert_eq!(sender.unsent(), 3);
+        sender.offer(8);
+        // Somebody misses what left.
+        let missed = LossRange { first: SeqNumber::new(101), last: SeqNumber::new(101) };
+        assert!(sender.miss(missed, &mut Statistics::default()));
+        sender.block(true);
+        assert_eq!((poll(&mut sender), sender.next_timeout(&trip)), (None, None));
+        sender.block(false);
+        assert_eq!(sender.next_timeout(&trip), Some(start));
+        let then: Vec<_> = std::iter::from_fn(|| poll(&mut sender)).collect();
+        let new = [(6, false), (7, false)];
+        assert_eq!(then, [&[(2, false), (3, false), (5, false), (1, true)][..], &new].concat());
+        assert_eq!((counts.pkt_sent_unique, counts.pkt_retrans), (8, 1));
+        // What is sent again is asked of the same budgets, once.
+        let back = Returned { number: 1, len: 188, retransmitted: true };
+        sender.take_back(&back, &mut counts);
+        assert_eq!((counts.pkt_retrans, counts.byte_retrans), (0, 0));
+        let mut poll = || sender.poll(start, 0, &Index, &trip, &mut counts);
+        assert_eq!(poll().map(|sent| (sent.number, sent.retransmitted)), Some((1, true)));
+        assert_eq!(poll(), None);
+        assert_eq!(counts.pkt_retrans, 1);
+    }
+
+    #[test]
+    fn what_did_not_leave_is_paid_for_once() {
+        let start = epoch();
+        let trip = RoundTrip::new();
+        let mut counts = Statistics::default();
+        // The buckets hold a few packets more than are sent, and fill by nothing.
+        let settings = Settings { bandwidth_max: 1, retransmit_floor: 1, ..Settings::default() };
+        let mut sender = sender_with(&settings, true, start);
+        sender.offer(90);
+        for retransmitted in [false, true] {
+            for _ in 0..10 {
+                let next = || sender.poll(start, 0, &Index, &trip, &mut counts);
+                let sent: Vec<_> = std::iter::from_fn(next).collect();
+                assert_eq!(sent.len(), if retransmitted { 20 } else { 90 });
+                for Outgoing { number, len, retransmitted: again, .. } in sent {
+                    assert_eq!(again, retransmitted);
+                    sender.take_back(&Returned { number, len, retransmitted }, &mut counts);
+                }
+            }
+            // They leave, and some are missed.
+            while sender.poll(start, 0, &Index, &trip, &mut counts).is_some() {}
+            let missed = LossRange { first: SeqNumber::new(100), last: SeqNumber::new(119) };
+            assert!(sender.miss(missed, &mut counts));
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_taken_back() {
+        let start = epoch();
+        let trip = RoundTrip::new();
+        let mut counts = Statistics::default();
+        let mut sender = sender(true, start);
+        sender.offer(4);
+        let mut poll = |sender: &mut Sender| sender.poll(start, 0, &Index, &trip, &mut counts);
+        assert_eq!(std::iter::from_fn(|| poll(&mut sender)).count(), 4);
+        for number in 0..3 {
+            let back = Returned { number, len: 188, retransmitted: number == 1 };
+            sender.take_back(
+                &back,
+                &mut Statistics { pkt_retrans: 1, byte_retrans: 188, ..Default::default() },
+            );
+            if number == 1 {
+                assert!(sender.acknowledge(SeqNumber::new(102), None));
+            }
+        }
+        assert_eq!(poll(&mut sender).map(|sent| sent.number), Some(2));
+        assert_eq!(poll(&mut sender), None);
     }
 }
