@@ -147,6 +147,10 @@ counters! {
         sends,
         /// Sends that the kernel cut short or refused for lack of room.
         sends_blocked,
+        /// Datagrams that the kernel could not send: their peers have no route.
+        datagrams_unsent,
+        /// Receives of datagrams that failed and were started again after a pause.
+        receives_failed,
         /// Access units received.
         units_received,
         /// Payload bytes of access units received.

@@ -2,7 +2,7 @@
 
 use super::cipher::Took;
 use super::connection::{Connection, Sending};
-use super::egress::class_of;
+use super::egress::{class_behind, class_of};
 use super::queues::Class;
 use super::shard::Shard;
 
@@ -12,8 +12,7 @@ impl Shard {
         if cut {
             self.blocked(slot);
         } else if took.more {
-            let class = self.connections.get(slot).map_or(Class::Reply, class_of);
-            let class = if class == Class::Live { Class::CatchUp } else { class };
+            let class = self.connections.get(slot).map_or(Class::Reply, class_behind);
             self.enqueue(slot, class);
         }
         if self.connections.get(slot).is_some_and(Connection::leaves_for_home) {

@@ -23,11 +23,14 @@ impl Shard {
 
     /// Lets a connection go, to its end or to another shard.
     pub(super) fn let_go(&mut self, slot: u32) -> Option<Box<Connection>> {
-        let sends = self.connections.get(slot).is_some_and(Connection::is_sending);
-        let token = sends.then(|| self.connections.token(slot));
+        let token = self.connections.token(slot);
+        let sends = match self.connections.get(slot)? {
+            connection if connection.fd.is_none() => self.trains.departures.of(token),
+            connection => usize::from(connection.is_sending()),
+        };
         let mut connection = self.connections.remove(slot)?;
         drop(self.wanted.forget(slot));
-        self.usage.discharge(slot, token);
+        self.usage.discharge(token, sends);
         self.quotas.leave(slot);
         self.shared.load(self.id).sub();
         self.counters.connections -= 1;

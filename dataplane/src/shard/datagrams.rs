@@ -1,18 +1,19 @@
 //! Datagrams of SRT peers: to whom they belong, and what the protocol itself has to say.
 //!
 //! In/Out: payload is decrypted where it was received, and copied once, into the pages of access
-//! units. What the protocol says (answers, acknowledgements, requests for what was lost) is written
-//! into a scratch and sent at once: it is small, and late it is worth nothing.
+//! units. What the protocol says (answers, acknowledgements, requests for what was lost) leaves with
+//! the next submit, behind the media that was queued before it.
 //! Limits: [`SAID_MAX`] datagrams of the protocol's own at a time.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use codecs::srt::{HEADER_BYTES, SocketId};
 
-use super::connection::Connection;
+use super::egress::class_of;
 use super::ingress::fence;
-use super::queues::Class;
 use super::shard::Shard;
+use super::trains::Rails;
 use crate::reactor::{DatagramBuf, Token};
 use crate::session::srt::Incoming;
 
@@ -128,33 +129,38 @@ impl Shard {
         }
     }
 
-    /// Sends what the protocol of a connection has to say now, and lines it up if there is media
+    /// Queues what the protocol of a connection has to say now, and lines it up if there is media
     /// for it.
     pub(super) fn send_control(&mut self, slot: u32) {
-        let Self { connections, ports, usage, counters, now, .. } = self;
-        let Some(connection) = connections.get_mut(slot) else { return };
-        let peer = SocketAddr::from(connection.peer);
-        let mut sent = 0;
-        let Connection { session, .. } = connection;
-        let Some(server) = session.srt_mut() else { return };
-        let port = server.port();
         for _ in 0..SAID_MAX {
-            let Some(len) = server.poll_datagram(*now, &mut ports.scratch) else { break };
-            if ports.send_scratch(port, &peer, len) {
-                sent += len as u64;
-            } else {
-                counters.sends_blocked += 1;
+            if self.trains.is_full() {
+                self.submit();
+            }
+            if !self.say_one(slot) {
+                break;
             }
         }
-        let is_due = server.playing().is_some_and(|playing| playing.is_due(*now));
-        if sent > 0 {
-            connection.sent += sent;
-            usage.sent(slot, sent);
-            counters.bytes_sent += sent;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let playing = connection.session.srt().and_then(|server| server.playing());
+        if playing.is_some_and(|playing| playing.is_due(self.now)) {
+            let class = class_of(connection);
+            self.enqueue(slot, class);
         }
-        if is_due {
-            self.enqueue(slot, Class::Live);
-        }
+    }
+
+    /// Queues one datagram of the protocol's own; false if there is none.
+    fn say_one(&mut self, slot: u32) -> bool {
+        let Self { connections, ports, trains, reactor, now, .. } = self;
+        let token = connections.token(slot);
+        let Some(connection) = connections.get_mut(slot) else { return false };
+        let peer = SocketAddr::from(connection.peer);
+        let Some(server) = connection.session.srt_mut() else { return false };
+        let port = server.port();
+        let Some(fd) = ports.get(port).map(|port| port.fd.as_fd()) else { return false };
+        let Some(scratch) = trains.scratch() else { return false };
+        let Some(len) = server.poll_datagram(*now, scratch) else { return false };
+        trains.say(reactor, Rails { fd, port, token, peer: &peer }, len);
+        true
     }
 }
 

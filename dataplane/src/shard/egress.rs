@@ -36,11 +36,14 @@ impl Shard {
 
     /// Sends one slice of what waits and reaps how far each send came; false if nothing was sent.
     pub(super) fn send_slice(&mut self) -> bool {
+        if self.trains.is_full() {
+            self.submit();
+        }
         self.fill_slice();
         if self.slice.is_empty() {
             return false;
         }
-        self.reactor.submit();
+        self.submit();
         self.answered = 0;
         self.reap();
         true
@@ -137,7 +140,6 @@ impl Shard {
     /// Queues the sends of one submit.
     fn fill_slice(&mut self) {
         self.slice.clear();
-        self.trains.clear();
         let mut bytes = 0;
         while self.slice.len() < SLICE_SENDS_MAX
             && bytes < SLICE_BYTES_MAX
@@ -355,5 +357,13 @@ pub(super) fn class_of(connection: &Connection) -> Class {
         Some(playing) if playing.low_latency => Class::LowLatency,
         Some(playing) if playing.cursor.is_none() => Class::CatchUp,
         Some(_) => Class::Live,
+    }
+}
+
+/// The class of a connection that has more to be sent than one send takes.
+pub(super) fn class_behind(connection: &Connection) -> Class {
+    match class_of(connection) {
+        Class::Live => Class::CatchUp,
+        class => class,
     }
 }

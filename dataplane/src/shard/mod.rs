@@ -6,7 +6,7 @@
 //! accepted and read the home shard's logs from there (`subscriptions.rs`). A stream can be moved
 //! to another shard while it is played (`relocation.rs`). Peers of SRT share the sockets of a shard
 //! (`ports.rs`): their calls are answered in `calls.rs`, their datagrams taken in `datagrams.rs`,
-//! and their players sent trains of them (`trains.rs`).
+//! and their players sent trains of them (`trains.rs`, `departures.rs`).
 
 mod accept;
 mod admission;
@@ -26,6 +26,7 @@ mod cost;
 mod cursor;
 mod datagrams;
 mod demo;
+mod departures;
 mod drain;
 mod egress;
 mod ended;

@@ -15,19 +15,23 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use codecs::srt::{PACKET_BYTES_MAX, SocketId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::accept::LISTENER_SLOTS;
-use super::shard::Shard;
+use super::shard::{Shard, TimerKey};
 use super::trains::Trains;
 use crate::config::{LISTENERS_MAX, ListenerConfig};
 use crate::ids::SessionId;
 use crate::reactor::{self, Token};
 use crate::session::Session;
 use crate::session::srt::{KeySeed, Listener, Scratch};
+
+/// Receiving pauses this long when the kernel cannot.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// One socket of a shard. Lives on: its shard. Crosses by: never.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub(super) struct Port {
     pub token: Token,
     /// The calls of its peers.
     pub listener: Listener,
+    /// There was no room to send, and there is none yet.
+    pub is_blocked: bool,
+    /// The players who wait for room, in their order.
+    pub waiting: Vec<Token>,
 }
 
 /// The sockets of a shard. Lives on: its shard. Crosses by: never.
@@ -109,9 +117,29 @@ impl Shard {
         let (secret, began) = (self.config.srt.secret.0, self.shared.began);
         let listener = Listener::new(&self.config.srt.settings(), secret, began);
         self.reactor.recv_datagrams_start(fd.as_fd(), token);
-        self.ports.list.push(Port { config, fd, token, listener });
+        let (is_blocked, waiting) = (false, Vec::new());
+        self.ports.list.push(Port { config, fd, token, listener, is_blocked, waiting });
         if !self.trains.has_arena() {
             self.trains = Trains::with_arena();
+        }
+    }
+
+    /// A port can receive no more: it is tried again after a pause.
+    pub(super) fn port_failed(&mut self, port: u8, errno: i32) {
+        self.counters.receives_failed += 1;
+        let Some(port) = self.ports.get(port) else { return };
+        tracing::warn!(errno, addr = %port.config.addr, "receiving paused");
+        let key = TimerKey::Receive(port.token);
+        if self.timers.insert(self.now + RECEIVE_PAUSE, key).is_none() {
+            let token = port.token;
+            self.resume_receiving(token);
+        }
+    }
+
+    pub(super) fn resume_receiving(&mut self, token: Token) {
+        let port = self.ports.find(token).and_then(|port| self.ports.get(port));
+        if let Some(port) = port {
+            self.reactor.recv_datagrams_start(port.fd.as_fd(), token);
         }
     }
 

@@ -66,6 +66,8 @@ pub(super) enum TimerKey {
     Probe,
     Demo,
     Accept(Token),
+    /// A port hears again.
+    Receive(Token),
 }
 
 /// What a shard is built from; made on the starting thread.

@@ -92,7 +92,7 @@ impl Shard {
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
         let shaking = self.shake_hands();
-        self.reactor.submit();
+        self.submit();
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
@@ -173,9 +173,10 @@ impl Shard {
                 self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));
                 self.usage.sent_late(token, 0);
             }
-            Completion::RecvFailed { token, .. } => {
-                self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost"));
-            }
+            Completion::RecvFailed { token, errno } => match self.ports.find(token) {
+                Some(port) => self.port_failed(port, errno),
+                None => self.with(token, |shard, slot| shard.peer_gone(slot, "connection_lost")),
+            },
             Completion::Sent { token, bytes } => {
                 self.with(token, |shard, slot| shard.sent(slot, bytes as usize));
                 self.usage.sent_late(token, bytes.into());
@@ -184,10 +185,14 @@ impl Shard {
                 self.with(token, |s, slot| s.sent(slot, 0));
                 self.usage.sent_late(token, 0);
             }
-            Completion::Writable { token } => self.with(token, Self::writable),
+            Completion::Writable { token } => match self.ports.find(token) {
+                Some(port) => self.port_writable(port),
+                None => self.with(token, Self::writable),
+            },
             Completion::Datagrams { token, peer, buf } => self.datagrams(token, peer, buf),
-            Completion::TrainBlocked { .. } => self.counters.sends_blocked += 1,
-            Completion::TrainSent { .. } | Completion::TrainFailed { .. } => {}
+            Completion::TrainSent { token, bytes } => self.train_sent(token, bytes),
+            Completion::TrainBlocked { token } => self.train_sent(token, 0),
+            Completion::TrainFailed { token, .. } => self.train_failed(token),
             Completion::Woken => self.counters.wakes_received += 1,
         }
     }
@@ -278,6 +283,7 @@ impl Shard {
                 }
                 TimerKey::Demo => self.play_demo(),
                 TimerKey::Accept(token) => self.resume_accepting(token),
+                TimerKey::Receive(token) => self.resume_receiving(token),
             }
             if round.is_over() {
                 return true;
@@ -311,7 +317,7 @@ impl Shard {
             self.close(slot, "stopped");
         }
         self.close_streams();
-        self.reactor.submit();
+        self.submit();
         // Sends of the connections that were just closed are charged, too.
         self.reap();
         self.tell_last_usage();

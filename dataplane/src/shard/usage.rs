@@ -54,7 +54,8 @@ pub(super) struct UsageTable {
     at: HashMap<(StreamName, Protocol), u32>,
     /// By slot of a connection.
     charged: Vec<Charge>,
-    late: HashMap<Token, u32>,
+    /// Of closed connections: the row, and how many sends are awaited.
+    late: HashMap<Token, (u32, usize)>,
     number: u64,
     last: Option<UsageBatch>,
     /// The row where the next batch goes on.
@@ -164,15 +165,15 @@ impl UsageTable {
         self.charged.get(slot as usize).is_some_and(|charge| charge.at != NOBODY)
     }
 
-    /// The connection in `slot` is gone; a send of it that is on its way is charged all the same.
-    pub(super) fn discharge(&mut self, slot: u32, sending: Option<Token>) {
-        let Some(charge) = self.charged.get_mut(slot as usize) else { return };
+    /// The connection of `token` is gone; `sends` of it that are on their way are charged all the
+    /// same.
+    pub(super) fn discharge(&mut self, token: Token, sends: usize) {
+        let Some(charge) = self.charged.get_mut(token.slot as usize) else { return };
         let Charge { at, .. } = std::mem::replace(charge, Charge::NONE);
-        match sending {
-            Some(token) if at != NOBODY && self.late.len() < LATE_MAX => {
-                self.late.insert(token, at);
-            }
-            _ => self.let_go(at),
+        if sends > 0 && at != NOBODY && self.late.len() < LATE_MAX {
+            self.late.insert(token, (at, sends));
+        } else {
+            self.let_go(at);
         }
     }
 
@@ -182,11 +183,16 @@ impl UsageTable {
         if self.late.is_empty() {
             return;
         }
-        let Some(at) = self.late.remove(&token) else { return };
+        let Some((at, awaited)) = self.late.get_mut(&token) else { return };
+        *awaited -= 1;
+        let (at, is_last) = (*at, *awaited == 0);
         if let Some(row) = self.row(at) {
             row.used.bytes_out += bytes;
         }
-        self.let_go(at);
+        if is_last {
+            self.late.remove(&token);
+            self.let_go(at);
+        }
     }
 
     pub(super) fn received(&mut self, slot: u32, bytes: u64) {
@@ -444,11 +450,12 @@ mod tests {
         table.sent(0, 1);
         table.charge(0, (&name("b"), Protocol::Hls), (900, 900), now);
         table.sent(0, 2);
-        // A send that was under way when it was closed is answered later, another is not.
+        // Sends that were under way when it was closed are answered later, another is not.
         let token = Token::new(0, 3);
-        table.discharge(0, Some(token));
+        table.discharge(token, 2);
         table.sent(0, 1_000);
-        table.sent_late(token, 4);
+        table.sent_late(token, 3);
+        table.sent_late(token, 1);
         table.sent_late(token, 1_000);
         let batch = ask(&mut table, 1, now).unwrap();
         assert_eq!(told(&batch), ["a 100 1", "b 0 6"]);
@@ -482,7 +489,7 @@ mod tests {
         // Who comes next in this place is another one.
         table.begin(0, Role::Publish, now);
         table.end(0, Role::Publish, now);
-        table.discharge(0, None);
+        table.discharge(Token::new(0, 0), 0);
         table.charge(0, (&name("a"), Protocol::Rtmp), (0, 0), now);
         table.received(0, 7);
         assert_eq!(row(ask(&mut table, 3, now).unwrap()), (7, 0));
@@ -540,7 +547,7 @@ mod tests {
         assert_eq!((others.used.bytes_in, others.protocol), (10, Protocol::Rtmp));
         for slot in 0..streams {
             table.end(slot, Role::Play, now);
-            table.discharge(slot, None);
+            table.discharge(Token::new(slot, 0), 0);
         }
         loop {
             number += 1;
