@@ -149,6 +149,12 @@ counters! {
         sends_blocked,
         /// Datagrams that the kernel could not send: their peers have no route.
         datagrams_unsent,
+        /// Datagrams received for sockets that nobody has.
+        datagrams_unknown,
+        /// Datagrams received for a connection from another address than its peer's.
+        datagrams_foreign,
+        /// Datagrams received for connections of another shard, and handed to it.
+        datagrams_handed_over,
         /// Receives of datagrams that failed and were started again after a pause.
         receives_failed,
         /// Access units received.

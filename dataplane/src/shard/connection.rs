@@ -1,7 +1,7 @@
 //! One peer's connection: its socket, its session, and what waits to be sent.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::cursor::{Cursor, Filter, Jumps};
 use super::fetch::Serving;
 use super::frame::Frame;
 use super::opening::Opening;
+use super::peer::PeerAddr;
 use super::prefetch::{self, CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::proxied::Proxy;
 use super::timer::TimerId;
@@ -100,33 +101,6 @@ pub(super) struct Arrival {
     pub latency: Latency,
     pub listener: ListenerNumber,
     pub opened: Instant,
-}
-
-/// Where a peer comes from, in less room than a socket address takes: without the zone of a local
-/// one, which nobody asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerAddr {
-    pub ip: IpAddr,
-    port: u16,
-}
-
-impl From<SocketAddr> for PeerAddr {
-    fn from(peer: SocketAddr) -> Self {
-        Self { ip: peer.ip(), port: peer.port() }
-    }
-}
-
-impl From<PeerAddr> for SocketAddr {
-    fn from(peer: PeerAddr) -> Self {
-        Self::new(peer.ip, peer.port)
-    }
-}
-
-impl PeerAddr {
-    /// True if `peer` is the same, in whichever form.
-    pub(super) fn is(&self, peer: SocketAddr) -> bool {
-        self.port == peer.port() && self.ip.to_canonical() == peer.ip().to_canonical()
-    }
 }
 
 /// What the connection does with media.

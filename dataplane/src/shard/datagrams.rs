@@ -1,9 +1,10 @@
 //! Datagrams of SRT peers: to whom they belong, and what the protocol itself has to say.
 //!
 //! In/Out: payload is decrypted where it was received, and copied once, into the pages of access
-//! units. What the protocol says (answers, acknowledgements, requests for what was lost) leaves with
-//! the next submit, behind the media that was queued before it.
-//! Limits: [`SAID_MAX`] datagrams of the protocol's own at a time.
+//! units. What the protocol says (answers, acknowledgements, requests for what was lost) leaves
+//! with the next submit, behind the media that was queued before it.
+//! Limits: [`SAID_MAX`] datagrams of the protocol's own at a time; those that are handed to other
+//! shards, of a turn ([`super::ports`]).
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -12,15 +13,31 @@ use codecs::srt::{HEADER_BYTES, SocketId};
 
 use super::egress::class_of;
 use super::ingress::fence;
+use super::message::Message;
 use super::shard::Shard;
 use super::trains::Rails;
-use crate::reactor::{DatagramBuf, Token};
+use crate::ids::ShardId;
+use crate::reactor::{self, DatagramBuf, Reactor, Token};
 use crate::session::srt::Incoming;
 
 /// Where the destination stands in a header.
 const DESTINATION: std::ops::Range<usize> = 12..HEADER_BYTES;
 /// Datagrams that one connection says at a time of its own at most.
 const SAID_MAX: usize = 64;
+
+/// A datagram for a connection of one shard that came to another.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    to: SocketId,
+    peer: SocketAddr,
+    bytes: Box<[u8]>,
+}
+
+/// Where a datagram lies.
+enum Place<'a> {
+    Run(&'a mut DatagramBuf, usize),
+    Letter(&'a mut [u8]),
+}
 
 impl Shard {
     /// Datagrams of one peer arrived, one or several.
@@ -39,12 +56,15 @@ impl Shard {
                 self.call_received(port, peer, (&mut buf, at));
                 continue;
             }
-            let Some(slot) = self.ports.slot(to) else { continue };
+            let Some(slot) = self.ports.slot(to) else {
+                self.lead_home(to, peer, (&mut buf, at));
+                continue;
+            };
             if let Some(before) = settled.filter(|before| *before != slot) {
                 self.settle(before);
                 settled = None;
             }
-            if self.datagram(slot, peer, (&mut buf, at)) {
+            if self.datagram(slot, peer, &mut Place::Run(&mut buf, at)) {
                 settled = Some(slot);
             }
         }
@@ -69,18 +89,45 @@ impl Shard {
         }
     }
 
+    /// A datagram for nobody here. The kernel puts those of one peer together that have one size,
+    /// and chooses the shard by the first of them: the others may be of connections elsewhere.
+    fn lead_home(&mut self, to: SocketId, peer: SocketAddr, (buf, at): (&mut DatagramBuf, usize)) {
+        let home = reactor::steer(to.0, self.shared.shards() as u16).map(ShardId);
+        let Some(home) = home.filter(|&home| home != self.id && self.ports.may_lead_home()) else {
+            self.counters.datagrams_unknown += 1;
+            return;
+        };
+        let Some(datagram) = self.reactor.datagram_mut(buf, at) else { return };
+        // COPY(handover): the buffer is this shard's.
+        let bytes = datagram.to_vec().into_boxed_slice();
+        let letter = Message::Datagram(Box::new(Stray { to, peer, bytes }));
+        if self.outboxes.send(home, letter).is_err() {
+            self.counters.mailbox_full += 1;
+            return;
+        }
+        self.counters.datagrams_handed_over += 1;
+        self.alert(home);
+    }
+
+    /// A datagram that came to another shard.
+    pub(super) fn stray(&mut self, Stray { to, peer, mut bytes }: Stray) {
+        match self.ports.slot(to) {
+            Some(slot) if self.datagram(slot, peer, &mut Place::Letter(&mut bytes)) => {
+                self.settle(slot);
+            }
+            Some(_) => {}
+            None => self.counters.datagrams_unknown += 1,
+        }
+    }
+
     /// A datagram for the connection in `slot`, if it is its peer's: anybody can guess an id.
-    fn datagram(
-        &mut self,
-        slot: u32,
-        peer: SocketAddr,
-        (buf, at): (&mut DatagramBuf, usize),
-    ) -> bool {
+    fn datagram(&mut self, slot: u32, peer: SocketAddr, place: &mut Place<'_>) -> bool {
         if !self.connections.get(slot).is_some_and(|connection| connection.peer.is(peer)) {
+            self.counters.datagrams_foreign += 1;
             return false;
         }
         let Self { connections, reactor, pool, usage, now, .. } = self;
-        let Some(datagram) = reactor.datagram_mut(buf, at) else { return false };
+        let Some(datagram) = place.bytes(reactor) else { return false };
         let Some(mut connection) = connections.take(slot) else { return false };
         let len = datagram.len() as u64;
         connection.received += len;
@@ -161,6 +208,15 @@ impl Shard {
         let Some(len) = server.poll_datagram(*now, scratch) else { return false };
         trains.say(reactor, Rails { fd, port, token, peer: &peer }, len);
         true
+    }
+}
+
+impl Place<'_> {
+    fn bytes<'a>(&'a mut self, reactor: &'a mut Reactor) -> Option<&'a mut [u8]> {
+        match self {
+            Self::Run(buf, at) => reactor.datagram_mut(buf, *at),
+            Self::Letter(bytes) => Some(bytes),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use codecs::srt::SocketId;
 
 use super::calls::CallAnswer;
 use super::caps::Admission;
+use super::datagrams::Stray;
 use super::demo::Demo;
 use super::handover::Traveller;
 use super::proxied::Speaker;
@@ -117,6 +118,8 @@ pub(crate) enum Message {
         /// Who calls.
         peer: SocketAddr,
     },
+    /// A datagram for a connection of that shard, which came here.
+    Datagram(Box<Stray>),
     /// The demo clip comes back to its home.
     Demo(Box<Demo>),
 }

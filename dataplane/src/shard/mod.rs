@@ -48,6 +48,7 @@ mod news;
 mod opening;
 mod parts;
 mod passed;
+mod peer;
 pub mod placement;
 mod plan;
 mod ports;

@@ -9,7 +9,7 @@
 //!            \--destination---> slot of a connection --> datagrams.rs
 //! ```
 //!
-//! Limits: one id for each connection that was let in.
+//! Limits: one id for each connection that was let in; [`STRAYS_PER_TURN_MAX`].
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -30,6 +30,9 @@ use crate::reactor::{self, Token};
 use crate::session::Session;
 use crate::session::srt::{KeySeed, Listener, Scratch};
 
+/// Datagrams that one turn hands to other shards at most: whoever sends more of them to the wrong
+/// one loses them, and takes no room from the letters of others.
+const STRAYS_PER_TURN_MAX: u16 = 64;
 /// Receiving pauses this long when the kernel cannot.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,6 +58,8 @@ pub(super) struct Ports {
     slots: HashMap<SocketId, u32>,
     /// Ids that were made so far.
     made: u64,
+    /// Datagrams that may be handed to other shards in this turn.
+    strays_left: u16,
     /// One datagram that is being written.
     pub scratch: Box<Scratch>,
 }
@@ -62,7 +67,7 @@ pub(super) struct Ports {
 impl Default for Ports {
     fn default() -> Self {
         let scratch = Box::new([0; PACKET_BYTES_MAX]);
-        Self { list: Vec::new(), slots: HashMap::new(), made: 0, scratch }
+        Self { list: Vec::new(), slots: HashMap::new(), made: 0, strays_left: 0, scratch }
     }
 }
 
@@ -94,6 +99,18 @@ impl Ports {
 
     pub(super) fn name(&mut self, socket: SocketId, slot: u32) {
         self.slots.insert(socket, slot);
+    }
+
+    /// A turn begins.
+    pub(super) const fn begin_turn(&mut self) {
+        self.strays_left = STRAYS_PER_TURN_MAX;
+    }
+
+    /// True if one more datagram may be handed to another shard in this turn.
+    pub(super) fn may_lead_home(&mut self) -> bool {
+        let left = self.strays_left.checked_sub(1);
+        self.strays_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// What was written last, sent at once; a datagram for which there is no room is lost, as any

@@ -20,8 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use codecs::proxy_protocol::{Origin, parse};
 
-use super::connection::PeerAddr;
 use super::ingress::Source;
+use super::peer::PeerAddr;
 use super::shard::Shard;
 use crate::config::{AddrRange, ListenerConfig};
 use crate::control::{Intent, Turn};

@@ -142,6 +142,7 @@ impl Shard {
             | Message::Rekeyed { .. }
             | Message::Called { .. }
             | Message::CalledAgain { .. }
+            | Message::Datagram(_)
             | Message::Unsubscribe { .. } => unreachable!("taken before"),
         }
     }

@@ -78,6 +78,7 @@ impl Shard {
         self.counters.turns += 1;
         self.shared.load(self.id).turn(self.counters.turns);
         self.note_late_flush();
+        self.ports.begin_turn();
         self.reap();
         self.take_letters();
         self.take_commands();
@@ -236,6 +237,7 @@ impl Shard {
                     self.call_answered(port, caller, answer);
                 }
                 Message::CalledAgain { socket, peer } => self.answer_again(socket, peer),
+                Message::Datagram(stray) => self.stray(*stray),
                 letter => self.take_letter_of_a_move(from, letter),
             }
             if round.is_over() {
