@@ -4,7 +4,7 @@
 //! Shape: `server.rs` is the session of the shard, `target.rs` what its peer wants. A datagram's
 //! way in: `listener.rs` (no destination) or `caller.rs`, then
 //! `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's hands. A packet's
-//! way out: the caller's index -> `sender.rs` (which, may it) -> `connection.rs` (header, key).
+//! way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs` (header, key).
 //! In/Out: payload is decrypted where it was received and given out from there if it came in
 //! order; what is sent stays in the index of whoever sends, also for a second time.
 //! Limits: [`Settings`] and the `_MAX` of each file. No datagram makes more than one answer, and
@@ -17,6 +17,7 @@ mod calls;
 mod close_reason;
 mod connection;
 mod cookie;
+mod data;
 mod keyring;
 mod listener;
 mod losses;
@@ -39,7 +40,8 @@ mod transmit;
 pub use caller::{Call, Caller, Progress};
 pub use calls::CALLS_MAX;
 pub use close_reason::CloseReason;
-pub use connection::{Connection, DataTransmit};
+pub use connection::Connection;
+pub use data::DataTransmit;
 pub use keyring::KeySeed;
 pub use listener::{Incoming, Listener, Request};
 pub use playing::Playing;

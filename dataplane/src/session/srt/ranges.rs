@@ -1,6 +1,7 @@
 //! Numbers of packets, as ranges that are in order and apart from each other.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::ops::Range;
 
 /// Ranges at most; what is beyond is not kept.
@@ -49,6 +50,16 @@ impl Ranges {
         Some(number)
     }
 
+    /// The parts of `numbers` that are not in here.
+    pub(super) fn gaps(&self, numbers: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let Range { start, end } = numbers;
+        let first = self.0.partition_point(|range| range.end <= start);
+        let inside = self.0.range(first..).take_while(move |range| range.start < end);
+        let starts = iter::once(start).chain(inside.clone().map(|range| range.end));
+        let ends = inside.map(|range| range.start).chain(iter::once(end));
+        starts.zip(ends).map(|(start, end)| start..end).filter(|gap| !gap.is_empty())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -78,6 +89,12 @@ mod tests {
         ranges.add(12..14);
         assert_eq!(ranges.pairs(), [(10, 14), (15, 16), (20, 25)]);
         assert_eq!(ranges.count(), 10);
+        let gaps: Vec<_> = ranges.gaps(5..22).collect();
+        assert_eq!(gaps, [5..10, 14..15, 16..20]);
+        let gaps: Vec<_> = ranges.gaps(11..30).collect();
+        assert_eq!(gaps, [14..15, 16..20, 25..30]);
+        assert_eq!(ranges.gaps(20..25).count(), 0);
+        assert!(ranges.gaps(30..31).eq(std::iter::once(30..31)));
         ranges.add(11..22);
         assert_eq!(ranges.pairs(), [(10, 25)]);
         ranges.remove_before(23);

@@ -227,7 +227,8 @@ impl Sender {
         }
         let lost = first.max(self.acked)..last + 1;
         if !lost.is_empty() {
-            self.lost.add(lost);
+            // What did not leave is not lost.
+            self.returned.gaps(lost).for_each(|lost| self.lost.add(lost));
         }
         true
     }
@@ -494,8 +495,8 @@ mod tests {
         }
         assert_eq!(sender.unsent(), 3);
         sender.offer(8);
-        // Somebody misses what left.
-        let missed = LossRange { first: SeqNumber::new(101), last: SeqNumber::new(101) };
+        // What left is missed, and what came to its place before the rest of it.
+        let missed = LossRange { first: SeqNumber::new(101), last: SeqNumber::new(103) };
         assert!(sender.miss(missed, &mut Statistics::default()));
         sender.block(true);
         assert_eq!((poll(&mut sender), sender.next_timeout(&trip)), (None, None));
