@@ -107,7 +107,7 @@ const TLS_STATE_BYTES: u64 = 8 << 10;
 /// Ciphertext of one slice of sends, and scratch, of one shard.
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// Buffers of one shard for datagrams, where SRT is spoken.
-const DATAGRAM_BUFFERS: u16 = 64;
+const DATAGRAM_BUFFERS: u16 = 256;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
 /// One call of an SRT peer that a socket remembers, in its tables.
