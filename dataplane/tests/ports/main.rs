@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
 
 mod callers;
+mod filter;
 mod network;
 #[path = "../node/mod.rs"]
 mod node;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use dataplane::config::{Config, ListenerConfig, ListenerKind, Pin};
 use dataplane::control::{Command, Event, Protocol};
 use dataplane::ids::ShardId;
+use dataplane::reactor::BackendChoice;
 use node::{Publisher, Server};
 
 use callers::Callers;
@@ -148,4 +150,20 @@ fn strangers_are_not_heard(config: Config) {
     server.control.until("it is gone", |totals| totals.sum(|c| c.publishers) == 0);
     callers.forge(publisher, socket, &mut data);
     server.control.until("it is nobody's", |totals| totals.sum(|c| c.datagrams_unknown) > 0);
+}
+
+#[test]
+fn a_port_that_cannot_be_read_is_tried_again() {
+    let begin = || {
+        filter::deny(libc::SYS_recvmsg, libc::ENOMEM.unsigned_abs());
+        start(node::config(BackendChoice::Epoll))
+    };
+    let (server, addr) = std::thread::spawn(begin).join().unwrap();
+    let mut callers = Callers::new(addr);
+    let socket = callers.socket();
+    callers.call(socket, "#!::r=cam,m=publish");
+    callers.turn();
+    server.control.until("it failed again", |totals| totals.sum(|c| c.receives_failed) >= 3);
+    // Whoever comes another way is served.
+    Publisher::start(server.rtmp, "cam").send_frames(1);
 }
