@@ -48,12 +48,13 @@ enum State {
 }
 
 /// What a publisher sends: as many packets as it likes, all made now.
-struct Packets;
+struct Packets {
+    now_us: i64,
+}
 
 impl PacketIndex for Packets {
-    fn meta(&self, number: u64) -> Option<PacketMeta> {
-        let at_us = i64::try_from(number).unwrap() * 1_000;
-        Some(PacketMeta { len: PAYLOAD, at_us })
+    fn meta(&self, _: u64) -> Option<PacketMeta> {
+        Some(PacketMeta { len: PAYLOAD, at_us: self.now_us })
     }
 }
 
@@ -236,7 +237,8 @@ impl Peer {
     /// The next packet to send.
     fn packet(&mut self, now: Instant) -> Option<Vec<u8>> {
         let State::Up(connection) = &mut self.state else { return None };
-        let transmit = connection.poll_data(now, &Packets)?;
+        let packets = Packets { now_us: connection.micros(now) };
+        let transmit = connection.poll_data(now, &packets)?;
         self.to.copy_from_slice(&transmit.header[12..]);
         let mut packet = transmit.header.to_vec();
         for _ in 0..7 {

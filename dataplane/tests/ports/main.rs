@@ -61,11 +61,11 @@ fn charged(server: &Server, shards: u16) -> u64 {
 fn what_finds_no_room_leaves_later_and_is_paid_for_once(config: Config) {
     /// A keyframe for all of them is more than a socket keeps.
     const PLAYERS: usize = 60;
-    const KEYFRAME: usize = 200 << 10;
+    const KEYFRAME: usize = 300 << 10;
     let case = "what_finds_no_room_leaves_later_and_is_paid_for_once";
     in_a_network(case, config, |config| {
         let (server, addr) = start(config);
-        narrow(addr.port(), "200mbit");
+        narrow(addr.port(), "100mbit");
         let mut publisher = Publisher::start(server.rtmp, "cam");
         publisher.send_frames(1);
         server.control.stream_started("cam");
@@ -76,7 +76,7 @@ fn what_finds_no_room_leaves_later_and_is_paid_for_once(config: Config) {
         }
         callers.until("all play", Callers::all_are_up);
         publisher.video_bytes = KEYFRAME;
-        for _ in 0..5 {
+        for _ in 0..3 {
             let before: Vec<_> = callers.list.iter().map(|peer| peer.payload_bytes).collect();
             publisher.send_frames(1);
             callers.until("all have the frame", |callers| {
@@ -99,9 +99,11 @@ fn what_finds_no_room_leaves_later_and_is_paid_for_once(config: Config) {
         (0..PLAYERS).for_each(|at| callers.close(at));
         callers.turn();
         server.control.until("all are gone", |totals| totals.sum(|c| c.players) == 0);
-        callers.turn();
-        let wire: u64 = callers.list.iter().map(|peer| peer.wire_bytes).sum();
-        assert_eq!(charged(&server, 2), wire, "{blocked} blocked");
+        let charged = charged(&server, 2);
+        let wire = |callers: &Callers| callers.list.iter().map(|peer| peer.wire_bytes).sum::<u64>();
+        // The last of it may be on its way.
+        callers.until("all that was charged came", |callers| wire(callers) >= charged);
+        assert_eq!(wire(&callers), charged, "{blocked} blocked");
     });
 }
 
@@ -155,7 +157,7 @@ fn strangers_are_not_heard(config: Config) {
 #[test]
 fn a_port_that_cannot_be_read_is_tried_again() {
     let begin = || {
-        filter::deny(libc::SYS_recvmsg, libc::ENOMEM.unsigned_abs());
+        filter::deny(libc::SYS_recvmsg, libc::EIO.unsigned_abs());
         start(node::config(BackendChoice::Epoll))
     };
     let (server, addr) = std::thread::spawn(begin).join().unwrap();
