@@ -6,7 +6,7 @@
 use super::{Checkout, TextFile};
 
 /// The copies that a byte of media may meet, in the order of its way.
-const COPIES: [(&str, &str); 12] = [
+const COPIES: [(&str, &str); 13] = [
     ("move", "the newest GOP, and a message in hand, when a stream moves to another shard"),
     ("ingest", "receive buffer to slab page, once per access unit"),
     ("prefix", "the first bytes of a message, to parse a tag header that spans pages"),
@@ -18,6 +18,7 @@ const COPIES: [(&str, &str); 12] = [
     ("reorder", "packets of SRT that came before their turn, until it comes"),
     ("handover", "bytes that were read before a session moved to its home shard"),
     ("demo", "the built-in clip, as a publisher would"),
+    ("encrypt", "payload of SRT that is encrypted for one player"),
     ("tls", "plain text in and out of the cipher"),
 ];
 

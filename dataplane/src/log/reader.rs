@@ -414,8 +414,7 @@ impl Log {
             for range in ranges.as_slice() {
                 // SAFETY: the range is of this turn, which lasts at least as long as this call.
                 let bytes = unsafe { range.as_slice() };
-                // CONTROL: for tests and tools, and what is encrypted for one player; the others
-                // are sent the pages themselves.
+                // COPY(encrypt): for one player; the others are sent the pages themselves.
                 out[filled..filled + bytes.len()].copy_from_slice(bytes);
                 filled += bytes.len();
             }
