@@ -384,3 +384,23 @@ fn build(parts: ShardParts) -> Result<(Shard, &'static str, Option<String>), Err
     let shard = Shard::new(parts, reactor, Instant::now())?;
     Ok((shard, kind, fallback))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_buffers_of_any_port_are_told() {
+        let listener = |kind| ListenerConfig::new(kind, "127.0.0.1:0".parse().unwrap());
+        let bytes = |kind| {
+            let sockets = bind_all(&mut [listener(kind)], 2).unwrap();
+            assert_eq!(sockets.len(), 2);
+            least_buffers(&sockets).unwrap()
+        };
+        assert_eq!(bytes(ListenerKind::Rtmp), None);
+        let got = bytes(ListenerKind::Srt).unwrap();
+        let asked = UdpBuffers { send_bytes: PORT_SEND_BYTES, recv_bytes: PORT_RECEIVE_BYTES };
+        assert_eq!(got.least(asked), got, "more than was asked for");
+        assert!(got.send_bytes > 1_024 && got.recv_bytes > 1_024, "{got:?}");
+    }
+}

@@ -112,3 +112,24 @@ impl SrtConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_its_own_comes_before_that_of_all() {
+        let secret = |text: &str| Passphrase::new(text.as_bytes()).unwrap();
+        let (own, all) = (secret("correct horse"), secret("battery staple"));
+        let plain = SrtConfig::new(SrtSecret([7; 32]));
+        let encrypted = SrtConfig { passphrase: Some(all.clone()), ..plain.clone() };
+        for (config, granted, used) in [
+            (&plain, None, None),
+            (&plain, Some(&own), Some(&own)),
+            (&encrypted, None, Some(&all)),
+            (&encrypted, Some(&own), Some(&own)),
+        ] {
+            assert_eq!(config.settings_by(granted).passphrase.as_ref(), used);
+        }
+    }
+}
