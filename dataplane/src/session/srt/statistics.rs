@@ -105,21 +105,26 @@ impl Statistics {
 }
 
 impl Totals {
-    /// What was counted since it was `before`.
-    #[must_use]
-    pub const fn since(&self, before: &Self) -> Self {
+    /// Takes over what `now` has more, and gives that. What was counted and did not leave after all
+    /// is counted back there; it is not here, and what takes its place is no news.
+    pub(super) fn advance(&mut self, now: &Self) -> Self {
+        let news = |told: &mut u64, now: u64| {
+            let news = now.saturating_sub(*told);
+            *told += news;
+            news
+        };
         Self {
-            pkt_sent: self.pkt_sent - before.pkt_sent,
-            pkt_retrans: self.pkt_retrans - before.pkt_retrans,
-            pkt_snd_loss: self.pkt_snd_loss - before.pkt_snd_loss,
-            pkt_snd_drop: self.pkt_snd_drop - before.pkt_snd_drop,
-            pkt_recv: self.pkt_recv - before.pkt_recv,
-            pkt_rcv_retrans: self.pkt_rcv_retrans - before.pkt_rcv_retrans,
-            pkt_rcv_loss: self.pkt_rcv_loss - before.pkt_rcv_loss,
-            pkt_rcv_drop: self.pkt_rcv_drop - before.pkt_rcv_drop,
-            pkt_rcv_belated: self.pkt_rcv_belated - before.pkt_rcv_belated,
-            pkt_rcv_undecrypt: self.pkt_rcv_undecrypt - before.pkt_rcv_undecrypt,
-            pkt_recv_invalid: self.pkt_recv_invalid - before.pkt_recv_invalid,
+            pkt_sent: news(&mut self.pkt_sent, now.pkt_sent),
+            pkt_retrans: news(&mut self.pkt_retrans, now.pkt_retrans),
+            pkt_snd_loss: news(&mut self.pkt_snd_loss, now.pkt_snd_loss),
+            pkt_snd_drop: news(&mut self.pkt_snd_drop, now.pkt_snd_drop),
+            pkt_recv: news(&mut self.pkt_recv, now.pkt_recv),
+            pkt_rcv_retrans: news(&mut self.pkt_rcv_retrans, now.pkt_rcv_retrans),
+            pkt_rcv_loss: news(&mut self.pkt_rcv_loss, now.pkt_rcv_loss),
+            pkt_rcv_drop: news(&mut self.pkt_rcv_drop, now.pkt_rcv_drop),
+            pkt_rcv_belated: news(&mut self.pkt_rcv_belated, now.pkt_rcv_belated),
+            pkt_rcv_undecrypt: news(&mut self.pkt_rcv_undecrypt, now.pkt_rcv_undecrypt),
+            pkt_recv_invalid: news(&mut self.pkt_recv_invalid, now.pkt_recv_invalid),
         }
     }
 }
@@ -145,4 +150,25 @@ pub struct Gauges {
     pub ms_rcv_tsb_pd_delay: u32,
     /// How long the peer waits for one, in milliseconds.
     pub ms_snd_tsb_pd_delay: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_back_is_never_told_twice() {
+        let mut told = Totals::default();
+        let mut news = |pkt_sent, pkt_rcv_loss| {
+            let now = Statistics { pkt_sent, pkt_rcv_loss, ..Statistics::default() }.totals();
+            let Totals { pkt_sent, pkt_rcv_loss, .. } = told.advance(&now);
+            (pkt_sent, pkt_rcv_loss)
+        };
+        assert_eq!(news(10, 1), (10, 1));
+        assert_eq!(news(10, 1), (0, 0));
+        // Three of them did not leave, and leave later.
+        assert_eq!(news(7, 4), (0, 3));
+        assert_eq!(news(9, 4), (0, 0));
+        assert_eq!(news(12, 4), (2, 0));
+    }
 }
