@@ -280,6 +280,10 @@ counters! {
         srt_packets_undecrypted,
         /// SRT packets that break their format, or say what cannot be.
         srt_packets_invalid,
+        /// Turns that left keys of SRT callers to the next one.
+        srt_keys_put_off,
+        /// Handshakes of SRT that were not heard: too many came in one turn, or from one address.
+        srt_handshakes_dropped,
     }
     times {
         /// Time spent in turns, without their waits.

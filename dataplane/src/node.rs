@@ -145,7 +145,7 @@ impl Node {
     /// Bytes of the tables of rates and penalties.
     #[must_use]
     pub const fn rate_bytes() -> u64 {
-        (ConnectRates::BYTES + Penalties::BYTES) as u64
+        (2 * ConnectRates::BYTES + Penalties::BYTES) as u64
     }
 
     /// How many shards run.

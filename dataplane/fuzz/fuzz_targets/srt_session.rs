@@ -40,8 +40,8 @@ fn meet(now: Instant, settings: &Settings) -> Connection {
                 assert!(matches!(progress, Progress::Waiting));
             }
             Incoming::Call(request) => {
-                let ids = (SocketId(7), [3; 32]);
-                let accepted = listener.accept(now, &request, settings, ids, &mut out);
+                let keys = (SocketId(7), request.keys(settings, [3; 32]));
+                let accepted = listener.accept(now, &request, settings, keys, &mut out);
                 return accepted.expect("nothing is encrypted");
             }
             other => panic!("{other:?}"),

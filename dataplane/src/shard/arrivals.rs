@@ -15,9 +15,10 @@
 //! Limits: [`TURNED_MAX`] sums at one time; those of further ranges are one sum for each reason.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::shard::Shard;
-use crate::config::{AddrRange, LimitId, ListenerNumber};
+use crate::config::{AddrRange, LimitId, Limits, ListenerNumber};
 use crate::control::{Event, Intent, Turn, Turned};
 use crate::rates::{Buckets, address_of, prefix_of};
 use crate::session::Credentials;
@@ -44,6 +45,28 @@ impl ConnectRates {
 impl Default for ConnectRates {
     fn default() -> Self {
         Self { by_address: Buckets::new(BUCKETS), by_prefix: Buckets::new(BUCKETS) }
+    }
+}
+
+impl ConnectRates {
+    /// Takes what one connection of `peer` needs.
+    ///
+    /// # Errors
+    /// Which rate has no room, and the limit that it follows from.
+    pub(super) fn take(
+        &self,
+        peer: IpAddr,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), (Turn, LimitId)> {
+        let Self { by_address, by_prefix } = self;
+        if by_address.take(address_of(peer), limits.connects_per_ip(), now).is_err() {
+            Err((Turn::Rate, LimitId::ConnectsPerIpMax))
+        } else if by_prefix.take(prefix_of(peer), limits.connects_per_prefix(), now).is_err() {
+            Err((Turn::PrefixRate, LimitId::ConnectsPerPrefixMax))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -99,16 +122,8 @@ impl Shard {
         if !is_http && self.has_penalty(peer, listener, false) {
             return Err(Turn::Penalty);
         }
-        let limits = &self.config.limits;
-        let ConnectRates { by_address, by_prefix } = &self.shared.connects;
-        let address = by_address.take(address_of(peer), limits.connects_per_ip(), self.now);
-        let (why, limit) = if address.is_err() {
-            (Turn::Rate, LimitId::ConnectsPerIpMax)
-        } else if by_prefix.take(prefix_of(peer), limits.connects_per_prefix(), self.now).is_err() {
-            (Turn::PrefixRate, LimitId::ConnectsPerPrefixMax)
-        } else {
-            return Ok(());
-        };
+        let taken = self.shared.connects.take(peer, &self.config.limits, self.now);
+        let Err((why, limit)) = taken else { return Ok(()) };
         self.counters.limit(limit);
         self.turned_away.note(peer, listener, why);
         Err(why)

@@ -6,9 +6,12 @@
 //!     +----------- refused ------------+--------------------- refused
 //! ```
 //!
-//! A caller repeats itself until it is answered, to the shard that it called first. If another one
-//! answered, that shard is told, so that it sends the answer once more by [`Message::CalledAgain`]
-//! or refuses by itself. Both letters may be lost: the next repetition makes up for it.
+//! Nobody hears that it is let in before it publishes or plays. A caller repeats itself until it is
+//! answered, to the shard that it called first. If another one answered, that shard is told, so
+//! that it has the answer sent once more by [`Message::CalledAgain`] or refuses by itself. The
+//! letter that tells it is not lost; for the one that asks for an answer the next repetition makes
+//! up. Who waits says by its repetitions that it is there: one that is silent is over, and its call
+//! is forgotten where it was heard, as every call is whose session ends without an answer.
 
 use std::net::SocketAddr;
 
@@ -24,8 +27,8 @@ use crate::reactor;
 use crate::session::srt::{Request, Server, Target, shown};
 use crate::session::{Command, Refusal, Session};
 
-/// How a call was answered.
-pub(crate) type CallAnswer = Result<SocketId, RejectReason>;
+/// How a call was answered; `None` if it never was, and nobody judges it any more.
+pub(crate) type CallAnswer = Option<Result<SocketId, RejectReason>>;
 
 impl Shard {
     /// Somebody with a good cookie wants something.
@@ -79,7 +82,29 @@ impl Shard {
         });
         connection.span().in_scope(|| tracing::info!("session opened"));
         let slot = self.take_in(Box::new(connection));
+        self.judge_call_at(slot, Some(slot));
         self.settle(slot);
+    }
+
+    /// Says in which slot a call that came here is judged; in none while its session is elsewhere.
+    pub(super) fn judge_call_at(&mut self, slot: u32, at: Option<u32>) {
+        let Self { connections, ports, id, .. } = self;
+        let Some(connection) = connections.get(slot) else { return };
+        let Some(server) = connection.session.srt() else { return };
+        if connection.id.accepted_by() == *id
+            && let Some(request) = server.request()
+            && let Some((port, _)) = ports.get_mut(server.port())
+        {
+            port.listener.judged_at(request.caller(), at);
+        }
+    }
+
+    /// Who waits for its answer says that it is still there.
+    pub(super) fn call_repeated(&mut self, slot: u32) {
+        let connection = self.connections.get_mut(slot);
+        if let Some(server) = connection.and_then(|connection| connection.session.srt_mut()) {
+            server.called_again(self.now);
+        }
     }
 
     /// Refuses who has no session yet.
@@ -102,8 +127,7 @@ impl Shard {
         if connection.session.srt().is_none_or(|server| server.socket().is_some()) {
             return true;
         }
-        let granted = connection.asked.as_ref().and_then(|asked| asked.passphrase.as_deref());
-        let settings = self.config.srt.settings_by(granted);
+        let settings = self.settings_of(slot);
         let keys = (self.fresh_socket(), self.key_seed(id));
         let Self { connections, ports, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return false };
@@ -116,13 +140,12 @@ impl Shard {
         match server.let_in(*now, &mut port_of.listener, &settings, keys, scratch) {
             Ok(_) => {
                 ports.name(keys.0, slot);
-                self.tell_answer(id.accepted_by(), port, caller, Ok(keys.0));
                 true
             }
             Err((reason, len)) => {
                 span.in_scope(|| tracing::info!(stream_id, code = reason.0, %reason, "no keys"));
                 ports.send_scratch(port, &peer, len);
-                self.tell_answer(id.accepted_by(), port, caller, Err(reason));
+                self.tell_answer(id, port, caller, Some(Err(reason)));
                 self.refuse(slot, Refusal::WrongKey);
                 false
             }
@@ -134,6 +157,10 @@ impl Shard {
         let session = self.connections.get(slot).map(|connection| &connection.session);
         let Some(server) = session.and_then(Session::srt) else { return };
         let reason = match command {
+            Command::PublishStarted | Command::PlayStarted => {
+                self.call_accepted(slot);
+                return;
+            }
             Command::Refused(refusal) => server.reject_reason(*refusal),
             Command::Elsewhere(_) => RejectReason::FORBIDDEN,
             Command::Shutdown { .. } if self.draining.is_some() => RejectReason::DOWN,
@@ -153,24 +180,51 @@ impl Shard {
         let Some(len) = server.turn_away(*now, listener, reason, scratch) else { return };
         span.in_scope(|| tracing::info!(stream_id, code = reason.0, "call refused"));
         ports.send_scratch(port, &peer, len);
-        self.tell_answer(id.accepted_by(), port, Some(caller), Err(reason));
+        self.tell_answer(id, port, Some(caller), Some(Err(reason)));
+    }
+
+    /// A caller publishes or plays, and hears it.
+    fn call_accepted(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let (id, Some(server)) = (connection.id, connection.session.srt()) else { return };
+        let (port, caller) = (server.port(), server.request().map(Request::caller));
+        if let Some(socket) = server.socket() {
+            self.tell_answer(id, port, caller, Some(Ok(socket)));
+        }
+    }
+
+    /// A session leaves this shard, to its end or to another one.
+    pub(super) fn leave_call(&mut self, id: SessionId, session: &Session) {
+        let Some(server) = session.srt() else { return };
+        if let Some(socket) = server.socket() {
+            self.ports.forget(socket);
+        }
+        // Whoever was answered asks for nothing any more.
+        let (port, caller) = (server.port(), server.request().map(Request::caller));
+        if let Some(caller) = caller
+            && id.accepted_by() == self.id
+        {
+            self.call_answered(port, caller, None);
+        } else {
+            self.tell_answer(id, port, caller, None);
+        }
     }
 
     /// The shard that heard the call learns how it was answered, if that is another one.
     fn tell_answer(
         &mut self,
-        to: ShardId,
+        session: SessionId,
         port: u8,
         caller: Option<(SocketAddr, SocketId)>,
         answer: CallAnswer,
     ) {
-        let Some(caller) = caller.filter(|_| to != self.id) else { return };
-        if self.outboxes.send(to, Message::Called { port, caller, answer }).is_ok() {
-            self.alert(to);
+        let to = session.accepted_by();
+        if let Some(caller) = caller.filter(|_| to != self.id) {
+            self.post(to, Message::Called { port, caller, answer });
         }
     }
 
-    /// Another shard answered a call that came here.
+    /// What became of a call that came here and was judged on another shard, or was not.
     pub(super) fn call_answered(
         &mut self,
         port: u8,
@@ -178,8 +232,10 @@ impl Shard {
         answer: CallAnswer,
     ) {
         let now = self.now;
-        if let Some((port, _)) = self.ports.get_mut(port) {
-            port.listener.answered(now, caller, answer);
+        let Some((port, _)) = self.ports.get_mut(port) else { return };
+        match answer {
+            Some(answer) => port.listener.answered(now, caller, answer),
+            None => port.listener.give_up(caller),
         }
     }
 

@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use codecs::srt::{HEADER_BYTES, SocketId};
 
 use super::egress::class_of;
+use super::handshakes::is_conclusion;
 use super::ingress::fence;
 use super::message::Message;
 use super::shard::Shard;
@@ -76,6 +77,11 @@ impl Shard {
 
     /// A datagram to nobody in particular.
     fn call_received(&mut self, port: u8, peer: SocketAddr, (buf, at): (&mut DatagramBuf, usize)) {
+        let Some(datagram) = self.reactor.datagram_mut(buf, at) else { return };
+        let is_conclusion = is_conclusion(datagram);
+        if !self.hears_handshake(peer.ip(), is_conclusion) {
+            return;
+        }
         let Self { ports, reactor, now, .. } = self;
         let Some((port_of, scratch)) = ports.get_mut(port) else { return };
         let Some(datagram) = reactor.datagram_mut(buf, at) else { return };
@@ -85,6 +91,7 @@ impl Shard {
                 self.ports.send_scratch(port, &peer, len);
             }
             Incoming::Call(request) => self.called(port, request),
+            Incoming::Waiting(at) => at.into_iter().for_each(|slot| self.call_repeated(slot)),
             Incoming::For(socket) => self.called_again(socket, peer),
         }
     }

@@ -172,8 +172,8 @@ impl Shard {
         }
         connection.log_end(reason, self.now);
         self.counters.connections_closed += 1;
-        let Connection { fd, admission, viewer, session, .. } = *connection;
-        self.forget_socket(&session);
+        let Connection { id, fd, admission, viewer, session, .. } = *connection;
+        self.leave_call(id, &session);
         if viewer {
             self.viewer_left();
         }

@@ -53,6 +53,7 @@ impl Shard {
                 (connection.received, connection.sent) = (0, 0);
             }
         }
+        self.judge_call_at(slot, None);
         let Some(traveller) = self.lift(slot) else { return };
         traveller.connection.span().in_scope(|| tracing::debug!(to = %home, "handed over"));
         self.counters.publishers_handed_over += 1;
@@ -88,6 +89,7 @@ impl Shard {
     /// A publisher came home.
     pub(super) fn take_over_connection(&mut self, traveller: Traveller) {
         let slot = self.lay_down(traveller);
+        self.judge_call_at(slot, Some(slot));
         let asked = self.connections.get(slot).and_then(|connection| connection.asked.as_ref());
         let home = asked.map_or(self.id, |asked| self.whereabouts(&asked.stream));
         if self.draining.is_some() {

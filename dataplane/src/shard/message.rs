@@ -102,7 +102,7 @@ pub(crate) enum Message {
         /// What the key can be compared by.
         key: Option<SecretDigest>,
     },
-    /// To the shard that heard a call of SRT: how another one answered it.
+    /// To the shard that heard a call of SRT: what became of it on another one.
     Called {
         /// The port that was called.
         port: u8,

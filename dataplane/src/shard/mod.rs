@@ -5,8 +5,9 @@
 //! home shard of their stream (`placement.rs`, `handover.rs`); players stay where they were
 //! accepted and read the home shard's logs from there (`subscriptions.rs`). A stream can be moved
 //! to another shard while it is played (`relocation.rs`). Peers of SRT share the sockets of a shard
-//! (`ports.rs`): their calls are answered in `calls.rs`, their datagrams taken in `datagrams.rs`,
-//! and their players sent trains of them (`trains.rs`, `departures.rs`).
+//! (`ports.rs`): their calls are heard (`handshakes.rs`), judged and answered in `calls.rs`, after
+//! their keys were derived (`derivations.rs`), their datagrams taken in `datagrams.rs`, and their
+//! players sent trains of them (`trains.rs`, `departures.rs`).
 
 mod accept;
 mod admission;
@@ -27,6 +28,7 @@ mod cursor;
 mod datagrams;
 mod demo;
 mod departures;
+mod derivations;
 mod drain;
 mod egress;
 mod ended;
@@ -38,6 +40,7 @@ pub mod flush;
 mod frame;
 mod guests;
 mod handover;
+mod handshakes;
 mod headroom;
 mod idle;
 mod ingress;

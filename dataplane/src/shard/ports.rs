@@ -24,11 +24,10 @@ use sha2::Sha256;
 use super::accept::LISTENER_SLOTS;
 use super::shard::{Shard, TimerKey};
 use super::trains::Trains;
-use crate::config::{LISTENERS_MAX, ListenerConfig};
+use crate::config::{LISTENERS_MAX, LimitId, ListenerConfig};
 use crate::ids::SessionId;
 use crate::reactor::{self, Token};
-use crate::session::Session;
-use crate::session::srt::{KeySeed, Listener, Scratch};
+use crate::session::srt::{KeySeed, Listener, Scratch, Settings};
 
 /// Datagrams that one turn hands to other shards at most: whoever sends more of them to the wrong
 /// one loses them, and takes no room from the letters of others.
@@ -113,6 +112,11 @@ impl Ports {
         left.is_some()
     }
 
+    /// A session is over: its peer's datagrams are nobody's.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.slots.remove(&socket);
+    }
+
     /// What was written last, sent at once; a datagram for which there is no room is lost, as any
     /// may be.
     pub(super) fn send_scratch(&self, port: u8, peer: &SocketAddr, len: usize) -> bool {
@@ -132,7 +136,10 @@ impl Shard {
         };
         let token = Token::new(slot, 0);
         let (secret, began) = (self.config.srt.secret.0, self.shared.began);
-        let listener = Listener::new(&self.config.srt.settings(), secret, began);
+        // Each of them has a session, which the limits of connections bound first.
+        let waiting_max = self.config.limits.get(LimitId::ConnectionsMax) as usize;
+        let settings = Settings { waiting_max, ..self.config.srt.settings() };
+        let listener = Listener::new(&settings, secret, began);
         self.reactor.recv_datagrams_start(fd.as_fd(), token);
         let (is_blocked, waiting) = (false, Vec::new());
         self.ports.list.push(Port { config, fd, token, listener, is_blocked, waiting });
@@ -180,13 +187,6 @@ impl Shard {
         mac.update(b"keys of a session");
         mac.update(&id.0.to_be_bytes());
         mac.finalize().into_bytes().into()
-    }
-
-    /// A session is over: its peer's datagrams are nobody's.
-    pub(super) fn forget_socket(&mut self, session: &Session) {
-        if let Some(socket) = session.srt().and_then(|server| server.socket()) {
-            self.ports.slots.remove(&socket);
-        }
     }
 
     /// Calls that were answered a while ago are forgotten.

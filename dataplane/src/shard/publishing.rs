@@ -24,6 +24,16 @@ use crate::session::{Command, Refusal};
 impl Shard {
     /// A publisher at home claims its name.
     pub(super) fn claim(&mut self, slot: u32) {
+        if self.awaits_keys(slot) {
+            // For a name that it does not get no keys are derived.
+            let asked = self.connections.get(slot).and_then(|c| c.asked.as_ref());
+            let found = asked.and_then(|asked| self.streams.find(&asked.stream));
+            match found.is_some_and(|stream| self.is_held(stream)) {
+                true => self.refuse(slot, Refusal::Busy),
+                false => self.queue_keys(slot),
+            }
+            return;
+        }
         if !self.let_in(slot) {
             return;
         }
@@ -92,15 +102,22 @@ impl Shard {
         Ok(slot)
     }
 
-    fn take_stream(&mut self, slot: u32, source: &Source) -> Result<(), Refusal> {
-        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
+    /// True if somebody publishes a stream who has not fallen silent.
+    fn is_held(&self, slot: u32) -> bool {
+        let Some(hub) = self.streams.get(slot) else { return false };
         let silent = self.now.saturating_duration_since(hub.last_media());
+        let is_silent = silent >= self.config.stream.takeover_after;
+        matches!(hub.publisher(), Publisher::Session { .. }) && !is_silent
+    }
+
+    fn take_stream(&mut self, slot: u32, source: &Source) -> Result<(), Refusal> {
+        if self.is_held(slot) {
+            return Err(Refusal::Busy);
+        }
+        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
         let before = hub.publisher();
         match before {
-            Publisher::Session { .. } if silent >= self.config.stream.takeover_after => {
-                self.counters.publishes_taken_over += 1;
-            }
-            Publisher::Session { .. } => return Err(Refusal::Busy),
+            Publisher::Session { .. } => self.counters.publishes_taken_over += 1,
             Publisher::Lost(_) => self.counters.publishes_resumed += 1,
             Publisher::Demo => {}
         }

@@ -15,10 +15,12 @@ use super::cipher::Cipher;
 use super::commands::ControlLink;
 use super::connection::Connections;
 use super::demo::Demo;
+use super::derivations::Derivations;
 use super::drain::Draining;
 use super::egress::SLICE_SENDS_MAX;
 use super::eviction::Evictions;
 use super::flush::Flush;
+use super::handshakes::Handshakes;
 use super::headroom::Headroom;
 use super::idle::Idle;
 use super::mailbox::{Inboxes, Outboxes};
@@ -113,6 +115,8 @@ pub(crate) struct Shard {
     pub(super) listener_count: u16,
     pub(super) ports: Ports,
     pub(super) trains: Trains,
+    pub(super) handshakes: Handshakes,
+    pub(super) derivations: Derivations,
     pub(super) queues: Queues,
     pub(super) flush: Flush,
     pub(super) headroom: Headroom,
@@ -185,6 +189,8 @@ impl Shard {
             listener_count: 0,
             ports: Ports::default(),
             trains: Trains::default(),
+            handshakes: Handshakes::default(),
+            derivations: Derivations::default(),
             queues: Queues::default(),
             flush: Flush::new(&config.egress, now),
             headroom: Headroom::default(),

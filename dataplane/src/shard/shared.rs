@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub placement: Placement,
     pub caps: Caps,
     pub connects: ConnectRates,
+    /// First handshakes of SRT.
+    pub greets: ConnectRates,
     pub penalties: Arc<Penalties>,
     pub viewers: KnownViewers,
     pub views: ViewTable,
@@ -103,6 +105,7 @@ impl Shared {
             placement,
             caps: Caps::default(),
             connects: ConnectRates::default(),
+            greets: ConnectRates::default(),
             penalties,
             viewers: KnownViewers::default(),
             views: ViewTable::new(views_max),

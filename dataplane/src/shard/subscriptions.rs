@@ -157,9 +157,6 @@ impl Shard {
     }
 
     fn start_playing(&mut self, slot: u32, reader_slot: u32) {
-        if !self.let_in(slot) {
-            return;
-        }
         let Some(connection) = self.connections.get(slot) else { return };
         debug_assert!(connection.role.is_none(), "who plays still has asked for nothing");
         let asked = connection.asked.as_ref();
@@ -169,6 +166,15 @@ impl Shard {
             self.refuse(slot, Refusal::WrongKey);
             return;
         }
+        if self.awaits_keys(slot) {
+            self.queue_keys(slot);
+            return;
+        }
+        if !self.let_in(slot) {
+            return;
+        }
+        let Some(connection) = self.connections.get(slot) else { return };
+        let asked = connection.asked.as_ref();
         let counted = asked.filter(|asked| !asked.internal);
         let place = counted.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
         let Ok(place) = place else {

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Each kind of work has a share of a turn's time: half a millisecond for completions, letters,
-//! commands and timers each, one for handshakes, one and a half and a slice for sending. What is
-//! left over goes on in the next turn, so that none of it delays what was received, or is due, by
-//! more than five milliseconds.
+//! commands, timers and keys each, one for handshakes, one and a half and a slice for sending. What
+//! is left over goes on in the next turn, so that none of it delays what was received, or is due,
+//! by more than five milliseconds.
 //!
 //! The clock is read here, at the start of a turn and between its kinds of work, and passed down;
 //! so is the calendar, for what people are told.
@@ -36,6 +36,8 @@ const STEPS_PER_LOOK: u32 = 16;
 const EGRESS_PER_TURN: Duration = Duration::from_micros(1_500);
 /// Time of one turn that TLS handshakes may take.
 const HANDSHAKES_PER_TURN: Duration = Duration::from_millis(1);
+/// Time of one turn that keys of SRT callers may take, but for the last one.
+const DERIVATIONS_PER_TURN: Duration = ROUND;
 /// Streams, logs and grace times are looked after this often.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// The loop shows this often how late it is, if nothing else does.
@@ -93,12 +95,13 @@ impl Shard {
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
         let shaking = self.shake_hands();
+        let deriving = self.derive_keys();
         self.submit();
         self.shared.epochs.advance(self.id);
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
         self.tell_tombstones();
-        left || shaking || evicting || rekeying || surveying || due
+        left || shaking || deriving || evicting || rekeying || surveying || due
     }
 
     /// Sends in slices for its share of a turn; true if somebody waits for the next.
@@ -141,6 +144,23 @@ impl Shard {
         }
         if self.has_handshakes() {
             self.counters.tls_handshakes_put_off += 1;
+        }
+        true
+    }
+
+    /// Derives keys of SRT callers for their share of a turn; true if some wait, or were let in.
+    fn derive_keys(&mut self) -> bool {
+        if self.derivations.is_empty() {
+            return false;
+        }
+        let until = clock() + DERIVATIONS_PER_TURN;
+        while self.next_derivation() {
+            if clock() >= until {
+                break;
+            }
+        }
+        if !self.derivations.is_empty() {
+            self.counters.srt_keys_put_off += 1;
         }
         true
     }

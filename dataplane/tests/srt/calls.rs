@@ -230,7 +230,11 @@ fn a_caller_waits_for_its_verdict_and_hears_it_again() {
     let good = [(ExtensionType::HsRequest, &body[..])];
     let Incoming::Call(request) = rig.conclude(FIVE, &good) else { panic!() };
     assert_eq!((request.stream_id(), request.is_encrypted()), (None, false));
-    assert!(matches!(rig.conclude(FIVE, &good), Incoming::Ignored), "it waits");
+    assert!(matches!(rig.conclude(FIVE, &good), Incoming::Waiting(None)), "it waits");
+    rig.listener.judged_at(request.caller(), Some(9));
+    assert!(matches!(rig.conclude(FIVE, &good), Incoming::Waiting(Some(9))), "and is known");
+    rig.listener.give_up(request.caller());
+    let Incoming::Call(request) = rig.conclude(FIVE, &good) else { panic!("it is a new call") };
     let reason = RejectReason::NOT_FOUND;
     let len = rig.listener.refuse(epoch(), &request, reason, &mut rig.out);
     assert_eq!(rig.answer(len).kind, HandshakeKind::Rejected(reason));
@@ -241,8 +245,8 @@ fn a_caller_waits_for_its_verdict_and_hears_it_again() {
 
     let Incoming::Call(request) = rig.conclude(FIVE, &good) else { panic!() };
     let Rig { listener, settings, out } = &mut rig;
-    let ids = (SocketId(77), [9; 32]);
-    let mut connection = listener.accept(epoch(), &request, settings, ids, out).unwrap();
+    let keys = (SocketId(77), request.keys(settings, [9; 32]));
+    let mut connection = listener.accept(epoch(), &request, settings, keys, out).unwrap();
     let first = connection.poll_transmit(epoch(), out).unwrap();
     let greeting = out[..first].to_vec();
     assert!(connection.poll_transmit(epoch(), out).is_none());
@@ -271,8 +275,8 @@ fn a_player_whose_packets_are_too_small_is_refused() {
             panic!()
         };
         let settings = Settings { sends, ..Settings::default() };
-        let ids = (SocketId(77), [9; 32]);
-        let accepted = rig.listener.accept(epoch(), &request, &settings, ids, &mut rig.out);
+        let keys = (SocketId(77), request.keys(&settings, [9; 32]));
+        let accepted = rig.listener.accept(epoch(), &request, &settings, keys, &mut rig.out);
         match accepted {
             Ok(connection) => {
                 assert!(is_let_in, "{mtu}");
@@ -330,54 +334,50 @@ fn host(number: usize) -> SocketAddr {
 }
 
 #[test]
-fn the_table_of_calls_is_bounded() {
+fn those_who_wait_are_bounded_and_those_who_were_answered_are_not() {
     let mut rig = Rig::new();
-    let share = Settings::default().calls_per_host_max;
+    let waiting_max = rig.settings.waiting_max;
     let refusal = |rig: &Rig, len: usize| {
         let (handshake, _) = Handshake::parse(&rig.out[HEADER_BYTES..len]).unwrap();
         handshake.kind
     };
-    let backlog = HandshakeKind::Rejected(RejectReason::BACKLOG);
-    let hosts = CALLS_MAX / share;
-    for at in 0..hosts {
-        for socket in 1..=u32::try_from(share).unwrap() {
-            let bytes = call(&mut rig, host(at), socket, None);
-            assert!(matches!(rig.say(host(at), &bytes), Incoming::Call(_)), "{at} {socket}");
-        }
-        // One host has its share, and the next is let in.
-        let bytes = call(&mut rig, host(at), 9_999, None);
-        let Incoming::Reply(len) = rig.say(host(at), &bytes) else { panic!() };
-        assert_eq!(refusal(&rig, len), backlog);
+    let mut callers = Vec::new();
+    for at in 0..waiting_max {
+        let bytes = call(&mut rig, host(at % 7), at as u32 + 1, None);
+        let Incoming::Call(request) = rig.say(host(at % 7), &bytes) else { panic!("{at}") };
+        callers.push(request);
     }
-    let bytes = call(&mut rig, host(hosts), 1, None);
-    let Incoming::Reply(len) = rig.say(host(hosts), &bytes) else { panic!() };
-    assert_eq!(refusal(&rig, len), backlog, "it is full");
-    let later = epoch() + Duration::from_secs(31);
-    let fresh = rig.listener.handle_datagram(later, host(hosts), &bytes, &mut rig.out);
-    assert!(matches!(fresh, Incoming::Call(_)), "those who waited too long are forgotten");
+    let bytes = call(&mut rig, host(9), 1, None);
+    let Incoming::Reply(len) = rig.say(host(9), &bytes) else { panic!() };
+    assert_eq!(refusal(&rig, len), HandshakeKind::Rejected(RejectReason::BACKLOG));
+    // However many were let in a moment ago, the next may come.
+    for (request, socket) in callers.iter().zip(1..) {
+        let Rig { listener, settings, out } = &mut rig;
+        let keys = (SocketId(socket), request.keys(settings, [9; 32]));
+        listener.accept(epoch(), request, settings, keys, out).unwrap();
+    }
+    for at in 0..CALLS_MAX as u32 {
+        let bytes = call(&mut rig, host(11), at + 1, None);
+        let Incoming::Call(request) = rig.say(host(11), &bytes) else { panic!("{at}") };
+        rig.listener.refuse(epoch(), &request, RejectReason::NOT_FOUND, &mut rig.out);
+    }
+    let bytes = call(&mut rig, host(9), 1, None);
+    assert!(matches!(rig.say(host(9), &bytes), Incoming::Call(_)));
+    // Refusals were forgotten for refusals, and not who was let in last.
+    let last = u32::try_from(waiting_max).unwrap();
+    let peer = host((waiting_max - 1) % 7);
+    let bytes = call(&mut rig, peer, last, None);
+    assert!(matches!(rig.say(peer, &bytes), Incoming::For(socket) if socket == SocketId(last)));
 }
 
 #[test]
-fn callers_with_keys_are_listened_to_at_a_rate() {
+fn however_many_show_keys_everybody_is_heard() {
     let mut rig = Rig::new();
     let key = [0x55; 40];
-    let mut heard = 0;
     for at in 0..1_000 {
         let bytes = call(&mut rig, host(at), 1, Some(&key));
-        match rig.say(host(at), &bytes) {
-            Incoming::Call(_) => heard += 1,
-            Incoming::Ignored => {}
-            other => panic!("{other:?}"),
-        }
+        assert!(matches!(rig.say(host(at), &bytes), Incoming::Call(_)), "{at}");
     }
-    assert_eq!(heard, 200, "those of a second");
-    let bytes = call(&mut rig, host(2_000), 1, None);
-    assert!(matches!(rig.say(host(2_000), &bytes), Incoming::Call(_)), "no key, no cost");
-    // Who calls again is heard after a while.
-    let bytes = call(&mut rig, host(999), 1, Some(&key));
-    let later = epoch() + Duration::from_millis(250);
-    let again = rig.listener.handle_datagram(later, host(999), &bytes, &mut rig.out);
-    assert!(matches!(again, Incoming::Call(_)));
 }
 
 #[test]

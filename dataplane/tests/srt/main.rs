@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests need one instant to start from")]
 
+mod asking;
 mod calls;
 mod endpoint;
 mod hostility;

@@ -113,12 +113,12 @@ impl Parts {
             let incoming =
                 self.listener.handle_datagram(self.now, caller_addr(), &datagram, &mut out);
             match incoming {
-                Incoming::Ignored => {}
+                Incoming::Ignored | Incoming::Waiting(_) => {}
                 Incoming::Reply(len) => self.lines[1].send(self.now, &out[..len]),
                 Incoming::Call(request) => {
                     assert_eq!(request.stream_id(), Some(&b"#!::r=cam1,m=publish"[..]));
-                    let ids = (SocketId(77), [9; 32]);
-                    match self.listener.accept(self.now, &request, settings, ids, &mut out) {
+                    let keys = (SocketId(77), request.keys(settings, [9; 32]));
+                    match self.listener.accept(self.now, &request, settings, keys, &mut out) {
                         Ok(connection) => self.answered = Some((None, Some(connection))),
                         Err((_, len)) => self.lines[1].send(self.now, &out[..len]),
                     }

@@ -273,7 +273,7 @@ impl Peer {
         let (Some(listener), Some(from)) = (&mut self.listener, self.to) else { return };
         let mut out = [0; PACKET_BYTES_MAX];
         match listener.handle_datagram(now, from, datagram, &mut out) {
-            Incoming::Ignored => {}
+            Incoming::Ignored | Incoming::Waiting(_) => {}
             Incoming::Reply(len) => self.lines[1].send(now, &out[..len]),
             Incoming::For(_) => {
                 self.connection.as_mut().unwrap().handle_datagram(now, datagram);
@@ -285,8 +285,9 @@ impl Peer {
                     self.lines[1].send(now, &out[..len]);
                     return;
                 }
-                let ids = (SocketId(0x0765_4321), [7; 32]);
-                match listener.accept(now, &request, &self.settings, ids, &mut out) {
+                let keys = request.keys(&self.settings, [7; 32]);
+                let keys = (SocketId(0x0765_4321), keys);
+                match listener.accept(now, &request, &self.settings, keys, &mut out) {
                     Ok(connection) => self.connection = Some(connection),
                     Err((_, len)) => self.lines[1].send(now, &out[..len]),
                 }

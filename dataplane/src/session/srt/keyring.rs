@@ -34,7 +34,7 @@ pub type KeySeed = [u8; 32];
 
 /// The keys of both directions.
 #[derive(Debug)]
-pub(super) struct Keyring {
+pub struct Keyring {
     passphrase: Passphrase,
     kek: KeyEncryptionKey,
     seed: Seed,

@@ -7,12 +7,14 @@
 //!   induction -> cookie, nothing kept
 //!   conclusion with a good cookie -> Request, waiting --accept--> accepted (a Connection)
 //!                                                     \-refuse--> refused
-//!   the conclusion again -> waiting: nothing; accepted: to its connection; refused: the same again
+//!   the conclusion again -> waiting: to who judges it; accepted: to its connection;
+//!                           refused: the same again
 //! ```
 //!
 //! Limits: a table of calls, waiting or answered (`calls.rs`); before a good cookie nothing is
-//! kept, and no answer is larger than what it answers. Keys are derived [`DERIVATIONS_PER_SECOND`]
-//! times: callers beyond that hear nothing, and call again.
+//! kept, and no answer is larger than what it answers.
+//! Not here: how often anybody may call, and who waits for the derivation of its keys
+//! ([`Request::keys`]), which takes about a millisecond.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -28,13 +30,11 @@ use super::connection::Connection;
 use super::cookie::CookieJar;
 use super::keyring::{KeySeed, Keyring};
 use super::negotiation::{Agreement, Offer, Side, our_extension, our_handshake, timestamp};
-use super::pacer::Bucket;
 use super::settings::Settings;
 use super::transmit::Scratch;
 
-/// Calls with key material that are listened to in a second: each costs a derivation, about a
-/// millisecond.
-const DERIVATIONS_PER_SECOND: u64 = 200;
+/// The keys of a caller, if it encrypts, or why it is not let in.
+pub type Keys = Result<Option<Keyring>, RejectReason>;
 
 /// What became of a datagram to nobody in particular.
 #[derive(Debug)]
@@ -43,8 +43,11 @@ pub enum Incoming {
     Ignored,
     /// So many bytes are to be sent back.
     Reply(usize),
-    /// A caller waits for [`Listener::accept`] or [`Listener::refuse`].
+    /// A caller waits for [`Listener::accept`] or [`Listener::refuse`], or is given up
+    /// ([`Listener::give_up`]).
     Call(Box<Request>),
+    /// A caller that waits repeats itself; where it is judged, as [`Listener::judged_at`] was told.
+    Waiting(Option<u32>),
     /// The datagram is for the connection with that socket, which answers it again.
     For(SocketId),
 }
@@ -82,6 +85,28 @@ impl Request {
         self.offer.key_material.is_some()
     }
 
+    /// True if [`Self::keys`] takes the time of a derivation.
+    #[must_use]
+    pub const fn has_secret(&self, settings: &Settings) -> bool {
+        self.is_encrypted() && settings.passphrase.is_some()
+    }
+
+    /// Its keys, with our own secret and random bytes of this call alone.
+    ///
+    /// With a passphrase the caller must encrypt with the same, without one it must not encrypt.
+    ///
+    /// # Errors
+    /// Why it is to be refused.
+    pub fn keys(&self, settings: &Settings, seed: KeySeed) -> Keys {
+        keys_of(settings, self.offer.key_material.as_deref(), seed)
+    }
+
+    /// When it came.
+    #[must_use]
+    pub const fn heard(&self) -> Instant {
+        self.heard.0
+    }
+
     /// The caller's address and socket.
     #[must_use]
     pub const fn caller(&self) -> (SocketAddr, SocketId) {
@@ -97,7 +122,6 @@ pub struct Listener {
     mtu: u32,
     flow_window: u32,
     calls: Calls,
-    derivations: Bucket,
 }
 
 impl Listener {
@@ -110,8 +134,7 @@ impl Listener {
             began: now,
             mtu: settings.mtu,
             flow_window: settings.receive_window,
-            calls: Calls::new(settings.calls_per_host_max),
-            derivations: Bucket::new(DERIVATIONS_PER_SECOND, Duration::from_secs(1), 1, now),
+            calls: Calls::new(settings.waiting_max),
         }
     }
 
@@ -167,7 +190,7 @@ impl Listener {
     ) -> Incoming {
         let call = (peer, handshake.socket);
         match self.calls.get(&call) {
-            Some(Answer::Waiting) => return Incoming::Ignored,
+            Some(Answer::Waiting(at)) => return Incoming::Waiting(at),
             Some(Answer::Accepted(socket)) => return Incoming::For(socket),
             Some(Answer::Refused(reason)) => {
                 return Incoming::Reply(self.write_refusal(now, peer, handshake, reason, out));
@@ -175,27 +198,20 @@ impl Listener {
             None => {}
         }
         let offer = match Offer::parse(handshake, rest, Side::Caller) {
-            Ok(_) if !self.calls.has_room(now, peer) => Err(RejectReason::BACKLOG),
+            Ok(_) if !self.calls.has_room() => Err(RejectReason::BACKLOG),
             other => other,
         };
         match offer {
             Ok(offer) => {
-                if offer.key_material.is_some() {
-                    if !self.derivations.is_open(now) {
-                        return Incoming::Ignored;
-                    }
-                    self.derivations.spend(1);
-                }
-                self.calls.remember(now, call, Answer::Waiting);
+                self.calls.remember(now, call, Answer::Waiting(None));
                 Incoming::Call(Box::new(Request { peer, offer, heard: (now, sent) }))
             }
             Err(reason) => Incoming::Reply(self.write_refusal(now, peer, handshake, reason, out)),
         }
     }
 
-    /// Lets a caller in; its connection has `socket`, and answers it by itself.
-    ///
-    /// With a passphrase the caller must encrypt with the same, without one it must not encrypt.
+    /// Lets a caller in with its [`Request::keys`]; its connection has `socket`, and answers it by
+    /// itself.
     ///
     /// # Errors
     /// So many bytes, which refuse the caller, are to be sent back.
@@ -204,17 +220,13 @@ impl Listener {
         now: Instant,
         request: &Request,
         settings: &Settings,
-        (socket, seed): (SocketId, KeySeed),
+        (socket, keys): (SocketId, Keys),
         out: &mut Scratch,
     ) -> Result<Connection, (RejectReason, usize)> {
         let offer = &request.offer;
-        let material = offer.key_material.as_deref();
         // Each connection has a clock of its own, however long we listen.
         let agreed = Agreement::new(settings, offer, socket, request.heard, now);
-        let agreed = agreed.and_then(|agreement| {
-            let keys = keys_of(settings, material, seed)?;
-            Ok(Agreement { keys, ..agreement })
-        });
+        let agreed = agreed.and_then(|agreement| Ok(Agreement { keys: keys?, ..agreement }));
         let mut agreement = match agreed {
             Ok(agreement) => agreement,
             Err(reason) => return Err((reason, self.refuse(now, request, reason, out))),
@@ -230,7 +242,7 @@ impl Listener {
             ..our_handshake(settings, socket, agreement.initial, peer)
         };
         // CONTROL: key material is answered with itself.
-        let key_material = material.map(<[u8]>::to_vec);
+        let key_material = offer.key_material.clone();
         let answer = Offer { handshake, extension, stream_id: None, key_material };
         let sent = timestamp(now, agreement.began);
         agreement.greeting = Some(answer.encode(Side::Listener, agreement.peer_socket, sent));
@@ -250,6 +262,16 @@ impl Listener {
         self.write_refusal(now, request.peer, request.offer.handshake, reason, out)
     }
 
+    /// Says where a call that waits is judged, for [`Incoming::Waiting`].
+    pub fn judged_at(&mut self, caller: (SocketAddr, SocketId), at: Option<u32>) {
+        self.calls.judged_at(&caller, at);
+    }
+
+    /// Nobody judges a call any more, and it was told nothing: if it comes again it is a new one.
+    pub fn give_up(&mut self, caller: (SocketAddr, SocketId)) {
+        self.calls.give_up(&caller);
+    }
+
     /// Another listener of the same socket group answered a call that came here: what it says to a
     /// repetition is said here, too.
     pub fn answered(
@@ -258,16 +280,14 @@ impl Listener {
         caller: (SocketAddr, SocketId),
         answer: Result<SocketId, RejectReason>,
     ) {
-        if self.calls.get(&caller) == Some(Answer::Waiting) {
-            let answer = match answer {
-                Ok(socket) => Answer::Accepted(socket),
-                Err(reason) => Answer::Refused(reason),
-            };
-            self.calls.remember(now, caller, answer);
-        }
+        let answer = match answer {
+            Ok(socket) => Answer::Accepted(socket),
+            Err(reason) => Answer::Refused(reason),
+        };
+        self.calls.remember(now, caller, answer);
     }
 
-    /// Forgets the calls that were answered a while ago, or never.
+    /// Forgets the calls that were answered a while ago.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.calls.forget(now);
     }

@@ -1,10 +1,11 @@
 //! SRT sessions: who listens, who calls, and the connection that both make, sans-IO.
 //!
 //! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
-//! Shape: `server.rs` is the session of the shard, `target.rs` what its peer wants. A datagram's
-//! way in: `listener.rs` (no destination) or `caller.rs`, then
-//! `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's hands. A packet's
-//! way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs` (header, key).
+//! Shape: `server.rs` is the session of the shard, `asking.rs` what it is before it is let in,
+//! `target.rs` what its peer wants. A datagram's way in: `listener.rs` (no destination) or
+//! `caller.rs`, then `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's
+//! hands. A packet's way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs`
+//! (header, key).
 //! In/Out: payload is decrypted where it was received and given out from there if it came in
 //! order; what is sent stays in the index of whoever sends, also for a second time.
 //! Limits: [`Settings`] and the `_MAX` of each file. No datagram makes more than one answer, and
@@ -12,6 +13,7 @@
 //! Not here: sockets, stream names and verdicts are the shard's.
 
 mod acknowledgements;
+mod asking;
 mod caller;
 mod calls;
 mod close_reason;
@@ -42,8 +44,8 @@ pub use calls::CALLS_MAX;
 pub use close_reason::CloseReason;
 pub use connection::Connection;
 pub use data::DataTransmit;
-pub use keyring::KeySeed;
-pub use listener::{Incoming, Listener, Request};
+pub use keyring::{KeySeed, Keyring};
+pub use listener::{Incoming, Keys, Listener, Request};
 pub use playing::Playing;
 pub use receiver::Payload;
 pub use sender::{PacketIndex, PacketMeta, Returned};

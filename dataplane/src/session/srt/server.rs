@@ -4,11 +4,13 @@
 //!
 //! ```text
 //!   asking --let_in--> open --(PublishStarted)--> publishing --+
-//!     |                 |  \---(PlayStarted)----> playing -----+--(SHUTDOWN, silence, end)--> over
-//!     +---(Refused)-----+----------------------------------------------------------------> over
+//!     |                 |  \---(PlayStarted)----> playing -----+--(SHUTDOWN, silence, our end)-->
+//!     +---(Refused)-----+------------------------------------------------------------------> over
+//!     +---(it repeats its call no more)----------------------------------------------------> over
 //! ```
 //!
-//! A peer hears nothing before it publishes or plays: its call is answered then, or refused.
+//! A peer hears nothing before it publishes or plays: its call is answered then, or refused. Until
+//! then it says that it is still there by its call, which it repeats.
 //! In/Out: datagrams instead of bytes; payload of a publisher becomes events at once. What a player
 //! is sent is polled of [`Server::playing`], with the packets of its log.
 //! Limits: those of [`Connection`]; events wait for one datagram's payload only.
@@ -19,15 +21,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use codecs::mpegts::demux;
-use codecs::srt::{RejectReason, SocketId};
+use codecs::srt::SocketId;
 
+use super::asking::Asking;
 use super::close_reason::CloseReason;
 use super::connection::Connection;
-use super::keyring::KeySeed;
-use super::listener::{Listener, Request};
+use super::listener::Request;
 use super::playing::Playing;
 use super::publishing::{Publishing, take};
-use super::settings::Settings;
 use super::statistics::Totals;
 use super::target::{self, Target};
 use super::transmit::Scratch;
@@ -48,24 +49,24 @@ use crate::words::Words;
 /// parked, before it is let in. Crosses by: mailbox, then.
 #[derive(Debug)]
 pub struct Server {
-    state: State,
-    role: Role,
+    pub(super) state: State,
+    pub(super) role: Role,
     stream: StreamName,
     agent: Arc<str>,
     /// Which socket of its shard it came by.
     port: u8,
     /// What its peer calls us.
-    socket: Option<SocketId>,
+    pub(super) socket: Option<SocketId>,
     /// It showed no secret.
-    is_anonymous: bool,
+    pub(super) is_anonymous: bool,
     events: VecDeque<Event>,
     terms: Arc<Terms>,
 }
 
 #[derive(Debug)]
-enum State {
-    /// The verdict is awaited.
-    Asking(Box<Request>),
+pub(super) enum State {
+    /// The verdict is awaited, then the keys.
+    Asking(Box<Asking>),
     /// It may come in, but for its name or its log.
     Open(Box<(Request, Connection)>),
     Publishing(Box<Publishing>),
@@ -89,7 +90,7 @@ impl Server {
         let ask = Event::Authorize { intent, stream: stream.clone(), credentials, play };
         let agent = target::agent(request.peer_version());
         let (events, terms) = (VecDeque::from([ask]), Arc::clone(terms));
-        let state = State::Asking(request);
+        let state = State::Asking(Box::new(Asking::new(*request)));
         Self { state, role, stream, agent, port, socket: None, is_anonymous, events, terms }
     }
 
@@ -97,16 +98,6 @@ impl Server {
     #[must_use]
     pub const fn port(&self) -> u8 {
         self.port
-    }
-
-    /// The call that is not answered yet.
-    #[must_use]
-    pub fn request(&self) -> Option<&Request> {
-        match &self.state {
-            State::Asking(request) => Some(request),
-            State::Open(open) => Some(&open.0),
-            _ => None,
-        }
     }
 
     /// Our socket, once it has one.
@@ -150,61 +141,6 @@ impl Server {
         match &mut self.state {
             State::Playing(playing) => Some(playing),
             _ => None,
-        }
-    }
-
-    /// Whoever asks is let in with `socket`, once it publishes or plays; true if it is.
-    ///
-    /// # Errors
-    /// Why its listener refuses it instead, and so many bytes to be sent back.
-    pub fn let_in(
-        &mut self,
-        now: Instant,
-        listener: &mut Listener,
-        settings: &Settings,
-        keys: (SocketId, KeySeed),
-        out: &mut Scratch,
-    ) -> Result<bool, (RejectReason, usize)> {
-        let request = match std::mem::replace(&mut self.state, State::Over(None)) {
-            State::Asking(request) => request,
-            state => {
-                self.state = state;
-                return Ok(false);
-            }
-        };
-        let (sends, receives) = (self.role == Role::Play, self.role == Role::Publish);
-        let settings = Settings { sends, receives, ..settings.clone() };
-        let connection = listener.accept(now, &request, &settings, keys, out)?;
-        self.socket = Some(keys.0);
-        self.entered("asking", State::Open(Box::new((*request, connection))), "let_in");
-        Ok(true)
-    }
-
-    /// Turns away who was not answered yet: so many bytes are to be sent back.
-    pub fn turn_away(
-        &mut self,
-        now: Instant,
-        listener: &mut Listener,
-        reason: RejectReason,
-        out: &mut Scratch,
-    ) -> Option<usize> {
-        let refused = listener.refuse(now, self.request()?, reason, out);
-        self.transition(State::Over(None), "turn_away");
-        Some(refused)
-    }
-
-    /// The code by which it learns why it may not.
-    #[must_use]
-    pub const fn reject_reason(&self, refusal: Refusal) -> RejectReason {
-        match refusal {
-            Refusal::Denied if self.is_anonymous => RejectReason::UNAUTHORIZED,
-            Refusal::Denied => RejectReason::FORBIDDEN,
-            Refusal::Anonymous | Refusal::WrongKey => RejectReason::UNAUTHORIZED,
-            Refusal::NotFound | Refusal::NoTrack => RejectReason::NOT_FOUND,
-            Refusal::Busy => RejectReason::CONFLICT,
-            Refusal::Overloaded | Refusal::Full => RejectReason::OVERLOAD,
-            Refusal::Timeout => RejectReason::INTERNAL,
-            Refusal::Unavailable | Refusal::Draining => RejectReason::DOWN,
         }
     }
 
@@ -336,6 +272,10 @@ impl Server {
         if !matches!(self.state, State::Publishing(_)) {
             self.notice_end();
         }
+        if self.is_gone(now) {
+            // Whoever closes the session gives its call up.
+            self.say_over(CloseReason::Idle.name());
+        }
         if let State::Publishing(publishing) = &mut self.state
             && let Err(error) = publishing.supply.check(now, &self.terms.session)
         {
@@ -399,12 +339,12 @@ impl Server {
         }
     }
 
-    fn transition(&mut self, next: State, event: &'static str) {
+    pub(super) fn transition(&mut self, next: State, event: &'static str) {
         self.entered(self.state_name(), next, event);
     }
 
     /// The rest of a move out of a state whose parts were taken.
-    fn entered(&mut self, prev: &'static str, next: State, event: &'static str) {
+    pub(super) fn entered(&mut self, prev: &'static str, next: State, event: &'static str) {
         self.state = next;
         tracing::debug!(prev, next = self.state_name(), event, "transition");
     }
@@ -430,7 +370,8 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Asking(_) | State::Open(_) | State::Over(_) => None,
+            State::Open(_) | State::Over(_) => None,
+            State::Asking(asking) => Some(asking.gone_at()),
             State::Publishing(publishing) => {
                 let supply = publishing.supply.deadline();
                 let connection = publishing.connection.poll_timeout();

@@ -60,8 +60,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a handshake may take.
     pub connect_timeout: Duration,
-    /// Calls of one host that a listener remembers, waiting or answered a moment ago.
-    pub calls_per_host_max: usize,
+    /// Calls that wait for their verdict at one listener.
+    pub waiting_max: usize,
     /// The secret; without one nothing is encrypted and nobody who encrypts is let in.
     pub passphrase: Option<Passphrase>,
     /// The length of the keys that a caller makes.
@@ -88,7 +88,7 @@ impl Default for Settings {
             retransmit_floor: 125_000,
             idle_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(3),
-            calls_per_host_max: 64,
+            waiting_max: 4_096,
             passphrase: None,
             key_length: KeyLength::Aes128,
             key_refresh_packets: 1 << 24,
