@@ -11,16 +11,16 @@
 //! says so to every shard, if anybody waits anywhere. A word may cross an answer on its way, so the
 //! streams that are waited for are asked for again, a few at a time.
 //!
-//! An RTMP player is heard and pinged meanwhile. A request of HTTP has no other word than its
-//! answer: it waits for a bounded time, and only its end is heard.
+//! An RTMP player is heard and pinged meanwhile. A request of HTTP and a call of SRT have no other
+//! word than their answer: they wait for a bounded time. Of HTTP only the end is heard, and of SRT
+//! only that the call is repeated (`calls.rs`).
 //!
 //! It holds no place of a player, and none is kept for it: whether its shard has room for it is
 //! asked when it begins to play.
 //!
 //! Limits: `idle_players_max` of the process, `idle_players_per_ip_max` of an address; `idle_play`
-//! of those who are told to wait,
-//! `play_wait` of everybody else, [`HTTP_WAIT_MAX`] for HTTP; [`CHECKS`] streams are asked for
-//! again at a time.
+//! of those who are told to wait, `play_wait` of everybody else, [`UNHEARD_WAIT_MAX`] for HTTP and
+//! SRT; [`CHECKS`] streams are asked for again at a time.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -33,8 +33,8 @@ use crate::control::CloseReason;
 use crate::ids::{ShardId, StreamName};
 use crate::session::{Command, Refusal};
 
-/// How long a request of HTTP waits for its stream at most.
-const HTTP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a request of HTTP, or a call of SRT, waits for its stream at most.
+const UNHEARD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Streams that one round of housekeeping asks for again.
 const CHECKS: usize = 8;
 
@@ -102,7 +102,7 @@ impl Shard {
             return;
         }
         let time = if asked.waits { config.session.idle_play } else { config.session.play_wait };
-        asked.deadline = *now + if heard { time } else { time.min(HTTP_WAIT_MAX) };
+        asked.deadline = *now + if heard { time } else { time.min(UNHEARD_WAIT_MAX) };
         asked.idle = true;
         idle.add(asked.stream.clone(), slot);
         counters.players_idle += 1;
