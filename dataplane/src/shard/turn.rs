@@ -31,7 +31,7 @@ const LETTERS_PER_TURN_MAX: usize = 256;
 /// Time that completions, letters, commands and timers may each take at a time.
 const ROUND: Duration = Duration::from_micros(500);
 /// Steps of a round between two looks at the clock.
-const STEPS_PER_LOOK: u32 = 16;
+const STEPS_PER_LOOK: usize = 16;
 /// Time of one turn that sending may take, but for the slice that is under way.
 const EGRESS_PER_TURN: Duration = Duration::from_micros(1_500);
 /// Time of one turn that TLS handshakes may take.
@@ -170,8 +170,12 @@ impl Shard {
         let mut round = Round::default();
         for _ in 0..COMPLETIONS_PER_TURN_MAX {
             let Some(completion) = self.reactor.next_completion() else { return };
+            let steps = match &completion {
+                Completion::Datagrams { buf, .. } => buf.count(),
+                _ => 1,
+            };
             self.complete(completion);
-            if round.is_over() {
+            if round.is_over_after(steps) {
                 return;
             }
         }
@@ -352,18 +356,40 @@ impl Shard {
 /// Steps of like kind that a turn does one after the other, until their time is over.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    steps: u32,
+    steps: usize,
     until: Option<Instant>,
 }
 
 impl Round {
     /// Counts a step; true if its time is over.
     pub(super) fn is_over(&mut self) -> bool {
-        self.steps += 1;
-        if !self.steps.is_multiple_of(STEPS_PER_LOOK) {
+        self.is_over_after(1)
+    }
+
+    /// Counts so many steps at once; true if their time is over.
+    fn is_over_after(&mut self, steps: usize) -> bool {
+        self.steps += steps;
+        if self.steps < STEPS_PER_LOOK {
             return false;
         }
+        self.steps = 0;
         let now = clock();
         now >= *self.until.get_or_insert(now + ROUND)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_datagrams_counts_as_many_steps_as_it_has() {
+        let looked = |runs: &[usize]| {
+            let mut round = Round::default();
+            runs.iter().for_each(|&datagrams| _ = round.is_over_after(datagrams));
+            round.until.is_some()
+        };
+        assert!(!looked(&[1; STEPS_PER_LOOK - 1]) && looked(&[1; STEPS_PER_LOOK]));
+        assert!(looked(&[64]) && looked(&[10, 6]) && !looked(&[10, 5]));
     }
 }
