@@ -78,9 +78,9 @@ impl Shard {
     ) {
         let Some(connection) = self.connections.get(slot) else { return };
         let (asset, peer) = (connection.session.asset(), connection.peer.ip);
-        let judged = self.judge_view(slot, &stream, asset, viewer);
         let from = (peer, connection.listener);
         let permit = self.verdicts.permit(&stream, &credentials, from);
+        let judged = self.judge_view(slot, (&stream, permit), asset, viewer);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         let print = match viewer {
@@ -94,11 +94,7 @@ impl Shard {
                 return;
             }
             Judged::Known(view) => (view, true, false),
-            // Whoever shows the same token and asks something else waits for its own answer.
-            Judged::Stale(seat) => {
-                let same = self.shared.views.is_by(seat, permit);
-                (View::of(seat.id), same, same)
-            }
+            Judged::Stale(seat) => (View::of(seat.id), true, true),
             Judged::Ask(view) => (view, false, false),
         };
         let (epoch, term, since) = (None, Term::default(), None);
@@ -119,14 +115,13 @@ impl Shard {
         let epoch = self.verdicts.epoch();
         let Some((stream, stale)) = allowed.filter(|_| !self.sends_away()) else {
             viewer.epoch = Some(epoch);
-            viewer.since =
-                self.seat_by(view, permit).and_then(|seat| self.shared.views.since(seat));
+            viewer.since = self.since_by(view, permit);
             asked.viewer = Some(viewer);
             self.authorize(slot, credentials, asked);
             return;
         };
         let view = if stale { self.seat_by(view, permit) } else { None };
-        viewer.since = view.and_then(|seat| self.shared.views.since(seat));
+        viewer.since = if stale { self.since_by(viewer.view, permit) } else { None };
         asked.viewer = Some(viewer);
         if stale {
             let about = About { view, permit, stream: stream.clone(), epoch };
