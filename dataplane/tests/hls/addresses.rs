@@ -6,9 +6,9 @@ use std::time::Instant;
 use dataplane::config::{Config, HlsSession};
 use dataplane::control::{AuthorizeRequest, Denial, Grant, Verdict};
 
-use super::publish;
 use super::rechecks::{LONG, judge, yes};
 use super::views::{everywhere, token_of, told_apart};
+use super::{node, publish};
 use crate::node::{Server, Viewer};
 use crate::on_both_backends;
 
