@@ -19,6 +19,7 @@
 //! Nothing here waits: what the application is asked runs beside, and comes back as a landing.
 //! Lives on: the control thread.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,10 +32,10 @@ use super::claims::Claims;
 use super::declared::{Declarations, Declared, admitted};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
-use super::flights::{Flights, Landing, Outcome, Waiter};
+use super::flights::{Flights, Landing, Outcome, Waiter, Whose};
 use super::guess::tell;
 use super::judge::{Step, judge};
-use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
+use super::jwt::{Endpoint, Issuer, KeySet, is_bound, refreshed};
 use super::keeping::{Keeping, for_one};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
@@ -224,7 +225,8 @@ impl Gate {
             }
             Err(waiter) => waiter,
         };
-        if !self.flights.has_room() {
+        let whose = self.whose(&waiter.request);
+        if !self.flights.has_room(whose) {
             self.figures.crowded += 1;
             let ground = (Basis::Failed("too many questions are under way"), None);
             let ruling = Ruling::Deny(Denial::Unavailable);
@@ -238,7 +240,7 @@ impl Gate {
                 Some(if alone { for_one(&waiter.request, verdict) } else { verdict })
             }
             Asked::Asking { keeping, asking, errand } => {
-                self.flights.start(question, waiter, keeping, asking, now);
+                self.flights.start(question, (waiter, whose.from), keeping, asking, now);
                 self.errand = errand;
                 None
             }
@@ -274,9 +276,10 @@ impl Gate {
             Ok(()) => return None,
             Err(waiter) => waiter,
         };
-        let endpoint = self.endpoint.clone();
+        let (endpoint, whose) = (self.endpoint.clone(), self.whose(&request));
         let seat = endpoint.as_ref().and_then(Endpoint::seat);
-        let (Some(endpoint), Some(seat), true) = (endpoint, seat, self.flights.has_room()) else {
+        let has_room = self.flights.has_room(whose);
+        let (Some(endpoint), Some(seat), true) = (endpoint, seat, has_room) else {
             // Without any keys nobody can tell whether the token is good.
             let known = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.keys().is_some());
             return Some(match known {
@@ -294,9 +297,14 @@ impl Gate {
             endpoint.refresh().await;
             Outcome::Fetched { issuer, keys: endpoint.keys() }
         };
-        let waiter = Waiter { shard, ticket, request };
+        let waiter = (Waiter { shard, ticket, request }, whose.from);
         self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
         None
+    }
+
+    /// Who asks, as far as that decides on room for his question.
+    fn whose(&self, request: &AuthorizeRequest) -> Whose {
+        Whose { intent: request.intent, from: self.warden.bound(request.peer.ip()) }
     }
 
     /// The verdict on whoever may ask nothing for a while.
@@ -353,7 +361,8 @@ impl Gate {
     }
 
     /// The same once the keys of an issuer were fetched. Those who show the same token, and are not
-    /// in by it, are judged once: a signature takes a while to verify, and thousands may wait.
+    /// in by it, are judged once, or once after another from each address if it is for some alone: a
+    /// signature takes a while to verify, and thousands may wait.
     fn settle_by_keys(
         &mut self,
         issuer: &Issuer,
@@ -361,13 +370,18 @@ impl Gate {
         waiters: Vec<Waiter>,
         registry: &impl Declarations,
     ) -> Vec<(ShardId, Ticket, Verdict)> {
-        let mut of_newcomers = None;
+        let mut of_newcomers: Option<(IpAddr, Ruling)> = None;
+        let is_bound = waiters.first().is_some_and(|first| is_bound(&first.request));
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
-            let judged = || refreshed(issuer, keys, &request);
-            let ruling = match request.since {
-                None => of_newcomers.get_or_insert_with(judged).clone(),
-                Some(_) => judged(),
+            let from = request.peer.ip().to_canonical();
+            let known = of_newcomers.as_ref().filter(|(of, _)| *of == from || !is_bound);
+            let ruling = match known.filter(|_| request.since.is_none()) {
+                Some((_, ruling)) => ruling.clone(),
+                None => refreshed(issuer, keys, &request),
             };
+            if request.since.is_none() {
+                of_newcomers = Some((from, ruling.clone()));
+            }
             (shard, ticket, self.verdict(&request, &ruling, RULED, registry))
         };
         waiters.into_iter().map(verdict).collect()

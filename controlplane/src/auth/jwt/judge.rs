@@ -133,6 +133,12 @@ impl Issuer {
     }
 }
 
+/// True if the token of `request` says that it is for some addresses alone, whatever it is worth.
+pub(in crate::auth) fn is_bound(request: &AuthorizeRequest) -> bool {
+    let token = Token::read(&request.key.0);
+    token.and_then(|token| Claims::read(&token.claims)).is_ok_and(|claims| claims.is_bound())
+}
+
 /// The ruling on a token whose key may be one that the issuer made since its keys were fetched,
 /// now that they were fetched once more.
 pub(in crate::auth) fn refreshed(
