@@ -22,16 +22,14 @@ impl KeySet {
     /// The set of `keys`; `None` if they are too many, or two cannot be told apart.
     #[must_use]
     pub fn new(keys: Vec<VerifyingKey>) -> Option<Self> {
-        let alike = |one: &VerifyingKey, two: &VerifyingKey| {
-            one.kid == two.kid && one.algorithm() == two.algorithm()
-        };
         let twice =
             keys.iter().enumerate().any(|(at, key)| keys[..at].iter().any(|k| alike(k, key)));
         (!twice && keys.len() <= KEYS_MAX).then_some(Self(keys))
     }
 
     /// Reads a set in JSON (RFC 7517 5). Keys that are for something else are left out, as are all
-    /// with secrets unless `secrets` may be where this comes from.
+    /// with secrets unless `secrets` may be where this comes from, and those that cannot be told
+    /// apart: a key need have no name (RFC 7517 4.5), and a token that names none leaves the choice.
     ///
     /// Errors: what is wrong with it.
     pub fn read(json: &[u8], secrets: bool) -> Result<Self, &'static str> {
@@ -41,11 +39,29 @@ impl KeySet {
             return Err("it has too many keys");
         }
         let key = |value| VerifyingKey::of(serde_json::from_value::<Jwk>(value).ok()?, secrets);
-        let keys: Vec<_> = set.keys.into_iter().filter_map(key).collect();
+        let mut keys: Vec<_> = set.keys.into_iter().filter_map(key).collect();
         if keys.is_empty() {
             return Err("it has no key that verifies HS256, RS256 or ES256");
         }
-        Self::new(keys).ok_or("two of its keys have the same name and algorithm")
+        let mut once = Vec::with_capacity(keys.len());
+        keys.retain(|key| {
+            let is_new = !once.contains(key);
+            is_new.then(|| once.push(key.clone()));
+            is_new
+        });
+        keys.retain(|key| once.iter().filter(|other| alike(key, other)).count() == 1);
+        if keys.is_empty() {
+            return Err("its keys cannot be told apart: give each a kid of its own");
+        }
+        let left_out = once.len() - keys.len();
+        if left_out > 0 {
+            tracing::warn!(
+                left_out,
+                "keys of tokens cannot be told apart from others of the same set and are not used; \
+                 the issuer must give each a kid of its own"
+            );
+        }
+        Ok(Self(keys))
     }
 
     /// How many there are.
@@ -59,6 +75,11 @@ impl KeySet {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// True if no token tells these two apart.
+fn alike(one: &VerifyingKey, two: &VerifyingKey) -> bool {
+    one.kid == two.kid && one.algorithm() == two.algorithm()
 }
 
 /// The key among `sets` for a token that names `kid` and `algorithm`.
@@ -82,4 +103,40 @@ pub(super) fn select<'a>(
         return Err(Flaw::UnknownKey);
     }
     named.find(fits).ok_or(Flaw::Algorithm)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::auth::jwt::issuing::{p256, rsa_jwk};
+
+    fn names(keys: &[Value]) -> Result<Vec<Option<String>>, &'static str> {
+        let set = KeySet::read(json!({ "keys": keys }).to_string().as_bytes(), false)?;
+        Ok(set.0.into_iter().map(|key| key.kid).collect())
+    }
+
+    fn nameless(mut jwk: Value) -> Value {
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk
+    }
+
+    #[test]
+    fn keys_that_cannot_be_told_apart_leave_the_others() {
+        let [one, two, named] = ["one", "two", "named"].map(|kid| p256(kid).0);
+        let (one, two, rsa) = (nameless(one), nameless(two), nameless(rsa_jwk("r")));
+        let named_alone = Ok(vec![Some("named".to_owned())]);
+        assert_eq!(names(&[one.clone(), named.clone(), two.clone()]), named_alone);
+        // Two of different algorithms are told apart without names.
+        assert_eq!(names(&[one.clone(), rsa]), Ok(vec![None, None]));
+        // The same key twice is one.
+        assert_eq!(names(&[named.clone(), named.clone()]), named_alone);
+        assert_eq!(names(&[one.clone()]), Ok(vec![None]));
+        let [first, again] = [(); 2].map(|()| p256("same").0);
+        assert_eq!(names(&[first.clone(), named, again.clone()]), named_alone);
+        for keys in [[one, two], [first, again]] {
+            assert!(names(&keys).unwrap_err().contains("a kid of its own"));
+        }
+    }
 }

@@ -280,7 +280,7 @@ mod tests {
             ("COMMANDS_API_AUTH", "Basic"),
             ("COMMANDS_API_AUTH_USER", "ops"),
             ("COMMANDS_API_AUTH_TOKEN", "42"),
-            ("CONTROL_SECRET", "s3cret"),
+            ("CONTROL_SECRET", "s3cret of 16 bytes"),
             ("ID_MAX_LENGTH", "64"),
             ("SERVER_CAPACITY", "8"),
             ("EXTERNAL_IP", "192.0.2.9"),
@@ -345,6 +345,12 @@ mod tests {
         assert!(!loaded(&[("COMMANDS_API_AUTH", "")]).settings.coordinator.is_on());
         let warnings = loaded(&[("CONTROL_SECRET", "x")]).warnings;
         assert!(warnings[0].starts_with("every key may publish"), "{warnings:?}");
+        assert!(warnings[1].contains("CONTROL_SECRET) has 1 bytes"), "{warnings:?}");
+        let sound = loaded(&[("CONTROL_SECRET", "0123456789abcdef")]).warnings;
+        assert_eq!(sound, warnings[..1]);
+        // Who is the client of another coordinator has the secret from there.
+        let off = loaded(&[("CONTROL_SECRET", "x"), ("GRANDSTAND_COORDINATOR__ENABLED", "false")]);
+        assert!(off.warnings.is_empty(), "{:?}", off.warnings);
     }
 
     #[test]
