@@ -361,8 +361,8 @@ impl Gate {
     }
 
     /// The same once the keys of an issuer were fetched. Those who show the same token, and are not
-    /// in by it, are judged once, or once after another from each address if it is for some alone: a
-    /// signature takes a while to verify, and thousands may wait.
+    /// in by it, are judged once, or by address if it is for some addresses alone: a signature takes
+    /// a while to verify, and thousands may wait.
     fn settle_by_keys(
         &mut self,
         issuer: &Issuer,
