@@ -22,6 +22,7 @@ use super::fingerprint::Fingerprint;
 use super::jwt::{Issuer, KeySet};
 use super::keeping::Keeping;
 use super::ruling::Answered;
+use crate::penalties::Warden;
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
 pub(super) const WAITERS_MAX: usize = 16_384;
@@ -56,6 +57,11 @@ pub(super) struct Whose {
 }
 
 impl Whose {
+    /// Who has `request`.
+    pub(super) fn of(request: &AuthorizeRequest, warden: &Warden) -> Self {
+        Self { intent: request.intent, from: warden.bound(request.peer.ip()) }
+    }
+
     /// How many of `places` are not for him.
     const fn kept_from(self, places: usize) -> usize {
         match self.intent {

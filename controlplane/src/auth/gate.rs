@@ -19,7 +19,6 @@
 //! Nothing here waits: what the application is asked runs beside, and comes back as a landing.
 //! Lives on: the control thread.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,7 +34,7 @@ use super::fingerprint::Fingerprints;
 use super::flights::{Flights, Landing, Outcome, Waiter, Whose};
 use super::guess::tell;
 use super::judge::{Step, judge};
-use super::jwt::{Endpoint, Issuer, KeySet, is_bound, refreshed};
+use super::jwt::{Endpoint, Issuer, KeySet, Refreshed};
 use super::keeping::{Keeping, for_one};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
@@ -225,7 +224,7 @@ impl Gate {
             }
             Err(waiter) => waiter,
         };
-        let whose = self.whose(&waiter.request);
+        let whose = Whose::of(&waiter.request, &self.warden);
         if !self.flights.has_room(whose) {
             self.figures.crowded += 1;
             let ground = (Basis::Failed("too many questions are under way"), None);
@@ -276,7 +275,7 @@ impl Gate {
             Ok(()) => return None,
             Err(waiter) => waiter,
         };
-        let (endpoint, whose) = (self.endpoint.clone(), self.whose(&request));
+        let (endpoint, whose) = (self.endpoint.clone(), Whose::of(&request, &self.warden));
         let seat = endpoint.as_ref().and_then(Endpoint::seat);
         let has_room = self.flights.has_room(whose);
         let (Some(endpoint), Some(seat), true) = (endpoint, seat, has_room) else {
@@ -300,11 +299,6 @@ impl Gate {
         let waiter = (Waiter { shard, ticket, request }, whose.from);
         self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
         None
-    }
-
-    /// Who asks, as far as that decides on room for his question.
-    fn whose(&self, request: &AuthorizeRequest) -> Whose {
-        Whose { intent: request.intent, from: self.warden.bound(request.peer.ip()) }
     }
 
     /// The verdict on whoever may ask nothing for a while.
@@ -360,9 +354,7 @@ impl Gate {
         waiters.into_iter().map(verdict).collect()
     }
 
-    /// The same once the keys of an issuer were fetched. Those who show the same token, and are not
-    /// in by it, are judged once, or by address if it is for some addresses alone: a signature takes
-    /// a while to verify, and thousands may wait.
+    /// The same once the keys of an issuer were fetched.
     fn settle_by_keys(
         &mut self,
         issuer: &Issuer,
@@ -370,18 +362,9 @@ impl Gate {
         waiters: Vec<Waiter>,
         registry: &impl Declarations,
     ) -> Vec<(ShardId, Ticket, Verdict)> {
-        let mut of_newcomers: Option<(IpAddr, Ruling)> = None;
-        let is_bound = waiters.first().is_some_and(|first| is_bound(&first.request));
+        let mut rulings = Refreshed::new(issuer, keys);
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
-            let from = request.peer.ip().to_canonical();
-            let known = of_newcomers.as_ref().filter(|(of, _)| *of == from || !is_bound);
-            let ruling = match known.filter(|_| request.since.is_none()) {
-                Some((_, ruling)) => ruling.clone(),
-                None => refreshed(issuer, keys, &request),
-            };
-            if request.since.is_none() {
-                of_newcomers = Some((from, ruling.clone()));
-            }
+            let ruling = rulings.on(&request);
             (shard, ticket, self.verdict(&request, &ruling, RULED, registry))
         };
         waiters.into_iter().map(verdict).collect()
