@@ -211,6 +211,7 @@ mod tests {
 
     use super::*;
     use crate::auth::tests::{Bench, application, asking, request};
+    use crate::auth::{Mode, Rules};
 
     const CROWDED: Option<Verdict> = Some(Verdict::Deny(Denial::Unavailable));
 
@@ -236,7 +237,7 @@ mod tests {
     fn bench() -> Bench {
         // Nobody answers while a case asks: questions are only begun.
         let rules = asking(application("http://127.0.0.1:1/"));
-        Bench::new(crate::auth::Rules { calls_max: 16, ..rules })
+        Bench::new(Rules { calls_max: 16, connect: Mode::Callback, ..rules })
     }
 
     #[tokio::test]

@@ -11,7 +11,11 @@ pub const KEYS_MAX: usize = 256;
 
 /// Keys, of which no two with the same algorithm have the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeySet(Vec<VerifyingKey>);
+pub struct KeySet {
+    keys: Vec<VerifyingKey>,
+    /// How many were left out, because no token tells them apart.
+    left_out: usize,
+}
 
 #[derive(Deserialize)]
 struct Jwks {
@@ -24,7 +28,7 @@ impl KeySet {
     pub fn new(keys: Vec<VerifyingKey>) -> Option<Self> {
         let twice =
             keys.iter().enumerate().any(|(at, key)| keys[..at].iter().any(|k| alike(k, key)));
-        (!twice && keys.len() <= KEYS_MAX).then_some(Self(keys))
+        (!twice && keys.len() <= KEYS_MAX).then_some(Self { keys, left_out: 0 })
     }
 
     /// Reads a set in JSON (RFC 7517 5). Keys that are for something else are left out, as are all
@@ -54,26 +58,31 @@ impl KeySet {
             return Err("its keys cannot be told apart: give each a kid of its own");
         }
         let left_out = once.len() - keys.len();
-        if left_out > 0 {
-            tracing::warn!(
-                left_out,
-                "keys of tokens cannot be told apart from others of the same set and are not used; \
-                 the issuer must give each a kid of its own"
-            );
-        }
-        Ok(Self(keys))
+        Ok(Self { keys, left_out })
+    }
+
+    /// What is wrong with a set of which others are used.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let left_out = self.left_out;
+        (left_out > 0).then(|| {
+            format!(
+                "{left_out} keys of tokens are not used, because nothing tells them from others of \
+                 the same set; its issuer must give each a kid of its own"
+            )
+        })
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     /// There is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 }
 
@@ -91,7 +100,7 @@ pub(super) fn select<'a>(
     kid: Option<&str>,
     algorithm: Algorithm,
 ) -> Result<&'a VerifyingKey, Flaw> {
-    let all = || sets.iter().flat_map(|set| &set.0);
+    let all = || sets.iter().flat_map(|set| &set.keys);
     let fits = |key: &&VerifyingKey| key.algorithm() == algorithm;
     let Some(kid) = kid else {
         let mut fitting = all().filter(fits);
@@ -114,7 +123,10 @@ mod tests {
 
     fn names(keys: &[Value]) -> Result<Vec<Option<String>>, &'static str> {
         let set = KeySet::read(json!({ "keys": keys }).to_string().as_bytes(), false)?;
-        Ok(set.0.into_iter().map(|key| key.kid).collect())
+        let left_out = keys.len() - set.len();
+        let told = set.doubt().is_some_and(|doubt| doubt.starts_with(&format!("{left_out} keys")));
+        assert!(told || left_out == 0 || keys[0] == keys[1], "{:?}", set.doubt());
+        Ok(set.keys.into_iter().map(|key| key.kid).collect())
     }
 
     fn nameless(mut jwk: Value) -> Value {
