@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::config::{Limits, ListenerConfig};
+use dataplane::config::{Limits, ListenerConfig, Reload};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
+use super::declarations::admit;
 use super::reloads::{Fresh, Source, Wish};
 use super::start::probe_address;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change, unkept};
 use crate::error::Error;
 use crate::events::Kind;
+use crate::registry::Keeper;
 use crate::troubles::Trouble;
+
+/// A wanted listener, and the one that is or will be open for it.
+type Open = (ListenerConfig, ListenerConfig);
 
 /// A question about the configuration.
 #[derive(Debug)]
@@ -104,19 +109,17 @@ impl ControlPlane {
         }
     }
 
-    /// Takes what was read, by whose wish it was, and begins with the next one; true if another
-    /// configuration is in force since. What is wrong with it is logged, and everything stays as it
-    /// is.
+    /// Takes what was read, by whose wish it was, and begins with the next one. What is wrong with
+    /// it is logged, and everything stays as it is.
     pub(super) fn reloaded(
         &mut self,
         (fresh, wish): (Option<Result<Fresh, Error>>, Wish),
-        exchange: &mut Exchange<impl Fleet>,
+        (exchange, keeper): (&mut Exchange<impl Fleet>, &mut Keeper),
         limits: &watch::Sender<Limits>,
-    ) -> bool {
+    ) {
         self.troubles.tell(Trouble::ReloadHangs, None);
         let Some(fresh) = fresh else {
-            self.reload(wish);
-            return false;
+            return self.reload(wish);
         };
         let outcome = if wish.is_gone() {
             // It was told that nothing came of it.
@@ -128,40 +131,31 @@ impl ControlPlane {
         } else if wish.is_for_another(self.in_force.as_ref()) {
             Ok(None)
         } else {
-            self.apply(fresh, wish.source(), exchange, limits).map(Some)
+            self.apply(fresh, wish.source(), (exchange, keeper), limits).map(Some)
         };
         self.manager.reloaded(outcome.as_ref().err().map(ToString::to_string));
-        let applied = matches!(outcome, Ok(Some(_)));
         wish.tell(outcome);
         if let Some(next) = self.reloads.next() {
             self.reload(next);
         }
-        applied
     }
 
     fn apply(
         &mut self,
         fresh: Result<Fresh, Error>,
         source: &'static str,
-        exchange: &mut Exchange<impl Fleet>,
+        (exchange, keeper): (&mut Exchange<impl Fleet>, &mut Keeper),
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let fresh = fresh.and_then(|Fresh { loaded, plan, certificates }| {
-            let mut reload = plan.reload(&self.plan)?;
-            if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
-                reload.tls = Some(new.with_tickets_of(old));
-            }
-            let open = self.listeners(&reload.listeners)?;
-            reload.listeners = open.iter().map(|&(_, open)| open).collect();
-            Ok((reload, open, loaded, plan, certificates))
-        });
-        let (reload, open, loaded, Plan { doubt, times, control, .. }, certificates) = match fresh {
+        let fresh = fresh.and_then(|fresh| self.judge(fresh, exchange));
+        let (reload, open, Fresh { loaded, plan, declared, certificates }) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
                 return Err(error);
             }
         };
+        let Plan { doubt, times, control, .. } = plan;
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(&loaded.settings.log);
@@ -198,7 +192,8 @@ impl ControlPlane {
             hooks.configure(self.loaded.settings.hooks.clone());
         }
         exchange.set_claims_bytes_max(control.claims_bytes_max);
-        exchange.registry.bytes_max = control.declared_bytes_max;
+        exchange.registry.idle = self.loaded.settings.streams.idle;
+        let waits = keeper.reload(declared, &mut exchange.registry);
         if let Some(book) = exchange.book() {
             book.reload(self.loaded.settings.usage);
         }
@@ -206,19 +201,33 @@ impl ControlPlane {
         bus.set_limits(self.loaded.settings.events.ring);
         let (applied, later) = (change.now.clone(), restart.clone());
         bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });
-        Ok(Reloaded { applied: change.now, restart, doubts: doubt.into_iter().collect() })
+        let doubts = doubt.into_iter().chain(waits.map(str::to_owned)).collect();
+        Ok(Reloaded { applied: change.now, restart, doubts })
+    }
+
+    /// What is told to shards if `fresh` is applied, and its listeners.
+    ///
+    /// Errors: why it cannot be applied.
+    fn judge(
+        &self,
+        fresh: Fresh,
+        exchange: &mut Exchange<impl Fleet>,
+    ) -> Result<(Reload, Vec<Open>, Fresh), Error> {
+        let mut reload = fresh.plan.reload(&self.plan)?;
+        if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
+            reload.tls = Some(new.with_tickets_of(old));
+        }
+        let open = self.listeners(&reload.listeners)?;
+        reload.listeners = open.iter().map(|&(_, open)| open).collect();
+        admit(&fresh, &mut exchange.registry)?;
+        Ok((reload, open, fresh))
     }
 
     /// The wanted listeners, each with the one that is or will be open for it.
-    fn listeners(
-        &self,
-        wanted: &[ListenerConfig],
-    ) -> Result<Vec<(ListenerConfig, ListenerConfig)>, Error> {
+    fn listeners(&self, wanted: &[ListenerConfig]) -> Result<Vec<Open>, Error> {
         let mut known = self.open.clone();
         let open = |wanted: &ListenerConfig| {
-            let same = |(asked, open): &&(ListenerConfig, ListenerConfig)| {
-                asked.is_at(wanted) || open.is_at(wanted)
-            };
+            let same = |(asked, open): &&Open| asked.is_at(wanted) || open.is_at(wanted);
             // Each is claimed once: two listeners may have asked for any free port.
             let addr = match known.iter().position(|pair| same(&pair)) {
                 Some(at) => known.remove(at).1.addr,
