@@ -1,9 +1,10 @@
-//! Declarations: what a file declares has to find room beside what the API declares, which is
-//! looked at before the rest of the file is in force.
+//! Declarations: the streams and hooks that a file declares have to find room beside those of the
+//! API, which is looked at before the rest of the file is in force.
 
 use super::reloads::Fresh;
 use crate::config::Loaded;
 use crate::error::Error;
+use crate::hooks::{Admitted, Hooks, NoRoom};
 use crate::registry::{Change, Refused, Registry};
 
 /// Lets `fresh` be applied, which gives all that is declared so much memory from now on.
@@ -18,6 +19,14 @@ pub(super) fn admit(fresh: &Fresh, registry: &mut Registry) -> Result<(), Error>
         registry.bytes_max = before;
         unfit(&fresh.loaded, &refused)
     })
+}
+
+/// Keeps a place for the hooks of a file.
+///
+/// Errors: they find none.
+pub(super) fn admit_hooks(loaded: &Loaded, hooks: &Hooks) -> Result<Admitted, Error> {
+    let admitted = hooks.admit(&loaded.settings.hooks);
+    admitted.map_err(|NoRoom { what, mend }| loaded.misfit("hooks", what, mend.to_owned()))
 }
 
 /// The refusal, as the key of the file that it is about, and the mend.

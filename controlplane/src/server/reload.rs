@@ -7,13 +7,14 @@ use dataplane::config::{Limits, ListenerConfig, Reload};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
-use super::declarations::admit;
+use super::declarations::{admit, admit_hooks};
 use super::reloads::{Fresh, Source, Wish};
 use super::start::probe_address;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change, unkept};
 use crate::error::Error;
 use crate::events::Kind;
+use crate::hooks::Admitted;
 use crate::registry::Keeper;
 use crate::troubles::Trouble;
 
@@ -148,21 +149,21 @@ impl ControlPlane {
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
         let fresh = fresh.and_then(|fresh| self.judge(fresh, exchange));
-        let (reload, open, Fresh { loaded, plan, declared, certificates }) = match fresh {
+        let (mut reload, open, place, fresh) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
                 return Err(error);
             }
         };
-        let Plan { doubt, times, control, .. } = plan;
+        let Fresh { loaded, plan: Plan { doubt, times, control, .. }, .. } = fresh;
+        let Fresh { declared, certificates, .. } = fresh;
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(&loaded.settings.log);
         let rules = loaded.settings.rules(&self.plan.configured.coordinator);
         exchange.set_rules(rules, Instant::now());
         limits.send_replace(reload.limits.clone());
-        let mut reload = reload;
         if let Some(identity) = &mut reload.tls {
             // The next reload takes its tickets from here.
             self.plan.node.tls = Some(identity.clone());
@@ -186,10 +187,10 @@ impl ControlPlane {
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
-        if let Some(hooks) = &self.hooks {
+        if let (Some(hooks), Some(place)) = (&self.hooks, place) {
             hooks.set_bytes_max(control.hooks_bytes_max);
             hooks.set_unkept(unkept(self.loaded.settings.stream.hls.mode));
-            hooks.configure(self.loaded.settings.hooks.clone());
+            hooks.configure(place, self.loaded.settings.hooks.clone());
         }
         exchange.set_claims_bytes_max(control.claims_bytes_max);
         exchange.registry.idle = self.loaded.settings.streams.idle;
@@ -205,22 +206,24 @@ impl ControlPlane {
         Ok(Reloaded { applied: change.now, restart, doubts })
     }
 
-    /// What is told to shards if `fresh` is applied, and its listeners.
+    /// What is told to shards if `fresh` is applied, its listeners, and the place of its hooks.
     ///
     /// Errors: why it cannot be applied.
     fn judge(
         &self,
         fresh: Fresh,
         exchange: &mut Exchange<impl Fleet>,
-    ) -> Result<(Reload, Vec<Open>, Fresh), Error> {
+    ) -> Result<(Reload, Vec<Open>, Option<Admitted>, Fresh), Error> {
         let mut reload = fresh.plan.reload(&self.plan)?;
         if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
             reload.tls = Some(new.with_tickets_of(old));
         }
         let open = self.listeners(&reload.listeners)?;
         reload.listeners = open.iter().map(|&(_, open)| open).collect();
+        let hooks = self.hooks.as_ref();
+        let place = hooks.map(|hooks| admit_hooks(&fresh.loaded, hooks)).transpose()?;
         admit(&fresh, &mut exchange.registry)?;
-        Ok((reload, open, fresh))
+        Ok((reload, open, place, fresh))
     }
 
     /// The wanted listeners, each with the one that is or will be open for it.
