@@ -15,6 +15,7 @@ use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
 use super::reader::ReaderState;
 use super::shard::Shard;
+use super::turn::Round;
 use crate::control::CloseReason;
 use crate::log::RangeList;
 use crate::package::Packager;
@@ -135,9 +136,13 @@ impl Shard {
     }
 
     /// Queues the sends of one submit.
+    ///
+    /// Those whose stream ended, or who leave, have nothing to send and may be thousands: the time
+    /// of a round bounds them.
     fn fill_slice(&mut self) {
         self.slice.clear();
         let mut bytes = 0;
+        let mut round = Round::default();
         while self.slice.len() < SLICE_SENDS_MAX
             && bytes < SLICE_BYTES_MAX
             && !self.cipher.is_full()
@@ -171,6 +176,9 @@ impl Shard {
                     self.counters.viewers_too_slow += 1;
                     self.close(slot, "too_slow");
                 }
+            }
+            if round.is_over() {
+                break;
             }
         }
     }
