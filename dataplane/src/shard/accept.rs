@@ -175,6 +175,7 @@ impl Shard {
             receiving: Receiving::Off,
             sending: Sending::Idle,
             queued: false,
+            joins: false,
             half_closed: false,
             viewer: false,
             parked: Vec::new(),

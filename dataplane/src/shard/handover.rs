@@ -74,6 +74,7 @@ impl Shard {
             connection.sending = Sending::Idle;
         }
         connection.queued = false;
+        connection.joins = false;
         Some(Traveller { connection, account })
     }
 

@@ -56,6 +56,8 @@ mod rekeying;
 mod relief;
 mod relocation;
 mod revoked;
+#[cfg(test)]
+mod rig;
 mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;

@@ -217,7 +217,7 @@ impl Shard {
         counters.plays_started += 1;
         self.session_began(slot);
         self.tell(slot, Command::PlayStarted);
-        self.enqueue(slot, Class::CatchUp);
+        self.enqueue(slot, Class::Join);
         self.feed_parked(slot);
         self.arm(slot);
     }

@@ -43,6 +43,10 @@ const PROBE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the data plane")]
 fn clock() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = super::rig::look() {
+        return now;
+    }
     Instant::now()
 }
 
@@ -61,9 +65,7 @@ impl Shard {
         while !self.stopped {
             let began = clock();
             self.now = began;
-            self.wall = calendar();
-            self.shared.epochs.enter(self.id);
-            let busy = self.turn();
+            let busy = self.begin_turn();
             let ended = clock();
             self.pulse.turned(began, ended, &mut self.counters);
             if !self.drained() && !busy {
@@ -71,6 +73,21 @@ impl Shard {
             }
         }
         self.shutdown();
+    }
+
+    /// One turn at `now`; true if work is left.
+    fn begin_turn(&mut self) -> bool {
+        self.wall = calendar();
+        self.shared.epochs.enter(self.id);
+        self.turn()
+    }
+
+    /// A turn of a case, which waits for nothing.
+    #[cfg(test)]
+    pub(super) fn take_turn(&mut self) {
+        self.begin_turn();
+        self.shared.epochs.sleep(self.id);
+        self.reactor.submit_and_wait(Some(Duration::ZERO));
     }
 
     /// One turn; true if work is left.
@@ -299,7 +316,7 @@ impl Shard {
         self.shared.wakes.woke(self.id);
     }
 
-    fn shutdown(&mut self) {
+    pub(super) fn shutdown(&mut self) {
         for slot in self.connections.slots() {
             self.close(slot, "stopped");
         }
