@@ -23,6 +23,7 @@ use super::queues::Class;
 use super::reader::{ReaderState, Readers};
 use super::rechecks::About;
 use super::shard::Shard;
+use super::starters::Start;
 use super::verdicts::{Leave, Term};
 use super::view_table::{PlaceNumber, Seat};
 use super::views::{Judged, View};
@@ -357,21 +358,11 @@ impl Shard {
         }
     }
 
-    /// Answers all who waited for one log, which stays until the last of them is answered.
+    /// All who waited for one log have their turn; it stays until the last of them is answered.
     pub(super) fn answer_viewers(&mut self, waiting: Vec<u32>, reader_slot: u32, may_ask: bool) {
-        if waiting.is_empty() {
-            return;
+        if !waiting.is_empty() {
+            self.let_start(waiting, Start::View { reader: reader_slot, may_ask });
         }
-        if let Some(reader) = self.readers.get_mut(reader_slot) {
-            reader.starting = true;
-        }
-        for slot in waiting {
-            self.answer_viewer(slot, reader_slot, may_ask);
-        }
-        if let Some(reader) = self.readers.get_mut(reader_slot) {
-            reader.starting = false;
-        }
-        self.drop_idle_viewers_of(reader_slot);
     }
 
     /// Gives back the logs that no viewer has asked for in a while.
@@ -381,7 +372,7 @@ impl Shard {
         }
     }
 
-    fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
+    pub(super) fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
         let idle = self.config.stream.hls.idle;
         let Some(reader) = self.readers.get(reader_slot) else { return };
         let Some(logs) = reader.logs() else { return };

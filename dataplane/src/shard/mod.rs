@@ -62,6 +62,7 @@ mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
 mod shared;
+mod starters;
 mod streams;
 mod subscriptions;
 mod survey;

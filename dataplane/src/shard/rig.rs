@@ -133,6 +133,13 @@ impl Rig {
         &self.shards[0].counters
     }
 
+    /// Those on shard 0 whose question a home shard has.
+    pub(super) fn asked(&self) -> u64 {
+        let connections = self.shards[0].connections.iter();
+        let asked = connections.filter_map(|connection| connection.asked.as_ref());
+        asked.filter(|asked| asked.allowed).count() as u64
+    }
+
     /// One turn of a shard; its questions are answered with leave to do what was asked.
     pub(super) fn turn(&mut self, shard: usize) {
         let turning = &mut self.shards[shard];

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Each kind of work has a share of a turn's time: half a millisecond for completions, letters,
-//! commands and timers each, one for handshakes, one and a half and a slice for sending. What is
-//! left over goes on in the next turn, so that none of it delays what was received, or is due, by
-//! more than five milliseconds.
+//! commands, timers and those who waited to begin each, one for handshakes, one and a half and a
+//! slice for sending. What is left over goes on in the next turn, so that none of it delays what
+//! was received, or is due, by more than five milliseconds. One signature of a large RSA key can
+//! alone take longer than that, and nothing cuts it.
 //!
 //! The clock is read here, at the start of a turn and between its kinds of work, and passed down;
 //! so is the calendar, for what people are told.
@@ -28,7 +29,7 @@ use crate::reactor::{Completion, Token};
 const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
 /// Letters of other shards that one turn takes at most.
 const LETTERS_PER_TURN_MAX: usize = 256;
-/// Time that completions, letters, commands and timers may each take at a time.
+/// Time that completions, letters, commands, timers and starts may each take at a time.
 const ROUND: Duration = Duration::from_micros(500);
 /// Steps of a round between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 16;
@@ -105,6 +106,7 @@ impl Shard {
         self.publish_logs();
         self.collect_dirty();
         self.flush_due();
+        self.start_some();
         let left = self.send();
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
@@ -114,7 +116,9 @@ impl Shard {
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
         self.tell_tombstones();
-        left || shaking || evicting || rekeying || surveying || due
+        // Sending may have let others have their turn.
+        let starting = self.has_starters();
+        left || shaking || evicting || rekeying || surveying || due || starting
     }
 
     /// Sends in slices for its share of a turn; true if somebody waits for the next.
