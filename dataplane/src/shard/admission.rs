@@ -240,6 +240,7 @@ impl Shard {
             players_room: if full { 0 } else { headroom.players_room(&self.config.egress) },
             players: headroom.players + headroom.viewers,
             full,
+            player_share: headroom.player_share(&self.config.egress),
             player_bps: headroom.player_bps(),
             owed_bps: headroom.owed_bps(),
             in_use: headroom.in_use(),

@@ -234,7 +234,7 @@ impl Headroom {
     }
 
     /// The share of the core that one more player of the mix costs.
-    fn player_share(&self, egress: &EgressConfig) -> f64 {
+    pub(super) fn player_share(&self, egress: &EgressConfig) -> f64 {
         let players = self.players + self.viewers;
         let mix = if players == 0 { Rate::TYPICAL.player(egress, false) } else { self.mix() };
         self.share(&mix) / players.max(1) as f64
