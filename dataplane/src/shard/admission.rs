@@ -110,10 +110,13 @@ impl Shard {
 
     /// Adds up anew what the players of this shard are owed, stream by stream.
     fn weigh_players(&mut self) {
-        let Self { readers, headroom, config, .. } = self;
+        let Self { readers, headroom, config, now, .. } = self;
         let (mut live, mut at_once, mut players) = (Work::default(), Work::default(), 0);
-        for reader in readers.iter_mut().filter(|reader| reader.usage == Use::Live) {
-            reader.weigh();
+        for reader in readers.iter_mut() {
+            reader.weigh(*now);
+            if reader.usage != Use::Live {
+                continue;
+            }
             let all = reader.players() as u64;
             let low_latency = reader.low_latency.len() as u64;
             let weight = |low| reader.rate.player(&config.egress, low);
@@ -149,9 +152,9 @@ impl Shard {
         reader_slot: u32,
         low_latency: bool,
     ) -> Result<(), NoRoom> {
-        let Self { readers, config, .. } = self;
+        let Self { readers, config, now, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return Ok(()) };
-        reader.weigh();
+        reader.weigh(*now);
         let rate = reader.rate;
         let work = rate.player(&config.egress, low_latency);
         self.find_room(&work, rate.bps())?;
@@ -181,10 +184,12 @@ impl Shard {
     pub(super) fn admit_viewer(&mut self, slot: u32, reader_slot: u32) -> Result<(), NoRoom> {
         let Some(connection) = self.connections.get(slot) else { return Ok(()) };
         let whole = matches!(connection.session.asset(), Some(Asset::Multivariant | Asset::Media));
-        let Some(reader) = self.readers.get(reader_slot).filter(|_| whole) else { return Ok(()) };
+        let reader = self.readers.get_mut(reader_slot).filter(|_| whole);
+        let Some(reader) = reader else { return Ok(()) };
         let viewer = self.shared.viewers.id(&reader.stream, connection.peer.ip);
         if !connection.viewer {
-            let rate = reader.logs().and_then(Rate::of).unwrap_or(Rate::TYPICAL);
+            reader.weigh(self.now);
+            let rate = reader.rate;
             let known = self.shared.viewers.is_known(viewer, self.now);
             self.begin_viewing(slot, known, rate)?;
         }

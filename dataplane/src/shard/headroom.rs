@@ -51,8 +51,8 @@ impl Rate {
     /// What a stream is taken for before it has told.
     pub(super) const TYPICAL: Self = Self { bytes: 250_000.0, entries: 75.0 };
 
-    /// The rate of what `logs` hold, those that were sealed as well; `None` if there is nothing, or
-    /// if that is cut off while it is looked at.
+    /// The rate of what `logs` hold by its timestamps, those that were sealed as well; `None` if
+    /// there is nothing, or if that is cut off while it is looked at.
     pub(super) fn of(logs: &Succession) -> Option<Self> {
         let (oldest, newest) = (logs.oldest_entry()?, logs.newest_entry()?);
         let seconds = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;

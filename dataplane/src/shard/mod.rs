@@ -38,6 +38,7 @@ mod ingress;
 mod lateness;
 pub mod mailbox;
 mod message;
+mod meter;
 mod news;
 mod opening;
 mod parts;
