@@ -67,6 +67,13 @@ enum Framing {
     Whole,
 }
 
+impl Default for Body {
+    /// One that has come whole.
+    fn default() -> Self {
+        Self(Framing::Whole)
+    }
+}
+
 impl Body {
     /// The body that follows `head`.
     #[must_use]

@@ -2,12 +2,15 @@
 //!
 //! Spec: RFC 9112 4 and 6.
 //!
-//! Limits: [`HEAD_BYTES_MAX`].
+//! Limits: [`HEAD_BYTES_MAX`], [`REDIRECTS_MAX`].
 
 use anyhow::{Context, Result, bail};
 
 /// Bytes of a response head.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How often in a row a player lets itself be led elsewhere.
+pub const REDIRECTS_MAX: u32 = 5;
 
 /// A response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +51,8 @@ impl Head {
             true => !says("keep-alive"),
             false => says("close"),
         };
-        head.is_chunked = head.words("transfer-encoding").next().is_some();
+        let is_chunked = head.words("transfer-encoding").next().is_some();
+        head.is_chunked = is_chunked;
         // Of other codings nobody was told that they would be understood.
         if let Some(coding) =
             head.words("transfer-encoding").find(|coding| !coding.eq_ignore_ascii_case("chunked"))

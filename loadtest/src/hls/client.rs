@@ -10,19 +10,26 @@
 //! asks for patience: the same is asked for again once its `Retry-After` has passed (RFC 9110
 //! 10.2.3).
 //!
-//! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist; segments are passed on and not kept.
+//! A connection is left when its server ends it between two answers, when an answer says that it
+//! will, or when the next thing is elsewhere: then [`Client::leads_to`] tells where the next one
+//! goes, which begins with [`Client::renew`]. What was asked on a connection that had answered
+//! before and ended without a word is asked again (RFC 9112 9.3.1).
+//!
+//! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist, [`REDIRECTS_MAX`] redirects in a row; segments are
+//! passed on and not kept.
 
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, ensure};
 
-use super::playlist::{MediaPlaylist, Playlist, Segment, resolve};
+use super::playlist::{MediaPlaylist, Playlist, Segment};
+use crate::http_body::Body;
 use crate::http_flv::put_request;
-use crate::http_head::{Head, HeadReader};
+use crate::http_head::{Head, HeadReader, REDIRECTS_MAX};
 use crate::stream_url::StreamUrl;
 
 /// Bytes of a playlist.
-pub const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+pub const PLAYLIST_BYTES_MAX: usize = 1 << 20;
 
 /// A player begins so many segments before the end of the list.
 const SEGMENTS_AT_START: usize = 3;
@@ -66,6 +73,15 @@ pub enum Told<'a> {
     Refused(String),
 }
 
+/// What the end of a connection means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// An answer is missing: the player is lost.
+    Lost,
+    /// The player goes on without it. What came whole by the end, if anything did.
+    Left(Option<Told<'static>>),
+}
+
 /// What the head of a response says of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -93,7 +109,7 @@ enum Phase {
     Body {
         asked: Asked,
         asked_ns: u64,
-        left: u64,
+        body: Body,
         text: Vec<u8>,
         outcome: Outcome,
     },
@@ -102,9 +118,15 @@ enum Phase {
 /// One player.
 #[derive(Debug)]
 pub struct Client {
-    authority: String,
     /// The playlist that is asked for next.
-    target: String,
+    playlist: StreamUrl,
+    /// What was asked for last: the connection goes to its server unless it is to be left.
+    asks: StreamUrl,
+    /// The connection is not to be used for the next request.
+    leaves: bool,
+    /// It has answered before.
+    has_answered: bool,
+    redirects: u32,
     phase: Phase,
     /// Segments to ask for; the first one stays until it has come or is gone.
     queue: VecDeque<Segment>,
@@ -126,8 +148,11 @@ impl Client {
     #[must_use]
     pub fn new(url: &StreamUrl, holds: bool, now_ns: u64, out: &mut Vec<u8>) -> Self {
         let mut client = Self {
-            authority: url.authority.clone(),
-            target: url.request_target(),
+            playlist: url.clone(),
+            asks: url.clone(),
+            leaves: false,
+            has_answered: false,
+            redirects: 0,
             phase: Phase::Hold,
             queue: VecDeque::new(),
             next_sequence: None,
@@ -137,8 +162,41 @@ impl Client {
             has_playlist: false,
             holds,
         };
-        client.ask(Asked::Playlist, now_ns, out);
+        client.ask(Asked::Playlist, url.clone(), now_ns, out);
         client
+    }
+
+    /// Where to connect anew, if what is asked for next is not asked on this connection.
+    #[must_use]
+    pub fn leads_to(&self) -> Option<&StreamUrl> {
+        (self.leaves && matches!(self.phase, Phase::Head { .. })).then_some(&self.asks)
+    }
+
+    /// A new connection has been opened; the request is in `out`.
+    pub fn renew(&mut self, out: &mut Vec<u8>) {
+        (self.leaves, self.has_answered) = (false, false);
+        if self.is_asking() {
+            put_request(&self.asks.request_target(), &self.asks.authority, &[], out);
+        }
+    }
+
+    /// The server has ended the connection; tells what that means.
+    ///
+    /// # Errors
+    /// If what has come whole by it makes no sense.
+    pub fn end(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<End> {
+        match &mut self.phase {
+            Phase::Wait { .. } => {}
+            Phase::Head { reader, .. } if reader.is_empty() && self.has_answered => {}
+            Phase::Body { body, .. } if body.is_open() => {
+                *body = Body::default();
+                self.leaves = true;
+                return Ok(End::Left(self.end_body(now_ns, out)?));
+            }
+            _ => return Ok(End::Lost),
+        }
+        self.leaves = true;
+        Ok(End::Left(None))
     }
 
     /// Asks for what is next if its time has come.
@@ -148,7 +206,7 @@ impl Client {
     pub fn poll(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<()> {
         match self.phase {
             Phase::Wait { until_ns } if until_ns <= now_ns && self.queue.is_empty() => {
-                self.ask(Asked::Playlist, now_ns, out);
+                self.ask(Asked::Playlist, self.playlist.clone(), now_ns, out);
             }
             Phase::Wait { until_ns } if until_ns <= now_ns => {
                 self.go_on(self.reload_ns, now_ns, out)?;
@@ -158,11 +216,11 @@ impl Client {
         Ok(())
     }
 
-    /// Bytes of a segment that are still to come, if one is coming.
+    /// Bytes of a segment that are still to come, if one is coming and they are told beforehand.
     #[must_use]
     pub const fn segment_left(&self) -> Option<u64> {
         match self.phase {
-            Phase::Body { asked: Asked::Segment { .. }, left, .. } => Some(left),
+            Phase::Body { asked: Asked::Segment { .. }, body, .. } => body.left(),
             _ => None,
         }
     }
@@ -192,26 +250,32 @@ impl Client {
                 ensure!(input.is_empty(), "the server answers what nobody asked");
                 Ok((0, None))
             }
+            // What an answer that was left still brings is for nobody.
+            Phase::Head { .. } if self.leaves => Ok((input.len(), None)),
             Phase::Head { asked, asked_ns, reader } => {
                 let (taken, head) = reader.feed(input)?;
                 let Some(head) = head else { return Ok((taken, None)) };
                 let (asked, asked_ns) = (*asked, *asked_ns);
+                self.has_answered = true;
                 Ok((taken, self.head(&head, asked, asked_ns, now_ns, out)?))
             }
-            Phase::Body { asked, left, text, outcome, .. } => {
-                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                let body = &input[..len];
+            Phase::Body { asked, body, text, outcome, .. } => {
+                let data = body.data(input)?;
+                let (bytes, taken) = (&input[data.clone()], data.end);
+                body.take(bytes.len() as u64)?;
                 match (asked, *outcome) {
-                    (Asked::Segment { .. }, Outcome::Given) if len > 0 => {
-                        *left -= len as u64;
-                        return Ok((len, Some(Told::Body(body))));
+                    (Asked::Segment { .. }, Outcome::Given) if !bytes.is_empty() => {
+                        return Ok((taken, Some(Told::Body(bytes))));
                     }
-                    (Asked::Playlist, Outcome::Given) => text.extend_from_slice(body),
+                    (Asked::Playlist, Outcome::Given) => {
+                        let len = text.len() + bytes.len();
+                        ensure!(len <= PLAYLIST_BYTES_MAX, "a playlist of {len} bytes");
+                        text.extend_from_slice(bytes);
+                    }
                     // The words of a refusal are no media.
                     _ => {}
                 }
-                *left -= len as u64;
-                Ok((len, self.end_body(now_ns, out)?))
+                Ok((taken, self.end_body(now_ns, out)?))
             }
         }
     }
@@ -226,14 +290,17 @@ impl Client {
         now_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<Option<Told<'static>>> {
-        let Phase::Body { left, .. } = &mut self.phase else { return Ok(None) };
-        *left = left.checked_sub(bytes).context("the server sends more than a segment")?;
+        let Phase::Body { body, .. } = &mut self.phase else { return Ok(None) };
+        body.take(bytes)?;
         self.end_body(now_ns, out)
     }
 
-    fn ask(&mut self, asked: Asked, now_ns: u64, out: &mut Vec<u8>) {
-        if asked == Asked::Playlist {
-            put_request(&self.target, &self.authority, &[], out);
+    /// Asks for it, unless another connection has to be opened before.
+    fn ask(&mut self, asked: Asked, url: StreamUrl, now_ns: u64, out: &mut Vec<u8>) {
+        self.leaves |= !url.is_beside(&self.asks);
+        self.asks = url;
+        if !self.leaves {
+            put_request(&self.asks.request_target(), &self.asks.authority, &[], out);
         }
         self.phase = Phase::Head { asked, asked_ns: now_ns, reader: HeadReader::default() };
     }
@@ -245,9 +312,9 @@ impl Client {
             return Ok(());
         };
         let asked = Asked::Segment { duration_s: *duration_s };
-        put_request(&resolve(&self.target, uri)?, &self.authority, &[], out);
+        let url = self.playlist.join(uri)?;
         self.reload_ns = until_ns;
-        self.ask(asked, now_ns, out);
+        self.ask(asked, url, now_ns, out);
         Ok(())
     }
 
@@ -259,6 +326,11 @@ impl Client {
         now_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<Option<Told<'static>>> {
+        self.leaves |= head.closes;
+        if let Some(location) = head.moved_to() {
+            return self.follow(location, asked, asked_ns, out);
+        }
+        self.redirects = 0;
         let outcome = match (head.status, asked) {
             (200, _) => Outcome::Given,
             (404, Asked::Segment { .. }) => Outcome::Gone,
@@ -268,18 +340,39 @@ impl Client {
             _ => return Ok(Some(Told::Refused(head.status_line.clone()))),
         };
         self.retries = if matches!(outcome, Outcome::Busy { .. }) { self.retries + 1 } else { 0 };
-        let left = head.content_length.context("a response without a length")?;
-        ensure!(
-            asked != Asked::Playlist || left <= PLAYLIST_BYTES_MAX,
-            "a playlist of {left} bytes"
-        );
-        self.phase = Phase::Body { asked, asked_ns, left, text: Vec::new(), outcome };
+        let body = Body::of(head);
+        self.leaves |= body.is_open();
+        self.phase = Phase::Body { asked, asked_ns, body, text: Vec::new(), outcome };
         self.end_body(now_ns, out)
+    }
+
+    /// Asks for the same where it is said to be, on a connection without the rest of this answer.
+    fn follow(
+        &mut self,
+        location: &str,
+        asked: Asked,
+        asked_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Told<'static>>> {
+        self.redirects += 1;
+        if self.redirects > REDIRECTS_MAX {
+            let reason = format!("led elsewhere more than {REDIRECTS_MAX} times");
+            return Ok(Some(Told::Refused(reason)));
+        }
+        let url = self.asks.join(location)?;
+        if asked == Asked::Playlist {
+            self.playlist = url.clone();
+        }
+        self.leaves = true;
+        self.ask(asked, url, asked_ns, out);
+        Ok(None)
     }
 
     /// Acts on a body that has come whole.
     fn end_body(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<Option<Told<'static>>> {
-        let Phase::Body { left: 0, .. } = self.phase else { return Ok(None) };
+        if !matches!(&self.phase, Phase::Body { body, .. } if body.is_whole()) {
+            return Ok(None);
+        }
         let Phase::Body { asked, asked_ns, text, outcome, .. } =
             std::mem::replace(&mut self.phase, Phase::Hold)
         else {
@@ -321,8 +414,8 @@ impl Client {
         }
         let media = match playlist {
             Playlist::Multivariant(uri) => {
-                self.target = resolve(&self.target, &uri)?;
-                self.ask(Asked::Playlist, now_ns, out);
+                self.playlist = self.playlist.join(&uri)?;
+                self.ask(Asked::Playlist, self.playlist.clone(), now_ns, out);
                 return Ok(None);
             }
             Playlist::Media(media) => media,
