@@ -46,7 +46,8 @@ impl Head {
             closes: false,
             lines: lines.collect(),
         };
-        let says = |word: &str| head.words("connection").any(|said| said.eq_ignore_ascii_case(word));
+        let says =
+            |word: &str| head.words("connection").any(|said| said.eq_ignore_ascii_case(word));
         head.closes = match head.status_line.starts_with("HTTP/1.0") {
             true => !says("keep-alive"),
             false => says("close"),
@@ -140,7 +141,12 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 7", Some(7), false, false),
             ("HTTP/1.1 200 OK\r\nConnection: X, Close", None, false, true),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked", None, true, false),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 7\r\ntransfer-encoding: chunked", None, true, false),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 7\r\ntransfer-encoding: chunked",
+                None,
+                true,
+                false,
+            ),
             ("HTTP/1.0 200 OK\r\nContent-Length: 0", Some(0), false, true),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive", None, false, false),
         ] {

@@ -44,6 +44,9 @@ pub struct Measurement {
     pub closed: u64,
     /// Players that still waited for their first frame when nobody waited for them any more.
     pub unjoined: u64,
+    /// Connections that players opened after their first one: the server had ended the one before
+    /// between two answers, or led elsewhere.
+    pub reconnects: u64,
     /// Times that a player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
     /// From the first connection of this step until everybody played or was lost.
@@ -249,6 +252,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         failed: joined.failed + window.failed,
         closed: joined.closed + window.closed,
         unjoined: 0,
+        reconnects: joined.reconnects + window.reconnects,
         stalls: joined.stalls + window.stalls,
         join_s: 0.0,
         connects_per_s: None,

@@ -610,4 +610,130 @@ mod tests {
         assert_eq!(player.asked(), None, "it holds");
         assert!(player.answer(200, "", 10).is_err(), "nobody asked");
     }
+
+    /// Gives bytes as they are; tells what came of them.
+    fn give(player: &mut Player, bytes: &str) -> Result<Vec<String>> {
+        let (mut input, mut all) = (bytes.as_bytes(), Vec::new());
+        loop {
+            let (taken, told) = player.client.feed(input, player.now_ns, &mut player.out)?;
+            input = &input[taken..];
+            match told {
+                None if input.is_empty() => return Ok(all),
+                None => {}
+                Some(told) => all.push(format!("{told:?}")),
+            }
+        }
+    }
+
+    /// Opens the connection that is due; tells where to, and what is asked there.
+    fn reopened(player: &mut Player) -> Option<(String, String)> {
+        let url = player.client.leads_to()?.to_string();
+        player.out.clear();
+        player.client.renew(&mut player.out);
+        assert!(player.client.leads_to().is_none());
+        Some((url, player.asked()?))
+    }
+
+    const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:2,\n0.ts\n#EXTINF:2,\n1.ts\n";
+
+    #[test]
+    fn chunks_bring_lists_and_segments() {
+        let mut player = Player::new(false);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let (first, rest) = LIST.split_at(30);
+        let list = format!("{chunked}1e\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len());
+        assert_eq!(give(&mut player, &list).unwrap().len(), 1);
+        player.out.clear();
+        let told = give(&mut player, &format!("{chunked}3\r\nabc\r\n2\r\nde\r\n")).unwrap();
+        assert_eq!((told.len(), player.client.segment_left()), (2, None), "{told:?}");
+        assert!(give(&mut player, "0\r\n\r\n").unwrap()[0].starts_with("Whole"));
+        let mut player = Player::new(false);
+        let long = format!("{chunked}200000\r\n{}", "#".repeat(PLAYLIST_BYTES_MAX + 1));
+        assert!(give(&mut player, &long).is_err(), "no chunk makes a list longer");
+        for chunk in ["x\r\n", "1\nab", "11111111111111111\r\n"] {
+            let mut player = Player::new(false);
+            assert!(give(&mut player, &format!("{chunked}{chunk}")).is_err(), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn connections_end_between_answers_and_nowhere_else() {
+        let none = End::Left(None);
+        let mut player = Player::new(false);
+        let end = |player: &mut Player| {
+            let Player { client, out, now_ns } = player;
+            client.end(*now_ns, out).unwrap()
+        };
+        assert_eq!(end(&mut player), End::Lost, "it has never answered");
+        player.asked();
+        player.answer(200, LIST, 1000).unwrap();
+        assert_eq!(player.asked().unwrap(), "/live/a/0.ts");
+        // The request met the end of the connection: once more, and once only.
+        assert_eq!(end(&mut player), none);
+        let there = ("http://h:1/live/a/0.ts".to_owned(), "/live/a/0.ts".to_owned());
+        assert_eq!(reopened(&mut player).unwrap(), there);
+        assert_eq!(end(&mut player), End::Lost);
+        player.answer(200, "segment", 3).unwrap();
+        assert_eq!(player.asked().unwrap(), "/live/a/1.ts");
+        give(&mut player, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc").unwrap();
+        assert_eq!(end(&mut player), End::Lost, "a part of an answer is none");
+        give(&mut player, "de").unwrap();
+        assert_eq!((end(&mut player), reopened(&mut player)), (none, None), "nothing is due");
+        player.now_ns = 4 * S;
+        assert_eq!(player.asked(), None, "not on that connection");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/index.m3u8?key=1");
+    }
+
+    #[test]
+    fn announced_ends_and_answers_without_a_length_are_followed() {
+        let mut player = Player::new(false);
+        player.asked();
+        let (length, list) = (LIST.len(), LIST);
+        let told = give(
+            &mut player,
+            &format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{list}"
+            ),
+        );
+        assert_eq!(told.unwrap().len(), 1);
+        assert_eq!(player.asked(), None, "the server said that it would not answer");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/0.ts");
+        give(&mut player, "HTTP/1.0 200 OK\r\n\r\nsegment").unwrap();
+        assert!(player.client.leads_to().is_none());
+        let Player { client, out, now_ns } = &mut player;
+        let End::Left(Some(told)) = client.end(*now_ns, out).unwrap() else { panic!("whole") };
+        assert!(matches!(told, Told::Whole { asked: Asked::Segment { .. }, .. }), "{told:?}");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/1.ts");
+    }
+
+    #[test]
+    fn redirects_and_links_lead_to_other_servers() {
+        let mut player = Player::new(false);
+        player.asked();
+        let moved = |to: &str| format!("HTTP/1.1 302 X\r\nLocation: {to}\r\n\r\nwords of it");
+        give(&mut player, &moved("http://i/b/list.m3u8?t=2")).unwrap();
+        let (to, asked) = reopened(&mut player).unwrap();
+        assert_eq!((&*to, &*asked), ("http://i/b/list.m3u8", "/b/list.m3u8?t=2"));
+        let list = LIST.replace("1.ts", "http://j:9/1.ts");
+        player.answer(200, &list, 1000).unwrap();
+        assert_eq!(player.asked().unwrap(), "/b/0.ts");
+        give(&mut player, &moved("/c/0.ts")).unwrap();
+        assert_eq!(reopened(&mut player).unwrap(), ("http://i/c/0.ts".into(), "/c/0.ts".into()));
+        player.answer(200, "segment", 1000).unwrap();
+        assert_eq!(reopened(&mut player).unwrap(), ("http://j:9/1.ts".into(), "/1.ts".into()));
+        player.answer(200, "segment", 1000).unwrap();
+        player.now_ns = 4 * S;
+        assert_eq!(player.asked(), None);
+        let back = ("http://i/b/list.m3u8".to_owned(), "/b/list.m3u8?t=2".to_owned());
+        assert_eq!(reopened(&mut player).unwrap(), back, "the list is where it was last");
+        for _ in 0..REDIRECTS_MAX {
+            assert_eq!(give(&mut player, &moved("/b/list.m3u8")).unwrap(), [""; 0]);
+            assert!(reopened(&mut player).is_some());
+        }
+        let told = give(&mut player, &moved("/b/list.m3u8"));
+        assert!(told.unwrap()[0].starts_with("Refused(\"led elsewhere"));
+        let mut player = Player::new(false);
+        player.asked();
+        assert!(give(&mut player, &moved("ftp://i/")).is_err());
+    }
 }

@@ -62,7 +62,8 @@ impl Routes {
         if home.url.is_beside(url) {
             return Ok(&mut home.route);
         }
-        let known = |(of, server, _): &(usize, StreamUrl, Route)| *of == part && server.is_beside(url);
+        let known =
+            |(of, server, _): &(usize, StreamUrl, Route)| *of == part && server.is_beside(url);
         let at = match elsewhere.iter().position(known) {
             Some(at) => at,
             None => {
@@ -131,7 +132,9 @@ mod tests {
             let url = format!("http://127.0.0.1:{port}/b.flv");
             assert_eq!(to(&mut routes, 0, &url), Ok(port as u16));
         }
-        assert!(to(&mut routes, 0, "http://127.0.0.1:99/b.flv").unwrap_err().contains("led to more"));
+        assert!(
+            to(&mut routes, 0, "http://127.0.0.1:99/b.flv").unwrap_err().contains("led to more")
+        );
         assert_eq!(to(&mut routes, 0, "http://127.0.0.1:100/b.flv"), Ok(100), "that is known");
     }
 }

@@ -119,7 +119,7 @@ const COMMANDS: [Command; 12] = [
                 latency and dropped frames, and what a player costs in memory. The first and the\n\
                 last need --server-pid or --server-api; players held stand for them without. Ends\n\
                 with 1 if a player is lost.",
-        groups: &[SERVER, THREADS],
+        groups: &[SERVER, TLS, THREADS],
     },
 ];
 

@@ -317,7 +317,8 @@ mod tests {
         .unwrap();
         let watch = scenario.watch;
         assert_eq!(watch.process, Some(ServerProcess { pid: 7, softirq_cpu: None }));
-        let api = ApiPlan { url: "http://h:8090".to_owned(), token_file: Some("t".into()) };
+        let (url, trust) = ("http://h:8090".to_owned(), Trust::System);
+        let api = ApiPlan { url, trust, token_file: Some("t".into()) };
         assert_eq!((watch.api, watch.server_name), (Some(api), Some("old".to_owned())));
         assert_eq!((scenario.html, scenario.quiet), (Some("out.html".into()), true));
     }

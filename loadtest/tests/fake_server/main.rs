@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the server is a part of the test")]
 
 mod failures;
+mod foreign;
 mod http;
 #[path = "../tr101290/multiplex.rs"]
 #[allow(dead_code, reason = "made for damaging streams, of which this needs the good ones")]

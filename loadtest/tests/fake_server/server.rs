@@ -26,6 +26,14 @@ pub(crate) enum Manner {
     Corrupting,
     /// The last byte of every tenth frame is missing.
     Truncating,
+    /// Bodies of HTTP come in chunks.
+    Chunked,
+    /// A connection of HTTP ends with its first file, announced, unannounced or as the only end.
+    Hasty,
+    /// Who asks without TLS is led to where it is spoken.
+    Leading,
+    /// Everybody is led around in a circle.
+    Circling,
 }
 
 /// What a connection reads and writes with.
@@ -44,6 +52,7 @@ pub(crate) enum Framing {
 struct Player {
     wire: Box<dyn Wire>,
     framing: Framing,
+    in_chunks: bool,
     ready: bool,
 }
 
@@ -54,6 +63,10 @@ pub(crate) struct Stage {
     config: Option<Vec<u8>>,
     frames: u64,
     pub(crate) transport: Transport,
+    /// Files that were asked for.
+    pub(crate) files: u64,
+    /// The port where HTTP is spoken inside TLS.
+    pub(crate) https: u16,
     /// Told of every frame.
     pub(crate) grown: Arc<Condvar>,
 }
@@ -93,7 +106,8 @@ type Serve = fn(Box<dyn Wire>, &Shared) -> std::io::Result<()>;
 pub(crate) fn start(manner: Manner) -> Ports {
     let transport = Transport::new(manner == Manner::Leaky);
     let (players, grown) = (Vec::new(), Arc::default());
-    let stage = Stage { manner, players, config: None, frames: 0, transport, grown };
+    let (frames, files, https) = (0, 0, 0);
+    let stage = Stage { manner, players, config: None, frames, transport, files, https, grown };
     let shared = Arc::new(Mutex::new(stage));
     let port = |serve: Serve, is_tls: bool| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -109,11 +123,13 @@ pub(crate) fn start(manner: Manner) -> Ports {
         });
         port
     };
+    let https = port(http::serve, true);
+    shared.lock().unwrap().https = https;
     Ports {
         rtmp: port(rtmp::serve, false),
         http: port(http::serve, false),
         rtmps: port(rtmp::serve, true),
-        https: port(http::serve, true),
+        https,
     }
 }
 
@@ -123,7 +139,10 @@ fn wire(stream: TcpStream, is_tls: bool) -> Box<dyn Wire> {
 
 /// From now on the connection gets media.
 pub(crate) fn join(wire: Box<dyn Wire>, framing: Framing, shared: &Shared) {
-    shared.lock().unwrap().players.push(Player { wire, framing, ready: false });
+    let mut stage = shared.lock().unwrap();
+    let is_http = matches!(framing, Framing::Flv | Framing::Transport);
+    let in_chunks = is_http && stage.manner == Manner::Chunked;
+    stage.players.push(Player { wire, framing, in_chunks, ready: false });
 }
 
 /// Hands a video message on; players begin at a keyframe, with the configuration before it. False
@@ -162,6 +181,9 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
             if player.framing == Framing::Transport {
                 bytes.extend(&packets);
             }
+        }
+        if player.in_chunks {
+            bytes = http::chunks(&bytes);
         }
         player.wire.write_all(&bytes).is_ok()
     });
