@@ -124,22 +124,28 @@ impl Mirror<'_> {
 
     /// The body; `None` if the server asks for patience, or has it no more.
     fn get(&mut self, target: &str) -> Result<Option<Vec<u8>>> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => connect(&self.plan.url)?,
+        // One that has answered before may have ended since.
+        let again = self.stream.take().and_then(|stream| self.ask(stream, target).ok());
+        let Answer { head, body } = match again {
+            Some(answer) => answer,
+            None => self.ask(connect(&self.plan.url)?, target)?,
         };
-        let mut request = Vec::new();
-        put_request(target, &self.plan.url.authority, &[], &mut request);
-        stream.write_all(&request)?;
-        let Answer { head, body } = Answer::read(&mut stream, SEGMENT_BYTES_MAX)?;
-        if !head.closes {
-            self.stream = Some(stream);
-        }
         match head.status {
             200 => Ok(Some(body)),
             404 | 503 => Ok(None),
             _ => bail!("refused: {}", head.status_line),
         }
+    }
+
+    fn ask(&mut self, mut stream: TcpStream, target: &str) -> Result<Answer> {
+        let mut request = Vec::new();
+        put_request(target, &self.plan.url.authority, &[], &mut request);
+        stream.write_all(&request)?;
+        let answer = Answer::read(&mut stream, SEGMENT_BYTES_MAX)?;
+        if !answer.head.closes {
+            self.stream = Some(stream);
+        }
+        Ok(answer)
     }
 
     fn put(&self, name: &str, body: &[u8]) -> Result<()> {

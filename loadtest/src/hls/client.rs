@@ -186,6 +186,8 @@ impl Client {
     /// If what has come whole by it makes no sense.
     pub fn end(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<End> {
         match &mut self.phase {
+            // Its connection is what it is there for.
+            _ if self.holds => return Ok(End::Lost),
             Phase::Wait { .. } => {}
             Phase::Head { reader, .. } if reader.is_empty() && self.has_answered => {}
             Phase::Body { body, .. } if body.is_open() => {
@@ -677,6 +679,9 @@ mod tests {
         assert_eq!(player.asked().unwrap(), "/live/a/1.ts");
         give(&mut player, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc").unwrap();
         assert_eq!(end(&mut player), End::Lost, "a part of an answer is none");
+        let mut holder = Player::new(true);
+        holder.answer(200, LIST, 1000).unwrap();
+        assert_eq!(end(&mut holder), End::Lost, "its connection is what it is there for");
         give(&mut player, "de").unwrap();
         assert_eq!((end(&mut player), reopened(&mut player)), (none, None), "nothing is due");
         player.now_ns = 4 * S;

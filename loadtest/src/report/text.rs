@@ -60,6 +60,9 @@ pub fn measurement(of: &Measurement) -> String {
     if let Some(reason) = &of.first_loss {
         line("first loss", reason.clone());
     }
+    if of.reconnects > 0 {
+        line("reconnects", format!("{}, after an end between two answers", of.reconnects));
+    }
     let megabytes = of.received_bytes as f64 / 1e6;
     line("received", format!("{megabytes:.1} MB in {:.1} s, {rate:.1} Mb/s", of.window_s));
     line("join", percentiles(of.join));

@@ -67,17 +67,6 @@ fn connections_that_end_between_two_answers_are_opened_again() {
 }
 
 #[test]
-fn an_idle_connection_that_ends_is_a_loss_to_who_holds_it() {
-    let Ports { rtmp, http, .. } = start(Manner::Hasty);
-    let outcome = run(&format!(
-        "fanout --url http://127.0.0.1:{http}/live/fake/index.m3u8 --hold --players 3 \
-         --publish-url rtmp://127.0.0.1:{rtmp}/live/fake --window 500ms --gop 200ms"
-    ));
-    let of = &outcome.unwrap().measurements[0];
-    assert_eq!((of.held, of.closed, of.reconnects), (0, 3, 0), "{of:?}");
-}
-
-#[test]
 fn players_go_where_they_are_led() {
     for target in ["fake.flv?key=1", "fake.ts?key=1"] {
         let Ports { rtmp, http, .. } = start(Manner::Leading);
