@@ -186,8 +186,8 @@ impl StreamPlayer {
         }
     }
 
-    /// Asks on a new connection for what the server says is elsewhere; this is still one player, who
-    /// has waited since its first one.
+    /// Asks on a new connection for what is elsewhere; this is still one player, who waits since its
+    /// first one.
     fn follow(&mut self, location: &str, scene: &mut Scene) -> Result<(), Loss> {
         self.redirects += 1;
         if self.redirects > REDIRECTS_MAX {

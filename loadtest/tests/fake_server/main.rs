@@ -4,6 +4,7 @@
 mod failures;
 mod foreign;
 mod http;
+mod interface;
 #[path = "../tr101290/multiplex.rs"]
 #[allow(dead_code, reason = "made for damaging streams, of which this needs the good ones")]
 mod multiplex;
