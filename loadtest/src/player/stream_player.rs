@@ -58,7 +58,7 @@ impl Stage {
 }
 
 pub(super) struct StreamPlayer {
-    url: StreamUrl,
+    url: Box<StreamUrl>,
     /// How often it was led elsewhere.
     redirects: u32,
     connection: Connection,
@@ -88,7 +88,7 @@ impl StreamPlayer {
         let now_ns = monotonic_ns();
         let stage = Stage::at_start(url, sampled, now_ns, connection.out());
         Self {
-            url: url.clone(),
+            url: Box::new(url.clone()),
             redirects: 0,
             connection,
             stage,
@@ -186,14 +186,14 @@ impl StreamPlayer {
         }
     }
 
-    /// Asks on a new connection for what is elsewhere; this is still one player, who waits since its
-    /// first one.
+    /// Asks on a new connection for what is elsewhere; this is still one player, who waits since
+    /// its first one.
     fn follow(&mut self, location: &str, scene: &mut Scene) -> Result<(), Loss> {
         self.redirects += 1;
         if self.redirects > REDIRECTS_MAX {
             return Err(Loss::Refused(format!("led elsewhere more than {REDIRECTS_MAX} times")));
         }
-        self.url = self.url.join(location)?;
+        *self.url = self.url.join(location)?;
         self.connection = scene.connect_to(&self.url, self.connection.token())?;
         let (out, now_ns) = (self.connection.out(), monotonic_ns());
         self.stage = Stage::at_start(&self.url, self.sampled, now_ns, out);

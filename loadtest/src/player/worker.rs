@@ -51,7 +51,7 @@ pub(super) enum Order {
 
 enum Player {
     Stream(StreamPlayer),
-    Segments(SegmentPlayer),
+    Segments(Box<SegmentPlayer>),
 }
 
 struct Slot {
@@ -285,7 +285,7 @@ impl Worker {
         let player = match url.scheme {
             Scheme::Hls => {
                 let eyes = Eyesight { sampled, holds: *holds };
-                Player::Segments(SegmentPlayer::new(connection, &url, pace, eyes))
+                Player::Segments(Box::new(SegmentPlayer::new(connection, &url, pace, eyes)))
             }
             _ => Player::Stream(StreamPlayer::new(connection, &url, pace, sampled)),
         };

@@ -6,6 +6,7 @@ use super::html::Unit;
 use super::section::Section;
 use crate::impair::{DirectionTotals, ImpairSummary};
 use crate::measurement::{Measurement, PartMeasurement};
+use crate::observe::ServerCost;
 use crate::publisher::PublishSummary;
 use crate::scenario::{Knee, Soak};
 use crate::stats::Percentiles;
@@ -104,20 +105,21 @@ pub fn measurement(of: &Measurement) -> String {
         ),
     );
     if let Some(server) = &of.server {
-        let growth = server.rss_bytes_per_player;
-        let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
-        line(
-            "server",
-            format!(
-                "{:.2} CPU s, {:.3} CPU s/GB, {:.1} MB RSS{growth}, {} context switches",
-                server.cpu_s,
-                server.cpu_s_per_gb,
-                server.rss_bytes as f64 / 1e6,
-                server.context_switches
-            ),
-        );
+        line("server", self::server(server));
     }
     text
+}
+
+fn server(of: &ServerCost) -> String {
+    let growth = of.rss_bytes_per_player;
+    let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
+    format!(
+        "{:.2} CPU s, {:.3} CPU s/GB, {:.1} MB RSS{growth}, {} context switches",
+        of.cpu_s,
+        of.cpu_s_per_gb,
+        of.rss_bytes as f64 / 1e6,
+        of.context_switches
+    )
 }
 
 fn part(of: &PartMeasurement) -> String {
@@ -350,7 +352,7 @@ fn percentiles(of: Option<Percentiles>) -> String {
 mod tests {
     use super::*;
     use crate::measurement::summarise;
-    use crate::observe::{ProcessReading, Served, ServerCost};
+    use crate::observe::{ProcessReading, Served};
     use crate::report::{Observed, ShardCost};
     use crate::run::Passage;
 
