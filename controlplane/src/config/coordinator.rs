@@ -364,8 +364,8 @@ pub(super) fn contract(loaded: &mut Loaded, started: &CoordinatorSection) {
     if written.is_on() && (1..SECRET_BYTES_SOUND).contains(&bytes) {
         loaded.warnings.push(format!(
             "coordinator.control_secret (CONTROL_SECRET) has {bytes} bytes, so that somebody may \
-             guess it and attach as a server or an encoder; make it {SECRET_BYTES_SOUND} random ones \
-             at least, here and where they have it"
+             guess it and attach as a server or an encoder; make it {SECRET_BYTES_SOUND} random \
+             ones at least, here and where they have it"
         ));
     }
     if started.is_on() {

@@ -1,5 +1,6 @@
 //! Viewers at several addresses: a token is no pass for others, and a viewer may move.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -28,10 +29,19 @@ fn by_address(request: &AuthorizeRequest) -> Option<Verdict> {
     Some(if own { yes(request) } else { Verdict::Deny(Denial::Forbidden) })
 }
 
+/// A viewer at that loopback address.
+fn from(source: &str, addr: SocketAddr) -> Viewer {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let (socket, source) = (socket.unwrap(), SocketAddr::new(source.parse().unwrap(), 0));
+    socket.bind(&source.into()).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    Viewer::of(socket.into())
+}
+
 /// The same request from the other address, on so many connections that both shards have some.
 fn elsewhere(server: &Server, target: &str, fields: &str, status: u16) {
     for _ in 0..16 {
-        let answer = Viewer::connect_from(OTHER, server.http).get_with(target, fields);
+        let answer = from(OTHER, server.http).get_with(target, fields);
         assert_eq!(answer.status, status, "{target}: {}", answer.head);
     }
 }

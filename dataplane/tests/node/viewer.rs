@@ -53,15 +53,6 @@ impl Viewer {
         Self::of(TcpStream::connect(addr).unwrap())
     }
 
-    /// As [`Self::connect`], from that loopback address.
-    pub(crate) fn connect_from(source: &str, addr: SocketAddr) -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let (socket, source) = (socket.unwrap(), SocketAddr::new(source.parse().unwrap(), 0));
-        socket.bind(&source.into()).unwrap();
-        socket.connect(&addr.into()).unwrap();
-        Self::of(socket.into())
-    }
-
     /// A client on a connection that is there.
     pub(crate) fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(TIME_BOUND)).unwrap();
