@@ -171,6 +171,7 @@ impl Keeper {
         self.proceed(registry);
         // It was the last one.
         let doubt = (!self.waiting.is_empty()).then_some(FILE_WAITS)?;
+        tracing::warn!("{doubt}");
         self.tell_of_file(Some(doubt.to_owned()));
         Some(doubt)
     }

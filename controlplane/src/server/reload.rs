@@ -56,7 +56,7 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Full keys whose new value waits for a restart.
     pub restart: Vec<String>,
-    /// What clients will not like.
+    /// What clients will not like, and what waits.
     pub doubts: Vec<String>,
 }
 
