@@ -61,6 +61,12 @@ impl Tally {
         self.starts.corrupt + self.sampled.corrupt
     }
 
+    /// Streams that did not begin with configuration and keyframe, of all players.
+    #[must_use]
+    pub const fn undecodable_starts(&self) -> u64 {
+        self.starts.undecodable_starts + self.sampled.undecodable_starts
+    }
+
     /// Counts the reason of a loss.
     pub(super) fn lost_because(&mut self, reason: String, players: u64) {
         if self.first_loss.is_none() {

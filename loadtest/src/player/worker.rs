@@ -198,13 +198,15 @@ impl Worker {
     fn census(&mut self) -> Census {
         let parts = self.scene.tallies.len();
         let tallies = std::mem::replace(&mut self.scene.tallies, vec![Tally::default(); parts]);
-        let is_sampled = |slot: &&Slot| {
-            slot.role.sampled && slot.player.as_ref().is_some_and(Player::is_playing)
-        };
+        let mut sampled = vec![0; parts];
+        for Slot { role, player, .. } in &self.slots {
+            let looks = role.sampled && player.as_ref().is_some_and(Player::is_playing);
+            sampled[role.part] += usize::from(looks);
+        }
         Census {
             tallies,
             playing: self.playing.clone(),
-            sampled: self.slots.iter().filter(is_sampled).count(),
+            sampled,
             cpu_ns: thread_cpu_ns(),
             sweep_late: self.sweeps.take_late(),
         }

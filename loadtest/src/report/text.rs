@@ -80,7 +80,7 @@ pub fn measurement(of: &Measurement) -> String {
         "frames",
         format!(
             "{} of {} sampled players, {} lost, {} corrupt, {} duplicated, {} reordered, \
-             {} times back, {} bad starts",
+             {} times back, {} bad starts, {} unstamped",
             of.frames,
             of.sampled,
             of.lost,
@@ -88,7 +88,8 @@ pub fn measurement(of: &Measurement) -> String {
             of.duplicated,
             of.reordered,
             of.timestamps_back,
-            of.undecodable_starts
+            of.undecodable_starts,
+            of.unstamped
         ),
     );
     for part in of.parts.iter().filter(|_| of.parts.len() > 1) {
@@ -276,6 +277,11 @@ pub fn knee(of: &Knee) -> String {
         None => "more were not tried, see --players-max".to_owned(),
     };
     let _ = writeln!(text, "knee        {} players hold; {beyond}", of.players);
+    if of.p99_max_ms.is_none() {
+        text.push_str(
+            "            by --sampled 0 or --no-stamp, latency and loss were not judged\n",
+        );
+    }
     text
 }
 

@@ -26,6 +26,10 @@ pub(crate) enum Manner {
     Corrupting,
     /// The last byte of every tenth frame is missing.
     Truncating,
+    /// The stamps of frames are nothing that anybody could read.
+    Stripping,
+    /// Every tenth frame comes once more.
+    Doubling,
     /// Bodies of HTTP come in chunks.
     Chunked,
     /// A connection of HTTP ends with its first file, announced, unannounced or as the only end.
@@ -80,10 +84,13 @@ impl Stage {
 
     /// What becomes of a frame whose turn it is to be damaged.
     fn damaged(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let mut body = self.frames.is_multiple_of(10).then(|| body.to_vec())?;
+        let is_its_turn = self.frames.is_multiple_of(10) || self.manner == Manner::Stripping;
+        let mut body = is_its_turn.then(|| body.to_vec())?;
         match self.manner {
             Manner::Corrupting => *body.last_mut()? ^= 1,
             Manner::Truncating => drop(body.pop()),
+            // The NAL unit behind the tag header and a length is SEI no more, but filler.
+            Manner::Stripping => body[5 + 4] = 12,
             _ => return None,
         }
         Some(body)
@@ -164,6 +171,7 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
     stage.grown.notify_all();
     let damaged = stage.damaged(body);
     let body = damaged.as_deref().unwrap_or(body);
+    let is_doubled = stage.manner == Manner::Doubling && stage.frames.is_multiple_of(10);
     stage.players.retain_mut(|player| {
         let framed = |body: &[u8]| match player.framing {
             Framing::Rtmp => rtmp::video(timestamp, body),
@@ -178,6 +186,9 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
         }
         if player.ready {
             bytes.extend(framed(body));
+            if is_doubled {
+                bytes.extend(framed(body));
+            }
             if player.framing == Framing::Transport {
                 bytes.extend(&packets);
             }
