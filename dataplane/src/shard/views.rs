@@ -11,13 +11,13 @@
 //! Who was allowed the playlist of renditions gets a token (`session/view_token.rs`) in the
 //! addresses of what it lists, or in a cookie, and shows it with every request that follows: a good
 //! token of a live view is served without a question to whoever shows besides, from the same
-//! address, what the view was allowed by. The view begins with the first request that
-//! shows the token and finds what it asks for, so whoever reads one playlist and leaves is no
-//! viewer, and whoever makes up names of segments is none. A token without a view
-//! was given a moment ago, until further notice, and is taken as it is with what it was given for,
-//! from the same address; or it was given for a while, or its view ended by silence, or another process gave it: then the control plane is asked
-//! as if there were none, and the view goes on under its number. So is one whose stream has another
-//! name than the viewer asked for, because no token says which.
+//! address, what the view was allowed by. The view begins with the first request that shows the
+//! token and finds what it asks for, so whoever reads one playlist and leaves is no viewer, and
+//! whoever makes up names of segments is none. A token without a view was given a moment ago, until
+//! further notice, and is taken as it is with what it was given for, from the same address; or it
+//! was given for a while, or its view ended by silence, or another process gave it: then the
+//! control plane is asked as if there were none, and the view goes on under its number. So is one
+//! whose stream has another name than the viewer asked for, because no token says which.
 //!
 //! The verdict on a live view may hold for a while only, and all of them are doubted when the
 //! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
