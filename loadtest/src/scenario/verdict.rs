@@ -112,9 +112,11 @@ mod tests {
     const RTMP: &str = "rtmp://h/live/a";
     const HLS: &str = "http://h/a/index.m3u8";
 
+    type Fault = fn(&mut Tally);
+
     #[test]
     fn whatever_is_counted_is_judged() {
-        let kinds: [(fn(&mut Tally), &str); 9] = [
+        let kinds: [(Fault, &str); 9] = [
             (|of| of.sampled.missing = 3, "x: 3 frames were lost of 9"),
             (|of| of.sampled.corrupt = 3, "x: 3 frames are not what was published"),
             (|of| of.sampled.duplicated = 3, "x: 3 frames came once more"),
