@@ -75,8 +75,8 @@ const COMMANDS: [Command; 12] = [
         name: "slow",
         synopsis: "--url URL [--slow 20%] [--slow-rate 25% | --stop]",
         summary: "players who read too slowly beside others who do not",
-        about: "Ends with 1 if one of the others is lost or stalls, or gets anything wrong. What the\n\
-                server does to the slow ones is told and judged by nobody.",
+        about: "Ends with 1 if one of the others is lost or stalls, or gets anything wrong.\n\
+                What the server does to the slow ones is told and judged by nobody.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SLOW, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
