@@ -19,7 +19,7 @@ MIX=${MIX:-rtmp=100}
 BITRATE=${BITRATE:-2M}
 # find-knee is exact to this share of the knee, and calls a latency above this a break.
 PRECISION=${PRECISION:-5%}
-P99_MAX=${P99_MAX:-250ms}
+P99_MAX=${P99_MAX:-200ms}
 # Players that the server allows and find-knee tries at most; each is an open file of both.
 PLAYERS_MAX=19000
 

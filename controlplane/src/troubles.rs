@@ -25,6 +25,8 @@ pub enum Trouble {
     CoordinatorAway,
     /// The configuration cannot be read: a disk does not answer.
     ReloadHangs,
+    /// What the file declares is not in force: it waits, or found no room after it had waited.
+    StreamsNotTaken,
     /// Lines of the security log are lost: its disk does not answer.
     SecurityLogHangs,
 }
@@ -40,6 +42,7 @@ impl Trouble {
             Self::AcmeFailing => "acme_failing",
             Self::CoordinatorAway => "coordinator_away",
             Self::ReloadHangs => "reload_hangs",
+            Self::StreamsNotTaken => "streams_not_taken",
             Self::SecurityLogHangs => "security_log_hangs",
         }
     }

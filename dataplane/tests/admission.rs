@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codecs::rtmp::command::code;
-use dataplane::config::{Admission, Config, EgressConfig, Limits, Reload};
+use dataplane::config::{Admission, Config, EgressConfig, HlsSession, Limits, Reload};
 use dataplane::control::{Command, CoreUse};
 use dataplane::ids::ShardId;
 use dataplane::metrics::NoRoom;
@@ -24,6 +24,7 @@ use witness::Witness;
 on_both_backends! {
     everybody_new_hears_that_there_is_no_room
     a_viewer_that_views_goes_on
+    who_is_told_apart_is_not_let_in_by_its_neighbour
     what_players_are_owed_is_counted_while_they_play
     a_crowd_that_waited_for_its_stream_is_not_let_in_whole
     a_shard_without_room_gives_its_connections_away
@@ -157,6 +158,34 @@ fn a_viewer_that_views_goes_on(config: Config) {
     reload(&server, &config, config.egress, one);
     other.found("/cam/media.m3u8");
     says_503(&viewer_from("127.0.0.3", server.http).get("/cam/media.m3u8").head);
+}
+
+fn who_is_told_apart_is_not_let_in_by_its_neighbour(mut config: Config) {
+    config.stream.hls.session = HlsSession::Token;
+    let server = Server::start(config.clone());
+    let _publisher = publish(&server, "cam");
+    let token_of = |viewer: &mut Viewer| {
+        let index = viewer.found("/cam/index.m3u8");
+        format!("/cam/{}", index.uris()[0])
+    };
+    let mut viewer = Viewer::connect(server.http);
+    let media = token_of(&mut viewer);
+    viewer.found(&media);
+    // This one has read no more than what it begins with.
+    let early = token_of(&mut Viewer::connect(server.http));
+    let none = Limits { egress_bps_max: 1, players_max: 1, ..config.limits.clone() };
+    reload(&server, &config, config.egress, none);
+    // Who views does so on any connection, and who was let in a moment ago, too.
+    for _ in 0..4 {
+        Viewer::connect(server.http).found(&media);
+    }
+    Viewer::connect(server.http).found(&early);
+    // Its neighbour shares the address and nothing else.
+    for _ in 0..4 {
+        says_503(&Viewer::connect(server.http).get("/cam/index.m3u8").head);
+    }
+    assert_eq!(no_room(&server.control.snapshot(), NoRoom::Players), 4);
+    viewer.found(&media);
 }
 
 fn what_players_are_owed_is_counted_while_they_play(config: Config) {

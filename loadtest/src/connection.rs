@@ -3,7 +3,7 @@
 //! Lives on: the thread of its [`Poll`].
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 use anyhow::Result;
 use rustls::client::ClientConnection;
@@ -92,6 +92,12 @@ impl Connection {
     /// Where to append what is to be sent by the next [`Self::flush`].
     pub const fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
+    }
+
+    /// What its readiness is told by.
+    #[must_use]
+    pub const fn token(&self) -> u64 {
+        self.token
     }
 
     /// Whether what comes is encrypted.
@@ -210,6 +216,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends it from this side, too; it is watched no more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn leave(&mut self, poll: &Poll) -> io::Result<()> {
+        self.out.clear();
+        self.sent = 0;
+        // The peer may have gone entirely; then there is nothing to end.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.unwatch(poll)
+    }
+
     /// Watches no more, so that no packet wakes this thread; the buffer is given back.
     ///
     /// # Errors
@@ -221,6 +239,15 @@ impl Connection {
         self.out.shrink_to_fit();
         Ok(())
     }
+}
+
+/// Whether an error says that the peer has ended the connection.
+#[must_use]
+pub fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
 }
 
 fn flush_tls(tls: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {

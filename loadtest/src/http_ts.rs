@@ -1,10 +1,11 @@
 //! A player of an MPEG transport stream over HTTP, sans-IO.
 //!
-//! Spec: RFC 9112; the body is the stream and ends with the connection.
+//! Spec: RFC 9112; the body is the stream.
 
 use anyhow::Result;
 
-use crate::http_flv::{put_request, verdict};
+use crate::http_body::Body;
+use crate::http_flv::{ENDED, put_request, verdict};
 use crate::http_head::HeadReader;
 use crate::mpegts::UnitReader;
 use crate::piece::Event;
@@ -13,9 +14,14 @@ use crate::stream_url::StreamUrl;
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    /// `None` behind the response head.
-    head: Option<HeadReader>,
+    phase: Phase,
     reader: UnitReader,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Head(HeadReader),
+    Body(Body),
 }
 
 impl Client {
@@ -24,29 +30,41 @@ impl Client {
     pub fn new(url: &StreamUrl, sampled: bool, out: &mut Vec<u8>) -> Self {
         put_request(&url.request_target(), &url.authority, &[], out);
         let reader = if sampled { UnitReader::of_contents() } else { UnitReader::default() };
-        Self { head: Some(HeadReader::default()), reader }
+        Self { phase: Phase::Head(HeadReader::default()), reader }
     }
 
     /// Takes bytes of the server that came at `now_ns`; tells how many, and the first thing that
-    /// they said. Without an event all were taken.
+    /// they said. Either all that it takes belongs to the stream, or nothing.
     ///
     /// # Errors
     /// If the server breaks the protocol.
     pub fn feed(&mut self, input: &[u8], now_ns: u64) -> Result<(usize, Option<Event<'static>>)> {
-        if let Some(reader) = &mut self.head {
-            let (taken, head) = reader.feed(input)?;
-            let Some(head) = head else { return Ok((taken, None)) };
-            self.head = None;
-            return Ok((taken, Some(verdict(&head))));
-        }
-        let mut rest = input;
+        let body = match &mut self.phase {
+            Phase::Head(reader) => {
+                let (taken, head) = reader.feed(input)?;
+                let Some(head) = head else { return Ok((taken, None)) };
+                self.phase = Phase::Body(Body::of(&head));
+                return Ok((taken, Some(verdict(&head))));
+            }
+            Phase::Body(body) => body,
+        };
+        let data = body.data(input)?;
+        let framing = data.start;
+        let data = if framing > 0 { &[][..] } else { &input[data] };
+        let mut rest = data;
         let unit = self.reader.next(&mut rest, now_ns);
-        Ok((input.len() - rest.len(), unit.map(Event::Unit)))
+        let taken = data.len() - rest.len();
+        body.take(taken as u64)?;
+        let event = match unit {
+            None if body.is_whole() => Some(Event::Refused(ENDED.to_owned())),
+            unit => unit.map(Event::Unit),
+        };
+        Ok((framing + taken, event))
     }
 
-    /// Whether `input` would be body.
+    /// Whether what is taken next belongs to the stream.
     #[must_use]
     pub const fn is_in_body(&self) -> bool {
-        self.head.is_none()
+        matches!(&self.phase, Phase::Body(body) if body.room() > 0)
     }
 }

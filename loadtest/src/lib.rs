@@ -16,6 +16,8 @@ pub mod content;
 pub mod crew;
 pub mod encoder;
 pub mod hls;
+pub mod http_answer;
+pub mod http_body;
 pub mod http_flv;
 pub mod http_head;
 pub mod http_ts;

@@ -44,6 +44,9 @@ pub struct Measurement {
     pub closed: u64,
     /// Players that still waited for their first frame when nobody waited for them any more.
     pub unjoined: u64,
+    /// Connections that players opened after their first one: the server had ended the one before
+    /// between two answers, or led elsewhere.
+    pub reconnects: u64,
     /// Times that a player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
     /// From the first connection of this step until everybody played or was lost.
@@ -71,6 +74,8 @@ pub struct Measurement {
     /// Frames whose content is not what was published, since the step began: of sampled players,
     /// and of all players' first frames. Of transport streams it is not checked.
     pub corrupt: u64,
+    /// Frames of sampled players without a stamp: their latency and loss are unknown.
+    pub unstamped: u64,
     /// Repeated frames of sampled players.
     pub duplicated: u64,
     /// Frames of sampled players that came after a later one.
@@ -108,6 +113,8 @@ pub struct PartMeasurement {
     pub name: String,
     /// Players that played at the end of the window.
     pub held: usize,
+    /// Those among them who checked all that they got.
+    pub sampled: usize,
     /// Players that were refused, failed, or whose connection the server closed.
     pub lost_players: u64,
     /// Times that one of them got nothing for two seconds, or ran out of segments.
@@ -124,6 +131,20 @@ pub struct PartMeasurement {
     pub lost: u64,
     /// Frames whose content is not what was published.
     pub corrupt: u64,
+    /// Frames of sampled players without a stamp: their latency and loss are unknown.
+    pub unstamped: u64,
+    /// Repeated frames of sampled players.
+    pub duplicated: u64,
+    /// Frames of sampled players that came after a later one.
+    pub reordered: u64,
+    /// Messages of sampled players whose time went back.
+    pub timestamps_back: u64,
+    /// Players whose stream did not begin with configuration and keyframe.
+    pub undecodable_starts: u64,
+    /// Segments that were gone before a player had them.
+    pub missed_segments: u64,
+    /// Faults by TR 101 290 in the transport streams of sampled players.
+    pub transport_faults: u64,
 }
 
 /// What the generator spent in the window.
@@ -239,16 +260,16 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
     for (reason, players) in &joined.losses {
         *losses.entry(reason.clone()).or_default() += players;
     }
-    let starts = |tally: &Tally| tally.starts.undecodable_starts + tally.sampled.undecodable_starts;
     let sampled = &window.sampled;
     Measurement {
         players: 0,
         held: passage.playing.iter().sum(),
-        sampled: passage.sampled,
+        sampled: passage.sampled.iter().sum(),
         refused: joined.refused + window.refused,
         failed: joined.failed + window.failed,
         closed: joined.closed + window.closed,
         unjoined: 0,
+        reconnects: joined.reconnects + window.reconnects,
         stalls: joined.stalls + window.stalls,
         join_s: 0.0,
         connects_per_s: None,
@@ -261,6 +282,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         frames: sampled.frames,
         lost: sampled.lost(),
         corrupt: joined.corrupt() + window.corrupt(),
+        unstamped: sampled.unstamped,
         duplicated: sampled.duplicated,
         reordered: sampled.reordered,
         timestamps_back: sampled.timestamps_back,
@@ -271,7 +293,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         first_transport_fault: [&joined, &window]
             .iter()
             .find_map(|tally| tally.first_transport_fault.clone()),
-        undecodable_starts: starts(&joined) + starts(&window),
+        undecodable_starts: joined.undecodable_starts() + window.undecodable_starts(),
         server: None,
         first_loss: joined.first_loss.clone().or_else(|| window.first_loss.clone()),
         losses,
@@ -303,6 +325,7 @@ fn parts(before: &Passage, passage: &Passage, cast: &[Part]) -> Vec<PartMeasurem
         PartMeasurement {
             name: part.name.clone(),
             held: passage.playing.get(at).copied().unwrap_or(0),
+            sampled: passage.sampled.get(at).copied().unwrap_or(0),
             lost_players: joined.lost_players() + window.lost_players(),
             stalls: joined.stalls + window.stalls,
             received_bytes: window.received,
@@ -311,6 +334,13 @@ fn parts(before: &Passage, passage: &Passage, cast: &[Part]) -> Vec<PartMeasurem
             frames: window.sampled.frames,
             lost: window.sampled.lost(),
             corrupt: joined.corrupt() + window.corrupt(),
+            unstamped: window.sampled.unstamped,
+            duplicated: window.sampled.duplicated,
+            reordered: window.sampled.reordered,
+            timestamps_back: window.sampled.timestamps_back,
+            undecodable_starts: joined.undecodable_starts() + window.undecodable_starts(),
+            missed_segments: joined.missed_segments + window.missed_segments,
+            transport_faults: joined.transport_faults + window.transport_faults,
         }
     };
     cast.iter().enumerate().map(part).collect()

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +21,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::hls::{MediaPlaylist, Playlist};
+use crate::http_answer::Answer;
 use crate::http_flv::put_request;
-use crate::http_head::HeadReader;
 use crate::socket::monotonic_ns;
 use crate::stream_url::{Scheme, StreamUrl};
 
@@ -30,7 +30,7 @@ use crate::stream_url::{Scheme, StreamUrl};
 pub const KEPT: usize = 16;
 
 /// Bytes of a segment.
-pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+pub const SEGMENT_BYTES_MAX: usize = 256 << 20;
 
 /// How often the playlist is looked at.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -69,10 +69,7 @@ pub fn mirror(plan: &MirrorPlan, stop: &AtomicBool) -> Result<MirrorTotals> {
     );
     fs::create_dir_all(&plan.into)
         .with_context(|| format!("cannot make {}", plan.into.display()))?;
-    let addr = plan.url.resolve()?;
-    let stream = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
+    let stream = Some(connect(&plan.url)?);
     let mut mirror =
         Mirror { plan, stream, known: VecDeque::new(), totals: MirrorTotals::default() };
     let end_ns = plan.duration_ns.map_or(u64::MAX, |duration| monotonic_ns() + duration);
@@ -85,7 +82,8 @@ pub fn mirror(plan: &MirrorPlan, stop: &AtomicBool) -> Result<MirrorTotals> {
 
 struct Mirror<'a> {
     plan: &'a MirrorPlan,
-    stream: TcpStream,
+    /// None before the first request, and behind an answer that ended it.
+    stream: Option<TcpStream>,
     /// Names of the segments in the folder, the oldest first.
     known: VecDeque<String>,
     totals: MirrorTotals,
@@ -126,28 +124,28 @@ impl Mirror<'_> {
 
     /// The body; `None` if the server asks for patience, or has it no more.
     fn get(&mut self, target: &str) -> Result<Option<Vec<u8>>> {
+        // One that has answered before may have ended since.
+        let again = self.stream.take().and_then(|stream| self.ask(stream, target).ok());
+        let Answer { head, body } = match again {
+            Some(answer) => answer,
+            None => self.ask(connect(&self.plan.url)?, target)?,
+        };
+        match head.status {
+            200 => Ok(Some(body)),
+            404 | 503 => Ok(None),
+            _ => bail!("refused: {}", head.status_line),
+        }
+    }
+
+    fn ask(&mut self, mut stream: TcpStream, target: &str) -> Result<Answer> {
         let mut request = Vec::new();
         put_request(target, &self.plan.url.authority, &[], &mut request);
-        self.stream.write_all(&request)?;
-        let mut reader = HeadReader::default();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let len = self.stream.read(&mut buffer)?;
-            ensure!(len > 0, "the server closed the connection");
-            let (taken, head) = reader.feed(&buffer[..len])?;
-            let Some(head) = head else { continue };
-            let length = head.content_length.context("a response without a length")?;
-            ensure!(length <= SEGMENT_BYTES_MAX, "a file of {length} bytes");
-            let mut body = buffer[taken..len].to_vec();
-            let left = length.checked_sub(body.len() as u64).context("more than was asked for")?;
-            let copied = (&mut self.stream).take(left).read_to_end(&mut body)?;
-            ensure!(copied as u64 == left, "the server closed the connection");
-            return match head.status {
-                200 => Ok(Some(body)),
-                404 | 503 => Ok(None),
-                _ => bail!("refused: {}", head.status_line),
-            };
+        stream.write_all(&request)?;
+        let answer = Answer::read(&mut stream, SEGMENT_BYTES_MAX)?;
+        if !answer.head.closes {
+            self.stream = Some(stream);
         }
+        Ok(answer)
     }
 
     fn put(&self, name: &str, body: &[u8]) -> Result<()> {
@@ -156,6 +154,14 @@ impl Mirror<'_> {
         fs::write(&aside, body).with_context(|| format!("cannot write {}", aside.display()))?;
         fs::rename(&aside, &path).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+fn connect(url: &StreamUrl) -> Result<TcpStream> {
+    let addr = url.resolve()?;
+    let stream = TcpStream::connect(addr).with_context(|| format!("cannot connect to {addr}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn read(playlist: &[u8]) -> Result<Playlist> {

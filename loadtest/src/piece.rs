@@ -51,6 +51,8 @@ pub enum Event<'a> {
     Accepted,
     /// The server said no, or ended the stream; its own words.
     Refused(String),
+    /// The server said that what was asked for is there.
+    Moved(String),
     /// Media came.
     Media(Piece<'a>),
     /// A whole picture came.

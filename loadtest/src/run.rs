@@ -90,7 +90,7 @@ pub struct Passage {
     /// Players that play at its end, of each part.
     pub playing: Vec<usize>,
     /// Those among them who check all that they get.
-    pub sampled: usize,
+    pub sampled: Vec<usize>,
     /// CPU time that players' threads used.
     pub players_cpu_ns: u64,
     /// CPU time that publishers' threads used.

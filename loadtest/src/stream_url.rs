@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How the stream travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,45 @@ impl StreamUrl {
         url
     }
 
+    /// What a link in an answer from here leads to: a whole URL, or a part of one. Brought the same
+    /// way, whatever its name ends in.
+    ///
+    /// Spec: RFC 3986 5.2, without fragments.
+    ///
+    /// # Errors
+    /// If it leads to no stream, or from inside TLS to the outside.
+    pub fn join(&self, link: &str) -> Result<Self> {
+        let link = link.split('#').next().unwrap_or_default();
+        let secure = if self.is_tls { "s" } else { "" };
+        let origin = || format!("http{secure}://{}", self.authority);
+        let path = self.request_target();
+        let path = path.split('?').next().unwrap_or_default();
+        let text = match link {
+            link if has_scheme(link) => link.to_owned(),
+            link if link.starts_with("//") => format!("http{secure}:{link}"),
+            link if link.starts_with('/') => format!("{}{}", origin(), without_dots(link)),
+            link if link.is_empty() || link.starts_with('?') => {
+                format!("{}{path}{link}", origin())
+            }
+            link => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{}{}", origin(), without_dots(&format!("{folder}/{link}")))
+            }
+        };
+        let mut found = Self::parse(&text)?;
+        let is_http = matches!(found.scheme, Scheme::HttpFlv | Scheme::HttpTs | Scheme::Hls);
+        ensure!(is_http, "a link to {found}, which is not of HTTP");
+        ensure!(found.is_tls || !self.is_tls, "a link from inside TLS to {found}");
+        found.scheme = self.scheme;
+        Ok(found)
+    }
+
+    /// Whether what is there comes from the same server in the same way.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        (&self.host, self.port, self.is_tls) == (&other.host, other.port, other.is_tls)
+    }
+
     /// The path and query of an HTTP request.
     #[must_use]
     pub fn request_target(&self) -> String {
@@ -149,6 +188,26 @@ impl fmt::Display for StreamUrl {
         let slash = if self.app.is_empty() { "" } else { "/" };
         write!(f, "{scheme}{tls}://{}/{}{slash}{}", self.authority, self.app, self.name)
     }
+}
+
+/// Whether a link is a whole URL: letters, then `://`.
+fn has_scheme(link: &str) -> bool {
+    let scheme = link.split_once("://").map_or("", |(scheme, _)| scheme);
+    !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A path without the segments that mean this folder and the one above.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.find('?').map_or((path, ""), |at| path.split_at(at));
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
 }
 
 fn split_authority(authority: &str, default_port: u16) -> Result<(String, u16)> {
@@ -226,5 +285,35 @@ mod tests {
         assert_eq!(hls("http://h/live/a/index.m3u8"), "/live/a-3/index.m3u8");
         assert_eq!(hls("http://h/a.m3u8?k=1"), "/a-3.m3u8?k=1");
         assert_eq!(hls("http://h/a.ts"), "/a-3.ts");
+    }
+
+    #[test]
+    fn links_lead_where_a_browser_would_go() {
+        let base = StreamUrl::parse("http://h:81/live/a/index.m3u8?k=1").unwrap();
+        for (link, wanted) in [
+            ("media.m3u8", "http://h:81/live/a/media.m3u8"),
+            ("b/1.ts?t=2#x", "http://h:81/live/a/b/1.ts?t=2"),
+            ("../b/./1.ts?u=../x", "http://h:81/live/b/1.ts?u=../x"),
+            ("../../../../1.ts", "http://h:81/1.ts"),
+            ("/c.ts?u=http://x/", "http://h:81/c.ts?u=http://x/"),
+            ("c.ts?u=http://x/", "http://h:81/live/a/c.ts?u=http://x/"),
+            ("?k=2", "http://h:81/live/a/index.m3u8?k=2"),
+            ("//i/d.ts", "http://i/d.ts"),
+            ("http://[::1]:82/d/e.flv", "http://[::1]:82/d/e.flv"),
+            ("https://i/d/e.ts?k=3", "https://i/d/e.ts?k=3"),
+        ] {
+            let found = base.join(link).unwrap();
+            assert_eq!(format!("{found}{}", found.query), wanted, "{link}");
+            assert_eq!(found.scheme, Scheme::Hls, "{link}");
+        }
+        let beside = |link: &str| base.join(link).unwrap().is_beside(&base);
+        assert!(beside("/b.ts") && beside("http://h:81/b.ts"));
+        assert!(!beside("http://h/b.ts") && !beside("https://h:81/b.ts"));
+        for link in ["rtmp://h/live/a", "ws://h/a.flv", "ftp://h/a", "http://h", "/", "http://"] {
+            assert!(base.join(link).is_err(), "{link}");
+        }
+        let inside = StreamUrl::parse("https://h/a.flv").unwrap();
+        assert!(inside.join("http://h/a.flv").is_err());
+        assert_eq!(inside.join("/b.flv").unwrap().to_string(), "https://h/b.flv");
     }
 }

@@ -240,7 +240,7 @@ mod tests {
                     Some(Event::Accepted) => said.push("accepted".to_owned()),
                     Some(Event::Refused(reason)) => said.push(reason),
                     Some(Event::Media(piece)) => media += piece.data.len(),
-                    Some(Event::Unit(_)) => unreachable!("no unit is told over FLV"),
+                    Some(Event::Unit(_) | Event::Moved(_)) => unreachable!("neither is told here"),
                     None => assert!(piece.is_empty()),
                 }
             }

@@ -2,10 +2,13 @@
 
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
+use super::disk::off;
 use super::failure::{Cost, Failure};
 use super::transport::Transport;
 use super::vault::Vault;
+use crate::bridge::Ask;
 use crate::config::AcmeSection;
 use crate::outbound::Address;
 
@@ -22,11 +25,11 @@ struct Entry {
 /// that is new; why it does not take it, if so, is no reason to have no certificates.
 pub(super) async fn kept(
     section: &AcmeSection,
-    vault: &Vault,
+    (vault, asks): (&Vault, &mpsc::Sender<Ask>),
     transport: &Transport,
 ) -> Result<Option<(Account, Option<Failure>)>, Failure> {
     let own = vault.clone();
-    let Some(json) = off(move || own.account()).await?? else { return Ok(None) };
+    let Some(json) = off(asks, move || own.account()).await?? else { return Ok(None) };
     let entry = serde_json::from_str::<Entry>(&json);
     let Entry { contact, credentials } = entry.map_err(|error| {
         let what = format!("the account in the data directory cannot be read: {error}");
@@ -41,7 +44,7 @@ pub(super) async fn kept(
         let people = people(section);
         let people: Vec<_> = people.iter().map(String::as_str).collect();
         match account.update_contacts(&people).await.map_err(failed) {
-            Ok(()) => keep(section, vault, credentials).await?,
+            Ok(()) => keep(section, (vault, asks), credentials).await?,
             Err(failure) if failure.cost == Cost::Counted && !failure.is_account() => {
                 return Ok(Some((account, Some(failure))));
             }
@@ -55,7 +58,7 @@ pub(super) async fn kept(
 pub(super) async fn open(
     section: &AcmeSection,
     directory: &Address,
-    vault: &Vault,
+    (vault, asks): (&Vault, &mpsc::Sender<Ask>),
     transport: &Transport,
 ) -> Result<Account, Failure> {
     let binding = section.binding().map(|(id, key)| ExternalAccountKey::new(id.to_owned(), &key));
@@ -71,30 +74,22 @@ pub(super) async fn open(
     // Accounts are counted, too; what was not reached counts nothing.
     let failed = |error: instant_acme::Error| Failure::of_account(&error, section.challenge);
     let (account, credentials) = made.map_err(failed)?;
-    keep(section, vault, credentials).await?;
+    keep(section, (vault, asks), credentials).await?;
     tracing::info!(authority = %directory, "an account was opened");
     Ok(account)
 }
 
 async fn keep(
     section: &AcmeSection,
-    vault: &Vault,
+    (vault, asks): (&Vault, &mpsc::Sender<Ask>),
     credentials: AccountCredentials,
 ) -> Result<(), Failure> {
     let entry = Entry { contact: section.contact.0.clone(), credentials };
     let json = serde_json::to_string(&entry).expect("an account is plain data");
     let vault = vault.clone();
-    Ok(off(move || vault.keep_account(&json)).await??)
+    Ok(off(asks, move || vault.keep_account(&json)).await??)
 }
 
 fn people(section: &AcmeSection) -> Vec<String> {
     section.contact.0.iter().map(|one| format!("mailto:{one}")).collect()
-}
-
-/// Does what waits for the disk on another thread.
-pub(super) async fn off<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Failure::free("the node ends", super::failure::AGAIN))
 }

@@ -18,12 +18,13 @@
 //! one is due, `rest` when nobody is asked, `demands` how long an authority wants it so, `account`
 //! speaks for us, `order` brings one certificate, `challenge` is what the authority finds,
 //! `transport` sends its requests, `failure` says what went wrong, `vault` keeps files, `kept`
-//! reads one of them, `told` is what the desk is told.
+//! reads one of them, `disk` waits for them, `told` is what the desk is told.
 //! Lives on: the control thread. Crosses by: [`AcmeAsk`] to the desk; files are written elsewhere.
 
 mod account;
 mod challenge;
 mod demands;
+mod disk;
 mod failure;
 mod keeper;
 mod kept;

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use instant_acme::{Account, CertificateIdentifier};
 use tokio::sync::{mpsc, watch};
 
-use super::account::{self, off};
+use super::account;
 use super::demands::Demands;
+use super::disk::off;
 use super::failure::{AGAIN, Cost, Failure, Reach};
 use super::keeper::tell;
 use super::kept::Kept;
@@ -77,7 +78,7 @@ impl Round {
         (vault, demands): (Vault, Demands),
     ) -> Result<Self, Failure> {
         let (own, domains) = (vault.clone(), section.domains.0.clone());
-        let cases = off(move || {
+        let cases = off(&asks, move || {
             let now = SystemTime::now();
             // Without a sound file nothing was begun that is known of.
             let tries = own.tries().ok().flatten();
@@ -254,7 +255,7 @@ impl Round {
             Failure::counted(format!("the authority sent what cannot be used: {what}"), AGAIN)
         })?;
         let (vault, own) = (self.vault.clone(), domain.to_owned());
-        let written = off(move || vault.keep(&own, &pem)).await?;
+        let written = off(&self.asks, move || vault.keep(&own, &pem)).await?;
         written.map_err(|error| Failure { cost: Cost::Counted, ..Failure::from(error) })?;
         Ok(kept)
     }
@@ -269,12 +270,12 @@ impl Round {
 
     async fn reach(&self, opens: bool) -> Result<Option<(Transport, Account)>, Failure> {
         let ca = self.section.ca.clone();
-        let roots = off(move || crate::trust::roots(ca.as_deref())).await?;
+        let roots = off(&self.asks, move || crate::trust::roots(ca.as_deref())).await?;
         let roots = roots.map_err(|(what, _)| {
             Failure::free(what, "check acme.ca, or install ca-certificates")
         })?;
         let transport = Transport::new(&self.directory, roots, self.heard.clone());
-        let (section, vault) = (&self.section, &self.vault);
+        let (section, vault) = (&self.section, (&self.vault, &self.asks));
         let account = match account::kept(section, vault, &transport).await? {
             Some((account, refused)) => {
                 let wrong = refused.map(|why| format!("acme.contact is not taken: {why}"));
@@ -307,13 +308,13 @@ impl Round {
             self.cases.iter().map(|(domain, name)| (domain, name.case.tries())).collect();
         let json = serde_json::to_string(&tries).expect("numbers by names are plain data");
         let vault = self.vault.clone();
-        Ok(off(move || vault.keep_tries(&json)).await??)
+        Ok(off(&self.asks, move || vault.keep_tries(&json)).await??)
     }
 
     async fn forget_account(&mut self) -> Result<(), Failure> {
         self.way = None;
         let vault = self.vault.clone();
-        Ok(off(move || vault.forget_account()).await??)
+        Ok(off(&self.asks, move || vault.forget_account()).await??)
     }
 
     /// A name whose renewal the authority is to be asked about.

@@ -97,7 +97,7 @@ pub(super) struct ReloadOutcome {
     applied: Vec<String>,
     /// Keys whose new value waits for a restart.
     restart: Vec<String>,
-    /// What clients will not like, as a certificate that is over.
+    /// What clients will not like, as a certificate that is over, and what is not in force yet.
     warnings: Vec<String>,
 }
 

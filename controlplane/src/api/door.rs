@@ -22,7 +22,6 @@ use hyper::service::Service;
 use super::callers::{Caller, Callers, PeerAddr};
 use super::reply::Refusal;
 use super::sockets::ForgedPass;
-use crate::auth::Bearer;
 use crate::coordinator::wire::PASS;
 use crate::penalties::Warden;
 
@@ -93,7 +92,7 @@ async fn judge(State(warden): State<Warden>, mut request: Request, next: Next) -
     let headers = request.headers();
     let (client, listener) = (arrival.client(headers, &warden), arrival.listener);
     let token = headers.get(AUTHORIZATION).map(|shown| warden.shown(shown.as_bytes()));
-    let pass = headers.get(PASS).map(|shown| known_pass(&warden, request.uri().path(), shown));
+    let pass = headers.get(PASS).map(|shown| warden.shown(shown.as_bytes()));
     let may_guess = token.is_some() || pass.is_some();
     arrival.caller.is_of(client);
     if client != arrival.peer.ip().to_canonical() {
@@ -114,13 +113,6 @@ async fn judge(State(warden): State<Warden>, mut request: Request, next: Next) -
     answer
 }
 
-/// A pass as it is known again. Whoever attaches makes one each time, so that a server with a
-/// former secret, which comes again and again, is known by who it says it is.
-fn known_pass(warden: &Warden, path: &str, shown: &HeaderValue) -> u32 {
-    let bearer = shown.to_str().ok().and_then(|text| Bearer::of(text.trim()));
-    bearer.map_or_else(|| warden.shown(shown.as_bytes()), |bearer| warden.shown((path, bearer)))
-}
-
 fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let refusal = Refusal::fixed(
@@ -136,24 +128,67 @@ fn too_many(wait: Duration) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Sockets;
+    use crate::config::{Auto, CoordinatorSection};
     use crate::coordinator::wire::{Pass, Role};
     use crate::penalties::Access;
     use dataplane::config::AddrRange;
     use dataplane::ids::Secret;
     use std::time::SystemTime;
 
-    #[test]
-    fn a_server_with_a_former_secret_shows_one_pass_however_often_it_makes_it() {
-        let warden = Warden::default();
-        let pass = Pass::of(&Secret("former".to_owned())).unwrap();
-        let known = |role: Role, age: u64| {
-            let made = pass.issue(role, SystemTime::now() - Duration::from_secs(age)).0;
-            known_pass(&warden, role.path(), &made.parse().unwrap())
+    fn routes(warden: &Warden) -> Router {
+        let section = CoordinatorSection {
+            enabled: Auto::Set(true),
+            control_secret: Secret("hush".to_owned()),
+            ..CoordinatorSection::default()
         };
-        assert_eq!(known(Role::Rtmp, 0), known(Role::Rtmp, 9));
-        assert_ne!(known(Role::Rtmp, 0), known(Role::Hls, 0));
-        let torn = |text: &'static str| known_pass(&warden, "/", &HeaderValue::from_static(text));
-        assert_ne!(torn("guess.one"), torn("guess.two"));
+        // Nobody attaches here: what a good pass hears is that it came without a WebSocket.
+        let (asks, _) = tokio::sync::mpsc::channel(1);
+        judged_by(warden, Sockets::new(asks, &section).router())
+    }
+
+    /// What somebody hears who shows a pass of this secret that was made so many seconds ago.
+    async fn hears(routes: &mut Router, arrival: &Arrival, (secret, age): (&str, u64)) -> u16 {
+        let pass = Pass::of(&Secret(secret.to_owned())).unwrap();
+        let pass = pass.issue(Role::Rtmp, SystemTime::now() - Duration::from_secs(age)).0;
+        let request = Request::get(Role::Rtmp.path()).header(PASS, pass).extension(arrival.clone());
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        tower_service::Service::call(routes, request).await.unwrap().status().as_u16()
+    }
+
+    async fn arrival() -> Arrival {
+        let peer = SocketAddr::from(([192, 0, 2, 7], 5_000));
+        let caller = Callers::new(4).enter(peer.ip()).await.unwrap();
+        Arrival { peer, is_proxy: false, listener: "control", caller }
+    }
+
+    #[tokio::test]
+    async fn whoever_tries_secrets_is_shut_out_and_a_good_pass_is_no_guess() {
+        let (warden, mut access) = (Warden::default(), Access::default());
+        access.penalties.guesses_max = 5;
+        warden.set_access(access);
+        let (mut routes, arrival) = (routes(&warden), arrival().await);
+        for age in 0..20 {
+            assert_eq!(hears(&mut routes, &arrival, ("hush", age)).await, 426);
+        }
+        for guess in ["hus", "hushh", "Hush", "h", "secret"] {
+            assert_eq!(hears(&mut routes, &arrival, (guess, 0)).await, 403, "{guess}");
+        }
+        assert_eq!(hears(&mut routes, &arrival, ("hush", 0)).await, 429);
+        let penalties = warden.penalties(Instant::now());
+        assert_eq!((penalties.len(), &*penalties[0].reason), (1, "control_pass"));
+    }
+
+    /// A peer of a former secret makes a pass each ten seconds.
+    #[tokio::test]
+    async fn a_dozen_peers_of_a_former_secret_shut_nobody_out() {
+        let warden = Warden::default();
+        let (mut routes, arrival) = (routes(&warden), arrival().await);
+        for age in 0..12 * 6 {
+            assert_eq!(hears(&mut routes, &arrival, ("former", age)).await, 403);
+        }
+        assert_eq!(hears(&mut routes, &arrival, ("hush", 0)).await, 426);
+        assert!(warden.penalties(Instant::now()).is_empty());
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ pub(super) struct Health {
 struct Reason {
     /// A stable word for programs: `draining`, `shard_silent`, `shard_full`,
     /// `hooks_failing`, `store_failed`, `certificate_refused`, `certificate_doubt`,
-    /// `acme_failing`, `coordinator_away`, `reload_hangs`,
+    /// `acme_failing`, `coordinator_away`, `reload_hangs`, `streams_not_taken`,
     /// `security_log_hangs`.
     #[schema(value_type = String, example = "draining")]
     code: &'static str,

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::etag::Etag;
+use super::etag::{self, Etag, condition};
 use super::paging::Page;
 use super::reply::{BUSY, Refusal};
 use super::request::{Body, Params, Segment};
 use super::state::ApiState;
-use crate::hooks::{DeadLetter, HookSpec, HookState, HooksError, Moved, Origin};
+use crate::hooks::{DeadLetter, HookSpec, HookState, HooksError, Made, Moved, Origin};
+use crate::registry::{Condition, Versions};
 use crate::store::StoreError;
 
 const UNKNOWN: Refusal = Refusal::fixed(
@@ -137,13 +138,18 @@ pub(super) async fn hooks(
     path = "/api/v1/hooks/{id}",
     tag = "events",
     params(("id" = String, Path, description = "The hook's id")),
-    responses((status = 200, description = "The hook", body = HookView)),
+    responses(
+        (status = 200, description = "The hook; ETag names what is wanted", body = HookView),
+        (status = 304, description = "What is wanted is as the asker knows it"),
+    ),
 )]
 pub(super) async fn hook(
     State(state): State<ApiState>,
     Segment(id): Segment<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    shown(&state, &id, StatusCode::OK)
+    let hook = state.hooks.get(&id).ok_or(UNKNOWN)?;
+    Ok(Etag::from(hook.version.clone()).answer(&headers, Json(HookView::from(hook))))
 }
 
 /// Makes a hook; without an id it gets one.
@@ -163,13 +169,16 @@ pub(super) async fn create_hook(
         getrandom::fill(&mut random).map_err(|_| BUSY)?;
         spec.id = random.iter().map(|byte| format!("{byte:02x}")).collect();
     }
-    if state.hooks.get(&spec.id).is_some() {
-        let what = "a hook of this id exists; PUT /api/v1/hooks/ID replaces it";
-        return Err(Refusal::fixed(StatusCode::CONFLICT, "hook_exists", what, Some("id")));
+    // Of two who make one of the same id, one makes it.
+    let only_new = Condition { is_not: Some(Versions::Any), is: None };
+    match state.hooks.put(spec, only_new).await {
+        Ok(made) => Ok(shown(made)),
+        Err(HooksError::Unmet(_) | HooksError::ReadOnly) => {
+            let what = "a hook of this id exists; PUT /api/v1/hooks/ID replaces it";
+            Err(Refusal::fixed(StatusCode::CONFLICT, "hook_exists", what, Some("id")))
+        }
+        Err(error) => Err(refusal(error)),
     }
-    let id = spec.id.clone();
-    state.hooks.put(spec).await.map_err(refusal)?;
-    shown(&state, &id, StatusCode::CREATED)
 }
 
 /// Makes or replaces a hook; what waits stays. What is shown as `***` stays as it was.
@@ -193,8 +202,6 @@ pub(super) async fn put_hook(
     headers: HeaderMap,
     Body(mut spec): Body<HookSpec>,
 ) -> Result<Response, Refusal> {
-    let known = state.hooks.get(&id).map(|hook| Etag::of(&hook.spec));
-    Etag::check(known.as_ref(), &headers)?;
     if spec.id.is_empty() {
         spec.id.clone_from(&id);
     }
@@ -202,8 +209,7 @@ pub(super) async fn put_hook(
         let what = "the id of the address and that of the body differ";
         return Err(Refusal::fixed(StatusCode::BAD_REQUEST, "bad_hook", what, Some("id")));
     }
-    let created = state.hooks.put(spec).await.map_err(refusal)?;
-    shown(&state, &id, if created { StatusCode::CREATED } else { StatusCode::OK })
+    state.hooks.put(spec, condition(&headers)).await.map(shown).map_err(refusal)
 }
 
 /// Deletes a hook, with what waits and its dead letters.
@@ -211,14 +217,18 @@ pub(super) async fn put_hook(
     delete,
     path = "/api/v1/hooks/{id}",
     tag = "events",
-    params(("id" = String, Path, description = "The hook's id")),
+    params(
+        ("id" = String, Path, description = "The hook's id"),
+        ("If-Match" = Option<String>, Header, description = "Only if this is its ETag"),
+    ),
     responses((status = 204, description = "It is gone")),
 )]
 pub(super) async fn delete_hook(
     State(state): State<ApiState>,
     Segment(id): Segment<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    state.hooks.delete(&id).await.map_err(refusal)?;
+    state.hooks.delete(&id, condition(&headers)).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -306,12 +316,12 @@ pub(super) async fn delete_dead_letters(
     Ok(Json(moved.into()))
 }
 
-fn shown(state: &ApiState, id: &str, status: StatusCode) -> Result<Response, Refusal> {
-    let hook = state.hooks.get(id).ok_or(UNKNOWN)?;
-    let etag = Etag::of(&hook.spec);
-    let mut reply = etag.answer(&HeaderMap::new(), Json(HookView::from(hook)));
-    *reply.status_mut() = status;
-    Ok(reply)
+/// A hook as a change left it, whoever changes it next.
+fn shown(Made { created, state }: Made) -> Response {
+    let etag = Etag::from(state.version.clone());
+    let mut reply = etag.answer(&HeaderMap::new(), Json(HookView::from(state)));
+    *reply.status_mut() = if created { StatusCode::CREATED } else { StatusCode::OK };
+    reply
 }
 
 fn number(text: Option<&str>, field: &'static str) -> Result<Option<u64>, Refusal> {
@@ -324,6 +334,7 @@ fn refusal(error: HooksError) -> Refusal {
     let text = error.to_string();
     match error {
         HooksError::Unknown => UNKNOWN,
+        HooksError::Unmet(unmet) => etag::refusal(unmet),
         HooksError::UnknownLetter => {
             Refusal::new(StatusCode::NOT_FOUND, "unknown_dead_letter", text).at("letter")
         }
@@ -378,9 +389,10 @@ impl From<DeadLetter> for DeadLetterView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bench::Bench;
+    use super::super::bench::{Answer, Bench};
     use super::*;
-    use http::Method;
+    use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
+    use http::{HeaderName, HeaderValue, Method};
 
     const HOOKS: &str = "/api/v1/hooks";
 
@@ -449,5 +461,74 @@ mod tests {
         assert_eq!(gone.status, StatusCode::NO_CONTENT);
         let unknown = bench.answer(bench.request(&Method::GET, &one, "")).await;
         assert_eq!(unknown.json["error"]["code"], "unknown_hook");
+    }
+
+    /// A hook that is made, and its name.
+    async fn made(bench: &Bench, body: &str) -> HeaderValue {
+        let made = bench.answer(bench.request(&Method::POST, HOOKS, body)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        made.headers[ETAG].clone()
+    }
+
+    /// The answer to a request of the hook `a`, under a condition.
+    async fn asked(
+        bench: &Bench,
+        (method, body): (Method, &str),
+        (name, value): (HeaderName, HeaderValue),
+    ) -> Answer {
+        let mut request = bench.request(&method, &format!("{HOOKS}/a"), body);
+        request.headers_mut().insert(name, value);
+        bench.answer(request).await
+    }
+
+    const BODY: &str = r#"{"id":"a","type":"http","target":"http://127.0.0.1:9/?k=v"}"#;
+
+    #[tokio::test]
+    async fn of_two_writers_who_know_the_same_hook_one_goes_through() {
+        let bench = Bench::new("hooks-race");
+        let post = || bench.answer(bench.request(&Method::POST, HOOKS, BODY));
+        let (one, other) = tokio::join!(post(), post());
+        assert_eq!((one.status, other.status), (StatusCode::CREATED, StatusCode::CONFLICT));
+        assert_eq!(other.json["error"]["code"], "hook_exists");
+        let known = one.headers[ETAG].clone();
+        let put = |body| asked(&bench, (Method::PUT, body), (IF_MATCH, known.clone()));
+        let named = |name: &str| BODY.replace("\"type\"", &format!("\"name\":\"{name}\",\"type\""));
+        let (first, second) = (named("first"), named("second"));
+        let (one, other) = tokio::join!(put(&first), put(&second));
+        let statuses = (one.status, other.status);
+        assert_eq!(statuses, (StatusCode::OK, StatusCode::PRECONDITION_FAILED));
+        assert_eq!(one.json["name"], "first");
+        assert_eq!(bench.state.hooks.get("a").unwrap().spec.name, "first");
+    }
+
+    #[tokio::test]
+    async fn a_hook_is_deleted_by_who_knows_it_and_not_sent_to_who_has_it() {
+        let bench = Bench::new("hooks-known");
+        let known = made(&bench, BODY).await;
+        let get = |etag| asked(&bench, (Method::GET, ""), (IF_NONE_MATCH, etag));
+        let again = get(known.clone()).await;
+        assert_eq!((again.status, &again.headers[ETAG]), (StatusCode::NOT_MODIFIED, &known));
+        // What nobody is shown has a part in the name.
+        let mut names = vec![known.clone()];
+        for body in [
+            BODY.replace("k=v", "k=w"),
+            BODY.replace("\"id\"", "\"secret\":\"hunter22\",\"id\""),
+            BODY.replace("\"id\"", "\"secret\":\"hunter23\",\"id\""),
+        ] {
+            let last = names.last().unwrap().clone();
+            let put = asked(&bench, (Method::PUT, &body), (IF_MATCH, last.clone())).await;
+            assert_eq!(put.status, StatusCode::OK, "{put:?}");
+            assert_eq!(get(last).await.status, StatusCode::OK, "it is another one");
+            names.push(put.headers[ETAG].clone());
+        }
+        let delete = |etag| asked(&bench, (Method::DELETE, ""), (IF_MATCH, etag));
+        let stale = delete(known.clone()).await;
+        assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+        assert_eq!(stale.json["error"]["field"], "If-Match");
+        assert!(bench.state.hooks.get("a").is_some());
+        assert_eq!(delete(names.pop().unwrap()).await.status, StatusCode::NO_CONTENT);
+        // Nor can a secret be guessed by the name of what it is in.
+        let other = made(&Bench::new("hooks-salt"), BODY).await;
+        assert_ne!(other, known);
     }
 }

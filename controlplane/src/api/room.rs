@@ -24,16 +24,24 @@ impl Room {
 
     /// Into all shards together; `None` if none of them answered.
     pub(crate) fn of_node(shards: &[ShardSnapshot]) -> Option<Self> {
-        let last = shards.last()?.headroom;
+        let shards: Vec<_> = shards.iter().map(|shard| shard.headroom).collect();
+        Self::of_all(&shards)
+    }
+
+    fn of_all(shards: &[HeadroomStatus]) -> Option<Self> {
+        let last = shards.last()?;
         let sum = |of: fn(&HeadroomStatus) -> u64| -> u64 {
-            shards.iter().map(|shard| of(&shard.headroom)).fold(0, u64::saturating_add)
+            shards.iter().map(of).fold(0, u64::saturating_add)
         };
         let players = sum(|headroom| headroom.players);
         let bps = match sum(|headroom| headroom.owed_bps).checked_div(players) {
             Some(bps) => bps.max(1),
             None => last.player_bps,
         };
-        Some(Self::within(sum(|headroom| headroom.players_room), bps, last.node))
+        let shares = shards.iter().map(|headroom| headroom.players as f64 * headroom.player_share);
+        let mean = shares.sum::<f64>() / players as f64;
+        let room = shards.iter().map(|headroom| players_of(headroom, mean));
+        Some(Self::within(room.fold(0, u64::saturating_add), bps, last.node))
     }
 
     fn within(cpu: u64, player_bps: u64, node: [(LimitId, u64); 3]) -> Self {
@@ -47,6 +55,16 @@ impl Room {
     }
 }
 
+/// How many players of whom each costs `share` of a core fit into what a shard has left, which it
+/// counts in players of its own mix, and in such as are typical if it has none.
+fn players_of(headroom: &HeadroomStatus, share: f64) -> u64 {
+    if headroom.player_share > 0.0 && share > 0.0 {
+        (headroom.players_room as f64 * headroom.player_share / share).round() as u64
+    } else {
+        headroom.players_room
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -55,6 +73,7 @@ pub(crate) mod tests {
         players_room: 4_000,
         players: 1_000,
         full: false,
+        player_share: 2e-4,
         player_bps: 2_000_000,
         owed_bps: 2_000_000_000,
         in_use: 0.2,
@@ -82,5 +101,34 @@ pub(crate) mod tests {
         node[1].1 = 0;
         assert_eq!(room(HeadroomStatus { node, ..HEADROOM }), (0, 0, "players_max"));
         assert_eq!(Room::of_node(&[]), None);
+    }
+
+    #[test]
+    fn a_shard_without_players_has_room_for_those_of_the_node() {
+        let node = [(LimitId::EgressBpsMax, u64::MAX); 3];
+        let room = |shards: &[HeadroomStatus]| {
+            let Room { players, bps, limited_by } = Room::of_all(shards).unwrap();
+            assert_eq!(limited_by, "cpu");
+            (players, bps)
+        };
+        let typical = HeadroomStatus { players: 0, owed_bps: 0, node, ..HEADROOM };
+        // Each of them is four typical players.
+        let busy = HeadroomStatus {
+            players_room: 600,
+            players: 500,
+            player_share: 8e-4,
+            player_bps: 8_000_000,
+            owed_bps: 4_000_000_000,
+            ..typical
+        };
+        assert_eq!(room(&[typical, typical]), (8_000, 16_000_000_000));
+        assert_eq!(room(&[busy, typical]), (1_600, 12_800_000_000));
+        assert_eq!(room(&[typical, busy]), (1_600, 12_800_000_000));
+        // A shard of one who costs next to nothing is no other case.
+        let one = HeadroomStatus { players_room: 32_000, players: 1, player_share: 2.5e-5, ..busy };
+        let (players, _) = room(&[busy, HeadroomStatus { owed_bps: 64_000, ..one }]);
+        assert!((1_600..1_610).contains(&players), "{players}");
+        let full = HeadroomStatus { players_room: 0, full: true, ..busy };
+        assert_eq!(room(&[full, typical]).0, 1_000);
     }
 }

@@ -280,6 +280,27 @@ async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_time() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_keys_of_one_token_is_judged_by_his_own_address() {
+    let (new, by_new) = p256("new");
+    let script = json!({"keys": [new]}).to_string();
+    let issuer = Scripted::start(move |_| Reply::status(200, "", &script));
+    // Equal questions of all addresses share one answer.
+    let mut rules = Rules { cache_per_peer: false, ..rules(&[Mode::Jwt]) };
+    rules.issuer = fetched_from(&issuer);
+    let mut gate = gate(rules);
+    let own = json!({"exp": now() + 60, "streams": "*", "play": true, "ip": "192.0.2.0/24"});
+    let own = token(&json!({"alg": "ES256", "kid": "new"}), &own, by_new);
+    for from in ["198.51.100.1:5", "192.0.2.1:5", "192.0.2.2:5", "198.51.100.1:6", "192.0.2.1:6"] {
+        let request = AuthorizeRequest { peer: from.parse().unwrap(), ..shows(&own, "") };
+        assert_eq!(ask(&mut gate, request), None, "nothing is known yet");
+    }
+    let landing = gate.landed().await.unwrap();
+    let settled = gate.settle(landing, &(), Instant::now());
+    let verdicts: Vec<_> = settled.into_iter().map(|(.., verdict)| told(Some(verdict))).collect();
+    assert_eq!(verdicts, ["no", "yes", "yes", "no", "yes"]);
+}
+
+#[tokio::test]
 async fn a_new_key_of_the_issuer_is_fetched_and_made_up_ones_are_not() {
     let (old, by_old) = p256("old");
     let (new, by_new) = p256("new");

@@ -2,12 +2,19 @@
 //!
 //! Equal questions share one flight. An answer that comes when a shard has given up finds nobody
 //! there: the ticket's epoch is over.
+//!
+//! Everybody may ask, and whatever an application takes its time for holds a place. So a quarter of
+//! the places is for those who publish, and half of that for those who only come in, which an
+//! application may judge before they publish; and once half of all is taken, each address has as
+//! many for its players as an eighth is. One address alone keeps nobody out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::control::{AuthorizeRequest, Ticket};
+use dataplane::config::AddrRange;
+use dataplane::control::{AuthorizeRequest, Intent, Ticket};
 use dataplane::ids::ShardId;
 use tokio::task::{Id, JoinSet};
 
@@ -15,6 +22,7 @@ use super::fingerprint::Fingerprint;
 use super::jwt::{Issuer, KeySet};
 use super::keeping::Keeping;
 use super::ruling::Answered;
+use crate::penalties::Warden;
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
 pub(super) const WAITERS_MAX: usize = 16_384;
@@ -40,8 +48,38 @@ pub(super) enum Outcome {
     TimedOut,
 }
 
+/// Who asks first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose {
+    pub(super) intent: Intent,
+    /// His address, if that is bound by anything.
+    pub(super) from: Option<AddrRange>,
+}
+
+impl Whose {
+    /// Who has `request`.
+    pub(super) fn of(request: &AuthorizeRequest, warden: &Warden) -> Self {
+        Self { intent: request.intent, from: warden.bound(request.peer.ip()) }
+    }
+
+    /// How many of `places` are not for him.
+    const fn kept_from(self, places: usize) -> usize {
+        match self.intent {
+            Intent::Publish => 0,
+            Intent::Connect => places / 8,
+            Intent::Play => places / 4,
+        }
+    }
+
+    /// The address that has a share of the places: publishers are what the others keep room for.
+    fn sharer(self) -> Option<AddrRange> {
+        self.from.filter(|_| self.intent != Intent::Publish)
+    }
+}
+
 #[derive(Debug)]
 struct Flight {
+    sharer: Option<AddrRange>,
     waiters: Vec<Waiter>,
     keeping: Keeping,
     since: Instant,
@@ -64,6 +102,8 @@ pub(super) struct Flights {
     tasks: JoinSet<Outcome>,
     questions: HashMap<Id, Fingerprint>,
     flights: HashMap<Fingerprint, Flight>,
+    /// How many of them each address has, those of publishers aside.
+    shares: HashMap<AddrRange, usize>,
     waiting: usize,
 }
 
@@ -74,6 +114,7 @@ impl Flights {
             tasks: JoinSet::new(),
             questions: HashMap::new(),
             flights: HashMap::new(),
+            shares: HashMap::new(),
             waiting: 0,
         }
     }
@@ -85,7 +126,8 @@ impl Flights {
     /// Lets `waiter` wait for an equal question that is under way; gives him back if there is none,
     /// or too many wait.
     pub(super) fn join(&mut self, question: &Fingerprint, waiter: Waiter) -> Result<(), Waiter> {
-        if self.waiting >= WAITERS_MAX {
+        let whose = Whose { intent: waiter.request.intent, from: None };
+        if !self.may_wait(whose) {
             return Err(waiter);
         }
         let Some(flight) = self.flights.get_mut(question) else { return Err(waiter) };
@@ -94,23 +136,35 @@ impl Flights {
         Ok(())
     }
 
-    /// True if one more question may be asked.
-    pub(super) fn has_room(&self) -> bool {
-        self.flights.len() < self.flights_max && self.waiting < WAITERS_MAX
+    /// True if one more question may be asked for him.
+    pub(super) fn has_room(&self, whose: Whose) -> bool {
+        let (taken, places) = (self.flights.len(), self.flights_max);
+        let own = whose.sharer().and_then(|from| self.shares.get(&from)).copied().unwrap_or(0);
+        let is_fair = taken < places / 2 || own < (places / 8).max(1);
+        taken + whose.kept_from(places) < places && is_fair && self.may_wait(whose)
+    }
+
+    /// True if one more may wait.
+    const fn may_wait(&self, whose: Whose) -> bool {
+        self.waiting + whose.kept_from(WAITERS_MAX) < WAITERS_MAX
     }
 
     /// Asks, for `waiter` and all who join. The caller has seen that there is room.
     pub(super) fn start(
         &mut self,
         question: Fingerprint,
-        waiter: Waiter,
+        (waiter, from): (Waiter, Option<AddrRange>),
         keeping: Keeping,
         asking: impl Future<Output = Outcome> + Send + 'static,
         now: Instant,
     ) {
         let task = self.tasks.spawn(asking);
         self.questions.insert(task.id(), question);
-        let flight = Flight { waiters: vec![waiter], keeping, since: now };
+        let sharer = Whose { intent: waiter.request.intent, from }.sharer();
+        if let Some(from) = sharer {
+            *self.shares.entry(from).or_default() += 1;
+        }
+        let flight = Flight { sharer, waiters: vec![waiter], keeping, since: now };
         self.flights.insert(question, flight);
         self.waiting += 1;
     }
@@ -127,8 +181,16 @@ impl Flights {
             }
         };
         let question = self.questions.remove(&id)?;
-        let Flight { waiters, keeping, since } = self.flights.remove(&question)?;
+        let Flight { sharer, waiters, keeping, since } = self.flights.remove(&question)?;
         self.waiting -= waiters.len();
+        if let Some(from) = sharer
+            && let Entry::Occupied(mut share) = self.shares.entry(from)
+        {
+            *share.get_mut() -= 1;
+            if *share.get() == 0 {
+                share.remove();
+            }
+        }
         Some(Landing { question, outcome, waiters, keeping, since })
     }
 
@@ -140,5 +202,79 @@ impl Flights {
     /// Peers that wait.
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::control::{AuthorizeRequest, Denial, Protocol, Verdict};
+
+    use super::*;
+    use crate::auth::tests::{Bench, application, asking, request};
+    use crate::auth::{Mode, Rules};
+
+    const CROWDED: Option<Verdict> = Some(Verdict::Deny(Denial::Unavailable));
+
+    /// Asks about a stream of each number, from an address that is made of it; whether each is
+    /// asked about.
+    fn asks(
+        bench: &mut Bench,
+        intent: Intent,
+        numbers: std::ops::Range<u32>,
+        from: impl Fn(u32) -> String,
+    ) -> Vec<bool> {
+        let ask = |number| {
+            let peer = format!("{}:5", from(number)).parse().unwrap();
+            let protocol = Protocol::HttpFlv;
+            let one = request(intent, "cam", &format!("{number}"));
+            let verdict = bench.ask_with(AuthorizeRequest { peer, protocol, ..one }, &());
+            assert!(verdict.is_none() || verdict == CROWDED, "{verdict:?}");
+            verdict.is_none()
+        };
+        numbers.map(ask).collect()
+    }
+
+    fn bench() -> Bench {
+        // Nobody answers while a case asks: questions are only begun.
+        let rules = asking(application("http://127.0.0.1:1/"));
+        Bench::new(Rules { calls_max: 16, connect: Mode::Callback, ..rules })
+    }
+
+    #[tokio::test]
+    async fn one_address_keeps_neither_players_nor_publishers_out() {
+        let mut bench = bench();
+        let by_one = asks(&mut bench, Intent::Play, 0..64, |_| "192.0.2.9".into());
+        assert_eq!(by_one.iter().filter(|asked| **asked).count(), 8, "{by_one:?}");
+        let by_its_net = asks(&mut bench, Intent::Connect, 64..66, |_| "192.0.2.9".into());
+        assert_eq!(by_its_net, [false, false]);
+        let others = |number| format!("198.51.100.{number}");
+        assert_eq!(asks(&mut bench, Intent::Play, 70..75, others), [true, true, true, true, false]);
+        assert_eq!(asks(&mut bench, Intent::Connect, 80..83, others), [true, true, false]);
+        // Publishers have what is left, whoever they are.
+        let publishers = asks(&mut bench, Intent::Publish, 90..93, |_| "192.0.2.9".into());
+        assert_eq!(publishers, [true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_a_network_of_version_6_and_who_is_exempt_is_none() {
+        let mut one = bench();
+        let by_one = asks(&mut one, Intent::Play, 0..64, |n| format!("[2001:db8::{n:x}]"));
+        assert_eq!(by_one.iter().filter(|asked| **asked).count(), 8, "{by_one:?}");
+        let mut exempt = bench();
+        let by_proxy = asks(&mut exempt, Intent::Play, 0..64, |_| "127.0.0.1".into());
+        assert_eq!(by_proxy.iter().filter(|asked| **asked).count(), 12, "{by_proxy:?}");
+    }
+
+    #[tokio::test]
+    async fn what_came_back_holds_no_place() {
+        let mut bench = bench();
+        for _ in 0..3 {
+            let by_one = asks(&mut bench, Intent::Play, 0..64, |_| "192.0.2.9".into());
+            assert_eq!(by_one.iter().filter(|asked| **asked).count(), 8, "{by_one:?}");
+            while bench.gate.flights.len() > 0 {
+                bench.land().await;
+            }
+            assert!(bench.gate.flights.shares.is_empty());
+        }
     }
 }

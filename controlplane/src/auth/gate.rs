@@ -31,10 +31,10 @@ use super::claims::Claims;
 use super::declared::{Declarations, Declared, admitted};
 use super::figures::{End, Figures};
 use super::fingerprint::Fingerprints;
-use super::flights::{Flights, Landing, Outcome, Waiter};
+use super::flights::{Flights, Landing, Outcome, Waiter, Whose};
 use super::guess::tell;
 use super::judge::{Step, judge};
-use super::jwt::{Endpoint, Issuer, KeySet, refreshed};
+use super::jwt::{Endpoint, Issuer, KeySet, Refreshed};
 use super::keeping::{Keeping, for_one};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
@@ -224,7 +224,8 @@ impl Gate {
             }
             Err(waiter) => waiter,
         };
-        if !self.flights.has_room() {
+        let whose = Whose::of(&waiter.request, &self.warden);
+        if !self.flights.has_room(whose) {
             self.figures.crowded += 1;
             let ground = (Basis::Failed("too many questions are under way"), None);
             let ruling = Ruling::Deny(Denial::Unavailable);
@@ -238,7 +239,7 @@ impl Gate {
                 Some(if alone { for_one(&waiter.request, verdict) } else { verdict })
             }
             Asked::Asking { keeping, asking, errand } => {
-                self.flights.start(question, waiter, keeping, asking, now);
+                self.flights.start(question, (waiter, whose.from), keeping, asking, now);
                 self.errand = errand;
                 None
             }
@@ -274,9 +275,10 @@ impl Gate {
             Ok(()) => return None,
             Err(waiter) => waiter,
         };
-        let endpoint = self.endpoint.clone();
+        let (endpoint, whose) = (self.endpoint.clone(), Whose::of(&request, &self.warden));
         let seat = endpoint.as_ref().and_then(Endpoint::seat);
-        let (Some(endpoint), Some(seat), true) = (endpoint, seat, self.flights.has_room()) else {
+        let has_room = self.flights.has_room(whose);
+        let (Some(endpoint), Some(seat), true) = (endpoint, seat, has_room) else {
             // Without any keys nobody can tell whether the token is good.
             let known = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.keys().is_some());
             return Some(match known {
@@ -294,7 +296,7 @@ impl Gate {
             endpoint.refresh().await;
             Outcome::Fetched { issuer, keys: endpoint.keys() }
         };
-        let waiter = Waiter { shard, ticket, request };
+        let waiter = (Waiter { shard, ticket, request }, whose.from);
         self.flights.start(question, waiter, Keeping::NOTHING, asking, now);
         None
     }
@@ -352,8 +354,7 @@ impl Gate {
         waiters.into_iter().map(verdict).collect()
     }
 
-    /// The same once the keys of an issuer were fetched. Those who show the same token, and are not
-    /// in by it, are judged once: a signature takes a while to verify, and thousands may wait.
+    /// The same once the keys of an issuer were fetched.
     fn settle_by_keys(
         &mut self,
         issuer: &Issuer,
@@ -361,13 +362,9 @@ impl Gate {
         waiters: Vec<Waiter>,
         registry: &impl Declarations,
     ) -> Vec<(ShardId, Ticket, Verdict)> {
-        let mut of_newcomers = None;
+        let mut rulings = Refreshed::new(issuer, keys);
         let verdict = |Waiter { shard, ticket, request }: Waiter| {
-            let judged = || refreshed(issuer, keys, &request);
-            let ruling = match request.since {
-                None => of_newcomers.get_or_insert_with(judged).clone(),
-                Some(_) => judged(),
-            };
+            let ruling = rulings.on(&request);
             (shard, ticket, self.verdict(&request, &ruling, RULED, registry))
         };
         waiters.into_iter().map(verdict).collect()

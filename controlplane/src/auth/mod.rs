@@ -48,7 +48,6 @@ pub use declared::{Declarations, Declared};
 pub use flights::Landing;
 pub use gate::Gate;
 pub(crate) use guess::is_forged;
-pub(crate) use jwt::Bearer;
 pub use jwt::{Issuer, KEYS_MAX as TOKEN_KEYS_MAX, KeySet, SharedKey, Source, VerifyingKey};
 pub use key_hash::KeyHash;
 pub use keyring::{Allows, KEYS_MAX, KeyRule};

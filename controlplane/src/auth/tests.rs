@@ -118,7 +118,7 @@ impl Bench {
     }
 
     /// What lands next: (number of the question, verdict) for each who waited.
-    async fn land(&mut self) -> Vec<(u32, Verdict)> {
+    pub(super) async fn land(&mut self) -> Vec<(u32, Verdict)> {
         let landing = self.gate.landed().await.expect("a question is under way");
         let settled = self.gate.settle(landing, &(), self.now);
         settled.into_iter().map(|(_, ticket, verdict)| (ticket.epoch, verdict)).collect()

@@ -267,7 +267,8 @@ const KEYS: &[Key] = &[
     Key::new(
         "control_secret",
         "What streaming servers and encoders prove themselves with that attach to this node as to \
-         their coordinator, by /ws/control/ on the control listener. Without it none may.",
+         their coordinator, by /ws/control/ on the control listener. Without it none may. Let it \
+         be long: whoever knows it has every stream.",
         |s| &mut s.coordinator.control_secret,
     )
     .secret(),
@@ -347,6 +348,9 @@ pub(super) fn contract_of_addresses(loaded: &mut Loaded, started: &CoordinatorSe
 const ANY_KEY: &str = "every key may publish on every channel, because \
                        coordinator.key_verification_url is not set; set it to ask an application";
 
+/// A secret of fewer bytes is one that somebody can guess, or try.
+const SECRET_BYTES_SOUND: usize = 16;
+
 /// What the contract says of other sections, where nobody else does; `started` is the section that
 /// is or comes into force.
 pub(super) fn contract(loaded: &mut Loaded, started: &CoordinatorSection) {
@@ -355,6 +359,14 @@ pub(super) fn contract(loaded: &mut Loaded, started: &CoordinatorSection) {
     let written = &loaded.settings.coordinator;
     if written.is_on() && written.key_verification.url.is_none() {
         loaded.warnings.push(ANY_KEY.to_owned());
+    }
+    let bytes = written.control_secret.0.len();
+    if written.is_on() && (1..SECRET_BYTES_SOUND).contains(&bytes) {
+        loaded.warnings.push(format!(
+            "coordinator.control_secret (CONTROL_SECRET) has {bytes} bytes, so that somebody may \
+             guess it and attach as a server or an encoder; make it {SECRET_BYTES_SOUND} random \
+             ones at least, here and where they have it"
+        ));
     }
     if started.is_on() {
         let (mode, segment, listed) = (

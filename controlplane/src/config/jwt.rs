@@ -246,8 +246,12 @@ pub(super) fn read_file(loaded: &mut Loaded) -> Result<(), Error> {
     }
 }
 
-/// Warns of keys that are fetched where somebody on the way may give others.
+/// Warns of keys that are fetched where somebody on the way may give others, and of those in a file
+/// that are not used.
 pub(super) fn doubt(loaded: &mut Loaded) {
+    if let Some(doubt) = loaded.settings.auth.jwt.file_keys.doubt() {
+        loaded.warnings.push(format!("auth.jwt.jwks_file: {doubt}"));
+    }
     let url = loaded.settings.auth.jwt.jwks_url.as_ref();
     if let Some(url) = url.filter(|url| !url.is_tls() && !url.is_near()) {
         loaded.warnings.push(format!(

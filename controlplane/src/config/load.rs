@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::agreement::agree;
 use super::coordinator::{CoordinatorSection, contract};
-use super::environment::Used;
+use super::environment::{Dotenv, Used};
 use super::field::Auto;
 use super::reader::{PREFIX, Reader};
 use super::settings::Settings;
@@ -64,12 +64,12 @@ pub struct Sources {
     /// The variables of the environment.
     pub env: Vec<(String, String)>,
     /// Those of `.env`, which count where the environment has none of the name.
-    pub dotenv: Vec<(String, String)>,
+    pub dotenv: Dotenv,
 }
 
 impl<T: IntoIterator<Item = (String, String)>> From<T> for Sources {
     fn from(env: T) -> Self {
-        Self { env: env.into_iter().collect(), dotenv: Vec::new() }
+        Self { env: env.into_iter().collect(), dotenv: Dotenv::default() }
     }
 }
 
@@ -93,14 +93,15 @@ pub fn load_beside(
 ) -> Result<Loaded, Error> {
     let Sources { env, dotenv } = sources.into();
     let mut env: BTreeMap<String, String> = env.into_iter().collect();
-    let beside: Vec<_> = dotenv.into_iter().filter(|(name, _)| !env.contains_key(name)).collect();
+    let beside = dotenv.variables.into_iter();
+    let beside: Vec<_> = beside.filter(|(name, _)| !env.contains_key(name)).collect();
     let from_file = beside.iter().map(|(name, _)| name.clone()).collect();
     env.extend(beside);
     let mut reader = Reader::new(Loaded {
         settings: Settings::default(),
         file: file.map(Path::to_owned),
         variables: Vec::new(),
-        warnings: Vec::new(),
+        warnings: dotenv.warnings,
         places: BTreeMap::new(),
     });
     if let Some(file) = file {

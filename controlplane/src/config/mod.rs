@@ -68,7 +68,7 @@ pub use coordinator::{Capacity, CommandsAuth, CommandsScheme, CoordinatorSection
 pub use data::DataSection;
 pub use demo::DemoSection;
 pub use document::Datum;
-pub use environment::{DOTENV, Outcome, Used, dotenv};
+pub use environment::{DOTENV, Dotenv, Outcome, Used, dotenv};
 pub use events::EventsSection;
 pub use field::{Auto, Bounds, Field, Unit, human_bytes};
 pub(crate) use hooks::unkept;

@@ -107,7 +107,7 @@ impl Reader {
             self.value(Place::Env(name.to_owned()), table, key, &datum)?;
         }
         self.loaded.variables = read.used;
-        self.loaded.warnings = read.warnings;
+        self.loaded.warnings.extend(read.warnings);
         Ok(())
     }
 

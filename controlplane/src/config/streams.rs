@@ -273,6 +273,21 @@ mod tests {
     use super::super::load;
 
     #[test]
+    fn more_tables_than_fit_are_an_error_of_the_file() {
+        for (key, max) in [("TEMPLATE", 1_000), ("TENANT", 10_000)] {
+            let tables = |count: usize| {
+                let tables: Vec<_> = (0..count).map(|nth| format!("{{code='t{nth}'}}")).collect();
+                let name = format!("GRANDSTAND_STREAMS__{key}");
+                load(None, [(name, format!("[{}]", tables.join(",")))])
+            };
+            assert!(tables(max).is_ok(), "{key}");
+            let refused = tables(max + 1).unwrap_err().to_string();
+            let what = format!("{} tables are more than the {max} that fit;", max + 1);
+            assert!(refused.contains(&what), "{refused}");
+        }
+    }
+
+    #[test]
     fn streams_that_nobody_can_publish_are_named() {
         let warnings = |tables: &str| {
             let streams = ("GRANDSTAND_STREAMS__STREAM".to_owned(), tables.to_owned());

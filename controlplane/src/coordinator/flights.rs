@@ -57,7 +57,7 @@ mod tests {
         let (mut ledger, mut flights) = (Ledger::default(), Flights::default());
         let (id, channel) = (StreamId([1; 16]), StreamName::parse("cam7").unwrap());
         ledger.ready(id, Row::new(&channel, "640x360-30".to_owned()));
-        let rows = ledger.take_unsaved(1);
+        let rows = ledger.take_unsaved(1, usize::MAX);
         let now = Instant::now();
         ledger.saved(&rows, now);
         flights.begin(ledger.next(now).unwrap(), |message| async move {

@@ -26,11 +26,16 @@ use dataplane::ids::{StreamId, StreamName};
 use serde::{Deserialize, Serialize};
 
 use super::wire::Output;
+use crate::store::VALUE_BYTES_MAX;
 
 /// Publications that are remembered at most.
 pub(super) const ROWS_MAX: usize = 65_536;
 /// Outputs of a publication that wait to be told at most.
 const OUTPUTS_MAX: usize = 64;
+/// Bytes of an output as it is kept, at most: two texts of 512 letters, each of which may be
+/// escaped, and a few words.
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
+const _: () = assert!(2 * OUTPUTS_MAX * OUTPUT_BYTES_MAX <= VALUE_BYTES_MAX, "a row is one value");
 /// What failed is told again after this long, then twice as long, and so on.
 ///
 /// With the time that an answer may take it is nine seconds from the first try to the second, which
@@ -38,6 +43,8 @@ const OUTPUTS_MAX: usize = 64;
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// And after this long at most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Bytes of the words of a row, and of each output in it.
+const ROW_BYTES: usize = 128;
 /// The form of the rows.
 const VERSION: u8 = 1;
 
@@ -80,6 +87,16 @@ impl Row {
             self.outputs.pop_front();
         }
         !self.outputs.is_empty()
+    }
+
+    /// The bytes that it is kept in, nearly.
+    fn bytes(&self) -> usize {
+        let of_output = |output: &Output| {
+            let Output { kind: _, resolution, index_file, start_time } = output;
+            ROW_BYTES + resolution.len() + index_file.len() + start_time.len()
+        };
+        let outputs: usize = self.outputs.iter().map(of_output).sum();
+        ROW_BYTES + self.channel.len() + self.resolution.len() + outputs
     }
 
     /// As the store keeps it.
@@ -218,13 +235,21 @@ impl Ledger {
         running.map(|(&id, entry)| (id, entry.row.channel.as_str()))
     }
 
-    /// What is to be written: rows as they are, and those that are to be forgotten.
-    pub(super) fn take_unsaved(&mut self, max: usize) -> Vec<(StreamId, Option<Row>)> {
-        let ids: Vec<_> = self.unsaved.iter().copied().take(max).collect();
-        let row = |id: StreamId| (id, self.entries.get(&id).map(|entry| entry.row.clone()));
-        let rows = ids.iter().map(|&id| row(id)).collect();
-        for id in &ids {
-            self.unsaved.remove(id);
+    /// What is to be written: rows as they are, and those that are to be forgotten, `max` of them
+    /// at most and `bytes_max` bytes or one row more.
+    pub(super) fn take_unsaved(
+        &mut self,
+        max: usize,
+        bytes_max: usize,
+    ) -> Vec<(StreamId, Option<Row>)> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while rows.len() < max
+            && bytes < bytes_max
+            && let Some(id) = self.unsaved.pop_first()
+        {
+            let row = self.entries.get(&id).map(|entry| entry.row.clone());
+            bytes += row.as_ref().map_or(0, Row::bytes);
+            rows.push((id, row));
         }
         rows
     }
@@ -368,7 +393,7 @@ mod tests {
         }
 
         fn save(&mut self) {
-            let rows = self.ledger.take_unsaved(100);
+            let rows = self.ledger.take_unsaved(100, usize::MAX);
             for (id, row) in &rows {
                 match row {
                     Some(row) => drop(self.disk.insert(*id, row.to_bytes())),
@@ -429,7 +454,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.ledger.ready(ID, row("cam7"));
         assert_eq!(bench.ledger.next(bench.now), None);
-        let rows = bench.ledger.take_unsaved(100);
+        let rows = bench.ledger.take_unsaved(100, usize::MAX);
         bench.ledger.not_saved(&rows);
         assert!(bench.ledger.next(bench.now).is_none() && bench.ledger.is_unsaved());
         assert_eq!(bench.tell(true), [(ID, Phase::Available)]);
@@ -611,6 +636,30 @@ mod tests {
         bench.ledger.output(NEXT, &channel, output(2));
         assert_eq!(bench.tell(false), []);
         assert!(bench.ledger.due().unwrap() >= due);
+    }
+
+    #[test]
+    fn rows_are_written_some_at_a_time_by_their_bytes() {
+        let mut ledger = Ledger::default();
+        for id in [ID, NEXT] {
+            ledger.ready(id, row("cam7"));
+        }
+        let first = ledger.take_unsaved(9, 1);
+        assert_eq!(first.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ID], "one there is");
+        ledger.not_saved(&first);
+        assert_eq!(ledger.take_unsaved(1, usize::MAX), first);
+        assert_eq!(ledger.take_unsaved(9, 1).len(), 1);
+        let long = "\"".repeat(512);
+        let output = |number: u32| Output {
+            resolution: long.clone(),
+            index_file: format!("{number:03}{}", &long[3..]),
+            ..output(number)
+        };
+        let mut row = row("cam7");
+        row.outputs = (0..u32::try_from(OUTPUTS_MAX).unwrap()).map(output).collect();
+        let kept = row.to_bytes().len();
+        assert!((OUTPUTS_MAX * 1_024..OUTPUTS_MAX * OUTPUT_BYTES_MAX).contains(&kept), "{kept}");
+        assert!((kept / 2..kept).contains(&row.bytes()), "{}", row.bytes());
     }
 
     #[test]

@@ -22,10 +22,10 @@ use super::ledger::{Counts, Ledger, Message, Phase, RETRY_FIRST, Row};
 use super::wire::Output;
 use crate::config::CoordinatorSection;
 use crate::outbound::{Address, Call, Client};
-use crate::store::{Store, Table, Write};
+use crate::store::{COMMIT_BYTES_MAX, Store, StoreError, Table, Write};
 
 /// Messages under way at most.
-const MESSAGES_MAX: usize = 16;
+const MESSAGES_MAX: usize = 256;
 /// A message that is not answered within this has failed.
 const DEADLINE: Duration = Duration::from_secs(7);
 /// What the application did not take is told again in less than this.
@@ -33,6 +33,9 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 const _: () = assert!(DEADLINE.as_millis() + RETRY_FIRST.as_millis() < AGAIN_WITHIN.as_millis());
 /// Rows of one commit, and of one look at the store.
 const BATCH_MAX: usize = 1_000;
+/// Bytes of the rows of one commit, nearly: a row and their form may come on top.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(BATCH_BYTES_MAX <= COMMIT_BYTES_MAX / 4);
 /// A disk that failed is tried again after this long.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -178,7 +181,7 @@ impl Teller {
     /// Writes what is not on the disk; false if that failed.
     async fn save(&self, store: &Store) -> bool {
         while self.ledger().is_unsaved() {
-            let rows = self.ledger().take_unsaved(BATCH_MAX);
+            let rows = self.ledger().take_unsaved(BATCH_MAX, BATCH_BYTES_MAX);
             let write = |(id, row): &(StreamId, Option<Row>)| Write {
                 table: Table::Announced,
                 key: id.0.to_vec(),
@@ -190,7 +193,12 @@ impl Teller {
                 Ok(()) => ledger.saved(&rows, Instant::now()),
                 Err(error) => {
                     // A disk that failed is told by the store, once.
-                    tracing::debug!(reason = %error, "cannot write what is announced yet");
+                    match error {
+                        StoreError::TooLarge => {
+                            tracing::error!(reason = %error, "cannot write what is announced");
+                        }
+                        error => tracing::debug!(reason = %error, "cannot write it yet"),
+                    }
                     ledger.not_saved(&rows);
                     return false;
                 }
@@ -291,6 +299,8 @@ pub(super) fn resolution(pictures: Pictures) -> String {
 mod tests {
     use super::super::wire::OutputKind;
     use super::*;
+    use crate::outbound::scripted::{Application, Reply};
+    use crate::store::Disk;
 
     fn pictures(width: u32, height: u32, fps_milli: u32) -> Pictures {
         Pictures { width, height, fps_milli }
@@ -344,6 +354,53 @@ mod tests {
                 ("authorization", "Bearer t0ken"),
             ])
         );
+    }
+
+    fn id(number: u8) -> StreamId {
+        StreamId([number; 16])
+    }
+
+    #[tokio::test]
+    async fn rows_of_more_bytes_than_a_commit_are_written_all_the_same() {
+        const ROWS: u8 = 150;
+        let (teller, store) = (Teller::default(), Disk::default().store());
+        let channel = StreamName::parse("cam7").unwrap();
+        let output = |number: usize| Output {
+            kind: OutputKind::Vod,
+            resolution: "x".repeat(512),
+            index_file: format!("{number:0512}"),
+            start_time: String::new(),
+        };
+        for number in 0..ROWS {
+            (0..64).for_each(|nth| teller.output(&channel, id(number), output(nth)));
+        }
+        assert!(teller.save(&store).await);
+        let rows = store.scan(Table::Announced, Vec::new(), 1_000).await.unwrap();
+        let bytes: usize = rows.iter().map(|(_, value)| value.len()).sum();
+        assert_eq!(rows.len(), usize::from(ROWS));
+        assert!(bytes > COMMIT_BYTES_MAX, "{bytes}");
+        assert!(teller.ledger().next(Instant::now()).is_some(), "it is told");
+    }
+
+    #[tokio::test]
+    async fn an_application_that_never_answers_hears_of_all_that_is_due_at_once() {
+        const ROWS: u8 = 40;
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let application = Application::start(|_| Reply::Hang);
+        let teller = Teller::default();
+        let channel = StreamName::parse("cam7").unwrap();
+        (0..ROWS).for_each(|number| teller.ready(&channel, id(number), "1x1-30".to_owned()));
+        let address = Address::parse(&application.url("/events"));
+        let callback = Callback { address, authorization: None };
+        let task = tokio::spawn(teller.clone().run(Disk::default().store(), callback));
+        let all_told = async {
+            while application.seen().len() < usize::from(ROWS) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_told).await.expect("it is told");
+        assert_eq!(teller.counts(), [0, 0, 0], "none waited for another to fail");
+        task.abort();
     }
 
     #[test]

@@ -8,24 +8,26 @@ use std::time::{Duration, Instant, SystemTime};
 use codecs::time::WallTime;
 use tokio::sync::mpsc;
 
+use super::admission::NoRoom;
 use super::batch::RETRY_MAX;
 use super::hook::{Hook, Settled};
 use super::ledger::{HooksError, Shared};
 use super::letter::{self, DEAD_LETTERS_MAX, Verdict};
 use super::loading::{self, Walk, deletions};
-use super::order::{Fate, Moved, Order};
+use super::order::{Made, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::dialect::{Dialect, NOTES_MAX};
 use crate::events::{Cursor, Event, Kind, Told, Wants};
 use crate::outbound::backoff;
+use crate::registry::Condition;
 use crate::store::{StoreError, Table, Write};
 
 /// Events that are written together: at most the lesser number if there are many hooks, and the
 /// greater one if there are few, because each has a row of its own.
 const TOGETHER: (usize, usize) = (256, 4_096);
 /// Rows and bytes of one commit at most; more become several.
-const COMMIT_MAX: (usize, usize) = (8_192, 1 << 20);
+pub(super) const COMMIT_MAX: (usize, usize) = (8_192, 1 << 20);
 /// Bytes that a row takes beside its value.
 const ROW_BYTES: usize = 192;
 /// What the keeper has in hand: rows of what is settled and of what is new, the new events, and
@@ -94,7 +96,7 @@ impl Keeper {
 
     /// Writes down what is new and forgets what is settled, in one commit, then lets it go; true if
     /// there was something new.
-    async fn turn(&mut self) -> bool {
+    pub(super) async fn turn(&mut self) -> bool {
         let hooks: Vec<_> = self.shared.hooks().values().cloned().collect();
         self.want(&hooks);
         let mut writes = Vec::new();
@@ -223,10 +225,14 @@ impl Keeper {
         }
         // Whoever asked may go meanwhile: then nobody misses the answer.
         match order {
-            Order::Put { spec, reply } => drop(reply.send(self.put(*spec).await)),
-            Order::Delete { id, reply } => drop(reply.send(self.delete(&id).await)),
+            Order::Put { spec, condition, reply } => {
+                drop(reply.send(self.put(*spec, &condition).await));
+            }
+            Order::Delete { id, condition, reply } => {
+                drop(reply.send(self.delete(&id, &condition).await));
+            }
             Order::Letters { hook, letter, fate, reply } => {
-                drop(reply.send(self.letters(&hook, letter, fate).await));
+                drop(reply.send(self.decide(&hook, letter, fate).await));
             }
             Order::Configure(specs) => self.configure(specs).await,
             Order::Close(reply) => {
@@ -237,35 +243,45 @@ impl Keeper {
         }
     }
 
-    async fn put(&self, spec: HookSpec) -> Result<bool, HooksError> {
+    async fn put(&self, mut spec: HookSpec, condition: &Condition) -> Result<Made, HooksError> {
         let known = self.shared.hook(&spec.id);
         match &known {
             Some(hook) if hook.origin == Origin::Config => return Err(HooksError::ReadOnly),
             None if self.shared.hooks().len() >= HOOKS_MAX => return Err(HooksError::Full),
             _ => {}
         }
+        let before = known.as_ref().map(|hook| hook.spec());
+        let version = before.as_deref().map(|spec| self.shared.version(spec));
+        condition.check(version.as_ref()).map_err(HooksError::Unmet)?;
+        spec.unmask(before.as_deref()).map_err(HooksError::Masked)?;
+        spec.check(Origin::Api).map_err(HooksError::Misfit)?;
         if let Some(other) = self.shared.writer_of(&spec) {
             return Err(HooksError::FileTaken(other));
         }
         self.shared.store.commit(vec![loading::row(&spec)]).await?;
-        let (hook, created) = (spec.id.clone(), known.is_none());
-        match known {
-            Some(known) => known.respecify(spec),
+        let (id, created) = (spec.id.clone(), known.is_none());
+        let hook = match known {
+            Some(known) => {
+                known.respecify(spec);
+                known
+            }
             None => self.add(Origin::Api, spec).await?,
-        }
+        };
         let bus = &self.shared.bus;
         match created {
-            true => bus.publish(None, None, Kind::HookCreated { hook }),
-            false => bus.publish(None, None, Kind::HookUpdated { hook }),
+            true => bus.publish(None, None, Kind::HookCreated { hook: id }),
+            false => bus.publish(None, None, Kind::HookUpdated { hook: id }),
         }
-        Ok(created)
+        Ok(Made { created, state: self.shared.state(&hook) })
     }
 
-    async fn delete(&self, id: &str) -> Result<(), HooksError> {
+    async fn delete(&self, id: &str, condition: &Condition) -> Result<(), HooksError> {
         let hook = self.shared.hook(id).ok_or(HooksError::Unknown)?;
         if hook.origin == Origin::Config {
             return Err(HooksError::ReadOnly);
         }
+        let version = self.shared.version(&hook.spec());
+        condition.check(Some(&version)).map_err(HooksError::Unmet)?;
         let key = id.as_bytes().to_vec();
         let write = Write { table: Table::Hooks, key, value: None };
         self.shared.store.commit(vec![write]).await?;
@@ -298,6 +314,7 @@ impl Keeper {
                 self.end(id, hook).await;
             }
         }
+        let (mut unrun, hooks_max) = (Vec::new(), HOOKS_MAX.max(hooks.len()));
         for spec in specs {
             let id = spec.id.clone();
             let (known, bus) = (hooks.get(&id), &self.shared.bus);
@@ -307,57 +324,26 @@ impl Keeper {
                         hook.respecify(spec);
                         bus.publish(None, None, Kind::HookUpdated { hook: id });
                     }
-                }
-                Some(_) => tracing::error!(hook = id, "the API made a hook of this id already"),
-                None => match self.add(Origin::Config, spec).await {
-                    // Another writer of its file is one of the API: each line is whole all the
-                    // same, because files are locked.
-                    Ok(()) => bus.publish(None, None, Kind::HookCreated { hook: id }),
-                    Err(error) => tracing::error!(hook = id, reason = %error, "hook is not run"),
-                },
-            }
-        }
-    }
-
-    async fn letters(
-        &self,
-        id: &str,
-        letter: Option<u64>,
-        fate: Fate,
-    ) -> Result<Moved, HooksError> {
-        let hook = self.shared.hook(id).ok_or(HooksError::Unknown)?;
-        let numbers: Vec<u64> = match letter {
-            Some(number) if hook.work().letters.contains(&number) => vec![number],
-            Some(_) => return Err(HooksError::UnknownLetter),
-            None => hook.work().letters.iter().copied().collect(),
-        };
-        let (mut writes, mut parcels, mut moved) = (Vec::new(), Vec::new(), Vec::new());
-        for &number in &numbers {
-            if fate == Fate::Retry {
-                let key = parcel::key(id, number);
-                let value = self.shared.store.get(Table::DeadLetters, key).await?;
-                let value = value.unwrap_or_default();
-                let event = letter::read(&value).map(|(_, event)| event);
-                let next = hook.work().next;
-                let Some(parcel) = event.and_then(|event| Parcel::parse(next, event)) else {
-                    tracing::error!(hook = id, letter = number, "a dead letter cannot be read");
                     continue;
-                };
-                hook.work().next += 1;
-                writes.push(parcel.keep(id));
-                parcels.push(Arc::new(parcel));
+                }
+                _ => {}
             }
-            writes.push(letter::exhume(id, number));
-            moved.push(number);
+            // There was room when the file was read; orders may have come before it.
+            let added = match self.shared.room_for(&spec, hooks_max) {
+                Ok(()) => self.add(Origin::Config, spec).await.map_err(|error| error.to_string()),
+                Err(NoRoom { what, mend }) => Err(format!("{what}; {mend}")),
+            };
+            match added {
+                // Another writer of its file is one of the API: each line is whole all the same,
+                // because files are locked.
+                Ok(_) => bus.publish(None, None, Kind::HookCreated { hook: id }),
+                Err(reason) => {
+                    tracing::error!(hook = id, reason, "hook is not run");
+                    unrun.push(format!("hook {id} of the file is not run: {reason}"));
+                }
+            }
         }
-        let unread = (numbers.len() - moved.len()) as u64;
-        if letter.is_some() && unread > 0 {
-            return Err(HooksError::UnreadableLetter);
-        }
-        self.shared.store.commit(writes).await?;
-        hook.work().letters.retain(|number| !moved.contains(number));
-        hook.push(parcels);
-        Ok(Moved { events: moved.len() as u64, unread })
+        self.shared.set_unrun((!unrun.is_empty()).then(|| unrun.join("; ")));
     }
 }
 
@@ -371,7 +357,7 @@ fn parcels(spec: &HookSpec, node: &str, number: u64, event: &Event) -> Vec<Arc<P
 }
 
 /// Bytes of memory that a row takes.
-fn weight(write: &Write) -> usize {
+pub(super) fn weight(write: &Write) -> usize {
     ROW_BYTES + write.value.as_ref().map_or(0, Vec::len)
 }
 

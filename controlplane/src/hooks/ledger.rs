@@ -16,11 +16,12 @@ use super::file::Files;
 use super::hook::{Hook, Tally};
 use super::keeper::Keeper;
 use super::letter;
-use super::order::{Fate, Moved, Order};
+use super::order::{Fate, Made, Moved, Order};
 use super::parcel::{self, Parcel};
 use super::spec::{HOOKS_MAX, HookSpec, Origin};
 use crate::events::{Bus, Kind};
 use crate::outbound::Client;
+use crate::registry::{Condition, Version};
 use crate::store::{Store, StoreError, Table};
 
 pub use super::order::HooksError;
@@ -36,12 +37,12 @@ const TEST_TIMEOUT_MS: u64 = 12_000;
 ///
 /// Lives on: the control thread.
 #[derive(Clone, Debug)]
-pub struct Hooks(Arc<Shared>);
+pub struct Hooks(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
 pub(super) struct Shared {
     hooks: Mutex<BTreeMap<String, Arc<Hook>>>,
-    orders: mpsc::Sender<Order>,
+    pub(super) orders: mpsc::Sender<Order>,
     /// The store has something to forget.
     pub(super) settled: Arc<Notify>,
     pub(super) store: Store,
@@ -57,6 +58,10 @@ pub(super) struct Shared {
     pub(super) missed: AtomicU64,
     /// Why events are not kept, if they are not.
     trouble: Mutex<Option<String>>,
+    /// Why hooks of the file do not run, if some do not.
+    unrun: Mutex<Option<String>>,
+    /// Makes names of states tell nothing of secrets.
+    salt: [u8; 16],
 }
 
 /// A hook as it is shown.
@@ -64,6 +69,8 @@ pub(super) struct Shared {
 pub struct HookState {
     /// Its specification, without what nobody is shown.
     pub spec: HookSpec,
+    /// The name of its specification, with that, until the process ends.
+    pub version: Version,
     /// Who made it.
     pub origin: Origin,
     /// Events that wait.
@@ -112,6 +119,8 @@ impl Hooks {
             unkept: Mutex::default(),
             missed: AtomicU64::new(0),
             trouble: Mutex::default(),
+            unrun: Mutex::default(),
+            salt: salt(),
         });
         tokio::spawn(Keeper::new(Arc::clone(&shared), cursor, received).run(configured));
         Self(shared)
@@ -120,31 +129,30 @@ impl Hooks {
     /// Every hook, by id.
     #[must_use]
     pub fn list(&self) -> Vec<HookState> {
-        self.0.hooks().values().map(|hook| state(hook)).collect()
+        self.0.hooks().values().map(|hook| self.0.state(hook)).collect()
     }
 
     /// The hook of that id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<HookState> {
-        self.0.hook(id).map(|hook| state(&hook))
+        self.0.hook(id).map(|hook| self.0.state(&hook))
     }
 
-    /// Makes or replaces a hook of the API; true if it is new. What is masked stays as it was.
+    /// Makes or replaces a hook of the API, if `condition` holds when it is its turn. What is
+    /// masked stays as it is then.
     ///
-    /// Errors: a mask stands for nothing, another hook writes to its file, a field cannot be used,
-    /// the hook is in the configuration file, or the store refused.
-    pub async fn put(&self, mut spec: HookSpec) -> Result<bool, HooksError> {
-        let known = self.0.hook(&spec.id).map(|hook| hook.spec());
-        spec.unmask(known.as_deref()).map_err(HooksError::Masked)?;
-        spec.check(Origin::Api).map_err(HooksError::Misfit)?;
-        self.order(|reply| Order::Put { spec: Box::new(spec), reply }).await?
+    /// Errors: the condition does not hold, a mask stands for nothing, another hook writes to its
+    /// file, a field cannot be used, the hook is in the configuration file, or the store refused.
+    pub async fn put(&self, spec: HookSpec, condition: Condition) -> Result<Made, HooksError> {
+        self.order(|reply| Order::Put { spec: Box::new(spec), condition, reply }).await?
     }
 
-    /// Deletes a hook of the API, with what waits and its dead letters.
+    /// Deletes a hook of the API, with what waits and its dead letters, if `condition` holds when
+    /// it is its turn.
     ///
-    /// Errors: there is none, it is in the file, or the store refused.
-    pub async fn delete(&self, id: &str) -> Result<(), HooksError> {
-        self.order(|reply| Order::Delete { id: id.to_owned(), reply }).await?
+    /// Errors: there is none, the condition does not hold, it is in the file, or the store refused.
+    pub async fn delete(&self, id: &str, condition: Condition) -> Result<(), HooksError> {
+        self.order(|reply| Order::Delete { id: id.to_owned(), condition, reply }).await?
     }
 
     /// Tries a hook with an event of its own; what came of it.
@@ -194,13 +202,6 @@ impl Hooks {
         self.letters_order(id, letter, Fate::Delete).await
     }
 
-    /// The hooks of the file are these from now on; those that stay keep what waits.
-    pub fn configure(&self, specs: Vec<HookSpec>) {
-        if self.0.orders.try_send(Order::Configure(specs)).is_err() {
-            tracing::error!("hooks are busy: those of the file change at the next reload");
-        }
-    }
-
     /// All hooks together hold so many bytes of events at most from now on.
     pub fn set_bytes_max(&self, bytes_max: u64) {
         self.0.set_bytes_max(bytes_max);
@@ -246,8 +247,10 @@ impl Hooks {
     /// Why events are not kept at this moment, if they are not.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.or_else(|| {
+        let told = |told: &Mutex<Option<String>>| {
+            told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        told(&self.0.trouble).or_else(|| told(&self.0.unrun)).or_else(|| {
             let error = self.0.works().err()?;
             // Without hooks there is nobody to keep events for.
             let heard = !self.0.hooks().is_empty();
@@ -312,6 +315,32 @@ impl Shared {
     pub(super) fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
+
+    pub(super) fn set_unrun(&self, unrun: Option<String>) {
+        *self.unrun.lock().unwrap_or_else(PoisonError::into_inner) = unrun;
+    }
+
+    /// The name of a specification. Who is shown it may know all but the secrets.
+    pub(super) fn version(&self, spec: &HookSpec) -> Version {
+        let json = serde_json::to_vec(spec).expect("a hook has text for keys");
+        Version::of_bytes(&[self.salt.as_slice(), &json].concat())
+    }
+
+    pub(super) fn state(&self, hook: &Hook) -> HookState {
+        let spec = hook.spec();
+        let work = hook.work();
+        let now = Instant::now();
+        HookState {
+            version: self.version(&spec),
+            spec: spec.masked(),
+            origin: hook.origin,
+            waiting: work.queue.len() as u64,
+            waiting_bytes: work.queue.bytes(),
+            oldest: work.queue.oldest().map(|since| now.saturating_duration_since(since)),
+            dead_letters: work.letters.len() as u64,
+            tally: work.tally.clone(),
+        }
+    }
 }
 
 fn dead_letter(number: u64, value: &[u8]) -> DeadLetter {
@@ -333,17 +362,9 @@ fn dead_letter(number: u64, value: &[u8]) -> DeadLetter {
     }
 }
 
-fn state(hook: &Hook) -> HookState {
-    let spec = hook.spec().masked();
-    let work = hook.work();
-    let now = Instant::now();
-    HookState {
-        spec,
-        origin: hook.origin,
-        waiting: work.queue.len() as u64,
-        waiting_bytes: work.queue.bytes(),
-        oldest: work.queue.oldest().map(|since| now.saturating_duration_since(since)),
-        dead_letters: work.letters.len() as u64,
-        tally: work.tally.clone(),
-    }
+/// Random bytes of this process.
+fn salt() -> [u8; 16] {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).expect("the system has chance: the token was made of it");
+    salt
 }

@@ -64,13 +64,17 @@ impl Keeper {
         self.sweep(&unread).await
     }
 
-    /// Runs a hook with what waits for it, unless it runs already.
+    /// Runs a hook with what waits for it, unless it runs already; the one that runs.
     ///
     /// Errors: the store refused.
-    pub(super) async fn add(&self, origin: Origin, spec: HookSpec) -> Result<(), StoreError> {
+    pub(super) async fn add(
+        &self,
+        origin: Origin,
+        spec: HookSpec,
+    ) -> Result<Arc<Hook>, StoreError> {
         let id = spec.id.clone();
-        if self.shared.hook(&id).is_some() {
-            return Ok(());
+        if let Some(known) = self.shared.hook(&id) {
+            return Ok(known);
         }
         let hook = Arc::new(Hook::new(origin, spec));
         self.shared.hooks().insert(id.clone(), Arc::clone(&hook));
@@ -84,8 +88,8 @@ impl Keeper {
         tokio::spawn(beat(Arc::clone(&hook), client, node));
         let (client, files) = (self.shared.client.clone(), self.shared.files.clone());
         let told = (Arc::clone(&self.shared.settled), Arc::clone(&self.shared.took));
-        tokio::spawn(carry(hook, client, files, told));
-        Ok(())
+        tokio::spawn(carry(Arc::clone(&hook), client, files, told));
+        Ok(hook)
     }
 
     /// Reads what waits for a hook, some at a time: what there is no room for any more becomes a

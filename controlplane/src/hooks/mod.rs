@@ -21,12 +21,14 @@
 //! `events.hooks_bytes_max`, beyond which the hook that holds the most gives up its oldest;
 //! [`DEAD_LETTERS_MAX`] dead letters a hook, whose oldest go.
 
+mod admission;
 mod allotment;
 mod attempt;
 mod batch;
 mod beat;
 mod carrier;
 mod counting;
+mod fate;
 mod file;
 mod hook;
 mod keeper;
@@ -43,11 +45,12 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Admitted, NoRoom};
 pub(crate) use allotment::{QUEUES_BYTES_MAX, REQUESTS_SHARE};
 pub use attempt::Delivery;
 pub(crate) use file::WRITERS_MAX;
 pub(crate) use keeper::KEEPER_BYTES;
 pub use ledger::{DeadLetter, HookState, Hooks, HooksError};
 pub use letter::DEAD_LETTERS_MAX;
-pub use order::Moved;
+pub use order::{Made, Moved};
 pub use spec::{Fsync, HOOKS_MAX, HookKind, HookSecret, HookSpec, Origin, StreamChoice};

@@ -2,7 +2,9 @@
 
 use tokio::sync::oneshot;
 
+use super::ledger::HookState;
 use super::spec::{HookSpec, Misfit};
+use crate::registry::{Condition, Unmet};
 use crate::store::StoreError;
 
 /// Why something about hooks was not done.
@@ -20,6 +22,9 @@ pub enum HooksError {
     /// It is in the configuration file.
     #[error("this hook is in the configuration file; change it there and reload")]
     ReadOnly,
+    /// It is not as the asker knows it.
+    #[error(transparent)]
+    Unmet(Unmet),
     /// There are as many hooks as may be.
     #[error("there are as many hooks as may be")]
     Full,
@@ -49,6 +54,15 @@ pub(super) enum Fate {
     Delete,
 }
 
+/// A hook that was made or replaced.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// There was none of its id.
+    pub created: bool,
+    /// As it was left, whoever changes it next.
+    pub state: HookState,
+}
+
 /// How many dead letters met their fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
@@ -61,10 +75,14 @@ pub struct Moved {
 /// One order.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// A hook of the API is made or replaced; true if it is new.
-    Put { spec: Box<HookSpec>, reply: oneshot::Sender<Result<bool, HooksError>> },
-    /// A hook of the API goes, with what waits and its dead letters.
-    Delete { id: String, reply: oneshot::Sender<Result<(), HooksError>> },
+    /// A hook of the API is made or replaced, if this holds.
+    Put {
+        spec: Box<HookSpec>,
+        condition: Condition,
+        reply: oneshot::Sender<Result<Made, HooksError>>,
+    },
+    /// A hook of the API goes, with what waits and its dead letters, if this holds.
+    Delete { id: String, condition: Condition, reply: oneshot::Sender<Result<(), HooksError>> },
     /// One dead letter, or all of a hook; answered with their number.
     Letters {
         hook: String,

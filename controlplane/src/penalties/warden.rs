@@ -240,6 +240,12 @@ impl Warden {
         is_shut_out
     }
 
+    /// Whose `peer` is, unless it is bound by nothing.
+    #[must_use]
+    pub fn bound(&self, peer: IpAddr) -> Option<AddrRange> {
+        (!self.desk().is_free(peer)).then(|| address_of(peer))
+    }
+
     /// True if `peer` is believed about its clients.
     #[must_use]
     pub fn believes(&self, peer: IpAddr) -> bool {

@@ -16,6 +16,7 @@ use dataplane::ids::StreamName;
 use super::ask::{PAGE_MAX, Shown};
 use super::change::{Change, Plan, Refused, Subject};
 use super::condition::{Condition, Version};
+use super::crowd::Crowd;
 use super::draft::Draft;
 use super::effect::Effects;
 use super::prefix::Prefix;
@@ -128,6 +129,8 @@ pub struct Registry {
     pub(super) bytes: u64,
     /// What they may take; a change beyond it is refused.
     pub bytes_max: u64,
+    /// How many there may be; a change beyond it is refused.
+    pub(super) crowd_max: Crowd,
     /// Who publishes.
     pub running: Running,
     /// A runtime stream is forgotten this long after its end.
@@ -146,6 +149,7 @@ impl Default for Registry {
             undeclared: Undeclared::default(),
             bytes: 0,
             bytes_max: DECLARED_BYTES_MAX,
+            crowd_max: Crowd::MAX,
             running: Running::default(),
             idle: Duration::from_secs(30),
         }
@@ -199,6 +203,12 @@ impl Registry {
     #[must_use]
     pub fn len(&self) -> usize {
         self.streams.len()
+    }
+
+    /// How many of each kind are declared.
+    pub(super) fn crowd(&self) -> Crowd {
+        let Self { templates, tenants, streams, .. } = self;
+        Crowd { templates: templates.len(), tenants: tenants.len(), streams: streams.len() }
     }
 
     /// Bytes of memory that streams and templates take.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use dataplane::ids::StreamName;
 use serde_json::Value;
 
-use super::change::{Change, FileStreams, Plan, Refused, STREAMS_MAX, TEMPLATES_MAX, TENANTS_MAX};
+use super::change::{Change, FileStreams, Plan, Refused};
+use super::crowd::Crowd;
 use super::desired::{Declared, Entry, Registry, tables};
 use super::fault::Fault;
 use super::passphrases;
@@ -231,10 +232,10 @@ impl<'a> Draft<'a> {
         let mut templates = registry.templates.clone();
         templates.extend(plan.templates.iter().map(|(code, d)| (code.clone(), d.clone())));
         templates.retain(|_, declared| declared.in_force().is_some());
-        if templates.len() > TEMPLATES_MAX {
-            return Err(Refused::Full { what: "templates", max: TEMPLATES_MAX });
-        }
-        refuse_crowd(registry, &plan.tenants)?;
+        let known = registry.crowd();
+        let tenants = tenants_after(registry, &plan.tenants);
+        let crowd = Crowd { templates: templates.len(), tenants, ..known };
+        registry.crowd_max.admit(known, crowd)?;
         let changed: BTreeSet<_> = plan.templates.keys().cloned().collect();
         let mut touched: BTreeSet<_> = plan.drafts.keys().cloned().collect();
         if !changed.is_empty() {
@@ -269,13 +270,8 @@ impl<'a> Draft<'a> {
             }
             plan.streams.push((name.clone(), resolved.map(|resolved| (declared, resolved))));
         }
-        let made = plan
-            .streams
-            .iter()
-            .filter(|(name, step)| step.is_some() && !registry.streams.contains_key(name));
-        if registry.len() + made.count() > STREAMS_MAX {
-            return Err(Refused::Full { what: "streams", max: STREAMS_MAX });
-        }
+        let streams = streams_after(registry, &plan);
+        registry.crowd_max.admit(known, Crowd { streams, ..crowd })?;
         plan.bytes = scales.weigh()?;
         refuse_orphans(registry, &plan, &next)?;
         // Streams that nobody declared are what templates and the mode make of them.
@@ -360,18 +356,19 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Refuses more tenants than fit.
-fn refuse_crowd(
-    registry: &Registry,
-    tenants: &BTreeMap<TenantName, Declared<Tenant>>,
-) -> Result<(), Refused> {
-    let is_new = |(name, declared): &(&TenantName, &Declared<Tenant>)| {
-        declared.in_force().is_some() && !registry.tenants.contains_key(*name)
-    };
-    match registry.tenants.len() + tenants.iter().filter(is_new).count() > TENANTS_MAX {
-        true => Err(Refused::Full { what: "tenants", max: TENANTS_MAX }),
-        false => Ok(()),
-    }
+/// How many tenants there are once `tenants` are as they shall be.
+fn tenants_after(registry: &Registry, tenants: &BTreeMap<TenantName, Declared<Tenant>>) -> usize {
+    let known = registry.tenants.keys().filter(|name| !tenants.contains_key(*name));
+    let drafted = tenants.values().filter(|declared| declared.in_force().is_some());
+    known.count() + drafted.count()
+}
+
+/// How many streams there are once `plan` is adopted.
+fn streams_after(registry: &Registry, plan: &Plan) -> usize {
+    let is_known = |name: &StreamName| registry.streams.contains_key(name);
+    let (there, gone): (Vec<_>, Vec<_>) = plan.streams.iter().partition(|(_, step)| step.is_some());
+    let made = there.iter().filter(|(name, _)| !is_known(name)).count();
+    registry.len() + made - gone.iter().filter(|(name, _)| is_known(name)).count()
 }
 
 /// Refuses to delete a template that streams take from.

@@ -7,7 +7,7 @@ use dataplane::ids::StreamName;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::change::{Change, FileStreams};
+use super::change::{Change, FileStreams, STREAMS_MAX, TEMPLATES_MAX, TENANTS_MAX};
 use super::desired::Registry;
 use super::fault::Fault;
 use super::input::Input;
@@ -26,6 +26,16 @@ impl FileStreams {
     ///
     /// Errors: the key and the first thing that is wrong with it.
     pub fn read(section: &StreamsSection) -> Result<Self, (&'static str, String)> {
+        for (key, tables, max) in [
+            ("streams.template", &section.template, TEMPLATES_MAX),
+            ("streams.tenant", &section.tenant, TENANTS_MAX),
+            ("streams.stream", &section.stream, STREAMS_MAX),
+        ] {
+            let count = tables.0.len();
+            if count > max {
+                return Err((key, format!("{count} tables are more than the {max} that fit")));
+            }
+        }
         let templates = tables(&section.template, |code, value| {
             Ok((code.to_owned(), Template::read(code, value)?))
         });

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::ask::{Made, RegistryAsk};
 use super::change::{Change, FileStreams, Plan, Refused, Subject};
 use super::condition::Condition;
+use super::crowd::Crowd;
 use super::desired::Registry;
 use super::effect::Effect;
 use super::record;
@@ -28,12 +29,17 @@ use super::tenant::{Tenant, TenantName};
 use crate::error::Error;
 use crate::events::{Backlog, Bus};
 use crate::store::{FILE, Store, StoreError, Table};
+use crate::troubles::{Trouble, Troubles};
 
 /// Changes that wait at most.
 pub const WAITING_MAX: usize = 64;
 /// The next change is made while at most so many events of those before it wait to be told: a
 /// change of a template makes one for each of its streams.
 const NEWS_MAX: usize = 10_000;
+/// What is said of the file while it waits for the changes before it.
+const FILE_WAITS: &str = "the streams of the file are not in force yet: changes that were made \
+                          before are on their way to the disk of data.dir; see to that disk if it \
+                          stays so";
 /// Rows that are read at one time.
 const ROWS: usize = 1_000;
 
@@ -71,6 +77,7 @@ pub struct Keeper {
     /// Who is dropped by each change that was made and told to no shard yet.
     drops: Vec<Vec<Effect>>,
     bus: Option<Bus>,
+    troubles: Option<Troubles>,
     news: Backlog,
 }
 
@@ -103,7 +110,8 @@ impl Keeper {
             tenants.insert(name, tenant.map_err(|_| unreadable(Table::Tenants, &key))?);
         }
         // What was declared before is served also where it is too much: it may become less then.
-        let mut registry = Registry { bytes_max: u64::MAX, ..Registry::default() };
+        let (bytes_any, crowd_max) = (u64::MAX, Crowd::ANY);
+        let mut registry = Registry { bytes_max: bytes_any, crowd_max, ..Registry::default() };
         let misfit = |refused: Refused| Error::System {
             what: "cannot take the declared streams",
             reason: refused.to_string(),
@@ -111,7 +119,7 @@ impl Keeper {
         };
         registry.apply(Change::Stored { streams, templates, tenants }).map_err(misfit)?;
         registry.apply(Change::File(file)).map_err(misfit)?;
-        registry.bytes_max = bytes_max;
+        (registry.bytes_max, registry.crowd_max) = (bytes_max, Crowd::MAX);
         if registry.bytes > bytes_max {
             tracing::warn!(
                 bytes = registry.bytes,
@@ -120,17 +128,26 @@ impl Keeper {
                  become less; delete some, or raise it"
             );
         }
+        for (what, max, count) in Crowd::MAX.excess(registry.crowd()) {
+            tracing::warn!(
+                count,
+                max,
+                "there are more {what} than fit, so that they can only become fewer; delete some"
+            );
+        }
         for code in registry.incomplete() {
             tracing::warn!(template = code, "is gone, so that its streams are refused; make it");
         }
         let (waiting, drops, news) = (VecDeque::new(), Vec::new(), Backlog::default());
-        let keeper = Self { store, waiting, flight: None, drops, bus: None, news };
+        let (flight, bus, troubles) = (None, None, None);
+        let keeper = Self { store, waiting, flight, drops, bus, troubles, news };
         Ok((keeper, registry))
     }
 
-    /// Tells `bus` from now on what is declared, changed and deleted.
-    pub fn tell(&mut self, bus: Bus) {
-        self.bus = Some(bus);
+    /// Tells `bus` from now on what is declared, changed and deleted, and lists in `troubles` that
+    /// the file says something else.
+    pub fn tell(&mut self, bus: Bus, troubles: Troubles) {
+        (self.bus, self.troubles) = (Some(bus), Some(troubles));
     }
 
     /// Takes a question of the API.
@@ -145,12 +162,25 @@ impl Keeper {
         }
     }
 
-    /// Takes what the file says from now on; it comes after the changes that wait.
-    pub fn reload(&mut self, file: FileStreams, registry: &mut Registry) {
+    /// Takes what the file says from now on; it comes after the changes that wait. What is to be
+    /// said of it, if it waits.
+    pub fn reload(&mut self, file: FileStreams, registry: &mut Registry) -> Option<&'static str> {
         self.waiting.retain(|waiting| !matches!(waiting.change, Change::File(_)));
         let (change, condition) = (Change::File(file), Condition::default());
         self.waiting.push_back(Waiting { change, condition, reply: None });
         self.proceed(registry);
+        // It was the last one.
+        let doubt = (!self.waiting.is_empty()).then_some(FILE_WAITS)?;
+        tracing::warn!("{doubt}");
+        self.tell_of_file(Some(doubt.to_owned()));
+        Some(doubt)
+    }
+
+    /// Lists in the troubles what is so of the streams of the file.
+    fn tell_of_file(&self, message: Option<String>) {
+        if let Some(troubles) = &self.troubles {
+            troubles.tell(Trouble::StreamsNotTaken, message);
+        }
     }
 
     /// Returns when the change under way is on the disk, or is not; then comes [`Self::finish`].
@@ -202,22 +232,22 @@ impl Keeper {
             && let Some(Waiting { change, condition, reply }) = self.waiting.pop_front()
         {
             let subject = change.subject();
+            let is_file = matches!(change, Change::File(_));
             let known = subject.as_ref().and_then(|subject| registry.version(subject));
             let mut plan = match registry.plan_if(change, &condition) {
                 Ok(plan) => plan,
                 Err(refused) => {
-                    match &reply {
-                        Some(_) => tracing::debug!(reason = %refused, "a change is refused"),
-                        // Nobody else is told of what the file says.
-                        None => tracing::error!(
-                            reason = %refused,
-                            "the streams of the file are not taken, those in force stay"
-                        ),
+                    tracing::debug!(reason = %refused, "a change is refused");
+                    if is_file {
+                        self.refuse_file(&refused);
                     }
                     answer(reply, Err(refused));
                     continue;
                 }
             };
+            if is_file {
+                self.tell_of_file(None);
+            }
             let writes = std::mem::take(&mut plan.writes);
             let planned = Planned { plan, subject, created: known.is_none() };
             if writes.is_empty() {
@@ -228,6 +258,16 @@ impl Keeper {
             let commit = Box::pin(async move { store.commit(writes).await });
             self.flight = Some(Flight { planned, commit, reply });
         }
+    }
+
+    /// What the file says found room when it was read, and lost it to the changes that it waited
+    /// for: whoever reloaded was told so far that it waits.
+    fn refuse_file(&self, refused: &Refused) {
+        let message = format!(
+            "the streams of the file are not taken, those in force stay: {refused}; then reload"
+        );
+        tracing::error!("{message}");
+        self.tell_of_file(Some(message));
     }
 
     fn adopt(&mut self, planned: Planned, reply: Reply, registry: &mut Registry) {
@@ -290,6 +330,7 @@ fn unreadable(table: Table, key: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DeclaredTables, StreamsSection};
     use crate::events::RingLimits;
     use crate::store::Disk;
 
@@ -300,9 +341,10 @@ mod tests {
         cursor.kept(0);
         assert!(!bus.has_room());
         let store = Disk::default().store();
+        let troubles = Troubles::new(store.clone());
         let (mut keeper, mut registry) =
             Keeper::load(store, FileStreams::default(), 1 << 20).await.unwrap();
-        keeper.tell(bus);
+        keeper.tell(bus, troubles);
         for code in ["a", "b", "c"] {
             let (reply, mut answer) = oneshot::channel();
             let name = StreamName::parse(code).unwrap();
@@ -316,5 +358,31 @@ mod tests {
             assert!(answer.try_recv().unwrap().is_ok(), "{code}");
         }
         assert_eq!(keeper.news.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_start_takes_more_than_fits_which_can_only_become_less() {
+        let store = Disk::default().store();
+        let template = |code: String| Change::PutTemplate { code, value: serde_json::json!({}) };
+        let of_api = (0..600).map(|nth| template(format!("api{nth}")));
+        let plan = Registry::default().plan(Change::All(of_api.collect())).unwrap();
+        store.commit(plan.writes).await.unwrap();
+        let tables = (0..500).map(|nth| {
+            let code = format!("file{nth}");
+            (code.clone(), serde_json::json!({ "code": code }))
+        });
+        let section = StreamsSection {
+            template: DeclaredTables(tables.collect()),
+            ..StreamsSection::default()
+        };
+        let file = FileStreams::read(&section).unwrap();
+        let (_keeper, mut registry) = Keeper::load(store, file.clone(), 64 << 20).await.unwrap();
+        assert_eq!(registry.templates_after(None).count(), 1_100);
+        let refused = registry.apply(template("more".to_owned())).unwrap_err();
+        assert_eq!(refused.code(), "full");
+        registry.apply(Change::File(file)).expect("a reload of the same");
+        registry.apply(template("api0".to_owned())).expect("it is there already");
+        registry.apply(Change::DeleteTemplate { code: "api1".to_owned() }).unwrap();
+        assert_eq!(registry.templates_after(None).count(), 1_099);
     }
 }

@@ -16,11 +16,11 @@
 //! Map: `spec`, `input`, `outputs`, `processing` and `prefix` are the fields; `key_hash` keeps
 //! stream keys; `fault` says what is wrong with a description, which `strict` reads; `schema` is
 //! what the API's document says of one; `resolved` is what holds for one stream, and `weight` what
-//! it takes; `tenant` is whose streams are, `quota` how much may be used; `desired` is the value,
-//! `draft` plans it by the `scales`, `change` what may be wanted of it, `condition` what must be so
-//! for that, `effect` what it does to people; `running` follows the publishers; `record` and
-//! `keeper` bring changes to the disk; `file` reads and writes the form of the configuration file;
-//! `ask` answers the API.
+//! it takes; `crowd` is how many there may be; `tenant` is whose streams are, `quota` how much may
+//! be used; `desired` is the value, `draft` plans it by the `scales`, `change` what may be wanted
+//! of it, `condition` what must be so for that, `effect` what it does to people; `running` follows
+//! the publishers; `record` and `keeper` bring changes to the disk; `file` reads and writes the
+//! form of the configuration file; `ask` answers the API.
 //!
 //! Lives on: the control thread. Every question is answered from memory, so that a stream that
 //! starts slowly holds nobody else up.
@@ -30,6 +30,7 @@
 mod ask;
 mod change;
 mod condition;
+mod crowd;
 mod desired;
 mod draft;
 mod effect;

@@ -3,17 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::config::{Limits, ListenerConfig};
+use dataplane::config::{Limits, ListenerConfig, Reload};
 use tokio::sync::{oneshot, watch};
 
 use super::control::ControlPlane;
+use super::declarations::{admit, admit_hooks};
 use super::reloads::{Fresh, Source, Wish};
 use super::start::probe_address;
 use crate::bridge::{Exchange, Fleet};
 use crate::config::{Loaded, Plan, Settings, change, unkept};
 use crate::error::Error;
 use crate::events::Kind;
+use crate::hooks::Admitted;
+use crate::registry::Keeper;
 use crate::troubles::Trouble;
+
+/// A wanted listener, and the one that is or will be open for it.
+type Open = (ListenerConfig, ListenerConfig);
 
 /// A question about the configuration.
 #[derive(Debug)]
@@ -50,7 +56,7 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Full keys whose new value waits for a restart.
     pub restart: Vec<String>,
-    /// What clients will not like.
+    /// What clients will not like, and what waits.
     pub doubts: Vec<String>,
 }
 
@@ -104,19 +110,17 @@ impl ControlPlane {
         }
     }
 
-    /// Takes what was read, by whose wish it was, and begins with the next one; true if another
-    /// configuration is in force since. What is wrong with it is logged, and everything stays as it
-    /// is.
+    /// Takes what was read, by whose wish it was, and begins with the next one. What is wrong with
+    /// it is logged, and everything stays as it is.
     pub(super) fn reloaded(
         &mut self,
         (fresh, wish): (Option<Result<Fresh, Error>>, Wish),
-        exchange: &mut Exchange<impl Fleet>,
+        (exchange, keeper): (&mut Exchange<impl Fleet>, &mut Keeper),
         limits: &watch::Sender<Limits>,
-    ) -> bool {
+    ) {
         self.troubles.tell(Trouble::ReloadHangs, None);
         let Some(fresh) = fresh else {
-            self.reload(wish);
-            return false;
+            return self.reload(wish);
         };
         let outcome = if wish.is_gone() {
             // It was told that nothing came of it.
@@ -128,47 +132,38 @@ impl ControlPlane {
         } else if wish.is_for_another(self.in_force.as_ref()) {
             Ok(None)
         } else {
-            self.apply(fresh, wish.source(), exchange, limits).map(Some)
+            self.apply(fresh, wish.source(), (exchange, keeper), limits).map(Some)
         };
         self.manager.reloaded(outcome.as_ref().err().map(ToString::to_string));
-        let applied = matches!(outcome, Ok(Some(_)));
         wish.tell(outcome);
         if let Some(next) = self.reloads.next() {
             self.reload(next);
         }
-        applied
     }
 
     fn apply(
         &mut self,
         fresh: Result<Fresh, Error>,
         source: &'static str,
-        exchange: &mut Exchange<impl Fleet>,
+        (exchange, keeper): (&mut Exchange<impl Fleet>, &mut Keeper),
         limits: &watch::Sender<Limits>,
     ) -> Result<Reloaded, Error> {
-        let fresh = fresh.and_then(|Fresh { loaded, plan, certificates }| {
-            let mut reload = plan.reload(&self.plan)?;
-            if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
-                reload.tls = Some(new.with_tickets_of(old));
-            }
-            let open = still_open(&self.open, &reload.listeners)?;
-            reload.listeners = open.iter().map(|&(_, open)| open).collect();
-            Ok((reload, open, loaded, plan, certificates))
-        });
-        let (reload, open, loaded, Plan { doubt, times, control, .. }, certificates) = match fresh {
+        let fresh = fresh.and_then(|fresh| self.judge(fresh, exchange));
+        let (mut reload, open, place, fresh) = match fresh {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!(reason = %error, "reload refused, the configuration is kept");
                 return Err(error);
             }
         };
+        let Fresh { loaded, plan: Plan { doubt, times, control, .. }, .. } = fresh;
+        let Fresh { declared, certificates, .. } = fresh;
         let change = change(&self.loaded.settings, &loaded.settings);
         let restart = change_since_start(&self.plan, &loaded);
         self.logging.reload(&loaded.settings.log);
         let rules = loaded.settings.rules(&self.plan.configured);
         exchange.set_rules(rules, Instant::now());
         limits.send_replace(reload.limits.clone());
-        let mut reload = reload;
         if let Some(identity) = &mut reload.tls {
             // The next reload takes its tickets from here.
             self.plan.node.tls = Some(identity.clone());
@@ -192,13 +187,14 @@ impl ControlPlane {
         for key in &restart {
             tracing::warn!(key, "needs a restart, the old value is in force");
         }
-        if let Some(hooks) = &self.hooks {
+        if let (Some(hooks), Some(place)) = (&self.hooks, place) {
             hooks.set_bytes_max(control.hooks_bytes_max);
             hooks.set_unkept(unkept(self.loaded.settings.stream.hls.mode));
-            hooks.configure(self.loaded.settings.hooks.clone());
+            hooks.configure(place, self.loaded.settings.hooks.clone());
         }
         exchange.set_claims_bytes_max(control.claims_bytes_max);
-        exchange.registry.bytes_max = control.declared_bytes_max;
+        exchange.registry.idle = self.loaded.settings.streams.idle;
+        let waits = keeper.reload(declared, &mut exchange.registry);
         if let Some(book) = exchange.book() {
             book.reload(self.loaded.settings.usage);
         }
@@ -206,20 +202,38 @@ impl ControlPlane {
         bus.set_limits(self.loaded.settings.events.ring);
         let (applied, later) = (change.now.clone(), restart.clone());
         bus.publish(None, None, Kind::ConfigChanged { source, applied, restart: later });
-        Ok(Reloaded { applied: change.now, restart, doubts: doubt.into_iter().collect() })
+        let doubts = doubt.into_iter().chain(waits.map(str::to_owned)).collect();
+        Ok(Reloaded { applied: change.now, restart, doubts })
+    }
+
+    /// What is told to shards if `fresh` is applied, its listeners, and the place of its hooks.
+    ///
+    /// Errors: why it cannot be applied.
+    fn judge(
+        &self,
+        fresh: Fresh,
+        exchange: &mut Exchange<impl Fleet>,
+    ) -> Result<(Reload, Vec<Open>, Option<Admitted>, Fresh), Error> {
+        let mut reload = fresh.plan.reload(&self.plan)?;
+        if let (Some(new), Some(old)) = (&reload.tls, &self.plan.node.tls) {
+            reload.tls = Some(new.with_tickets_of(old));
+        }
+        let open = still_open(&self.open, &reload.listeners)?;
+        reload.listeners = open.iter().map(|&(_, open)| open).collect();
+        let hooks = self.hooks.as_ref();
+        let place = hooks.map(|hooks| admit_hooks(&fresh.loaded, hooks)).transpose()?;
+        admit(&fresh, &mut exchange.registry)?;
+        Ok((reload, open, place, fresh))
     }
 }
 
-/// A listener as it was configured, and as it is open: its port is never 0 then.
-type Opened = (ListenerConfig, ListenerConfig);
-
 /// The wanted listeners, each with the one that is or will be open for it, beside those of
 /// `known` that stay whatever is wanted: sockets of datagrams are opened at the start alone.
-fn still_open(known: &[Opened], wanted: &[ListenerConfig]) -> Result<Vec<Opened>, Error> {
+fn still_open(known: &[Open], wanted: &[ListenerConfig]) -> Result<Vec<Open>, Error> {
     let (ports, mut known): (Vec<_>, Vec<_>) =
         known.iter().copied().partition(|(asked, _)| asked.kind.is_datagram());
     let open = |wanted: &ListenerConfig| {
-        let same = |(asked, open): &&Opened| asked.is_at(wanted) || open.is_at(wanted);
+        let same = |(asked, open): &&Open| asked.is_at(wanted) || open.is_at(wanted);
         // Each is claimed once: two listeners may have asked for any free port.
         let addr = match known.iter().position(|pair| same(&pair)) {
             Some(at) => known.remove(at).1.addr,

@@ -28,6 +28,7 @@ use super::reload::{InForce, Reloaded};
 use super::start::{Running, configure_in};
 use crate::config::{CoordinatorSection, Loaded, Plan};
 use crate::error::Error;
+use crate::registry::FileStreams;
 
 /// Wishes that wait at most: the API has one at a time.
 const WAITING_MAX: usize = 8;
@@ -97,6 +98,8 @@ pub(super) struct Source {
 pub(super) struct Fresh {
     pub(super) loaded: Arc<Loaded>,
     pub(super) plan: Plan,
+    /// What it declares.
+    pub(super) declared: FileStreams,
     /// What the files of certificates were like.
     pub(super) certificates: Known,
 }
@@ -107,7 +110,16 @@ impl Source {
         let Self { data, identity, coordinator, .. } = &self;
         let running = Running { data, identity: identity.as_ref(), coordinator };
         let (loaded, plan, certificates) = configure_in(self.file.clone(), Some(running))?;
-        Ok(Fresh { loaded: Arc::new(loaded), plan, certificates })
+        Ok(Fresh::of(loaded, plan, certificates))
+    }
+}
+
+impl Fresh {
+    /// What was `loaded`, which was checked then.
+    pub(super) fn of(loaded: Loaded, plan: Plan, certificates: Known) -> Self {
+        let declared = FileStreams::read(&loaded.settings.streams);
+        let declared = declared.expect("it was checked when it was loaded");
+        Self { loaded: Arc::new(loaded), plan, declared, certificates }
     }
 }
 

@@ -188,7 +188,7 @@ impl<F: Fleet> Desk<F> {
         let streams_max = control.plan.node.limits.streams_max;
         let book = Book::new(control.store.clone(), control.loaded.settings.usage, streams_max);
         exchange.keep_usage(book, streams_max, Instant::now());
-        keeper.tell(exchange.bus().clone());
+        keeper.tell(exchange.bus().clone(), control.troubles.clone());
         Ok(Self {
             events,
             keeper,
@@ -312,9 +312,8 @@ impl<F: Fleet> Desk<F> {
                 Some(ask) = self.asks.recv() => self.ask_all(ask, Instant::now()),
                 _ = self.hangup.recv() => self.control.reload(Wish::Signal),
                 read = self.control.reloads.read() => {
-                    if self.control.reloaded(read, &mut self.exchange, &self.limits) {
-                        self.declare();
-                    }
+                    let Self { control, exchange, keeper, limits, .. } = self;
+                    control.reloaded(read, (exchange, keeper), limits);
                 }
                 looked = self.control.certificates.looked() => {
                     let now = Instant::now();
@@ -357,14 +356,6 @@ impl<F: Fleet> Desk<F> {
             Ask::Counts { reply } => drop(reply.send(self.count())),
             ask => self.exchange.ask(ask, now),
         }
-    }
-
-    /// Takes the streams of the file as it was read last.
-    fn declare(&mut self) {
-        let section = &self.control.loaded.settings.streams;
-        let file = FileStreams::read(section).expect("it was checked when it was loaded");
-        self.exchange.registry.idle = section.idle;
-        self.keeper.reload(file, &mut self.exchange.registry);
     }
 
     /// Peers are served: whoever started the process is told.
@@ -433,18 +424,20 @@ mod tests {
     use dataplane::config::SessionConfig;
     use dataplane::control::{Command, Event};
     use dataplane::ids::{ShardId, StreamName};
+    use serde_json::json;
     use tokio::sync::oneshot;
 
     use super::super::certificates::{Certificates, Known};
     use super::super::manager::{Environment, Manager};
-    use super::super::reload::ConfigAsk;
+    use super::super::reload::{ConfigAsk, Reloaded};
     use super::super::reloads::{Fresh, Reloads};
     use super::super::renewal::Renewal;
     use crate::config::{Host, LogLevel, load, plan};
     use crate::logging::Logging;
     use crate::penalties::Warden;
+    use crate::registry::{Change, Condition, RegistryAsk};
     use crate::store::Disk;
-    use crate::troubles::Troubles;
+    use crate::troubles::{Trouble, Troubles};
 
     const PATIENCE: Duration = Duration::from_secs(60);
     /// Events that one turn takes.
@@ -515,21 +508,102 @@ mod tests {
         (desk, taken, [watched, silent])
     }
 
+    /// A configuration that says this of one key.
+    fn fresh((name, value): (&str, &str)) -> Option<Result<Fresh, Error>> {
+        let env = [
+            (name, value),
+            ("GRANDSTAND_LISTENERS__RTMP__ADDR", "127.0.0.1:0"),
+            ("GRANDSTAND_LISTENERS__HTTP__ADDR", "127.0.0.1:0"),
+        ];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = load(None, env).unwrap();
+        let plan = plan(&loaded, &Host::detect(), b"").unwrap();
+        let certificates = Known::new(&loaded.settings.tls, Instant::now());
+        Some(Ok(Fresh::of(loaded, plan, certificates)))
+    }
+
+    impl Desk<Flood> {
+        /// What the API is told of a reload to a configuration that says this of one key.
+        fn reload(&mut self, said: (&str, &str)) -> Result<Reloaded, Error> {
+            let (reply, mut told) = oneshot::channel();
+            let wish = Wish::Api { reply, only_if: None };
+            let Self { control, exchange, keeper, limits, .. } = self;
+            control.reloaded((fresh(said), wish), (exchange, keeper), limits);
+            Ok(told.try_recv().unwrap()?.expect("it was for whichever is in force"))
+        }
+
+        fn troubles(&self) -> Vec<(Trouble, String)> {
+            self.control.troubles.list()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_whose_streams_find_no_room_changes_nothing() {
+        let (mut desk, _, _watched) = desk().await;
+        let of_api =
+            (0..600).map(|nth| Change::PutTemplate { code: format!("api{nth}"), value: json!({}) });
+        desk.exchange.registry.apply(Change::All(of_api.collect())).unwrap();
+        let before = (Arc::clone(&desk.control.loaded), desk.exchange.registry.bytes_max);
+        let of_file: Vec<_> = (0..500).map(|nth| format!("{{ code = 'file{nth}' }}")).collect();
+        let said = format!("[{}]", of_file.join(", "));
+        let refused = desk.reload(("GRANDSTAND_STREAMS__TEMPLATE", &said)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "GRANDSTAND_STREAMS__TEMPLATE: streams.template: with those of the API there would be \
+             more than 1000 templates; declare fewer, or delete some by the API"
+        );
+        assert!(Arc::ptr_eq(&before.0, &desk.control.loaded), "the old one is in force");
+        assert_eq!(desk.exchange.registry.bytes_max, before.1);
+        assert_eq!(desk.exchange.registry.templates_after(None).count(), 600);
+        let said = format!("[{}]", of_file[..400].join(", "));
+        desk.reload(("GRANDSTAND_STREAMS__TEMPLATE", &said)).unwrap();
+        assert_eq!(desk.exchange.registry.templates_after(None).count(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_reload_tells_that_its_streams_wait_and_what_became_of_them() {
+        let said = ("GRANDSTAND_STREAMS__STREAM", "[{ code = 'file', disabled = true }]");
+        let name = |text: &str| StreamName::parse(text).unwrap();
+        for finds_room in [true, false] {
+            let (mut desk, _, _watched) = desk().await;
+            // A disk that does not answer: nobody looks whether it did.
+            let (reply, _answer) = oneshot::channel();
+            let change = Change::PutStream { name: name("api"), value: json!({}) };
+            let condition = Condition::default();
+            let ask = RegistryAsk::Change { change, condition, dry_run: false, reply };
+            desk.ask(Ask::Registry(ask), Instant::now());
+            let told = desk.reload(said).unwrap();
+            assert!(told.doubts[0].contains("are not in force yet"), "{:?}", told.doubts);
+            let troubles = desk.troubles();
+            assert_eq!(troubles[0].0.code(), "streams_not_taken");
+            assert!(troubles[0].1.contains("see to that disk"), "{troubles:?}");
+            if !finds_room {
+                desk.exchange.registry.bytes_max = 1;
+            }
+            let Desk { keeper, exchange, .. } = &mut desk;
+            let done = keeper.committed().await;
+            keeper.finish(done, &mut exchange.registry);
+            assert!(desk.exchange.registry.stream(&name("api")).is_some());
+            let there = desk.exchange.registry.stream(&name("file")).is_some();
+            assert_eq!(there, finds_room);
+            let troubles = desk.troubles();
+            match finds_room {
+                true => assert_eq!(troubles, []),
+                false => {
+                    assert!(troubles[0].1.contains("those in force stay"), "{troubles:?}");
+                    // It is over when a file finds room.
+                    desk.exchange.registry.bytes_max = u64::MAX;
+                    assert_eq!(desk.reload(said).unwrap().doubts, Vec::<String>::new());
+                    assert_eq!(desk.troubles(), []);
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_reload_is_applied_to_the_configuration_that_it_was_for() {
         let (mut desk, _, _watched) = desk().await;
-        let fresh = |level: &str| {
-            let env = [
-                ("GRANDSTAND_LOG__LEVEL", level),
-                ("GRANDSTAND_LISTENERS__RTMP__ADDR", "127.0.0.1:0"),
-                ("GRANDSTAND_LISTENERS__HTTP__ADDR", "127.0.0.1:0"),
-            ];
-            let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let loaded = load(None, env).unwrap();
-            let plan = plan(&loaded, &Host::detect(), b"").unwrap();
-            let certificates = Known::new(&loaded.settings.tls, Instant::now());
-            Some(Ok(Fresh { loaded: Arc::new(loaded), plan, certificates }))
-        };
+        let fresh = |level| fresh(("GRANDSTAND_LOG__LEVEL", level));
         let (reply, mut in_force) = oneshot::channel();
         desk.control.answer(ConfigAsk::InForce { reply });
         let shown = in_force.try_recv().unwrap();
@@ -538,11 +612,10 @@ mod tests {
         for level in ["warn", "info"] {
             let (reply, mut told) = oneshot::channel();
             let wish = Wish::Api { reply, only_if: Some(Arc::clone(&shown)) };
-            let Desk { control, exchange, limits, .. } = &mut desk;
-            let applied = control.reloaded((fresh(level), wish), exchange, limits);
+            let Desk { control, exchange, keeper, limits, .. } = &mut desk;
+            control.reloaded((fresh(level), wish), (exchange, keeper), limits);
             let told = told.try_recv().unwrap().unwrap();
-            assert_eq!(told.is_some(), applied);
-            outcomes.push(applied);
+            outcomes.push(told.is_some());
         }
         assert_eq!(outcomes, [true, false]);
         assert_eq!(desk.control.loaded.settings.log.level, LogLevel::Warn);

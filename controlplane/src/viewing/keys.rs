@@ -172,7 +172,7 @@ mod tests {
         let later = start + CHANGE / 2;
         assert_eq!(renew(&store, later).await.unwrap(), (first.clone(), CHANGE / 2));
         let (cam, id) = (StreamName::parse("cam").unwrap(), SessionId(7));
-        let token = ViewSigner::new(&first).sign(&cam, id);
+        let token = ViewSigner::new(&first).sign(&cam, id, 9);
         for day in 1..=10 {
             // A restart now and then changes nothing.
             if day % 3 == 0 {

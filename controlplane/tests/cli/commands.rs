@@ -61,7 +61,11 @@ fn check_shows_which_variables_of_the_coordinators_family_are_used() {
         assert!(out.contains(part), "{part:?}\n{out}");
     }
     assert!(!out.contains("hush"), "{out}");
-    dir.write(".env", "HTTP_PORT=80\nnonsense\n");
+    dir.write(".env", "nonsense\n");
+    let (code, out, _) = output(&mut dir.command(&["check"]));
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("warning: .env:1: no NAME=VALUE, and left out; "), "{out}");
+    dir.write(".env", "HTTP_PORT=80\nRTMP_PORT='19'40\n");
     assert_eq!(
         failure(&mut dir.command(&["check"]), 1),
         "grandstand: .env:2: expected NAME=VALUE; mend the line, or begin it with # to leave it out"

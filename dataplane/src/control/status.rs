@@ -21,6 +21,8 @@ pub struct HeadroomStatus {
     pub players: u64,
     /// New players are refused because the core has no room.
     pub full: bool,
+    /// Share of the core that one player of the mix costs.
+    pub player_share: f64,
     /// Bits a second of one player of the mix.
     pub player_bps: u64,
     /// Bits a second that players of this shard are owed.

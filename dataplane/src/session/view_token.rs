@@ -1,11 +1,12 @@
 //! View tokens: what a viewer of HLS is known by, in the addresses or the cookie of its requests.
 //!
 //! A viewer is only requests, on any connection to any shard. Who was allowed gets a token; whoever
-//! shows it is that viewer, and no shard has to ask anybody.
+//! shows it is that viewer, and no shard has to ask anybody about what it was given for.
 //!
 //! Shape: 32 letters of base64url, of 24 bytes: the session's number (big endian), then the first
-//! 16 bytes of HMAC-SHA-256 over `LABEL`, the number and the name that the stream was asked for
-//! by. A viewer's number holds the second in which it was given: see [`ViewIds`].
+//! 12 bytes of HMAC-SHA-256 over `LABEL`, the number and the name that the stream was asked for
+//! by, then a print of the question that it was given for, by exclusive or with the next 4 bytes of
+//! the HMAC. A viewer's number holds the second in which it was given: see [`ViewIds`].
 //!
 //! Spec: RFC 2104 (HMAC, truncation), RFC 4648 5 (base64url).
 //! Limits: [`KEYS_BEFORE_MAX`] keys before the one in force are still taken, so that a change of
@@ -18,6 +19,7 @@ use std::time::Duration;
 use codecs::time::WallTime;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use crate::ids::{SessionId, ShardId, StreamName};
 
@@ -29,7 +31,9 @@ pub const KEYS_BEFORE_MAX: usize = 7;
 
 const LABEL: &[u8] = b"grandstand view 1";
 const ID_BYTES: usize = 8;
-const MAC_BYTES: usize = 16;
+const MAC_BYTES: usize = 12;
+const PRINT_BYTES: usize = 4;
+const TOKEN_BYTES: usize = ID_BYTES + MAC_BYTES + PRINT_BYTES;
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A token as it stands in an address. It is a secret: `Debug` does not show it.
@@ -58,7 +62,7 @@ impl ViewToken {
         SessionId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
-    fn encode(bytes: [u8; ID_BYTES + MAC_BYTES]) -> Self {
+    fn encode(bytes: [u8; TOKEN_BYTES]) -> Self {
         let mut letters = [0; TOKEN_LETTERS];
         for (three, four) in bytes.chunks_exact(3).zip(letters.chunks_exact_mut(4)) {
             let bits = three.iter().fold(0, |bits, &byte| bits << 8 | usize::from(byte));
@@ -69,8 +73,8 @@ impl ViewToken {
         Self(letters)
     }
 
-    fn decode(self) -> [u8; ID_BYTES + MAC_BYTES] {
-        let mut bytes = [0; ID_BYTES + MAC_BYTES];
+    fn decode(self) -> [u8; TOKEN_BYTES] {
+        let mut bytes = [0; TOKEN_BYTES];
         for (four, three) in self.0.chunks_exact(4).zip(bytes.chunks_exact_mut(3)) {
             let value = |letter| u32::from(value_of(letter).unwrap_or(0));
             let bits = four.iter().fold(0, |bits, &letter| bits << 6 | value(letter));
@@ -139,32 +143,46 @@ impl ViewSigner {
         Self { current: ready(&keys.current), before }
     }
 
-    /// The token of the viewer `id` of what is asked for as `stream`.
+    /// The token of the viewer `id` of what is asked for as `stream`, given for the question with
+    /// this print.
     #[must_use]
-    pub fn sign(&self, stream: &StreamName, id: SessionId) -> ViewToken {
-        let mac = input(self.current.clone(), stream, id).finalize().into_bytes();
-        let mut bytes = [0; ID_BYTES + MAC_BYTES];
+    pub fn sign(&self, stream: &StreamName, id: SessionId, print: u32) -> ViewToken {
+        let (mac, cover) = proof(&self.current, stream, id);
+        let mut bytes = [0; TOKEN_BYTES];
         // CONTROL: what a token is made of.
         bytes[..ID_BYTES].copy_from_slice(&id.0.to_be_bytes());
         // CONTROL: what a token is made of.
-        bytes[ID_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        bytes[ID_BYTES..ID_BYTES + MAC_BYTES].copy_from_slice(&mac);
+        // CONTROL: what a token is made of.
+        bytes[ID_BYTES + MAC_BYTES..].copy_from_slice(&(print ^ cover).to_be_bytes());
         ViewToken::encode(bytes)
     }
 
-    /// The viewer that `token` was given to, if it was given for this stream.
+    /// The viewer that `token` was given to, if it was given for this stream, and the print of the
+    /// question that it was given for.
+    ///
+    /// Whoever alters the print alters it by chance: he knows neither the old one nor his own.
     #[must_use]
-    pub fn verify(&self, stream: &StreamName, token: ViewToken) -> Option<SessionId> {
+    pub fn verify(&self, stream: &StreamName, token: ViewToken) -> Option<(SessionId, u32)> {
         let bytes = token.decode();
-        let (id, mac) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let (mac, print) = rest.split_first_chunk::<MAC_BYTES>()?;
         let id = SessionId(u64::from_be_bytes(*id));
-        let signed =
-            |key: &Hmac<Sha256>| input(key.clone(), stream, id).verify_truncated_left(mac).is_ok();
-        (signed(&self.current) || self.before.iter().any(signed)).then_some(id)
+        let print = u32::from_be_bytes(print.try_into().ok()?);
+        let given = |key| {
+            let (signed, cover) = proof(key, stream, id);
+            bool::from(signed.ct_eq(mac)).then_some((id, print ^ cover))
+        };
+        given(&self.current).or_else(|| self.before.iter().find_map(given))
     }
 }
 
-fn input(mac: Hmac<Sha256>, stream: &StreamName, id: SessionId) -> Hmac<Sha256> {
-    mac.chain_update(LABEL).chain_update(id.0.to_be_bytes()).chain_update(stream.as_str())
+/// What proves a token, and what covers the print in it.
+fn proof(key: &Hmac<Sha256>, stream: &StreamName, id: SessionId) -> ([u8; MAC_BYTES], u32) {
+    let mac = key.clone().chain_update(LABEL).chain_update(id.0.to_be_bytes());
+    let mac: [u8; 32] = mac.chain_update(stream.as_str()).finalize().into_bytes().into();
+    let cover = std::array::from_fn(|at| mac[MAC_BYTES + at]);
+    (std::array::from_fn(|at| mac[at]), u32::from_be_bytes(cover))
 }
 
 /// Seconds from the epoch of Unix to 2024, which the seconds of a viewer's number count from.
@@ -303,25 +321,31 @@ mod tests {
     #[test]
     fn a_token_names_its_viewer_of_its_stream_only() {
         let signer = signer(1, &[]);
-        let token = signer.sign(&name("news/cam"), ID);
+        let token = signer.sign(&name("news/cam"), ID, 0x1234_5678);
         assert_eq!(ViewToken::parse(token.as_str()), Some(token));
         assert_eq!(token.claimed(), ID);
-        assert_eq!(signer.verify(&name("news/cam"), token), Some(ID));
+        assert_eq!(signer.verify(&name("news/cam"), token), Some((ID, 0x1234_5678)));
         assert_eq!(signer.verify(&name("news/cam2"), token), None);
         for at in 0..TOKEN_LETTERS {
             let mut forged = token;
-            forged.0[at] = if forged.0[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(signer.verify(&name("news/cam"), forged), None, "letter {at}");
+            let value = value_of(forged.0[at]).unwrap();
+            forged.0[at] = LETTERS[usize::from(value ^ 32)];
+            let taken = signer.verify(&name("news/cam"), forged);
+            // The last letters are of the print alone, and tell of another question.
+            let last = at * 6 >= 8 * (ID_BYTES + MAC_BYTES);
+            assert_eq!(taken.is_some(), last, "letter {at}");
+            assert_ne!(taken, Some((ID, 0x1234_5678)), "letter {at}");
         }
         assert_eq!(format!("{token:?} {signer:?}"), "(token) (signer)");
     }
 
     #[test]
     fn a_token_is_good_while_its_key_is_among_those_that_count() {
-        let token = signer(1, &[]).sign(&name("cam"), ID);
+        let token = signer(1, &[]).sign(&name("cam"), ID, 7);
         let before = |newest: u8| (1..newest).rev().collect::<Vec<_>>();
         for key in 2..=8 {
-            assert_eq!(signer(key, &before(key)).verify(&name("cam"), token), Some(ID), "{key}");
+            let taken = signer(key, &before(key)).verify(&name("cam"), token);
+            assert_eq!(taken, Some((ID, 7)), "{key}");
         }
         assert_eq!(signer(9, &before(9)).verify(&name("cam"), token), None);
     }

@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::connection::ViewerAsked;
 use super::cost::Work;
 use super::headroom::{Headroom, Rate, Span};
 use super::shard::Shard;
@@ -110,10 +111,13 @@ impl Shard {
 
     /// Adds up anew what the players of this shard are owed, stream by stream.
     fn weigh_players(&mut self) {
-        let Self { readers, headroom, config, .. } = self;
+        let Self { readers, headroom, config, now, .. } = self;
         let (mut live, mut at_once, mut players) = (Work::default(), Work::default(), 0);
-        for reader in readers.iter_mut().filter(|reader| reader.usage == Use::Live) {
-            reader.weigh();
+        for reader in readers.iter_mut() {
+            reader.weigh(*now);
+            if reader.usage != Use::Live {
+                continue;
+            }
             let all = reader.players() as u64;
             let low_latency = reader.low_latency.len() as u64;
             let weight = |low| reader.rate.player(&config.egress, low);
@@ -149,9 +153,9 @@ impl Shard {
         reader_slot: u32,
         low_latency: bool,
     ) -> Result<(), NoRoom> {
-        let Self { readers, config, .. } = self;
+        let Self { readers, config, now, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return Ok(()) };
-        reader.weigh();
+        reader.weigh(*now);
         let rate = reader.rate;
         let work = rate.player(&config.egress, low_latency);
         self.find_room(&work, rate.bps())?;
@@ -178,17 +182,34 @@ impl Shard {
     }
 
     /// True if a viewer may have what it asks for: a new one needs room, one that views goes on.
+    ///
+    /// Where viewers are told apart, it is its number that is known, and not the address that it
+    /// may share with thousands. Of those who ask over one connection only the first is noted
+    /// before its view begins, so that nobody drives others out of the table by asking for more
+    /// numbers.
     pub(super) fn admit_viewer(&mut self, slot: u32, reader_slot: u32) -> Result<(), NoRoom> {
-        let Some(connection) = self.connections.get(slot) else { return Ok(()) };
+        let Self { connections, readers, shared, now, .. } = self;
+        let Some(connection) = connections.get(slot) else { return Ok(()) };
         let whole = matches!(connection.session.asset(), Some(Asset::Multivariant | Asset::Media));
-        let Some(reader) = self.readers.get(reader_slot).filter(|_| whole) else { return Ok(()) };
-        let viewer = self.shared.viewers.id(&reader.stream, connection.peer.ip);
-        if !connection.viewer {
-            let rate = reader.logs().and_then(Rate::of).unwrap_or(Rate::TYPICAL);
-            let known = self.shared.viewers.is_known(viewer, self.now);
+        let Some(reader) = readers.get_mut(reader_slot).filter(|_| whole) else { return Ok(()) };
+        let asked = connection.asked.as_ref().and_then(|asked| asked.viewer.as_deref());
+        let number = asked.and_then(ViewerAsked::number);
+        let viewer = match number {
+            Some(number) => shared.viewers.id_of_view(number),
+            None => shared.viewers.id(&reader.stream, connection.peer.ip),
+        };
+        let view = asked.and_then(|asked| asked.view.viewer());
+        let views = view.is_some_and(|view| shared.views.find(view).is_some());
+        let (now, fresh) = (*now, !connection.viewer);
+        if fresh {
+            reader.weigh(now);
+            let rate = reader.rate;
+            let known = views || shared.viewers.is_known(viewer, now);
             self.begin_viewing(slot, known, rate)?;
         }
-        self.shared.viewers.note(viewer, self.now);
+        if fresh || views || number.is_none() {
+            self.shared.viewers.note(viewer, now);
+        }
         Ok(())
     }
 
@@ -240,6 +261,7 @@ impl Shard {
             players_room: if full { 0 } else { headroom.players_room(&self.config.egress) },
             players: headroom.players + headroom.viewers,
             full,
+            player_share: headroom.player_share(&self.config.egress),
             player_bps: headroom.player_bps(),
             owed_bps: headroom.owed_bps(),
             in_use: headroom.in_use(),

@@ -255,7 +255,7 @@ impl Shard {
 impl ViewerAsked {
     /// Who is asked about, if viewers are told apart: the application is to know him again by his
     /// number when he leaves, on whichever connection.
-    fn number(&self) -> Option<SessionId> {
+    pub(super) fn number(&self) -> Option<SessionId> {
         self.view.viewer().map(asked_as).or(self.issued)
     }
 }

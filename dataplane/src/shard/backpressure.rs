@@ -2,7 +2,7 @@
 
 use super::cipher::Took;
 use super::connection::{Connection, Sending};
-use super::egress::{class_behind, class_of};
+use super::egress::{class_of, class_of_rest};
 use super::queues::Class;
 use super::shard::Shard;
 
@@ -12,7 +12,7 @@ impl Shard {
         if cut {
             self.blocked(slot);
         } else if took.more {
-            let class = self.connections.get(slot).map_or(Class::Reply, class_behind);
+            let class = self.connections.get(slot).map_or(Class::Reply, class_of_rest);
             self.enqueue(slot, class);
         }
         if self.connections.get(slot).is_some_and(Connection::leaves_for_home) {
@@ -49,7 +49,7 @@ impl Shard {
         if connection.sending == Sending::Blocked {
             connection.sending = Sending::Idle;
             let class = match class_of(connection) {
-                class @ (Class::Reply | Class::Segments) => class,
+                class @ (Class::Reply | Class::Segments | Class::Join) => class,
                 _ => Class::CatchUp,
             };
             self.enqueue(slot, class);

@@ -70,8 +70,10 @@ pub(crate) struct Connection {
     pub sent: u64,
     pub receiving: Receiving,
     pub sending: Sending,
-    /// It waits in one of the egress queues.
+    /// It waits in one of the egress queues but that of joins.
     pub queued: bool,
+    /// It waits in the egress queue of joins.
+    pub joins: bool,
     /// The peer ended its direction, but answers are owed to it.
     pub half_closed: bool,
     /// It was served playlists of HLS, and counts as a player until it is closed.
@@ -261,6 +263,7 @@ impl Connection {
             receiving: Receiving::Off,
             sending: Sending::Idle,
             queued: false,
+            joins: false,
             half_closed: false,
             viewer: false,
             parked: Vec::new(),

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
-use super::egress::class_behind;
+use super::egress::class_of_rest;
 use super::opening::Opening;
 use super::shard::Shard;
 use crate::reactor::Token;
@@ -143,7 +143,7 @@ impl Shard {
     /// The connection gives again what did not leave.
     fn take_back(&mut self, slot: u32, packets: &[Returned]) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let class = class_behind(connection);
+        let class = class_of_rest(connection);
         let server = connection.session.srt_mut();
         let Some(playing) = server.and_then(|server| server.playing_mut()) else { return };
         packets.iter().for_each(|packet| playing.connection.take_back(packet));
@@ -192,7 +192,7 @@ impl Shard {
             if let Some(playing) = connection.session.srt_mut().and_then(|s| s.playing_mut()) {
                 playing.connection.block(false);
             }
-            let class = class_behind(connection);
+            let class = class_of_rest(connection);
             self.enqueue(token.slot, class);
             self.rearm(token.slot);
         }

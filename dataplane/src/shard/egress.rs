@@ -15,6 +15,7 @@ use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
 use super::reader::ReaderState;
 use super::shard::Shard;
+use super::turn::Round;
 use crate::control::CloseReason;
 use crate::log::RangeList;
 use crate::package::Packager;
@@ -32,6 +33,7 @@ impl Shard {
     /// Begins the sending of a turn: it may start joins again.
     pub(super) const fn begin_egress(&mut self) {
         self.join_budget = self.config.egress.join_bytes_per_turn;
+        self.queues.release_joins();
     }
 
     /// Sends one slice of what waits and reaps how far each send came; false if nothing was sent.
@@ -52,7 +54,9 @@ impl Shard {
     /// Ends the sending of a turn; true if something is left for the next.
     pub(super) fn end_egress(&mut self) -> bool {
         for at in 0..self.postponed.len() {
-            self.enqueue(self.postponed[at], Class::CatchUp);
+            let slot = self.postponed[at];
+            let class = self.connections.get(slot).map_or(Class::Reply, class_of_rest);
+            self.enqueue(slot, class);
         }
         self.postponed.clear();
         if !self.clears.is_empty() {
@@ -61,12 +65,11 @@ impl Shard {
         !self.queues.is_empty()
     }
 
-    /// Puts a connection in line, once.
+    /// Puts a connection in line, once; one that waits to join also for what it is told meanwhile.
     pub(super) fn enqueue(&mut self, slot: u32, class: Class) {
         if let Some(connection) = self.connections.get_mut(slot)
-            && !connection.queued
+            && connection.lines_up(class)
         {
-            connection.queued = true;
             self.queues.push(slot, class);
         }
     }
@@ -138,9 +141,13 @@ impl Shard {
     }
 
     /// Queues the sends of one submit.
+    ///
+    /// Those whose stream ended, or who leave, have nothing to send and may be thousands: the time
+    /// of a round bounds them.
     fn fill_slice(&mut self) {
         self.slice.clear();
         let mut bytes = 0;
+        let mut round = Round::default();
         while self.slice.len() < SLICE_SENDS_MAX
             && bytes < SLICE_BYTES_MAX
             && !self.cipher.is_full()
@@ -161,7 +168,12 @@ impl Shard {
                     self.slice.push(slot);
                     bytes += sent;
                 }
-                Outcome::Later => self.postponed.push(slot),
+                Outcome::Later => {
+                    if self.join_budget == 0 {
+                        self.queues.hold_joins();
+                    }
+                    self.postponed.push(slot);
+                }
                 Outcome::StreamEnded => self.stream_ended(slot),
                 Outcome::Farewell => self.farewell(slot),
                 Outcome::Left => {
@@ -176,13 +188,20 @@ impl Shard {
                     self.close(slot, "too_slow");
                 }
             }
+            if round.is_over() {
+                break;
+            }
         }
     }
 
     /// Queues the next send of one connection.
     fn serve(&mut self, slot: u32) -> Outcome {
         let Some(connection) = self.connections.get_mut(slot) else { return Outcome::Idle };
-        connection.queued = false;
+        if self.queues.popped_join() {
+            connection.joins = false;
+        } else {
+            connection.queued = false;
+        }
         if connection.fd.is_none() {
             return self.serve_datagrams(slot);
         }
@@ -344,8 +363,10 @@ fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
             && !connection.queued
             && connection.sending == Sending::Idle
         {
-            connection.queued = true;
-            queues.push(slot, class_of(connection));
+            let class = class_of(connection);
+            if connection.lines_up(class) {
+                queues.push(slot, class);
+            }
         }
     }
 }
@@ -354,16 +375,82 @@ pub(super) fn class_of(connection: &Connection) -> Class {
     match connection.playing() {
         None if matches!(connection.role, Some(Establish::View(_))) => Class::Segments,
         None => Class::Reply,
+        Some(playing) if playing.cursor.is_none() => Class::Join,
         Some(playing) if playing.low_latency => Class::LowLatency,
-        Some(playing) if playing.cursor.is_none() => Class::CatchUp,
         Some(_) => Class::Live,
     }
 }
 
-/// The class of a connection that has more to be sent than one send takes.
-pub(super) fn class_behind(connection: &Connection) -> Class {
+/// The class of a connection that was not sent everything when its turn came.
+pub(super) fn class_of_rest(connection: &Connection) -> Class {
     match class_of(connection) {
         Class::Live => Class::CatchUp,
         class => class,
+    }
+}
+
+impl Connection {
+    /// Notes that it waits in this class; false if it waits already.
+    fn lines_up(&mut self, class: Class) -> bool {
+        if self.queued {
+            return false;
+        }
+        let waits = if class == Class::Join { &mut self.joins } else { &mut self.queued };
+        !std::mem::replace(waits, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{self, Rig};
+    use super::*;
+
+    const PLAYERS: u64 = 200;
+    /// Four looks at such a clock are more than a round.
+    const LOOK: Duration = Duration::from_micros(250);
+    /// What all rounds of a turn have time for by that clock.
+    const TURN_MAX: u64 = 64;
+
+    /// Players who are sent what is there, and nothing more.
+    fn playing(home: u16) -> Rig {
+        let mut rig = Rig::new(&rig::config(home));
+        rig.begin_stream(home.into());
+        rig.ask(PLAYERS as usize, "/demo.flv");
+        rig.turn_until(&[1, 0], |rig| {
+            rig.counters().plays_started == PLAYERS && rig.shards[0].queues.is_empty()
+        });
+        rig
+    }
+
+    #[test]
+    fn a_stream_that_ends_lets_no_turn_do_more_than_a_round() {
+        for home in [0, 1] {
+            let mut rig = playing(home);
+            rig.end_stream(home.into());
+            rig::each_look_takes(LOOK);
+            let most = rig.most_in_a_turn(PLAYERS, |shard| PLAYERS - shard.counters.players);
+            assert!((1..=TURN_MAX).contains(&most), "a turn ended {most} players");
+        }
+    }
+
+    #[test]
+    fn a_spent_budget_lets_one_more_join_be_looked_at() {
+        let mut config = rig::config(0);
+        config.egress.join_bytes_per_turn = 1;
+        let mut rig = Rig::new(&config);
+        rig.begin_stream(0);
+        // Almost a whole group of pictures, which is more than one send takes.
+        rig.pass(Duration::from_millis(1_900));
+        rig.turn(0);
+        rig.ask(50, "/demo.flv");
+        rig.turn_until(&[0], |rig| rig.counters().plays_started == 50);
+        let shard = &mut rig.shards[0];
+        shard.begin_egress();
+        let mut looked_at = 0;
+        while shard.send_slice() {
+            looked_at = shard.postponed.len();
+        }
+        assert_eq!(looked_at, 1, "the others wait for the next budget");
+        assert!(shard.end_egress(), "and they do wait");
     }
 }

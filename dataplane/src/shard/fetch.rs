@@ -24,6 +24,7 @@ use super::queues::Class;
 use super::reader::{ReaderState, Readers};
 use super::rechecks::About;
 use super::shard::Shard;
+use super::starters::Start;
 use super::verdicts::{Leave, Term};
 use super::view_table::{PlaceNumber, Seat};
 use super::views::{Judged, View};
@@ -79,9 +80,9 @@ impl Shard {
     ) {
         let Some(connection) = self.connections.get(slot) else { return };
         let (asset, peer) = (connection.session.asset(), connection.peer.ip);
-        let judged = self.judge_view(slot, &stream, asset, viewer);
         let from = (peer, connection.listener);
         let permit = self.verdicts.permit(&stream, &credentials, from);
+        let judged = self.judge_view(slot, (&stream, permit), asset, viewer);
         let deadline = self.now + self.config.session.authorize_deadline;
         let mut asked = Asked::new(Intent::Play, stream, None, credentials.key.digest(), deadline);
         let print = match viewer {
@@ -95,11 +96,7 @@ impl Shard {
                 return;
             }
             Judged::Known(view) => (view, true, false),
-            // Whoever shows the same token and asks something else waits for its own answer.
-            Judged::Stale(seat) => {
-                let same = self.shared.views.is_by(seat, permit);
-                (View::of(seat.id), same, same)
-            }
+            Judged::Stale(seat) => (View::of(seat.id), true, true),
             Judged::Ask(view) => (view, false, false),
         };
         let (epoch, term, since) = (None, Term::default(), None);
@@ -120,14 +117,13 @@ impl Shard {
         let epoch = self.verdicts.epoch();
         let Some((stream, stale)) = allowed.filter(|_| !self.sends_away()) else {
             viewer.epoch = Some(epoch);
-            viewer.since =
-                self.seat_by(view, permit).and_then(|seat| self.shared.views.since(seat));
+            viewer.since = self.since_by(view, permit);
             asked.viewer = Some(viewer);
             self.authorize(slot, credentials, asked);
             return;
         };
         let view = if stale { self.seat_by(view, permit) } else { None };
-        viewer.since = view.and_then(|seat| self.shared.views.since(seat));
+        viewer.since = if stale { self.since_by(viewer.view, permit) } else { None };
         asked.viewer = Some(viewer);
         if stale {
             let about = About { view, permit, stream: stream.clone(), epoch };
@@ -363,21 +359,11 @@ impl Shard {
         }
     }
 
-    /// Answers all who waited for one log, which stays until the last of them is answered.
+    /// All who waited for one log have their turn; it stays until the last of them is answered.
     pub(super) fn answer_viewers(&mut self, waiting: Vec<u32>, reader_slot: u32, may_ask: bool) {
-        if waiting.is_empty() {
-            return;
+        if !waiting.is_empty() {
+            self.let_start(waiting, Start::View { reader: reader_slot, may_ask });
         }
-        if let Some(reader) = self.readers.get_mut(reader_slot) {
-            reader.starting = true;
-        }
-        for slot in waiting {
-            self.answer_viewer(slot, reader_slot, may_ask);
-        }
-        if let Some(reader) = self.readers.get_mut(reader_slot) {
-            reader.starting = false;
-        }
-        self.drop_idle_viewers_of(reader_slot);
     }
 
     /// Gives back the logs that no viewer has asked for in a while.
@@ -387,7 +373,7 @@ impl Shard {
         }
     }
 
-    fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
+    pub(super) fn drop_idle_viewers_of(&mut self, reader_slot: u32) {
         let idle = self.config.stream.hls.idle;
         let Some(reader) = self.readers.get(reader_slot) else { return };
         let Some(logs) = reader.logs() else { return };

@@ -75,6 +75,7 @@ impl Shard {
             connection.sending = Sending::Idle;
         }
         connection.queued = false;
+        connection.joins = false;
         Some(Traveller { connection, account })
     }
 

@@ -51,8 +51,8 @@ impl Rate {
     /// What a stream is taken for before it has told.
     pub(super) const TYPICAL: Self = Self { bytes: 250_000.0, entries: 75.0 };
 
-    /// The rate of what `logs` hold, those that were sealed as well; `None` if there is nothing, or
-    /// if that is cut off while it is looked at.
+    /// The rate of what `logs` hold by its timestamps, those that were sealed as well; `None` if
+    /// there is nothing, or if that is cut off while it is looked at.
     pub(super) fn of(logs: &Succession) -> Option<Self> {
         let (oldest, newest) = (logs.oldest_entry()?, logs.newest_entry()?);
         let seconds = (newest.dts.as_millis() - oldest.dts.as_millis()) as f64 / 1_000.0;
@@ -234,7 +234,7 @@ impl Headroom {
     }
 
     /// The share of the core that one more player of the mix costs.
-    fn player_share(&self, egress: &EgressConfig) -> f64 {
+    pub(super) fn player_share(&self, egress: &EgressConfig) -> f64 {
         let players = self.players + self.viewers;
         let mix = if players == 0 { Rate::TYPICAL.player(egress, false) } else { self.mix() };
         self.share(&mix) / players.max(1) as f64

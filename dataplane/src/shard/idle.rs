@@ -22,7 +22,7 @@
 //! of those who are told to wait, `play_wait` of everybody else, [`UNHEARD_WAIT_MAX`] for HTTP and
 //! SRT; [`CHECKS`] streams are asked for again at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -41,30 +41,79 @@ const CHECKS: usize = 8;
 /// Who waits for which stream. Lives on: its shard. Crosses by: never.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
-    waiting: BTreeMap<StreamName, Vec<u32>>,
+    waiting: BTreeMap<StreamName, Waiting>,
+    /// Streams that began, whose players have their turn.
+    began: VecDeque<StreamName>,
     /// The stream that was asked for again last.
     checked: Option<StreamName>,
 }
 
+/// Who waits for one stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Connections, the one that has waited longest first.
+    slots: VecDeque<u32>,
+    /// So many of the first waited when the stream began, and have yet to ask for it.
+    due: usize,
+}
+
 impl Idle {
     fn add(&mut self, stream: StreamName, slot: u32) {
-        self.waiting.entry(stream).or_default().push(slot);
+        self.waiting.entry(stream).or_default().slots.push_back(slot);
     }
 
     fn remove(&mut self, stream: &StreamName, slot: u32) {
-        let Some(slots) = self.waiting.get_mut(stream) else { return };
-        slots.retain(|&waiting| waiting != slot);
-        if slots.is_empty() {
+        let Some(waiting) = self.waiting.get_mut(stream) else { return };
+        if let Some(at) = waiting.slots.iter().position(|&waits| waits == slot) {
+            waiting.slots.remove(at);
+            waiting.due -= usize::from(at < waiting.due);
+        }
+        if waiting.slots.is_empty() {
             self.waiting.remove(stream);
+        }
+    }
+
+    /// A stream began: everybody who waits for it has his turn.
+    fn began(&mut self, stream: &StreamName) {
+        let Some(waiting) = self.waiting.get_mut(stream) else { return };
+        waiting.due = waiting.slots.len();
+        if !self.began.contains(stream) {
+            self.began.push_back(stream.clone());
+        }
+    }
+
+    /// True if somebody's stream began and he has not had his turn.
+    pub(super) fn has_due(&self) -> bool {
+        !self.began.is_empty()
+    }
+
+    /// Takes the next one whose stream began. Who waits for it again does so behind all others, and
+    /// has no turn before it begins again.
+    pub(super) fn next_due(&mut self) -> Option<u32> {
+        loop {
+            let stream = self.began.front()?;
+            let waiting = self.waiting.get_mut(stream).filter(|waiting| waiting.due > 0);
+            let slot = waiting.and_then(|waiting| {
+                waiting.due -= 1;
+                waiting.slots.pop_front()
+            });
+            if slot.is_some() {
+                if self.waiting.get(stream).is_some_and(|waiting| waiting.slots.is_empty()) {
+                    self.waiting.remove(stream);
+                }
+                return slot;
+            }
+            self.began.pop_front();
         }
     }
 
     /// Takes one who waits for the next stream in turn.
     fn next(&mut self) -> Option<u32> {
         let after = self.checked.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let (stream, slots) = self.waiting.range_mut((after, Bound::Unbounded)).next()?;
-        let (stream, slot) = (stream.clone(), slots.pop());
-        if slots.is_empty() {
+        let (stream, waiting) = self.waiting.range_mut((after, Bound::Unbounded)).next()?;
+        let (stream, slot) = (stream.clone(), waiting.slots.pop_back());
+        waiting.due = waiting.due.min(waiting.slots.len());
+        if waiting.slots.is_empty() {
             self.waiting.remove(&stream);
         }
         self.checked = Some(stream);
@@ -153,6 +202,7 @@ impl Shard {
     pub(super) fn take_asked(&mut self, slot: u32) -> Option<Box<Asked>> {
         let connection = self.connections.get_mut(slot)?;
         let asked = connection.asked.take()?;
+        self.starters.forget(slot);
         if asked.idle {
             self.idle.remove(&asked.stream, slot);
             self.shared.caps.leave_idle(&connection.admission);
@@ -174,11 +224,9 @@ impl Shard {
         self.stream_began(stream);
     }
 
-    /// A stream began, here or elsewhere: whoever waits for it asks for it.
+    /// A stream began, here or elsewhere: whoever waits for it asks for it when it has its turn.
     pub(super) fn stream_began(&mut self, stream: &StreamName) {
-        for slot in self.idle.waiting.remove(stream).unwrap_or_default() {
-            self.subscribe(slot);
-        }
+        self.idle.began(stream);
     }
 
     /// Asks again for some of the streams that are waited for.
@@ -212,5 +260,31 @@ mod tests {
         assert_eq!(idle.next(), Some(2));
         idle.remove(&b, 3);
         assert_eq!((idle.next(), idle.waiting.len()), (None, 0));
+    }
+
+    #[test]
+    fn those_who_waited_when_a_stream_began_have_one_turn_each() {
+        let mut idle = Idle::default();
+        let [a, b] = ["a", "b"].map(|name| StreamName::parse(name).unwrap());
+        for slot in 1..=4 {
+            idle.add(a.clone(), slot);
+        }
+        idle.add(b.clone(), 9);
+        assert!(!idle.has_due());
+        idle.began(&a);
+        idle.began(&a);
+        assert_eq!(idle.next_due(), Some(1));
+        // It is not there after all, and somebody new comes; another one leaves.
+        idle.add(a.clone(), 1);
+        idle.add(a.clone(), 5);
+        idle.remove(&a, 3);
+        assert_eq!((idle.next_due(), idle.next_due()), (Some(2), Some(4)));
+        assert_eq!((idle.next_due(), idle.has_due()), (None, false));
+        assert_eq!(idle.waiting[&a].slots, [1, 5]);
+        // Nobody is left of those who waited.
+        idle.began(&b);
+        idle.remove(&b, 9);
+        assert!(idle.has_due());
+        assert_eq!((idle.next_due(), idle.has_due()), (None, false));
     }
 }

@@ -47,6 +47,7 @@ mod ingress;
 mod lateness;
 pub mod mailbox;
 mod message;
+mod meter;
 mod news;
 mod opening;
 mod parts;
@@ -67,10 +68,13 @@ mod rekeying;
 mod relief;
 mod relocation;
 mod revoked;
+#[cfg(test)]
+mod rig;
 mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;
 mod shared;
+mod starters;
 mod streams;
 mod subscriptions;
 mod survey;

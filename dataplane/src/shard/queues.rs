@@ -3,6 +3,9 @@
 //! Spec: Shreedhar and Varghese, "Efficient fair queueing using deficit round robin" (1995). Each
 //! class earns its quantum per round and pays for what it sends, so a burst of joins cannot keep
 //! live frames waiting, and live frames cannot starve those who catch up.
+//!
+//! Joins begin by a budget of bytes. Once it is spent they are held back, however many wait: each
+//! of them would only be told to come again.
 
 use std::collections::VecDeque;
 
@@ -15,15 +18,17 @@ pub(super) enum Class {
     LowLatency,
     /// Players at the live edge.
     Live,
-    /// Players that are behind: joins and stalls.
+    /// Players that are behind, after their join or a stall.
     CatchUp,
+    /// Players that begin at a join point, as far as the budget goes.
+    Join,
     /// Viewers of segments, which are buffered ahead of what is shown.
     Segments,
 }
 
 /// Bytes that each class may send per round.
-const QUANTA: [i64; CLASSES] = [256 << 10, 1 << 20, 1 << 20, 512 << 10, 512 << 10];
-const CLASSES: usize = 5;
+const QUANTA: [i64; CLASSES] = [256 << 10, 1 << 20, 1 << 20, 512 << 10, 512 << 10, 512 << 10];
+const CLASSES: usize = 6;
 /// What a send costs beside its bytes: the kernel's work per send in terms of its work per byte.
 const SEND_COST: i64 = 24 << 10;
 
@@ -34,13 +39,18 @@ pub(super) struct Queues {
     deficits: [i64; CLASSES],
     class: usize,
     earned: bool,
+    /// Joins wait for the next budget.
+    joins_held: bool,
 }
 
 impl Queues {
-    /// Makes room for so many connections, so that waiting never allocates.
+    /// Makes room for so many connections, so that waiting never allocates. A join takes memory
+    /// anyway, and most connections never do.
     pub(super) fn reserve(&mut self, connections: usize) {
-        for queue in &mut self.queues {
-            queue.reserve(connections.saturating_sub(queue.len()));
+        for (class, queue) in self.queues.iter_mut().enumerate() {
+            if class != Class::Join as usize {
+                queue.reserve(connections.saturating_sub(queue.len()));
+            }
         }
     }
 
@@ -52,11 +62,11 @@ impl Queues {
     /// The next connection by turn; its cost is told with [`Self::pay`].
     pub(super) fn pop(&mut self) -> Option<u32> {
         // Each round lets every class that waits earn, so one of them is out of debt soon.
-        while !self.is_empty() {
+        while (0..CLASSES).any(|class| self.is_due(class)) {
             let class = self.class;
             if self.queues[class].is_empty() {
                 self.deficits[class] = 0;
-            } else {
+            } else if self.is_due(class) {
                 if !self.earned {
                     self.deficits[class] += QUANTA[class];
                     self.earned = true;
@@ -69,6 +79,27 @@ impl Queues {
             self.earned = false;
         }
         None
+    }
+
+    /// True if a connection waits in a class that is not held back.
+    fn is_due(&self, class: usize) -> bool {
+        let held = self.joins_held && class == Class::Join as usize;
+        !held && !self.queues[class].is_empty()
+    }
+
+    /// True if the connection that was popped last came to join.
+    pub(super) const fn popped_join(&self) -> bool {
+        self.class == Class::Join as usize
+    }
+
+    /// Holds joins back until [`Self::release_joins`].
+    pub(super) const fn hold_joins(&mut self) {
+        self.joins_held = true;
+    }
+
+    /// Joins may begin again.
+    pub(super) const fn release_joins(&mut self) {
+        self.joins_held = false;
     }
 
     /// The connection that comes `n` places after the next one of the class in turn.
@@ -91,6 +122,15 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLASS_ORDER: [Class; CLASSES] = [
+        Class::Reply,
+        Class::LowLatency,
+        Class::Live,
+        Class::CatchUp,
+        Class::Join,
+        Class::Segments,
+    ];
 
     #[test]
     fn every_class_gets_its_share_while_another_floods() {
@@ -116,9 +156,7 @@ mod tests {
     fn all_that_was_pushed_is_popped() {
         let mut queues = Queues::default();
         for slot in 0..40 {
-            let classes =
-                [Class::Reply, Class::LowLatency, Class::Live, Class::CatchUp, Class::Segments];
-            queues.push(slot, classes[slot as usize % CLASSES]);
+            queues.push(slot, CLASS_ORDER[slot as usize % CLASSES]);
         }
         let mut seen = Vec::new();
         while let Some(slot) = queues.pop() {
@@ -128,5 +166,25 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..40).collect::<Vec<_>>());
         assert!(queues.is_empty());
+    }
+
+    #[test]
+    fn joins_that_are_held_back_keep_nobody_else_waiting() {
+        let mut queues = Queues::default();
+        for (slot, class) in (0..).zip(CLASS_ORDER) {
+            queues.push(slot, class);
+        }
+        queues.hold_joins();
+        let mut others = Vec::new();
+        while let Some(slot) = queues.pop() {
+            queues.pay(2 << 20);
+            assert!(!queues.popped_join());
+            others.push(slot);
+        }
+        assert_eq!(others, [0, 1, 2, 3, 5]);
+        assert!(!queues.is_empty(), "who is held back still waits");
+        queues.release_joins();
+        assert_eq!(queues.pop(), Some(4));
+        assert!(queues.popped_join() && queues.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::flush::BUCKETS;
 use super::headroom::Rate;
 use super::lateness::LateMark;
+use super::meter::{Mark, Meter};
 use super::trail::Trail;
 use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
@@ -49,6 +50,7 @@ pub(super) struct Reader {
     pub key_published: Option<SecretDigest>,
     /// What one second of the log is, as far as it has told.
     pub rate: Rate,
+    meter: Meter,
 }
 
 /// How far the subscription is.
@@ -76,9 +78,12 @@ impl Reader {
         }
     }
 
-    /// Finds what one second of the log is by now.
-    pub(super) fn weigh(&mut self) {
-        if let Some(rate) = self.logs().and_then(Rate::of) {
+    /// Finds what one second of the log is at `now`.
+    pub(super) fn weigh(&mut self, now: Instant) {
+        let ReaderState::Reading(logs) = &self.state else { return };
+        let Some(newest) = logs.newest_entry() else { return };
+        let mark = Mark { at: now, end: newest.end(), entry: newest.number };
+        if let Some(rate) = self.meter.read(mark, Rate::of(logs)) {
             self.rate = rate;
         }
     }
@@ -240,6 +245,7 @@ impl Readers {
             asked_at: now,
             key_published: None,
             rate: Rate::TYPICAL,
+            meter: Meter::default(),
         };
         let slot = match self.free.pop() {
             Some(free) => free,

@@ -34,6 +34,7 @@ use super::reader::Readers;
 use super::rechecks::Rechecks;
 use super::rekeying::Rekeyings;
 use super::shared::Shared;
+use super::starters::Starters;
 use super::streams::Streams;
 use super::survey::Surveys;
 use super::timer::TimerWheel;
@@ -127,6 +128,7 @@ pub(crate) struct Shard {
     pub(super) surveys: Surveys,
     pub(super) evictions: Evictions,
     pub(super) rekeyings: Rekeyings,
+    pub(super) starters: Starters,
     pub(super) demo: Option<Box<Demo>>,
     pub(super) directory: Arc<[u8]>,
     pub(super) challenge: Option<Arc<HttpChallenge>>,
@@ -200,6 +202,7 @@ impl Shard {
             surveys: Surveys::default(),
             evictions: Evictions::default(),
             rekeyings: Rekeyings::default(),
+            starters: Starters::default(),
             demo,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             challenge: None,

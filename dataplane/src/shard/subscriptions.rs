@@ -9,6 +9,7 @@ use super::opening::Opening;
 use super::queues::Class;
 use super::reader::{Question, Reader, ReaderState};
 use super::shard::Shard;
+use super::starters::Start;
 use crate::config::Latency;
 use crate::control::CloseReason;
 use crate::hub::Subscriber;
@@ -112,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// The home shard answered: everybody who waits plays or is refused.
+    /// The home shard answered: everybody who waits has his turn to play, or to be refused.
     pub(super) fn subscribed(&mut self, reader_slot: u32, answer: Answer) {
         let answer = match answer {
             Answer::Elsewhere(shard, question) => return self.ask_elsewhere(shard, question),
@@ -132,31 +133,18 @@ impl Shard {
                 reader.state = ReaderState::Reading(logs);
                 reader.key_published = key;
                 let stream = reader.stream.clone();
-                // A play that ends while the others are being started must not drop the reader.
-                reader.starting = true;
-                for slot in waiting {
-                    self.start_playing(slot, reader_slot);
-                }
-                if let Some(reader) = self.readers.get_mut(reader_slot) {
-                    reader.starting = false;
-                }
-                self.drop_unused_reader(reader_slot);
+                self.let_start(waiting, Start::Play { reader: reader_slot });
                 self.stream_began(&stream);
             }
             Err(refusal) => {
                 self.readers.remove(reader_slot);
-                for slot in waiting {
-                    if usage == Use::Live {
-                        self.play_refused(slot, refusal);
-                    } else {
-                        self.refuse(slot, refusal);
-                    }
-                }
+                self.let_start(waiting, Start::Refuse { refusal, usage });
             }
         }
     }
 
-    fn start_playing(&mut self, slot: u32, reader_slot: u32) {
+    /// A player begins at a log that this shard reads, or hears why not.
+    pub(super) fn start_playing(&mut self, slot: u32, reader_slot: u32) {
         let Some(connection) = self.connections.get(slot) else { return };
         debug_assert!(connection.role.is_none(), "who plays still has asked for nothing");
         let asked = connection.asked.as_ref();
@@ -226,7 +214,7 @@ impl Shard {
         counters.plays_started += 1;
         self.session_began(slot);
         self.tell(slot, Command::PlayStarted);
-        self.enqueue(slot, Class::CatchUp);
+        self.enqueue(slot, Class::Join);
         self.feed_parked(slot);
         self.arm(slot);
     }
@@ -314,7 +302,7 @@ impl Shard {
         }
     }
 
-    fn drop_unused_reader(&mut self, reader_slot: u32) {
+    pub(super) fn drop_unused_reader(&mut self, reader_slot: u32) {
         if !self.readers.get(reader_slot).is_some_and(|reader| reader.is_unused()) {
             return;
         }

@@ -17,7 +17,7 @@ use codecs::writer::Writer;
 use super::connection::{Connection, Establish};
 use super::cursor::{Cursor, SEND_BYTES_MAX};
 use super::departures::Departures;
-use super::egress::class_behind;
+use super::egress::class_of_rest;
 use super::plan::Outcome;
 use super::shard::Shard;
 use crate::log::{RangeList, Succession};
@@ -287,7 +287,7 @@ impl Shard {
         }
         let needed = playing.cursor.needed_from(&playing.connection, logs);
         role.cursor = needed.map(|offset| Cursor { offset, version: 0, at_boundary: true });
-        let class = class_behind(connection);
+        let class = class_of_rest(connection);
         if more {
             self.enqueue(slot, class);
         }

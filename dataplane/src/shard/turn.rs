@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Each kind of work has a share of a turn's time: half a millisecond for completions, letters,
-//! commands, timers and keys each, one for handshakes, one and a half and a slice for sending. What
-//! is left over goes on in the next turn, so that none of it delays what was received, or is due,
-//! by more than five milliseconds.
+//! commands, timers, keys and those who waited to begin each, one for handshakes, one and a half and
+//! a slice for sending. What is left over goes on in the next turn, so that none of it delays what
+//! was received, or is due, by more than five milliseconds. One signature of a large RSA key can
+//! alone take longer than that, and nothing cuts it.
 //!
 //! The clock is read here, at the start of a turn and between its kinds of work, and passed down;
 //! so is the calendar, for what people are told.
@@ -28,7 +29,7 @@ use crate::reactor::{Completion, Token};
 const COMPLETIONS_PER_TURN_MAX: usize = 1_024;
 /// Letters of other shards that one turn takes at most.
 const LETTERS_PER_TURN_MAX: usize = 256;
-/// Time that completions, letters, commands and timers may each take at a time.
+/// Time that completions, letters, commands, timers and starts may each take at a time.
 const ROUND: Duration = Duration::from_micros(500);
 /// Steps of a round between two looks at the clock.
 const STEPS_PER_LOOK: usize = 16;
@@ -45,6 +46,10 @@ const PROBE: Duration = Duration::from_millis(100);
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the data plane")]
 fn clock() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = super::rig::look() {
+        return now;
+    }
     Instant::now()
 }
 
@@ -63,9 +68,7 @@ impl Shard {
         while !self.stopped {
             let began = clock();
             self.now = began;
-            self.wall = calendar();
-            self.shared.epochs.enter(self.id);
-            let busy = self.turn();
+            let busy = self.begin_turn();
             let ended = clock();
             self.pulse.turned(began, ended, &mut self.counters);
             if !self.drained() && !busy {
@@ -73,6 +76,21 @@ impl Shard {
             }
         }
         self.shutdown();
+    }
+
+    /// One turn at `now`; true if work is left.
+    fn begin_turn(&mut self) -> bool {
+        self.wall = calendar();
+        self.shared.epochs.enter(self.id);
+        self.turn()
+    }
+
+    /// A turn of a case, which waits for nothing.
+    #[cfg(test)]
+    pub(super) fn take_turn(&mut self) {
+        self.begin_turn();
+        self.shared.epochs.sleep(self.id);
+        self.reactor.submit_and_wait(Some(Duration::ZERO));
     }
 
     /// One turn; true if work is left.
@@ -91,6 +109,7 @@ impl Shard {
         self.publish_logs();
         self.collect_dirty();
         self.flush_due();
+        self.start_some();
         let left = self.send();
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
         self.publish_logs();
@@ -101,7 +120,9 @@ impl Shard {
         self.counters.pages_reclaimed += self.gc.collect(&self.shared.epochs, &self.pool) as u64;
         self.retry_unsent();
         self.tell_tombstones();
-        left || shaking || deriving || evicting || rekeying || surveying || due
+        // Sending may have let others have their turn.
+        let starting = self.has_starters();
+        left || shaking || deriving || evicting || rekeying || surveying || due || starting
     }
 
     /// Sends in slices for its share of a turn; true if somebody waits for the next.
@@ -338,7 +359,7 @@ impl Shard {
         self.shared.wakes.woke(self.id);
     }
 
-    fn shutdown(&mut self) {
+    pub(super) fn shutdown(&mut self) {
         for slot in self.connections.slots() {
             self.close(slot, "stopped");
         }

@@ -32,7 +32,8 @@ use crate::session::Credentials;
 /// The control plane is asked about one view again after this at the earliest.
 const HOLDS_MIN: Duration = Duration::from_secs(1);
 
-/// Names one question: 128 bits that nobody outside can aim at.
+/// Names one question by what is shown, and by what is shown and from where: 64 bits each that
+/// nobody outside can aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Permit([u64; 2]);
 
@@ -105,12 +106,17 @@ pub(super) struct Remembered<'a> {
 impl Permit {
     /// A few of its bits, for a place that has no room for more.
     pub(super) const fn print(self) -> u32 {
+        self.0[1] as u32
+    }
+
+    /// A few bits of what is shown, from wherever.
+    pub(super) const fn shown(self) -> u32 {
         self.0[0] as u32
     }
 
     #[cfg(test)]
-    pub(super) const fn of_test(number: u64) -> Self {
-        Self([number, 0])
+    pub(super) const fn of_test(shown: u64, question: u64) -> Self {
+        Self([shown, question])
     }
 }
 
@@ -137,8 +143,9 @@ impl Verdicts {
     ) -> Permit {
         let Credentials { key, login, query, url: _, referer } = shown;
         let shown = (&*key.0, &*login.0, &*query.0, referer.as_deref());
-        let question = (stream.as_str(), shown, peer.to_canonical(), listener);
-        Permit([0, 1].map(|n| self.keys[n].hash_one(question)))
+        let shown = (stream.as_str(), shown, listener);
+        let question = (shown, peer.to_canonical());
+        Permit([self.keys[0].hash_one(shown), self.keys[1].hash_one(question)])
     }
 
     /// What is remembered, `stale_max` after it ended at most.
@@ -407,7 +414,7 @@ mod tests {
     fn the_oldest_goes_and_what_was_renewed_stays() {
         let now = origin();
         let mut verdicts = verdicts_of(3);
-        let of = |n: u32| Permit::of_test(n.into());
+        let of = |n: u64| Permit::of_test(n, n);
         let allow = |verdicts: &mut Verdicts, n, at| {
             verdicts.allow(of(n), leave("a"), 0, (at, TIME));
             assert!(verdicts.allowed.len() <= 3);
@@ -430,7 +437,7 @@ mod tests {
     fn what_was_refused_leaves_an_order_that_is_bounded() {
         let now = origin();
         let mut verdicts = verdicts_of(3);
-        let of = |n: u32| Permit::of_test(n.into());
+        let of = |n: u64| Permit::of_test(n, n);
         let known = |verdicts: &Verdicts, n| verdicts.find(of(n), STALE, now).is_some();
         verdicts.allow(of(1), leave("a"), 0, (now, TIME));
         for _ in 0..100 {

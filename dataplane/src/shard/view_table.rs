@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Shape: sets of [`WAYS`] places, found by the number of the view. A place is the number (0 if it
-//! is empty), bytes sent, the moment of the last request, a print of the token, a part of the
+//! is empty), bytes sent, the moment of the last request, a print of the token, two parts of the
 //! permit and the moment at which the viewer was let in by it, the moments of the verdict and of
 //! its end, the moment past which it is never taken, the moment until which an answer is awaited,
 //! and a count of the segments that are being sent. There are four places for each view that may
@@ -20,14 +20,15 @@
 //! that view nothing but a few bytes that were not its own: nothing else of a place is believed
 //! before its number was read again behind it.
 //!
-//! The part of a permit names the question that the view was allowed by last, or begun with: a no
-//! to that ends it, and a no to what somebody else asks who shows the same token does not.
+//! One part of a permit names the question that the view was allowed by last, or begun with: a no
+//! to that ends it, and a no to what somebody else asks who shows the same token does not. The
+//! other names what was shown with it: who shows the same from another address is in as long.
 //!
 //! The print is of the token and the stream that it was verified for. While the view goes on it
 //! vouches for the token, whatever became of the key that it was signed with.
 //!
 //! Units: verdicts are timed in ticks of [`TICK_MS`] ms since the first look at the table, from 1;
-//! they count for eight years.
+//! they count for eight years, those of viewers for four, and those of before are below zero.
 //!
 //! Limits: `hls_viewers_max` live views, then new viewers are refused.
 //!
@@ -37,7 +38,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
@@ -85,14 +86,16 @@ struct Place {
     bytes: AtomicU64,
     heard_ms: AtomicU64,
     print: AtomicU64,
-    /// When the viewer was let in by what it shows; below zero before the first look at the table.
-    since_ms: AtomicI64,
     /// The tick of the verdict, and the tick of its end in the lower half.
     verdict: AtomicU64,
     /// The tick from which the verdict is worth nothing; [`FOR_EVER`] if none was stated.
     until: AtomicU32,
     /// Bits of the permit.
     question: AtomicU32,
+    /// Bits of what is shown.
+    shown: AtomicU32,
+    /// The tick in which the viewer was let in by that; below zero before the first look.
+    since: AtomicI32,
     /// The tick until which an answer is awaited.
     asked: AtomicU32,
     serving: AtomicU32,
@@ -210,15 +213,19 @@ impl ViewTable {
         question == permit.print() && self.is_of(seat)
     }
 
-    /// Since when the viewer is in by what the view was allowed by last.
-    pub(super) fn since(&self, seat: Seat) -> Option<Instant> {
-        let millis = self.place(seat.number).since_ms.load(Ordering::Acquire);
-        let (origin, time) = (self.origin.get()?, Duration::from_millis(millis.unsigned_abs()));
-        let since = match millis {
+    /// Since when the viewer is in by what `permit` shows, from wherever: if that is what the view
+    /// was allowed by last.
+    pub(super) fn since(&self, seat: Seat, permit: Permit) -> Option<Instant> {
+        let place = self.place(seat.number);
+        let same = place.shown.load(Ordering::Acquire) == permit.shown();
+        let ticks = place.since.load(Ordering::Acquire);
+        let time = Duration::from_millis(u64::from(ticks.unsigned_abs()) * TICK_MS);
+        let origin = self.origin.get()?;
+        let since = match ticks {
             0.. => origin.checked_add(time)?,
             _ => origin.checked_sub(time)?,
         };
-        self.is_of(seat).then_some(since)
+        (same && self.is_of(seat)).then_some(since)
     }
 
     /// A number that names the viewer of `stream` at an address with this agent.
@@ -277,7 +284,7 @@ impl ViewTable {
         place.bytes.store(0, Ordering::Release);
         place.heard_ms.store(self.millis(now), Ordering::Release);
         place.print.store(print.0.get(), Ordering::Release);
-        place.since_ms.store(self.offset_ms(allowed.since), Ordering::Release);
+        place.since.store(self.tick_of_entry(allowed.since), Ordering::Release);
         self.note(place, (allowed.permit, allowed.term), now);
         place.asked.store(0, Ordering::Release);
         place.id.store(id.0, Ordering::Release);
@@ -343,12 +350,12 @@ impl ViewTable {
         }
     }
 
-    /// The control plane allowed a view anew. By another question the viewer is let in only now.
+    /// The control plane allowed a view anew. Whoever shows something else is let in only now.
     pub(super) fn allow(&self, seat: Seat, allowed: (Permit, Term), now: Instant) {
         let place = self.place(seat.number);
         if self.is_of(seat) {
-            if place.question.load(Ordering::Acquire) != allowed.0.print() {
-                place.since_ms.store(self.offset_ms(now), Ordering::Release);
+            if place.shown.load(Ordering::Acquire) != allowed.0.shown() {
+                place.since.store(self.tick_of_entry(now), Ordering::Release);
             }
             self.note(place, allowed, now);
             place.asked.store(0, Ordering::Release);
@@ -397,6 +404,7 @@ impl ViewTable {
         });
         let verdict = u64::from(now) << 32 | u64::from(ends);
         place.question.store(permit.print(), Ordering::Release);
+        place.shown.store(permit.shown(), Ordering::Release);
         place.until.store(until, Ordering::Release);
         place.verdict.store(verdict, Ordering::Release);
     }
@@ -421,11 +429,12 @@ impl ViewTable {
         now.saturating_duration_since(*origin).as_millis() as u64
     }
 
-    /// As [`Self::millis`], of a moment that may be before the first look at the table.
-    fn offset_ms(&self, at: Instant) -> i64 {
+    /// The tick that begins with or before a moment, which may be before the first look.
+    fn tick_of_entry(&self, at: Instant) -> i32 {
         let origin = *self.origin.get_or_init(|| at);
-        let before = origin.saturating_duration_since(at).as_millis() as i64;
-        self.millis(at) as i64 - before
+        let before = origin.saturating_duration_since(at).as_millis() as u64;
+        let ticks = |ticks: u64| i32::try_from(ticks).unwrap_or(i32::MAX);
+        ticks(self.millis(at) / TICK_MS) - ticks(before.div_ceil(TICK_MS))
     }
 }
 
@@ -463,7 +472,7 @@ mod tests {
     }
 
     const PRINT: Print = Print(NonZeroU64::MIN);
-    const ASKED: Permit = Permit::of_test(7);
+    const ASKED: Permit = Permit::of_test(7, 70);
 
     fn forever(since: Instant) -> Allowed {
         Allowed { permit: ASKED, term: Term::default(), since }
@@ -602,7 +611,7 @@ mod tests {
     #[test]
     fn the_question_is_the_one_that_was_answered_last() {
         let (table, now) = (ViewTable::new(4), origin());
-        let (seat, other) = (enter(&table, 1, now), Permit::of_test(8));
+        let (seat, other) = (enter(&table, 1, now), Permit::of_test(7, 80));
         assert!(table.is_by(seat, ASKED) && !table.is_by(seat, other));
         table.allow(seat, (other, Term::default()), now);
         assert!(!table.is_by(seat, ASKED) && table.is_by(seat, other));
@@ -613,26 +622,46 @@ mod tests {
     #[test]
     fn a_viewer_is_in_since_he_was_let_in_by_what_he_shows() {
         let (table, now) = (ViewTable::new(4), origin());
-        let at = |second| now + Duration::from_secs(second);
+        let at = |ticks: u32| now + ticks * Duration::from_millis(TICK_MS);
         enter(&table, 1, at(0));
         // What he asks for first comes some seconds after he was given his token.
-        let earlier = now.checked_sub(Duration::from_secs(20)).unwrap();
+        let earlier = now.checked_sub(Duration::from_secs(16)).unwrap();
         let enter = |id, since| match table.enter(SessionId(id), PRINT, forever(since), at(13)) {
             Entered::New(seat) => seat,
             other => panic!("{other:?}"),
         };
         let (seat, first) = (enter(2, at(10)), enter(3, earlier));
-        assert_eq!(table.since(seat), Some(at(10)));
-        assert_eq!(table.since(first), Some(earlier), "before the first look at the table");
+        assert_eq!(table.since(seat, ASKED), Some(at(10)));
+        assert_eq!(table.since(first, ASKED), Some(earlier), "before the first look at the table");
         table.allow(seat, (ASKED, Term::default()), at(60));
-        assert_eq!(table.since(seat), Some(at(10)), "he is asked about again, and stays in");
-        let other = Permit::of_test(8);
+        assert_eq!(table.since(seat, ASKED), Some(at(10)), "he is asked about again, and stays in");
+        // From another address, too.
+        let elsewhere = Permit::of_test(7, 80);
+        assert_eq!(table.since(seat, elsewhere), Some(at(10)));
+        table.allow(seat, (elsewhere, Term::default()), at(65));
+        assert_eq!(table.since(seat, ASKED), Some(at(10)));
+        let other = Permit::of_test(8, 70);
+        assert_eq!(table.since(seat, other), None, "he shows something else");
         table.allow(seat, (other, Term::default()), at(70));
-        assert_eq!(table.since(seat), Some(at(70)));
+        assert_eq!((table.since(seat, other), table.since(seat, ASKED)), (Some(at(70)), None));
         table.allow(seat, (ASKED, Term::default()), at(80));
-        assert_eq!(table.since(seat), Some(at(80)), "what he showed first came in anew");
+        assert_eq!(table.since(seat, ASKED), Some(at(80)), "what he showed first came in anew");
         table.leave(seat);
-        assert_eq!(table.since(seat), None);
+        assert_eq!(table.since(seat, ASKED), None);
+    }
+
+    #[test]
+    fn he_is_in_no_later_than_he_was_let_in() {
+        let (table, now) = (ViewTable::new(4), origin());
+        enter(&table, 1, now);
+        let before = now.checked_sub(Duration::from_millis(1)).unwrap();
+        for (id, since) in [(2, before), (3, now + Duration::from_millis(TICK_MS - 1))] {
+            let Entered::New(seat) = table.enter(SessionId(id), PRINT, forever(since), now) else {
+                panic!("{id}")
+            };
+            let told = table.since(seat, ASKED).unwrap();
+            assert!(told <= since && since < told + Duration::from_millis(TICK_MS), "{id}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A viewer is only requests, on any connection to any shard. Without room new viewers are refused
 //! while those who view go on, so it must be known who is which: a stream and an address that were
 //! served lately are known. Whoever shares the address of a known viewer is taken for it; the caps
-//! per address bound how many that can be.
+//! per address bound how many that can be. Where viewers are told apart, their numbers are known
+//! instead.
 //!
 //! Shape: a table of [`SETS`] sets of [`WAYS`] words, indexed by a keyed hash; a word is 32 bits
 //! more of the hash and the second of the last request, 0 if nobody made one. Who is noted takes
@@ -22,7 +23,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::ids::StreamName;
+use crate::ids::{SessionId, StreamName};
+use crate::session::view_token::asked_as;
 
 const SETS: usize = 1 << 14;
 const WAYS: usize = 4;
@@ -52,6 +54,11 @@ impl KnownViewers {
     /// The name of who views `stream` from `peer`.
     pub(super) fn id(&self, stream: &StreamName, peer: IpAddr) -> ViewerId {
         ViewerId(self.hasher.hash_one((stream.as_str(), peer.to_canonical())))
+    }
+
+    /// The name of the viewer of this number.
+    pub(super) fn id_of_view(&self, view: SessionId) -> ViewerId {
+        ViewerId(self.hasher.hash_one(asked_as(view).0))
     }
 
     /// True if the viewer asked for a playlist lately.

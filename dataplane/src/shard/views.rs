@@ -10,21 +10,23 @@
 //!
 //! Who was allowed the playlist of renditions gets a token (`session/view_token.rs`) in the
 //! addresses of what it lists, or in a cookie, and shows it with every request that follows: a good
-//! token of a live view is served without a question. The view begins with the first request that
-//! shows the token and finds what it asks for, so whoever reads one playlist and leaves is no
-//! viewer, and whoever makes up names of segments is none. A token without a view
-//! was given a moment ago, until further notice, and is taken as it is; or it was given for a
-//! while, or its view ended by silence, or another process gave it: then the control plane is asked
-//! as if there were none, and the view goes on under its number. So is one whose stream has another
-//! name than the viewer asked for, because no token says which.
+//! token of a live view is served without a question to whoever shows besides, from the same
+//! address, what the view was allowed by. The view begins with the first request that shows the
+//! token and finds what it asks for, so whoever reads one playlist and leaves is no viewer, and
+//! whoever makes up names of segments is none. A token without a view was given a moment ago, until
+//! further notice, and is taken as it is with what it was given for, from the same address; or it
+//! was given for a while, or its view ended by silence, or another process gave it: then the
+//! control plane is asked as if there were none, and the view goes on under its number. So is one
+//! whose stream has another name than the viewer asked for, because no token says which.
 //!
 //! The verdict on a live view may hold for a while only, and all of them are doubted when the
 //! configuration changes or verdicts are to be forgotten: then the control plane is asked behind
 //! the viewer's back (`rechecks.rs`), and is told since when he is in: what he shows need only have
 //! been good to come in by then. An end that was stated is one: past it nobody is served before the
 //! answer. Whoever shows the token and asks something else than the view was allowed by
-//! (from another address or page, with another key) waits for his own answer when there is doubt;
-//! a no to that refuses him alone.
+//! (from another address or page, with another key) waits for his own answer, which is remembered;
+//! a no to that refuses him alone. From another address he is asked about as one who is in: a phone
+//! that changes its network keeps its view, by what lets nobody new in any more, too.
 //!
 //! The playlist of one publication is its own entrance: its address is told to an application,
 //! which hands it on, so it is asked for without a token again and again. Whoever asks for it is
@@ -39,6 +41,8 @@
 //!
 //! Limits: `hls_viewers_max` of the node; `hls_viewers_per_ip_max` of an address that is not
 //! exempt; guests who were kicked are remembered for a while (`guests.rs`).
+
+use std::time::Instant;
 
 use codecs::time::WallTime;
 
@@ -142,24 +146,25 @@ impl Shard {
         self.shared.revoked.doubt_given(self.wall);
     }
 
-    /// Judges a request for a piece of `stream` by the token that it shows.
+    /// Judges a request for a piece of `stream` by the token that it shows, and the question that
+    /// would be asked.
     pub(super) fn judge_view(
         &self,
         slot: u32,
-        stream: &StreamName,
+        (stream, permit): (&StreamName, Permit),
         asset: Option<Asset>,
         viewer: Viewer,
     ) -> Judged {
         // Who asks for renditions may always be asked about, whatever it shows.
         let entrance = asset == Some(Asset::Multivariant);
-        let (id, seat) = match viewer {
+        let (id, seat, same) = match viewer {
             Viewer::Anybody => return Judged::Ask(View::ANONYMOUS),
             Viewer::New => return Judged::Ask(View::NEW),
             Viewer::ByAddress => {
                 let Some(id) = self.guest(slot, stream) else { return Judged::Refused };
-                (id, self.shared.views.find(id))
+                (id, self.shared.views.find(id), false)
             }
-            Viewer::Of(token) => match self.verify(stream, token) {
+            Viewer::Of(token) => match self.verify(stream, token, permit) {
                 Some(verified) => verified,
                 // A token that is no good is as good as none for who would be given one.
                 None if entrance => return Judged::Ask(View::NEW),
@@ -179,9 +184,13 @@ impl Shard {
         }
         let Some(seat) = seat else {
             // Nor says a token that was given for a while only when that is over.
-            let trusted = !note.timed && revoked.trusts(id, self.wall);
+            let trusted = same && !note.timed && revoked.trusts(id, self.wall);
             return if trusted { Judged::Known(view) } else { Judged::Ask(view) };
         };
+        // A token is no pass for others: they show it, and are asked about.
+        if !self.shared.views.is_by(seat, permit) {
+            return Judged::Ask(view);
+        }
         match self.shared.views.worth(seat, self.config.stream.hls.verdict_stale, self.now) {
             Worth::Good => Judged::Known(view),
             Worth::Stale => Judged::Stale(seat),
@@ -189,20 +198,32 @@ impl Shard {
         }
     }
 
-    /// The viewer that a token was given to, and its view if that goes on, which vouches for it.
-    fn verify(&self, stream: &StreamName, token: ViewToken) -> Option<(SessionId, Option<Seat>)> {
+    /// The viewer that a token was given to, its view if that goes on, which vouches for it, and
+    /// else whether it was given for this question.
+    fn verify(
+        &self,
+        stream: &StreamName,
+        token: ViewToken,
+        permit: Permit,
+    ) -> Option<(SessionId, Option<Seat>, bool)> {
         let views = &self.shared.views;
         if let Some(seat) = views.recognise(token.claimed(), views.print(stream, token)) {
-            return Some((seat.id, Some(seat)));
+            return Some((seat.id, Some(seat), false));
         }
-        let id = self.views.signer.verify(stream, token)?;
-        Some((id, views.find(id)))
+        let (id, print) = self.views.signer.verify(stream, token)?;
+        Some((id, views.find(id), print == permit.print()))
     }
 
     /// The view that was allowed by the question `permit` last, if it goes on.
     pub(super) fn seat_by(&self, view: View, permit: Permit) -> Option<Seat> {
         let views = &self.shared.views;
         view.viewer().and_then(|id| views.find(id)).filter(|&seat| views.is_by(seat, permit))
+    }
+
+    /// Since when the viewer is in by what it shows now, if its view goes on by that.
+    pub(super) fn since_by(&self, view: View, permit: Permit) -> Option<Instant> {
+        let views = &self.shared.views;
+        view.viewer().and_then(|id| views.find(id)).and_then(|seat| views.since(seat, permit))
     }
 
     /// The viewer of the connection in `slot` is about to be answered: a new one is given its
@@ -232,7 +253,7 @@ impl Shard {
             let note = ViewNote { renamed: *path != asked.stream, timed };
             let id = viewer.issued.unwrap_or_else(|| views.issue(self.id, *wall));
             let id = noted(id, note);
-            let token = views.signer.sign(path, id);
+            let token = views.signer.sign(path, id, viewer.permit.print());
             connection.session.give_view_token(token);
             return Ok(None);
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 #![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
 
+mod addresses;
 mod lifetime;
 #[path = "../node/mod.rs"]
 mod node;

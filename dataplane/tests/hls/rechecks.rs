@@ -31,10 +31,10 @@ on_both_backends! {
 }
 
 /// Longer than any case.
-const LONG: Duration = Duration::from_secs(3_600);
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
 /// Asks with this from now on, and counts the questions of players.
-fn judge(
+pub(super) fn judge(
     server: &Server,
     verdict: impl Fn(&AuthorizeRequest) -> Option<Verdict> + Send + 'static,
 ) -> Arc<AtomicU64> {
@@ -49,7 +49,7 @@ fn judge(
     asked
 }
 
-fn yes(request: &AuthorizeRequest) -> Verdict {
+pub(super) fn yes(request: &AuthorizeRequest) -> Verdict {
     Verdict::Allow(Grant::to(request.stream.clone()))
 }
 

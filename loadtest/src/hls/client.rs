@@ -10,19 +10,26 @@
 //! asks for patience: the same is asked for again once its `Retry-After` has passed (RFC 9110
 //! 10.2.3).
 //!
-//! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist; segments are passed on and not kept.
+//! A connection is left when its server ends it between two answers, when an answer says that it
+//! will, or when the next thing is elsewhere: then [`Client::leads_to`] tells where the next one
+//! goes, which begins with [`Client::renew`]. What was asked on a connection that had answered
+//! before and ended without a word is asked again (RFC 9112 9.3.1).
+//!
+//! Limits: [`PLAYLIST_BYTES_MAX`] of a playlist, [`REDIRECTS_MAX`] redirects in a row; segments are
+//! passed on and not kept.
 
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, ensure};
 
-use super::playlist::{MediaPlaylist, Playlist, Segment, resolve};
+use super::playlist::{MediaPlaylist, Playlist, Segment};
+use crate::http_body::Body;
 use crate::http_flv::put_request;
-use crate::http_head::{Head, HeadReader};
+use crate::http_head::{Head, HeadReader, REDIRECTS_MAX};
 use crate::stream_url::StreamUrl;
 
 /// Bytes of a playlist.
-pub const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+pub const PLAYLIST_BYTES_MAX: usize = 1 << 20;
 
 /// A player begins so many segments before the end of the list.
 const SEGMENTS_AT_START: usize = 3;
@@ -66,6 +73,15 @@ pub enum Told<'a> {
     Refused(String),
 }
 
+/// What the end of a connection means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// An answer is missing: the player is lost.
+    Lost,
+    /// The player goes on without it. What came whole by the end, if anything did.
+    Left(Option<Told<'static>>),
+}
+
 /// What the head of a response says of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -93,7 +109,7 @@ enum Phase {
     Body {
         asked: Asked,
         asked_ns: u64,
-        left: u64,
+        body: Body,
         text: Vec<u8>,
         outcome: Outcome,
     },
@@ -102,9 +118,15 @@ enum Phase {
 /// One player.
 #[derive(Debug)]
 pub struct Client {
-    authority: String,
     /// The playlist that is asked for next.
-    target: String,
+    playlist: StreamUrl,
+    /// What was asked for last: the connection goes to its server unless it is to be left.
+    asks: StreamUrl,
+    /// The connection is not to be used for the next request.
+    leaves: bool,
+    /// It has answered before.
+    has_answered: bool,
+    redirects: u32,
     phase: Phase,
     /// Segments to ask for; the first one stays until it has come or is gone.
     queue: VecDeque<Segment>,
@@ -126,8 +148,11 @@ impl Client {
     #[must_use]
     pub fn new(url: &StreamUrl, holds: bool, now_ns: u64, out: &mut Vec<u8>) -> Self {
         let mut client = Self {
-            authority: url.authority.clone(),
-            target: url.request_target(),
+            playlist: url.clone(),
+            asks: url.clone(),
+            leaves: false,
+            has_answered: false,
+            redirects: 0,
             phase: Phase::Hold,
             queue: VecDeque::new(),
             next_sequence: None,
@@ -137,8 +162,43 @@ impl Client {
             has_playlist: false,
             holds,
         };
-        client.ask(Asked::Playlist, now_ns, out);
+        client.ask(Asked::Playlist, url.clone(), now_ns, out);
         client
+    }
+
+    /// Where to connect anew, if what is asked for next is not asked on this connection.
+    #[must_use]
+    pub fn leads_to(&self) -> Option<&StreamUrl> {
+        (self.leaves && matches!(self.phase, Phase::Head { .. })).then_some(&self.asks)
+    }
+
+    /// A new connection has been opened; the request is in `out`.
+    pub fn renew(&mut self, out: &mut Vec<u8>) {
+        (self.leaves, self.has_answered) = (false, false);
+        if self.is_asking() {
+            put_request(&self.asks.request_target(), &self.asks.authority, &[], out);
+        }
+    }
+
+    /// The server has ended the connection; tells what that means.
+    ///
+    /// # Errors
+    /// If what has come whole by it makes no sense.
+    pub fn end(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<End> {
+        match &mut self.phase {
+            // Its connection is what it is there for.
+            _ if self.holds => return Ok(End::Lost),
+            Phase::Wait { .. } => {}
+            Phase::Head { reader, .. } if reader.is_empty() && self.has_answered => {}
+            Phase::Body { body, .. } if body.is_open() => {
+                *body = Body::default();
+                self.leaves = true;
+                return Ok(End::Left(self.end_body(now_ns, out)?));
+            }
+            _ => return Ok(End::Lost),
+        }
+        self.leaves = true;
+        Ok(End::Left(None))
     }
 
     /// Asks for what is next if its time has come.
@@ -148,7 +208,7 @@ impl Client {
     pub fn poll(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<()> {
         match self.phase {
             Phase::Wait { until_ns } if until_ns <= now_ns && self.queue.is_empty() => {
-                self.ask(Asked::Playlist, now_ns, out);
+                self.ask(Asked::Playlist, self.playlist.clone(), now_ns, out);
             }
             Phase::Wait { until_ns } if until_ns <= now_ns => {
                 self.go_on(self.reload_ns, now_ns, out)?;
@@ -158,11 +218,11 @@ impl Client {
         Ok(())
     }
 
-    /// Bytes of a segment that are still to come, if one is coming.
+    /// Bytes of a segment that are still to come, if one is coming and they are told beforehand.
     #[must_use]
     pub const fn segment_left(&self) -> Option<u64> {
         match self.phase {
-            Phase::Body { asked: Asked::Segment { .. }, left, .. } => Some(left),
+            Phase::Body { asked: Asked::Segment { .. }, body, .. } => body.left(),
             _ => None,
         }
     }
@@ -192,26 +252,32 @@ impl Client {
                 ensure!(input.is_empty(), "the server answers what nobody asked");
                 Ok((0, None))
             }
+            // What an answer that was left still brings is for nobody.
+            Phase::Head { .. } if self.leaves => Ok((input.len(), None)),
             Phase::Head { asked, asked_ns, reader } => {
                 let (taken, head) = reader.feed(input)?;
                 let Some(head) = head else { return Ok((taken, None)) };
                 let (asked, asked_ns) = (*asked, *asked_ns);
+                self.has_answered = true;
                 Ok((taken, self.head(&head, asked, asked_ns, now_ns, out)?))
             }
-            Phase::Body { asked, left, text, outcome, .. } => {
-                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                let body = &input[..len];
+            Phase::Body { asked, body, text, outcome, .. } => {
+                let data = body.data(input)?;
+                let (bytes, taken) = (&input[data.clone()], data.end);
+                body.take(bytes.len() as u64)?;
                 match (asked, *outcome) {
-                    (Asked::Segment { .. }, Outcome::Given) if len > 0 => {
-                        *left -= len as u64;
-                        return Ok((len, Some(Told::Body(body))));
+                    (Asked::Segment { .. }, Outcome::Given) if !bytes.is_empty() => {
+                        return Ok((taken, Some(Told::Body(bytes))));
                     }
-                    (Asked::Playlist, Outcome::Given) => text.extend_from_slice(body),
+                    (Asked::Playlist, Outcome::Given) => {
+                        let len = text.len() + bytes.len();
+                        ensure!(len <= PLAYLIST_BYTES_MAX, "a playlist of {len} bytes");
+                        text.extend_from_slice(bytes);
+                    }
                     // The words of a refusal are no media.
                     _ => {}
                 }
-                *left -= len as u64;
-                Ok((len, self.end_body(now_ns, out)?))
+                Ok((taken, self.end_body(now_ns, out)?))
             }
         }
     }
@@ -226,14 +292,17 @@ impl Client {
         now_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<Option<Told<'static>>> {
-        let Phase::Body { left, .. } = &mut self.phase else { return Ok(None) };
-        *left = left.checked_sub(bytes).context("the server sends more than a segment")?;
+        let Phase::Body { body, .. } = &mut self.phase else { return Ok(None) };
+        body.take(bytes)?;
         self.end_body(now_ns, out)
     }
 
-    fn ask(&mut self, asked: Asked, now_ns: u64, out: &mut Vec<u8>) {
-        if asked == Asked::Playlist {
-            put_request(&self.target, &self.authority, &[], out);
+    /// Asks for it, unless another connection has to be opened before.
+    fn ask(&mut self, asked: Asked, url: StreamUrl, now_ns: u64, out: &mut Vec<u8>) {
+        self.leaves |= !url.is_beside(&self.asks);
+        self.asks = url;
+        if !self.leaves {
+            put_request(&self.asks.request_target(), &self.asks.authority, &[], out);
         }
         self.phase = Phase::Head { asked, asked_ns: now_ns, reader: HeadReader::default() };
     }
@@ -245,9 +314,9 @@ impl Client {
             return Ok(());
         };
         let asked = Asked::Segment { duration_s: *duration_s };
-        put_request(&resolve(&self.target, uri)?, &self.authority, &[], out);
+        let url = self.playlist.join(uri)?;
         self.reload_ns = until_ns;
-        self.ask(asked, now_ns, out);
+        self.ask(asked, url, now_ns, out);
         Ok(())
     }
 
@@ -259,6 +328,11 @@ impl Client {
         now_ns: u64,
         out: &mut Vec<u8>,
     ) -> Result<Option<Told<'static>>> {
+        self.leaves |= head.closes;
+        if let Some(location) = head.moved_to() {
+            return self.follow(location, asked, asked_ns, out);
+        }
+        self.redirects = 0;
         let outcome = match (head.status, asked) {
             (200, _) => Outcome::Given,
             (404, Asked::Segment { .. }) => Outcome::Gone,
@@ -268,18 +342,39 @@ impl Client {
             _ => return Ok(Some(Told::Refused(head.status_line.clone()))),
         };
         self.retries = if matches!(outcome, Outcome::Busy { .. }) { self.retries + 1 } else { 0 };
-        let left = head.content_length.context("a response without a length")?;
-        ensure!(
-            asked != Asked::Playlist || left <= PLAYLIST_BYTES_MAX,
-            "a playlist of {left} bytes"
-        );
-        self.phase = Phase::Body { asked, asked_ns, left, text: Vec::new(), outcome };
+        let body = Body::of(head);
+        self.leaves |= body.is_open();
+        self.phase = Phase::Body { asked, asked_ns, body, text: Vec::new(), outcome };
         self.end_body(now_ns, out)
+    }
+
+    /// Asks for the same where it is said to be, on a connection without the rest of this answer.
+    fn follow(
+        &mut self,
+        location: &str,
+        asked: Asked,
+        asked_ns: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Told<'static>>> {
+        self.redirects += 1;
+        if self.redirects > REDIRECTS_MAX {
+            let reason = format!("led elsewhere more than {REDIRECTS_MAX} times");
+            return Ok(Some(Told::Refused(reason)));
+        }
+        let url = self.asks.join(location)?;
+        if asked == Asked::Playlist {
+            self.playlist = url.clone();
+        }
+        self.leaves = true;
+        self.ask(asked, url, asked_ns, out);
+        Ok(None)
     }
 
     /// Acts on a body that has come whole.
     fn end_body(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Result<Option<Told<'static>>> {
-        let Phase::Body { left: 0, .. } = self.phase else { return Ok(None) };
+        if !matches!(&self.phase, Phase::Body { body, .. } if body.is_whole()) {
+            return Ok(None);
+        }
         let Phase::Body { asked, asked_ns, text, outcome, .. } =
             std::mem::replace(&mut self.phase, Phase::Hold)
         else {
@@ -321,8 +416,8 @@ impl Client {
         }
         let media = match playlist {
             Playlist::Multivariant(uri) => {
-                self.target = resolve(&self.target, &uri)?;
-                self.ask(Asked::Playlist, now_ns, out);
+                self.playlist = self.playlist.join(&uri)?;
+                self.ask(Asked::Playlist, self.playlist.clone(), now_ns, out);
                 return Ok(None);
             }
             Playlist::Media(media) => media,
@@ -516,5 +611,134 @@ mod tests {
         player.now_ns = 100 * S;
         assert_eq!(player.asked(), None, "it holds");
         assert!(player.answer(200, "", 10).is_err(), "nobody asked");
+    }
+
+    /// Gives bytes as they are; tells what came of them.
+    fn give(player: &mut Player, bytes: &str) -> Result<Vec<String>> {
+        let (mut input, mut all) = (bytes.as_bytes(), Vec::new());
+        loop {
+            let (taken, told) = player.client.feed(input, player.now_ns, &mut player.out)?;
+            input = &input[taken..];
+            match told {
+                None if input.is_empty() => return Ok(all),
+                None => {}
+                Some(told) => all.push(format!("{told:?}")),
+            }
+        }
+    }
+
+    /// Opens the connection that is due; tells where to, and what is asked there.
+    fn reopened(player: &mut Player) -> Option<(String, String)> {
+        let url = player.client.leads_to()?.to_string();
+        player.out.clear();
+        player.client.renew(&mut player.out);
+        assert!(player.client.leads_to().is_none());
+        Some((url, player.asked()?))
+    }
+
+    const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:2,\n0.ts\n#EXTINF:2,\n1.ts\n";
+
+    #[test]
+    fn chunks_bring_lists_and_segments() {
+        let mut player = Player::new(false);
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let (first, rest) = LIST.split_at(30);
+        let list = format!("{chunked}1e\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len());
+        assert_eq!(give(&mut player, &list).unwrap().len(), 1);
+        player.out.clear();
+        let told = give(&mut player, &format!("{chunked}3\r\nabc\r\n2\r\nde\r\n")).unwrap();
+        assert_eq!((told.len(), player.client.segment_left()), (2, None), "{told:?}");
+        assert!(give(&mut player, "0\r\n\r\n").unwrap()[0].starts_with("Whole"));
+        let mut player = Player::new(false);
+        let long = format!("{chunked}200000\r\n{}", "#".repeat(PLAYLIST_BYTES_MAX + 1));
+        assert!(give(&mut player, &long).is_err(), "no chunk makes a list longer");
+        for chunk in ["x\r\n", "1\nab", "11111111111111111\r\n"] {
+            let mut player = Player::new(false);
+            assert!(give(&mut player, &format!("{chunked}{chunk}")).is_err(), "{chunk}");
+        }
+    }
+
+    #[test]
+    fn connections_end_between_answers_and_nowhere_else() {
+        let none = End::Left(None);
+        let mut player = Player::new(false);
+        let end = |player: &mut Player| {
+            let Player { client, out, now_ns } = player;
+            client.end(*now_ns, out).unwrap()
+        };
+        assert_eq!(end(&mut player), End::Lost, "it has never answered");
+        player.asked();
+        player.answer(200, LIST, 1000).unwrap();
+        assert_eq!(player.asked().unwrap(), "/live/a/0.ts");
+        // The request met the end of the connection: once more, and once only.
+        assert_eq!(end(&mut player), none);
+        let there = ("http://h:1/live/a/0.ts".to_owned(), "/live/a/0.ts".to_owned());
+        assert_eq!(reopened(&mut player).unwrap(), there);
+        assert_eq!(end(&mut player), End::Lost);
+        player.answer(200, "segment", 3).unwrap();
+        assert_eq!(player.asked().unwrap(), "/live/a/1.ts");
+        give(&mut player, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc").unwrap();
+        assert_eq!(end(&mut player), End::Lost, "a part of an answer is none");
+        let mut holder = Player::new(true);
+        holder.answer(200, LIST, 1000).unwrap();
+        assert_eq!(end(&mut holder), End::Lost, "its connection is what it is there for");
+        give(&mut player, "de").unwrap();
+        assert_eq!((end(&mut player), reopened(&mut player)), (none, None), "nothing is due");
+        player.now_ns = 4 * S;
+        assert_eq!(player.asked(), None, "not on that connection");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/index.m3u8?key=1");
+    }
+
+    #[test]
+    fn announced_ends_and_answers_without_a_length_are_followed() {
+        let mut player = Player::new(false);
+        player.asked();
+        let (length, list) = (LIST.len(), LIST);
+        let told = give(
+            &mut player,
+            &format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{list}"
+            ),
+        );
+        assert_eq!(told.unwrap().len(), 1);
+        assert_eq!(player.asked(), None, "the server said that it would not answer");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/0.ts");
+        give(&mut player, "HTTP/1.0 200 OK\r\n\r\nsegment").unwrap();
+        assert!(player.client.leads_to().is_none());
+        let Player { client, out, now_ns } = &mut player;
+        let End::Left(Some(told)) = client.end(*now_ns, out).unwrap() else { panic!("whole") };
+        assert!(matches!(told, Told::Whole { asked: Asked::Segment { .. }, .. }), "{told:?}");
+        assert_eq!(reopened(&mut player).unwrap().1, "/live/a/1.ts");
+    }
+
+    #[test]
+    fn redirects_and_links_lead_to_other_servers() {
+        let mut player = Player::new(false);
+        player.asked();
+        let moved = |to: &str| format!("HTTP/1.1 302 X\r\nLocation: {to}\r\n\r\nwords of it");
+        give(&mut player, &moved("http://i/b/list.m3u8?t=2")).unwrap();
+        let (to, asked) = reopened(&mut player).unwrap();
+        assert_eq!((&*to, &*asked), ("http://i/b/list.m3u8", "/b/list.m3u8?t=2"));
+        let list = LIST.replace("1.ts", "http://j:9/1.ts");
+        player.answer(200, &list, 1000).unwrap();
+        assert_eq!(player.asked().unwrap(), "/b/0.ts");
+        give(&mut player, &moved("/c/0.ts")).unwrap();
+        assert_eq!(reopened(&mut player).unwrap(), ("http://i/c/0.ts".into(), "/c/0.ts".into()));
+        player.answer(200, "segment", 1000).unwrap();
+        assert_eq!(reopened(&mut player).unwrap(), ("http://j:9/1.ts".into(), "/1.ts".into()));
+        player.answer(200, "segment", 1000).unwrap();
+        player.now_ns = 4 * S;
+        assert_eq!(player.asked(), None);
+        let back = ("http://i/b/list.m3u8".to_owned(), "/b/list.m3u8?t=2".to_owned());
+        assert_eq!(reopened(&mut player).unwrap(), back, "the list is where it was last");
+        for _ in 0..REDIRECTS_MAX {
+            assert_eq!(give(&mut player, &moved("/b/list.m3u8")).unwrap(), [""; 0]);
+            assert!(reopened(&mut player).is_some());
+        }
+        let told = give(&mut player, &moved("/b/list.m3u8"));
+        assert!(told.unwrap()[0].starts_with("Refused(\"led elsewhere"));
+        let mut player = Player::new(false);
+        player.asked();
+        assert!(give(&mut player, &moved("ftp://i/")).is_err());
     }
 }

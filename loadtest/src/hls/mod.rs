@@ -6,6 +6,6 @@ mod client;
 mod playback;
 mod playlist;
 
-pub use client::{Asked, Client, PLAYLIST_BYTES_MAX, Told};
+pub use client::{Asked, Client, End, PLAYLIST_BYTES_MAX, Told};
 pub use playback::Playback;
 pub use playlist::{MediaPlaylist, Playlist, Segment};

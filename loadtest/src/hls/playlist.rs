@@ -88,21 +88,6 @@ impl Playlist {
     }
 }
 
-/// The path that `uri` names in the playlist at `base`, both with their queries.
-pub(super) fn resolve(base: &str, uri: &str) -> Result<String> {
-    if let Some((_, rest)) = uri.split_once("://") {
-        // Another host would need another connection; no server that is measured here has one.
-        let path = rest.find('/').map_or("/", |at| &rest[at..]);
-        return Ok(path.to_owned());
-    }
-    if uri.starts_with('/') {
-        return Ok(uri.to_owned());
-    }
-    let path = base.split('?').next().unwrap_or_default();
-    let (folder, _) = path.rsplit_once('/').context("a playlist without a path")?;
-    Ok(format!("{folder}/{uri}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,19 +118,6 @@ mod tests {
             "#EXTM3U\n#EXT-X-TARGETDURATION:-1\n",
         ] {
             assert!(Playlist::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn names_are_resolved_like_links() {
-        let table = [
-            ("/live/a/index.m3u8?k=1", "media.m3u8", "/live/a/media.m3u8"),
-            ("/a.m3u8", "a/1.ts?t=2", "/a/1.ts?t=2"),
-            ("/a/b.m3u8", "/c.ts", "/c.ts"),
-            ("/a/b.m3u8", "http://h:1/d/e.ts", "/d/e.ts"),
-        ];
-        for (base, uri, path) in table {
-            assert_eq!(resolve(base, uri).unwrap(), path);
         }
     }
 }

@@ -5,17 +5,19 @@
 //!
 //! Limits: [`BODY_BYTES_MAX`], [`ANSWER_MAX`].
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::Stream;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::exposition::SHARDS_MAX;
-use crate::http_head::HeadReader;
+use crate::http_answer::Answer;
+use crate::tls::{TlsPeer, Trust};
 
 /// Bytes of an answer.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
@@ -26,8 +28,10 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Where the interface is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiPlan {
-    /// `http://HOST[:PORT]`.
+    /// `http[s]://HOST[:PORT]`.
     pub url: String,
+    /// Whose certificates are believed.
+    pub trust: Trust,
     /// The file with the token, if the server wants one.
     pub token_file: Option<PathBuf>,
 }
@@ -38,6 +42,7 @@ pub struct ServerApi {
     url: String,
     host: String,
     addr: SocketAddr,
+    tls: Option<TlsPeer>,
     token: Option<String>,
 }
 
@@ -71,15 +76,27 @@ impl ServerApi {
     /// If there is none, or the token cannot be read.
     pub fn new(plan: &ApiPlan) -> Result<Self> {
         let url = plan.url.trim_end_matches('/').to_owned();
-        let Some(host) = url.strip_prefix("http://").filter(|host| !host.contains('/')) else {
-            bail!("--server-api is http://HOST:PORT of the control listener, not {url}");
+        let (scheme, host) = url.split_once("://").unwrap_or_default();
+        let port_default = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => 0,
         };
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let target = if has_port { host.to_owned() } else { format!("{host}:80") };
+        ensure!(
+            port_default > 0 && !host.is_empty() && !host.contains('/'),
+            "--server-api is http[s]://HOST:PORT of the control listener, not {url}"
+        );
+        let with_port = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let target = match with_port {
+            Some(_) => host.to_owned(),
+            None => format!("{host}:{port_default}"),
+        };
+        let name = with_port.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+        let tls = (scheme == "https").then(|| TlsPeer::new(name, &plan.trust)).transpose()?;
         let addr = target.to_socket_addrs().with_context(|| format!("no address of {host}"))?;
         let addr = addr.into_iter().next().with_context(|| format!("no address of {host}"))?;
         let token = plan.token_file.as_deref().map(read_token).transpose()?;
-        Ok(Self { host: host.to_owned(), url, addr, token })
+        Ok(Self { host: host.to_owned(), url, addr, tls, token })
     }
 
     /// Name and version of the server.
@@ -125,38 +142,62 @@ impl ServerApi {
     fn request(&self, path: &str) -> Result<String> {
         let deadline = Instant::now() + ANSWER_MAX;
         let mut stream = TcpStream::connect_timeout(&self.addr, ANSWER_MAX)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
+        let answer = match &self.tls {
+            Some(tls) => {
+                let mut client = tls.connect()?;
+                let mut timed = Timed { stream: &mut stream, deadline };
+                self.ask(path, &mut Stream::new(&mut client, &mut timed))
+            }
+            None => self.ask(path, &mut Timed { stream: &mut stream, deadline }),
+        };
+        match answer? {
+            Answer { head, body } if head.status == 200 => {
+                String::from_utf8(body).context("an answer of no text")
+            }
+            Answer { head, .. } if head.status == 401 => {
+                bail!("the server wants its token: name its file by --token-file")
+            }
+            Answer { head, .. } => bail!("{}", head.status_line),
+        }
+    }
+
+    fn ask(&self, path: &str, stream: &mut (impl Read + Write)) -> Result<Answer> {
         let token = self.token.as_ref();
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let (host, token) = (&self.host, token.unwrap_or_default());
         let head =
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{token}Connection: close\r\n\r\n");
         stream.write_all(head.as_bytes())?;
-        let (mut reader, mut head, mut body) = (HeadReader::default(), None, Vec::new());
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            let len = stream.read(&mut buffer)?;
-            let mut input = &buffer[..len];
-            if head.is_none() {
-                let (used, found) = reader.feed(input)?;
-                (head, input) = (found, &input[used..]);
-            }
-            body.extend_from_slice(input);
-            ensure!(body.len() <= BODY_BYTES_MAX, "an answer of more than {BODY_BYTES_MAX} bytes");
-            let wanted = head.as_ref().and_then(|head| head.content_length);
-            if len == 0 || wanted.is_some_and(|wanted| body.len() as u64 >= wanted) {
-                break;
-            }
-            ensure!(Instant::now() < deadline, "no whole answer within {ANSWER_MAX:?}");
+        Answer::read(stream, BODY_BYTES_MAX)
+    }
+}
+
+/// A connection whose answers have to come in time.
+struct Timed<'a> {
+    stream: &'a mut TcpStream,
+    deadline: Instant,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let late = format!("no whole answer within {ANSWER_MAX:?}");
+            return Err(io::Error::new(ErrorKind::TimedOut, late));
         }
-        match head.context("the connection was closed without an answer")? {
-            head if head.status == 200 => String::from_utf8(body).context("an answer of no text"),
-            head if head.status == 401 => {
-                bail!("the server wants its token: name its file by --token-file")
-            }
-            head => bail!("{}", head.status_line),
-        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

@@ -70,6 +70,17 @@ pub enum Sampling {
     Share(f64),
 }
 
+impl Sampling {
+    /// Nobody is to check more than the first frame.
+    #[must_use]
+    pub fn is_of_nobody(self) -> bool {
+        match self {
+            Self::Count(count) => count == 0,
+            Self::Share(share) => share <= 0.0,
+        }
+    }
+}
+
 /// What one player does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Role {

@@ -43,8 +43,8 @@ pub struct Census {
     pub tallies: Vec<Tally>,
     /// Players that play, of each part.
     pub playing: Vec<usize>,
-    /// Players that play and check all that they get.
-    pub sampled: usize,
+    /// Those among them who check all that they get.
+    pub sampled: Vec<usize>,
     /// CPU time that the threads have used since they began.
     pub cpu_ns: u64,
     /// How much later than they should quiet players were emptied: a generator that cannot keep
@@ -60,10 +60,11 @@ impl Census {
         for (sum, more) in self.tallies.iter_mut().zip(&other.tallies) {
             sum.add(more);
         }
-        for (sum, more) in self.playing.iter_mut().zip(&other.playing) {
+        self.sampled.resize(other.sampled.len(), 0);
+        let more = other.playing.iter().chain(&other.sampled);
+        for (sum, more) in self.playing.iter_mut().chain(&mut self.sampled).zip(more) {
             *sum += more;
         }
-        self.sampled += other.sampled;
         self.cpu_ns += other.cpu_ns;
         self.sweep_late.add(&other.sweep_late);
     }

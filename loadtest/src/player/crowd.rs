@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow};
 
 use super::cast::{Part, Sampling};
 use super::census::{Census, Gauge};
-use super::worker::{Order, Seat, Worker, routes};
+use super::routes::Routes;
+use super::worker::{Order, Seat, Worker};
 use crate::crew::Crew;
 use crate::socket::monotonic_ns;
 use crate::tls::Trust;
@@ -75,7 +76,7 @@ impl Crowd {
     /// # Errors
     /// If a host has no address, or its certificate could not be checked.
     pub fn start(plan: CrowdPlan, crew: &Crew) -> Result<Self> {
-        let routes = routes(&plan)?;
+        let routes = Routes::of(&plan)?;
         let plan = Arc::new(plan);
         let timely = Part::timely(&plan.parts);
         let mut crowd = Self { threads: Vec::new(), timely, wanted: 0, replaced: 0 };

@@ -5,6 +5,7 @@ mod census;
 mod crowd;
 mod loss;
 mod peer;
+mod routes;
 mod scene;
 mod segment_player;
 mod stream_player;

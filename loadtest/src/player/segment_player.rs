@@ -5,12 +5,15 @@
 //! large pieces only, because behind a network card no packet of theirs would wake this machine.
 //! What is encrypted has to be read, or nobody would know where it ends. A slow one is swept once
 //! it plays, takes no more than its pace allows, and is woken by the end of its connection only.
+//!
+//! A server may end a connection between two answers, as many do after so many of them or some time
+//! of silence: then the next request opens another one, as a player's HTTP client does.
 
 use super::cast::Pace;
 use super::loss::Loss;
 use super::scene::Scene;
-use crate::connection::Connection;
-use crate::hls::{Asked, Client, Playback, Told};
+use crate::connection::{Connection, is_end};
+use crate::hls::{Asked, Client, End, Playback, Told};
 use crate::mpegts::{Tr101290, UnitReader};
 use crate::socket::monotonic_ns;
 use crate::stream_url::StreamUrl;
@@ -83,8 +86,11 @@ impl SegmentPlayer {
     /// The socket has something, or room.
     pub(super) fn receive(&mut self, scene: &mut Scene) -> Result<(), Loss> {
         if self.paced_from.is_some() {
-            // It is watched for its end only.
-            return Err(Loss::Closed);
+            // Who reads comes to the end when it is swept; what is before it may be the rest of an
+            // answer. Who stopped to read never does.
+            let reads = self.pace.due(u64::MAX) > 0;
+            self.connection.unwatch(&scene.poll)?;
+            return if reads { Ok(()) } else { Err(Loss::Closed) };
         }
         self.take(u64::MAX, scene)?;
         if self.playing && self.pace != Pace::Live {
@@ -98,7 +104,7 @@ impl SegmentPlayer {
 
     /// Takes about `most` bytes, while there are any.
     fn take(&mut self, most: u64, scene: &mut Scene) -> Result<(), Loss> {
-        self.connection.flush(&scene.poll)?;
+        self.flush(scene)?;
         let mut left = most;
         scene.with_buffer(|scene, buffer| {
             while left > 0 {
@@ -109,7 +115,8 @@ impl SegmentPlayer {
                         self.read(&mut buffer[..room], scene)?
                     }
                 };
-                self.connection.flush(&scene.poll)?;
+                self.move_on(scene)?;
+                self.flush(scene)?;
                 if taken == 0 {
                     break;
                 }
@@ -137,19 +144,51 @@ impl SegmentPlayer {
             self.note(told, now_ns, scene)?;
         }
         if discarded.ended {
-            return Err(Loss::Closed);
+            self.end(Loss::Closed, scene)?;
         }
         Ok(discarded.bytes)
     }
 
+    /// Sends what is asked for.
+    fn flush(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        match self.connection.flush(&scene.poll) {
+            // What the server said before is still to be read, and its end behind it.
+            Err(error) if is_end(&error) && self.client.is_asking() => Ok(()),
+            Err(error) if is_end(&error) => self.end(error.into(), scene),
+            other => Ok(other?),
+        }
+    }
+
+    /// The server has ended the connection: the player is lost by that, or goes on without it.
+    fn end(&mut self, loss: Loss, scene: &mut Scene) -> Result<(), Loss> {
+        let now_ns = monotonic_ns();
+        let End::Left(told) = self.client.end(now_ns, self.connection.out())? else {
+            return Err(loss);
+        };
+        self.connection.leave(&scene.poll)?;
+        told.map_or(Ok(()), |told| self.note(told, now_ns, scene))
+    }
+
+    /// Connects anew if what is asked for next is not asked on this connection.
+    fn move_on(&mut self, scene: &mut Scene) -> Result<(), Loss> {
+        let Some(url) = self.client.leads_to() else { return Ok(()) };
+        self.connection = scene.connect_to(url, self.connection.token())?;
+        self.client.renew(self.connection.out());
+        self.wake_bytes = 1;
+        Ok(())
+    }
+
     /// Reads once; tells how much there was.
     fn read(&mut self, buffer: &mut [u8], scene: &mut Scene) -> Result<u64, Loss> {
-        let len = self.connection.read(buffer)?;
+        let read = self.connection.read(buffer);
         scene.tally().received += self.connection.take_received();
-        let Some(len) = len else { return Ok(0) };
-        if len == 0 {
-            return Err(Loss::Closed);
-        }
+        let len = match read {
+            Ok(Some(0)) => return self.end(Loss::Closed, scene).map(|()| 0),
+            Err(error) if is_end(&error) => return self.end(error.into(), scene).map(|()| 0),
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
         let now_ns = monotonic_ns();
         let mut input = &buffer[..len];
         loop {
@@ -213,12 +252,13 @@ impl SegmentPlayer {
     /// Time has passed.
     pub(super) fn sweep(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
         self.client.poll(now_ns, self.connection.out())?;
+        self.move_on(scene)?;
         match self.paced_from {
             Some((from_ns, had)) => {
                 let due = self.pace.due(now_ns.saturating_sub(from_ns));
                 self.take(due.saturating_sub(had), scene)?;
             }
-            None => self.connection.flush(&scene.poll)?,
+            None => self.flush(scene)?,
         }
         if self.playback.starves(now_ns) && self.pace == Pace::Live {
             scene.tally().stalls += 1;

@@ -15,6 +15,7 @@ use super::peer::Peer;
 use super::scene::Scene;
 use crate::client;
 use crate::connection::Connection;
+use crate::http_head::REDIRECTS_MAX;
 use crate::mpegts::Tr101290;
 use crate::piece::Event;
 use crate::socket::monotonic_ns;
@@ -46,7 +47,20 @@ enum SignOfLife {
     Pongs { due_ns: u64 },
 }
 
+impl Stage {
+    /// Asks for what is there.
+    fn at_start(url: &StreamUrl, sampled: bool, now_ns: u64, out: &mut Vec<u8>) -> Self {
+        let peer = Peer::new(url, sampled, now_ns, out);
+        let verifier = if sampled { Verifier::default() } else { Verifier::of_start() };
+        let judge = (sampled && peer.is_transport_stream()).then(Box::default);
+        Self::Parsing { peer, verifier: Box::new(verifier), judge }
+    }
+}
+
 pub(super) struct StreamPlayer {
+    url: Box<StreamUrl>,
+    /// How often it was led elsewhere.
+    redirects: u32,
     connection: Connection,
     stage: Stage,
     pace: Pace,
@@ -72,12 +86,12 @@ impl StreamPlayer {
         sampled: bool,
     ) -> Self {
         let now_ns = monotonic_ns();
-        let peer = Peer::new(url, sampled, now_ns, connection.out());
-        let verifier = if sampled { Verifier::default() } else { Verifier::of_start() };
-        let judge = (sampled && peer.is_transport_stream()).then(Box::default);
+        let stage = Stage::at_start(url, sampled, now_ns, connection.out());
         Self {
+            url: Box::new(url.clone()),
+            redirects: 0,
             connection,
-            stage: Stage::Parsing { peer, verifier: Box::new(verifier), judge },
+            stage,
             pace,
             is_swept: false,
             sampled,
@@ -156,6 +170,7 @@ impl StreamPlayer {
                 None if input.is_empty() => return Ok(()),
                 None => continue,
                 Some(Event::Refused(reason)) => return Err(Loss::Refused(reason)),
+                Some(Event::Moved(location)) => return self.follow(&location, scene),
                 Some(Event::Accepted) => continue,
                 Some(Event::Media(piece)) => (verifier.piece(&piece, now_ns, findings), now_ns),
                 Some(Event::Unit(unit)) => (verifier.unit(&unit, findings), unit.arrived_ns),
@@ -169,6 +184,20 @@ impl StreamPlayer {
                 scene.tally().join.record(arrived_ns - self.connected_ns);
             }
         }
+    }
+
+    /// Asks on a new connection for what is elsewhere; this is still one player, who waits since
+    /// its first one.
+    fn follow(&mut self, location: &str, scene: &mut Scene) -> Result<(), Loss> {
+        self.redirects += 1;
+        if self.redirects > REDIRECTS_MAX {
+            return Err(Loss::Refused(format!("led elsewhere more than {REDIRECTS_MAX} times")));
+        }
+        *self.url = self.url.join(location)?;
+        self.connection = scene.connect_to(&self.url, self.connection.token())?;
+        let (out, now_ns) = (self.connection.out(), monotonic_ns());
+        self.stage = Stage::at_start(&self.url, self.sampled, now_ns, out);
+        Ok(())
     }
 
     /// Time has passed.

@@ -16,6 +16,9 @@ pub struct Tally {
     pub failed: u64,
     /// Players whose connection the server closed.
     pub closed: u64,
+    /// Connections that players opened after their first one: the server had ended the one before
+    /// between two answers, or led elsewhere.
+    pub reconnects: u64,
     /// Times that a playing player got nothing for two seconds, or ran out of segments.
     pub stalls: u64,
     /// From connecting to the first whole video frame.
@@ -58,6 +61,12 @@ impl Tally {
         self.starts.corrupt + self.sampled.corrupt
     }
 
+    /// Streams that did not begin with configuration and keyframe, of all players.
+    #[must_use]
+    pub const fn undecodable_starts(&self) -> u64 {
+        self.starts.undecodable_starts + self.sampled.undecodable_starts
+    }
+
     /// Counts the reason of a loss.
     pub(super) fn lost_because(&mut self, reason: String, players: u64) {
         if self.first_loss.is_none() {
@@ -74,6 +83,7 @@ impl Tally {
         self.refused += other.refused;
         self.failed += other.failed;
         self.closed += other.closed;
+        self.reconnects += other.reconnects;
         self.stalls += other.stalls;
         self.missed_segments += other.missed_segments;
         self.transport_faults += other.transport_faults;

@@ -15,16 +15,16 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use anyhow::{Context, Result};
 
-use super::cast::{Cast, Deal, Pace, Role, SLOW_BUFFER};
+use super::cast::{Cast, Deal, Role};
 use super::census::{Census, Gauge};
 use super::crowd::CrowdPlan;
 use super::loss::Loss;
+use super::routes::{Routes, dial};
 use super::scene::Scene;
 use super::segment_player::{Eyesight, SegmentPlayer};
 use super::stream_player::StreamPlayer;
 use super::sweep::{Schedule, Slice};
 use super::tally::Tally;
-use crate::connection::{Connection, Route};
 use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
 use crate::stream_url::Scheme;
 
@@ -51,7 +51,7 @@ pub(super) enum Order {
 
 enum Player {
     Stream(StreamPlayer),
-    Segments(SegmentPlayer),
+    Segments(Box<SegmentPlayer>),
 }
 
 struct Slot {
@@ -71,7 +71,6 @@ pub(super) struct Seat {
 pub(super) struct Worker {
     plan: Arc<CrowdPlan>,
     seat: Seat,
-    routes: Vec<Route>,
     cast: Cast,
     deal: Deal,
     /// Roles dealt on all threads.
@@ -94,11 +93,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(plan: Arc<CrowdPlan>, seat: Seat, routes: Vec<Route>) -> Result<Self> {
+    pub(super) fn new(plan: Arc<CrowdPlan>, seat: Seat, routes: Routes) -> Result<Self> {
         let parts = plan.parts.len();
         let scene = Scene {
             poll: Poll::new()?,
             buffer: vec![0; READ_BYTES],
+            routes,
             tallies: vec![Tally::default(); parts],
             part: 0,
         };
@@ -107,7 +107,6 @@ impl Worker {
             deal: Deal::new(parts, seat.threads),
             plan,
             seat,
-            routes,
             dealt: 0,
             scene,
             slots: Vec::new(),
@@ -199,13 +198,15 @@ impl Worker {
     fn census(&mut self) -> Census {
         let parts = self.scene.tallies.len();
         let tallies = std::mem::replace(&mut self.scene.tallies, vec![Tally::default(); parts]);
-        let is_sampled = |slot: &&Slot| {
-            slot.role.sampled && slot.player.as_ref().is_some_and(Player::is_playing)
-        };
+        let mut sampled = vec![0; parts];
+        for Slot { role, player, .. } in &self.slots {
+            let looks = role.sampled && player.as_ref().is_some_and(Player::is_playing);
+            sampled[role.part] += usize::from(looks);
+        }
         Census {
             tallies,
             playing: self.playing.clone(),
-            sampled: self.slots.iter().filter(is_sampled).count(),
+            sampled,
             cpu_ns: thread_cpu_ns(),
             sweep_late: self.sweeps.take_late(),
         }
@@ -269,16 +270,16 @@ impl Worker {
     fn connect(&mut self, slot: usize) -> Result<()> {
         let Role { part, stream, sampled } = self.slots[slot].role;
         self.scene.part = part;
-        let connection = match self.open(part, slot as u64) {
+        let Scene { routes, poll, .. } = &mut self.scene;
+        let route = routes.home(part);
+        let addr = route.addr;
+        let connection = match dial(route, slot as u64, poll) {
             Ok(connection) => connection,
             Err(error) if is_of_the_server(&error) => {
                 Loss::from(error).count(self.scene.tally());
                 return Ok(());
             }
-            Err(error) => {
-                let addr = self.routes[part].addr;
-                return Err(error).with_context(|| format!("cannot connect to {addr}"));
-            }
+            Err(error) => return Err(error).with_context(|| format!("cannot connect to {addr}")),
         };
         let CrowdPlan { parts, streams, holds, .. } = &*self.plan;
         let url = parts[part].url.nth(stream, *streams);
@@ -286,27 +287,13 @@ impl Worker {
         let player = match url.scheme {
             Scheme::Hls => {
                 let eyes = Eyesight { sampled, holds: *holds };
-                Player::Segments(SegmentPlayer::new(connection, &url, pace, eyes))
+                Player::Segments(Box::new(SegmentPlayer::new(connection, &url, pace, eyes)))
             }
             _ => Player::Stream(StreamPlayer::new(connection, &url, pace, sampled)),
         };
         self.slots[slot].player = Some(player);
         self.joining += 1;
         Ok(())
-    }
-
-    fn open(&mut self, part: usize, token: u64) -> io::Result<Connection> {
-        let route = &mut self.routes[part];
-        loop {
-            match Connection::open(route, token, &self.scene.poll) {
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    if !route.use_next_source() {
-                        return Err(error);
-                    }
-                }
-                other => return other,
-            }
-        }
     }
 
     /// Lets `act` work on a player, and drops it if it is lost.
@@ -346,18 +333,6 @@ fn is_of_the_server(error: &io::Error) -> bool {
             | NetworkUnreachable
             | TimedOut
     )
-}
-
-/// The way to each part's server.
-pub(super) fn routes(plan: &CrowdPlan) -> Result<Vec<Route>> {
-    let route = |part: &super::Part| {
-        let route = Route::to(&part.url, &plan.trust)?;
-        Ok(match part.pace {
-            Pace::Live => route,
-            Pace::Slow { .. } => route.with_receive_buffer(SLOW_BUFFER),
-        })
-    };
-    plan.parts.iter().map(route).collect()
 }
 
 impl Player {

@@ -45,7 +45,7 @@ impl Publication {
                 match event {
                     Some(Event::Accepted) => is_accepted = true,
                     Some(Event::Refused(reason)) => bail!("the server refused it: {reason}"),
-                    Some(Event::Media(_) | Event::Unit(_)) | None => {}
+                    Some(Event::Media(_) | Event::Unit(_) | Event::Moved(_)) | None => {}
                 }
             }
         }

@@ -6,6 +6,7 @@ use super::html::Unit;
 use super::section::Section;
 use crate::impair::{DirectionTotals, ImpairSummary};
 use crate::measurement::{Measurement, PartMeasurement};
+use crate::observe::ServerCost;
 use crate::publisher::PublishSummary;
 use crate::scenario::{Knee, Soak};
 use crate::stats::Percentiles;
@@ -60,6 +61,9 @@ pub fn measurement(of: &Measurement) -> String {
     if let Some(reason) = &of.first_loss {
         line("first loss", reason.clone());
     }
+    if of.reconnects > 0 {
+        line("reconnects", format!("{}, after an end between two answers", of.reconnects));
+    }
     let megabytes = of.received_bytes as f64 / 1e6;
     line("received", format!("{megabytes:.1} MB in {:.1} s, {rate:.1} Mb/s", of.window_s));
     line("join", percentiles(of.join));
@@ -76,7 +80,7 @@ pub fn measurement(of: &Measurement) -> String {
         "frames",
         format!(
             "{} of {} sampled players, {} lost, {} corrupt, {} duplicated, {} reordered, \
-             {} times back, {} bad starts",
+             {} times back, {} bad starts, {} unstamped",
             of.frames,
             of.sampled,
             of.lost,
@@ -84,7 +88,8 @@ pub fn measurement(of: &Measurement) -> String {
             of.duplicated,
             of.reordered,
             of.timestamps_back,
-            of.undecodable_starts
+            of.undecodable_starts,
+            of.unstamped
         ),
     );
     for part in of.parts.iter().filter(|_| of.parts.len() > 1) {
@@ -101,20 +106,21 @@ pub fn measurement(of: &Measurement) -> String {
         ),
     );
     if let Some(server) = &of.server {
-        let growth = server.rss_bytes_per_player;
-        let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
-        line(
-            "server",
-            format!(
-                "{:.2} CPU s, {:.3} CPU s/GB, {:.1} MB RSS{growth}, {} context switches",
-                server.cpu_s,
-                server.cpu_s_per_gb,
-                server.rss_bytes as f64 / 1e6,
-                server.context_switches
-            ),
-        );
+        line("server", self::server(server));
     }
     text
+}
+
+fn server(of: &ServerCost) -> String {
+    let growth = of.rss_bytes_per_player;
+    let growth = growth.map_or(String::new(), |bytes| format!(" (+{bytes:.0} B/player)"));
+    format!(
+        "{:.2} CPU s, {:.3} CPU s/GB, {:.1} MB RSS{growth}, {} context switches",
+        of.cpu_s,
+        of.cpu_s_per_gb,
+        of.rss_bytes as f64 / 1e6,
+        of.context_switches
+    )
 }
 
 fn part(of: &PartMeasurement) -> String {
@@ -271,6 +277,11 @@ pub fn knee(of: &Knee) -> String {
         None => "more were not tried, see --players-max".to_owned(),
     };
     let _ = writeln!(text, "knee        {} players hold; {beyond}", of.players);
+    if of.p99_max_ms.is_none() {
+        text.push_str(
+            "            by --sampled 0 or --no-stamp, latency and loss were not judged\n",
+        );
+    }
     text
 }
 
@@ -347,7 +358,7 @@ fn percentiles(of: Option<Percentiles>) -> String {
 mod tests {
     use super::*;
     use crate::measurement::summarise;
-    use crate::observe::{ProcessReading, Served, ServerCost};
+    use crate::observe::{ProcessReading, Served};
     use crate::report::{Observed, ShardCost};
     use crate::run::Passage;
 

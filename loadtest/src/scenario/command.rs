@@ -57,25 +57,26 @@ const COMMANDS: [Command; 12] = [
         summary: "a long run that finds leaks",
         about: "Tells the slope of the server's resident memory with its 95 % confidence. Ends\n\
                 with 1 if all of that confidence lies above --slope-max, if there are too few\n\
-                samples for a slope, or if a player is lost, stalls or misses a frame.",
+                samples for a slope, if a player is lost or stalls, or if anything is wrong with\n\
+                what came: frames lost, changed, twice or in disorder, faults by TR 101 290.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SOAK, SERVER, TLS, THREADS],
     },
     Command {
         name: "find-knee",
         synopsis: "--url URL [--p99-max 200ms] [--mix LIST]",
         summary: "how many players hold",
-        about: "Raises the number of players until one is refused or lost, stalls or misses a\n\
-                frame, or until the p99 latency is too high; then searches between the last\n\
-                number that held and the first that did not. Prints the most players that\n\
-                hold, and what broke beyond them.",
+        about: "Raises the number of players until one is refused or lost or stalls, anything is\n\
+                wrong with what came, or the p99 latency is too high or cannot be told; then\n\
+                searches between the last number that held and the first that did not. Prints\n\
+                the most players that hold, and what broke beyond them.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, CROWD, KNEE, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
         name: "slow",
         synopsis: "--url URL [--slow 20%] [--slow-rate 25% | --stop]",
         summary: "players who read too slowly beside others who do not",
-        about: "Ends with 1 if one of the others is lost, stalls or misses a frame. What the\n\
-                server does to the slow ones is told and judged by nobody.",
+        about: "Ends with 1 if one of the others is lost or stalls, or gets anything wrong.\n\
+                What the server does to the slow ones is told and judged by nobody.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, SLOW, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
@@ -119,7 +120,7 @@ const COMMANDS: [Command; 12] = [
                 latency and dropped frames, and what a player costs in memory. The first and the\n\
                 last need --server-pid or --server-api; players held stand for them without. Ends\n\
                 with 1 if a player is lost.",
-        groups: &[SERVER, THREADS],
+        groups: &[SERVER, TLS, THREADS],
     },
 ];
 

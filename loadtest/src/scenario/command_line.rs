@@ -192,7 +192,8 @@ impl Settings {
                 })
             }
             "find-knee" => {
-                let Self { players_min, players_max, grow, precision, p99_max_ns, .. } = *self;
+                let Self { players_min, players_max, grow, precision, .. } = *self;
+                let p99_max_ns = self.p99_max_ns()?;
                 if players_min > players_max {
                     bail!("--players-min {players_min} is above --players-max {players_max}");
                 }
@@ -208,6 +209,18 @@ impl Settings {
             }
             _ => Plot::Hold,
         })
+    }
+
+    /// The latency that still holds, unless it is wished that nobody knows any.
+    fn p99_max_ns(&self) -> Result<Option<u64>> {
+        let is_blind = self.no_stamp || self.sampling.is_of_nobody();
+        if is_blind && self.said.iter().any(|said| said == "p99-max") {
+            bail!(
+                "--p99-max judges stamped frames of sampled players: leave --sampled 0 and \
+                 --no-stamp away"
+            );
+        }
+        Ok((!is_blind).then_some(self.p99_max_ns))
     }
 
     fn publish_plan(
@@ -317,7 +330,8 @@ mod tests {
         .unwrap();
         let watch = scenario.watch;
         assert_eq!(watch.process, Some(ServerProcess { pid: 7, softirq_cpu: None }));
-        let api = ApiPlan { url: "http://h:8090".to_owned(), token_file: Some("t".into()) };
+        let (url, trust) = ("http://h:8090".to_owned(), Trust::System);
+        let api = ApiPlan { url, trust, token_file: Some("t".into()) };
         assert_eq!((watch.api, watch.server_name), (Some(api), Some("old".to_owned())));
         assert_eq!((scenario.html, scenario.quiet), (Some("out.html".into()), true));
     }
@@ -370,8 +384,15 @@ mod tests {
         assert_eq!((plan.duration_ns, plan.slope_max), (3600 * SECOND_NS, 64_000));
         let of = load("find-knee --url rtmp://h/live/a --players-min 50 --p99-max 15ms");
         let Plot::FindKnee(plan) = of.plot else { panic!("no knee") };
-        assert_eq!((plan.players_min, plan.p99_max_ns), (50, 15_000_000));
+        assert_eq!((plan.players_min, plan.p99_max_ns), (50, Some(15_000_000)));
         assert_eq!(of.audience.players, [50]);
+        for blind in ["--sampled 0", "--sampled 0%"] {
+            let line = format!("find-knee --url rtmp://h/live/a {blind}");
+            let Plot::FindKnee(plan) = load(&line).plot else { panic!("no knee") };
+            assert_eq!(plan.p99_max_ns, None, "nobody is to look");
+            let told = read(&format!("{line} --p99-max 15ms")).unwrap_err().to_string();
+            assert!(told.starts_with("--p99-max judges stamped frames"), "{told}");
+        }
         let of = load("storm --url rtmp://h/live/a --rounds 2 --reconnect 900 --pause 1s");
         let plan = StormPlan { rounds: 2, pause_ns: SECOND_NS, reconnect_per_s: Some(900) };
         assert_eq!(of.plot, Plot::Storm(plan));

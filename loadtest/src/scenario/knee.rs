@@ -22,6 +22,8 @@ pub struct Knee {
     pub broke_at: Option<usize>,
     /// What broke then.
     pub broke_by: Vec<String>,
+    /// The p99 latency that still holds; `None` if latency and loss were not judged.
+    pub p99_max_ms: Option<f64>,
     /// All that was tried, in this order.
     pub steps: Vec<KneeStep>,
 }
@@ -77,7 +79,8 @@ pub(super) fn find(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut search = Search { plan, holds: 0, breaks: None, room: None };
-    let knee = outcome.knee.insert(Knee::default());
+    let p99_max_ms = plan.p99_max_ns.map(|limit_ns| limit_ns as f64 / 1e6);
+    let knee = outcome.knee.insert(Knee { p99_max_ms, ..Knee::default() });
     let mut next = Some(plan.players_min);
     while let Some(players) = next.filter(|_| knee.steps.len() < STEPS_MAX && !run.is_stopped()) {
         run.tell(News::Said(&format!("trying {players} players")));
@@ -88,7 +91,7 @@ pub(super) fn find(
             // A step that was cut short proves nothing.
             break;
         }
-        let found = breaches(&of, parts, Some(plan.p99_max_ns));
+        let found = breaches(&of, parts, plan.p99_max_ns);
         knee.steps.push(KneeStep { players, held: of.held, breaches: found.clone() });
         if of.refused > 0 {
             search.room = Some(of.held);
@@ -121,7 +124,7 @@ mod tests {
             players_max: 10_000,
             grow: 0.5,
             precision: 0.05,
-            p99_max_ns: 1,
+            p99_max_ns: Some(1),
         };
         let mut search = Search { plan, holds: 0, breaks: None, room: None };
         let mut tried = vec![plan.players_min];

@@ -93,7 +93,7 @@ pub(super) const SERVER: Group = Group {
         entry(
             "server-api",
             "URL",
-            "ask a Grandstand too: http://HOST:PORT of its control listener",
+            "ask a Grandstand too: http[s]://HOST:PORT of its control listener",
         ),
         entry("token-file", "FILE", "the token that it wants"),
         entry("server-name", "WORDS", "what results call the server  [what its API says]"),

@@ -116,8 +116,8 @@ pub struct KneePlan {
     pub grow: f64,
     /// How exactly the knee is found, as a share.
     pub precision: f64,
-    /// The p99 latency that still holds.
-    pub p99_max_ns: u64,
+    /// The p99 latency that still holds; `None` if nobody is to look, or frames tell none.
+    pub p99_max_ns: Option<u64>,
 }
 
 /// How it storms.

@@ -219,10 +219,10 @@ impl Settings {
             bail!("--token-file needs --server-api");
         }
         let softirq_cpu = self.softirq_cpu;
-        let token_file = self.token_file.clone();
+        let (trust, token_file) = (self.trust.clone(), self.token_file.clone());
         Ok(WatchPlan {
             process: self.server_pid.map(|pid| ServerProcess { pid, softirq_cpu }),
-            api: self.server_api.clone().map(|url| ApiPlan { url, token_file }),
+            api: self.server_api.clone().map(|url| ApiPlan { url, trust, token_file }),
             server_name: self.server_name.clone(),
         })
     }

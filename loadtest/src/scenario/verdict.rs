@@ -30,24 +30,48 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
         found.push(format!("players stalled {stalls} times"));
     }
     for (part, of_cast) in judged(of, cast) {
-        let name = &part.name;
-        if part.lost > 0 {
-            found.push(format!("{name}: {} frames were lost of {}", part.lost, part.frames));
-        }
-        if part.corrupt > 0 {
-            found.push(format!("{name}: {} frames are not what was published", part.corrupt));
-        }
-        // Players of segments are seconds behind by design.
-        let limit_ms = p99_max_ns.filter(|_| of_cast.url.scheme != Scheme::Hls);
-        if let Some((limit_ns, latency)) = limit_ms.zip(part.latency)
-            && latency.p99_ms > limit_ns as f64 / 1e6
-        {
-            let limit_ms = limit_ns as f64 / 1e6;
-            let p99_ms = latency.p99_ms;
-            found.push(format!("{name}: p99 latency {p99_ms:.1} ms is above {limit_ms} ms"));
+        found.extend(faults(part, of.first_transport_fault.as_deref()));
+        if let Some(limit_ns) = p99_max_ns {
+            found.extend(lateness(part, of_cast.url.scheme, limit_ns));
         }
     }
     found
+}
+
+/// What is wrong with what came, in words.
+fn faults(of: &PartMeasurement, first_transport_fault: Option<&str>) -> Vec<String> {
+    let first =
+        first_transport_fault.map_or(String::new(), |fault| format!(", the first: {fault}"));
+    let kinds = [
+        (of.lost, format!("frames were lost of {}", of.frames)),
+        (of.corrupt, "frames are not what was published".to_owned()),
+        (of.duplicated, "frames came once more".to_owned()),
+        (of.reordered, "frames came after a later one".to_owned()),
+        (of.timestamps_back, "times went back".to_owned()),
+        (of.undecodable_starts, "streams began without configuration and keyframe".to_owned()),
+        (of.missed_segments, "segments were gone before a player had them".to_owned()),
+        (of.transport_faults, format!("faults by TR 101 290{first}")),
+    ];
+    let found = kinds.into_iter().filter(|(count, _)| *count > 0);
+    found.map(|(count, what)| format!("{}: {count} {what}", of.name)).collect()
+}
+
+/// Whether latency is too high, or cannot be judged although somebody looked; in words.
+fn lateness(of: &PartMeasurement, scheme: Scheme, limit_ns: u64) -> Option<String> {
+    let PartMeasurement { name, sampled, frames, latency, .. } = of;
+    let is_live = scheme != Scheme::Hls;
+    match latency {
+        // Of segments there may be none in a short window.
+        None if *frames > 0 || (is_live && *sampled > 0) => {
+            Some(format!("{name}: no stamped frame was seen: latency and loss are unknown"))
+        }
+        // Players of segments are seconds behind by design.
+        Some(latency) if is_live && latency.p99_ms > limit_ns as f64 / 1e6 => {
+            let (p99_ms, limit_ms) = (latency.p99_ms, limit_ns as f64 / 1e6);
+            Some(format!("{name}: p99 latency {p99_ms:.1} ms is above {limit_ms} ms"))
+        }
+        _ => None,
+    }
 }
 
 fn judged<'a>(
@@ -55,4 +79,91 @@ fn judged<'a>(
     cast: &'a [Part],
 ) -> impl Iterator<Item = (&'a PartMeasurement, &'a Part)> {
     of.parts.iter().zip(cast).filter(|(_, part)| part.pace == Pace::Live)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measurement::summarise;
+    use crate::player::Tally;
+    use crate::run::Passage;
+    use crate::stream_url::StreamUrl;
+
+    const MS: u64 = 1_000_000;
+
+    /// What is said of a step whose only part, one sampled player of `url`, counted that.
+    fn said(url: &str, pace: Pace, limit_ns: Option<u64>, tally: Tally) -> Vec<String> {
+        let url = StreamUrl::parse(url).unwrap();
+        let cast = [Part { name: "x".to_owned(), url, share: 1.0, pace }];
+        let (playing, sampled) = (vec![1], vec![1]);
+        let window = Passage { tallies: vec![tally], playing, sampled, ..Passage::default() };
+        let mut of = summarise(&Passage::default(), &window, &cast);
+        of.players = 1;
+        breaches(&of, &cast, limit_ns)
+    }
+
+    fn seen(frames: u64) -> Tally {
+        let mut tally = Tally::default();
+        tally.sampled.frames = frames;
+        (0..frames).for_each(|_| tally.sampled.latency.record(5 * MS));
+        tally
+    }
+
+    const RTMP: &str = "rtmp://h/live/a";
+    const HLS: &str = "http://h/a/index.m3u8";
+
+    type Fault = fn(&mut Tally);
+
+    #[test]
+    fn whatever_is_counted_is_judged() {
+        let kinds: [(Fault, &str); 9] = [
+            (|of| of.sampled.missing = 3, "x: 3 frames were lost of 9"),
+            (|of| of.sampled.corrupt = 3, "x: 3 frames are not what was published"),
+            (|of| of.sampled.duplicated = 3, "x: 3 frames came once more"),
+            (|of| of.sampled.reordered = 3, "x: 3 frames came after a later one"),
+            (|of| of.sampled.timestamps_back = 3, "x: 3 times went back"),
+            (
+                |of| of.starts.undecodable_starts = 3,
+                "x: 3 streams began without configuration and keyframe",
+            ),
+            (|of| of.missed_segments = 3, "x: 3 segments were gone before a player had them"),
+            (
+                |of| {
+                    of.transport_faults = 3;
+                    of.first_transport_fault = Some("1.4".to_owned());
+                },
+                "x: 3 faults by TR 101 290, the first: 1.4",
+            ),
+            (|of| of.stalls = 3, "players stalled 3 times"),
+        ];
+        for (fault, wanted) in kinds {
+            let mut tally = seen(9);
+            fault(&mut tally);
+            assert_eq!(said(RTMP, Pace::Live, Some(10 * MS), tally.clone()), [wanted]);
+            let slow = Pace::Slow { bytes_per_s: 9 };
+            assert_eq!(said(RTMP, slow, Some(10 * MS), tally), [""; 0], "slow ones are not");
+        }
+        assert_eq!(said(RTMP, Pace::Live, Some(10 * MS), seen(9)), [""; 0]);
+    }
+
+    #[test]
+    fn what_nobody_could_read_does_not_hold() {
+        let unknown = ["x: no stamped frame was seen: latency and loss are unknown"];
+        let mut strange = Tally::default();
+        (strange.sampled.frames, strange.sampled.unstamped) = (9, 9);
+        for (url, limit_ns, tally, wanted) in [
+            (RTMP, Some(MS), strange.clone(), &unknown[..]),
+            (HLS, Some(MS), strange.clone(), &unknown),
+            (RTMP, Some(MS), Tally::default(), &unknown),
+            (HLS, Some(MS), Tally::default(), &[]),
+            // Nobody asked for a limit.
+            (RTMP, None, strange, &[]),
+            (RTMP, Some(MS), seen(9), &["x: p99 latency 5.1 ms is above 1 ms"]),
+            (HLS, Some(MS), seen(9), &[]),
+        ] {
+            let told = said(url, Pace::Live, limit_ns, tally);
+            assert_eq!(told.len(), wanted.len(), "{told:?}");
+            assert!(told.iter().zip(wanted).all(|(told, wanted)| told[..20] == wanted[..20]));
+        }
+    }
 }

@@ -37,6 +37,17 @@ pub(crate) fn websocket_frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The same in chunks of odd sizes, without the last one.
+pub(crate) fn chunks(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in bytes.chunks(1021) {
+        out.extend(format!("{:X};odd\r\n", chunk.len()).as_bytes());
+        out.extend(chunk);
+        out.extend(b"\r\n");
+    }
+    out
+}
+
 fn flv_header() -> [u8; FILE_HEADER_LEN] {
     let mut header = [0; FILE_HEADER_LEN];
     FileHeader { audio: false, video: true }.encode(&mut Writer::new(&mut header));
@@ -61,9 +72,21 @@ pub(crate) fn serve(mut wire: Box<dyn Wire>, shared: &Shared) -> std::io::Result
     loop {
         let (line, fields) = request(&mut wire)?;
         let target = line.split(' ').nth(1).unwrap();
+        let (manner, https) = {
+            let stage = shared.lock().unwrap();
+            (stage.manner, stage.https)
+        };
+        let there = target.strip_prefix("/there");
+        if manner == Manner::Circling || (manner == Manner::Leading && there.is_none()) {
+            let to = format!("https://127.0.0.1:{https}/there{target}");
+            write!(wire, "HTTP/1.1 302 Found\r\nLocation: {to}\r\n")?;
+            write!(wire, "Content-Length: 9\r\n\r\nelsewhere")?;
+            continue;
+        }
+        let target = there.unwrap_or(target);
         let is_websocket = fields.contains("sec-websocket-key: dghlihnhbxbszsbub25jzq==");
         match target {
-            _ if shared.lock().unwrap().manner == Manner::Refusing => {}
+            _ if manner == Manner::Refusing => {}
             "/live/fake.flv?key=1" if is_websocket => {
                 let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
                 write!(wire, "HTTP/1.1 101 X\r\nSec-WebSocket-Accept: {accept}\r\n\r\n")?;
@@ -74,22 +97,51 @@ pub(crate) fn serve(mut wire: Box<dyn Wire>, shared: &Shared) -> std::io::Result
                 return Ok(());
             }
             "/live/fake.flv?key=1" => {
-                wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n\r\n")?;
-                wire.write_all(&flv_header())?;
+                let (coding, header) = coded(manner, &flv_header());
+                write!(wire, "HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\n{coding}\r\n")?;
+                wire.write_all(&header)?;
                 join(wire, Framing::Flv, shared);
                 return Ok(());
             }
             "/live/fake.ts" | "/live/fake.ts?key=1" => {
-                wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n\r\n")?;
+                let (coding, _) = coded(manner, &[]);
+                write!(wire, "HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\n{coding}\r\n")?;
                 join(wire, Framing::Transport, shared);
                 return Ok(());
             }
             _ => {}
         }
         let (status, body) = file(target, shared);
-        let length = body.len();
-        write!(wire, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n")?;
+        let (mut coding, mut body) = coded(manner, &body);
+        if manner == Manner::Chunked {
+            body.extend(b"0\r\nX-Trailer: 1\r\n\r\n");
+        } else {
+            coding = format!("Content-Length: {}\r\n", body.len());
+        }
+        let files = {
+            let mut stage = shared.lock().unwrap();
+            stage.files += 1;
+            stage.files
+        };
+        match (manner, files % 3) {
+            (Manner::Hasty, 0) => write!(wire, "HTTP/1.0 {status}\r\n\r\n")?,
+            (Manner::Hasty, 1) => {
+                write!(wire, "HTTP/1.1 {status}\r\nConnection: close\r\n{coding}\r\n")?;
+            }
+            _ => write!(wire, "HTTP/1.1 {status}\r\n{coding}\r\n")?,
+        }
         wire.write_all(&body)?;
+        if manner == Manner::Hasty {
+            return Ok(());
+        }
+    }
+}
+
+/// A body as it goes out, and what the head says of that.
+fn coded(manner: Manner, body: &[u8]) -> (String, Vec<u8>) {
+    match manner {
+        Manner::Chunked => ("Transfer-Encoding: chunked\r\n".to_owned(), chunks(body)),
+        _ => (String::new(), body.to_vec()),
     }
 }
 

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "the server is a part of the test")]
 
 mod failures;
+mod foreign;
 mod http;
+mod interface;
 #[path = "../tr101290/multiplex.rs"]
 #[allow(dead_code, reason = "made for damaging streams, of which this needs the good ones")]
 mod multiplex;

@@ -203,7 +203,7 @@ fn what_cannot_be_watched_is_one_clear_line() {
             format!("--server-api http://127.0.0.1:{http}"),
             format!("--server-api http://127.0.0.1:{http}/api/v1/version: "),
         ),
-        ("--server-api 127.0.0.1:1".to_owned(), "--server-api is http://HOST:PORT".to_owned()),
+        ("--server-api 127.0.0.1:1".to_owned(), "--server-api is http[s]://HOST:PORT".to_owned()),
         (
             format!("--server-api http://127.0.0.1:{http} --token-file /nowhere/token"),
             "cannot read --token-file /nowhere/token".to_owned(),

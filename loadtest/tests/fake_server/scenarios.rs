@@ -121,6 +121,41 @@ fn the_knee_is_where_the_room_ends() {
 }
 
 #[test]
+fn a_stream_that_nobody_can_read_does_not_hold() {
+    let Ports { rtmp, .. } = start(Manner::Stripping);
+    let line = format!(
+        "find-knee --url rtmp://127.0.0.1:{rtmp}/live/fake --players-min 2 --players-max 2 \
+         --window 500ms {STREAM}"
+    );
+    let outcome = run(&line).unwrap();
+    let of = &outcome.measurements[0];
+    assert!(of.unstamped > 0 && of.unstamped == of.frames && of.latency.is_none(), "{of:?}");
+    assert_eq!(of.parts[0].unstamped, of.unstamped);
+    let knee = outcome.knee.unwrap();
+    assert_eq!((knee.players, knee.broke_at), (0, Some(2)), "{knee:?}");
+    let unknown = "rtmp: no stamped frame was seen: latency and loss are unknown";
+    assert_eq!(knee.broke_by, [unknown]);
+    // Who wishes that nobody looks is told that nobody did.
+    let knee = run(&format!("{line} --sampled 0")).unwrap().knee.unwrap();
+    assert_eq!((knee.players, knee.p99_max_ms), (2, None), "{knee:?}");
+}
+
+#[test]
+fn a_soak_whose_frames_come_twice_fails() {
+    let Ports { rtmp, .. } = start(Manner::Doubling);
+    let outcome = run(&format!(
+        "soak --url rtmp://127.0.0.1:{rtmp}/live/fake --players 2 --sampled 1 --duration 1s \
+         --warm-up 1ms --interval 100ms --slope-max 100G --server-pid {} {STREAM}",
+        std::process::id()
+    ));
+    let outcome = outcome.unwrap();
+    let [breach] = outcome.breaches.as_slice() else { panic!("{:?}", outcome.breaches) };
+    assert!(breach.starts_with("rtmp: ") && breach.ends_with("frames came once more"), "{breach}");
+    let of = &outcome.measurements[0].parts[0];
+    assert!(of.duplicated >= 2 && of.sampled == 1, "{of:?}");
+}
+
+#[test]
 fn progress_is_told_and_the_wish_to_stop_is_heard() {
     let Ports { rtmp, .. } = start(Manner::Honest);
     let line = format!("fanout --url rtmp://127.0.0.1:{rtmp}/live/fake --players 5 --window 60s");

@@ -26,6 +26,18 @@ pub(crate) enum Manner {
     Corrupting,
     /// The last byte of every tenth frame is missing.
     Truncating,
+    /// The stamps of frames are nothing that anybody could read.
+    Stripping,
+    /// Every tenth frame comes once more.
+    Doubling,
+    /// Bodies of HTTP come in chunks.
+    Chunked,
+    /// A connection of HTTP ends with its first file, announced, unannounced or as the only end.
+    Hasty,
+    /// Who asks without TLS is led to where it is spoken.
+    Leading,
+    /// Everybody is led around in a circle.
+    Circling,
 }
 
 /// What a connection reads and writes with.
@@ -44,6 +56,7 @@ pub(crate) enum Framing {
 struct Player {
     wire: Box<dyn Wire>,
     framing: Framing,
+    in_chunks: bool,
     ready: bool,
 }
 
@@ -54,6 +67,10 @@ pub(crate) struct Stage {
     config: Option<Vec<u8>>,
     frames: u64,
     pub(crate) transport: Transport,
+    /// Files that were asked for.
+    pub(crate) files: u64,
+    /// The port where HTTP is spoken inside TLS.
+    pub(crate) https: u16,
     /// Told of every frame.
     pub(crate) grown: Arc<Condvar>,
 }
@@ -67,10 +84,13 @@ impl Stage {
 
     /// What becomes of a frame whose turn it is to be damaged.
     fn damaged(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let mut body = self.frames.is_multiple_of(10).then(|| body.to_vec())?;
+        let is_its_turn = self.frames.is_multiple_of(10) || self.manner == Manner::Stripping;
+        let mut body = is_its_turn.then(|| body.to_vec())?;
         match self.manner {
             Manner::Corrupting => *body.last_mut()? ^= 1,
             Manner::Truncating => drop(body.pop()),
+            // The NAL unit behind the tag header and a length is SEI no more, but filler.
+            Manner::Stripping => body[5 + 4] = 12,
             _ => return None,
         }
         Some(body)
@@ -93,7 +113,8 @@ type Serve = fn(Box<dyn Wire>, &Shared) -> std::io::Result<()>;
 pub(crate) fn start(manner: Manner) -> Ports {
     let transport = Transport::new(manner == Manner::Leaky);
     let (players, grown) = (Vec::new(), Arc::default());
-    let stage = Stage { manner, players, config: None, frames: 0, transport, grown };
+    let (frames, files, https) = (0, 0, 0);
+    let stage = Stage { manner, players, config: None, frames, transport, files, https, grown };
     let shared = Arc::new(Mutex::new(stage));
     let port = |serve: Serve, is_tls: bool| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -109,11 +130,13 @@ pub(crate) fn start(manner: Manner) -> Ports {
         });
         port
     };
+    let https = port(http::serve, true);
+    shared.lock().unwrap().https = https;
     Ports {
         rtmp: port(rtmp::serve, false),
         http: port(http::serve, false),
         rtmps: port(rtmp::serve, true),
-        https: port(http::serve, true),
+        https,
     }
 }
 
@@ -123,7 +146,10 @@ fn wire(stream: TcpStream, is_tls: bool) -> Box<dyn Wire> {
 
 /// From now on the connection gets media.
 pub(crate) fn join(wire: Box<dyn Wire>, framing: Framing, shared: &Shared) {
-    shared.lock().unwrap().players.push(Player { wire, framing, ready: false });
+    let mut stage = shared.lock().unwrap();
+    let is_http = matches!(framing, Framing::Flv | Framing::Transport);
+    let in_chunks = is_http && stage.manner == Manner::Chunked;
+    stage.players.push(Player { wire, framing, in_chunks, ready: false });
 }
 
 /// Hands a video message on; players begin at a keyframe, with the configuration before it. False
@@ -145,6 +171,7 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
     stage.grown.notify_all();
     let damaged = stage.damaged(body);
     let body = damaged.as_deref().unwrap_or(body);
+    let is_doubled = stage.manner == Manner::Doubling && stage.frames.is_multiple_of(10);
     stage.players.retain_mut(|player| {
         let framed = |body: &[u8]| match player.framing {
             Framing::Rtmp => rtmp::video(timestamp, body),
@@ -159,9 +186,15 @@ pub(crate) fn publish(shared: &Shared, timestamp: u32, body: &[u8]) -> bool {
         }
         if player.ready {
             bytes.extend(framed(body));
+            if is_doubled {
+                bytes.extend(framed(body));
+            }
             if player.framing == Framing::Transport {
                 bytes.extend(&packets);
             }
+        }
+        if player.in_chunks {
+            bytes = http::chunks(&bytes);
         }
         player.wire.write_all(&bytes).is_ok()
     });

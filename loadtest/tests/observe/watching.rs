@@ -7,6 +7,7 @@ use std::thread;
 
 use loadtest::observe::{ApiPlan, Eye, ServerApi, ServerProcess, ServerSample, WatchPlan, Watcher};
 use loadtest::report::Observed;
+use loadtest::tls::Trust;
 
 use crate::tree::{PID, Thread, Tree};
 
@@ -82,7 +83,7 @@ impl Interface {
     fn plan(&self, tree: &Tree) -> ApiPlan {
         tree.write("token", "sesame\n");
         let token_file = Some(tree.proc_tree().path("token"));
-        ApiPlan { url: self.url.clone(), token_file }
+        ApiPlan { url: self.url.clone(), trust: Trust::Anybody, token_file }
     }
 }
 
@@ -152,7 +153,7 @@ fn what_cannot_be_watched_is_one_clear_line() {
         told
     };
     let api = |url: &str| WatchPlan {
-        api: Some(ApiPlan { url: url.to_owned(), token_file: None }),
+        api: Some(ApiPlan { url: url.to_owned(), trust: Trust::System, token_file: None }),
         ..WatchPlan::default()
     };
     let process = Some(ServerProcess { pid: u32::MAX, softirq_cpu: None });
@@ -162,8 +163,10 @@ fn what_cannot_be_watched_is_one_clear_line() {
     let refused = told(api(&format!("http://{closed}")));
     assert!(refused.starts_with(&format!("--server-api http://{closed}/api/v1/version: ")));
     assert!(refused.contains("refused"), "{refused}");
-    let strange = told(api("https://h:1"));
-    assert!(strange.starts_with("--server-api is http://HOST:PORT"), "{strange}");
+    for strange in ["rtmp://h:1", "h:1", "http://", "http://h/x"] {
+        let told = told(api(strange));
+        assert!(told.starts_with("--server-api is http[s]://HOST:PORT"), "{told}");
+    }
     let other = told(api(&interface.url));
     assert!(other.ends_with("404 Not Found"), "{other}");
     interface.tell(1, 1, 1);

@@ -102,6 +102,11 @@ impl Claims {
         }
     }
 
+    /// True if they are good for some addresses alone.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.ip.is_some()
+    }
+
     /// Whose the stream is that somebody publishes by them: a name that is none is a fault, because
     /// somebody would not be billed.
     pub(super) fn tenant(&self, role: Role) -> Result<Option<TenantName>, Flaw> {

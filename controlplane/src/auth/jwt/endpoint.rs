@@ -149,6 +149,9 @@ impl Shared {
         match read {
             Ok(keys) => {
                 tracing::debug!(%address, keys = keys.len(), "keys of tokens are fetched");
+                if let Some(doubt) = keys.doubt() {
+                    tracing::warn!(%address, "{doubt}");
+                }
                 known.keys = Some((Arc::new(keys), Instant::now()));
             }
             Err(why) => {

@@ -1,5 +1,7 @@
 //! Judge: whether a token lets a request in.
 
+use std::net::IpAddr;
+
 use dataplane::control::{AuthorizeRequest, Denial};
 
 use super::claims::Claims;
@@ -133,18 +135,53 @@ impl Issuer {
     }
 }
 
-/// The ruling on a token whose key may be one that the issuer made since its keys were fetched,
-/// now that they were fetched once more.
-pub(in crate::auth) fn refreshed(
-    issuer: &Issuer,
-    fetched: Option<&KeySet>,
-    request: &AuthorizeRequest,
-) -> Ruling {
-    match (issuer.judge(fetched, request, Moment::of(request)), fetched) {
-        // Nobody can tell whether the token is good.
-        (Some(Judged::Bad(Flaw::UnknownKey)), None) | (None, _) => {
-            Ruling::Deny(Denial::Unavailable)
-        }
-        (Some(judged), _) => issuer.ruling(judged),
+/// The rulings on those who show one token, whose key may be one that the issuer made since its
+/// keys were fetched, now that they were fetched once more.
+///
+/// Those who are not in by it are judged once, or by address if it is for some addresses alone: a
+/// signature takes a while to verify, and thousands may wait.
+pub(in crate::auth) struct Refreshed<'a> {
+    issuer: &'a Issuer,
+    fetched: Option<&'a KeySet>,
+    /// The last one on somebody who comes in, and from where if it is good for there alone.
+    of_newcomers: Option<(Option<IpAddr>, Ruling)>,
+}
+
+impl<'a> Refreshed<'a> {
+    pub(in crate::auth) const fn new(issuer: &'a Issuer, fetched: Option<&'a KeySet>) -> Self {
+        Self { issuer, fetched, of_newcomers: None }
     }
+
+    /// The one on `request`.
+    pub(in crate::auth) fn on(&mut self, request: &AuthorizeRequest) -> Ruling {
+        if request.since.is_some() {
+            return self.judged(request);
+        }
+        let from = request.peer.ip().to_canonical();
+        if let Some((of, ruling)) = &self.of_newcomers
+            && of.is_none_or(|of| of == from)
+        {
+            return ruling.clone();
+        }
+        let ruling = self.judged(request);
+        let of = is_bound(&request.key.0).then_some(from);
+        self.of_newcomers = Some((of, ruling.clone()));
+        ruling
+    }
+
+    fn judged(&self, request: &AuthorizeRequest) -> Ruling {
+        match (self.issuer.judge(self.fetched, request, Moment::of(request)), self.fetched) {
+            // Nobody can tell whether the token is good.
+            (Some(Judged::Bad(Flaw::UnknownKey)), None) | (None, _) => {
+                Ruling::Deny(Denial::Unavailable)
+            }
+            (Some(judged), _) => self.issuer.ruling(judged),
+        }
+    }
+}
+
+/// True if a token says that it is for some addresses alone, whatever it is worth.
+fn is_bound(token: &str) -> bool {
+    let claims = Token::read(token).and_then(|token| Claims::read(&token.claims));
+    claims.is_ok_and(|claims| claims.is_bound())
 }

@@ -35,7 +35,7 @@ mod token;
 pub(super) use endpoint::Endpoint;
 pub use endpoint::Source;
 pub use judge::Issuer;
-pub(super) use judge::{Flaw, Judged, refreshed};
+pub(super) use judge::{Flaw, Judged, Refreshed};
 pub use key::VerifyingKey;
 pub use key_set::{KEYS_MAX, KeySet};
 pub use shared::SharedKey;

@@ -14,7 +14,7 @@ mod reading;
 mod table;
 mod variables;
 
-pub use dotenv::{DOTENV, dotenv};
+pub use dotenv::{DOTENV, Dotenv, dotenv};
 #[cfg(test)]
 pub(super) use table::SWITCHES;
 pub(super) use variables::read;

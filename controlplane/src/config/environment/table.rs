@@ -17,6 +17,8 @@ pub(super) enum Effect {
     Key(&'static str, Reading),
     /// The port of the listener of that section.
     Port(&'static str),
+    /// The port of the listener of that section, which is there if there is a certificate.
+    Tls(&'static str),
     /// The port of the listener of that section, which it opens if there is a certificate.
     Opens(&'static str),
     /// The address that every listener is bound to.
@@ -83,7 +85,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     port("HTTP_PORT", "listeners.control"),
     Variable { name: "SSL_PORT", effect: Effect::Opens("listeners.control_tls") },
     port("RTMP_PORT", "listeners.rtmp"),
-    port("RTMP_SSL_PORT", "listeners.rtmps"),
+    Variable { name: "RTMP_SSL_PORT", effect: Effect::Tls("listeners.rtmps") },
     key("SSL_CERT", "tls.certificate", reading::text),
     key("SSL_KEY", "tls.key", reading::text),
     key("SSL_CHECK_RELOAD_SECONDS", "tls.check_ms", reading::pause),
@@ -166,7 +168,9 @@ mod tests {
             assert!(!again, "{}", variable.name);
             let (section, key) = match variable.effect {
                 Effect::Key(full, _) | Effect::Client(full, _) => full.rsplit_once('.').unwrap(),
-                Effect::Port(section) | Effect::Opens(section) => (section, "addr"),
+                Effect::Port(section) | Effect::Opens(section) | Effect::Tls(section) => {
+                    (section, "addr")
+                }
                 Effect::Bind | Effect::ControlSecret | Effect::Nothing(_) => continue,
             };
             let section = sections.iter().find(|known| known.name == section).unwrap();

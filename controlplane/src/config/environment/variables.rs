@@ -108,11 +108,11 @@ impl<'a> Reader<'a> {
                 };
                 self.key((name, text), key, reading::text)
             }
-            Effect::Port(section) => self.listener(name, section, text),
+            Effect::Opens(_) | Effect::Tls(_) if !self.has_certificate() => {
+                Ok(Outcome::Nothing("there is no TLS without SSL_CERT and SSL_KEY"))
+            }
+            Effect::Port(section) | Effect::Tls(section) => self.listener(name, section, text),
             Effect::Opens(section) => {
-                if !self.has_certificate() {
-                    return Ok(Outcome::Nothing("there is no TLS without SSL_CERT and SSL_KEY"));
-                }
                 let mut outcome = self.listener(name, section, text)?;
                 let enabled = self.set(name, format!("{section}.enabled"), Datum::Flag(true));
                 if let (Outcome::Sets(keys), Outcome::Sets(more)) = (&mut outcome, enabled) {
@@ -246,7 +246,7 @@ mod tests {
     use dataplane::config::{HlsMode, UrlDialect};
 
     use super::*;
-    use crate::config::{Auto, Loaded, LogLevel, Sources, load};
+    use crate::config::{Auto, Dotenv, Loaded, LogLevel, Sources, load};
     use crate::coordinator::Scheme;
 
     fn loaded(env: &[(&str, &str)]) -> Loaded {
@@ -280,7 +280,7 @@ mod tests {
             ("COMMANDS_API_AUTH", "Basic"),
             ("COMMANDS_API_AUTH_USER", "ops"),
             ("COMMANDS_API_AUTH_TOKEN", "42"),
-            ("CONTROL_SECRET", "s3cret"),
+            ("CONTROL_SECRET", "s3cret of 16 bytes"),
             ("ID_MAX_LENGTH", "64"),
             ("SERVER_CAPACITY", "8"),
             ("EXTERNAL_IP", "192.0.2.9"),
@@ -345,6 +345,12 @@ mod tests {
         assert!(!loaded(&[("COMMANDS_API_AUTH", "")]).settings.coordinator.is_on());
         let warnings = loaded(&[("CONTROL_SECRET", "x")]).warnings;
         assert!(warnings[0].starts_with("every key may publish"), "{warnings:?}");
+        assert!(warnings[1].contains("CONTROL_SECRET) has 1 bytes"), "{warnings:?}");
+        let sound = loaded(&[("CONTROL_SECRET", "0123456789abcdef")]).warnings;
+        assert_eq!(sound, warnings[..1]);
+        // Who is the client of another coordinator has the secret from there.
+        let off = loaded(&[("CONTROL_SECRET", "x"), ("GRANDSTAND_COORDINATOR__ENABLED", "false")]);
+        assert!(off.warnings.is_empty(), "{:?}", off.warnings);
     }
 
     #[test]
@@ -384,13 +390,15 @@ mod tests {
         let other = Outcome::Overridden("GRANDSTAND_LISTENERS__RTMP__ADDR".to_owned());
         assert_eq!(both.variables[0].outcome, other);
         let env = owned(&[("HTTP_PORT", "1"), ("LOG_DEBUG", "NO")]);
-        let dotenv = owned(&[("HTTP_PORT", "2"), ("RTMP_PORT", "3"), ("HOME", "/x")]);
+        let variables = owned(&[("HTTP_PORT", "2"), ("RTMP_PORT", "3"), ("HOME", "/x")]);
+        let dotenv = Dotenv { variables, warnings: vec!["left out".to_owned()] };
         let loaded = load(None, Sources { env, dotenv }).unwrap();
         assert_eq!(loaded.settings.listeners.control.addr, "[::]:1".parse().unwrap());
         assert_eq!(loaded.settings.listeners.rtmp.addr, ["[::]:3".parse().unwrap()]);
         let told: Vec<_> = loaded.variables.iter().map(|used| (used.name, used.dotenv)).collect();
         assert_eq!(told, [("HTTP_PORT", false), ("RTMP_PORT", true), ("LOG_DEBUG", false)]);
         assert_eq!(loaded.variables[2].outcome, Outcome::AsItIs);
+        assert_eq!(loaded.warnings, ["left out"]);
     }
 
     #[test]
@@ -531,6 +539,10 @@ mod tests {
             ),
             ("RTMP_QUITE_ANOTHER_THING", "there is no variable RTMP_QUITE_ANOTHER_THING; unset it"),
             ("SSL_PORT", "SSL_PORT has no effect: there is no TLS without SSL_CERT and SSL_KEY"),
+            (
+                "RTMP_SSL_PORT",
+                "RTMP_SSL_PORT has no effect: there is no TLS without SSL_CERT and SSL_KEY",
+            ),
             (
                 "REDIS_HOST",
                 "REDIS_HOST has no effect: commands come by /commands/close on the \

@@ -147,10 +147,12 @@ impl Attached {
         self.open.values().filter(here).count()
     }
 
-    /// Streams that attached encoders take besides those that they have; `None` for any number.
+    /// Streams that attached encoders would be given now besides those that they have; `None` for
+    /// any number. While others wait for an encoder it is none.
     #[must_use]
     pub fn spare(&self) -> Option<usize> {
-        self.encoders().map(|(_, peer)| peer.spare()).sum()
+        let ready = self.encoders().filter(|(_, peer)| peer.has_room() && !self.is_any_waiting());
+        ready.map(|(_, peer)| peer.spare()).sum()
     }
 
     /// True if an attached encoder has room for one that is new.

@@ -16,6 +16,8 @@ const ID: &str = "Stream-ID";
 
 /// Bytes of the path of an index at most.
 const PATH_BYTES_MAX: usize = 512;
+/// Letters of when something begins at most: seconds with as many digits as anybody counts.
+const START_BYTES_MAX: usize = 32;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq)]
@@ -336,7 +338,10 @@ fn task(frame: &Frame) -> Result<Task, Flaw> {
 fn output(frame: &Frame) -> Result<Output, Flaw> {
     let kind = frame.needed("Stream-Type")?;
     let start = frame.value("Start-Time")?;
-    let is_time = |text: &str| text.parse::<f64>().is_ok_and(|time| time.is_finite() && time > 0.0);
+    let is_time = |text: &str| {
+        let time = text.parse::<f64>();
+        text.len() <= START_BYTES_MAX && time.is_ok_and(|time| time.is_finite() && time > 0.0)
+    };
     // They become headers of requests, in which other letters are none.
     let plain = |name: &'static str, value: &str| {
         let legal = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -480,6 +485,21 @@ mod tests {
             let register = Message::parse(&format!("register\ncapacity:{text}"));
             assert_eq!(register, Ok(Message::Register { capacity }));
         }
+    }
+
+    #[test]
+    fn a_start_time_of_more_letters_than_a_time_has_is_none() {
+        let told = |start: &str| {
+            let head = "STREAM-AVAILABLE\nStream-Channel: a\nStream-ID: 1";
+            let text = format!("{head}\nStream-Type: HLS-VOD\nIndex-file: x\nStart-Time: {start}");
+            let Ok(Message::StreamAvailable { output, .. }) = Message::parse(&text) else {
+                panic!("{text}")
+            };
+            output.start_time
+        };
+        let time = |digits: usize| format!("61.{}", "5".repeat(digits));
+        assert_eq!(told(&time(29)), time(29));
+        assert_eq!(told(&time(30)), "");
     }
 
     #[test]

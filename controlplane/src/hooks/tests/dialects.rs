@@ -240,7 +240,7 @@ async fn hooks_say_what_they_want_to_be_told() {
     ] {
         let mut fields = json!({ "id": "app", "type": "http", "target": receiver.url("/") });
         fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        rig.hooks.configure(vec![serde_json::from_value(fields).unwrap()]);
+        rig.configure(vec![serde_json::from_value(fields).unwrap()]);
         rig.until_wants(expected).await;
     }
 }
@@ -295,7 +295,7 @@ async fn zlmediakit_is_told_again_and_again_that_the_node_lives() {
     let state = rig.state("app");
     assert_eq!((state.waiting, state.dead_letters, state.tally.failed), (0, 0, 0));
     // Without its name none comes: what is under way when it is taken away is the last.
-    rig.hooks.configure(vec![HookSpec { calls: Vec::new(), ..spec }]);
+    rig.configure(vec![HookSpec { calls: Vec::new(), ..spec }]);
     rig.until("app", |state| state.spec.calls.is_empty()).await;
     // An event of the same lane comes after every beat that was under way.
     rig.bus.publish(None, None, Kind::ShardStarted { shard: 0 });
@@ -330,7 +330,7 @@ async fn what_a_peer_showed_survives_in_the_queue_and_is_shown_to_nobody() {
     rig.until("app", |state| state.dead_letters == 1 && state.waiting == 0).await;
     let tried = rig.hooks.test("app").await.unwrap();
     assert_eq!(tried.failure.map(|(word, _)| word), Some("dialect"));
-    rig.hooks.configure(Vec::new());
+    rig.configure(Vec::new());
     while rig.hooks.get("app").is_some() || rig.bus.wants().claims {
         tokio::task::yield_now().await;
     }

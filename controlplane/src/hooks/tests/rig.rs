@@ -8,9 +8,10 @@ use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::super::{DeadLetter, HookSpec, HookState, Hooks};
+use super::super::{DeadLetter, HookSpec, HookState, Hooks, HooksError};
 use crate::events::{Bus, Kind, RingLimits, Wants};
 use crate::outbound::scripted::{Application, Reply};
+use crate::registry::Condition;
 use crate::store::Store;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,6 +62,12 @@ impl Rig {
         Self { bus, hooks, store }
     }
 
+    /// Has the file say this from now on.
+    pub(super) fn configure(&self, specs: Vec<HookSpec>) {
+        let place = self.hooks.admit(&specs).unwrap();
+        self.hooks.configure(place, specs);
+    }
+
     pub(super) fn lost(&self, stream: &str) {
         self.bus.publish(StreamName::parse(stream).as_ref(), None, Kind::StreamLost {});
     }
@@ -86,6 +93,16 @@ impl Rig {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Puts a hook, whatever there is; true if there was none.
+pub(super) async fn put(hooks: &Hooks, spec: HookSpec) -> Result<bool, HooksError> {
+    hooks.put(spec, Condition::default()).await.map(|made| made.created)
+}
+
+/// Deletes a hook, whatever it is.
+pub(super) async fn delete(hooks: &Hooks, id: &str) -> Result<(), HooksError> {
+    hooks.delete(id, Condition::default()).await
 }
 
 /// A hook of the loss of streams, one at a time.

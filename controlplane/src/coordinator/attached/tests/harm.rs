@@ -373,7 +373,7 @@ fn who_waits_for_an_encoder_that_hears_nothing_may_begin_anew_in_the_end() {
     assert!(bench.table.waiting.is_empty());
 }
 
-fn number(at: usize) -> StreamId {
+pub(super) fn number(at: usize) -> StreamId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&(at as u64).to_be_bytes());
     StreamId(bytes)

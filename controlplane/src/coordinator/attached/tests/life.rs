@@ -2,9 +2,10 @@
 
 use dataplane::ids::{Secret, SessionId};
 
-use super::super::peer::PeerId;
+use super::super::peer::{LINK_MAX, PeerId};
 use super::super::table::News;
 use super::bench::{Bench, PICTURES, id, name, over};
+use super::harm::number;
 use crate::coordinator::policy::Policy;
 use crate::coordinator::wire::{Output, Role};
 
@@ -195,4 +196,21 @@ fn a_lost_server_takes_its_publications_and_questions_along_and_no_others() {
     bench.says(encoder, closed);
     assert_eq!(bench.table.news(), [over(1)]);
     assert!(bench.active().contains(&("cam7".to_owned(), server.0, encoder.0)));
+}
+
+#[test]
+fn an_encoder_that_does_not_listen_has_no_places() {
+    let mut bench = Bench::new();
+    let busy = bench.encoder(None);
+    assert_eq!(bench.table.spare(), None);
+    let half = LINK_MAX / 2;
+    for at in 0..half {
+        bench.here_as(&format!("h{at}"), number(at));
+    }
+    assert_eq!((bench.table.handed_out(), bench.table.spare()), (half, Some(0)));
+    // One that listens has as many as it says.
+    bench.encoder(Some(3));
+    assert_eq!(bench.table.spare(), Some(3));
+    assert_eq!(bench.hears(busy).len(), half);
+    assert_eq!(bench.table.spare(), None);
 }
