@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::ViewerAsked;
+use super::asked::ViewerAsked;
 use super::cost::Work;
 use super::headroom::{Headroom, Rate, Span};
 use super::shard::Shard;

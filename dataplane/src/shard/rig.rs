@@ -16,7 +16,7 @@ use super::placement::Placement;
 use super::{ControlLink, Shard, ShardParts, Shared, readers_max, views_max};
 use crate::config::{
     Admission, AuthConfig, Config, DemoConfig, EgressConfig, Limits, ListenerConfig, ListenerKind,
-    Pin, SessionConfig, ShardConfig, StreamConfig,
+    Pin, SessionConfig, ShardConfig, SrtConfig, SrtSecret, StreamConfig,
 };
 use crate::control::{CloseReason, Command, Event, Grant, Verdict};
 use crate::ids::{ShardId, StreamName};
@@ -67,6 +67,7 @@ pub(super) fn config(home: u16) -> Config {
             sq_entries: 256,
             recv_buffers: 64,
             recv_buffer_bytes: 4096,
+            datagram_buffers: 0,
         },
         listeners: vec![ListenerConfig { shards: [ShardId(0)].into_iter().collect(), ..listener }],
         tls: None,
@@ -76,6 +77,7 @@ pub(super) fn config(home: u16) -> Config {
         view_keys: ViewKeys { current: [1; 32], before: Vec::new() },
         session: SessionConfig::default(),
         auth: AuthConfig::default(),
+        srt: SrtConfig::new(SrtSecret([1; 32])),
         page_bytes: 32 << 20,
         poison: true,
         demo: Some(DemoConfig {
@@ -93,7 +95,7 @@ impl Rig {
         let count = config.shards.len();
         let placement = Placement::new(count as u16, config.pins.clone());
         let (readers, views) = (readers_max(config), views_max(config));
-        let shared = Arc::new(Shared::new(count, readers, views, placement, Arc::default()));
+        let shared = Arc::new(Shared::new(count, readers, views, placement, Arc::default(), now));
         let region = RegionConfig {
             shards: count as u16,
             large_pages_per_shard: 128,

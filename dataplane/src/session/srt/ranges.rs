@@ -12,6 +12,11 @@ const RANGES_MAX: usize = 1_024;
 pub(super) struct Ranges(VecDeque<Range<u64>>);
 
 impl Ranges {
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Range<u64>>()
+    }
+
     /// Adds numbers, as long as there is room.
     pub(super) fn add(&mut self, numbers: Range<u64>) {
         let first = self.0.partition_point(|range| range.end < numbers.start);

@@ -46,7 +46,7 @@ impl Retransmissions {
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
-        self.ranges.capacity() * size_of::<Range<u64>>()
+        self.ranges.bytes()
             + self.recent.capacity() * size_of::<(u64, Instant)>()
             + self.is_recent.capacity() * 2 * size_of::<u64>()
     }
