@@ -70,10 +70,8 @@ pub(crate) struct Connection {
     pub sent: u64,
     pub receiving: Receiving,
     pub sending: Sending,
-    /// It waits in one of the egress queues but that of joins.
-    pub queued: bool,
-    /// It waits in the egress queue of joins.
-    pub joins: bool,
+    /// The egress queues that it waits in.
+    pub lines: Lines,
     /// The peer ended its direction, but answers are owed to it.
     pub half_closed: bool,
     /// It was served playlists of HLS, and counts as a player until it is closed.
@@ -89,6 +87,33 @@ pub(crate) struct Connection {
     pub role: Option<Establish>,
     pub closing: Option<Box<Closing>>,
     pub timer: Option<TimerId>,
+}
+
+/// Whether a connection waits in the egress queue of joins, and in one of the others: bits of one
+/// byte, because every byte of a connection is paid for by each player.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lines(u8);
+
+impl Lines {
+    const OTHERS: u8 = 1;
+    const JOINS: u8 = 2;
+
+    /// It waits in one of the queues but that of joins, or is to be put into none.
+    pub(super) const fn is_queued(self) -> bool {
+        self.0 & Self::OTHERS != 0
+    }
+
+    pub(super) const fn set_queued(&mut self, queued: bool) {
+        self.0 = (self.0 & !Self::OTHERS) | if queued { Self::OTHERS } else { 0 };
+    }
+
+    pub(super) const fn joins(self) -> bool {
+        self.0 & Self::JOINS != 0
+    }
+
+    pub(super) const fn set_joins(&mut self, joins: bool) {
+        self.0 = (self.0 & !Self::JOINS) | if joins { Self::JOINS } else { 0 };
+    }
 }
 
 /// What a connection begins with.
@@ -262,8 +287,7 @@ impl Connection {
             sent: 0,
             receiving: Receiving::Off,
             sending: Sending::Idle,
-            queued: false,
-            joins: false,
+            lines: Lines::default(),
             half_closed: false,
             viewer: false,
             parked: Vec::new(),

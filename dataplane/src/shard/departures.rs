@@ -169,7 +169,7 @@ impl Shard {
         let Some((port, _)) = ports.get_mut(server.port()) else { return false };
         let Some(playing) = server.playing_mut().filter(|_| port.is_blocked) else { return false };
         playing.connection.block(true);
-        connection.queued = true;
+        connection.lines.set_queued(true);
         if port.waiting.len() == connections.capacity() {
             // Some of those who waited are gone.
             port.waiting.retain(|&waiting| connections.is_current(waiting));
@@ -188,7 +188,7 @@ impl Shard {
                 continue;
             }
             let Some(connection) = self.connections.get_mut(token.slot) else { continue };
-            connection.queued = false;
+            connection.lines.set_queued(false);
             if let Some(playing) = connection.session.srt_mut().and_then(|s| s.playing_mut()) {
                 playing.connection.block(false);
             }

@@ -198,9 +198,9 @@ impl Shard {
     fn serve(&mut self, slot: u32) -> Outcome {
         let Some(connection) = self.connections.get_mut(slot) else { return Outcome::Idle };
         if self.queues.popped_join() {
-            connection.joins = false;
+            connection.lines.set_joins(false);
         } else {
-            connection.queued = false;
+            connection.lines.set_queued(false);
         }
         if connection.fd.is_none() {
             return self.serve_datagrams(slot);
@@ -360,7 +360,7 @@ fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
     for (at, &slot) in slots.iter().enumerate() {
         connections.foresee_walk(slots, at);
         if let Some(connection) = connections.get_mut(slot)
-            && !connection.queued
+            && !connection.lines.is_queued()
             && connection.sending == Sending::Idle
         {
             let class = class_of(connection);
@@ -392,11 +392,14 @@ pub(super) fn class_of_rest(connection: &Connection) -> Class {
 impl Connection {
     /// Notes that it waits in this class; false if it waits already.
     fn lines_up(&mut self, class: Class) -> bool {
-        if self.queued {
+        if self.lines.is_queued() || (class == Class::Join && self.lines.joins()) {
             return false;
         }
-        let waits = if class == Class::Join { &mut self.joins } else { &mut self.queued };
-        !std::mem::replace(waits, true)
+        match class {
+            Class::Join => self.lines.set_joins(true),
+            _ => self.lines.set_queued(true),
+        }
+        true
     }
 }
 

@@ -5,7 +5,7 @@
 //! the peer back and there is nothing to lose: a send ends inside its turn, and the last receive
 //! has ended.
 
-use super::connection::{Connection, Sending};
+use super::connection::{Connection, Lines, Sending};
 use super::message::Message;
 use super::news::Account;
 use super::shard::Shard;
@@ -74,8 +74,7 @@ impl Shard {
             self.reactor.poll_cancel(token);
             connection.sending = Sending::Idle;
         }
-        connection.queued = false;
-        connection.joins = false;
+        connection.lines = Lines::default();
         Some(Traveller { connection, account })
     }
 
