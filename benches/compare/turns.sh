@@ -51,9 +51,8 @@ for round in $(seq "$ROUNDS"); do
     for kind in rtmp flv; do
         url=rtmp://127.0.0.1:$RTMP/live/bench
         [ "$kind" = rtmp ] || url=http://127.0.0.1:$HTTP/bench.flv
-        started "$LOAD_CPU" "$BIN/grandstand-load" fanout --url "$url" --no-publish --sampled 10 \
-            --players $((PLAYERS / 2)) --ramp $((RAMP / 2)) --window "${WINDOW}s" \
-            --cpu "$LOAD_CPU" --softirq-cpu "$SERVER_CPU" --server-pid "$SERVER"
+        fans "$WORK/$kind.json" --url "$url" --sampled 10 --players $((PLAYERS / 2)) \
+            --ramp $((RAMP / 2)) --window "${WINDOW}s" --server-pid "$SERVER"
         eval "$kind=\$STARTED"
     done
     sleep $((PLAYERS / RAMP + WINDOW / 2))
