@@ -124,13 +124,18 @@ publish() {
     started "$LOAD_CPU" "$BIN/grandstand-load" publish "$@"
 }
 
-# fanout FILE ARGUMENTS...: plays and writes the results there. SOFTIRQ_CPU is the core of the server
-# that is played, if it is not ours.
-fanout() {
+# fans FILE ARGUMENTS...: plays in the background and writes the results there; its process id is in
+# STARTED. SOFTIRQ_CPU is the core of the server that is played, if it is not ours.
+fans() {
     file=$1
     shift
     started "$LOAD_CPU" "$BIN/grandstand-load" fanout --cpu "$LOAD_CPU" \
         --softirq-cpu "${SOFTIRQ_CPU:-$SERVER_CPU}" --no-publish --json "$file" "$@"
+}
+
+# fanout FILE ARGUMENTS...: the same, until it has ended.
+fanout() {
+    fans "$@"
     ended "$STARTED"
 }
 
