@@ -16,7 +16,7 @@ use super::cost::Work;
 use super::headroom::{Headroom, Rate, Span};
 use super::shard::Shard;
 use crate::config::{Admission, LimitId};
-use crate::control::{CoreUse, HeadroomStatus};
+use crate::control::{CoreUse, HeadroomStatus, QuotaPlace};
 use crate::metrics::NoRoom;
 use crate::reactor::thread_cpu_time;
 use crate::segment::uri::Asset;
@@ -147,12 +147,29 @@ impl Shard {
         }
     }
 
-    /// The player of a connection finds room, or the reason why there is none.
-    pub(super) fn admit_player(
+    /// The player in `slot` takes its place at a reader: one of its stream's quota, one of the
+    /// node's players, and room on this shard.
+    pub(super) fn take_place(
         &mut self,
+        slot: u32,
         reader_slot: u32,
         low_latency: bool,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<Option<QuotaPlace>, NoRoom> {
+        let asked = self.connections.get(slot).and_then(|connection| connection.asked.as_ref());
+        let counted = asked.filter(|asked| !asked.internal);
+        let place = counted.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
+        let place = place.map_err(|_full| NoRoom::Quota)?;
+        let room = self.shared.caps.enter_player(&self.config.limits);
+        room.map_err(|_limit| NoRoom::Players)?;
+        if let Err(reason) = self.admit_player(reader_slot, low_latency) {
+            self.shared.caps.leave_player();
+            return Err(reason);
+        }
+        Ok(place)
+    }
+
+    /// The player of a connection finds room, or the reason why there is none.
+    fn admit_player(&mut self, reader_slot: u32, low_latency: bool) -> Result<(), NoRoom> {
         let Self { readers, config, now, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return Ok(()) };
         reader.weigh(*now);

@@ -67,7 +67,7 @@ impl Shard {
         };
         self.sessions_opened += 1;
         let id = SessionId::new(self.id, self.sessions_opened);
-        let server = Server::new(request, target, port, &self.terms);
+        let server = Server::new(*request, target, port, &self.terms);
         let ListenerConfig { latency, number: listener, .. } = config;
         let connection = Connection::new(Arrival {
             id,

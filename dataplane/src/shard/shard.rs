@@ -208,10 +208,7 @@ impl Shard {
             challenge: None,
             random: RandomState::new(),
             words: Words::default(),
-            verdicts: Verdicts::new(
-                connections_max / config.shards.len(),
-                shared.views.question_keys(),
-            ),
+            verdicts: verdicts_of(&config, &shared),
             rechecks: Rechecks::default(),
             views: Views::new(&config.view_keys),
             tombstones: Tombstones::default(),
@@ -299,6 +296,12 @@ pub(super) fn terms_of(config: &Config) -> Arc<Terms> {
         auth: config.auth,
         hls_session: config.stream.hls.session,
     })
+}
+
+/// What is remembered of verdicts: this shard's share of the node's connections.
+fn verdicts_of(config: &Config, shared: &Shared) -> Verdicts {
+    let connections_max = config.limits.get(LimitId::ConnectionsMax) as usize;
+    Verdicts::new(connections_max / config.shards.len(), shared.views.question_keys())
 }
 
 /// The built-in stream, on the shard that is its home.

@@ -162,23 +162,14 @@ impl Shard {
             return;
         }
         let Some(connection) = self.connections.get(slot) else { return };
-        let asked = connection.asked.as_ref();
-        let counted = asked.filter(|asked| !asked.internal);
-        let place = counted.map_or(Ok(None), |asked| self.quotas.enter(&asked.stream));
-        let Ok(place) = place else {
-            self.refuse_for_room(slot, NoRoom::Quota);
-            return;
-        };
         let low_latency = options.latency.unwrap_or(connection.latency) == Latency::Low;
-        if self.shared.caps.enter_player(&self.config.limits).is_err() {
-            self.refuse_for_room(slot, NoRoom::Players);
-            return;
-        }
-        if let Err(reason) = self.admit_player(reader_slot, low_latency) {
-            self.shared.caps.leave_player();
-            self.refuse_for_room(slot, reason);
-            return;
-        }
+        let place = match self.take_place(slot, reader_slot, low_latency) {
+            Ok(place) => place,
+            Err(reason) => {
+                self.refuse_for_room(slot, reason);
+                return;
+            }
+        };
         let Some(asked) = self.take_asked(slot) else { return };
         let Self { connections, readers, shared, counters, words, quotas, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };

@@ -30,7 +30,7 @@ fn asking(settings: &Settings) -> (Server, Listener) {
                 let (url, auth) = (UrlDialect::Name, AuthConfig::default());
                 let listens = SrtListener::default();
                 let target = Target::of(request.stream_id(), &listens, url, auth).unwrap();
-                return (Server::new(request, target, 0, &Arc::new(Terms::default())), listener);
+                return (Server::new(*request, target, 0, &Arc::new(Terms::default())), listener);
             }
             other => panic!("{other:?}"),
         }

@@ -84,13 +84,13 @@ impl Server {
 
     /// Whoever sent `request`, and wants `target`.
     #[must_use]
-    pub fn new(request: Box<Request>, target: Target, port: u8, terms: &Arc<Terms>) -> Self {
+    pub fn new(request: Request, target: Target, port: u8, terms: &Arc<Terms>) -> Self {
         let (intent, is_anonymous) = (target.intent(), target.is_anonymous());
         let Target { role, stream, credentials, play } = target;
         let ask = Event::Authorize { intent, stream: stream.clone(), credentials, play };
         let agent = target::agent(request.peer_version());
         let (events, terms) = (VecDeque::from([ask]), Arc::clone(terms));
-        let state = State::Asking(Box::new(Asking::new(*request)));
+        let state = State::Asking(Box::new(Asking::new(request)));
         Self { state, role, stream, agent, port, socket: None, is_anonymous, events, terms }
     }
 
