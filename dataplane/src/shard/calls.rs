@@ -110,10 +110,11 @@ impl Shard {
     /// Refuses who has no session yet.
     fn turn_away(&mut self, port: u8, request: &Request, code: RejectReason, why: &'static str) {
         self.counters.connections_shed += 1;
+        let url = self.config.session.url;
         let Some((port_of, scratch)) = self.ports.get_mut(port) else { return };
         let len = port_of.listener.refuse(self.now, request, code, scratch);
         let peer = request.peer();
-        let stream_id = shown(request.stream_id());
+        let stream_id = shown(request.stream_id(), url);
         // Strangers can have this said as often as they may connect.
         tracing::debug!(%peer, stream_id, code = code.0, reason = why, "call refused");
         self.ports.send_scratch(port, &peer, len);
@@ -129,13 +130,14 @@ impl Shard {
         }
         let settings = self.settings_of(slot);
         let keys = (self.fresh_socket(), self.key_seed(id));
+        let url = self.config.session.url;
         let Self { connections, ports, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return false };
         let span = connection.span();
         let Some(server) = connection.session.srt_mut() else { return true };
         let port = server.port();
         let caller = server.request().map(Request::caller);
-        let stream_id = server.request().map(|request| shown(request.stream_id()));
+        let stream_id = server.request().map(|request| shown(request.stream_id(), url));
         let Some((port_of, scratch)) = ports.get_mut(port) else { return false };
         match server.let_in(*now, &mut port_of.listener, &settings, keys, scratch) {
             Ok(_) => {
@@ -167,6 +169,7 @@ impl Shard {
             Command::Shutdown { .. } => RejectReason::FORBIDDEN,
             _ => return,
         };
+        let url = self.config.session.url;
         let Self { connections, ports, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let (id, peer) = (connection.id, SocketAddr::from(connection.peer));
@@ -174,7 +177,7 @@ impl Shard {
         let Some(server) = connection.session.srt_mut() else { return };
         let port = server.port();
         let Some(request) = server.request() else { return };
-        let (caller, stream_id) = (request.caller(), shown(request.stream_id()));
+        let (caller, stream_id) = (request.caller(), shown(request.stream_id(), url));
         let Some((port_of, scratch)) = ports.get_mut(port) else { return };
         let listener = &mut port_of.listener;
         let Some(len) = server.turn_away(*now, listener, reason, scratch) else { return };

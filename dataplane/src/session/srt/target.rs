@@ -5,6 +5,7 @@
 //! password. In [`UrlDialect::ChannelKey`] `CHANNEL/KEY` is a channel and its key.
 //! Limits: those of a stream id, and of [`Params`].
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -99,9 +100,10 @@ impl Target {
     }
 }
 
-/// A stream id as people may see it: what may be a secret is masked, odd letters are escaped.
+/// A stream id as people may see it where addresses are read by `url`: what may be a secret is
+/// masked, odd letters are escaped.
 #[must_use]
-pub fn shown(stream_id: Option<&[u8]>) -> String {
+pub fn shown(stream_id: Option<&[u8]>, url: UrlDialect) -> String {
     let Some(stream_id) = stream_id else { return String::new() };
     let text = String::from_utf8_lossy(stream_id);
     let (text, query) = text.split_once('?').map_or((&*text, ""), |(text, _)| (text, "?***"));
@@ -113,16 +115,19 @@ pub fn shown(stream_id: Option<&[u8]>) -> String {
             let public = PUBLIC_PARTS.contains(&name.trim());
             let comma = if at == 0 { "" } else { "," };
             let _ = match public {
-                true => write!(masked, "{comma}{pair}"),
+                true => write!(masked, "{comma}{}", without_key(pair, url)),
                 false => write!(masked, "{comma}{name}=***"),
             };
         }
     } else {
         // `publish:NAME`, then a user and a password.
         let mut parts = text.splitn(3, ':');
-        masked.extend([parts.next().unwrap_or_default()]);
-        if let Some(name) = parts.next() {
-            let _ = write!(masked, ":{name}");
+        let first = parts.next().unwrap_or_default();
+        match parts.next() {
+            Some(name) => {
+                let _ = write!(masked, "{first}:{}", without_key(name, url));
+            }
+            None => masked.push_str(&without_key(first, url)),
         }
         masked.push_str(if parts.next().is_some() { ":***" } else { "" });
     }
@@ -132,6 +137,14 @@ pub fn shown(stream_id: Option<&[u8]>) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// A name as people may see it: behind that of a channel comes its key, where that is the dialect.
+fn without_key(name: &str, url: UrlDialect) -> Cow<'_, str> {
+    match name.split_once('/') {
+        Some((channel, _)) if url == UrlDialect::ChannelKey => format!("{channel}/***").into(),
+        _ => name.into(),
+    }
 }
 
 /// What a peer says of its program.
@@ -218,11 +231,18 @@ mod tests {
             ("#!::r=cam?key=secret,m=publish", "#!::r=cam?***"),
             ("a\nb\u{7f}", "a\\nb\\u{7f}"),
         ] {
-            assert_eq!(shown(Some(id.as_bytes())), told);
+            assert_eq!(shown(Some(id.as_bytes()), UrlDialect::Name), told);
         }
-        assert_eq!(shown(None), "");
-        assert_eq!(shown(Some(b"\xff")), "\u{fffd}");
-        assert!(shown(Some(&[b'x'; 512])).chars().count() <= SHOWN_MAX + 1);
+        for (id, told) in [
+            ("publish:c1/k1", "publish:c1/***"),
+            ("c1/k1", "c1/***"),
+            ("#!::r=c1/k1,m=publish", "#!::r=c1/***,m=publish"),
+        ] {
+            assert_eq!(shown(Some(id.as_bytes()), UrlDialect::ChannelKey), told);
+        }
+        assert_eq!(shown(None, UrlDialect::Name), "");
+        assert_eq!(shown(Some(b"\xff"), UrlDialect::Name), "\u{fffd}");
+        assert!(shown(Some(&[b'x'; 512]), UrlDialect::Name).chars().count() <= SHOWN_MAX + 1);
     }
 
     #[test]
