@@ -3,12 +3,16 @@
 //!
 //! Lives on: each [`Poll`] and its sockets on one thread.
 
+mod chance;
+mod datagrams;
 mod exact_wait;
 mod interrupt;
 mod options;
 mod terminal;
 mod thread;
 
+pub use chance::random;
+pub use datagrams::{Train, gather_datagrams, receive_train};
 pub use interrupt::{interrupted, watch_interrupt};
 pub use options::{buffers, reset_on_close};
 pub use terminal::columns;
