@@ -4,7 +4,7 @@
 //! is published), [`crew`] (the threads), [`publisher`], [`player`], [`verify`] (what a player
 //! checks), [`stats`], [`observe`] (what the server spends), [`run`] and [`measurement`] (the
 //! measurement), [`report`]. [`trend`] tells whether memory grows. [`socket`] is the only module
-//! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`],
+//! that calls the kernel on its own; [`client`] speaks RTMP; [`http_flv`], [`http_ts`], [`srt`],
 //! [`websocket`] and [`hls`] speak what their names say; [`tls`] goes around them. [`mpegts`]
 //! judges transport streams; [`mirror`] copies segments for another server to serve; [`impair`] is
 //! a bad network between a client and a server.
@@ -35,6 +35,7 @@ pub mod run;
 pub mod scenario;
 pub mod socket;
 pub mod source;
+pub mod srt;
 pub mod stamp;
 pub mod stats;
 pub mod stream_url;

@@ -45,8 +45,7 @@ pub fn receive_train(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option
     message.msg_controllen = CONTROL_BYTES as _;
     // SAFETY: the message points to one range of the buffer and to the control bytes, which live
     // until the call returns, each with its own length; the descriptor is open.
-    let result =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let Ok(len) = usize::try_from(result) else {
         let error = io::Error::last_os_error();
         return match error.kind() {
