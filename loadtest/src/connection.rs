@@ -3,7 +3,7 @@
 //! Lives on: the thread of its [`Poll`].
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 
 use anyhow::Result;
 use rustls::client::ClientConnection;
@@ -58,6 +58,25 @@ impl Route {
         }
         self.from = Some(Ipv4Addr::new(127, 0, 0, last + 1));
         true
+    }
+
+    /// A socket for datagrams to the server and from it alone.
+    ///
+    /// # Errors
+    /// What the kernel says; [`ErrorKind::AddrNotAvailable`] if an address has no port left.
+    pub fn datagrams(&self) -> io::Result<UdpSocket> {
+        let from = match (self.addr, self.from) {
+            (SocketAddr::V4(_), from) => IpAddr::V4(from.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+            (SocketAddr::V6(_), _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = UdpSocket::bind((from, 0)).map_err(|error| match error.kind() {
+            // So the kernel says that each port is taken.
+            ErrorKind::AddrInUse => io::Error::from(ErrorKind::AddrNotAvailable),
+            _ => error,
+        })?;
+        socket.set_nonblocking(true)?;
+        socket.connect(self.addr)?;
+        Ok(socket)
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::srt::SrtTarget;
+
 /// How the stream travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -18,7 +20,12 @@ pub enum Scheme {
     WebSocketFlv,
     /// Playlists and segments over HTTP.
     Hls,
+    /// An MPEG transport stream over SRT.
+    Srt,
 }
+
+/// The port of SRT unless told: that of a Grandstand.
+const SRT_PORT: u16 = 8890;
 
 /// The name that says nothing of its stream.
 const INDEX: &str = "index.m3u8";
@@ -42,11 +49,13 @@ pub struct StreamUrl {
     pub name: String,
     /// The query with its `?`, or nothing.
     pub query: String,
+    /// What the query says, of SRT.
+    pub srt: Option<SrtTarget>,
 }
 
 impl StreamUrl {
-    /// Takes `rtmp[s]://host[:port]/app/name[?query]`, `http[s]://host[:port]/path[?query]` or
-    /// `ws[s]://` apart. What HTTP brings is told by the path's end: `.ts`, `.m3u8`, else FLV.
+    /// Takes `rtmp[s]://host[:port]/app/name[?query]`, `http[s]://host[:port]/path[?query]`,
+    /// `ws[s]://` or `srt://host[:port]?streamid=..` apart. What HTTP brings is told by the path's end: `.ts`, `.m3u8`, else FLV.
     ///
     /// # Errors
     /// If it is none of them.
@@ -59,7 +68,10 @@ impl StreamUrl {
             "https" => (Scheme::HttpFlv, true, 443),
             "ws" => (Scheme::WebSocketFlv, false, 80),
             "wss" => (Scheme::WebSocketFlv, true, 443),
-            other => bail!("cannot speak {other}://, only rtmp, rtmps, http, https, ws and wss"),
+            "srt" => return Self::parse_srt(rest),
+            other => {
+                bail!("cannot speak {other}://, only rtmp, rtmps, http, https, ws, wss and srt")
+            }
         };
         let (authority, path) = rest.split_once('/').context("the URL names no stream")?;
         let (path, query) = match path.split_once('?') {
@@ -88,6 +100,28 @@ impl StreamUrl {
             app: app.to_owned(),
             name: name.to_owned(),
             query,
+            srt: None,
+        })
+    }
+
+    /// What follows `srt://`: an address, and a query that names the stream.
+    fn parse_srt(rest: &str) -> Result<Self> {
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        ensure!(!authority.is_empty(), "the URL names no host");
+        ensure!(!authority.contains('/'), "an SRT URL names its stream by ?streamid=");
+        let target = SrtTarget::parse(query)?;
+        let (host, port) = split_authority(authority, SRT_PORT)?;
+        Ok(Self {
+            scheme: Scheme::Srt,
+            is_tls: false,
+            authority: authority.to_owned(),
+            host,
+            port,
+            app: String::new(),
+            name: target.name().to_owned(),
+            query: format!("?{query}"),
+            srt: Some(target),
         })
     }
 
@@ -110,6 +144,12 @@ impl StreamUrl {
     pub fn nth(&self, index: usize, count: usize) -> Self {
         let mut url = self.clone();
         if count <= 1 {
+            return url;
+        }
+        if let Some(target) = &self.srt {
+            let target = target.nth(index);
+            url.name = target.name().to_owned();
+            url.srt = Some(target);
             return url;
         }
         if self.scheme == Scheme::Hls && self.name == INDEX && !self.app.is_empty() {
@@ -182,6 +222,7 @@ impl fmt::Display for StreamUrl {
             Scheme::Rtmp => "rtmp",
             Scheme::HttpFlv | Scheme::HttpTs | Scheme::Hls => "http",
             Scheme::WebSocketFlv => "ws",
+            Scheme::Srt => return write!(f, "srt://{}?streamid={}", self.authority, self.name),
         };
         let tls = if self.is_tls { "s" } else { "" };
         // The query may hold a key, which no message may show.
@@ -246,6 +287,10 @@ mod tests {
             "",
             "h/live/a",
             "srt://h/live/a",
+            "srt://h/live/a?streamid=a",
+            "srt://h",
+            "srt://?streamid=a",
+            "srt://h:x?streamid=a",
             "rtmps://h/a",
             "rtmp://h/a",
             "http://h/",
@@ -272,6 +317,20 @@ mod tests {
             assert_eq!((url.scheme, url.is_tls, url.port), (scheme, is_tls, port), "{text}");
             assert_eq!(url.to_string(), text.split('?').next().unwrap());
         }
+    }
+
+    #[test]
+    fn srt_is_told_by_its_query_and_shows_no_secret() {
+        let text = "srt://[::1]:9000?streamid=publish:live/a:me:hidden&passphrase=hidden%20words";
+        let url = StreamUrl::parse(text).unwrap();
+        assert_eq!((url.scheme, &*url.host, url.port), (Scheme::Srt, "::1", 9000));
+        assert_eq!(url.to_string(), "srt://[::1]:9000?streamid=live/a");
+        let third = url.nth(3, 4);
+        assert_eq!(third.to_string(), "srt://[::1]:9000?streamid=live/a-3");
+        assert_eq!(third.srt.unwrap().stream_id, "publish:live/a-3:me:hidden");
+        assert_eq!(url.nth(0, 1), url);
+        let url = StreamUrl::parse("srt://h/?streamid=a").unwrap();
+        assert_eq!((&*url.host, url.port), ("h", SRT_PORT));
     }
 
     #[test]

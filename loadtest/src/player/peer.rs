@@ -34,8 +34,8 @@ impl Peer {
             Scheme::WebSocketFlv => {
                 Self::WebSocketFlv(Box::new(websocket::Client::new(url, seed, out)))
             }
-            // What plays playlists is no peer; a playlist played as FLV is refused as such.
-            Scheme::HttpFlv | Scheme::Hls => {
+            // What plays playlists or datagrams is no peer; as FLV it is refused as such.
+            Scheme::HttpFlv | Scheme::Hls | Scheme::Srt => {
                 Self::HttpFlv(Box::new(http_flv::Client::new(url, out)))
             }
         }

@@ -29,6 +29,8 @@ pub(super) fn parts(settings: &Settings, command: &str) -> Result<Vec<Part>> {
         return Ok(parts);
     }
     ensure!(settings.slow > 0.0 && settings.slow < 1.0, "--slow is between 0% and 100%");
+    let is_srt = |part: &Part| part.url.scheme == Scheme::Srt;
+    ensure!(!parts.iter().any(is_srt), "no player of SRT can be slow: nothing holds datagrams up");
     let pace = Pace::Slow { bytes_per_s: settings.slow_bytes_per_s()? };
     let both = parts.into_iter().flat_map(|part| {
         let slow = Part {
@@ -94,5 +96,6 @@ pub(super) const fn format_name(scheme: Scheme) -> &'static str {
         Scheme::HttpTs => "ts",
         Scheme::WebSocketFlv => "ws",
         Scheme::Hls => "hls",
+        Scheme::Srt => "srt",
     }
 }

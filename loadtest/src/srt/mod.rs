@@ -1,11 +1,12 @@
-//! SRT as a caller speaks it, sans-IO: an independent peer, which shares packets and ciphers with
+//! SRT as a caller speaks it, sans-IO but for [`Endpoint`]: an independent peer, which shares packets and ciphers with
 //! the server (`codecs::srt`) and no line of a connection.
 //!
 //! Spec: draft-sharabayko-srt-01.
 //!
 //! Shape: `target` (what a URL says), `call` (the handshake), then a [`Link`]: `inbound` (what
 //! comes, in order, gaps asked for again), `outbound` (what goes, kept for as long as somebody may
-//! ask for it again), `round_trip` (how long the way is). [`Caller`] is all of it in turn.
+//! ask for it again), `round_trip` (how long the way is). [`Caller`] is all of it in turn,
+//! [`Endpoint`] gives it a socket.
 //!
 //! ```text
 //!   Induction --cookie--> Conclusion --granted--> Link --shutdown, silence--> (error)
@@ -21,6 +22,7 @@
 
 mod call;
 mod caller;
+mod endpoint;
 mod inbound;
 mod keys;
 #[cfg(test)]
@@ -33,6 +35,7 @@ mod target;
 
 pub use call::{CALL_US_MAX, SECRETS_BYTES};
 pub use caller::{Caller, Told};
+pub use endpoint::Endpoint;
 pub use inbound::{Arrivals, WINDOW_PACKETS_MAX};
 pub use link::{Link, SILENCE_US_MAX};
 pub use outbound::{Departures, PAYLOAD_BYTES};
