@@ -88,6 +88,12 @@ pub struct Measurement {
     pub segment: Option<Percentiles>,
     /// Segments that were gone before a player had them.
     pub missed_segments: u64,
+    /// Packets that players of SRT got, since the step began.
+    pub packets: u64,
+    /// Those of them that came after a later one: lost on the way, and sent again.
+    pub packets_recovered: u64,
+    /// Packets that players of SRT did not get in time.
+    pub packets_lost: u64,
     /// Faults by TR 101 290 in the transport streams of sampled players.
     pub transport_faults: u64,
     /// The first of them.
@@ -261,6 +267,8 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         *losses.entry(reason.clone()).or_default() += players;
     }
     let sampled = &window.sampled;
+    let mut arrivals = joined.packets;
+    arrivals.add(&window.packets);
     Measurement {
         players: 0,
         held: passage.playing.iter().sum(),
@@ -289,6 +297,9 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         playlist: window.playlist.percentiles(),
         segment: window.segment.percentiles(),
         missed_segments: joined.missed_segments + window.missed_segments,
+        packets: arrivals.packets,
+        packets_recovered: arrivals.recovered,
+        packets_lost: arrivals.lost,
         transport_faults: joined.transport_faults + window.transport_faults,
         first_transport_fault: [&joined, &window]
             .iter()

@@ -3,6 +3,7 @@
 mod cast;
 mod census;
 mod crowd;
+mod datagram_player;
 mod loss;
 mod peer;
 mod routes;

@@ -87,13 +87,18 @@ fn route(url: &StreamUrl, pace: Pace, trust: &Trust) -> Result<Route> {
 
 /// Starts to connect, from the next address of this machine if the last one has no port left.
 pub(super) fn dial(route: &mut Route, token: u64, poll: &Poll) -> io::Result<Connection> {
+    from_any_source(route, |route| Connection::open(route, token, poll))
+}
+
+/// Opens from the next address of this machine, once the one before has no port left.
+pub(super) fn from_any_source<T>(
+    route: &mut Route,
+    open: impl Fn(&Route) -> io::Result<T>,
+) -> io::Result<T> {
     loop {
-        match Connection::open(route, token, poll) {
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                if !route.use_next_source() {
-                    return Err(error);
-                }
-            }
+        match open(route) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrNotAvailable && route.use_next_source() => {}
             other => return other,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::srt::Arrivals;
 use crate::stats::Histogram;
 use crate::verify::Findings;
 
@@ -31,6 +32,8 @@ pub struct Tally {
     pub segment: Histogram,
     /// Segments that were gone before they could be asked for or sent.
     pub missed_segments: u64,
+    /// Packets of players of SRT.
+    pub packets: Arrivals,
     /// Faults of the transport streams of sampled players.
     pub transport_faults: u64,
     /// The first of them.
@@ -86,6 +89,7 @@ impl Tally {
         self.reconnects += other.reconnects;
         self.stalls += other.stalls;
         self.missed_segments += other.missed_segments;
+        self.packets.add(&other.packets);
         self.transport_faults += other.transport_faults;
         self.join.add(&other.join);
         self.first_video.add(&other.first_video);
@@ -116,11 +120,14 @@ mod tests {
             let mut one = Tally { received: 10, closed: 1, ..Tally::default() };
             one.lost_because(format!("reason {number}"), 1);
             one.sampled.missing = 2;
+            one.packets = Arrivals { packets: 4, recovered: 3, lost: 2, useless: 1 };
             one.join.record(number as u64);
             sum.add(&one);
         }
         assert_eq!((sum.received, sum.lost_players()), (640, 64));
         assert_eq!((sum.sampled.lost(), sum.join.len()), (128, 64));
+        let packets = Arrivals { packets: 256, recovered: 192, lost: 128, useless: 64 };
+        assert_eq!(sum.packets, packets);
         assert_eq!(sum.first_loss.as_deref(), Some("reason 0"));
         assert_eq!(sum.losses.len(), REASONS_MAX + 1);
         assert_eq!(sum.losses["other"], REASONS_MAX as u64);

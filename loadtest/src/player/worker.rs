@@ -18,15 +18,18 @@ use anyhow::{Context, Result};
 use super::cast::{Cast, Deal, Role};
 use super::census::{Census, Gauge};
 use super::crowd::CrowdPlan;
+use super::datagram_player::DatagramPlayer;
 use super::loss::Loss;
-use super::routes::{Routes, dial};
+use super::routes::{Routes, dial, from_any_source};
 use super::scene::Scene;
 use super::segment_player::{Eyesight, SegmentPlayer};
 use super::stream_player::StreamPlayer;
 use super::sweep::{Schedule, Slice};
 use super::tally::Tally;
+use crate::connection::Route;
 use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
-use crate::stream_url::Scheme;
+use crate::srt::Endpoint;
+use crate::stream_url::{Scheme, StreamUrl};
 
 /// Players that are swept before those who wait for a packet are looked at.
 const SWEEP_BATCH: usize = 32;
@@ -52,6 +55,7 @@ pub(super) enum Order {
 enum Player {
     Stream(StreamPlayer),
     Segments(Box<SegmentPlayer>),
+    Datagrams(Box<DatagramPlayer>),
 }
 
 struct Slot {
@@ -270,30 +274,42 @@ impl Worker {
     fn connect(&mut self, slot: usize) -> Result<()> {
         let Role { part, stream, sampled } = self.slots[slot].role;
         self.scene.part = part;
-        let Scene { routes, poll, .. } = &mut self.scene;
-        let route = routes.home(part);
-        let addr = route.addr;
-        let connection = match dial(route, slot as u64, poll) {
-            Ok(connection) => connection,
+        let CrowdPlan { parts, streams, .. } = &*self.plan;
+        let url = parts[part].url.nth(stream, *streams);
+        match self.open(&url, slot as u64, sampled) {
+            Ok(player) => self.slots[slot].player = Some(player),
             Err(error) if is_of_the_server(&error) => {
                 Loss::from(error).count(self.scene.tally());
                 return Ok(());
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot connect to {addr}")),
-        };
-        let CrowdPlan { parts, streams, holds, .. } = &*self.plan;
-        let url = parts[part].url.nth(stream, *streams);
-        let pace = parts[part].pace;
-        let player = match url.scheme {
-            Scheme::Hls => {
-                let eyes = Eyesight { sampled, holds: *holds };
-                Player::Segments(Box::new(SegmentPlayer::new(connection, &url, pace, eyes)))
+            Err(error) => {
+                let addr = self.scene.routes.home(part).addr;
+                return Err(error).with_context(|| format!("cannot connect to {addr}"));
             }
-            _ => Player::Stream(StreamPlayer::new(connection, &url, pace, sampled)),
-        };
-        self.slots[slot].player = Some(player);
+        }
         self.joining += 1;
         Ok(())
+    }
+
+    /// Starts to connect a player of the scene's part.
+    fn open(&mut self, url: &StreamUrl, token: u64, sampled: bool) -> io::Result<Player> {
+        let CrowdPlan { parts, holds, .. } = &*self.plan;
+        let Scene { routes, poll, part, .. } = &mut self.scene;
+        let pace = parts[*part].pace;
+        let route = routes.home(*part);
+        if let Some(target) = &url.srt {
+            let open = |route: &Route| Endpoint::open(route, target, token, poll);
+            let endpoint = from_any_source(route, open)?;
+            return Ok(Player::Datagrams(Box::new(DatagramPlayer::new(endpoint, sampled))));
+        }
+        let connection = dial(route, token, poll)?;
+        Ok(match url.scheme {
+            Scheme::Hls => {
+                let eyes = Eyesight { sampled, holds: *holds };
+                Player::Segments(Box::new(SegmentPlayer::new(connection, url, pace, eyes)))
+            }
+            _ => Player::Stream(StreamPlayer::new(connection, url, pace, sampled)),
+        })
     }
 
     /// Lets `act` work on a player, and drops it if it is lost.
@@ -340,6 +356,7 @@ impl Player {
         match self {
             Self::Stream(player) => player.playing,
             Self::Segments(player) => player.playing,
+            Self::Datagrams(player) => player.playing,
         }
     }
 
@@ -347,6 +364,7 @@ impl Player {
         match self {
             Self::Stream(player) => player.receive(scene),
             Self::Segments(player) => player.receive(scene),
+            Self::Datagrams(player) => player.receive(scene),
         }
     }
 
@@ -354,6 +372,7 @@ impl Player {
         match self {
             Self::Stream(player) => player.sweep(now_ns, scene),
             Self::Segments(player) => player.sweep(now_ns, scene),
+            Self::Datagrams(player) => player.sweep(now_ns, scene),
         }
     }
 }

@@ -42,6 +42,23 @@ pub fn impaired(of: &ImpairSummary) -> String {
     )
 }
 
+/// What sampled players found of frames.
+fn frames(of: &Measurement) -> String {
+    format!(
+        "{} of {} sampled players, {} lost, {} corrupt, {} duplicated, {} reordered, \
+         {} times back, {} bad starts, {} unstamped",
+        of.frames,
+        of.sampled,
+        of.lost,
+        of.corrupt,
+        of.duplicated,
+        of.reordered,
+        of.timestamps_back,
+        of.undecodable_starts,
+        of.unstamped
+    )
+}
+
 /// A measurement as a few lines.
 #[must_use]
 pub fn measurement(of: &Measurement) -> String {
@@ -73,25 +90,14 @@ pub fn measurement(of: &Measurement) -> String {
         line("playlist", percentiles(of.playlist));
         line("segment", format!("{}, {} missed", percentiles(of.segment), of.missed_segments));
     }
+    if of.packets > 0 {
+        let Measurement { packets, packets_recovered, packets_lost, .. } = of;
+        line("packets", format!("{packets}, {packets_recovered} recovered, {packets_lost} lost"));
+    }
     if let Some(fault) = &of.first_transport_fault {
         line("TR 101 290", format!("{} faults, the first: {fault}", of.transport_faults));
     }
-    line(
-        "frames",
-        format!(
-            "{} of {} sampled players, {} lost, {} corrupt, {} duplicated, {} reordered, \
-             {} times back, {} bad starts, {} unstamped",
-            of.frames,
-            of.sampled,
-            of.lost,
-            of.corrupt,
-            of.duplicated,
-            of.reordered,
-            of.timestamps_back,
-            of.undecodable_starts,
-            of.unstamped
-        ),
-    );
+    line("frames", frames(of));
     for part in of.parts.iter().filter(|_| of.parts.len() > 1) {
         line(&part.name, self::part(part));
     }

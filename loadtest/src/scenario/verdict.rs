@@ -29,6 +29,9 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
     if stalls > 0 {
         found.push(format!("players stalled {stalls} times"));
     }
+    if of.packets_lost > 0 {
+        found.push(format!("srt: {} packets were lost of {}", of.packets_lost, of.packets));
+    }
     for (part, of_cast) in judged(of, cast) {
         found.extend(faults(part, of.first_transport_fault.as_deref()));
         if let Some(limit_ns) = p99_max_ns {
