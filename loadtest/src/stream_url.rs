@@ -24,6 +24,14 @@ pub enum Scheme {
     Srt,
 }
 
+impl Scheme {
+    /// Whether streams are published that way.
+    #[must_use]
+    pub const fn publishes(self) -> bool {
+        matches!(self, Self::Rtmp | Self::Srt)
+    }
+}
+
 /// The port of SRT unless told: that of a Grandstand.
 const SRT_PORT: u16 = 8890;
 

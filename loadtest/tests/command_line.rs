@@ -1,7 +1,7 @@
 //! What the program says when it cannot do what it is told: one line, and how it ends.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Output};
 
 /// Not followed.
@@ -29,7 +29,12 @@ fn bad_arguments_are_one_clear_line() {
         ("sing", "unknown command sing; try --help"),
         ("play", "play needs --url"),
         ("play --url rtmp://h/live/a --bitrate 1M", "play has no option --bitrate; try --help"),
-        ("play --url srt://h/a", "--url: cannot speak srt://"),
+        ("play --url rist://h/a", "--url: cannot speak rist://"),
+        ("play --url srt://h/a", "--url: an SRT URL names its stream by ?streamid="),
+        ("play --url srt://h?streamid=a&passphrase=short", "--url: passphrase= has 10 to 80 bytes"),
+        ("play --url srt://h?streamid=a&latence=1", "--url: latence= is not known: there are"),
+        ("fanout --url srt://h?streamid=a", "srt://h?streamid=a is only played: it needs --pub"),
+        ("slow --url srt://h?streamid=a --no-publish", "no player of SRT can be slow"),
         ("play --url rtmp://h/live/a --players 1,2", "play takes one number of players"),
         ("play --url rtmp://h/live/a --players 0", "--players: players are at least 1"),
         ("play --url rtmp://h/live/a --sampled some", "--sampled: no share such as 20%: some"),
@@ -48,7 +53,7 @@ fn bad_arguments_are_one_clear_line() {
         ("slow --url rtmp://h/live/a --slow 100%", "--slow is between 0% and 100%"),
         ("slow --url rtmp://h/live/a --slow-rate fast", "--slow-rate: no bit rate: fast"),
         ("storm --url rtmp://h/live/a --rounds 0", "--rounds: must be at least 1"),
-        ("publish --url http://h/a.flv", "streams are published by rtmp:// or rtmps://"),
+        ("publish --url http://h/a.flv", "streams are published by rtmp://, rtmps:// or srt://"),
         ("publish --url rtmp://h/live/a --streams 0", "--streams: must be at least 1"),
         ("publish --url rtmp://h/live/a --bitrate fast", "--bitrate: no bit rate: fast"),
         ("publish --url rtmp://h/live/a --size 720p", "--size: no picture size: 720p"),
@@ -96,6 +101,10 @@ fn a_server_that_is_not_there_is_one_clear_line() {
         assert!(said.contains("Connection refused"), "{said}");
         assert!(said.ends_with("(is the server running, and is that its port?)"), "{said}");
     }
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let said = complaint(&format!("publish --url srt://127.0.0.1:{port}?streamid=a"), FAILURE);
+    assert!(said.contains("Connection refused"), "{said}");
+    assert!(said.ends_with("(is the server running, and is that its port?)"), "{said}");
     let said = complaint("publish --url rtmp://no-such-host.invalid/live/a", FAILURE);
     assert!(said.starts_with("cannot resolve no-such-host.invalid"), "{said}");
     let said = complaint(&format!("publish {url} --cpus 999"), FAILURE);

@@ -17,9 +17,9 @@ use anyhow::{Context, Error, Result, bail};
 
 use super::PublishTotals;
 use super::feed::Feed;
-use super::publication::Publication;
+use super::outlet::Outlet;
 use super::publishing::PublishPlan;
-use crate::connection::{Connection, Route};
+use crate::connection::Route;
 use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
 
 /// Bytes that a stream may have unsent.
@@ -31,7 +31,11 @@ const START_NS_MAX: u64 = 15_000_000_000;
 /// How often the wish to stop is looked at.
 const STOP_CHECK_NS: u64 = 50_000_000;
 
-const READ_BYTES: usize = 16 * 1024;
+/// How often those who publish in datagrams look at the time.
+const TICK_NS: u64 = 10_000_000;
+
+/// Room for datagrams that came together.
+const READ_BYTES: usize = 64 * 1024;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -52,7 +56,7 @@ pub(super) struct Bank {
     route: Route,
     poll: Poll,
     /// Those that were lost are gone.
-    publications: Vec<Option<Publication>>,
+    publications: Vec<Option<Outlet>>,
     /// Every how many streams one is ours, and the first.
     threads: usize,
     index: usize,
@@ -61,6 +65,8 @@ pub(super) struct Bank {
     ready: Vec<u64>,
     buffer: Vec<u8>,
     opened_ns: u64,
+    /// When time is looked at next; never without datagrams.
+    tick_ns: u64,
     totals: PublishTotals,
 }
 
@@ -70,6 +76,7 @@ impl Bank {
         route: Route,
         (index, threads): (usize, usize),
     ) -> Result<Self> {
+        let tick_ns = if plan.url.srt.is_some() { 0 } else { u64::MAX };
         Ok(Self {
             plan,
             route,
@@ -81,6 +88,7 @@ impl Bank {
             ready: Vec::new(),
             buffer: vec![0; READ_BYTES],
             opened_ns: monotonic_ns(),
+            tick_ns,
             totals: PublishTotals::default(),
         })
     }
@@ -123,12 +131,17 @@ impl Bank {
         let connect_ns = self.connect_due(ours)?;
         let due_ns = self.due.peek().map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns);
         let stop_check_ns = monotonic_ns() + STOP_CHECK_NS;
-        self.poll.wait(due_ns.min(connect_ns).min(stop_check_ns), &mut self.ready)?;
+        let until_ns = due_ns.min(connect_ns).min(stop_check_ns).min(self.tick_ns);
+        self.poll.wait(until_ns, &mut self.ready)?;
         for at in 0..self.ready.len() {
             let local = usize::try_from(self.ready[at]).context("a token is an index")?;
             self.receive(local)?;
         }
         let now_ns = monotonic_ns();
+        if now_ns >= self.tick_ns {
+            self.tick_ns = now_ns + TICK_NS;
+            self.tick()?;
+        }
         while let Some(Reverse((due_ns, local))) = self.due.peek().copied() {
             if due_ns > now_ns {
                 break;
@@ -145,6 +158,17 @@ impl Bank {
         Ok(())
     }
 
+    /// Lets all streams look at the time.
+    fn tick(&mut self) -> Result<()> {
+        for local in 0..self.publications.len() {
+            let Some(publication) = &mut self.publications[local] else { continue };
+            if let Err(error) = publication.tick(&mut self.totals) {
+                self.lose(local, error)?;
+            }
+        }
+        Ok(())
+    }
+
     fn receive(&mut self, local: usize) -> Result<()> {
         let number = local * self.threads + self.index;
         let Some(publication) = &mut self.publications[local] else { return Ok(()) };
@@ -155,7 +179,7 @@ impl Bank {
         if is_accepted && publication.due_ns().is_none() {
             let interval = SECOND_NS / u64::from(self.plan.source.fps.max(1));
             let phase = interval * number as u64 / self.plan.streams as u64;
-            publication.start(monotonic_ns() + phase);
+            publication.start(monotonic_ns() + phase)?;
             let due_ns = publication.due_ns().expect("it has begun");
             self.due.push(Reverse((due_ns, local)));
             self.totals.streams += 1;
@@ -191,11 +215,11 @@ impl Bank {
             if due_ns > monotonic_ns() {
                 return Ok(due_ns);
             }
-            let connection = Connection::open(&self.route, local as u64, &self.poll)
-                .with_context(|| format!("cannot connect to {}", self.route.addr))?;
             let url = self.plan.url.nth(number, self.plan.streams);
             let feed = Feed::new(self.plan.source, self.plan.recording.as_ref());
-            self.publications.push(Some(Publication::new(connection, url, feed)));
+            let outlet = Outlet::open(&self.route, url, feed, local as u64, &self.poll)
+                .with_context(|| format!("cannot connect to {}", self.route.addr))?;
+            self.publications.push(Some(outlet));
         }
     }
 }

@@ -40,23 +40,29 @@ impl Feed {
         }
     }
 
-    /// Appends what a decoder has to know before the first frame.
-    pub(super) fn send_heads(&self, client: &Client, out: &mut Vec<u8>) {
+    /// What a decoder has to know before the first frame: tag bodies.
+    pub(super) fn heads(&self) -> Vec<(PieceKind, Vec<u8>)> {
         match self {
             Self::Synthetic(source) => {
-                client.send_media(PieceKind::Video, 0, &source.video_config(), out);
-                if let Some(config) = source.audio_config() {
-                    client.send_media(PieceKind::Audio, 0, &config, out);
-                }
+                let audio = source.audio_config().map(|config| (PieceKind::Audio, config));
+                let video = (PieceKind::Video, source.video_config());
+                std::iter::once(video).chain(audio).collect()
             }
             Self::Recorded(player) => {
-                if let Some(metadata) = player.clip().metadata() {
-                    client.send_metadata(metadata, out);
-                }
-                for (kind, body) in player.clip().heads() {
-                    client.send_media(kind, 0, body, out);
-                }
+                player.clip().heads().map(|(kind, body)| (kind, body.to_vec())).collect()
             }
+        }
+    }
+
+    /// Appends what a decoder has to know before the first frame.
+    pub(super) fn send_heads(&self, client: &Client, out: &mut Vec<u8>) {
+        if let Self::Recorded(player) = self
+            && let Some(metadata) = player.clip().metadata()
+        {
+            client.send_metadata(metadata, out);
+        }
+        for (kind, body) in self.heads() {
+            client.send_media(kind, 0, &body, out);
         }
     }
 

@@ -1,7 +1,10 @@
 //! Publishing: any number of synthetic streams, paced by the threads of a crew.
 
 mod bank;
+mod datagram_publication;
 mod feed;
+mod multiplex;
+mod outlet;
 mod publication;
 mod publishing;
 mod totals;

@@ -13,7 +13,7 @@ use super::feed::Recording;
 use crate::connection::Route;
 use crate::crew::Crew;
 use crate::source::SourceSettings;
-use crate::stream_url::{Scheme, StreamUrl};
+use crate::stream_url::StreamUrl;
 use crate::tls::Trust;
 
 /// How often it is looked at whether all streams run, or are over.
@@ -72,8 +72,8 @@ impl Publishing {
     /// # Errors
     /// If the server has no address or speaks another protocol.
     pub fn start(plan: &PublishPlan, crew: &Crew) -> Result<Self> {
-        if plan.url.scheme != Scheme::Rtmp {
-            bail!("streams are published by rtmp:// or rtmps://");
+        if !plan.url.scheme.publishes() {
+            bail!("streams are published by rtmp://, rtmps:// or srt://");
         }
         let route = Route::to(&plan.url, &plan.trust)?;
         let plan = Arc::new(plan.clone());

@@ -15,6 +15,10 @@ pub struct PublishTotals {
     pub bytes: u64,
     /// Frames left out because the server did not take what was before them.
     pub dropped: u64,
+    /// Packets that were sent again, of SRT.
+    pub resent_packets: u64,
+    /// Packets that nobody had acknowledged when their time was over, of SRT.
+    pub late_packets: u64,
     /// Streams that ended before their time, after the server had accepted them.
     pub lost: usize,
     /// Why the first of them did.
@@ -34,6 +38,10 @@ pub struct PublishSummary {
     pub bytes: u64,
     /// Frames left out because the server did not take what was before them.
     pub dropped: u64,
+    /// Packets that were sent again, of SRT.
+    pub resent_packets: u64,
+    /// Packets that nobody had acknowledged when their time was over, of SRT.
+    pub late_packets: u64,
     /// Streams that ended before their time, after the server had accepted them.
     pub lost: usize,
     /// Why the first of them did.
@@ -58,6 +66,8 @@ impl PublishTotals {
         self.frames += other.frames;
         self.bytes += other.bytes;
         self.dropped += other.dropped;
+        self.resent_packets += other.resent_packets;
+        self.late_packets += other.late_packets;
         self.lost += other.lost;
         self.first_loss = self.first_loss.take().or_else(|| other.first_loss.clone());
         self.lateness.add(&other.lateness);
@@ -67,7 +77,18 @@ impl PublishTotals {
     #[must_use]
     pub fn summary(&self) -> PublishSummary {
         let Self { streams, frames, bytes, dropped, lost, ref lateness, .. } = *self;
+        let Self { resent_packets, late_packets, .. } = *self;
         let (first_loss, lateness) = (self.first_loss.clone(), lateness.percentiles());
-        PublishSummary { streams, frames, bytes, dropped, lost, first_loss, lateness }
+        PublishSummary {
+            streams,
+            frames,
+            bytes,
+            dropped,
+            resent_packets,
+            late_packets,
+            lost,
+            first_loss,
+            lateness,
+        }
     }
 }

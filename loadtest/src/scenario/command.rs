@@ -23,9 +23,10 @@ pub(super) struct Command {
 const COMMANDS: [Command; 12] = [
     Command {
         name: "publish",
-        synopsis: "--url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY]",
+        synopsis: "--url rtmp[s]://HOST[:PORT]/APP/NAME[?QUERY] | srt://HOST[:PORT]?streamid=ID",
         summary: "publish synthetic streams",
-        about: "Frames follow an absolute schedule and are stamped when they are sent.",
+        about: "Frames follow an absolute schedule and are stamped when they are sent.\n\
+                srt:// takes &passphrase=, &pbkeylen=16|24|32 and &latency=MS, too.",
         groups: &[WHERE, STREAM, DURATION, TLS, THREADS],
     },
     Command {

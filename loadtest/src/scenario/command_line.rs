@@ -229,8 +229,10 @@ impl Settings {
         url: StreamUrl,
         duration_ns: Option<u64>,
     ) -> Result<PublishPlan> {
-        if url.scheme != Scheme::Rtmp {
-            bail!("streams are published by rtmp:// or rtmps://, and {url} is neither");
+        if !url.scheme.publishes() {
+            bail!(
+                "streams are published by rtmp://, rtmps:// or srt://, and {url} is none of them"
+            );
         }
         let gop_frames =
             self.gop_ns.checked_mul(u64::from(self.fps)).context("--gop is too long")?;
