@@ -18,8 +18,9 @@ pub(super) fn parts(settings: &Settings, command: &str) -> Result<Vec<Part>> {
         (None, _) => None,
     };
     let parts = match mix {
-        Some(mix) => mixed(mix, &url, settings.http.as_deref())?,
+        Some(mix) => mixed(mix, &url, settings)?,
         None if settings.http.is_some() => bail!("--http goes with --mix"),
+        None if settings.srt.is_some() => bail!("--srt goes with --mix"),
         None => {
             let name = format_name(url.scheme).to_owned();
             vec![Part { name, url, share: 1.0, pace: Pace::Live }]
@@ -45,10 +46,10 @@ pub(super) fn parts(settings: &Settings, command: &str) -> Result<Vec<Part>> {
 }
 
 /// The parts of a mix such as `rtmp=50,hls=50`.
-fn mixed(mix: &str, url: &StreamUrl, http: Option<&str>) -> Result<Vec<Part>> {
+fn mixed(mix: &str, url: &StreamUrl, settings: &Settings) -> Result<Vec<Part>> {
     ensure!(
         url.scheme == Scheme::Rtmp,
-        "a mix takes its name from --url rtmp[s]://HOST/APP/NAME, and the other formats from --http"
+        "a mix takes its name from --url rtmp[s]://HOST/APP/NAME, the others from --http and --srt"
     );
     let mut parts: Vec<Part> = Vec::new();
     for item in mix.split(',') {
@@ -61,7 +62,8 @@ fn mixed(mix: &str, url: &StreamUrl, http: Option<&str>) -> Result<Vec<Part>> {
         if share > 0.0 {
             let url = match name {
                 "rtmp" => url.clone(),
-                _ => beside(url, name, http)?,
+                "srt" => by_srt(url, settings.srt.as_deref())?,
+                _ => beside(url, name, settings.http.as_deref())?,
             };
             parts.push(Part { name: name.to_owned(), url, share, pace: Pace::Live });
         }
@@ -76,7 +78,7 @@ fn beside(url: &StreamUrl, format: &str, http: Option<&str>) -> Result<StreamUrl
         "flv" | "ws" => format!("{}.flv", url.name),
         "ts" => format!("{}.ts", url.name),
         "hls" => format!("{}/index.m3u8", url.name),
-        _ => bail!("--mix: no format {format}; there are rtmp, flv, ws, ts and hls"),
+        _ => bail!("--mix: no format {format}; there are rtmp, flv, ws, ts, hls and srt"),
     };
     let http = http
         .with_context(|| format!("--mix: {format} needs --http http[s]://HOST[:PORT][/FOLDER]"))?;
@@ -89,6 +91,16 @@ fn beside(url: &StreamUrl, format: &str, http: Option<&str>) -> Result<StreamUrl
     StreamUrl::parse(&text).context("--http")
 }
 
+/// The same stream by SRT: its id is `APP/NAME` with the query.
+fn by_srt(url: &StreamUrl, srt: Option<&str>) -> Result<StreamUrl> {
+    let srt = srt.context("--mix: srt needs --srt srt://HOST[:PORT]")?;
+    let (address, options) = srt.split_once('?').unwrap_or((srt, ""));
+    ensure!(address.starts_with("srt://"), "--srt: {address} is no srt://HOST[:PORT]");
+    let id = format!("{}/{}{}", url.app, url.name, url.query);
+    let id = id.replace('%', "%25").replace('&', "%26");
+    StreamUrl::parse(&format!("{address}?streamid={id}&{options}")).context("--srt")
+}
+
 pub(super) const fn format_name(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Rtmp => "rtmp",
@@ -97,5 +109,23 @@ pub(super) const fn format_name(scheme: Scheme) -> &'static str {
         Scheme::WebSocketFlv => "ws",
         Scheme::Hls => "hls",
         Scheme::Srt => "srt",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_finds_its_stream_by_srt() {
+        let url = StreamUrl::parse("rtmp://h/live/a?x=1%&y=2").unwrap();
+        let srt = by_srt(&url, Some("srt://h:9000?latency=400")).unwrap();
+        let target = srt.nth(3, 4).srt.unwrap();
+        assert_eq!((&*target.stream_id, target.latency_ms), ("live/a-3?x=1%&y=2", 400));
+        assert_eq!((&*srt.host, srt.port), ("h", 9000));
+        for wrong in [None, Some("h:9000"), Some("srt://h?latency=x")] {
+            let error = format!("{:#}", by_srt(&url, wrong).unwrap_err());
+            assert!(error.contains("--srt"), "{error}");
+        }
     }
 }

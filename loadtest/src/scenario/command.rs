@@ -135,6 +135,7 @@ URL of a player:
   ws[s]://HOST[:PORT]/NAME.flv            FLV over WebSocket
   http[s]://HOST[:PORT]/NAME.ts           MPEG-TS over HTTP
   http[s]://HOST[:PORT]/NAME/index.m3u8   HLS, as a player follows it
+  srt://HOST[:PORT]?streamid=ID           SRT; &passphrase=, &pbkeylen=16|24|32, &latency=MS
 ";
 
 impl Command {

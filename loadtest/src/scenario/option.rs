@@ -67,6 +67,7 @@ pub(super) const MIX: Group = Group {
     entries: &[
         entry("mix", "LIST", "shares, such as rtmp=50,flv=20,ws=5,ts=5,hls=20"),
         entry("http", "URL", "where NAME.flv, NAME.ts and NAME/index.m3u8 are, of a mix"),
+        entry("srt", "URL", "where APP/NAME is by SRT, of a mix: srt://HOST[:PORT][?latency=MS]"),
     ],
 };
 

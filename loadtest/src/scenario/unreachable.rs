@@ -1,7 +1,7 @@
 //! What can be done about a server that cannot be reached or does not want us.
 
 /// Words of an error, and the mend.
-const MENDS: [(&str, &str); 12] = [
+const MENDS: [(&str, &str); 14] = [
     ("Connection refused", "is the server running, and is that its port?"),
     ("No route to host", "is that the server's address?"),
     ("Network is unreachable", "is that the server's address?"),
@@ -12,6 +12,8 @@ const MENDS: [(&str, &str); 12] = [
     ("InvalidContentType", "does that port speak TLS?"),
     ("StreamNotFound", "is the stream published under that name?"),
     ("404 Not Found", "is the stream published under that name?"),
+    ("no such stream", "is the stream published under that name?"),
+    ("did not take the key", "name the server's passphrase by &passphrase= of the URL"),
     ("nothing came in time", "is the stream published, and is --url its address?"),
     ("Too many open files", "raise the hard limit: ulimit -Hn"),
 ];
