@@ -14,8 +14,8 @@ use crate::srt::Endpoint;
 use crate::stream_url::StreamUrl;
 
 pub(super) enum Outlet {
-    Connection(Publication),
-    Datagrams(DatagramPublication),
+    Connection(Box<Publication>),
+    Datagrams(Box<DatagramPublication>),
 }
 
 impl Outlet {
@@ -30,11 +30,11 @@ impl Outlet {
         Ok(match &url.srt {
             Some(target) => {
                 let endpoint = Endpoint::open(route, target, token, poll)?;
-                Self::Datagrams(DatagramPublication::new(endpoint, feed))
+                Self::Datagrams(Box::new(DatagramPublication::new(endpoint, feed)))
             }
             None => {
                 let connection = Connection::open(route, token, poll)?;
-                Self::Connection(Publication::new(connection, url, feed))
+                Self::Connection(Box::new(Publication::new(connection, url, feed)))
             }
         })
     }

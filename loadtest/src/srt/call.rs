@@ -128,11 +128,11 @@ impl Call {
         hs.encode(&mut Writer::new(&mut said));
         let stream_id = encode_stream_id(self.target.stream_id.as_bytes());
         let mut extensions =
-            vec![(ExtensionType::HsRequest, &said[..]), (ExtensionType::StreamId, &stream_id)];
+            vec![(ExtensionType::HsRequest, &said[..]), (ExtensionType::StreamId, &stream_id[..])];
         let mut flags = HS_FLAG | CONFIG_FLAG;
         let mut encryption = 0;
         if let Some((_, message)) = &self.keys {
-            extensions.push((ExtensionType::KmRequest, message));
+            extensions.push((ExtensionType::KmRequest, message.as_slice()));
             flags |= KM_FLAG;
             encryption = (self.target.key_length.bytes() / 8) as u16;
         }
