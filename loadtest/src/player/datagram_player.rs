@@ -10,7 +10,7 @@ use super::scene::Scene;
 use super::stream_player::STALL_NS;
 use crate::mpegts::{Tr101290, UnitReader};
 use crate::socket::monotonic_ns;
-use crate::srt::{Endpoint, Told};
+use crate::srt::{Closed, Endpoint, Told};
 use crate::verify::{Arrival, Verifier};
 
 /// What is made of the bytes that come.
@@ -65,6 +65,7 @@ impl DatagramPlayer {
         match told {
             Ok(Told::Refused(reason)) => return Err(Loss::Refused(reason)),
             Ok(Told::Nothing | Told::Accepted) => {}
+            Err(error) if error.is::<Closed>() => return Err(Loss::Closed),
             Err(error) => return Err(error.into()),
         }
         self.endpoint.tick()?;

@@ -16,7 +16,7 @@ use super::inbound::Arrivals;
 use super::keys::Keys;
 use super::link::{Agreed, Link};
 use super::outbound::Departures;
-use super::{Caller, Outbox, PAYLOAD_BYTES, SrtTarget, Told};
+use super::{Caller, Closed, Outbox, PAYLOAD_BYTES, SILENCE_US_MAX, SrtTarget, Told};
 
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SERVER_SOCKET: SocketId = SocketId(77);
@@ -309,6 +309,36 @@ fn refusals_and_silence_are_told() {
     let dead = Line { loss_percent: 100, ..CLEAN };
     let seen = run(dead, "streamid=a", Answerer::default(), 10_000, true);
     assert_eq!(seen.error.as_deref(), Some("no answer within 10 s; does it speak SRT there?"));
+}
+
+#[test]
+fn the_end_of_a_connection_is_told_apart() {
+    let target = SrtTarget::parse("streamid=a").unwrap();
+    let mut caller = Caller::new(&target, SERVER, &[5; SECRETS_BYTES]).unwrap();
+    let (mut answerer, mut out, mut released) =
+        (Answerer::default(), Outbox::default(), Vec::new());
+    caller.tick(0, &mut out, &mut released).unwrap();
+    while caller.link().is_none() {
+        for call in take_all(&mut out) {
+            answerer.take(&call, 0, &mut out, &mut released);
+        }
+        for answer in take_all(&mut out) {
+            caller.take(&answer, 0, &mut out, &mut released).unwrap();
+        }
+    }
+    answerer.link.unwrap().close(0, &mut out);
+    let goodbye = take_all(&mut out);
+    let error = caller.take(&goodbye[0], 0, &mut out, &mut released).unwrap_err();
+    assert!(error.is::<Closed>(), "{error}");
+    assert!(caller.tick(SILENCE_US_MAX, &mut out, &mut released).is_ok());
+    let error = caller.tick(SILENCE_US_MAX + 1, &mut out, &mut released).unwrap_err();
+    assert_eq!(error.to_string(), "the server has said nothing for 5 s");
+}
+
+fn take_all(out: &mut Outbox) -> Vec<Vec<u8>> {
+    let datagrams = out.datagrams().map(<[u8]>::to_vec).collect();
+    out.clear();
+    datagrams
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //!
 //! Limits: a peer that says nothing for [`SILENCE_US_MAX`] is gone.
 
+use std::error::Error;
+use std::fmt;
+
 use anyhow::{Result, bail};
 use codecs::srt::{
     Ack, AckReport, Control, ControlType, HEADER_BYTES, Header, LossRange, SeqNumber, SocketId,
@@ -23,6 +26,18 @@ const ACK_US: u64 = 10_000;
 
 /// After so long without a packet of ours, one says that we live.
 const KEEP_ALIVE_US: u64 = 1_000_000;
+
+/// The peer ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server closed the connection")
+    }
+}
+
+impl Error for Closed {}
 
 /// What the handshake has agreed on.
 #[derive(Debug)]
@@ -101,7 +116,7 @@ impl Link {
     /// Takes a datagram; what it releases is appended to `released`.
     ///
     /// # Errors
-    /// If the peer ends the connection, or breaks the protocol.
+    /// [`Closed`] if the peer ends the connection; if it breaks the protocol.
     pub fn take(
         &mut self,
         datagram: &[u8],
@@ -157,7 +172,7 @@ impl Link {
             }
             Control::AckAck(number) => self.way.answered(*number, now_us),
             Control::DropRequest(request) => self.inbound.give_up(request, released),
-            Control::Shutdown => bail!("the server closed the connection"),
+            Control::Shutdown => bail!(Closed),
             Control::PeerError(code) => bail!("the server failed with code {code}"),
             Control::KeyRequest(message) => {
                 let Some(keys) = &mut self.keys else {

@@ -37,7 +37,7 @@ pub use call::{CALL_US_MAX, SECRETS_BYTES};
 pub use caller::{Caller, Told};
 pub use endpoint::Endpoint;
 pub use inbound::{Arrivals, WINDOW_PACKETS_MAX};
-pub use link::{Link, SILENCE_US_MAX};
+pub use link::{Closed, Link, SILENCE_US_MAX};
 pub use outbound::{Departures, PAYLOAD_BYTES};
 pub use outbox::Outbox;
 pub use target::SrtTarget;
