@@ -1,5 +1,5 @@
-//! SRT as a caller speaks it, sans-IO but for [`Endpoint`]: an independent peer, which shares packets and ciphers with
-//! the server (`codecs::srt`) and no line of a connection.
+//! SRT as a caller speaks it, sans-IO but for [`Endpoint`]: an independent peer, which shares
+//! packets and ciphers with the server (`codecs::srt`) and no line of a connection.
 //!
 //! Spec: draft-sharabayko-srt-01.
 //!

@@ -6,8 +6,8 @@
 //! again goes at once, unless it went again within a way there and back; what is no longer there is
 //! answered as dropped.
 //!
-//! Limits: a packet is kept for the latency and [`LATE_US`]; [`WINDOW_PACKETS_MAX`] of them, or what
-//! the receiver has room for.
+//! Limits: a packet is kept for the latency and [`LATE_US`]; [`WINDOW_PACKETS_MAX`] of them, or
+//! what the receiver has room for.
 
 use std::collections::VecDeque;
 
