@@ -19,5 +19,5 @@ pub use census::Census;
 pub use crowd::{Attendance, Crowd, CrowdPlan};
 pub use peer::Peer;
 pub use stream_player::STALL_NS;
-pub use sweep::SWEEP_NS;
+pub use sweep::{DATAGRAM_SWEEP_NS, SWEEP_NS};
 pub use tally::{REASONS_MAX, Tally};

@@ -1,4 +1,4 @@
-//! When quiet players are emptied, sans-IO: slice after slice, each once in [`SWEEP_NS`].
+//! When quiet players are emptied, sans-IO: slice after slice, each once in a period.
 //!
 //! Lateness is measured against when the slice was emptied last, not against a schedule that waits
 //! for whoever is late: sweeps that take longer than their time are told in every slice.
@@ -8,14 +8,16 @@ use crate::stats::Histogram;
 /// How often quiet players are emptied, and lists are asked for.
 pub const SWEEP_NS: u64 = 25_000_000;
 
+/// How often players of SRT are emptied: as often as the protocol has them acknowledge.
+pub const DATAGRAM_SWEEP_NS: u64 = 10_000_000;
+
 /// A sweep is done in so many slices, evenly spread over its time.
 const SLICES: usize = 10;
-
-const SLICE_NS: u64 = SWEEP_NS / SLICES as u64;
 
 /// The slices of one thread's players.
 #[derive(Debug)]
 pub(super) struct Schedule {
+    period_ns: u64,
     /// When each slice was emptied last.
     last_ns: [u64; SLICES],
     /// Whose turn it is, and when.
@@ -25,13 +27,16 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(now_ns: u64) -> Self {
+    /// Every slice has its turn once in `period_ns`.
+    pub(super) fn every(period_ns: u64, now_ns: u64) -> Self {
+        let slice_ns = period_ns / SLICES as u64;
         // As if a sweep had just ended in time; a clock that is younger than a sweep begins at 0.
-        let before = |slice| (now_ns + (slice as u64 + 1) * SLICE_NS).saturating_sub(SWEEP_NS);
+        let before = |slice| (now_ns + (slice as u64 + 1) * slice_ns).saturating_sub(period_ns);
         Self {
+            period_ns,
             last_ns: std::array::from_fn(before),
             next: 0,
-            next_ns: now_ns + SLICE_NS,
+            next_ns: now_ns + slice_ns,
             late: Histogram::default(),
         }
     }
@@ -48,7 +53,7 @@ impl Schedule {
         }
         let nth = self.next;
         let since_ns = now_ns - std::mem::replace(&mut self.last_ns[nth], now_ns);
-        self.late.record(since_ns.saturating_sub(SWEEP_NS));
+        self.late.record(since_ns.saturating_sub(self.period_ns));
         self.next = (nth + 1) % SLICES;
         Some(Slice(nth))
     }
@@ -56,7 +61,7 @@ impl Schedule {
     /// The slice that was begun is done.
     pub(super) fn end(&mut self, now_ns: u64) {
         // A sweep that takes longer than its time does not pile up.
-        self.next_ns = (self.next_ns + SLICE_NS).max(now_ns);
+        self.next_ns = (self.next_ns + self.period_ns / SLICES as u64).max(now_ns);
     }
 
     /// How much too late slices were emptied since this was last asked.
@@ -80,10 +85,12 @@ impl Slice {
 mod tests {
     use super::*;
 
+    const SLICE_NS: u64 = SWEEP_NS / SLICES as u64;
+
     /// Sweeps whose slices take so long; tells the lateness of those after the first round.
     fn late_ms(slice_takes_ns: u64) -> (f64, f64) {
         let mut now_ns = 1_000 * SWEEP_NS;
-        let mut schedule = Schedule::new(now_ns);
+        let mut schedule = Schedule::every(SWEEP_NS, now_ns);
         for slice in 0..10 * SLICES {
             if slice == SLICES {
                 schedule.take_late();
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn one_pause_is_told_once_by_each_slice() {
-        let mut schedule = Schedule::new(1_000 * SWEEP_NS);
+        let mut schedule = Schedule::every(SWEEP_NS, 1_000 * SWEEP_NS);
         for slice in 0..40 {
             let pause_ns = if slice == 5 { 2 * SWEEP_NS } else { 0 };
             assert_eq!(schedule.begin(schedule.due_ns() - 1), None);

@@ -1,9 +1,10 @@
 //! The players of one thread, in a loop of their own.
 //!
 //! Players of streams are quiet unless they are sampled (`stream_player`): they are emptied every
-//! [`SWEEP_NS`](super::SWEEP_NS), as a network card would take their bytes, so that thousands of
+//! [`SWEEP_NS`], as a network card would take their bytes, so that thousands of
 //! them cost the server what real players cost, and this process little. The sweep goes round in
-//! small batches, and whoever waits for a packet is looked at between two of them.
+//! small batches, and whoever waits for a packet is looked at between two of them. Players of SRT
+//! have a round of their own, every [`DATAGRAM_SWEEP_NS`], because they have to answer as often.
 //!
 //! Lives on: its thread. Crosses by: orders come through a channel that is looked at every turn, so
 //! at the latest after a slice of a sweep; counts go back by value, the gauge is plain stores.
@@ -24,7 +25,7 @@ use super::routes::{Routes, dial, from_any_source};
 use super::scene::Scene;
 use super::segment_player::{Eyesight, SegmentPlayer};
 use super::stream_player::StreamPlayer;
-use super::sweep::{Schedule, Slice};
+use super::sweep::{DATAGRAM_SWEEP_NS, SWEEP_NS, Schedule, Slice};
 use super::tally::Tally;
 use crate::connection::Route;
 use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
@@ -87,6 +88,8 @@ pub(super) struct Worker {
     ramp_started_ns: u64,
     ramp_done: u64,
     sweeps: Schedule,
+    /// The round of those whose media comes in datagrams, if anybody plays that.
+    datagram_sweeps: Option<Schedule>,
     ready: Vec<u64>,
     /// Players that play, and those that are about to, of each part.
     playing: Vec<usize>,
@@ -99,6 +102,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(plan: Arc<CrowdPlan>, seat: Seat, routes: Routes) -> Result<Self> {
         let parts = plan.parts.len();
+        let has_datagrams = plan.parts.iter().any(|part| part.url.scheme == Scheme::Srt);
+        let now_ns = monotonic_ns();
         let scene = Scene {
             poll: Poll::new()?,
             buffer: vec![0; READ_BYTES],
@@ -118,7 +123,8 @@ impl Worker {
             ramp_per_s: 1,
             ramp_started_ns: 0,
             ramp_done: 0,
-            sweeps: Schedule::new(monotonic_ns()),
+            sweeps: Schedule::every(SWEEP_NS, now_ns),
+            datagram_sweeps: has_datagrams.then(|| Schedule::every(DATAGRAM_SWEEP_NS, now_ns)),
             ready: Vec::new(),
             playing: vec![0; parts],
             joining: 0,
@@ -207,22 +213,32 @@ impl Worker {
             let looks = role.sampled && player.as_ref().is_some_and(Player::is_playing);
             sampled[role.part] += usize::from(looks);
         }
+        let mut sweep_late = self.sweeps.take_late();
+        if let Some(sweeps) = &mut self.datagram_sweeps {
+            sweep_late.add(&sweeps.take_late());
+        }
         Census {
             tallies,
             playing: self.playing.clone(),
             sampled,
             cpu_ns: thread_cpu_ns(),
-            sweep_late: self.sweeps.take_late(),
+            sweep_late,
         }
     }
 
     /// Waits for something to do, and does it.
     fn turn(&mut self) -> Result<()> {
         let connect_ns = self.connect_due()?;
-        self.attend(self.sweeps.due_ns().min(connect_ns))?;
+        let datagrams_ns = self.datagram_sweeps.as_ref().map_or(u64::MAX, Schedule::due_ns);
+        self.attend(self.sweeps.due_ns().min(datagrams_ns).min(connect_ns))?;
         if let Some(slice) = self.sweeps.begin(monotonic_ns()) {
-            self.sweep(slice)?;
+            self.sweep(slice, Player::sweep)?;
             self.sweeps.end(monotonic_ns());
+        }
+        let Some(sweeps) = &mut self.datagram_sweeps else { return Ok(()) };
+        if let Some(slice) = sweeps.begin(monotonic_ns()) {
+            self.sweep(slice, Player::sweep_datagrams)?;
+            self.datagram_sweeps.iter_mut().for_each(|sweeps| sweeps.end(monotonic_ns()));
         }
         Ok(())
     }
@@ -238,13 +254,17 @@ impl Worker {
         Ok(())
     }
 
-    fn sweep(&mut self, slice: Slice) -> Result<()> {
+    fn sweep(
+        &mut self,
+        slice: Slice,
+        act: impl Fn(&mut Player, u64, &mut Scene) -> Result<(), Loss>,
+    ) -> Result<()> {
         let (mut at, end) = slice.of(self.slots.len());
         while at < end {
             let batch_end = end.min(at + SWEEP_BATCH);
             let now_ns = monotonic_ns();
             for index in at..batch_end {
-                self.with_player(index, |player, scene| player.sweep(now_ns, scene));
+                self.with_player(index, |player, scene| act(player, now_ns, scene));
             }
             at = batch_end;
             if at < end {
@@ -372,7 +392,14 @@ impl Player {
         match self {
             Self::Stream(player) => player.sweep(now_ns, scene),
             Self::Segments(player) => player.sweep(now_ns, scene),
+            Self::Datagrams(_) => Ok(()),
+        }
+    }
+
+    fn sweep_datagrams(&mut self, now_ns: u64, scene: &mut Scene) -> Result<(), Loss> {
+        match self {
             Self::Datagrams(player) => player.sweep(now_ns, scene),
+            Self::Stream(_) | Self::Segments(_) => Ok(()),
         }
     }
 }

@@ -200,8 +200,12 @@ pub fn observed(of: &Section) -> String {
 /// What was published, as one line.
 #[must_use]
 pub fn published(of: &PublishSummary) -> String {
+    let packets = match (of.resent_packets, of.late_packets) {
+        (0, 0) => String::new(),
+        (again, late) => format!("{again} packets sent again, {late} too late, "),
+    };
     format!(
-        "{:<12}{} streams, {} lost, {} frames, {:.1} MB, {} dropped, late {}\n",
+        "{:<12}{} streams, {} lost, {} frames, {:.1} MB, {} dropped, {packets}late {}\n",
         "published",
         of.streams,
         of.lost,

@@ -1,7 +1,9 @@
 //! What can be done about a server that cannot be reached or does not want us.
 
+const PASSPHRASE: &str = "name the passphrase of the server by &passphrase= of the URL, or none";
+
 /// Words of an error, and the mend.
-const MENDS: [(&str, &str); 14] = [
+const MENDS: [(&str, &str); 17] = [
     ("Connection refused", "is the server running, and is that its port?"),
     ("No route to host", "is that the server's address?"),
     ("Network is unreachable", "is that the server's address?"),
@@ -13,7 +15,10 @@ const MENDS: [(&str, &str); 14] = [
     ("StreamNotFound", "is the stream published under that name?"),
     ("404 Not Found", "is the stream published under that name?"),
     ("no such stream", "is the stream published under that name?"),
-    ("did not take the key", "name the server's passphrase by &passphrase= of the URL"),
+    ("did not take the key", PASSPHRASE),
+    ("the passphrases differ", PASSPHRASE),
+    ("only one side has a passphrase", PASSPHRASE),
+    ("the server encrypts, and there is no", PASSPHRASE),
     ("nothing came in time", "is the stream published, and is --url its address?"),
     ("Too many open files", "raise the hard limit: ulimit -Hn"),
 ];

@@ -15,7 +15,7 @@ const ROWS_MAX: usize = 1000;
 /// A row of the comparison: a name, and how a section tells its value.
 type Row = (&'static str, fn(&Section) -> Option<String>);
 
-const COMPARISON: [Row; 19] = [
+const COMPARISON: [Row; 20] = [
     ("players held", |of| Some(Unit::Count.write(of.measurement.held as f64))),
     ("refused, failed, closed", |of| {
         let of = &of.measurement;
@@ -29,6 +29,12 @@ const COMPARISON: [Row; 19] = [
     ("latency max", |of| Some(Unit::Ms.write(of.measurement.latency?.max_ms))),
     ("stalls", |of| Some(Unit::Count.write(of.measurement.stalls as f64))),
     ("lost frames of sampled players", |of| Some(Unit::Count.write(of.measurement.lost as f64))),
+    ("SRT packets, recovered, lost", |of| {
+        let of = &of.measurement;
+        let packets = [of.packets, of.packets_recovered, of.packets_lost];
+        let [all, recovered, lost] = packets.map(|count| Unit::Count.write(count as f64));
+        (of.packets > 0).then(|| format!("{all}, {recovered}, {lost}"))
+    }),
     ("received", |of| Some(Unit::Bytes.write(of.measurement.received_bytes as f64))),
     ("rate", |of| {
         let of = &of.measurement;
