@@ -12,7 +12,7 @@ mod terminal;
 mod thread;
 
 pub use chance::random;
-pub use datagrams::{Train, gather_datagrams, receive_train};
+pub use datagrams::{TRAIN_BYTES_MAX, TRAINS_MAX, Train, Trains, gather_datagrams, receive_trains};
 pub use interrupt::{interrupted, watch_interrupt};
 pub use options::{buffers, reset_on_close};
 pub use terminal::columns;

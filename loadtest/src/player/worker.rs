@@ -28,7 +28,7 @@ use super::stream_player::StreamPlayer;
 use super::sweep::{DATAGRAM_SWEEP_NS, SWEEP_NS, Schedule, Slice};
 use super::tally::Tally;
 use crate::connection::Route;
-use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
+use crate::socket::{Poll, TRAIN_BYTES_MAX, TRAINS_MAX, monotonic_ns, thread_cpu_ns};
 use crate::srt::Endpoint;
 use crate::stream_url::{Scheme, StreamUrl};
 
@@ -38,7 +38,7 @@ const SWEEP_BATCH: usize = 32;
 /// Connections that are begun before anything else is looked at.
 const CONNECT_BATCH: usize = 32;
 
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = TRAINS_MAX * TRAIN_BYTES_MAX;
 
 /// What a thread is told to do.
 pub(super) enum Order {

@@ -20,7 +20,7 @@ use super::feed::Feed;
 use super::outlet::Outlet;
 use super::publishing::PublishPlan;
 use crate::connection::Route;
-use crate::socket::{Poll, monotonic_ns, thread_cpu_ns};
+use crate::socket::{Poll, TRAIN_BYTES_MAX, monotonic_ns, thread_cpu_ns};
 
 /// Bytes that a stream may have unsent.
 pub const BACKLOG_BYTES_MAX: usize = 8 << 20;
@@ -34,8 +34,7 @@ const STOP_CHECK_NS: u64 = 50_000_000;
 /// How often those who publish in datagrams look at the time.
 const TICK_NS: u64 = 10_000_000;
 
-/// Room for datagrams that came together.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = TRAIN_BYTES_MAX;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

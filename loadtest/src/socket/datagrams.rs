@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::zeroed;
 use std::net::UdpSocket;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
@@ -11,51 +12,100 @@ use super::set_option;
 /// Bytes of the control message that tells the size of datagrams, with room to spare.
 const CONTROL_BYTES: usize = 64;
 
+/// Trains that one call takes at most.
+pub const TRAINS_MAX: usize = 4;
+
+/// Room that a train may need: datagrams that the kernel gives together are no more.
+pub const TRAIN_BYTES_MAX: usize = 64 * 1024;
+
 /// Datagrams that came together: all of one size but the last, which may be shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Train {
+    /// Where they stand in the buffer.
+    pub start: usize,
     /// Bytes of all of them.
     pub len: usize,
     /// Bytes of each.
     pub datagram: usize,
 }
 
+impl Train {
+    /// The datagrams, in the buffer that they were received into.
+    pub fn datagrams(self, buffer: &[u8]) -> impl Iterator<Item = &[u8]> {
+        buffer[self.start..][..self.len].chunks(self.datagram)
+    }
+}
+
+/// Trains that came by one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trains {
+    all: [Train; TRAINS_MAX],
+    count: usize,
+    /// As many as there was room for: there may be more.
+    pub is_full: bool,
+}
+
+impl Deref for Trains {
+    type Target = [Train];
+
+    fn deref(&self) -> &[Train] {
+        &self.all[..self.count]
+    }
+}
+
 /// Control messages, aligned as their headers are.
+#[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
 /// Asks the kernel to give datagrams of one size together. A kernel that cannot gives them one by
-/// one, which [`receive_train`] tells as well.
+/// one, which [`receive_trains`] tells as well.
 pub fn gather_datagrams(socket: &UdpSocket) {
     let _ = set_option(socket, (libc::SOL_UDP, libc::UDP_GRO), 1);
 }
 
-/// Takes what has come, without waiting: `None` if nothing has.
+/// Takes what has come, without waiting: as many trains as the buffer has room for by
+/// [`TRAIN_BYTES_MAX`], at most [`TRAINS_MAX`].
 ///
 /// # Errors
 /// What the kernel says, as that nobody listens there.
-pub fn receive_train(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Train>> {
-    let mut control = Control([0; CONTROL_BYTES]);
-    let mut range = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: all zero bytes are a valid message without address and control data.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = &raw mut range;
-    message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = CONTROL_BYTES as _;
-    // SAFETY: the message points to one range of the buffer and to the control bytes, which live
-    // until the call returns, each with its own length; the descriptor is open.
-    let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
-    let Ok(len) = usize::try_from(result) else {
+pub fn receive_trains(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Trains> {
+    let mut controls = [Control([0; CONTROL_BYTES]); TRAINS_MAX];
+    // SAFETY: all zero bytes are valid messages and ranges of nothing.
+    let (mut messages, mut ranges): ([libc::mmsghdr; TRAINS_MAX], [libc::iovec; TRAINS_MAX]) =
+        unsafe { (zeroed(), zeroed()) };
+    let mut room = 0;
+    for (at, part) in buffer.chunks_exact_mut(TRAIN_BYTES_MAX).take(TRAINS_MAX).enumerate() {
+        ranges[at] = libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() };
+        let message = &mut messages[at].msg_hdr;
+        message.msg_iov = &raw mut ranges[at];
+        message.msg_iovlen = 1;
+        message.msg_control = controls[at].0.as_mut_ptr().cast();
+        message.msg_controllen = CONTROL_BYTES as _;
+        room += 1;
+    }
+    let (fd, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
+    // SAFETY: each of so many messages points to a range of the buffer and to control bytes of its
+    // own, which live until the call returns, with their lengths; the descriptor is open.
+    let result = unsafe {
+        libc::recvmmsg(fd, messages.as_mut_ptr(), room as _, flags as _, ptr::null_mut())
+    };
+    let Ok(count) = usize::try_from(result) else {
         let error = io::Error::last_os_error();
         return match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Trains::default()),
             _ => Err(error),
         };
     };
-    // SAFETY: the kernel has set the length of the control bytes, which still live.
-    let datagram = unsafe { told_size(&message) }.filter(|size| *size > 0).unwrap_or(len);
-    Ok(Some(Train { len, datagram: datagram.max(1) }))
+    let mut trains = Trains { count, is_full: count == room, ..Trains::default() };
+    for (at, (train, message)) in trains.all.iter_mut().zip(&messages[..count]).enumerate() {
+        let len = message.msg_len as usize;
+        // SAFETY: the kernel has set the length of the control bytes, which still live.
+        let told = unsafe { told_size(&message.msg_hdr) };
+        let datagram = told.filter(|size| *size > 0).unwrap_or(len).max(1);
+        *train = Train { start: at * TRAIN_BYTES_MAX, len, datagram };
+    }
+    Ok(trains)
 }
 
 /// The size of datagrams that a control message tells.
@@ -86,13 +136,38 @@ mod tests {
         ours.connect(theirs.local_addr().unwrap()).unwrap();
         theirs.connect(ours.local_addr().unwrap()).unwrap();
         gather_datagrams(&ours);
-        let mut buffer = [0; 65_536];
-        assert_eq!(receive_train(&ours, &mut buffer).unwrap(), None);
-        for sent in [&b"one"[..], b"another"] {
+        let mut buffer = vec![0; 2 * TRAIN_BYTES_MAX];
+        assert!(receive_trains(&ours, &mut buffer).unwrap().is_empty());
+        for sent in [&b"one"[..], b"another", b"", b"last"] {
             theirs.send(sent).unwrap();
-            let train = receive_train(&ours, &mut buffer).unwrap().unwrap();
-            assert_eq!((&buffer[..train.len], train.datagram), (sent, sent.len()));
         }
+        let mut came = Vec::new();
+        for is_full in [true, true, false] {
+            let trains = receive_trains(&ours, &mut buffer).unwrap();
+            assert_eq!(trains.is_full, is_full);
+            came.extend(
+                trains.iter().flat_map(|train| train.datagrams(&buffer)).map(<[u8]>::to_vec),
+            );
+        }
+        assert_eq!(came, [&b"one"[..], b"another", b"last"], "nothing is told of an empty one");
+    }
+
+    #[test]
+    fn datagrams_that_are_sent_together_come_together() {
+        let here = (Ipv4Addr::LOCALHOST, 0);
+        let (ours, theirs) = (UdpSocket::bind(here).unwrap(), UdpSocket::bind(here).unwrap());
+        ours.connect(theirs.local_addr().unwrap()).unwrap();
+        theirs.connect(ours.local_addr().unwrap()).unwrap();
+        gather_datagrams(&ours);
+        set_option(&theirs, (libc::SOL_UDP, libc::UDP_SEGMENT), 1_000).unwrap();
+        let sent: Vec<u8> = (0..30_500).map(|at| (at / 1_000) as u8).collect();
+        theirs.send(&sent).unwrap();
+        let mut buffer = vec![0; TRAIN_BYTES_MAX];
+        let trains = receive_trains(&ours, &mut buffer).unwrap();
+        let [train] = *trains else { panic!("one train: {trains:?}") };
+        assert_eq!((train.len, train.datagram), (30_500, 1_000));
+        let numbers = train.datagrams(&buffer).map(|datagram| datagram[0]);
+        assert!(numbers.eq(0..31));
     }
 
     #[test]
@@ -104,7 +179,7 @@ mod tests {
         ours.connect(addr).unwrap();
         ours.send(b"hello").unwrap();
         // On the loopback the answer has come when the call returns.
-        let error = receive_train(&ours, &mut [0; 16]).unwrap_err();
+        let error = receive_trains(&ours, &mut vec![0; TRAIN_BYTES_MAX]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Lives on: the thread of its [`Poll`].
 //!
-//! Limits: [`TRAINS_MAX`] reads before others have their turn.
+//! Limits: [`READS_MAX`] reads before others have their turn.
 
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket;
@@ -17,7 +17,7 @@ use crate::connection::Route;
 use crate::socket::{self, Interest, Poll, monotonic_ns};
 
 /// Reads before others have their turn.
-const TRAINS_MAX: usize = 64;
+const READS_MAX: usize = 16;
 
 /// Room for bursts in the socket, as far as the kernel allows.
 const SOCKET_BYTES: usize = 1 << 20;
@@ -56,27 +56,32 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// Reads what has come; what it released stands in [`Self::take_released`]. Stops early when
-    /// the server has decided.
+    /// Reads what has come, into a buffer with room for a train at least; what it released stands
+    /// in [`Self::take_released`]. Stops early when the server has decided.
     ///
     /// # Errors
     /// What the kernel says; if the server ends the connection, or breaks the protocol.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Told> {
-        for _ in 0..TRAINS_MAX {
-            let Some(train) = socket::receive_train(&self.socket, buffer)? else { break };
-            self.received += train.len as u64;
+        for _ in 0..READS_MAX {
+            let trains = socket::receive_trains(&self.socket, buffer)?;
             let now_us = self.now_us();
             let mut decided = Told::Nothing;
-            for datagram in buffer[..train.len].chunks(train.datagram) {
-                let Self { caller, out, released, .. } = self;
-                let told = caller.take(datagram, now_us, out, released)?;
-                if told != Told::Nothing {
-                    decided = told;
+            for train in trains.iter() {
+                self.received += train.len as u64;
+                for datagram in train.datagrams(buffer) {
+                    let Self { caller, out, released, .. } = self;
+                    let told = caller.take(datagram, now_us, out, released)?;
+                    if told != Told::Nothing {
+                        decided = told;
+                    }
                 }
             }
             self.flush()?;
             if decided != Told::Nothing {
                 return Ok(decided);
+            }
+            if !trains.is_full {
+                break;
             }
         }
         Ok(Told::Nothing)
