@@ -6,10 +6,16 @@ use loadtest::scenario::{self, Outcome};
 
 use crate::server::{Backend, Options, Server};
 
-fn load(line: &str) -> Outcome {
+pub(crate) fn load(line: &str) -> Outcome {
+    try_load(line).expect("the run succeeds")
+}
+
+/// The same, that may be refused.
+pub(crate) fn try_load(line: &str) -> Result<Outcome, String> {
     let scenario = scenario::parse(line.split_whitespace().map(Into::into));
     let scenario = scenario.expect("the arguments can be followed");
-    scenario::perform(&scenario, &AtomicBool::new(false), &mut |_| ()).expect("the run succeeds")
+    let outcome = scenario::perform(&scenario, &AtomicBool::new(false), &mut |_| ());
+    outcome.map_err(|error| format!("{error:#}"))
 }
 
 #[test]

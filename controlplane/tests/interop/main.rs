@@ -37,6 +37,7 @@ mod hls;
 mod http_flv;
 mod kicks;
 mod load;
+mod load_srt;
 mod matrix;
 mod metrics;
 mod moves;

@@ -3,7 +3,7 @@
 const PASSPHRASE: &str = "name the passphrase of the server by &passphrase= of the URL, or none";
 
 /// Words of an error, and the mend.
-const MENDS: [(&str, &str); 17] = [
+const MENDS: [(&str, &str); 18] = [
     ("Connection refused", "is the server running, and is that its port?"),
     ("No route to host", "is that the server's address?"),
     ("Network is unreachable", "is that the server's address?"),
@@ -15,6 +15,7 @@ const MENDS: [(&str, &str); 17] = [
     ("StreamNotFound", "is the stream published under that name?"),
     ("404 Not Found", "is the stream published under that name?"),
     ("no such stream", "is the stream published under that name?"),
+    ("the key is missing or wrong", "the stream id names it: live/NAME?key=KEY"),
     ("did not take the key", PASSPHRASE),
     ("the passphrases differ", PASSPHRASE),
     ("only one side has a passphrase", PASSPHRASE),
