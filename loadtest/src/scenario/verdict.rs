@@ -30,7 +30,8 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
         found.push(format!("players stalled {stalls} times"));
     }
     if of.packets_lost > 0 {
-        found.push(format!("srt: {} packets were lost of {}", of.packets_lost, of.packets));
+        let all = of.packets + of.packets_lost;
+        found.push(format!("srt: {} packets were lost of {all}", of.packets_lost));
     }
     for (part, of_cast) in judged(of, cast) {
         found.extend(faults(part, of.first_transport_fault.as_deref()));
@@ -90,6 +91,7 @@ mod tests {
     use crate::measurement::summarise;
     use crate::player::Tally;
     use crate::run::Passage;
+    use crate::srt::Arrivals;
     use crate::stream_url::StreamUrl;
 
     const MS: u64 = 1_000_000;
@@ -114,6 +116,7 @@ mod tests {
 
     const RTMP: &str = "rtmp://h/live/a";
     const HLS: &str = "http://h/a/index.m3u8";
+    const SRT: &str = "srt://h?streamid=a";
 
     type Fault = fn(&mut Tally);
 
@@ -147,6 +150,16 @@ mod tests {
             assert_eq!(said(RTMP, slow, Some(10 * MS), tally), [""; 0], "slow ones are not");
         }
         assert_eq!(said(RTMP, Pace::Live, Some(10 * MS), seen(9)), [""; 0]);
+    }
+
+    #[test]
+    fn packets_that_never_came_are_judged() {
+        let mut tally = seen(9);
+        tally.packets = Arrivals { packets: 9, recovered: 4, lost: 0, useless: 5 };
+        assert_eq!(said(SRT, Pace::Live, Some(10 * MS), tally.clone()), [""; 0]);
+        tally.packets.lost = 3;
+        let told = said(SRT, Pace::Live, Some(10 * MS), tally);
+        assert_eq!(told, ["srt: 3 packets were lost of 12"]);
     }
 
     #[test]
