@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use codecs::srt::{DataHeader, DropRequest, LossRange, SeqNumber};
 
+use super::drift::Drift;
 use super::keys::Keys;
 use super::round_trip::RoundTrip;
 
@@ -75,6 +76,7 @@ pub(super) struct Inbound {
     /// Payload is wanted.
     keeps: bool,
     timestamp_us: u64,
+    drift: Drift,
     arrivals: Arrivals,
     /// Packets with a key that we do not have.
     locked: u64,
@@ -88,6 +90,7 @@ impl Inbound {
             slots: VecDeque::new(),
             keeps: true,
             timestamp_us: 0,
+            drift: Drift::default(),
             arrivals: Arrivals::default(),
             locked: 0,
         }
@@ -141,6 +144,9 @@ impl Inbound {
             return None;
         }
         let timestamp_us = self.unroll(header.timestamp);
+        if !header.retransmitted {
+            self.drift.came(timestamp_us, now_us);
+        }
         let known = self.slots.len();
         if ahead == 0 {
             self.count(known > 0);
@@ -185,9 +191,10 @@ impl Inbound {
 
     /// Gives up gaps whose time is over.
     pub(super) fn expire(&mut self, now_us: u64, released: &mut Vec<u8>) {
+        let InboundSettings { peer_zero_us, latency_us, .. } = self.settings;
+        let due_us = peer_zero_us + self.drift.us() + latency_us as i64;
         while let Some((at, timestamp_us)) = self.first_held() {
-            let due_us =
-                self.settings.peer_zero_us + timestamp_us as i64 + self.settings.latency_us as i64;
+            let due_us = due_us + timestamp_us as i64;
             if due_us > now_us as i64 {
                 return;
             }

@@ -5,8 +5,8 @@
 //!
 //! Shape: `target` (what a URL says), `call` (the handshake), then a [`Link`]: `inbound` (what
 //! comes, in order, gaps asked for again), `outbound` (what goes, kept for as long as somebody may
-//! ask for it again), `round_trip` (how long the way is). [`Caller`] is all of it in turn,
-//! [`Endpoint`] gives it a socket.
+//! ask for it again), `round_trip` (how long the way is), `drift` (of the clocks). [`Caller`] is
+//! all of it in turn, [`Endpoint`] gives it a socket.
 //!
 //! ```text
 //!   Induction --cookie--> Conclusion --granted--> Link --shutdown, silence--> (error)
@@ -22,6 +22,7 @@
 
 mod call;
 mod caller;
+mod drift;
 mod endpoint;
 mod inbound;
 mod keys;
