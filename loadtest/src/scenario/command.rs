@@ -48,8 +48,8 @@ const COMMANDS: [Command; 12] = [
         synopsis: "--url rtmp://.. --http http://HOST[:PORT]/ [--mix LIST] [--streams N]",
         summary: "the same with several formats and streams at once",
         about: "Players are dealt to the formats by their shares and to the streams by --skew.\n\
-                Without --mix they are rtmp=50,flv=20,ws=5,ts=5,hls=20. Prints what each\n\
-                format got, too.",
+                Without --mix they are rtmp=50,flv=20,ws=5,ts=5,hls=20; srt=N needs --srt. Prints\n\
+                what each format got, too.",
         groups: &[WHERE, MIX, STREAM, PUBLISHER, PLAYERS, WINDOW, SERVER, TLS, THREADS],
     },
     Command {
