@@ -41,6 +41,37 @@ fn ffprobe_reads_without_a_warning() {
     server.stop();
 }
 
+/// Records two seconds of `url`, and tells which tracks the file has.
+fn recorded(program: &Path, url: &str, file: &Path) -> Vec<String> {
+    let mut command = Command::new(program);
+    command.args(["-v", "error", "-nostdin", "-y", "-i", url, "-t", "2", "-c", "copy"]);
+    let output = command.arg(file).output().expect("ffmpeg runs: run .ci/setup");
+    assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]);
+    let output = command.arg(file).output().expect("ffprobe runs: run .ci/setup");
+    let mut tracks: Vec<_> =
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    tracks.sort_unstable();
+    tracks
+}
+
+/// Metadata that bears a time is a text track to ffmpeg, which Matroska waits for without end.
+#[test]
+fn who_joins_late_records_two_tracks() {
+    let server = Server::start(&Options::on(Backend::Auto));
+    let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("studio"));
+    wait_for_list(&server.http.into(), "studio");
+    let file = server.folder().join("recorded.mkv");
+    for program in [Path::new(FFMPEG), &ffmpeg_newer()] {
+        for url in [server.rtmp_url("studio"), format!("http://{}/studio.flv", server.http)] {
+            assert_eq!(recorded(program, &url, &file), ["aac", "h264"], "{url}");
+        }
+    }
+    publisher.interrupt();
+    server.stop();
+}
+
 /// Decodes all pictures of `url` and counts them.
 fn decoded_by_ffmpeg(program: &Path, url: &str) -> u32 {
     let mut command = Command::new(program);

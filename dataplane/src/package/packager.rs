@@ -92,8 +92,9 @@ impl Packager {
         item: &PreambleItem,
         meta: EntryMeta,
     ) -> Result<(), Error> {
-        let kind = kind_of(item.kind);
-        let piece = Piece { kind, dts: meta.dts, head: &item.body, unit: None };
+        let is_config = meta.kind == EntryKind::Config;
+        let dts = if is_config { told_at(item.kind, meta.dts) } else { meta.dts };
+        let piece = Piece { kind: kind_of(item.kind), dts, head: &item.body, unit: None };
         self.append(log, pool, &piece, meta)
     }
 
@@ -133,6 +134,7 @@ impl Packager {
             flv::write_file_header(preamble, out);
         }
         for item in &preamble.items {
+            let dts = told_at(item.kind, dts);
             let piece = Piece { kind: kind_of(item.kind), dts, head: &item.body, unit: None };
             match self.key.format {
                 Format::Rtmp => rtmp::write(&piece, self.chunk_bytes, out),
@@ -179,6 +181,15 @@ const fn kind_of(kind: PreambleKind) -> TrackKind {
         PreambleKind::Metadata => TrackKind::Data,
         PreambleKind::Video => TrackKind::Video,
         PreambleKind::Audio => TrackKind::Audio,
+    }
+}
+
+/// The time that what a stream says of itself bears at `dts`. Metadata is of no time: players that
+/// see it at another one than 0 take it for text and record it as a track, which never ends.
+const fn told_at(kind: PreambleKind, dts: MediaTime) -> MediaTime {
+    match kind {
+        PreambleKind::Metadata => MediaTime::ZERO,
+        PreambleKind::Video | PreambleKind::Audio => dts,
     }
 }
 
