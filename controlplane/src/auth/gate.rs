@@ -408,15 +408,7 @@ impl Gate {
             (Verdict::Deny(_) | Verdict::Elsewhere(_), _) => End::Denied,
         };
         self.figures.end(request.intent, end);
-        tracing::debug!(
-            session = %request.session,
-            intent = request.intent.name(),
-            stream = %request.stream,
-            peer = %request.peer,
-            verdict = word(&verdict),
-            basis = basis.name(),
-            "authorize"
-        );
+        log(request, &verdict, basis);
         let (stream, id) = match &verdict {
             Verdict::Allow(grant) => (&grant.stream, grant.id),
             Verdict::Deny(_) | Verdict::Elsewhere(_) => (&request.stream, None),
@@ -462,6 +454,26 @@ fn endpoint(rules: &Rules, before: Option<Endpoint>) -> Option<Endpoint> {
     let source = rules.issuer.source.as_ref()?;
     let same = before.filter(|before| before.source() == source);
     Some(same.unwrap_or_else(|| Endpoint::start(source.clone(), Client::new(FETCHES_MAX))))
+}
+
+/// Writes a verdict into the log: what was refused, and why, where operators look first; what is
+/// only remembered of a refusal is not said again.
+fn log(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis) {
+    let AuthorizeRequest { session, intent, stream, peer, .. } = request;
+    let (intent, verdict_word, basis_name) = (intent.name(), word(verdict), basis.name());
+    if matches!(verdict, Verdict::Deny(_)) && !matches!(basis, Basis::Memory) {
+        tracing::info!(%session, intent, %stream, %peer, basis = basis_name, "not authorized");
+    } else {
+        tracing::debug!(
+            %session,
+            intent,
+            %stream,
+            %peer,
+            verdict = verdict_word,
+            basis = basis_name,
+            "authorize"
+        );
+    }
 }
 
 fn word(verdict: &Verdict) -> &'static str {
