@@ -36,7 +36,7 @@ function card(shard) {
       fact("Streams", count(shard.streams)),
       fact("Publishers", count(shard.publishers)),
       fact("Players", count(shard.players)),
-      kinds.map(([name, players]) => fact(name, count(players))),
+      kinds.flatMap(([name, players]) => fact(name, count(players))),
       fact("Connections", count(shard.connections)),
       fact("Out", bits(8 * shard.bytes_sent_per_second)),
       fact("In", bits(8 * shard.bytes_received_per_second)),
