@@ -20,12 +20,26 @@ const BACK_OFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 // ---------------------------------------------------------------- page
 
+// Where RTMP is spoken, which the server tells; its rows stay hidden where it is not.
+async function showRtmp(element, { name, path, query }) {
+  const answer = await fetch("/streams.json", { cache: "no-store" }).then((response) => response.json()).catch(() => ({}));
+  const { rtmp } = answer;
+  if (!rtmp) return;
+  const usual = { rtmp: 1935, rtmps: 443 }[rtmp.scheme];
+  const base = `${rtmp.scheme}://${location.hostname}${rtmp.port === usual ? "" : `:${rtmp.port}`}`;
+  const shown = `${query}` ? `?${query}` : "";
+  const addresses = rtmp.url === "channel_key"
+    ? { "url-rtmp": `${base}/${path}/${query.get("key") || "KEY"}`, "url-obs": `${base}/${path}`, "url-key": "KEY" }
+    : { "url-rtmp": `${base}/live/${path}${shown}`, "url-obs": `${base}/live`, "url-key": name };
+  for (const id in addresses) element(id).textContent = addresses[id];
+  for (const part of document.querySelectorAll("[data-rtmp]")) part.hidden = false;
+}
+
 function startPage() {
   const element = (id) => document.getElementById(id);
   const video = element("video");
   const name = decodeURI(location.pathname).replace(/^\/+(live\/)?/, "").replace(/\/+$/, "");
   const path = name.split("/").map(encodeURIComponent).join("/");
-  const host = location.hostname;
   const query = new URLSearchParams(location.search);
   const asked = query.get("player");
   query.delete("player");
@@ -37,11 +51,11 @@ function startPage() {
   document.title = `${name} · Grandstand`;
   element("name").textContent = name;
   const addresses = {
-    "url-rtmp": `rtmp://${host}/live/${path}`, "url-flv": flv, "url-ffplay": `ffplay -fflags nobuffer ${flv}`,
+    "url-flv": flv, "url-ffplay": `ffplay -fflags nobuffer ${flv}`,
     "url-hls": hls, "url-ts": address(".ts"), "url-ws": address(".flv", socket),
-    "url-obs": `rtmp://${host}/live`, "url-key": name,
   };
   for (const id in addresses) element(id).textContent = addresses[id];
+  showRtmp(element, { name, path, query });
   for (const button of document.querySelectorAll("button[data-copy]")) {
     button.addEventListener("click", () => copyText(button, element(button.dataset.copy)));
   }

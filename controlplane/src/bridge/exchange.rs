@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::ask::Ask;
 use super::bindings::Bindings;
-use super::directory::Directory;
+use super::directory::{Directory, RtmpAddress};
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathers};
 use super::gathered::Gathered;
@@ -236,6 +236,11 @@ impl<F: Fleet> Exchange<F> {
     /// The shards, to be joined when all are over.
     pub fn into_fleet(self) -> F {
         self.fleet
+    }
+
+    /// Says on the pages where RTMP is spoken.
+    pub(crate) fn show_rtmp(&mut self, rtmp: Option<RtmpAddress>, now: Instant) {
+        self.directory.set_rtmp(rtmp, now);
     }
 
     /// Tells once that a shard has no room for more players, until it had some again.

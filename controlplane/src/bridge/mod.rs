@@ -48,6 +48,7 @@ pub use ask::Ask;
 pub use attached::AttachedAsk;
 pub use client::ClientAsk;
 pub use commands::CommandAsk;
+pub(crate) use directory::RtmpAddress;
 pub use exchange::Exchange;
 pub use fleet::Fleet;
 pub use gather::GATHER_DEADLINE;

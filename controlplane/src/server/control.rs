@@ -12,6 +12,7 @@ use super::manager::Manager;
 use super::reload::InForce;
 use super::reloads::Reloads;
 use super::renewal::Renewal;
+use crate::bridge::RtmpAddress;
 use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
@@ -55,6 +56,12 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Where peers of RTMP come to now.
+    pub(super) fn rtmp_address(&self) -> Option<RtmpAddress> {
+        let open = self.open.iter().map(|&(_, open)| open);
+        RtmpAddress::of(open, self.plan.node.session.url)
+    }
+
     /// Goes on with what the last run has left.
     pub(super) async fn resume(&self, book: Option<&Book>) {
         self.penalties.start().await;

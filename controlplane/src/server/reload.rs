@@ -178,6 +178,7 @@ impl ControlPlane {
         }
         self.loaded = loaded;
         self.open = open;
+        exchange.show_rtmp(self.rtmp_address(), Instant::now());
         self.judge_strangers();
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");

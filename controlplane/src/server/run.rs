@@ -219,6 +219,7 @@ impl<F: Fleet> Desk<F> {
         let coordinator = &self.control.loaded.settings.coordinator;
         let server = StreamingServer::of(coordinator, open);
         self.exchange.coordinator().set_up(coordinator, server);
+        self.exchange.show_rtmp(self.control.rtmp_address(), Instant::now());
         if let Some(call) = Call::of(coordinator, server, self.limits.subscribe()) {
             let terms = coordinator.client.terms;
             self.exchange.be_client(call.base().to_string(), terms, Instant::now());

@@ -83,7 +83,7 @@ fn the_directory_goes_out_when_it_changes_and_only_then() {
         };
         sent.into_iter().map(text).collect::<Vec<_>>()
     };
-    assert_eq!(refresh(&mut exchange, now, &[]), [r#"{"streams":[]}"#; 2]);
+    assert_eq!(refresh(&mut exchange, now, &[]), [r#"{"rtmp":null,"streams":[]}"#; 2]);
     let now = exchange.deadline(now).unwrap();
     assert!(refresh(&mut exchange, now, &[]).is_empty());
     let start =
@@ -94,7 +94,7 @@ fn the_directory_goes_out_when_it_changes_and_only_then() {
     assert_eq!(soon, now + Duration::from_millis(250));
     let track = r#"[{"codec":"h264","codec_string":"","width":null,"height":null}]"#;
     let listing = format!(
-        r#"{{"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
+        r#"{{"rtmp":null,"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
     );
     assert_eq!(refresh(&mut exchange, soon, &["b", "a"]), [listing.as_str(); 2]);
 }

@@ -28,7 +28,7 @@ fn the_demo_is_on_the_list() {
     assert_eq!(report["links"], json!(["/demo"]), "{report:#}");
     let http = server.http;
     let addresses = json!([
-        "rtmp://127.0.0.1/live/NAME",
+        format!("rtmp://{}/live/NAME", server.rtmp),
         format!("http://{http}/NAME/index.m3u8"),
         format!("http://{http}/NAME.flv"),
         format!("ws://{http}/NAME.flv"),
