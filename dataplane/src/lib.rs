@@ -26,6 +26,7 @@ pub mod shard;
 pub mod slab;
 mod srt;
 mod sync;
+mod table;
 mod words;
 
 pub use error::Error;

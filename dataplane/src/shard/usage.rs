@@ -26,6 +26,7 @@ use super::shard::Shard;
 use crate::control::{Event, Protocol, Role, Usage, UsageBatch, UsageRow};
 use crate::ids::StreamName;
 use crate::reactor::Token;
+use crate::table;
 
 /// Rows of one shard at most, besides those of what found none.
 const ROWS_MAX: usize = 8_192;
@@ -147,9 +148,7 @@ impl UsageTable {
             return;
         }
         let at = self.hold(stream, protocol, now);
-        if self.charged.len() <= slot as usize {
-            self.charged.resize(slot as usize + 1, Charge::NONE);
-        }
+        table::reach(&mut self.charged, slot as usize, Charge::NONE);
         self.charged[slot as usize] = Charge { at, publishes: false };
         if held == NOBODY
             && let Some(row) = self.row(at)

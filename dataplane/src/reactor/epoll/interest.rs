@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use super::super::completion::RecvMode;
 use super::super::token::Token;
+use crate::table;
 
 /// What a token reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +76,7 @@ impl Interests {
     /// The interest of `token`, fresh if the slot was another generation's.
     pub(super) fn of(&mut self, token: Token) -> &mut Interest {
         let at = token.slot as usize;
-        if at >= self.0.len() {
-            self.0.resize(at + 1, Interest::new(0));
-        }
+        table::reach(&mut self.0, at, Interest::new(0));
         let interest = &mut self.0[at];
         if interest.generation != token.generation {
             *interest = Interest::new(token.generation);

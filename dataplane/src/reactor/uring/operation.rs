@@ -4,6 +4,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use super::super::counters::OpKind;
 use super::super::token::Token;
+use crate::table;
 
 /// One operation that outlives its submit.
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +76,19 @@ impl Side {
 }
 
 /// The operations of one slot's current generation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     generation: u16,
-    sides: [Option<u32>; 2],
+    sides: [u32; 2],
+}
+
+impl Slot {
+    /// There is no operation.
+    const NONE: u32 = u32::MAX;
+
+    const fn new(generation: u16) -> Self {
+        Self { generation, sides: [Self::NONE; 2] }
+    }
 }
 
 /// Operations by token. It grows with the shard's slots, which its connection limit bounds.
@@ -89,26 +99,25 @@ impl Slots {
     /// The operation of `token` on `side`.
     pub(super) fn get(&self, token: Token, side: Side) -> Option<u32> {
         let slot = self.0.get(token.slot as usize)?;
-        slot.sides[side as usize].filter(|_| slot.generation == token.generation)
+        let index = slot.sides[side as usize];
+        (slot.generation == token.generation && index != Slot::NONE).then_some(index)
     }
 
     /// Notes the operation of `token` on `side`. Operations of an earlier generation stay in
     /// flight, but no name leads to them any more.
     pub(super) fn set(&mut self, token: Token, side: Side, index: u32) {
         let at = token.slot as usize;
-        if at >= self.0.len() {
-            self.0.resize(at + 1, Slot::default());
-        }
+        table::reach(&mut self.0, at, Slot::new(0));
         if self.0[at].generation != token.generation {
-            self.0[at] = Slot { generation: token.generation, sides: [None; 2] };
+            self.0[at] = Slot::new(token.generation);
         }
-        self.0[at].sides[side as usize] = Some(index);
+        self.0[at].sides[side as usize] = index;
     }
 
     /// Forgets the operation of `token` on `side`, if it is `index`.
     pub(super) fn clear(&mut self, token: Token, side: Side, index: u32) {
         if self.get(token, side) == Some(index) {
-            self.0[token.slot as usize].sides[side as usize] = None;
+            self.0[token.slot as usize].sides[side as usize] = Slot::NONE;
         }
     }
 }
