@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) demo: bool,
     /// Whether RTMPS and HTTPS are spoken, too.
     pub(crate) tls: bool,
+    /// Bytes of memory that it may take.
+    pub(crate) memory_max: u64,
     /// More of the configuration file: whole sections.
     pub(crate) config: String,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Options {
 impl Options {
     /// Two shards, nothing built in.
     pub(crate) const fn on(backend: Backend) -> Self {
-        Self { backend, demo: false, tls: false, config: String::new() }
+        Self { backend, demo: false, tls: false, memory_max: 512 << 20, config: String::new() }
     }
 
     /// A command that starts the server in a new folder. It lets in whoever may come: what a case
@@ -74,13 +76,14 @@ impl Options {
         };
         let text = format!(
             "[auth]\nmode = \"open\"\n[shards]\ncount = 2\n[reactor]\nbackend = \"{}\"\n\
-             [demo]\nenabled = {}\n[data]\ndir = \"{}\"\n[limits]\nmemory_max = 536870912\n\
+             [demo]\nenabled = {}\n[data]\ndir = \"{}\"\n[limits]\nmemory_max = {}\n\
              admission = \"off\"\n\
              [listeners.rtmp]\naddr = \"127.0.0.1:0\"\n[listeners.http]\naddr = \"127.0.0.1:0\"\n\
              [listeners.control]\naddr = \"127.0.0.1:0\"\n{}{secure}",
             self.backend.word(),
             self.demo,
             folder.path().join("data").display(),
+            self.memory_max,
             self.config
         );
         fs::write(&file, text).expect("the test's folder can be written");

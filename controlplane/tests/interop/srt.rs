@@ -34,9 +34,14 @@ pub(crate) fn serve_at_once(config: &str) -> Server {
 }
 
 pub(crate) fn start(backend: Backend, config: &str) -> Server {
+    Server::start(&listening(backend, config))
+}
+
+/// A server that SRT is spoken with; `config` goes on with that section.
+pub(crate) fn listening(backend: Backend, config: &str) -> Options {
     let mut options = Options::on(backend);
     options.config = format!("[listeners.srt]\nenabled = true\naddr = \"127.0.0.1:0\"\n{config}");
-    Server::start(&options)
+    options
 }
 
 /// ffmpeg sends a clip as a transport stream, in real time.

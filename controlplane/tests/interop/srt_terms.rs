@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::clip::Clip;
 use crate::server::{Backend, Server};
-use crate::srt::{Encoder, PASSPHRASE, Receiver, refused, serve_at_once, session, srt, start};
+use crate::srt::{
+    Encoder, PASSPHRASE, Receiver, listening, refused, serve_at_once, session, srt, start,
+};
 
 const OTHER: &str = "a secret of players";
 
@@ -77,7 +79,7 @@ fn what_connections_count_is_told_of_each_and_of_their_shards() {
     // Those who left are counted on.
     let sums = || {
         let metrics = server.metrics();
-        ["received", "sent"].map(|way| metrics.sum(&format!("grandstand_srt_packets_{way}_total")))
+        ["received", "sent"].map(|way| metrics.sum(&format!("srt_packets_{way}_total")))
     };
     let [in_, out] = sums();
     assert!(in_ >= 10.0 && out >= 10.0, "{in_} {out}");
@@ -114,7 +116,10 @@ fn a_reload_leaves_ports_as_they_were_opened() {
         };
         format!("also = [{}]\n", streams.iter().map(one).collect::<Vec<_>>().join(", "))
     };
-    let server = serve_at_once(&also(&["a", "b"]));
+    let mut options = listening(Backend::Auto, &also(&["a", "b"]));
+    // Three ports of two shards each: what they receive into is memory, too.
+    options.memory_max = 1 << 30;
+    let server = Server::start(&options);
     let [first, a, b] = ports(&server)[..] else { panic!("three ports: {:?}", ports(&server)) };
     let file = server.folder().join("test.toml");
     let text = fs::read_to_string(&file).expect("the file is there");
