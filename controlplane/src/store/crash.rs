@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::disk::{Disk, Loss, scramble};
-use super::mending::{Condition, Mending};
+use super::mending::{Condition, Mending, PROOF_BYTES_MIN, WAIT_MAX};
 use super::order::{Table, Write};
 use super::undo::{UNDO_BYTES_MAX, Undo};
 
@@ -103,15 +103,20 @@ fn rows(mending: &mut Mending, now: Instant) -> Rows {
     mending.scan((Table::Streams, b"", 1_000), now).unwrap().into_iter().collect()
 }
 
+/// A store on `disk` that is mended by hand.
+fn mending(disk: &Disk) -> (Mending, Arc<Condition>) {
+    let (again, condition) = (disk.clone(), Arc::new(Condition::default()));
+    let database = Database::open(disk.backend()).unwrap();
+    let open = Box::new(move || Database::open(again.opened_again()));
+    (Mending::new(database, open, Arc::clone(&condition)), condition)
+}
+
 /// Commits all, each until it is acknowledged, on a disk of which `failing` operations from the
 /// one `at` on fail; how many commits failed.
 /// What is taken back has `undo_bytes_max` of memory.
 fn outlast(disk: &Disk, (at, failing, seed): (u64, u64, u64), undo_bytes_max: usize) -> usize {
     let what = format!("{failing} fail from {at} on, {seed}, {undo_bytes_max} bytes");
-    let (again, condition) = (disk.clone(), Arc::new(Condition::default()));
-    let database = Database::open(disk.backend()).unwrap();
-    let open = Box::new(move || Database::open(again.opened_again()));
-    let mut mending = Mending::new(database, open, Arc::clone(&condition));
+    let (mut mending, condition) = mending(disk);
     mending.undo_bytes_max = undo_bytes_max;
     let mut now = Instant::now();
     disk.fail_for(at, failing, seed);
@@ -157,4 +162,77 @@ fn a_disk_that_fails_for_a_while_loses_nothing_and_keeps_nothing_that_was_refuse
         }
     }
     assert!(runs > 600 && failures > runs / 2, "{failures} failures in {runs} runs");
+}
+
+/// A commit of one row with so many bytes.
+fn sized(bytes: usize) -> [Vec<Write>; 1] {
+    let (table, key) = (Table::Streams, b"sized".to_vec());
+    [vec![Write { table, key, value: Some(vec![7; bytes]) }]]
+}
+
+/// Tries until 5 minutes are over; the waits, which all end with a store that does not work.
+fn tried_in_vain((mending, condition): &mut (Mending, Arc<Condition>), now: &mut Instant) -> usize {
+    let (end, mut tries) = (*now + 20 * WAIT_MAX, 0);
+    while *now < end {
+        let due = mending.due().expect("a full disk works");
+        assert!(due > *now && due <= *now + WAIT_MAX);
+        assert!(condition.failure().is_some_and(|reason| reason.contains("no storage space")));
+        *now = due;
+        mending.mend(*now);
+        tries += 1;
+    }
+    tries
+}
+
+#[test]
+fn a_full_disk_is_failed_until_it_has_room_though_small_commits_fit() {
+    for bytes in [PROOF_BYTES_MIN / 4, 4 * PROOF_BYTES_MIN] {
+        let disk = Disk::default();
+        let mut now = Instant::now();
+        let mut store = mending(&disk);
+        store.0.commit(&sized(20), now).unwrap();
+        // One page for each thing that a small commit changes, and few more.
+        disk.fill(12);
+        store.0.commit(&sized(21), now).unwrap();
+        assert!(store.0.commit(&sized(bytes), now).is_err());
+        let tries = tried_in_vain(&mut store, &mut now);
+        assert!((20..40).contains(&tries), "{tries} tries in 5 minutes");
+        assert_eq!(store.1.failures(), 1, "it was told once");
+        let small = Database::open(disk.opened_again()).unwrap();
+        small.commit(&sized(21), &mut Undo::within(UNDO_BYTES_MAX)).expect("it fits");
+        drop(small);
+        // Room for what was refused, and for what goes with it.
+        disk.fill(8 * bytes.max(PROOF_BYTES_MIN) / 4_096);
+        now = store.0.due().unwrap();
+        store.0.mend(now);
+        assert_eq!(store.1.failure(), None);
+        store.0.commit(&sized(bytes), now).unwrap();
+    }
+}
+
+#[test]
+fn a_store_that_fails_again_at_once_is_opened_less_and_less() {
+    let disk = Disk::default();
+    let (mut mending, condition) = mending(&disk);
+    let mut now = Instant::now();
+    // The store works for a while before its disk fails again.
+    let mut wait = |works: Duration| {
+        disk.fail_after(0);
+        assert!(mending.commit(&sized(1), now).is_err());
+        disk.repair();
+        let due = mending.due().unwrap();
+        let wait = due - now;
+        mending.mend(due);
+        assert_eq!(condition.failure(), None);
+        now = due + works;
+        mending.commit(&sized(1), now).unwrap();
+        wait
+    };
+    let first = wait(Duration::ZERO);
+    assert_eq!([wait(Duration::ZERO), wait(Duration::ZERO)], [2 * first, 4 * first]);
+    for _ in 0..9 {
+        wait(Duration::ZERO);
+    }
+    assert_eq!(wait(WAIT_MAX), WAIT_MAX);
+    assert_eq!(wait(Duration::ZERO), first);
 }

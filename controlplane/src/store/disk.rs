@@ -1,6 +1,7 @@
 //! Disk: a file in memory whose power can be cut, with a cache that loses and tears writes.
 
-use std::io::{Error, Result};
+use std::collections::BTreeSet;
+use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use redb::StorageBackend;
 use super::Store;
 use super::database::Database;
 
+/// A disk gives room to files in blocks of this size.
+const BLOCK: usize = 4_096;
 /// A write is torn at the borders of sectors, or anywhere.
 const SECTOR: usize = 512;
 
@@ -30,6 +33,10 @@ struct State {
     fails_from: Option<u64>,
     /// So many of them, by this seed; all if unset.
     outage: Option<(u64, u64)>,
+    /// Blocks that have room on the disk: those that were written.
+    blocks: BTreeSet<usize>,
+    /// So many more have room; any if unset.
+    blocks_free: Option<usize>,
     /// A sync waits while this is set.
     held: bool,
     /// A sync waits.
@@ -37,6 +44,28 @@ struct State {
 }
 
 impl State {
+    /// How many of these bytes have room; their blocks have it from now on.
+    fn give_room(&mut self, at: usize, len: usize) -> usize {
+        for block in at / BLOCK..(at + len).div_ceil(BLOCK) {
+            match &mut self.blocks_free {
+                _ if self.blocks.contains(&block) => {}
+                Some(0) => return (block * BLOCK).saturating_sub(at),
+                Some(free) => *free -= 1,
+                None => {}
+            }
+            self.blocks.insert(block);
+        }
+        len
+    }
+
+    /// What is beyond the end has no room any more.
+    fn cut(&mut self, len: usize) {
+        let gone = self.blocks.split_off(&len.div_ceil(BLOCK));
+        if let Some(free) = &mut self.blocks_free {
+            *free += gone.len();
+        }
+    }
+
     /// The kernel could not write what waits, and forgets that it is to be written.
     fn give_up(&mut self) {
         let Some((_, seed)) = self.outage else { return };
@@ -123,10 +152,15 @@ impl Disk {
         state.outage = Some((failing, seed));
     }
 
-    /// Nothing fails any more.
-    fn repair(&self) {
+    /// Has room for so many blocks more.
+    pub(super) fn fill(&self, blocks_free: usize) {
+        self.0.0.lock().unwrap().blocks_free = Some(blocks_free);
+    }
+
+    /// Nothing fails any more, and there is room.
+    pub(super) fn repair(&self) {
         let mut state = self.0.0.lock().unwrap();
-        (state.fails_from, state.outage) = (None, None);
+        (state.fails_from, state.outage, state.blocks_free) = (None, None, None);
     }
 
     /// A backend that sees what the disk holds, and not what the cache believes of it.
@@ -239,7 +273,9 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.operate(|state| {
-            let op = Op::SetLen(usize::try_from(len).unwrap());
+            let len = usize::try_from(len).unwrap();
+            state.cut(len);
+            let op = Op::SetLen(len);
             op.apply(&mut state.cached);
             state.pending.push(op);
             Ok(())
@@ -270,10 +306,12 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.operate(|state| {
-            let op = Op::Write(usize::try_from(offset).unwrap(), data.to_vec());
+            let at = usize::try_from(offset).unwrap();
+            let room = state.give_room(at, data.len());
+            let op = Op::Write(at, data[..room].to_vec());
             op.apply(&mut state.cached);
             state.pending.push(op);
-            Ok(())
+            if room < data.len() { Err(Error::from(ErrorKind::StorageFull)) } else { Ok(()) }
         })
     }
 }
