@@ -300,8 +300,10 @@ counters! {
         players,
         /// Players that wait for their stream.
         players_idle,
-        /// Sessions that are sent a segment.
+        /// Sessions of HLS viewers that go on, where `hls.session` tells them apart.
         viewers,
+        /// Connections that are sent a segment.
+        downloads,
         /// Streams whose home is here.
         streams,
         /// Packaged logs written here.

@@ -58,7 +58,7 @@ fn a_segment_that_leaves_the_window_ends_the_download(config: Config) {
     let newest = format!("/cam/{}", list.uris().last().unwrap());
     assert!(!other.found(&newest).body.is_empty());
     let totals = server.control.snapshot();
-    assert_eq!((totals.sum(|c| c.viewers), totals.sum(|c| c.viewers_too_slow)), (0, 1));
+    assert_eq!((totals.sum(|c| c.downloads), totals.sum(|c| c.viewers_too_slow)), (0, 1));
     assert_eq!(other.get(&target).status, 404, "nobody gets it any more");
 }
 
@@ -68,7 +68,7 @@ fn who_reads_nothing_is_closed(mut config: Config) {
     viewer.ask("GET", &target, "");
     let closed = |totals: &node::Totals| totals.sum(|c| c.players_too_slow) == 1;
     let totals = server.control.until("it is closed", closed);
-    assert_eq!((totals.sum(|c| c.viewers), totals.sum(|c| c.connections)), (0, 1));
+    assert_eq!((totals.sum(|c| c.downloads), totals.sum(|c| c.connections)), (0, 1));
 }
 
 fn who_reads_slowly_gets_it_all(config: Config) {

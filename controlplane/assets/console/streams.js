@@ -25,6 +25,7 @@ export function streams(view, again) {
     ["Media", (s) => h("span", {}, media(s.tracks), h("span", { class: "dim" }, s.publisher ? `${s.protocol}, ${age(s.age_ms)}` : ""))],
     ["Bit rate", (s) => (s.tracks.length ? bits(s.tracks.reduce((all, t) => all + t.bps, 0)) : ""), "num"],
     ["Players", (s) => count(s.players), "num"],
+    ["Viewers", (s) => count(s.viewers), "num"],
     ["", (s) => h("div", { class: "actions" }, play(s), deeds(s, again))],
   ];
 

@@ -47,7 +47,7 @@ pub(crate) struct DryRunOutcome {
 pub(crate) struct Dropped {
     /// How many of them publish.
     publishers: usize,
-    /// How many of them play.
+    /// How many of them play, viewers of HLS included.
     players: usize,
     /// The first thousand of them.
     sessions: Vec<DroppedSession>,

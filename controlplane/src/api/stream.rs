@@ -46,8 +46,11 @@ pub(crate) struct StreamView {
     age_ms: Option<u64>,
     /// Since its publisher sent anything.
     silent_ms: Option<u64>,
-    /// Players on all shards.
+    /// Players on all shards, of all protocols but HLS.
     players: u64,
+    /// Viewers of HLS on all shards, from the first piece that they show their token for to the
+    /// end of their view; 0 where `hls.session` is `off`, because nobody is told apart then.
+    viewers: u64,
     /// What the application lets it do, if it said so: `record`, `previews`, `resolutions`.
     policy: Option<Policy>,
     tracks: Vec<Track>,
@@ -210,6 +213,7 @@ impl StreamView {
 
     /// What the shards alone know of a stream.
     fn seen(name: &StreamName, live: Option<&StreamStatus>, gathered: &Gathered) -> Self {
+        let audience = gathered.audience(name);
         Self {
             name: name.to_string(),
             state: State::Live,
@@ -224,7 +228,8 @@ impl StreamView {
             protocol: live.map(|status| status.protocol.name()),
             age_ms: live.map(|status| status.age_ms),
             silent_ms: live.map(|status| status.silent_ms),
-            players: gathered.players(name),
+            players: audience.players,
+            viewers: audience.viewers,
             policy: gathered.policies.get(name).map(|policy| Policy::clone(policy)),
             tracks: live.map_or_else(Vec::new, |it| it.tracks.iter().map(Into::into).collect()),
             logs: live.map_or_else(Vec::new, |it| it.logs.iter().map(Into::into).collect()),

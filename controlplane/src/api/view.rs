@@ -49,7 +49,10 @@ struct Shard {
     publishers: u64,
     players: u64,
     players_by_protocol: BTreeMap<&'static str, u64>,
+    /// Sessions of HLS viewers that began here and go on; 0 where `hls.session` is `off`.
     viewers: u64,
+    /// Connections that are sent a segment of HLS at this moment.
+    downloads: u64,
     streams: u64,
     bytes_received: u64,
     bytes_sent: u64,
@@ -149,6 +152,7 @@ impl From<&ShardSnapshot> for Shard {
             players: counters.players,
             players_by_protocol: players.map(|(protocol, n)| (protocol.name(), n)).collect(),
             viewers: counters.viewers,
+            downloads: counters.downloads,
             streams: counters.streams,
             bytes_received: counters.bytes_received,
             bytes_sent: counters.bytes_sent,

@@ -38,7 +38,16 @@ pub struct Gathered {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     streams: HashMap<StreamName, Place>,
-    players: HashMap<StreamName, u64>,
+    audiences: HashMap<StreamName, Audience>,
+}
+
+/// Who plays a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Audience {
+    /// Players on all shards.
+    pub(crate) players: u64,
+    /// Viewers of HLS on all shards, where they are told apart.
+    pub(crate) viewers: u64,
 }
 
 /// The place of a stream among the answers.
@@ -96,10 +105,9 @@ impl Gathered {
         self.at(*self.index().streams.get(name)?)
     }
 
-    /// Its players on all shards.
-    #[must_use]
-    pub fn players(&self, name: &StreamName) -> u64 {
-        self.index().players.get(name).copied().unwrap_or(0)
+    /// Who plays it on all shards.
+    pub(crate) fn audience(&self, name: &StreamName) -> Audience {
+        self.index().audiences.get(name).copied().unwrap_or_default()
     }
 
     /// Streams and sessions that the shard with most of them told of.
@@ -143,7 +151,9 @@ impl Gathered {
                     }
                 }
                 for audience in &snapshot.audiences {
-                    *index.players.entry(audience.stream.clone()).or_insert(0) += audience.players;
+                    let of = index.audiences.entry(audience.stream.clone()).or_default();
+                    of.players += audience.players;
+                    of.viewers += audience.viewers;
                 }
             }
             for (at, status) in self.moving.iter().enumerate() {

@@ -305,6 +305,7 @@ mod tests {
             stream: StreamName::parse("a").unwrap(),
             format: "flv",
             players: 1,
+            viewers: 0,
         };
         full.audiences = vec![audience; 10_000];
         gathered.snapshots.push(full);

@@ -75,6 +75,7 @@ pub(super) struct Shard {
     pub(super) connections: u64,
     pub(super) publishers: u64,
     pub(super) players: u64,
+    pub(super) viewers: u64,
     pub(super) streams: u64,
     pools: Vec<Pool>,
 }
@@ -99,6 +100,7 @@ pub(super) struct Stream {
     pub(super) state: String,
     pub(super) silent_ms: u64,
     pub(super) players: u64,
+    pub(super) viewers: u64,
     tracks: Vec<Track>,
 }
 
@@ -165,7 +167,7 @@ impl Figures {
         let lag = |shard: &Shard| (shard.loop_lag_ms.p99 * 1000.0).round() as u64;
         self.shards.sort_by_key(|shard| {
             let key = match by {
-                Sort::Players => shard.players,
+                Sort::Players => shard.players + shard.viewers,
                 Sort::Bitrate => shard.bytes_sent_per_second,
                 Sort::Lag => lag(shard),
             };
@@ -173,7 +175,7 @@ impl Figures {
         });
         self.streams.sort_by_cached_key(|stream| {
             let key = match by {
-                Sort::Players => stream.players,
+                Sort::Players => stream.players + stream.viewers,
                 Sort::Bitrate => stream.bps(),
                 Sort::Lag => stream.silent_ms,
             };
@@ -194,13 +196,14 @@ pub(super) mod tests {
                 "egress_turn_share": 0.9, "flush_interval_ms": 20.0,
                 "loop_lag_ms": { "p50": 0.1, "p99": lag, "max": lag * 2.0 },
                 "bytes_sent_per_second": sent, "connections": players + 1, "publishers": 1,
-                "players": players, "streams": 2,
+                "players": players, "viewers": 3 * id, "streams": 2,
                 "pools": [{ "page_bytes": 65536, "used": 1, "total": 4 }],
             })
         };
         let stream = |name: &str, players: u64, bps: u64, silent: u64| {
             serde_json::json!({
                 "name": name, "shard": 0, "state": "live", "silent_ms": silent, "players": players,
+                "viewers": if name == "b" { 3 } else { 0 },
                 "tracks": [{ "codec": "h264", "bps": bps }, { "codec": "aac", "bps": 0 }],
             })
         };

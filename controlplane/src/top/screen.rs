@@ -5,7 +5,7 @@ use super::figures::{Figures, Shard, Sort, Stream};
 /// Columns that every frame fits in.
 pub(super) const COLUMNS_MIN: usize = 80;
 /// Columns of a stream's name at least.
-const NAME_COLUMNS: usize = 26;
+const NAME_COLUMNS: usize = 21;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,9 @@ impl Frame<'_> {
 fn totals(figures: &Figures) -> String {
     let sum = |of: fn(&Shard) -> u64| figures.shards.iter().map(of).sum::<u64>();
     format!(
-        "{} players, {} publishers, {} connections, {} streams, {} out",
+        "{} players, {} viewers, {} publishers, {} connections, {} streams, {} out",
         sum(|s| s.players),
+        sum(|s| s.viewers),
         sum(|s| s.publishers),
         sum(|s| s.connections),
         figures.streams.len(),
@@ -110,8 +111,8 @@ fn more(left: usize, what: &str, lines: &mut Vec<Line>) {
     }
 }
 
-const SHARD_COLUMNS: [&str; 12] = [
-    "SHARD", "CORE", "STATE", "UTIL", "SEND", "FLUSH", "LAG", "MAX", "STREAM", "PLAYERS", "OUT",
+const SHARD_COLUMNS: [&str; 13] = [
+    "SHARD", "CORE", "STATE", "UTIL", "SEND", "FLUSH", "LAG", "MAX", "LIVE", "PLAY", "VIEW", "OUT",
     "MEM",
 ];
 
@@ -127,20 +128,22 @@ fn shard_row(shard: &Shard) -> String {
         millis(shard.loop_lag_ms.max),
         shard.streams.to_string(),
         shard.players.to_string(),
+        shard.viewers.to_string(),
         rate(shard.bytes_sent_per_second.saturating_mul(8)),
         percent(shard.memory()),
     ])
 }
 
-fn shard_line(columns: [String; 12]) -> String {
-    let [id, core, state, util, send, flush, lag, max, streams, players, out, mem] = columns;
+fn shard_line(columns: [String; 13]) -> String {
+    let [id, core, state, util, send, flush, lag, max, streams, players, views, out, mem] = columns;
     format!(
         "{id:>5} {core:>4} {state:<5} {util:>4} {send:>4} {flush:>6} {lag:>6} {max:>6} \
-         {streams:>6} {players:>7} {out:>10} {mem:>4}"
+         {streams:>5} {players:>5} {views:>5} {out:>9} {mem:>4}"
     )
 }
 
-const STREAM_COLUMNS: [&str; 7] = ["STREAM", "SHARD", "STATE", "PLAYERS", "IN", "SILENT", "CODECS"];
+const STREAM_COLUMNS: [&str; 8] =
+    ["STREAM", "SHARD", "STATE", "PLAY", "VIEW", "IN", "SILENT", "CODECS"];
 
 fn stream_row(stream: &Stream, name: usize) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a time is shown with four digits")]
@@ -150,6 +153,7 @@ fn stream_row(stream: &Stream, name: usize) -> String {
         stream.shard.to_string(),
         cut(&printable(&stream.state), 6),
         stream.players.to_string(),
+        stream.viewers.to_string(),
         rate(stream.bps()),
         silent,
         printable(&stream.codecs()),
@@ -157,9 +161,12 @@ fn stream_row(stream: &Stream, name: usize) -> String {
     stream_line(name, columns)
 }
 
-fn stream_line(width: usize, columns: [String; 7]) -> String {
-    let [name, shard, state, players, rate, silent, codecs] = columns;
-    format!("{name:<width$} {shard:>5} {state:<6} {players:>7} {rate:>10} {silent:>6}  {codecs}")
+fn stream_line(width: usize, columns: [String; 8]) -> String {
+    let [name, shard, state, players, views, rate, silent, codecs] = columns;
+    format!(
+        "{name:<width$} {shard:>5} {state:<6} {players:>6} {views:>6} {rate:>9} {silent:>6}  \
+         {codecs}"
+    )
 }
 
 const fn line(style: Style, text: String) -> Line {
@@ -235,17 +242,17 @@ mod tests {
 
     const EXPECTED: &str = "\
 grandstand top  127.0.0.1:8090                       by players   q quit  s sort
-14 players, 2 publishers, 16 connections, 3 streams, 32.0Gb/s out
+14 players, 3 viewers, 2 publishers, 16 connections, 3 streams, 32.0Gb/s out
 no answer in time from shard 2
 
-SHARD CORE STATE UTIL SEND  FLUSH    LAG    MAX STREAM PLAYERS        OUT  MEM
-    1    1 run    25%  90% 20.0ms  2.5ms  5.0ms      2       9      80b/s  25%
-    0    0 run    25%  90% 20.0ms  0.4ms  0.8ms      2       5   32.0Gb/s  25%
+SHARD CORE STATE UTIL SEND  FLUSH    LAG    MAX  LIVE  PLAY  VIEW       OUT  MEM
+    1    1 run    25%  90% 20.0ms  2.5ms  5.0ms     2     9     3     80b/s  25%
+    0    0 run    25%  90% 20.0ms  0.4ms  0.8ms     2     5     0  32.0Gb/s  25%
 
-STREAM                     SHARD STATE  PLAYERS         IN SILENT  CODECS
-b                              0 live         9     900b/s 40.0ms  h264+aac
-news/one                       0 live         5    2.0Mb/s 20.0ms  h264+aac
-quiet                          0 live         0       0b/s    61s  h264+aac
+STREAM                SHARD STATE    PLAY   VIEW        IN SILENT  CODECS
+b                         0 live        9      3    900b/s 40.0ms  h264+aac
+news/one                  0 live        5      0   2.0Mb/s 20.0ms  h264+aac
+quiet                     0 live        0      0      0b/s    61s  h264+aac
 ";
 
     #[test]

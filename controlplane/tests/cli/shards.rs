@@ -21,7 +21,7 @@ fn watched(dir: &Dir) -> (Server, TcpStream) {
     (server, player)
 }
 
-fn api(dir: &Dir, addr: SocketAddr, path: &str) -> Value {
+pub(crate) fn api(dir: &Dir, addr: SocketAddr, path: &str) -> Value {
     let token = std::fs::read_to_string(dir.0.join("grandstand-data/api-token")).unwrap();
     let reply = get(addr, path, &format!("Authorization: Bearer {}\r\n", token.trim()));
     assert_eq!(status(&reply), "200", "{reply}");

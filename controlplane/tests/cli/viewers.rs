@@ -1,14 +1,16 @@
-//! Viewers of HLS against the program: who came in by an address that was signed stays when its
-//! time is over, whatever is read again.
+//! Viewers of HLS against the program: they are counted wherever players are, and who came in by an
+//! address that was signed stays when its time is over, whatever is read again.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
+use serde_json::Value;
 use sha2::Sha256;
 
-use crate::program::{Dir, PATIENCE, Server, get, http, status};
+use crate::program::{Dir, PATIENCE, Server, get, http, output, status};
+use crate::shards::api;
 
 const SECRET: &str = "5igning-5ecret-of-this-very-test";
 /// Many requests, so that both shards have some of them.
@@ -66,6 +68,60 @@ fn counted(server: &Server, name: &str) -> u64 {
     let metrics = get(server.addr("control"), "/metrics", "");
     let lines = metrics.lines().filter(|line| line.starts_with(&format!("grandstand_{name}")));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_viewer_is_seen_wherever_players_are() {
+    let dir = Dir::new("counted");
+    dir.write(
+        "g.toml",
+        "[auth]\nmode = \"open\"\n[limits]\nadmission = \"off\"\n[demo]\nenabled = true\n\
+         [hls]\nsession = \"token\"\nsegment_ms = 1000\nsession_idle_ms = 600000\n",
+    );
+    let server = Server::start(&mut dir.command(&["--config", "g.toml"]));
+    let control = server.addr("control");
+    until(&server, "/demo/index.m3u8", "200", None);
+    let viewers_of = |stream: &Value| {
+        assert_eq!(stream["players"], 0, "{stream}");
+        stream["viewers"].as_u64().unwrap()
+    };
+    for viewers in 0..=2 {
+        // Whoever reads a playlist of renditions and no more is none.
+        let index = ask(&server, "/demo/index.m3u8");
+        let media = index.lines().find(|line| line.starts_with("media.m3u8?")).expect("a token");
+        agree(viewers, &|| viewers_of(&api(&dir, control, "/api/v1/streams/demo")));
+        agree(viewers, &|| viewers_of(&api(&dir, control, "/api/v1/streams")["streams"][0]));
+        agree(viewers, &|| {
+            let told = api(&dir, control, "/api/v1/sessions");
+            let sessions = told["sessions"].as_array().unwrap().iter();
+            sessions.filter(|session| session["protocol"] == "hls").count() as u64
+        });
+        agree(viewers, &|| {
+            let told = api(&dir, control, "/api/v1/shards");
+            let shards = told["shards"].as_array().unwrap().iter();
+            shards.map(|shard| shard["viewers"].as_u64().unwrap()).sum()
+        });
+        agree(viewers, &|| counted(&server, "viewers{"));
+        let url = format!("http://{control}/");
+        let (_, shown, _) = output(&mut dir.command(&["top", "--once", "--url", &url]));
+        assert!(shown.contains(&format!("\n0 players, {viewers} viewers, ")), "{shown}");
+        let row = shown.lines().find(|line| line.starts_with("demo ")).expect("the demo");
+        let columns: Vec<_> = row.split_whitespace().skip(2).take(3).collect();
+        assert_eq!(columns, ["live", "0", &viewers.to_string()], "{shown}");
+        watch(&server, &format!("/demo/{media}"), REQUESTS);
+    }
+}
+
+/// Asks until that many viewers are told of.
+fn agree(viewers: u64, told: &dyn Fn() -> u64) {
+    let late = Instant::now() + PATIENCE;
+    loop {
+        let told = told();
+        if told == viewers {
+            return;
+        }
+        assert!(Instant::now() < late, "{told} viewers, not {viewers}");
+    }
 }
 
 #[test]

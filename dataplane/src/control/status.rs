@@ -69,8 +69,8 @@ pub struct ShardSnapshot {
     pub flush_interval_ms: f64,
     /// Rates of the last second, and how the loop kept up over the last seconds.
     pub recent: Recent,
-    /// Players of this shard by stream and format, if streams are asked for; a stream may be listed
-    /// several times.
+    /// Who plays and views on this shard by stream and format, if streams are asked for; a stream
+    /// may be listed several times.
     pub audiences: Vec<Audience>,
     /// How many more players it has room for.
     pub headroom: HeadroomStatus,
@@ -80,7 +80,7 @@ pub struct ShardSnapshot {
     pub sessions: Vec<SessionStatus>,
 }
 
-/// The players of one stream in one format on one shard.
+/// Who plays one stream in one format on one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience {
     /// The stream.
@@ -89,6 +89,8 @@ pub struct Audience {
     pub format: &'static str,
     /// How many play.
     pub players: u64,
+    /// How many view it by HLS, and are told apart.
+    pub viewers: u64,
 }
 
 /// One page pool.

@@ -1,4 +1,4 @@
-//! Census: how many sessions of this shard publish, play and view, kept as they begin and end.
+//! Census: how many sessions of this shard publish, play and download, kept as they begin and end.
 //!
 //! A snapshot copies these numbers, however many sessions there are.
 
@@ -53,8 +53,10 @@ impl Shard {
                 role.gauges(&mut again).into_iter().flatten().for_each(|gauge| *gauge += 1);
             }
         }
+        again.viewers = self.views.roll.len() as u64;
         let told = |c: &ShardCounters| {
-            (c.connections, c.tls_connections, c.publishers, c.players, c.viewers, c.players_of)
+            let sessions = [c.publishers, c.players, c.viewers, c.downloads];
+            (c.connections, c.tls_connections, sessions, c.players_of)
         };
         told(&again) == told(&self.counters)
     }
@@ -86,7 +88,7 @@ impl Establish {
     fn gauges<'a>(&self, counters: &'a mut ShardCounters) -> [Option<&'a mut u64>; 2] {
         match self {
             Self::Publish { .. } => [Some(&mut counters.publishers), None],
-            Self::View(_) => [Some(&mut counters.viewers), None],
+            Self::View(_) => [Some(&mut counters.downloads), None],
             Self::Play(playing) => {
                 let protocol = protocol_of(&playing.options);
                 let of_protocol = &mut counters.players_of[protocol as usize];

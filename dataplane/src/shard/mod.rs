@@ -88,6 +88,7 @@ mod usage;
 mod verdicts;
 mod view_roll;
 mod view_table;
+mod viewed;
 mod viewers;
 mod views;
 pub mod wake;

@@ -38,7 +38,7 @@ pub(super) struct Surveys {
 struct Survey {
     id: u64,
     detail: Detail,
-    /// The next slot to look at, of streams, then of readers, then of connections.
+    /// The next slot to look at, of streams, readers, viewed streams, connections or views.
     at: usize,
     step: Step,
     /// Views that were entered before this one are listed.
@@ -52,6 +52,7 @@ struct Survey {
 enum Step {
     Streams,
     Readers,
+    Viewed,
     Sessions,
     Views,
     Done,
@@ -77,6 +78,7 @@ impl Survey {
         let (slots, each) = match self.step {
             Step::Streams => (shard.streams.slots().len(), STREAM_SLOTS),
             Step::Readers => (shard.readers.capacity(), 1),
+            Step::Viewed => (shard.views.roll.viewed().places(), 1),
             Step::Sessions => (shard.connections.capacity(), 1),
             Step::Views => (shard.views.roll.places(), 1),
             Step::Done => return room,
@@ -95,6 +97,7 @@ impl Survey {
                     self.streams.extend(shard.streams.get(slot).map(|hub| shard.stream_status(hub)))
                 }
                 Step::Readers => self.audiences.extend(shard.audience(slot)),
+                Step::Viewed => self.audiences.extend(shard.viewers_at(at)),
                 Step::Sessions => {
                     let connection = shard.connections.get(slot);
                     self.sessions.extend(connection.map(|c| shard.session_status(slot, c)));
@@ -110,9 +113,10 @@ impl Survey {
         if end == slots {
             self.step = match self.step {
                 Step::Streams => Step::Readers,
-                Step::Readers if self.detail.sessions => Step::Sessions,
+                Step::Readers => Step::Viewed,
+                Step::Viewed if self.detail.sessions => Step::Sessions,
                 Step::Sessions => Step::Views,
-                Step::Readers | Step::Views | Step::Done => Step::Done,
+                Step::Viewed | Step::Views | Step::Done => Step::Done,
             };
             self.at = 0;
         }
@@ -229,7 +233,15 @@ impl Shard {
             stream: reader.stream.clone(),
             format: reader.key.name(),
             players,
+            viewers: 0,
         })
+    }
+
+    /// The viewed stream in that place, if it is not empty.
+    fn viewers_at(&self, place: usize) -> Option<Audience> {
+        let &(ref stream, viewers) = self.views.roll.viewed().at(place)?;
+        let (stream, format) = (stream.clone(), Protocol::Hls.name());
+        Some(Audience { stream, format, players: 0, viewers })
     }
 
     fn session_status(&self, slot: u32, connection: &Connection) -> SessionStatus {

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::caps::ViewerAdmission;
 use super::view_table::Seat;
+use super::viewed::Viewed;
 use crate::control::QuotaPlace;
 use crate::ids::{SessionId, StreamName};
 
@@ -39,6 +40,8 @@ pub(super) struct ViewRoll {
     places: Vec<Option<Entry>>,
     free: Vec<u32>,
     at: HashMap<SessionId, u32>,
+    /// How many of them each stream has.
+    viewed: Viewed,
     /// How many were entered so far.
     entered: u64,
     /// The place that is looked at next.
@@ -67,7 +70,13 @@ impl ViewRoll {
         self.entered
     }
 
+    /// How many views each stream has.
+    pub(super) const fn viewed(&self) -> &Viewed {
+        &self.viewed
+    }
+
     pub(super) fn enter(&mut self, view: OwnView) {
+        self.viewed.enter(&view.stream);
         let entry = Entry { number: self.entered, view };
         self.entered += 1;
         let id = entry.view.seat.id;
@@ -104,6 +113,7 @@ impl ViewRoll {
         let place = self.at.remove(&id)?;
         let entry = self.places.get_mut(place as usize)?.take()?;
         self.free.push(place);
+        self.viewed.leave(&entry.view.stream);
         Some(entry.view)
     }
 

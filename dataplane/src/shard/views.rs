@@ -356,6 +356,7 @@ impl Shard {
         };
         views.roll.enter(view);
         self.counters.views_started += 1;
+        self.counters.viewers += 1;
         self.tell_control(Event::Session(Box::new(started)));
     }
 
@@ -443,6 +444,7 @@ impl Shard {
             "view ended"
         );
         self.counters.views_ended += 1;
+        self.counters.viewers -= 1;
         self.shared.caps.leave_viewer(view.admission);
         self.usage.end_view(view.usage, self.now);
         drop(view.place);

@@ -195,7 +195,7 @@ fn a_drain_lets_segments_end(mut config: Config) {
     let target = format!("/cam/{}", list.uris()[0]);
     viewer.ask("GET", &target, "");
     let head = viewer.head();
-    server.control.until("its socket is full", |totals| totals.sum(|c| c.viewers) == 1);
+    server.control.until("its socket is full", |totals| totals.sum(|c| c.downloads) == 1);
     server.control.send_all(|| dataplane::control::Command::Drain);
     let body = viewer.rest();
     assert_eq!(head.field("Content-Length"), Some(&*body.len().to_string()));

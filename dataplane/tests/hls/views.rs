@@ -10,7 +10,7 @@ use dataplane::ids::{SessionId, ShardId, StreamId, StreamName};
 use dataplane::session::view_token::{KEYS_BEFORE_MAX, ViewKeys};
 
 use super::{node, publish};
-use crate::node::{Answer, Server, Viewer};
+use crate::node::{Answer, Server, Totals, Viewer};
 use crate::on_both_backends;
 
 on_both_backends! {
@@ -40,6 +40,13 @@ pub(super) fn token_of(viewer: &mut Viewer, target: &str) -> String {
     assert_eq!((index.field("ETag"), index.field("Cache-Control")), (None, Some("no-store")));
     let folder = target.rsplit_once('/').unwrap().0;
     format!("{folder}/{}", index.uris()[0])
+}
+
+/// Streams that have viewers, each as often as a shard has some of them, and how many.
+fn audiences(totals: &Totals) -> Vec<(String, u64)> {
+    let all = totals.shards.iter().flat_map(|shard| &shard.audiences);
+    let viewed = all.filter(|of| (of.format, of.players) == ("hls", 0));
+    viewed.map(|of| (of.stream.to_string(), of.viewers)).collect()
 }
 
 pub(super) fn started(server: &Server) -> (ShardId, SessionId, SessionEvent) {
@@ -116,7 +123,8 @@ fn a_viewer_is_known_by_its_token_on_every_shard(config: Config) {
     );
     let views = shown.sessions().filter(|status| status.protocol == Protocol::Hls);
     assert_eq!(views.count(), 1, "connections are no viewers");
-    assert_eq!(shown.sum(|c| c.views_started), 1);
+    assert_eq!((shown.sum(|c| c.views_started), shown.sum(|c| c.viewers)), (1, 1));
+    assert_eq!(audiences(&shown), [("news/cam".to_owned(), 1)]);
 }
 
 fn who_shows_no_token_is_led_to_one_or_refused(config: Config) {
@@ -201,8 +209,13 @@ fn a_kick_refuses_the_next_request_on_every_shard(config: Config) {
     let list = viewer.found(&media);
     let (shard, session, _) = started(&server);
     other.found(&others);
+    let both = server.control.snapshot();
+    let viewers = |totals: &Totals| audiences(totals).iter().map(|of| of.1).sum::<u64>();
+    assert_eq!((viewers(&both), both.sum(|c| c.viewers)), (2, 2));
     server.control.send(shard, Command::Kick { session, reason: CloseReason::Kicked });
     assert_eq!(ended(&server, session).0, CloseReason::Kicked);
+    let left = server.control.snapshot();
+    assert_eq!((audiences(&left), left.sum(|c| c.viewers)), (vec![("cam".to_owned(), 1)], 1));
     everywhere(&server, &media, 403);
     everywhere(&server, &format!("/cam/{}", list.uris()[0]), 403);
     everywhere(&server, &others, 200);
