@@ -8,7 +8,7 @@ use crate::impair::{DirectionTotals, ImpairSummary};
 use crate::measurement::{Measurement, PartMeasurement};
 use crate::observe::ServerCost;
 use crate::publisher::PublishSummary;
-use crate::scenario::{Knee, Soak};
+use crate::scenario::{Knee, Soak, StepVerdict};
 use crate::stats::Percentiles;
 
 /// Threads that are named in a line.
@@ -280,11 +280,19 @@ pub fn knee(of: &Knee) -> String {
     let mut text = String::new();
     for step in &of.steps {
         let told = step.breaches.first().map_or("holds", String::as_str);
+        let told = match step.verdict {
+            StepVerdict::Unknown => format!("unknown, {told}"),
+            StepVerdict::Holds | StepVerdict::Breaks => told.to_owned(),
+        };
         let _ = writeln!(text, "tried       {} players, {} held: {told}", step.players, step.held);
     }
-    let beyond = match of.broke_at {
-        Some(players) => format!("{players} do not hold: {}", of.broke_by.join("; ")),
-        None => "more were not tried, see --players-max".to_owned(),
+    let beyond = match (of.broke_at, of.unknown_at) {
+        (_, Some(players)) => {
+            let late = of.unknown_by.as_deref().unwrap_or_default();
+            format!("{players} are unknown, not the server's limit: {late}")
+        }
+        (Some(players), None) => format!("{players} do not hold: {}", of.broke_by.join("; ")),
+        (None, None) => "more were not tried, see --players-max".to_owned(),
     };
     let _ = writeln!(text, "knee        {} players hold; {beyond}", of.players);
     if of.p99_max_ms.is_none() {

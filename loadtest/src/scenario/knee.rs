@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::performance::Outcome;
 use super::plan::{Audience, KneePlan};
-use super::verdict::breaches;
+use super::verdict::{breaches, is_servers, own_lateness};
 use crate::measurement::{SETTLE_NS, Step, measure};
 use crate::observe::ServerProcess;
+use crate::publisher::PublishSummary;
 use crate::run::{News, Run, Stage};
 
 /// Steps that a search has at most; halving ends it far earlier.
@@ -22,6 +23,11 @@ pub struct Knee {
     pub broke_at: Option<usize>,
     /// What broke then.
     pub broke_by: Vec<String>,
+    /// The fewest of which it is unknown, because this generator was too late to judge them; fewer
+    /// than those that broke the server, if some did.
+    pub unknown_at: Option<usize>,
+    /// How late it was.
+    pub unknown_by: Option<String>,
     /// The p99 latency that still holds; `None` if latency and loss were not judged.
     pub p99_max_ms: Option<f64>,
     /// All that was tried, in this order.
@@ -35,8 +41,62 @@ pub struct KneeStep {
     pub players: usize,
     /// Those that played at the end.
     pub held: usize,
+    /// What became of it.
+    pub verdict: StepVerdict,
     /// What broke; nothing if they held.
     pub breaches: Vec<String>,
+    /// No lateness of this generator can be why it broke.
+    #[serde(skip)]
+    is_servers: bool,
+}
+
+/// What became of a number of players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepVerdict {
+    /// They held.
+    Holds,
+    /// They did not.
+    Breaks,
+    /// They did not, and this generator was so late itself that it may be why.
+    Unknown,
+}
+
+impl Knee {
+    /// Takes a number of players that was tried; `late` tells how late this generator was itself.
+    fn take(&mut self, mut step: KneeStep, late: Option<String>) {
+        if step.verdict == StepVerdict::Breaks {
+            match late.filter(|_| !step.is_servers) {
+                Some(late) => {
+                    step.verdict = StepVerdict::Unknown;
+                    (self.unknown_at, self.unknown_by) = (Some(step.players), Some(late));
+                }
+                None => {
+                    self.broke_at = Some(step.players);
+                    self.broke_by.clone_from(&step.breaches);
+                    // Those were more.
+                    (self.unknown_at, self.unknown_by) = (None, None);
+                }
+            }
+        } else {
+            self.players = step.players;
+        }
+        self.steps.push(step);
+    }
+
+    /// Takes back what broke if all that was published came too late, which is known at the end.
+    pub(super) fn judge_publishers(&mut self, published: &PublishSummary) {
+        let late = own_lateness("publishers", published.lateness, self.p99_max_ms);
+        let Some(late) = late else { return };
+        let steps = std::mem::take(&mut self.steps);
+        let p99_max_ms = self.p99_max_ms;
+        *self = Self { p99_max_ms, ..Self::default() };
+        for step in steps {
+            let is_unknown = step.verdict == StepVerdict::Unknown;
+            let verdict = if is_unknown { StepVerdict::Breaks } else { step.verdict };
+            self.take(KneeStep { verdict, ..step }, Some(late.clone()));
+        }
+    }
 }
 
 /// The numbers that are known to hold and to break.
@@ -92,18 +152,24 @@ pub(super) fn find(
             break;
         }
         let found = breaches(&of, parts, plan.p99_max_ns);
-        knee.steps.push(KneeStep { players, held: of.held, breaches: found.clone() });
+        let verdict = if found.is_empty() { StepVerdict::Holds } else { StepVerdict::Breaks };
+        let late = own_lateness("sweeps", of.generator.sweep_late, p99_max_ms);
+        let (held, is_servers) = (of.held, is_servers(&of));
+        knee.take(KneeStep { players, held, verdict, breaches: found, is_servers }, late);
         if of.refused > 0 {
             search.room = Some(of.held);
         }
         outcome.measurements.push(of);
-        if found.is_empty() {
+        if verdict == StepVerdict::Holds {
             search.holds = players;
-            knee.players = players;
         } else {
+            // More players make this generator no faster.
             search.breaks = Some(players);
-            (knee.broke_at, knee.broke_by) = (Some(players), found);
-            run.tell(News::Said(&format!("{players} players do not hold: {}", knee.broke_by[0])));
+            let why = match &knee.unknown_by {
+                Some(late) => format!("{players} players cannot be judged: {late}"),
+                None => format!("{players} players do not hold: {}", knee.broke_by[0]),
+            };
+            run.tell(News::Said(&why));
             run.crowd().resize(search.holds, ramp_per_s)?;
             // What broke passes before the next step.
             run.watch(Stage::Settling, 2 * SETTLE_NS)?;
@@ -115,7 +181,11 @@ pub(super) fn find(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::publisher::PublishTotals;
+    use crate::stats::{Histogram, Percentiles};
 
     /// Searches for a knee that is known; tells what was tried.
     fn searched(truth: usize, refuses: bool) -> (usize, Vec<usize>) {
@@ -160,5 +230,70 @@ mod tests {
         let (found, tried) = searched(4321, true);
         assert_eq!(found, 4321);
         assert!(tried.len() < searched(4321, false).1.len(), "{tried:?}");
+    }
+
+    fn step(players: usize, breach: Option<&str>, is_servers: bool) -> KneeStep {
+        let verdict = if breach.is_some() { StepVerdict::Breaks } else { StepVerdict::Holds };
+        let breaches = breach.map(str::to_owned).into_iter().collect();
+        KneeStep { players, held: players, verdict, breaches, is_servers }
+    }
+
+    fn percentiles(ms: u64) -> Option<Percentiles> {
+        let mut late = Histogram::default();
+        (0..100).for_each(|_| late.record(ms * 1_000_000));
+        late.percentiles()
+    }
+
+    const SLOW: Option<&str> = Some("rtmp: p99 latency 465.0 ms is above 200 ms");
+
+    #[test]
+    fn what_breaks_while_the_generator_is_late_is_unknown() {
+        let late = || own_lateness("sweeps", percentiles(340), Some(200.0));
+        let mut knee = Knee { p99_max_ms: Some(200.0), ..Knee::default() };
+        knee.take(step(32, None, false), late());
+        knee.take(step(48, SLOW, false), late());
+        knee.take(step(46, None, false), None);
+        assert_eq!((knee.players, knee.broke_at, knee.unknown_at), (46, None, Some(48)));
+        let told = crate::report::knee(&knee);
+        assert!(
+            told.contains("48 players, 48 held: unknown, rtmp: p99 latency 465.0 ms"),
+            "{told}"
+        );
+        let end =
+            "46 players hold; 48 are unknown, not the server's limit: this generator was late";
+        assert!(told.contains(end), "{told}");
+        let json = serde_json::to_value(&knee).unwrap();
+        let verdicts = json["steps"].as_array().unwrap().iter().map(|step| &step["verdict"]);
+        assert_eq!(verdicts.collect::<Vec<_>>(), ["holds", "unknown", "holds"]);
+        assert_eq!((&json["unknown_at"], &json["broke_at"]), (&48.into(), &Value::Null));
+        // What the server refuses is its own word, and so is what breaks it while nobody is late.
+        knee.take(step(47, Some("1 players were lost, 1 refused"), true), late());
+        assert_eq!((knee.broke_at, knee.unknown_at), (Some(47), None));
+        assert!(crate::report::knee(&knee).contains("46 players hold; 47 do not hold: 1 players"));
+    }
+
+    #[test]
+    fn late_publishers_make_unknown_what_broke() {
+        let found = || {
+            let mut knee = Knee { p99_max_ms: Some(200.0), ..Knee::default() };
+            knee.take(step(46, None, false), None);
+            knee.take(step(64, Some("3 players were lost, 3 refused"), true), None);
+            knee.take(step(48, SLOW, false), None);
+            knee
+        };
+        let mut published = PublishTotals::default().summary();
+        let mut knee = found();
+        knee.judge_publishers(&published);
+        published.lateness = percentiles(20);
+        knee.judge_publishers(&published);
+        assert_eq!(knee, found(), "they were in time");
+        published.lateness = percentiles(663);
+        knee.judge_publishers(&published);
+        let Knee { players, broke_at, unknown_at, ref unknown_by, .. } = knee;
+        assert_eq!((players, broke_at, unknown_at), (46, Some(64), Some(48)));
+        let late = unknown_by.as_deref().unwrap();
+        assert!(late.starts_with("this generator was late itself, publishers by p99 "), "{late}");
+        let verdicts: Vec<_> = knee.steps.iter().map(|step| step.verdict).collect();
+        assert_eq!(verdicts, [StepVerdict::Holds, StepVerdict::Breaks, StepVerdict::Unknown]);
     }
 }

@@ -15,7 +15,7 @@ mod unreachable;
 mod verdict;
 
 pub use command_line::parse;
-pub use knee::{Knee, KneeStep};
+pub use knee::{Knee, KneeStep, StepVerdict};
 pub use performance::{Outcome, perform};
 pub use plan::{
     Action, Audience, CANONICAL_URL, KneePlan, Load, Plot, Scenario, SoakPlan, StormPlan,

@@ -195,6 +195,9 @@ impl Outcome {
             Err(error) => (None, Some(error)),
         };
         self.breaches.extend(published.as_ref().and_then(PublishSummary::breach));
+        if let (Some(knee), Some(published)) = (&mut self.knee, &published) {
+            knee.judge_publishers(published);
+        }
         self.published = published;
         self.fault = fault.or(unfinished).map(|error| mended(&error));
     }

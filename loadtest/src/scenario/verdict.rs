@@ -2,7 +2,13 @@
 
 use crate::measurement::{Measurement, PartMeasurement};
 use crate::player::{Pace, Part};
+use crate::stats::Percentiles;
 use crate::stream_url::Scheme;
+
+/// A generator that is late by this share of what players may be late may be what was measured.
+const OWN_SHARE: f64 = 0.5;
+/// What players may be late if nobody says: a tenth of what a stall is.
+const LATE_MS_MAX: f64 = 200.0;
 
 /// Who was lost, in words; nothing if everybody played to the end. Slow players are not judged.
 pub(super) fn losses(of: &Measurement, cast: &[Part]) -> Vec<String> {
@@ -40,6 +46,29 @@ pub(super) fn breaches(of: &Measurement, cast: &[Part], p99_max_ns: Option<u64>)
         }
     }
     found
+}
+
+/// True if no lateness of this generator can be why it broke: the server refused somebody, or what
+/// came is not what was published.
+pub(super) const fn is_servers(of: &Measurement) -> bool {
+    let strange = of.corrupt + of.unstamped + of.duplicated + of.reordered + of.timestamps_back;
+    of.refused + strange > 0
+}
+
+/// How late this generator was itself, in words, if that is near what players may be late: `what`
+/// is what it did too late.
+pub(super) fn own_lateness(
+    what: &str,
+    late: Option<Percentiles>,
+    p99_max_ms: Option<f64>,
+) -> Option<String> {
+    let (late_ms, limit_ms) = (late?.p99_ms, p99_max_ms.unwrap_or(LATE_MS_MAX));
+    (late_ms >= OWN_SHARE * limit_ms).then(|| {
+        format!(
+            "this generator was late itself, {what} by p99 {late_ms:.1} ms where players may be by \
+             {limit_ms} ms: give it more CPU (--threads, --cpu) or a host of its own"
+        )
+    })
 }
 
 /// What is wrong with what came, in words.
@@ -150,6 +179,52 @@ mod tests {
             assert_eq!(said(RTMP, slow, Some(10 * MS), tally), [""; 0], "slow ones are not");
         }
         assert_eq!(said(RTMP, Pace::Live, Some(10 * MS), seen(9)), [""; 0]);
+    }
+
+    fn late(ms: u64) -> Option<Percentiles> {
+        let mut late = crate::stats::Histogram::default();
+        (0..100).for_each(|_| late.record(ms * MS));
+        late.percentiles()
+    }
+
+    #[test]
+    fn a_generator_that_is_as_late_as_players_may_be_says_so() {
+        for (late_ms, p99_max_ms, is_told) in [
+            (340, Some(200.0), true),
+            (340, None, true),
+            (110, Some(200.0), true),
+            (80, Some(200.0), false),
+            (110, Some(1_000.0), false),
+            (0, Some(200.0), false),
+        ] {
+            let told = own_lateness("sweeps", late(late_ms), p99_max_ms);
+            assert_eq!(told.is_some(), is_told, "{late_ms} {p99_max_ms:?}: {told:?}");
+        }
+        assert_eq!(own_lateness("sweeps", None, Some(200.0)), None, "nobody was swept");
+        let told = own_lateness("sweeps", late(340), Some(200.0)).unwrap();
+        assert!(told.starts_with("this generator was late itself, sweeps by p99 "), "{told}");
+        assert!(told.contains("where players may be by 200 ms: give it more CPU"), "{told}");
+    }
+
+    #[test]
+    fn what_no_lateness_explains_is_the_servers() {
+        type Happening = fn(&mut Measurement);
+        let kinds: [(Happening, bool); 9] = [
+            (|of| of.refused = 1, true),
+            (|of| of.corrupt = 1, true),
+            (|of| of.unstamped = 1, true),
+            (|of| of.duplicated = 1, true),
+            (|of| of.reordered = 1, true),
+            (|of| of.timestamps_back = 1, true),
+            (|of| of.stalls = 1, false),
+            (|of| of.lost = 1, false),
+            (|of| of.closed = 1, false),
+        ];
+        for (at, (happen, wanted)) in kinds.into_iter().enumerate() {
+            let mut of = summarise(&Passage::default(), &Passage::default(), &[]);
+            happen(&mut of);
+            assert_eq!(is_servers(&of), wanted, "{at}");
+        }
     }
 
     #[test]

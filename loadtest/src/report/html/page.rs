@@ -10,6 +10,7 @@ use super::markup::escape;
 use super::unit::Unit;
 use super::{plots, tables};
 use crate::report::{Report, Section};
+use crate::scenario::Knee;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -73,10 +74,19 @@ fn head(report: &Report) -> String {
     if let Some(fault) = &report.fault {
         let _ = writeln!(text, "<p class=\"warning\">Not seen to the end: {}</p>", escape(fault));
     }
+    text.extend(report.knee.as_ref().and_then(unjudged));
     for breach in &report.breaches {
         let _ = writeln!(text, "<p class=\"warning\">Failed: {}</p>", escape(breach));
     }
     text
+}
+
+/// Of what number of players nothing is known, because the generator was late itself.
+fn unjudged(of: &Knee) -> Option<String> {
+    let (players, late) = (of.unknown_at?, escape(of.unknown_by.as_deref()?));
+    Some(format!(
+        "<p class=\"warning\">{players} players are unknown, not the server's limit: {late}</p>\n"
+    ))
 }
 
 fn section_text(report: &Report, section: &Section, told: &Value, name: &str) -> String {
@@ -166,4 +176,19 @@ fn seconds(title: &str, samples: &Value) -> String {
 fn embedded(json: &Value) -> String {
     let text = json.to_string();
     text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_what_could_not_be_judged() {
+        let late = Some("late by <p99>".to_owned());
+        let knee = Knee { unknown_at: Some(48), unknown_by: late, ..Knee::default() };
+        let told = unjudged(&knee).unwrap();
+        let end = "48 players are unknown, not the server's limit: late by &lt;p99&gt;</p>\n";
+        assert!(told.ends_with(end), "{told}");
+        assert_eq!(unjudged(&Knee { broke_at: Some(48), ..Knee::default() }), None);
+    }
 }
