@@ -142,10 +142,6 @@ impl Settings {
         };
         let publish = publish_url.map(|url| self.publish_plan(command, url, None)).transpose()?;
         let server = self.watch_plan()?.process;
-        let window_ns = match command {
-            "play" => self.duration_ns.unwrap_or(self.window_ns),
-            _ => self.window_ns,
-        };
         let players = match plot {
             Plot::FindKnee(KneePlan { players_min, .. }) => vec![players_min],
             _ => self.players.clone(),
@@ -163,7 +159,7 @@ impl Settings {
             players,
             ramp_per_s: self.ramp_per_s,
             sampling: self.sampling,
-            window_ns,
+            window_ns: self.duration_ns.unwrap_or(self.window_ns),
         };
         Ok(Load { plot, publish, audience, server })
     }
@@ -336,6 +332,16 @@ mod tests {
         let api = ApiPlan { url, trust, token_file: Some("t".into()) };
         assert_eq!((watch.api, watch.server_name), (Some(api), Some("old".to_owned())));
         assert_eq!((scenario.html, scenario.quiet), (Some("out.html".into()), true));
+    }
+
+    #[test]
+    fn how_long_is_asked_by_either_word() {
+        for command in ["play", "fanout", "find-knee", "storm"] {
+            for word in ["window", "duration"] {
+                let of = load(&format!("{command} --url rtmp://h/live/a --{word} 3"));
+                assert_eq!(of.audience.window_ns, 3 * SECOND_NS, "{command} --{word}");
+            }
+        }
     }
 
     #[test]

@@ -73,7 +73,10 @@ pub(super) const MIX: Group = Group {
 
 pub(super) const PLAY_TIME: Group = Group {
     title: "how long",
-    entries: &[entry("duration", "TIME", "how long to watch once all play  [10s]")],
+    entries: &[
+        entry("duration", "TIME", "how long to watch once all play  [10s]"),
+        entry("window", "TIME", "the same"),
+    ],
 };
 
 pub(super) const DURATION: Group = Group {
@@ -83,7 +86,10 @@ pub(super) const DURATION: Group = Group {
 
 pub(super) const WINDOW: Group = Group {
     title: "how long",
-    entries: &[entry("window", "TIME", "how long each step is watched once all play  [10s]")],
+    entries: &[
+        entry("window", "TIME", "how long each step is watched once all play  [10s]"),
+        entry("duration", "TIME", "the same"),
+    ],
 };
 
 pub(super) const SERVER: Group = Group {
