@@ -269,19 +269,19 @@ fn media_passes_both_ways_bit_by_bit() {
 
 #[test]
 fn what_is_lost_is_sent_again_in_time() {
-    for seed in 1..20 {
+    for seed in 1..6 {
         let line = Line { seed, loss_percent: 10, odd_percent: 5, delay_us: 20_000 };
         for from_caller in [true, false] {
             let query = "streamid=a&latency=1200&passphrase=a%20secret%20of%20ten";
-            let seen = run(line, query, answerer(b"a secret of ten"), 2_000, from_caller);
+            let seen = run(line, query, answerer(b"a secret of ten"), 1_000, from_caller);
             assert_eq!((seen.told, seen.error), (vec![Told::Accepted], None), "seed {seed}");
             // The tail has nothing behind it by which a gap is seen.
             let tail = seen.sent.len() - seen.received.len();
             assert!(tail <= 10 * PAYLOAD_BYTES, "seed {seed}: {tail}");
             assert!(seen.sent.starts_with(&seen.received), "seed {seed}");
             assert_eq!(seen.arrivals.lost, 0, "seed {seed}");
-            assert!(seen.arrivals.recovered > 100, "seed {seed}: {:?}", seen.arrivals);
-            assert!(seen.departures.again > 100, "seed {seed}: {:?}", seen.departures);
+            assert!(seen.arrivals.recovered > 50, "seed {seed}: {:?}", seen.arrivals);
+            assert!(seen.departures.again > 50, "seed {seed}: {:?}", seen.departures);
         }
     }
 }
