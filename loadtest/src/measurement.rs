@@ -94,6 +94,8 @@ pub struct Measurement {
     pub packets_recovered: u64,
     /// Packets that players of SRT did not get in time.
     pub packets_lost: u64,
+    /// Packets that players of SRT had got before, or that came too late.
+    pub packets_useless: u64,
     /// Faults by TR 101 290 in the transport streams of sampled players.
     pub transport_faults: u64,
     /// The first of them.
@@ -300,6 +302,7 @@ pub fn summarise(before: &Passage, passage: &Passage, cast: &[Part]) -> Measurem
         packets: arrivals.packets,
         packets_recovered: arrivals.recovered,
         packets_lost: arrivals.lost,
+        packets_useless: arrivals.useless,
         transport_faults: joined.transport_faults + window.transport_faults,
         first_transport_fault: [&joined, &window]
             .iter()

@@ -59,6 +59,14 @@ fn frames(of: &Measurement) -> String {
     )
 }
 
+/// What players of SRT found of packets.
+fn packets(of: &Measurement) -> String {
+    let Measurement { packets, packets_recovered, packets_lost, packets_useless, .. } = of;
+    format!(
+        "{packets}, {packets_recovered} recovered, {packets_lost} lost, {packets_useless} useless"
+    )
+}
+
 /// A measurement as a few lines.
 #[must_use]
 pub fn measurement(of: &Measurement) -> String {
@@ -91,8 +99,7 @@ pub fn measurement(of: &Measurement) -> String {
         line("segment", format!("{}, {} missed", percentiles(of.segment), of.missed_segments));
     }
     if of.packets > 0 {
-        let Measurement { packets, packets_recovered, packets_lost, .. } = of;
-        line("packets", format!("{packets}, {packets_recovered} recovered, {packets_lost} lost"));
+        line("packets", packets(of));
     }
     if let Some(fault) = &of.first_transport_fault {
         line("TR 101 290", format!("{} faults, the first: {fault}", of.transport_faults));
