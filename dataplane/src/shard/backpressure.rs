@@ -9,9 +9,10 @@ use super::shard::Shard;
 impl Shard {
     /// What follows a send of which the socket took everything, or which it `cut`.
     pub(super) fn go_on(&mut self, slot: u32, took: Took, cut: bool) {
+        let missed = self.connections.get_mut(slot).is_some_and(|c| c.lines.take_missed());
         if cut {
             self.blocked(slot);
-        } else if took.more {
+        } else if took.more || missed {
             let class = self.connections.get(slot).map_or(Class::Reply, class_of_rest);
             self.enqueue(slot, class);
         }

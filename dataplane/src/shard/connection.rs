@@ -89,14 +89,16 @@ pub(crate) struct Connection {
     pub timer: Option<TimerId>,
 }
 
-/// Whether a connection waits in the egress queue of joins, and in one of the others: bits of one
-/// byte, because every byte of a connection is paid for by each player.
+/// Whether a connection waits in the egress queue of joins, and in one of the others, and whether
+/// its turn came while it was being sent something: bits of one byte, because every byte of a
+/// connection is paid for by each player.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lines(u8);
 
 impl Lines {
     const OTHERS: u8 = 1;
     const JOINS: u8 = 2;
+    const MISSED: u8 = 4;
 
     /// It waits in one of the queues but that of joins, or is to be put into none.
     pub(super) const fn is_queued(self) -> bool {
@@ -105,6 +107,18 @@ impl Lines {
 
     pub(super) const fn set_queued(&mut self, queued: bool) {
         self.0 = (self.0 & !Self::OTHERS) | if queued { Self::OTHERS } else { 0 };
+    }
+
+    /// Its turn came while it was being sent something: it has another one afterwards.
+    pub(super) const fn miss(&mut self) {
+        self.0 |= Self::MISSED;
+    }
+
+    /// True if a turn was missed, which is made up for now.
+    pub(super) const fn take_missed(&mut self) -> bool {
+        let missed = self.0 & Self::MISSED != 0;
+        self.0 &= !Self::MISSED;
+        missed
     }
 
     pub(super) const fn joins(self) -> bool {

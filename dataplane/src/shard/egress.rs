@@ -206,6 +206,7 @@ impl Shard {
             return self.serve_datagrams(slot);
         }
         if connection.sending != Sending::Idle {
+            connection.lines.miss();
             return Outcome::Idle;
         }
         if connection.tls.is_some()
@@ -355,14 +356,18 @@ impl Shard {
     }
 }
 
-/// Puts those of `slots` in line that are neither there yet nor being sent something.
+/// Puts those of `slots` in line that are not there yet; those who are being sent something have
+/// their turn afterwards, because no later flush may come.
 fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
     for (at, &slot) in slots.iter().enumerate() {
         connections.foresee_walk(slots, at);
         if let Some(connection) = connections.get_mut(slot)
             && !connection.lines.is_queued()
-            && connection.sending == Sending::Idle
         {
+            if connection.sending != Sending::Idle {
+                connection.lines.miss();
+                continue;
+            }
             let class = class_of(connection);
             if connection.lines_up(class) {
                 queues.push(slot, class);
@@ -434,6 +439,26 @@ mod tests {
             let most = rig.most_in_a_turn(PLAYERS, |shard| PLAYERS - shard.counters.players);
             assert!((1..=TURN_MAX).contains(&most), "a turn ended {most} players");
         }
+    }
+
+    #[test]
+    fn who_is_being_sent_something_has_a_turn_after_a_flush() {
+        let mut rig = playing(0);
+        let shard = &mut rig.shards[0];
+        let plays = |slot: &u32| shard.connections.get(*slot).unwrap().playing().is_some();
+        let slot = shard.connections.slots().into_iter().find(plays).unwrap();
+        let sending = |shard: &mut Shard, sending| {
+            shard.connections.get_mut(slot).unwrap().sending = sending;
+        };
+        sending(shard, Sending::InFlight(InFlight::NOTHING));
+        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
+        assert!(shard.queues.is_empty(), "one send at a time");
+        sending(shard, Sending::Idle);
+        shard.go_on(slot, Took::default(), false);
+        assert!(!shard.queues.is_empty(), "what was flushed meanwhile is sent");
+        assert!(shard.send_slice() || shard.queues.is_empty());
+        shard.go_on(slot, Took::default(), false);
+        assert!(shard.queues.is_empty(), "once");
     }
 
     #[test]
