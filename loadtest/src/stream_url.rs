@@ -63,7 +63,8 @@ pub struct StreamUrl {
 
 impl StreamUrl {
     /// Takes `rtmp[s]://host[:port]/app/name[?query]`, `http[s]://host[:port]/path[?query]`,
-    /// `ws[s]://` or `srt://host[:port]?streamid=..` apart. What HTTP brings is told by the path's end: `.ts`, `.m3u8`, else FLV.
+    /// `ws[s]://` or `srt://host[:port]?streamid=..` apart. What HTTP brings is told by the path's
+    /// end: `.ts`, `.m3u8`, else FLV.
     ///
     /// # Errors
     /// If it is none of them.

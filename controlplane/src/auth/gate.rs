@@ -39,7 +39,7 @@ use super::keeping::{Keeping, for_one};
 use super::memory::{Memory, TTL_MAX};
 use super::mode::Mode;
 use super::moment::Moment;
-use super::notice::{Basis, notice};
+use super::notice::{Basis, log, notice};
 use super::policies::{Given, Policies};
 use super::question::{Asked, asked};
 use super::rules::Rules;
@@ -454,32 +454,4 @@ fn endpoint(rules: &Rules, before: Option<Endpoint>) -> Option<Endpoint> {
     let source = rules.issuer.source.as_ref()?;
     let same = before.filter(|before| before.source() == source);
     Some(same.unwrap_or_else(|| Endpoint::start(source.clone(), Client::new(FETCHES_MAX))))
-}
-
-/// Writes a verdict into the log: what was refused, and why, where operators look first; what is
-/// only remembered of a refusal is not said again.
-fn log(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis) {
-    let AuthorizeRequest { session, intent, stream, peer, .. } = request;
-    let (intent, verdict_word, basis_name) = (intent.name(), word(verdict), basis.name());
-    if matches!(verdict, Verdict::Deny(_)) && !matches!(basis, Basis::Memory) {
-        tracing::info!(%session, intent, %stream, %peer, basis = basis_name, "not authorized");
-    } else {
-        tracing::debug!(
-            %session,
-            intent,
-            %stream,
-            %peer,
-            verdict = verdict_word,
-            basis = basis_name,
-            "authorize"
-        );
-    }
-}
-
-fn word(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allow(_) => "allow",
-        Verdict::Deny(denial) => denial.name(),
-        Verdict::Elsewhere(_) => "elsewhere",
-    }
 }

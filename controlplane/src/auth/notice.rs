@@ -1,4 +1,4 @@
-//! Notice: what the bus is told of a verdict. No secret is in it.
+//! Notice: what the log and the bus are told of a verdict. No secret is in it.
 
 use dataplane::control::{AuthorizeRequest, Verdict};
 
@@ -31,6 +31,34 @@ impl Basis {
             Self::Failed(why) | Self::Flawed(why) => why,
             Self::TimedOut => "timeout",
         }
+    }
+}
+
+/// Writes a verdict into the log: what was refused, and why, where operators look first; what is
+/// only remembered of a refusal is not said again.
+pub(super) fn log(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis) {
+    let AuthorizeRequest { session, intent, stream, peer, .. } = request;
+    let (intent, verdict_word, basis_name) = (intent.name(), word(verdict), basis.name());
+    if matches!(verdict, Verdict::Deny(_)) && !matches!(basis, Basis::Memory) {
+        tracing::info!(%session, intent, %stream, %peer, basis = basis_name, "not authorized");
+    } else {
+        tracing::debug!(
+            %session,
+            intent,
+            %stream,
+            %peer,
+            verdict = verdict_word,
+            basis = basis_name,
+            "authorize"
+        );
+    }
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow(_) => "allow",
+        Verdict::Deny(denial) => denial.name(),
+        Verdict::Elsewhere(_) => "elsewhere",
     }
 }
 

@@ -1,5 +1,5 @@
-//! The load generator's own SRT against the real binary: both roles, in the clear and encrypted, over
-//! a good way and a bad one.
+//! The load generator's own SRT against the real binary: both roles, in the clear and encrypted,
+//! over a good way and a bad one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

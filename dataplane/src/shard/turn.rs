@@ -7,10 +7,10 @@
 //! ```
 //!
 //! Each kind of work has a share of a turn's time: half a millisecond for completions, letters,
-//! commands, timers, keys and those who waited to begin each, one for handshakes, one and a half and
-//! a slice for sending. What is left over goes on in the next turn, so that none of it delays what
-//! was received, or is due, by more than five milliseconds. One signature of a large RSA key can
-//! alone take longer than that, and nothing cuts it.
+//! commands, timers, keys and those who waited to begin each, one for handshakes, one and a half
+//! and a slice for sending. What is left over goes on in the next turn, so that none of it delays
+//! what was received, or is due, by more than five milliseconds. One signature of a large RSA key
+//! can alone take longer than that, and nothing cuts it.
 //!
 //! The clock is read here, at the start of a turn and between its kinds of work, and passed down;
 //! so is the calendar, for what people are told.

@@ -94,7 +94,9 @@ fn the_directory_goes_out_when_it_changes_and_only_then() {
     assert_eq!(soon, now + Duration::from_millis(250));
     let track = r#"[{"codec":"h264","codec_string":"","width":null,"height":null}]"#;
     let listing = format!(
-        r#"{{"rtmp":null,"streams":[{{"name":"a","tracks":{track}}},{{"name":"b","tracks":{track}}}]}}"#
+        r#"{{"rtmp":null,"streams":[{},{}]}}"#,
+        format_args!(r#"{{"name":"a","tracks":{track}}}"#),
+        format_args!(r#"{{"name":"b","tracks":{track}}}"#)
     );
     assert_eq!(refresh(&mut exchange, soon, &["b", "a"]), [listing.as_str(); 2]);
 }
