@@ -107,6 +107,11 @@ pub fn shown(stream_id: Option<&[u8]>, url: UrlDialect) -> String {
     let Some(stream_id) = stream_id else { return String::new() };
     let text = String::from_utf8_lossy(stream_id);
     let (text, query) = text.split_once('?').map_or((&*text, ""), |(text, _)| (text, "?***"));
+    // Escapes are read as what they stand for: what is behind the first may be anything.
+    let text = &match text.split_once('%') {
+        Some((plain, _)) => format!("{plain}%***"),
+        None => text.to_owned(),
+    };
     let mut masked = String::new();
     if let Some(pairs) = text.strip_prefix("#!::") {
         masked.push_str("#!::");
@@ -124,6 +129,9 @@ pub fn shown(stream_id: Option<&[u8]>, url: UrlDialect) -> String {
         let mut parts = text.splitn(3, ':');
         let first = parts.next().unwrap_or_default();
         match parts.next() {
+            Some(_) if url == UrlDialect::ChannelKey && first.contains('/') => {
+                let _ = write!(masked, "{}:***", without_key(first, url));
+            }
             Some(name) => {
                 let _ = write!(masked, "{first}:{}", without_key(name, url));
             }
@@ -229,6 +237,8 @@ mod tests {
             ("live/cam?key=secret", "live/cam?***"),
             ("#!::r=cam,m=publish,u=jo,p=secret", "#!::r=cam,m=publish,u=***,p=***"),
             ("#!::r=cam?key=secret,m=publish", "#!::r=cam?***"),
+            ("publish%3Acam%3Ajo%3Asecret", "publish%***"),
+            ("%23!::r=cam,u=jo,p=secret", "%***"),
             ("a\nb\u{7f}", "a\\nb\\u{7f}"),
         ] {
             assert_eq!(shown(Some(id.as_bytes()), UrlDialect::Name), told);
@@ -236,6 +246,9 @@ mod tests {
         for (id, told) in [
             ("publish:c1/k1", "publish:c1/***"),
             ("c1/k1", "c1/***"),
+            ("c1/k:ey", "c1/***:***"),
+            ("publish:c1%2Fk1", "publish:c1%***"),
+            ("#!::r=c1%2Fk1,m=publish", "#!::r=c1%***"),
             ("#!::r=c1/k1,m=publish", "#!::r=c1/***,m=publish"),
         ] {
             assert_eq!(shown(Some(id.as_bytes()), UrlDialect::ChannelKey), told);
