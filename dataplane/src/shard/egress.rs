@@ -222,6 +222,8 @@ impl Shard {
         let Self { connections, readers, counters, config, reactor, now, .. } = self;
         let token = connections.token(slot);
         let Some(connection) = connections.get_mut(slot) else { return Outcome::Idle };
+        // What is planned here is all that was flushed so far.
+        let _ = connection.lines.take_missed();
         let logs = connection
             .playing()
             .and_then(|playing| readers.get(playing.reader))
@@ -456,9 +458,15 @@ mod tests {
         sending(shard, Sending::Idle);
         shard.go_on(slot, Took::default(), false);
         assert!(!shard.queues.is_empty(), "what was flushed meanwhile is sent");
-        assert!(shard.send_slice() || shard.queues.is_empty());
-        shard.go_on(slot, Took::default(), false);
+        while shard.send_slice() {}
         assert!(shard.queues.is_empty(), "once");
+        sending(shard, Sending::Blocked);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
+        shard.writable(slot);
+        assert!(!shard.queues.is_empty(), "there is room again");
+        while shard.send_slice() {}
+        shard.go_on(slot, Took::default(), false);
+        assert!(shard.queues.is_empty(), "what was flushed meanwhile was sent with the rest");
     }
 
     #[test]
