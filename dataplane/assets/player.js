@@ -22,14 +22,22 @@ const BACK_OFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 // Where RTMP is spoken, which the server tells; its rows stay hidden where it is not.
 async function showRtmp(element, { name, path, query }) {
-  const answer = await fetch("/streams.json", { cache: "no-store" }).then((response) => response.json()).catch(() => ({}));
+  const answer = await fetch("/streams.json", { cache: "no-store" }).then((response) => response.json()).catch(() => undefined);
+  // A server that has just begun tells it with its first list.
+  if (answer === undefined || answer.rtmp === undefined) {
+    setTimeout(showRtmp, 3000, element, { name, path, query });
+    return;
+  }
   const { rtmp } = answer;
   if (!rtmp) return;
   const usual = { rtmp: 1935, rtmps: 443 }[rtmp.scheme];
   const base = `${rtmp.scheme}://${location.hostname}${rtmp.port === usual ? "" : `:${rtmp.port}`}`;
-  const shown = `${query}` ? `?${query}` : "";
-  const addresses = rtmp.url === "channel_key"
-    ? { "url-rtmp": `${base}/${path}/${query.get("key") || "KEY"}`, "url-obs": `${base}/${path}`, "url-key": "KEY" }
+  const keyed = rtmp.url === "channel_key";
+  const others = new URLSearchParams(query);
+  if (keyed) others.delete("key");
+  const shown = `${others}` ? `?${others}` : "";
+  const addresses = keyed
+    ? { "url-rtmp": `${base}/${path}/${query.get("key") || "KEY"}${shown}`, "url-obs": `${base}/${path}`, "url-key": "KEY" }
     : { "url-rtmp": `${base}/live/${path}${shown}`, "url-obs": `${base}/live`, "url-key": name };
   for (const id in addresses) element(id).textContent = addresses[id];
   for (const part of document.querySelectorAll("[data-rtmp]")) part.hidden = false;
