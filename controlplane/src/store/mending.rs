@@ -117,6 +117,7 @@ impl Mending {
     /// Errors: none of them is there once the store works again.
     pub(super) fn commit(&mut self, groups: &[Vec<Write>], now: Instant) -> Result<(), StoreError> {
         let mut undo = Undo::within(self.undo_bytes_max);
+        let is_open = self.database.is_some();
         let done = self.act(now, |database| database.commit(groups, &mut undo));
         match done {
             // A commit that is small proves no more than the one that mending made.
@@ -124,6 +125,8 @@ impl Mending {
                 (self.wait, self.mended) = (WAIT_FIRST, None);
             }
             Ok(()) => {}
+            // Nobody asked the disk.
+            Err(_) if !is_open => {}
             Err(_) => {
                 let bytes = groups.iter().flatten().map(Write::bytes).sum();
                 self.refused_bytes = self.refused_bytes.max(bytes);

@@ -75,6 +75,8 @@ pub(super) struct Shard {
     pub(super) connections: u64,
     pub(super) publishers: u64,
     pub(super) players: u64,
+    /// Nodes of earlier versions do not tell it.
+    #[serde(default)]
     pub(super) viewers: u64,
     pub(super) streams: u64,
     pools: Vec<Pool>,
@@ -100,6 +102,7 @@ pub(super) struct Stream {
     pub(super) state: String,
     pub(super) silent_ms: u64,
     pub(super) players: u64,
+    #[serde(default)]
     pub(super) viewers: u64,
     tracks: Vec<Track>,
 }
