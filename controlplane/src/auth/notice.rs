@@ -40,7 +40,15 @@ pub(super) fn log(request: &AuthorizeRequest, verdict: &Verdict, basis: Basis) {
     let AuthorizeRequest { session, intent, stream, peer, .. } = request;
     let (intent, verdict_word, basis_name) = (intent.name(), word(verdict), basis.name());
     if matches!(verdict, Verdict::Deny(_)) && !matches!(basis, Basis::Memory) {
-        tracing::info!(%session, intent, %stream, %peer, basis = basis_name, "not authorized");
+        tracing::info!(
+            %session,
+            intent,
+            %stream,
+            %peer,
+            verdict = verdict_word,
+            basis = basis_name,
+            "not authorized"
+        );
     } else {
         tracing::debug!(
             %session,
