@@ -1,5 +1,7 @@
 //! Chances, and the dice that they are thrown with.
 
+use std::num::NonZero;
+
 use anyhow::{Context, Result, ensure};
 
 /// Parts of a whole that a chance is counted in.
@@ -31,6 +33,20 @@ impl Chance {
         self.0 > 0
     }
 
+    /// How likely a burst of so many packets on average begins at a packet, so that in the long run
+    /// as many are in bursts as this says; `None` if bursts would have to follow without a pause.
+    #[must_use]
+    pub fn of_burst(self, packets: NonZero<u32>) -> Option<Self> {
+        let pauses = u64::from(WHOLE - self.0) * u64::from(packets.get());
+        let parts = (u64::from(self.0) * u64::from(WHOLE)).checked_div(pauses)?;
+        u32::try_from(parts).ok().filter(|parts| *parts <= WHOLE).map(Self)
+    }
+
+    /// One time in so many.
+    pub(super) const fn one_in(times: NonZero<u32>) -> Self {
+        Self(WHOLE / times.get())
+    }
+
     /// Whether it comes true, this time.
     pub(super) const fn falls(self, dice: Dice, throw: Throw) -> bool {
         dice.below(throw, WHOLE as u64) < self.0 as u64
@@ -40,7 +56,7 @@ impl Chance {
 /// What dice are thrown for: each throw of a packet is independent of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Throw {
-    /// Whether it is lost.
+    /// Whether it is lost, or in a burst of losses.
     Loss = 1,
     /// Whether it comes twice.
     Duplicate,

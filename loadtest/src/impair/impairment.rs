@@ -1,5 +1,7 @@
 //! What is wrong with a direction.
 
+use std::num::NonZero;
+
 use super::chance::Chance;
 
 /// Standing still again and again.
@@ -16,6 +18,8 @@ pub struct Stall {
 pub struct Impairment {
     /// How likely a packet is lost.
     pub loss: Chance,
+    /// How many are lost one after another, on average; `None` if each is lost for itself.
+    pub burst: Option<NonZero<u32>>,
     /// How likely it comes twice.
     pub duplicate: Chance,
     /// How likely it is not delayed, and so overtakes those before it.
@@ -39,6 +43,7 @@ impl Impairment {
     /// Nothing is wrong.
     pub const NONE: Self = Self {
         loss: Chance::NEVER,
+        burst: None,
         duplicate: Chance::NEVER,
         reorder: Chance::NEVER,
         delay_ns: 0,

@@ -6,7 +6,7 @@
 //!
 //! Units: nanoseconds of any clock that never goes back.
 
-use super::chance::{Dice, Throw};
+use super::chance::{Chance, Dice, Throw};
 use super::impairment::{Impairment, Stall};
 use super::totals::DirectionTotals;
 
@@ -50,6 +50,8 @@ pub struct Path {
     started_ns: u64,
     /// Packets so far.
     number: u64,
+    /// The last one was lost, in a burst.
+    in_burst: bool,
     /// When the bucket will be full again.
     full_ns: u64,
     last_due_ns: u64,
@@ -65,6 +67,7 @@ impl Path {
             flow,
             started_ns: now_ns,
             number: 0,
+            in_burst: false,
             full_ns: now_ns,
             last_due_ns: now_ns,
             totals: DirectionTotals::default(),
@@ -111,7 +114,7 @@ impl Path {
     pub fn admit(&mut self, now_ns: u64, len: usize) -> Fate {
         let dice = self.next_dice(len);
         let of = self.impairment;
-        if of.loss.falls(dice, Throw::Loss) {
+        if self.is_lost(dice) {
             self.totals.lost += 1;
             return Fate::Lost;
         }
@@ -146,6 +149,18 @@ impl Path {
         dice
     }
 
+    /// Loss by chance; in bursts it is that of Gilbert's channel: good or bad, and from one to the
+    /// other by chance.
+    fn is_lost(&mut self, dice: Dice) -> bool {
+        let Impairment { loss, burst, .. } = self.impairment;
+        let Some((mean, begins)) = burst.and_then(|mean| Some((mean, loss.of_burst(mean)?))) else {
+            return loss.falls(dice, Throw::Loss);
+        };
+        let turns = if self.in_burst { Chance::one_in(mean) } else { begins };
+        self.in_burst ^= turns.falls(dice, Throw::Loss);
+        self.in_burst
+    }
+
     /// When a packet leaves the narrowest link.
     fn leave_link(&mut self, now_ns: u64, len: u64) -> u64 {
         self.full_ns = self.full_ns.max(now_ns).saturating_add(self.time_of(len));
@@ -178,8 +193,9 @@ impl Path {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
-    use crate::impair::Chance;
 
     const PACKETS: u64 = 100_000;
     const MS: u64 = 1_000_000;
@@ -224,6 +240,21 @@ mod tests {
             assert!(way_ns == 40 * MS || way_ns == 0, "{way_ns}");
             assert!(copy_due_ns.is_none_or(|copy| copy == number as u64 * MS / 2 + 40 * MS));
         }
+    }
+
+    #[test]
+    fn bursts_take_as_many_as_are_to_be_lost_and_are_as_long_as_said() {
+        let burst = NonZero::new(8);
+        let impairment = Impairment { loss: percent("10%"), burst, ..Impairment::NONE };
+        let (fates, totals) = fates(impairment, FLOW);
+        let lost = totals.lost as f64 / PACKETS as f64;
+        assert!((0.09..0.11).contains(&lost), "{lost}");
+        let begins = |pair: &&[Fate]| pair[0] != Fate::Lost && pair[1] == Fate::Lost;
+        let bursts = fates.windows(2).filter(begins).count();
+        let mean = totals.lost as f64 / bursts as f64;
+        assert!((7.5..8.5).contains(&mean), "{mean}");
+        assert_eq!(percent("90%").of_burst(NonZero::new(8).unwrap()), None);
+        assert_eq!(percent("100%").of_burst(NonZero::new(8).unwrap()), None);
     }
 
     #[test]

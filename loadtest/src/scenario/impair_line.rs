@@ -64,6 +64,10 @@ impl Options {
             "udp" => self.set_transport(Transport::Udp)?,
             "tcp" => self.set_transport(Transport::Tcp)?,
             "loss" => impairment.loss = Chance::parse(&text()?)?,
+            "burst" => {
+                let packets = text()?.parse().context("no number of packets from 1 on")?;
+                impairment.burst = Some(packets);
+            }
             "duplicate" => impairment.duplicate = Chance::parse(&text()?)?,
             "reorder" => impairment.reorder = Chance::parse(&text()?)?,
             "delay" => impairment.delay_ns = delay(&text()?)?,
@@ -102,13 +106,20 @@ impl Options {
         let to = self.to.context("impair needs --to HOST:PORT, where the server is")?;
         let transport = self.transport.context("impair needs --udp or --tcp")?;
         let mut impairment = self.impairment.unwrap_or(Impairment::NONE);
-        let Impairment { loss, duplicate, reorder, delay_ns, jitter_ns, .. } = impairment;
+        let Impairment { loss, burst, duplicate, reorder, delay_ns, jitter_ns, .. } = impairment;
         impairment.stall = self.stall()?;
         ensure!(jitter_ns <= delay_ns, "--jitter is at most the --delay that it varies");
         ensure!(
             !reorder.is_possible() || delay_ns > 0,
             "--reorder needs --delay: what overtakes is what is not delayed"
         );
+        if let Some(burst) = burst {
+            ensure!(loss.is_possible(), "--burst needs --loss, which it shapes");
+            ensure!(
+                loss.of_burst(burst).is_some(),
+                "--burst {burst} is too short for so much --loss: bursts need pauses"
+            );
+        }
         if transport == Transport::Tcp {
             let chances = [("loss", loss), ("duplicate", duplicate), ("reorder", reorder)];
             if let Some((name, _)) = chances.iter().find(|(_, chance)| chance.is_possible()) {
@@ -153,6 +164,8 @@ fn delay(text: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
     use crate::scenario;
 
@@ -167,12 +180,13 @@ mod tests {
     #[test]
     fn the_words_of_netem_are_understood() {
         let plan = read(
-            "--udp --loss 2% --delay 40ms --jitter 10ms --reorder 1% --duplicate 0.5% --rate 5M \
+            "--udp --loss 2% --burst 5 --delay 40ms --jitter 10ms --reorder 1% --duplicate 0.5% --rate 5M \
              --seed 7 --queue 64k --direction down --stall 2s --every 10s --duration 1m",
         );
         let plan = plan.unwrap();
         let down = Impairment {
             loss: Chance::parse("2%").unwrap(),
+            burst: NonZero::new(5),
             duplicate: Chance::parse("0.5%").unwrap(),
             reorder: Chance::parse("1%").unwrap(),
             delay_ns: 40_000_000,
@@ -204,6 +218,9 @@ mod tests {
             ("--udp --stall 1s", "--stall TIME and --every TIME need each other"),
             ("--udp --stall 1s --every 1s", "--stall is shorter than --every"),
             ("--udp --loss 2", "--loss: no percentage: 2; write it as 2%"),
+            ("--udp --burst 3", "--burst needs --loss"),
+            ("--udp --loss 90% --burst 3", "--burst 3 is too short for so much --loss"),
+            ("--udp --loss 1% --burst 0", "--burst: no number of packets from 1 on"),
             ("--udp --delay 61s", "--delay: 61s is longer than"),
             ("--udp --queue many", "--queue: no number of bytes: many"),
             ("--udp --direction left", "--direction: no direction: left"),

@@ -196,6 +196,7 @@ pub(super) const IMPAIRMENT: Group = Group {
         entry("stall", "TIME", "nothing moves for so long"),
         entry("every", "TIME", "from the start of a stall to the next"),
         entry("loss", "P%", "--udp: how likely a packet is lost  [0%]"),
+        entry("burst", "PACKETS", "--udp: losses come in bursts of so many, on average  [alone]"),
         entry("duplicate", "P%", "--udp: how likely it comes twice  [0%]"),
         entry("reorder", "P%", "--udp: how likely it is not delayed, so overtakes  [0%]"),
         entry("cut-after", "BYTES", "--tcp: reset each connection after so many"),
