@@ -47,12 +47,24 @@ impl NalSplitter {
     }
 }
 
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
 /// Bytes up to the first zero that may belong to a start code.
 ///
-/// Three bytes are passed at once when the third cannot, which is nearly always.
+/// A block without a zero is passed at once; elsewhere three bytes, when the third cannot belong to
+/// one, which is nearly always.
 fn plain_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
+    let (mut at, mut block_end) = (0, 0);
     while let Some(&[a, b, c]) = bytes.get(at..at + 3).and_then(<[u8]>::first_chunk) {
+        if at >= block_end {
+            let block = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>);
+            if block.is_some_and(|block| !has_zero(block)) {
+                at += BLOCK;
+                continue;
+            }
+            block_end = at + BLOCK;
+        }
         match (a, b, c) {
             (0, 0, 0 | 1) => return at,
             (_, _, 2..) => at += 3,
@@ -61,6 +73,11 @@ fn plain_len(bytes: &[u8]) -> usize {
     }
     let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
     bytes.len() - zeros.min(bytes.len() - at)
+}
+
+/// One comparison of all of them, as processors have it.
+fn has_zero(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |found, &byte| found | u8::from(byte == 0)) != 0
 }
 
 #[cfg(test)]
@@ -97,6 +114,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_start_code_is_found_wherever_it_is(
+            before in prop::collection::vec(1_u8.., 0..60), after in prop::collection::vec(1_u8.., 0..60),
+        ) {
+            for code in [&[0, 0, 1][..], &[0, 0, 0, 1], &[0, 0, 0, 0, 1], &[0, 0, 2], &[0, 3]] {
+                let stream = [&[0, 0, 1], &before[..], code, &after[..]].concat();
+                let whole: Vec<_> = nal::annex_b(&stream).map(<[u8]>::to_vec).collect();
+                prop_assert_eq!(units(&stream, stream.len()), whole);
+            }
+        }
+
         #[test]
         fn pieces_give_what_the_whole_gives(
             stream in prop::collection::vec(0_u8..4, 0..120), step in 1_usize..130,
