@@ -46,8 +46,40 @@ pub(crate) fn payload(number: u64) -> Vec<u8> {
     word.iter().copied().cycle().take(packets * 188).collect()
 }
 
+/// A clock that is fast by so many millionths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) since: Instant,
+    pub(crate) ppm: i64,
+}
+
+impl Clock {
+    /// What it shows at that time.
+    fn at(self, time: Instant) -> Instant {
+        self.moved(time, self.ppm)
+    }
+
+    /// When it shows that; rounded up, so that it does show it then.
+    fn shows(self, local: Instant) -> Instant {
+        let up = Duration::from_micros(2 * u64::from(self.ppm != 0));
+        self.moved(local, -self.ppm) + up
+    }
+
+    fn moved(self, time: Instant, ppm: i64) -> Instant {
+        if ppm == 0 {
+            return time;
+        }
+        let passed_us = i64::try_from((time - self.since).as_micros()).unwrap();
+        let parts = 1_000_000 + if ppm == self.ppm { 0 } else { self.ppm };
+        let moved_us = passed_us * ppm / parts;
+        let moved = Duration::from_micros(moved_us.unsigned_abs());
+        if moved_us < 0 { time - moved } else { time + moved }
+    }
+}
+
 /// One end.
 pub(crate) struct Endpoint {
+    clock: Clock,
     pub(crate) connection: Connection,
     pub(crate) source: Source,
     offered: u64,
@@ -58,12 +90,18 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) const fn new(connection: Connection, source: Source) -> Self {
-        Self { connection, source, offered: 0, next: 0, received: 0, skipped: 0 }
+    pub(crate) const fn new(connection: Connection, source: Source, clock: Clock) -> Self {
+        Self { clock, connection, source, offered: 0, next: 0, received: 0, skipped: 0 }
+    }
+
+    /// Microseconds on its clock since its connection began.
+    pub(crate) fn micros(&self, now: Instant) -> i64 {
+        self.connection.micros(self.clock.at(now))
     }
 
     pub(crate) fn deliver(&mut self, now: Instant, datagram: &mut [u8]) {
-        if let Some(payload) = self.connection.handle_datagram(now, datagram) {
+        let local = self.clock.at(now);
+        if let Some(payload) = self.connection.handle_datagram(local, datagram) {
             count(&mut self.next, &mut self.received, &mut self.skipped, &payload);
         }
         self.collect();
@@ -77,15 +115,16 @@ impl Endpoint {
 
     /// Lets time pass and sends everything that may be sent.
     pub(crate) fn turn(&mut self, now: Instant, line: &mut Line) {
-        self.connection.handle_timeout(now);
+        let local = self.clock.at(now);
+        self.connection.handle_timeout(local);
         self.collect();
-        self.offered = self.source.ready(self.connection.micros(now));
+        self.offered = self.source.ready(self.connection.micros(local));
         self.connection.offer(self.offered);
         let mut out = [0; PACKET_BYTES_MAX];
-        while let Some(len) = self.connection.poll_transmit(now, &mut out) {
+        while let Some(len) = self.connection.poll_transmit(local, &mut out) {
             line.send(now, &out[..len]);
         }
-        while let Some(transmit) = self.connection.poll_data(now, &self.source) {
+        while let Some(transmit) = self.connection.poll_data(local, &self.source) {
             let mut bytes = payload(transmit.number);
             self.connection.encrypt(&transmit, &mut bytes);
             line.send(now, &[&transmit.header[..], &bytes].concat());
@@ -94,10 +133,11 @@ impl Endpoint {
 
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let more = (self.offered < self.source.count).then(|| {
-            let wait = self.source.at_us(self.offered) - self.connection.micros(now);
+            let wait = self.source.at_us(self.offered) - self.micros(now);
             now + Duration::from_micros(u64::try_from(wait).unwrap_or(0))
         });
-        [more, self.connection.poll_timeout()].into_iter().flatten().min()
+        let due = self.connection.poll_timeout().map(|local| self.clock.shows(local));
+        [more, due].into_iter().flatten().min()
     }
 }
 

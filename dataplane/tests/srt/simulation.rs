@@ -114,6 +114,25 @@ fn a_stream_runs_for_days() {
 }
 
 #[test]
+fn clocks_drift_apart_for_days() {
+    // 20 seconds in two days, 50 times the latency; 40 wraps of each timestamp, and some keys.
+    let weather = Weather { loss: 20, duplicate: 5, jitter: MS * 5, ..FINE };
+    let meeting = Meeting { ppm: [60, -60], ..with_latency(Meeting::new(weather, 14)) };
+    let mut meeting = encrypted(meeting, KeyLength::Aes128);
+    meeting.initial = SeqNumber::new(SeqNumber::MAX - 10_000);
+    let days = Source { first_us: 0, interval_us: 10_000_000, count: 2 * 8_640 };
+    let mut world = meeting.hold([days, days]).unwrap();
+    let end = world.now + Duration::from_secs(2 * 86_400 + 60);
+    world.run_until(end);
+    for end in &world.ends {
+        let counts = end.connection.statistics();
+        assert_eq!((end.received + end.skipped, end.connection.closed()), (days.count, None));
+        assert!(end.skipped < days.count / 1_000, "{counts:?}");
+        assert_eq!(counts.pkt_rcv_undecrypt, 0);
+    }
+}
+
+#[test]
 fn times_wrap_while_packets_are_lost() {
     let weather = Weather { loss: 50, ..FINE };
     let mut meeting = with_latency(Meeting::new(weather, 13));

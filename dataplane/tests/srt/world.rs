@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use codecs::srt::{Header, PACKET_BYTES_MAX, RejectReason, SeqNumber, SocketId};
 use dataplane::session::srt::{Call, Caller, Connection, Incoming, Listener, Progress, Settings};
 
-use crate::endpoint::{Endpoint, Source};
+use crate::endpoint::{Clock, Endpoint, Source};
 use crate::line::{Line, Weather};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -29,6 +29,8 @@ pub(crate) struct Meeting {
     pub(crate) initial: SeqNumber,
     pub(crate) weather: [Weather; 2],
     pub(crate) seed: u64,
+    /// By how many millionths the clocks of the caller and the listener are fast.
+    pub(crate) ppm: [i64; 2],
 }
 
 impl Meeting {
@@ -40,6 +42,7 @@ impl Meeting {
             initial: SeqNumber::new(1_000),
             weather: [weather; 2],
             seed,
+            ppm: [0; 2],
         }
     }
 
@@ -84,8 +87,11 @@ impl Meeting {
         };
         let Parts { now, lines, listener, answered } = parts;
         let (_, accepted) = answered.unwrap();
-        let ends =
-            [Endpoint::new(connected, sources[0]), Endpoint::new(accepted.unwrap(), sources[1])];
+        let clocks = self.ppm.map(|ppm| Clock { since: now, ppm });
+        let ends = [
+            Endpoint::new(connected, sources[0], clocks[0]),
+            Endpoint::new(accepted.unwrap(), sources[1], clocks[1]),
+        ];
         Ok(World { now, ends, lines, listener })
     }
 }
@@ -175,7 +181,7 @@ impl World {
             self.run_for(Duration::from_millis(100));
             let is_done = |peer: &Endpoint| {
                 peer.next_timeout(self.now).is_none()
-                    || peer.connection.micros(self.now) > last_us(&peer.source)
+                    || peer.micros(self.now) > last_us(&peer.source)
             };
             let is_sent = self.ends.iter().all(|peer| peer.connection.is_sent());
             if is_sent && self.ends.iter().all(is_done) {

@@ -11,8 +11,13 @@ use codecs::time::Unwrapper;
 
 /// Measurements that make one step of drift.
 const DRIFT_SAMPLES: i32 = 1_000;
-/// One step at most: what a clock can drift, or a network can change, meanwhile.
+/// Those that do if they took as long as [`DRIFT_STEP`]: sound alone is a few packets a second.
+const DRIFT_SAMPLES_MIN: i32 = 16;
+const DRIFT_STEP: Duration = Duration::from_secs(60);
+/// One step at most: what a network can change meanwhile, and what a clock can drift, which is a
+/// part in so many of the time.
 const DRIFT_STEP_MAX_US: i64 = 5_000;
+const DRIFT_PART: i64 = 2_000;
 
 /// The clock of what is received.
 #[derive(Debug)]
@@ -25,12 +30,22 @@ pub(super) struct PlayClock {
     latency: Duration,
     drift_sum_us: i64,
     drift_samples: i32,
+    /// When the last step was made, since the base.
+    stepped_us: i64,
 }
 
 impl PlayClock {
     pub(super) fn new(base: Instant, timestamp: u32, latency: Duration) -> Self {
         let zero_us = timestamp.into();
-        Self { base, zero_us, shift_us: 0, latency, drift_sum_us: 0, drift_samples: 0 }
+        Self {
+            base,
+            zero_us,
+            shift_us: 0,
+            latency,
+            drift_sum_us: 0,
+            drift_samples: 0,
+            stepped_us: 0,
+        }
     }
 
     pub(super) const fn latency(&self) -> Duration {
@@ -67,10 +82,15 @@ impl PlayClock {
         let bounded = late_us.clamp(-1_000_000, 1_000_000);
         self.drift_sum_us += bounded;
         self.drift_samples += 1;
-        if self.drift_samples == DRIFT_SAMPLES {
-            let mean = self.drift_sum_us / i64::from(DRIFT_SAMPLES);
-            self.shift_us += mean.clamp(-DRIFT_STEP_MAX_US, DRIFT_STEP_MAX_US);
+        let took_us = self.passed_us(now).saturating_sub(self.stepped_us);
+        let is_long = u128::try_from(took_us).is_ok_and(|us| us >= DRIFT_STEP.as_micros());
+        let enough = if is_long { DRIFT_SAMPLES_MIN } else { DRIFT_SAMPLES };
+        if self.drift_samples >= enough {
+            let mean = self.drift_sum_us / i64::from(self.drift_samples);
+            let most = DRIFT_STEP_MAX_US + took_us / DRIFT_PART;
+            self.shift_us += mean.clamp(-most, most);
             (self.drift_sum_us, self.drift_samples) = (0, 0);
+            self.stepped_us = self.passed_us(now);
         }
     }
 }
@@ -121,18 +141,20 @@ mod tests {
 
     #[test]
     fn the_senders_clock_is_followed() {
-        let start = epoch();
-        let mut clock = PlayClock::new(start, 0, MS * 120);
-        // The sender's clock is slow by 100 millionths: 10 ms in 100 s.
-        let mut now = start;
-        let mut sent_us = 0_u32;
-        for _ in 0..20_000 {
-            now += MS * 10;
-            sent_us += 9_999;
-            clock.observe(sent_us, now, 0);
+        // It is slow by 100 millionths: 10 ms in 100 s; an answer every 10 ms, or every second.
+        for (interval_ms, count) in [(10, 20_000), (1_000, 3_600)] {
+            let start = epoch();
+            let mut clock = PlayClock::new(start, 0, MS * 120);
+            let mut now = start;
+            let mut sent_us = 0_u32;
+            for _ in 0..count {
+                now += MS * interval_ms;
+                sent_us += interval_ms * 1_000 - interval_ms / 10;
+                clock.observe(sent_us, now, 0);
+            }
+            let at = clock.unroll(sent_us, now);
+            let late = (now + MS * 120).duration_since(clock.due(at, now));
+            assert!(late < MS * 10, "{late:?} of {} ms are left", count * interval_ms / 10_000);
         }
-        let at = clock.unroll(sent_us, now);
-        let late = (now + MS * 120).duration_since(clock.due(at, now));
-        assert!(late < MS * 2, "{late:?} of 20 ms are left");
     }
 }
