@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use dataplane::reactor::{Completion, ReactorConfig, Token, UdpOptions, udp_socket};
 
@@ -14,6 +15,7 @@ use crate::rig::{Rig, patterned};
 crate::on_both_backends! {
     datagrams_are_told_apart_and_written_to
     runs_pause_without_buffers
+    a_lone_datagram_ends_a_sleep
     who_never_sleeps_hears_everything
     a_stop_is_answered_once
     a_starved_receive_can_be_stopped
@@ -98,6 +100,23 @@ fn runs_pause_without_buffers(config: &ReactorConfig) {
     peer.send_to(b"next", addr).unwrap();
     assert_eq!(next_run(&mut rig).1, [b"next"]);
     assert!(rig.ready().is_empty());
+}
+
+fn a_lone_datagram_ends_a_sleep(config: &ReactorConfig) {
+    let mut rig = Rig::new(config);
+    let (_fd, addr) = port(&mut rig, "127.0.0.1:0");
+    let peer = peer();
+    peer.send_to(b"first", addr).unwrap();
+    assert_eq!(next_run(&mut rig).1, [b"first"]);
+    // Others may follow from now on, and are waited for only shortly.
+    for _ in 0..3 {
+        peer.send_to(b"alone", addr).unwrap();
+        rig.reactor.submit_and_wait(Some(Duration::from_secs(20)));
+        let run = rig.reactor.next_completion();
+        let Some(Completion::Datagrams { buf, .. }) = run else { panic!("{run:?}") };
+        assert!(rig.reactor.datagrams(&buf).eq([b"alone"]));
+        rig.reactor.release_datagrams(buf);
+    }
 }
 
 fn who_never_sleeps_hears_everything(config: &ReactorConfig) {

@@ -30,6 +30,11 @@ const DRAIN_ROUNDS_MAX: u32 = 100;
 /// How long one such wait takes at most.
 const DRAIN_WAIT: Timespec = Timespec::new().nsec(20_000_000);
 
+/// While datagrams come, a sleep lasts at least this long if not so many answers come: each would
+/// end one of its own otherwise, and a packet of live media may wait so long.
+const GATHER: Duration = Duration::from_micros(500);
+const GATHERED: usize = 64;
+
 /// What is done to a descriptor once no queued entry names it any more.
 #[derive(Debug)]
 pub(super) enum AfterSubmit {
@@ -59,6 +64,10 @@ pub(in super::super) struct Uring {
     queued: usize,
     /// Entries submitted whose last answer has not been reaped.
     pub(super) in_flight: usize,
+    /// Whether the kernel knows how to gather answers.
+    gathers: bool,
+    /// Datagrams that had come before the last sleep.
+    datagrams_seen: u64,
     /// Reactors that were sent a message, by the index that its failure carries.
     pub(super) peers: Vec<Waker>,
 }
@@ -143,6 +152,7 @@ impl Uring {
         let datagrams = datagrams.map(|buffers| DatagramRing::new(&ring, buffers)).transpose()?;
         let waker = Waker::new(Some(ring.as_raw_fd()))?;
         let messages = Messages::new(ring.params().sq_entries());
+        let gathers = ring.params().is_feature_min_timeout();
         let uring = Self {
             ring: Ring(ring),
             buffer_ring,
@@ -157,6 +167,8 @@ impl Uring {
             stash: VecDeque::new(),
             queued: 0,
             in_flight: 0,
+            gathers,
+            datagrams_seen: 0,
             peers: Vec::new(),
         };
         Ok((uring, waker))
@@ -267,14 +279,25 @@ impl Uring {
         self.submit(core);
     }
 
-    /// One enter that ends with the first answer, the timeout or a signal.
+    /// One enter that ends with the first answer, the timeout or a signal; while datagrams come,
+    /// with those that came within [`GATHER`].
     fn sleep(&mut self, core: &mut Core, timeout: Option<Duration>) {
         core.counters.enter_calls += 1;
+        let came = core.counters.datagrams_received;
+        let gathers = self.gathers && came != self.datagrams_seen;
+        self.datagrams_seen = came;
         let result = match timeout {
             None => self.ring.0.submit_and_wait(1),
             Some(timeout) => {
                 let spec = Timespec::from(timeout);
-                self.ring.0.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&spec))
+                let args = SubmitArgs::new().timespec(&spec);
+                let submitter = self.ring.0.submitter();
+                if gathers && timeout > GATHER {
+                    let args = args.min_wait_usec(GATHER.as_micros() as u32);
+                    submitter.submit_with_args(GATHERED, &args)
+                } else {
+                    submitter.submit_with_args(1, &args)
+                }
             }
         };
         if let Err(error) = result {
