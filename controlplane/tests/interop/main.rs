@@ -53,6 +53,7 @@ mod seccomp;
 mod server;
 mod signed;
 mod srt;
+mod srt_lines;
 mod srt_terms;
 mod synthetic;
 mod tls;

@@ -87,8 +87,13 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start(server: &Server, name: &str, query: &str) -> Self {
+        Self::start_at(srt(server), server, name, query)
+    }
+
+    /// The same for a way to the server that is not the direct one.
+    pub(crate) fn start_at(addr: SocketAddr, server: &Server, name: &str, query: &str) -> Self {
         let file = server.folder().join(format!("{}.ts", name.replace('/', "-")));
-        let url = format!("srt://{}?streamid={name}&{query}", srt(server));
+        let url = format!("srt://{addr}?streamid={name}&{query}");
         // Its output is the stream, which is no text.
         let script =
             format!("exec srt-live-transmit -a:no -q '{url}' file://con >'{}'", file.display());

@@ -1,0 +1,147 @@
+//! SRT over bad lines, through the whole server: every picture and every sound, and a transport
+//! stream without fault, also when the publisher comes back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use loadtest::impair::{ImpairSummary, Relay};
+use loadtest::scenario::{self, Action};
+
+use crate::client::{Client, Tool, Way};
+use crate::clip::Clip;
+use crate::player::Player;
+use crate::publisher::Publisher;
+use crate::server::{Backend, Server};
+use crate::srt::{Encoder, Receiver, session, srt, start};
+use crate::verify::Media;
+
+/// 5 % are lost each way, and a packet takes 20 ms.
+const BAD: &str = "--loss 5% --delay 20ms --seed 3";
+/// ffmpeg closes without waiting for what was lost last: frames of half a second.
+const UNSENT_FRAMES_MAX: usize = 24;
+
+/// The relay of `grandstand-load impair` before the SRT of a server.
+struct BadLine {
+    addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<ImpairSummary>,
+}
+
+impl BadLine {
+    fn before(server: &Server) -> Self {
+        let to = srt(server);
+        let words = format!("impair --udp --listen 127.0.0.1:0 --to {to} {BAD}");
+        let read = scenario::parse(words.split_whitespace().map(Into::into)).expect("it is right");
+        let Action::Impair(plan) = read.action else { panic!("{words}") };
+        let mut relay = Relay::open(&plan).expect("a port is free");
+        let addr = relay.local_addr().expect("it listens");
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&stop);
+        let thread = thread::spawn(move || relay.run(&until).expect("it relays"));
+        Self { addr, stop, thread }
+    }
+
+    /// Ends it; packets were lost in each direction.
+    fn finish(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let did = self.thread.join().expect("it relayed to the end");
+        assert!(did.up.lost > 20 && did.down.lost > 20, "{did:?}");
+    }
+}
+
+fn lossy(backend: Backend) {
+    let config = "[session]\nplay_wait_ms = 30000\n[hls]\nmode = \"always\"\n";
+    let server = start(backend, config);
+    let line = BadLine::before(&server);
+    let ways = [
+        Client::RML,
+        Client::PLAIN,
+        Client(Tool::Plain, Way::Ts),
+        Client(Tool::Plain, Way::Hls),
+        Client(Tool::Ffmpeg, Way::Rtmp),
+    ];
+    let players = ways.map(|client| Player::start(client, &server, "field"));
+    server.wait_for_players("field", 4);
+    let query = "streamid=publish:field&latency=400000";
+    let encoder = Encoder::start(line.addr, Clip::H264, query);
+    let studio = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
+    let receivers = ["field", "studio"].map(|name| {
+        session(&server, |s| s["stream"] == name && s["role"] == "publish");
+        Receiver::start_at(line.addr, &server, name, "latency=400")
+    });
+    receivers.iter().for_each(Receiver::wait_for_media);
+    let [field, studio] = [encoder.finish(), studio.finish()];
+    for player in players {
+        let (who, mut got) = player.finish();
+        got.end_missing_max = UNSENT_FRAMES_MAX;
+        got.assert_whole(&field, &format!("{who:?}"));
+    }
+    for (receiver, published) in receivers.into_iter().zip([&field, &studio]) {
+        let mut got = receiver.finish();
+        got.end_missing_max = UNSENT_FRAMES_MAX;
+        got.assert_played(published, "srt-live-transmit");
+    }
+    server.stop();
+    line.finish();
+}
+
+/// What is published at each of two times.
+enum Source {
+    Srt(Encoder),
+    Rtmp(Publisher),
+}
+
+impl Source {
+    fn start(server: &Server, name: &str) -> Self {
+        match name {
+            "field" => Self::Srt(Encoder::start(srt(server), Clip::H264, "streamid=publish:field")),
+            _ => Self::Rtmp(Publisher::ffmpeg(Clip::H264, &server.rtmp_url(name))),
+        }
+    }
+
+    fn finish(self) -> Media {
+        match self {
+            Self::Srt(encoder) => encoder.finish(),
+            Self::Rtmp(publisher) => publisher.finish(),
+        }
+    }
+}
+
+/// Pictures as a run without gap that begins somewhere in the first clip and goes on to the end of
+/// the second one.
+fn assert_both(got: &Media, published: &[Media; 2], who: &str) {
+    let pictures: Vec<_> = published.iter().flat_map(|media| &media.video).collect();
+    assert!(got.video.len() > published[1].video.len(), "{who}: only {}", got.video.len());
+    let missed = pictures.len().checked_sub(got.video.len());
+    let missed = missed.unwrap_or_else(|| panic!("{who}: {} pictures", got.video.len()));
+    let differs = pictures[missed..].iter().zip(&got.video).position(|(a, b)| *a != b);
+    assert_eq!(differs, None, "{who}: {missed} missed");
+    assert!(got.audio.len() > published[1].audio.len(), "{who}: {} sounds", got.audio.len());
+}
+
+fn resumed(backend: Backend) {
+    let config = "[session]\nplay_wait_ms = 30000\n[stream]\ngrace_ms = 4000\n";
+    let server = start(backend, config);
+    let names = ["field", "studio"];
+    let players = names.map(|name| Player::start(Client(Tool::Plain, Way::Ts), &server, name));
+    names.iter().for_each(|name| server.wait_for_players(name, 1));
+    let first = names.map(|name| Source::start(&server, name));
+    let receivers = names.map(|name| {
+        session(&server, |s| s["stream"] == name && s["role"] == "publish");
+        Receiver::start(&server, name, "latency=200")
+    });
+    receivers.iter().for_each(Receiver::wait_for_media);
+    let first = first.map(Source::finish);
+    let second = names.map(|name| Source::start(&server, name)).map(Source::finish);
+    let published = first.into_iter().zip(second).map(|(first, second)| [first, second]);
+    for ((player, receiver), published) in players.into_iter().zip(receivers).zip(published) {
+        let (who, got) = player.finish();
+        assert_both(&got, &published, &format!("{who:?}"));
+        assert_both(&receiver.finish(), &published, "srt-live-transmit");
+    }
+    server.stop();
+}
+
+on_both_backends! { lossy resumed }
