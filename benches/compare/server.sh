@@ -1,7 +1,8 @@
 # Sourced by the scripts beside it: a server on one core, a generator on another, and their end.
 #
 # SERVER_CPU and LOAD_CPU are the cores, BIN the folder of the binaries; without BIN they are built
-# in release. PORT is the first of six ports. Files are made in memory and removed; only processes that were started here are ended.
+# in release. PORT is the first of a hundred ports. Files are made in memory and removed; only
+# processes that were started here are ended.
 
 set -eu
 
@@ -10,7 +11,7 @@ SERVER_CPU=${SERVER_CPU:-0}
 LOAD_CPU=${LOAD_CPU:-1}
 PORT=${PORT:-27100}
 RTMP=$PORT RTMPS=$((PORT + 1)) HTTP=$((PORT + 2)) HTTPS=$((PORT + 3))
-CONTROL=$((PORT + 4)) NGINX=$((PORT + 5))
+CONTROL=$((PORT + 4)) NGINX=$((PORT + 5)) SRT=$((PORT + 6))
 
 if [ -z "${BIN:-}" ]; then
     (cd "$ROOT" && cargo build -q --release --locked --bin grandstand --bin grandstand-load)
@@ -50,14 +51,14 @@ started() {
     PIDS="$PIDS $STARTED"
 }
 
-# start_server: reads more configuration from the standard input; its process id is in SERVER.
+# start_server [SHARDS]: reads more configuration from the standard input; its process id is in SERVER.
 start_server() {
     more=$(cat)
     cat >"$WORK/grandstand.toml" <<TOML
 [auth]
 mode = "open"
 [shards]
-count = 1
+count = ${1:-1}
 [log]
 level = "warn"
 [demo]
