@@ -25,6 +25,8 @@ use crate::session::srt::Incoming;
 const DESTINATION: std::ops::Range<usize> = 12..HEADER_BYTES;
 /// Datagrams that one connection says at a time of its own at most.
 const SAID_MAX: usize = 64;
+/// Connections that wait for the end of a round to be settled, at most, but for those of one run.
+const HEARD_MAX: usize = 1_024;
 
 /// A datagram for a connection of one shard that came to another.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Shard {
             return;
         };
         // Most trains are of one connection.
-        let mut settled = None;
+        let mut last = None;
         for at in 0..buf.count() {
             let Some(datagram) = self.reactor.datagram_mut(&mut buf, at) else { break };
             let Some(to) = destination(datagram) else { continue };
@@ -61,18 +63,25 @@ impl Shard {
                 self.lead_home(to, peer, (&mut buf, at));
                 continue;
             };
-            if let Some(before) = settled.filter(|before| *before != slot) {
-                self.settle(before);
-                settled = None;
+            if self.datagram(slot, peer, &mut Place::Run(&mut buf, at)) && last != Some(slot) {
+                self.heard.push(slot);
+                last = Some(slot);
             }
-            if self.datagram(slot, peer, &mut Place::Run(&mut buf, at)) {
-                settled = Some(slot);
-            }
-        }
-        if let Some(slot) = settled {
-            self.settle(slot);
         }
         self.reactor.release_datagrams(buf);
+        if self.heard.len() >= HEARD_MAX {
+            self.settle_heard();
+        }
+    }
+
+    /// Settles the connections that datagrams came for, each once for all that came of it: what
+    /// it has to say of them is one answer.
+    pub(super) fn settle_heard(&mut self) {
+        self.heard.sort_unstable();
+        self.heard.dedup();
+        while let Some(slot) = self.heard.pop() {
+            self.settle(slot);
+        }
     }
 
     /// A datagram to nobody in particular.

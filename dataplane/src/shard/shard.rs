@@ -156,6 +156,8 @@ pub(crate) struct Shard {
     pub(super) postponed: Vec<u32>,
     /// Scratch of a turn: the dirty slots.
     pub(super) dirty: Vec<u32>,
+    /// Connections that datagrams came for, which are settled when the round of them is over.
+    pub(super) heard: Vec<u32>,
     /// Letters that a full mailbox gave back and that must not be lost.
     pub(super) unsent: Vec<(ShardId, Message)>,
     pub(super) draining: Option<Draining>,
@@ -190,6 +192,7 @@ impl Shard {
             listeners: Vec::new(),
             listener_count: 0,
             ports: Ports::default(),
+            heard: Vec::new(),
             trains: Trains::default(),
             handshakes: Handshakes::default(),
             derivations: Derivations::default(),

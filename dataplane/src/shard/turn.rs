@@ -188,6 +188,11 @@ impl Shard {
 
     /// Takes the completions that are ready, a bounded number of them.
     pub(super) fn reap(&mut self) {
+        self.reap_some();
+        self.settle_heard();
+    }
+
+    fn reap_some(&mut self) {
         let mut round = Round::default();
         for _ in 0..COMPLETIONS_PER_TURN_MAX {
             let Some(completion) = self.reactor.next_completion() else { return };
