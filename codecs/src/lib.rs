@@ -34,6 +34,7 @@ pub mod opus;
 pub mod proxy_protocol;
 pub mod reader;
 pub mod rtmp;
+pub mod rtp;
 pub mod srt;
 pub mod time;
 pub mod vp8;
