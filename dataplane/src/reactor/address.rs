@@ -58,6 +58,11 @@ impl RawAddress {
         raw.get()
     }
 
+    /// The address, for options that have it in a structure.
+    pub(super) const fn storage(&self) -> libc::sockaddr_storage {
+        self.storage
+    }
+
     pub(super) fn as_ptr(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
     }

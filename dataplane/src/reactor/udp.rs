@@ -13,6 +13,9 @@ pub struct UdpOptions {
     /// Several sockets may be bound to the address and share its datagrams, see
     /// [`super::steer_group`].
     pub reuse_port: bool,
+    /// Others that say the same may be bound to the address: each of them is given what comes to a
+    /// group of multicast, and one of them what comes to an address of one host.
+    pub reuse_address: bool,
     /// An IPv6 socket takes IPv6 alone; `false` takes both families.
     pub v6only: bool,
     /// SO_SNDBUF, bytes: past net.core.wmem_max if the process may.
@@ -24,7 +27,13 @@ pub struct UdpOptions {
 impl Default for UdpOptions {
     /// Shared by the shards, both families, the kernel's buffers.
     fn default() -> Self {
-        Self { reuse_port: true, v6only: false, send_buffer_bytes: None, recv_buffer_bytes: None }
+        Self {
+            reuse_port: true,
+            reuse_address: false,
+            v6only: false,
+            send_buffer_bytes: None,
+            recv_buffer_bytes: None,
+        }
     }
 }
 
@@ -75,6 +84,9 @@ pub fn udp_socket(addr: &SocketAddr, options: &UdpOptions) -> Result<OwnedFd, Er
     let fd = owned.as_fd();
     if options.reuse_port {
         socket::set(fd, "SO_REUSEPORT", libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    }
+    if options.reuse_address {
+        socket::set(fd, "SO_REUSEADDR", libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     }
     if addr.is_ipv6() {
         let only = i32::from(options.v6only);
