@@ -26,7 +26,8 @@ use crate::viewing::{ClosedSession, LiveSession};
 pub(super) struct SessionFilter {
     /// Of this stream.
     stream: Option<String>,
-    /// Of this protocol: `rtmp`, `srt`, `http-flv`, `http-ts`, `ws-flv`, `ws-ts`, `hls`, `http`.
+    /// Of this protocol: `rtmp`, `srt`, `udp`, `http-flv`, `http-ts`, `ws-flv`, `ws-ts`, `hls`,
+    /// `http`.
     protocol: Option<String>,
     /// `publish` or `play`.
     role: Option<String>,

@@ -77,7 +77,7 @@ impl Kind {
     #[must_use]
     pub const fn takes(self, protocol: Protocol) -> bool {
         match self {
-            Self::Publish => true,
+            Self::Publish => protocol.asks_to_publish(),
             Self::PublishRtmp => matches!(protocol, Protocol::Rtmp),
             Self::PublishSrt => matches!(protocol, Protocol::Srt),
         }

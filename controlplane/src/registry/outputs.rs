@@ -47,7 +47,7 @@ impl Protocols {
             Protocol::HttpFlv | Protocol::WsFlv => self.flv,
             Protocol::HttpTs | Protocol::WsTs => self.mpegts,
             Protocol::Hls => self.hls,
-            Protocol::Http | Protocol::Demo => true,
+            Protocol::Udp | Protocol::Http | Protocol::Demo => true,
         }
     }
 

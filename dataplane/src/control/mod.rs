@@ -3,6 +3,7 @@
 mod authorize;
 mod command;
 mod event;
+mod input;
 mod protocol;
 mod quota;
 mod status;
@@ -12,6 +13,7 @@ mod usage;
 pub use authorize::*;
 pub use command::*;
 pub use event::*;
+pub use input::*;
 pub use protocol::*;
 pub use quota::*;
 pub use status::*;

@@ -27,6 +27,8 @@ pub enum Protocol {
     Rtmp,
     /// MPEG-TS over SRT.
     Srt,
+    /// MPEG-TS in datagrams, bare or in RTP.
+    Udp,
     /// FLV over HTTP.
     HttpFlv,
     /// MPEG-TS over HTTP.
@@ -45,9 +47,10 @@ pub enum Protocol {
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Rtmp,
         Self::Srt,
+        Self::Udp,
         Self::HttpFlv,
         Self::HttpTs,
         Self::WsFlv,
@@ -60,7 +63,13 @@ impl Protocol {
     /// True if a player of it is a cursor in a log.
     #[must_use]
     pub const fn plays(self) -> bool {
-        !matches!(self, Self::Hls | Self::Http | Self::Demo)
+        !matches!(self, Self::Udp | Self::Hls | Self::Http | Self::Demo)
+    }
+
+    /// True if a peer asks by it for leave to publish; a stream that the node fetches asks nobody.
+    #[must_use]
+    pub const fn asks_to_publish(self) -> bool {
+        !matches!(self, Self::Udp)
     }
 
     /// The word.
@@ -69,6 +78,7 @@ impl Protocol {
         match self {
             Self::Rtmp => "rtmp",
             Self::Srt => "srt",
+            Self::Udp => "udp",
             Self::HttpFlv => "http-flv",
             Self::HttpTs => "http-ts",
             Self::WsFlv => "ws-flv",

@@ -26,6 +26,7 @@ pub mod rtmp;
 mod session;
 pub mod srt;
 pub mod tls;
+pub mod udp;
 pub mod view_token;
 
 pub use contract::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::view_token::ViewToken;
-use super::{Command, Counts, Credentials, Event, Served, http, rtmp, srt};
+use super::{Command, Counts, Credentials, Event, Served, http, rtmp, srt, udp};
 use crate::Error;
 use crate::config::{LimitId, Terms};
 use crate::control::{Protocol, Role};
@@ -23,6 +23,8 @@ pub enum Session {
     Http(Box<http::Server>),
     /// SRT, whose bytes are datagrams.
     Srt(Box<srt::Server>),
+    /// A transport stream in datagrams.
+    Udp(Box<udp::Receiver>),
 }
 
 macro_rules! each {
@@ -31,6 +33,7 @@ macro_rules! each {
             Self::Rtmp($session) => $call,
             Self::Http($session) => $call,
             Self::Srt($session) => $call,
+            Self::Udp($session) => $call,
         }
     };
 }
@@ -51,8 +54,8 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.handle_bytes(now, bytes, pool),
             Self::Http(session) => session.handle_bytes(now, bytes, pool),
-            Self::Srt(session) => {
-                Err(Error::Misbehaved { state: session.state_name(), got: "bytes" })
+            Self::Srt(_) | Self::Udp(_) => {
+                Err(Error::Misbehaved { state: self.state_name(), got: "bytes" })
             }
         }
     }
@@ -78,11 +81,8 @@ impl Session {
     ) -> Result<Served, Error> {
         match self {
             Self::Http(session) => session.handle_window(now, window, tail),
-            Self::Rtmp(session) => {
-                Err(Error::Misbehaved { state: session.state_name(), got: "window" })
-            }
-            Self::Srt(session) => {
-                Err(Error::Misbehaved { state: session.state_name(), got: "window" })
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => {
+                Err(Error::Misbehaved { state: self.state_name(), got: "window" })
             }
         }
     }
@@ -99,7 +99,7 @@ impl Session {
     pub const fn said_bytes(&self) -> usize {
         match self {
             Self::Http(session) => session.said_bytes(),
-            Self::Rtmp(_) | Self::Srt(_) => 0,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => 0,
         }
     }
 
@@ -108,7 +108,7 @@ impl Session {
     pub fn finds(&self, window: &Window, tail: u64) -> bool {
         match self {
             Self::Http(session) => session.finds(window, tail),
-            Self::Rtmp(_) | Self::Srt(_) => false,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => false,
         }
     }
 
@@ -117,7 +117,7 @@ impl Session {
     pub const fn asset(&self) -> Option<Asset> {
         match self {
             Self::Http(session) => session.asset(),
-            Self::Rtmp(_) | Self::Srt(_) => None,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => None,
         }
     }
 
@@ -134,7 +134,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.poll_transmit(out),
             Self::Http(session) => session.poll_transmit(out),
-            Self::Srt(_) => false,
+            Self::Srt(_) | Self::Udp(_) => false,
         }
     }
 
@@ -160,7 +160,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.wants_bytes(),
             Self::Http(session) => session.wants_bytes(),
-            Self::Srt(_) => false,
+            Self::Srt(_) | Self::Udp(_) => false,
         }
     }
 
@@ -171,6 +171,7 @@ impl Session {
             Self::Rtmp(_) => Protocol::Rtmp,
             Self::Http(session) => session.protocol(),
             Self::Srt(_) => Protocol::Srt,
+            Self::Udp(_) => Protocol::Udp,
         }
     }
 
@@ -178,7 +179,7 @@ impl Session {
     #[must_use]
     pub const fn parking_limit(&self) -> LimitId {
         match self {
-            Self::Rtmp(_) | Self::Srt(_) => LimitId::ParkedBytesMax,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => LimitId::ParkedBytesMax,
             Self::Http(_) => LimitId::HttpPipelineBytesMax,
         }
     }
@@ -188,7 +189,7 @@ impl Session {
     pub const fn reconnects(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.reconnects(),
-            Self::Http(_) | Self::Srt(_) => false,
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => false,
         }
     }
 
@@ -206,6 +207,7 @@ impl Session {
             Self::Rtmp(session) => session.role(),
             Self::Http(session) => session.role(),
             Self::Srt(session) => Some(session.role()),
+            Self::Udp(_) => Some(Role::Publish),
         }
     }
 
@@ -216,6 +218,7 @@ impl Session {
             Self::Rtmp(session) => session.stream(),
             Self::Http(session) => session.stream(),
             Self::Srt(session) => Some(session.stream()),
+            Self::Udp(session) => Some(session.stream()),
         }
     }
 
@@ -224,7 +227,7 @@ impl Session {
     pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
         match self {
             Self::Rtmp(session) => session.application(),
-            Self::Http(_) | Self::Srt(_) => None,
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
         }
     }
 
@@ -245,7 +248,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.drop_messages(pool),
             Self::Http(session) => session.drop_head(),
-            Self::Srt(_) => {}
+            Self::Srt(_) | Self::Udp(_) => {}
         }
     }
 
@@ -260,7 +263,7 @@ impl Session {
     pub fn srt(&self) -> Option<&srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) => None,
         }
     }
 
@@ -268,7 +271,24 @@ impl Session {
     pub fn srt_mut(&mut self) -> Option<&mut srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) => None,
+        }
+    }
+
+    /// The session of an input that comes in datagrams.
+    #[must_use]
+    pub fn udp(&self) -> Option<&udp::Receiver> {
+        match self {
+            Self::Udp(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn udp_mut(&mut self) -> Option<&mut udp::Receiver> {
+        match self {
+            Self::Udp(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) => None,
         }
     }
 
@@ -286,7 +306,7 @@ impl Session {
     pub fn leave_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.leave_pages(pool),
-            Self::Http(_) | Self::Srt(_) => {}
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => {}
         }
     }
 
@@ -294,7 +314,7 @@ impl Session {
     pub fn pack_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.pack_pages(pool),
-            Self::Http(_) | Self::Srt(_) => {}
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => {}
         }
     }
 

@@ -1,0 +1,110 @@
+//! What of a datagram is transport stream: all of it, or the payload of RTP.
+
+use codecs::mpegts::PACKET_LEN;
+use codecs::rtp::RtpPacket;
+
+/// The first byte of a packet.
+const SYNC_BYTE: u8 = 0x47;
+
+/// Packets of RTP up to this many numbers before the newest are late; others begin anew.
+const LATE_MAX: u16 = 4_096;
+
+/// How a sender puts the packets of its stream into datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// As they are. Where a datagram begins need not be where a packet does: ffmpeg without
+    /// `pkt_size` cuts the stream at 1,472 bytes.
+    Bare,
+    /// Behind a header of RTP.
+    Rtp {
+        /// The number of the newest packet.
+        newest: Option<u16>,
+    },
+}
+
+impl Framing {
+    /// What a sender does whose datagram begins with a packet; `None` if this one does not.
+    #[must_use]
+    pub fn of(datagram: &[u8]) -> Option<Self> {
+        if begins_with_packet(datagram) {
+            return Some(Self::Bare);
+        }
+        let packet = RtpPacket::parse(datagram).ok()?;
+        begins_with_packet(packet.payload).then_some(Self::Rtp { newest: None })
+    }
+
+    /// The transport stream of a datagram: nothing of one that is not RTP where its sender speaks
+    /// that, or that is late or came before. What is missing shows in the stream itself.
+    pub fn payload<'a>(&mut self, datagram: &'a [u8]) -> &'a [u8] {
+        let Self::Rtp { newest } = self else { return datagram };
+        let Ok(packet) = RtpPacket::parse(datagram) else { return &[] };
+        let behind = |newest: u16| newest.wrapping_sub(packet.sequence) < LATE_MAX;
+        if newest.is_some_and(behind) {
+            return &[];
+        }
+        *newest = Some(packet.sequence);
+        packet.payload
+    }
+}
+
+fn begins_with_packet(bytes: &[u8]) -> bool {
+    bytes.len() >= PACKET_LEN && bytes.first() == Some(&SYNC_BYTE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(fill: u8) -> Vec<u8> {
+        let mut packet = vec![fill; PACKET_LEN];
+        packet[0] = SYNC_BYTE;
+        packet
+    }
+
+    fn rtp(sequence: u16, payload: &[u8]) -> Vec<u8> {
+        let [high, low] = sequence.to_be_bytes();
+        [&[0x80, 33, high, low, 0, 0, 0, 0, 0, 0, 0, 1][..], payload].concat()
+    }
+
+    #[test]
+    fn the_first_packet_tells_how_a_sender_speaks() {
+        assert_eq!(Framing::of(&packet(0)), Some(Framing::Bare));
+        assert_eq!(Framing::of(&rtp(7, &packet(0))), Some(Framing::Rtp { newest: None }));
+        for (name, datagram) in [
+            ("nothing", Vec::new()),
+            ("less than a packet", packet(0)[..PACKET_LEN - 1].to_vec()),
+            ("the middle of a packet", packet(0)[1..].to_vec()),
+            ("RTP of something else", rtp(7, &[0; PACKET_LEN])),
+            ("a header of RTP", rtp(7, b"")),
+        ] {
+            assert_eq!(Framing::of(&datagram), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn bare_datagrams_may_begin_anywhere() {
+        let mut framing = Framing::Bare;
+        assert_eq!(framing.payload(b"the end of a packet"), b"the end of a packet");
+    }
+
+    #[test]
+    fn what_is_late_or_came_before_is_passed_over() {
+        let mut framing = Framing::Rtp { newest: None };
+        for (sequence, is_new) in [
+            (u16::MAX, true),
+            (u16::MAX, false),
+            (0, true),
+            (2, true),
+            (1, false),
+            (u16::MAX, false),
+            (3, true),
+            // A sender that began again.
+            (40_000, true),
+        ] {
+            let datagram = rtp(sequence, b"media");
+            let expected: &[u8] = if is_new { b"media" } else { b"" };
+            assert_eq!(framing.payload(&datagram), expected, "{sequence}");
+        }
+        assert_eq!(framing.payload(&packet(1)), b"", "it is no RTP");
+    }
+}

@@ -1,0 +1,263 @@
+//! One input of a stream that comes in datagrams, from its socket's opening to its end.
+//!
+//! Shape:
+//!
+//! ```text
+//!   listening --(PublishStarted)--> publishing --(silence, our end)--> over
+//!       +------(Refused, our end)------------------------------------> over
+//! ```
+//!
+//! The stream is claimed by the first datagram that begins with a packet: nobody holds a name for a
+//! sender who does not send. One sender is heard at a time, because two would be one broken stream;
+//! another has its turn once the first was silent for [`SENDER_SILENCE`].
+//! In/Out: datagrams instead of bytes; nothing is ever sent.
+//! Limits: those of [`Ingest`]; events wait for one datagram's payload only.
+//! Not here: who may hold the name (`shard/pulls.rs`).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use codecs::mpegts::demux;
+
+use super::framing::Framing;
+use crate::Error;
+use crate::config::Terms;
+use crate::control::UdpInput;
+use crate::ids::StreamName;
+use crate::session::mpegts::Ingest;
+use crate::session::{Command, Counts, Event};
+use crate::slab::Pool;
+use crate::words::Words;
+
+/// A sender who was silent for so long is followed by another.
+const SENDER_SILENCE: Duration = Duration::from_secs(1);
+
+/// The receiving side of one input.
+///
+/// Lives on: the home shard of its stream. Crosses by: never.
+#[derive(Debug)]
+pub struct Receiver {
+    state: State,
+    stream: StreamName,
+    agent: Arc<str>,
+    input: Arc<UdpInput>,
+    events: VecDeque<Event>,
+    terms: Arc<Terms>,
+}
+
+#[derive(Debug)]
+enum State {
+    Listening,
+    Publishing(Box<Publishing>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Publishing {
+    ingest: Ingest,
+    /// Who is heard, and how he speaks; nobody before the first datagram.
+    sender: Option<(SocketAddr, Framing)>,
+    /// When he was heard last.
+    heard: Instant,
+    /// Where its lines about the stream belong.
+    span: tracing::Span,
+}
+
+impl Receiver {
+    /// Nothing came yet for `stream`.
+    #[must_use]
+    pub fn new(stream: StreamName, input: Arc<UdpInput>, terms: &Arc<Terms>) -> Self {
+        let (agent, terms) = (Arc::from("udp"), Arc::clone(terms));
+        Self { state: State::Listening, stream, agent, input, events: VecDeque::new(), terms }
+    }
+
+    /// True until the stream is claimed.
+    #[must_use]
+    pub const fn is_listening(&self) -> bool {
+        matches!(self.state, State::Listening)
+    }
+
+    /// True if the stream can begin with this datagram.
+    #[must_use]
+    pub fn begins_with(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
+        self.is_listening() && self.hears(peer) && Framing::of(datagram).is_some()
+    }
+
+    /// Takes a datagram; then [`Self::poll_event`].
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        datagram: &[u8],
+        pool: &Pool,
+    ) {
+        if !self.hears(peer) {
+            return;
+        }
+        let State::Publishing(publishing) = &mut self.state else { return };
+        let Publishing { ingest, sender, heard, span } = &mut **publishing;
+        let is_silent = now.saturating_duration_since(*heard) >= SENDER_SILENCE;
+        if sender.is_none_or(|(current, _)| current != peer && is_silent) {
+            let Some(framing) = Framing::of(datagram) else { return };
+            *sender = Some((peer, framing));
+            span.in_scope(|| tracing::debug!(%peer, ?framing, "a sender is heard"));
+        }
+        let Some((current, framing)) = sender else { return };
+        if *current != peer {
+            return;
+        }
+        let mut payload = framing.payload(datagram);
+        if payload.is_empty() {
+            return;
+        }
+        *heard = now;
+        let _entered = span.enter();
+        while let Some(event) = ingest.feed(now, &mut payload, pool) {
+            self.events.push_back(event);
+        }
+        while let Some((kind, track)) = ingest.take_ended() {
+            self.events.push_back(Event::TrackEnded { kind, track });
+        }
+    }
+
+    fn hears(&self, peer: SocketAddr) -> bool {
+        self.input.source.is_none_or(|source| source.to_canonical() == peer.ip().to_canonical())
+    }
+
+    /// Takes the shard's word.
+    ///
+    /// # Errors
+    /// [`Error::Misbehaved`] if it does not fit the state.
+    pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        match (&self.state, command) {
+            (State::Listening, Command::PublishStarted) => {
+                let settings = demux::Settings {
+                    program: self.input.program,
+                    pids: self.input.pids.clone(),
+                    ..demux::Settings::default()
+                };
+                let ingest = Ingest::new(settings, &self.terms.limits);
+                let span = tracing::Span::current();
+                let publishing = Publishing { ingest, sender: None, heard: now, span };
+                self.transition(State::Publishing(Box::new(publishing)), "publish_started");
+            }
+            (State::Listening, Command::Refused(refusal)) => {
+                self.transition(State::Over, "refused");
+                self.say_over(refusal.name());
+            }
+            (State::Over, Command::Shutdown { .. }) => {}
+            (State::Listening, Command::Shutdown { reason }) => {
+                self.transition(State::Over, "shutdown");
+                self.say_over(reason);
+            }
+            // Its units are given back when the session is closed.
+            (State::Publishing(_), Command::Shutdown { reason }) => self.say_over(reason),
+            (_, command) => {
+                return Err(Error::Misbehaved { state: self.state_name(), got: command.name() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: nothing came for too long.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            return Err(Error::Timeout { what: "publish_idle" });
+        }
+        Ok(())
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What was counted since the last call: nothing.
+    #[must_use]
+    pub fn take_counts(&mut self) -> Counts {
+        Counts::default()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let State::Publishing(publishing) = &self.state else { return None };
+        let timeout = self.input.timeout.unwrap_or(self.terms.session.publish_idle);
+        Some(publishing.heard + timeout)
+    }
+
+    /// The stream that it is an input of.
+    #[must_use]
+    pub const fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// The word for a peer that says nothing of itself.
+    #[must_use]
+    pub const fn agent(&self) -> &Arc<str> {
+        &self.agent
+    }
+
+    /// Bytes of buffers that it holds beside its record.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        match &self.state {
+            State::Publishing(publishing) => publishing.ingest.buffer_bytes(),
+            State::Listening | State::Over => 0,
+        }
+    }
+
+    /// The word for the state.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Listening => "listening",
+            State::Publishing(_) => "publishing",
+            State::Over => "over",
+        }
+    }
+
+    pub(crate) fn share(&mut self, words: &mut Words) {
+        self.stream.share(words);
+        words.share(&mut self.agent);
+    }
+
+    /// Takes new limits.
+    pub fn reload(&mut self, terms: &Arc<Terms>) {
+        self.terms = Arc::clone(terms);
+        if let State::Publishing(publishing) = &mut self.state {
+            publishing.ingest.reload(&terms.limits);
+        }
+    }
+
+    /// Gives every page back: its own, and those of units that nobody took. Call it once, at the
+    /// end.
+    pub fn close(&mut self, pool: &Pool) {
+        if let State::Publishing(publishing) = &mut self.state {
+            publishing.ingest.close(pool);
+        }
+        for event in self.events.drain(..) {
+            if let Event::Media(unit) = event {
+                pool.release(unit.payload);
+            }
+        }
+    }
+
+    fn transition(&mut self, next: State, event: &'static str) {
+        let prev = self.state_name();
+        self.state = next;
+        tracing::debug!(prev, next = self.state_name(), event, "transition");
+    }
+
+    fn say_over(&mut self, reason: &'static str) {
+        let is_said = |event: &Event| matches!(event, Event::Close { .. });
+        if !self.events.iter().any(is_said) {
+            self.events.push_back(Event::Close { reason });
+        }
+    }
+}
