@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CloseReason, Protocol, ProtocolSet, Role, StreamQuotas, Ticket, Verdict};
+use super::{CloseReason, Protocol, ProtocolSet, Role, StreamQuotas, Ticket, UdpInput, Verdict};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::session::tls::Identity;
@@ -72,6 +72,14 @@ pub enum Command {
     Usage {
         /// The number of the batch.
         number: u64,
+    },
+    /// The inputs of a stream that its home shard fetches by itself are these from now on; those
+    /// that were before and are not any more end.
+    Pull {
+        /// The stream.
+        stream: StreamName,
+        /// The inputs, each once.
+        inputs: Arc<[Arc<UdpInput>]>,
     },
     /// Moves a stream to another shard; told to its home in the map.
     Move(MoveOrder),
@@ -230,7 +238,8 @@ pub enum MoveRefusal {
     Busy,
     /// The shard has too few free pages, or its mailbox is full.
     NoRoom,
-    /// Its publisher speaks SRT, and shares the socket of its shard with others.
+    /// Its publisher speaks SRT, and shares the socket of its shard with others, or is an input that
+    /// its shard fetches.
     Bound,
     /// Its publisher could not be stopped in time.
     Timeout,

@@ -135,6 +135,12 @@ impl Reactor {
         dispatch!(self, backend, core => backend.recv_stop(core, token));
     }
 
+    /// True if it was built with buffers for datagrams.
+    #[must_use]
+    pub const fn takes_datagrams(&self) -> bool {
+        self.core.datagrams.is_some()
+    }
+
     /// Receives datagrams from a UDP socket, as [`Completion::Datagrams`], until it is stopped by
     /// [`Self::recv_stop`]. What the network tells of one peer does not end it.
     ///

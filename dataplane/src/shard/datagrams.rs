@@ -46,7 +46,7 @@ impl Shard {
     /// Datagrams of one peer arrived, one or several.
     pub(super) fn datagrams(&mut self, token: Token, peer: SocketAddr, mut buf: DatagramBuf) {
         let Some(port) = self.ports.find(token) else {
-            self.reactor.release_datagrams(buf);
+            self.pulled(token, peer, buf);
             return;
         };
         // Most trains are of one connection.

@@ -174,6 +174,7 @@ impl Shard {
         self.counters.connections_closed += 1;
         let Connection { id, fd, admission, viewer, session, .. } = *connection;
         self.leave_call(id, &session);
+        self.forget_pull(slot);
         if viewer {
             self.viewer_left();
         }

@@ -7,7 +7,8 @@
 //! to another shard while it is played (`relocation.rs`). Peers of SRT share the sockets of a shard
 //! (`ports.rs`): their calls are heard (`handshakes.rs`), judged and answered in `calls.rs`, after
 //! their keys were derived (`derivations.rs`), their datagrams taken in `datagrams.rs`, and their
-//! players sent trains of them (`trains.rs`, `departures.rs`).
+//! players sent trains of them (`trains.rs`, `departures.rs`). Inputs that a shard fetches by
+//! itself have sockets of their own (`pulls.rs`).
 
 mod accept;
 mod admission;
@@ -59,6 +60,7 @@ mod ports;
 mod prefetch;
 mod proxied;
 mod publishing;
+mod pulls;
 mod pulse;
 mod queues;
 mod quotas;

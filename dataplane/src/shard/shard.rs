@@ -27,6 +27,7 @@ use super::mailbox::{Inboxes, Outboxes};
 use super::message::Message;
 use super::news::Wanted;
 use super::ports::Ports;
+use super::pulls::Pulls;
 use super::pulse::Pulse;
 use super::queues::Queues;
 use super::quotas::Quotas;
@@ -115,6 +116,7 @@ pub(crate) struct Shard {
     pub(super) listeners: Vec<OpenListener>,
     pub(super) listener_count: u16,
     pub(super) ports: Ports,
+    pub(super) pulls: Pulls,
     pub(super) trains: Trains,
     pub(super) handshakes: Handshakes,
     pub(super) derivations: Derivations,
@@ -193,6 +195,7 @@ impl Shard {
             listener_count: 0,
             ports: Ports::default(),
             heard: Vec::new(),
+            pulls: Pulls::default(),
             trains: Trains::default(),
             handshakes: Handshakes::default(),
             derivations: Derivations::default(),

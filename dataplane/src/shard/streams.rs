@@ -330,6 +330,7 @@ impl Shard {
         }
         self.keep_demo();
         self.keep_ports();
+        self.keep_pulls();
         self.give_back_pages();
         self.weigh_sockets();
     }
