@@ -365,7 +365,7 @@ mod tests {
             ),
             (
                 "[[streams.template]]\ncode = \"t\"\n[[streams.stream]]\ncode = \"a\"\n\
-                 [[streams.stream]]\ncode = \"b\"\ninputs = [{ url = \"udp://h:1\" }]",
+                 [[streams.stream]]\ncode = \"b\"\ninputs = [{ url = \"rtsp://h:1\" }]",
                 ("input_not_supported", "stream[1].inputs[0].url"),
             ),
             ("[[streams.tenant]]\ncode = \"a/b\"", ("bad_import", "")),

@@ -4,17 +4,19 @@
 //!   publish://                     an encoder publishes, by any protocol
 //!   rtmp://0.0.0.0/.., srt://[::]  the same, by that protocol alone; so are an empty host and a
 //!                                  loopback address: nobody pulls from there
+//!   udp://239.1.2.3:5000           datagrams that are sent to us, which the node listens for
 //!   anything else                  a pull, which is refused until there are pulls
 //! ```
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use dataplane::control::Protocol;
+use dataplane::control::{Protocol, UdpInput};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
+use super::udp_url;
 
 /// Inputs of a stream at most.
 pub(super) const INPUTS_MAX: usize = 16;
@@ -70,6 +72,8 @@ pub enum Kind {
     PublishRtmp,
     /// An encoder publishes to us by SRT.
     PublishSrt,
+    /// Somebody sends datagrams, and the node listens for them.
+    Udp,
 }
 
 impl Kind {
@@ -80,10 +84,11 @@ impl Kind {
             Self::Publish => protocol.asks_to_publish(),
             Self::PublishRtmp => matches!(protocol, Protocol::Rtmp),
             Self::PublishSrt => matches!(protocol, Protocol::Srt),
+            Self::Udp => matches!(protocol, Protocol::Udp),
         }
     }
 
-    /// True if there is a protocol by which an encoder can be this input.
+    /// True if there is a protocol by which somebody can be this input.
     #[must_use]
     pub fn is_heard(self) -> bool {
         Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
@@ -110,9 +115,10 @@ impl Input {
             "publish" => return Ok(Kind::Publish),
             "rtmp" | "rtmps" => Kind::PublishRtmp,
             "srt" => Kind::PublishSrt,
+            "udp" => return udp_url::parse(self).map(|_| Kind::Udp),
             "copy" => return Err(copy(rest, code)),
             "mixer" => return Err(mixer(rest, code)),
-            "rtsp" | "rtsps" | "udp" | "http" | "https" | "file" => return Err(pull(scheme)),
+            "rtsp" | "rtsps" | "http" | "https" | "file" => return Err(pull(scheme)),
             other => {
                 let message = format!("there is no input of scheme {other:?}; write publish://");
                 return Err(Fault::new("unknown_input_scheme", "url", message));
@@ -134,7 +140,13 @@ impl Input {
         Self { url: bare.to_owned(), ..Self::default() }.kind(None).ok()
     }
 
-    /// True if an encoder can publish it to this node today.
+    /// Where the node fetches the stream by itself, if it does.
+    pub(super) fn udp(&self) -> Option<UdpInput> {
+        let is_udp = self.kind(None) == Ok(Kind::Udp);
+        is_udp.then(|| udp_url::parse(self).ok()).flatten()
+    }
+
+    /// True if a stream can come by it to this node today.
     pub(super) fn is_open(&self) -> bool {
         self.listens().is_some_and(Kind::is_heard)
     }
@@ -226,7 +238,7 @@ fn pull(scheme: &str) -> Fault {
         "url",
         format!(
             "pulling from {scheme}:// is not to be had yet; write publish:// and let an encoder \
-             publish, or rtmp://0.0.0.0/ for one that speaks RTMP"
+             publish, or rtmp://0.0.0.0/ for one that speaks RTMP, or udp:// for datagrams"
         ),
     )
 }
@@ -276,6 +288,7 @@ mod tests {
             ("rtmp://[::ffff:127.0.0.1]/live", Kind::PublishRtmp),
             ("srt://[::]:9999", Kind::PublishSrt),
             ("srt://:9999?mode=listener", Kind::PublishSrt),
+            ("udp://239.0.0.1:5000?interface=lo", Kind::Udp),
         ] {
             assert_eq!(input(url, 0).kind(Some("news/one")), Ok(kind), "{url}");
         }
@@ -285,7 +298,7 @@ mod tests {
             ("rtmp://localhost/live", "input_not_supported"),
             ("rtmp://origin.example/live/x", "input_not_supported"),
             ("rtsp://0.0.0.0/x", "input_not_supported"),
-            ("udp://239.0.0.1:5000", "input_not_supported"),
+            ("udp://origin.example:5000", "invalid_input_url"),
             ("https://h/x.m3u8", "input_not_supported"),
             ("file:///etc/passwd", "input_not_supported"),
             ("s3://bucket/x", "unknown_input_scheme"),

@@ -9,7 +9,7 @@
 //! One change is under way at a time, so that what was planned against the registry is true when it
 //! is adopted; a bulk is one change. A change that could not be stored changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Instant;
@@ -76,6 +76,8 @@ pub struct Keeper {
     flight: Option<Flight>,
     /// Who is dropped by each change that was made and told to no shard yet.
     drops: Vec<Vec<Effect>>,
+    /// Streams that changed since the shards were told last where to fetch them.
+    touched: BTreeSet<StreamName>,
     bus: Option<Bus>,
     troubles: Option<Troubles>,
     news: Backlog,
@@ -139,8 +141,8 @@ impl Keeper {
             tracing::warn!(template = code, "is gone, so that its streams are refused; make it");
         }
         let (waiting, drops, news) = (VecDeque::new(), Vec::new(), Backlog::default());
-        let (flight, bus, troubles) = (None, None, None);
-        let keeper = Self { store, waiting, flight, drops, bus, troubles, news };
+        let (flight, bus, troubles, touched) = (None, None, None, BTreeSet::new());
+        let keeper = Self { store, waiting, flight, drops, touched, bus, troubles, news };
         Ok((keeper, registry))
     }
 
@@ -205,6 +207,11 @@ impl Keeper {
     /// Who is to be dropped by the changes that were made since, change by change.
     pub fn drops(&mut self) -> Vec<Vec<Effect>> {
         std::mem::take(&mut self.drops)
+    }
+
+    /// The streams that changed since.
+    pub fn touched(&mut self) -> BTreeSet<StreamName> {
+        std::mem::take(&mut self.touched)
     }
 
     /// Tells what became of streams as far as there is room, and goes on with the next change
@@ -276,6 +283,7 @@ impl Keeper {
         for difference in &effects.differences {
             let fields = difference.fields.join(" ");
             tracing::debug!(stream = %difference.stream, fields, "a declared stream changed");
+            self.touched.insert(difference.stream.clone());
             if let (Some(_), Some(kind)) = (&self.bus, difference.kind()) {
                 self.news.push(Some(difference.stream.clone()), kind);
             }

@@ -52,6 +52,7 @@ mod schema;
 mod spec;
 mod strict;
 mod tenant;
+mod udp_url;
 mod weight;
 
 #[cfg(test)]

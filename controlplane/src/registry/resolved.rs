@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use dataplane::control::{Denial, Intent, Protocol, ProtocolSet};
+use dataplane::control::{Denial, Intent, Protocol, ProtocolSet, UdpInput};
 
 use super::input::{Input, Kind};
 use super::outputs::Protocols;
@@ -147,6 +147,21 @@ impl Resolved {
     #[must_use]
     pub fn shows(&self, protocol: Protocol) -> bool {
         !self.disabled && !self.incomplete && self.protocols.allows(protocol)
+    }
+
+    /// Where the node fetches it by itself, each place once.
+    #[must_use]
+    pub fn fetches(&self) -> Vec<Arc<UdpInput>> {
+        let mut places: Vec<Arc<UdpInput>> = Vec::new();
+        if self.disabled || self.incomplete {
+            return places;
+        }
+        for place in self.traits.inputs.iter().filter_map(Input::udp) {
+            if !places.iter().any(|known| **known == place) {
+                places.push(Arc::new(place));
+            }
+        }
+        places
     }
 
     /// The protocols that its inputs listen for, whether or not it is disabled.

@@ -385,7 +385,7 @@ mod tests {
             (json!({"quota": {"player_max": 1}}), "unknown_field", "quota.player_max"),
             (json!({"quota": {"egress_bps_max": 0}}), "invalid_quota", "quota.egress_bps_max"),
             (json!({"tags": vec!["x"; 65]}), "too_many", "tags"),
-            (json!({"inputs": [{"url": "udp://h:1"}]}), "input_not_supported", "inputs[0].url"),
+            (json!({"inputs": [{"url": "rtsp://h:1"}]}), "input_not_supported", "inputs[0].url"),
             (json!({"watermark": {"opacity": 2}}), "invalid_watermark", "watermark.opacity"),
             (json!({"push": [{"url": "ftp://h"}]}), "invalid_push_url", "push[0].url"),
         ] {
