@@ -18,6 +18,7 @@ use super::gathered::Gathered;
 use super::inputs::Inputs;
 use super::moves::Moves;
 use super::outbox::Outbox;
+use super::pulls::Pulls;
 use super::quotas::Quotas;
 use super::survey::{Surveys, Waiter};
 use crate::auth::{Gate, Rules};
@@ -62,6 +63,7 @@ pub struct Exchange<F> {
     /// What shards tell besides.
     pub(super) wanted: News,
     pub(super) inputs: Inputs,
+    pub(super) pulls: Pulls,
     /// What was used, once it is kept.
     pub(super) usage: Option<(Collector, Book)>,
     pub(super) quotas: Quotas,
@@ -94,6 +96,7 @@ impl<F: Fleet> Exchange<F> {
             coordinator: Coordinator::default(),
             client: None,
             inputs: Inputs::default(),
+            pulls: Pulls::default(),
             usage: None,
             quotas: Quotas::default(),
             bindings: Bindings::default(),
@@ -152,6 +155,7 @@ impl<F: Fleet> Exchange<F> {
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
         self.bind(now);
+        self.tell_pulls();
         self.outbox.flush(&mut self.fleet);
         self.news.tell(&self.bus, now);
         while let Some((asker, gathered)) = self.gathers.late(now) {
@@ -173,7 +177,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waits = !self.outbox.is_empty() || self.is_telling();
+        let waits = !self.outbox.is_empty() || self.is_telling() || self.has_pulls_to_tell();
         let retry = waits.then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
         let reap = self.registry.due();

@@ -31,6 +31,7 @@ mod node;
 mod one_shard;
 mod orders;
 mod outbox;
+mod pulls;
 mod quotas;
 mod roll;
 mod sessions;

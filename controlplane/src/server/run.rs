@@ -182,6 +182,7 @@ impl<F: Fleet> Desk<F> {
         let events = AsyncFd::new(events)?;
         let mut exchange = Exchange::new(fleet, rules, bus, Instant::now());
         exchange.registry = registry;
+        exchange.pull_all();
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
         exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);
@@ -381,6 +382,7 @@ impl<F: Fleet> Desk<F> {
         for effects in self.keeper.drops() {
             self.exchange.drop_by(&effects);
         }
+        self.exchange.pull_anew(self.keeper.touched());
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
         self.report(now);

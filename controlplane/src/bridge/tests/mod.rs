@@ -3,6 +3,7 @@
 mod looks;
 mod news;
 mod orders;
+mod pulls;
 pub(super) mod rig;
 mod sessions;
 mod verdicts;
