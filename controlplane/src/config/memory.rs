@@ -108,6 +108,9 @@ const TLS_STATE_BYTES: u64 = 8 << 10;
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// Buffers of one shard for datagrams, where SRT is spoken.
 const DATAGRAM_BUFFERS: u16 = 256;
+/// Those of inputs, which may be declared while the node runs: the memory of one is taken when it
+/// is used first.
+const INPUT_DATAGRAM_BUFFERS: u16 = 16;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
 /// One call of an SRT peer that a socket remembers, in its tables.
@@ -247,16 +250,13 @@ fn superior_bytes(settings: &Settings) -> u64 {
 
 /// Buffers of each shard for datagrams.
 pub(super) const fn datagram_buffers(settings: &Settings) -> u16 {
-    if settings.listeners.srt.enabled { DATAGRAM_BUFFERS } else { 0 }
+    if settings.listeners.srt.enabled { DATAGRAM_BUFFERS } else { INPUT_DATAGRAM_BUFFERS }
 }
 
 /// Bytes that one shard takes for datagrams: their buffers, and what is sent of one slice.
 const fn datagram_bytes(settings: &Settings) -> u64 {
-    if settings.listeners.srt.enabled {
-        DATAGRAM_BUFFERS as u64 * DATAGRAM_BUFFER_BYTES as u64 + DATAGRAM_ARENA_BYTES
-    } else {
-        0
-    }
+    let arena = if settings.listeners.srt.enabled { DATAGRAM_ARENA_BYTES } else { 0 };
+    datagram_buffers(settings) as u64 * DATAGRAM_BUFFER_BYTES as u64 + arena
 }
 
 /// Sockets of datagrams of all shards.
