@@ -261,3 +261,113 @@ impl Receiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Refusal;
+    use crate::session::clock::epoch;
+    use crate::slab::{Region, RegionConfig};
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn pool() -> Pool {
+        let config = RegionConfig {
+            shards: 1,
+            large_pages_per_shard: 4,
+            small_pages_per_shard: 4,
+            poison: true,
+        };
+        Region::map(&config).unwrap().1.remove(0)
+    }
+
+    fn receiver(source: Option<&str>) -> Receiver {
+        let input = UdpInput {
+            addr: "239.1.2.3:5000".parse().unwrap(),
+            source: source.map(|source| source.parse().unwrap()),
+            interface: None,
+            timeout: Some(TIMEOUT),
+            receive_buffer_bytes: 1 << 20,
+            program: None,
+            pids: Vec::new(),
+        };
+        let stream = StreamName::parse("cam").unwrap();
+        Receiver::new(stream, Arc::new(input), &Arc::new(Terms::default()))
+    }
+
+    /// A packet without content.
+    fn packet() -> Vec<u8> {
+        let mut packet = vec![0xff; 188];
+        packet[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
+        packet
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_stream_begins_with_a_packet_of_its_sender() {
+        let (anybody, one) = (receiver(None), receiver(Some("192.0.2.7")));
+        let (wanted, other) = (addr("192.0.2.7:9"), addr("192.0.2.8:9"));
+        assert!(anybody.begins_with(other, &packet()));
+        assert!(!anybody.begins_with(other, b"something else"));
+        assert!(one.begins_with(wanted, &packet()));
+        assert!(one.begins_with(addr("[::ffff:192.0.2.7]:9"), &packet()));
+        assert!(!one.begins_with(other, &packet()));
+    }
+
+    #[test]
+    fn one_sender_is_heard_until_it_is_silent() {
+        let (mut receiver, pool, start) = (receiver(None), pool(), epoch());
+        let (first, second) = (addr("192.0.2.7:9"), addr("192.0.2.8:9"));
+        receiver.handle_command(start, Command::PublishStarted).unwrap();
+        assert!(!receiver.begins_with(first, &packet()), "it began");
+        for (sender, after_ms, is_heard) in [
+            (first, 100, true),
+            (second, 600, false),
+            (first, 700, true),
+            (second, 1_699, false),
+            (second, 1_700, true),
+            (first, 1_800, false),
+        ] {
+            let now = start + Duration::from_millis(after_ms);
+            receiver.handle_datagram(now, sender, &packet(), &pool);
+            let moved = receiver.poll_timeout() == Some(now + TIMEOUT);
+            assert_eq!(moved, is_heard, "{sender} after {after_ms} ms");
+        }
+        let due = receiver.poll_timeout().unwrap();
+        assert_eq!(receiver.handle_timeout(due - Duration::from_millis(1)), Ok(()));
+        let silence = Err(Error::Timeout { what: "publish_idle" });
+        assert_eq!(receiver.handle_timeout(due), silence);
+        receiver.close(&pool);
+    }
+
+    #[test]
+    fn each_state_takes_the_words_that_fit_it() {
+        let now = epoch();
+        let closes = |receiver: &mut Receiver| match receiver.poll_event() {
+            Some(Event::Close { reason }) => Some(reason),
+            _ => None,
+        };
+        let shutdown = Command::Shutdown { reason: "kicked" };
+        let mut listening = receiver(None);
+        listening.handle_command(now, shutdown.clone()).unwrap();
+        assert_eq!((listening.state_name(), closes(&mut listening)), ("over", Some("kicked")));
+        listening.handle_command(now, shutdown.clone()).unwrap();
+        assert_eq!(closes(&mut listening), None, "it is told once");
+
+        let mut refused = receiver(None);
+        refused.handle_command(now, Command::Refused(Refusal::Overloaded)).unwrap();
+        assert_eq!((refused.state_name(), closes(&mut refused)), ("over", Some("overloaded")));
+
+        let mut publishing = receiver(None);
+        publishing.handle_command(now, Command::PublishStarted).unwrap();
+        let again = publishing.handle_command(now, Command::PublishStarted).unwrap_err();
+        let misbehaved = Error::Misbehaved { state: "publishing", got: "publish_started" };
+        assert_eq!(again, misbehaved);
+        publishing.handle_command(now, shutdown).unwrap();
+        assert_eq!(closes(&mut publishing), Some("kicked"));
+        publishing.close(&pool());
+    }
+}
