@@ -17,6 +17,8 @@ use node::{Server, Totals};
 on_both_backends! {
     a_bare_stream_is_lost_in_silence_and_comes_back
     a_stream_in_rtp_is_taken_out_of_it
+    a_group_is_taken_from_anybody
+    a_group_with_a_sender_is_taken_from_him_alone
     an_input_that_is_wanted_no_more_ends
     an_address_that_is_taken_is_told_once_and_tried_again
 }
@@ -41,9 +43,9 @@ fn socket() -> (UdpSocket, SocketAddr) {
     (socket, addr)
 }
 
-/// Has the node listen on `addr`.
-fn pull(server: &Server, addr: SocketAddr) {
-    let input = Arc::new(UdpInput {
+/// What comes to `addr`.
+fn input(addr: SocketAddr) -> UdpInput {
+    UdpInput {
         addr,
         source: None,
         interface: None,
@@ -51,8 +53,12 @@ fn pull(server: &Server, addr: SocketAddr) {
         receive_buffer_bytes: 1 << 20,
         program: None,
         pids: Vec::new(),
-    });
-    let inputs: Arc<[_]> = Arc::from([input]);
+    }
+}
+
+/// Has the node listen.
+fn pull(server: &Server, input: UdpInput) {
+    let inputs: Arc<[_]> = Arc::from([Arc::new(input)]);
     server.control.send_all(|| Command::Pull { stream: name(), inputs: Arc::clone(&inputs) });
 }
 
@@ -86,7 +92,7 @@ fn a_bare_stream_is_lost_in_silence_and_comes_back(config: Config) {
     let server = start(config);
     // The address is free again once it is known.
     let (_, addr) = socket();
-    pull(&server, addr);
+    pull(&server, input(addr));
     server.control.until("the node listens", listens);
     assert!(server.control.snapshot().stream("cam").is_none(), "nobody sends yet");
 
@@ -108,17 +114,51 @@ fn a_bare_stream_is_lost_in_silence_and_comes_back(config: Config) {
 fn a_stream_in_rtp_is_taken_out_of_it(config: Config) {
     let server = start(config);
     let (_, addr) = socket();
-    pull(&server, addr);
+    pull(&server, input(addr));
     server.control.until("the node listens", listens);
     let (sender, _) = socket();
     send(&sender, addr, rtp);
     server.control.until("the stream is on the air", is_on_air);
 }
 
+/// A group on the loopback interface: who sends from an address of it sends there.
+fn group() -> UdpInput {
+    let (_, addr) = socket();
+    let group = SocketAddr::from(([239, 255, 77, 1], addr.port()));
+    UdpInput { interface: Some("lo".into()), ..input(group) }
+}
+
+fn a_group_is_taken_from_anybody(config: Config) {
+    let server = start(config);
+    let group = group();
+    let addr = group.addr;
+    pull(&server, group);
+    server.control.until("the node listens", listens);
+    let (sender, _) = socket();
+    send(&sender, addr, bare);
+    server.control.until("the stream is on the air", is_on_air);
+}
+
+fn a_group_with_a_sender_is_taken_from_him_alone(config: Config) {
+    let server = start(config);
+    let wanted = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let peer = wanted.local_addr().unwrap();
+    let group = UdpInput { source: Some(peer.ip()), ..group() };
+    let addr = group.addr;
+    pull(&server, group);
+    server.control.until("the node listens", listens);
+    let (other, _) = socket();
+    send(&other, addr, bare);
+    send(&wanted, addr, bare);
+    let totals = server.control.until("the stream is on the air", is_on_air);
+    let session = totals.sessions().find(|session| session.protocol == Protocol::Udp).unwrap();
+    assert_eq!(session.peer, peer);
+}
+
 fn an_input_that_is_wanted_no_more_ends(config: Config) {
     let server = start(config);
     let (_, addr) = socket();
-    pull(&server, addr);
+    pull(&server, input(addr));
     server.control.until("the node listens", listens);
     let inputs: Arc<[Arc<UdpInput>]> = Arc::from([]);
     server.control.send_all(|| Command::Pull { stream: name(), inputs: Arc::clone(&inputs) });
@@ -129,7 +169,7 @@ fn an_input_that_is_wanted_no_more_ends(config: Config) {
 fn an_address_that_is_taken_is_told_once_and_tried_again(config: Config) {
     let server = start(config);
     let (holder, addr) = socket();
-    pull(&server, addr);
+    pull(&server, input(addr));
     let refused = |event: &Event| matches!(event, Event::PublishRefused(_));
     let (_, event) = server.control.event("the address is taken", refused);
     let Event::PublishRefused(refusal) = event else { panic!("{event:?}") };
