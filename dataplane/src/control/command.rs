@@ -238,8 +238,8 @@ pub enum MoveRefusal {
     Busy,
     /// The shard has too few free pages, or its mailbox is full.
     NoRoom,
-    /// Its publisher speaks SRT, and shares the socket of its shard with others, or is an input that
-    /// its shard fetches.
+    /// Its publisher speaks SRT, and shares the socket of its shard with others, or is fetched by
+    /// its shard.
     Bound,
     /// Its publisher could not be stopped in time.
     Timeout,
