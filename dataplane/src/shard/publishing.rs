@@ -103,7 +103,7 @@ impl Shard {
     }
 
     /// True if somebody publishes a stream who has not fallen silent.
-    fn is_held(&self, slot: u32) -> bool {
+    pub(super) fn is_held(&self, slot: u32) -> bool {
         let Some(hub) = self.streams.get(slot) else { return false };
         let silent = self.now.saturating_duration_since(hub.last_media());
         let is_silent = silent >= self.config.stream.takeover_after;

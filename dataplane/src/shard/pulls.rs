@@ -19,13 +19,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Arrival, Asked, Connection};
+use super::asked::Asked;
+use super::connection::{Arrival, Connection};
 use super::ingress::fence;
 use super::shard::Shard;
 use crate::config::{Latency, ListenerNumber};
 use crate::control::{Event, Intent, Protocol, PublishRefusal, StreamPublisher, UdpInput};
 use crate::error::Error;
-use crate::hub::Publisher;
 use crate::ids::{Secret, SessionId, StreamName};
 use crate::reactor::{self, DatagramBuf, Membership, Token, UdpOptions};
 use crate::session::{Command, Session, udp};
@@ -210,7 +210,7 @@ impl Shard {
                 return true;
             }
             let stream = receiver.stream().clone();
-            if self.is_held(&stream) {
+            if self.is_elsewhere(&stream) {
                 return true;
             }
             self.begin_input(slot, peer, stream);
@@ -238,16 +238,11 @@ impl Shard {
     }
 
     /// True if somebody else delivers the stream, here or where it was moved to.
-    fn is_held(&self, stream: &StreamName) -> bool {
+    fn is_elsewhere(&self, stream: &StreamName) -> bool {
         if self.draining.is_some() || self.whereabouts(stream) != self.id {
             return true;
         }
-        let hub = self.streams.find(stream).and_then(|slot| self.streams.get(slot));
-        hub.is_some_and(|hub| {
-            let silent = self.now.saturating_duration_since(hub.last_media());
-            let is_published = matches!(hub.publisher(), Publisher::Session { .. });
-            is_published && silent < self.config.stream.takeover_after
-        })
+        self.streams.find(stream).is_some_and(|slot| self.is_held(slot))
     }
 
     /// A sender is there: its session claims the stream, which nobody need allow that is declared.
