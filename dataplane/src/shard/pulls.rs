@@ -301,7 +301,7 @@ fn open_socket(input: &UdpInput) -> Result<OwnedFd, Error> {
 /// Why an input is not open, in one fixed word.
 const fn reason_of(error: &Error) -> &'static str {
     match error {
-        Error::Rejected(reason) => *reason,
+        Error::Rejected(reason) => reason,
         Error::Limit(limit) => limit.name(),
         Error::Io { errno: libc::EADDRINUSE, .. } => "address_in_use",
         Error::Io { errno: libc::EADDRNOTAVAIL, .. } => "address_not_available",
