@@ -529,6 +529,9 @@ limits! {
     /// verdict, replies and ciphertext that wait for the socket. Unless it is set, it is an eighth
     /// of memory_max at most, and more with TLS.
     BufferBytesMax, buffer_bytes_max = 64 << 20;
+    /// Bytes of the receive buffers of all inputs that come in datagrams, which the kernel takes
+    /// as far as datagrams wait.
+    InputBufferBytesMax, input_buffer_bytes_max = 256 << 20;
     /// Bytes that wait for one connection outside the shared logs.
     ReplyBytesMax, reply_bytes_max = 256 << 10;
     /// Bytes received while a session waits for a verdict or for its home shard.

@@ -157,6 +157,21 @@ counters! {
         datagrams_handed_over,
         /// Receives of datagrams that failed and were started again after a pause.
         receives_failed,
+        /// Datagrams taken of inputs.
+        input_datagrams,
+        /// Datagrams of inputs that came from another sender than the one that is heard, or are no
+        /// transport stream.
+        input_datagrams_foreign,
+        /// Packets of RTP of inputs that came too late, or a second time.
+        input_datagrams_late,
+        /// Packets of RTP of inputs that were missing when a later one came.
+        input_datagrams_missing,
+        /// Datagrams of inputs that the kernel dropped because its buffer was full.
+        input_datagrams_overflowed,
+        /// Packets of transport streams of inputs.
+        input_packets,
+        /// Packets that are missing in transport streams of inputs.
+        input_packets_lost,
         /// Access units received.
         units_received,
         /// Payload bytes of access units received.

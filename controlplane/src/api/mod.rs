@@ -37,6 +37,7 @@ mod guard;
 mod head;
 mod health;
 mod hooks;
+mod input;
 mod listener;
 mod listing;
 mod live;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::etag::Etag;
+use super::input::InputView;
 use super::view::{Log, Track};
 use crate::bridge::Gathered;
 use crate::coordinator::Policy;
@@ -35,6 +36,8 @@ pub(crate) struct StreamView {
     resolved: Option<Value>,
     /// Fields that are set and kept, but without effect yet.
     without_effect: Vec<String>,
+    /// Its inputs, by priority, and what they are doing.
+    inputs: Vec<InputView>,
     /// The shard that it is on.
     shard: Option<u16>,
     /// The session that publishes it.
@@ -202,6 +205,7 @@ impl StreamView {
             spec: spec(item),
             resolved: expanded.then(|| json(&*resolved.traits)),
             without_effect: resolved.traits.without_effect(),
+            inputs: InputView::all(item, gathered),
             ..seen
         }
     }
@@ -223,6 +227,7 @@ impl StreamView {
             spec: None,
             resolved: None,
             without_effect: Vec::new(),
+            inputs: Vec::new(),
             shard: live.map(|status| status.shard.0),
             publisher: None,
             protocol: live.map(|status| status.protocol.name()),

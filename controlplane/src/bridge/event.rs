@@ -38,6 +38,10 @@ impl<F: Fleet> Exchange<F> {
                 self.sessions.stream_held(shard, (&stream, id), session, now);
                 self.stream_returned((&stream, id), protocol, session, now);
             }
+            Event::InputTaken { stream, input } => self.inputs.expect(stream, &input),
+            Event::InputFailed { stream, input, reason } => {
+                self.input_failed(&stream, &input, reason);
+            }
             Event::StreamMoved(word) => self.stream_moved(shard, &word, now),
             Event::SegmentsReady { stream, id, width, height, fps_milli, .. } => {
                 self.sessions.stream_playable(shard, (&stream, id), now);

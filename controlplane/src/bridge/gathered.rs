@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use dataplane::control::{ShardSnapshot, StreamStatus};
+use dataplane::control::{InputStatus, ShardSnapshot, StreamStatus};
 use dataplane::ids::{SessionId, ShardId, StreamName};
 
 use super::roll::Roll;
@@ -105,6 +105,15 @@ impl Gathered {
         self.at(*self.index().streams.get(name)?)
     }
 
+    /// What was told of the inputs of a stream that a shard fetches.
+    pub fn inputs<'a>(&'a self, name: &'a StreamName) -> impl Iterator<Item = &'a InputStatus> {
+        self.snapshots.iter().flat_map(move |snapshot| {
+            // They are told by the names of their streams.
+            let at = snapshot.inputs.partition_point(|input| input.stream < *name);
+            snapshot.inputs[at..].iter().take_while(move |input| input.stream == *name)
+        })
+    }
+
     /// Who plays it on all shards.
     pub(crate) fn audience(&self, name: &StreamName) -> Audience {
         self.index().audiences.get(name).copied().unwrap_or_default()
@@ -113,7 +122,9 @@ impl Gathered {
     /// Streams and sessions that the shard with most of them told of.
     #[must_use]
     pub fn items_max(&self) -> usize {
-        let items = |s: &ShardSnapshot| s.streams.len() + s.audiences.len() + s.sessions.len();
+        let items = |s: &ShardSnapshot| {
+            s.streams.len() + s.audiences.len() + s.inputs.len() + s.sessions.len()
+        };
         self.snapshots.iter().map(items).max().unwrap_or(0)
     }
 

@@ -10,7 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use dataplane::control::{CloseReason, Protocol};
+use std::sync::Arc;
+
+use dataplane::control::{CloseReason, Protocol, UdpInput};
 use dataplane::ids::{StreamId, StreamName};
 
 use super::exchange::Exchange;
@@ -30,13 +32,22 @@ struct Taken {
 
 /// The inputs of the streams that live.
 #[derive(Debug, Default)]
-pub(super) struct Inputs(BTreeMap<StreamName, Taken>);
+pub(super) struct Inputs {
+    taken: BTreeMap<StreamName, Taken>,
+    /// Which of the inputs of a stream that are fetched delivers it next.
+    expected: BTreeMap<StreamName, Arc<UdpInput>>,
+}
 
 impl Inputs {
+    /// An input that is fetched delivers what begins or returns next.
+    pub(super) fn expect(&mut self, stream: StreamName, input: &Arc<UdpInput>) {
+        self.expected.insert(stream, Arc::clone(input));
+    }
+
     /// A publisher took an input.
     fn connected(&mut self, stream: &StreamName, input: u32, protocol: Protocol) -> Vec<Kind> {
         let taken = Taken { input, protocol, delivers: true };
-        let before = self.0.insert(stream.clone(), taken);
+        let before = self.taken.insert(stream.clone(), taken);
         // Whoever took over a stream did so because its publisher had been silent.
         let lost = before.filter(|before| before.delivers);
         let lost = lost.map(|before| before.lost(CloseReason::Idle));
@@ -46,14 +57,15 @@ impl Inputs {
 
     /// Its publisher is gone, and waited for.
     fn lost(&mut self, stream: &StreamName, reason: CloseReason) -> Option<Kind> {
-        let taken = self.0.get_mut(stream).filter(|taken| taken.delivers)?;
+        let taken = self.taken.get_mut(stream).filter(|taken| taken.delivers)?;
         taken.delivers = false;
         Some(taken.lost(reason))
     }
 
     /// The stream is over.
     fn ended(&mut self, stream: &StreamName, reason: CloseReason) -> Vec<Kind> {
-        let Some(taken) = self.0.remove(stream) else { return Vec::new() };
+        self.expected.remove(stream);
+        let Some(taken) = self.taken.remove(stream) else { return Vec::new() };
         let lost = taken.delivers.then(|| taken.lost(reason));
         let failed = is_fault(reason).then(|| Kind::InputFailed {
             input: taken.input,
@@ -93,8 +105,13 @@ impl<F: Fleet> Exchange<F> {
         protocol: Protocol,
     ) {
         let resolved = self.registry.resolve(stream);
+        let from = self.inputs.expected.get(stream).filter(|_| protocol == Protocol::Udp);
         // One that may not publish any more is about to be dropped.
-        let Some(input) = resolved.and_then(|resolved| resolved.input_of(protocol)) else { return };
+        let input = resolved.and_then(|resolved| {
+            let fetched = from.and_then(|from| resolved.input_from(from));
+            fetched.or_else(|| resolved.input_of(protocol))
+        });
+        let Some(input) = input else { return };
         for kind in self.inputs.connected(stream, input, protocol) {
             self.bus.publish(Some(stream), id, kind);
         }
@@ -122,6 +139,19 @@ impl<F: Fleet> Exchange<F> {
         for kind in self.inputs.ended(stream, reason) {
             self.bus.publish(Some(stream), id, kind);
         }
+    }
+
+    /// An input of `stream` that is fetched cannot be opened, and is tried again.
+    pub(super) fn input_failed(
+        &mut self,
+        stream: &StreamName,
+        from: &UdpInput,
+        reason: &'static str,
+    ) {
+        let resolved = self.registry.resolve(stream);
+        let Some(input) = resolved.and_then(|resolved| resolved.input_from(from)) else { return };
+        let failed = Kind::InputFailed { input, protocol: Protocol::Udp.name(), reason };
+        self.bus.publish(Some(stream), None, failed);
     }
 
     /// Says of each destination of a stream that began that nothing is sent there.
@@ -164,6 +194,6 @@ mod tests {
         assert_eq!(names(inputs.ended(&stream, broke)), [""; 0]);
         inputs.connected(&stream, 1, rtmp);
         assert_eq!(names(inputs.ended(&stream, CloseReason::PeerClosed)), [lost("peer_closed")]);
-        assert!(inputs.0.is_empty());
+        assert!(inputs.taken.is_empty());
     }
 }

@@ -35,7 +35,7 @@ impl<F: Fleet> Exchange<F> {
         }
     }
 
-    /// Answers at once if the stream is not on the air, or was seen lately.
+    /// Answers at once if no shard has to do with the stream, or it was seen lately.
     pub(super) fn look_at(
         &mut self,
         name: StreamName,
@@ -45,6 +45,9 @@ impl<F: Fleet> Exchange<F> {
         self.pump(now);
         let known = match self.is_on_air(&name) {
             true => self.surveys.sighted(&name, now).map(Arc::clone),
+            false if self.is_fetched(&name) => {
+                self.surveys.fresh(Detail::STREAMS, now).map(Arc::clone)
+            }
             false => Some(Arc::clone(&self.nothing)),
         };
         match known {
@@ -161,6 +164,10 @@ impl<F: Fleet> Exchange<F> {
             _ => return,
         }
         self.surveys.changed(Detail::STREAMS, now);
+    }
+
+    fn is_fetched(&self, name: &StreamName) -> bool {
+        self.registry.resolve(name).is_some_and(|resolved| resolved.is_fetched())
     }
 
     fn is_on_air(&self, name: &StreamName) -> bool {

@@ -22,6 +22,7 @@ pub(crate) fn empty(shard: ShardId, id: u64) -> ShardSnapshot {
         flush_interval_ms: 0.0,
         headroom: crate::api::room::tests::HEADROOM,
         streams: Vec::new(),
+        inputs: Vec::new(),
         sessions: Vec::new(),
     }
 }

@@ -8,9 +8,10 @@ use std::fmt;
 
 use dataplane::Node;
 use dataplane::config::{HlsMode, Limits, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
-use dataplane::control::{Command, SrtStatus};
+use dataplane::control::{Command, InputStatus, SrtStatus};
 use dataplane::reactor::DATAGRAM_BUFFER_BYTES;
 use dataplane::session::srt::{CALLS_MAX, Server};
+use dataplane::session::udp::Receiver;
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -24,6 +25,7 @@ use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
 use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
 use crate::quotas::{METER_BYTES, meters_max};
+use crate::registry::BUFFER_BYTES_MIN;
 use crate::security::LINES_KEPT_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
 use crate::usage::{LEDGER_HOURS_MAX, LEDGER_ROW_BYTES, REPORT_BYTES, TOTAL_BYTES, totals_max};
@@ -96,6 +98,8 @@ const SESSION_BYTES: u64 = 2 << 10;
 const LISTED_BYTES: u64 = 1_536;
 /// The record of one connection of SRT, and what is told of it in those answers.
 const SRT_BYTES: u64 = Server::BYTES as u64 + 2 * (size_of::<SrtStatus>() as u64 + 32);
+/// The record of one input that comes in datagrams, and what is told of it in those answers.
+const INPUT_BYTES: u64 = Receiver::BYTES as u64 + 2 * size_of::<InputStatus>() as u64 + 1_024;
 /// What was allowed to one viewer.
 const VERDICT_BYTES: u64 = 384;
 /// The record of one session that ended.
@@ -110,7 +114,7 @@ const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 const DATAGRAM_BUFFERS: u16 = 256;
 /// Those of inputs, which may be declared while the node runs: the memory of one is taken when it
 /// is used first.
-const INPUT_DATAGRAM_BUFFERS: u16 = 16;
+const INPUT_DATAGRAM_BUFFERS: u16 = 32;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
 /// One call of an SRT peer that a socket remembers, in its tables.
@@ -259,6 +263,11 @@ const fn datagram_bytes(settings: &Settings) -> u64 {
     datagram_buffers(settings) as u64 * DATAGRAM_BUFFER_BYTES as u64 + arena
 }
 
+/// Inputs that come in datagrams at most: as many of the smallest receive buffer as fit.
+const fn inputs_max(settings: &Settings) -> u64 {
+    settings.limits.input_buffer_bytes_max / BUFFER_BYTES_MIN as u64
+}
+
 /// Sockets of datagrams of all shards.
 fn ports(settings: &Settings, shards: u64) -> u64 {
     shards * settings.listeners.srt.configs().count() as u64
@@ -301,6 +310,7 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
         + Node::mailbox_bytes(shards)
         + calls_bytes(settings, shards)
         + shards * (SHARD_BYTES + ring + tls + datagram_bytes(settings))
+        + INPUT_BYTES * inputs_max(settings)
         + settings.limits.buffer_bytes_max
         + settings.limits.streams_max * stream_bytes(settings)
         + settings.limits.hls_viewers_max * view_bytes(settings)
@@ -374,6 +384,8 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("rates", RATE_BYTES, 1, "buckets are shared"),
         term("penalties", ROW_BYTES, ROWS_MAX as u64, "who guessed least is forgotten"),
         term("shards", SHARD_BYTES, shards, "fixed"),
+        term("datagrams", datagram_bytes(settings), shards, "lost; SRT sends them again"),
+        term("inputs", INPUT_BYTES, inputs_max(settings), "not opened: input_buffer_bytes_max"),
         term("process", PROCESS_BYTES, 1, "fixed"),
     ];
     let control = &settings.listeners.control;
@@ -412,7 +424,6 @@ fn srt_terms(settings: &Settings, shards: u64) -> Vec<Term> {
     let term = terms_of(Side::Process);
     let calls = CALLS_MAX as u64 * ports(settings, shards);
     vec![
-        term("datagrams", datagram_bytes(settings), shards, "lost, and sent again"),
         term("SRT sessions", SRT_BYTES, settings.limits.connections_max, "refused with a code"),
         term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"),
     ]
@@ -441,6 +452,8 @@ fn kernel_terms(settings: &Settings, host: &Host, shards: u64) -> Vec<Term> {
         term("publishers", publish, limits.streams_max, "publishers wait in TCP"),
         term("sockets", SOCKET_BYTES, limits.connections_max, "refused at accept"),
     ];
+    let inputs = 2 * limits.input_buffer_bytes_max + SEGMENT_BYTES * inputs_max(settings);
+    terms.push(term("inputs", inputs, 1, "datagrams are lost, then inputs are not opened"));
     let ports = ports(settings, shards);
     if ports > 0 {
         let lost = "datagrams are lost, and sent again";

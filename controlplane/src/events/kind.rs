@@ -142,7 +142,8 @@ kinds! {
         /// Why.
         reason: &'static str,
     }
-    /// An input of a stream failed, and is not waited for any more.
+    /// An input of a stream failed, and is not waited for any more; one that the node fetches could
+    /// not be opened, and is tried again.
     "input.failed" InputFailed {
         /// Its number, by priority.
         input: u32,

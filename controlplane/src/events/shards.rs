@@ -58,6 +58,8 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         | Event::Authorize { .. }
         | Event::SessionsOverflowed { .. }
         | Event::Kicked { .. }
+        | Event::InputTaken { .. }
+        | Event::InputFailed { .. }
         | Event::StreamMoved(_)
         | Event::Moved { .. }
         | Event::TurnedAway(_)

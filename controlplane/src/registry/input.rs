@@ -141,9 +141,20 @@ impl Input {
     }
 
     /// Where the node fetches the stream by itself, if it does.
-    pub(super) fn udp(&self) -> Option<UdpInput> {
+    #[must_use]
+    pub fn fetched(&self) -> Option<UdpInput> {
         let is_udp = self.kind(None) == Ok(Kind::Udp);
         is_udp.then(|| udp_url::parse(self).ok()).flatten()
+    }
+
+    /// The address as it may be shown: without what encoders say behind it, which may be a key.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        let url = self.url.trim();
+        if url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp://")) {
+            return url;
+        }
+        url.split(['?', '#']).next().unwrap_or_default()
     }
 
     /// True if a stream can come by it to this node today.

@@ -85,4 +85,5 @@ pub use running::{Active, IDLE_MAX, Running, Slot};
 pub use schema::{StreamPatch, TemplatePatch, TenantPatch};
 pub use spec::{StreamSpec, Template, Traits};
 pub use tenant::{Tenant, TenantName};
+pub(crate) use udp_url::BUFFER_BYTES_MIN;
 pub(crate) use weight::DECLARED_BYTES_MAX;

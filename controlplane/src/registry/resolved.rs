@@ -149,19 +149,32 @@ impl Resolved {
         !self.disabled && !self.incomplete && self.protocols.allows(protocol)
     }
 
+    /// True if the node fetches it by itself.
+    #[must_use]
+    pub fn is_fetched(&self) -> bool {
+        !self.disabled && !self.incomplete && self.kinds.contains(&Kind::Udp)
+    }
+
     /// Where the node fetches it by itself, each place once.
     #[must_use]
     pub fn fetches(&self) -> Vec<Arc<UdpInput>> {
         let mut places: Vec<Arc<UdpInput>> = Vec::new();
-        if self.disabled || self.incomplete {
+        if !self.is_fetched() {
             return places;
         }
-        for place in self.traits.inputs.iter().filter_map(Input::udp) {
+        for place in self.traits.inputs.iter().filter_map(Input::fetched) {
             if !places.iter().any(|known| **known == place) {
                 places.push(Arc::new(place));
             }
         }
         places
+    }
+
+    /// The number of the input that is fetched from there.
+    #[must_use]
+    pub fn input_from(&self, place: &UdpInput) -> Option<u32> {
+        let is = |input: &Input| input.fetched().is_some_and(|from| from == *place);
+        u32::try_from(self.traits.inputs.iter().position(is)?).ok()
     }
 
     /// The protocols that its inputs listen for, whether or not it is disabled.

@@ -21,7 +21,7 @@ use super::input::Input;
 /// memory, taken while they wait.
 const BUFFER_BYTES: u32 = 2 << 20;
 /// What an address may say.
-const BUFFER_BYTES_MIN: u32 = 64 << 10;
+pub(crate) const BUFFER_BYTES_MIN: u32 = 256 << 10;
 const BUFFER_BYTES_MAX: u32 = 64 << 20;
 /// Seconds without a datagram at most.
 const TIMEOUT_SEC_MAX: u32 = 86_400;
@@ -166,13 +166,13 @@ mod tests {
 
     #[test]
     fn options_come_from_the_query_and_from_the_input() {
-        let url = "udp://239.1.2.3:5000?interface=eth0&timeout_sec=3&buffer_bytes=65536";
+        let url = "udp://239.1.2.3:5000?interface=eth0&timeout_sec=3&buffer_bytes=262144";
         let mut asked = Input { program: 7, pids: vec![256], ..input(url) };
         asked.net.timeout_sec = 9;
         let parsed = parse(&asked).unwrap();
         assert_eq!(parsed.interface.as_deref(), Some("eth0"));
         assert_eq!(parsed.timeout, Some(Duration::from_secs(3)));
-        assert_eq!((parsed.receive_buffer_bytes, parsed.program), (65_536, Some(7)));
+        assert_eq!((parsed.receive_buffer_bytes, parsed.program), (262_144, Some(7)));
         assert_eq!(parsed.pids, [256]);
         let mut asked = input("udp://239.1.2.3:5000");
         asked.net.timeout_sec = 9;
@@ -196,7 +196,7 @@ mod tests {
             ("udp://239.1.2.3:5000?interface=0123456789abcdef", "no name of an interface"),
             ("udp://239.1.2.3:5000?timeout_sec=x", "a whole number"),
             ("udp://239.1.2.3:5000?timeout_sec=86401", "from 0 to 86400"),
-            ("udp://239.1.2.3:5000?buffer_bytes=1", "from 65536 to 67108864"),
+            ("udp://239.1.2.3:5000?buffer_bytes=1", "from 262144 to 67108864"),
             ("udp://239.1.2.3:5000?fifo_size=1", "there are interface, timeout_sec"),
         ] {
             let fault = parse(&input(url)).unwrap_err();

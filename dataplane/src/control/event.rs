@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{
-    AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned, UsageBatch,
+    AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned, UdpInput,
+    UsageBatch,
 };
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 
@@ -61,6 +62,24 @@ pub enum Event {
     },
     /// Somebody wanted to publish and was refused, by a verdict or by the shard.
     PublishRefused(Box<PublishRefusal>),
+    /// An input that a shard fetches delivers from now on; told before its stream begins or
+    /// returns.
+    InputTaken {
+        /// The stream.
+        stream: StreamName,
+        /// Which of its inputs.
+        input: Arc<UdpInput>,
+    },
+    /// An input that a shard fetches cannot be opened, or for another reason than before; it is
+    /// tried again.
+    InputFailed {
+        /// The stream.
+        stream: StreamName,
+        /// Which of its inputs.
+        input: Arc<UdpInput>,
+        /// Why, in one fixed word.
+        reason: &'static str,
+    },
     /// A stream went to another shard, with whoever publishes it. The shard that it left tells it,
     /// and then the one where it arrived; as these are two, the words come in any order.
     StreamMoved(Box<StreamMove>),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::time::WallTime;
 
-use super::{Protocol, Role};
+use super::{InputStatus, Protocol, Role};
 use crate::config::LimitId;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::metrics::{Recent, ShardCounters};
@@ -76,6 +76,8 @@ pub struct ShardSnapshot {
     pub headroom: HeadroomStatus,
     /// Streams whose home is here, if asked for.
     pub streams: Vec<StreamStatus>,
+    /// Inputs that this shard fetches, by stream, if streams are asked for.
+    pub inputs: Vec<InputStatus>,
     /// Sessions of this shard, if asked for.
     pub sessions: Vec<SessionStatus>,
 }

@@ -54,8 +54,8 @@ pub use host::{affinity_cpus, pin_to_cpu, raise_nofile, thread_cpu_time};
 pub use listener::{ListenOptions, Listener};
 pub use multicast::{Membership, interface_index, join};
 pub use socket::{
-    SocketOptions, acknowledge_at_once, apply, local_addr, memory_bytes, outgoing_queue_bytes,
-    peer_addr, tcp_socket, widen_receive,
+    SocketOptions, acknowledge_at_once, apply, datagrams_dropped, local_addr, memory_bytes,
+    outgoing_queue_bytes, peer_addr, tcp_socket, widen_receive,
 };
 pub use steering::{steer, steer_group, steered_id};
 pub use token::Token;

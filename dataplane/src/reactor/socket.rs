@@ -84,6 +84,18 @@ pub fn memory_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
     Ok([RECEIVED, FORWARD, QUEUED, OPTIONS, BACKLOG].iter().map(|&at| u64::from(told[at])).sum())
 }
 
+/// Datagrams that the kernel dropped because the buffer of a socket was full (SO_MEMINFO); the count
+/// wraps.
+///
+/// # Errors
+/// The kernel is too old to tell.
+pub fn datagrams_dropped(fd: BorrowedFd<'_>) -> Result<u32, Error> {
+    const DROPS: usize = 8;
+    let mut told = [0_u32; 9];
+    query(fd, "SO_MEMINFO", SO_MEMINFO, &mut told)?;
+    Ok(told[DROPS])
+}
+
 /// Reads an option of the socket level that is some integers.
 pub(super) fn query<const N: usize>(
     fd: BorrowedFd<'_>,

@@ -25,6 +25,8 @@ pub struct Caps {
     idle: AtomicU32,
     /// Bits a second that all shards owe their players.
     owed_bps: AtomicU64,
+    /// Bytes of the receive buffers of inputs.
+    input_bytes: AtomicU64,
     by_address: Box<[AtomicU32]>,
     by_prefix: Box<[AtomicU32]>,
     half_open: Box<[AtomicU32]>,
@@ -56,6 +58,7 @@ impl Default for Caps {
             players: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             owed_bps: AtomicU64::new(0),
+            input_bytes: AtomicU64::new(0),
             by_address: zeroes(),
             by_prefix: zeroes(),
             half_open: zeroes(),
@@ -184,6 +187,25 @@ impl Caps {
     /// A stream is over.
     pub fn leave_stream(&self) {
         give(&self.streams);
+    }
+
+    /// Counts the receive buffer of an input.
+    ///
+    /// # Errors
+    /// [`LimitId::InputBufferBytesMax`]; nothing is counted then.
+    pub fn enter_input(&self, bytes: u64, limits: &Limits) -> Result<(), LimitId> {
+        let before = self.input_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > limits.input_buffer_bytes_max {
+            self.leave_input(bytes);
+            return Err(LimitId::InputBufferBytesMax);
+        }
+        Ok(())
+    }
+
+    /// The receive buffer of an input is given back.
+    pub fn leave_input(&self, bytes: u64) {
+        let before = self.input_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "a buffer was given back twice");
     }
 
     /// Counts a player.

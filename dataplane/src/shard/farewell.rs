@@ -151,6 +151,7 @@ impl Shard {
             return;
         }
         self.count_datagrams(slot);
+        self.end_pull(slot, reason_of(reason));
         let end = self.connection_end(slot, reason);
         self.leave_media(slot, reason_of(reason));
         if let Some(end) = end {
@@ -174,7 +175,6 @@ impl Shard {
         self.counters.connections_closed += 1;
         let Connection { id, fd, admission, viewer, session, .. } = *connection;
         self.leave_call(id, &session);
-        self.forget_pull(slot);
         if viewer {
             self.viewer_left();
         }

@@ -45,6 +45,7 @@ mod handshakes;
 mod headroom;
 mod idle;
 mod ingress;
+mod input_socket;
 mod lateness;
 pub mod mailbox;
 mod message;

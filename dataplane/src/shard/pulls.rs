@@ -13,8 +13,9 @@
 //! nobody's while nothing comes, so that an encoder may publish it meanwhile.
 //! Limits: what the control plane declares; [`PAUSE_MAX`] between two attempts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ use std::time::{Duration, Instant};
 use super::asked::Asked;
 use super::connection::{Arrival, Connection};
 use super::ingress::fence;
+use super::input_socket::{open_socket, reason_of};
 use super::shard::Shard;
 use crate::config::{Latency, ListenerNumber};
-use crate::control::{Event, Intent, Protocol, PublishRefusal, StreamPublisher, UdpInput};
+use crate::control::{CloseReason, Event, InputCounts, InputState, InputStatus, Intent, UdpInput};
 use crate::error::Error;
 use crate::ids::{Secret, SessionId, StreamName};
-use crate::reactor::{self, DatagramBuf, Membership, Token, UdpOptions};
+use crate::metrics::ShardCounters;
+use crate::reactor::{self, DatagramBuf, Token};
 use crate::session::{Command, Session, udp};
 
 /// The pause after the first end or failure; each failure that follows doubles it.
@@ -41,15 +44,20 @@ const OPENS_MAX: usize = 32;
 /// What a shard fetches. Lives on: its shard. Crosses by: never.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
-    wanted: HashMap<StreamName, Vec<Pull>>,
+    wanted: BTreeMap<StreamName, Vec<Pull>>,
     /// The sockets by the slots of their sessions.
     sockets: HashMap<u32, Socket>,
 }
 
 #[derive(Debug)]
 struct Socket {
+    stream: StreamName,
     fd: OwnedFd,
     token: Token,
+    /// What it takes of the bound of receive buffers.
+    bytes: u64,
+    /// What its session had counted when that was looked at last.
+    seen: InputCounts,
 }
 
 /// One input.
@@ -64,11 +72,15 @@ struct Pull {
     attempts: u32,
     /// Why it could not be opened, as was told.
     told: Option<&'static str>,
+    /// What ended it, or kept it from being opened, since it delivered last.
+    error: Option<&'static str>,
+    counts: InputCounts,
 }
 
 impl Pull {
-    const fn new(input: Arc<UdpInput>, now: Instant) -> Self {
-        Self { input, slot: None, due: now, attempts: 0, told: None }
+    fn new(input: Arc<UdpInput>, now: Instant) -> Self {
+        let (slot, attempts, told, error) = (None, 0, None, None);
+        Self { input, slot, due: now, attempts, told, error, counts: InputCounts::default() }
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -106,8 +118,9 @@ impl Shard {
         }
     }
 
-    /// Opens the inputs whose time has come.
+    /// Counts what came, and opens the inputs whose time has come.
     pub(super) fn keep_pulls(&mut self) {
+        self.count_inputs();
         if self.draining.is_some() || self.stopped {
             return;
         }
@@ -131,6 +144,7 @@ impl Shard {
                 Ok(slot) => pull.slot = Some(slot),
                 Err(error) => {
                     pull.rest(now);
+                    pull.error = told;
                     if told != before {
                         self.tell_unopened(stream, &input, &error);
                     }
@@ -144,9 +158,20 @@ impl Shard {
         if !self.reactor.takes_datagrams() {
             return Err(Error::Rejected("no_datagram_buffers"));
         }
-        let fd = open_socket(input)?;
-        let admission = self.shared.caps.enter_unnamed(&self.config.limits);
-        let admission = admission.map_err(Error::Limit)?;
+        let Self { shared, config, .. } = self;
+        let bytes = u64::from(input.receive_buffer_bytes);
+        shared.caps.enter_input(bytes, &config.limits).map_err(Error::Limit)?;
+        let opened = open_socket(input).and_then(|fd| {
+            let admission = shared.caps.enter_unnamed(&config.limits);
+            admission.map(|admission| (fd, admission)).map_err(Error::Limit)
+        });
+        let (fd, admission) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                shared.caps.leave_input(bytes);
+                return Err(error);
+            }
+        };
         self.sessions_opened += 1;
         let receiver = udp::Receiver::new(stream.clone(), Arc::clone(input), &self.terms);
         let connection = Connection::new(Arrival {
@@ -160,25 +185,26 @@ impl Shard {
             listener: ListenerNumber::default(),
             opened: self.now,
         });
-        connection.span().in_scope(|| tracing::info!("listening for datagrams"));
+        connection.span().in_scope(|| tell_opened(stream, input, &fd));
         let slot = self.take_in(Box::new(connection));
         let token = self.connections.token(slot);
         self.reactor.recv_datagrams_start(fd.as_fd(), token);
-        self.pulls.sockets.insert(slot, Socket { fd, token });
+        let (stream, seen) = (stream.clone(), InputCounts::default());
+        self.pulls.sockets.insert(slot, Socket { stream, fd, token, bytes, seen });
         self.rearm(slot);
         Ok(slot)
     }
 
     /// An input could not be opened, or for another reason than before.
-    fn tell_unopened(&mut self, stream: StreamName, input: &UdpInput, error: &Error) {
+    fn tell_unopened(&mut self, stream: StreamName, input: &Arc<UdpInput>, error: &Error) {
         let (addr, interface) = (input.addr, input.interface.as_deref());
-        tracing::warn!(%stream, %addr, interface, %error, "an input cannot be opened");
-        self.sessions_opened += 1;
-        let session = SessionId::new(self.id, self.sessions_opened);
-        let publisher = StreamPublisher { session, peer: addr, agent: Arc::from("udp") };
-        let (protocol, reason) = (Protocol::Udp, reason_of(error));
-        let refusal = PublishRefusal { stream, protocol, publisher, reason };
-        self.report(Event::PublishRefused(Box::new(refusal)));
+        let reason = reason_of(error);
+        tracing::warn!(%stream, %addr, interface, reason, %error, "an input cannot be opened");
+        if let Error::Limit(limit) = *error {
+            self.counters.limit(limit);
+        }
+        let input = Arc::clone(input);
+        self.report(Event::InputFailed { stream, input, reason });
     }
 
     /// Datagrams came to the socket of an input, one or several of one sender.
@@ -202,8 +228,8 @@ impl Shard {
         peer: SocketAddr,
         (buf, at): (&mut DatagramBuf, usize),
     ) -> bool {
-        let session = self.connections.get(slot).map(|connection| &connection.session);
-        let Some(receiver) = session.and_then(Session::udp) else { return false };
+        let session = self.connections.get_mut(slot).map(|connection| &mut connection.session);
+        let Some(receiver) = session.and_then(Session::udp_mut) else { return false };
         if receiver.is_listening() {
             let Some(datagram) = self.reactor.datagram_mut(buf, at) else { return false };
             if !receiver.begins_with(peer, datagram) {
@@ -251,64 +277,124 @@ impl Shard {
         let key = Secret::default().digest();
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.peer = peer.into();
-        let mut asked = Asked::new(Intent::Publish, stream, None, key, deadline);
+        let mut asked = Asked::new(Intent::Publish, stream.clone(), None, key, deadline);
         asked.allowed = true;
         connection.asked = Some(Box::new(asked));
+        if let Some(pull) = self.pulls.at(slot) {
+            let input = Arc::clone(&pull.input);
+            self.report(Event::InputTaken { stream, input });
+        }
         self.claim(slot);
-        if self.connections.get(slot).is_some_and(|connection| connection.publishing().is_some()) {
-            let pulls = self.pulls.wanted.values_mut().flatten();
-            pulls.filter(|pull| pull.slot == Some(slot)).for_each(|pull| pull.attempts = 0);
+        if self.connections.get(slot).is_some_and(|connection| connection.publishing().is_some())
+            && let Some(pull) = self.pulls.at(slot)
+        {
+            (pull.attempts, pull.error) = (0, None);
         }
     }
 
-    /// A session is over: its socket is closed, and opened again after a pause.
-    pub(super) fn forget_pull(&mut self, slot: u32) {
-        let Some(Socket { fd, token }) = self.pulls.sockets.remove(&slot) else { return };
-        self.reactor.close(fd, token);
+    /// A session is about to end: its socket is closed, and opened again after a pause.
+    pub(super) fn end_pull(&mut self, slot: u32, reason: CloseReason) {
+        self.count_input(slot);
         let now = self.now;
-        let pulls = self.pulls.wanted.values_mut().flatten();
-        pulls.filter(|pull| pull.slot == Some(slot)).for_each(|pull| pull.rest(now));
+        if let Some(pull) = self.pulls.at(slot) {
+            pull.rest(now);
+            pull.error = Some(reason.name());
+        }
+        let Some(Socket { fd, token, bytes, .. }) = self.pulls.sockets.remove(&slot) else {
+            return;
+        };
+        self.shared.caps.leave_input(bytes);
+        self.reactor.close(fd, token);
+    }
+
+    fn count_inputs(&mut self) {
+        let slots: Vec<u32> = self.pulls.sockets.keys().copied().collect();
+        slots.into_iter().for_each(|slot| self.count_input(slot));
+    }
+
+    /// Counts what came to an input since it was looked at last.
+    fn count_input(&mut self, slot: u32) {
+        let Self { connections, pulls, counters, .. } = self;
+        let session = connections.get(slot).map(|connection| &connection.session);
+        let Some(receiver) = session.and_then(Session::udp) else { return };
+        let Some(socket) = pulls.sockets.get_mut(&slot) else { return };
+        let dropped = reactor::datagrams_dropped(socket.fd.as_fd()).unwrap_or_default();
+        let now = InputCounts { overflowed: dropped.into(), ..receiver.counts() };
+        let fresh = now.since(std::mem::replace(&mut socket.seen, now));
+        count(counters, fresh);
+        if let Some(pull) = pulls.at(slot) {
+            pull.counts = pull.counts.plus(fresh);
+        }
+    }
+
+    /// Tells of the inputs of at most `room` streams, those behind `after`: the last of them, if
+    /// there may be more.
+    pub(super) fn list_inputs(
+        &self,
+        after: Option<&StreamName>,
+        room: usize,
+        listed: &mut Vec<InputStatus>,
+    ) -> Option<StreamName> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some = self.pulls.wanted.range::<StreamName, _>((behind, Bound::Unbounded)).take(room);
+        let (mut looked, mut last) = (0, None);
+        for (stream, pulls) in some {
+            listed.extend(pulls.iter().map(|pull| self.input_status(stream, pull)));
+            (looked, last) = (looked + 1, Some(stream));
+        }
+        last.filter(|_| looked == room).cloned()
+    }
+
+    fn input_status(&self, stream: &StreamName, pull: &Pull) -> InputStatus {
+        let connection = pull.slot.and_then(|slot| self.connections.get(slot));
+        let receiver = connection.and_then(|connection| connection.session.udp());
+        let state = match receiver {
+            Some(receiver) if receiver.is_listening() => InputState::Listening,
+            Some(_) => InputState::Delivering,
+            None => InputState::Pausing,
+        };
+        InputStatus {
+            stream: stream.clone(),
+            input: Arc::clone(&pull.input),
+            state,
+            error: pull.error,
+            session: connection.map(|connection| connection.id),
+            sender: receiver.and_then(udp::Receiver::sender),
+            counts: pull.counts,
+        }
     }
 }
 
-/// The socket of an input, a member of its group.
-fn open_socket(input: &UdpInput) -> Result<OwnedFd, Error> {
-    let group = input.addr.ip();
-    let is_group = group.is_multicast();
-    let interface = match &input.interface {
-        Some(name) => reactor::interface_index(name)?,
-        None => 0,
-    };
-    let mut addr = input.addr;
-    if let SocketAddr::V6(v6) = &mut addr {
-        // A group of one link is not bound without it.
-        v6.set_scope_id(interface);
+impl Pulls {
+    /// The input whose session is in `slot`.
+    fn at(&mut self, slot: u32) -> Option<&mut Pull> {
+        let stream = &self.sockets.get(&slot)?.stream;
+        let pulls = self.wanted.get_mut(stream)?;
+        pulls.iter_mut().find(|pull| pull.slot == Some(slot))
     }
-    let options = UdpOptions {
-        reuse_port: false,
-        reuse_address: is_group,
-        recv_buffer_bytes: Some(input.receive_buffer_bytes),
-        ..UdpOptions::default()
-    };
-    let fd = reactor::udp_socket(&addr, &options)?;
-    if is_group {
-        let membership = Membership { group, source: input.source, interface };
-        reactor::join(fd.as_fd(), &membership)?;
-    }
-    Ok(fd)
 }
 
-/// Why an input is not open, in one fixed word.
-const fn reason_of(error: &Error) -> &'static str {
-    match error {
-        Error::Rejected(reason) => reason,
-        Error::Limit(limit) => limit.name(),
-        Error::Io { errno: libc::EADDRINUSE, .. } => "address_in_use",
-        Error::Io { errno: libc::EADDRNOTAVAIL, .. } => "address_not_available",
-        Error::Io { errno: libc::ENODEV, .. } => "no_such_interface",
-        Error::Io { errno: libc::EACCES | libc::EPERM, .. } => "not_permitted",
-        _ => "socket",
+/// An input is listened for.
+fn tell_opened(stream: &StreamName, input: &UdpInput, fd: &OwnedFd) {
+    let (addr, wanted) = (input.addr, input.receive_buffer_bytes);
+    tracing::info!(%stream, %addr, "listening for datagrams");
+    let granted = reactor::udp_buffers(fd.as_fd()).map_or(wanted, |granted| granted.recv_bytes);
+    if granted < wanted {
+        tracing::warn!(
+            %stream, %addr, wanted, granted,
+            "the host grants a smaller receive buffer; raise net.core.rmem_max"
+        );
     }
+}
+
+fn count(counters: &mut ShardCounters, fresh: InputCounts) {
+    counters.input_datagrams += fresh.datagrams;
+    counters.input_datagrams_foreign += fresh.foreign;
+    counters.input_datagrams_late += fresh.late;
+    counters.input_datagrams_missing += fresh.missing;
+    counters.input_datagrams_overflowed += fresh.overflowed;
+    counters.input_packets += fresh.packets;
+    counters.input_packets_lost += fresh.packets_lost;
 }
 
 #[cfg(test)]
@@ -341,28 +427,5 @@ mod tests {
             pull.rest(now);
             assert_eq!((pull.slot, pull.due), (None, now + Duration::from_secs(seconds)));
         }
-    }
-
-    #[test]
-    fn a_socket_that_cannot_be_opened_says_why() {
-        let taken = open_socket(&input("127.0.0.1:0")).unwrap();
-        let taken = reactor::local_addr(taken.as_fd()).map(|addr| (addr, taken)).unwrap();
-        for (input, reason) in [
-            (input(&taken.0.to_string()), "address_in_use"),
-            (input("192.0.2.1:5000"), "address_not_available"),
-            (UdpInput { interface: Some("none0".into()), ..input("[::1]:0") }, "no_such_interface"),
-        ] {
-            let error = open_socket(&input).unwrap_err();
-            assert_eq!(reason_of(&error), reason, "{input:?}");
-        }
-    }
-
-    #[test]
-    fn a_group_is_shared_with_others() {
-        let group = UdpInput { interface: Some("lo".into()), ..input("239.255.12.35:0") };
-        let first = open_socket(&group).unwrap();
-        let addr = reactor::local_addr(first.as_fd()).unwrap();
-        let again = UdpInput { addr, ..group };
-        open_socket(&again).unwrap();
     }
 }

@@ -12,10 +12,11 @@ use super::connection::Connection;
 use super::shard::Shard;
 use crate::config::HlsSession;
 use crate::control::{
-    Audience, Detail, Event, PoolStatus, Protocol, SessionStatus, ShardSnapshot, SrtStatus,
-    StreamState, StreamStatus,
+    Audience, Detail, Event, InputStatus, PoolStatus, Protocol, SessionStatus, ShardSnapshot,
+    SrtStatus, StreamState, StreamStatus,
 };
 use crate::hub::{Hub, Publisher};
+use crate::ids::StreamName;
 use crate::session::srt::{self, Server};
 use crate::slab::PageClass;
 
@@ -45,6 +46,9 @@ struct Survey {
     views_before: u64,
     streams: Vec<StreamStatus>,
     audiences: Vec<Audience>,
+    inputs: Vec<InputStatus>,
+    /// The stream whose inputs were listed last.
+    after: Option<StreamName>,
     sessions: Vec<SessionStatus>,
 }
 
@@ -53,6 +57,7 @@ enum Step {
     Streams,
     Readers,
     Viewed,
+    Inputs,
     Sessions,
     Views,
     Done,
@@ -69,19 +74,24 @@ impl Survey {
             views_before: 0,
             streams: Vec::new(),
             audiences: Vec::new(),
+            inputs: Vec::new(),
+            after: None,
             sessions: Vec::new(),
         }
     }
 
     /// Looks at a slice of one list, of `room` slots at most, and returns what is left of them.
     fn look(&mut self, shard: &Shard, room: usize) -> usize {
+        if self.step == Step::Inputs {
+            return self.look_at_inputs(shard, room);
+        }
         let (slots, each) = match self.step {
             Step::Streams => (shard.streams.slots().len(), STREAM_SLOTS),
             Step::Readers => (shard.readers.capacity(), 1),
             Step::Viewed => (shard.views.roll.viewed().places(), 1),
             Step::Sessions => (shard.connections.capacity(), 1),
             Step::Views => (shard.views.roll.places(), 1),
-            Step::Done => return room,
+            Step::Inputs | Step::Done => return room,
         };
         if self.step == Step::Sessions && self.at == 0 {
             // At once, so that no later turn moves what is gathered; pages are touched as it grows.
@@ -106,7 +116,7 @@ impl Survey {
                     let view = shard.views.roll.at(at, self.views_before);
                     self.sessions.extend(view.map(|view| shard.view_status(view)));
                 }
-                Step::Done => {}
+                Step::Inputs | Step::Done => {}
             }
         }
         self.at = end;
@@ -114,13 +124,24 @@ impl Survey {
             self.step = match self.step {
                 Step::Streams => Step::Readers,
                 Step::Readers => Step::Viewed,
-                Step::Viewed if self.detail.sessions => Step::Sessions,
+                Step::Viewed => Step::Inputs,
                 Step::Sessions => Step::Views,
-                Step::Viewed | Step::Views | Step::Done => Step::Done,
+                Step::Inputs | Step::Views | Step::Done => Step::Done,
             };
             self.at = 0;
         }
         left
+    }
+
+    /// The same of the inputs that the shard fetches.
+    fn look_at_inputs(&mut self, shard: &Shard, room: usize) -> usize {
+        let streams = room.div_ceil(STREAM_SLOTS);
+        let before = self.inputs.len();
+        self.after = shard.list_inputs(self.after.as_ref(), streams, &mut self.inputs);
+        if self.after.is_none() {
+            self.step = if self.detail.sessions { Step::Sessions } else { Step::Done };
+        }
+        room.saturating_sub((self.inputs.len() - before) * STREAM_SLOTS)
     }
 }
 
@@ -185,6 +206,7 @@ impl Shard {
             recent: self.pulse.recent(),
             audiences: survey.audiences,
             streams: survey.streams,
+            inputs: survey.inputs,
             sessions: survey.sessions,
         }
     }

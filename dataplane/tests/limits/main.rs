@@ -5,6 +5,7 @@
 
 mod connections;
 mod http;
+mod inputs;
 #[path = "../node/mod.rs"]
 mod node;
 mod rtmp;
@@ -102,12 +103,16 @@ fn tighten(config: &mut Config, limit: LimitId) {
         L::WebsocketFramesPerSecondMax => 20,
         // Of two shards together; nobody but the breaker holds an eighth of what is left.
         L::BufferBytesMax => 512 << 10,
+        L::InputBufferBytesMax => 512 << 10,
         L::ReplyBytesMax => 3_500,
         L::ParkedBytesMax => 1_000,
         L::TlsHandshakesMax => 1,
         L::TlsPendingBytesMax => 2_000,
     };
     config.limits.set(limit, value);
+    if limit == L::InputBufferBytesMax {
+        config.reactor.datagram_buffers = 4;
+    }
     if matches!(limit, L::HlsViewersMax | L::HlsViewersPerIpMax) {
         config.stream.hls.session = HlsSession::Token;
     }
@@ -154,6 +159,7 @@ fn break_limit(limit: LimitId, server: &Server) -> u64 {
         L::WebsocketMessageBytesMax => websocket::long_messages(server),
         L::WebsocketFramesPerSecondMax => websocket::a_flood_of_frames(server),
         L::BufferBytesMax => rtmp::more_than_is_left(server),
+        L::InputBufferBytesMax => inputs::one_buffer_too_many(server),
         L::ReplyBytesMax => rtmp::a_flood_of_pings(server, 400),
         L::ParkedBytesMax => rtmp::media_before_the_verdict(server),
         L::TlsHandshakesMax => tls::many_handshakes(server),

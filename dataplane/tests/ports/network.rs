@@ -49,7 +49,8 @@ pub(crate) fn narrow(port: u16, rate: &str) {
     }
 }
 
-fn tool(name: &str, line: &str) {
+/// Runs a program with these words.
+pub(crate) fn tool(name: &str, line: &str) {
     let output = Command::new(name).args(line.split_whitespace()).output();
     let output = output.unwrap_or_else(|error| panic!("iproute2 is not installed: {error}"));
     assert!(output.status.success(), "{name} {line}: {output:?}");

@@ -95,6 +95,7 @@ mod tests {
             flush_interval_ms: 20.0,
             headroom: crate::api::room::tests::HEADROOM,
             streams: Vec::new(),
+            inputs: Vec::new(),
             sessions: Vec::new(),
         }
     }

@@ -22,6 +22,22 @@ pub enum Framing {
     },
 }
 
+/// What a datagram brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// A piece of the stream.
+    Next {
+        /// The piece.
+        bytes: &'a [u8],
+        /// Packets of RTP that are missing before it.
+        missing: u16,
+    },
+    /// A packet of RTP that is late, or came before.
+    Late,
+    /// Nothing: it is not RTP, and its sender speaks that.
+    Foreign,
+}
+
 impl Framing {
     /// What a sender does whose datagram begins with a packet; `None` if this one does not.
     #[must_use]
@@ -33,17 +49,23 @@ impl Framing {
         begins_with_packet(packet.payload).then_some(Self::Rtp { newest: None })
     }
 
-    /// The transport stream of a datagram: nothing of one that is not RTP where its sender speaks
-    /// that, or that is late or came before. What is missing shows in the stream itself.
-    pub fn payload<'a>(&mut self, datagram: &'a [u8]) -> &'a [u8] {
-        let Self::Rtp { newest } = self else { return datagram };
-        let Ok(packet) = RtpPacket::parse(datagram) else { return &[] };
-        let behind = |newest: u16| newest.wrapping_sub(packet.sequence) < LATE_MAX;
-        if newest.is_some_and(behind) {
-            return &[];
+    /// The transport stream of a datagram. What is missing shows in the stream itself, too.
+    pub fn payload<'a>(&mut self, datagram: &'a [u8]) -> Payload<'a> {
+        let Self::Rtp { newest } = self else {
+            return Payload::Next { bytes: datagram, missing: 0 };
+        };
+        let Ok(packet) = RtpPacket::parse(datagram) else { return Payload::Foreign };
+        let mut missing = 0;
+        if let Some(newest) = *newest {
+            if newest.wrapping_sub(packet.sequence) < LATE_MAX {
+                return Payload::Late;
+            }
+            let ahead = packet.sequence.wrapping_sub(newest).wrapping_sub(1);
+            // Beyond that its sender began again.
+            missing = if ahead < LATE_MAX { ahead } else { 0 };
         }
         *newest = Some(packet.sequence);
-        packet.payload
+        Payload::Next { bytes: packet.payload, missing }
     }
 }
 
@@ -83,28 +105,30 @@ mod tests {
 
     #[test]
     fn bare_datagrams_may_begin_anywhere() {
-        let mut framing = Framing::Bare;
-        assert_eq!(framing.payload(b"the end of a packet"), b"the end of a packet");
+        let bytes = &b"the end of a packet"[..];
+        assert_eq!(Framing::Bare.payload(bytes), Payload::Next { bytes, missing: 0 });
     }
 
     #[test]
     fn what_is_late_or_came_before_is_passed_over() {
         let mut framing = Framing::Rtp { newest: None };
-        for (sequence, is_new) in [
-            (u16::MAX, true),
-            (u16::MAX, false),
-            (0, true),
-            (2, true),
-            (1, false),
-            (u16::MAX, false),
-            (3, true),
+        for (sequence, missing) in [
+            (u16::MAX, Some(0)),
+            (u16::MAX, None),
+            (0, Some(0)),
+            (2, Some(1)),
+            (1, None),
+            (u16::MAX, None),
+            (3, Some(0)),
+            (4_099, Some(4_095)),
             // A sender that began again.
-            (40_000, true),
+            (40_000, Some(0)),
         ] {
             let datagram = rtp(sequence, b"media");
-            let expected: &[u8] = if is_new { b"media" } else { b"" };
+            let expected =
+                missing.map_or(Payload::Late, |missing| Payload::Next { bytes: b"media", missing });
             assert_eq!(framing.payload(&datagram), expected, "{sequence}");
         }
-        assert_eq!(framing.payload(&packet(1)), b"", "it is no RTP");
+        assert_eq!(framing.payload(&packet(1)), Payload::Foreign, "it is no RTP");
     }
 }

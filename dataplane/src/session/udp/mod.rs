@@ -8,5 +8,5 @@
 mod framing;
 mod receiver;
 
-pub use framing::Framing;
+pub use framing::{Framing, Payload};
 pub use receiver::Receiver;

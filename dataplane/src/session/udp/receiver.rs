@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 
 use codecs::mpegts::demux;
 
-use super::framing::Framing;
+use super::framing::{Framing, Payload};
 use crate::Error;
 use crate::config::Terms;
-use crate::control::UdpInput;
+use crate::control::{InputCounts, UdpInput};
 use crate::ids::StreamName;
 use crate::session::mpegts::Ingest;
 use crate::session::{Command, Counts, Event};
@@ -44,6 +44,7 @@ pub struct Receiver {
     agent: Arc<str>,
     input: Arc<UdpInput>,
     events: VecDeque<Event>,
+    counts: InputCounts,
     terms: Arc<Terms>,
 }
 
@@ -65,12 +66,53 @@ struct Publishing {
     span: tracing::Span,
 }
 
+impl Publishing {
+    /// The piece of the stream that a datagram brings, if it does.
+    fn sort<'a>(
+        &mut self,
+        now: Instant,
+        (peer, datagram): (SocketAddr, &'a [u8]),
+        hears: bool,
+        counts: &mut InputCounts,
+    ) -> Option<&'a [u8]> {
+        let is_silent = now.saturating_duration_since(self.heard) >= SENDER_SILENCE;
+        let is_new = self.sender.is_none_or(|(current, _)| current != peer && is_silent);
+        let framing = if hears && is_new { Framing::of(datagram) } else { None };
+        if let Some(framing) = framing {
+            self.sender = Some((peer, framing));
+            self.span.in_scope(|| tracing::debug!(%peer, ?framing, "a sender is heard"));
+        }
+        let current = self.sender.as_mut().filter(|(current, _)| hears && *current == peer);
+        let payload = current.map_or(Payload::Foreign, |(_, framing)| framing.payload(datagram));
+        match payload {
+            Payload::Next { bytes, missing } => {
+                counts.datagrams += 1;
+                counts.bytes += datagram.len() as u64;
+                counts.missing += u64::from(missing);
+                Some(bytes)
+            }
+            Payload::Late => {
+                counts.late += 1;
+                None
+            }
+            Payload::Foreign => {
+                counts.foreign += 1;
+                None
+            }
+        }
+    }
+}
+
 impl Receiver {
+    /// Bytes of its record, beside what it keeps in buffers.
+    pub const BYTES: usize = size_of::<Self>() + size_of::<Publishing>();
+
     /// Nothing came yet for `stream`.
     #[must_use]
     pub fn new(stream: StreamName, input: Arc<UdpInput>, terms: &Arc<Terms>) -> Self {
         let (agent, terms) = (Arc::from("udp"), Arc::clone(terms));
-        Self { state: State::Listening, stream, agent, input, events: VecDeque::new(), terms }
+        let (state, events, counts) = (State::Listening, VecDeque::new(), InputCounts::default());
+        Self { state, stream, agent, input, events, counts, terms }
     }
 
     /// True until the stream is claimed.
@@ -79,10 +121,14 @@ impl Receiver {
         matches!(self.state, State::Listening)
     }
 
-    /// True if the stream can begin with this datagram.
+    /// True if the stream can begin with this datagram; else it is passed over.
     #[must_use]
-    pub fn begins_with(&self, peer: SocketAddr, datagram: &[u8]) -> bool {
-        self.is_listening() && self.hears(peer) && Framing::of(datagram).is_some()
+    pub fn begins_with(&mut self, peer: SocketAddr, datagram: &[u8]) -> bool {
+        let begins = self.is_listening() && self.hears(peer) && Framing::of(datagram).is_some();
+        if self.is_listening() && !begins {
+            self.counts.foreign += 1;
+        }
+        begins
     }
 
     /// Takes a datagram; then [`Self::poll_event`].
@@ -93,33 +139,36 @@ impl Receiver {
         datagram: &[u8],
         pool: &Pool,
     ) {
-        if !self.hears(peer) {
+        let hears = self.hears(peer);
+        let Self { state, events, counts, .. } = self;
+        let State::Publishing(publishing) = state else { return };
+        let Some(mut payload) = publishing.sort(now, (peer, datagram), hears, counts) else {
             return;
-        }
-        let State::Publishing(publishing) = &mut self.state else { return };
-        let Publishing { ingest, sender, heard, span } = &mut **publishing;
-        let is_silent = now.saturating_duration_since(*heard) >= SENDER_SILENCE;
-        if sender.is_none_or(|(current, _)| current != peer && is_silent) {
-            let Some(framing) = Framing::of(datagram) else { return };
-            *sender = Some((peer, framing));
-            span.in_scope(|| tracing::debug!(%peer, ?framing, "a sender is heard"));
-        }
-        let Some((current, framing)) = sender else { return };
-        if *current != peer {
-            return;
-        }
-        let mut payload = framing.payload(datagram);
-        if payload.is_empty() {
-            return;
-        }
-        *heard = now;
+        };
+        publishing.heard = now;
+        let Publishing { ingest, span, .. } = &mut **publishing;
         let _entered = span.enter();
         while let Some(event) = ingest.feed(now, &mut payload, pool) {
-            self.events.push_back(event);
+            events.push_back(event);
         }
         while let Some((kind, track)) = ingest.take_ended() {
-            self.events.push_back(Event::TrackEnded { kind, track });
+            events.push_back(Event::TrackEnded { kind, track });
         }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> InputCounts {
+        let State::Publishing(publishing) = &self.state else { return self.counts };
+        let found = publishing.ingest.counters();
+        InputCounts { packets: found.packets, packets_lost: found.packets_lost, ..self.counts }
+    }
+
+    /// Who is heard.
+    #[must_use]
+    pub fn sender(&self) -> Option<SocketAddr> {
+        let State::Publishing(publishing) = &self.state else { return None };
+        publishing.sender.map(|(sender, _)| sender)
     }
 
     fn hears(&self, peer: SocketAddr) -> bool {
@@ -308,13 +357,14 @@ mod tests {
 
     #[test]
     fn a_stream_begins_with_a_packet_of_its_sender() {
-        let (anybody, one) = (receiver(None), receiver(Some("192.0.2.7")));
+        let (mut anybody, mut one) = (receiver(None), receiver(Some("192.0.2.7")));
         let (wanted, other) = (addr("192.0.2.7:9"), addr("192.0.2.8:9"));
         assert!(anybody.begins_with(other, &packet()));
         assert!(!anybody.begins_with(other, b"something else"));
         assert!(one.begins_with(wanted, &packet()));
         assert!(one.begins_with(addr("[::ffff:192.0.2.7]:9"), &packet()));
         assert!(!one.begins_with(other, &packet()));
+        assert_eq!((anybody.counts().foreign, one.counts().foreign), (1, 1));
     }
 
     #[test]
@@ -336,6 +386,15 @@ mod tests {
             let moved = receiver.poll_timeout() == Some(now + TIMEOUT);
             assert_eq!(moved, is_heard, "{sender} after {after_ms} ms");
         }
+        let expected = InputCounts {
+            datagrams: 3,
+            bytes: 3 * 188,
+            foreign: 3,
+            packets: 2,
+            ..InputCounts::default()
+        };
+        assert_eq!(receiver.counts(), expected);
+        assert_eq!(receiver.sender(), Some(second));
         let due = receiver.poll_timeout().unwrap();
         assert_eq!(receiver.handle_timeout(due - Duration::from_millis(1)), Ok(()));
         let silence = Err(Error::Timeout { what: "publish_idle" });
