@@ -30,6 +30,7 @@ mod client;
 mod clip;
 mod contract;
 mod coordinator;
+mod datagrams;
 mod dialects;
 mod enhanced;
 mod exposition;
