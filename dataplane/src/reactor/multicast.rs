@@ -58,6 +58,25 @@ pub fn join(fd: BorrowedFd<'_>, membership: &Membership) -> Result<(), Error> {
     }
 }
 
+/// Has a socket receive what comes in by one network interface alone, and nothing else
+/// (SO_BINDTODEVICE).
+///
+/// # Errors
+/// `Error::Io` with `EPERM` where the kernel, before Linux 5.7, lets nobody but root.
+pub fn bind_to_interface(fd: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
+    // SAFETY: the name is readable for the length that is told, and needs no zero byte.
+    let code = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            name.as_ptr().cast(),
+            name.len() as libc::socklen_t,
+        )
+    };
+    if code < 0 { Err(Error::last_os_error("SO_BINDTODEVICE")) } else { Ok(()) }
+}
+
 /// Sets an option that is a structure without pointers.
 fn set<T>(
     fd: BorrowedFd<'_>,

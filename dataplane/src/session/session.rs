@@ -275,6 +275,15 @@ impl Session {
         }
     }
 
+    /// Takes what has waited, of what comes in datagrams; false if there is no more.
+    pub fn advance(&mut self, now: Instant, pool: &Pool) -> bool {
+        match self {
+            Self::Srt(session) => session.advance(now, pool),
+            Self::Udp(session) => session.advance(now, pool),
+            Self::Rtmp(_) | Self::Http(_) => false,
+        }
+    }
+
     /// The session of an input that comes in datagrams.
     #[must_use]
     pub fn udp(&self) -> Option<&udp::Receiver> {

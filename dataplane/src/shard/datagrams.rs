@@ -170,9 +170,7 @@ impl Shard {
     fn advance(&mut self, slot: u32) -> bool {
         let Some(mut connection) = self.connections.take(slot) else { return false };
         let Self { pool, now, .. } = self;
-        let result = fence(&mut connection, |session| {
-            Ok(session.srt_mut().is_some_and(|server| server.advance(*now, pool)))
-        });
+        let result = fence(&mut connection, |session| Ok(session.advance(*now, pool)));
         self.connections.put(slot, connection);
         match result {
             Ok(more) => more,

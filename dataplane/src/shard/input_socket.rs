@@ -27,6 +27,10 @@ pub(super) fn open_socket(input: &UdpInput) -> Result<OwnedFd, Error> {
         ..UdpOptions::default()
     };
     let fd = reactor::udp_socket(&addr, &options)?;
+    if let Some(name) = &input.interface {
+        // A group of IPv6 is joined on one interface and heard on all of them without it.
+        drop(reactor::bind_to_interface(fd.as_fd(), name));
+    }
     if is_group {
         let membership = Membership { group, source: input.source, interface };
         reactor::join(fd.as_fd(), &membership)?;

@@ -64,6 +64,18 @@ struct Publishing {
     heard: Instant,
     /// Where its lines about the stream belong.
     span: tracing::Span,
+    end: End,
+}
+
+/// How far the end of a publication is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It goes on.
+    Open,
+    /// Nothing came for too long: what is whole is to be taken.
+    Silent,
+    /// It was taken.
+    Taken,
 }
 
 impl Publishing {
@@ -189,7 +201,8 @@ impl Receiver {
                 };
                 let ingest = Ingest::new(settings, &self.terms.limits);
                 let span = tracing::Span::current();
-                let publishing = Publishing { ingest, sender: None, heard: now, span };
+                let (sender, heard, end) = (None, now, End::Open);
+                let publishing = Publishing { ingest, sender, heard, span, end };
                 self.transition(State::Publishing(Box::new(publishing)), "publish_started");
             }
             (State::Listening, Command::Refused(refusal)) => {
@@ -215,10 +228,31 @@ impl Receiver {
     /// # Errors
     /// [`Error::Timeout`]: nothing came for too long.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.poll_timeout().is_some_and(|at| at <= now) {
-            return Err(Error::Timeout { what: "publish_idle" });
+        if self.poll_timeout().is_none_or(|at| at > now) {
+            return Ok(());
         }
-        Ok(())
+        if let State::Publishing(publishing) = &mut self.state
+            && publishing.end == End::Open
+        {
+            publishing.end = End::Silent;
+        }
+        Err(Error::Timeout { what: "publish_idle" })
+    }
+
+    /// Takes what is whole of a stream whose sender fell silent; false if there is nothing to take.
+    pub fn advance(&mut self, now: Instant, pool: &Pool) -> bool {
+        let State::Publishing(publishing) = &mut self.state else { return false };
+        let Publishing { ingest, span, end, .. } = &mut **publishing;
+        if *end != End::Silent {
+            return false;
+        }
+        *end = End::Taken;
+        let _entered = span.enter();
+        ingest.finish(now, pool);
+        while let Some(event) = ingest.poll() {
+            self.events.push_back(event);
+        }
+        true
     }
 
     /// The next event.
@@ -386,19 +420,17 @@ mod tests {
             let moved = receiver.poll_timeout() == Some(now + TIMEOUT);
             assert_eq!(moved, is_heard, "{sender} after {after_ms} ms");
         }
-        let expected = InputCounts {
-            datagrams: 3,
-            bytes: 3 * 188,
-            foreign: 3,
-            packets: 2,
-            ..InputCounts::default()
-        };
+        let expected =
+            InputCounts { datagrams: 3, bytes: 3 * 188, foreign: 3, ..InputCounts::default() };
         assert_eq!(receiver.counts(), expected);
         assert_eq!(receiver.sender(), Some(second));
         let due = receiver.poll_timeout().unwrap();
         assert_eq!(receiver.handle_timeout(due - Duration::from_millis(1)), Ok(()));
         let silence = Err(Error::Timeout { what: "publish_idle" });
+        assert!(!receiver.advance(due, &pool), "it goes on");
         assert_eq!(receiver.handle_timeout(due), silence);
+        assert!(receiver.advance(due, &pool), "what is whole is taken, once");
+        assert!(!receiver.advance(due, &pool));
         receiver.close(&pool);
     }
 
