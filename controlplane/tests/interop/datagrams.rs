@@ -129,7 +129,7 @@ fn bare(backend: Backend) {
     for (kind, reason) in [
         ("input.connected", Value::Null),
         ("input.lost", "idle".into()),
-        ("input.failed", "idle".into()),
+        ("input.failed", "connection_lost".into()),
         ("input.connected", Value::Null),
     ] {
         assert_eq!(next_event(&mut events, "reason"), (kind.to_owned(), reason));
@@ -150,9 +150,12 @@ fn grouped(backend: Backend) {
     server.wait_for_players("feed", 1);
     let to = format!("rtp://{group}?localaddr=127.0.0.1&ttl=0&pkt_size=1328");
     let published = Sender::start(&[Clip::H264], "rtp_mpegts", &to).finish().remove(0);
-    let (who, got) = player.finish();
-    got.assert_played(&published, &format!("{who:?}"));
-    assert_eq!(got.video.len(), published.video.len());
+    let (who, mut got) = player.finish();
+    // ffmpeg keeps the packets to itself that fill no packet of RTP, so that the last picture is
+    // cut short.
+    got.video.pop();
+    got.end_missing_max = 3;
+    got.assert_whole(&published, &format!("{who:?}"));
     let shown = input_until(&server, "feed", |input| input["state"] == "listening");
     assert_eq!(
         (&shown["datagrams"]["missing"], &shown["datagrams"]["late"]),
@@ -192,8 +195,8 @@ fn an_address_that_is_taken_is_told_and_tried_again() {
     let url = format!("udp://{}", holder.local_addr().expect("it is bound"));
     let declared = json!({"inputs": [{"url": url, "priority": 0}]});
     assert_eq!(server.send("PUT", "/api/v1/streams/feed", &declared).0, 201);
-    let shown = input_until(&server, "feed", |input| input["state"] == "pausing");
-    assert_eq!(shown["error"], "address_in_use", "{shown:#}");
+    let shown = input_until(&server, "feed", |input| input["error"] == "address_in_use");
+    assert_eq!(shown["state"], "pausing", "{shown:#}");
     let told = next_event(&mut events, "reason");
     assert_eq!(told, ("input.failed".to_owned(), "address_in_use".into()));
     drop(holder);
