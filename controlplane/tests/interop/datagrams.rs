@@ -35,7 +35,9 @@ impl Sender {
         for clip in clips {
             command.arg("-re").arg("-i").arg(clip.file());
         }
-        (0..clips.len()).for_each(|input| drop(command.args(["-map", &input.to_string()])));
+        for input in 0..clips.len() {
+            command.args(["-map", &input.to_string()]);
+        }
         command.args(["-c", "copy"]);
         if clips.len() > 1 {
             for number in 0..clips.len() {
