@@ -35,7 +35,7 @@ on_both_backends! {
 
 /// A transport stream of H.264 and AAC.
 const CLIP: &[u8] = include_bytes!("../../codecs/testdata/mpegts/ffmpeg_h264_aac.ts");
-/// Two programs, of H.264 and AAC, and of HEVC.
+/// Two programs: 7 of H.264, 9 of HEVC and AAC.
 const TWO_PROGRAMS: &[u8] = include_bytes!("../../codecs/testdata/mpegts/ffmpeg_two_programs.ts");
 /// Bytes of a datagram: seven packets.
 const DATAGRAM: usize = 7 * 188;
@@ -202,7 +202,7 @@ fn an_input_takes_the_program_it_is_told(config: Config) {
     let server = start(config);
     let names = ["first", "second"].map(|name| StreamName::parse(name).unwrap());
     let group = group();
-    for (name, program) in names.iter().zip([1, 2]) {
+    for (name, program) in names.iter().zip([7, 9]) {
         let input = Arc::new(UdpInput { program: Some(program), ..group.clone() });
         let inputs: Arc<[_]> = Arc::from([input]);
         let pull = || Command::Pull { stream: name.clone(), inputs: Arc::clone(&inputs) };
