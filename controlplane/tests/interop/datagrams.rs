@@ -99,11 +99,14 @@ fn bare(backend: Backend) {
     assert_eq!((&shown["url"], &shown["error"]), (&url.into(), &Value::Null));
     let clients = [Client::PLAIN, Client::RML, Client(Tool::Plain, Way::Hls)];
     let players = clients.map(|client| Player::start(client, &server, "feed"));
-    let receiver = Receiver::start(&server, "feed", "latency=200");
     server.wait_for_players("feed", 3);
 
     let to = format!("udp://{addr}?pkt_size=1316");
-    let published = Sender::start(&[Clip::H264], "mpegts", &to).finish().remove(0);
+    let sender = Sender::start(&[Clip::H264], "mpegts", &to);
+    input_until(&server, "feed", |input| input["state"] == "live");
+    let receiver = Receiver::start(&server, "feed", "latency=200");
+    receiver.wait_for_media();
+    let published = sender.finish().remove(0);
     let shown = input_until(&server, "feed", |input| input["state"] == "listening");
     assert_eq!(shown["error"], "idle", "{shown:#}");
     for player in players {
