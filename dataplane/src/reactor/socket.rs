@@ -84,8 +84,8 @@ pub fn memory_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
     Ok([RECEIVED, FORWARD, QUEUED, OPTIONS, BACKLOG].iter().map(|&at| u64::from(told[at])).sum())
 }
 
-/// Datagrams that the kernel dropped because the buffer of a socket was full (SO_MEMINFO); the count
-/// wraps.
+/// Datagrams that the kernel dropped because the buffer of a socket was full (SO_MEMINFO); the
+/// count wraps.
 ///
 /// # Errors
 /// The kernel is too old to tell.
