@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tokio::sync::mpsc;
 
 use super::bench::{Answer, Bench};
-use crate::bridge::{Ask, Gathered, Sighting};
+use crate::bridge::{Ask, Gathered, PeerSnapshots, Sighting};
 use crate::registry::{FileStreams, Keeper, Registry};
 use crate::store::Store;
 
@@ -68,7 +68,9 @@ async fn serve(mut asks: mpsc::Receiver<Ask>, mut keeper: Keeper, mut registry: 
                 Some(Ask::Registry(ask)) => keeper.ask(ask, &mut registry),
                 Some(Ask::Snapshot { reply, .. }) => drop(reply.send(seen())),
                 Some(Ask::Stream { name, reply }) => {
-                    drop(reply.send(Sighting { item: registry.stream(&name), gathered: seen() }));
+                    let (item, gathered) = (registry.stream(&name), seen());
+                    let peers = PeerSnapshots::default();
+                    drop(reply.send(Sighting { item, gathered, peers }));
                 }
                 Some(other) => panic!("{other:?}"),
                 None => return,

@@ -4,7 +4,7 @@ use dataplane::control::{InputState, InputStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::bridge::Gathered;
+use crate::bridge::{Gathered, PeerSnapshot, PeerStatus};
 use crate::registry::Item;
 
 /// An input of a stream.
@@ -35,9 +35,12 @@ pub(crate) enum InputPhase {
     Live,
     /// It is waited for: an encoder may publish, or datagrams may come.
     Listening,
-    /// It is opened again after a pause.
+    /// Its peer is called; `pulls` of the stream tells more.
+    Calling,
+    /// It is opened or called again after a pause.
     Pausing,
-    /// Nothing is done about it: the stream is disabled, or its shard did not answer.
+    /// Nothing is done about it: the stream is disabled, its shard did not answer, or somebody else
+    /// delivers what its peer would be called for.
     Idle,
 }
 
@@ -79,6 +82,7 @@ impl InputView {
             views.push(match (status, place) {
                 (Some(status), _) => Self::told(input, url, status),
                 (None, Some(_)) => Self::of(input, url, InputPhase::Idle),
+                (None, None) if declared.srt().is_some() => Self::of(input, url, InputPhase::Idle),
                 (None, None) if delivering.is_some_and(|live| live as usize == input) => Self {
                     session: holder.map(|session| session.to_string()),
                     ..Self::of(input, url, InputPhase::Live)
@@ -90,6 +94,20 @@ impl InputView {
             });
         }
         views
+    }
+
+    /// What becomes of those whose peers the node calls.
+    pub(super) fn call(views: &mut [Self], pulls: &[PeerSnapshot]) {
+        for pull in pulls {
+            let Some(view) = views.get_mut(pull.input as usize) else { continue };
+            view.state = match pull.status {
+                PeerStatus::Active => InputPhase::Live,
+                PeerStatus::Starting => InputPhase::Calling,
+                PeerStatus::Reconnecting => InputPhase::Pausing,
+                PeerStatus::Waiting | PeerStatus::Failed => InputPhase::Idle,
+            };
+            view.session.clone_from(&pull.session);
+        }
     }
 
     const fn of(input: usize, url: String, state: InputPhase) -> Self {

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::etag::Etag;
 use super::input::InputView;
 use super::view::{Log, Track};
-use crate::bridge::Gathered;
+use crate::bridge::{Gathered, PeerSnapshot, PeerSnapshots};
 use crate::coordinator::Policy;
 use crate::registry::{Filter, Item, Origin, StreamSpec, Traits, mask_passphrases};
 
@@ -61,6 +61,12 @@ pub(crate) struct StreamView {
     bytes_in: u64,
     units_in: u64,
     timestamps_repaired: u64,
+    /// The peers that the node pulls it from, by their addresses; not in a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pulls: Vec<PeerSnapshot>,
+    /// Those that the node pushes it to; not in a list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pushes: Vec<PeerSnapshot>,
     /// Milliseconds since the shards told the figures; not in a list, which says it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     figures_age_ms: Option<u64>,
@@ -241,8 +247,19 @@ impl StreamView {
             bytes_in: live.map_or(0, |status| status.bytes_in),
             units_in: live.map_or(0, |status| status.units_in),
             timestamps_repaired: live.map_or(0, |status| status.timestamps_repaired),
+            pulls: Vec::new(),
+            pushes: Vec::new(),
             figures_age_ms: None,
         }
+    }
+
+    /// The same, with the peers that the node connects to for it.
+    #[must_use]
+    pub(crate) fn with(self, peers: PeerSnapshots) -> Self {
+        let PeerSnapshots { pulls, pushes } = peers;
+        let mut inputs = self.inputs;
+        InputView::call(&mut inputs, &pulls);
+        Self { inputs, pulls, pushes, ..self }
     }
 
     /// The same, with how old its figures are.

@@ -188,13 +188,13 @@ pub(super) async fn stream(
     Params(Expand { expand }): Params<Expand>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Sighting { item, gathered } = state.stream(&name).await?;
+    let Sighting { item, gathered, peers } = state.stream(&name).await?;
     let Some(item) = item else {
         gathered.clip.as_ref().filter(|&clip| *clip == name).ok_or(UNKNOWN)?;
         let view = StreamView::of_clip(&name, &gathered);
         return Ok(Json(view.aged(&gathered)).into_response());
     };
-    let view = StreamView::of(&item, &gathered, expand.is_some()).aged(&gathered);
+    let view = StreamView::of(&item, &gathered, expand.is_some()).aged(&gathered).with(peers);
     Ok(etag(&item).answer(&headers, Json(view)))
 }
 
@@ -372,8 +372,8 @@ async fn change(
     };
     let Made { created, shown: Shown::Stream(Some(item)), .. } = made else { return Err(UNKNOWN) };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let Sighting { gathered, .. } = state.stream(&item.name).await?;
-    let view = StreamView::of(&item, &gathered, false).aged(&gathered);
+    let Sighting { gathered, peers, .. } = state.stream(&item.name).await?;
+    let view = StreamView::of(&item, &gathered, false).aged(&gathered).with(peers);
     let header = [(http::header::ETAG, etag(&item).header())];
     Ok((status, header, Json(view)).into_response())
 }

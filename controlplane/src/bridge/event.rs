@@ -78,6 +78,7 @@ impl<F: Fleet> Exchange<F> {
             // A node is handed over when all its shards are up.
             Event::Ready { .. } => {}
             Event::PublishRefused(refusal) => self.tell_refused(&refusal, now),
+            Event::Dialled(news) => self.dialled(*news, now),
             Event::TurnedAway(turned) => self.warden.turned_away(&turned, now),
             Event::Usage(batch) => self.used(&batch, now),
             Event::Session(event) => self.session_event(*event, now),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::ask::Ask;
 use super::bindings::Bindings;
+use super::dials::Dials;
 use super::directory::{Directory, RtmpAddress};
 use super::fleet::Fleet;
 use super::gather::{Asker, Gathers};
@@ -64,6 +65,7 @@ pub struct Exchange<F> {
     pub(super) wanted: News,
     pub(super) inputs: Inputs,
     pub(super) pulls: Pulls,
+    pub(super) dials: Dials,
     /// What was used, once it is kept.
     pub(super) usage: Option<(Collector, Book)>,
     pub(super) quotas: Quotas,
@@ -97,6 +99,7 @@ impl<F: Fleet> Exchange<F> {
             client: None,
             inputs: Inputs::default(),
             pulls: Pulls::default(),
+            dials: Dials::default(),
             usage: None,
             quotas: Quotas::default(),
             bindings: Bindings::default(),
@@ -156,6 +159,7 @@ impl<F: Fleet> Exchange<F> {
     pub fn tick(&mut self, now: Instant) {
         self.bind(now);
         self.tell_pulls();
+        self.tell_dials(now);
         self.outbox.flush(&mut self.fleet);
         self.news.tell(&self.bus, now);
         while let Some((asker, gathered)) = self.gathers.late(now) {
@@ -177,7 +181,10 @@ impl<F: Fleet> Exchange<F> {
 
     /// When [`Self::tick`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waits = !self.outbox.is_empty() || self.is_telling() || self.has_pulls_to_tell();
+        let waits = !self.outbox.is_empty()
+            || self.is_telling()
+            || self.has_pulls_to_tell()
+            || self.has_dials_to_tell();
         let retry = waits.then(|| now + RETRY);
         let (gathers, surveys) = (self.gathers.deadline(), self.surveys.deadline());
         let reap = self.registry.due();
@@ -187,8 +194,10 @@ impl<F: Fleet> Exchange<F> {
         let client = self.client.as_ref().and_then(Client::due);
         let (directory, sessions) = (self.directory.due(), self.sessions.due());
         let (bindings, unbegun) = (self.bindings.due(), self.gate.unbegun_due());
-        let due =
-            [moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun];
+        let dials = self.dials_due(now);
+        let due = [
+            moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun, dials,
+        ];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
 
@@ -213,6 +222,7 @@ impl<F: Fleet> Exchange<F> {
         self.coordinator.count(into);
         Client::count(self.client.as_ref(), into);
         self.gate.count(into);
+        self.count_dials(into);
         into.counter(
             "control_commands_dropped_total",
             "Commands that found no room in a shard's mailbox nor before it.",

@@ -7,6 +7,7 @@ use std::time::Instant;
 use dataplane::control::{InputStatus, ShardSnapshot, StreamStatus};
 use dataplane::ids::{SessionId, ShardId, StreamName};
 
+use super::peers::PeerSnapshots;
 use super::roll::Roll;
 use crate::coordinator::Policy;
 use crate::registry::{Item, TenantName};
@@ -64,6 +65,8 @@ pub struct Sighting {
     pub item: Option<Item>,
     /// What the shards told; nothing of a stream that is not on the air.
     pub gathered: Arc<Gathered>,
+    /// The peers that the node connects to for it.
+    pub peers: PeerSnapshots,
 }
 
 /// One session, as far as it is known.

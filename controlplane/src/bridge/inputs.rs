@@ -13,14 +13,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dataplane::control::{CloseReason, Protocol, UdpInput};
-use dataplane::ids::{StreamId, StreamName};
+use dataplane::ids::{SessionId, StreamId, StreamName};
 
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use crate::events::Kind;
-
-/// Why nothing is pushed.
-const CANNOT_PUSH: &str = "this node cannot push yet";
 
 /// The input that delivers a stream, or is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -103,13 +100,15 @@ impl<F: Fleet> Exchange<F> {
         stream: &StreamName,
         id: Option<StreamId>,
         protocol: Protocol,
+        session: Option<SessionId>,
     ) {
+        let called = session.and_then(|session| self.input_dialled(stream, session));
         let resolved = self.registry.resolve(stream);
         let from = self.inputs.expected.get(stream).filter(|_| protocol == Protocol::Udp);
         // One that may not publish any more is about to be dropped.
         let input = resolved.and_then(|resolved| {
             let fetched = from.and_then(|from| resolved.input_from(from));
-            fetched.or_else(|| resolved.input_of(protocol))
+            called.or(fetched).or_else(|| resolved.input_of(protocol))
         });
         let Some(input) = input else { return };
         for kind in self.inputs.connected(stream, input, protocol) {
@@ -154,11 +153,13 @@ impl<F: Fleet> Exchange<F> {
         self.bus.publish(Some(stream), None, failed);
     }
 
-    /// Says of each destination of a stream that began that nothing is sent there.
+    /// Says of each destination of a stream that began that nothing is sent there, if this node
+    /// cannot send there at all.
     pub(super) fn push(&self, stream: &StreamName, id: Option<StreamId>) {
         let Some(resolved) = self.registry.resolve(stream) else { return };
         for push in resolved.traits.push.iter().filter(|push| push.enabled) {
-            let (url, reason) = (push.shown(), CANNOT_PUSH);
+            let Err(fault) = push.place() else { continue };
+            let (url, reason) = (push.shown(), fault.message);
             self.bus.publish(Some(stream), id, Kind::PushFailed { url, reason });
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dataplane::control::{Command, UdpInput};
 use dataplane::ids::StreamName;
@@ -29,10 +30,12 @@ impl<F: Fleet> Exchange<F> {
         let fetched = self.registry.streams_after(None);
         let fetched = fetched.filter(|item| !item.resolved.fetches().is_empty());
         self.pulls.unseen.extend(fetched.map(|item| item.name));
+        self.dial_all();
     }
 
     /// These changed.
-    pub(crate) fn pull_anew(&mut self, changed: BTreeSet<StreamName>) {
+    pub(crate) fn pull_anew(&mut self, changed: BTreeSet<StreamName>, now: Instant) {
+        self.dial_anew(&changed, now);
         self.pulls.unseen.extend(changed);
     }
 

@@ -182,7 +182,8 @@ impl<F: Fleet> Exchange<F> {
             Waiter::All(reply) => drop(reply.send(gathered)),
             Waiter::One(name, reply) => {
                 let item = self.registry.stream(&name);
-                drop(reply.send(Sighting { item, gathered }));
+                let peers = self.peers_of(&name);
+                drop(reply.send(Sighting { item, gathered, peers }));
             }
             Waiter::Session(id, reply) => drop(reply.send(self.sight(id, Some(&gathered)))),
         }

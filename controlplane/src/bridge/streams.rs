@@ -26,7 +26,8 @@ impl<F: Fleet> Exchange<F> {
         if let Some(publisher) = &start.publisher {
             self.gate.stream_began(stream, start.id, now);
             self.publishes(stream, publisher.session);
-            self.input_connected(stream, start.id, start.protocol);
+            let session = Some(publisher.session);
+            self.input_connected(stream, start.id, start.protocol, session);
             self.push(stream, start.id);
             self.bind_publication(stream, publisher.session, now);
             // Whoever let the publisher in may have said whose the stream is.
@@ -84,7 +85,7 @@ impl<F: Fleet> Exchange<F> {
         now: Instant,
     ) {
         self.coordinator.returned(stream);
-        self.input_connected(stream, id, protocol);
+        self.input_connected(stream, id, protocol, session);
         if let Some(session) = session {
             self.publishes(stream, session);
             self.bind_publication(stream, session, now);

@@ -112,8 +112,8 @@ const TLS_STATE_BYTES: u64 = 8 << 10;
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// Buffers of one shard for datagrams, where SRT is spoken.
 const DATAGRAM_BUFFERS: u16 = 256;
-/// Those of inputs, which may be declared while the node runs: the memory of one is taken when it
-/// is used first.
+/// Those of inputs and pushes, which may be declared while the node runs: the memory of one is taken
+/// when it is used first.
 const INPUT_DATAGRAM_BUFFERS: u16 = 32;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;
@@ -259,8 +259,8 @@ pub(super) const fn datagram_buffers(settings: &Settings) -> u16 {
 
 /// Bytes that one shard takes for datagrams: their buffers, and what is sent of one slice.
 const fn datagram_bytes(settings: &Settings) -> u64 {
-    let arena = if settings.listeners.srt.enabled { DATAGRAM_ARENA_BYTES } else { 0 };
-    datagram_buffers(settings) as u64 * DATAGRAM_BUFFER_BYTES as u64 + arena
+    // A push may be declared while the node runs.
+    datagram_buffers(settings) as u64 * DATAGRAM_BUFFER_BYTES as u64 + DATAGRAM_ARENA_BYTES
 }
 
 /// Inputs that come in datagrams at most: as many of the smallest receive buffer as fit.

@@ -282,12 +282,31 @@ kinds! {
         /// The shard.
         shard: u16,
     }
+    /// Another server is called, to send it a stream.
+    "push.started" PushStarted {
+        /// Where to, without secrets.
+        url: String,
+    }
+    /// A stream is sent to another server.
+    "push.active" PushActive {
+        /// Where to, without secrets.
+        url: String,
+    }
+    /// It is not at present, and is tried again after a pause.
+    "push.reconnecting" PushReconnecting {
+        /// Where to, without secrets.
+        url: String,
+        /// Attempts since it was connected for a minute.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    }
     /// A stream is not sent to another server, though it should be.
     "push.failed" PushFailed {
         /// Where to, without secrets.
         url: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
     }
     /// A quota of a stream, or of a tenant, is used up.
     "quota.exceeded" QuotaExceeded {

@@ -62,6 +62,7 @@ pub fn publish(bus: &Bus, shard: ShardId, event: &Event) {
         | Event::InputFailed { .. }
         | Event::StreamMoved(_)
         | Event::Moved { .. }
+        | Event::Dialled(_)
         | Event::TurnedAway(_)
         | Event::Snapshot(_)
         | Event::Usage(_)

@@ -32,5 +32,6 @@ pub use call::{Answer, Call};
 pub use client::Client;
 pub use credentials::Credentials;
 pub use failure::Failure;
+pub(crate) use names::{Found, Names};
 pub use signature::{SIGNATURE_HEADER, SigningKey};
 pub use upgrade::NoUpgrade;

@@ -18,6 +18,7 @@
 //! wait.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::io::{Error, Result};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -47,13 +48,13 @@ const ADDRESSES_MAX: usize = 16;
 const STACK_BYTES: usize = 512 << 10;
 
 /// What a look-up found, or why it found nothing.
-type Found = std::result::Result<Arc<[SocketAddr]>, Arc<str>>;
+pub(crate) type Found = std::result::Result<Arc<[SocketAddr]>, Arc<str>>;
 /// Asks the system.
 type Look = dyn Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync;
 
 /// The names of one client. Clones are one.
 #[derive(Clone)]
-pub(super) struct Names(Arc<Shared>);
+pub(crate) struct Names(Arc<Shared>);
 
 struct Shared {
     look: Box<Look>,
@@ -92,9 +93,15 @@ enum Answer {
     Later(oneshot::Receiver<Found>),
 }
 
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
 impl Names {
     /// Names as the system knows them.
-    pub(super) fn of_system() -> Self {
+    pub(crate) fn of_system() -> Self {
         Self::new(|name| Ok((name, 0).to_socket_addrs()?.take(ADDRESSES_MAX).collect()))
     }
 
@@ -102,6 +109,17 @@ impl Names {
         look: impl Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Shared { look: Box::new(look), table: Mutex::default() }))
+    }
+
+    /// What is known of a name, or what is told as soon as it is.
+    pub(crate) fn look(
+        &self,
+        name: String,
+    ) -> std::result::Result<Found, oneshot::Receiver<Found>> {
+        match self.ask(name, Instant::now()) {
+            Answer::Now(found) => Ok(found),
+            Answer::Later(found) => Err(found),
+        }
     }
 
     async fn find(self, name: String) -> Result<std::vec::IntoIter<SocketAddr>> {

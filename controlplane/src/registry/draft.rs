@@ -98,7 +98,7 @@ impl<'a> Draft<'a> {
 
     fn put_stream(&mut self, name: StreamName, mut value: Value) -> Result<(), Refused> {
         let known = self.stream(&name).stored;
-        passphrases::unmask(&mut value, known.as_ref().map(|spec| &spec.traits.srt_passphrase))?;
+        passphrases::unmask(&mut value, known.as_ref().map(|spec| &spec.traits))?;
         let spec = StreamSpec::read(&name, value)?;
         let mut declared = self.writable(&name)?;
         if let Some(code) = &spec.template
@@ -116,7 +116,7 @@ impl<'a> Draft<'a> {
 
     fn put_template(&mut self, code: String, mut value: Value) -> Result<(), Refused> {
         let known = self.known_template(&code).stored;
-        let known = known.as_ref().map(|template| &template.traits.srt_passphrase);
+        let known = known.as_ref().map(|template| &template.traits);
         passphrases::unmask(&mut value, known)?;
         let template = Template::read(&code, value)?;
         let mut declared = self.writable_template(&code)?;

@@ -4,8 +4,10 @@
 //!   publish://                     an encoder publishes, by any protocol
 //!   rtmp://0.0.0.0/.., srt://[::]  the same, by that protocol alone; so are an empty host and a
 //!                                  loopback address: nobody pulls from there
+//!   srt://HOST:PORT                the node calls that peer and plays from it; mode=caller says
+//!                                  so of a peer on this host
 //!   udp://239.1.2.3:5000           datagrams that are sent to us, which the node listens for
-//!   anything else                  a pull, which is refused until there are pulls
+//!   anything else                  a pull, which is refused until there are such pulls
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
+use super::srt_url::{self, Mode, SrtPlace};
 use super::udp_url;
 
 /// Inputs of a stream at most.
@@ -74,6 +77,8 @@ pub enum Kind {
     PublishSrt,
     /// Somebody sends datagrams, and the node listens for them.
     Udp,
+    /// The node calls a peer of SRT.
+    PullSrt,
 }
 
 impl Kind {
@@ -85,13 +90,15 @@ impl Kind {
             Self::PublishRtmp => matches!(protocol, Protocol::Rtmp),
             Self::PublishSrt => matches!(protocol, Protocol::Srt),
             Self::Udp => matches!(protocol, Protocol::Udp),
+            // Nobody else may be it, whatever he speaks.
+            Self::PullSrt => false,
         }
     }
 
     /// True if there is a protocol by which somebody can be this input.
     #[must_use]
     pub fn is_heard(self) -> bool {
-        Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
+        self == Self::PullSrt || Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
     }
 }
 
@@ -114,6 +121,9 @@ impl Input {
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "publish" => return Ok(Kind::Publish),
             "rtmp" | "rtmps" => Kind::PublishRtmp,
+            "srt" if !listens_for_srt(url, authority) => {
+                return srt_url::parse(url, &self.params).map(|_| Kind::PullSrt);
+            }
             "srt" => Kind::PublishSrt,
             "udp" => return udp_url::parse(self).map(|_| Kind::Udp),
             "copy" => return Err(copy(rest, code)),
@@ -131,8 +141,12 @@ impl Input {
         Ok(kind)
     }
 
-    /// What it is if an encoder publishes, whatever name its address says.
+    /// What it is if an encoder publishes, whatever name its address says, or if the node fetches
+    /// it.
     pub(super) fn listens(&self) -> Option<Kind> {
+        if self.srt().is_some() {
+            return Some(Kind::PullSrt);
+        }
         let address = self.url.trim();
         let end = address.find("://").map(|at| at + 3)?;
         let host = address.get(end..)?.find(['/', '?', '#']);
@@ -145,6 +159,22 @@ impl Input {
     pub fn fetched(&self) -> Option<UdpInput> {
         let is_udp = self.kind(None) == Ok(Kind::Udp);
         is_udp.then(|| udp_url::parse(self).ok()).flatten()
+    }
+
+    /// The peer of SRT that the node calls for it, if it does.
+    #[must_use]
+    pub fn srt(&self) -> Option<SrtPlace> {
+        let calls = srt_url::is_srt(&self.url) && self.kind(None) == Ok(Kind::PullSrt);
+        let mut place = calls.then(|| srt_url::parse(&self.url, &self.params).ok()).flatten()?;
+        place.peer.program = (self.program > 0).then_some(self.program);
+        place.peer.pids.clone_from(&self.pids);
+        Some(place)
+    }
+
+    /// The address of a peer of SRT as it may be shown.
+    #[must_use]
+    pub(super) fn masked(&self) -> String {
+        srt_url::masked(self.url.trim())
     }
 
     /// The address as it may be shown: without what encoders say behind it, which may be a key.
@@ -225,6 +255,11 @@ fn listens(authority: &str) -> bool {
     host.is_empty() || host.parse().is_ok_and(local)
 }
 
+/// True if a peer of SRT calls the node: its host is empty or ours, unless the mode says who calls.
+fn listens_for_srt(url: &str, authority: &str) -> bool {
+    listens(authority) && srt_url::mode(url) != Some(Mode::Caller)
+}
+
 /// Checks that a listening address names nothing but the stream itself.
 fn named(path: &str, code: Option<&str>) -> Result<(), Fault> {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
@@ -249,7 +284,7 @@ fn pull(scheme: &str) -> Fault {
         "url",
         format!(
             "pulling from {scheme}:// is not to be had yet; write publish:// and let an encoder \
-             publish, or rtmp://0.0.0.0/ for one that speaks RTMP, or udp:// for datagrams"
+             publish, or srt://HOST:PORT or udp:// for what the node is to fetch"
         ),
     )
 }
@@ -299,6 +334,9 @@ mod tests {
             ("rtmp://[::ffff:127.0.0.1]/live", Kind::PublishRtmp),
             ("srt://[::]:9999", Kind::PublishSrt),
             ("srt://:9999?mode=listener", Kind::PublishSrt),
+            ("srt://127.0.0.1:9999", Kind::PublishSrt),
+            ("srt://127.0.0.1:9999?mode=caller", Kind::PullSrt),
+            ("srt://origin.example:9999?streamid=#!::r=x,m=request", Kind::PullSrt),
             ("udp://239.0.0.1:5000?interface=lo", Kind::Udp),
         ] {
             assert_eq!(input(url, 0).kind(Some("news/one")), Ok(kind), "{url}");
@@ -310,6 +348,8 @@ mod tests {
             ("rtmp://origin.example/live/x", "input_not_supported"),
             ("rtsp://0.0.0.0/x", "input_not_supported"),
             ("udp://origin.example:5000", "invalid_input_url"),
+            ("srt://origin.example", "invalid_srt_url"),
+            ("srt://origin.example:9999?mode=listener", "invalid_srt_url"),
             ("https://h/x.m3u8", "input_not_supported"),
             ("file:///etc/passwd", "input_not_supported"),
             ("s3://bucket/x", "unknown_input_scheme"),

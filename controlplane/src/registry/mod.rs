@@ -27,6 +27,7 @@
 //! Not here: keys and verdicts (`auth`), sessions, and the claim of a name, which the stream's home
 //! shard makes.
 
+mod addresses;
 mod ask;
 mod change;
 mod condition;
@@ -50,6 +51,7 @@ mod running;
 mod scales;
 mod schema;
 mod spec;
+mod srt_url;
 mod strict;
 mod tenant;
 mod udp_url;
@@ -69,7 +71,7 @@ pub use fault::Fault;
 pub use file::{IMPORT_MAX, Inventory};
 pub use input::{Input, Kind, Net};
 pub use keeper::{Keeper, WAITING_MAX};
-pub use outputs::{Protocols, PushDestination};
+pub use outputs::{Protocols, PushDestination, PushPlace};
 pub use passphrases::Passphrases;
 pub(crate) use passphrases::{
     FIELD as PASSPHRASE_FIELD, mask as mask_passphrases, parse as parse_passphrase,
@@ -84,6 +86,7 @@ pub use resolved::{Origin, Resolved, Undeclared, Values};
 pub use running::{Active, IDLE_MAX, Running, Slot};
 pub use schema::{StreamPatch, TemplatePatch, TenantPatch};
 pub use spec::{StreamSpec, Template, Traits};
+pub use srt_url::SrtPlace;
 pub use tenant::{Tenant, TenantName};
 pub(crate) use udp_url::BUFFER_BYTES_MIN;
 pub(crate) use weight::DECLARED_BYTES_MAX;

@@ -1,11 +1,15 @@
 //! Outputs: how a stream may be played, and where it is pushed to.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use dataplane::control::{Protocol, ProtocolSet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
 use super::input::URL_BYTES_MAX;
+use super::srt_url::{self, SrtPlace};
 
 /// Destinations of a stream at most.
 pub(super) const PUSHES_MAX: usize = 16;
@@ -59,32 +63,101 @@ impl Protocols {
     }
 }
 
-/// Where a stream is pushed to. It is kept and has no effect yet.
+/// Seconds between two tries at most.
+const RETRY_SEC_MAX: u32 = 3_600;
+/// Seconds to connect at most.
+const TIMEOUT_SEC_MAX: u32 = 60;
+/// The first pause between two tries, where nothing is said.
+const RETRY: Duration = Duration::from_secs(1);
+/// What can be pushed to.
+const KNOWN: &str = "srt://HOST:PORT";
+
+/// Where a stream is pushed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PushDestination {
-    /// The address, of `rtmp` or `rtmps`.
+    /// The address: `srt://HOST:PORT?..`. One of `rtmp` or `rtmps` is kept, and has no effect yet.
     #[schema(max_length = 2048)]
     pub url: String,
     /// It is to be used.
     pub enabled: bool,
-    /// Seconds to connect, 0 for 10.
+    /// Seconds to connect, 0 for the protocol's own.
     pub timeout_sec: u32,
-    /// Seconds between two tries, 0 for 5.
+    /// Seconds before the second try, 0 for 1; they double up to 30.
     pub retry_timeout_sec: u32,
-    /// Tries, 0 for endless ones.
+    /// Tries in a row, 0 for endless ones.
     pub limit: u32,
     /// Free text.
     #[schema(max_length = 512)]
     pub comment: String,
 }
 
+/// Where a stream is pushed to, as the node does it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushPlace {
+    /// To a peer of SRT, which the node calls.
+    Srt(SrtPlace),
+}
+
 impl PushDestination {
+    /// Where the node is to push.
+    ///
+    /// # Errors
+    /// The node cannot push there: the address means nothing, or its scheme is not to be had.
+    pub fn place(&self) -> Result<PushPlace, Fault> {
+        if !srt_url::is_srt(&self.url) {
+            let scheme = self.url.trim().split_once("://").map_or("", |(scheme, _)| scheme);
+            let message = format!("this node cannot push by {scheme}:// yet; write {KNOWN}");
+            return Err(Fault::new("push_not_supported", "url", message));
+        }
+        let mut place = srt_url::parse(&self.url, &BTreeMap::new())?;
+        if self.timeout_sec > 0 {
+            place.peer.connect_timeout = Duration::from_secs(self.timeout_sec.into());
+        }
+        Ok(PushPlace::Srt(place))
+    }
+
+    /// The first pause between two tries.
+    #[must_use]
+    pub const fn pause(&self) -> Duration {
+        match self.retry_timeout_sec {
+            0 => RETRY,
+            seconds => Duration::from_secs(seconds as u64),
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let url = self.url.trim();
+        for (field, seconds, max) in [
+            ("timeout_sec", self.timeout_sec, TIMEOUT_SEC_MAX),
+            ("retry_timeout_sec", self.retry_timeout_sec, RETRY_SEC_MAX),
+        ] {
+            if seconds > max {
+                let message = format!("{seconds} seconds are more than {max}");
+                return Err(Fault::new("invalid_value", field, message));
+            }
+        }
+        if srt_url::is_srt(url) {
+            return self.place().map(drop);
+        }
+        let host = url.strip_prefix("rtmp://").or_else(|| url.strip_prefix("rtmps://"));
+        if host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let message = format!(
+                "it is {KNOWN}; rtmp://HOST/APP/NAME and rtmps://HOST/APP/NAME are kept for later"
+            );
+            return Err(Fault::new("invalid_push_url", "url", message));
+        }
+        Ok(())
+    }
+
     /// The address as it may be shown: its last segment is the key of the other server's stream,
     /// and its query may hold one, too.
     #[must_use]
     pub fn shown(&self) -> String {
         let url = self.url.trim();
+        if srt_url::is_srt(url) {
+            return srt_url::masked(url);
+        }
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -105,11 +178,7 @@ pub(super) fn check(pushes: &[PushDestination]) -> Result<(), Fault> {
         short(&at("url"), &push.url, URL_BYTES_MAX)?;
         short(&at("comment"), &push.comment, COMMENT_BYTES_MAX)?;
         let url = push.url.trim();
-        let host = url.strip_prefix("rtmp://").or_else(|| url.strip_prefix("rtmps://"));
-        if host.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
-            let message = "it is rtmp://HOST/APP/NAME or rtmps://HOST/APP/NAME";
-            return Err(Fault::new("invalid_push_url", at("url"), message));
-        }
+        push.check().map_err(|fault| fault.within(&format!("push[{index}]")))?;
         if pushes[..index].iter().any(|other| other.url.trim() == url) {
             let message = "another push has this address; remove one";
             return Err(Fault::new("duplicate_push", at("url"), message));
@@ -155,6 +224,9 @@ mod tests {
             (" rtmps://h/a/b/hunter2", "rtmps://h/a/b/***"),
             ("rtmp://h/hunter2", "rtmp://h/***"),
             ("rtmp://h", "rtmp://h"),
+            ("srt://h:1?passphrase=hunter2hunter2&latency=9", {
+                "srt://h:1?passphrase=***&latency=9"
+            }),
         ] {
             let push = PushDestination { url: url.to_owned(), ..PushDestination::default() };
             assert_eq!(push.shown(), shown);
@@ -165,9 +237,14 @@ mod tests {
     fn pushes_are_checked_for_their_shape() {
         let push =
             |url: &str| PushDestination { url: url.to_owned(), ..PushDestination::default() };
-        assert_eq!(check(&[push("rtmp://h/live/x"), push("rtmps://h/live/x")]), Ok(()));
+        let kept = ["rtmp://h/live/x", "rtmps://h/live/x", "srt://h:1?streamid=publish:x"];
+        assert_eq!(check(&kept.map(push)), Ok(()));
+        let place = push("rtmp://h/x").place().unwrap_err();
+        assert!(place.message.contains("by rtmp:// yet; write srt://HOST:PORT"), "{place}");
+        assert!(matches!(push("srt://h:1").place(), Ok(PushPlace::Srt(_))));
         for (urls, code) in [
-            (vec!["srt://h:1"], "invalid_push_url"),
+            (vec!["srt://h"], "invalid_srt_url"),
+            (vec!["https://h/x"], "invalid_push_url"),
             (vec!["rtmp:///live"], "invalid_push_url"),
             (vec!["rtmp://h/x", " rtmp://h/x"], "duplicate_push"),
             (vec!["rtmp://h/x"; PUSHES_MAX + 1], "too_many"),

@@ -16,7 +16,9 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::addresses;
 use super::fault::Fault;
+use super::spec::Traits;
 
 /// The field of a stream, and of a template.
 pub(crate) const FIELD: &str = "srt_passphrase";
@@ -67,8 +69,9 @@ impl Passphrases {
     }
 }
 
-/// Hides the passphrases of a description.
+/// Hides the passphrases of a description, and the secrets in the addresses of SRT peers.
 pub(crate) fn mask(description: &mut Value) {
+    addresses::mask(description);
     let Some(said) = description.get_mut(FIELD) else { return };
     let hide = |said: &mut Value| {
         if said.is_string() {
@@ -84,9 +87,10 @@ pub(crate) fn mask(description: &mut Value) {
 /// Puts those back that `description` has masked, out of what is `known`.
 ///
 /// Errors: the mask stands for nothing.
-pub(super) fn unmask(description: &mut Value, known: Option<&Passphrases>) -> Result<(), Fault> {
+pub(super) fn unmask(description: &mut Value, known: Option<&Traits>) -> Result<(), Fault> {
+    addresses::unmask(description, known)?;
     let known = |intent, field: &str| {
-        let set = known.and_then(|known| known.of(intent)).and_then(shown);
+        let set = known.and_then(|known| known.srt_passphrase.of(intent)).and_then(shown);
         let message = "*** keeps one that is set, and none is; write the passphrase itself";
         set.ok_or_else(|| Fault::new("invalid_value", field, message))
     };
@@ -259,7 +263,9 @@ mod tests {
     fn what_is_masked_is_put_back_or_refused() {
         let back = |value: Value, known: Option<&Passphrases>| {
             let mut value = json!({ FIELD: value });
-            unmask(&mut value, known).map(|()| value[FIELD].take())
+            let traits =
+                |known: &Passphrases| Traits { srt_passphrase: known.clone(), ..Traits::default() };
+            unmask(&mut value, known.map(traits).as_ref()).map(|()| value[FIELD].take())
         };
         for said in [json!(ONE), json!({"play": OTHER}), json!({"publish": ONE, "play": OTHER})] {
             let known = read(said.clone()).unwrap();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use dataplane::control::{Denial, Intent, Protocol, ProtocolSet, UdpInput};
 
 use super::input::{Input, Kind};
-use super::outputs::Protocols;
+use super::outputs::{Protocols, PushDestination, PushPlace};
 use super::spec::{StreamSpec, Template, Traits};
+use super::srt_url::SrtPlace;
 
 /// Who declared a stream or a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -175,6 +176,33 @@ impl Resolved {
     pub fn input_from(&self, place: &UdpInput) -> Option<u32> {
         let is = |input: &Input| input.fetched().is_some_and(|from| from == *place);
         u32::try_from(self.traits.inputs.iter().position(is)?).ok()
+    }
+
+    /// The peers that the node pulls it from: the number of the input, its address as it may be
+    /// shown, and where it is.
+    #[must_use]
+    pub fn pulls(&self) -> Vec<(u32, String, SrtPlace)> {
+        let inputs = if self.is_off() { &[] } else { self.traits.inputs.as_slice() };
+        let places = (0..).zip(inputs);
+        places.filter_map(|(at, input)| Some((at, input.masked(), input.srt()?))).collect()
+    }
+
+    /// The peers that the node pushes it to.
+    #[must_use]
+    pub fn pushes(&self) -> Vec<(&PushDestination, PushPlace)> {
+        let pushes = if self.is_off() { &[] } else { self.traits.push.as_slice() };
+        let pushes = pushes.iter().filter(|push| push.enabled);
+        pushes.filter_map(|push| Some((push, push.place().ok()?))).collect()
+    }
+
+    /// True if the node connects to peers for it.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        !self.pulls().is_empty() || !self.pushes().is_empty()
+    }
+
+    fn is_off(&self) -> bool {
+        self.disabled || self.incomplete
     }
 
     /// The protocols that its inputs listen for, whether or not it is disabled.

@@ -233,18 +233,19 @@ impl Traits {
     pub fn without_effect(&self) -> Vec<String> {
         let inputs = self.inputs.iter().enumerate().filter(|(_, input)| !input.is_open());
         let inputs = inputs.map(|(at, _)| format!("inputs[{at}]"));
+        let pushes = self.push.iter().enumerate().filter(|(_, push)| push.place().is_err());
+        let pushes = pushes.map(|(at, _)| format!("push[{at}]"));
         let protocols = self.protocols.unwrap_or_default();
         let set = [
             ("protocols.dash", protocols.dash),
             ("protocols.rtsp", protocols.rtsp),
-            ("push", !self.push.is_empty()),
             ("transcoder", self.transcoder.is_some()),
             ("dvr", self.dvr.is_some()),
             ("watermark", self.watermark.is_some()),
             ("thumbnail", self.thumbnail.is_some()),
         ];
         let fields = set.into_iter().filter(|&(_, set)| set).map(|(field, _)| field.to_owned());
-        inputs.chain(fields).collect()
+        inputs.chain(pushes).chain(fields).collect()
     }
 }
 
@@ -338,13 +339,14 @@ mod tests {
                 "params": {"latency": "120"}, "program": 1, "pids": [256],
                 "net": {"timeout_sec": 3, "insecure_tls": true}}],
             "transcoder": {"mode": "multi"}, "protocols": {"hls": true, "srt": true},
-            "push": [{"url": "rtmp://h/live/x", "enabled": true, "limit": 3}],
+            "push": [{"url": "rtmp://h/live/x", "enabled": true, "limit": 3},
+                {"url": "srt://h:9000?streamid=publish:x", "enabled": true}],
             "dvr": {"enabled": true}, "watermark": {"type": "text", "text": "x"},
             "thumbnail": {"enabled": true}, "metadata": {"owner": "7"},
         });
         let spec = stream(value).unwrap();
         assert!(spec.traits.stream_key.as_ref().unwrap().matches("hunter2"));
-        let effects = ["push", "transcoder", "dvr", "watermark", "thumbnail"];
+        let effects = ["push[0]", "transcoder", "dvr", "watermark", "thumbnail"];
         assert_eq!(spec.traits.without_effect(), effects);
         let srt = json!({"inputs": [
             {"url": "publish://"}, {"url": "srt://[::]:9000", "priority": 1},

@@ -89,16 +89,21 @@ impl Weight for Tenant {
     }
 }
 
+/// What is known of a peer that the node connects to, here and on its shard: its errors above all.
+const DIAL_BYTES: usize = 3 << 10;
+
 impl Weight for Input {
     fn heap(&self) -> usize {
         let Self { url, priority: _, headers, params, program: _, pids, net: _ } = self;
-        url.heap() + headers.heap() + params.heap() + pids.heap()
+        let dialled = if self.srt().is_some() { DIAL_BYTES + 2 * url.heap() } else { 0 };
+        url.heap() + headers.heap() + params.heap() + pids.heap() + dialled
     }
 }
 
 impl Weight for PushDestination {
     fn heap(&self) -> usize {
-        self.url.heap() + self.comment.heap()
+        let dialled = if self.place().is_ok() { DIAL_BYTES + 2 * self.url.heap() } else { 0 };
+        self.url.heap() + self.comment.heap() + dialled
     }
 }
 

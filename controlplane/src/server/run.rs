@@ -382,7 +382,7 @@ impl<F: Fleet> Desk<F> {
         for effects in self.keeper.drops() {
             self.exchange.drop_by(&effects);
         }
-        self.exchange.pull_anew(self.keeper.touched());
+        self.exchange.pull_anew(self.keeper.touched(), now);
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
         self.report(now);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CloseReason, Protocol, ProtocolSet, Role, StreamQuotas, Ticket, UdpInput, Verdict};
+use super::{
+    CloseReason, Dial, Protocol, ProtocolSet, Role, StreamQuotas, Ticket, UdpInput, Verdict,
+};
 use crate::config::Reload;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::session::tls::Identity;
@@ -80,6 +82,16 @@ pub enum Command {
         stream: StreamName,
         /// The inputs, each once.
         inputs: Arc<[Arc<UdpInput>]>,
+    },
+    /// The peers of a stream that its home shard connects to by itself are these from now on; those
+    /// that were before and are not any more are left.
+    Dial {
+        /// The stream.
+        stream: StreamName,
+        /// What they do: publish to us, or play from us.
+        role: Role,
+        /// The peers, each number once.
+        dials: Arc<[Dial]>,
     },
     /// Moves a stream to another shard; told to its home in the map.
     Move(MoveOrder),
@@ -160,6 +172,16 @@ impl StreamKick {
             Role::Publish => self.publishers.contains(protocol),
             Role::Play => self.players.contains(protocol),
         }
+    }
+
+    /// True if it is about all who do `role`, and not about those who may not by some protocol.
+    #[must_use]
+    pub fn spares_nobody(&self, role: Role) -> bool {
+        let protocols = match role {
+            Role::Publish => self.publishers,
+            Role::Play => self.players,
+        };
+        protocols == ProtocolSet::ALL
     }
 
     /// True if it is about the publication `id`, or about whichever there is.

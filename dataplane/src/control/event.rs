@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{
-    AuthorizeRequest, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned, UdpInput,
-    UsageBatch,
+    AuthorizeRequest, DialNews, MoveOutcome, Protocol, Role, ShardSnapshot, Ticket, Turned,
+    UdpInput, UsageBatch,
 };
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 
@@ -141,6 +141,8 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// What became of a peer that the shard connects to.
+    Dialled(Box<DialNews>),
     /// Who was turned away lately.
     TurnedAway(Box<[Turned]>),
     /// The shard's thread is about to end.

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod command;
+mod dial;
 mod event;
 mod input;
 mod protocol;
@@ -12,6 +13,7 @@ mod usage;
 
 pub use authorize::*;
 pub use command::*;
+pub use dial::*;
 pub use event::*;
 pub use input::*;
 pub use protocol::*;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::connection::{Arrival, Connection};
 use super::message::{Accepted, Message};
+use super::ports::PORTS_MAX;
 use super::proxied::Speaker;
 use super::shard::{Shard, TimerKey};
 use crate::config::{Config, LISTENERS_MAX, ListenerConfig, ListenerKind};
@@ -16,8 +17,10 @@ use crate::session::{Session, http, rtmp};
 const REBALANCE_STEP: u32 = 8;
 /// Tokens of listeners lie below every connection's: room for all of them twice, because those that
 /// a reload closes are still there when it opens others.
-/// Above those lie the tokens of ports.
-pub(super) const LISTENER_SLOTS: u32 = 3 * LISTENERS_MAX as u32;
+/// Above those lie the tokens of ports, and of the sockets by which peers are called.
+pub(super) const LISTENER_SLOTS: u32 = PORT_SLOTS + PORTS_MAX as u32;
+/// The first token of a port.
+pub(super) const PORT_SLOTS: u32 = 2 * LISTENERS_MAX as u32;
 /// Accepting pauses this long when the process is out of descriptors.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -42,8 +45,7 @@ impl Shard {
         let generation = self.listener_count;
         self.listener_count = self.listener_count.wrapping_add(1);
         let taken = |slot: u32| self.listeners.iter().any(|l| l.token.slot == slot);
-        let Some(slot) = (0..LISTENER_SLOTS - LISTENERS_MAX as u32).find(|&slot| !taken(slot))
-        else {
+        let Some(slot) = (0..PORT_SLOTS).find(|&slot| !taken(slot)) else {
             tracing::error!(addr = %config.addr, "too many listeners");
             return;
         };

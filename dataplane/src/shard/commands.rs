@@ -49,6 +49,7 @@ impl Shard {
                 Command::Quotas { stream, quotas } => self.set_quotas(stream, quotas),
                 Command::Usage { number } => self.tell_usage(number),
                 Command::Move(order) => self.move_ordered(order),
+                Command::Dial { stream, role, dials } => self.dial(&stream, role, &dials),
                 Command::Pull { stream, inputs } => self.pull(&stream, &inputs),
                 Command::ViewKeys(keys) => self.change_view_keys(&keys),
                 Command::DoubtVerdicts => self.doubt_verdicts(),

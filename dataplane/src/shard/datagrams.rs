@@ -87,6 +87,11 @@ impl Shard {
     /// A datagram to nobody in particular.
     fn call_received(&mut self, port: u8, peer: SocketAddr, (buf, at): (&mut DatagramBuf, usize)) {
         let Some(datagram) = self.reactor.datagram_mut(buf, at) else { return };
+        if !self.ports.get(port).is_some_and(|port| port.listens) {
+            // Whom we call knows our number.
+            self.counters.datagrams_unknown += 1;
+            return;
+        }
         let is_conclusion = is_conclusion(datagram);
         if !self.hears_handshake(peer.ip(), is_conclusion) {
             return;

@@ -95,7 +95,11 @@ impl Shard {
             self.fail(token.slot, &error);
             return true;
         }
-        self.begin_allowed(token.slot);
+        if self.is_dialled(token.slot) {
+            self.settle(token.slot);
+        } else {
+            self.begin_allowed(token.slot);
+        }
         true
     }
 }

@@ -180,6 +180,7 @@ impl Shard {
         kick.is_some_and(|kick| {
             kick.means(self.publication_of(slot))
                 && kick.concerns(role, connection.session.protocol())
+                && (kick.spares_nobody(role) || !self.is_dialled(slot))
         })
     }
 
@@ -200,6 +201,9 @@ impl Shard {
             return;
         }
         match self.streams.get(hub).map(Hub::publisher) {
+            // What becomes of a peer that is called is said apart from who may come.
+            Some(Publisher::Session { slot, .. })
+                if !kick.spares_nobody(Role::Publish) && self.is_dialled(slot) => {}
             Some(Publisher::Session { slot, .. }) => self.evict(slot, reason),
             Some(Publisher::Lost(_)) => self.end_stream(hub, reason),
             Some(Publisher::Demo) | None => {}

@@ -152,6 +152,7 @@ impl Shard {
         }
         self.count_datagrams(slot);
         self.end_pull(slot, reason_of(reason));
+        self.dial_over(slot, reason);
         let end = self.connection_end(slot, reason);
         self.leave_media(slot, reason_of(reason));
         if let Some(end) = end {

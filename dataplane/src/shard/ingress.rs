@@ -251,6 +251,9 @@ impl Shard {
     fn on_event(&mut self, slot: u32, event: Event) {
         match event {
             Event::OnBehalf { client, tls } => self.on_behalf(slot, client, tls),
+            Event::Authorize { intent, stream, play, .. } if self.is_dialled(slot) => {
+                self.begin_dialled(slot, intent, stream, play);
+            }
             Event::Authorize { intent, .. } if !self.may_ask(slot, intent) => {}
             Event::Authorize { intent, stream, credentials, play } => {
                 let deadline = self.now + self.config.session.authorize_deadline;

@@ -8,7 +8,8 @@
 //! (`ports.rs`): their calls are heard (`handshakes.rs`), judged and answered in `calls.rs`, after
 //! their keys were derived (`derivations.rs`), their datagrams taken in `datagrams.rs`, and their
 //! players sent trains of them (`trains.rs`, `departures.rs`). Inputs that a shard fetches by
-//! itself have sockets of their own (`pulls.rs`).
+//! itself have sockets of their own (`pulls.rs`); peers that it calls by itself (`dials.rs`) share
+//! one, as those do who call it.
 
 mod accept;
 mod admission;
@@ -30,6 +31,7 @@ mod datagrams;
 mod demo;
 mod departures;
 mod derivations;
+mod dials;
 mod drain;
 mod egress;
 mod ended;

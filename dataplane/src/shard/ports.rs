@@ -21,17 +21,25 @@ use codecs::srt::{PACKET_BYTES_MAX, SocketId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::accept::LISTENER_SLOTS;
+use super::accept::PORT_SLOTS;
+use super::dials::any_local;
 use super::shard::{Shard, TimerKey};
 use super::trains::Trains;
-use crate::config::{LISTENERS_MAX, LimitId, ListenerConfig};
+use crate::config::{
+    LISTENERS_MAX, LimitId, ListenerConfig, ListenerKind, PORT_RECEIVE_BYTES, PORT_SEND_BYTES,
+};
+use crate::error::Error;
 use crate::ids::SessionId;
-use crate::reactor::{self, Token};
+use crate::reactor::{self, Token, UdpOptions};
 use crate::session::srt::{KeySeed, Listener, Scratch, Settings};
 
 /// Datagrams that one turn hands to other shards at most: whoever sends more of them to the wrong
 /// one loses them, and takes no room from the letters of others.
 const STRAYS_PER_TURN_MAX: u16 = 64;
+/// Sockets by which one shard calls peers at most: one for each address that it calls from.
+const DIAL_PORTS_MAX: usize = 32;
+/// Ports of one shard at most.
+pub(super) const PORTS_MAX: usize = LISTENERS_MAX + DIAL_PORTS_MAX;
 /// Receiving pauses this long when the kernel cannot.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +49,8 @@ pub(super) struct Port {
     pub config: ListenerConfig,
     pub fd: OwnedFd,
     pub token: Token,
+    /// Peers may call there; otherwise they are called from there.
+    pub listens: bool,
     /// The calls of its peers.
     pub listener: Listener,
     /// There was no room to send, and there is none yet.
@@ -128,13 +138,46 @@ impl Ports {
 impl Shard {
     /// Begins to receive on a bound socket; the tokens of ports lie above those of listeners.
     pub(super) fn open_port(&mut self, config: ListenerConfig, fd: OwnedFd) {
-        let Some(slot) = (self.ports.list.len() < LISTENERS_MAX)
-            .then(|| LISTENER_SLOTS - LISTENERS_MAX as u32 + self.ports.list.len() as u32)
-        else {
+        if self.ports.list.len() >= LISTENERS_MAX {
             tracing::error!(addr = %config.addr, "too many listeners");
             return;
+        }
+        self.add_port(config, fd, true);
+    }
+
+    /// The port by which `peer` is called, from `local` if that is said.
+    pub(super) fn port_to(
+        &mut self,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> Result<u8, Error> {
+        if !self.reactor.takes_datagrams() {
+            return Err(Error::Rejected("no_datagram_buffers"));
+        }
+        let addr = local.unwrap_or_else(|| any_local(peer));
+        let is_there = |port: &Port| !port.listens && port.config.addr == addr;
+        if let Some(at) = self.ports.list.iter().position(is_there) {
+            return Ok(u8::try_from(at).expect("ports are fewer"));
+        }
+        let opened = self.ports.list.iter().filter(|port| !port.listens).count();
+        if opened >= DIAL_PORTS_MAX {
+            return Err(Error::Rejected("dial_ports_max"));
+        }
+        let options = UdpOptions {
+            reuse_port: false,
+            v6only: true,
+            send_buffer_bytes: Some(PORT_SEND_BYTES),
+            recv_buffer_bytes: Some(PORT_RECEIVE_BYTES),
+            ..UdpOptions::default()
         };
-        let token = Token::new(slot, 0);
+        let fd = reactor::udp_socket(&addr, &options)?;
+        let at = self.ports.list.len();
+        self.add_port(ListenerConfig::new(ListenerKind::Srt, addr), fd, false);
+        Ok(u8::try_from(at).expect("ports are fewer"))
+    }
+
+    fn add_port(&mut self, config: ListenerConfig, fd: OwnedFd, listens: bool) {
+        let token = Token::new(PORT_SLOTS + self.ports.list.len() as u32, 0);
         let (secret, began) = (self.config.srt.secret.0, self.shared.began);
         // Each of them has a session, which the limits of connections bound first.
         let waiting_max = self.config.limits.get(LimitId::ConnectionsMax) as usize;
@@ -142,7 +185,8 @@ impl Shard {
         let listener = Listener::new(&settings, secret, began);
         self.reactor.recv_datagrams_start(fd.as_fd(), token);
         let (is_blocked, waiting) = (false, Vec::new());
-        self.ports.list.push(Port { config, fd, token, listener, is_blocked, waiting });
+        let port = Port { config, fd, token, listens, listener, is_blocked, waiting };
+        self.ports.list.push(port);
         if !self.trains.has_arena() {
             self.trains = Trains::with_arena();
         }

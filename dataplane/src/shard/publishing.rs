@@ -99,6 +99,7 @@ impl Shard {
         self.began_after_move(name);
         self.answer_awaited(name);
         self.tell_idle(name);
+        self.push_stream(name);
         Ok(slot)
     }
 

@@ -16,6 +16,7 @@ use super::commands::ControlLink;
 use super::connection::Connections;
 use super::demo::Demo;
 use super::derivations::Derivations;
+use super::dials::Dials;
 use super::drain::Draining;
 use super::egress::SLICE_SENDS_MAX;
 use super::eviction::Evictions;
@@ -117,6 +118,7 @@ pub(crate) struct Shard {
     pub(super) listener_count: u16,
     pub(super) ports: Ports,
     pub(super) pulls: Pulls,
+    pub(super) dials: Dials,
     pub(super) trains: Trains,
     pub(super) handshakes: Handshakes,
     pub(super) derivations: Derivations,
@@ -196,6 +198,7 @@ impl Shard {
             ports: Ports::default(),
             heard: Vec::new(),
             pulls: Pulls::default(),
+            dials: Dials::default(),
             trains: Trains::default(),
             handshakes: Handshakes::default(),
             derivations: Derivations::default(),

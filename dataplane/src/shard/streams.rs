@@ -331,6 +331,7 @@ impl Shard {
         self.keep_demo();
         self.keep_ports();
         self.keep_pulls();
+        self.keep_dials();
         self.give_back_pages();
         self.weigh_sockets();
     }

@@ -6,7 +6,9 @@
 #![allow(clippy::disallowed_methods, reason = "waits of a failing case are bounded by a clock")]
 
 mod answers;
+mod dials;
 mod floods;
+mod host;
 mod keys;
 #[path = "../node/mod.rs"]
 mod node;

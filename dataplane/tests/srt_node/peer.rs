@@ -19,18 +19,28 @@ const TRANSPORT_PACKET: usize = 188;
 /// The number of a peer's first packet: those of what it publishes wrap soon.
 pub(crate) const FIRST: u32 = SeqNumber::MAX - 20;
 /// A turn waits this long for a datagram.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a peer publishes: packets that were ready at once.
 #[derive(Default)]
-struct Index {
+pub(crate) struct Index {
     bytes: Vec<u8>,
     packet: usize,
     ready_us: Vec<i64>,
 }
 
 impl Index {
-    fn packet(&self, number: u64) -> &[u8] {
+    /// Adds packets that are ready now, `fit` bytes in each datagram: how many there are.
+    pub(crate) fn add(&mut self, packets: &[u8], fit: usize, at_us: i64) -> u64 {
+        assert_eq!(self.bytes.len() % fit, 0, "what was published before is whole");
+        self.packet = fit;
+        self.bytes.extend_from_slice(packets);
+        let count = self.bytes.len().div_ceil(fit);
+        self.ready_us.resize(count, at_us);
+        count as u64
+    }
+
+    pub(crate) fn packet(&self, number: u64) -> &[u8] {
         let from = usize::try_from(number).unwrap() * self.packet;
         &self.bytes[from..self.bytes.len().min(from + self.packet)]
     }
@@ -143,12 +153,8 @@ impl SrtPeer {
     pub(crate) fn publish(&mut self, packets: &[u8]) {
         let connection = self.connection.as_mut().unwrap();
         let fit = (connection.payload_max() / TRANSPORT_PACKET).min(7) * TRANSPORT_PACKET;
-        assert_eq!(self.index.bytes.len() % fit, 0, "what was published before is whole");
-        self.index.packet = fit;
-        self.index.bytes.extend_from_slice(packets);
-        let count = self.index.bytes.len().div_ceil(fit);
-        self.index.ready_us.resize(count, connection.micros(Instant::now()));
-        connection.offer(count as u64);
+        let count = self.index.add(packets, fit, connection.micros(Instant::now()));
+        connection.offer(count);
         self.turn();
     }
 

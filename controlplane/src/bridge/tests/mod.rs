@@ -1,5 +1,6 @@
 //! Tests of the bridge as a whole, before shards that a test plays.
 
+mod dials;
 mod looks;
 mod news;
 mod orders;

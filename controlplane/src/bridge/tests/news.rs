@@ -43,7 +43,7 @@ fn what_shards_tell_is_published() {
 }
 
 /// Each event with its stream and the word that tells it from others of its kind.
-fn words(cursor: &mut Cursor) -> Vec<String> {
+pub(super) fn words(cursor: &mut Cursor) -> Vec<String> {
     let text = |event: &Arc<crate::events::Event>| {
         let json: serde_json::Value = serde_json::from_str(event.json()).unwrap();
         let word = ["origin", "url", "reason"].iter().find_map(|key| json["data"][*key].as_str());

@@ -14,7 +14,7 @@ fn declare(exchange: &mut Exchange<TwoShards>, stream: &StreamName, value: Value
     let change = Change::PutStream { name: stream.clone(), value };
     let effects = exchange.registry.apply(change).unwrap();
     let changed = effects.differences.into_iter().map(|difference| difference.stream);
-    exchange.pull_anew(changed.collect());
+    exchange.pull_anew(changed.collect(), Instant::now());
 }
 
 /// What was told since, as the addresses of each stream.
@@ -55,7 +55,7 @@ fn a_shard_hears_of_each_change_of_what_it_fetches_once() {
     assert_eq!(told(&mut exchange, now), all);
     let change = Change::DeleteStream { name: stream.clone() };
     exchange.registry.apply(change).unwrap();
-    exchange.pull_anew([stream].into());
+    exchange.pull_anew([stream].into(), now);
     assert_eq!(told(&mut exchange, now), [("a".to_owned(), Vec::new())]);
 }
 

@@ -48,7 +48,7 @@ impl Server {
     pub fn request(&self) -> Option<&Request> {
         match &self.state {
             State::Asking(asking) => Some(&asking.request),
-            State::Open(open) => Some(&open.0),
+            State::Open(open) => open.0.as_ref(),
             _ => None,
         }
     }
@@ -65,6 +65,7 @@ impl Server {
     pub fn awaits_keys(&self, settings: &Settings) -> bool {
         match &self.state {
             State::Asking(asking) => asking.keys.is_none() && asking.request.has_secret(settings),
+            State::Calling(caller) => caller.awaits_keys(),
             _ => false,
         }
     }
@@ -72,8 +73,10 @@ impl Server {
     /// Derives the keys of whoever asks, of random bytes that nobody else has.
     pub fn derive_keys(&mut self, settings: &Settings, seed: KeySeed) {
         let settings = self.settings(settings);
-        if let State::Asking(asking) = &mut self.state {
-            asking.keys = Some(asking.request.keys(&settings, seed));
+        match &mut self.state {
+            State::Asking(asking) => asking.keys = Some(asking.request.keys(&settings, seed)),
+            State::Calling(caller) => caller.derive_keys(),
+            _ => {}
         }
     }
 
@@ -108,7 +111,7 @@ impl Server {
         let keys = keys.unwrap_or_else(|| request.keys(&settings, seed));
         let connection = listener.accept(now, &request, &settings, (socket, keys), out)?;
         self.socket = Some(socket);
-        self.entered("asking", State::Open(Box::new((request, connection))), "let_in");
+        self.entered("asking", State::Open(Box::new((Some(request), connection))), "let_in");
         Ok(true)
     }
 

@@ -59,12 +59,14 @@ enum State {
 #[derive(Debug)]
 pub struct Caller {
     settings: Settings,
-    call: Call,
+    pub(super) call: Call,
     seed: KeySeed,
     began: Instant,
     state: State,
     keys: Option<(Keyring, Vec<u8>)>,
     send_at: Instant,
+    /// The version of SRT that the listener speaks, once it said so.
+    pub(super) peer_version: u32,
 }
 
 impl Caller {
@@ -72,7 +74,8 @@ impl Caller {
     #[must_use]
     pub const fn new(settings: Settings, call: Call, seed: KeySeed, now: Instant) -> Self {
         let state = State::Induction;
-        Self { settings, call, seed, began: now, state, keys: None, send_at: now }
+        let (keys, began, peer_version) = (None, now, 0);
+        Self { settings, call, seed, began, state, keys, send_at: now, peer_version }
     }
 
     /// Takes a datagram of the peer.
@@ -94,16 +97,32 @@ impl Caller {
         }
     }
 
+    /// True if [`Self::derive_keys`] takes the time of a derivation.
+    #[must_use]
+    pub const fn awaits_keys(&self) -> bool {
+        self.settings.passphrase.is_some()
+            && self.keys.is_none()
+            && matches!(self.state, State::Induction)
+    }
+
+    /// Makes the keys that the listener is told, if there is a secret. It is done when they are
+    /// needed if it was not done before.
+    pub fn derive_keys(&mut self) {
+        if self.awaits_keys()
+            && let Some(passphrase) = &self.settings.passphrase
+        {
+            let keys = Keyring::of_caller(passphrase, self.settings.key_length, self.seed);
+            self.keys = Some(keys);
+        }
+    }
+
     /// The listener gave a cookie.
     fn conclude(&mut self, now: Instant, induction: &Handshake) -> Progress {
         if induction.version < VERSION_5 || induction.extension != HSV5_MAGIC {
             return self.end(RejectReason::VERSION);
         }
+        self.derive_keys();
         let Self { settings, call, .. } = self;
-        if let Some(passphrase) = &settings.passphrase {
-            let keys = Keyring::of_caller(passphrase, settings.key_length, self.seed);
-            self.keys = Some(keys);
-        }
         let units = u16::try_from(settings.key_length.bytes() / 8).expect("4 at most");
         let handshake = Handshake {
             cookie: induction.cookie,
@@ -129,6 +148,7 @@ impl Caller {
             Ok(offer) => offer,
             Err(reason) => return self.end(reason),
         };
+        self.peer_version = offer.extension.version;
         if offer.handshake.initial_sequence != self.call.initial {
             return self.end(RejectReason::ROGUE);
         }

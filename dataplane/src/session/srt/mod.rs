@@ -2,7 +2,7 @@
 //!
 //! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
 //! Shape: `server.rs` is the session of the shard, `asking.rs` what it is before it is let in,
-//! `target.rs` what its peer wants. A datagram's way in: `listener.rs` (no destination) or
+//! `calling.rs` before a peer that we call answers, `target.rs` what its peer wants. A datagram's way in: `listener.rs` (no destination) or
 //! `caller.rs`, then `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's
 //! hands. A packet's way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs`
 //! (header, key).
@@ -15,6 +15,7 @@
 mod acknowledgements;
 mod asking;
 mod caller;
+mod calling;
 mod calls;
 mod close_reason;
 mod connection;
@@ -40,6 +41,7 @@ mod target;
 mod transmit;
 
 pub use caller::{Call, Caller, Progress};
+pub use calling::Outgoing;
 pub use calls::CALLS_MAX;
 pub use close_reason::CloseReason;
 pub use connection::Connection;

@@ -3,6 +3,8 @@
 //! Shape:
 //!
 //! ```text
+//!   calling --(it answers)--+
+//!     |                     v
 //!   asking --let_in--> open --(PublishStarted)--> publishing --+
 //!     |                 |  \---(PlayStarted)----> playing -----+--(SHUTDOWN, silence, our end)-->
 //!     +---(Refused)-----+------------------------------------------------------------------> over
@@ -20,10 +22,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codecs::mpegts::demux;
 use codecs::srt::SocketId;
 
 use super::asking::Asking;
+use super::caller::Caller;
+use super::calling::Called;
 use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::listener::Request;
@@ -51,24 +54,28 @@ use crate::words::Words;
 pub struct Server {
     pub(super) state: State,
     pub(super) role: Role,
-    stream: StreamName,
-    agent: Arc<str>,
+    pub(super) stream: StreamName,
+    pub(super) agent: Arc<str>,
     /// Which socket of its shard it came by.
-    port: u8,
+    pub(super) port: u8,
     /// What its peer calls us.
     pub(super) socket: Option<SocketId>,
     /// It showed no secret.
     pub(super) is_anonymous: bool,
-    events: VecDeque<Event>,
-    terms: Arc<Terms>,
+    /// We called it.
+    pub(super) called: Option<Box<Called>>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) terms: Arc<Terms>,
 }
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// We call it, and it has not answered.
+    Calling(Box<Caller>),
     /// The verdict is awaited, then the keys.
     Asking(Box<Asking>),
     /// It may come in, but for its name or its log.
-    Open(Box<(Request, Connection)>),
+    Open(Box<(Option<Request>, Connection)>),
     Publishing(Box<Publishing>),
     Playing(Box<Playing>),
     /// Its last word may be left to be sent.
@@ -91,7 +98,8 @@ impl Server {
         let agent = target::agent(request.peer_version());
         let (events, terms) = (VecDeque::from([ask]), Arc::clone(terms));
         let state = State::Asking(Box::new(Asking::new(request)));
-        Self { state, role, stream, agent, port, socket: None, is_anonymous, events, terms }
+        let (socket, called) = (None, None);
+        Self { state, role, stream, agent, port, socket, is_anonymous, called, events, terms }
     }
 
     /// Which socket of its shard it came by.
@@ -110,7 +118,7 @@ impl Server {
     #[must_use]
     pub fn connection(&self) -> Option<&Connection> {
         match &self.state {
-            State::Asking(_) | State::Over(None) => None,
+            State::Calling(_) | State::Asking(_) | State::Over(None) => None,
             State::Open(open) => Some(&open.1),
             State::Publishing(publishing) => Some(&publishing.connection),
             State::Playing(playing) => Some(&playing.connection),
@@ -120,7 +128,7 @@ impl Server {
 
     const fn connection_mut(&mut self) -> Option<&mut Connection> {
         match &mut self.state {
-            State::Asking(_) | State::Over(None) => None,
+            State::Calling(_) | State::Asking(_) | State::Over(None) => None,
             State::Open(open) => Some(&mut open.1),
             State::Publishing(publishing) => Some(&mut publishing.connection),
             State::Playing(playing) => Some(&mut playing.connection),
@@ -163,6 +171,7 @@ impl Server {
             State::Open(open) => {
                 let _early = open.1.handle_datagram(now, datagram);
             }
+            State::Calling(_) => self.handle_call(now, datagram),
             State::Asking(_) | State::Over(_) => {}
         }
         self.notice_end();
@@ -203,6 +212,9 @@ impl Server {
         match &mut self.state {
             // Its call is answered when it is known what becomes of it.
             State::Asking(_) | State::Open(_) | State::Over(None) => None,
+            // Its keys are derived in turn.
+            State::Calling(caller) if caller.awaits_keys() => None,
+            State::Calling(caller) => caller.poll_transmit(now, out),
             State::Publishing(publishing) => publishing.connection.poll_transmit(now, out),
             State::Playing(playing) => playing.connection.poll_transmit(now, out),
             State::Over(Some(connection)) => connection.poll_transmit(now, out),
@@ -217,8 +229,7 @@ impl Server {
         match (&self.state, command) {
             (State::Open(_), Command::PublishStarted) if self.role == Role::Publish => {
                 let connection = self.take_open("publish_started")?;
-                let settings = demux::Settings::default();
-                let ingest = Ingest::new(settings, &self.terms.limits);
+                let ingest = Ingest::new(self.demux(), &self.terms.limits);
                 let supply = Supply::new(now, &self.terms.session);
                 let span = tracing::Span::current();
                 let publishing = Publishing { connection, ingest, supply, span, is_over: false };
@@ -232,7 +243,7 @@ impl Server {
                 self.entered("open", State::Playing(playing), "play_started");
             }
             (State::Asking(_) | State::Open(_), Command::Refused(refusal)) => {
-                self.transition(State::Over(None), "refused");
+                self.take_back(refusal.name());
                 self.say_over(refusal.name());
             }
             // Its call was turned away already.
@@ -269,6 +280,7 @@ impl Server {
         if let Some(connection) = self.connection_mut() {
             connection.handle_timeout(now);
         }
+        self.call_timeout(now);
         if !matches!(self.state, State::Publishing(_)) {
             self.notice_end();
         }
@@ -294,8 +306,8 @@ impl Server {
             _ => None,
         };
         match ended {
-            // Who says goodbye does so on purpose.
-            Some(CloseReason::Shutdown) if self.role == Role::Publish => {
+            // Who says goodbye does so on purpose; whom we called is called again.
+            Some(CloseReason::Shutdown) if self.role == Role::Publish && !self.is_called() => {
                 self.events.push_back(Event::PublishEnded);
                 self.leave("peer_closed");
             }
@@ -308,7 +320,8 @@ impl Server {
     /// Ends the connection: the peer hears it once, and nothing if its call was never answered.
     fn end(&mut self, reason: &'static str) {
         match &mut self.state {
-            State::Asking(_) | State::Open(_) => {}
+            State::Open(_) if self.called.is_some() => self.take_back(reason),
+            State::Asking(_) | State::Calling(_) | State::Open(_) => {}
             _ => {
                 if let Some(connection) = self.connection_mut() {
                     connection.close(CloseReason::Closed(reason));
@@ -325,14 +338,16 @@ impl Server {
             let over = match std::mem::replace(&mut self.state, State::Over(None)) {
                 State::Playing(playing) => State::Over(Some(Box::new(playing.connection))),
                 State::Over(connection) => State::Over(connection),
-                State::Asking(_) | State::Open(_) | State::Publishing(_) => State::Over(None),
+                State::Calling(_) | State::Asking(_) | State::Open(_) | State::Publishing(_) => {
+                    State::Over(None)
+                }
             };
             self.entered(prev, over, reason);
         }
         self.say_over(reason);
     }
 
-    fn say_over(&mut self, reason: &'static str) {
+    pub(super) fn say_over(&mut self, reason: &'static str) {
         let is_said = |event: &Event| matches!(event, Event::Close { .. });
         if !self.events.iter().any(is_said) {
             self.events.push_back(Event::Close { reason });
@@ -370,7 +385,11 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Open(_) | State::Over(_) => None,
+            State::Over(_) => None,
+            State::Open(open) if self.called.is_some() => open.1.poll_timeout(),
+            State::Open(_) => None,
+            State::Calling(caller) if caller.awaits_keys() => None,
+            State::Calling(caller) => caller.poll_timeout(),
             State::Asking(asking) => Some(asking.gone_at()),
             State::Publishing(publishing) => {
                 let supply = publishing.supply.deadline();
@@ -416,6 +435,7 @@ impl Server {
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         match self.state {
+            State::Calling(_) => "calling",
             State::Asking(_) => "asking",
             State::Open(_) => "open",
             State::Publishing(_) => "publishing",

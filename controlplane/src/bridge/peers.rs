@@ -1,0 +1,234 @@
+//! Peers: what is known of one that the node connects to by itself, as far as shards told of it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use codecs::srt::RejectReason;
+use codecs::time::WallTime;
+use dataplane::control::{Dial, DialFailure, DialNumber, DialPeer, DialState, Role};
+use dataplane::ids::SessionId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::registry::SrtPlace;
+
+/// Errors of one peer that are kept.
+const ERRORS_MAX: usize = 5;
+
+/// A peer that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// Where it is, and what is spoken.
+    pub(super) place: SrtPlace,
+    /// Its address, as it may be shown.
+    pub(super) shown: String,
+    /// The number of the input that it is; a push is none.
+    pub(super) input: u32,
+    pub(super) pause: Duration,
+    pub(super) attempts_max: u32,
+}
+
+/// A peer that a shard connects to.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) number: DialNumber,
+    pub(super) wish: Wish,
+    pub(super) addrs: Option<Arc<[SocketAddr]>>,
+    /// When its name is to be looked up, if it is.
+    pub(super) look: Option<Instant>,
+    pub(super) status: PeerStatus,
+    attempt: u32,
+    connected: Option<(SessionId, WallTime)>,
+    errors: VecDeque<String>,
+}
+
+/// How a peer is that the node connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerStatus {
+    /// There is nothing to push, or somebody else publishes what would be pulled.
+    Waiting,
+    /// It is called for the first time.
+    Starting,
+    /// It is connected.
+    Active,
+    /// It failed, and is called again after a pause.
+    Reconnecting,
+    /// It failed as often as it may, and is left alone until its declaration changes.
+    Failed,
+}
+
+/// A peer that the node connects to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PeerSnapshot {
+    /// The number of the input that it is.
+    #[serde(skip)]
+    pub(crate) input: u32,
+    /// Its address, without secrets.
+    url: String,
+    /// How it is.
+    pub(crate) status: PeerStatus,
+    /// Attempts since it was connected for a minute, this one included.
+    attempt: u32,
+    /// Since when it is connected, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected_at: Option<i64>,
+    /// The session, while it is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+    /// The last errors, the newest last; none while it is connected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<String>,
+}
+
+/// The peers of one stream, by their addresses.
+#[derive(Clone, Debug, Default)]
+pub struct PeerSnapshots {
+    /// Those that it is pulled from.
+    pub pulls: Vec<PeerSnapshot>,
+    /// Those that it is pushed to.
+    pub pushes: Vec<PeerSnapshot>,
+}
+
+impl Peer {
+    pub(super) fn new(number: DialNumber, wish: Wish, now: Instant) -> Self {
+        let addr = wish.place.host.parse().map(|ip| SocketAddr::new(ip, wish.place.port));
+        let addrs: Option<Arc<[SocketAddr]>> = addr.ok().map(|addr| [addr].into());
+        let look = addrs.is_none().then_some(now);
+        let (status, attempt, connected) = (PeerStatus::Waiting, 0, None);
+        Self { number, wish, addrs, look, status, attempt, connected, errors: VecDeque::new() }
+    }
+
+    /// True if it has a name, whose address may be another one later.
+    pub(super) fn has_name(&self) -> bool {
+        self.wish.place.host.parse::<std::net::IpAddr>().is_err()
+    }
+
+    /// What its shard is told.
+    pub(super) fn dial(&self) -> Option<Dial> {
+        let addrs = Arc::clone(self.addrs.as_ref()?);
+        let peer = Arc::new(DialPeer::Srt(self.wish.place.peer.clone()));
+        let Wish { pause, attempts_max, .. } = self.wish;
+        Some(Dial { number: self.number, addrs, peer, pause, attempts_max })
+    }
+
+    /// The session, while it is connected.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.connected.map(|(session, _)| session)
+    }
+
+    /// Takes what its shard told; gives how it is now if that is news, with the error if there is
+    /// one.
+    pub(super) fn take(&mut self, state: &DialState, attempt: u32) -> (PeerStatus, Option<String>) {
+        self.attempt = attempt;
+        self.connected = None;
+        let (status, error) = match state {
+            DialState::Waiting => (PeerStatus::Waiting, None),
+            DialState::Calling if attempt <= 1 => (PeerStatus::Starting, None),
+            DialState::Calling => (PeerStatus::Reconnecting, None),
+            DialState::Connected { session, .. } => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let millis = now.map(|since| since.as_millis()).unwrap_or_default();
+                let at = WallTime::from_unix_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+                self.connected = Some((*session, at));
+                self.errors.clear();
+                (PeerStatus::Active, None)
+            }
+            DialState::Pausing { reason } => (PeerStatus::Reconnecting, Some(told(*reason))),
+            DialState::Failed { reason } => (PeerStatus::Failed, Some(told(*reason))),
+        };
+        if let Some(error) = &error {
+            self.fail(error.clone());
+        }
+        self.status = status;
+        (status, error)
+    }
+
+    /// Remembers an error.
+    pub(super) fn fail(&mut self, error: String) {
+        if self.errors.len() == ERRORS_MAX {
+            self.errors.pop_front();
+        }
+        self.errors.push_back(error);
+    }
+
+    pub(super) fn snapshot(&self) -> PeerSnapshot {
+        PeerSnapshot {
+            input: self.wish.input,
+            url: self.wish.shown.clone(),
+            status: self.status,
+            attempt: self.attempt,
+            connected_at: self.connected.map(|(_, at)| at.as_unix_millis()),
+            session: self.connected.map(|(session, _)| session.to_string()),
+            errors: self.errors.iter().cloned().collect(),
+        }
+    }
+}
+
+impl PeerSnapshots {
+    pub(super) fn take<'p>(&mut self, role: Role, peers: impl Iterator<Item = &'p Peer>) {
+        let mut all: Vec<_> = peers.map(Peer::snapshot).collect();
+        all.sort_by(|one, other| one.url.cmp(&other.url));
+        match role {
+            Role::Publish => self.pulls = all,
+            Role::Play => self.pushes = all,
+        }
+    }
+}
+
+/// Why a peer is not connected, in words.
+fn told(failure: DialFailure) -> String {
+    match failure {
+        DialFailure::Refused(code) => {
+            // The code is said first, as the peer's people will ask for it.
+            let text = RejectReason(code).to_string();
+            let text = text.strip_suffix(&format!(" (code {code})")).unwrap_or(&text);
+            format!("the peer refuses with {code} ({text})")
+        }
+        DialFailure::NoAnswer => {
+            "the peer does not answer; is it there, and is its UDP port open?".to_owned()
+        }
+        DialFailure::Socket(errno) => {
+            format!("no socket for it: {}", std::io::Error::from_raw_os_error(errno))
+        }
+        DialFailure::Limit(limit) => format!("this node is at its limit {limit}"),
+        DialFailure::Ended("busy") => "somebody else publishes the stream".to_owned(),
+        DialFailure::Ended(reason) => format!("the connection ended: {reason}"),
+    }
+}
+
+/// The word for it in events.
+pub(super) const fn word(failure: DialFailure) -> &'static str {
+    match failure {
+        DialFailure::Refused(_) => "refused",
+        DialFailure::NoAnswer => "no_answer",
+        DialFailure::Socket(_) => "socket",
+        DialFailure::Limit(limit) => limit,
+        DialFailure::Ended(reason) => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_with_their_code_and_what_it_means() {
+        for (failure, says) in [
+            (DialFailure::Refused(1401), "refuses with 1401 (the key is missing or wrong)"),
+            (DialFailure::Refused(10), "refuses with 10 (the passphrases differ)"),
+            (DialFailure::NoAnswer, "does not answer"),
+            (DialFailure::Socket(libc_eaddrinuse()), "in use"),
+            (DialFailure::Ended("busy"), "somebody else publishes"),
+        ] {
+            assert!(told(failure).contains(says), "{failure:?}: {}", told(failure));
+        }
+    }
+
+    /// `EADDRINUSE` of Linux.
+    const fn libc_eaddrinuse() -> i32 {
+        98
+    }
+}

@@ -1,0 +1,112 @@
+//! Peers that a shard connects to by itself: whom it pulls from, and whom it pushes to.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use codecs::srt::{KeyLength, Passphrase};
+
+use crate::ids::{Secret, SessionId, StreamName};
+
+/// Names a dial in what is told of it; the control plane never uses one twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialNumber(pub u64);
+
+/// A peer that a shard connects to until it is told otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Names it.
+    pub number: DialNumber,
+    /// Where it is: each attempt takes the next one.
+    pub addrs: Arc<[SocketAddr]>,
+    /// What is spoken.
+    pub peer: Arc<DialPeer>,
+    /// The first pause between two attempts, which doubles up to a bound.
+    pub pause: Duration,
+    /// Attempts in a row that may fail before it is given up; endless if 0.
+    pub attempts_max: u32,
+}
+
+/// What is spoken with a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialPeer {
+    /// MPEG-TS over SRT.
+    Srt(SrtPeer),
+}
+
+/// An SRT peer: how it is called, and what is agreed with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrtPeer {
+    /// What it is called for; nothing is said if it is empty.
+    pub stream_id: Secret,
+    /// The secret of both; without one nothing is encrypted.
+    pub passphrase: Option<Passphrase>,
+    /// The length of the keys that are made here.
+    pub key_length: KeyLength,
+    /// How long a lost packet may be waited for here; as everybody's without.
+    pub latency: Option<Duration>,
+    /// The least that the peer is asked to wait.
+    pub peer_latency: Option<Duration>,
+    /// How long a handshake may take.
+    pub connect_timeout: Duration,
+    /// Where it is called from: any address, or any port, if it is unspecified.
+    pub local: Option<SocketAddr>,
+    /// The number of the program that is read; the first one without.
+    pub program: Option<u16>,
+    /// The packet ids of it that are read; all of them if empty.
+    pub pids: Vec<u16>,
+}
+
+/// What became of a dial.
+#[derive(Clone, Debug)]
+pub struct DialNews {
+    /// Which.
+    pub number: DialNumber,
+    /// The stream that it is for.
+    pub stream: StreamName,
+    /// How it is now.
+    pub state: DialState,
+    /// Attempts since it was connected last, this one included.
+    pub attempt: u32,
+}
+
+/// How a dial is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialState {
+    /// Nobody publishes what would be pushed, or somebody else publishes what would be pulled.
+    Waiting,
+    /// The peer is called.
+    Calling,
+    /// Media flows, or will.
+    Connected {
+        /// The session.
+        session: SessionId,
+        /// Where the peer is.
+        peer: SocketAddr,
+    },
+    /// It failed and is tried again after a pause.
+    Pausing {
+        /// Why it failed.
+        reason: DialFailure,
+    },
+    /// It failed as often as it may.
+    Failed {
+        /// Why it failed last.
+        reason: DialFailure,
+    },
+}
+
+/// Why a peer could not be reached, or why its connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialFailure {
+    /// The peer refused, with this code of SRT.
+    Refused(u32),
+    /// It did not answer.
+    NoAnswer,
+    /// The socket could not be opened, or nothing could be sent, with this number of the system.
+    Socket(i32),
+    /// A limit of this node.
+    Limit(&'static str),
+    /// The connection stood and ended.
+    Ended(&'static str),
+}

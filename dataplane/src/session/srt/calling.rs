@@ -1,0 +1,151 @@
+//! A peer that we call: its session until it answers, and what is particular about it then.
+//!
+//! Shape: nobody is asked whether it may be called. It is named by [`Event::Authorize`] all the
+//! same, once its connection stands, and begins as one that was let in.
+//! Limits: those of [`Caller`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use codecs::mpegts::demux;
+use codecs::srt::{RejectReason, SocketId};
+
+use super::caller::{Caller, Progress};
+use super::close_reason::CloseReason;
+use super::server::{Server, State};
+use super::target;
+use crate::config::Terms;
+use crate::control::Role;
+use crate::ids::StreamName;
+use crate::session::rtmp::Params;
+use crate::session::{Credentials, Event, Format, Framing, PlayOptions};
+
+/// What is particular about a peer that was called.
+#[derive(Debug)]
+pub(super) struct Called {
+    /// What of its transport stream is read.
+    pub(super) demux: demux::Settings,
+    /// Why it did not take the call.
+    pub(super) refused: Option<RejectReason>,
+}
+
+/// Whom a session calls, and for what.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The call.
+    pub caller: Caller,
+    /// What the peer will do: publish to us, or play from us.
+    pub role: Role,
+    /// Which of our streams.
+    pub stream: StreamName,
+    /// The socket of the shard by which it is called.
+    pub port: u8,
+    /// What of its transport stream is read.
+    pub demux: demux::Settings,
+}
+
+impl Server {
+    /// Calls a peer.
+    #[must_use]
+    pub fn calling(outgoing: Outgoing, terms: &Arc<Terms>) -> Self {
+        let Outgoing { caller, role, stream, port, demux } = outgoing;
+        let (socket, terms) = (Some(caller.socket()), Arc::clone(terms));
+        Self {
+            state: State::Calling(Box::new(caller)),
+            role,
+            stream,
+            agent: Arc::from("srt"),
+            port,
+            socket,
+            is_anonymous: true,
+            called: Some(Box::new(Called { demux, refused: None })),
+            events: VecDeque::new(),
+            terms,
+        }
+    }
+
+    /// True if we called the peer.
+    #[must_use]
+    pub const fn is_called(&self) -> bool {
+        self.called.is_some()
+    }
+
+    /// Why the peer did not take the call, if it did not.
+    #[must_use]
+    pub fn refused_with(&self) -> Option<RejectReason> {
+        self.called.as_deref().and_then(|called| called.refused)
+    }
+
+    /// How far the call is.
+    pub(super) fn progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Waiting => {}
+            Progress::Connected(connection) => {
+                if let State::Calling(caller) = &self.state {
+                    self.agent = target::agent(caller.peer_version);
+                }
+                self.entered("calling", State::Open(Box::new((None, *connection))), "connected");
+                let options = Params::default().play(Format::MpegTs);
+                let options = PlayOptions { framing: Framing::Srt, ..options };
+                self.events.push_back(Event::Authorize {
+                    intent: self.role.into(),
+                    stream: self.stream.clone(),
+                    credentials: Box::new(Credentials::default()),
+                    play: (self.role == Role::Play).then_some(options),
+                });
+            }
+            Progress::Refused(reason) => {
+                if let Some(called) = &mut self.called {
+                    called.refused = Some(reason);
+                }
+                tracing::info!(code = reason.0, %reason, "the peer does not take the call");
+                self.transition(State::Over(None), "refused");
+                self.say_over("refused");
+            }
+        }
+    }
+
+    /// A peer that we called hears that we end what stands; others were not answered yet.
+    pub(super) fn take_back(&mut self, reason: &'static str) {
+        let prev = self.state_name();
+        let over = match std::mem::replace(&mut self.state, State::Over(None)) {
+            State::Open(open) if self.is_called() => {
+                let mut connection = open.1;
+                connection.close(CloseReason::Closed(reason));
+                State::Over(Some(Box::new(connection)))
+            }
+            _ => State::Over(None),
+        };
+        self.entered(prev, over, reason);
+    }
+
+    /// What of a publisher's transport stream is read.
+    pub(super) fn demux(&self) -> demux::Settings {
+        self.called.as_deref().map(|called| called.demux.clone()).unwrap_or_default()
+    }
+
+    /// The peer may have answered.
+    pub(super) fn handle_call(&mut self, now: Instant, datagram: &[u8]) {
+        if let State::Calling(caller) = &mut self.state {
+            let progress = caller.handle_datagram(now, datagram);
+            self.progress(progress);
+        }
+    }
+
+    /// The call may take no longer.
+    pub(super) fn call_timeout(&mut self, now: Instant) {
+        if let State::Calling(caller) = &mut self.state {
+            let progress = caller.handle_timeout(now);
+            self.progress(progress);
+        }
+    }
+}
+
+impl Caller {
+    /// Our socket.
+    #[must_use]
+    pub const fn socket(&self) -> SocketId {
+        self.call.socket
+    }
+}
