@@ -4,8 +4,8 @@
 //!   publish://                     an encoder publishes, by any protocol
 //!   rtmp://0.0.0.0/.., srt://[::]  the same, by that protocol alone; so are an empty host and a
 //!                                  loopback address: nobody pulls from there
-//!   srt://HOST:PORT                the node calls that peer and plays from it; mode=caller says
-//!                                  so of a peer on this host
+//!   srt://HOST:PORT                the node calls that peer and plays from it; mode=caller or
+//!                                  mode=rendezvous says so of a peer on this host
 //!   udp://239.1.2.3:5000           datagrams that are sent to us, which the node listens for
 //!   anything else                  a pull, which is refused until there are such pulls
 //! ```
@@ -257,7 +257,8 @@ fn listens(authority: &str) -> bool {
 
 /// True if a peer of SRT calls the node: its host is empty or ours, unless the mode says who calls.
 fn listens_for_srt(url: &str, authority: &str) -> bool {
-    listens(authority) && srt_url::mode(url) != Some(Mode::Caller)
+    let calls = matches!(srt_url::mode(url), Some(Mode::Caller | Mode::Rendezvous));
+    listens(authority) && !calls
 }
 
 /// Checks that a listening address names nothing but the stream itself.
@@ -336,6 +337,7 @@ mod tests {
             ("srt://:9999?mode=listener", Kind::PublishSrt),
             ("srt://127.0.0.1:9999", Kind::PublishSrt),
             ("srt://127.0.0.1:9999?mode=caller", Kind::PullSrt),
+            ("srt://127.0.0.1:9999?mode=rendezvous", Kind::PullSrt),
             ("srt://origin.example:9999?streamid=#!::r=x,m=request", Kind::PullSrt),
             ("udp://239.0.0.1:5000?interface=lo", Kind::Udp),
         ] {

@@ -43,6 +43,8 @@ pub(super) enum Mode {
     Caller,
     /// The peer calls.
     Listener,
+    /// Both call.
+    Rendezvous,
 }
 
 /// Where an SRT peer is, and what is agreed with it.
@@ -83,8 +85,10 @@ pub(super) fn parse(url: &str, params: &BTreeMap<String, String>) -> Result<SrtP
                        the mode";
         return Err(invalid(message));
     }
-    let local = options.local(&host)?;
+    let rendezvous = options.mode == Some(Mode::Rendezvous);
+    let local = options.local(&host, rendezvous.then_some(port))?;
     let peer = SrtPeer {
+        rendezvous,
         stream_id: Secret(options.stream_id),
         passphrase: options.passphrase,
         key_length: options.key_length.unwrap_or(KeyLength::Aes128),
@@ -173,6 +177,7 @@ fn mode_of(word: &str) -> Option<Mode> {
     match word {
         "caller" | "client" => Some(Mode::Caller),
         "listener" | "server" => Some(Mode::Listener),
+        "rendezvous" => Some(Mode::Rendezvous),
         _ => None,
     }
 }
@@ -196,7 +201,8 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
         match name {
             "mode" => {
-                let wrong = || invalid("mode is caller, or listener where the peer calls");
+                let wrong =
+                    || invalid("mode is caller or rendezvous, or listener where the peer calls");
                 self.mode = Some(mode_of(value).ok_or_else(wrong)?);
             }
             "streamid" | "srt_streamid" if value.len() <= STREAM_ID_BYTES_MAX => {
@@ -243,16 +249,21 @@ impl Options {
         Ok(())
     }
 
-    fn local(&self, host: &str) -> Result<Option<SocketAddr>, Fault> {
-        if self.local_addr.is_none() && self.local_port == 0 {
+    /// Where the peer is called from; two callers meet at the same `port` if nothing is said.
+    fn local(&self, host: &str, port: Option<u16>) -> Result<Option<SocketAddr>, Fault> {
+        let local_port = match (self.local_port, port) {
+            (0, Some(port)) => port,
+            (said, _) => said,
+        };
+        if self.local_addr.is_none() && local_port == 0 {
             return Ok(None);
         }
         let local = self.local_addr.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let other = |ip: IpAddr| ip.is_ipv4() != local.is_ipv4();
+        let other = |ip: IpAddr| ip.is_ipv4() != local.is_ipv4() && !local.is_unspecified();
         if host.parse().is_ok_and(other) {
             return Err(invalid("the local address is of the peer's family"));
         }
-        Ok(Some(SocketAddr::new(local, self.local_port)))
+        Ok(Some(SocketAddr::new(local, local_port)))
     }
 }
 
@@ -302,6 +313,9 @@ mod tests {
         assert_eq!(peer.peer_latency, Some(Duration::from_millis(300)));
         assert_eq!(peer.connect_timeout, Duration::from_secs(5));
         assert_eq!(peer.local, Some("[::1]:7000".parse().unwrap()));
+        let met = plain("srt://192.0.2.1:9000?mode=rendezvous").unwrap();
+        assert!(met.peer.rendezvous, "both call");
+        assert_eq!(met.peer.local, Some("0.0.0.0:9000".parse().unwrap()));
         let escaped = plain("srt://h:1?streamid=%23!::r%3Dcam%2Cm%3Drequest%26x").unwrap();
         assert_eq!(escaped.peer.stream_id.0, "#!::r=cam,m=request&x");
         let params = [("rcvlatency", "70"), ("streamid", "50%#&?")];

@@ -152,6 +152,51 @@ fn libsrt_listens_for_what_is_pushed() {
 }
 
 #[test]
+fn libsrt_meets_who_pulls_and_who_pushes() {
+    let server = serve_at_once("");
+    let secret = format!("passphrase={PASSPHRASE}&pbkeylen=16");
+    let ours = format!("passphrase={}&pbkeylen=16", PASSPHRASE.replace(' ', "%20"));
+    let [pushed, pulled] = [free_port(), free_port()];
+    let file = server.folder().join("met.ts");
+    let url = format!("srt://127.0.0.2:{pushed}?mode=rendezvous&adapter=127.0.0.1&{secret}");
+    let script =
+        format!("exec srt-live-transmit -a:no -q '{url}' file://con >'{}'", file.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    let mut player = Process::start(&mut command);
+    let at = |port: u16| format!("srt://127.0.0.1:{port}?mode=rendezvous&adapter=127.0.0.2&{ours}");
+    let spec = json!({
+        "inputs": [{"url": "publish://"}],
+        "push": [{"url": at(pushed), "enabled": true}],
+    });
+    declare(&server, "studio", &spec);
+    let publisher = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
+    peer(&server, "studio", "pushes", "active");
+    let published = publisher.finish();
+    player.wait(END);
+    let stream = fs::read(&file).expect("it wrote a file");
+    transport::media(&stream, "srt-live-transmit").assert_played(&published, "it was met");
+
+    declare(&server, "field", &json!({"inputs": [{"url": at(pulled)}]}));
+    let url = format!(
+        "srt://127.0.0.2:{pulled}?mode=rendezvous&localaddr=127.0.0.1&localport={pulled}\
+         &pkt_size=1316&{secret}"
+    );
+    let script = format!(
+        "{FFMPEG} -hide_banner -loglevel warning -nostdin -re -stream_loop -1 -i '{}' -map 0 \
+         -c copy -f mpegts - | exec srt-live-transmit -a:no -q file://con '{}'",
+        Clip::Small.file().display(),
+        url.replace("localaddr", "adapter")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    let _encoder = Process::start(&mut command);
+    session(&server, |s| s["stream"] == "field" && s["bytes_in"].as_u64() > Some(5_000));
+    peer(&server, "field", "pulls", "active");
+    server.stop();
+}
+
+#[test]
 fn libsrt_listens_for_who_pulls_and_is_called_again_when_it_is_back() {
     let server = serve_at_once("[stream]\ngrace_ms = 30000\n");
     let port = free_port();

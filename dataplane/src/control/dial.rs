@@ -37,6 +37,8 @@ pub enum DialPeer {
 /// An SRT peer: how it is called, and what is agreed with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SrtPeer {
+    /// It calls us, too.
+    pub rendezvous: bool,
     /// What it is called for; nothing is said if it is empty.
     pub stream_id: Secret,
     /// The secret of both; without one nothing is encrypted.

@@ -88,6 +88,12 @@ impl Shard {
     fn call_received(&mut self, port: u8, peer: SocketAddr, (buf, at): (&mut DatagramBuf, usize)) {
         let Some(datagram) = self.reactor.datagram_mut(buf, at) else { return };
         if !self.ports.get(port).is_some_and(|port| port.listens) {
+            if let Some(slot) = self.ports.met(port, peer) {
+                if self.datagram(slot, peer, &mut Place::Run(buf, at)) {
+                    self.settle(slot);
+                }
+                return;
+            }
             // Whom we call knows our number.
             self.counters.datagrams_unknown += 1;
             return;

@@ -35,7 +35,7 @@ use crate::control::{
 use crate::error::Error;
 use crate::hub::Publisher;
 use crate::ids::{Secret, SessionId, StreamName};
-use crate::session::srt::{Call, Caller, Outgoing, Server, Settings};
+use crate::session::srt::{Attempt, Call, Caller, Outgoing, Rendezvous, Server, Settings};
 use crate::session::{Command, PlayOptions, Refusal, Session};
 
 /// The pause at most.
@@ -224,6 +224,9 @@ impl Shard {
         said: &SrtPeer,
     ) -> Result<u32, Error> {
         let port = self.port_to(peer, said.local)?;
+        if said.rendezvous && self.ports.is_met(port, peer) {
+            return Err(Error::Rejected("rendezvous_taken"));
+        }
         let admission = self.shared.caps.enter_unnamed(&self.config.limits);
         let admission = admission.map_err(Error::Limit)?;
         self.sessions_opened += 1;
@@ -233,10 +236,14 @@ impl Shard {
         let stream_id = (!said.stream_id.0.is_empty()).then(|| said.stream_id.0.clone().into());
         let call = Call { peer, socket, initial, stream_id };
         let settings = self.settings_for(said, role);
-        let caller = Caller::new(settings, call, self.key_seed(id), self.now);
+        let (seed, now) = (self.key_seed(id), self.now);
+        let attempt = match said.rendezvous {
+            true => Attempt::Meet(Rendezvous::new(settings, call, seed, now)),
+            false => Attempt::Call(Caller::new(settings, call, seed, now)),
+        };
         let (program, pids) = (said.program, said.pids.clone());
         let demux = demux::Settings { program, pids, ..demux::Settings::default() };
-        let outgoing = Outgoing { caller, role, stream: stream.clone(), port, demux };
+        let outgoing = Outgoing { attempt, role, stream: stream.clone(), port, demux };
         let connection = Connection::new(Arrival {
             id,
             fd: None,
@@ -252,6 +259,9 @@ impl Shard {
         span.in_scope(|| tracing::info!(%stream, role = role.name(), "a peer is called"));
         let slot = self.take_in(Box::new(connection));
         self.ports.name(socket, slot);
+        if said.rendezvous {
+            self.ports.meet(port, peer, slot);
+        }
         Ok(slot)
     }
 
@@ -393,6 +403,7 @@ mod tests {
 
     fn entry(addrs: &[&str], attempts_max: u32, now: Instant) -> Entry {
         let peer = SrtPeer {
+            rendezvous: false,
             stream_id: Secret::default(),
             passphrase: None,
             key_length: KeyLength::Aes128,

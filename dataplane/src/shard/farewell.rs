@@ -153,6 +153,7 @@ impl Shard {
         self.count_datagrams(slot);
         self.end_pull(slot, reason_of(reason));
         self.dial_over(slot, reason);
+        self.ports.part(slot);
         let end = self.connection_end(slot, reason);
         self.leave_media(slot, reason_of(reason));
         if let Some(end) = end {

@@ -65,6 +65,9 @@ pub(super) struct Ports {
     list: Vec<Port>,
     /// The connections' slots by what their peers call them.
     slots: HashMap<SocketId, u32>,
+    /// The connections with callers who call us, too, by the port and where they are: their first
+    /// words are to nobody in particular.
+    meetings: HashMap<(u8, SocketAddr), u32>,
     /// Ids that were made so far.
     made: u64,
     /// Datagrams that may be handed to other shards in this turn.
@@ -76,7 +79,8 @@ pub(super) struct Ports {
 impl Default for Ports {
     fn default() -> Self {
         let scratch = Box::new([0; PACKET_BYTES_MAX]);
-        Self { list: Vec::new(), slots: HashMap::new(), made: 0, strays_left: 0, scratch }
+        let (slots, meetings) = (HashMap::new(), HashMap::new());
+        Self { list: Vec::new(), slots, meetings, made: 0, strays_left: 0, scratch }
     }
 }
 
@@ -108,6 +112,26 @@ impl Ports {
 
     pub(super) fn name(&mut self, socket: SocketId, slot: u32) {
         self.slots.insert(socket, slot);
+    }
+
+    /// The connection in `slot` is with a caller at `peer` who calls us, too.
+    pub(super) fn meet(&mut self, port: u8, peer: SocketAddr, slot: u32) {
+        self.meetings.insert((port, peer), slot);
+    }
+
+    /// True if there is such a one.
+    pub(super) fn is_met(&self, port: u8, peer: SocketAddr) -> bool {
+        self.meetings.contains_key(&(port, peer))
+    }
+
+    /// The connection with a caller who calls us, too.
+    pub(super) fn met(&self, port: u8, peer: SocketAddr) -> Option<u32> {
+        self.meetings.get(&(port, peer)).copied()
+    }
+
+    /// The connection in `slot` is over.
+    pub(super) fn part(&mut self, slot: u32) {
+        self.meetings.retain(|_, at| *at != slot);
     }
 
     /// A turn begins.
@@ -154,7 +178,12 @@ impl Shard {
         if !self.reactor.takes_datagrams() {
             return Err(Error::Rejected("no_datagram_buffers"));
         }
-        let addr = local.unwrap_or_else(|| any_local(peer));
+        let any = any_local(peer);
+        let addr = match local {
+            Some(local) if local.ip().is_unspecified() => SocketAddr::new(any.ip(), local.port()),
+            Some(local) => local,
+            None => any,
+        };
         let is_there = |port: &Port| !port.listens && port.config.addr == addr;
         if let Some(at) = self.ports.list.iter().position(is_there) {
             return Ok(u8::try_from(at).expect("ports are fewer"));

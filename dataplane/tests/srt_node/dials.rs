@@ -29,6 +29,7 @@ on_both_backends! {
     who_publishes_is_not_disturbed_by_a_pull
     a_change_of_one_push_leaves_the_others_alone
     a_peer_hears_that_the_node_goes_down
+    two_nodes_meet
 }
 
 const PASSPHRASE: &[u8] = b"a secret of two";
@@ -36,6 +37,7 @@ const PASSPHRASE: &[u8] = b"a secret of two";
 /// A peer at `addr` that is called for `stream_id`.
 fn peer(number: u64, addr: SocketAddr, stream_id: &str) -> Dial {
     let said = Said {
+        rendezvous: false,
         stream_id: Secret(stream_id.to_owned()),
         passphrase: None,
         key_length: KeyLength::Aes128,
@@ -287,6 +289,38 @@ fn a_change_of_one_push_leaves_the_others_alone(config: Config) {
     publisher.send_frames(30);
     two.until("media comes", |host| host.received.len() > 5_000);
     assert_eq!(two.calls.len(), 1);
+}
+
+/// A port that is free at both addresses.
+fn free_port() -> u16 {
+    let one = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    one.local_addr().unwrap().port()
+}
+
+fn two_nodes_meet(config: Config) {
+    let (source, _) = listening(config.clone(), 1);
+    let (copy, _) = listening(config, 0);
+    let mut publisher = Publisher::start(source.rtmp, "source");
+    publisher.send_frames(10);
+    for (secret, name) in [(None, "plain"), (Some(PASSPHRASE), "encrypted")] {
+        let port = free_port();
+        let [here, there] = ["127.0.0.1", "127.0.0.2"].map(|ip| format!("{ip}:{port}"));
+        let meet = |from: &str, to: &str| {
+            let dial = peer(1, to.parse().unwrap(), "");
+            let DialPeer::Srt(said) = &*dial.peer;
+            let passphrase = secret.map(|secret| Passphrase::new(secret).unwrap());
+            let local = Some(from.parse().unwrap());
+            let said = Said { rendezvous: true, passphrase, local, ..said.clone() };
+            Dial { peer: Arc::new(DialPeer::Srt(said)), ..dial }
+        };
+        dial(&copy, name, Role::Publish, &[meet(&there, &here)]);
+        dial(&source, "source", Role::Play, &[meet(&here, &there)]);
+        connected(&copy, 1);
+        connected(&source, 1);
+        publish_to(&mut publisher, &copy, name);
+        dial(&copy, name, Role::Publish, &[]);
+        dial(&source, "source", Role::Play, &[]);
+    }
 }
 
 fn a_peer_hears_that_the_node_goes_down(config: Config) {

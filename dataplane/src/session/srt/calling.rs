@@ -2,7 +2,7 @@
 //!
 //! Shape: nobody is asked whether it may be called. It is named by [`Event::Authorize`] all the
 //! same, once its connection stands, and begins as one that was let in.
-//! Limits: those of [`Caller`].
+//! Limits: those of [`Caller`] and [`Rendezvous`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,8 +13,10 @@ use codecs::srt::{RejectReason, SocketId};
 
 use super::caller::{Caller, Progress};
 use super::close_reason::CloseReason;
+use super::rendezvous::Rendezvous;
 use super::server::{Server, State};
 use super::target;
+use super::transmit::Scratch;
 use crate::config::Terms;
 use crate::control::Role;
 use crate::ids::StreamName;
@@ -30,11 +32,20 @@ pub(super) struct Called {
     pub(super) refused: Option<RejectReason>,
 }
 
+/// How a peer is called.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It listens.
+    Call(Caller),
+    /// It calls us, too.
+    Meet(Rendezvous),
+}
+
 /// Whom a session calls, and for what.
 #[derive(Debug)]
 pub struct Outgoing {
     /// The call.
-    pub caller: Caller,
+    pub attempt: Attempt,
     /// What the peer will do: publish to us, or play from us.
     pub role: Role,
     /// Which of our streams.
@@ -49,10 +60,10 @@ impl Server {
     /// Calls a peer.
     #[must_use]
     pub fn calling(outgoing: Outgoing, terms: &Arc<Terms>) -> Self {
-        let Outgoing { caller, role, stream, port, demux } = outgoing;
-        let (socket, terms) = (Some(caller.socket()), Arc::clone(terms));
+        let Outgoing { attempt, role, stream, port, demux } = outgoing;
+        let (socket, terms) = (Some(attempt.socket()), Arc::clone(terms));
         Self {
-            state: State::Calling(Box::new(caller)),
+            state: State::Calling(Box::new(attempt)),
             role,
             stream,
             agent: Arc::from("srt"),
@@ -83,7 +94,7 @@ impl Server {
             Progress::Waiting => {}
             Progress::Connected(connection) => {
                 if let State::Calling(caller) = &self.state {
-                    self.agent = target::agent(caller.peer_version);
+                    self.agent = target::agent(caller.peer_version());
                 }
                 self.entered("calling", State::Open(Box::new((None, *connection))), "connected");
                 let options = Params::default().play(Format::MpegTs);
@@ -142,10 +153,47 @@ impl Server {
     }
 }
 
-impl Caller {
+/// Calls the same of either.
+macro_rules! each {
+    ($self:ident, $attempt:ident => $call:expr) => {
+        match $self {
+            Self::Call($attempt) => $call,
+            Self::Meet($attempt) => $call,
+        }
+    };
+}
+
+impl Attempt {
     /// Our socket.
-    #[must_use]
-    pub const fn socket(&self) -> SocketId {
-        self.call.socket
+    const fn socket(&self) -> SocketId {
+        each!(self, attempt => attempt.call.socket)
+    }
+
+    const fn peer_version(&self) -> u32 {
+        each!(self, attempt => attempt.peer_version)
+    }
+
+    pub(super) const fn awaits_keys(&self) -> bool {
+        each!(self, attempt => attempt.awaits_keys())
+    }
+
+    pub(super) fn derive_keys(&mut self) {
+        each!(self, attempt => attempt.derive_keys());
+    }
+
+    fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Progress {
+        each!(self, attempt => attempt.handle_datagram(now, datagram))
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Progress {
+        each!(self, attempt => attempt.handle_timeout(now))
+    }
+
+    pub(super) fn poll_transmit(&mut self, now: Instant, out: &mut Scratch) -> Option<usize> {
+        each!(self, attempt => attempt.poll_transmit(now, out))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        each!(self, attempt => attempt.poll_timeout())
     }
 }

@@ -18,7 +18,9 @@
 
 use std::time::{Duration, Instant};
 
-use codecs::srt::{Control, DataHeader, HEADER_BYTES, Header, KeyState, SocketId};
+use codecs::srt::{
+    Control, DataHeader, HEADER_BYTES, Handshake, HandshakeKind, Header, KeyState, SocketId,
+};
 
 use super::acknowledgements::Acknowledgements;
 use super::close_reason::CloseReason;
@@ -245,8 +247,13 @@ impl Connection {
 
     fn handle_control(&mut self, now: Instant, sent: u32, control: Control<'_>) {
         // A handshake that comes again says that the peer heard nothing of us yet.
-        if matches!(control, Control::Handshake(_)) {
-            self.answer_again();
+        if let Control::Handshake(body) = control {
+            let kind = Handshake::parse(body).map(|(handshake, _)| handshake.kind);
+            // That it agrees says that it heard us.
+            match kind {
+                Ok(HandshakeKind::Agreement) => self.hear(now),
+                _ => self.answer_again(),
+            }
             return;
         }
         self.hear(now);

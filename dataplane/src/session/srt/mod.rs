@@ -3,7 +3,7 @@
 //! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
 //! Shape: `server.rs` is the session of the shard, `asking.rs` what it is before it is let in,
 //! `calling.rs` before a peer that we call answers, `target.rs` what its peer wants. A datagram's way in: `listener.rs` (no destination) or
-//! `caller.rs`, then `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's
+//! `caller.rs` or `rendezvous.rs`, then `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's
 //! hands. A packet's way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs`
 //! (header, key).
 //! In/Out: payload is decrypted where it was received and given out from there if it came in
@@ -31,6 +31,7 @@ mod playing;
 mod publishing;
 mod ranges;
 mod receiver;
+mod rendezvous;
 mod retransmissions;
 mod round_trip;
 mod sender;
@@ -41,7 +42,7 @@ mod target;
 mod transmit;
 
 pub use caller::{Call, Caller, Progress};
-pub use calling::Outgoing;
+pub use calling::{Attempt, Outgoing};
 pub use calls::CALLS_MAX;
 pub use close_reason::CloseReason;
 pub use connection::Connection;
@@ -50,6 +51,7 @@ pub use keyring::{KeySeed, Keyring};
 pub use listener::{Incoming, Keys, Listener, Request};
 pub use playing::Playing;
 pub use receiver::Payload;
+pub use rendezvous::Rendezvous;
 pub use sender::{PacketIndex, PacketMeta, Returned};
 pub use server::Server;
 pub use settings::Settings;

@@ -181,7 +181,10 @@ pub(super) fn our_handshake(
 pub(super) struct Agreement {
     pub(super) socket: SocketId,
     pub(super) peer_socket: SocketId,
+    /// The number of the peer's first packet.
     pub(super) initial: SeqNumber,
+    /// That of ours: the same, unless two callers met.
+    pub(super) send_initial: SeqNumber,
     pub(super) mtu: u32,
     pub(super) peer_window: u32,
     /// How long we wait for what is missing.
@@ -195,7 +198,7 @@ pub(super) struct Agreement {
     /// When our clock began.
     pub(super) began: Instant,
     pub(super) keys: Option<Keyring>,
-    /// What a listener answers to a conclusion that comes again.
+    /// What is answered to a conclusion that comes again.
     pub(super) greeting: Option<Vec<u8>>,
 }
 
@@ -221,6 +224,7 @@ impl Agreement {
             socket,
             peer_socket: offer.handshake.socket,
             initial: offer.handshake.initial_sequence,
+            send_initial: offer.handshake.initial_sequence,
             mtu,
             peer_window: offer.handshake.flow_window,
             receive_latency: ms(settings.latency_ms().max(theirs.sender_latency_ms)),

@@ -121,7 +121,7 @@ impl Sender {
         let floor = BURST_PACKETS * u32::try_from(PACKET_BYTES_MAX).expect("a datagram");
         let second = Duration::from_secs(1);
         Self {
-            initial: agreement.initial,
+            initial: agreement.send_initial,
             acked: 0,
             next: 0,
             end: 0,
@@ -438,6 +438,7 @@ mod tests {
             socket: SocketId(1),
             peer_socket: SocketId(2),
             initial: SeqNumber::new(100),
+            send_initial: SeqNumber::new(100),
             mtu: 1_500,
             peer_window: 100,
             receive_latency: MS * 120,

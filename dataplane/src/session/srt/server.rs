@@ -25,8 +25,7 @@ use std::time::Instant;
 use codecs::srt::SocketId;
 
 use super::asking::Asking;
-use super::caller::Caller;
-use super::calling::Called;
+use super::calling::{Attempt, Called};
 use super::close_reason::CloseReason;
 use super::connection::Connection;
 use super::listener::Request;
@@ -71,7 +70,7 @@ pub struct Server {
 #[derive(Debug)]
 pub(super) enum State {
     /// We call it, and it has not answered.
-    Calling(Box<Caller>),
+    Calling(Box<Attempt>),
     /// The verdict is awaited, then the keys.
     Asking(Box<Asking>),
     /// It may come in, but for its name or its log.
