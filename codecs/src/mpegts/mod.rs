@@ -4,7 +4,8 @@
 //! Xiph (Opus); ETSI TR 101 290 for what receivers check.
 //!
 //! Reading order: [`packet`], [`psi`], [`pes`], then [`es`] and [`annex_b`] for what is in a
-//! stream, [`clock`] for its time, [`mux`] for all of it together.
+//! stream, [`clock`] for its time, [`mux`] for all of it together; [`relay`] for packets that are
+//! sent on as they came.
 //!
 //! In/Out: heads of packets are written, the payload between them is the caller's to chain; nothing
 //! here sees more of it than the first byte of each NAL unit.
@@ -19,6 +20,7 @@ pub mod mux;
 pub mod packet;
 pub mod pes;
 pub mod psi;
+pub mod relay;
 
 pub use es::{ElementaryStream, Framing};
 pub use mux::{Muxer, PacketHead, Unit};

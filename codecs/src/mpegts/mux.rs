@@ -86,6 +86,8 @@ enum Tables {
 #[derive(Clone, Copy, Debug)]
 pub struct Muxer {
     streams: [Option<ElementaryStream>; STREAMS_MAX],
+    /// The versions of the association and of the map.
+    association: u8,
     version: u8,
     /// The map of this version was written.
     told: bool,
@@ -108,6 +110,7 @@ impl Muxer {
     pub fn new() -> Self {
         Self {
             streams: [None; STREAMS_MAX],
+            association: 0,
             version: 0,
             told: false,
             tables: Tables::None,
@@ -134,6 +137,19 @@ impl Muxer {
             self.told = false;
         }
         self.continuity.list(streams.iter().flatten().map(ElementaryStream::slot));
+    }
+
+    /// Readers know tables of somebody else in these versions: its own have the next ones.
+    pub const fn follow_tables(&mut self, (association, map): (u8, u8)) {
+        self.association = (association + 1) % 32;
+        self.version = (map + 1) % 32;
+        (self.told, self.tables_at) = (false, None);
+    }
+
+    /// The versions of its association and of its map.
+    #[must_use]
+    pub const fn versions(&self) -> (u8, u8) {
+        (self.association, self.version)
     }
 
     /// The streams of the program.
@@ -254,7 +270,7 @@ impl Muxer {
         let packet = PacketStart { slot, start: true, adaptation, payload: BODY_LEN };
         packet.encode(&mut self.continuity, writer);
         if slot == PAT_SLOT {
-            psi::encode_pat(writer);
+            psi::encode_pat(self.association, writer);
         } else {
             let clock = self.clock_stream().map_or(Pid::NULL, |stream| stream.pid());
             psi::encode_pmt(self.version, clock, self.streams(), writer);

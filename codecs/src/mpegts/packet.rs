@@ -229,6 +229,22 @@ impl PacketStart {
     }
 }
 
+/// A packet without payload.
+pub(super) fn bare_packet(pid: Pid, counter: u8, adaptation: &Adaptation) -> [u8; PACKET_LEN] {
+    let mut packet = [0; PACKET_LEN];
+    let mut writer = Writer::new(&mut packet);
+    writer.u8(0x47);
+    writer.u16(pid.get());
+    writer.u8(0x20 | counter & 0x0f);
+    adaptation.encode(BODY_LEN, &mut writer);
+    packet
+}
+
+/// Every PID that packets may have which are made here.
+pub(super) fn made_pids() -> impl Iterator<Item = Pid> {
+    (0..Slot::COUNT).map(|slot| Slot(slot).pid())
+}
+
 /// What a reader needs between two places of a stream that do not follow each other: for each PID a
 /// packet without payload that says so, with the counter that the place behind it goes on from.
 ///

@@ -20,10 +20,10 @@ const UNCOUNTED_LEN: usize = 3;
 const CRC_LEN: usize = 4;
 
 /// Writes the payload of a packet that holds the program association table.
-pub(super) fn encode_pat(writer: &mut Writer<'_>) {
+pub(super) fn encode_pat(version: u8, writer: &mut Writer<'_>) {
     let mut section = [0xff; BODY_LEN];
     let mut out = Writer::new(&mut section);
-    begin(0, TRANSPORT_STREAM_ID, 0, 4, &mut out);
+    begin(0, TRANSPORT_STREAM_ID, version, 4, &mut out);
     out.u16(PROGRAM_NUMBER);
     out.u16(0xe000 | Pid::PMT.get());
     let written = out.written();

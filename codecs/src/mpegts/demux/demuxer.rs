@@ -77,6 +77,12 @@ impl<U> Demuxer<U> {
         self.dispatcher.programs.list()
     }
 
+    /// `transport_stream_id`, as the newest association has it.
+    #[must_use]
+    pub const fn transport_stream(&self) -> u16 {
+        self.dispatcher.programs.transport_stream()
+    }
+
     /// The program that is read.
     #[must_use]
     pub fn program(&self) -> Option<&Program> {

@@ -32,6 +32,8 @@ pub struct PacketGroup {
     /// The time of the program's clock at its last packet, which rises from group to group unless
     /// the clock jumps; of a program without one, the newest decode time. `None` before any came.
     pub time: Option<MediaTime>,
+    /// The same at its first packet.
+    pub began: Option<MediaTime>,
     /// The newest clock reference before its end, as it stands in the stream: 27 MHz, of 33 bits
     /// of 90 kHz.
     pub pcr: Option<i64>,
@@ -76,10 +78,11 @@ impl PacketIndex {
         let join = self.look(&packet);
         let closed = if join { self.flush() } else { None };
         let (number, first) = (self.groups, self.packets);
-        let new = PacketGroup { number, first, packets: 0, time: None, pcr: None, join };
+        let (time, pcr) = (self.clock.now(), self.pcr);
+        let new = PacketGroup { number, first, packets: 0, time, began: time, pcr, join };
         let group = self.open.get_or_insert(new);
         group.packets += 1;
-        (group.time, group.pcr) = (self.clock.now(), self.pcr);
+        (group.time, group.pcr) = (time, pcr);
         self.packets += 1;
         let is_full = group.packets == GROUP_PACKETS_MAX;
         closed.or_else(|| if is_full { self.flush() } else { None })

@@ -60,11 +60,18 @@ pub(super) struct Programs {
     came: [u64; 4],
     /// The checksum of an association of one section.
     whole: Option<u32>,
+    /// `transport_stream_id`.
+    transport_stream: u16,
 }
 
 impl Programs {
     pub(super) fn list(&self) -> &[Program] {
         &self.list
+    }
+
+    /// `transport_stream_id` of the newest association.
+    pub(super) const fn transport_stream(&self) -> u16 {
+        self.transport_stream
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -102,6 +109,7 @@ impl Programs {
 
     fn association(&mut self, section: &Section<'_>, checksum: u32) -> Result<bool, Error> {
         let is_single = section.last_number == 0;
+        self.transport_stream = section.extension;
         if is_single && self.whole == Some(checksum) {
             return Ok(false);
         }
