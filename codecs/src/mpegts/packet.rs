@@ -128,6 +128,11 @@ impl Continuity {
         (self.0 >> (slot.0 * 4) & 0xf) as u8
     }
 
+    /// Every PID that packets may have which are made here, and the counter of its last one.
+    pub(super) fn made(self) -> impl Iterator<Item = (Pid, u8)> {
+        (0..Slot::COUNT).map(move |slot| (Slot(slot).pid(), self.last(Slot(slot))))
+    }
+
     /// The program map lists exactly these from now on.
     pub(super) fn list(&mut self, slots: impl Iterator<Item = Slot>) {
         self.0 &= (1 << Self::LISTED_SHIFT) - 1;
@@ -238,11 +243,6 @@ pub(super) fn bare_packet(pid: Pid, counter: u8, adaptation: &Adaptation) -> [u8
     writer.u8(0x20 | counter & 0x0f);
     adaptation.encode(BODY_LEN, &mut writer);
     packet
-}
-
-/// Every PID that packets may have which are made here.
-pub(super) fn made_pids() -> impl Iterator<Item = Pid> {
-    (0..Slot::COUNT).map(|slot| Slot(slot).pid())
 }
 
 /// What a reader needs between two places of a stream that do not follow each other: for each PID a

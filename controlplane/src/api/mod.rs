@@ -64,6 +64,7 @@ mod templates;
 mod tenants;
 mod token;
 mod transfer;
+mod transport;
 mod usage;
 mod view;
 

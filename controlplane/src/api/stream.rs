@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::etag::Etag;
 use super::input::InputView;
+use super::transport::Transport;
 use super::view::{Log, Track};
 use crate::bridge::{Gathered, PeerSnapshot, PeerSnapshots};
 use crate::coordinator::Policy;
@@ -57,6 +58,9 @@ pub(crate) struct StreamView {
     /// What the application lets it do, if it said so: `record`, `previews`, `resolutions`.
     policy: Option<Policy>,
     tracks: Vec<Track>,
+    /// What the transport stream has that it is published with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<Transport>,
     logs: Vec<Log>,
     bytes_in: u64,
     units_in: u64,
@@ -243,6 +247,7 @@ impl StreamView {
             viewers: audience.viewers,
             policy: gathered.policies.get(name).map(|policy| Policy::clone(policy)),
             tracks: live.map_or_else(Vec::new, |it| it.tracks.iter().map(Into::into).collect()),
+            transport: live.and_then(|it| it.transport.as_deref().map(Into::into)),
             logs: live.map_or_else(Vec::new, |it| it.logs.iter().map(Into::into).collect()),
             bytes_in: live.map_or(0, |status| status.bytes_in),
             units_in: live.map_or(0, |status| status.units_in),

@@ -3,6 +3,7 @@
 use codecs::srt::Passphrase;
 use dataplane::control::{AuthorizeRequest, Denial, Role};
 use dataplane::ids::StreamName;
+use dataplane::session::mpegts::TransportTerms;
 
 use super::judge::own_key;
 use super::key_hash::KeyHash;
@@ -25,13 +26,16 @@ pub struct Declared {
     pub ways: Ways,
     /// What a peer of SRT encrypts it with, where that is said.
     pub passphrase: Option<Passphrase>,
+    /// What becomes of the transport stream that it is published with, where that is said.
+    pub transport: Option<TransportTerms>,
 }
 
 impl Default for Declared {
     /// Undeclared, and allowed.
     fn default() -> Self {
         let ways = Ways::default();
-        Self { verdict: Ok(()), key: None, waits: false, ways, passphrase: None }
+        let (passphrase, transport) = (None, None);
+        Self { verdict: Ok(()), key: None, waits: false, ways, passphrase, transport }
     }
 }
 

@@ -433,6 +433,7 @@ impl Gate {
             Some(Role::Publish) => {
                 let id = terms.stream_id.as_deref().and_then(StreamId::parse);
                 grant.id = Some(id.unwrap_or_else(|| self.ids.next(now)));
+                grant.transport = declared.transport.clone().map(Box::new);
                 let (policy, tenant) = (terms.policy.clone(), terms.tenant.clone());
                 let given = Given { policy, options: terms.options, tenant };
                 self.policies.granted(request.session, given);

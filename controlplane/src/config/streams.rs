@@ -99,7 +99,7 @@ const KEYS: &[Key] = &[
         "stream",
         "Declared streams, which the API only reads. In the file: [[streams.stream]] with code and \
          what is said of it, such as inputs = [{ url = \"publish://\" }], protocols, template, \
-         disabled, stream_key (hashed), auth, srt_passphrase.",
+         disabled, stream_key (hashed), auth, srt_passphrase, mpegts.",
         |s| &mut s.streams.stream,
     )
     .now(),

@@ -411,6 +411,7 @@ impl Declarations for Registry {
                 waits: false,
                 ways: resolved.traits.auth,
                 passphrase: passphrase(request, &resolved),
+                transport: resolved.traits.transport(request.protocol),
             },
             None => Declaration { verdict: Err(Denial::NotFound), ..Declaration::default() },
         }

@@ -13,6 +13,7 @@
 //! | `stream_key` | nobody: it is asked for at the next publish; a restart drops everybody |
 //! | `auth` | nobody: whoever asks from now on is judged by it |
 //! | `srt_passphrase` | nobody: whoever calls from now on encrypts with it |
+//! | `mpegts` | nobody: it holds for whoever publishes from now on |
 //! | all others | nobody |
 
 use dataplane::control::{Protocol, ProtocolSet, Role};
@@ -124,6 +125,7 @@ pub const RULES: &[Rule] = &[
     quiet!(stream_key),
     quiet!(auth),
     quiet!(srt_passphrase),
+    quiet!(mpegts),
     quiet!(push),
     quiet!(transcoder),
     quiet!(dvr),

@@ -40,6 +40,7 @@ mod file;
 mod input;
 mod keeper;
 mod key_hash;
+mod mpegts;
 mod outputs;
 mod passphrases;
 mod prefix;
@@ -71,6 +72,7 @@ pub use fault::Fault;
 pub use file::{IMPORT_MAX, Inventory};
 pub use input::{Input, Kind, Net};
 pub use keeper::{Keeper, WAITING_MAX};
+pub use mpegts::Mpegts;
 pub use outputs::{Protocols, PushDestination, PushPlace};
 pub use passphrases::Passphrases;
 pub(crate) use passphrases::{

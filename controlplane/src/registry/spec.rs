@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::fault::{Fault, few, read, short};
 use super::input::{self, Input};
 use super::key_hash;
+use super::mpegts::Mpegts;
 use super::outputs::{self, Protocols, PushDestination};
 use super::passphrases::Passphrases;
 use super::prefix::{PREFIXES_MAX, Prefix};
@@ -62,6 +63,9 @@ pub struct Traits {
     /// What peers of SRT encrypt it with, if that is not what all others do.
     #[serde(skip_serializing_if = "Passphrases::is_empty")]
     pub srt_passphrase: Passphrases,
+    /// What becomes of the transport stream that it is published with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mpegts: Option<Mpegts>,
     /// Where media comes from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
@@ -152,6 +156,7 @@ impl StreamSpec {
             stream_key: own.stream_key.or_else(|| base.stream_key.clone()),
             auth: own.auth.or(base.auth),
             srt_passphrase: own.srt_passphrase.or(&base.srt_passphrase),
+            mpegts: own.mpegts.or(base.mpegts),
             inputs: list(own.inputs, &base.inputs),
             protocols: own.protocols.or(base.protocols),
             push: list(own.push, &base.push),
@@ -335,6 +340,7 @@ mod tests {
             "tags": ["a"], "tenant": "acme", "stream_key": "hunter2", "disabled": true,
             "srt_passphrase": {"publish": "correct horse", "play": "battery staple"},
             "quota": {"players_max": 5, "bytes_max": 7, "bytes_period": "day"},
+            "mpegts": {"passthrough": false, "null_packets": true},
             "inputs": [{"url": "publish://", "priority": 0, "headers": {"A": "b"},
                 "params": {"latency": "120"}, "program": 1, "pids": [256],
                 "net": {"timeout_sec": 3, "insecure_tls": true}}],

@@ -77,6 +77,7 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("stream_key", json!("x"), ""),
         ("auth", json!(["signed", "keys"]), ""),
         ("srt_passphrase", json!("correct horse"), ""),
+        ("mpegts", json!({"passthrough": false}), ""),
         ("metadata", json!({"c": "d"}), ""),
         ("push", json!([{"url": "rtmp://h/x"}]), ""),
         ("transcoder", json!({}), ""),

@@ -154,6 +154,7 @@ impl Weight for Traits {
             stream_key: _,
             auth: _,
             srt_passphrase,
+            mpegts: _,
             inputs,
             protocols: _,
             push,

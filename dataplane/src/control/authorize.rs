@@ -9,6 +9,7 @@ use codecs::srt::Passphrase;
 use super::{Protocol, Role};
 use crate::config::ListenerNumber;
 use crate::ids::{Secret, SessionId, StreamId, StreamName};
+use crate::session::mpegts::TransportTerms;
 
 /// What a peer wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +157,8 @@ pub struct Grant {
     /// Of a peer of SRT: what it encrypts with, if that is not what all others do
     /// ([`SrtConfig::passphrase`](crate::config::SrtConfig)).
     pub passphrase: Option<Box<Passphrase>>,
+    /// Of a publisher of a transport stream: what is chosen of it, if that is not as usual.
+    pub transport: Option<Box<TransportTerms>>,
 }
 
 impl Grant {
@@ -164,8 +167,19 @@ impl Grant {
     pub const fn to(stream: StreamName) -> Self {
         let (until, entry_until, holds) = (None, None, None);
         let (id, waits, same_key, internal) = (None, false, false, false);
-        let passphrase = None;
-        Self { stream, id, waits, same_key, internal, until, entry_until, holds, passphrase }
+        let (passphrase, transport) = (None, None);
+        Self {
+            stream,
+            id,
+            waits,
+            same_key,
+            internal,
+            until,
+            entry_until,
+            holds,
+            passphrase,
+            transport,
+        }
     }
 }
 

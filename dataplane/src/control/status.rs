@@ -10,6 +10,7 @@ use super::{InputStatus, Protocol, Role};
 use crate::config::LimitId;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
 use crate::metrics::{Recent, ShardCounters};
+use crate::session::mpegts::TransportProgram;
 use crate::session::srt::{Gauges, Statistics};
 
 /// What a shard has room for, as it measures.
@@ -157,6 +158,8 @@ pub struct StreamStatus {
     pub silent_ms: u64,
     /// Its tracks.
     pub tracks: Vec<TrackStatus>,
+    /// What the transport stream has that it is published with.
+    pub transport: Option<Box<TransportProgram>>,
     /// Readers per packaged log in use.
     pub logs: Vec<LogStatus>,
     /// Payload bytes received.

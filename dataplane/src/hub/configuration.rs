@@ -157,7 +157,7 @@ impl Hub {
         let version = self.config_version;
         let (video, audio) = (shown.video.is_some(), shown.audio.is_some());
         if !packager.has_messages() {
-            return Preamble { version, items: Vec::new(), video, audio };
+            return Preamble { version, video, audio, ..Preamble::default() };
         }
         let metadata = self
             .metadata
@@ -171,7 +171,8 @@ impl Hub {
             let detail = detail.and_then(|detail| packager.detail(track.codec, detail));
             header.into_iter().chain(detail)
         });
-        Preamble { version, items: metadata.chain(headers).collect(), video, audio }
+        let items = metadata.chain(headers).collect();
+        Preamble { version, items, video, audio, relayed: None }
     }
 
     /// Tells the players of a log what is in force for one kind of track.

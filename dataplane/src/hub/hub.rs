@@ -20,12 +20,13 @@ use crate::log::{
 use crate::metrics::ShardCounters;
 use crate::package::Packager;
 use crate::segment::Numbering;
+use crate::session::mpegts::TransportProgram;
 use crate::session::{AccessUnit, LogKey, TrackId, Use};
 use crate::slab::Pool;
 
 /// Packaged logs of one stream at most: every format and dialect of every track that there may be,
 /// and of some that there were.
-const LOGS_MAX: usize = 64;
+pub(super) const LOGS_MAX: usize = 64;
 
 /// Where a hub's work goes: the shard's memory and counters.
 #[derive(Debug)]
@@ -60,8 +61,10 @@ pub struct Hub {
     pub(super) timeline: Timeline,
     pub(super) ring: UnitRing,
     pub(super) logs: Vec<HubLog>,
+    /// What the publisher's transport stream has.
+    pub(super) transport: Option<Box<TransportProgram>>,
     began: Instant,
-    last_media: Instant,
+    pub(super) last_media: Instant,
     pub(super) source_began: Option<MediaTime>,
     pub(super) silent_checked: bool,
     pub(super) segments: StreamSegments,
@@ -100,6 +103,7 @@ impl Hub {
             timeline: Timeline::new(config.jump_max, tracks_max),
             ring: UnitRing::new(config.bytes_max, config.retain),
             logs: Vec::new(),
+            transport: None,
             began: now,
             last_media: now,
             source_began: None,
@@ -203,6 +207,8 @@ impl Hub {
         self.timeline.expect_new_source();
         self.tracks.begin_source();
         self.segments.begin_source();
+        self.transport = None;
+        self.logs.iter_mut().for_each(HubLog::expect_source);
         self.source_began = None;
         self.silent_checked = false;
     }
@@ -300,6 +306,13 @@ impl Hub {
         reader: Subscriber,
         sink: &mut Sink<'_>,
     ) -> Result<Succession, Error> {
+        let key = self.live_key(key);
+        if key == LogKey::RELAYED
+            && let Some(at) = self.open_relayed(sink)
+        {
+            self.logs[at].add_reader(reader, Use::Live);
+            return Ok(self.logs[at].logs());
+        }
         self.subscribe_as(key, Use::Live, reader, sink)
     }
 
@@ -335,7 +348,10 @@ impl Hub {
 
     /// A shard reads the log of `key` no longer.
     pub fn unsubscribe(&mut self, key: LogKey, reader: Subscriber, sink: &mut Sink<'_>) {
-        if let Some(log) = self.logs.iter_mut().find(|log| log.key() == key) {
+        let relayed = key == LogKey::SEGMENTS;
+        let is_of =
+            |log: &&mut HubLog| log.key() == key || (relayed && log.key() == LogKey::RELAYED);
+        for log in self.logs.iter_mut().filter(is_of) {
             log.remove_reader(reader, sink.now);
         }
         self.show_windows(sink);
@@ -379,7 +395,9 @@ impl Hub {
     pub fn table_bytes(&self) -> usize {
         let told = self.metadata.as_ref().map_or(0, Vec::capacity) + self.tracks.told_bytes();
         let versions = PREAMBLES_MAX.min(self.config_version as usize + 1);
-        self.ring.table_bytes() + told * (1 + versions * self.logs.len())
+        let relayed = self.transport.as_ref().map_or(0, |program| program.buffer_bytes())
+            + self.logs.iter().map(HubLog::buffer_bytes).sum::<usize>();
+        self.ring.table_bytes() + told * (1 + versions * self.logs.len()) + relayed
     }
 
     /// Closes the logs that nobody reads, at once.
@@ -410,15 +428,22 @@ impl Hub {
         self.logs.into_iter().map(|log| log.end(SealReason::Ended)).collect()
     }
 
-    pub(super) fn open_log(&mut self, key: LogKey, sink: &mut Sink<'_>) -> usize {
+    /// A log in which nothing is.
+    pub(super) fn empty_log(&self, key: LogKey, sink: &mut Sink<'_>) -> HubLog {
         let limits = self.log_limits(key);
         let packager = Packager::new(key, self.chunk_bytes);
         let shown = self.shown(key);
         let mut log = HubLog::new(packager, shown, limits, self.preamble(packager, shown), sink);
+        log.set_tracks(&self.tracks);
+        log
+    }
+
+    pub(super) fn open_log(&mut self, key: LogKey, sink: &mut Sink<'_>) -> usize {
+        let shown = self.shown(key);
+        let mut log = self.empty_log(key, sink);
         let segments = self.log_segments(key);
         let listed = segments.is_some();
         segments.into_iter().for_each(|segments| log.list_segments(segments));
-        log.set_tracks(&self.tracks);
         // Units before the last change of configuration would follow the wrong preamble.
         let video = shown.video.filter(|&id| match self.timeline.newest() {
             Some(now) => !self.ring.pictures_stalled(id, now),

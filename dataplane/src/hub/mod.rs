@@ -15,6 +15,7 @@ mod hub;
 mod packaged;
 mod parcel;
 mod readiness;
+mod relayed;
 mod ring;
 mod segments;
 mod source;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use codecs::media::TrackKind;
 use codecs::time::MediaTime;
 
+use super::relayed::Relayed;
 use super::segments::{Begun, LogSegments};
 use super::{Sink, Subscriber, Tracks};
 use crate::control::LogStatus;
@@ -72,8 +73,10 @@ pub struct HubLog {
     packager: Packager,
     shown: Shown,
     /// What frames units into packets; in logs of packets alone.
-    packets: Option<Box<PacketPackager>>,
-    writer: LogWriter,
+    pub(super) packets: Option<Box<PacketPackager>>,
+    /// What takes packets as they came; in the log of those alone.
+    pub(super) relayed: Option<Box<Relayed>>,
+    pub(super) writer: LogWriter,
     /// The sealed logs that it goes on from, while somebody may still begin or ask there.
     before: Option<Succession>,
     /// Shards with players, and the slot that each of them watches.
@@ -105,9 +108,12 @@ impl HubLog {
         let packets = packager.key().format == Format::MpegTs;
         let open = if packets { LogWriter::of_packets } else { LogWriter::new };
         let mut writer = open(sink.pool, limits);
-        writer.set_preamble(sink.gc, preamble);
+        let relayed = (packager.key() == LogKey::RELAYED).then(Box::<Relayed>::default);
+        let own = relayed.as_ref().map(|relayed| relayed.preamble());
+        writer.set_preamble(sink.gc, own.unwrap_or(preamble));
         Self {
             packager,
+            relayed,
             shown,
             packets: packets.then(Box::default),
             writer,
@@ -176,8 +182,12 @@ impl HubLog {
 
     /// A shard reads no longer.
     pub fn remove_reader(&mut self, reader: Subscriber, now: Instant) {
+        let before = self.readers.len() + self.viewers.len();
         self.readers.retain(|&known| known != reader);
         self.viewers.retain(|&known| known != reader);
+        if before == self.readers.len() + self.viewers.len() {
+            return;
+        }
         if self.readers().next().is_none() {
             self.idle_since = Some(now);
         }
@@ -210,7 +220,15 @@ impl HubLog {
     /// True if it is kept without a reader.
     #[must_use]
     pub fn is_kept_always(&self) -> bool {
-        self.segments.as_ref().is_some_and(|segments| segments.always())
+        let passes = self.relayed.as_ref().is_some_and(|relayed| relayed.passes());
+        passes || self.segments.as_ref().is_some_and(|segments| segments.always())
+    }
+
+    /// Another source begins.
+    pub(super) fn expect_source(&mut self) {
+        if let Some(relayed) = &mut self.relayed {
+            relayed.expect_source();
+        }
     }
 
     /// Shows a window in place of the one before, or none.
@@ -235,6 +253,10 @@ impl HubLog {
 
     /// What joins begin with from now on.
     pub fn set_preamble(&mut self, preamble: Preamble, sink: &mut Sink<'_>) {
+        if self.relayed.is_some() {
+            // Its versions are its own.
+            return;
+        }
         self.writer.set_preamble(sink.gc, preamble);
     }
 
@@ -268,6 +290,7 @@ impl HubLog {
         let before = self.writer.counters().joins_lost;
         self.writer.hold(self.segments.as_ref().and_then(|segments| segments.hold_from()));
         self.writer.evict(gc);
+        self.keep_newest_gop(gc);
         self.lose_segments();
         self.leave_before();
         self.writer.counters().joins_lost - before
@@ -339,7 +362,8 @@ impl HubLog {
     #[must_use]
     pub(super) fn hand_on(&mut self, preamble: Preamble, sink: &mut Sink<'_>) -> LogWriter {
         let mut next = self.writer.successor(sink.pool);
-        next.set_preamble(sink.gc, preamble);
+        let own = self.relayed.as_ref().map(|relayed| relayed.preamble());
+        next.set_preamble(sink.gc, own.unwrap_or(preamble));
         self.writer.seal(SealReason::Moved, Some(Arc::clone(next.log())));
         let sealed = std::mem::replace(&mut self.writer, next);
         self.before.get_or_insert_with(|| Succession::new(Arc::clone(sealed.log())));
@@ -380,6 +404,9 @@ impl HubLog {
         begun: Option<Begun>,
         sink: &mut Sink<'_>,
     ) -> bool {
+        if !self.frames_units(sink) {
+            return true;
+        }
         let head = self.writer.head();
         if let (Some(segments), Some(begun)) = (&mut self.segments, begun) {
             segments.expect(begun, head);
@@ -402,7 +429,11 @@ impl HubLog {
         } else {
             self.last_join.is_none_or(|last| unit.dts - last >= AUDIO_JOIN_STEP)
         };
-        let meta = EntryMeta::plain(EntryKind::from(kind), unit.dts, config_version);
+        let (at, config_version) = match &mut self.relayed {
+            Some(relayed) => (relayed.place_unit(unit.dts, sink.now), relayed.version()),
+            None => (unit.dts, config_version),
+        };
+        let meta = EntryMeta::plain(EntryKind::from(kind), at, config_version);
         let segment = self.segments.as_ref().is_some_and(|segments| segments.is_due());
         let meta = EntryMeta { join, segment, ..meta };
         let before = self.writer.head();
@@ -436,6 +467,18 @@ impl HubLog {
                 false
             }
         }
+    }
+
+    /// True if units are framed for it; where they are from now on, that is told first.
+    fn frames_units(&mut self, sink: &mut Sink<'_>) -> bool {
+        let Self { relayed: Some(relayed), packets: Some(packets), writer, .. } = self else {
+            return true;
+        };
+        if relayed.awaits_source() && relayed.begin_units(packets, writer, sink) {
+            self.missing = Some(Missing::Switched);
+            self.last_join = None;
+        }
+        self.relayed.as_ref().is_some_and(|relayed| relayed.frames())
     }
 
     /// A unit is not in the log; pictures may refer to it.
@@ -475,6 +518,17 @@ impl HubLog {
             bytes: self.bytes,
             held_bytes: self.log().committed() - self.log().tail(),
         }
+    }
+
+    /// An entry of packets that came was appended.
+    pub(super) fn count_relayed(&mut self, sink: &mut Sink<'_>) {
+        self.count_entry(self.writer.newest_offset(), sink.counters);
+    }
+
+    /// Bytes beside its record and its pages.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.relayed.as_ref().map_or(0, |relayed| relayed.buffer_bytes())
     }
 
     const fn count_entry(&mut self, before: u64, counters: &mut ShardCounters) {

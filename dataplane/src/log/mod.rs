@@ -101,7 +101,9 @@ pub use entry::{Entry, EntryKind, EntryMeta};
 pub use epoch::{Epochs, Gc, Limbo};
 pub use groups::{GROUP_BYTES_MAX, GROUP_PACKETS_MAX, Group};
 pub use page_ring::{Lapped, PageRing};
-pub use preamble::{PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef};
+pub use preamble::{
+    PREAMBLES_MAX, Preamble, PreambleItem, PreambleKind, PreambleRef, RelayPreamble,
+};
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
 pub use succession::Succession;
 pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

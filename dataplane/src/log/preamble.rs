@@ -1,6 +1,9 @@
 //! Preambles: what a player gets before its first entry.
 
+use codecs::mpegts::relay::{Entrance, RelayCounters, RelayTables};
+
 use super::board::{Board, TurnRef};
+use super::entry::Entry;
 
 /// Versions of the preamble that a log keeps at hand for cursors that are behind.
 pub const PREAMBLES_MAX: usize = 8;
@@ -36,6 +39,26 @@ pub struct Preamble {
     pub video: bool,
     /// Sound follows, likewise.
     pub audio: bool,
+    /// The packets are those that came.
+    pub relayed: Option<Box<RelayPreamble>>,
+}
+
+/// What a player gets who begins among packets that came as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayPreamble {
+    /// The tables in force.
+    pub tables: RelayTables,
+    /// The newest clock reference before the join point, if that has none itself.
+    pub clock: Option<i64>,
+}
+
+impl RelayPreamble {
+    /// What comes before the join point `entry`; `after_gap` for who read something else before.
+    #[must_use]
+    pub fn entrance(&self, entry: &Entry, after_gap: bool) -> Entrance<'_> {
+        let counters = RelayCounters::from_bits(entry.continuity.to_bits());
+        Entrance { tables: &self.tables, counters, clock: self.clock, after_gap }
+    }
 }
 
 /// A preamble, valid for this turn: it cannot leave the thread.

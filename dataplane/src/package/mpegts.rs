@@ -11,6 +11,7 @@
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::mpegts::annex_b::{AnnexB, Layout};
 use codecs::mpegts::es::HEAD_LEN_MAX;
+use codecs::mpegts::relay::Entrance;
 use codecs::mpegts::{
     Continuity, ElementaryStream, Framing, Muxer, PACKET_LEN, PacketHead, Splice, Unit,
 };
@@ -83,6 +84,23 @@ impl PacketPackager {
             newest = Some(ahead);
             self.muxer.expect_lag(ahead - dts);
         }
+    }
+
+    /// Readers know tables of somebody else in these versions: its own have the next ones.
+    pub const fn follow_tables(&mut self, versions: (u8, u8)) {
+        self.muxer.follow_tables(versions);
+    }
+
+    /// The versions of its tables.
+    #[must_use]
+    pub const fn versions(&self) -> (u8, u8) {
+        self.muxer.versions()
+    }
+
+    /// The counters of what comes next.
+    #[must_use]
+    pub const fn continuity(&self) -> Continuity {
+        self.muxer.continuity()
     }
 
     /// True if the program has a stream of `codec`.
@@ -260,6 +278,14 @@ impl Writing<'_> {
         self.room = payload;
         Ok(true)
     }
+}
+
+/// Appends what a player needs that begins among packets that came as they are.
+pub(super) fn write_entrance(entrance: &Entrance<'_>, out: &mut Vec<u8>) {
+    let at = out.len();
+    let count = entrance.count();
+    out.resize(at + count * PACKET_LEN, 0);
+    entrance.encode(0, count, &mut Writer::new(&mut out[at..]));
 }
 
 /// Appends what a player needs that goes on at another place than it stopped.

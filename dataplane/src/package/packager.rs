@@ -144,9 +144,12 @@ impl Packager {
         }
     }
 
-    /// Appends what a player needs that goes on at `entry` and did not read what is before it.
-    pub fn splice(&self, entry: &Entry, out: &mut Vec<u8>) {
-        if self.key.format == Format::MpegTs {
+    /// Appends what a player needs that begins at `entry`, or goes on there after a gap: it did not
+    /// read what is before it.
+    pub fn splice(&self, entry: &Entry, preamble: &Preamble, after_gap: bool, out: &mut Vec<u8>) {
+        if let Some(relayed) = &preamble.relayed {
+            mpegts::write_entrance(&relayed.entrance(entry, after_gap), out);
+        } else if self.key.format == Format::MpegTs && after_gap {
             mpegts::write_splice(entry.continuity, out);
         }
     }

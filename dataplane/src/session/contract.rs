@@ -10,6 +10,7 @@ use codecs::time::MediaTime;
 use crate::config::Latency;
 use crate::control::{Denial, Intent};
 use crate::ids::{Secret, StreamName};
+use crate::session::mpegts::{RelayRun, TransportProgram};
 use crate::session::view_token::ViewToken;
 use crate::slab::AuBytes;
 
@@ -23,7 +24,7 @@ pub enum Format {
     Rtmp,
     /// FLV tags.
     Flv,
-    /// Transport packets; it has one dialect.
+    /// Transport packets.
     MpegTs,
 }
 
@@ -34,6 +35,8 @@ pub enum Dialect {
     Native,
     /// HEVC as codec id 12 and AV1 as 13, for players that know no FourCC tags.
     LegacyIds,
+    /// The packets of a publisher's transport stream as they came, for as long as it sends one.
+    Relayed,
 }
 
 /// What a packaged log is framed for.
@@ -51,14 +54,19 @@ impl LogKey {
     /// The log that segments are ranges of: the packets of the default tracks.
     pub const SEGMENTS: Self = Self { format: Format::MpegTs, dialect: Dialect::Native, track: 0 };
 
+    /// The log of the packets of a publisher's own, which players of [`Self::SEGMENTS`] read
+    /// instead.
+    pub const RELAYED: Self = Self { dialect: Dialect::Relayed, ..Self::SEGMENTS };
+
     /// The name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match (self.format, self.dialect) {
-            (Format::Rtmp, Dialect::Native) => "rtmp",
             (Format::Rtmp, Dialect::LegacyIds) => "rtmp-legacy-ids",
-            (Format::Flv, Dialect::Native) => "flv",
+            (Format::Rtmp, _) => "rtmp",
             (Format::Flv, Dialect::LegacyIds) => "flv-legacy-ids",
+            (Format::Flv, _) => "flv",
+            (Format::MpegTs, Dialect::Relayed) => "mpegts-relayed",
             (Format::MpegTs, _) => "mpegts",
         }
     }
@@ -155,6 +163,10 @@ pub enum Event {
     },
     /// One frame.
     Media(AccessUnit),
+    /// What the transport stream of the publisher says that it has.
+    Program(Box<TransportProgram>),
+    /// Packets of it as they came.
+    Relay(RelayRun),
     /// A track is over, and the others go on: its publisher left it out.
     TrackEnded {
         /// Which kind.

@@ -11,6 +11,7 @@ use super::views::View;
 use crate::control::Intent;
 use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
 use crate::session::PlayOptions;
+use crate::session::mpegts::TransportTerms;
 
 /// A question to the control plane or to a home shard.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Asked {
     pub viewer: Option<Box<ViewerAsked>>,
     /// Of a peer of SRT that was allowed: what it encrypts with, if not with what all do.
     pub passphrase: Option<Box<Passphrase>>,
+    /// Of a publisher that was allowed: what is chosen of its transport stream.
+    pub transport: Option<Box<TransportTerms>>,
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
@@ -79,6 +82,7 @@ impl Asked {
             play,
             viewer: None,
             passphrase: None,
+            transport: None,
             deadline,
             allowed: false,
         }

@@ -92,9 +92,9 @@ impl Shard {
                 return;
             }
         };
-        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds, passphrase } =
-            grant;
-        (asked.allowed, asked.passphrase) = (true, passphrase);
+        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds, .. } = grant;
+        (asked.passphrase, asked.transport) = (grant.passphrase, grant.transport);
+        asked.allowed = true;
         match asked.intent {
             Intent::Connect => {
                 self.admit(ticket.slot);

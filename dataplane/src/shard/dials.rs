@@ -22,7 +22,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codecs::mpegts::demux;
 use codecs::srt::{RejectReason, SeqNumber};
 
 use super::asked::Asked;
@@ -242,8 +241,8 @@ impl Shard {
             false => Attempt::Call(Caller::new(settings, call, seed, now)),
         };
         let (program, pids) = (said.program, said.pids.clone());
-        let demux = demux::Settings { program, pids, ..demux::Settings::default() };
-        let outgoing = Outgoing { attempt, role, stream: stream.clone(), port, demux };
+        let transport = TransportTerms { program, pids, ..TransportTerms::default() };
+        let outgoing = Outgoing { attempt, role, stream: stream.clone(), port, transport };
         let connection = Connection::new(Arrival {
             id,
             fd: None,

@@ -280,6 +280,10 @@ impl Shard {
                 self.with_hub(slot, |hub, sink| hub.set_metadata(body, dts, sink));
             }
             Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
+            Event::Program(program) => {
+                self.with_hub(slot, |hub, sink| hub.set_program(*program, sink));
+            }
+            Event::Relay(run) => self.relay(slot, run),
             Event::TrackEnded { kind, track } => {
                 self.with_hub(slot, |hub, sink| hub.end_track(kind, track, sink));
             }

@@ -157,9 +157,7 @@ impl Context<'_> {
             return false;
         };
         let start = out.len();
-        if playing.told.is_some() {
-            self.packager.splice(&entry, out);
-        }
+        self.packager.splice(&entry, &preamble, playing.told.is_some(), out);
         if playing.told != Some(cursor.version) {
             self.packager.greet(&preamble, entry.dts, playing.told.is_none(), out);
             playing.told = Some(cursor.version);

@@ -41,6 +41,7 @@ impl Shard {
         debug_assert!(connection.role.is_none(), "its last play or publication is over");
         let Some(asked) = connection.asked.as_ref() else { return };
         let name = asked.stream.clone();
+        let transport = asked.transport.clone();
         let publisher = Publisher::Session { slot, id: connection.id };
         let key = Some(asked.key);
         let source =
@@ -54,6 +55,9 @@ impl Shard {
         };
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.asked = None;
+        if let Some(server) = connection.session.srt_mut() {
+            server.choose(transport);
+        }
         let began_ms = connection.millis_since_opened(self.now);
         connection.establish(Some(Establish::Publish { hub, began_ms }), &mut self.counters);
         connection.span().in_scope(|| tracing::info!(stream = %name, "publish started"));

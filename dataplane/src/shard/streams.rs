@@ -13,6 +13,7 @@ use crate::control::{CloseReason, Event};
 use crate::hub::{Hub, Publisher, Sink, Subscriber};
 use crate::ids::{ShardId, StreamName};
 use crate::segment::Numbering;
+use crate::session::mpegts::RelayRun;
 use crate::session::{AccessUnit, Refusal, Use};
 
 /// Hubs in slots, found by name at control rate and by slot per frame.
@@ -105,6 +106,22 @@ impl Shard {
         match self.connections.get(slot).and_then(|connection| connection.publishing()) {
             Some(hub) => self.push_unit(hub, unit),
             None => self.pool.release(unit.payload),
+        }
+    }
+
+    /// A publisher delivered packets that go on as they are.
+    pub(super) fn relay(&mut self, slot: u32, run: RelayRun) {
+        let publishing = self.connections.get(slot).and_then(|connection| connection.publishing());
+        let Some(hub) = publishing else {
+            self.pool.release(run.packets);
+            return;
+        };
+        let mut kept = true;
+        let used = self.with_stream(hub, |hub, sink| kept = hub.relay(run, sink));
+        debug_assert!(used, "a publisher's hub lives as long as it publishes");
+        self.streams.touch(hub);
+        if !kept || self.pool.is_low() {
+            self.relieve(!kept);
         }
     }
 

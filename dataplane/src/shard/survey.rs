@@ -241,6 +241,7 @@ impl Shard {
             age_ms: self.age_ms(hub.began()),
             silent_ms: self.age_ms(hub.last_media()),
             tracks: hub.tracks().status(),
+            transport: hub.transport().cloned().map(Box::new),
             logs: hub.log_status(),
             bytes_in,
             units_in,

@@ -132,7 +132,7 @@ impl Trains {
                 true
             }
             // The writer of its log, on another core, may have let go of it since.
-            Payload::Log(_) => self.add_written(transmit, len, |place| {
+            Payload::Log(_) | Payload::Entrance(_) => self.add_written(transmit, len, |place| {
                 let is_read = cursor.index(logs).read(transmit.number, place) == Some(len);
                 connection.encrypt(transmit, place);
                 is_read

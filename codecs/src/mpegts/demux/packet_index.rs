@@ -34,6 +34,8 @@ pub struct PacketGroup {
     pub time: Option<MediaTime>,
     /// The same at its first packet.
     pub began: Option<MediaTime>,
+    /// The newest clock reference before its first packet, unless that has one itself.
+    pub clock: Option<i64>,
     /// The newest clock reference before its end, as it stands in the stream: 27 MHz, of 33 bits
     /// of 90 kHz.
     pub pcr: Option<i64>,
@@ -75,11 +77,14 @@ impl PacketIndex {
     /// Takes the next packet; gives the group that is closed by it, which it may be a part of.
     pub fn take(&mut self, raw: &RawPacket) -> Option<PacketGroup> {
         let packet = TransportPacket::parse(raw);
+        let before = self.pcr;
         let join = self.look(&packet);
+        let has_clock = packet.adaptation.pcr.is_some() && self.is_clock(packet.pid);
+        let clock = before.filter(|_| !has_clock);
         let closed = if join { self.flush() } else { None };
         let (number, first) = (self.groups, self.packets);
         let (time, pcr) = (self.clock.now(), self.pcr);
-        let new = PacketGroup { number, first, packets: 0, time, began: time, pcr, join };
+        let new = PacketGroup { number, first, packets: 0, time, began: time, clock, pcr, join };
         let group = self.open.get_or_insert(new);
         group.packets += 1;
         (group.time, group.pcr) = (time, pcr);
@@ -95,6 +100,10 @@ impl PacketIndex {
         Some(group)
     }
 
+    fn is_clock(&self, pid: Pid) -> bool {
+        self.program.is_some_and(|(_, clock_pid)| clock_pid == pid)
+    }
+
     /// Takes the times of a packet; true if a reader may begin with it.
     fn look(&mut self, packet: &TransportPacket<'_>) -> bool {
         self.clock.packet(self.packets);
@@ -103,7 +112,7 @@ impl PacketIndex {
         }
         let clock_pid = self.program.map(|(_, pid)| pid);
         // Encryption leaves the adaptation field as it is.
-        if let Some(pcr) = packet.adaptation.pcr.filter(|_| Some(packet.pid) == clock_pid) {
+        if let Some(pcr) = packet.adaptation.pcr.filter(|_| self.is_clock(packet.pid)) {
             self.clock.reference(pcr, self.packets);
             self.pcr = Some(pcr);
         }

@@ -1,8 +1,8 @@
 //! What a place in a stream that is sent on goes on from.
 //!
 //! Shape: 4 bits for the counter of the next packet of each of nine PIDs (association, map, seven
-//! streams), one bit for each of the streams that tells whether there was a packet of it, and one
-//! that tells whether the first packet has a clock reference: 44 bits.
+//! streams), and one bit for each of the streams that tells whether there was a packet of it: 43
+//! bits.
 //! Limits: [`SPLICED_MAX`] streams. The counters of others tell a reader who goes on here that
 //! something is missing, which is true.
 
@@ -11,7 +11,6 @@ pub const SPLICED_MAX: usize = 7;
 
 const STREAMS_AT: usize = 2;
 const SEEN_SHIFT: usize = 4 * (STREAMS_AT + SPLICED_MAX);
-const CLOCK_SHIFT: usize = SEEN_SHIFT + SPLICED_MAX;
 
 /// Counters at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -19,7 +18,7 @@ pub struct RelayCounters(u64);
 
 impl RelayCounters {
     /// Bits of [`Self::to_bits`].
-    pub const BITS: usize = CLOCK_SHIFT + 1;
+    pub const BITS: usize = SEEN_SHIFT + SPLICED_MAX;
 
     /// As a number.
     #[must_use]
@@ -31,18 +30,6 @@ impl RelayCounters {
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits & ((1 << Self::BITS) - 1))
-    }
-
-    /// The first packet has a clock reference.
-    #[must_use]
-    pub const fn with_clock(self) -> Self {
-        Self(self.0 | 1 << CLOCK_SHIFT)
-    }
-
-    /// True if it has.
-    #[must_use]
-    pub const fn has_clock(self) -> bool {
-        self.0 >> CLOCK_SHIFT & 1 == 1
     }
 
     /// The counters of the next packets of the tables.

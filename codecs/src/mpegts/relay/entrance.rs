@@ -15,7 +15,7 @@ pub struct Entrance<'a> {
     pub tables: &'a RelayTables,
     /// The counters there.
     pub counters: RelayCounters,
-    /// The clock there, at 27 MHz, if that is known.
+    /// The newest clock reference there, if the place has none itself.
     pub clock: Option<i64>,
     /// The reader read something else before.
     pub after_gap: bool,
@@ -60,8 +60,7 @@ impl Entrance<'_> {
 
     fn of_stream(&self, nth: usize, pid: Pid) -> Option<RawPacket> {
         let next = self.counters.stream(nth)?;
-        let is_clock = pid == self.tables.clock_pid() && !self.counters.has_clock();
-        let pcr = self.clock.filter(|_| is_clock);
+        let pcr = self.clock.filter(|_| pid == self.tables.clock_pid());
         let adaptation = Adaptation { discontinuity: self.after_gap, pcr, ..Adaptation::default() };
         (!adaptation.is_empty()).then(|| bare_packet(pid, next.wrapping_sub(1), &adaptation))
     }

@@ -81,6 +81,12 @@ impl RelayProgram {
         })
     }
 
+    /// Bytes beside its record.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.pids.capacity() * size_of::<Pid>() + self.map.capacity()
+    }
+
     /// What becomes of a packet that is not damaged. Of a clock that is on a PID of which nothing
     /// else is sent, the clock is.
     #[must_use]

@@ -13,7 +13,7 @@ use super::program::RelayProgram;
 use super::tables::RelayTables;
 use crate::mpegts::demux::RawPacket;
 use crate::mpegts::demux::packet::TransportPacket;
-use crate::mpegts::packet::{Adaptation, Pid, bare_packet, made_pids};
+use crate::mpegts::packet::{Adaptation, Continuity, Pid, bare_packet};
 
 /// PIDs that there may be.
 const PIDS: usize = 1 << 13;
@@ -93,7 +93,7 @@ impl Relay {
 
     /// Other packets came in between, and tables in these versions.
     pub fn interrupt(&mut self, (association, map): (u8, u8)) {
-        for pid in made_pids() {
+        for (pid, _) in Continuity::default().made() {
             if let Some(state) = self.states.get_mut(usize::from(pid.get())) {
                 *state |= SEEN;
             }
@@ -138,6 +138,16 @@ impl Relay {
                 self.splice(pid, before, out);
                 self.set(pid, packet.counter);
                 out.push(*raw);
+            }
+        }
+    }
+
+    /// Packets that are made here follow, with these counters: adds to `out` what says so.
+    pub fn leave(&self, continuity: Continuity, out: &mut Vec<RawPacket>) {
+        for (pid, last) in continuity.made() {
+            if self.state(pid) & SEEN != 0 {
+                let adaptation = Adaptation { discontinuity: true, ..Adaptation::default() };
+                out.push(bare_packet(pid, last, &adaptation));
             }
         }
     }

@@ -132,6 +132,7 @@ fn stream_status(shard: ShardId, name: &StreamName, stream: &Stream) -> StreamSt
         age_ms: 0,
         silent_ms: 0,
         tracks: Vec::new(),
+        transport: None,
         logs: Vec::new(),
         bytes_in: 0,
         units_in: 0,

@@ -16,7 +16,7 @@ use codecs::time::MediaTime;
 
 use super::clock::MediaClock;
 use super::index::{Payload, PlayerIndex};
-use super::spans::{Span, Spans};
+use super::spans::{Head, Span, Spans};
 use crate::log::{Entry, Group, Succession};
 use crate::session::Join;
 use crate::session::srt::{Connection, DataTransmit};
@@ -191,7 +191,8 @@ impl DatagramCursor {
             && let Place::Reading { group, .. } = self.place
         {
             let (number, floor_us, shift_us) = (self.end, self.last_us, clock.shift_us());
-            self.spans.begin(Span { number, group, splice: None, shift_us, floor_us });
+            let head = Head::Nothing;
+            self.spans.begin(Span { number, group, head, shift_us, floor_us });
         }
     }
 
@@ -240,11 +241,11 @@ impl DatagramCursor {
         let begin = || MediaClock::begin(group.time, &newest, moment.now_us);
         let shift_us = self.clock.get_or_insert_with(begin).shift_us();
         let (number, floor_us) = (self.end, self.last_us);
-        let splice = (number > 0).then_some(entry.continuity);
-        let span = Span { number, group: group.number, splice, shift_us, floor_us };
+        let head = head_of(logs, entry, number > 0);
+        let span = Span { number, group: group.number, head, shift_us, floor_us };
         self.spans.begin(span);
-        if splice.is_some() {
-            self.end += 1;
+        if head != Head::Nothing {
+            self.end += head.datagrams();
             self.last_us = span.at_us(group.time);
         }
         self.place = Place::Reading { group: group.number, offset: group.offset };
@@ -293,6 +294,20 @@ impl DatagramCursor {
     /// A time of the stream for what is offered now.
     fn at_us(&self, time: MediaTime) -> i64 {
         self.spans.last().map_or(self.last_us, |span| span.at_us(time))
+    }
+}
+
+/// What comes before a join point; `after_gap` if something else was sent before.
+fn head_of(logs: &Succession, entry: &Entry, after_gap: bool) -> Head {
+    let preamble = logs.at(entry.offset).preamble(entry.config_version);
+    match preamble.as_ref().and_then(|preamble| preamble.relayed.as_ref()) {
+        Some(relayed) => {
+            let packets = relayed.entrance(entry, after_gap).count();
+            let packets = u8::try_from(packets).expect("an entrance is short");
+            Head::Entrance { packets, after_gap }
+        }
+        None if after_gap => Head::Splice(entry.continuity),
+        None => Head::Nothing,
     }
 }
 
@@ -485,6 +500,7 @@ mod tests {
                     self.splices += 1;
                     offset
                 }
+                Payload::Entrance(_) => unreachable!("these packets are made here"),
                 payload @ Payload::Log(_) => {
                     let newest = bench.entries[..bench.published].iter().rfind(|(_, join)| *join);
                     let at = self.at.unwrap_or_else(|| newest.unwrap().0);

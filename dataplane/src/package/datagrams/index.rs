@@ -1,8 +1,10 @@
 //! The packets of a connection, by number: what the connection asks, and the bytes.
 
 use codecs::mpegts::Splice;
+use codecs::mpegts::relay::Entrance;
+use codecs::writer::Writer;
 
-use super::spans::{Span, Spans};
+use super::spans::{Head, HeadPart, Span, Spans};
 use crate::log::{Group, RangeList, Succession};
 use crate::session::srt::{PacketIndex, PacketMeta};
 
@@ -13,6 +15,9 @@ pub enum Payload {
     Log(RangeList),
     /// Packets of this player alone: it goes on at another place than it stopped.
     Splice(Splice),
+    /// So many bytes of this player alone, which [`PlayerIndex::read`] gives: it begins among
+    /// packets that came as they are.
+    Entrance(usize),
 }
 
 impl Payload {
@@ -22,6 +27,7 @@ impl Payload {
         match self {
             Self::Log(ranges) => ranges.as_slice().iter().map(|range| range.len as usize).sum(),
             Self::Splice(splice) => splice.encoded_len(),
+            Self::Entrance(len) => *len,
         }
     }
 
@@ -47,8 +53,13 @@ impl PlayerIndex<'_> {
     #[must_use]
     pub fn payload(&self, number: u64) -> Option<Payload> {
         let (span, group) = self.find(number)?;
-        if let Some(splice) = span.splice_at(number) {
-            return Some(Payload::Splice(splice));
+        match span.head_at(number) {
+            Some(HeadPart::Splice(splice)) => return Some(Payload::Splice(splice)),
+            Some(part @ HeadPart::Entrance { .. }) => {
+                self.entrance(span, &group, |_| ())?;
+                return Some(Payload::Entrance(part.len()));
+            }
+            None => {}
         }
         let mut ranges = RangeList::new();
         let log = self.logs.at(group.offset);
@@ -61,14 +72,37 @@ impl PlayerIndex<'_> {
     #[must_use]
     pub fn read(&self, number: u64, out: &mut [u8]) -> Option<usize> {
         let (span, group) = self.find(number)?;
-        if let Some(splice) = span.splice_at(number) {
-            let out = out.get_mut(..splice.encoded_len())?;
-            splice.encode(&mut codecs::writer::Writer::new(out));
+        if let Some(part) = span.head_at(number) {
+            let out = out.get_mut(..part.len())?;
+            let mut writer = Writer::new(out);
+            match part {
+                HeadPart::Splice(splice) => splice.encode(&mut writer),
+                HeadPart::Entrance { first, packets } => {
+                    let encode =
+                        |entrance: &Entrance<'_>| entrance.encode(first, packets, &mut writer);
+                    self.entrance(span, &group, encode)?;
+                }
+            }
             return Some(out.len());
         }
         let out = out.get_mut(..group.len as usize)?;
         let read = self.logs.at(group.offset).read(group.offset, out).ok()?;
         (read == out.len()).then_some(read)
+    }
+
+    /// The entrance before the group that a span begins with, unless it is gone.
+    fn entrance<T>(
+        &self,
+        span: &Span,
+        group: &Group,
+        take: impl FnOnce(&Entrance<'_>) -> T,
+    ) -> Option<T> {
+        let Head::Entrance { packets, after_gap } = span.head else { return None };
+        let log = self.logs.at(group.offset);
+        let entry = log.entry_containing(group.offset)?;
+        let preamble = log.preamble(entry.config_version)?;
+        let entrance = preamble.relayed.as_ref()?.entrance(&entry, after_gap);
+        (entrance.count() == usize::from(packets)).then(|| take(&entrance))
     }
 
     /// The span of a number, and the group that it is or announces.
@@ -82,7 +116,7 @@ impl PlayerIndex<'_> {
 impl PacketIndex for PlayerIndex<'_> {
     fn meta(&self, number: u64) -> Option<PacketMeta> {
         let (span, group) = self.find(number)?;
-        let len = span.splice_at(number).map_or(group.len as usize, |splice| splice.encoded_len());
+        let len = span.head_at(number).map_or(group.len as usize, HeadPart::len);
         Some(PacketMeta { len, at_us: span.at_us(group.time) })
     }
 }

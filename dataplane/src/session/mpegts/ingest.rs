@@ -5,20 +5,23 @@
 //! a track is a keyframe, and so is the next one after one was dropped for want of pages. A picture
 //! that follows lost packets is passed on: decoders conceal what is missing better than a pause.
 //!
-//! Not here: timed data (SCTE-35, KLV) and streams of unknown kinds, which are left out: players
-//! of transport streams get those that are made of the access units, not the publisher's packets.
+//! Timed data (SCTE-35, KLV) and streams of unknown kinds become no units. Players of transport
+//! streams get them with the publisher's own packets (`relaying.rs`), unless that is switched off;
+//! all streams of the program are listed (`program.rs`).
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use codecs::media::TrackKind;
 use codecs::mpegts::demux::programs::Program;
-use codecs::mpegts::demux::{self, Counters, Demuxer, MediaUnit, RawPacket, Settings};
+use codecs::mpegts::demux::{self, Counters, Demuxer, Framer, MediaUnit, RawPacket, Settings};
 use codecs::time::MediaTime;
 
 use super::losses::Losses;
 use super::metadata::Metadata;
 use super::opening::Opening;
+use super::program::Listing;
+use super::relaying::Relaying;
 use super::time_line::{BaseId, TimeLine};
 use super::tracks::Tracks;
 use super::unit_pages::UnitPages;
@@ -37,7 +40,10 @@ const COMPOSITION_MAX: MediaTime = MediaTime::from_millis(10_000);
 /// Limits: what one packet says waits, and what is held until all tracks have spoken.
 #[derive(Debug)]
 pub struct Ingest {
+    framer: Framer,
     demuxer: Demuxer<AuBytes>,
+    listing: Listing,
+    relaying: Option<Box<Relaying>>,
     pages: UnitPages,
     tracks: Tracks,
     line: TimeLine,
@@ -55,6 +61,9 @@ impl Ingest {
     #[must_use]
     pub fn new(settings: Settings, limits: &Limits) -> Self {
         Self {
+            framer: Framer::default(),
+            listing: Listing::new(&settings.pids),
+            relaying: None,
             demuxer: Demuxer::new(settings),
             pages: UnitPages::default(),
             tracks: Tracks::new(limits.tracks_max),
@@ -65,6 +74,13 @@ impl Ingest {
             tables_version: 0,
             events: VecDeque::new(),
         }
+    }
+
+    /// Tells its packets as they are, too; those that fill the rate if `keeps_null`.
+    #[must_use]
+    pub fn relaying(mut self, keeps_null: bool) -> Self {
+        self.relaying = Some(Box::new(Relaying::new(keeps_null)));
+        self
     }
 
     /// Takes new limits; tracks that are carried stay.
@@ -78,10 +94,11 @@ impl Ingest {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            let Some(said) = self.demuxer.feed(input, &mut self.pages.store(pool)) else {
+            let Some(&packet) = self.framer.next(input) else {
+                self.flush(pool);
                 return self.poll();
             };
-            self.take(said, now, pool);
+            self.push(now, &packet, pool);
         }
     }
 
@@ -89,15 +106,26 @@ impl Ingest {
     /// next one comes.
     pub fn push(&mut self, now: Instant, packet: &RawPacket, pool: &Pool) {
         self.demuxer.push(packet, &mut self.pages.store(pool));
+        // What the tables say comes before the packets that it is of.
+        self.look_at_tables(pool);
+        if let Some(relaying) = &mut self.relaying {
+            relaying.take(packet, pool, &mut self.events);
+        }
         self.take_all(now, pool);
+    }
+
+    /// No packet follows soon: those that were pushed wait for no other.
+    pub fn flush(&mut self, pool: &Pool) {
+        if let Some(relaying) = &mut self.relaying {
+            relaying.flush(pool, &mut self.events);
+        }
     }
 
     /// The next event that waits.
     pub fn poll(&mut self) -> Option<Event> {
-        self.look_at_tables();
         self.tell_starved();
         self.events.pop_front().or_else(|| {
-            let reason = self.losses.next(&self.demuxer.counters())?;
+            let reason = self.losses.next(&self.counters())?;
             Some(Event::MediaDropped { reason })
         })
     }
@@ -110,6 +138,10 @@ impl Ingest {
 
     /// The stream is over: what is whole waits for [`Self::poll`].
     pub fn finish(&mut self, now: Instant, pool: &Pool) {
+        while let Some(&packet) = self.framer.rest() {
+            self.push(now, &packet, pool);
+        }
+        self.flush(pool);
         self.demuxer.finish(&mut self.pages.store(pool));
         self.take_all(now, pool);
         self.end_opening();
@@ -130,7 +162,9 @@ impl Ingest {
     /// What was found so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.demuxer.counters()
+        let sync = self.framer.counters();
+        let (sync_losses, bytes_skipped) = (sync.losses, sync.skipped);
+        Counters { sync_losses, bytes_skipped, ..self.demuxer.counters() }
     }
 
     /// Bytes of buffers beside its record. Pages are counted by their pool.
@@ -139,13 +173,16 @@ impl Ingest {
         let opening = self.opening.as_ref().map_or(0, Opening::buffer_bytes);
         let events = self.events.capacity() * size_of::<Event>();
         let open = self.pages.buffer_bytes() + self.tracks.buffer_bytes();
-        self.demuxer.buffer_bytes() + open + opening + events
+        let framed = self.framer.buffer_bytes() + self.demuxer.buffer_bytes();
+        let relaying = self.relaying.as_ref().map_or(0, |_| size_of::<Relaying>());
+        framed + open + opening + events + relaying + self.listing.buffer_bytes()
     }
 
     /// Takes open units out of the pages of this shard before the session moves to another one;
     /// units that wait are dropped.
     pub fn pack_pages(&mut self, pool: &Pool) {
         self.pages.pack(pool);
+        self.close_relaying(pool);
         let is_holding = self.opening.as_ref().is_some_and(|opening| !opening.is_empty());
         if is_holding || !self.events.is_empty() {
             let pictures = self.tracks.iter_mut().filter(|track| track.kind == TrackKind::Video);
@@ -158,6 +195,13 @@ impl Ingest {
     pub fn close(&mut self, pool: &Pool) {
         self.drop_units(pool);
         self.pages.close(pool);
+        self.close_relaying(pool);
+    }
+
+    fn close_relaying(&mut self, pool: &Pool) {
+        if let Some(relaying) = &mut self.relaying {
+            relaying.close(pool);
+        }
     }
 
     fn drop_units(&mut self, pool: &Pool) {
@@ -167,6 +211,7 @@ impl Ingest {
         for event in std::mem::take(&mut self.events) {
             match event {
                 Event::Media(unit) => pool.release(unit.payload),
+                Event::Relay(run) => pool.release(run.packets),
                 event => self.events.push_back(event),
             }
         }
@@ -279,15 +324,24 @@ impl Ingest {
         }
     }
 
-    /// Looks for streams that cannot be read; without a program that can, in all of them.
-    fn look_at_tables(&mut self) {
+    /// Looks for streams that cannot be read, without a program that can in all of them, and tells
+    /// of all that there is.
+    fn look_at_tables(&mut self, pool: &Pool) {
         let version = self.demuxer.tables_version();
         if std::mem::replace(&mut self.tables_version, version) == version {
             return;
         }
-        match self.demuxer.program() {
+        let program = self.demuxer.program();
+        match program {
             Some(program) => self.tracks.look_at(program),
             None => self.demuxer.programs().iter().for_each(|p| self.tracks.look_at(p)),
         }
+        let Some(told) = self.listing.look_at(&self.demuxer, self.relaying.is_some()) else {
+            return;
+        };
+        if let (Some(relaying), Some(program)) = (&mut self.relaying, program) {
+            relaying.follow(program, told.relay.as_ref(), pool, &mut self.events);
+        }
+        self.events.push_back(Event::Program(Box::new(told)));
     }
 }

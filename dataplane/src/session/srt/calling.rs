@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codecs::mpegts::demux;
 use codecs::srt::{RejectReason, SocketId};
 
 use super::caller::{Caller, Progress};
@@ -20,14 +19,13 @@ use super::transmit::Scratch;
 use crate::config::Terms;
 use crate::control::Role;
 use crate::ids::StreamName;
+use crate::session::mpegts::TransportTerms;
 use crate::session::rtmp::Params;
 use crate::session::{Credentials, Event, Format, Framing, PlayOptions};
 
 /// What is particular about a peer that was called.
 #[derive(Debug)]
 pub(super) struct Called {
-    /// What of its transport stream is read.
-    pub(super) demux: demux::Settings,
     /// Why it did not take the call.
     pub(super) refused: Option<RejectReason>,
 }
@@ -52,15 +50,15 @@ pub struct Outgoing {
     pub stream: StreamName,
     /// The socket of the shard by which it is called.
     pub port: u8,
-    /// What of its transport stream is read.
-    pub demux: demux::Settings,
+    /// What is chosen of its transport stream.
+    pub transport: TransportTerms,
 }
 
 impl Server {
     /// Calls a peer.
     #[must_use]
     pub fn calling(outgoing: Outgoing, terms: &Arc<Terms>) -> Self {
-        let Outgoing { attempt, role, stream, port, demux } = outgoing;
+        let Outgoing { attempt, role, stream, port, transport } = outgoing;
         let (socket, terms) = (Some(attempt.socket()), Arc::clone(terms));
         Self {
             state: State::Calling(Box::new(attempt)),
@@ -70,9 +68,10 @@ impl Server {
             port,
             socket,
             is_anonymous: true,
-            called: Some(Box::new(Called { demux, refused: None })),
+            called: Some(Box::new(Called { refused: None })),
             events: VecDeque::new(),
             terms,
+            transport: Some(Box::new(transport)),
         }
     }
 
@@ -129,11 +128,6 @@ impl Server {
             _ => State::Over(None),
         };
         self.entered(prev, over, reason);
-    }
-
-    /// What of a publisher's transport stream is read.
-    pub(super) fn demux(&self) -> demux::Settings {
-        self.called.as_deref().map(|called| called.demux.clone()).unwrap_or_default()
     }
 
     /// The peer may have answered.

@@ -39,7 +39,7 @@ use crate::config::Terms;
 use crate::control::Role;
 use crate::ids::StreamName;
 use crate::package::DatagramCursor;
-use crate::session::mpegts::Ingest;
+use crate::session::mpegts::TransportTerms;
 use crate::session::rtmp::Supply;
 use crate::session::{Command, Counts, Event, Refusal};
 use crate::slab::Pool;
@@ -65,6 +65,8 @@ pub struct Server {
     pub(super) called: Option<Box<Called>>,
     pub(super) events: VecDeque<Event>,
     pub(super) terms: Arc<Terms>,
+    /// What is chosen of a publisher's transport stream, if that is not what all others have.
+    pub(super) transport: Option<Box<TransportTerms>>,
 }
 
 #[derive(Debug)]
@@ -97,8 +99,24 @@ impl Server {
         let agent = target::agent(request.peer_version());
         let (events, terms) = (VecDeque::from([ask]), Arc::clone(terms));
         let state = State::Asking(Box::new(Asking::new(request)));
-        let (socket, called) = (None, None);
-        Self { state, role, stream, agent, port, socket, is_anonymous, called, events, terms }
+        Self {
+            state,
+            role,
+            stream,
+            agent,
+            port,
+            socket: None,
+            is_anonymous,
+            called: None,
+            events,
+            terms,
+            transport: None,
+        }
+    }
+
+    /// What is chosen of the transport stream that it is about to publish.
+    pub fn choose(&mut self, transport: Option<Box<TransportTerms>>) {
+        self.transport = transport;
     }
 
     /// Which socket of its shard it came by.
@@ -228,7 +246,8 @@ impl Server {
         match (&self.state, command) {
             (State::Open(_), Command::PublishStarted) if self.role == Role::Publish => {
                 let connection = self.take_open("publish_started")?;
-                let ingest = Ingest::new(self.demux(), &self.terms.limits);
+                let transport = self.transport.take().unwrap_or_default();
+                let ingest = transport.ingest(&self.terms.limits);
                 let supply = Supply::new(now, &self.terms.session);
                 let span = tracing::Span::current();
                 let publishing = Publishing { connection, ingest, supply, span, is_over: false };
@@ -463,8 +482,10 @@ impl Server {
             publishing.ingest.close(pool);
         }
         for event in self.events.drain(..) {
-            if let Event::Media(unit) = event {
-                pool.release(unit.payload);
+            match event {
+                Event::Media(unit) => pool.release(unit.payload),
+                Event::Relay(run) => pool.release(run.packets),
+                _ => {}
             }
         }
     }
