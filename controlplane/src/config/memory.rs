@@ -88,6 +88,9 @@ const SHARD_BYTES: u64 = 4 << 20;
 const STREAM_BYTES: u64 = 64 << 10;
 /// The list of one stream's segments, two windows of it, and the slots of the log that holds them.
 const SEGMENTS_BYTES: u64 = 80 << 10;
+/// What one stream that is published as a transport stream has of its packets as they came: slot
+/// arrays and indexes of their log, the counters of all PIDs, tables, and what the stream lists.
+const TRANSPORT_BYTES: u64 = 48 << 10;
 /// The shard's state of one connection: slot, cursor, subscription, timer.
 const CONNECTION_BYTES: u64 = 512;
 /// The record of one session: the state of its protocol, the names of its stream and software, and
@@ -318,7 +321,12 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
 
 /// Bytes that one live stream takes besides pages.
 const fn stream_bytes(settings: &Settings) -> u64 {
-    STREAM_BYTES + segments_bytes(settings)
+    STREAM_BYTES + segments_bytes(settings) + transport_bytes(settings)
+}
+
+/// Bytes that the packets of a transport stream take of one stream besides pages.
+const fn transport_bytes(settings: &Settings) -> u64 {
+    if settings.listeners.srt.enabled { TRANSPORT_BYTES } else { 0 }
 }
 
 /// Bytes that segments take of one stream besides pages.
@@ -422,10 +430,11 @@ fn srt_terms(settings: &Settings, shards: u64) -> Vec<Term> {
         return Vec::new();
     }
     let term = terms_of(Side::Process);
-    let calls = CALLS_MAX as u64 * ports(settings, shards);
+    let (calls, limits) = (CALLS_MAX as u64 * ports(settings, shards), &settings.limits);
     vec![
-        term("SRT sessions", SRT_BYTES, settings.limits.connections_max, "refused with a code"),
+        term("SRT sessions", SRT_BYTES, limits.connections_max, "refused with a code"),
         term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"),
+        term("transport streams", TRANSPORT_BYTES, limits.streams_max, "publishers are refused"),
     ]
 }
 

@@ -13,6 +13,9 @@ mod keys;
 #[path = "../node/mod.rs"]
 mod node;
 mod peer;
+mod relayed;
+#[path = "../../../codecs/tests/transport/mod.rs"]
+mod transport;
 mod waiting;
 
 use std::net::{SocketAddr, UdpSocket};
