@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use codecs::mpegts::PACKET_LEN;
 use codecs::mpegts::demux::Settings;
 use dataplane::config::Limits;
 use dataplane::session::Event;
@@ -28,9 +29,17 @@ fn pool() -> Pool {
 }
 
 fn take(event: Event, pool: &Pool) {
-    if let Event::Media(unit) = event {
-        assert!(!unit.payload.is_empty(), "no unit is empty");
-        pool.release(unit.payload);
+    match event {
+        Event::Media(unit) => {
+            assert!(!unit.payload.is_empty(), "no unit is empty");
+            pool.release(unit.payload);
+        }
+        Event::Relay(run) => {
+            let packets = run.packets.len() / PACKET_LEN;
+            assert!((1..=7).contains(&packets) && run.packets.len() % PACKET_LEN == 0);
+            pool.release(run.packets);
+        }
+        _ => {}
     }
 }
 
@@ -43,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[step, moves_after], bytes)) = data.split_first_chunk() else { return };
     let settings =
         Settings { unit_bytes_max: 128 << 10, open_bytes_max: 256 << 10, ..Settings::default() };
-    let mut ingest = Ingest::new(settings, &Limits::default());
+    let mut ingest = Ingest::new(settings, &Limits::default()).relaying(step % 2 == 0);
     let (mut pool, mut now) = (pool(), Instant::now());
     for (number, mut piece) in bytes.chunks(1 + 8 * usize::from(step)).enumerate() {
         now += Duration::from_millis(10);

@@ -234,13 +234,10 @@ impl Hub {
     pub fn set_program(&mut self, program: TransportProgram, sink: &mut Sink<'_>) {
         let told = program.relay.is_some();
         let program = self.transport.insert(Box::new(program));
-        tracing::info!(
-            stream = %self.name,
-            program = program.number,
-            streams = program.streams.len(),
-            passthrough = told,
-            "program"
-        );
+        if let Some(number) = program.number {
+            let (stream, streams) = (&self.name, program.streams.len());
+            tracing::info!(%stream, program = number, streams, passthrough = told, "program");
+        }
         if let Some(log) = self.logs.iter_mut().find(|log| log.key() == LogKey::RELAYED) {
             log.relay_program(program, sink);
         }

@@ -83,7 +83,7 @@ impl Bench {
         let mut told = Vec::new();
         for mut piece in bytes.chunks(step) {
             while let Some(event) = self.ingest.feed(self.now(), &mut piece, &self.pool) {
-                told.push(self.told(event));
+                told.extend(self.told(event));
             }
             assert!(piece.is_empty(), "all is taken");
         }
@@ -95,15 +95,21 @@ impl Bench {
         self.ingest.finish(self.now(), &self.pool);
         let mut told = Vec::new();
         while let Some(event) = self.ingest.poll() {
-            told.push(self.told(event));
+            told.extend(self.told(event));
         }
         self.ingest.close(&self.pool);
         assert_eq!(in_use(&self.pool), 0, "every page came back");
         told
     }
 
-    pub(crate) fn told(&self, event: Event) -> Told {
-        match event {
+    /// What is told of units; of packets and programs nothing is.
+    pub(crate) fn told(&self, event: Event) -> Option<Told> {
+        Some(match event {
+            Event::Program(_) => return None,
+            Event::Relay(run) => {
+                self.pool.release(run.packets);
+                return None;
+            }
             Event::Config { track, codec, record, .. } => Told::Config { track, codec, record },
             Event::Metadata { body, .. } => Told::Metadata(body),
             Event::MediaDropped { reason } => Told::Dropped(reason),
@@ -115,7 +121,7 @@ impl Bench {
                 Told::Unit(Unit { track, codec, dts, cts, keyframe, bytes })
             }
             other => panic!("{other:?}"),
-        }
+        })
     }
 }
 

@@ -8,5 +8,6 @@ mod hostile;
 mod multiplexed;
 mod openings;
 mod pages;
+mod relayed;
 #[path = "../../../codecs/tests/transport/mod.rs"]
 mod transport;

@@ -95,7 +95,7 @@ fn packets_that_were_found_before_say_the_same() {
     while let Some(packet) = framer.next(&mut input) {
         bench.ingest.push(bench.now(), packet, &bench.pool);
         while let Some(event) = bench.ingest.poll() {
-            told.push(bench.told(event));
+            told.extend(bench.told(event));
         }
     }
     told.extend(bench.end());
