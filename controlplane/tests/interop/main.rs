@@ -55,6 +55,7 @@ mod server;
 mod signed;
 mod srt;
 mod srt_lines;
+mod srt_passthrough;
 mod srt_peers;
 mod srt_terms;
 mod synthetic;
