@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_association_names_one_program() {
-        let pat = section(encode_pat);
+        let pat = section(|writer| encode_pat(0, writer));
         assert_eq!(pat, [0, 0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0]);
     }
 

@@ -84,6 +84,7 @@ pub(in crate::bridge) fn snapshot(shard: u16, id: u64, streams: &[&str]) -> (Sha
         age_ms: 0,
         silent_ms: 0,
         tracks: vec![track.clone()],
+        transport: None,
         logs: Vec::new(),
         bytes_in: 0,
         units_in: 0,
