@@ -9,9 +9,11 @@ use std::time::Duration;
 use codecs::mpegts::PACKET_LEN;
 use codecs::mpegts::demux::packet::TransportPacket;
 use codecs::mpegts::demux::{Carriage, DataFormat, RawPacket};
+use codecs::time::MediaTime;
 use dataplane::config::Config;
 use dataplane::control::{Grant, Verdict};
 use dataplane::session::mpegts::TransportTerms;
+use socket2::SockRef;
 
 use super::node::{self, FlvPlayer, Player, Publisher, Server, TIME_BOUND};
 use super::transport::*;
@@ -24,6 +26,7 @@ on_both_backends! {
     of_a_multiplex_the_chosen_program_goes_out
     passthrough_can_be_switched_off
     what_nobody_plays_is_kept_for_one_group_of_pictures
+    a_slow_player_goes_on_at_a_keyframe
 }
 
 const CUES: u16 = 0x120;
@@ -31,6 +34,9 @@ const METADATA: u16 = 0x121;
 const UNKNOWN: u16 = 0x122;
 const NULL: u16 = 0x1fff;
 const GOP: i64 = 10;
+/// The times of a feed begin so long, in frames, before they wrap.
+const WRAPS_AFTER: i64 = 35;
+const CLOCK_WRAP: i64 = 300 << 33;
 /// Packets of a datagram.
 const GROUP: usize = 7;
 
@@ -68,7 +74,7 @@ impl Feed {
 
     fn frame(&mut self) {
         let (stream, number) = (&mut self.stream, self.number);
-        let pts = 900_000 + 3_600 * number;
+        let pts = (1 << 33) + 3_600 * (number - WRAPS_AFTER);
         let is_key = number % GOP == 0;
         // Tables in the middle of a group of pictures, not where players begin.
         if number % GOP == 4 || number == 0 {
@@ -139,7 +145,7 @@ fn check(received: &[u8]) -> Vec<(u16, u8)> {
         if let Some(pcr) = packet.adaptation.pcr
             && let Some(before) = clocks.insert(pid, pcr)
         {
-            let step_ms = (pcr - before) / 27_000;
+            let step_ms = (pcr - before).rem_euclid(CLOCK_WRAP) / 27_000;
             assert!((0..=100).contains(&step_ms), "{step_ms} ms from clock to clock");
         }
         if pid == 0 && packet.has_payload {
@@ -169,6 +175,7 @@ struct HttpPlayer {
 impl HttpPlayer {
     fn start(addr: SocketAddr, name: &str) -> Self {
         let mut socket = TcpStream::connect(addr).unwrap();
+        SockRef::from(&socket).set_recv_buffer_size(16 << 10).unwrap();
         socket.set_read_timeout(Some(TIME_BOUND)).unwrap();
         write!(socket, "GET /{name}.ts HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut head = Vec::new();
@@ -179,6 +186,13 @@ impl HttpPlayer {
         }
         assert!(head.starts_with(b"HTTP/1.1 200 "));
         Self { socket, received: Vec::new() }
+    }
+
+    /// Reads at most so many bytes.
+    fn take(&mut self, bytes: usize) {
+        let mut piece = vec![0; bytes];
+        let len = self.socket.read(&mut piece).unwrap();
+        self.received.extend_from_slice(&piece[..len]);
     }
 
     /// Reads until `is` holds of what came.
@@ -412,4 +426,39 @@ fn what_nobody_plays_is_kept_for_one_group_of_pictures(config: Config) {
     let totals = server.control.snapshot();
     let stream = totals.stream("cam").unwrap();
     assert!(stream.logs.iter().all(|log| log.format != "mpegts"), "nothing is made anew");
+}
+
+fn a_slow_player_goes_on_at_a_keyframe(mut config: Config) {
+    config.egress.send_buffer_bytes = 16 << 10;
+    config.egress.notsent_lowat_bytes = 16 << 10;
+    config.egress.player_lag_max = MediaTime::from_millis(1_000);
+    let (server, srt) = listening(config, 1);
+    let mut feed = Feed::new(3);
+    let mut publisher = SrtPeer::start(srt, "publish:cam");
+    let mut sent = feed.frames(GOP + 5);
+    published(&server, &mut publisher, &sent);
+    let mut http = HttpPlayer::start(server.http, "cam");
+    http.until(|received| has_last(received, &sent));
+    // It reads nothing more until it was left behind.
+    let jumps = |server: &Server| server.control.snapshot().sum(|c| c.player_jumps);
+    for _ in 0..100 {
+        let later = feed.frames(5 * GOP);
+        publisher.publish(&later);
+        publisher.published();
+        sent = later;
+        if jumps(&server) > 0 {
+            break;
+        }
+        // It takes what fills its socket.
+        http.take(64 << 10);
+    }
+    http.until(|received| has_last(received, &sent));
+    assert!(jumps(&server) > 0, "it was never too slow");
+    assert_eq!(check(&http.received), [(MAP_PID, 3)], "and its counters fit");
+    let splices = packets(&http.received)
+        .iter()
+        .map(TransportPacket::parse)
+        .filter(|packet| packet.adaptation.discontinuity && !packet.has_payload)
+        .count();
+    assert!(splices >= 5, "{splices}: tables and streams");
 }
