@@ -131,6 +131,7 @@ impl Show {
                 let place = &mut datagram[HEADER_BYTES..];
                 match payload {
                     Payload::Splice(splice) => splice.encode(&mut Writer::new(place)),
+                    Payload::Entrance(_) => unreachable!("these packets are made here"),
                     Payload::Log(_) => {
                         let read = self.cursor.index(&self.logs).read(transmit.number, place);
                         assert_eq!(read, Some(place.len()));
