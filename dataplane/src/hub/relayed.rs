@@ -277,8 +277,8 @@ impl Hub {
         }
         let program = self.transport.take();
         let has_room = self.logs.len() < super::hub::LOGS_MAX;
-        let relays = |program: &&Box<TransportProgram>| has_room && program.relay.is_some();
-        if let Some(program) = program.as_ref().filter(relays) {
+        let relays = |program: &&TransportProgram| has_room && program.relay.is_some();
+        if let Some(program) = program.as_deref().filter(relays) {
             let mut log = self.empty_log(LogKey::RELAYED, sink);
             log.relay_program(program, sink);
             self.logs.push(log);
