@@ -269,7 +269,8 @@ impl Hub {
         if key == LogKey::SEGMENTS && (relays || is_open()) { LogKey::RELAYED } else { key }
     }
 
-    /// The log of the packets of the program, an empty one if need be; `None` if there is no program, or no room.
+    /// The log of the packets of the program, an empty one if need be; `None` if there is no
+    /// program, or no room.
     pub(super) fn open_relayed(&mut self, sink: &mut Sink<'_>) -> Option<usize> {
         let known = self.logs.iter().position(|log| log.key() == LogKey::RELAYED);
         if known.is_some() {
