@@ -85,7 +85,8 @@ impl Receiver {
                 let next = last.wrapping_add(u8::from(packet.has_payload)) & 15;
                 assert_eq!(counter, next, "pid {pid:#x}");
             }
-            if pid == 0 || raw[5] == 2 && packet.start && packet.payload.first() == Some(&0) {
+            let is_map = raw[5] == 2 && packet.payload.first() == Some(&0);
+            if packet.start && (pid == 0 || is_map) {
                 self.section(pid, packet.payload);
             }
         }
