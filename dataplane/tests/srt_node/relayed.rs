@@ -52,10 +52,10 @@ impl Feed {
     fn new(version: u8) -> Self {
         let streams = vec![
             (0x1b, VIDEO, &[][..]),
-            (0x0f, AUDIO, &[]),
-            (0x86, CUES, &[]),
-            (0x06, METADATA, b"\x05\x04KLVA"),
-            (0xc7, UNKNOWN, &[]),
+            (0x0f, AUDIO, &[][..]),
+            (0x86, CUES, &[][..]),
+            (0x06, METADATA, &b"\x05\x04KLVA"[..]),
+            (0xc7, UNKNOWN, &[][..]),
         ];
         Self { stream: Stream::new(), number: 0, streams, version }
     }
