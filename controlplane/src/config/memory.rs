@@ -90,7 +90,7 @@ const STREAM_BYTES: u64 = 64 << 10;
 const SEGMENTS_BYTES: u64 = 80 << 10;
 /// What one stream that is published as a transport stream has of its packets as they came: slot
 /// arrays and indexes of their log, the counters of all PIDs, tables, and what the stream lists.
-const TRANSPORT_BYTES: u64 = 48 << 10;
+const TRANSPORT_BYTES: u64 = 32 << 10;
 /// The shard's state of one connection: slot, cursor, subscription, timer.
 const CONNECTION_BYTES: u64 = 512;
 /// The record of one session: the state of its protocol, the names of its stream and software, and
@@ -321,12 +321,7 @@ fn base_bytes(settings: &Settings, shards: u64) -> u64 {
 
 /// Bytes that one live stream takes besides pages.
 const fn stream_bytes(settings: &Settings) -> u64 {
-    STREAM_BYTES + segments_bytes(settings) + transport_bytes(settings)
-}
-
-/// Bytes that the packets of a transport stream take of one stream besides pages.
-const fn transport_bytes(settings: &Settings) -> u64 {
-    if settings.listeners.srt.enabled { TRANSPORT_BYTES } else { 0 }
+    STREAM_BYTES + segments_bytes(settings) + TRANSPORT_BYTES
 }
 
 /// Bytes that segments take of one stream besides pages.
@@ -373,6 +368,7 @@ fn process_terms(settings: &Settings, shards: u64, page_bytes: u64) -> Vec<Term>
         term("viewers", view_bytes(settings), limits.hls_viewers_max, "new viewers hear 503"),
         term("listing", LISTED_BYTES, connections, "the next one waits"),
         term("streams", STREAM_BYTES, limits.streams_max, "publishers are refused"),
+        term("transport streams", TRANSPORT_BYTES, limits.streams_max, "publishers are refused"),
         term("declared", declared, CHANGE_FACTOR, "changes hear 507: declared_bytes_max"),
         term("segments", segments, limits.streams_max, "the oldest segments go"),
         term("mailboxes", Node::mailbox_bytes(shards), 1, "a full one is a refusal"),
@@ -430,11 +426,10 @@ fn srt_terms(settings: &Settings, shards: u64) -> Vec<Term> {
         return Vec::new();
     }
     let term = terms_of(Side::Process);
-    let (calls, limits) = (CALLS_MAX as u64 * ports(settings, shards), &settings.limits);
+    let calls = CALLS_MAX as u64 * ports(settings, shards);
     vec![
-        term("SRT sessions", SRT_BYTES, limits.connections_max, "refused with a code"),
+        term("SRT sessions", SRT_BYTES, settings.limits.connections_max, "refused with a code"),
         term("SRT calls", CALL_BYTES, calls, "callers hear that there is no room"),
-        term("transport streams", TRANSPORT_BYTES, limits.streams_max, "publishers are refused"),
     ]
 }
 

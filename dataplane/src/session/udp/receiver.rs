@@ -19,14 +19,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codecs::mpegts::demux;
-
 use super::framing::{Framing, Payload};
 use crate::Error;
 use crate::config::Terms;
 use crate::control::{InputCounts, UdpInput};
 use crate::ids::StreamName;
-use crate::session::mpegts::Ingest;
+use crate::session::mpegts::{Ingest, TransportTerms};
 use crate::session::{Command, Counts, Event};
 use crate::slab::Pool;
 use crate::words::Words;
@@ -194,12 +192,12 @@ impl Receiver {
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         match (&self.state, command) {
             (State::Listening, Command::PublishStarted) => {
-                let settings = demux::Settings {
+                let terms = TransportTerms {
                     program: self.input.program,
                     pids: self.input.pids.clone(),
-                    ..demux::Settings::default()
+                    ..TransportTerms::default()
                 };
-                let ingest = Ingest::new(settings, &self.terms.limits);
+                let ingest = terms.ingest(&self.terms.limits);
                 let span = tracing::Span::current();
                 let (sender, heard, end) = (None, now, End::Open);
                 let publishing = Publishing { ingest, sender, heard, span, end };
@@ -325,8 +323,10 @@ impl Receiver {
             publishing.ingest.close(pool);
         }
         for event in self.events.drain(..) {
-            if let Event::Media(unit) = event {
-                pool.release(unit.payload);
+            match event {
+                Event::Media(unit) => pool.release(unit.payload),
+                Event::Relay(run) => pool.release(run.packets),
+                _ => {}
             }
         }
     }
