@@ -34,6 +34,7 @@ use crate::control::{
 use crate::error::Error;
 use crate::hub::Publisher;
 use crate::ids::{Secret, SessionId, StreamName};
+use crate::session::mpegts::TransportTerms;
 use crate::session::srt::{Attempt, Call, Caller, Outgoing, Rendezvous, Server, Settings};
 use crate::session::{Command, PlayOptions, Refusal, Session};
 

@@ -177,15 +177,13 @@ impl Shard {
     pub(crate) fn new(parts: ShardParts, reactor: Reactor, now: Instant) -> Result<Self, Error> {
         let ShardParts { id, config, shared, pool, outboxes, inboxes, control, listeners } = parts;
         let connections_max = config.limits.get(LimitId::ConnectionsMax) as usize;
-        let readers_max = readers_max(&config);
-        let demo = demo_of(&config, &shared, id)?;
         let mut shard = Self {
             id,
             cpu: config.shards[id.index()].cpu,
             gc: Gc::new(&pool),
             timers: TimerWheel::new(now, connections_max + TIMERS_EXTRA),
             connections: Connections::default(),
-            readers: Readers::new(readers_max as usize),
+            readers: Readers::new(readers_max(&config) as usize),
             streams: Streams::default(),
             idle: Idle::default(),
             wanted: Wanted::default(),
@@ -212,7 +210,7 @@ impl Shard {
             evictions: Evictions::default(),
             rekeyings: Rekeyings::default(),
             starters: Starters::default(),
-            demo,
+            demo: demo_of(&config, &shared, id)?,
             directory: Arc::from(&b"{\"streams\":[]}"[..]),
             challenge: None,
             random: RandomState::new(),

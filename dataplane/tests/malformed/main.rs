@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 
+#[path = "../counting/mod.rs"]
+mod counting;
 mod hls;
 mod http;
 #[path = "../node/mod.rs"]
@@ -16,12 +18,17 @@ mod witness;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use counting::{ARMED, Counting, EVERYWHERE, HELD};
 use dataplane::config::Config;
 use dataplane::reactor::BackendChoice;
 use node::{Server, TIME_BOUND, Totals, certificate, client_config, with_tls};
 use witness::{WITNESS_CONNECTIONS, Witness};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// One after the other, because memory is the process's.
 #[test]
@@ -35,8 +42,11 @@ fn hostile_peers_leave_no_trace() {
 /// Runs of the whole list before memory is looked at, and those that may not add to it.
 const WARM_UP: usize = 5;
 const REPETITIONS: usize = 10;
-/// What the heap's fragments may add: forty bytes lost per connection would be more.
-const RSS_GROWTH_MAX: u64 = 1 << 20;
+/// Bytes of the heap that tables and buffers may have grown by: ten lost per connection would be
+/// more.
+const HELD_GROWTH_MAX: i64 = 256 << 10;
+/// Bytes of the process beside the heap's: its fragments, and memory that is mapped.
+const RSS_GROWTH_MAX: u64 = 8 << 20;
 /// Pages that the witness itself may add meanwhile.
 const PAGES_GROWTH_MAX: u64 = 8;
 
@@ -108,6 +118,9 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
         server.control.forget_events();
         if round + 1 == WARM_UP {
             level = (totals.pages_used(), resident_bytes());
+            HELD.store(0, Ordering::SeqCst);
+            EVERYWHERE.store(true, Ordering::SeqCst);
+            ARMED.store(true, Ordering::SeqCst);
         }
     }
     // Names that nobody publishes are no state either.
@@ -115,8 +128,12 @@ fn hostile_bytes_leave_memory_flat(mut config: Config) {
     hls::poll_unknown_names(&server, 3_000);
     rtmp::poll_unknown_names(&server, 200);
     let totals = quiet(&server);
+    server.control.forget_events();
+    ARMED.store(false, Ordering::SeqCst);
+    let held = HELD.load(Ordering::SeqCst);
     let (pages, bytes) = (totals.pages_used(), resident_bytes());
     assert!(pages <= level.0 + PAGES_GROWTH_MAX, "{} pages became {pages}", level.0);
+    assert!(held <= HELD_GROWTH_MAX, "{held} bytes of the heap were left behind");
     assert!(bytes <= level.1 + RSS_GROWTH_MAX, "{} bytes became {bytes}", level.1);
     assert_eq!(totals.sum(|c| c.panics), 0);
     assert!(totals.sum(|c| c.tls_handshakes) > 0);

@@ -102,7 +102,7 @@ fn players(choice: BackendChoice, settings: &Settings) -> i64 {
 }
 
 fn publishers(choice: BackendChoice, settings: &Settings) -> i64 {
-    let (server, srt) = listening(choice, settings);
+    let (_server, srt) = listening(choice, settings);
     let mut peers = Vec::new();
     slope(|count| {
         while peers.len() < count {
