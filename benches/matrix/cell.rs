@@ -85,40 +85,8 @@ pub(crate) fn references() -> impl Iterator<Item = Cell> {
     })
 }
 
-fn conditions() -> impl Iterator<Item = (Key, Line, u32)> {
+pub(crate) fn conditions() -> impl Iterator<Item = (Key, Line, u32)> {
     KEYS.into_iter()
         .flat_map(|key| LINES.map(|line| (key, line)))
         .flat_map(|(key, line)| RATES_MBPS.map(|mbps| (key, line, mbps)))
-}
-
-/// Pairs of values that no cell has, in words.
-pub(crate) fn pairs_missing(cells: &[Cell], peers: &[Peer]) -> Vec<String> {
-    let has = |cell: &Cell| {
-        [
-            format!("{:?}", cell.caller),
-            format!("{:?}", cell.role),
-            format!("{:?}", cell.key),
-            format!("{:?}", cell.line),
-            format!("{} Mb/s", cell.mbps),
-        ]
-    };
-    let of = |peer| {
-        ROLES.into_iter().flat_map(move |role| {
-            conditions().map(move |(key, line, mbps)| Cell::with_us(peer, role, key, line, mbps))
-        })
-    };
-    let mut missing = Vec::new();
-    for wanted in peers.iter().flat_map(|&peer| of(peer)).map(|cell| has(&cell)) {
-        for (a, b) in (0..5).flat_map(|a| (a + 1..5).map(move |b| (a, b))) {
-            let is_tried = |cell: &Cell| {
-                let tried = has(cell);
-                tried[a] == wanted[a] && tried[b] == wanted[b]
-            };
-            let pair = format!("{} with {}", wanted[a], wanted[b]);
-            if !cells.iter().any(is_tried) && !missing.contains(&pair) {
-                missing.push(pair);
-            }
-        }
-    }
-    missing
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::{env, fs, thread};
 
-use crate::cell::{self, Cell, KEYS, LINES, PEERS, Peer, RATES_MBPS, ROLES};
+use crate::cell::{Cell, KEYS, LINES, PEERS, Peer, RATES_MBPS, ROLES};
 use crate::content::Outcome;
 use crate::program;
 use crate::trial::{self, Shown};
@@ -77,9 +77,9 @@ const HEAD: &str = "\
 # SRT with every peer
 
 What `make matrix` found: a stream of 2.5 seconds from one peer to the other with 400 ms of latency,
-through the relay of `grandstand-load impair`, every byte compared. `=` is bit-identical from where it
-begins to its end, `-N` is what is missing, in packets of 1,316 bytes. The last rows are libsrt to
-libsrt through the same relay. **Bold** is worse than with libsrt in our place.
+through the relay of `grandstand-load impair`, every byte compared. `=` is bit-identical from where
+it begins to its end, `-N` is what is missing, in packets of 1,316 bytes. The last rows are libsrt
+to libsrt through the same relay. **Bold** is worse than with libsrt in our place.
 
 ";
 
@@ -156,8 +156,8 @@ fn program_version(peer: Peer) -> String {
 #[test]
 fn every_cell_has_its_place() {
     let shown = |outcome| Shown { outcome, version: Some(0x0001_0501) };
-    let all: Vec<_> = cell::references()
-        .chain(cell::all())
+    let all: Vec<_> = crate::cell::references()
+        .chain(crate::cell::all())
         .filter(is_there)
         .map(|cell| (cell, shown(Outcome::Whole)))
         .collect();

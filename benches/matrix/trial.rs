@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codecs::srt::{PayloadCipher, SeqNumber, StreamKey};
-
-use crate::cell::{Cell, Key, Peer, Role};
-use crate::content::{Content, Outcome, PACKET};
+use crate::cell::{Cell, Peer, Role};
+use crate::content::{Content, Outcome};
 use crate::end::{End, Place, Task, free_addr};
 use crate::line::Running;
 
@@ -27,32 +25,6 @@ pub(crate) struct Shown {
     pub(crate) outcome: Outcome,
     /// The version of SRT that our peer told.
     pub(crate) version: Option<u32>,
-}
-
-/// What encrypting may take of a core; a build that is not optimised takes hundreds of times as
-/// much as another.
-const ENCRYPTING_MAX: f64 = 0.1;
-
-/// Fails the test unless everything arrives; at a lower rate where this build cannot encrypt so
-/// much.
-pub(crate) fn assert_whole(mut cell: Cell) {
-    while cell.key != Key::Plain && cell.mbps > 2 && encrypting(cell.mbps) > ENCRYPTING_MAX {
-        cell.mbps = (cell.mbps / 3).max(2);
-        println!("this build encrypts too slowly: {} Mb/s", cell.mbps);
-    }
-    assert_eq!(run(cell).outcome, Outcome::Whole, "{cell:?}");
-}
-
-/// The part of a core that encrypting such a stream takes.
-fn encrypting(mbps: u32) -> f64 {
-    const PACKETS: u32 = 32;
-    let key = StreamKey::new(&[1; 32]).unwrap();
-    let cipher = PayloadCipher::new(&key, &[2; 16]);
-    let mut packet = [3; PACKET];
-    let began = Instant::now();
-    (0..PACKETS).for_each(|number| cipher.apply(SeqNumber::new(number), &mut packet));
-    let bits = f64::from(PACKETS) * PACKET as f64 * 8.0;
-    began.elapsed().as_secs_f64() * f64::from(mbps) * 1e6 / bits
 }
 
 /// Tries it.

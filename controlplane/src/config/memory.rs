@@ -115,8 +115,8 @@ const TLS_STATE_BYTES: u64 = 8 << 10;
 const TLS_SHARD_BYTES: u64 = (1 << 20) + (512 << 10);
 /// Buffers of one shard for datagrams, where SRT is spoken.
 const DATAGRAM_BUFFERS: u16 = 256;
-/// Those of inputs and pushes, which may be declared while the node runs: the memory of one is taken
-/// when it is used first.
+/// Those of inputs and pushes, which may be declared while the node runs: the memory of one is
+/// taken when it is used first.
 const INPUT_DATAGRAM_BUFFERS: u16 = 32;
 /// Headers and ciphertext of one slice of datagrams of one shard.
 const DATAGRAM_ARENA_BYTES: u64 = 512 << 10;

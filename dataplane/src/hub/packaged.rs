@@ -8,6 +8,7 @@ use codecs::time::MediaTime;
 
 use super::relayed::Relayed;
 use super::segments::{Begun, LogSegments};
+use super::shown::{Missing, Shown};
 use super::{Sink, Subscriber, Tracks};
 use crate::control::LogStatus;
 use crate::log::{
@@ -17,54 +18,11 @@ use crate::log::{
 use crate::metrics::ShardCounters;
 use crate::package::{Packaged, Packager, PacketPackager};
 use crate::segment::{Segment, Window};
-use crate::session::{AccessUnit, Format, LogKey, TrackId, Use};
+use crate::session::{AccessUnit, Format, LogKey, Use};
 use crate::slab::Pool;
 
 /// Stream time between join points where no video marks them.
 pub(super) const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
-
-/// The track of each kind that a log holds, if there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// The pictures.
-    pub video: Option<TrackId>,
-    /// The sound.
-    pub audio: Option<TrackId>,
-}
-
-impl Shown {
-    /// The track of `kind`.
-    #[must_use]
-    pub const fn of(self, kind: TrackKind) -> Option<TrackId> {
-        match kind {
-            TrackKind::Video => self.video,
-            TrackKind::Audio => self.audio,
-            TrackKind::Data => None,
-        }
-    }
-}
-
-/// Why a picture is not in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Missing {
-    /// No page was left for it.
-    Memory,
-    /// Its bytes do not fit the format.
-    LeftOut,
-    /// The pictures are of another track from now on.
-    Switched,
-}
-
-impl Missing {
-    /// Counts a picture that is dropped for it.
-    const fn count(self, counters: &mut ShardCounters) {
-        match self {
-            Self::Memory => counters.units_dropped_memory += 1,
-            Self::LeftOut => counters.units_left_out_ts += 1,
-            Self::Switched => {}
-        }
-    }
-}
 
 /// One packaged log and its readers. Lives on: the home shard. Crosses by: never; readers hold the
 /// [`Log`].
@@ -439,10 +397,8 @@ impl HubLog {
         let before = self.writer.head();
         let packaged = match &mut self.packets {
             Some(packets) => packets.unit(&mut self.writer, sink.pool, unit, meta),
-            None => {
-                let whole = self.packager.unit(&mut self.writer, sink.pool, unit, meta);
-                whole.map(|()| Packaged::Whole)
-            }
+            None => (self.packager.unit(&mut self.writer, sink.pool, unit, meta))
+                .map(|()| Packaged::Whole),
         };
         match packaged {
             Ok(Packaged::LeftOut) => {

@@ -4,15 +4,15 @@
 //! Relayed`), which live players read instead; segments stay ranges of the other one. It has a line
 //! of time of its own, from the program's clock, and versions of its own, each with the tables that
 //! a player gets who begins under it. While nobody reads it, it holds what follows the newest join
-//! point and no more, so that a player begins at once and a stream without such players pays for one
-//! GOP: at most `gop_bytes_max`, given up when memory is short.
+//! point and no more, so that a player begins at once and a stream without such players pays for
+//! one GOP: at most `gop_bytes_max`, given up when memory is short.
 //!
 //! A source ends and another begins, and no player is dropped:
 //!
 //! ```text
 //!   awaited --(its tables)--> packets --(a source begins)--> awaited
-//!      |                                                        |
-//!      +--(a unit comes first: it sends no transport stream)-> units --(a source begins)--> awaited
+//!      |                                                      |
+//!      +--(a unit comes first: no transport stream is sent)-> units --(a source begins)--> awaited
 //! ```
 //!
 //! At each of these steps every PID that was used says that it does not go on, and the tables have

@@ -1,5 +1,6 @@
-//! What an SRT peer takes of the heap, in the clear and encrypted: a player, with its shard's state;
-//! and a publisher with its stream, to which come what waits out of order and the stream's pages.
+//! What an SRT peer takes of the heap, in the clear and encrypted: a player, with its shard's
+//! state; and a publisher with its stream, to which come what waits out of order and the stream's
+//! pages.
 
 #![allow(clippy::unwrap_used, reason = "a case that cannot go on has failed")]
 #![allow(clippy::disallowed_types, reason = "peers are independent of the code under test")]

@@ -1,6 +1,8 @@
 //! Transport streams that go through as they came: to players of SRT and of HTTP, from wherever
 //! they join, and beyond the end of their publisher.
 
+mod feed;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,6 +17,8 @@ use dataplane::control::{Grant, Verdict};
 use dataplane::session::mpegts::TransportTerms;
 use socket2::SockRef;
 
+use feed::*;
+
 use super::node::{self, Publisher, Server, TIME_BOUND};
 use super::transport::*;
 use super::{SrtPeer, listening};
@@ -27,85 +31,6 @@ on_both_backends! {
     passthrough_can_be_switched_off
     what_nobody_plays_is_kept_for_one_group_of_pictures
     a_slow_player_goes_on_at_a_keyframe
-}
-
-const CUES: u16 = 0x120;
-const METADATA: u16 = 0x121;
-const UNKNOWN: u16 = 0x122;
-const NULL: u16 = 0x1fff;
-const GOP: i64 = 10;
-/// The times of a feed begin so long, in frames, before they wrap.
-const WRAPS_AFTER: i64 = 35;
-const CLOCK_WRAP: i64 = 300 << 33;
-/// Packets of a datagram.
-const GROUP: usize = 7;
-
-/// A stream with everything, which grows by frames of 40 ms.
-struct Feed {
-    stream: Stream,
-    number: i64,
-    streams: Vec<(u8, u16, &'static [u8])>,
-    version: u8,
-}
-
-impl Feed {
-    fn new(version: u8) -> Self {
-        let streams = vec![
-            (0x1b, VIDEO, &[][..]),
-            (0x0f, AUDIO, &[][..]),
-            (0x86, CUES, &[][..]),
-            (0x06, METADATA, &b"\x05\x04KLVA"[..]),
-            (0xc7, UNKNOWN, &[][..]),
-        ];
-        Self { stream: Stream::new(), number: 0, streams, version }
-    }
-
-    /// So many frames more, and what fills the last datagram.
-    fn frames(&mut self, count: i64) -> Vec<u8> {
-        let began = self.stream.bytes.len();
-        for _ in 0..count {
-            self.frame();
-        }
-        while !(self.stream.bytes.len() / PACKET_LEN).is_multiple_of(GROUP) {
-            self.stream.packet(NULL, false, Field::default(), &[0xff; 184]);
-        }
-        self.stream.bytes[began..].to_vec()
-    }
-
-    fn frame(&mut self) {
-        let (stream, number) = (&mut self.stream, self.number);
-        let pts = (1 << 33) + 3_600 * (number - WRAPS_AFTER);
-        let is_key = number % GOP == 0;
-        // Tables in the middle of a group of pictures, not where players begin.
-        if number % GOP == 4 || stream.bytes.is_empty() {
-            stream.tables(self.version, &self.streams);
-        }
-        stream.packet(NULL, false, Field::default(), &[0xff; 184]);
-        let field = Field { flags: 0, pcr: Some((pts - 9_000) * 300) };
-        let mut picture = if is_key { keyframe(1_900) } else { picture(700) };
-        picture.extend(number.to_be_bytes().map(|byte| byte | 0x80));
-        stream.pes_bytes(VIDEO, field, &pes(pts, None, &picture));
-        stream.pes(AUDIO, pts, &adts(120));
-        stream.packet(METADATA, true, Field::default(), &[number as u8 | 1; 184]);
-        if number % GOP == 7 {
-            stream.section(CUES, &sealed(vec![0xfc, 0, 0, number as u8, 2, 3]));
-            stream.packet(UNKNOWN, true, Field::default(), &[number as u8; 184]);
-        }
-        self.number += 1;
-    }
-}
-
-fn picture(len: usize) -> Vec<u8> {
-    annex_b(&[&[9, 0xf0], &slice(false, true, len)])
-}
-
-/// A frame of AAC-LC, 48 kHz, stereo.
-fn adts(len: usize) -> Vec<u8> {
-    let whole = len + 7;
-    let [high, low] = u16::try_from(whole << 5).unwrap().to_be_bytes();
-    let head =
-        [0xff, 0xf1, 0x4c, 0x80 | u8::try_from(whole >> 11).unwrap(), high, low | 0x1f, 0xfc];
-    [&head[..], &vec![0x21; len]].concat()
 }
 
 fn packets(bytes: &[u8]) -> Vec<RawPacket> {
@@ -167,6 +92,8 @@ fn check(received: &[u8]) -> Vec<(u16, u8)> {
 fn map_pid(association: &RawPacket) -> u16 {
     u16::from_be_bytes([association[15] & 0x1f, association[16]])
 }
+
+const CLOCK_WRAP: i64 = 300 << 33;
 
 /// A player over HTTP that does not look at what comes.
 struct HttpPlayer {
@@ -369,7 +296,7 @@ fn of_a_multiplex_the_chosen_program_goes_out(config: Config) {
             let picture = if number % GOP == 0 { keyframe(900) } else { picture(500) };
             stream.pes_bytes(pid, field, &pes(pts, None, &picture));
         }
-        stream.pes(0x201, pts, &adts(100 + number as usize));
+        stream.pes(0x201, pts, &adts(100 + number as usize, 0x21));
         stream.section(0x202, &sealed(vec![0xfc, 0, 0, number as u8, 2, 3]));
     }
     while !(stream.bytes.len() / PACKET_LEN).is_multiple_of(GROUP) {

@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn the_words_of_netem_are_understood() {
         let plan = read(
-            "--udp --loss 2% --burst 5 --delay 40ms --jitter 10ms --reorder 1% --duplicate 0.5% --rate 5M \
-             --seed 7 --queue 64k --direction down --stall 2s --every 10s --duration 1m",
+            "--udp --loss 2% --burst 5 --delay 40ms --jitter 10ms --reorder 1% --duplicate 0.5% \
+             --rate 5M --seed 7 --queue 64k --direction down --stall 2s --every 10s --duration 1m",
         );
         let plan = plan.unwrap();
         let down = Impairment {

@@ -116,7 +116,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_start_code_is_found_wherever_it_is(
-            before in prop::collection::vec(1_u8.., 0..60), after in prop::collection::vec(1_u8.., 0..60),
+            before in prop::collection::vec(1_u8.., 0..60),
+            after in prop::collection::vec(1_u8.., 0..60),
         ) {
             for code in [&[0, 0, 1][..], &[0, 0, 0, 1], &[0, 0, 0, 0, 1], &[0, 0, 2], &[0, 3]] {
                 let stream = [&[0, 0, 1], &before[..], code, &after[..]].concat();

@@ -46,6 +46,7 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) fn new(pids: &[u16]) -> Self {
+        // CONTROL: what was chosen, once per publication.
         Self { pids: pids.to_vec(), told: None }
     }
 

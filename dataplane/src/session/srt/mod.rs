@@ -2,10 +2,10 @@
 //!
 //! Spec: draft-sharabayko-srt-01; the wire format is in `codecs::srt`.
 //! Shape: `server.rs` is the session of the shard, `asking.rs` what it is before it is let in,
-//! `calling.rs` before a peer that we call answers, `target.rs` what its peer wants. A datagram's way in: `listener.rs` (no destination) or
-//! `caller.rs` or `rendezvous.rs`, then `connection.rs` (which direction) -> `receiver.rs` (in order?) -> the caller's
-//! hands. A packet's way out: the caller's index -> `sender.rs` (which, may it) -> `data.rs`
-//! (header, key).
+//! `calling.rs` before a peer that we call answers, `target.rs` what its peer wants. A datagram's
+//! way in: `listener.rs` (no destination) or `caller.rs` or `rendezvous.rs`, then `connection.rs`
+//! (which direction) -> `receiver.rs` (in order?) -> the caller's hands. A packet's way out: the
+//! caller's index -> `sender.rs` (which, may it) -> `data.rs` (header, key).
 //! In/Out: payload is decrypted where it was received and given out from there if it came in
 //! order; what is sent stays in the index of whoever sends, also for a second time.
 //! Limits: [`Settings`] and the `_MAX` of each file. No datagram makes more than one answer, and

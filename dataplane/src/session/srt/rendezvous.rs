@@ -5,7 +5,7 @@
 //! initiator, which says what a caller says; the other answers as a listener does.
 //!
 //! ```text
-//!   waving --(wave, conclusion)--> meeting --(their part of the conclusion)--> connected or refused
+//!   waving --(wave, conclusion)--> meeting --(their conclusion)--> connected or refused
 //! ```
 //!
 //! The initiator says that it agrees by the first words of its connection, the responder its
