@@ -17,6 +17,7 @@ use dataplane::control::{
     CloseReason, Command, Event, InputState, InputStatus, Protocol, Role, UdpInput,
 };
 use dataplane::ids::StreamName;
+use dataplane::session::mpegts::TransportTerms;
 use node::{Server, Totals};
 
 on_both_backends! {
@@ -63,8 +64,7 @@ fn input(addr: SocketAddr) -> UdpInput {
         interface: None,
         timeout: Some(Duration::from_millis(500)),
         receive_buffer_bytes: 1 << 20,
-        program: None,
-        pids: Vec::new(),
+        transport: TransportTerms::default(),
     }
 }
 
@@ -203,7 +203,8 @@ fn an_input_takes_the_program_it_is_told(config: Config) {
     let names = ["first", "second"].map(|name| StreamName::parse(name).unwrap());
     let group = group();
     for (name, program) in names.iter().zip([7, 9]) {
-        let input = Arc::new(UdpInput { program: Some(program), ..group.clone() });
+        let transport = TransportTerms { program: Some(program), ..TransportTerms::default() };
+        let input = Arc::new(UdpInput { transport, ..group.clone() });
         let inputs: Arc<[_]> = Arc::from([input]);
         let pull = || Command::Pull { stream: name.clone(), inputs: Arc::clone(&inputs) };
         server.control.send_all(pull);

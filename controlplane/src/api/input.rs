@@ -73,16 +73,18 @@ impl InputView {
         let holder = item.slot.as_ref().and_then(|slot| slot.holder);
         let live = gathered.stream(&item.name).filter(|_| holder.is_some());
         let delivering = live.and_then(|live| resolved.input_of(live.protocol));
-        let mut views = Vec::new();
+        let (mut views, mpegts) = (Vec::new(), resolved.traits.mpegts);
         for (input, declared) in resolved.traits.inputs.iter().enumerate() {
-            let place = declared.fetched();
+            let place = declared.fetched(mpegts);
             let status =
                 told.iter().find(|told| place.as_ref().is_some_and(|is| *is == *told.input));
             let url = declared.shown().to_owned();
             views.push(match (status, place) {
                 (Some(status), _) => Self::told(input, url, status),
                 (None, Some(_)) => Self::of(input, url, InputPhase::Idle),
-                (None, None) if declared.srt().is_some() => Self::of(input, url, InputPhase::Idle),
+                (None, None) if declared.srt(mpegts).is_some() => {
+                    Self::of(input, url, InputPhase::Idle)
+                }
                 (None, None) if delivering.is_some_and(|live| live as usize == input) => Self {
                     session: holder.map(|session| session.to_string()),
                     ..Self::of(input, url, InputPhase::Live)

@@ -13,7 +13,8 @@
 //! | `stream_key` | nobody: it is asked for at the next publish; a restart drops everybody |
 //! | `auth` | nobody: whoever asks from now on is judged by it |
 //! | `srt_passphrase` | nobody: whoever calls from now on encrypts with it |
-//! | `mpegts` | nobody: it holds for whoever publishes from now on |
+//! | `mpegts` | nobody: it holds for whoever publishes from now on, and what the node fetches or
+//! pulls is fetched anew, within the grace |
 //! | all others | nobody |
 
 use dataplane::control::{Protocol, ProtocolSet, Role};

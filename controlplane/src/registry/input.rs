@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
+use super::mpegts::Mpegts;
 use super::srt_url::{self, Mode, SrtPlace};
 use super::udp_url;
 
@@ -144,7 +145,7 @@ impl Input {
     /// What it is if an encoder publishes, whatever name its address says, or if the node fetches
     /// it.
     pub(super) fn listens(&self) -> Option<Kind> {
-        if self.srt().is_some() {
+        if self.srt(None).is_some() {
             return Some(Kind::PullSrt);
         }
         let address = self.url.trim();
@@ -154,20 +155,20 @@ impl Input {
         Self { url: bare.to_owned(), ..Self::default() }.kind(None).ok()
     }
 
-    /// Where the node fetches the stream by itself, if it does.
+    /// Where the node fetches the stream by itself, if it does, and what is chosen of it.
     #[must_use]
-    pub fn fetched(&self) -> Option<UdpInput> {
+    pub fn fetched(&self, mpegts: Option<Mpegts>) -> Option<UdpInput> {
         let is_udp = self.kind(None) == Ok(Kind::Udp);
-        is_udp.then(|| udp_url::parse(self).ok()).flatten()
+        let place = is_udp.then(|| udp_url::parse(self).ok()).flatten()?;
+        Some(UdpInput { transport: mpegts.unwrap_or_default().terms(Some(self)), ..place })
     }
 
-    /// The peer of SRT that the node calls for it, if it does.
+    /// The peer of SRT that the node calls for it, if it does, and what is chosen of its stream.
     #[must_use]
-    pub fn srt(&self) -> Option<SrtPlace> {
+    pub fn srt(&self, mpegts: Option<Mpegts>) -> Option<SrtPlace> {
         let calls = srt_url::is_srt(&self.url) && self.kind(None) == Ok(Kind::PullSrt);
         let mut place = calls.then(|| srt_url::parse(&self.url, &self.params).ok()).flatten()?;
-        place.peer.program = (self.program > 0).then_some(self.program);
-        place.peer.pids.clone_from(&self.pids);
+        place.peer.transport = mpegts.unwrap_or_default().terms(Some(self));
         Some(place)
     }
 

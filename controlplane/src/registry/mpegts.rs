@@ -25,6 +25,18 @@ impl Default for Mpegts {
     }
 }
 
+impl Mpegts {
+    /// What holds for the transport stream of `input`.
+    pub(super) fn terms(self, input: Option<&Input>) -> TransportTerms {
+        TransportTerms {
+            passthrough: self.passthrough,
+            null_packets: self.null_packets,
+            program: input.map(|input| input.program).filter(|&program| program != 0),
+            pids: input.map(|input| input.pids.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 impl Traits {
     /// What holds for a transport stream that `protocol` carries; `None` if nothing is said. The
     /// programme and the packet ids are those of the first input that it can be.
@@ -32,13 +44,7 @@ impl Traits {
     pub fn transport(&self, protocol: Protocol) -> Option<TransportTerms> {
         let takes = |input: &&Input| input.listens().is_some_and(|kind| kind.takes(protocol));
         let input = self.inputs.iter().find(takes);
-        let Mpegts { passthrough, null_packets } = self.mpegts.unwrap_or_default();
-        let terms = TransportTerms {
-            passthrough,
-            null_packets,
-            program: input.map(|input| input.program).filter(|&program| program != 0),
-            pids: input.map(|input| input.pids.clone()).unwrap_or_default(),
-        };
+        let terms = self.mpegts.unwrap_or_default().terms(input);
         (terms != TransportTerms::default()).then_some(terms)
     }
 }
@@ -76,6 +82,24 @@ mod tests {
         assert_eq!(found, Some(expected));
         let found = terms(json!({"inputs": [{"url": "publish://", "pids": [17]}]})).unwrap();
         assert_eq!((found.program, found.pids, found.passthrough), (None, vec![17], true));
+    }
+
+    #[test]
+    fn it_holds_for_what_is_fetched_and_pulled() {
+        let name = StreamName::parse("a").unwrap();
+        let declared = json!({
+            "mpegts": {"passthrough": false},
+            "inputs": [
+                {"url": "udp://239.1.2.3:5000", "program": 4},
+                {"url": "srt://peer.example:9000", "priority": 1, "pids": [300]},
+            ],
+        });
+        let traits = StreamSpec::read(&name, declared).unwrap().traits;
+        let [group, peer] = traits.inputs.as_slice() else { panic!("two inputs") };
+        let group = group.fetched(traits.mpegts).unwrap().transport;
+        assert_eq!((group.passthrough, group.program), (false, Some(4)));
+        let peer = peer.srt(traits.mpegts).unwrap().peer.transport;
+        assert_eq!((peer.passthrough, peer.program, peer.pids), (false, None, vec![300]));
     }
 
     #[test]

@@ -163,7 +163,8 @@ impl Resolved {
         if !self.is_fetched() {
             return places;
         }
-        for place in self.traits.inputs.iter().filter_map(Input::fetched) {
+        let mpegts = self.traits.mpegts;
+        for place in self.traits.inputs.iter().filter_map(|input| input.fetched(mpegts)) {
             if !places.iter().any(|known| **known == place) {
                 places.push(Arc::new(place));
             }
@@ -174,7 +175,8 @@ impl Resolved {
     /// The number of the input that is fetched from there.
     #[must_use]
     pub fn input_from(&self, place: &UdpInput) -> Option<u32> {
-        let is = |input: &Input| input.fetched().is_some_and(|from| from == *place);
+        let mpegts = self.traits.mpegts;
+        let is = |input: &Input| input.fetched(mpegts).is_some_and(|from| from == *place);
         u32::try_from(self.traits.inputs.iter().position(is)?).ok()
     }
 
@@ -183,8 +185,8 @@ impl Resolved {
     #[must_use]
     pub fn pulls(&self) -> Vec<(u32, String, SrtPlace)> {
         let inputs = if self.is_off() { &[] } else { self.traits.inputs.as_slice() };
-        let places = (0..).zip(inputs);
-        places.filter_map(|(at, input)| Some((at, input.masked(), input.srt()?))).collect()
+        let (places, mpegts) = ((0..).zip(inputs), self.traits.mpegts);
+        places.filter_map(|(at, input)| Some((at, input.masked(), input.srt(mpegts)?))).collect()
     }
 
     /// The peers that the node pushes it to.

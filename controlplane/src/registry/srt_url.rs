@@ -17,6 +17,7 @@ use codecs::srt::{KeyLength, Passphrase, STREAM_ID_BYTES_MAX};
 use dataplane::config::UrlDialect;
 use dataplane::control::SrtPeer;
 use dataplane::ids::Secret;
+use dataplane::session::mpegts::TransportTerms;
 use dataplane::session::srt::shown;
 
 use super::fault::Fault;
@@ -98,8 +99,7 @@ pub(super) fn parse(url: &str, params: &BTreeMap<String, String>) -> Result<SrtP
             .connect_timeout
             .unwrap_or_else(|| Duration::from_millis(CONNECT_MS.into())),
         local,
-        program: None,
-        pids: Vec::new(),
+        transport: TransportTerms::default(),
     };
     Ok(SrtPlace { host, port, peer })
 }

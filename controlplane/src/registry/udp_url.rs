@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::control::UdpInput;
+use dataplane::session::mpegts::TransportTerms;
 
 use super::fault::Fault;
 use super::input::Input;
@@ -74,8 +75,7 @@ pub(super) fn parse(input: &Input) -> Result<UdpInput, Fault> {
             BUFFER_BYTES_MIN,
             BUFFER_BYTES_MAX,
         )?,
-        program: (input.program > 0).then_some(input.program),
-        pids: input.pids.clone(),
+        transport: TransportTerms::default(),
     })
 }
 
@@ -167,19 +167,18 @@ mod tests {
     #[test]
     fn options_come_from_the_query_and_from_the_input() {
         let url = "udp://239.1.2.3:5000?interface=eth0&timeout_sec=3&buffer_bytes=262144";
-        let mut asked = Input { program: 7, pids: vec![256], ..input(url) };
+        let mut asked = input(url);
         asked.net.timeout_sec = 9;
         let parsed = parse(&asked).unwrap();
         assert_eq!(parsed.interface.as_deref(), Some("eth0"));
         assert_eq!(parsed.timeout, Some(Duration::from_secs(3)));
-        assert_eq!((parsed.receive_buffer_bytes, parsed.program), (262_144, Some(7)));
-        assert_eq!(parsed.pids, [256]);
+        assert_eq!(parsed.receive_buffer_bytes, 262_144);
         let mut asked = input("udp://239.1.2.3:5000");
         asked.net.timeout_sec = 9;
         asked.params.insert("interface".to_owned(), "lo".to_owned());
         let parsed = parse(&asked).unwrap();
         assert_eq!(parsed.timeout, Some(Duration::from_secs(9)));
-        assert_eq!((parsed.interface.as_deref(), parsed.program), (Some("lo"), None));
+        assert_eq!(parsed.interface.as_deref(), Some("lo"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use codecs::srt::{KeyLength, Passphrase};
 
 use crate::ids::{Secret, SessionId, StreamName};
+use crate::session::mpegts::TransportTerms;
 
 /// Names a dial in what is told of it; the control plane never uses one twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,10 +54,8 @@ pub struct SrtPeer {
     pub connect_timeout: Duration,
     /// Where it is called from: any address, or any port, if it is unspecified.
     pub local: Option<SocketAddr>,
-    /// The number of the program that is read; the first one without.
-    pub program: Option<u16>,
-    /// The packet ids of it that are read; all of them if empty.
-    pub pids: Vec<u16>,
+    /// What is chosen of the stream that it sends.
+    pub transport: TransportTerms,
 }
 
 /// What became of a dial.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{SessionId, StreamName};
+use crate::session::mpegts::TransportTerms;
 
 /// A transport stream that is sent to us in datagrams, bare or in RTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,8 @@ pub struct UdpInput {
     pub timeout: Option<Duration>,
     /// Bytes of datagrams that wait in the kernel at most.
     pub receive_buffer_bytes: u32,
-    /// The number of the program that is read; the first one without.
-    pub program: Option<u16>,
-    /// The packet ids of it that are read; all of them if empty.
-    pub pids: Vec<u16>,
+    /// What is chosen of it.
+    pub transport: TransportTerms,
 }
 
 /// What an input is doing.

@@ -34,7 +34,6 @@ use crate::control::{
 use crate::error::Error;
 use crate::hub::Publisher;
 use crate::ids::{Secret, SessionId, StreamName};
-use crate::session::mpegts::TransportTerms;
 use crate::session::srt::{Attempt, Call, Caller, Outgoing, Rendezvous, Server, Settings};
 use crate::session::{Command, PlayOptions, Refusal, Session};
 
@@ -241,8 +240,7 @@ impl Shard {
             true => Attempt::Meet(Rendezvous::new(settings, call, seed, now)),
             false => Attempt::Call(Caller::new(settings, call, seed, now)),
         };
-        let (program, pids) = (said.program, said.pids.clone());
-        let transport = TransportTerms { program, pids, ..TransportTerms::default() };
+        let transport = said.transport.clone();
         let outgoing = Outgoing { attempt, role, stream: stream.clone(), port, transport };
         let connection = Connection::new(Arrival {
             id,
@@ -394,6 +392,7 @@ const fn failure_of(error: &Error) -> DialFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::mpegts::TransportTerms;
     use codecs::srt::KeyLength;
 
     #[expect(clippy::disallowed_methods, reason = "tests need one instant to start from")]
@@ -411,8 +410,7 @@ mod tests {
             peer_latency: None,
             connect_timeout: Duration::from_secs(3),
             local: None,
-            program: None,
-            pids: Vec::new(),
+            transport: TransportTerms::default(),
         };
         let dial = Dial {
             number: DialNumber(1),

@@ -54,6 +54,7 @@ pub(super) const fn reason_of(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::mpegts::TransportTerms;
 
     fn input(addr: &str) -> UdpInput {
         UdpInput {
@@ -62,8 +63,7 @@ mod tests {
             interface: None,
             timeout: None,
             receive_buffer_bytes: 1 << 20,
-            program: None,
-            pids: Vec::new(),
+            transport: TransportTerms::default(),
         }
     }
 

@@ -400,6 +400,7 @@ fn count(counters: &mut ShardCounters, fresh: InputCounts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::mpegts::TransportTerms;
 
     #[expect(clippy::disallowed_methods, reason = "tests need one instant to start from")]
     fn epoch() -> Instant {
@@ -413,8 +414,7 @@ mod tests {
             interface: None,
             timeout: None,
             receive_buffer_bytes: 1 << 20,
-            program: None,
-            pids: Vec::new(),
+            transport: TransportTerms::default(),
         }
     }
 

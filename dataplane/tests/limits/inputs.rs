@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dataplane::control::{Command, Event, UdpInput};
 use dataplane::ids::StreamName;
+use dataplane::session::mpegts::TransportTerms;
 
 use crate::node::Server;
 
@@ -15,8 +16,7 @@ pub(crate) fn one_buffer_too_many(server: &Server) -> u64 {
         interface: None,
         timeout: None,
         receive_buffer_bytes: 1 << 20,
-        program: None,
-        pids: Vec::new(),
+        transport: TransportTerms::default(),
     });
     let stream = StreamName::parse("datagrams").unwrap();
     let inputs: Arc<[_]> = Arc::from([input]);

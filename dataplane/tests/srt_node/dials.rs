@@ -12,6 +12,7 @@ use dataplane::control::{
     SrtPeer as Said, StreamState,
 };
 use dataplane::ids::{Secret, SessionId, StreamName};
+use dataplane::session::mpegts::TransportTerms;
 use dataplane::session::srt::{CloseReason, Settings};
 
 use super::host::Host;
@@ -45,8 +46,7 @@ fn peer(number: u64, addr: SocketAddr, stream_id: &str) -> Dial {
         peer_latency: None,
         connect_timeout: Duration::from_millis(500),
         local: None,
-        program: None,
-        pids: Vec::new(),
+        transport: TransportTerms::default(),
     };
     Dial {
         number: DialNumber(number),

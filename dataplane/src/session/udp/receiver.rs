@@ -24,7 +24,7 @@ use crate::Error;
 use crate::config::Terms;
 use crate::control::{InputCounts, UdpInput};
 use crate::ids::StreamName;
-use crate::session::mpegts::{Ingest, TransportTerms};
+use crate::session::mpegts::Ingest;
 use crate::session::{Command, Counts, Event};
 use crate::slab::Pool;
 use crate::words::Words;
@@ -192,12 +192,7 @@ impl Receiver {
     pub fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         match (&self.state, command) {
             (State::Listening, Command::PublishStarted) => {
-                let terms = TransportTerms {
-                    program: self.input.program,
-                    pids: self.input.pids.clone(),
-                    ..TransportTerms::default()
-                };
-                let ingest = terms.ingest(&self.terms.limits);
+                let ingest = self.input.transport.ingest(&self.terms.limits);
                 let span = tracing::Span::current();
                 let (sender, heard, end) = (None, now, End::Open);
                 let publishing = Publishing { ingest, sender, heard, span, end };
@@ -350,6 +345,7 @@ mod tests {
     use super::*;
     use crate::session::Refusal;
     use crate::session::clock::epoch;
+    use crate::session::mpegts::TransportTerms;
     use crate::slab::{Region, RegionConfig};
 
     const TIMEOUT: Duration = Duration::from_secs(5);
@@ -371,8 +367,7 @@ mod tests {
             interface: None,
             timeout: Some(TIMEOUT),
             receive_buffer_bytes: 1 << 20,
-            program: None,
-            pids: Vec::new(),
+            transport: TransportTerms::default(),
         };
         let stream = StreamName::parse("cam").unwrap();
         Receiver::new(stream, Arc::new(input), &Arc::new(Terms::default()))
