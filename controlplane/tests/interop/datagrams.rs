@@ -13,7 +13,7 @@ use crate::http_flv::Answer;
 use crate::player::Player;
 use crate::process::Process;
 use crate::server::{Backend, Server};
-use crate::srt::{Receiver, start};
+use crate::srt::{CLOCK_OFTEN, Receiver, start};
 use crate::verify::Media;
 
 /// How long an encoder may take beyond its clip.
@@ -46,7 +46,11 @@ impl Sender {
                 command.args(["-program", &program]);
             }
         }
-        command.args(["-f", format, url]);
+        command.args(["-f", format]);
+        if format == "mpegts" {
+            command.args(CLOCK_OFTEN);
+        }
+        command.arg(url);
         Self { process: Process::start(&mut command), clips: clips.to_vec() }
     }
 

@@ -98,10 +98,17 @@ impl Player {
 
     /// What came until the stream ended.
     pub(crate) fn finish(self) -> (Client, Media) {
+        self.finish_with_pauses(0)
+    }
+
+    /// The same of a stream whose publisher was away so often.
+    pub(crate) fn finish_with_pauses(self, pauses: u64) -> (Client, Media) {
         let (client, got) = self.body();
         let mut media = match got {
             Got::Tags(tags) => Media::of_tags(&tags),
-            Got::Packets(packets) => transport::media(&packets, &format!("{client:?}")),
+            Got::Packets(packets) => {
+                transport::media_with_pauses(&packets, &format!("{client:?}"), pauses)
+            }
         };
         // rtmp2src holds one message and drops it when the server says that the stream has ended.
         let holds_back = client.0 == Tool::Gstreamer && client.1.is_rtmp();

@@ -44,6 +44,9 @@ pub(crate) fn listening(backend: Backend, config: &str) -> Options {
     options
 }
 
+/// What goes through as it came is judged, too: ffmpeg by itself tells its clock too seldom.
+pub(crate) const CLOCK_OFTEN: [&str; 2] = ["-pcr_period", "20"];
+
 /// ffmpeg sends a clip as a transport stream, in real time.
 pub(crate) struct Encoder {
     process: Process,
@@ -63,7 +66,8 @@ impl Encoder {
         let url = format!("srt://{addr}?pkt_size=1316&linger=5&{query}");
         let mut command = Command::new(FFMPEG);
         command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-re"]).args(input);
-        command.arg("-i").arg(clip.file()).args(["-map", "0", "-c", "copy", "-f", "mpegts", &url]);
+        command.arg("-i").arg(clip.file()).args(["-map", "0", "-c", "copy", "-f", "mpegts"]);
+        command.args(CLOCK_OFTEN).arg(&url);
         Self { process: Process::start(&mut command), clip }
     }
 
@@ -76,6 +80,13 @@ impl Encoder {
     pub(crate) fn interrupt(mut self) {
         self.process.signal("INT");
         self.process.wait(END);
+    }
+
+    /// Falls silent without a farewell; of what it published some came.
+    pub(crate) fn kill(mut self) -> Media {
+        self.process.signal("KILL");
+        self.process.wait(END);
+        Media::of_flv(&self.clip.bytes())
     }
 }
 
@@ -103,10 +114,15 @@ impl Receiver {
     }
 
     /// What came until the server ended the connection.
-    pub(crate) fn finish(mut self) -> Media {
+    pub(crate) fn finish(self) -> Media {
+        self.finish_with_pauses(0)
+    }
+
+    /// The same of a stream whose publisher was away so often.
+    pub(crate) fn finish_with_pauses(mut self, pauses: u64) -> Media {
         self.process.wait(END);
         let stream = fs::read(&self.file).expect("it wrote a file");
-        transport::media(&stream, "srt-live-transmit")
+        transport::media_with_pauses(&stream, "srt-live-transmit", pauses)
     }
 
     /// Waits until something came.

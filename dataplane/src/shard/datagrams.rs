@@ -74,6 +74,14 @@ impl Shard {
         }
     }
 
+    /// Something came for a connection, which is settled in this round.
+    pub(super) fn hear(&mut self, slot: u32) {
+        self.heard.push(slot);
+        if self.heard.len() >= HEARD_MAX {
+            self.settle_heard();
+        }
+    }
+
     /// Settles the connections that datagrams came for, each once for all that came of it: what
     /// it has to say of them is one answer.
     pub(super) fn settle_heard(&mut self) {

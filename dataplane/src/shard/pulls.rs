@@ -216,7 +216,7 @@ impl Shard {
                     break;
                 }
             }
-            self.settle(slot);
+            self.hear(slot);
         }
         self.reactor.release_datagrams(buf);
     }
@@ -228,6 +228,7 @@ impl Shard {
         peer: SocketAddr,
         (buf, at): (&mut DatagramBuf, usize),
     ) -> bool {
+        self.end_sender_before(slot, peer, (buf, at));
         let session = self.connections.get_mut(slot).map(|connection| &mut connection.session);
         let Some(receiver) = session.and_then(Session::udp_mut) else { return false };
         if receiver.is_listening() {
@@ -261,6 +262,25 @@ impl Shard {
         }
         self.take_events(slot);
         true
+    }
+
+    /// If this datagram is of somebody who follows the sender of an input, the stream waits for
+    /// him, as it does for an encoder that comes back.
+    fn end_sender_before(
+        &mut self,
+        slot: u32,
+        peer: SocketAddr,
+        (buf, at): (&mut DatagramBuf, usize),
+    ) {
+        let Self { connections, reactor, pool, now, .. } = self;
+        let Some(datagram) = reactor.datagram_mut(buf, at) else { return };
+        let session = connections.get_mut(slot).map(|connection| &mut connection.session);
+        let receiver = session.and_then(Session::udp_mut);
+        let followed = receiver.filter(|receiver| receiver.is_followed(*now, peer, datagram));
+        let Some(receiver) = followed else { return };
+        receiver.end_sender(*now, pool);
+        self.take_events(slot);
+        self.publisher_lost(slot, CloseReason::ConnectionLost);
     }
 
     /// True if somebody else delivers the stream, here or where it was moved to.

@@ -6,8 +6,11 @@ use codecs::rtp::RtpPacket;
 /// The first byte of a packet.
 const SYNC_BYTE: u8 = 0x47;
 
-/// Packets of RTP up to this many numbers before the newest are late; others begin anew.
-const LATE_MAX: u16 = 4_096;
+/// Packets of RTP up to this many numbers before the newest are late (RFC 3550, appendix A.1); of
+/// others their sender began again.
+const LATE_MAX: u16 = 100;
+/// Up to this many may be missing; beyond that their sender began again.
+const MISSING_MAX: u16 = 4_096;
 
 /// How a sender puts the packets of its stream into datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +20,8 @@ pub enum Framing {
     Bare,
     /// Behind a header of RTP.
     Rtp {
-        /// The number of the newest packet.
-        newest: Option<u16>,
+        /// Whose packets they are, and the number of the newest.
+        newest: Option<(u32, u16)>,
     },
 }
 
@@ -56,16 +59,23 @@ impl Framing {
         };
         let Ok(packet) = RtpPacket::parse(datagram) else { return Payload::Foreign };
         let mut missing = 0;
-        if let Some(newest) = *newest {
+        if let Some((_, newest)) = *newest {
             if newest.wrapping_sub(packet.sequence) < LATE_MAX {
                 return Payload::Late;
             }
             let ahead = packet.sequence.wrapping_sub(newest).wrapping_sub(1);
-            // Beyond that its sender began again.
-            missing = if ahead < LATE_MAX { ahead } else { 0 };
+            missing = if ahead < MISSING_MAX { ahead } else { 0 };
         }
-        *newest = Some(packet.sequence);
+        *newest = Some((packet.source, packet.sequence));
         Payload::Next { bytes: packet.payload, missing }
+    }
+
+    /// True if a datagram of the same sender is of another stream than those before it: RTP tells
+    /// (SSRC).
+    #[must_use]
+    pub fn begins_anew(&self, datagram: &[u8]) -> bool {
+        let Self::Rtp { newest: Some((source, _)) } = self else { return false };
+        RtpPacket::parse(datagram).is_ok_and(|packet| packet.source != *source)
     }
 }
 
@@ -110,6 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn another_source_of_rtp_begins_anew() {
+        let mut framing = Framing::Rtp { newest: None };
+        let one = rtp(7, &packet(0));
+        let mut other = one.clone();
+        other[11] = 2;
+        assert!(!framing.begins_anew(&other), "nothing came yet");
+        framing.payload(&one);
+        assert!(framing.begins_anew(&other) && !framing.begins_anew(&one));
+        assert!(!framing.begins_anew(&packet(0)), "it is no RTP");
+        assert!(!Framing::Bare.begins_anew(&other));
+    }
+
+    #[test]
     fn what_is_late_or_came_before_is_passed_over() {
         let mut framing = Framing::Rtp { newest: None };
         for (sequence, missing) in [
@@ -121,8 +144,10 @@ mod tests {
             (u16::MAX, None),
             (3, Some(0)),
             (4_099, Some(4_095)),
-            // A sender that began again.
+            (4_000, None),
+            // A sender that began again: beyond what may be missing, or before what may be late.
             (40_000, Some(0)),
+            (39_900, Some(0)),
         ] {
             let datagram = rtp(sequence, b"media");
             let expected =

@@ -77,17 +77,25 @@ enum End {
 }
 
 impl Publishing {
+    /// Tells what is whole of the stream, which goes on no more.
+    fn finish(&mut self, now: Instant, pool: &Pool, events: &mut VecDeque<Event>) {
+        let Self { ingest, span, .. } = self;
+        let _entered = span.enter();
+        ingest.finish(now, pool);
+        while let Some(event) = ingest.poll() {
+            events.push_back(event);
+        }
+    }
+
     /// The piece of the stream that a datagram brings, if it does.
     fn sort<'a>(
         &mut self,
-        now: Instant,
         (peer, datagram): (SocketAddr, &'a [u8]),
         hears: bool,
         counts: &mut InputCounts,
     ) -> Option<&'a [u8]> {
-        let is_silent = now.saturating_duration_since(self.heard) >= SENDER_SILENCE;
-        let is_new = self.sender.is_none_or(|(current, _)| current != peer && is_silent);
-        let framing = if hears && is_new { Framing::of(datagram) } else { None };
+        let is_first = hears && self.sender.is_none();
+        let framing = if is_first { Framing::of(datagram) } else { None };
         if let Some(framing) = framing {
             self.sender = Some((peer, framing));
             self.span.in_scope(|| tracing::debug!(%peer, ?framing, "a sender is heard"));
@@ -141,6 +149,30 @@ impl Receiver {
         begins
     }
 
+    /// True if somebody follows the sender that is heard, and begins with this datagram: another
+    /// one after a silence, or another source of RTP.
+    #[must_use]
+    pub fn is_followed(&self, now: Instant, peer: SocketAddr, datagram: &[u8]) -> bool {
+        let State::Publishing(publishing) = &self.state else { return false };
+        let Some((current, framing)) = publishing.sender else { return false };
+        let silence = now.saturating_duration_since(publishing.heard);
+        let follows = match current == peer {
+            true => framing.begins_anew(datagram),
+            false => silence >= SENDER_SILENCE && self.hears(peer),
+        };
+        follows && Framing::of(datagram).is_some()
+    }
+
+    /// The sender is heard no more, and the stream is to be claimed for the next one: what is whole
+    /// of it waits for [`Self::poll_event`].
+    pub fn end_sender(&mut self, now: Instant, pool: &Pool) {
+        self.counts = self.counts();
+        let State::Publishing(publishing) = &mut self.state else { return };
+        publishing.finish(now, pool, &mut self.events);
+        publishing.ingest.close(pool);
+        self.transition(State::Listening, "sender_followed");
+    }
+
     /// Takes a datagram; then [`Self::poll_event`].
     pub fn handle_datagram(
         &mut self,
@@ -152,7 +184,7 @@ impl Receiver {
         let hears = self.hears(peer);
         let Self { state, events, counts, .. } = self;
         let State::Publishing(publishing) = state else { return };
-        let Some(mut payload) = publishing.sort(now, (peer, datagram), hears, counts) else {
+        let Some(mut payload) = publishing.sort((peer, datagram), hears, counts) else {
             return;
         };
         publishing.heard = now;
@@ -171,7 +203,11 @@ impl Receiver {
     pub fn counts(&self) -> InputCounts {
         let State::Publishing(publishing) = &self.state else { return self.counts };
         let found = publishing.ingest.counters();
-        InputCounts { packets: found.packets, packets_lost: found.packets_lost, ..self.counts }
+        InputCounts {
+            packets: self.counts.packets + found.packets,
+            packets_lost: self.counts.packets_lost + found.packets_lost,
+            ..self.counts
+        }
     }
 
     /// Who is heard.
@@ -235,16 +271,11 @@ impl Receiver {
     /// Takes what is whole of a stream whose sender fell silent; false if there is nothing to take.
     pub fn advance(&mut self, now: Instant, pool: &Pool) -> bool {
         let State::Publishing(publishing) = &mut self.state else { return false };
-        let Publishing { ingest, span, end, .. } = &mut **publishing;
-        if *end != End::Silent {
+        if publishing.end != End::Silent {
             return false;
         }
-        *end = End::Taken;
-        let _entered = span.enter();
-        ingest.finish(now, pool);
-        while let Some(event) = ingest.poll() {
-            self.events.push_back(event);
-        }
+        publishing.end = End::Taken;
+        publishing.finish(now, pool, &mut self.events);
         true
     }
 
@@ -411,6 +442,13 @@ mod tests {
             (first, 1_800, false),
         ] {
             let now = start + Duration::from_millis(after_ms);
+            let follows = receiver.is_followed(now, sender, &packet());
+            assert_eq!(follows, after_ms == 1_700, "{sender} after {after_ms} ms");
+            if follows {
+                receiver.end_sender(now, &pool);
+                assert!(receiver.begins_with(sender, &packet()), "the stream is to be claimed");
+                receiver.handle_command(now, Command::PublishStarted).unwrap();
+            }
             receiver.handle_datagram(now, sender, &packet(), &pool);
             let moved = receiver.poll_timeout() == Some(now + TIMEOUT);
             assert_eq!(moved, is_heard, "{sender} after {after_ms} ms");
