@@ -1,5 +1,5 @@
-//! A transport stream that goes through: what ffmpeg sends by SRT, data included, is what it finds
-//! in what it is sent by SRT and by HTTP.
+//! A transport stream that goes through: what ffmpeg sends by SRT, data included, is what ffprobe
+//! finds in what it is sent by SRT and by HTTP.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,12 +40,17 @@ fn streams(file: &Path) -> Vec<String> {
     streams.into_iter().map(str::to_owned).collect()
 }
 
-/// ffmpeg takes all streams of `url` to a file, as they are.
-fn take(url: &str, file: &Path) -> Process {
-    let mut command = Command::new(FFMPEG);
-    command.args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-i", url]);
-    command.args(["-map", "0", "-c", "copy", "-copy_unknown", "-t", "2", "-f", "mpegts"]);
-    Process::start(command.arg(file))
+/// What somebody wrote to `file`, once it is more than the clip, which comes again and again.
+fn taken(mut player: Process, file: &Path, clip: &Path) -> Vec<String> {
+    let bytes = |file: &Path| std::fs::metadata(file).map_or(0, |found| found.len());
+    let deadline = std::time::Instant::now() + END;
+    while bytes(file) < bytes(clip) * 5 / 4 {
+        assert!(std::time::Instant::now() < deadline, "{}: {}", bytes(file), player.output());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    player.signal("INT");
+    player.wait(END);
+    streams(file)
 }
 
 fn everything(backend: Backend) {
@@ -61,17 +66,20 @@ fn everything(backend: Backend) {
     encoder.args(["-map", "0", "-c", "copy", "-copy_unknown", "-f", "mpegts", &url]);
     let mut encoder = Process::start(&mut encoder);
     session(&server, |s| s["role"] == "publish" && s["bytes_in"].as_u64() > Some(20_000));
-    let by_srt = server.folder().join("srt.ts");
-    let by_http = server.folder().join("http.ts");
-    let players = [
-        (format!("srt://{}?streamid=read:live/cam", srt(&server)), &by_srt),
-        (format!("http://{}/live/cam.ts", server.http), &by_http),
-    ];
-    for (url, file) in players {
-        take(&url, file).finish(END);
-        assert_eq!(streams(file), sent, "{url}");
+    let [by_srt, by_http] = ["srt.ts", "http.ts"].map(|name| server.folder().join(name));
+    let mut over_srt = Command::new("sh");
+    let url = format!("srt://{}?streamid=read:live/cam", srt(&server));
+    let to = by_srt.display();
+    let script = format!("exec srt-live-transmit -a:no -q '{url}' file://con >'{to}'");
+    over_srt.args(["-c", &script]);
+    let mut over_http = Command::new("curl");
+    over_http.args(["--silent", "--no-buffer", "--output"]).arg(&by_http);
+    over_http.arg(format!("http://{}/live/cam.ts", server.http));
+    let players = [over_srt, over_http].map(|mut command| Process::start(&mut command));
+    for (player, file) in players.into_iter().zip([&by_srt, &by_http]) {
+        assert_eq!(taken(player, file, &source), sent, "{}", file.display());
     }
-    let shown = server.api("/api/v1/streams/live/cam");
+    let shown = server.api("/api/v1/streams/cam");
     let listed = shown["transport"]["streams"].as_array().expect("they are listed");
     assert_eq!(shown["transport"]["passthrough"], true);
     let unknown: Vec<_> = listed.iter().filter(|stream| stream["kind"] == "unknown").collect();
