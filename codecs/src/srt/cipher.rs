@@ -21,29 +21,31 @@ type Counter<'a, A> = CtrCore<&'a A, Ctr128BE>;
 /// Hides and shows payloads: both are the same work.
 #[derive(Clone)]
 pub struct PayloadCipher {
-    aes: Box<Aes>,
+    aes: Aes,
     salt: [u8; SALT_BYTES],
 }
 
 #[derive(Clone)]
 enum Aes {
-    Aes128(Aes128Enc),
-    Aes192(Aes192Enc),
-    Aes256(Aes256Enc),
+    Aes128(Box<Aes128Enc>),
+    Aes192(Box<Aes192Enc>),
+    Aes256(Box<Aes256Enc>),
 }
 
 impl PayloadCipher {
+    /// Bytes of its schedule at most, beside itself.
+    pub const SCHEDULE_BYTES: usize = size_of::<Aes256Enc>();
+
     /// The cipher of a key and the salt that it came with.
     #[must_use]
     pub fn new(key: &StreamKey, salt: &[u8; SALT_BYTES]) -> Self {
         let bytes = key.bytes();
-        let length = "the key says its length";
         let aes = match key.length() {
-            KeyLength::Aes128 => Aes::Aes128(Aes128Enc::new_from_slice(bytes).expect(length)),
-            KeyLength::Aes192 => Aes::Aes192(Aes192Enc::new_from_slice(bytes).expect(length)),
-            KeyLength::Aes256 => Aes::Aes256(Aes256Enc::new_from_slice(bytes).expect(length)),
+            KeyLength::Aes128 => Aes::Aes128(aes_of(bytes)),
+            KeyLength::Aes192 => Aes::Aes192(aes_of(bytes)),
+            KeyLength::Aes256 => Aes::Aes256(aes_of(bytes)),
         };
-        Self { aes: Box::new(aes), salt: *salt }
+        Self { aes, salt: *salt }
     }
 
     /// Hides or shows the payload of the packet of that number in place.
@@ -55,10 +57,16 @@ impl PayloadCipher {
         let block = self.first_block(sequence);
         let block = &block.into();
         let payload = payload.into();
-        match &*self.aes {
-            Aes::Aes128(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
-            Aes::Aes192(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
-            Aes::Aes256(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
+        match &self.aes {
+            Aes::Aes128(aes) => {
+                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+            }
+            Aes::Aes192(aes) => {
+                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+            }
+            Aes::Aes256(aes) => {
+                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+            }
         }
     }
 
@@ -71,6 +79,11 @@ impl PayloadCipher {
         }
         block
     }
+}
+
+/// The schedule of a key of the length that its kind has.
+fn aes_of<A: KeyInit>(key: &[u8]) -> Box<A> {
+    Box::new(A::new_from_slice(key).expect("the key says its length"))
 }
 
 impl fmt::Debug for PayloadCipher {

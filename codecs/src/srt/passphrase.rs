@@ -5,6 +5,7 @@
 //! Limits: a derivation costs about a millisecond: the session bounds how often a peer may cause
 //! one.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -24,7 +25,7 @@ const SALT_TAIL_BYTES: usize = 8;
 
 /// The secret that both sides of an encrypted connection know.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Passphrase(Vec<u8>);
+pub struct Passphrase(Arc<[u8]>);
 
 impl Passphrase {
     /// Checks the length.
@@ -40,7 +41,7 @@ impl Passphrase {
             let max = PASSPHRASE_BYTES_MAX as u64;
             return Err(Error::TooLarge { what: "srt.passphrase.length", value, max });
         }
-        Ok(Self(text.to_vec()))
+        Ok(Self(text.into()))
     }
 
     /// The secret itself, for who keeps it.

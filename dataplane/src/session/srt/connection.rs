@@ -49,7 +49,7 @@ pub struct Connection {
     pub(super) clock: PlayClock,
     pub(super) receiver: Receiver,
     pub(super) sender: Sender,
-    pub(super) keys: Option<Keyring>,
+    pub(super) keys: Option<Box<Keyring>>,
     pub(super) trip: RoundTrip,
     pub(super) acks: Acknowledgements,
     pub(super) counts: Statistics,
@@ -82,7 +82,7 @@ impl Connection {
             clock: PlayClock::new(heard, peer_time, latency),
             receiver: Receiver::new(initial, window, settings.held_bytes_max, latency),
             sender: Sender::new(&agreement, settings, now),
-            keys: agreement.keys,
+            keys: agreement.keys.map(Box::new),
             trip: RoundTrip::new(),
             acks: Acknowledgements::new(now),
             counts: Statistics::default(),
@@ -355,7 +355,7 @@ impl Connection {
             return None;
         }
         // Without a key to send with there is nothing to wake up for but its answer.
-        let may_send = self.keys.as_ref().is_none_or(Keyring::may_send);
+        let may_send = self.keys.as_ref().is_none_or(|keys| keys.may_send());
         [
             Some(self.last_heard + self.settings.idle_timeout),
             Some(self.last_said + KEEP_ALIVE),
@@ -363,7 +363,7 @@ impl Connection {
             self.next_nak(),
             self.acks.next_timeout(self.receiver.first_missing(), &self.trip),
             self.sender.next_timeout(&self.trip).filter(|_| may_send),
-            self.keys.as_ref().and_then(Keyring::next_timeout),
+            self.keys.as_ref().and_then(|keys| keys.next_timeout()),
         ]
         .into_iter()
         .flatten()

@@ -9,6 +9,7 @@
 //! Limits: a peer causes at most one derivation in [`DERIVE_PAUSE`]; a key that the peer does not
 //! confirm is not used, and one that has encrypted [`KEY_PACKETS_MAX`] packets is not used either.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use codecs::srt::{
@@ -39,13 +40,32 @@ pub struct Keyring {
     kek: KeyEncryptionKey,
     seed: Seed,
     derived_at: Option<Instant>,
-    receive: [Option<PayloadCipher>; 2],
-    send: [Option<(StreamKey, PayloadCipher)>; 2],
+    receive: [Option<Key>; 2],
+    send: [Option<Key>; 2],
     slot: KeySlot,
     switched_at: u64,
-    announcement: Option<Announcement>,
+    announcement: Option<Box<Announcement>>,
     /// The key is the peer's, which sends with it: nothing is sent before another is confirmed.
     is_borrowed: bool,
+}
+
+/// A key, whose schedule is made when it is used first: most connections use one direction.
+#[derive(Debug)]
+struct Key {
+    key: StreamKey,
+    salt: [u8; SALT_BYTES],
+    cipher: OnceCell<PayloadCipher>,
+}
+
+impl Key {
+    const fn new(key: StreamKey, salt: [u8; SALT_BYTES]) -> Self {
+        Self { key, salt, cipher: OnceCell::new() }
+    }
+
+    fn apply(&self, sequence: SeqNumber, payload: &mut [u8]) {
+        let cipher = self.cipher.get_or_init(|| PayloadCipher::new(&self.key, &self.salt));
+        cipher.apply(sequence, payload);
+    }
 }
 
 /// A key that the peer was told of.
@@ -98,6 +118,10 @@ fn state_of(error: codecs::Error) -> KeyState {
 }
 
 impl Keyring {
+    /// Bytes of it at most, with the schedules of a key in use and of the one before or after it.
+    pub(super) const BYTES: usize =
+        size_of::<Self>() + size_of::<Announcement>() + 2 * PayloadCipher::SCHEDULE_BYTES;
+
     /// The keys of a caller, and the message that tells them.
     pub(super) fn of_caller(
         passphrase: &Passphrase,
@@ -137,12 +161,9 @@ impl Keyring {
         seed: Seed,
         is_borrowed: bool,
     ) -> Self {
-        let ciphers = |key: StreamKey| {
-            let cipher = PayloadCipher::new(&key, kek.salt());
-            (key, cipher)
-        };
-        let send = keys.map(|key| key.map(ciphers));
-        let receive = [0, 1].map(|at: usize| send[at].as_ref().map(|(_, cipher)| cipher.clone()));
+        let salt = *kek.salt();
+        let receive = keys.clone().map(|key| key.map(|key| Key::new(key, salt)));
+        let send = keys.map(|key| key.map(|key| Key::new(key, salt)));
         let slot = if send[0].is_some() { KeySlot::Even } else { KeySlot::Odd };
         Self {
             passphrase: passphrase.clone(),
@@ -160,8 +181,8 @@ impl Keyring {
 
     /// Shows a payload; false if there is no key for it.
     pub(super) fn decrypt(&self, slot: KeySlot, sequence: SeqNumber, payload: &mut [u8]) -> bool {
-        let Some(cipher) = &self.receive[index(slot)] else { return false };
-        cipher.apply(sequence, payload);
+        let Some(key) = &self.receive[index(slot)] else { return false };
+        key.apply(sequence, payload);
         true
     }
 
@@ -173,8 +194,8 @@ impl Keyring {
 
     /// Hides a payload.
     pub(super) fn encrypt(&self, slot: KeySlot, sequence: SeqNumber, payload: &mut [u8]) {
-        if let Some((_, cipher)) = &self.send[index(slot)] {
-            cipher.apply(sequence, payload);
+        if let Some(key) = &self.send[index(slot)] {
+            key.apply(sequence, payload);
         }
     }
 
@@ -197,9 +218,9 @@ impl Keyring {
         let Some(keys) = fresh.as_ref().unwrap_or(&self.kek).open(&material) else {
             return refused(KeyState::BadSecret);
         };
-        for (cipher, key) in self.receive.iter_mut().zip(keys) {
+        for (known, key) in self.receive.iter_mut().zip(keys) {
             if let Some(key) = key {
-                *cipher = Some(PayloadCipher::new(&key, material.salt));
+                *known = Some(Key::new(key, *material.salt));
             }
         }
         // CONTROL: key material is answered with itself.
@@ -257,12 +278,12 @@ impl Keyring {
 
     fn announce(&mut self, now: Instant) {
         let key = self.seed.key(self.kek.length());
-        let cipher = PayloadCipher::new(&key, self.kek.salt());
-        self.send[index(self.slot.other())] = Some((key, cipher));
-        let [even, odd] = [0, 1].map(|at: usize| self.send[at].as_ref().map(|(key, _)| key));
+        let salt = *self.kek.salt();
+        self.send[index(self.slot.other())] = Some(Key::new(key, salt));
+        let [even, odd] = [0, 1].map(|at: usize| self.send[at].as_ref().map(|known| &known.key));
         let message = self.kek.seal([even, odd]);
         let announcement = Announcement { message, send_at: now, tries: 0, is_confirmed: false };
-        self.announcement = Some(announcement);
+        self.announcement = Some(Box::new(announcement));
     }
 
     /// The message that the peer has to be sent, and is sent again after `pause`, later after

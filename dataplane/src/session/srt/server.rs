@@ -28,6 +28,7 @@ use super::asking::Asking;
 use super::calling::{Attempt, Called};
 use super::close_reason::CloseReason;
 use super::connection::Connection;
+use super::keyring::Keyring;
 use super::listener::Request;
 use super::playing::Playing;
 use super::publishing::{Publishing, take};
@@ -87,7 +88,8 @@ impl Server {
     /// Bytes of its record at most, beside what it keeps in buffers.
     pub const BYTES: usize = {
         let (publishing, playing) = (size_of::<Publishing>(), size_of::<Playing>());
-        size_of::<Self>() + if publishing > playing { publishing } else { playing }
+        let state = if publishing > playing { publishing } else { playing };
+        size_of::<Self>() + state + Keyring::BYTES
     };
 
     /// Whoever sent `request`, and wants `target`.
