@@ -9,8 +9,11 @@
 //! ```
 //!
 //! The initiator says that it agrees by the first words of its connection, the responder its
-//! answer, and both say it again as long as the other repeats itself.
-//! Limits: what is said is said every [`REPEAT`] until [`Settings::connect_timeout`].
+//! answer, and both say it again as long as the other repeats itself. Waves are to nobody in
+//! particular, so that anybody can send one in the name of the peer: none of them ends a meeting.
+//! Who has heard us knows our socket; whoever it is then stays the peer, and is heard to the end.
+//! Limits: what is said is said every [`REPEAT`] until [`Settings::connect_timeout`], however many
+//! wave.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,8 @@ use codecs::srt::{
     KeyState, RejectReason, SocketId, VERSION_5,
 };
 use codecs::writer::Writer;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 use super::caller::{Call, Progress};
 use super::connection::Connection;
@@ -40,8 +45,19 @@ enum Part {
 #[derive(Debug)]
 enum State {
     Waving,
-    Meeting { part: Part, peer: SocketId, packet: Vec<u8> },
+    Meeting(Meeting),
     Over,
+}
+
+/// Somebody is there.
+#[derive(Debug)]
+struct Meeting {
+    part: Part,
+    peer: SocketId,
+    /// It knows our socket.
+    has_heard_us: bool,
+    /// What is said until it has said its part.
+    packet: Vec<u8>,
 }
 
 /// A meeting of two callers.
@@ -56,6 +72,8 @@ pub struct Rendezvous {
     /// Those of an initiator, and the message that tells them.
     keys: Option<(Keyring, Vec<u8>)>,
     send_at: Instant,
+    /// A wave of an earlier version of the protocol came.
+    is_old: bool,
     /// The version of SRT that the peer speaks, once it said so.
     pub(super) peer_version: u32,
 }
@@ -63,10 +81,19 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// Begins to wave. The bytes of `seed` are random, and nobody else's.
     #[must_use]
-    pub const fn new(settings: Settings, call: Call, seed: KeySeed, now: Instant) -> Self {
-        let cookie = u32::from_be_bytes([seed[0], seed[1], seed[2], seed[3]]);
-        let (state, keys, began, peer_version) = (State::Waving, None, now, 0);
-        Self { settings, call, seed, began, cookie, state, keys, send_at: now, peer_version }
+    pub fn new(settings: Settings, call: Call, seed: KeySeed, now: Instant) -> Self {
+        Self {
+            settings,
+            call,
+            seed,
+            began: now,
+            cookie: cookie(&seed),
+            state: State::Waving,
+            keys: None,
+            send_at: now,
+            is_old: false,
+            peer_version: 0,
+        }
     }
 
     /// True if [`Self::derive_keys`] takes the time of a derivation.
@@ -103,33 +130,49 @@ impl Rendezvous {
             }
             (_, HandshakeKind::WaveAHand | HandshakeKind::Conclusion) => {
                 if handshake.version < VERSION_5 {
-                    return self.end(RejectReason::VERSION);
+                    // It may not be the peer who says so: the end is told if nobody else comes.
+                    self.is_old = true;
+                    return Progress::Waiting;
                 }
-                self.meet(now, header.timestamp, handshake, rest)
+                self.meet(now, &header, handshake, rest)
             }
             _ => Progress::Waiting,
         }
     }
 
     /// The peer is there, and may have said its part.
-    fn meet(&mut self, now: Instant, sent: u32, handshake: Handshake, rest: &[u8]) -> Progress {
+    fn meet(
+        &mut self,
+        now: Instant,
+        header: &ControlHeader,
+        handshake: Handshake,
+        rest: &[u8],
+    ) -> Progress {
         let part = match self.cookie.wrapping_sub(handshake.cookie) {
             // Nobody can tell them apart: most likely it is us.
             0 => return Progress::Waiting,
             more if more & 0x8000_0000 == 0 => Part::Initiator,
             _ => Part::Responder,
         };
-        let known = match &self.state {
-            State::Meeting { part: was, peer, .. } => (*was, *peer) == (part, handshake.socket),
-            State::Waving | State::Over => false,
-        };
-        if !known {
-            self.derive_keys();
-            let packet = self.conclusion(now, part, handshake.socket);
-            self.state = State::Meeting { part, peer: handshake.socket, packet };
-            self.send_at = now;
+        let peer = handshake.socket;
+        let has_heard_us = header.destination == self.call.socket;
+        match &mut self.state {
+            State::Meeting(known) if (known.part, known.peer) == (part, peer) => {
+                known.has_heard_us |= has_heard_us;
+            }
+            State::Meeting(known) if known.has_heard_us && !has_heard_us => {
+                return Progress::Waiting;
+            }
+            state => {
+                if has_heard_us || matches!(state, State::Waving) {
+                    self.send_at = now;
+                }
+                self.derive_keys();
+                let packet = self.conclusion(now, part, peer);
+                self.state = State::Meeting(Meeting { part, peer, has_heard_us, packet });
+            }
         }
-        if handshake.kind != HandshakeKind::Conclusion || rest.is_empty() {
+        if handshake.kind != HandshakeKind::Conclusion || rest.is_empty() || !has_heard_us {
             return Progress::Waiting;
         }
         let side = match part {
@@ -137,7 +180,7 @@ impl Rendezvous {
             Part::Responder => Side::Caller,
         };
         match Offer::parse(handshake, rest, side) {
-            Ok(offer) => self.connect(now, sent, part, &offer),
+            Ok(offer) => self.connect(now, header.timestamp, part, &offer),
             Err(reason) => self.end(reason),
         }
     }
@@ -250,7 +293,10 @@ impl Rendezvous {
     pub fn handle_timeout(&mut self, now: Instant) -> Progress {
         let is_over = matches!(self.state, State::Over);
         if !is_over && now >= self.began + self.settings.connect_timeout {
-            return self.end(RejectReason::TIMEOUT);
+            return self.end(match self.is_old {
+                true => RejectReason::VERSION,
+                false => RejectReason::TIMEOUT,
+            });
         }
         Progress::Waiting
     }
@@ -263,7 +309,7 @@ impl Rendezvous {
         let sent = timestamp(now, self.began);
         let packet = match &self.state {
             State::Waving => &self.bare(HandshakeKind::WaveAHand, 0, (SocketId::LISTENER, sent)),
-            State::Meeting { packet, .. } => packet,
+            State::Meeting(meeting) => &meeting.packet,
             State::Over => return None,
         };
         let len = packet.len();
@@ -282,6 +328,14 @@ impl Rendezvous {
         }
         Some(self.send_at.min(self.began + self.settings.connect_timeout))
     }
+}
+
+/// What tells two callers apart. It is said in clear, so that it leads to nothing of the keys.
+fn cookie(seed: &KeySeed) -> u32 {
+    let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("any length is a key");
+    mac.update(b"cookie of a meeting");
+    let hash: [u8; 32] = mac.finalize().into_bytes().into();
+    u32::from_be_bytes(*hash.first_chunk().expect("it is longer"))
 }
 
 #[cfg(test)]
@@ -417,6 +471,72 @@ mod tests {
             assert!(ends.iter().any(is_refused));
             assert!(!ends.iter().any(|end| matches!(end, Some(End::Open(_)))));
         }
+    }
+
+    /// What somebody sends in the name of the second.
+    fn wave(version: u32, from: SocketId, to: SocketId, kind: HandshakeKind) -> Vec<u8> {
+        let second = meeting(2, None, epoch());
+        let mut packet = second.bare(kind, 0, (to, 1));
+        let mut writer = Writer::new(&mut packet[HEADER_BYTES..]);
+        Handshake { kind, version, socket: from, ..second.handshake() }.encode(&mut writer);
+        packet
+    }
+
+    #[test]
+    fn strangers_who_wave_end_no_meeting_and_nothing_is_sent_for_each() {
+        let (began, strange) = (epoch(), HandshakeKind::WaveAHand);
+        let mut first = Side { meeting: meeting(1, None, began), end: None };
+        assert_eq!(first.say(began).len(), 1, "it waves");
+        let mut now = began + Duration::from_millis(1);
+        first.take(now, &mut wave(4, SocketId(7), SocketId::LISTENER, strange));
+        assert!(first.end.is_none() && matches!(first.meeting.state, State::Waving));
+        // The first that is heard is answered at once, all others when something is due.
+        let mut said = 0;
+        for number in 0..200 {
+            let from = SocketId(1_000 + number);
+            first.take(now, &mut wave(5, from, SocketId::LISTENER, strange));
+            // Nor can anybody conclude who has not heard us.
+            let kind = HandshakeKind::Conclusion;
+            let mut spoof = [wave(5, from, SocketId::LISTENER, kind), vec![0xff; 12]].concat();
+            first.take(now, &mut spoof);
+            said += first.say(now).len();
+            now += Duration::from_millis(2);
+        }
+        assert!(first.end.is_none(), "nobody ends it");
+        assert!((1..=3).contains(&said), "{said} in 400 ms");
+        // Who has heard us is the peer, whoever waves.
+        let mut second = Side { meeting: meeting(2, None, now), end: None };
+        second.take(now, &mut first.meeting.bare(strange, 0, (SocketId::LISTENER, 1)));
+        for _ in 0..8 {
+            second.say(now).iter_mut().for_each(|datagram| first.take(now, datagram));
+            first.take(now, &mut wave(5, SocketId(7), SocketId::LISTENER, strange));
+            first.say(now).iter_mut().for_each(|datagram| second.take(now, datagram));
+            now += REPEAT;
+        }
+        let open = |side: &Side| matches!(&side.end, Some(End::Open(c)) if c.closed().is_none());
+        assert!(open(&first) && open(&second));
+    }
+
+    #[test]
+    fn an_old_peer_is_told_when_nobody_else_came() {
+        let now = epoch();
+        let mut first = meeting(1, None, now);
+        let old = wave(4, SocketId(2), SocketId::LISTENER, HandshakeKind::WaveAHand);
+        assert!(matches!(first.handle_datagram(now, &old), Progress::Waiting));
+        let over = now + Settings::default().connect_timeout;
+        let Progress::Refused(reason) = first.handle_timeout(over) else { panic!() };
+        assert_eq!(reason, RejectReason::VERSION);
+    }
+
+    #[test]
+    fn what_is_said_in_clear_is_nothing_of_the_keys() {
+        let seed: KeySeed = std::array::from_fn(|at| at as u8 * 7 + 1);
+        let call = meeting(1, None, epoch()).call;
+        let mut waving = Rendezvous::new(Settings::default(), call, seed, epoch());
+        let mut out = [0; PACKET_BYTES_MAX];
+        let len = waving.poll_transmit(epoch(), &mut out).unwrap();
+        let is_in_it = |part: &[u8]| out[..len].windows(part.len()).any(|bytes| bytes == part);
+        assert!(!seed.windows(4).any(is_in_it));
     }
 
     #[test]
