@@ -55,7 +55,8 @@ impl Shard {
         };
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.asked = None;
-        if let Some(server) = connection.session.srt_mut() {
+        // Of a peer that we called it was chosen with the call.
+        if let (Some(server), Some(transport)) = (connection.session.srt_mut(), transport) {
             server.choose(transport);
         }
         let began_ms = connection.millis_since_opened(self.now);

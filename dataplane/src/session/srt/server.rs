@@ -117,8 +117,8 @@ impl Server {
     }
 
     /// What is chosen of the transport stream that it is about to publish.
-    pub fn choose(&mut self, transport: Option<Box<TransportTerms>>) {
-        self.transport = transport;
+    pub fn choose(&mut self, transport: Box<TransportTerms>) {
+        self.transport = Some(transport);
     }
 
     /// Which socket of its shard it came by.
