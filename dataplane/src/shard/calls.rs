@@ -202,6 +202,9 @@ impl Shard {
         if let Some(socket) = server.socket() {
             self.ports.forget(socket);
         }
+        if server.is_called() {
+            self.leave_port(server.port());
+        }
         // Whoever was answered asks for nothing any more.
         let (port, caller) = (server.port(), server.request().map(Request::caller));
         if let Some(caller) = caller

@@ -224,10 +224,14 @@ impl Shard {
     ) -> Result<u32, Error> {
         let port = self.port_to(peer, said.local)?;
         if said.rendezvous && self.ports.is_met(port, peer) {
+            self.leave_port(port);
             return Err(Error::Rejected("rendezvous_taken"));
         }
         let admission = self.shared.caps.enter_unnamed(&self.config.limits);
-        let admission = admission.map_err(Error::Limit)?;
+        let admission = admission.map_err(|limit| {
+            self.leave_port(port);
+            Error::Limit(limit)
+        })?;
         self.sessions_opened += 1;
         let id = SessionId::new(self.id, self.sessions_opened);
         let socket = self.fresh_socket();

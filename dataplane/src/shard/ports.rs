@@ -51,6 +51,8 @@ pub(super) struct Port {
     pub token: Token,
     /// Peers may call there; otherwise they are called from there.
     pub listens: bool,
+    /// Sessions with peers that are called from there.
+    users: u32,
     /// The calls of its peers.
     pub listener: Listener,
     /// There was no room to send, and there is none yet.
@@ -62,7 +64,10 @@ pub(super) struct Port {
 /// The sockets of a shard. Lives on: its shard. Crosses by: never.
 #[derive(Debug)]
 pub(super) struct Ports {
-    list: Vec<Port>,
+    /// Those that listen come first, and stay; others leave their places to those that follow.
+    list: Vec<Option<Port>>,
+    /// Ports that were opened so far, wrapping.
+    opened: u16,
     /// The connections' slots by what their peers call them.
     slots: HashMap<SocketId, u32>,
     /// The connections with callers who call us, too, by the port and where they are: their first
@@ -80,29 +85,36 @@ impl Default for Ports {
     fn default() -> Self {
         let scratch = Box::new([0; PACKET_BYTES_MAX]);
         let (slots, meetings) = (HashMap::new(), HashMap::new());
-        Self { list: Vec::new(), slots, meetings, made: 0, strays_left: 0, scratch }
+        Self { list: Vec::new(), opened: 0, slots, meetings, made: 0, strays_left: 0, scratch }
     }
 }
 
 impl Ports {
     pub(super) fn get(&self, port: u8) -> Option<&Port> {
-        self.list.get(usize::from(port))
+        self.list.get(usize::from(port))?.as_ref()
     }
 
     /// A port and the scratch, to have something written.
     pub(super) fn get_mut(&mut self, port: u8) -> Option<(&mut Port, &mut Scratch)> {
-        let port = self.list.get_mut(usize::from(port))?;
+        let port = self.list.get_mut(usize::from(port))?.as_mut()?;
         Some((port, &mut self.scratch))
     }
 
     /// The port whose receives have `token`.
     pub(super) fn find(&self, token: Token) -> Option<u8> {
-        let at = self.list.iter().position(|port| port.token == token)?;
+        let at = u8::try_from(token.slot.checked_sub(PORT_SLOTS)?).ok()?;
+        self.get(at).filter(|port| port.token == token).map(|_| at)
+    }
+
+    /// The port from which peers are called by that address.
+    fn calls_from(&self, addr: SocketAddr) -> Option<u8> {
+        let is_it = |port: &Port| !port.listens && port.config.addr == addr;
+        let at = self.list.iter().position(|port| port.as_ref().is_some_and(is_it))?;
         u8::try_from(at).ok()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
-        self.list.iter_mut()
+        self.list.iter_mut().flatten()
     }
 
     /// The connection that its peer calls `socket`.
@@ -169,7 +181,8 @@ impl Shard {
         self.add_port(config, fd, true);
     }
 
-    /// The port by which `peer` is called, from `local` if that is said.
+    /// The port by which `peer` is called, from `local` if that is said. Whoever is given it leaves
+    /// it by [`Self::leave_port`].
     pub(super) fn port_to(
         &mut self,
         peer: SocketAddr,
@@ -184,11 +197,18 @@ impl Shard {
             Some(local) => local,
             None => any,
         };
-        let is_there = |port: &Port| !port.listens && port.config.addr == addr;
-        if let Some(at) = self.ports.list.iter().position(is_there) {
-            return Ok(u8::try_from(at).expect("ports are fewer"));
+        let port = match self.ports.calls_from(addr) {
+            Some(port) => port,
+            None => self.open_dial_port(addr)?,
+        };
+        if let Some((port, _)) = self.ports.get_mut(port) {
+            port.users += 1;
         }
-        let opened = self.ports.list.iter().filter(|port| !port.listens).count();
+        Ok(port)
+    }
+
+    fn open_dial_port(&mut self, addr: SocketAddr) -> Result<u8, Error> {
+        let opened = self.ports.list.iter().flatten().filter(|port| !port.listens).count();
         if opened >= DIAL_PORTS_MAX {
             return Err(Error::Rejected("dial_ports_max"));
         }
@@ -200,25 +220,51 @@ impl Shard {
             ..UdpOptions::default()
         };
         let fd = reactor::udp_socket(&addr, &options)?;
-        let at = self.ports.list.len();
-        self.add_port(ListenerConfig::new(ListenerKind::Srt, addr), fd, false);
-        Ok(u8::try_from(at).expect("ports are fewer"))
+        Ok(self.add_port(ListenerConfig::new(ListenerKind::Srt, addr), fd, false))
     }
 
-    fn add_port(&mut self, config: ListenerConfig, fd: OwnedFd, listens: bool) {
-        let token = Token::new(PORT_SLOTS + self.ports.list.len() as u32, 0);
+    /// A session with a peer that was called from `port` is over, or did not begin.
+    pub(super) fn leave_port(&mut self, port: u8) {
+        if let Some((port, _)) = self.ports.get_mut(port) {
+            debug_assert!(!port.listens && port.users > 0, "whoever leaves it was given it");
+            port.users = port.users.saturating_sub(1);
+        }
+    }
+
+    /// Closes the ports from which nobody is called any more. Until then they are there for who
+    /// takes the place of another: the kernel may take a while to let go of an address.
+    pub(super) fn close_idle_ports(&mut self) {
+        for place in &mut self.ports.list {
+            if let Some(Port { fd, token, .. }) =
+                place.take_if(|port| !port.listens && port.users == 0)
+            {
+                self.reactor.close(fd, token);
+            }
+        }
+    }
+
+    fn add_port(&mut self, config: ListenerConfig, fd: OwnedFd, listens: bool) -> u8 {
+        let ports = &mut self.ports;
+        let free = ports.list.iter().position(Option::is_none);
+        let at = free.unwrap_or(ports.list.len());
+        ports.opened = ports.opened.wrapping_add(1);
+        let token = Token::new(PORT_SLOTS + at as u32, ports.opened);
         let (secret, began) = (self.config.srt.secret.0, self.shared.began);
         // Each of them has a session, which the limits of connections bound first.
         let waiting_max = self.config.limits.get(LimitId::ConnectionsMax) as usize;
         let settings = Settings { waiting_max, ..self.config.srt.settings() };
         let listener = Listener::new(&settings, secret, began);
         self.reactor.recv_datagrams_start(fd.as_fd(), token);
-        let (is_blocked, waiting) = (false, Vec::new());
-        let port = Port { config, fd, token, listens, listener, is_blocked, waiting };
-        self.ports.list.push(port);
+        let (users, is_blocked, waiting) = (0, false, Vec::new());
+        let port = Port { config, fd, token, listens, users, listener, is_blocked, waiting };
+        match self.ports.list.get_mut(at) {
+            Some(place) => *place = Some(port),
+            None => self.ports.list.push(Some(port)),
+        }
         if !self.trains.has_arena() {
             self.trains = Trains::with_arena();
         }
+        u8::try_from(at).expect("ports are fewer")
     }
 
     /// A port can receive no more: it is tried again after a pause.

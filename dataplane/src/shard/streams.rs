@@ -349,6 +349,7 @@ impl Shard {
         self.keep_ports();
         self.keep_pulls();
         self.keep_dials();
+        self.close_idle_ports();
         self.give_back_pages();
         self.weigh_sockets();
     }
