@@ -45,7 +45,7 @@ const STABLE: Duration = Duration::from_secs(60);
 const JITTER_PARTS: u32 = 5;
 /// Calls that one round of housekeeping begins at most.
 const CALLS_MAX: usize = 32;
-/// What the end of a push is called whose stream is over.
+/// What the end of a push is called whose stream may be over.
 const OVER: [&str; 3] = ["stream_ended", "not_found", "no_track"];
 
 /// What a shard dials. Lives on: its shard. Crosses by: never.
@@ -324,10 +324,14 @@ impl Shard {
         let now = self.now;
         let session = self.connections.get(slot).map(|connection| &connection.session);
         let code = session.and_then(Session::srt).and_then(Server::refused_with);
+        // A push that its own node refuses while the stream is there failed like any other.
+        let is_over = key.1 == Role::Play
+            && OVER.contains(&reason)
+            && (reason == OVER[0] || !self.has_use_for(&key.0, Role::Play));
         let Some(entry) = self.dials.wanted.get_mut(&key).and_then(|all| all.get_mut(at)) else {
             return;
         };
-        if key.1 == Role::Play && OVER.contains(&reason) {
+        if is_over {
             // It is pushed again as soon as it is there again.
             (entry.slot, entry.since, entry.attempts, entry.due) = (None, None, 0, now);
             self.set_dial(&key, at, DialState::Waiting);
