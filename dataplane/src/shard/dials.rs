@@ -56,6 +56,26 @@ pub(super) struct Dials {
     slots: HashMap<u32, (StreamName, Role, DialNumber)>,
 }
 
+impl Dials {
+    /// The streams with peers whose time has come, those first that are late by most. Who was told
+    /// that it waits is passed over until there is use for it, however many do.
+    fn due(
+        &self,
+        now: Instant,
+        has_use: impl Fn(&(StreamName, Role)) -> bool,
+    ) -> Vec<(StreamName, Role)> {
+        let due = self.wanted.iter().filter_map(|(key, entries)| {
+            let due = || entries.iter().filter(|entry| entry.is_due(now));
+            let since = due().map(|entry| entry.due).min()?;
+            let is_news = due().any(|entry| entry.told != Some(DialState::Waiting));
+            (is_news || has_use(key)).then_some((since, key))
+        });
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable_by_key(|(since, _)| *since);
+        due.into_iter().take(CALLS_MAX).map(|(_, key)| key.clone()).collect()
+    }
+}
+
 /// One peer.
 #[derive(Debug)]
 struct Entry {
@@ -78,7 +98,8 @@ impl Entry {
 
     fn is_due(&self, now: Instant) -> bool {
         let has_failed = matches!(self.told, Some(DialState::Failed { .. }));
-        self.slot.is_none() && self.due <= now && !has_failed
+        let has_addr = !self.dial.addrs.is_empty();
+        self.slot.is_none() && self.due <= now && !has_failed && has_addr
     }
 
     /// Where it is called this time.
@@ -140,11 +161,7 @@ impl Shard {
 
     /// Calls the peers whose time has come.
     pub(super) fn keep_dials(&mut self) {
-        let now = self.now;
-        let due = self.dials.wanted.iter();
-        let due = due.filter(|(_, entries)| entries.iter().any(|entry| entry.is_due(now)));
-        let due: Vec<_> = due.map(|(key, _)| key.clone()).take(CALLS_MAX).collect();
-        for key in due {
+        for key in self.dials.due(self.now, |(stream, role)| self.has_use_for(stream, *role)) {
             self.keep_dials_of(&key);
         }
     }
@@ -453,6 +470,28 @@ mod tests {
             let pause = tried.due.duration_since(later).as_secs_f64();
             assert!((pause - expected).abs() < 0.01, "{pause} after {stood} s");
         }
+    }
+
+    #[test]
+    fn those_who_wait_take_no_place_of_those_who_are_due() {
+        let now = epoch();
+        let late = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap();
+        let mut dials = Dials::default();
+        let mut want = |name: String, due: Instant, told: Option<DialState>| {
+            let key = (StreamName::parse(&name).unwrap(), Role::Publish);
+            let entry = Entry { due, told, ..entry(&["192.0.2.1:9000"], 0, now) };
+            dials.wanted.insert(key, vec![entry]);
+        };
+        for number in 0..200 {
+            want(format!("waiting{number}"), late(9_000), Some(DialState::Waiting));
+            want(format!("due{number}"), late(number), None);
+        }
+        let due = dials.due(now, |(stream, _)| !stream.as_str().starts_with("waiting"));
+        let due: Vec<_> = due.iter().map(|(stream, _)| stream.as_str().to_owned()).collect();
+        let latest: Vec<_> = (0..200).rev().map(|number| format!("due{number}")).collect();
+        assert_eq!(due, latest[..CALLS_MAX], "who is late by most is first");
+        let due = dials.due(now, |(stream, _)| stream.as_str() == "waiting7");
+        assert_eq!(due[0].0.as_str(), "waiting7", "there is use for it again");
     }
 
     #[test]

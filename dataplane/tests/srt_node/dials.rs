@@ -1,5 +1,8 @@
 //! Peers that a node calls by itself: it pulls from them, pushes to them, and calls again.
 
+mod retries;
+mod sockets;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +31,15 @@ on_both_backends! {
     one_that_never_answers_is_given_up_after_its_last_attempt
     a_push_waits_for_its_stream_and_ends_with_it
     who_publishes_is_not_disturbed_by_a_pull
+    of_a_multiplex_the_chosen_program_is_pulled
     a_change_of_one_push_leaves_the_others_alone
     a_peer_hears_that_the_node_goes_down
     two_nodes_meet
 }
 
+/// Two programs: 7 of H.264, 9 of HEVC and AAC.
+const TWO_PROGRAMS: &[u8] =
+    include_bytes!("../../../codecs/testdata/mpegts/ffmpeg_two_programs.ts");
 const PASSPHRASE: &[u8] = b"a secret of two";
 
 /// A peer at `addr` that is called for `stream_id`.
@@ -265,6 +272,30 @@ fn who_publishes_is_not_disturbed_by_a_pull(config: Config) {
     host.play(&packets);
     let mut encoder = SrtPeer::new(srt, "publish:copy");
     assert_eq!(encoder.refusal(), RejectReason::CONFLICT);
+}
+
+fn of_a_multiplex_the_chosen_program_is_pulled(config: Config) {
+    let (server, _) = listening(config, 1);
+    let tracks = [7, 9].map(|program| {
+        let mut host = Host::start(Settings::default());
+        let dialled = peer(program.into(), host.addr(), "x");
+        let DialPeer::Srt(said) = &*dialled.peer;
+        let transport = TransportTerms { program: Some(program), ..TransportTerms::default() };
+        let said = Said { transport, ..said.clone() };
+        let name = format!("copy{program}");
+        let dialled = Dial { peer: Arc::new(DialPeer::Srt(said)), ..dialled };
+        dial(&server, &name, Role::Publish, &[dialled]);
+        host.until("it is let in", |host| host.guest.is_some());
+        host.play(TWO_PROGRAMS);
+        let tracks = || {
+            let totals = server.control.snapshot();
+            let stream = totals.stream(&name).filter(|stream| stream.units_in > 0)?;
+            Some(stream.tracks.iter().map(|track| track.codec).collect::<Vec<_>>())
+        };
+        host.until("it is on the air", |_| tracks().is_some());
+        tracks().unwrap()
+    });
+    assert_ne!(tracks[0], tracks[1], "each has the tracks of its program");
 }
 
 fn a_change_of_one_push_leaves_the_others_alone(config: Config) {
