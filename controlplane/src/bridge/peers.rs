@@ -1,6 +1,7 @@
 //! Peers: what is known of one that the node connects to by itself, as far as shards told of it.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -191,7 +192,16 @@ fn told(failure: DialFailure) -> String {
             "the peer does not answer; is it there, and is its UDP port open?".to_owned()
         }
         DialFailure::Socket(errno) => {
-            format!("no socket for it: {}", std::io::Error::from_raw_os_error(errno))
+            let error = std::io::Error::from_raw_os_error(errno);
+            let mend = match error.kind() {
+                // Each shard has sockets of its own.
+                ErrorKind::AddrInUse => {
+                    "; another program has the local port, or a stream of another shard calls \
+                     from it: write another localport, or pin both streams to one shard"
+                }
+                _ => "",
+            };
+            format!("no socket for it: {error}{mend}")
         }
         DialFailure::Limit(limit) => format!("this node is at its limit {limit}"),
         DialFailure::Ended("busy") => "somebody else publishes the stream".to_owned(),
@@ -221,6 +231,7 @@ mod tests {
             (DialFailure::Refused(10), "refuses with 10 (the passphrases differ)"),
             (DialFailure::NoAnswer, "does not answer"),
             (DialFailure::Socket(libc_eaddrinuse()), "in use"),
+            (DialFailure::Socket(libc_eaddrinuse()), "another localport, or pin both streams"),
             (DialFailure::Ended("busy"), "somebody else publishes"),
         ] {
             assert!(told(failure).contains(says), "{failure:?}: {}", told(failure));
