@@ -1,7 +1,8 @@
 //! Addresses: the secrets in those of SRT peers, which are shown to nobody.
 //!
 //! As of passphrases, [`MASK`] stands for what is set when it comes back: an address that is as one
-//! of the same field is shown is that one.
+//! of the same field is shown is that one. Several that are shown alike are taken in their order,
+//! as long as all of them come back.
 
 use serde_json::Value;
 
@@ -37,23 +38,35 @@ pub(super) fn mask(description: &mut Value) {
 ///
 /// Errors: the mask stands for nothing.
 pub(super) fn unmask(description: &mut Value, known: Option<&Traits>) -> Result<(), Fault> {
-    let known = known.map(|known| {
-        let inputs = serde_json::to_value(&known.inputs).unwrap_or_default();
-        let push = serde_json::to_value(&known.push).unwrap_or_default();
-        [("inputs", inputs), ("push", push)]
-    });
+    let known = known.map_or(
+        Value::Null,
+        |known| serde_json::json!({ "inputs": known.inputs, "push": known.push }),
+    );
+    let mut shown = known.clone();
+    mask(&mut shown);
     for field in FIELDS {
-        let items = description.get_mut(field).and_then(Value::as_array_mut);
-        for (index, item) in items.into_iter().flatten().enumerate() {
+        let Some(items) = description.get_mut(field).and_then(Value::as_array_mut) else {
+            continue;
+        };
+        let [known, shown] = [&known, &shown].map(|of| of[field].as_array());
+        let known: Vec<_> = known.into_iter().flatten().zip(shown.into_iter().flatten()).collect();
+        let urls: Vec<_> = items.iter().map(|item| item["url"].clone()).collect();
+        for (index, item) in items.iter_mut().enumerate() {
             if !is_masked(item) {
                 continue;
             }
-            let known = known.iter().flatten().find(|(name, _)| *name == field);
-            let known = known.and_then(|(_, known)| known.as_array()).into_iter().flatten();
-            if !put_back(item, known) {
-                let message = "*** keeps what is set, and no such address is; write it itself";
+            let url = &urls[index];
+            let alike: Vec<_> = known.iter().filter(|(_, shown)| shown["url"] == *url).collect();
+            let [before, all] = [&urls[..index], &urls].map(|of| of.iter().filter(|u| *u == url));
+            let is_clear = alike.len() == 1 || alike.len() == all.count();
+            let Some((set, shown)) = alike.get(before.count()).filter(|_| is_clear) else {
+                let message = match alike.len() {
+                    0 | 1 => "*** keeps what is set, and no such address is; write it itself",
+                    _ => "*** may be each of several addresses that are set; write it itself",
+                };
                 return Err(Fault::new("invalid_value", format!("{field}[{index}].url"), message));
-            }
+            };
+            put_back(item, set, shown);
         }
     }
     Ok(())
@@ -68,25 +81,15 @@ fn is_masked(item: &Value) -> bool {
     })
 }
 
-/// Gives `item` the address and the parameters of the one that is shown as it is.
-fn put_back<'k>(item: &mut Value, known: impl Iterator<Item = &'k Value>) -> bool {
-    for set in known {
-        let mut shown = serde_json::json!({ "inputs": [set] });
-        mask(&mut shown);
-        let shown = &shown["inputs"][0];
-        if shown["url"] != item["url"] {
-            continue;
+/// Gives `item` the address and the parameters that are set, where it has what is shown of them.
+fn put_back(item: &mut Value, set: &Value, shown: &Value) {
+    item["url"] = set["url"].clone();
+    let params = item.get_mut("params").and_then(Value::as_object_mut);
+    for (name, value) in params.into_iter().flatten() {
+        if *value == shown["params"][name.as_str()] {
+            *value = set["params"][name.as_str()].clone();
         }
-        item["url"] = set["url"].clone();
-        let params = item.get_mut("params").and_then(Value::as_object_mut);
-        for (name, value) in params.into_iter().flatten() {
-            if *value == shown["params"][name.as_str()] {
-                *value = set["params"][name.as_str()].clone();
-            }
-        }
-        return true;
     }
-    false
 }
 
 #[cfg(test)]
@@ -120,5 +123,27 @@ mod tests {
         shown["push"][0]["url"] = "srt://other:3?passphrase=***".into();
         let fault = unmask(&mut shown, Some(&spec.traits)).unwrap_err();
         assert_eq!(fault.field, "push[0].url");
+    }
+
+    #[test]
+    fn addresses_that_are_shown_alike_come_back_in_their_order_or_not_at_all() {
+        let push = |key: &str| json!({"url": format!("srt://h:3?streamid=publish:live/{key}")});
+        let value = json!({"push": [push("hunter1"), push("hunter2"), push("x/hunter3")]});
+        let name = StreamName::parse("a").unwrap();
+        let spec = StreamSpec::read(&name, value).unwrap();
+        let mut shown = serde_json::to_value(&spec).unwrap();
+        mask(&mut shown);
+        assert!(!shown.to_string().contains("hunter"), "{shown}");
+        assert_eq!(shown["push"][0]["url"], shown["push"][1]["url"]);
+        let mut back = shown.clone();
+        unmask(&mut back, Some(&spec.traits)).unwrap();
+        assert_eq!(StreamSpec::read(&name, back).unwrap(), spec);
+        let pushes = shown["push"].as_array_mut().unwrap();
+        pushes.remove(1);
+        let fault = unmask(&mut shown.clone(), Some(&spec.traits)).unwrap_err();
+        assert!(fault.message.contains("each of several"), "{fault}");
+        shown["push"].as_array_mut().unwrap().remove(0);
+        unmask(&mut shown, Some(&spec.traits)).unwrap();
+        assert_eq!(shown["push"][0]["url"], "srt://h:3?streamid=publish:live/x/hunter3");
     }
 }

@@ -34,6 +34,8 @@ const CONNECT_MS: u32 = 3_000;
 const HOST_BYTES_MAX: usize = 253;
 /// The bytes of media in one packet, which players of a stream share.
 const PACKET_BYTES: &str = "1316";
+/// What a stream id may begin with, instead of a name.
+const VERBS: [&str; 4] = ["publish:", "read:", "request:", "play:"];
 const KNOWN: &str = "mode, streamid, passphrase, pbkeylen, latency, rcvlatency, peerlatency, \
                      conntimeo, adapter (localaddr), localport, transtype";
 
@@ -114,27 +116,45 @@ pub(super) fn mode(url: &str) -> Option<Mode> {
 pub(crate) fn masked(url: &str) -> String {
     let Some((place, query)) = url.split_once('?') else { return url.to_owned() };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, value)) => format!("{name}={}", masked_option(name, value)),
+        Some((name, value)) => format!("{name}={}", masked_escaped(name, value)),
         None => pair.to_owned(),
     });
     format!("{place}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
-/// The value of one option as it may be shown.
+/// The value of an option of a query as it may be shown; nothing of one that nobody can read.
+fn masked_escaped(name: &str, value: &str) -> String {
+    let Ok(plain) = percent_decode(value) else { return MASK.to_owned() };
+    let masked = masked_option(name, &plain);
+    match masked == plain {
+        true => value.to_owned(),
+        false => masked.replace('%', "%25").replace('&', "%26"),
+    }
+}
+
+/// The value of one option, which is not escaped, as it may be shown.
 pub(crate) fn masked_option(name: &str, value: &str) -> String {
     match name {
         "passphrase" if !value.is_empty() => MASK.to_owned(),
-        "streamid" | "srt_streamid" => {
-            let plain = percent_decode(value).unwrap_or_default();
-            // How the peer's own streams are named nobody knows here.
-            let masked = shown(Some(plain.as_bytes()), UrlDialect::Name);
-            match masked == plain {
-                true => value.to_owned(),
-                false => masked.replace('%', "%25").replace('&', "%26"),
-            }
-        }
+        "streamid" | "srt_streamid" => masked_id(value),
         _ => value.to_owned(),
     }
+}
+
+/// A stream id as it may be shown. How the peer names its streams nobody knows here: what stands
+/// last in a name may be a key, as in an address of RTMP.
+fn masked_id(id: &str) -> String {
+    if id.is_empty() || id.starts_with("#!::") {
+        return shown(Some(id.as_bytes()), UrlDialect::ChannelKey);
+    }
+    let verb = VERBS.into_iter().find(|verb| id.starts_with(verb)).unwrap_or_default();
+    let name = &id[verb.len()..];
+    // Behind these come users, passwords and keys, or anything.
+    let plain = name.split([':', '?', '%', ',', '=']).next().unwrap_or_default();
+    let folder = plain.rfind('/').map_or("", |at| &plain[..=at]);
+    let folder = shown(Some(folder.as_bytes()), UrlDialect::Name);
+    let last = if name.is_empty() { "" } else { MASK };
+    format!("{verb}{folder}{last}")
 }
 
 /// True for an address whose secrets these are.
@@ -361,8 +381,18 @@ mod tests {
             ("srt://h:1", "srt://h:1"),
             ("srt://h:1?latency=9", "srt://h:1?latency=9"),
             ("srt://h:1?passphrase=hunter2hunter2&x", "srt://h:1?passphrase=***&x"),
-            ("srt://h:1?streamid=live/cam", "srt://h:1?streamid=live/cam"),
-            ("srt://h:1?streamid=read:cam:u:hunter2", "srt://h:1?streamid=read:cam:***"),
+            ("srt://h:1?streamid=", "srt://h:1?streamid="),
+            ("srt://h:1?streamid=hunter2", "srt://h:1?streamid=***"),
+            ("srt://h:1?streamid=live/hunter2", "srt://h:1?streamid=live/***"),
+            ("srt://h:1?streamid=publish:a/live/hunter2", "srt://h:1?streamid=publish:a/live/***"),
+            ("srt://h:1?streamid=read:cam:u:hunter2", "srt://h:1?streamid=read:***"),
+            ("srt://h:1?streamid=read:a/b:u:hun/ter2", "srt://h:1?streamid=read:a/***"),
+            ("srt://h:1?streamid=a%26b/hunter2?x=y/z", "srt://h:1?streamid=a%26b/***"),
+            ("srt://h:1?streamid=#!::r=live/hunter2,m=publish", {
+                "srt://h:1?streamid=#!::r=live/***,m=publish"
+            }),
+            ("srt://h:1?streamid=srt://h/hunter2", "srt://h:1?streamid=***"),
+            ("srt://h:1?streamid=live/hunter2%", "srt://h:1?streamid=***"),
             (
                 "srt://h:1?streamid=%23!::r%3Dcam%2Cs%3Dhunter2&latency=9",
                 "srt://h:1?streamid=#!::r=cam,s=***&latency=9",
@@ -370,6 +400,21 @@ mod tests {
         ] {
             assert_eq!(masked(url), shown);
             assert_eq!(masked(shown), shown, "it stays as it is");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_shown_without_its_secrets_whatever_its_percent_signs_say() {
+        for (name, value, shown) in [
+            ("streamid", "#!::r=cam,s=pa%ss", "#!::r=cam,s=***"),
+            ("streamid", "#!::r=cam,s=%00%ff", "#!::r=cam,s=***"),
+            ("srt_streamid", "live/hun%ter2", "live/***"),
+            ("streamid", "#!::r=c%am,s=hunter2", "#!::r=c%***"),
+            ("passphrase", "%hunter2hunter2", MASK),
+            ("latency", "9", "9"),
+        ] {
+            assert_eq!(masked_option(name, value), shown);
+            assert_eq!(masked_option(name, shown), shown, "it stays as it is");
         }
     }
 }
