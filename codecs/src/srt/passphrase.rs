@@ -6,7 +6,6 @@
 //! one.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 
 use aes_kw::{KekAes128, KekAes192, KekAes256};
