@@ -51,10 +51,13 @@ impl Sender {
                 relay.tell_tables(&mut out);
             }
             let packet = TransportPacket::parse(&raw);
-            match program.carries(&packet) {
-                Carried::Whole => relay.take(&raw, &mut out),
-                Carried::Clock => relay.take(&RelayProgram::clock_of(&packet), &mut out),
-                Carried::Not => {}
+            let carried = match program.carries(&packet) {
+                Carried::Whole => raw,
+                Carried::Clock => RelayProgram::clock_of(&packet),
+                Carried::Not => continue,
+            };
+            if relay.take(&carried, &mut out) {
+                out.push(carried);
             }
         }
         out

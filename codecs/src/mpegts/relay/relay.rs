@@ -124,20 +124,31 @@ impl Relay {
         counters
     }
 
-    /// Takes a packet, and adds what is sent for it to `out`; before there are tables nothing is.
-    pub fn take(&mut self, raw: &RawPacket, out: &mut Vec<RawPacket>) {
-        let Some(tables) = &self.tables else { return };
+    /// Takes a packet, and adds to `out` what is sent for it; true if it is sent itself, as it is,
+    /// behind that. Before there are tables nothing is.
+    #[must_use = "where it is true, the packet itself is to be sent"]
+    pub fn take(&mut self, raw: &RawPacket, out: &mut Vec<RawPacket>) -> bool {
+        let Some(tables) = &self.tables else { return false };
         let packet = TransportPacket::parse(raw);
         match packet.pid {
-            Pid::PAT if packet.start => self.tell_association(out),
-            pid if pid == tables.map_pid() && packet.start => self.tell_map(out),
-            pid if pid == Pid::PAT || pid == tables.map_pid() => {}
+            Pid::PAT => {
+                if packet.start {
+                    self.tell_association(out);
+                }
+                false
+            }
+            pid if pid == tables.map_pid() => {
+                if packet.start {
+                    self.tell_map(out);
+                }
+                false
+            }
             pid => {
                 // A packet without payload repeats the counter before it.
                 let before = packet.counter.wrapping_sub(u8::from(packet.has_payload));
                 self.splice(pid, before, out);
                 self.set(pid, packet.counter);
-                out.push(*raw);
+                true
             }
         }
     }
