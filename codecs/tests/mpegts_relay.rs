@@ -327,3 +327,57 @@ fn a_long_map_takes_several_packets_and_a_broken_one_nothing() {
     let demuxer_alone = Sender::new(None, &[]).send(&bare.bytes, &mut relay);
     assert!(demuxer_alone.is_empty() && relay.tables().is_none());
 }
+
+/// How many packets of its map come out for what is sent.
+fn maps(out: &[RawPacket]) -> usize {
+    pids_of(out).iter().filter(|&&pid| pid == MAP_PID).count()
+}
+
+/// A source of a map that takes several packets, and its relay; packets of one map.
+fn with_long_map() -> (Stream, Sender, Relay, usize) {
+    let many: Vec<(u8, u16, &[u8])> =
+        (0..40).map(|at| (0x06, 0x200 + at, &b"\x0a\x04deu\x00"[..])).collect();
+    let mut stream = Stream::new();
+    stream.tables(0, &[[(0x1b, VIDEO, &[][..])].to_vec(), many].concat());
+    let takes = maps(&packets(&stream.bytes));
+    let (mut sender, mut relay) = (Sender::new(None, &[]), Relay::default());
+    sender.send(&stream.bytes, &mut relay);
+    (stream, sender, relay, takes)
+}
+
+#[test]
+fn no_more_of_a_map_goes_out_than_came() {
+    let (_, mut sender, mut relay, takes) = with_long_map();
+    assert!(takes >= 3, "{takes}");
+    let mut hostile = Stream::new();
+    for _ in 0..1_000 {
+        // Each says that a map begins in it, and none does.
+        hostile.packet(MAP_PID, true, Field::default(), &[0xff; 184]);
+    }
+    let out = sender.send(&hostile.bytes, &mut relay);
+    assert!((1_000 - takes..=1_000 + 2 * takes).contains(&maps(&out)), "{}", maps(&out));
+    let mut changes = Stream::new();
+    for version in 0..100 {
+        let descriptors = [[8; 200], [9; 200]][usize::from(version % 2)];
+        changes.tables(version % 32, &[(0x1b, VIDEO, &[]), (0x0f, AUDIO, &descriptors)]);
+    }
+    let came = maps(&packets(&changes.bytes));
+    let out = sender.send(&changes.bytes, &mut relay);
+    assert!(maps(&out) <= came + 2 * takes, "{} of {came}, each another one", maps(&out));
+    Receiver::default().take(&out);
+}
+
+#[test]
+fn each_map_that_comes_goes_out_and_the_one_after_a_loss_too() {
+    let (stream, mut sender, mut relay, takes) = with_long_map();
+    let one = packets(&stream.bytes)[1..].concat();
+    for _ in 0..20 {
+        assert_eq!(maps(&sender.send(&one, &mut relay)), takes);
+    }
+    // One without its last packet, and the next.
+    let told = sender.send(&one[..one.len() - PACKET_LEN], &mut relay);
+    assert_eq!(maps(&told) + maps(&sender.send(&one, &mut relay)), 2 * takes);
+    // One without its first.
+    let told = sender.send(&one[PACKET_LEN..], &mut relay);
+    assert_eq!(maps(&told) + maps(&sender.send(&one, &mut relay)), takes);
+}

@@ -3,6 +3,9 @@
 //! What goes on from another source, or from packets that were made here, is told so: a packet
 //! without payload comes before the first one of each PID that was used before, and the tables have
 //! other versions.
+//!
+//! Limits: a map is told for no fewer packets than it takes, whatever its source says begins one:
+//! what goes out is never a multiple of what came.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -46,10 +49,17 @@ impl Told {
     }
 }
 
+/// How many maps may be told for packets that are still to come: where some get lost on their way
+/// the next map is told all the same.
+const MAPS_AHEAD: i32 = 2;
+
 /// The state of a stream that is sent on.
 #[derive(Clone, Debug)]
 pub struct Relay {
     tables: Option<RelayTables>,
+    /// Packets of maps that may be told beyond those that came; less than none where tables were
+    /// told for another reason.
+    ahead: i32,
     association: Told,
     map: Told,
     /// The last counter of each PID, and what else is known of it.
@@ -59,7 +69,8 @@ pub struct Relay {
 impl Default for Relay {
     fn default() -> Self {
         let states = vec![0; PIDS].into_boxed_slice();
-        Self { tables: None, association: Told::default(), map: Told::default(), states }
+        let (association, map) = (Told::default(), Told::default());
+        Self { tables: None, ahead: i32::MAX, association, map, states }
     }
 }
 
@@ -138,9 +149,7 @@ impl Relay {
                 false
             }
             pid if pid == tables.map_pid() => {
-                if packet.start {
-                    self.tell_map(out);
-                }
+                self.map_came(packet.start, out);
                 false
             }
             pid => {
@@ -187,8 +196,25 @@ impl Relay {
         self.set(Pid::PAT, next);
     }
 
+    /// A packet came where the map is; a map begins in it if it `starts` one.
+    fn map_came(&mut self, starts: bool, out: &mut Vec<RawPacket>) {
+        let takes = self.map_takes();
+        self.ahead = self.ahead.saturating_add(1).min(MAPS_AHEAD * takes);
+        if starts && self.ahead >= takes {
+            self.tell_map(out);
+        }
+    }
+
+    /// Packets of the map in force.
+    fn map_takes(&self) -> i32 {
+        let takes = self.tables.as_ref().map_or(0, RelayTables::map_packets);
+        i32::try_from(takes).unwrap_or(i32::MAX)
+    }
+
     fn tell_map(&mut self, out: &mut Vec<RawPacket>) {
         let Some(pid) = self.tables.as_ref().map(RelayTables::map_pid) else { return };
+        let takes = self.map_takes();
+        self.ahead = self.ahead.min(MAPS_AHEAD * takes).saturating_sub(takes).max(-takes);
         let next = self.next(pid);
         self.splice(pid, next.wrapping_sub(1), out);
         let Some(tables) = &self.tables else { return };
