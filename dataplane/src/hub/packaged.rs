@@ -28,7 +28,7 @@ pub(super) const AUDIO_JOIN_STEP: MediaTime = MediaTime::from_millis(1_000);
 /// [`Log`].
 #[derive(Debug)]
 pub struct HubLog {
-    packager: Packager,
+    pub(super) packager: Packager,
     shown: Shown,
     /// What frames units into packets; in logs of packets alone.
     pub(super) packets: Option<Box<PacketPackager>>,
@@ -38,9 +38,9 @@ pub struct HubLog {
     /// The sealed logs that it goes on from, while somebody may still begin or ask there.
     before: Option<Succession>,
     /// Shards with players, and the slot that each of them watches.
-    readers: Vec<Subscriber>,
+    pub(super) readers: Vec<Subscriber>,
     /// Shards with viewers of its segments, and the slot that each of them watches.
-    viewers: Vec<Subscriber>,
+    pub(super) viewers: Vec<Subscriber>,
     idle_since: Option<Instant>,
     last_join: Option<MediaTime>,
     /// A picture is missing: those that follow cannot be decoded before the next keyframe.
@@ -48,8 +48,8 @@ pub struct HubLog {
     /// A window was shown that its readers have not heard of.
     window_shown: bool,
     /// The segments in it; in the log that they are ranges of.
-    segments: Option<Box<LogSegments>>,
-    entries: u64,
+    pub(super) segments: Option<Box<LogSegments>>,
+    pub(super) entries: u64,
     bytes: u64,
 }
 

@@ -15,16 +15,19 @@
 //!      +--(a unit comes first: no transport stream is sent)-> units --(a source begins)--> awaited
 //! ```
 //!
+//! Who plays before the tables came reads the log of units, which becomes that of the packets when
+//! they do: nobody waits for what may never come. Viewers of its segments are sent to another log.
+//!
 //! At each of these steps every PID that was used says that it does not go on, and the tables have
 //! other versions. In `units` the log is framed as the other one is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use codecs::time::MediaTime;
 
 use super::packaged::{AUDIO_JOIN_STEP, HubLog};
-use super::{Hub, Sink};
-use crate::log::{EntryKind, EntryMeta, Gc, LogWriter, Preamble, RelayPreamble};
+use super::{Hub, Sink, Subscriber};
+use crate::log::{EntryKind, EntryMeta, Gc, LogLimits, LogWriter, Preamble, RelayPreamble};
 use crate::package::{PacketPackager, RelayPackager};
 use crate::session::LogKey;
 use crate::session::mpegts::{RelayRun, TransportProgram};
@@ -64,6 +67,14 @@ pub(super) struct Relayed {
 }
 
 impl Relayed {
+    /// It goes on in a log of units, whose preamble has this version: the newest of them and when
+    /// it came, if there are any.
+    fn after_units(version: u32, newest: Option<(MediaTime, Instant)>) -> Self {
+        let framed = newest.is_some();
+        let feed = if framed { Feed::Units } else { Feed::Awaited };
+        Self { feed, framed, version, newest, ..Self::default() }
+    }
+
     /// What players begin with who begin now.
     pub(super) fn preamble(&self) -> Preamble {
         let tables = self.packager.tables().filter(|_| self.feed == Feed::Packets);
@@ -218,6 +229,19 @@ impl HubLog {
         }
     }
 
+    /// Takes packets as they came from now on, for those who play it; true if somebody has use for
+    /// the segments that were in it.
+    fn take_relayed(&mut self, relayed: Relayed, limits: LogLimits, gc: &mut Gc) -> bool {
+        self.packager = self.packager.of(LogKey::RELAYED);
+        self.relayed = Some(Box::new(relayed));
+        self.writer.set_limits(limits);
+        let segments = self.segments.take();
+        if segments.is_some() {
+            self.show_window(None, gc);
+        }
+        segments.is_some_and(|segments| segments.are_used())
+    }
+
     /// While nobody reads it, only what players begin with is kept.
     pub(super) fn keep_newest_gop(&mut self, gc: &mut Gc) {
         if self.relayed.is_some() && self.readers().next().is_none() {
@@ -230,9 +254,16 @@ impl HubLog {
 }
 
 impl Hub {
-    /// What the publisher's transport stream has.
-    pub fn set_program(&mut self, program: TransportProgram, sink: &mut Sink<'_>) {
+    /// What the publisher's transport stream has; the viewers whose segments are in another log
+    /// from now on.
+    #[must_use = "they are to ask for it"]
+    pub fn set_program(
+        &mut self,
+        program: TransportProgram,
+        sink: &mut Sink<'_>,
+    ) -> Vec<Subscriber> {
         let told = program.relay.is_some();
+        let parted = if told { self.turn_to_packets(sink) } else { Vec::new() };
         let program = self.transport.insert(Box::new(program));
         if let Some(number) = program.number {
             let (stream, streams) = (&self.name, program.streams.len());
@@ -241,6 +272,7 @@ impl Hub {
         if let Some(log) = self.logs.iter_mut().find(|log| log.key() == LogKey::RELAYED) {
             log.relay_program(program, sink);
         }
+        parted
     }
 
     /// The publisher's program, and what else its stream has.
@@ -286,5 +318,31 @@ impl Hub {
         }
         self.transport = program;
         self.logs.iter().position(|log| log.key() == LogKey::RELAYED)
+    }
+
+    /// The publisher's own packets follow: whoever plays what was made of units gets them, too, in
+    /// the log that he reads. The segments in it are in another one from now on, which is asked for
+    /// by those who are returned.
+    fn turn_to_packets(&mut self, sink: &mut Sink<'_>) -> Vec<Subscriber> {
+        let is_known = self.logs.iter().any(|log| log.key() == LogKey::RELAYED);
+        let is_played = |log: &HubLog| log.key() == LogKey::SEGMENTS && !log.readers.is_empty();
+        let played = self.logs.iter().position(is_played);
+        let has_room = self.logs.len() < super::hub::LOGS_MAX;
+        let Some(at) = played.filter(|_| has_room && !is_known) else { return Vec::new() };
+        let newest = self.timeline.newest_at().filter(|_| self.logs[at].entries > 0);
+        let since = |wall: MediaTime| {
+            let passed = u64::try_from(wall.as_nanos()).unwrap_or_default();
+            self.began() + Duration::from_nanos(passed)
+        };
+        let newest = newest.map(|(dts, wall)| (dts, since(wall)));
+        let relayed = Relayed::after_units(self.config_version, newest);
+        let limits = self.log_limits(LogKey::RELAYED);
+        let has_segments = self.logs[at].take_relayed(relayed, limits, sink.gc);
+        if has_segments && !sink.pool.is_low() {
+            // Before anything of the new source came, so that those of the last one are in it.
+            self.open_log(LogKey::SEGMENTS, sink);
+        }
+        // CONTROL: shards that have viewers, once per source.
+        std::mem::take(&mut self.logs[at].viewers)
     }
 }

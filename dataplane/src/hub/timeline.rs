@@ -102,6 +102,12 @@ impl Timeline {
         self.newest.map(|(dts, _)| dts)
     }
 
+    /// It, and the wall time at which it came.
+    #[must_use]
+    pub const fn newest_at(&self) -> Option<(MediaTime, MediaTime)> {
+        self.newest
+    }
+
     /// A new publisher follows: its first timestamp continues where the timeline would be by now.
     pub const fn expect_new_source(&mut self) {
         self.rebase = self.newest.is_some();

@@ -51,6 +51,12 @@ impl Packager {
         Self { key, chunk_bytes }
     }
 
+    /// The framing of `key`, with chunks as large as these.
+    #[must_use]
+    pub const fn of(self, key: LogKey) -> Self {
+        Self { key, ..self }
+    }
+
     /// True if `format` has a place for a track of `codec`.
     #[must_use]
     pub fn carries(format: Format, codec: Codec, config: Option<&DecoderConfig>) -> bool {

@@ -194,6 +194,7 @@ impl Shard {
             return;
         };
         reader.asked_at = now;
+        let is_retired = reader.retired;
         if let Some(window) = logs.window() {
             if let Err(reason) = self.admit_viewer(slot, reader_slot) {
                 self.refuse_for_room(slot, reason);
@@ -223,7 +224,7 @@ impl Shard {
             }
             return;
         }
-        if logs.ended().is_none() {
+        if logs.ended().is_none() && !is_retired {
             self.wait_for_window(slot, reader_slot);
             return;
         }

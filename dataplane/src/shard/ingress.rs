@@ -281,7 +281,9 @@ impl Shard {
             }
             Event::Data { body, .. } => self.with_hub(slot, |hub, sink| hub.push_data(body, sink)),
             Event::Program(program) => {
-                self.with_hub(slot, |hub, sink| hub.set_program(*program, sink));
+                let mut viewers = Vec::new();
+                self.with_hub(slot, |hub, sink| viewers = hub.set_program(*program, sink));
+                self.part(viewers);
             }
             Event::Relay(run) => self.relay(slot, run),
             Event::TrackEnded { kind, track } => {

@@ -102,6 +102,11 @@ pub(crate) enum Message {
         /// What the key can be compared by.
         key: Option<SecretDigest>,
     },
+    /// The segments that a reader reads are in another log from now on.
+    Parted {
+        /// The reader's slot, and the number of its question.
+        reader: (u32, u64),
+    },
     /// To the shard that heard a call of SRT: what became of it on another one.
     Called {
         /// The port that was called.

@@ -54,6 +54,7 @@ mod message;
 mod meter;
 mod news;
 mod opening;
+mod parting;
 mod parts;
 mod passed;
 mod peer;

@@ -140,6 +140,7 @@ impl Shard {
             | Message::Began(_)
             | Message::ClearJoins(_)
             | Message::Rekeyed { .. }
+            | Message::Parted { .. }
             | Message::Called { .. }
             | Message::CalledAgain { .. }
             | Message::Datagram(_)

@@ -284,6 +284,7 @@ impl Shard {
                 Message::Began(stream) => self.stream_began(&stream),
                 Message::ClearJoins(stream) => self.clear_joins(&stream),
                 Message::Rekeyed { reader, key } => self.rekeyed(reader, key),
+                Message::Parted { reader } => self.parted(reader),
                 Message::Called { port, caller, answer } => {
                     self.call_answered(port, caller, answer);
                 }

@@ -43,7 +43,7 @@ const TWO_PROGRAMS: &[u8] =
 const PASSPHRASE: &[u8] = b"a secret of two";
 
 /// A peer at `addr` that is called for `stream_id`.
-fn peer(number: u64, addr: SocketAddr, stream_id: &str) -> Dial {
+pub(super) fn peer(number: u64, addr: SocketAddr, stream_id: &str) -> Dial {
     let said = Said {
         rendezvous: false,
         stream_id: Secret(stream_id.to_owned()),
@@ -72,7 +72,7 @@ fn with_secret(dial: Dial, secret: &[u8], key_length: KeyLength) -> Dial {
 }
 
 /// The peers of a stream are these.
-fn dial(server: &Server, stream: &str, role: Role, dials: &[Dial]) {
+pub(super) fn dial(server: &Server, stream: &str, role: Role, dials: &[Dial]) {
     let stream = StreamName::parse(stream).unwrap();
     let dials: Arc<[Dial]> = dials.into();
     let command = || Command::Dial { stream: stream.clone(), role, dials: Arc::clone(&dials) };

