@@ -283,7 +283,10 @@ impl Hub {
 
     /// Takes packets as they came; false if no page was left for them.
     pub fn relay(&mut self, run: RelayRun, sink: &mut Sink<'_>) -> bool {
-        self.last_media = sink.now;
+        // A source that has nothing but tables to tell is silent: it holds no name.
+        if run.has_media {
+            self.last_media = sink.now;
+        }
         let at = self.logs.iter().position(|log| log.key() == LogKey::RELAYED);
         // A log that was given up begins anew where players can, unless memory is still short.
         let opens = run.join && !sink.pool.is_low();

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::media::TrackKind;
 use crate::mpegts::demux::RawPacket;
 use crate::mpegts::demux::packet::TransportPacket;
-use crate::mpegts::demux::programs::Program;
+use crate::mpegts::demux::programs::{Program, ProgramStream};
 use crate::mpegts::packet::{Adaptation, BODY_LEN, HEADER_LEN, Pid, bare_packet};
 use crate::reader::Reader;
 
@@ -30,6 +30,9 @@ pub struct RelayProgram {
     pub clock_pid: Pid,
     /// Its streams, in the order of its map.
     pub pids: Vec<Pid>,
+    /// Those of them by which its source is heard: the ones of pictures and sound, or all of them
+    /// if there are none. Of a source that has lost its own, tables, cues and filling go on.
+    pub media_pids: Vec<Pid>,
     /// Readers begin at pictures.
     pub has_video: bool,
     /// It is all that the stream has: what no table names is sent on as well.
@@ -65,16 +68,18 @@ impl RelayProgram {
         let is_chosen = |pid: Pid| chosen.is_empty() || chosen.contains(&pid.get());
         let (map, version) = map_of(&program.map_section, is_chosen).ok()?;
         let streams = || program.streams.iter().filter(|stream| is_chosen(stream.pid));
-        let is_video = |kind| kind == TrackKind::Video;
+        let kind = |stream: &ProgramStream| Some(stream.carriage?.kind());
+        let is_media = |stream: &&ProgramStream| kind(stream).is_some_and(|k| k != TrackKind::Data);
+        let all_are_media = !streams().any(|stream| is_media(&stream));
+        let media = streams().filter(|stream| all_are_media || is_media(stream));
         Some(Self {
             transport_stream,
             number: program.number,
             map_pid: program.map_pid,
             clock_pid: program.clock_pid,
             pids: streams().map(|stream| stream.pid).collect(),
-            has_video: streams()
-                .filter_map(|stream| stream.carriage)
-                .any(|carriage| is_video(carriage.kind())),
+            media_pids: media.map(|stream| stream.pid).collect(),
+            has_video: streams().any(|stream| kind(stream) == Some(TrackKind::Video)),
             is_alone: is_alone && chosen.is_empty(),
             map,
             version,
@@ -84,7 +89,8 @@ impl RelayProgram {
     /// Bytes beside its record.
     #[must_use]
     pub const fn buffer_bytes(&self) -> usize {
-        self.pids.capacity() * size_of::<Pid>() + self.map.capacity()
+        let pids = self.pids.capacity() + self.media_pids.capacity();
+        pids * size_of::<Pid>() + self.map.capacity()
     }
 
     /// What becomes of a packet that is not damaged. Of a clock that is on a PID of which nothing
@@ -103,6 +109,12 @@ impl RelayProgram {
         } else {
             Carried::Not
         }
+    }
+
+    /// True for a packet by which the program's source is heard.
+    #[must_use]
+    pub fn is_media(&self, packet: &TransportPacket<'_>) -> bool {
+        packet.has_payload && self.media_pids.contains(&packet.pid)
     }
 
     /// The clock of a packet, alone.

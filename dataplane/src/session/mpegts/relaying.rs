@@ -31,6 +31,8 @@ pub struct RelayRun {
     pub clock: Option<i64>,
     /// A reader may begin with it.
     pub join: bool,
+    /// There are pictures or sound in it: not tables, clocks and filling alone.
+    pub has_media: bool,
 }
 
 /// Packets on their way. Lives on: the home shard. Crosses by: with its session, without its run.
@@ -43,6 +45,8 @@ pub(super) struct Relaying {
     /// Packets that were taken.
     taken: u64,
     run: AuWriter,
+    /// A packet of the run has media.
+    has_media: bool,
     /// A packet of the run found no page.
     is_broken: bool,
 }
@@ -55,6 +59,7 @@ impl Relaying {
             index: PacketIndex::default(),
             taken: 0,
             run: AuWriter::new(),
+            has_media: false,
             is_broken: false,
         }
     }
@@ -83,9 +88,10 @@ impl Relaying {
             Carried::Not if packet.pid == Pid::NULL && self.keeps_null => Carried::Whole,
             carried => carried,
         };
+        let is_media = program.is_media(&packet);
         match carried {
-            Carried::Whole => self.push(raw, pool, events),
-            Carried::Clock => self.push(&RelayProgram::clock_of(&packet), pool, events),
+            Carried::Whole => self.push(raw, is_media, pool, events),
+            Carried::Clock => self.push(&RelayProgram::clock_of(&packet), false, pool, events),
             Carried::Not => {}
         }
     }
@@ -100,11 +106,11 @@ impl Relaying {
     /// Drops the run that is open, and gives its pages back.
     pub(super) fn close(&mut self, pool: &Pool) {
         self.index.flush();
-        self.is_broken = false;
+        (self.has_media, self.is_broken) = (false, false);
         std::mem::take(&mut self.run).close(pool);
     }
 
-    fn push(&mut self, raw: &RawPacket, pool: &Pool, events: &mut VecDeque<Event>) {
+    fn push(&mut self, raw: &RawPacket, is_media: bool, pool: &Pool, events: &mut VecDeque<Event>) {
         let number = self.taken;
         self.taken += 1;
         let closed = self.index.take(raw);
@@ -115,6 +121,7 @@ impl Relaying {
         if let Some(group) = before {
             self.end_run(&group, pool, events);
         }
+        self.has_media |= is_media;
         // COPY(ingest): a packet as it is, out of its datagram.
         if !self.is_broken && self.run.append(pool, PageClass::Small, raw).is_err() {
             self.run.abort(pool);
@@ -126,6 +133,7 @@ impl Relaying {
     }
 
     fn end_run(&mut self, group: &PacketGroup, pool: &Pool, events: &mut VecDeque<Event>) {
+        let has_media = std::mem::take(&mut self.has_media);
         if std::mem::take(&mut self.is_broken) {
             events.push_back(Event::MediaDropped { reason: "memory" });
             return;
@@ -133,6 +141,6 @@ impl Relaying {
         let packets = self.run.finish(pool);
         debug_assert_eq!(packets.len(), usize::from(group.packets) * PACKET_LEN, "one group");
         let PacketGroup { began: at, clock, join, .. } = *group;
-        events.push_back(Event::Relay(RelayRun { packets, at, clock, join }));
+        events.push_back(Event::Relay(RelayRun { packets, at, clock, join, has_media }));
     }
 }

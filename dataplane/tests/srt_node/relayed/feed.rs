@@ -46,6 +46,21 @@ impl Feed {
         self.stream.bytes[began..].to_vec()
     }
 
+    /// What a multiplexer sends that has lost its source: tables, clocks, cues that say nothing,
+    /// and what fills.
+    pub(super) fn without_source(&mut self) -> Vec<u8> {
+        let began = self.stream.bytes.len();
+        self.stream.tables(self.version, &self.streams);
+        self.stream.section(CUES, &sealed(vec![0xfc, 0, 0, 0, 0, 0]));
+        self.stream.packet(0x11, true, Field::default(), &[8; 184]);
+        let pcr = (1 << 33) * 300 - 27_000 * WRAPS_AFTER;
+        self.stream.clock(VIDEO, pcr, 0);
+        while !(self.stream.bytes.len() / PACKET_LEN).is_multiple_of(GROUP) {
+            self.stream.packet(NULL, false, Field::default(), &[0xff; 184]);
+        }
+        self.stream.bytes[began..].to_vec()
+    }
+
     fn frame(&mut self) {
         let (stream, number) = (&mut self.stream, self.number);
         let pts = (1 << 33) + 3_600 * (number - WRAPS_AFTER);

@@ -20,6 +20,7 @@ on_both_backends! {
     who_came_before_the_publisher_gets_its_packets
     an_encoder_of_units_may_come_instead
     who_plays_units_gets_the_packets_that_follow_them
+    tables_alone_hold_no_name
 }
 
 fn who_came_before_the_publisher_gets_its_packets(mut config: Config) {
@@ -127,4 +128,28 @@ fn who_plays_units_gets_the_packets_that_follow_them(mut config: Config) {
     third.send_frames(30);
     late.until("units came", |late| is_made(&late.received));
     assert_eq!(check(&late.received), [(MAP_PID, 3), (0x1000, 4)]);
+}
+
+fn tables_alone_hold_no_name(mut config: Config) {
+    config.stream.takeover_after = Duration::from_millis(200);
+    let (server, srt) = listening(config, 1);
+    let mut feed = Feed::new(3);
+    let mut publisher = SrtPeer::start(srt, "publish:cam");
+    let sent = feed.frames(5);
+    published(&server, &mut publisher, &sent);
+    let mut player = SrtPeer::start(srt, "read:cam");
+    player.until("it joins", |player| has_last(&player.received, &sent));
+    // It has lost its source, and multiplexes what it has of its own.
+    publisher.until("it is silent", |publisher| {
+        publisher.publish(&feed.without_source());
+        let totals = server.control.snapshot();
+        totals.stream("cam").is_some_and(|stream| stream.silent_ms > 200)
+    });
+    let mut second = SrtPeer::start(srt, "publish:cam");
+    let sent = Feed::new(3).frames(2 * GOP);
+    second.publish(&sent);
+    second.published();
+    player.until("the second came", |player| has_last(&player.received, &sent));
+    let tables = packets(&player.received).iter().filter(|packet| pid(packet) == 0).count();
+    assert!(tables > 10, "they were sent on: {tables}");
 }
