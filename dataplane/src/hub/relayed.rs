@@ -245,6 +245,8 @@ impl HubLog {
     /// While nobody reads it, only what players begin with is kept.
     pub(super) fn keep_newest_gop(&mut self, gc: &mut Gc) {
         if self.relayed.is_some() && self.readers().next().is_none() {
+            // Nobody is to be woken for it, and the join point of this turn is the newest.
+            self.writer.publish();
             match self.log().newest_join() {
                 Some(_) => _ = self.writer.shrink(gc, None),
                 None => self.writer.forget(gc),
