@@ -10,6 +10,7 @@
 
 use crate::Error;
 use crate::reader::Reader;
+use crate::writer::Writer;
 
 /// The payload type of MPEG-TS (RFC 3551 section 6). Encoders choose others, too.
 pub const PAYLOAD_TYPE_MPEG_TS: u8 = 33;
@@ -63,6 +64,41 @@ impl<'a> RtpPacket<'a> {
     }
 }
 
+/// What is written before a payload: nothing of a list of sources, an extension or padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpHeader {
+    /// What its payload type makes of it.
+    pub marker: bool,
+    /// What the payload is: 7 bits.
+    pub payload_type: u8,
+    /// Counts packets, and wraps.
+    pub sequence: u16,
+    /// Ticks of the payload type's clock, which wrap.
+    pub timestamp: u32,
+    /// Whose packet it is.
+    pub source: u32,
+}
+
+impl RtpHeader {
+    /// Bytes of it.
+    pub const BYTES: usize = 12;
+
+    /// Bytes that [`Self::encode`] writes.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        Self::BYTES
+    }
+
+    /// Writes it.
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        writer.u8(VERSION << 6);
+        writer.u8(u8::from(self.marker) << 7 | self.payload_type & 0x7f);
+        writer.u16(self.sequence);
+        writer.u32(self.timestamp);
+        writer.u32(self.source);
+    }
+}
+
 /// Bytes of padding at the end of `rest`, the one that counts them included.
 fn padding(rest: &[u8]) -> Result<usize, Error> {
     let what = "rtp.padding";
@@ -108,6 +144,22 @@ mod tests {
         }
         assert_eq!(RtpPacket::parse(&datagram(0x80, b"")).unwrap().payload, b"");
         assert_eq!(RtpPacket::parse(&datagram(0xa0, b"\x01")).unwrap().payload, b"");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (marker, payload_type) in [(false, PAYLOAD_TYPE_MPEG_TS), (true, 127)] {
+            let (sequence, timestamp, source) = (0xfffe, 0x8000_0001, 0x1234_5678);
+            let header = RtpHeader { marker, payload_type, sequence, timestamp, source };
+            let mut bytes = [0; RtpHeader::BYTES + 5];
+            let mut writer = Writer::new(&mut bytes);
+            header.encode(&mut writer);
+            assert_eq!(writer.written(), header.encoded_len());
+            writer.put(b"media");
+            let expected =
+                RtpPacket { marker, payload_type, sequence, timestamp, source, payload: b"media" };
+            assert_eq!(RtpPacket::parse(&bytes), Ok(expected));
+        }
     }
 
     #[test]
