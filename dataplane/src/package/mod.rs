@@ -14,7 +14,7 @@ mod packager;
 mod relayed;
 mod rtmp;
 
-pub use datagrams::{DatagramCursor, Due, Payload, PlayTerms, PlayerIndex};
+pub use datagrams::{DatagramCursor, Due, Paced, Payload, PlayTerms, PlayerIndex};
 pub use mpegts::{Packaged, PacketPackager};
 pub use packager::{Packager, Piece};
 pub use relayed::RelayPackager;

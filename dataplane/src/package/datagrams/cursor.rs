@@ -52,7 +52,7 @@ pub enum Due {
 
 /// What came of looking for more to offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// There is more.
     Offered,
     /// There is nothing yet.
@@ -64,7 +64,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(super) enum Place {
     /// It waits for a join point, one behind this offset if it was ahead of others before.
     Waiting { behind: Option<u64> },
     /// The next group to offer, and its offset.
@@ -73,18 +73,20 @@ enum Place {
 
 /// The present of a connection.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
-    now_us: i64,
+pub(super) struct Moment {
+    pub(super) now_us: i64,
     /// What is older is not worth an offer.
-    oldest_us: i64,
+    pub(super) oldest_us: i64,
+    /// Where it jumps to counts as made now, as the first join point does.
+    pub(super) anew: bool,
 }
 
 /// The whole of a player's media state. Lives on: the player's shard. Crosses by: never.
 #[derive(Debug)]
 pub struct DatagramCursor {
-    place: Place,
+    pub(super) place: Place,
     /// Numbers that were offered.
-    end: u64,
+    pub(super) end: u64,
     /// The time of the last of them.
     last_us: i64,
     clock: Option<MediaClock>,
@@ -142,7 +144,8 @@ impl DatagramCursor {
         let now_us = connection.micros(now);
         let patience = connection.patience().saturating_sub(MARGIN).as_micros();
         let patience_us = i64::try_from(patience).unwrap_or(i64::MAX);
-        let moment = Moment { now_us, oldest_us: now_us.saturating_sub(patience_us) };
+        let oldest_us = now_us.saturating_sub(patience_us);
+        let moment = Moment { now_us, oldest_us, anew: false };
         self.look(logs, moment);
         loop {
             let mut ended = false;
@@ -173,7 +176,7 @@ impl DatagramCursor {
         self.needed_behind(acknowledged, logs)
     }
 
-    fn needed_behind(&self, acknowledged: u64, logs: &Succession) -> Option<u64> {
+    pub(super) fn needed_behind(&self, acknowledged: u64, logs: &Succession) -> Option<u64> {
         let again = self.index(logs).find(acknowledged).map(|(_, group)| group.offset);
         let next = match self.place {
             Place::Reading { offset, .. } => Some(offset),
@@ -183,10 +186,10 @@ impl DatagramCursor {
     }
 
     /// Sets the clock if the stream's has left it.
-    fn look(&mut self, logs: &Succession, moment: Moment) {
+    pub(super) fn look(&mut self, logs: &Succession, moment: Moment) {
         let Some(clock) = &mut self.clock else { return };
         let Some(newest) = logs.newest_group() else { return };
-        let Moment { now_us, oldest_us } = moment;
+        let Moment { now_us, oldest_us, .. } = moment;
         if clock.observe(&newest, now_us, now_us.saturating_sub(oldest_us))
             && let Place::Reading { group, .. } = self.place
         {
@@ -196,7 +199,7 @@ impl DatagramCursor {
         }
     }
 
-    fn step(&mut self, logs: &Succession, terms: &PlayTerms, moment: Moment) -> Step {
+    pub(super) fn step(&mut self, logs: &Succession, terms: &PlayTerms, moment: Moment) -> Step {
         match self.place {
             Place::Waiting { behind } => match self.join(behind, logs, terms, moment) {
                 Step::Offered => self.step(logs, terms, moment),
@@ -238,6 +241,9 @@ impl DatagramCursor {
         let group = logs.at(entry.offset).group_containing(entry.offset);
         let Some(group) = group.filter(|group| group.offset == entry.offset) else { return false };
         let newest = logs.newest_group().unwrap_or(group);
+        if moment.anew {
+            self.clock = None;
+        }
         let begin = || MediaClock::begin(group.time, &newest, moment.now_us);
         let shift_us = self.clock.get_or_insert_with(begin).shift_us();
         let (number, floor_us) = (self.end, self.last_us);
@@ -292,7 +298,7 @@ impl DatagramCursor {
     }
 
     /// A time of the stream for what is offered now.
-    fn at_us(&self, time: MediaTime) -> i64 {
+    pub(super) fn at_us(&self, time: MediaTime) -> i64 {
         self.spans.last().map_or(self.last_us, |span| span.at_us(time))
     }
 }
@@ -318,6 +324,7 @@ mod tests {
     use codecs::mpegts::{Continuity, PACKET_LEN, Splice};
     use proptest::prelude::*;
 
+    use super::super::paced::Paced;
     use super::*;
     use crate::ids::ShardId;
     use crate::log::{
@@ -461,7 +468,8 @@ mod tests {
 
         /// One look for more, of which everything is sent.
         fn step(&mut self, bench: &Bench, now_us: i64) -> Step {
-            let moment = Moment { now_us, oldest_us: now_us - self.patience_us };
+            let oldest_us = now_us - self.patience_us;
+            let moment = Moment { now_us, oldest_us, anew: false };
             self.cursor.look(&bench.logs, moment);
             let step = self.cursor.step(&bench.logs, &self.terms, moment);
             while (self.got.len() as u64) < self.cursor.end {
@@ -548,7 +556,88 @@ mod tests {
         bytes
     }
 
+    /// A peer that says nothing, and what it was sent.
+    struct Silent {
+        cursor: DatagramCursor,
+        sent: u64,
+        got: Vec<Vec<u8>>,
+        jumps: usize,
+    }
+
+    impl Silent {
+        fn new() -> Self {
+            Self { cursor: DatagramCursor::new(), sent: 0, got: Vec::new(), jumps: 0 }
+        }
+
+        /// Everything whose time has come; what then is to be done.
+        fn take(&mut self, bench: &Bench, now_us: i64) -> Paced {
+            let Self { cursor, sent, got, jumps } = self;
+            loop {
+                match cursor.poll_paced(*sent, &bench.logs, &TERMS, now_us) {
+                    Paced::Due => {
+                        let waiting = cursor.waiting_paced(*sent, &bench.logs, now_us);
+                        let (number, payload) = cursor.take_paced(sent, &bench.logs).unwrap();
+                        assert_eq!((number, *sent), (got.len() as u64, number + 1));
+                        let after = cursor.waiting_paced(*sent, &bench.logs, now_us);
+                        assert_eq!((waiting > 0, after), (true, waiting - 1));
+                        got.push(read(&cursor.index(&bench.logs), number));
+                        assert_eq!(payload.len(), got.last().unwrap().len());
+                    }
+                    Paced::Jumped => *jumps += 1,
+                    paced => {
+                        assert_eq!(cursor.waiting_paced(*sent, &bench.logs, now_us), 0);
+                        return paced;
+                    }
+                }
+            }
+        }
+    }
+
     const MS: i64 = 1_000;
+
+    #[test]
+    fn a_silent_peer_is_sent_nothing_before_its_time() {
+        let (mut bench, mut peer) = (Bench::new(), Silent::new());
+        assert_eq!(peer.take(&bench, 0), Paced::Nothing, "there is nowhere to begin");
+        // More groups than are offered at once have one time.
+        for (ms, packets) in [(5_000, 400), (5_040, 10), (5_080, 3)] {
+            bench.frame(packets, ms == 5_000, ms);
+        }
+        for (now_ms, datagrams, next_ms) in
+            [(1_000, 58, Some(1_040)), (1_039, 58, Some(1_040)), (1_040, 60, Some(1_080))]
+        {
+            let next = next_ms.map_or(Paced::Nothing, |ms| Paced::Later(ms * MS));
+            assert_eq!(peer.take(&bench, now_ms * MS), next, "at {now_ms}");
+            assert_eq!(peer.got.len(), datagrams, "at {now_ms}");
+        }
+        assert_eq!(peer.take(&bench, 1_081 * MS), Paced::Nothing);
+        assert_eq!((peer.got.concat(), peer.jumps), (bench.bytes.clone(), 0), "each once");
+        bench.writer.seal(SealReason::Ended, None);
+        assert_eq!(peer.take(&bench, 1_082 * MS), Paced::Ended);
+        bench.end();
+    }
+
+    #[test]
+    fn a_silent_peer_that_is_behind_goes_on_at_once() {
+        let (mut bench, mut peer) = (Bench::new(), Silent::new());
+        bench.frame(7, true, 0);
+        bench.frame(7, false, 40);
+        assert_eq!(peer.take(&bench, 0), Paced::Later(40 * MS));
+        bench.frame(7, false, 80);
+        let begun = bench.bytes.len();
+        for ms in (1_000..1_200).step_by(40) {
+            bench.frame(7, ms == 1_000, ms);
+        }
+        assert_eq!(peer.take(&bench, 40 * MS), Paced::Later(80 * MS));
+        assert_eq!(peer.jumps, 1, "it was more behind than it may be");
+        let [_, _, splice, keyframe] = &peer.got[..] else { panic!("{}", peer.got.len()) };
+        let mut told = vec![0; splice.len()];
+        // The third entry begins there.
+        let continuity = Continuity::from_bits(3);
+        Splice(continuity).encode(&mut codecs::writer::Writer::new(&mut told));
+        assert_eq!((splice, &keyframe[..]), (&told, &bench.bytes[begun..begun + 7 * PACKET_LEN]));
+        bench.end();
+    }
 
     #[test]
     fn a_player_gets_whole_groups_from_the_newest_join_point_on() {
@@ -713,7 +802,8 @@ mod tests {
         for number in 1..40 {
             bench.frame(3, number == 30, number * 40);
             let now_us = number * 40 * MS;
-            player.cursor.look(&bench.logs, Moment { now_us, oldest_us: now_us - 900 * MS });
+            let oldest_us = now_us - 900 * MS;
+            player.cursor.look(&bench.logs, Moment { now_us, oldest_us, anew: false });
         }
         assert_eq!(player.step(&bench, 1_560 * MS), Step::Jumped);
         assert_eq!(player.got[1].meta.at_us, 1_200 * MS);

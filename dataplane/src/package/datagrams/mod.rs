@@ -11,8 +11,9 @@
 //!   spans         [number 0, group 70] [number 6, group 90 behind a splice]
 //! ```
 //!
-//! `cursor.rs` says what comes next, `spans.rs` which group a number is, `clock.rs` what its time
-//! is for the connection, `index.rs` answers the connection and gives the bytes.
+//! `cursor.rs` says what comes next, `paced.rs` does for a peer that says nothing, `spans.rs` which
+//! group a number is, `clock.rs` what its time is for the connection, `index.rs` answers the
+//! connection and gives the bytes.
 //!
 //! Units: offsets are bytes since the log began, times are microseconds of the connection.
 //! Limits: as many spans as an array has; nothing here is allocated.
@@ -21,7 +22,9 @@
 mod clock;
 mod cursor;
 mod index;
+mod paced;
 mod spans;
 
 pub use cursor::{DatagramCursor, Due, PlayTerms};
 pub use index::{Payload, PlayerIndex};
+pub use paced::Paced;
