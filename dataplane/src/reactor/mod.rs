@@ -52,7 +52,7 @@ pub use counters::{OpCount, OpCounters, OpKind};
 pub use datagrams::{DATAGRAM_BUFFER_BYTES, DatagramBuf};
 pub use host::{affinity_cpus, pin_to_cpu, raise_nofile, thread_cpu_time};
 pub use listener::{ListenOptions, Listener};
-pub use multicast::{Membership, bind_to_interface, interface_index, join};
+pub use multicast::{Membership, bind_to_interface, interface_index, join, send_to_groups};
 pub use socket::{
     SocketOptions, acknowledge_at_once, apply, datagrams_dropped, local_addr, memory_bytes,
     outgoing_queue_bytes, peer_addr, tcp_socket, widen_receive,
@@ -60,5 +60,5 @@ pub use socket::{
 pub use steering::{steer, steer_group, steered_id};
 pub use token::Token;
 pub use train::{TRAIN_BYTES_MAX, TRAIN_DATAGRAMS_MAX, TRAIN_PARTS_MAX};
-pub use udp::{UdpBuffers, UdpOptions, send_datagram, udp_buffers, udp_socket};
+pub use udp::{UdpBuffers, UdpOptions, find_route, send_datagram, udp_buffers, udp_socket};
 pub use waker::Waker;

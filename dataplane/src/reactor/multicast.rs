@@ -77,6 +77,35 @@ pub fn bind_to_interface(fd: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
     if code < 0 { Err(Error::last_os_error("SO_BINDTODEVICE")) } else { Ok(()) }
 }
 
+/// Has what a socket sends to groups leave by that interface, as the routes say without one, and
+/// pass so many routers at most.
+///
+/// # Errors
+/// `Error::Io` with the errno of the option that was refused.
+pub fn send_to_groups(
+    fd: BorrowedFd<'_>,
+    is_ipv4: bool,
+    interface: Option<u32>,
+    hops: u8,
+) -> Result<(), Error> {
+    let hops = i32::from(hops);
+    if !is_ipv4 {
+        let level = libc::IPPROTO_IPV6;
+        socket::set(fd, "IPV6_MULTICAST_HOPS", level, libc::IPV6_MULTICAST_HOPS, hops)?;
+        let Some(index) = interface else { return Ok(()) };
+        let index = i32::try_from(index).unwrap_or(i32::MAX);
+        return socket::set(fd, "IPV6_MULTICAST_IF", level, libc::IPV6_MULTICAST_IF, index);
+    }
+    socket::set(fd, "IP_MULTICAST_TTL", libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, hops)?;
+    let Some(index) = interface else { return Ok(()) };
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: 0 },
+        imr_ifindex: i32::try_from(index).unwrap_or(i32::MAX),
+    };
+    set(fd, "IP_MULTICAST_IF", (libc::IPPROTO_IP, libc::IP_MULTICAST_IF), &request)
+}
+
 /// Sets an option that is a structure without pointers.
 fn set<T>(
     fd: BorrowedFd<'_>,
@@ -133,6 +162,25 @@ mod tests {
                 assert!(is_known, "{twice}");
             }
         }
+    }
+
+    #[test]
+    fn what_leaves_for_groups_passes_as_many_routers_as_it_may() {
+        let interface = interface_index("lo").unwrap();
+        for (addr, hops) in [("127.0.0.1:0", 0), ("127.0.0.1:0", 255), ("[::1]:0", 7)] {
+            let addr: SocketAddr = addr.parse().unwrap();
+            let fd = udp_socket(&addr, &UdpOptions::default()).unwrap();
+            let set = send_to_groups(fd.as_fd(), addr.is_ipv4(), Some(interface), hops);
+            assert_eq!(set, Ok(()), "{addr}");
+            let socket = socket2::SockRef::from(&fd);
+            let told = match addr {
+                SocketAddr::V4(_) => socket.multicast_ttl_v4(),
+                SocketAddr::V6(_) => socket.multicast_hops_v6(),
+            };
+            assert_eq!(told.unwrap(), u32::from(hops), "{addr}");
+        }
+        let fd = udp_socket(&"127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+        assert!(send_to_groups(fd.as_fd(), true, Some(u32::MAX), 1).is_err(), "there is none");
     }
 
     #[test]

@@ -113,6 +113,19 @@ fn size(fd: BorrowedFd<'_>, op: &'static str, names: [i32; 2], bytes: u32) -> Re
         .or_else(|_| socket::set(fd, op, libc::SOL_SOCKET, usual, value))
 }
 
+/// Asks whether there is a way to `peer` for what `fd` would send, which is given up for that: a
+/// socket that is connected hears that nobody is there.
+///
+/// # Errors
+/// `Error::Io` with the errno: `ENETUNREACH` or `EHOSTUNREACH` without a route, `EINVAL` or
+/// `EAFNOSUPPORT` for a peer that the local address cannot reach.
+pub fn find_route(fd: OwnedFd, peer: &SocketAddr) -> Result<(), Error> {
+    match socket::connect(fd.as_fd(), peer) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::Io { op: "connect", errno }),
+    }
+}
+
 /// Sends one datagram at once; false if it was dropped, for lack of room or of a route.
 ///
 /// It may overtake trains that wait for the next submit.
@@ -161,6 +174,17 @@ mod tests {
         let taken = socket::local_addr(first.as_fd()).unwrap();
         let error = udp_socket(&taken, &alone).unwrap_err();
         assert!(matches!(error, Error::Io { errno: libc::EADDRINUSE, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_peer_without_a_route_is_told() {
+        let open = |addr: &str| udp_socket(&addr.parse().unwrap(), &UdpOptions::default()).unwrap();
+        assert_eq!(find_route(open("0.0.0.0:0"), &"127.0.0.1:9".parse().unwrap()), Ok(()));
+        // From a loopback address nothing leaves the host.
+        let error = find_route(open("127.0.0.1:0"), &"192.0.2.1:9".parse().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Io { op: "connect", .. }), "{error}");
+        let other = find_route(open("127.0.0.1:0"), &"[::1]:9".parse().unwrap()).unwrap_err();
+        assert!(matches!(other, Error::Io { errno: libc::EAFNOSUPPORT, .. }), "{other}");
     }
 
     #[test]
