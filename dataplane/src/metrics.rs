@@ -147,7 +147,8 @@ counters! {
         sends,
         /// Sends that the kernel cut short or refused for lack of room.
         sends_blocked,
-        /// Datagrams that the kernel could not send: their peers have no route.
+        /// Datagrams that the kernel could not send: their peers have no route, or it had no room
+        /// for what is pushed in them.
         datagrams_unsent,
         /// Datagrams received for sockets that nobody has.
         datagrams_unknown,

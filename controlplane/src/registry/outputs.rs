@@ -51,7 +51,9 @@ impl Protocols {
             Protocol::HttpFlv | Protocol::WsFlv => self.flv,
             Protocol::HttpTs | Protocol::WsTs => self.mpegts,
             Protocol::Hls => self.hls,
-            Protocol::Udp | Protocol::Http | Protocol::Demo => true,
+            Protocol::Http | Protocol::Demo => true,
+            // Nobody can ask for it: it is pushed.
+            Protocol::Udp => false,
         }
     }
 

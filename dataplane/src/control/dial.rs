@@ -1,6 +1,6 @@
 //! Peers that a shard connects to by itself: whom it pulls from, and whom it pushes to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,21 @@ pub struct Dial {
 pub enum DialPeer {
     /// MPEG-TS over SRT.
     Srt(SrtPeer),
+    /// MPEG-TS in datagrams, which nobody answers: a push alone.
+    Udp(Arc<UdpPeer>),
+}
+
+/// Who is sent datagrams, a host or a group of multicast, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpPeer {
+    /// Each datagram begins with a header of RTP.
+    pub is_rtp: bool,
+    /// Routers that a datagram to a group may pass.
+    pub ttl: u8,
+    /// The network interface by which datagrams leave; the routes say without.
+    pub interface: Option<Arc<str>>,
+    /// The address that they are sent from; the routes say without.
+    pub local: Option<IpAddr>,
 }
 
 /// An SRT peer: how it is called, and what is agreed with it.
@@ -78,7 +93,7 @@ pub enum DialState {
     Waiting,
     /// The peer is called.
     Calling,
-    /// Media flows, or will.
+    /// Media flows, or will; where nobody answers, it is sent.
     Connected {
         /// The session.
         session: SessionId,

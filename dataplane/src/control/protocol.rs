@@ -63,7 +63,7 @@ impl Protocol {
     /// True if a player of it is a cursor in a log.
     #[must_use]
     pub const fn plays(self) -> bool {
-        !matches!(self, Self::Udp | Self::Hls | Self::Http | Self::Demo)
+        !matches!(self, Self::Hls | Self::Http | Self::Demo)
     }
 
     /// True if a peer asks by it for leave to publish; a stream that the node fetches asks nobody.

@@ -330,6 +330,8 @@ pub enum Framing {
     WebSocket,
     /// A header of SRT before each few packets, in a datagram of their own.
     Srt,
+    /// Nothing, or a header of RTP, before each few packets, in a datagram of their own.
+    Udp,
 }
 
 /// Where a player begins.

@@ -25,6 +25,8 @@ pub enum Session {
     Srt(Box<srt::Server>),
     /// A transport stream in datagrams.
     Udp(Box<udp::Receiver>),
+    /// A transport stream that we send in datagrams.
+    UdpPush(Box<udp::Sender>),
 }
 
 macro_rules! each {
@@ -34,6 +36,7 @@ macro_rules! each {
             Self::Http($session) => $call,
             Self::Srt($session) => $call,
             Self::Udp($session) => $call,
+            Self::UdpPush($session) => $call,
         }
     };
 }
@@ -54,7 +57,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.handle_bytes(now, bytes, pool),
             Self::Http(session) => session.handle_bytes(now, bytes, pool),
-            Self::Srt(_) | Self::Udp(_) => {
+            Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
                 Err(Error::Misbehaved { state: self.state_name(), got: "bytes" })
             }
         }
@@ -81,7 +84,7 @@ impl Session {
     ) -> Result<Served, Error> {
         match self {
             Self::Http(session) => session.handle_window(now, window, tail),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => {
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
                 Err(Error::Misbehaved { state: self.state_name(), got: "window" })
             }
         }
@@ -99,7 +102,7 @@ impl Session {
     pub const fn said_bytes(&self) -> usize {
         match self {
             Self::Http(session) => session.said_bytes(),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => 0,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => 0,
         }
     }
 
@@ -108,7 +111,7 @@ impl Session {
     pub fn finds(&self, window: &Window, tail: u64) -> bool {
         match self {
             Self::Http(session) => session.finds(window, tail),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => false,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
 
@@ -117,7 +120,7 @@ impl Session {
     pub const fn asset(&self) -> Option<Asset> {
         match self {
             Self::Http(session) => session.asset(),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => None,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -134,7 +137,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.poll_transmit(out),
             Self::Http(session) => session.poll_transmit(out),
-            Self::Srt(_) | Self::Udp(_) => false,
+            Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
 
@@ -160,7 +163,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.wants_bytes(),
             Self::Http(session) => session.wants_bytes(),
-            Self::Srt(_) | Self::Udp(_) => false,
+            Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
 
@@ -171,7 +174,7 @@ impl Session {
             Self::Rtmp(_) => Protocol::Rtmp,
             Self::Http(session) => session.protocol(),
             Self::Srt(_) => Protocol::Srt,
-            Self::Udp(_) => Protocol::Udp,
+            Self::Udp(_) | Self::UdpPush(_) => Protocol::Udp,
         }
     }
 
@@ -179,7 +182,9 @@ impl Session {
     #[must_use]
     pub const fn parking_limit(&self) -> LimitId {
         match self {
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) => LimitId::ParkedBytesMax,
+            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
+                LimitId::ParkedBytesMax
+            }
             Self::Http(_) => LimitId::HttpPipelineBytesMax,
         }
     }
@@ -189,7 +194,7 @@ impl Session {
     pub const fn reconnects(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.reconnects(),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => false,
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
 
@@ -208,6 +213,7 @@ impl Session {
             Self::Http(session) => session.role(),
             Self::Srt(session) => Some(session.role()),
             Self::Udp(_) => Some(Role::Publish),
+            Self::UdpPush(_) => Some(Role::Play),
         }
     }
 
@@ -219,6 +225,7 @@ impl Session {
             Self::Http(session) => session.stream(),
             Self::Srt(session) => Some(session.stream()),
             Self::Udp(session) => Some(session.stream()),
+            Self::UdpPush(session) => Some(session.stream()),
         }
     }
 
@@ -227,7 +234,7 @@ impl Session {
     pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
         match self {
             Self::Rtmp(session) => session.application(),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -248,7 +255,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.drop_messages(pool),
             Self::Http(session) => session.drop_head(),
-            Self::Srt(_) | Self::Udp(_) => {}
+            Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
         }
     }
 
@@ -263,7 +270,7 @@ impl Session {
     pub fn srt(&self) -> Option<&srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -271,7 +278,7 @@ impl Session {
     pub fn srt_mut(&mut self) -> Option<&mut srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -280,7 +287,24 @@ impl Session {
         match self {
             Self::Srt(session) => session.advance(now, pool),
             Self::Udp(session) => session.advance(now, pool),
-            Self::Rtmp(_) | Self::Http(_) => false,
+            Self::Rtmp(_) | Self::Http(_) | Self::UdpPush(_) => false,
+        }
+    }
+
+    /// The session of a push in datagrams.
+    #[must_use]
+    pub fn push(&self) -> Option<&udp::Sender> {
+        match self {
+            Self::UdpPush(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn push_mut(&mut self) -> Option<&mut udp::Sender> {
+        match self {
+            Self::UdpPush(session) => Some(session),
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
         }
     }
 
@@ -289,7 +313,7 @@ impl Session {
     pub fn udp(&self) -> Option<&udp::Receiver> {
         match self {
             Self::Udp(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -297,7 +321,7 @@ impl Session {
     pub fn udp_mut(&mut self) -> Option<&mut udp::Receiver> {
         match self {
             Self::Udp(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) => None,
+            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::UdpPush(_) => None,
         }
     }
 
@@ -315,7 +339,7 @@ impl Session {
     pub fn leave_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.leave_pages(pool),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => {}
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
         }
     }
 
@@ -323,7 +347,7 @@ impl Session {
     pub fn pack_pages(&mut self, pool: &Pool) {
         match self {
             Self::Rtmp(session) => session.pack_pages(pool),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) => {}
+            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
         }
     }
 

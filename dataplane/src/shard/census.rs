@@ -102,6 +102,7 @@ impl Establish {
 pub(super) const fn protocol_of(options: &PlayOptions) -> Protocol {
     match (options.log.format, options.framing) {
         (_, Framing::Srt) => Protocol::Srt,
+        (_, Framing::Udp) => Protocol::Udp,
         (Format::Rtmp, _) => Protocol::Rtmp,
         (Format::Flv, Framing::Bare) => Protocol::HttpFlv,
         (Format::Flv, Framing::WebSocket) => Protocol::WsFlv,

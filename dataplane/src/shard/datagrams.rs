@@ -221,6 +221,10 @@ impl Shard {
             }
         }
         let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.session.push().is_some() {
+            self.go_on_pushing(slot);
+            return;
+        }
         let playing = connection.session.srt().and_then(|server| server.playing());
         if playing.is_some_and(|playing| playing.is_due(self.now)) {
             let class = class_of(connection);

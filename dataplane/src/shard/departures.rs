@@ -4,7 +4,8 @@
 //!   leave --> TrainSent ----------> charged to its stream
 //!        \--> cut short, blocked -> what did not leave goes back to its connection, and the port
 //!         \                         waits for room: so do its players
-//!          \> TrainFailed --------> lost, as any datagram may be: its peer has no route now
+//!          \> TrainFailed --------> lost, as any datagram may be: its peer has no route now, and
+//!                                   a push is tried again later
 //! ```
 //!
 //! What the protocol itself says is a train of one datagram, of which nothing goes back: what is
@@ -98,13 +99,14 @@ impl Shard {
     }
 
     /// A train is lost.
-    pub(super) fn train_failed(&mut self, token: Token) {
+    pub(super) fn train_failed(&mut self, token: Token, errno: i32) {
         let mut lost = std::mem::take(&mut self.trains.rest);
         self.trains.departures.answer(token, 0, &mut lost);
         self.counters.datagrams_unsent += lost.len() as u64;
         self.charge_train(token, 0);
         lost.clear();
         self.trains.rest = lost;
+        self.push_failed(token, errno);
     }
 
     /// The kernel has packets of a player.
@@ -145,7 +147,11 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let class = class_of_rest(connection);
         let server = connection.session.srt_mut();
-        let Some(playing) = server.and_then(|server| server.playing_mut()) else { return };
+        let Some(playing) = server.and_then(|server| server.playing_mut()) else {
+            // Nobody asks for it again.
+            self.counters.datagrams_unsent += packets.len() as u64;
+            return;
+        };
         packets.iter().for_each(|packet| playing.connection.take_back(packet));
         self.enqueue(slot, class);
     }

@@ -12,7 +12,8 @@
 //!
 //! The home of a stream in the map is told of all of them. What stays the same in what it is told
 //! next notices nothing. A dial has a session like a peer that called us (`calls.rs`), but nobody
-//! is asked about it; it shares the sockets of its shard with others (`ports.rs`).
+//! is asked about it; it shares the sockets of its shard with others (`ports.rs`). Who is sent
+//! datagrams never answers, and has a socket of his own (`pushes.rs`).
 //! Limits: what the control plane declares; [`PAUSE_MAX`] between two attempts; [`CALLS_MAX`] begin
 //! at one time.
 
@@ -26,15 +27,18 @@ use codecs::srt::{RejectReason, SeqNumber};
 
 use super::asked::Asked;
 use super::connection::{Arrival, Connection};
+use super::pushes::Pushes;
 use super::shard::Shard;
 use crate::config::{Latency, ListenerNumber};
 use crate::control::{
-    Dial, DialFailure, DialNews, DialNumber, DialPeer, DialState, Event, Intent, Role, SrtPeer,
+    Dial, DialFailure, DialNews, DialNumber, DialPeer, DialState, Event, Intent, Protocol, Role,
+    SrtPeer,
 };
 use crate::error::Error;
-use crate::hub::Publisher;
+use crate::hub::{Hub, Publisher};
 use crate::ids::{Secret, SessionId, StreamName};
 use crate::session::srt::{Attempt, Call, Caller, Outgoing, Rendezvous, Server, Settings};
+use crate::session::udp::Sender;
 use crate::session::{Command, PlayOptions, Refusal, Session};
 
 /// The pause at most.
@@ -54,6 +58,7 @@ pub(super) struct Dials {
     wanted: HashMap<(StreamName, Role), Vec<Entry>>,
     /// Which of them a session is.
     slots: HashMap<u32, (StreamName, Role, DialNumber)>,
+    pub(super) pushes: Pushes,
 }
 
 impl Dials {
@@ -174,6 +179,15 @@ impl Shard {
         }
     }
 
+    /// The publisher in `slot` told its program: what is pushed of it is known.
+    pub(super) fn push_program(&mut self, slot: u32) {
+        let hub = self.connections.get(slot).and_then(|connection| connection.publishing());
+        let hub = hub.and_then(|hub| self.streams.get(hub));
+        if let Some(stream) = hub.map(|hub| hub.name().clone()) {
+            self.push_stream(&stream);
+        }
+    }
+
     fn keep_dials_of(&mut self, key: &(StreamName, Role)) {
         if self.draining.is_some() || self.stopped {
             return;
@@ -197,15 +211,20 @@ impl Shard {
             let number = entry.dial.number;
             let Some(addr) = addr else { continue };
             self.set_dial(key, at, DialState::Calling);
-            let DialPeer::Srt(peer) = &*peer;
-            match self.call_peer(stream, *role, addr, peer) {
+            let called = match &*peer {
+                DialPeer::Srt(peer) => self.call_peer(stream, *role, addr, peer),
+                DialPeer::Udp(peer) => self.open_push(stream, addr, peer),
+            };
+            match called {
                 Ok(slot) => {
                     self.dials.slots.insert(slot, (stream.clone(), *role, number));
                     let entries = self.dials.wanted.get_mut(key);
                     if let Some(entry) = entries.and_then(|all| all.get_mut(at)) {
                         entry.slot = Some(slot);
                     }
-                    if self.awaits_keys(slot) {
+                    if matches!(&*peer, DialPeer::Udp(_)) {
+                        self.begin_push(slot, stream.clone());
+                    } else if self.awaits_keys(slot) {
                         self.queue_keys(slot);
                     } else {
                         self.settle(slot);
@@ -225,7 +244,7 @@ impl Shard {
                 self.whereabouts(stream) == self.id && !slot.is_some_and(|slot| self.is_held(slot))
             }
             Role::Play => match slot.and_then(|slot| self.streams.get(slot)) {
-                Some(hub) => !matches!(hub.publisher(), Publisher::Lost(_)),
+                Some(hub) => !matches!(hub.publisher(), Publisher::Lost(_)) && is_known(hub),
                 None => self.streams.away.find(stream).is_some(),
             },
         }
@@ -300,8 +319,9 @@ impl Shard {
 
     /// True if the peer in `slot` was called by us.
     pub(super) fn is_dialled(&self, slot: u32) -> bool {
-        let session = self.connections.get(slot).map(|connection| &connection.session);
-        session.and_then(Session::srt).is_some_and(Server::is_called)
+        let Some(connection) = self.connections.get(slot) else { return false };
+        let session = &connection.session;
+        session.push().is_some() || session.srt().is_some_and(Server::is_called)
     }
 
     /// A peer that we called answered: it begins at once, as nobody need allow what is declared.
@@ -354,10 +374,12 @@ impl Shard {
             self.set_dial(&key, at, DialState::Waiting);
             return;
         }
-        let failure = match code {
-            Some(RejectReason::TIMEOUT) => DialFailure::NoAnswer,
-            Some(code) => DialFailure::Refused(code.0),
-            None => DialFailure::Ended(reason),
+        let errno = session.and_then(Session::push).and_then(Sender::failed_with);
+        let failure = match (code, errno) {
+            (Some(RejectReason::TIMEOUT), _) => DialFailure::NoAnswer,
+            (Some(code), _) => DialFailure::Refused(code.0),
+            (None, Some(errno)) => DialFailure::Socket(errno),
+            (None, None) => DialFailure::Ended(reason),
         };
         self.rest_dial(&key, at, failure);
     }
@@ -394,6 +416,12 @@ impl Shard {
         let news = DialNews { number, stream: key.0.clone(), state, attempt };
         self.tell_control(Event::Dialled(Box::new(news)));
     }
+}
+
+/// True once it is known whether the stream's own packets can be pushed.
+fn is_known(hub: &Hub) -> bool {
+    let is_transport = matches!(hub.protocol(), Protocol::Srt | Protocol::Udp);
+    !is_transport || hub.transport().is_some_and(|program| program.number.is_some())
 }
 
 /// The local address of sockets for a peer, unless it is said.

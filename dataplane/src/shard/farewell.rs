@@ -165,6 +165,7 @@ impl Shard {
             self.timers.cancel(timer);
         }
         self.leave_tls(&mut connection);
+        self.end_push(slot, token);
         let pool = &self.pool;
         let closed = super::ingress::fence(&mut connection, |session| {
             session.close(pool);

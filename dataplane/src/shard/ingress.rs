@@ -284,6 +284,7 @@ impl Shard {
                 let mut viewers = Vec::new();
                 self.with_hub(slot, |hub, sink| viewers = hub.set_program(*program, sink));
                 self.part(viewers);
+                self.push_program(slot);
             }
             Event::Relay(run) => self.relay(slot, run),
             Event::TrackEnded { kind, track } => {

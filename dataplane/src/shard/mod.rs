@@ -66,6 +66,7 @@ mod proxied;
 mod publishing;
 mod pulls;
 mod pulse;
+mod pushes;
 mod queues;
 mod quotas;
 mod reader;

@@ -24,7 +24,6 @@ use sha2::Sha256;
 use super::accept::PORT_SLOTS;
 use super::dials::any_local;
 use super::shard::{Shard, TimerKey};
-use super::trains::Trains;
 use crate::config::{
     LISTENERS_MAX, LimitId, ListenerConfig, ListenerKind, PORT_RECEIVE_BYTES, PORT_SEND_BYTES,
 };
@@ -261,9 +260,7 @@ impl Shard {
             Some(place) => *place = Some(port),
             None => self.ports.list.push(Some(port)),
         }
-        if !self.trains.has_arena() {
-            self.trains = Trains::with_arena();
-        }
+        self.trains.make_room();
         u8::try_from(at).expect("ports are fewer")
     }
 

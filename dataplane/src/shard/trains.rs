@@ -1,4 +1,4 @@
-//! Trains: what an SRT player is sent of its log, several datagrams in one system call.
+//! Trains: what a player in datagrams is sent of its log, several datagrams in one system call.
 //!
 //! Shape: each datagram is a header of 16 bytes in the arena and ranges of the log, or all of it in
 //! the arena where it is encrypted or private. Those of one size, and a last one that is shorter,
@@ -97,13 +97,20 @@ impl Train {
 
 impl Trains {
     /// Room for the players of a shard that has ports.
-    pub(super) fn with_arena() -> Self {
+    fn with_arena() -> Self {
         let arena = vec![0; ARENA_BYTES].into_boxed_slice();
         let train = Train { parts: Vec::with_capacity(TRAIN_PARTS_MAX), ..Train::default() };
         Self { arena, train, ..Self::default() }
     }
 
-    pub(super) const fn has_arena(&self) -> bool {
+    /// Sees to it that datagrams can be sent.
+    pub(super) fn make_room(&mut self) {
+        if !self.has_arena() {
+            *self = Self::with_arena();
+        }
+    }
+
+    const fn has_arena(&self) -> bool {
         !self.arena.is_empty()
     }
 
@@ -144,6 +151,46 @@ impl Trains {
             }),
         };
         if is_there { HEADER_BYTES + len } else { 0 }
+    }
+
+    /// Adds a datagram of a push behind its header, which may be empty; gives its bytes, and none
+    /// if it is gone.
+    pub(super) fn load_push(
+        &mut self,
+        header: &[u8],
+        number: u64,
+        payload: &Payload,
+        read: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> usize {
+        let (start, len) = (self.at, payload.len());
+        self.put(header);
+        let mut ranges = &[][..];
+        match payload {
+            Payload::Log(list) => ranges = list.as_slice(),
+            Payload::Splice(_) | Payload::Entrance(_) => {
+                // The writer of its log, on another core, may have let go of it since.
+                if read(&mut self.arena[self.at..self.at + len]) != Some(len) {
+                    self.at = start;
+                    return 0;
+                }
+                self.at += len;
+            }
+        }
+        if self.at > start {
+            self.train.parts.push(SendPart::new(&self.arena[start..self.at]));
+        }
+        let parts = ranges.iter().map(|range| SendPart { ptr: range.ptr, len: range.len });
+        self.train.parts.extend(parts);
+        self.train.count(header.len() + len);
+        self.departures.enter(Returned { number, len, retransmitted: false }, header.len());
+        header.len() + len
+    }
+
+    /// Hands the train over if a datagram of so many bytes cannot be its next one.
+    pub(super) fn make_way(&mut self, reactor: &mut Reactor, rails: Rails<'_>, len: usize) {
+        if self.train.is_over(len) {
+            self.leave(reactor, rails);
+        }
     }
 
     /// Adds a datagram whose payload lies in the log.
@@ -190,7 +237,7 @@ impl Trains {
     }
 
     /// Hands the train to the kernel, if there is one.
-    fn leave(&mut self, reactor: &mut Reactor, rails: Rails<'_>) {
+    pub(super) fn leave(&mut self, reactor: &mut Reactor, rails: Rails<'_>) {
         let Self { train, departures, .. } = self;
         if train.datagrams > 0 {
             let segment = u16::try_from(train.segment).expect("a datagram is under 64 KiB");
@@ -229,6 +276,9 @@ impl Shard {
 
     /// Queues the next trains of one player.
     pub(super) fn serve_datagrams(&mut self, slot: u32) -> Outcome {
+        if self.connections.get(slot).is_some_and(|c| c.session.push().is_some()) {
+            return self.serve_push(slot);
+        }
         if self.waits_for_room(slot) {
             return Outcome::Idle;
         }
@@ -257,9 +307,7 @@ impl Shard {
         while bytes < SEND_BYTES_MAX as usize && !trains.is_full() {
             match playing.cursor.poll(&mut playing.connection, logs, &terms, *now) {
                 Due::Datagram(transmit, payload) => {
-                    if trains.train.is_over(HEADER_BYTES + payload.len()) {
-                        trains.leave(reactor, rails);
-                    }
+                    trains.make_way(reactor, rails, HEADER_BYTES + payload.len());
                     bytes += trains.load(playing, logs, &transmit, &payload);
                     continue;
                 }

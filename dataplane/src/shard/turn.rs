@@ -243,7 +243,7 @@ impl Shard {
             Completion::Datagrams { token, peer, buf } => self.datagrams(token, peer, buf),
             Completion::TrainSent { token, bytes } => self.train_sent(token, bytes),
             Completion::TrainBlocked { token } => self.train_sent(token, 0),
-            Completion::TrainFailed { token, .. } => self.train_failed(token),
+            Completion::TrainFailed { token, errno } => self.train_failed(token, errno),
             Completion::Woken => self.counters.wakes_received += 1,
         }
     }

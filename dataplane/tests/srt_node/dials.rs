@@ -65,7 +65,7 @@ pub(super) fn peer(number: u64, addr: SocketAddr, stream_id: &str) -> Dial {
 }
 
 fn with_secret(dial: Dial, secret: &[u8], key_length: KeyLength) -> Dial {
-    let DialPeer::Srt(said) = &*dial.peer;
+    let DialPeer::Srt(said) = &*dial.peer else { panic!("{dial:?}") };
     let passphrase = Some(Passphrase::new(secret).unwrap());
     let said = Said { passphrase, key_length, ..said.clone() };
     Dial { peer: Arc::new(DialPeer::Srt(said)), ..dial }
@@ -338,7 +338,7 @@ fn two_nodes_meet(config: Config) {
         let [here, there] = ["127.0.0.1", "127.0.0.2"].map(|ip| format!("{ip}:{port}"));
         let meet = |from: &str, to: &str| {
             let dial = peer(1, to.parse().unwrap(), "");
-            let DialPeer::Srt(said) = &*dial.peer;
+            let DialPeer::Srt(said) = &*dial.peer else { panic!("{dial:?}") };
             let passphrase = secret.map(|secret| Passphrase::new(secret).unwrap());
             let local = Some(from.parse().unwrap());
             let said = Said { rendezvous: true, passphrase, local, ..said.clone() };

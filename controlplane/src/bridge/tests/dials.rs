@@ -27,8 +27,12 @@ fn told(exchange: &mut Exchange<TwoShards>, now: Instant) -> Vec<(Role, Vec<Stri
         Command::Dial { role, dials, .. } => {
             assert_eq!(shard, ShardId(1), "the home shard alone is told");
             let peers = dials.iter().map(|dial| {
-                let DialPeer::Srt(peer) = &*dial.peer;
-                format!("{} {} {}", dial.number.0, dial.addrs[0], peer.stream_id.0)
+                let said = match &*dial.peer {
+                    DialPeer::Srt(peer) => peer.stream_id.0.as_str(),
+                    DialPeer::Udp(peer) if peer.is_rtp => "rtp",
+                    DialPeer::Udp(_) => "udp",
+                };
+                format!("{} {} {said}", dial.number.0, dial.addrs[0])
             });
             Some((role, peers.collect()))
         }
