@@ -16,7 +16,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::{Command, Dial, DialNews, DialNumber, DialState, Protocol, Role};
+use dataplane::control::{
+    Command, Dial, DialNews, DialNumber, DialPeer, DialState, Protocol, Role,
+};
 use dataplane::ids::{SessionId, StreamName};
 use tokio::sync::oneshot;
 
@@ -27,7 +29,7 @@ use super::peers::{Peer, PeerSnapshots, PeerStatus, Wish, word};
 use crate::counts::Counts;
 use crate::events::Kind;
 use crate::outbound::{Found, Names};
-use crate::registry::PushPlace;
+use crate::registry::{PushPlace, SrtPlace};
 
 /// Streams that are looked at in one go at most.
 const LOOKS_MAX: usize = 256;
@@ -131,7 +133,7 @@ impl Dials {
                 continue;
             }
             peer.look = None;
-            let host = peer.wish.place.host.to_ascii_lowercase();
+            let host = peer.wish.host.to_ascii_lowercase();
             self.unknown.remove(&key);
             match self.names.look(host) {
                 Ok(answer) => found.push((stream, number, answer)),
@@ -147,7 +149,7 @@ impl Dials {
         let Some((_, peer)) = self.peer(stream, number) else { return };
         match answer {
             Ok(addrs) => {
-                let port = peer.wish.place.port;
+                let port = peer.wish.port;
                 let addrs = addrs.iter().map(|addr| SocketAddr::new(addr.ip(), port));
                 let addrs: Arc<[SocketAddr]> = addrs.collect();
                 if peer.addrs.as_ref() != Some(&addrs) {
@@ -156,7 +158,7 @@ impl Dials {
                 }
             }
             Err(reason) => {
-                let host = &peer.wish.place.host;
+                let host = &peer.wish.host;
                 tracing::warn!(%stream, host, %reason, "the name of a peer is not known");
                 peer.fail(format!("the name {host} is not known: {reason}"));
                 peer.status = PeerStatus::Reconnecting;
@@ -205,12 +207,20 @@ impl<F: Fleet> Exchange<F> {
         let wishes = declared.map(|item| {
             let pulls = item.resolved.pulls().into_iter().map(|(input, shown, place)| {
                 let (pause, attempts_max) = (PULL_PAUSE, 0);
-                (Role::Publish, Wish { place, shown, input, pause, attempts_max })
+                let SrtPlace { host, port, peer } = place;
+                let peer = Arc::new(DialPeer::Srt(peer));
+                (Role::Publish, Wish { host, port, peer, shown, input, pause, attempts_max })
             });
             let pushes = item.resolved.pushes().into_iter().map(|(push, place)| {
-                let PushPlace::Srt(place) = place;
+                let (host, port, peer) = match place {
+                    PushPlace::Srt(place) => (place.host, place.port, DialPeer::Srt(place.peer)),
+                    PushPlace::Udp(place) => {
+                        (place.host, place.port, DialPeer::Udp(Arc::new(place.peer)))
+                    }
+                };
                 let (shown, pause, attempts_max) = (push.shown(), push.pause(), push.limit);
-                (Role::Play, Wish { place, shown, input: 0, pause, attempts_max })
+                let (input, peer) = (0, Arc::new(peer));
+                (Role::Play, Wish { host, port, peer, shown, input, pause, attempts_max })
             });
             pulls.chain(pushes).collect()
         });

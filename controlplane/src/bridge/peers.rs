@@ -1,7 +1,7 @@
 //! Peers: what is known of one that the node connects to by itself, as far as shards told of it.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,16 +13,21 @@ use dataplane::ids::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::registry::SrtPlace;
-
+/// Numbers of Linux that have no kind of their own.
+const ENODEV: i32 = 19;
+const EMSGSIZE: i32 = 90;
+const EAFNOSUPPORT: i32 = 97;
 /// Errors of one peer that are kept.
 const ERRORS_MAX: usize = 5;
 
 /// A peer that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// Where it is, and what is spoken.
-    pub(super) place: SrtPlace,
+    /// Its name or address.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// What is spoken.
+    pub(super) peer: Arc<DialPeer>,
     /// Its address, as it may be shown.
     pub(super) shown: String,
     /// The number of the input that it is; a push is none.
@@ -95,7 +100,7 @@ pub struct PeerSnapshots {
 
 impl Peer {
     pub(super) fn new(number: DialNumber, wish: Wish, now: Instant) -> Self {
-        let addr = wish.place.host.parse().map(|ip| SocketAddr::new(ip, wish.place.port));
+        let addr = wish.host.parse().map(|ip| SocketAddr::new(ip, wish.port));
         let addrs: Option<Arc<[SocketAddr]>> = addr.ok().map(|addr| [addr].into());
         let look = addrs.is_none().then_some(now);
         let (status, attempt, connected) = (PeerStatus::Waiting, 0, None);
@@ -104,13 +109,13 @@ impl Peer {
 
     /// True if it has a name, whose address may be another one later.
     pub(super) fn has_name(&self) -> bool {
-        self.wish.place.host.parse::<std::net::IpAddr>().is_err()
+        self.wish.host.parse::<std::net::IpAddr>().is_err()
     }
 
     /// What its shard is told.
     pub(super) fn dial(&self) -> Option<Dial> {
         let addrs = Arc::clone(self.addrs.as_ref()?);
-        let peer = Arc::new(DialPeer::Srt(self.wish.place.peer.clone()));
+        let peer = Arc::clone(&self.wish.peer);
         let Wish { pause, attempts_max, .. } = self.wish;
         Some(Dial { number: self.number, addrs, peer, pause, attempts_max })
     }
@@ -191,22 +196,37 @@ fn told(failure: DialFailure) -> String {
         DialFailure::NoAnswer => {
             "the peer does not answer; is it there, and is its UDP port open?".to_owned()
         }
-        DialFailure::Socket(errno) => {
-            let error = std::io::Error::from_raw_os_error(errno);
-            let mend = match error.kind() {
-                // Each shard has sockets of its own.
-                ErrorKind::AddrInUse => {
-                    "; another program has the local port, or a stream of another shard calls \
-                     from it: write another localport, or pin both streams to one shard"
-                }
-                _ => "",
-            };
-            format!("no socket for it: {error}{mend}")
-        }
+        DialFailure::Socket(errno) => no_way(errno),
         DialFailure::Limit(limit) => format!("this node is at its limit {limit}"),
         DialFailure::Ended("busy") => "somebody else publishes the stream".to_owned(),
         DialFailure::Ended(reason) => format!("the connection ended: {reason}"),
     }
+}
+
+/// Why there is no way to a peer, and the mend, where the system's own words say neither.
+fn no_way(errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    let mend = match (errno, error.kind()) {
+        (ENODEV, _) => "there is no interface of that name here; `ip link` lists them",
+        (EMSGSIZE, _) => "a datagram of 1,344 bytes is too large for the way to it; mend its MTU",
+        (_, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+            "there is no route to it; add one, or name the interface"
+        }
+        (_, io::ErrorKind::AddrNotAvailable) => "its local address is none of this host",
+        (EAFNOSUPPORT, _) | (_, io::ErrorKind::InvalidInput) => {
+            "it cannot be reached from its local address; leave that out, or write another"
+        }
+        (_, io::ErrorKind::PermissionDenied) => {
+            "this host lets nothing out to it; look at its firewall and routes"
+        }
+        // Each shard has sockets of its own.
+        (_, io::ErrorKind::AddrInUse) => {
+            "another program has the local port, or a stream of another shard calls from it: write \
+             another localport, or pin both streams to one shard"
+        }
+        _ => return format!("no socket for it: {error}"),
+    };
+    format!("{mend} ({error})")
 }
 
 /// The word for it in events.
@@ -230,16 +250,24 @@ mod tests {
             (DialFailure::Refused(1401), "refuses with 1401 (the key is missing or wrong)"),
             (DialFailure::Refused(10), "refuses with 10 (the passphrases differ)"),
             (DialFailure::NoAnswer, "does not answer"),
-            (DialFailure::Socket(libc_eaddrinuse()), "in use"),
-            (DialFailure::Socket(libc_eaddrinuse()), "another localport, or pin both streams"),
+            (DialFailure::Socket(EADDRINUSE), "Address already in use"),
+            (DialFailure::Socket(EADDRINUSE), "another localport, or pin both streams"),
+            (DialFailure::Socket(ENODEV), "no interface of that name"),
+            (DialFailure::Socket(EMSGSIZE), "mend its MTU"),
+            (DialFailure::Socket(ENETUNREACH), "no route to it"),
+            (DialFailure::Socket(EADDRNOTAVAIL), "local address is none of this host"),
+            (DialFailure::Socket(EINVAL), "leave that out"),
+            (DialFailure::Socket(EAFNOSUPPORT), "leave that out"),
+            (DialFailure::Socket(EPERM), "firewall"),
             (DialFailure::Ended("busy"), "somebody else publishes"),
         ] {
             assert!(told(failure).contains(says), "{failure:?}: {}", told(failure));
         }
     }
 
-    /// `EADDRINUSE` of Linux.
-    const fn libc_eaddrinuse() -> i32 {
-        98
-    }
+    const EPERM: i32 = 1;
+    const EINVAL: i32 = 22;
+    const EADDRINUSE: i32 = 98;
+    const EADDRNOTAVAIL: i32 = 99;
+    const ENETUNREACH: i32 = 101;
 }

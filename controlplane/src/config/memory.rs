@@ -11,7 +11,7 @@ use dataplane::config::{HlsMode, Limits, PORT_RECEIVE_BYTES, PORT_SEND_BYTES};
 use dataplane::control::{Command, InputStatus, SrtStatus};
 use dataplane::reactor::DATAGRAM_BUFFER_BYTES;
 use dataplane::session::srt::{CALLS_MAX, Server};
-use dataplane::session::udp::Receiver;
+use dataplane::session::udp::{Receiver, Sender};
 
 use super::field::human_bytes;
 use super::host::Host;
@@ -101,6 +101,7 @@ const SESSION_BYTES: u64 = 2 << 10;
 const LISTED_BYTES: u64 = 1_536;
 /// The record of one connection of SRT, and what is told of it in those answers.
 const SRT_BYTES: u64 = Server::BYTES as u64 + 2 * (size_of::<SrtStatus>() as u64 + 32);
+const _: () = assert!(Sender::BYTES as u64 <= SESSION_BYTES, "a push in datagrams is a session");
 /// The record of one input that comes in datagrams, and what is told of it in those answers.
 const INPUT_BYTES: u64 = Receiver::BYTES as u64 + 2 * size_of::<InputStatus>() as u64 + 1_024;
 /// What was allowed to one viewer.

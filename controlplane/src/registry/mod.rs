@@ -55,6 +55,7 @@ mod spec;
 mod srt_url;
 mod strict;
 mod tenant;
+mod udp_place;
 mod udp_url;
 mod weight;
 
@@ -90,5 +91,6 @@ pub use schema::{StreamPatch, TemplatePatch, TenantPatch};
 pub use spec::{StreamSpec, Template, Traits};
 pub use srt_url::SrtPlace;
 pub use tenant::{Tenant, TenantName};
+pub use udp_place::UdpPlace;
 pub(crate) use udp_url::BUFFER_BYTES_MIN;
 pub(crate) use weight::DECLARED_BYTES_MAX;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::fault::{Fault, few, short};
 use super::input::URL_BYTES_MAX;
 use super::srt_url::{self, SrtPlace};
+use super::udp_place::{self, UdpPlace};
 
 /// Destinations of a stream at most.
 pub(super) const PUSHES_MAX: usize = 16;
@@ -72,18 +73,19 @@ const TIMEOUT_SEC_MAX: u32 = 60;
 /// The first pause between two tries, where nothing is said.
 const RETRY: Duration = Duration::from_secs(1);
 /// What can be pushed to.
-const KNOWN: &str = "srt://HOST:PORT";
+const KNOWN: &str = "srt://HOST:PORT, udp://HOST:PORT or rtp://HOST:PORT";
 
 /// Where a stream is pushed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PushDestination {
-    /// The address: `srt://HOST:PORT?..`. One of `rtmp` or `rtmps` is kept, and has no effect yet.
+    /// The address: `srt://HOST:PORT?..`, `udp://HOST:PORT?..` or `rtp://HOST:PORT?..`. One of
+    /// `rtmp` or `rtmps` is kept, and has no effect yet.
     #[schema(max_length = 2048)]
     pub url: String,
     /// It is to be used.
     pub enabled: bool,
-    /// Seconds to connect, 0 for the protocol's own.
+    /// Seconds to connect, 0 for the protocol's own; datagrams are sent at once.
     pub timeout_sec: u32,
     /// Seconds before the second try, 0 for 1; they double up to 30.
     pub retry_timeout_sec: u32,
@@ -99,6 +101,8 @@ pub struct PushDestination {
 pub enum PushPlace {
     /// To a peer of SRT, which the node calls.
     Srt(SrtPlace),
+    /// In datagrams, to a host or a group of multicast.
+    Udp(UdpPlace),
 }
 
 impl PushDestination {
@@ -107,6 +111,9 @@ impl PushDestination {
     /// # Errors
     /// The node cannot push there: the address means nothing, or its scheme is not to be had.
     pub fn place(&self) -> Result<PushPlace, Fault> {
+        if udp_place::is_udp(&self.url) {
+            return udp_place::parse(&self.url).map(PushPlace::Udp);
+        }
         if !srt_url::is_srt(&self.url) {
             let scheme = self.url.trim().split_once("://").map_or("", |(scheme, _)| scheme);
             let message = format!("this node cannot push by {scheme}:// yet; write {KNOWN}");
@@ -139,7 +146,7 @@ impl PushDestination {
                 return Err(Fault::new("invalid_value", field, message));
             }
         }
-        if srt_url::is_srt(url) {
+        if srt_url::is_srt(url) || udp_place::is_udp(url) {
             return self.place().map(drop);
         }
         let host = url.strip_prefix("rtmp://").or_else(|| url.strip_prefix("rtmps://"));
@@ -159,6 +166,10 @@ impl PushDestination {
         let url = self.url.trim();
         if srt_url::is_srt(url) {
             return srt_url::masked(url);
+        }
+        if udp_place::is_udp(url) {
+            // It has no secrets.
+            return url.to_owned();
         }
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -229,6 +240,9 @@ mod tests {
             ("srt://h:1?passphrase=hunter2hunter2&latency=9", {
                 "srt://h:1?passphrase=***&latency=9"
             }),
+            (" udp://239.1.2.3:5000?ttl=3&interface=eth1", {
+                "udp://239.1.2.3:5000?ttl=3&interface=eth1"
+            }),
         ] {
             let push = PushDestination { url: url.to_owned(), ..PushDestination::default() };
             assert_eq!(push.shown(), shown);
@@ -240,13 +254,24 @@ mod tests {
         let push =
             |url: &str| PushDestination { url: url.to_owned(), ..PushDestination::default() };
         let kept = ["rtmp://h/live/x", "rtmps://h/live/x", "srt://h:1?streamid=publish:x"];
+        let datagrams = ["udp://239.1.2.3:5000?ttl=4", "RTP://h:1", "udp://h:1"];
+        assert_eq!(check(&datagrams.map(push)), Ok(()));
         assert_eq!(check(&kept.map(push)), Ok(()));
         let place = push("rtmp://h/x").place().unwrap_err();
-        assert!(place.message.contains("by rtmp:// yet; write srt://HOST:PORT"), "{place}");
+        assert!(place.message.contains("by rtmp:// yet; write srt://HOST:PORT, udp"), "{place}");
         assert!(matches!(push("srt://h:1").place(), Ok(PushPlace::Srt(_))));
+        assert!(
+            matches!(push(" udp://h:1").place(), Ok(PushPlace::Udp(place)) if !place.peer.is_rtp)
+        );
+        assert!(
+            matches!(push("RTP://h:1").place(), Ok(PushPlace::Udp(place)) if place.peer.is_rtp)
+        );
         for (urls, code) in [
             (vec!["srt://h"], "invalid_srt_url"),
             (vec!["https://h/x"], "invalid_push_url"),
+            (vec!["udp://h"], "invalid_push_url"),
+            (vec!["udp://h:1", "rtp://h:1?rtcpport=3"], "invalid_push_url"),
+            (vec!["udp://h:1", "udp://h:1 "], "duplicate_push"),
             (vec!["rtmp:///live"], "invalid_push_url"),
             (vec!["rtmp://h/x", " rtmp://h/x"], "duplicate_push"),
             (vec!["rtmp://h/x"; PUSHES_MAX + 1], "too_many"),

@@ -84,6 +84,48 @@ fn a_peer_keeps_its_number_as_long_as_its_declaration_stays() {
 }
 
 #[test]
+fn datagrams_are_pushed_to_hosts_and_groups() {
+    let now = Instant::now();
+    let (mut exchange, stream) = (exchange(now), name("a"));
+    let declared = |ttl: u8| {
+        json!({"push": [
+            {"url": "udp://192.0.2.2:5000", "enabled": true},
+            {"url": format!("rtp://239.1.2.3:5004?ttl={ttl}"), "enabled": true},
+        ]})
+    };
+    declare(&mut exchange, &stream, declared(1));
+    let pulls = (Role::Publish, Vec::new());
+    let one = "1 192.0.2.2:5000 udp";
+    assert_eq!(
+        told(&mut exchange, now),
+        [pulls.clone(), (Role::Play, peers(&[one, "2 239.1.2.3:5004 rtp"]))]
+    );
+    declare(&mut exchange, &stream, declared(2));
+    assert_eq!(
+        told(&mut exchange, now),
+        [pulls, (Role::Play, peers(&[one, "3 239.1.2.3:5004 rtp"]))],
+        "what is sent otherwise is another push"
+    );
+    let mut cursor = exchange.bus.cursor();
+    let reason = DialFailure::Socket(19);
+    for (state, attempt) in [(DialState::Calling, 1), (DialState::Pausing { reason }, 1)] {
+        let news = DialNews { number: DialNumber(3), stream: stream.clone(), state, attempt };
+        exchange.fleet.events.push_back((ShardId(1), Event::Dialled(Box::new(news))));
+    }
+    exchange.pump(now);
+    let url = "rtp://239.1.2.3:5004?ttl=2";
+    let shown = shown_of(&exchange, &stream);
+    let push = &shown["pushes"][0];
+    assert_eq!((push["url"].as_str(), push["status"].as_str()), {
+        (Some(url), Some("reconnecting"))
+    });
+    let error = push["errors"][0].as_str().unwrap();
+    assert!(error.contains("no interface of that name"), "{error}");
+    let expected = [format!("push.started a {url}"), format!("push.reconnecting a {url}")];
+    assert_eq!(words(&mut cursor), expected);
+}
+
+#[test]
 fn what_becomes_of_a_peer_is_told_and_shown() {
     let now = Instant::now();
     let (mut exchange, stream) = (exchange(now), name("a"));
