@@ -6,7 +6,7 @@
 //!                                  loopback address: nobody pulls from there
 //!   srt://HOST:PORT                the node calls that peer and plays from it; mode=caller or
 //!                                  mode=rendezvous says so of a peer on this host
-//!   udp://239.1.2.3:5000           datagrams that are sent to us, which the node listens for
+//!   udp://239.1.2.3:5000, rtp://.. datagrams that are sent to us, which the node listens for
 //!   anything else                  a pull, which is refused until there are such pulls
 //! ```
 
@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::fault::{Fault, few, short};
 use super::mpegts::Mpegts;
 use super::srt_url::{self, Mode, SrtPlace};
-use super::udp_url;
+use super::{udp_place, udp_url};
 
 /// Inputs of a stream at most.
 pub(super) const INPUTS_MAX: usize = 16;
@@ -126,7 +126,7 @@ impl Input {
                 return srt_url::parse(url, &self.params).map(|_| Kind::PullSrt);
             }
             "srt" => Kind::PublishSrt,
-            "udp" => return udp_url::parse(self).map(|_| Kind::Udp),
+            "udp" | "rtp" => return udp_url::parse(self).map(|_| Kind::Udp),
             "copy" => return Err(copy(rest, code)),
             "mixer" => return Err(mixer(rest, code)),
             "rtsp" | "rtsps" | "http" | "https" | "file" => return Err(pull(scheme)),
@@ -182,7 +182,7 @@ impl Input {
     #[must_use]
     pub fn shown(&self) -> &str {
         let url = self.url.trim();
-        if url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("udp://")) {
+        if udp_place::is_udp(url) {
             return url;
         }
         url.split(['?', '#']).next().unwrap_or_default()
@@ -341,6 +341,7 @@ mod tests {
             ("srt://127.0.0.1:9999?mode=rendezvous", Kind::PullSrt),
             ("srt://origin.example:9999?streamid=#!::r=x,m=request", Kind::PullSrt),
             ("udp://239.0.0.1:5000?interface=lo", Kind::Udp),
+            ("rtp://239.0.0.1:5000", Kind::Udp),
         ] {
             assert_eq!(input(url, 0).kind(Some("news/one")), Ok(kind), "{url}");
         }
@@ -351,6 +352,7 @@ mod tests {
             ("rtmp://origin.example/live/x", "input_not_supported"),
             ("rtsp://0.0.0.0/x", "input_not_supported"),
             ("udp://origin.example:5000", "invalid_input_url"),
+            ("rtp://origin.example:5000", "invalid_input_url"),
             ("srt://origin.example", "invalid_srt_url"),
             ("srt://origin.example:9999?mode=listener", "invalid_srt_url"),
             ("https://h/x.m3u8", "input_not_supported"),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   udp://[SENDER@]ADDRESS:PORT[?interface=NAME&timeout_sec=N&buffer_bytes=N]
+//!   rtp://..                    means the same: whether there is a header of RTP shows by itself
 //! ```
 //!
 //! `ADDRESS` is a group of multicast or one of this host; without it every address of the host is
@@ -150,6 +151,7 @@ mod tests {
         for (url, addr, source) in [
             ("udp://239.1.2.3:5000", "239.1.2.3:5000", None),
             ("udp://@239.1.2.3:5000/", "239.1.2.3:5000", None),
+            ("rtp://239.1.2.3:5004", "239.1.2.3:5004", None),
             ("UDP://192.0.2.7@232.1.2.3:5000", "232.1.2.3:5000", Some(sender)),
             ("udp://[2001:db8::7]@[ff3e::1]:5000", "[ff3e::1]:5000", Some(sender_v6)),
             ("udp://0.0.0.0:5000", "0.0.0.0:5000", None),
