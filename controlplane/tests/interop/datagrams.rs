@@ -62,19 +62,19 @@ impl Sender {
 }
 
 /// A port that nobody listens on.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a free port");
     socket.local_addr().expect("it is bound").port()
 }
 
 /// The events of these types, as they are told from now on.
-fn events(server: &Server, types: &str) -> Answer {
+pub(crate) fn events(server: &Server, types: &str) -> Answer {
     let authorization = format!("Authorization: Bearer {}\r\n", server.token());
     Answer::request(server.control, &format!("/api/v1/events?types={types}"), &authorization)
 }
 
 /// What is told next: its type, and what of it says `field`.
-fn next_event(events: &mut Answer, field: &str) -> (String, Value) {
+pub(crate) fn next_event(events: &mut Answer, field: &str) -> (String, Value) {
     let mut line = String::new();
     loop {
         line.clear();

@@ -47,6 +47,7 @@ mod operations;
 mod player;
 mod process;
 mod publisher;
+mod pushes;
 mod quotas;
 mod readers;
 mod rml;

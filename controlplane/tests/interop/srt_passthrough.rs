@@ -15,7 +15,7 @@ use crate::srt::{session, srt, start};
 const END: Duration = Duration::from_secs(60);
 
 /// A clip as a transport stream with a stream of data of no known kind.
-fn stream_with_data(folder: &Path) -> PathBuf {
+pub(crate) fn stream_with_data(folder: &Path) -> PathBuf {
     let (data, file) = (folder.join("data.bin"), folder.join("data.ts"));
     std::fs::write(&data, [0x5a; 20_000]).expect("the folder can be written");
     let mut command = Command::new(FFMPEG);
@@ -27,7 +27,7 @@ fn stream_with_data(folder: &Path) -> PathBuf {
 }
 
 /// Type and number of each stream, as ffprobe finds them.
-fn streams(file: &Path) -> Vec<String> {
+pub(crate) fn streams(file: &Path) -> Vec<String> {
     let mut command = Command::new("ffprobe");
     let entries = "stream=codec_name,codec_type,id";
     command.args(["-v", "error", "-show_entries", entries, "-of", "compact=p=0:nk=1"]).arg(file);
