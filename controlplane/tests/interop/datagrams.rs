@@ -151,7 +151,7 @@ fn grouped(backend: Backend) {
     let group = format!("239.255.77.2:{}", free_port());
     let config = format!(
         "{CONFIG}[[streams.stream]]\ncode = \"feed\"\n\
-         inputs = [{{ url = \"udp://127.0.0.1@{group}?interface=lo\", \
+         inputs = [{{ url = \"rtp://127.0.0.1@{group}?interface=lo\", \
          net = {{ timeout_sec = 2 }} }}]\n"
     );
     let server = start(backend, &config);
