@@ -27,6 +27,7 @@ use dataplane::control::{
 };
 use dataplane::ids::{SessionId, StreamName};
 use dataplane::reactor::{bind_to_interface, interface_index};
+use dataplane::session::mpegts::TransportTerms;
 use node::{Publisher, Server, TIME_BOUND};
 
 on_both_backends! {
@@ -282,8 +283,7 @@ fn what_came_as_packets_is_pushed_as_it_came(mut config: Config) {
         interface: None,
         timeout: None,
         receive_buffer_bytes: 1 << 20,
-        program: None,
-        pids: Vec::new(),
+        transport: TransportTerms::default(),
     };
     let inputs: Arc<[_]> = [Arc::new(input)].into();
     server.control.send_all(|| Command::Pull { stream: name(), inputs: Arc::clone(&inputs) });

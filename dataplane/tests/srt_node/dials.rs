@@ -279,7 +279,7 @@ fn of_a_multiplex_the_chosen_program_is_pulled(config: Config) {
     let tracks = [7, 9].map(|program| {
         let mut host = Host::start(Settings::default());
         let dialled = peer(program.into(), host.addr(), "x");
-        let DialPeer::Srt(said) = &*dialled.peer;
+        let DialPeer::Srt(said) = &*dialled.peer else { panic!("it is of SRT") };
         let transport = TransportTerms { program: Some(program), ..TransportTerms::default() };
         let said = Said { transport, ..said.clone() };
         let name = format!("copy{program}");

@@ -13,7 +13,7 @@ on_both_backends! {
 const ADDRS: u64 = 40;
 
 fn from(local: SocketAddr, dial: Dial) -> Dial {
-    let DialPeer::Srt(said) = &*dial.peer;
+    let DialPeer::Srt(said) = &*dial.peer else { panic!("it is of SRT") };
     let said = Said { local: Some(local), ..said.clone() };
     Dial { peer: Arc::new(DialPeer::Srt(said)), ..dial }
 }
