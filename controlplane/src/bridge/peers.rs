@@ -217,7 +217,8 @@ fn no_way(errno: i32) -> String {
             "it cannot be reached from its local address; leave that out, or write another"
         }
         (_, io::ErrorKind::PermissionDenied) => {
-            "this host lets nothing out to it; look at its firewall and routes"
+            "this host lets nothing out to it; look at its firewall and routes, and name a group \
+             of multicast instead of a broadcast address"
         }
         // Each shard has sockets of its own.
         (_, io::ErrorKind::AddrInUse) => {

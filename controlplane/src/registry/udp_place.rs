@@ -8,7 +8,7 @@
 //! `HOST` is a name, an address or a group of multicast; `rtp` puts a header of RTP before the
 //! packets. The options are named as ffmpeg names them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::control::UdpPeer;
 
@@ -56,7 +56,11 @@ pub(super) fn parse(url: &str) -> Result<UdpPlace, Fault> {
         (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(is_letter)
     };
     let is_host = match bare.unwrap_or(host).parse::<IpAddr>() {
-        Ok(ip) => ip.is_ipv6() == bare.is_some() && !ip.is_unspecified(),
+        Ok(ip) => {
+            ip.is_ipv6() == bare.is_some()
+                && !ip.is_unspecified()
+                && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+        }
         Err(_) => bare.is_none() && is_name(host),
     };
     let port = port.parse::<u16>().ok().filter(|&port| port > 0);
@@ -156,6 +160,7 @@ mod tests {
             ("udp://[192.0.2.1]:1", "no host and port"),
             ("udp://ff3e::1:5000", "no host and port"),
             ("udp://0.0.0.0:5000", "no host and port"),
+            ("udp://255.255.255.255:5000", "no host and port"),
             ("udp://h:1?pkt_size=1472", "pkt_size is 1316"),
             ("udp://h:1?pkt_size=1328", "pkt_size is 1316"),
             ("udp://h:1?ttl=256", "from 0 to 255"),

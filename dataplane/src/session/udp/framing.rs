@@ -37,7 +37,7 @@ pub enum Payload<'a> {
     },
     /// A packet of RTP that is late, or came before.
     Late,
-    /// Nothing: it is not RTP, and its sender speaks that.
+    /// Nothing: it is not RTP, and its sender speaks that, or it is of another source.
     Foreign,
 }
 
@@ -59,7 +59,10 @@ impl Framing {
         };
         let Ok(packet) = RtpPacket::parse(datagram) else { return Payload::Foreign };
         let mut missing = 0;
-        if let Some((_, newest)) = *newest {
+        if let Some((source, newest)) = *newest {
+            if source != packet.source {
+                return Payload::Foreign;
+            }
             if newest.wrapping_sub(packet.sequence) < LATE_MAX {
                 return Payload::Late;
             }
@@ -73,7 +76,7 @@ impl Framing {
     /// True if a datagram of the same sender is of another stream than those before it: RTP tells
     /// (SSRC).
     #[must_use]
-    pub fn begins_anew(&self, datagram: &[u8]) -> bool {
+    pub fn is_of_another(&self, datagram: &[u8]) -> bool {
         let Self::Rtp { newest: Some((source, _)) } = self else { return false };
         RtpPacket::parse(datagram).is_ok_and(|packet| packet.source != *source)
     }
@@ -120,16 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn another_source_of_rtp_begins_anew() {
+    fn another_source_of_rtp_is_told() {
         let mut framing = Framing::Rtp { newest: None };
         let one = rtp(7, &packet(0));
         let mut other = one.clone();
         other[11] = 2;
-        assert!(!framing.begins_anew(&other), "nothing came yet");
+        assert!(!framing.is_of_another(&other), "nothing came yet");
         framing.payload(&one);
-        assert!(framing.begins_anew(&other) && !framing.begins_anew(&one));
-        assert!(!framing.begins_anew(&packet(0)), "it is no RTP");
-        assert!(!Framing::Bare.begins_anew(&other));
+        assert!(framing.is_of_another(&other) && !framing.is_of_another(&one));
+        assert_eq!(framing.payload(&other), Payload::Foreign);
+        assert!(!framing.is_of_another(&packet(0)), "it is no RTP");
+        assert!(!Framing::Bare.is_of_another(&other));
     }
 
     #[test]

@@ -149,17 +149,15 @@ impl Receiver {
         begins
     }
 
-    /// True if somebody follows the sender that is heard, and begins with this datagram: another
-    /// one after a silence, or another source of RTP.
+    /// True if somebody follows the sender that is heard, which fell silent, and begins with this
+    /// datagram: another one, or another source of RTP. A relay may mix two of them.
     #[must_use]
     pub fn is_followed(&self, now: Instant, peer: SocketAddr, datagram: &[u8]) -> bool {
         let State::Publishing(publishing) = &self.state else { return false };
         let Some((current, framing)) = publishing.sender else { return false };
         let silence = now.saturating_duration_since(publishing.heard);
-        let follows = match current == peer {
-            true => framing.begins_anew(datagram),
-            false => silence >= SENDER_SILENCE && self.hears(peer),
-        };
+        let is_other = current != peer || framing.is_of_another(datagram);
+        let follows = is_other && silence >= SENDER_SILENCE && self.hears(peer);
         follows && Framing::of(datagram).is_some()
     }
 
