@@ -331,7 +331,7 @@ fn a_push_that_is_wanted_no_more_ends(config: Config) {
     push_to(&server, &[dial(2, other_addr)]);
     let udp = |session: &&dataplane::control::SessionStatus| session.protocol == Protocol::Udp;
     server.control.until("one is over", |totals| totals.sessions().filter(udp).count() == 1);
-    [&socket, &other].map(forget);
+    [&socket, &other].into_iter().for_each(forget);
     publisher.send_frames(FRAMES);
     // The one that is left gets what comes now; the other would have got it, too.
     (0..3).for_each(|_| drop(next(&other)));

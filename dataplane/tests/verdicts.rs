@@ -224,6 +224,8 @@ fn a_stream_is_kicked_at_once_and_for_good(config: Config) {
         Verdict::Allow(Grant { id, ..Grant::to(request.stream.clone()) })
     });
     for _ in 0..4 {
+        // Every shard has done what it was told of those before.
+        server.control.until("nobody is there", |totals| totals.sum(|c| c.connections) == 0);
         let mut publisher = Publisher::start(server.rtmp, "cam");
         let mut other = Publisher::start(server.rtmp, "other");
         let mut players: Vec<_> = (0..4).map(|_| RtmpPlayer::start(server.rtmp, "cam")).collect();

@@ -151,7 +151,7 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
     let options = Options { config: config.to_owned(), ..Options::on(backend) };
     let mut command = options.command(folder);
     let limits = [
-        ("LIMITS__MEMORY_MAX", "288MiB"),
+        ("LIMITS__MEMORY_MAX", "320MiB"),
         ("LIMITS__CONNECTIONS_MAX", "5300"),
         ("LIMITS__PLAYERS_MAX", "2100"),
         ("LIMITS__STREAMS_MAX", "256"),

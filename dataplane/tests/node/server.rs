@@ -14,6 +14,7 @@ use dataplane::reactor::{BackendChoice, ReactorConfig};
 use dataplane::session::view_token::ViewKeys;
 
 use super::control::Control;
+use super::peer::TIME_BOUND;
 
 /// What tokens of viewers are signed with at first.
 pub(crate) const VIEW_KEYS: ViewKeys = ViewKeys { current: [1; 32], before: Vec::new() };
@@ -37,8 +38,10 @@ pub(crate) fn config(choice: BackendChoice) -> Config {
         limits: Limits { http_requests_max: u64::MAX, ..Limits::default() },
         // What a case may do must not hang on what the machine does beside it.
         egress: EgressConfig { admission: Admission::Off, ..EgressConfig::default() },
-        // Viewers share what they are sent, unless a case tells them apart.
+        // Viewers share what they are sent, unless a case tells them apart; and who publishes holds
+        // the name, however slow the machine is.
         stream: StreamConfig {
+            takeover_after: TIME_BOUND,
             hls: HlsConfig { session: HlsSession::Off, ..HlsConfig::default() },
             ..StreamConfig::default()
         },
