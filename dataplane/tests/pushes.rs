@@ -72,15 +72,18 @@ fn push_to(server: &Server, dials: &[Dial]) {
     server.control.send_all(command);
 }
 
-fn push(server: &Server, addr: SocketAddr, peer: UdpPeer) {
-    let dial = Dial {
-        number: DialNumber(1),
+fn dial(number: u64, addr: SocketAddr, peer: UdpPeer) -> Dial {
+    Dial {
+        number: DialNumber(number),
         addrs: [addr].into(),
         peer: Arc::new(DialPeer::Udp(Arc::new(peer))),
         pause: Duration::from_millis(50),
         attempts_max: 0,
-    };
-    push_to(server, &[dial]);
+    }
+}
+
+fn push(server: &Server, addr: SocketAddr, peer: UdpPeer) {
+    push_to(server, &[dial(1, addr, peer)]);
 }
 
 fn until(server: &Server, what: &str, is: impl Fn(&DialState) -> bool) -> DialState {
@@ -318,17 +321,10 @@ fn a_push_that_is_wanted_no_more_ends(config: Config) {
     let mut publisher = Publisher::start(server.rtmp, "cam");
     publisher.send_frames(FRAMES);
     let (other, other_addr) = receiver();
-    let dial = |number, addr: SocketAddr| Dial {
-        number: DialNumber(number),
-        addrs: [addr].into(),
-        peer: Arc::new(DialPeer::Udp(Arc::new(plain()))),
-        pause: Duration::from_millis(50),
-        attempts_max: 0,
-    };
-    push_to(&server, &[dial(1, addr), dial(2, other_addr)]);
+    push_to(&server, &[dial(1, addr, plain()), dial(2, other_addr, plain())]);
     assert_begins(&next(&socket));
     assert_begins(&next(&other));
-    push_to(&server, &[dial(2, other_addr)]);
+    push_to(&server, &[dial(2, other_addr, plain())]);
     let udp = |session: &&dataplane::control::SessionStatus| session.protocol == Protocol::Udp;
     server.control.until("one is over", |totals| totals.sessions().filter(udp).count() == 1);
     [&socket, &other].into_iter().for_each(forget);
