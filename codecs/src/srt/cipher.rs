@@ -3,9 +3,9 @@
 //! Spec: draft-sharabayko-srt 6.2.2: AES in counter mode.
 //! Shape: the first counter block is zero but for the packet's number in its bytes 10 to 13; the
 //! first 14 bytes of the salt are added to that without carry; the last two bytes count blocks.
-//! The instructions of the processor are found at run time by the library.
+//! The instructions of the processor are found at run time by the library. A schedule takes room
+//! for either way of doing it: whoever has many keys makes it anew for some packets at a time.
 
-use alloc::boxed::Box;
 use core::fmt;
 
 use aes::cipher::{InnerIvInit, KeyInit, StreamCipherCore};
@@ -27,15 +27,12 @@ pub struct PayloadCipher {
 
 #[derive(Clone)]
 enum Aes {
-    Aes128(Box<Aes128Enc>),
-    Aes192(Box<Aes192Enc>),
-    Aes256(Box<Aes256Enc>),
+    Aes128(Aes128Enc),
+    Aes192(Aes192Enc),
+    Aes256(Aes256Enc),
 }
 
 impl PayloadCipher {
-    /// Bytes of its schedule at most, beside itself.
-    pub const SCHEDULE_BYTES: usize = size_of::<Aes256Enc>();
-
     /// The cipher of a key and the salt that it came with.
     #[must_use]
     pub fn new(key: &StreamKey, salt: &[u8; SALT_BYTES]) -> Self {
@@ -59,13 +56,13 @@ impl PayloadCipher {
         let payload = payload.into();
         match &self.aes {
             Aes::Aes128(aes) => {
-                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
             }
             Aes::Aes192(aes) => {
-                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
             }
             Aes::Aes256(aes) => {
-                Counter::inner_iv_init(&**aes, block).apply_keystream_partial(payload)
+                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
             }
         }
     }
@@ -82,8 +79,8 @@ impl PayloadCipher {
 }
 
 /// The schedule of a key of the length that its kind has.
-fn aes_of<A: KeyInit>(key: &[u8]) -> Box<A> {
-    Box::new(A::new_from_slice(key).expect("the key says its length"))
+fn aes_of<A: KeyInit>(key: &[u8]) -> A {
+    A::new_from_slice(key).expect("the key says its length")
 }
 
 impl fmt::Debug for PayloadCipher {

@@ -32,9 +32,8 @@ static ALLOCATOR: Counting = Counting;
 /// Between these numbers of peers the slope is taken.
 const FEW: usize = 50;
 const MANY: usize = 250;
-/// What a player may take, and with the keys of an encrypted connection.
+/// What a player may take, also with the keys of an encrypted connection.
 const PLAYER_BYTES_MAX: i64 = 4_096;
-const ENCRYPTED_BYTES_MAX: i64 = 4_608;
 /// What a publisher may take: its session, the demultiplexer, and the stream that it begins.
 const PUBLISHER_BYTES_MAX: i64 = 32_768;
 /// Longer than the whole test: nobody is served all the time.
@@ -46,14 +45,11 @@ fn peers_take_what_is_planned() {
     dataplane::reactor::raise_nofile().unwrap();
     for choice in [BackendChoice::IoUring, BackendChoice::Epoll] {
         for passphrase in [None, Some(Passphrase::new(b"a secret of many").unwrap())] {
-            let (key, player_max) = match passphrase {
-                Some(_) => ("encrypted", ENCRYPTED_BYTES_MAX),
-                None => ("plain", PLAYER_BYTES_MAX),
-            };
+            let key = if passphrase.is_some() { "encrypted" } else { "plain" };
             let settings = Settings { passphrase, idle_timeout: PATIENCE, ..Settings::default() };
             let player = players(choice, &settings);
             println!("{choice:?}, {key}: {player} bytes a player");
-            assert!((500..=player_max).contains(&player), "{player}");
+            assert!((500..=PLAYER_BYTES_MAX).contains(&player), "{player}");
             let publisher = publishers(choice, &settings);
             println!("{choice:?}, {key}: {publisher} bytes a publisher");
             assert!((500..=PUBLISHER_BYTES_MAX).contains(&publisher), "{publisher}");
