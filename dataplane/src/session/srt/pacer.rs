@@ -6,11 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+/// Nanoseconds of a second.
+const NANOS: u64 = 1_000_000_000;
+
 /// A bucket of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     rate: u64,
-    burst: Duration,
+    /// What comes in the longest burst.
+    burst: i64,
     floor: i64,
     /// What is left, negative after the credit of a packet.
     bytes: i64,
@@ -20,6 +24,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// A full bucket that holds what comes in `burst`, and `floor` bytes in any case.
     pub(super) fn new(rate: u64, burst: Duration, floor: u32, now: Instant) -> Self {
+        let burst = come(rate, burst);
         let mut bucket = Self { rate, burst, floor: floor.into(), bytes: 0, filled: now };
         bucket.bytes = bucket.depth();
         bucket
@@ -58,26 +63,45 @@ impl Bucket {
 
     fn filled_to(&self, bytes: i64) -> Instant {
         let wanted = u64::try_from(bytes - self.bytes).unwrap_or(0);
-        let nanos = (u128::from(wanted) * 1_000_000_000).div_ceil(u128::from(self.rate.max(1)));
-        let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let wait = Duration::from_nanos(nanos_of(wanted, self.rate.max(1)));
         self.filled.checked_add(wait).unwrap_or(self.filled)
     }
 
     fn depth(&self) -> i64 {
-        self.within(self.burst).max(self.floor)
-    }
-
-    fn within(&self, time: Duration) -> i64 {
-        let bytes = u128::from(self.rate) * time.as_nanos() / 1_000_000_000;
-        i64::try_from(bytes).unwrap_or(i64::MAX)
+        self.burst.max(self.floor)
     }
 
     fn fill(&mut self, now: Instant) {
-        let gained = self.within(now.saturating_duration_since(self.filled));
+        // All packets of a turn are sent at one time.
+        if now <= self.filled {
+            return;
+        }
+        let gained = come(self.rate, now.saturating_duration_since(self.filled));
         // What is less than a byte counts next time.
         if gained > 0 {
             self.bytes = self.bytes.saturating_add(gained).min(self.depth());
             self.filled = now;
+        }
+    }
+}
+
+/// Bytes that come in a time; numbers of 64 bits do for all but the longest.
+fn come(rate: u64, time: Duration) -> i64 {
+    let nanos = u64::try_from(time.as_nanos()).ok();
+    let bytes = match nanos.and_then(|nanos| rate.checked_mul(nanos)) {
+        Some(product) => u128::from(product / NANOS),
+        None => u128::from(rate) * time.as_nanos() / u128::from(NANOS),
+    };
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds in which so many bytes come.
+fn nanos_of(bytes: u64, rate: u64) -> u64 {
+    match bytes.checked_mul(NANOS) {
+        Some(product) => product.div_ceil(rate),
+        None => {
+            let nanos = (u128::from(bytes) * u128::from(NANOS)).div_ceil(rate.into());
+            u64::try_from(nanos).unwrap_or(u64::MAX)
         }
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct Sender {
     end: u64,
     /// What lies before it was given up and not acknowledged.
     dropped_until: u64,
+    /// The first packet that was not acknowledged, when it was found not to be too late.
+    in_time: Option<(u64, i64)>,
     /// What is added to the times of the index, once its first packet is known.
     shift_us: Option<i64>,
     /// The shifted time of that packet.
@@ -126,6 +128,7 @@ impl Sender {
             next: 0,
             end: 0,
             dropped_until: 0,
+            in_time: None,
             shift_us: None,
             joined_us: 0,
             catches_up_at: None,
@@ -239,6 +242,10 @@ impl Sender {
 
     /// Gives up what is too late at `now_us`, and what the index lost.
     fn give_up_late(&mut self, index: &impl PacketIndex, now_us: i64, counts: &mut Statistics) {
+        // All packets of a turn are sent at one time.
+        if self.in_time == Some((self.acked, now_us)) {
+            return;
+        }
         let patience = i64::try_from(self.too_late.as_micros()).unwrap_or(i64::MAX);
         let oldest = now_us.saturating_sub(patience);
         let before = self.acked;
@@ -250,6 +257,7 @@ impl Sender {
                 });
                 self.shift_us = Some(shift_us);
                 if meta.at_us.saturating_add(shift_us) >= oldest {
+                    self.in_time = Some((self.acked, now_us));
                     break;
                 }
             }
@@ -399,11 +407,15 @@ impl Sender {
             return None;
         }
         let waits = self.next < self.end && self.in_flight() < self.window;
+        let probe = self.probe_at(trip);
+        if !waits && self.lost.is_empty() && self.returned.is_empty() {
+            return probe;
+        }
         let paced = self.pace.half_full();
         let new = waits.then(|| self.catches_up_at.map_or(paced, |at| at.max(paced)));
         let again = (!self.lost.is_empty()).then(|| paced.max(self.again.opens()));
         let returned = (!self.returned.is_empty()).then_some(paced);
-        [new, again, returned, self.probe_at(trip)].into_iter().flatten().min()
+        [new, again, returned, probe].into_iter().flatten().min()
     }
 
     /// True if everything that was offered was acknowledged or given up.
