@@ -329,6 +329,9 @@ impl Shard {
         }
         trains.leave(reactor, rails);
         playing.ends = logs.ended().is_some();
+        if !more {
+            playing.was_served(*now, bytes > 0 && !role.low_latency);
+        }
         if !playing.cursor.has_joined() && !role.waiting {
             role.waiting = true;
             counters.joins_waiting += 1;
