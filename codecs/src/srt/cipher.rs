@@ -55,15 +55,9 @@ impl PayloadCipher {
         let block = &block.into();
         let payload = payload.into();
         match &self.aes {
-            Aes::Aes128(aes) => {
-                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
-            }
-            Aes::Aes192(aes) => {
-                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
-            }
-            Aes::Aes256(aes) => {
-                Counter::inner_iv_init(aes, block).apply_keystream_partial(payload)
-            }
+            Aes::Aes128(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
+            Aes::Aes192(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
+            Aes::Aes256(aes) => Counter::inner_iv_init(aes, block).apply_keystream_partial(payload),
         }
     }
 
