@@ -149,7 +149,8 @@ send_ours() {
     [ -z "${PROFILE:-}" ] || { sleep 6; profiled; }
     ended "$FANS"
     value "$WORK/ours.json" '"send, '"$1"', ours: \(.held) of \(.players) held, \(.lost) lost, \(.stalls) stalls, \(.received_bytes * 8 / 1e6 / .window_s) Mb/s, \(.server.cpu_s_per_gb) CPU s/GB, \(.server.rss_bytes / 1e6) MB"'
-    echo "  sent again: $(metric grandstand_srt_packets_sent_again_total) of $(metric grandstand_srt_packets_sent_total)"
+    echo "  sent again: $(metric grandstand_srt_packets_sent_again_total) of $(metric grandstand_srt_packets_sent_total);" \
+        "$(metric grandstand_bytes_sent_total) bytes in $(metric grandstand_sends_total) sends"
     if fair "$WORK/ours.json"; then
         value "$WORK/ours.json" .server.cpu_s_per_gb >>"$WORK/ours.send.$1"
     else
