@@ -329,9 +329,7 @@ impl Shard {
         }
         trains.leave(reactor, rails);
         playing.ends = logs.ended().is_some();
-        if !more {
-            playing.was_served(*now, bytes > 0 && !role.low_latency);
-        }
+        playing.was_served(*now, bytes > 0 && !role.low_latency);
         if !playing.cursor.has_joined() && !role.waiting {
             role.waiting = true;
             counters.joins_waiting += 1;

@@ -76,7 +76,7 @@ impl Playing {
         self.gathers_until.map(|at| at + self.gathering())
     }
 
-    /// It was sent all that there was: `any` if that was something.
+    /// It was sent what there was: `any` if that was something. The rest follows at once.
     pub fn was_served(&mut self, now: Instant, any: bool) {
         self.has_gathered = false;
         if !self.gathers(now) {
