@@ -50,6 +50,21 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// The same; one that believes nobody where it cannot be had, which is said once.
+    pub(crate) fn client_or_nobody(&self) -> Arc<ClientConfig> {
+        self.client().unwrap_or_else(|(what, mend)| {
+            tracing::error!(%what, mend, "no server that is connected to is believed");
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("the provider has the default versions");
+            let nobody = config.with_root_certificates(RootCertStore::empty());
+            Arc::new(nobody.with_no_client_auth())
+        })
+    }
+}
+
 /// The system's authorities and those of the file `ca`.
 pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, Trouble> {
     let mut roots = RootCertStore::empty();

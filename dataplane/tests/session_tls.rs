@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use dataplane::Error;
-use dataplane::session::tls::{Identity, PLAIN_BYTES_MAX, TlsFailure, TlsServer};
+use dataplane::session::tls::{Identity, PLAIN_BYTES_MAX, TlsFailure, TlsLink};
 use node::{Certificate, client, client_config};
 use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 
@@ -18,7 +18,7 @@ const VERSIONS: [&[&SupportedProtocolVersion]; 2] =
 /// Both ends of a connection, and what each has heard.
 struct Pair {
     client: ClientConnection,
-    server: TlsServer,
+    server: TlsLink,
     scratch: Vec<u8>,
     at_client: Vec<u8>,
     at_server: Vec<u8>,
@@ -26,10 +26,10 @@ struct Pair {
 
 impl Pair {
     fn new(identity: &Identity, config: &Arc<ClientConfig>) -> Self {
-        Self::by(TlsServer::new(identity.https()).unwrap(), config)
+        Self::by(TlsLink::new(identity.https()).unwrap(), config)
     }
 
-    fn by(server: TlsServer, config: &Arc<ClientConfig>) -> Self {
+    fn by(server: TlsLink, config: &Arc<ClientConfig>) -> Self {
         Self {
             client: client(config),
             server,
@@ -151,8 +151,8 @@ fn a_peer_that_returns_resumes_also_after_the_certificate_changed() {
 #[test]
 fn each_failure_has_its_name_and_tells_the_peer() {
     let certificate = Certificate::new();
-    let server = || TlsServer::new(certificate.identity().https()).unwrap();
-    let refused = |server: &mut TlsServer, bytes: &[u8]| {
+    let server = || TlsLink::new(certificate.identity().https()).unwrap();
+    let refused = |server: &mut TlsLink, bytes: &[u8]| {
         let (mut scratch, mut plain) = (Vec::new(), Vec::new());
         let error = server.handle_bytes(bytes, &mut scratch, &mut plain).unwrap_err();
         assert!(plain.is_empty());
@@ -193,7 +193,7 @@ fn each_failure_has_its_name_and_tells_the_peer() {
 
 #[test]
 fn what_a_handshake_waits_with_is_bounded_by_the_caller() {
-    let mut server = TlsServer::new(Certificate::new().identity().rtmps()).unwrap();
+    let mut server = TlsLink::new(Certificate::new().identity().rtmps()).unwrap();
     assert!(server.hold(&[0; 600], 1_000));
     assert!(server.hold(&[0; 400], 1_000));
     assert!(!server.hold(&[0; 1], 1_000));
@@ -214,7 +214,7 @@ fn an_authority_is_known_by_its_hello_whatever_the_pieces() {
     let (usual, answer) = (Certificate::new(), Certificate::new());
     let identity = usual.identity().with_challenge("localhost", &answer.certified());
     let server = || {
-        let server = TlsServer::new(identity.rtmps()).unwrap();
+        let server = TlsLink::new(identity.rtmps()).unwrap();
         server.or_challenge(identity.challenge())
     };
     for (versions, size) in VERSIONS.into_iter().flat_map(|of| [1, 7, 1_000].map(|n| (of, n))) {
@@ -240,10 +240,10 @@ fn who_speaks_no_tls_hears_it_while_an_authority_is_awaited() {
     let identity = usual.identity().with_challenge("localhost", &answer.certified());
     let (mut scratch, mut plain) = (Vec::new(), Vec::new());
     for words in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[3; 1_537], &[21, 3, 3, 0, 2, 1, 0]] {
-        let server = TlsServer::new(identity.rtmps()).unwrap();
+        let server = TlsLink::new(identity.rtmps()).unwrap();
         let mut challenged = server.or_challenge(identity.challenge());
-        let mut usual = TlsServer::new(identity.rtmps()).unwrap();
-        let heard = |server: &mut TlsServer, scratch: &mut Vec<u8>, plain: &mut Vec<u8>| {
+        let mut usual = TlsLink::new(identity.rtmps()).unwrap();
+        let heard = |server: &mut TlsLink, scratch: &mut Vec<u8>, plain: &mut Vec<u8>| {
             let result = server.handle_bytes(words, scratch, plain);
             (result, server.waiting().to_vec(), server.pending_bytes())
         };
@@ -254,7 +254,7 @@ fn who_speaks_no_tls_hears_it_while_an_authority_is_awaited() {
         );
     }
     // Half a hello waits within the bounds of the caller.
-    let server = TlsServer::new(identity.rtmps()).unwrap();
+    let server = TlsLink::new(identity.rtmps()).unwrap();
     let mut server = server.or_challenge(identity.challenge());
     server.handle_bytes(&[22, 3, 1, 0, 200, 1], &mut scratch, &mut plain).unwrap();
     assert_eq!((server.pending_bytes(), server.is_handshaking()), (6, true));

@@ -78,11 +78,11 @@ impl InputView {
             let place = declared.fetched(mpegts);
             let status =
                 told.iter().find(|told| place.as_ref().is_some_and(|is| *is == *told.input));
-            let url = declared.shown().to_owned();
+            let url = declared.shown();
             views.push(match (status, place) {
                 (Some(status), _) => Self::told(input, url, status),
                 (None, Some(_)) => Self::of(input, url, InputPhase::Idle),
-                (None, None) if declared.srt(mpegts).is_some() => {
+                (None, None) if declared.pulled(mpegts).is_some() => {
                     Self::of(input, url, InputPhase::Idle)
                 }
                 (None, None) if delivering.is_some_and(|live| live as usize == input) => Self {
@@ -109,6 +109,13 @@ impl InputView {
                 PeerStatus::Waiting | PeerStatus::Failed => InputPhase::Idle,
             };
             view.session.clone_from(&pull.session);
+            // Who is pulled is no encoder, though it may speak as one.
+            let others = views.iter_mut().enumerate().filter(|(at, _)| *at != pull.input as usize);
+            for (_, other) in others {
+                if pull.session.is_some() && other.session == pull.session {
+                    (other.state, other.session) = (InputPhase::Listening, None);
+                }
+            }
         }
     }
 

@@ -16,9 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::{
-    Command, Dial, DialNews, DialNumber, DialPeer, DialState, Protocol, Role,
-};
+use dataplane::control::{Command, Dial, DialNews, DialNumber, DialPeer, DialState, Role};
 use dataplane::ids::{SessionId, StreamName};
 use tokio::sync::oneshot;
 
@@ -26,10 +24,11 @@ use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::outbox::WAITING_MAX;
 use super::peers::{Peer, PeerSnapshots, PeerStatus, Wish, word};
+use super::trusts::Trusts;
 use crate::counts::Counts;
 use crate::events::Kind;
 use crate::outbound::{Found, Names};
-use crate::registry::{PushPlace, SrtPlace};
+use crate::registry::PushPlace;
 
 /// Streams that are looked at in one go at most.
 const LOOKS_MAX: usize = 256;
@@ -53,6 +52,7 @@ pub(super) struct Dials {
     unknown: BTreeSet<(StreamName, DialNumber)>,
     lookups: Vec<Lookup>,
     names: Names,
+    trusts: Trusts,
     /// Numbers that were given.
     made: u64,
     /// Attempts that failed.
@@ -74,6 +74,7 @@ impl Default for Dials {
             unknown: BTreeSet::new(),
             lookups: Vec::new(),
             names: Names::of_system(),
+            trusts: Trusts::default(),
             made: 0,
             failures: 0,
         }
@@ -203,12 +204,13 @@ impl<F: Fleet> Exchange<F> {
     }
 
     fn wish_peers(&mut self, stream: &StreamName, now: Instant) {
+        let trusts = &mut self.dials.trusts;
         let declared = self.registry.stream(stream).filter(|item| item.spec.is_some());
         let wishes = declared.map(|item| {
             let pulls = item.resolved.pulls().into_iter().map(|(input, shown, place)| {
                 let (pause, attempts_max) = (PULL_PAUSE, 0);
-                let SrtPlace { host, port, peer } = place;
-                let peer = Arc::new(DialPeer::Srt(peer));
+                let (host, port, peer) = trusts.peer(place);
+                let peer = Arc::new(peer);
                 (Role::Publish, Wish { host, port, peer, shown, input, pause, attempts_max })
             });
             let pushes = item.resolved.pushes().into_iter().map(|(push, place)| {
@@ -266,6 +268,7 @@ impl<F: Fleet> Exchange<F> {
         let (role, before) = (*role, peer.status);
         let (status, error) = peer.take(&state, attempt);
         let (url, input) = (peer.wish.shown.clone(), peer.wish.input);
+        let protocol = peer.wish.protocol().name();
         if let Some(error) = &error {
             let role = role.name();
             tracing::warn!(%stream, role, peer = url, attempt, error, "a peer is not connected");
@@ -295,8 +298,7 @@ impl<F: Fleet> Exchange<F> {
                 if before != PeerStatus::Active =>
             {
                 let Some(failure) = failure else { return };
-                let protocol = Protocol::Srt.name();
-                Kind::InputFailed { input, protocol, reason: word(failure) }
+                Kind::InputFailed { input, protocol, reason: word(&failure) }
             }
             _ => return,
         };

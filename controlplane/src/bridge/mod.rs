@@ -44,6 +44,7 @@ mod streams;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trusts;
 mod usage;
 mod verdicts;
 

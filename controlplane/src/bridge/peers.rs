@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use codecs::srt::RejectReason;
 use codecs::time::WallTime;
-use dataplane::control::{Dial, DialFailure, DialNumber, DialPeer, DialState, Role};
+use dataplane::control::{Dial, DialFailure, DialNumber, DialPeer, DialState, Protocol, Role};
 use dataplane::ids::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -98,6 +98,17 @@ pub struct PeerSnapshots {
     pub pushes: Vec<PeerSnapshot>,
 }
 
+impl Wish {
+    /// What is spoken with it.
+    pub(super) fn protocol(&self) -> Protocol {
+        match &*self.peer {
+            DialPeer::Srt(_) => Protocol::Srt,
+            DialPeer::Rtmp(_) => Protocol::Rtmp,
+            DialPeer::Udp(_) => Protocol::Udp,
+        }
+    }
+}
+
 impl Peer {
     pub(super) fn new(number: DialNumber, wish: Wish, now: Instant) -> Self {
         let addr = wish.host.parse().map(|ip| SocketAddr::new(ip, wish.port));
@@ -142,8 +153,12 @@ impl Peer {
                 self.errors.clear();
                 (PeerStatus::Active, None)
             }
-            DialState::Pausing { reason } => (PeerStatus::Reconnecting, Some(told(*reason))),
-            DialState::Failed { reason } => (PeerStatus::Failed, Some(told(*reason))),
+            DialState::Pausing { reason } => {
+                (PeerStatus::Reconnecting, Some(told(reason, self.wish.protocol())))
+            }
+            DialState::Failed { reason } => {
+                (PeerStatus::Failed, Some(told(reason, self.wish.protocol())))
+            }
         };
         if let Some(error) = &error {
             self.fail(error.clone());
@@ -185,22 +200,48 @@ impl PeerSnapshots {
 }
 
 /// Why a peer is not connected, in words.
-fn told(failure: DialFailure) -> String {
+fn told(failure: &DialFailure, protocol: Protocol) -> String {
     match failure {
         DialFailure::Refused(code) => {
             // The code is said first, as the peer's people will ask for it.
-            let text = RejectReason(code).to_string();
+            let text = RejectReason(*code).to_string();
             let text = text.strip_suffix(&format!(" (code {code})")).unwrap_or(&text);
             format!("the peer refuses with {code} ({text})")
+        }
+        DialFailure::Said(words) => {
+            format!("the server says {words}; check the name of the stream and its key there")
+        }
+        DialFailure::Elsewhere(place) => {
+            let place = place.split('?').next().unwrap_or_default();
+            format!("the server says that the stream is at {place}; write that address")
+        }
+        DialFailure::NoAnswer if protocol == Protocol::Rtmp => {
+            "the server does not answer; is it there, and does it speak RTMP at that port?"
+                .to_owned()
         }
         DialFailure::NoAnswer => {
             "the peer does not answer; is it there, and is its UDP port open?".to_owned()
         }
-        DialFailure::Socket(errno) => no_way(errno),
+        DialFailure::Socket(errno) => no_way(*errno),
         DialFailure::Limit(limit) => format!("this node is at its limit {limit}"),
-        DialFailure::Ended("busy") => "somebody else publishes the stream".to_owned(),
-        DialFailure::Ended(reason) => format!("the connection ended: {reason}"),
+        DialFailure::Ended(reason) => ended(reason),
     }
+}
+
+/// How a connection ended, in words.
+fn ended(reason: &str) -> String {
+    match reason {
+        "busy" => "somebody else publishes the stream",
+        "publish_idle" => "nothing came of the stream for too long; does anybody publish it there?",
+        "stream_ended" => "the stream ended there",
+        "tls_untrusted" => {
+            "the server does not prove by its certificate that it is that host; let an authority \
+             that this system trusts sign it, or set net.insecure_tls"
+        }
+        "tls_plain" => "the server speaks no TLS at that port; write rtmp://, or another port",
+        other => return format!("the connection ended: {other}"),
+    }
+    .to_owned()
 }
 
 /// Why there is no way to a peer, and the mend, where the system's own words say neither.
@@ -211,6 +252,12 @@ fn no_way(errno: i32) -> String {
         (EMSGSIZE, _) => "a datagram of 1,344 bytes is too large for the way to it; mend its MTU",
         (_, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             "there is no route to it; add one, or name the interface"
+        }
+        (_, io::ErrorKind::ConnectionRefused) => {
+            "nobody listens there; is the server up, and is the port right?"
+        }
+        (_, io::ErrorKind::TimedOut) => {
+            "nobody answers there; is the host up, and does a firewall let this node through?"
         }
         (_, io::ErrorKind::AddrNotAvailable) => "its local address is none of this host",
         (EAFNOSUPPORT, _) | (_, io::ErrorKind::InvalidInput) => {
@@ -231,9 +278,10 @@ fn no_way(errno: i32) -> String {
 }
 
 /// The word for it in events.
-pub(super) const fn word(failure: DialFailure) -> &'static str {
+pub(super) const fn word(failure: &DialFailure) -> &'static str {
     match failure {
-        DialFailure::Refused(_) => "refused",
+        DialFailure::Refused(_) | DialFailure::Said(_) => "refused",
+        DialFailure::Elsewhere(_) => "elsewhere",
         DialFailure::NoAnswer => "no_answer",
         DialFailure::Socket(_) => "socket",
         DialFailure::Limit(limit) => limit,
@@ -260,12 +308,23 @@ mod tests {
             (DialFailure::Socket(EINVAL), "leave that out"),
             (DialFailure::Socket(EAFNOSUPPORT), "leave that out"),
             (DialFailure::Socket(EPERM), "firewall"),
+            (DialFailure::Socket(ECONNREFUSED), "nobody listens there"),
+            (DialFailure::Socket(ETIMEDOUT), "nobody answers there"),
+            (
+                DialFailure::Said("NetStream.Play.Failed".into()),
+                "says NetStream.Play.Failed; check",
+            ),
+            (DialFailure::Elsewhere("rtmp://h/a/b?key=x".into()), "at rtmp://h/a/b; write"),
+            (DialFailure::Ended("tls_untrusted"), "net.insecure_tls"),
             (DialFailure::Ended("busy"), "somebody else publishes"),
         ] {
-            assert!(told(failure).contains(says), "{failure:?}: {}", told(failure));
+            let told = told(&failure, Protocol::Srt);
+            assert!(told.contains(says), "{failure:?}: {told}");
         }
     }
 
+    const ETIMEDOUT: i32 = 110;
+    const ECONNREFUSED: i32 = 111;
     const EPERM: i32 = 1;
     const EINVAL: i32 = 22;
     const EADDRINUSE: i32 = 98;

@@ -43,7 +43,7 @@ pub fn probe(args: &Probe) -> Result<ExitCode, Error> {
 
 /// The address without the query of its stream, which may hold a key.
 fn shown(address: &Address) -> String {
-    let name = address.stream.split('?').next().unwrap_or_default();
+    let name = address.stream.0.split('?').next().unwrap_or_default();
     match name {
         "" => address.tc_url.clone(),
         name => format!("{}/{name}", address.tc_url),
@@ -156,7 +156,7 @@ impl Talk {
                     survey.accepted.get_or_insert(survey.elapsed(now));
                 }
                 ClientEvent::Media(media) => survey.media(&media, now),
-                ClientEvent::Status { level, code, description } => {
+                ClientEvent::Status { level, code, description, .. } => {
                     if level == "error" || code.ends_with("UnpublishNotify") {
                         let description = match description.as_str() {
                             "" => String::new(),

@@ -1,4 +1,4 @@
-//! Addresses: the secrets in those of SRT peers, which are shown to nobody.
+//! Addresses: the secrets in those of peers that the node connects to, which are shown to nobody.
 //!
 //! As of passphrases, [`MASK`] stands for what is set when it comes back: an address that is as one
 //! of the same field is shown is that one. Several that are shown alike are taken in their order,
@@ -9,25 +9,57 @@ use serde_json::Value;
 use super::fault::Fault;
 use super::passphrases::MASK;
 use super::spec::Traits;
-use super::srt_url::{is_srt, masked, masked_option};
+use super::{rtmp_url, srt_url};
 
 /// The fields that are lists of what has an address.
 const FIELDS: [&str; 2] = ["inputs", "push"];
+
+/// What is spoken with those whose addresses have secrets.
+#[derive(Clone, Copy)]
+enum Scheme {
+    Srt,
+    Rtmp,
+}
+
+impl Scheme {
+    fn of(field: &str, url: &str) -> Option<Self> {
+        match srt_url::is_srt(url) {
+            true => Some(Self::Srt),
+            // One that is pushed to is not connected to yet, and kept as it is.
+            false => (field == FIELDS[0] && rtmp_url::is_pull(url)).then_some(Self::Rtmp),
+        }
+    }
+
+    fn masked(self, url: &str) -> String {
+        match self {
+            Self::Srt => srt_url::masked(url),
+            Self::Rtmp => rtmp_url::masked(url),
+        }
+    }
+
+    fn masked_param(self, name: &str, value: &str) -> String {
+        match self {
+            Self::Srt => srt_url::masked_option(name, value),
+            Self::Rtmp => MASK.to_owned(),
+        }
+    }
+}
 
 /// Hides the secrets of a description.
 pub(super) fn mask(description: &mut Value) {
     for field in FIELDS {
         let items = description.get_mut(field).and_then(Value::as_array_mut);
         for item in items.into_iter().flatten() {
-            let Some(url) = item.get("url").and_then(Value::as_str).filter(|url| is_srt(url))
+            let url = item.get("url").and_then(Value::as_str);
+            let Some((url, scheme)) = url.and_then(|url| Some((url, Scheme::of(field, url)?)))
             else {
                 continue;
             };
-            item["url"] = masked(url).into();
+            item["url"] = scheme.masked(url).into();
             let params = item.get_mut("params").and_then(Value::as_object_mut);
             for (name, value) in params.into_iter().flatten() {
                 if let Some(text) = value.as_str() {
-                    *value = masked_option(name, text).into();
+                    *value = scheme.masked_param(name, text).into();
                 }
             }
         }
@@ -52,7 +84,7 @@ pub(super) fn unmask(description: &mut Value, known: Option<&Traits>) -> Result<
         let known: Vec<_> = known.into_iter().flatten().zip(shown.into_iter().flatten()).collect();
         let urls: Vec<_> = items.iter().map(|item| item["url"].clone()).collect();
         for (index, item) in items.iter_mut().enumerate() {
-            if !is_masked(item) {
+            if !is_masked(field, item) {
                 continue;
             }
             let url = &urls[index];
@@ -72,10 +104,11 @@ pub(super) fn unmask(description: &mut Value, known: Option<&Traits>) -> Result<
     Ok(())
 }
 
-fn is_masked(item: &Value) -> bool {
+fn is_masked(field: &str, item: &Value) -> bool {
     let masked = |text: &str| text.contains(MASK);
     let params = item.get("params").and_then(Value::as_object).into_iter().flatten();
-    let url = item.get("url").and_then(Value::as_str).filter(|url| is_srt(url));
+    let url =
+        item.get("url").and_then(Value::as_str).filter(|url| Scheme::of(field, url).is_some());
     url.is_some_and(|url| {
         masked(url) || params.map(|(_, value)| value).any(|v| v.as_str().is_some_and(masked))
     })
@@ -107,6 +140,8 @@ mod tests {
                 {"url": format!("srt://h:1?passphrase={secret}"), "priority": 0},
                 {"url": "srt://h:2", "priority": 1, "params": {"passphrase": secret}},
                 {"url": "publish://", "priority": 2},
+                {"url": format!("rtmp://h/live/{secret}?key={secret}"), "priority": 3,
+                    "params": {"token": secret}},
             ],
             "push": [{"url": format!("srt://h:3?streamid=publish:x:u:{secret}")}],
         });

@@ -6,6 +6,7 @@
 //!                                  loopback address: nobody pulls from there
 //!   srt://HOST:PORT                the node calls that peer and plays from it; mode=caller or
 //!                                  mode=rendezvous says so of a peer on this host
+//!   rtmp://HOST/APP/NAME, rtmps:.. the node connects to that server and plays from it
 //!   udp://239.1.2.3:5000, rtp://.. datagrams that are sent to us, which the node listens for
 //!   anything else                  a pull, which is refused until there are such pulls
 //! ```
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 
 use super::fault::{Fault, few, short};
 use super::mpegts::Mpegts;
+use super::rtmp_url::{self, RtmpPlace};
 use super::srt_url::{self, Mode, SrtPlace};
 use super::{udp_place, udp_url};
 
@@ -61,9 +63,10 @@ pub struct Input {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Net {
-    /// Seconds to connect, 0 for the protocol's own.
+    /// Seconds to connect, 0 for the protocol's own: of a pull by RTMP until the server plays, at
+    /// most 60, and 10 of its own.
     pub timeout_sec: u32,
-    /// Certificates are not checked.
+    /// Certificates are not checked: whoever answers is believed to be the server of `rtmps://`.
     pub insecure_tls: bool,
 }
 
@@ -80,6 +83,26 @@ pub enum Kind {
     Udp,
     /// The node calls a peer of SRT.
     PullSrt,
+    /// The node plays from a server of RTMP.
+    PullRtmp,
+}
+
+/// A peer that a stream is pulled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullPlace {
+    /// A peer of SRT.
+    Srt(SrtPlace),
+    /// A server of RTMP.
+    Rtmp(RtmpPlace),
+}
+
+impl PullPlace {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Srt(_) => Kind::PullSrt,
+            Self::Rtmp(_) => Kind::PullRtmp,
+        }
+    }
 }
 
 impl Kind {
@@ -92,14 +115,15 @@ impl Kind {
             Self::PublishSrt => matches!(protocol, Protocol::Srt),
             Self::Udp => matches!(protocol, Protocol::Udp),
             // Nobody else may be it, whatever he speaks.
-            Self::PullSrt => false,
+            Self::PullSrt | Self::PullRtmp => false,
         }
     }
 
     /// True if there is a protocol by which somebody can be this input.
     #[must_use]
     pub fn is_heard(self) -> bool {
-        self == Self::PullSrt || Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
+        matches!(self, Self::PullSrt | Self::PullRtmp)
+            || Protocol::ALL.into_iter().any(|protocol| self.takes(protocol))
     }
 }
 
@@ -121,6 +145,9 @@ impl Input {
         let (authority, path) = rest.split_at(end);
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "publish" => return Ok(Kind::Publish),
+            "rtmp" | "rtmps" if !listens(authority) => {
+                return rtmp_url::parse(url, &self.params, &self.net).map(|_| Kind::PullRtmp);
+            }
             "rtmp" | "rtmps" => Kind::PublishRtmp,
             "srt" if !listens_for_srt(url, authority) => {
                 return srt_url::parse(url, &self.params).map(|_| Kind::PullSrt);
@@ -135,9 +162,6 @@ impl Input {
                 return Err(Fault::new("unknown_input_scheme", "url", message));
             }
         };
-        if !listens(authority) {
-            return Err(pull(scheme));
-        }
         named(path, code)?;
         Ok(kind)
     }
@@ -145,8 +169,8 @@ impl Input {
     /// What it is if an encoder publishes, whatever name its address says, or if the node fetches
     /// it.
     pub(super) fn listens(&self) -> Option<Kind> {
-        if self.srt(None).is_some() {
-            return Some(Kind::PullSrt);
+        if let Some(place) = self.pulled(None) {
+            return Some(place.kind());
         }
         let address = self.url.trim();
         let end = address.find("://").map(|at| at + 3)?;
@@ -165,27 +189,44 @@ impl Input {
 
     /// The peer of SRT that the node calls for it, if it does, and what is chosen of its stream.
     #[must_use]
-    pub fn srt(&self, mpegts: Option<Mpegts>) -> Option<SrtPlace> {
+    pub(super) fn srt(&self, mpegts: Option<Mpegts>) -> Option<SrtPlace> {
         let calls = srt_url::is_srt(&self.url) && self.kind(None) == Ok(Kind::PullSrt);
         let mut place = calls.then(|| srt_url::parse(&self.url, &self.params).ok()).flatten()?;
         place.peer.transport = mpegts.unwrap_or_default().terms(Some(self));
         Some(place)
     }
 
-    /// The address of a peer of SRT as it may be shown.
+    /// The server of RTMP that the node plays it from, if it does.
+    fn rtmp(&self) -> Option<RtmpPlace> {
+        let pulls = rtmp_url::is_pull(&self.url);
+        pulls.then(|| rtmp_url::parse(&self.url, &self.params, &self.net).ok()).flatten()
+    }
+
+    /// The peer that the node connects to for it, if it does.
+    #[must_use]
+    pub fn pulled(&self, mpegts: Option<Mpegts>) -> Option<PullPlace> {
+        let srt = self.srt(mpegts).map(PullPlace::Srt);
+        srt.or_else(|| self.rtmp().map(PullPlace::Rtmp))
+    }
+
+    /// The address of a peer as it may be shown.
     #[must_use]
     pub(super) fn masked(&self) -> String {
-        srt_url::masked(self.url.trim())
+        let url = self.url.trim();
+        if rtmp_url::is_pull(url) { rtmp_url::masked(url) } else { srt_url::masked(url) }
     }
 
     /// The address as it may be shown: without what encoders say behind it, which may be a key.
     #[must_use]
-    pub fn shown(&self) -> &str {
+    pub fn shown(&self) -> String {
         let url = self.url.trim();
         if udp_place::is_udp(url) {
-            return url;
+            return url.to_owned();
         }
-        url.split(['?', '#']).next().unwrap_or_default()
+        if rtmp_url::is_pull(url) {
+            return rtmp_url::masked(url);
+        }
+        url.split(['?', '#']).next().unwrap_or_default().to_owned()
     }
 
     /// True if a stream can come by it to this node today.
@@ -244,7 +285,7 @@ pub(super) fn check(inputs: &[Input], code: Option<&str>) -> Result<(), Fault> {
 }
 
 /// True if the host is empty, unspecified or a loopback address; names are not looked up.
-fn listens(authority: &str) -> bool {
+pub(super) fn listens(authority: &str) -> bool {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, _)) => v6,
@@ -286,7 +327,8 @@ fn pull(scheme: &str) -> Fault {
         "url",
         format!(
             "pulling from {scheme}:// is not to be had yet; write publish:// and let an encoder \
-             publish, or srt://HOST:PORT or udp:// for what the node is to fetch"
+             publish, or rtmp://HOST/APP/NAME, srt://HOST:PORT or udp:// for what the node is to \
+             fetch"
         ),
     )
 }
@@ -340,6 +382,9 @@ mod tests {
             ("srt://127.0.0.1:9999?mode=caller", Kind::PullSrt),
             ("srt://127.0.0.1:9999?mode=rendezvous", Kind::PullSrt),
             ("srt://origin.example:9999?streamid=#!::r=x,m=request", Kind::PullSrt),
+            ("rtmp://localhost/live/x", Kind::PullRtmp),
+            ("rtmps://origin.example/live/x?key=y", Kind::PullRtmp),
+            ("rtmp://192.0.2.1:1936/a/b/c", Kind::PullRtmp),
             ("udp://239.0.0.1:5000?interface=lo", Kind::Udp),
             ("rtp://239.0.0.1:5000", Kind::Udp),
         ] {
@@ -348,8 +393,7 @@ mod tests {
         for (url, code) in [
             ("", "invalid_input_url"),
             ("0.0.0.0:1935", "invalid_input_url"),
-            ("rtmp://localhost/live", "input_not_supported"),
-            ("rtmp://origin.example/live/x", "input_not_supported"),
+            ("rtmp://localhost/live", "invalid_rtmp_url"),
             ("rtsp://0.0.0.0/x", "input_not_supported"),
             ("udp://origin.example:5000", "invalid_input_url"),
             ("rtp://origin.example:5000", "invalid_input_url"),

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use dataplane::control::{Denial, Intent, Protocol, ProtocolSet, UdpInput};
 
-use super::input::{Input, Kind};
+use super::input::{Input, Kind, PullPlace};
 use super::outputs::{Protocols, PushDestination, PushPlace};
 use super::spec::{StreamSpec, Template, Traits};
-use super::srt_url::SrtPlace;
 
 /// Who declared a stream or a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -183,10 +182,10 @@ impl Resolved {
     /// The peers that the node pulls it from: the number of the input, its address as it may be
     /// shown, and where it is.
     #[must_use]
-    pub fn pulls(&self) -> Vec<(u32, String, SrtPlace)> {
+    pub fn pulls(&self) -> Vec<(u32, String, PullPlace)> {
         let inputs = if self.is_off() { &[] } else { self.traits.inputs.as_slice() };
         let (places, mpegts) = ((0..).zip(inputs), self.traits.mpegts);
-        places.filter_map(|(at, input)| Some((at, input.masked(), input.srt(mpegts)?))).collect()
+        places.filter_map(|(at, input)| Some((at, input.masked(), input.pulled(mpegts)?))).collect()
     }
 
     /// The peers that the node pushes it to.

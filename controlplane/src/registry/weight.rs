@@ -95,7 +95,7 @@ const DIAL_BYTES: usize = 3 << 10;
 impl Weight for Input {
     fn heap(&self) -> usize {
         let Self { url, priority: _, headers, params, program: _, pids, net: _ } = self;
-        let dialled = if self.srt(None).is_some() { DIAL_BYTES + 2 * url.heap() } else { 0 };
+        let dialled = if self.pulled(None).is_some() { DIAL_BYTES + 2 * url.heap() } else { 0 };
         url.heap() + headers.heap() + params.heap() + pids.heap() + dialled
     }
 }

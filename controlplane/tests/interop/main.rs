@@ -51,6 +51,7 @@ mod pushes;
 mod quotas;
 mod readers;
 mod rml;
+mod rtmp_peers;
 mod seccomp;
 mod server;
 mod signed;

@@ -8,6 +8,8 @@ use codecs::srt::{KeyLength, Passphrase};
 
 use crate::ids::{Secret, SessionId, StreamName};
 use crate::session::mpegts::TransportTerms;
+use crate::session::rtmp::client::Address;
+use crate::session::tls::TlsTrust;
 
 /// Names a dial in what is told of it; the control plane never uses one twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,8 @@ pub struct Dial {
 pub enum DialPeer {
     /// MPEG-TS over SRT.
     Srt(SrtPeer),
+    /// RTMP: a pull alone.
+    Rtmp(RtmpPeer),
     /// MPEG-TS in datagrams, which nobody answers: a push alone.
     Udp(Arc<UdpPeer>),
 }
@@ -71,6 +75,17 @@ pub struct SrtPeer {
     pub local: Option<SocketAddr>,
     /// What is chosen of the stream that it sends.
     pub transport: TransportTerms,
+}
+
+/// A server of RTMP that a stream is played from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtmpPeer {
+    /// What is asked for, and of whom.
+    pub address: Address,
+    /// Who is believed inside TLS, if it is spoken.
+    pub trust: Option<TlsTrust>,
+    /// How long it may take until the server plays.
+    pub connect_timeout: Duration,
 }
 
 /// What became of a dial.
@@ -113,10 +128,14 @@ pub enum DialState {
 }
 
 /// Why a peer could not be reached, or why its connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialFailure {
     /// The peer refused, with this code of SRT.
     Refused(u32),
+    /// The peer refused, in these words of RTMP.
+    Said(Arc<str>),
+    /// The peer says that the stream is to be had there.
+    Elsewhere(Arc<str>),
     /// It did not answer.
     NoAnswer,
     /// The socket could not be opened, or nothing could be sent, with this number of the system.

@@ -27,6 +27,8 @@ pub enum Session {
     Udp(Box<udp::Receiver>),
     /// A transport stream that we send in datagrams.
     UdpPush(Box<udp::Sender>),
+    /// A stream that we play by RTMP.
+    RtmpPull(Box<rtmp::Puller>),
 }
 
 macro_rules! each {
@@ -37,6 +39,7 @@ macro_rules! each {
             Self::Srt($session) => $call,
             Self::Udp($session) => $call,
             Self::UdpPush($session) => $call,
+            Self::RtmpPull($session) => $call,
         }
     };
 }
@@ -57,6 +60,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.handle_bytes(now, bytes, pool),
             Self::Http(session) => session.handle_bytes(now, bytes, pool),
+            Self::RtmpPull(session) => session.handle_bytes(now, bytes, pool),
             Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
                 Err(Error::Misbehaved { state: self.state_name(), got: "bytes" })
             }
@@ -84,9 +88,7 @@ impl Session {
     ) -> Result<Served, Error> {
         match self {
             Self::Http(session) => session.handle_window(now, window, tail),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
-                Err(Error::Misbehaved { state: self.state_name(), got: "window" })
-            }
+            _ => Err(Error::Misbehaved { state: self.state_name(), got: "window" }),
         }
     }
 
@@ -102,7 +104,7 @@ impl Session {
     pub const fn said_bytes(&self) -> usize {
         match self {
             Self::Http(session) => session.said_bytes(),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => 0,
+            _ => 0,
         }
     }
 
@@ -111,7 +113,7 @@ impl Session {
     pub fn finds(&self, window: &Window, tail: u64) -> bool {
         match self {
             Self::Http(session) => session.finds(window, tail),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
+            _ => false,
         }
     }
 
@@ -120,7 +122,7 @@ impl Session {
     pub const fn asset(&self) -> Option<Asset> {
         match self {
             Self::Http(session) => session.asset(),
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -137,6 +139,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.poll_transmit(out),
             Self::Http(session) => session.poll_transmit(out),
+            Self::RtmpPull(session) => session.poll_transmit(out),
             Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
@@ -163,6 +166,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.wants_bytes(),
             Self::Http(session) => session.wants_bytes(),
+            Self::RtmpPull(session) => session.wants_bytes(),
             Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
         }
     }
@@ -171,7 +175,7 @@ impl Session {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         match self {
-            Self::Rtmp(_) => Protocol::Rtmp,
+            Self::Rtmp(_) | Self::RtmpPull(_) => Protocol::Rtmp,
             Self::Http(session) => session.protocol(),
             Self::Srt(_) => Protocol::Srt,
             Self::Udp(_) | Self::UdpPush(_) => Protocol::Udp,
@@ -182,10 +186,8 @@ impl Session {
     #[must_use]
     pub const fn parking_limit(&self) -> LimitId {
         match self {
-            Self::Rtmp(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {
-                LimitId::ParkedBytesMax
-            }
             Self::Http(_) => LimitId::HttpPipelineBytesMax,
+            _ => LimitId::ParkedBytesMax,
         }
     }
 
@@ -194,7 +196,7 @@ impl Session {
     pub const fn reconnects(&self) -> bool {
         match self {
             Self::Rtmp(session) => session.reconnects(),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => false,
+            _ => false,
         }
     }
 
@@ -212,7 +214,7 @@ impl Session {
             Self::Rtmp(session) => session.role(),
             Self::Http(session) => session.role(),
             Self::Srt(session) => Some(session.role()),
-            Self::Udp(_) => Some(Role::Publish),
+            Self::Udp(_) | Self::RtmpPull(_) => Some(Role::Publish),
             Self::UdpPush(_) => Some(Role::Play),
         }
     }
@@ -226,6 +228,7 @@ impl Session {
             Self::Srt(session) => Some(session.stream()),
             Self::Udp(session) => Some(session.stream()),
             Self::UdpPush(session) => Some(session.stream()),
+            Self::RtmpPull(session) => Some(session.stream()),
         }
     }
 
@@ -234,7 +237,7 @@ impl Session {
     pub fn application(&self) -> Option<(StreamName, Box<Credentials>)> {
         match self {
             Self::Rtmp(session) => session.application(),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -255,6 +258,7 @@ impl Session {
         match self {
             Self::Rtmp(session) => session.drop_messages(pool),
             Self::Http(session) => session.drop_head(),
+            Self::RtmpPull(session) => session.drop_messages(pool),
             Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
         }
     }
@@ -270,7 +274,7 @@ impl Session {
     pub fn srt(&self) -> Option<&srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -278,7 +282,7 @@ impl Session {
     pub fn srt_mut(&mut self) -> Option<&mut srt::Server> {
         match self {
             Self::Srt(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Udp(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -287,7 +291,7 @@ impl Session {
         match self {
             Self::Srt(session) => session.advance(now, pool),
             Self::Udp(session) => session.advance(now, pool),
-            Self::Rtmp(_) | Self::Http(_) | Self::UdpPush(_) => false,
+            _ => false,
         }
     }
 
@@ -296,7 +300,7 @@ impl Session {
     pub fn push(&self) -> Option<&udp::Sender> {
         match self {
             Self::UdpPush(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
+            _ => None,
         }
     }
 
@@ -304,7 +308,24 @@ impl Session {
     pub fn push_mut(&mut self) -> Option<&mut udp::Sender> {
         match self {
             Self::UdpPush(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::Udp(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The session of a stream that we play.
+    #[must_use]
+    pub const fn pull(&self) -> Option<&rtmp::Puller> {
+        match self {
+            Self::RtmpPull(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn pull_mut(&mut self) -> Option<&mut rtmp::Puller> {
+        match self {
+            Self::RtmpPull(session) => Some(session),
+            _ => None,
         }
     }
 
@@ -313,7 +334,7 @@ impl Session {
     pub fn udp(&self) -> Option<&udp::Receiver> {
         match self {
             Self::Udp(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -321,7 +342,7 @@ impl Session {
     pub fn udp_mut(&mut self) -> Option<&mut udp::Receiver> {
         match self {
             Self::Udp(session) => Some(session),
-            Self::Rtmp(_) | Self::Http(_) | Self::Srt(_) | Self::UdpPush(_) => None,
+            _ => None,
         }
     }
 
@@ -337,17 +358,15 @@ impl Session {
 
     /// Gives every page back before the session moves to another shard.
     pub fn leave_pages(&mut self, pool: &Pool) {
-        match self {
-            Self::Rtmp(session) => session.leave_pages(pool),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
+        if let Self::Rtmp(session) = self {
+            session.leave_pages(pool);
         }
     }
 
     /// Takes what is in hand out of its pages before the session moves with its stream.
     pub fn pack_pages(&mut self, pool: &Pool) {
-        match self {
-            Self::Rtmp(session) => session.pack_pages(pool),
-            Self::Http(_) | Self::Srt(_) | Self::Udp(_) | Self::UdpPush(_) => {}
+        if let Self::Rtmp(session) = self {
+            session.pack_pages(pool);
         }
     }
 

@@ -148,15 +148,7 @@ impl Shard {
             return;
         };
         let Accepted { fd, peer, kind, latency, listener, speaker, admission } = fresh;
-        let egress = &self.config.egress;
-        let options = SocketOptions {
-            nodelay: true,
-            notsent_lowat: Some(egress.notsent_lowat_bytes),
-            send_buffer: Some(egress.send_buffer_bytes),
-            recv_buffer: Some(self.config.session.receive_buffer_bytes),
-            user_timeout_ms: u32::try_from(egress.user_timeout.as_millis()).ok(),
-        };
-        if let Err(error) = reactor::apply(fd.as_fd(), &options) {
+        if let Err(error) = reactor::apply(fd.as_fd(), &self.socket_options()) {
             tracing::debug!(%peer, %error, "socket options");
         }
         self.sessions_opened += 1;
@@ -180,6 +172,18 @@ impl Shard {
         self.rearm(slot);
     }
 
+    /// The options of a connection.
+    pub(super) fn socket_options(&self) -> SocketOptions {
+        let egress = &self.config.egress;
+        SocketOptions {
+            nodelay: true,
+            notsent_lowat: Some(egress.notsent_lowat_bytes),
+            send_buffer: Some(egress.send_buffer_bytes),
+            recv_buffer: Some(self.config.session.receive_buffer_bytes),
+            user_timeout_ms: u32::try_from(egress.user_timeout.as_millis()).ok(),
+        }
+    }
+
     fn session_of(&mut self, kind: ListenerKind, id: SessionId) -> Session {
         match kind {
             ListenerKind::Rtmp | ListenerKind::Rtmps => {
@@ -194,7 +198,7 @@ impl Shard {
     }
 
     /// Thirty-two unpredictable bytes from the process's random key and the session's number.
-    fn seed_of(&self, id: SessionId) -> [u8; 32] {
+    pub(super) fn seed_of(&self, id: SessionId) -> [u8; 32] {
         use std::hash::BuildHasher;
         let mut seed = [0; 32];
         for (i, part) in seed.chunks_exact_mut(8).enumerate() {

@@ -84,7 +84,7 @@ fn part_of(config: &Config) -> u64 {
 impl Connection {
     /// Bytes of its buffers that count.
     fn buffer_bytes(&self) -> u32 {
-        let tls = self.tls.as_ref().map_or(0, |tls| tls.server.buffer_bytes());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.link.buffer_bytes());
         let own = self.out.bytes.capacity() + self.parked.capacity();
         let all = own + tls + self.session.buffer_bytes();
         u32::try_from(all.saturating_sub(UNCOUNTED_BYTES)).unwrap_or(u32::MAX)

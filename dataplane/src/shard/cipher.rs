@@ -26,7 +26,7 @@ use super::shard::Shard;
 use crate::config::{LimitId, ListenerKind};
 use crate::error::Error;
 use crate::reactor::{SendPart, Token};
-use crate::session::tls::{Identity, PLAIN_BYTES_MAX, RECORD_ROOM, TlsFailure, TlsServer};
+use crate::session::tls::{Identity, PLAIN_BYTES_MAX, RECORD_ROOM, TlsFailure, TlsLink};
 
 /// Ciphertext of one slice of sends.
 const ARENA_BYTES: usize = 1 << 20;
@@ -41,7 +41,7 @@ const SCRATCH_KEPT_BYTES: usize = 256 << 10;
 /// What a connection inside TLS has beside its session. Lives on: its shard. Crosses by: mailbox.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    pub server: TlsServer,
+    pub link: TlsLink,
     /// Its handshake waits for its share of a turn.
     queued: bool,
     /// It counts among the shard's handshakes.
@@ -60,7 +60,7 @@ impl Tls {
 
     /// Bytes of its buffers, which the shard's gauge gets now.
     pub(super) fn count_buffers(&mut self) -> u64 {
-        self.buffered = u32::try_from(self.server.buffer_bytes()).unwrap_or(u32::MAX);
+        self.buffered = u32::try_from(self.link.buffer_bytes()).unwrap_or(u32::MAX);
         self.buffered.into()
     }
 
@@ -129,7 +129,7 @@ impl Cipher {
     /// The bytes of every part are valid and unchanged during the call.
     unsafe fn encrypt(
         &mut self,
-        server: &mut TlsServer,
+        link: &mut TlsLink,
         parts: &[SendPart],
         max: usize,
     ) -> Result<(usize, u32, u32), Error> {
@@ -144,7 +144,7 @@ impl Cipher {
         let Self { arena, gathered, .. } = self;
         let mut end = start;
         let mut record = |plain: &[u8]| {
-            end += server.encrypt(plain, &mut arena[end..])?;
+            end += link.encrypt(plain, &mut arena[end..])?;
             Ok::<(), Error>(())
         };
         gathered.clear();
@@ -205,14 +205,18 @@ impl Shard {
             }
             ListenerKind::Https => (identity.map(Identity::https), None),
         };
-        let server = config.and_then(|config| TlsServer::new(config).ok()).ok_or(NoTls)?;
-        let server = server.or_challenge(challenge);
+        let link = config.and_then(|config| TlsLink::new(config).ok()).ok_or(NoTls)?;
+        self.tls_by(link.or_challenge(challenge)).map(Some).map_err(|_| NoTls)
+    }
+
+    /// What a connection needs that begins to shake hands by `link`.
+    pub(super) fn tls_by(&mut self, link: TlsLink) -> Result<Box<Tls>, LimitId> {
         if self.cipher.handshakes >= self.config.limits.get(LimitId::TlsHandshakesMax) {
             self.counters.limit(LimitId::TlsHandshakesMax);
-            return Err(NoTls);
+            return Err(LimitId::TlsHandshakesMax);
         }
         self.cipher.handshakes += 1;
-        Ok(Some(Box::new(Tls { server, queued: false, counted: true, full: false, buffered: 0 })))
+        Ok(Box::new(Tls { link, queued: false, counted: true, full: false, buffered: 0 }))
     }
 
     /// Ciphertext was received.
@@ -222,14 +226,14 @@ impl Shard {
         let Some(tls) = connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) else {
             return;
         };
-        if !tls.server.is_handshaking() {
+        if !tls.link.is_handshaking() {
             self.decrypt(slot, Some(source));
             self.count_tls_buffers(slot);
             return;
         }
         let max = config.limits.get(LimitId::TlsPendingBytesMax);
-        if !tls.server.hold(source.bytes(reactor), usize::try_from(max).unwrap_or(usize::MAX)) {
-            tls.server.give_up(TlsFailure::Limit);
+        if !tls.link.hold(source.bytes(reactor), usize::try_from(max).unwrap_or(usize::MAX)) {
+            tls.link.give_up(TlsFailure::Limit);
             self.fail(slot, &Error::Limit(LimitId::TlsPendingBytesMax));
         } else if !tls.queued {
             tls.queued = true;
@@ -268,14 +272,14 @@ impl Shard {
         };
         let bytes = source.map_or(&[][..], |source| source.bytes(reactor));
         let Cipher { scratch, plain, .. } = cipher;
-        let server = &mut tls.server;
+        let link = &mut tls.link;
         // Bytes of strangers meet a library here: a panic of its closes this connection only.
-        let result = catch_unwind(AssertUnwindSafe(|| server.handle_bytes(bytes, scratch, plain)));
+        let result = catch_unwind(AssertUnwindSafe(|| link.handle_bytes(bytes, scratch, plain)));
         let result = result.unwrap_or(Err(Error::Panicked));
-        let pending = server.pending_bytes() as u64;
+        let pending = link.pending_bytes() as u64;
         let result = match result {
             Ok(()) if pending > config.limits.get(LimitId::TlsPendingBytesMax) => {
-                server.give_up(TlsFailure::Limit);
+                link.give_up(TlsFailure::Limit);
                 Err(Error::Limit(LimitId::TlsPendingBytesMax))
             }
             other => other,
@@ -291,7 +295,7 @@ impl Shard {
             return;
         }
         let tls = self.connections.get(slot).and_then(|connection| connection.tls.as_deref());
-        if tls.is_some_and(|tls| tls.server.peer_closed()) {
+        if tls.is_some_and(|tls| tls.link.peer_closed()) {
             self.peer_says_no_more(slot);
         }
     }
@@ -317,14 +321,15 @@ impl Shard {
         let Some(tls) = connections.get_mut(slot).and_then(|c| c.tls.as_deref_mut()) else {
             return;
         };
-        if tls.server.is_handshaking() || !tls.counted {
+        if tls.link.is_handshaking() || !tls.counted {
             return;
         }
         tls.counted = false;
         cipher.handshakes -= 1;
-        if tls.server.failure().is_none() {
+        if tls.link.failure().is_none() {
             counters.tls_handshakes += 1;
-            counters.tls_handshakes_resumed += u64::from(tls.server.is_resumed());
+            counters.tls_handshakes_resumed += u64::from(tls.link.is_resumed());
+            self.ask_server(slot);
         }
     }
 
@@ -337,11 +342,11 @@ impl Shard {
         if tls.counted {
             self.cipher.handshakes -= 1;
         }
-        if tls.server.is_handshaking() {
+        if tls.link.is_handshaking() {
             let late = self.now >= connection.opened + self.config.session.connect_deadline;
-            tls.server.give_up(if late { TlsFailure::Timeout } else { TlsFailure::Closed });
+            tls.link.give_up(if late { TlsFailure::Timeout } else { TlsFailure::Closed });
         }
-        if let Some(failure) = tls.server.failure() {
+        if let Some(failure) = tls.link.failure() {
             self.counters.tls_failure(failure);
         }
     }
@@ -351,10 +356,10 @@ impl Shard {
         let Self { connections, reactor, counters, .. } = self;
         let token = connections.token(slot);
         let connection = connections.get_mut(slot)?;
-        let server = &connection.tls.as_deref()?.server;
-        let waiting = server.waiting();
+        let link = &connection.tls.as_deref()?.link;
+        let waiting = link.waiting();
         if waiting.is_empty() {
-            if server.is_writable() {
+            if link.is_writable() {
                 return None;
             }
             // Nothing can be said any more, or not yet: a handshake that ends ends without words.
@@ -390,7 +395,7 @@ impl Shard {
         let sparing = tls.full || budget.is_tight();
         let max = if sparing { PLAIN_BYTES_MAX } else { SEND_PLAIN_MAX };
         // SAFETY: the caller's promise.
-        let encrypted = unsafe { cipher.encrypt(&mut tls.server, parts, max) };
+        let encrypted = unsafe { cipher.encrypt(&mut tls.link, parts, max) };
         let (plain, at, len) = match encrypted {
             Ok(encrypted) => encrypted,
             Err(error) => return Outcome::Broken(error),
@@ -417,10 +422,10 @@ impl Shard {
             return;
         };
         match sent.at {
-            None => tls.server.sent(bytes),
+            None => tls.link.sent(bytes),
             Some(at) => {
                 let (at, len) = (at as usize, sent.len as usize);
-                tls.server.keep(&cipher.arena[at + bytes..at + len]);
+                tls.link.keep(&cipher.arena[at + bytes..at + len]);
             }
         }
         let cut = bytes < sent.len as usize;

@@ -384,7 +384,7 @@ impl Connection {
 
     /// True if ciphertext waits to be sent before anything else.
     pub(super) fn has_ciphertext(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.server.waiting().is_empty())
+        self.tls.as_ref().is_some_and(|tls| !tls.link.waiting().is_empty())
     }
 
     /// True if something is still to be said to a peer that only waits for answers.

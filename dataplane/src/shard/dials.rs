@@ -37,6 +37,7 @@ use crate::control::{
 use crate::error::Error;
 use crate::hub::{Hub, Publisher};
 use crate::ids::{Secret, SessionId, StreamName};
+use crate::session::rtmp::Puller;
 use crate::session::srt::{Attempt, Call, Caller, Outgoing, Rendezvous, Server, Settings};
 use crate::session::udp::Sender;
 use crate::session::{Command, PlayOptions, Refusal, Session};
@@ -213,6 +214,7 @@ impl Shard {
             self.set_dial(key, at, DialState::Calling);
             let called = match &*peer {
                 DialPeer::Srt(peer) => self.call_peer(stream, *role, addr, peer),
+                DialPeer::Rtmp(peer) => self.open_server(stream, addr, peer),
                 DialPeer::Udp(peer) => self.open_push(stream, addr, peer),
             };
             match called {
@@ -222,12 +224,14 @@ impl Shard {
                     if let Some(entry) = entries.and_then(|all| all.get_mut(at)) {
                         entry.slot = Some(slot);
                     }
-                    if matches!(&*peer, DialPeer::Udp(_)) {
-                        self.begin_push(slot, stream.clone());
-                    } else if self.awaits_keys(slot) {
-                        self.queue_keys(slot);
-                    } else {
-                        self.settle(slot);
+                    match &*peer {
+                        DialPeer::Udp(_) => self.begin_push(slot, stream.clone()),
+                        DialPeer::Srt(_) if self.awaits_keys(slot) => self.queue_keys(slot),
+                        DialPeer::Srt(_) => {
+                            self.settle(slot);
+                        }
+                        // It is waited for.
+                        DialPeer::Rtmp(_) => {}
                     }
                 }
                 Err(error) => self.rest_dial(key, at, failure_of(&error)),
@@ -321,7 +325,9 @@ impl Shard {
     pub(super) fn is_dialled(&self, slot: u32) -> bool {
         let Some(connection) = self.connections.get(slot) else { return false };
         let session = &connection.session;
-        session.push().is_some() || session.srt().is_some_and(Server::is_called)
+        session.push().is_some()
+            || session.pull().is_some()
+            || session.srt().is_some_and(Server::is_called)
     }
 
     /// A peer that we called answered: it begins at once, as nobody need allow what is declared.
@@ -375,7 +381,9 @@ impl Shard {
             return;
         }
         let errno = session.and_then(Session::push).and_then(Sender::failed_with);
+        let said = session.and_then(Session::pull).and_then(Puller::failure);
         let failure = match (code, errno) {
+            _ if said.is_some() => said.unwrap_or(DialFailure::NoAnswer),
             (Some(RejectReason::TIMEOUT), _) => DialFailure::NoAnswer,
             (Some(code), _) => DialFailure::Refused(code.0),
             (None, Some(errno)) => DialFailure::Socket(errno),

@@ -57,6 +57,10 @@ impl Shard {
             self.close(slot, reason);
             return;
         }
+        if connection.session.pull().is_some_and(|pull| !pull.is_reached()) {
+            self.close(slot, reason);
+            return;
+        }
         connection.closing = Some(Box::new(Closing { reason, lingering: false, deadline }));
         connection.parked = Vec::new();
         connection.session.drop_messages(pool);
@@ -76,7 +80,7 @@ impl Shard {
         let deadline = self.now + LINGER;
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(closing) = &mut connection.closing else { return };
-        if connection.tls.as_mut().is_some_and(|tls| tls.server.say_goodbye()) {
+        if connection.tls.as_mut().is_some_and(|tls| tls.link.say_goodbye()) {
             self.enqueue(slot, Class::Reply);
             return;
         }
@@ -117,7 +121,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.owes() {
             connection.half_closed = true;
-        } else if connection.tls.as_deref().is_some_and(|tls| tls.server.peer_closed()) {
+        } else if connection.tls.as_deref().is_some_and(|tls| tls.link.peer_closed()) {
             // Who says goodbye hears it.
             connection.half_closed = true;
             self.close_after_words(slot, "peer_closed");

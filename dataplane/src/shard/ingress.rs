@@ -386,7 +386,7 @@ impl Connection {
     /// True if its session takes bytes now. A peer that asks without reading the answers is not
     /// heard until it has read them.
     fn hears(&self) -> bool {
-        let waits = |tls: &Tls| tls.is_queued() || tls.server.waiting().len() >= REPLIES_PAUSE;
+        let waits = |tls: &Tls| tls.is_queued() || tls.link.waiting().len() >= REPLIES_PAUSE;
         self.session.wants_bytes()
             && self.out.rest().len() < REPLIES_PAUSE
             && !self.tls.as_deref().is_some_and(waits)

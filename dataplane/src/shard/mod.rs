@@ -8,8 +8,8 @@
 //! (`ports.rs`): their calls are heard (`handshakes.rs`), judged and answered in `calls.rs`, after
 //! their keys were derived (`derivations.rs`), their datagrams taken in `datagrams.rs`, and their
 //! players sent trains of them (`trains.rs`, `departures.rs`). Inputs that a shard fetches by
-//! itself have sockets of their own (`pulls.rs`); peers that it calls by itself (`dials.rs`) share
-//! one, as those do who call it.
+//! itself have sockets of their own (`pulls.rs`); peers of SRT that it calls by itself (`dials.rs`)
+//! share one, as those do who call it, and servers of RTMP have one each (`servers.rs`).
 
 mod accept;
 mod admission;
@@ -77,6 +77,7 @@ mod relocation;
 mod revoked;
 #[cfg(test)]
 mod rig;
+mod servers;
 mod session_events;
 #[expect(clippy::module_inception, reason = "the folder is the room, the file its main thing")]
 mod shard;

@@ -191,11 +191,13 @@ impl Shard {
         }
     }
 
-    /// True if the publisher of a stream cannot move: it shares its socket with others.
+    /// True if the publisher of a stream cannot move: it shares its socket with others, or its home
+    /// connected to it.
     fn is_bound(&self, stream: &StreamName) -> bool {
         let hub = self.streams.find(stream).and_then(|slot| self.streams.get(slot));
         let slot = hub.and_then(|hub| hub.publisher().slot());
-        slot.and_then(|slot| self.connections.get(slot)).is_some_and(|c| c.fd.is_none())
+        let shares = |slot| self.connections.get(slot).is_some_and(|c| c.fd.is_none());
+        slot.is_some_and(|slot| shares(slot) || self.is_dialled(slot))
     }
 
     /// True if the connection publishes a stream that is about to move.

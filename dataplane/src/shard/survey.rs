@@ -282,7 +282,7 @@ impl Shard {
             role: connection.does().filter(|_| !carries),
             stream: stream.filter(|_| !carries).cloned(),
             peer: connection.peer.into(),
-            tls: connection.tls.as_ref().map(|tls| tls.server.version()),
+            tls: connection.tls.as_ref().map(|tls| tls.link.version()),
             agent: connection.session.agent().clone(),
             state: connection.session.state_name(),
             age_ms: self.age_ms(connection.opened),

@@ -213,7 +213,10 @@ impl Shard {
             Completion::AcceptFailed { token, errno, ended: true } => {
                 self.accept_failed(token, errno);
             }
-            Completion::AcceptFailed { .. } | Completion::Connected { .. } => {}
+            Completion::AcceptFailed { .. } => {}
+            Completion::Connected { token, result } => {
+                self.with(token, |shard, slot| shard.server_connected(slot, result));
+            }
             Completion::Received { token, buf } => match self.current(token) {
                 Some(slot) => self.received(slot, buf),
                 None => self.reactor.release(buf),

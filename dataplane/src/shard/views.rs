@@ -335,7 +335,7 @@ impl Shard {
             stream,
             peer: connection.peer.into(),
             agent: connection.session.agent().clone(),
-            tls: connection.tls.as_ref().map(|tls| tls.server.version()),
+            tls: connection.tls.as_ref().map(|tls| tls.link.version()),
             began: *now,
             admission,
             usage: usage.begin_view(&asked.stream, *now),

@@ -29,6 +29,7 @@ fn told(exchange: &mut Exchange<TwoShards>, now: Instant) -> Vec<(Role, Vec<Stri
             let peers = dials.iter().map(|dial| {
                 let said = match &*dial.peer {
                     DialPeer::Srt(peer) => peer.stream_id.0.as_str(),
+                    DialPeer::Rtmp(peer) => peer.address.stream.0.as_str(),
                     DialPeer::Udp(peer) if peer.is_rtp => "rtp",
                     DialPeer::Udp(_) => "udp",
                 };

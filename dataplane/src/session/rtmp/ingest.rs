@@ -13,10 +13,10 @@ use codecs::amf0::{self, Value};
 use codecs::flv::enhanced::Track as TagTrack;
 use codecs::media::{Codec, DecoderConfig, TrackKind};
 use codecs::rtmp::command::{encode_data, parse_data};
-use codecs::rtmp::message::{MessageHeader, MessageKind};
+use codecs::rtmp::message::{AggregateMessages, MessageHeader, MessageKind};
 use codecs::time::{MediaTime, Unwrapper};
 
-use super::assembly::class_of;
+use super::assembly::{Assembly, Body, class_of};
 use super::nal_length::widen;
 use super::tag::{Content, Tag};
 use crate::config::{LimitId, Limits};
@@ -27,6 +27,10 @@ use crate::slab::{AuBytes, AuWriter, Pool};
 const RECORD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of what a track says beside its configuration at most: a colour volume or a speaker map.
 const DETAIL_BYTES_MAX: usize = 4 << 10;
+/// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
+const AGGREGATE_MESSAGES_MAX: usize = 256;
+/// Data messages of a server to its own players, which those of this node hear from this node.
+const SERVER_WORDS: [&str; 2] = ["|RtmpSampleAccess", "onStatus"];
 /// The reason of a drop for want of pages.
 const MEMORY: &str = "memory";
 
@@ -310,6 +314,46 @@ impl Ingest {
         Some(self.tracks.len() - 1)
     }
 
+    /// Takes an aggregate: rare (old Flash encoders), so its bodies are copied a second time.
+    ///
+    /// Errors: [`LimitId::TracksMax`].
+    pub(super) fn aggregate(
+        &mut self,
+        header: &MessageHeader,
+        body: &[u8],
+        (assembly, pool): (&mut Assembly, &Pool),
+        limits: &amf0::Limits,
+        events: &mut Events,
+    ) -> Taken {
+        let dropped = |reason| Event::MediaDropped { reason };
+        if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
+            events.push_back(dropped("aggregate_messages"));
+            return Ok(());
+        }
+        for message in AggregateMessages::new(body, header) {
+            let Ok((header, body)) = message else {
+                events.push_back(dropped("aggregate"));
+                return Ok(());
+            };
+            match header.kind {
+                MessageKind::Audio | MessageKind::Video => {
+                    match assembly.whole(header.kind, body, pool) {
+                        Body::Unit(unit) => self.media(&header, unit, pool, events)?,
+                        Body::Dropped(reason) => self.dropped(header.kind, reason, events),
+                        Body::Partial | Body::Bytes(_) => {}
+                    }
+                }
+                MessageKind::DataAmf0 | MessageKind::DataAmf3
+                    if self.data(&header, body, limits, events).is_err() =>
+                {
+                    events.push_back(dropped("data"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the body of a data message.
     ///
     /// Errors: only what is over a limit; what cannot be read is dropped.
@@ -335,6 +379,9 @@ impl Ingest {
         };
         let Some(Value::String(name)) = values.first() else { return Ok(()) };
         let metadata = name == "onMetaData";
+        if SERVER_WORDS.contains(&name.as_str()) {
+            return Ok(());
+        }
         if !metadata && (set || name.starts_with('@')) {
             // Other stored frames, and `@clearDataFrame`: a live stream gives nothing back.
             return Ok(());

@@ -3,18 +3,15 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use codecs::rtmp::message::{AggregateMessages, MessageHeader, MessageKind};
+use codecs::rtmp::message::{MessageHeader, MessageKind};
 
-use super::assembly::{Body, Way};
+use super::assembly::Way;
+use super::ingest::Ingest;
 use super::server::Server;
 use super::state::State;
 use crate::Error;
 use crate::config::LimitId;
-use crate::session::Event;
 use crate::slab::Pool;
-
-/// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
-const AGGREGATE_MESSAGES_MAX: usize = 256;
 
 impl Server {
     /// Where the message of a header goes, or why it may not come at all.
@@ -71,42 +68,11 @@ impl Server {
         ingest.data(header, body, &limits, events).map_err(|e| self.limit_of(e))
     }
 
-    /// An aggregate: rare (old Flash encoders), so its bodies are copied a second time.
+    /// An aggregate of a publisher.
     fn aggregate(&mut self, header: &MessageHeader, body: &[u8], pool: &Pool) -> Result<(), Error> {
-        let dropped = |reason| Event::MediaDropped { reason };
-        if AggregateMessages::new(body, header).nth(AGGREGATE_MESSAGES_MAX).is_some() {
-            self.events.push_back(dropped("aggregate_messages"));
-            return Ok(());
-        }
-        for message in AggregateMessages::new(body, header) {
-            let Ok((header, body)) = message else {
-                self.events.push_back(dropped("aggregate"));
-                return Ok(());
-            };
-            match header.kind {
-                MessageKind::Audio | MessageKind::Video => {
-                    match self.assembly.whole(header.kind, body, pool) {
-                        Body::Unit(unit) => {
-                            let (ingest, events) = self.ingest();
-                            ingest.media(&header, unit, pool, events).map_err(Error::Limit)?;
-                        }
-                        Body::Dropped(reason) => {
-                            let (ingest, events) = self.ingest();
-                            ingest.dropped(header.kind, reason, events);
-                        }
-                        Body::Partial | Body::Bytes(_) => {}
-                    }
-                }
-                MessageKind::DataAmf0 | MessageKind::DataAmf3 => {
-                    let limits = self.amf_limits();
-                    let (ingest, events) = self.ingest();
-                    if ingest.data(&header, body, &limits, events).is_err() {
-                        events.push_back(dropped("data"));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let limits = self.amf_limits();
+        let Self { assembly, events, .. } = self;
+        let ingest = self.ingest.get_or_insert_with(|| Box::new(Ingest::new(&self.terms.limits)));
+        ingest.aggregate(header, body, (assembly, pool), &limits, events).map_err(Error::Limit)
     }
 }

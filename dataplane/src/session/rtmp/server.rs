@@ -39,7 +39,7 @@ pub struct Server {
     pub(super) state: State,
     pub(super) reader: ChunkReader,
     pub(super) assembly: Assembly,
-    ingest: Option<Box<Ingest>>,
+    pub(super) ingest: Option<Box<Ingest>>,
     pub(super) replies: Replies,
     pub(super) events: VecDeque<Event>,
     pub(super) terms: Arc<Terms>,
@@ -417,7 +417,7 @@ impl Server {
 }
 
 /// Milliseconds of the session's life, as its clock on the wire.
-fn millis(born: Instant, now: Instant) -> u32 {
+pub(super) fn millis(born: Instant, now: Instant) -> u32 {
     let whole = now.saturating_duration_since(born).as_millis();
     u32::try_from(whole % (1 << 32)).unwrap_or_default()
 }

@@ -13,6 +13,8 @@ pub enum TlsFailure {
     Incompatible,
     /// The peer refused us by an alert: most often it does not trust the certificate.
     Refused,
+    /// A server that we connect to does not prove that it is who it should be.
+    Untrusted,
     /// The peer's handshake breaks the protocol.
     Handshake,
     /// A record after the handshake is damaged or out of place.
@@ -27,10 +29,11 @@ pub enum TlsFailure {
 
 impl TlsFailure {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Plain,
         Self::Incompatible,
         Self::Refused,
+        Self::Untrusted,
         Self::Handshake,
         Self::Record,
         Self::Timeout,
@@ -45,6 +48,7 @@ impl TlsFailure {
             Self::Plain => "tls_plain",
             Self::Incompatible => "tls_incompatible",
             Self::Refused => "tls_refused",
+            Self::Untrusted => "tls_untrusted",
             Self::Handshake => "tls_handshake",
             Self::Record => "tls_record",
             Self::Timeout => "tls_timeout",
@@ -69,6 +73,9 @@ impl TlsFailure {
                 AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure,
             ) => Self::Incompatible,
             rustls::Error::AlertReceived(_) => Self::Refused,
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                Self::Untrusted
+            }
             _ if handshaking => Self::Handshake,
             _ => Self::Record,
         }

@@ -1,8 +1,8 @@
 //! TLS as a byte filter around a session: ciphertext of the socket on one side, plain bytes of the
 //! session on the other.
 //!
-//! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here. `server` is
-//! our side of a listener, `client` that of a connection which we open, `identity` what a server
+//! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here. `link` is
+//! the connection of a shard's peer, `client` one that its owner opens and reads by itself, `identity` what a server
 //! proves itself with, `hello` what a peer asks for first.
 //!
 //! ```text
@@ -15,11 +15,11 @@ mod client;
 mod failure;
 mod hello;
 mod identity;
+mod link;
 mod record;
-mod server;
 
 pub use client::TlsClient;
 pub use failure::TlsFailure;
 pub use identity::{Certified, Identity};
+pub use link::{TlsLink, TlsTrust};
 pub use record::{PLAIN_BYTES_MAX, RECORD_ROOM};
-pub use server::TlsServer;

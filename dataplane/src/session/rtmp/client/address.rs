@@ -1,6 +1,7 @@
 //! `rtmp://` and `rtmps://` addresses of other servers.
 
 use crate::Error;
+use crate::ids::Secret;
 
 /// Bytes of an address at most.
 const ADDRESS_BYTES_MAX: usize = 4096;
@@ -23,8 +24,8 @@ pub struct Address {
     pub app: String,
     /// What the server is told about where we connected: no stream, no key.
     pub tc_url: String,
-    /// The stream with its query: may hold a key, so it is not for logs.
-    pub stream: String,
+    /// The stream with its query, which may hold a key.
+    pub stream: Secret,
 }
 
 impl Address {
@@ -59,7 +60,7 @@ impl Address {
             Some(port) => format!("{scheme}://{host_text}:{port}/{app}"),
             None => format!("{scheme}://{host_text}/{app}"),
         };
-        let port = port.unwrap_or(default);
+        let (port, stream) = (port.unwrap_or(default), Secret(stream));
         Ok(Self { tls, host: host.to_owned(), port, app, tc_url, stream })
     }
 }
@@ -104,7 +105,7 @@ mod tests {
         ] {
             let address = Address::parse(url).unwrap();
             let parts = (&*address.host, address.port, &*address.app, &*address.tc_url);
-            assert_eq!((parts, &*address.stream), ((host, port, app, tc_url), stream), "{url}");
+            assert_eq!((parts, &*address.stream.0), ((host, port, app, tc_url), stream), "{url}");
         }
     }
 

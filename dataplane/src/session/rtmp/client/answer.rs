@@ -96,6 +96,10 @@ impl Client {
         };
         let (level, code) = (text("level"), text("code"));
         let description = text("description");
-        self.events.push_back(ClientEvent::Status { level, code, description });
+        // The first is the whole address where the server tells both.
+        let ex = info.and_then(|info| info.get("ex"));
+        let place = ex.and_then(|ex| ex.get("redirect2").or_else(|| ex.get("redirect")));
+        let redirect = place.and_then(Value::as_str).map(str::to_owned);
+        self.events.push_back(ClientEvent::Status { level, code, description, redirect });
     }
 }

@@ -167,39 +167,57 @@ impl Client {
     fn read(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut at = 0;
         while at < bytes.len() && self.wants_bytes() && self.events.len() < EVENTS_MAX {
-            let rest = &bytes[at..];
-            if let State::Hello(hello) = &mut self.state {
-                let taken = rest.len().min(hello.bytes.len() - hello.len);
-                // CONTROL: a handshake, which may come in pieces.
-                hello.bytes[hello.len..hello.len + taken].copy_from_slice(&rest[..taken]);
-                hello.len += taken;
-                at += taken;
-                if hello.len == hello.bytes.len() {
-                    let c2 = hello.handshake.finish(&hello.bytes)?;
-                    // CONTROL: the end of a handshake.
-                    self.out.extend_from_slice(&c2);
-                    self.connect();
-                    self.transition(State::Connecting, "s2");
-                }
-                continue;
-            }
-            let (taken, fragment) = self.reader.feed(rest).map_err(limit_of)?;
+            let (taken, fragment) = self.step(&bytes[at..])?;
             at += taken;
-            self.window.received(taken);
             if let Some(fragment) = fragment {
                 self.fragment(fragment)?;
             }
         }
+        self.read_over()?;
+        Ok(at)
+    }
+
+    /// Takes bytes up to the end of a fragment, which its owner gives to [`Self::fragment`] unless
+    /// it is media of which it has a use of its own.
+    pub(in crate::session::rtmp) fn step<'b>(
+        &mut self,
+        bytes: &'b [u8],
+    ) -> Result<(usize, Option<Fragment<'b>>), Error> {
+        let State::Hello(hello) = &mut self.state else {
+            let (taken, fragment) = self.reader.feed(bytes).map_err(limit_of)?;
+            self.window.received(taken);
+            return Ok((taken, fragment));
+        };
+        let taken = bytes.len().min(hello.bytes.len() - hello.len);
+        // CONTROL: a handshake, which may come in pieces.
+        hello.bytes[hello.len..hello.len + taken].copy_from_slice(&bytes[..taken]);
+        hello.len += taken;
+        if hello.len == hello.bytes.len() {
+            let c2 = hello.handshake.finish(&hello.bytes)?;
+            // CONTROL: the end of a handshake.
+            self.out.extend_from_slice(&c2);
+            self.connect();
+            self.transition(State::Connecting, "s2");
+        }
+        Ok((taken, None))
+    }
+
+    /// All bytes of a read are taken: what they call for is said.
+    pub(in crate::session::rtmp) fn read_over(&mut self) -> Result<(), Error> {
         if let Some(acknowledgement) = self.window.due() {
             self.control(acknowledgement);
         }
         if self.out.len() as u64 > self.limits.reply_bytes_max && !self.sends_media() {
             return Err(Error::Limit(LimitId::ReplyBytesMax));
         }
-        Ok(at)
+        Ok(())
     }
 
-    fn fragment(&mut self, fragment: Fragment<'_>) -> Result<(), Error> {
+    /// Takes one fragment of a message.
+    pub(in crate::session::rtmp) fn fragment(
+        &mut self,
+        fragment: Fragment<'_>,
+    ) -> Result<(), Error> {
         let Fragment { header, offset, data, last } = fragment;
         let media =
             matches!(header.kind, MessageKind::Audio | MessageKind::Video | MessageKind::Aggregate);
@@ -284,6 +302,27 @@ impl Client {
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
         !matches!(self.state, State::Closed)
+    }
+
+    /// True once the server was asked to play or publish.
+    pub(in crate::session::rtmp) const fn is_asking(&self) -> bool {
+        matches!(self.state, State::Starting | State::Publishing | State::Playing)
+    }
+
+    /// Takes new limits.
+    pub(in crate::session::rtmp) fn reload(&mut self, limits: &Limits) {
+        self.limits = limits.clone();
+        self.reader.set_limits(chunk_limits(limits, LimitId::RtmpPartialBytesMax));
+    }
+
+    /// Bytes of buffers that it holds beside its record.
+    pub(in crate::session::rtmp) fn buffer_bytes(&self) -> usize {
+        let hello = match &self.state {
+            State::Hello(hello) => size_of_val(&**hello),
+            _ => 0,
+        };
+        let partial: usize = self.partial.iter().map(|(_, bytes)| bytes.capacity()).sum();
+        hello + partial + self.out.capacity() + self.reader.table_bytes()
     }
 
     /// The state's word.

@@ -21,6 +21,8 @@ pub enum ClientEvent {
         code: String,
         /// For people.
         description: String,
+        /// Where the stream is to be had instead, if the server says so.
+        redirect: Option<String>,
     },
     /// Media may be sent.
     PublishStarted,

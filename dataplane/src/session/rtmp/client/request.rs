@@ -57,7 +57,7 @@ impl Client {
 
     /// After `connect`: what the intent needs until the stream exists.
     pub(super) fn create_stream(&mut self) {
-        let stream = Value::from(self.address.stream.as_str());
+        let stream = Value::from(self.address.stream.0.as_str());
         match self.intent {
             Intent::Call => return,
             Intent::Publish => {
@@ -73,7 +73,7 @@ impl Client {
     /// After `createStream`: the intent itself.
     pub(super) fn start(&mut self, msid: u32) {
         self.msid = msid;
-        let stream = Value::from(self.address.stream.as_str());
+        let stream = Value::from(self.address.stream.0.as_str());
         let (name, args) = match self.intent {
             Intent::Call => return,
             Intent::Publish => ("publish", vec![stream, Value::from("live")]),
@@ -141,7 +141,7 @@ impl Client {
             return Err(self.misbehaved("delete_stream"));
         }
         if self.intent == Intent::Publish {
-            let stream = Value::from(self.address.stream.as_str());
+            let stream = Value::from(self.address.stream.0.as_str());
             self.request("FCUnpublish", Value::Null, vec![stream], Awaited::Nothing);
         }
         let id = Value::Number(f64::from(self.msid));

@@ -1,10 +1,12 @@
-//! The server's side of a TLS connection.
+//! The TLS connection of a shard's peer, whichever of both opened it.
 
 use std::sync::Arc;
 
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::failure::TlsFailure;
 use super::hello::Hello;
@@ -15,7 +17,56 @@ use crate::Error;
 const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
     Content-Length: 23\r\nConnection: close\r\n\r\nThis port speaks TLS.\r\n";
 
-/// A server's TLS connection.
+/// Whom a server is believed to be, and how it is spoken with; the same only as itself.
+#[derive(Clone)]
+pub struct TlsTrust(pub Arc<ClientConfig>);
+
+impl PartialEq for TlsTrust {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsTrust {}
+
+impl std::fmt::Debug for TlsTrust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsTrust")
+    }
+}
+
+/// Either end of a connection.
+enum End {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// Looks at the records that came to either end; the states of both have the same names.
+macro_rules! with_records {
+    ($end:expr, $records:expr, $status:ident => $act:expr) => {
+        match $end {
+            End::Server(connection) => {
+                let $status = connection.process_tls_records($records);
+                $act
+            }
+            End::Client(connection) => {
+                let $status = connection.process_tls_records($records);
+                $act
+            }
+        }
+    };
+}
+
+macro_rules! each {
+    ($end:expr, $connection:ident => $call:expr) => {
+        match $end {
+            End::Server($connection) => $call,
+            End::Client($connection) => $call,
+        }
+    };
+}
+
+/// The TLS connection of a peer.
 ///
 /// Lives on: its peer's shard. Crosses by: mailbox, with a publisher that goes home, also in the
 /// middle of a record.
@@ -23,8 +74,8 @@ const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: tex
 /// into the caller's room; what must go out before that is in `waiting`.
 /// Errors: final; the alert for the peer is in `waiting`.
 /// Limits: ciphertext of an incomplete record or handshake is bounded by the caller.
-pub struct TlsServer {
-    connection: UnbufferedServerConnection,
+pub struct TlsLink {
+    connection: End,
     /// What an authority is served with, until it is known whether the peer is one.
     challenge: Option<Arc<ServerConfig>>,
     /// Ciphertext of a record or handshake message that is not complete.
@@ -53,14 +104,14 @@ enum Stage {
     Failed(TlsFailure),
 }
 
-impl std::fmt::Debug for TlsServer {
+impl std::fmt::Debug for TlsLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Keys and plain bytes stay out of every log.
-        f.debug_struct("TlsServer").field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("TlsLink").field("stage", &self.stage).finish_non_exhaustive()
     }
 }
 
-impl TlsServer {
+impl TlsLink {
     /// Waits for a peer's first bytes.
     ///
     /// # Errors
@@ -69,6 +120,22 @@ impl TlsServer {
         let (connection, challenge) = (served_by(config)?, None);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
         Ok(Self { connection, challenge, incoming, outgoing, sent: 0, stage: Stage::Handshake })
+    }
+
+    /// Opens towards `host`, which has to prove that it is that; the first bytes wait to be sent.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] if `host` is neither a name nor an address.
+    pub fn open(trust: &TlsTrust, host: &str) -> Result<Self, Error> {
+        let wrong = || Error::Rejected("tls_name");
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong())?;
+        let connection = UnbufferedClientConnection::new(Arc::clone(&trust.0), name);
+        let connection = End::Client(connection.map_err(|_| Error::Rejected("tls_configuration"))?);
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        let (challenge, stage) = (None, Stage::Handshake);
+        let mut link = Self { connection, challenge, incoming, outgoing, sent: 0, stage };
+        link.handle_bytes(&[], &mut Vec::new(), &mut Vec::new())?;
+        Ok(link)
     }
 
     /// Serves with `challenge` instead, if there is one and the peer turns out to be an authority
@@ -152,43 +219,45 @@ impl TlsServer {
         plain: &mut Vec<u8>,
     ) -> Result<(usize, bool), rustls::Error> {
         let Self { connection, outgoing, stage, .. } = self;
-        let UnbufferedStatus { mut discard, state } = connection.process_tls_records(incoming);
-        let again = match state? {
-            ConnectionState::ReadTraffic(mut traffic) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    // COPY(tls): plain text of a record.
-                    plain.extend_from_slice(record.payload);
+        with_records!(connection, incoming, status => {
+            let UnbufferedStatus { mut discard, state } = status;
+            let again = match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        // COPY(tls): plain text of a record.
+                        plain.extend_from_slice(record.payload);
+                    }
+                    true
                 }
-                true
-            }
-            ConnectionState::EncodeTlsData(mut data) => {
-                put(outgoing, |room| data.encode(room))
-                    .map_err(|_| rustls::Error::General("not encoded".to_owned()))?;
-                true
-            }
-            ConnectionState::TransmitTlsData(data) => {
-                // What is encoded waits in `outgoing`, in order: nothing overtakes it.
-                data.done();
-                true
-            }
-            ConnectionState::WriteTraffic(_) => {
-                if *stage == Stage::Handshake {
-                    *stage = Stage::Open;
+                ConnectionState::EncodeTlsData(mut data) => {
+                    put(outgoing, |room| data.encode(room))
+                        .map_err(|_| rustls::Error::General("not encoded".to_owned()))?;
+                    true
                 }
-                false
-            }
-            ConnectionState::PeerClosed => {
-                if *stage != Stage::Closed {
-                    *stage = Stage::PeerClosed;
+                ConnectionState::TransmitTlsData(data) => {
+                    // What is encoded waits in `outgoing`, in order: nothing overtakes it.
+                    data.done();
+                    true
                 }
-                true
-            }
-            // The handshake wants more bytes, or nothing follows; early data is never offered.
-            _ => false,
-        };
-        Ok((discard, again))
+                ConnectionState::WriteTraffic(_) => {
+                    if *stage == Stage::Handshake {
+                        *stage = Stage::Open;
+                    }
+                    false
+                }
+                ConnectionState::PeerClosed => {
+                    if *stage != Stage::Closed {
+                        *stage = Stage::PeerClosed;
+                    }
+                    true
+                }
+                // The handshake wants more bytes, or nothing follows; no early data is sent.
+                _ => false,
+            };
+            Ok((discard, again))
+        })
     }
 
     /// Ends the connection; the alert for the peer, or an answer that it understands, waits.
@@ -203,12 +272,12 @@ impl TlsServer {
             return;
         }
         // Once: the library must not look at what it found wrong a second time.
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            connection.process_tls_records(rest).state
-        {
-            // The connection is lost either way.
-            let _ = put(outgoing, |room| data.encode(room));
-        }
+        with_records!(connection, rest, status => {
+            if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
+                // The connection is lost either way.
+                let _ = put(outgoing, |room| data.encode(room));
+            }
+        });
     }
 
     /// Ends the connection from outside: no alert is due.
@@ -230,26 +299,28 @@ impl TlsServer {
         let Self { connection, incoming, .. } = self;
         let mut written = 0;
         loop {
-            let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
-            let done = match state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let encrypted = traffic.encrypt(plain, &mut room[written..]);
-                    Some(encrypted.map_err(|error| match Unwritten::from(error) {
-                        Unwritten::Room(_) => Error::Rejected("tls_room"),
-                        Unwritten::Exhausted => Error::Rejected("tls_exhausted"),
-                    })?)
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let encoded = data.encode(&mut room[written..]);
-                    written += encoded.map_err(|_| Error::Rejected("tls_room"))?;
-                    None
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    None
-                }
-                _ => return Err(Error::Rejected("tls_closed")),
-            };
+            let (discard, done) = with_records!(connection, incoming, status => {
+                let done = match status.state {
+                    Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                        let encrypted = traffic.encrypt(plain, &mut room[written..]);
+                        Some(encrypted.map_err(|error| match Unwritten::from(error) {
+                            Unwritten::Room(_) => Error::Rejected("tls_room"),
+                            Unwritten::Exhausted => Error::Rejected("tls_exhausted"),
+                        })?)
+                    }
+                    Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                        let encoded = data.encode(&mut room[written..]);
+                        written += encoded.map_err(|_| Error::Rejected("tls_room"))?;
+                        None
+                    }
+                    Ok(ConnectionState::TransmitTlsData(data)) => {
+                        data.done();
+                        None
+                    }
+                    _ => return Err(Error::Rejected("tls_closed")),
+                };
+                (status.discard, done)
+            });
             incoming.drain(..discard.min(incoming.len()));
             if let Some(n) = done {
                 return Ok(written + n);
@@ -266,20 +337,22 @@ impl TlsServer {
         self.stage = Stage::Closed;
         let Self { connection, incoming, outgoing, .. } = self;
         loop {
-            let UnbufferedStatus { discard, state } = connection.process_tls_records(incoming);
-            let said = match state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    Some(put(outgoing, |room| traffic.queue_close_notify(room)).is_ok())
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    put(outgoing, |room| data.encode(room)).err().map(|_| false)
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    None
-                }
-                _ => Some(false),
-            };
+            let (discard, said) = with_records!(connection, incoming, status => {
+                let said = match status.state {
+                    Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                        Some(put(outgoing, |room| traffic.queue_close_notify(room)).is_ok())
+                    }
+                    Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                        put(outgoing, |room| data.encode(room)).err().map(|_| false)
+                    }
+                    Ok(ConnectionState::TransmitTlsData(data)) => {
+                        data.done();
+                        None
+                    }
+                    _ => Some(false),
+                };
+                (status.discard, said)
+            });
             incoming.drain(..discard.min(incoming.len()));
             if let Some(said) = said {
                 return said;
@@ -338,13 +411,13 @@ impl TlsServer {
     /// True if the peer came back with a ticket.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+        each!(&self.connection, end => end.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
     /// The version, once it is agreed.
     #[must_use]
     pub fn version(&self) -> &'static str {
-        match self.connection.protocol_version() {
+        match each!(&self.connection, end => end.protocol_version()) {
             Some(ProtocolVersion::TLSv1_3) => "1.3",
             Some(ProtocolVersion::TLSv1_2) => "1.2",
             _ => "handshake",
@@ -364,7 +437,8 @@ impl TlsServer {
     }
 }
 
-fn served_by(config: &Arc<ServerConfig>) -> Result<UnbufferedServerConnection, Error> {
+fn served_by(config: &Arc<ServerConfig>) -> Result<End, Error> {
     UnbufferedServerConnection::new(Arc::clone(config))
+        .map(End::Server)
         .map_err(|_| Error::Rejected("tls_configuration"))
 }
