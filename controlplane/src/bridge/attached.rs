@@ -130,6 +130,12 @@ impl<F: Fleet> Exchange<F> {
                     tracing::info!(%stream, %id, "its encoder is done: the publisher has to go");
                     self.kick_publisher(&stream, Some(id));
                 }
+                Order::Pull(pulled) => {
+                    let (stream, id) = (&pulled.channel, pulled.id);
+                    tracing::info!(%stream, %id, "the encoder of this node pulls it");
+                    self.pull_publication(pulled, now);
+                }
+                Order::Unpull(stream, id) => self.leave_publication(&stream, id, now),
                 Order::Sever(session) => {
                     // Nobody waits for the outcome: whoever is gone already is.
                     let (reply, _) = oneshot::channel();
@@ -337,8 +343,9 @@ mod tests {
         let mut bench = Bench::new();
         let (server, mut answers) = bench.attach(Role::Rtmp);
         let denied = |answer| matches!(answer, Ok(Message::PublishDeny { .. }));
-        bench.publishes(server, "cam7");
-        assert!(denied(answers.try_recv()), "there is no encoder");
+        let (by_websocket, mut refusals) = bench.attach(Role::Wss);
+        bench.publishes(by_websocket, "cam7");
+        assert!(denied(refusals.try_recv()), "there is no encoder");
         let (encoder, mut tasks) = bench.encoder();
         bench.begins("cam8", StreamId([8; 16]));
         assert!(matches!(tasks.try_recv(), Ok(Message::EncodeStart(_))));
@@ -362,7 +369,7 @@ mod tests {
         bench.ask(AttachedAsk::Left { peer: encoder, reason: "closed" });
         let (reply, mut list) = oneshot::channel();
         bench.ask(AttachedAsk::List { reply });
-        assert_eq!(list.try_recv().unwrap().len(), 1);
+        assert_eq!(list.try_recv().unwrap().len(), 2);
     }
 
     #[test]

@@ -16,8 +16,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::control::{Command, Dial, DialNews, DialNumber, DialPeer, DialState, Role};
-use dataplane::ids::{SessionId, StreamName};
+use dataplane::control::{
+    CloseReason, Command, Dial, DialNews, DialNumber, DialPeer, DialState, ProtocolSet, Role,
+};
+use dataplane::ids::{SessionId, StreamId, StreamName};
 use tokio::sync::oneshot;
 
 use super::exchange::Exchange;
@@ -25,6 +27,7 @@ use super::fleet::Fleet;
 use super::outbox::WAITING_MAX;
 use super::peers::{Peer, PeerSnapshots, PeerStatus, Wish, word};
 use super::trusts::Trusts;
+use crate::coordinator::attached::Pulled;
 use crate::counts::Counts;
 use crate::events::Kind;
 use crate::outbound::{Found, Names};
@@ -38,6 +41,10 @@ const LOOKUPS_MAX: usize = 16;
 const LOOK_PACE: Duration = Duration::from_millis(20);
 /// A name that nobody knows is asked for again after this long.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(5);
+/// The first pause between two attempts to pull a publication of an attached server, which may
+/// begin a moment after it was let in, and how often that is tried.
+const COMING_PAUSE: Duration = Duration::from_millis(250);
+const COMING_ATTEMPTS_MAX: u32 = 8;
 /// The first pause between two attempts to pull.
 const PULL_PAUSE: Duration = Duration::from_secs(1);
 const ROLES: [Role; 2] = [Role::Publish, Role::Play];
@@ -53,6 +60,8 @@ pub(super) struct Dials {
     lookups: Vec<Lookup>,
     names: Names,
     trusts: Trusts,
+    /// Publications of attached servers that the encoder of this node has.
+    publications: BTreeMap<StreamName, Pulled>,
     /// Numbers that were given.
     made: u64,
     /// Attempts that failed.
@@ -75,6 +84,7 @@ impl Default for Dials {
             lookups: Vec::new(),
             names: Names::of_system(),
             trusts: Trusts::default(),
+            publications: BTreeMap::new(),
             made: 0,
             failures: 0,
         }
@@ -226,7 +236,39 @@ impl<F: Fleet> Exchange<F> {
             });
             pulls.chain(pushes).collect()
         });
-        self.dials.wish(stream, wishes.unwrap_or_default(), now);
+        let mut wishes: Vec<_> = wishes.unwrap_or_default();
+        let Dials { trusts, publications, .. } = &mut self.dials;
+        let pulled = publications.get(stream);
+        if let Some((host, port, peer)) = pulled.and_then(|pulled| trusts.publication(pulled)) {
+            let (shown, peer) = (format!("rtmp://{host}:{port}/{stream}/***"), Arc::new(peer));
+            // It is none of those that are declared.
+            let (input, pause, attempts_max) = (u32::MAX, COMING_PAUSE, COMING_ATTEMPTS_MAX);
+            let wish = Wish { host, port, peer, shown, input, pause, attempts_max };
+            wishes.push((Role::Publish, wish));
+        }
+        self.dials.wish(stream, wishes, now);
+    }
+
+    /// A publication of an attached server is pulled from now on.
+    pub(super) fn pull_publication(&mut self, pulled: Pulled, now: Instant) {
+        let stream = pulled.channel.clone();
+        self.dials.publications.insert(stream.clone(), pulled);
+        self.dial_anew(&BTreeSet::from([stream]), now);
+    }
+
+    /// And no longer: what came of it is over.
+    pub(super) fn leave_publication(&mut self, stream: &StreamName, id: StreamId, now: Instant) {
+        if self.dials.publications.get(stream).is_some_and(|pulled| pulled.id == id) {
+            self.dials.publications.remove(stream);
+            self.dial_anew(&BTreeSet::from([stream.clone()]), now);
+        }
+        self.tell_all(|| Command::KickStream {
+            stream: stream.clone(),
+            publication: Some(id),
+            role: Some(Role::Publish),
+            protocols: ProtocolSet::ALL,
+            reason: CloseReason::PeerClosed,
+        });
     }
 
     /// Tells home shards what they do not know yet, as far as there is room.
@@ -279,6 +321,13 @@ impl<F: Fleet> Exchange<F> {
             }
             self.dials.failures += 1;
         }
+        if status == PeerStatus::Failed
+            && let Some(id) = self.dials.publications.get(&stream).map(|pulled| pulled.id)
+            && input == u32::MAX
+        {
+            self.coordinator.gave_up(id, now);
+            self.obey(now);
+        }
         let failure = match state {
             DialState::Pausing { reason } | DialState::Failed { reason } => Some(reason),
             _ => None,
@@ -295,7 +344,7 @@ impl<F: Fleet> Exchange<F> {
             }
             // That one stopped delivering is told by its stream.
             (Role::Publish, PeerStatus::Reconnecting | PeerStatus::Failed)
-                if before != PeerStatus::Active =>
+                if before != PeerStatus::Active && input != u32::MAX =>
             {
                 let Some(failure) = failure else { return };
                 Kind::InputFailed { input, protocol, reason: word(&failure) }

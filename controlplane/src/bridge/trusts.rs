@@ -1,10 +1,17 @@
 //! Trusts: whom shards believe inside TLS that they connect to by themselves.
 
-use dataplane::control::{DialPeer, RtmpPeer};
+use std::time::Duration;
+
+use dataplane::control::{DialPeer, Publication, RtmpPeer};
+use dataplane::session::rtmp::client::Address;
 use dataplane::session::tls::TlsTrust;
 
+use crate::coordinator::attached::Pulled;
 use crate::registry::{PullPlace, RtmpPlace, SrtPlace};
 use crate::trust::Trust;
+
+/// How long it may take until an attached server plays.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// One of each kind, made when it is needed first: a peer that is wished for as before is spoken
 /// with by the same.
@@ -22,10 +29,24 @@ impl Trusts {
             PullPlace::Rtmp(RtmpPlace { address, is_insecure, connect_timeout }) => {
                 let (host, port) = (address.host.clone(), address.port);
                 let trust = address.tls.then(|| self.of(is_insecure));
-                let peer = RtmpPeer { address, trust, connect_timeout };
+                let publication = None;
+                let peer = RtmpPeer { address, trust, connect_timeout, publication };
                 (host, port, DialPeer::Rtmp(peer))
             }
         }
+    }
+
+    /// The same of a publication of an attached server, which is known by its address: whatever
+    /// certificate it shows there is believed.
+    pub(super) fn publication(&mut self, pulled: &Pulled) -> Option<(String, u16, DialPeer)> {
+        let Pulled { id, uri, key, .. } = pulled;
+        let address = Address::parse(&uri.0).ok()?;
+        let (host, port) = (address.host.clone(), address.port);
+        let trust = address.tls.then(|| self.of(true));
+        let publication = Some(Publication { id: *id, key: key.clone() });
+        let connect_timeout = CONNECT;
+        let peer = RtmpPeer { address, trust, connect_timeout, publication };
+        Some((host, port, DialPeer::Rtmp(peer)))
     }
 
     fn of(&mut self, anybody: bool) -> TlsTrust {

@@ -30,6 +30,8 @@ pub(super) struct Elsewhere {
     pub(super) taken: usize,
     /// Places that nobody has; `None` for as many as come.
     pub(super) spare: Option<usize>,
+    /// Publications of servers that this node pulls and that are not on the air here yet.
+    pub(super) coming: usize,
 }
 
 impl Encoder {
@@ -52,8 +54,16 @@ impl Encoder {
             return true;
         }
         let here = channels.len().saturating_sub(elsewhere.taken);
-        let load = here + self.granted.keys().filter(kept).count();
+        let load = here + elsewhere.coming + self.granted.keys().filter(kept).count();
         load < capacity as usize + spare
+    }
+
+    /// Places for publications of servers, besides those on the air here of which others have
+    /// `taken` and those that were granted one; `None` for as many as come.
+    pub(super) fn places(&self, channels: &Channels, taken: usize) -> Option<usize> {
+        let kept = self.granted.keys().filter(|channel| !channels.is_live(channel)).count();
+        let load = channels.len().saturating_sub(taken) + kept;
+        self.capacity.map(|capacity| (capacity as usize).saturating_sub(load))
     }
 
     /// A publication of `channel` was let in.
@@ -79,7 +89,7 @@ mod tests {
     use super::*;
     use dataplane::ids::StreamId;
 
-    const NOBODY: Elsewhere = Elsewhere { taken: 0, spare: Some(0) };
+    const NOBODY: Elsewhere = Elsewhere { taken: 0, spare: Some(0), coming: 0 };
 
     fn name(text: &str) -> StreamName {
         StreamName::parse(text).unwrap()
@@ -120,10 +130,15 @@ mod tests {
         let mut channels = Channels::default();
         let encoder = Encoder::new(Some(1));
         channels.started(name("one"), StreamId([1; 16]));
-        for (taken, spare, room) in
-            [(0, Some(0), false), (0, Some(1), true), (1, Some(0), true), (0, None, true)]
-        {
-            let elsewhere = Elsewhere { taken, spare };
+        for (taken, spare, coming, room) in [
+            (0, Some(0), 0, false),
+            (0, Some(1), 0, true),
+            (0, Some(1), 1, false),
+            (1, Some(0), 0, true),
+            (1, Some(0), 1, false),
+            (0, None, 9, true),
+        ] {
+            let elsewhere = Elsewhere { taken, spare, coming };
             assert_eq!(encoder.has_room(&name("two"), &channels, elsewhere), room, "{elsewhere:?}");
         }
     }

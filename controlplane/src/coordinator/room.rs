@@ -6,7 +6,7 @@ use dataplane::control::{Denial, StreamStart};
 use dataplane::ids::{Secret, SessionId, StreamId, StreamName};
 
 use super::attached::{
-    ActiveReport, Attached, Bounds, Link, News, PeerId, PeerReport, Question, Report,
+    ActiveReport, Attached, Bounds, Link, News, PeerId, PeerReport, Pulled, Question, Report,
 };
 use super::channels::Channels;
 use super::encoder::{Elsewhere, Encoder};
@@ -37,6 +37,10 @@ pub struct Coordinator {
 pub enum Order {
     /// A publisher of this node has to go.
     Kick(StreamName, StreamId),
+    /// This node pulls a publication of a server from now on.
+    Pull(Pulled),
+    /// And no longer: what came of it is over.
+    Unpull(StreamName, StreamId),
     /// A session of this node by which an encoder pulled has to go.
     Sever(SessionId),
     /// Everybody is told that a peer is gone: why, in a word.
@@ -68,8 +72,7 @@ impl Coordinator {
         if self.attached.is_elsewhere(stream) {
             return Err(Denial::Busy);
         }
-        let (taken, spare) = (self.attached.handed_out(), self.attached.spare());
-        let elsewhere = Elsewhere { taken, spare };
+        let elsewhere = self.elsewhere();
         if self.encoder.has_room(stream, &self.channels, elsewhere) {
             Ok(())
         } else {
@@ -83,7 +86,7 @@ impl Coordinator {
     pub fn admits_elsewhere(&self, stream: &StreamName) -> Result<(), Denial> {
         if self.channels.is_live(stream) || self.attached.is_elsewhere(stream) {
             Err(Denial::Busy)
-        } else if self.attached.has_room_elsewhere() {
+        } else if self.attached.has_room_for(stream) {
             Ok(())
         } else {
             Err(Denial::Full)
@@ -167,6 +170,7 @@ impl Coordinator {
 
     /// A peer says something; a question if somebody has to be asked about it.
     pub fn hear(&mut self, peer: PeerId, message: Message, now: Instant) -> Option<Question> {
+        self.lend();
         let question = self.attached.hear(peer, message, self.id_bytes_max, now);
         self.follow();
         question
@@ -179,12 +183,14 @@ impl Coordinator {
         granted: Option<(StreamName, StreamId, Policy)>,
         now: Instant,
     ) {
+        self.lend();
         self.attached.answered(number, granted, now);
         self.follow();
     }
 
     /// A peer is gone.
     pub fn lost(&mut self, peer: PeerId, reason: &'static str, now: Instant) {
+        self.lend();
         self.attached.lost(peer, reason, now);
         self.follow();
     }
@@ -198,6 +204,7 @@ impl Coordinator {
 
     /// Does what time alone makes due.
     pub fn tick(&mut self, now: Instant) {
+        self.lend();
         self.attached.tick(now);
         self.follow();
     }
@@ -206,6 +213,12 @@ impl Coordinator {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.attached.due()
+    }
+
+    /// Nothing comes of a publication that this node pulls.
+    pub fn gave_up(&mut self, id: StreamId, now: Instant) {
+        self.attached.gave_up(id, now);
+        self.follow();
     }
 
     /// What is left to be done.
@@ -235,7 +248,7 @@ impl Coordinator {
             let (server, encoder) = (PeerId::SELF, PeerId::SELF);
             ActiveReport { channel: channel.clone(), id, server, encoder }
         }));
-        let own_load = active.len() - before;
+        let own_load = active.len() - before + self.attached.pulled().0;
         active.sort_by(|one, other| one.channel.cmp(&other.channel));
         Report {
             servers: self.attached.server_reports(),
@@ -268,6 +281,20 @@ impl Coordinator {
         &self.channels
     }
 
+    /// The places of encoders, as far as those of this node are concerned.
+    fn elsewhere(&self) -> Elsewhere {
+        let (taken, spare) = (self.attached.handed_out(), self.attached.spare());
+        let (pulled, begun) = self.attached.pulled();
+        Elsewhere { taken, spare, coming: pulled.saturating_sub(begun) }
+    }
+
+    /// How many publications of servers the encoder of this node takes.
+    fn lend(&mut self) {
+        let begun = self.attached.pulled().1;
+        let taken = self.attached.handed_out() + begun;
+        self.attached.set_places(self.encoder.places(&self.channels, taken));
+    }
+
     /// Tells the application what follows from what peers did; keeps the rest.
     fn follow(&mut self) {
         for news in self.attached.news() {
@@ -279,6 +306,8 @@ impl Coordinator {
                     teller.ready(&channel, id, resolution(pictures));
                 }
                 (News::Over(id), Some(teller)) => teller.ended(id),
+                (News::Pull(pulled), _) => self.orders.push(Order::Pull(pulled)),
+                (News::Unpull(channel, id), _) => self.orders.push(Order::Unpull(channel, id)),
                 (News::Sever(session), _) => self.orders.push(Order::Sever(session)),
                 (News::Kick(channel, id), _) => self.orders.push(Order::Kick(channel, id)),
                 (News::Lost(peer, role, why), _) => self.orders.push(Order::Lost(peer, role, why)),

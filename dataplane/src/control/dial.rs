@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codecs::srt::{KeyLength, Passphrase};
 
-use crate::ids::{Secret, SessionId, StreamName};
+use crate::ids::{Secret, SessionId, StreamId, StreamName};
 use crate::session::mpegts::TransportTerms;
 use crate::session::rtmp::client::Address;
 use crate::session::tls::TlsTrust;
@@ -86,6 +86,17 @@ pub struct RtmpPeer {
     pub trust: Option<TlsTrust>,
     /// How long it may take until the server plays.
     pub connect_timeout: Duration,
+    /// The publication that it is, if it was let in as one.
+    pub publication: Option<Publication>,
+}
+
+/// A publication that was let in at the server that it is pulled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Its number.
+    pub id: StreamId,
+    /// What its publisher showed.
+    pub key: Secret,
 }
 
 /// What became of a dial.

@@ -341,8 +341,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let (session, peer) = (connection.id, SocketAddr::from(connection.peer));
         let deadline = self.now + self.config.session.authorize_deadline;
-        let key = Secret::default().digest();
-        let asked = Asked::new(intent, stream.clone(), play, key, deadline);
+        let publication = connection.session.pull().and_then(Puller::publication);
+        let key = publication.map_or(Secret::default().digest(), |known| known.key.digest());
+        let id = publication.map(|known| known.id);
+        let asked = Asked { id, ..Asked::new(intent, stream.clone(), play, key, deadline) };
         connection.asked = Some(Box::new(Asked { allowed: true, internal: true, ..asked }));
         self.shared.caps.established(&mut connection.admission);
         let now = self.now;

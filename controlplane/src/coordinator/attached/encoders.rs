@@ -68,6 +68,9 @@ impl Attached {
         at: Whereabouts,
         now: Instant,
     ) {
+        if self.begins_at_home(id) {
+            return;
+        }
         if let Some(&other) = self.open.get(channel) {
             // Both were let in at the same moment: what is here stays, with the encoder that is.
             self.kill(other, now);
@@ -89,6 +92,7 @@ impl Attached {
             pictures: None,
             pass: Secret::default(),
             pulls: Vec::new(),
+            begun: false,
             lease: None,
         };
         self.publications.insert(id, publication);
@@ -97,8 +101,11 @@ impl Attached {
         self.settle(now);
     }
 
-    /// A publication of this node is over.
+    /// A stream of this node is over, which was a publication.
     pub fn ended_here(&mut self, id: StreamId, now: Instant) {
+        if self.publications.get(&id).is_some_and(Publication::is_pulled) {
+            return self.gave_up(id, now);
+        }
         self.end(id, now);
         self.settle(now);
     }
@@ -106,6 +113,9 @@ impl Attached {
     /// The encoder of this node has made something of a publication; true if that is for nobody
     /// to know, because another one has it.
     pub fn made_here(&mut self, id: StreamId, pictures: Pictures) -> bool {
+        if self.is_made_here(id) {
+            return false;
+        }
         let Some(publication) = self.publications.get_mut(&id) else { return false };
         publication.pictures = Some(pictures);
         true
@@ -155,10 +165,12 @@ impl Attached {
         ready.map(|(_, peer)| peer.spare()).sum()
     }
 
-    /// True if an attached encoder has room for one that is new.
+    /// True if an encoder has room for one that is new at the server that asks for it.
     #[must_use]
-    pub fn has_room_elsewhere(&self) -> bool {
-        self.next_encoder().is_some()
+    pub fn has_room_for(&self, channel: &StreamName) -> bool {
+        let asked = self.asked.values().filter(|asked| asked.channel == *channel);
+        let mut servers = asked.filter_map(|asked| self.peers.get(&asked.peer));
+        servers.any(|server| self.encoder_for(server.role).is_some())
     }
 
     /// The encoder of one that is new: none while others wait for theirs.
@@ -214,6 +226,7 @@ impl Attached {
             match self.least_loaded() {
                 Some(encoder) => self.encode(id, encoder, now),
                 None if is_here => self.take_home(id),
+                None if self.pull(id, now) => {}
                 None if self.place(id, now) => self.wait(id, now),
                 None => {}
             }

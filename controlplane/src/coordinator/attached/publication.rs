@@ -42,6 +42,8 @@ pub(super) struct Publication {
     pub(super) pass: Secret,
     /// Of one of this node: the sessions that its encoder pulls by.
     pub(super) pulls: Vec<SessionId>,
+    /// Of one of a server that this node pulls: its stream began here.
+    pub(super) begun: bool,
     /// Of one of a server: until when its encoder has to tell that something can be played.
     pub(super) lease: Option<Instant>,
 }
@@ -49,6 +51,11 @@ pub(super) struct Publication {
 impl Publication {
     pub(super) fn is_of_this_node(&self) -> bool {
         self.server == PeerId::SELF
+    }
+
+    /// True if it is one of a server that the encoder of this node has.
+    pub(super) fn is_pulled(&self) -> bool {
+        !self.is_of_this_node() && self.encoder == Some(PeerId::SELF)
     }
 
     pub(super) const fn is_ending(&self) -> bool {

@@ -23,9 +23,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// A publisher about whom somebody is asked.
 #[derive(Debug)]
 pub(super) struct Asked {
-    peer: PeerId,
+    pub(super) peer: PeerId,
     request: String,
-    channel: StreamName,
+    pub(super) channel: StreamName,
     key: Secret,
     since: Instant,
 }
@@ -65,15 +65,16 @@ impl Attached {
         let name = StreamName::parse(&channel).filter(|_| legal(&channel) && legal(&key.0));
         let asks = self.asked.values().filter(|asked| asked.peer == peer).count();
         let free = |name: &StreamName| !self.open.contains_key(name);
+        let has_room = self.encoder_for(role).is_some();
         let name = name
-            .filter(|name| free(name) && asks < REQUESTS_MAX && self.has_room_elsewhere())
+            .filter(|name| free(name) && asks < REQUESTS_MAX && has_room)
             .filter(|_| self.published_to(peer) < PUBLICATIONS_MAX);
         let Some(channel) = name else {
-            if !self.has_room_elsewhere() {
+            if !has_room {
                 tracing::info!(
-                    %peer,
-                    "a publisher is denied: no attached encoder has room, and the encoder of this \
-                     node does not pull"
+                    %peer, role = role.name(),
+                    "a publisher is denied: no attached encoder has room, nor has the encoder of \
+                     this node, which pulls from servers of role rtmp alone"
                 );
             }
             self.send(peer, Message::PublishDeny { request, channel });
@@ -107,7 +108,8 @@ impl Attached {
                 && !self.publications.contains_key(id)
                 && now < since + ANSWER_MAX
         });
-        let encoder = granted.as_ref().and_then(|_| self.next_encoder());
+        let role = self.peers.get(&peer).map(|server| server.role);
+        let encoder = granted.as_ref().and_then(|_| self.encoder_for(role?));
         match (granted, encoder, self.peers.get(&peer)) {
             (Some((name, id, policy)), Some(encoder), Some(server)) => {
                 let publication = Publication {
@@ -121,13 +123,17 @@ impl Attached {
                     pictures: None,
                     pass: Secret::default(),
                     pulls: Vec::new(),
+                    begun: false,
                     lease: None,
                 };
                 tracing::info!(stream = %name, %id, server = %peer, %encoder, "published there");
                 self.publications.insert(id, publication);
                 self.open.insert(name, id);
                 // It pulls before the publisher is live, as it always did, and waits for him.
-                self.encode(id, encoder, now);
+                match encoder {
+                    PeerId::SELF => drop(self.pull(id, now)),
+                    encoder => self.encode(id, encoder, now),
+                }
                 let (channel, id) = (channel.to_string(), id.to_string());
                 self.send(peer, Message::PublishAccept { request, channel, id });
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::ids::{SessionId, StreamId, StreamName};
 
+use super::home::Pulled;
 use super::peer::{Link, Peer, PeerId, Room};
 use super::publication::{Publication, State};
 use super::servers::Asked;
@@ -37,6 +38,10 @@ pub enum News {
     Output(StreamName, StreamId, Output),
     /// The encoder of this node has a publication from now on, of which it has made this.
     Home(StreamName, StreamId, Option<Pictures>),
+    /// This node pulls a publication from now on.
+    Pull(Pulled),
+    /// And no longer.
+    Unpull(StreamName, StreamId),
     /// A publication is over.
     Over(StreamId),
     /// A publisher of this node has to go.
@@ -65,6 +70,8 @@ pub struct Attached {
     pub(super) waiting: BTreeSet<StreamId>,
     /// When it is looked whether it does.
     pub(super) look_again: Option<Instant>,
+    /// Publications of servers that the encoder of this node takes; `None` for any number.
+    pub(super) places: Option<usize>,
     numbers: u64,
 }
 
@@ -176,7 +183,15 @@ impl Attached {
         if self.open.get(&channel) == Some(&id) {
             self.open.remove(&channel);
         }
+        let begun = publication.begun;
         match encoder {
+            Some(PeerId::SELF) if publication.is_pulled() => {
+                self.news.push(News::Unpull(channel, id));
+                // The end of its stream is told by its shard.
+                if !begun {
+                    self.forget(id);
+                }
+            }
             Some(encoder) => {
                 let link = self.peers.get(&encoder).map(|peer| &peer.link);
                 if link.is_some_and(|link| link.try_send(stop).is_err()) {

@@ -67,6 +67,9 @@ impl Attached {
             self.encode(id, encoder, now);
             return false;
         }
+        if self.pull(id, now) {
+            return false;
+        }
         let waits = self.encoders().any(|(_, peer)| peer.takes_more());
         if !waits {
             self.kill(id, now);

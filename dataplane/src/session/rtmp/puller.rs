@@ -30,7 +30,7 @@ use super::pace::{Rates, Supply};
 use super::server::{EVENTS_MAX, millis};
 use crate::Error;
 use crate::config::{LimitId, Terms};
-use crate::control::{self, DialFailure, RtmpPeer};
+use crate::control::{self, DialFailure, Publication, RtmpPeer};
 use crate::ids::StreamName;
 use crate::session::{Command, Counts, Credentials, Event};
 use crate::slab::Pool;
@@ -60,6 +60,7 @@ pub struct Puller {
     events: VecDeque<Event>,
     terms: Arc<Terms>,
     born: Instant,
+    publication: Option<Publication>,
     /// Until when the server has to begin to play.
     deadline: Instant,
     /// Why nothing came of it, as far as that is known.
@@ -122,6 +123,7 @@ impl Puller {
             events: VecDeque::new(),
             terms: Arc::clone(terms),
             born: now,
+            publication: peer.publication.clone(),
             deadline: now + peer.connect_timeout,
             failure: None,
         }
@@ -149,6 +151,12 @@ impl Puller {
     pub fn not_connected(&mut self, errno: i32) {
         self.failure = Some(DialFailure::Socket(errno));
         self.transition(Stage::Over, "not_connected");
+    }
+
+    /// The publication that it is, if it was let in as one.
+    #[must_use]
+    pub const fn publication(&self) -> Option<&Publication> {
+        self.publication.as_ref()
     }
 
     /// Why nothing came of it, as far as that is known.

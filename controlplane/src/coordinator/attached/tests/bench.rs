@@ -34,7 +34,9 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let table = Attached::new(Bounds { servers_max: 2, encoders_max: 3, lease: LEASE });
+        let mut table = Attached::new(Bounds { servers_max: 2, encoders_max: 3, lease: LEASE });
+        // The encoder of this node takes nothing, unless a case says so.
+        table.set_places(Some(0));
         Self { table, now: Instant::now(), links: Vec::new() }
     }
 

@@ -2,4 +2,5 @@
 
 mod bench;
 mod harm;
+mod home;
 mod life;
