@@ -234,6 +234,7 @@ fn ended(reason: &str) -> String {
         "busy" => "somebody else publishes the stream",
         "publish_idle" => "nothing came of the stream for too long; does anybody publish it there?",
         "stream_ended" => "the stream ended there",
+        "peer_closed" => "the peer closed the connection; is its port right, and what it is asked?",
         "tls_untrusted" => {
             "the server does not prove by its certificate that it is that host; let an authority \
              that this system trusts sign it, or set net.insecure_tls"

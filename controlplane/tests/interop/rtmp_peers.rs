@@ -1,13 +1,19 @@
 //! Servers of RTMP that a node plays from by itself: another node, ffmpeg as a server, and servers
 //! that do not do as they should.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+
 use serde_json::{Value, json};
 
 use crate::client::{Client, Tool, Way};
-use crate::clip::Clip;
+use crate::clip::{Clip, FFMPEG};
 use crate::player::Player;
+use crate::process::Process;
 use crate::publisher::Publisher;
-use crate::server::{Backend, Options, Server};
+use crate::server::{Backend, Folder, Options, Server};
 use crate::srt::session;
 
 const GRACE: &str = "[stream]\ngrace_ms = 30000\n";
@@ -80,4 +86,125 @@ fn nodes(backend: Backend) {
     source.stop();
 }
 
-on_both_backends! { nodes }
+/// A pull inside TLS: the certificate is checked, or is not if that is said.
+fn nodes_inside_tls(backend: Backend) {
+    let options = Options { tls: true, ..Options::on(backend) };
+    let source = Server::start(&options);
+    let folder = Folder::new();
+    let mut command = Options::on(backend).command(&folder);
+    command.env("SSL_CERT_FILE", source.folder().join("certificate.pem"));
+    let edge = Server::run(&mut command, folder);
+    let stranger = start(backend, "");
+    let url = source.rtmps_url("studio").replace("127.0.0.1", "localhost");
+    let publisher = Publisher::ffmpeg(Clip::H264, &source.rtmp_url("studio"));
+    pull(&edge, "copy", &[json!({ "url": url })]);
+    pull(&stranger, "copy", &[json!({ "url": url })]);
+    until(&edge, "copy", "active");
+    until_error(&stranger, "copy", "does not prove by its certificate");
+    pull(&stranger, "copy", &[json!({ "url": url, "net": { "insecure_tls": true } })]);
+    until(&stranger, "copy", "active");
+    let seen = session(&edge, |s| s["stream"] == "copy" && s["bytes_in"].as_u64() > Some(10_000));
+    assert_eq!(seen["tls"], "1.3");
+    let players = [&edge, &stranger].map(|node| Player::start(Client::PLAIN, node, "copy"));
+    let published = publisher.finish();
+    for node in [&edge, &stranger] {
+        until_error(node, "copy", "the stream ended there");
+        node.send("DELETE", "/api/v1/streams/copy", &Value::Null);
+    }
+    for player in players {
+        let (who, got) = player.finish();
+        got.assert_played(&published, &format!("{who:?}"));
+    }
+    let plain = format!("rtmps://localhost:{}/live/studio", source.rtmp.port());
+    pull(&edge, "plain", &[json!({ "url": plain })]);
+    until_error(&edge, "plain", "the peer closed the connection");
+    [edge, stranger, source].into_iter().for_each(Server::stop);
+}
+
+/// ffmpeg as a server, which plays a clip to one that comes.
+fn ffmpeg(port: u16) -> Process {
+    let mut command = Command::new(FFMPEG);
+    command.args(["-hide_banner", "-loglevel", "warning", "-nostdin", "-re"]);
+    command.args(["-stream_loop", "-1", "-i"]).arg(Clip::Small.file());
+    command.args(["-map", "0", "-c", "copy", "-f", "flv", "-listen", "1"]);
+    command.arg(format!("rtmp://127.0.0.1:{port}/live/field"));
+    Process::start(&mut command)
+}
+
+fn a_server_dies_and_comes_back(backend: Backend) {
+    let node = start(backend, GRACE);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has ports");
+    let port = listener.local_addr().expect("it is bound").port();
+    drop(listener);
+    pull(&node, "field", &[at(port, "live/field")]);
+    until_error(&node, "field", "nobody listens there");
+    let mut first = ffmpeg(port);
+    let delivers = |s: &Value| s["stream"] == "field" && s["bytes_in"].as_u64() > Some(5_000);
+    let before = session(&node, delivers);
+    let player = Player::start(Client::RML, &node, "field");
+    player.wait_for_media();
+    first.signal("KILL");
+    until(&node, "field", "reconnecting");
+    let _second = ffmpeg(port);
+    let after = session(&node, |s| delivers(s) && s["id"] != before["id"]);
+    assert_eq!((&after["role"], &after["protocol"]), (&json!("publish"), &json!("rtmp")));
+    let pulled = until(&node, "field", "active");
+    assert_eq!(pulled["session"], after["id"]);
+    node.send("DELETE", "/api/v1/streams/field", &Value::Null);
+    let tags = player.tags();
+    assert!(tags.len() > 10, "the player stayed");
+    node.stop();
+}
+
+/// A server that answers each that comes with the same bytes, and then reads until it leaves.
+fn scripted(answer: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the system has ports");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for peer in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            thread::spawn(move || converse(peer, &answer));
+        }
+    });
+    port
+}
+
+fn converse(mut peer: TcpStream, answer: &[u8]) {
+    let mut hello = vec![0; 1 + 1536];
+    if peer.read_exact(&mut hello).is_ok() && peer.write_all(answer).is_ok() {
+        // Until the node has had enough.
+        while peer.read(&mut hello).is_ok_and(|read| read > 0) {}
+    }
+}
+
+fn servers_that_misbehave(backend: Backend) {
+    let node = start(backend, "[session]\npublish_idle_ms = 2000\n");
+    let hello = |more: &[u8]| [&[3][..], &[7; 3072], more].concat();
+    // A message of 16 MB on chunk stream 3, of which nothing else comes.
+    let huge = [&[3, 0, 0, 0, 0xff, 0xff, 0xff, 9, 1, 0, 0, 0][..], &[0; 128]].concat();
+    let cases = [
+        ("silent", Vec::new(), "the server does not answer"),
+        ("garbage", vec![0xaa; 4096], ""),
+        ("nothing", hello(&[]), "the server does not answer"),
+        ("huge", hello(&huge), ""),
+        ("nonsense", hello(&[0xff; 4096]), ""),
+    ];
+    for (name, answer, says) in cases {
+        let mut input = at(scripted(answer), "live/x");
+        input["net"] = json!({ "timeout_sec": 1 });
+        pull(&node, name, &[input]);
+        until_error(&node, name, says);
+        assert_eq!(node.api(&format!("/api/v1/streams/{name}"))["state"], "idle", "{name}");
+    }
+    let metrics = node.metrics();
+    assert_eq!((metrics.sum("pulls"), metrics.sum("pulls_active")), (5.0, 0.0));
+    assert_eq!(metrics.sum("panics_total"), 0.0);
+    node.stop();
+}
+
+on_both_backends! {
+    nodes
+    nodes_inside_tls
+    a_server_dies_and_comes_back
+    servers_that_misbehave
+}

@@ -3,6 +3,7 @@
 
 mod application;
 mod attached;
+mod attached_pull;
 mod client;
 mod edge;
 mod farewell;
