@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::exchange::Exchange;
 use super::fleet::Fleet;
 use super::outbox::WAITING_MAX;
-use super::peers::{Peer, PeerSnapshots, PeerStatus, Wish, word};
+use super::peers::{NO_INPUT, Peer, PeerSnapshots, PeerStatus, Wish, word};
 use super::trusts::Trusts;
 use crate::coordinator::attached::Pulled;
 use crate::counts::Counts;
@@ -242,7 +242,7 @@ impl<F: Fleet> Exchange<F> {
         if let Some((host, port, peer)) = pulled.and_then(|pulled| trusts.publication(pulled)) {
             let (shown, peer) = (format!("rtmp://{host}:{port}/{stream}/***"), Arc::new(peer));
             // It is none of those that are declared.
-            let (input, pause, attempts_max) = (u32::MAX, COMING_PAUSE, COMING_ATTEMPTS_MAX);
+            let (input, pause, attempts_max) = (NO_INPUT, COMING_PAUSE, COMING_ATTEMPTS_MAX);
             let wish = Wish { host, port, peer, shown, input, pause, attempts_max };
             wishes.push((Role::Publish, wish));
         }
@@ -323,7 +323,7 @@ impl<F: Fleet> Exchange<F> {
         }
         if status == PeerStatus::Failed
             && let Some(id) = self.dials.publications.get(&stream).map(|pulled| pulled.id)
-            && input == u32::MAX
+            && input == NO_INPUT
         {
             self.coordinator.gave_up(id, now);
             self.obey(now);
@@ -344,7 +344,7 @@ impl<F: Fleet> Exchange<F> {
             }
             // That one stopped delivering is told by its stream.
             (Role::Publish, PeerStatus::Reconnecting | PeerStatus::Failed)
-                if before != PeerStatus::Active && input != u32::MAX =>
+                if before != PeerStatus::Active && input != NO_INPUT =>
             {
                 let Some(failure) = failure else { return };
                 Kind::InputFailed { input, protocol, reason: word(&failure) }
@@ -360,7 +360,8 @@ impl<F: Fleet> Exchange<F> {
         let is_it = |(role, peer): &&(Role, Peer)| {
             *role == Role::Publish && peer.session() == Some(session)
         };
-        peers.iter().find(is_it).map(|(_, peer)| peer.wish.input)
+        let input = peers.iter().find(is_it).map(|(_, peer)| peer.wish.input);
+        input.filter(|input| *input != NO_INPUT)
     }
 
     /// The peers of a stream.

@@ -20,6 +20,9 @@ const EAFNOSUPPORT: i32 = 97;
 /// Errors of one peer that are kept.
 const ERRORS_MAX: usize = 5;
 
+/// What is pulled without being declared is none of a stream's inputs.
+pub(super) const NO_INPUT: u32 = u32::MAX;
+
 /// A peer that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
@@ -30,7 +33,8 @@ pub(super) struct Wish {
     pub(super) peer: Arc<DialPeer>,
     /// Its address, as it may be shown.
     pub(super) shown: String,
-    /// The number of the input that it is; a push is none.
+    /// The number of the input that it is; [`NO_INPUT`] of what is pulled without being declared,
+    /// and nothing of a push.
     pub(super) input: u32,
     pub(super) pause: Duration,
     pub(super) attempts_max: u32,

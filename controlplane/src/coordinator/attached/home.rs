@@ -58,9 +58,9 @@ impl Attached {
 
     /// The encoder of this node has a publication of a server from now on, if it takes it.
     pub(super) fn pull(&mut self, id: StreamId, now: Instant) -> bool {
-        let Some(publication) = self.publications.get_mut(&id) else { return false };
-        let server = self.peers.get(&publication.server).map(|server| server.role);
-        if !server.is_some_and(|role| self.own_encoder(role).is_some()) {
+        let server = self.publications.get(&id).map(|publication| publication.server);
+        let server = server.and_then(|server| self.peers.get(&server));
+        if server.and_then(|server| self.own_encoder(server.role)).is_none() {
             return false;
         }
         let lease = now + self.bounds.lease;
