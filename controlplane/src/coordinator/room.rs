@@ -248,7 +248,8 @@ impl Coordinator {
             let (server, encoder) = (PeerId::SELF, PeerId::SELF);
             ActiveReport { channel: channel.clone(), id, server, encoder }
         }));
-        let own_load = active.len() - before + self.attached.pulled().0;
+        // One that is over keeps its place until its stream is, and is among those of this node.
+        let own_load = active.len() - before + self.attached.pulled_open();
         active.sort_by(|one, other| one.channel.cmp(&other.channel));
         Report {
             servers: self.attached.server_reports(),
@@ -314,5 +315,112 @@ impl Coordinator {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dataplane::control::Protocol;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::config::Capacity;
+
+    /// A node whose encoder has three places, and a server that is attached to it.
+    struct Bench {
+        room: Coordinator,
+        server: PeerId,
+        answers: mpsc::Receiver<Message>,
+        now: Instant,
+    }
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).unwrap()
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (mut room, now) = (Coordinator::default(), Instant::now());
+            let section = CoordinatorSection {
+                control_secret: Secret("hush".to_owned()),
+                encoder_capacity: Capacity(Some(3)),
+                ..CoordinatorSection::default()
+            };
+            let ip = "192.0.2.1".parse().unwrap();
+            room.set_up(&section, StreamingServer { ip, port: 1935, ssl: false });
+            let (link, answers) = mpsc::channel(8);
+            let ip = "192.0.2.7".parse().unwrap();
+            let at = Whereabouts { ip, port: 1935, ssl: false };
+            let server = room.attach(Role::Rtmp, at, link, now).unwrap();
+            Self { room, server, answers, now }
+        }
+
+        /// Somebody publishes to the server; true if he is let in.
+        fn comes(&mut self, channel: &str, id: u8) -> bool {
+            let (request, user_ip) = ("1".to_owned(), "203.0.113.9".to_owned());
+            let (key, channel_name) = (Secret("k1".to_owned()), channel.to_owned());
+            let asks = Message::PublishRequest { request, channel: channel_name, key, user_ip };
+            if let Some(question) = self.room.hear(self.server, asks, self.now) {
+                let granted = (name(channel), StreamId([id; 16]), Policy::default());
+                self.room.answered(question.number, Some(granted), self.now);
+            }
+            matches!(self.answers.try_recv(), Ok(Message::PublishAccept { .. }))
+        }
+
+        /// A stream begins at this node.
+        fn begins(&mut self, channel: &str, id: u8) {
+            let (stream, id) = (name(channel), Some(StreamId([id; 16])));
+            let start = StreamStart { stream, id, protocol: Protocol::Rtmp, publisher: None };
+            self.room.started(&start, None, self.now);
+        }
+
+        /// A publication that is pulled, and the encoder's load.
+        fn pulled_and_load(&self) -> ((usize, usize), usize) {
+            (self.room.attached.pulled(), self.room.report().own_load)
+        }
+    }
+
+    #[test]
+    fn pulls_and_publishers_of_this_node_share_the_places_of_its_encoder() {
+        let mut bench = Bench::new();
+        assert!(bench.comes("cam1", 1));
+        assert_eq!(bench.pulled_and_load(), ((1, 0), 1), "it keeps a place from its grant on");
+        bench.begins("cam1", 1);
+        assert_eq!(bench.pulled_and_load(), ((1, 1), 1), "and has one alone when it has begun");
+        assert!(bench.room.admits(&name("own1")).is_ok());
+        bench.room.granted(&name("own1"), bench.now);
+        bench.begins("own1", 11);
+        assert_eq!(bench.pulled_and_load(), ((1, 1), 2));
+        bench.room.granted(&name("own2"), bench.now);
+        assert_eq!(bench.room.admits(&name("own3")), Err(Denial::Full));
+        assert!(!bench.comes("cam2", 2), "the last place is kept for one who was let in");
+        bench.room.expire(bench.now + Duration::from_secs(60));
+        assert!(bench.comes("cam2", 2), "he never came");
+        assert_eq!(bench.pulled_and_load(), ((2, 1), 3));
+        assert_eq!(bench.room.admits(&name("own3")), Err(Denial::Full));
+        assert!(!bench.comes("cam3", 3));
+    }
+
+    #[test]
+    fn what_ends_has_its_place_once_until_its_stream_is_over() {
+        let mut bench = Bench::new();
+        assert!(bench.comes("cam1", 1) && bench.comes("cam2", 2));
+        bench.begins("cam1", 1);
+        bench.begins("own1", 11);
+        assert_eq!(bench.pulled_and_load(), ((2, 1), 3));
+        let end = |channel: &str, id: u8| Message::PublishEnd {
+            channel: channel.to_owned(),
+            id: StreamId([id; 16]).to_string(),
+        };
+        bench.room.hear(bench.server, end("cam1", 1), bench.now);
+        assert_eq!(bench.pulled_and_load(), ((2, 1), 3));
+        assert!(!bench.comes("cam3", 3) && bench.room.admits(&name("own2")).is_err());
+        bench.room.ended(&name("cam1"), Some(StreamId([1; 16])), bench.now);
+        assert_eq!(bench.pulled_and_load(), ((1, 0), 2));
+        bench.room.hear(bench.server, end("cam2", 2), bench.now);
+        assert_eq!(bench.pulled_and_load(), ((0, 0), 1), "it never began");
+        assert!(bench.comes("cam3", 3) && bench.room.admits(&name("own2")).is_ok());
     }
 }

@@ -226,7 +226,6 @@ impl Attached {
             match self.least_loaded() {
                 Some(encoder) => self.encode(id, encoder, now),
                 None if is_here => self.take_home(id),
-                None if self.pull(id, now) => {}
                 None if self.place(id, now) => self.wait(id, now),
                 None => {}
             }

@@ -1,7 +1,7 @@
 //! Home: publications of attached servers that the encoder of this node has, which pulls them.
 //!
 //! ```text
-//!   no other encoder has room --> Pull --its stream began--> as one of this node is encoded
+//!   no other encoder takes it --> Pull --its stream began--> as one of this node is encoded
 //!                                  |                             |
 //!                                  +-- publisher gone, server lost: Unpull, over with its stream
 //!                                  +-- nothing comes of it, for good: killed at its server
@@ -45,9 +45,17 @@ impl Attached {
         (pulled().count(), pulled().filter(|publication| publication.begun).count())
     }
 
-    /// The encoder of one that is new at a server of `role`: one that is attached before ours.
+    /// Publications that are pulled and have a publisher, begun here or not.
+    #[must_use]
+    pub fn pulled_open(&self) -> usize {
+        self.open.values().filter(|id| self.publications[*id].is_pulled()).count()
+    }
+
+    /// The encoder of one that is new at a server of `role`: one that is attached before ours, and
+    /// none while others wait for theirs.
     pub(super) fn encoder_for(&self, role: Role) -> Option<PeerId> {
-        self.next_encoder().or_else(|| self.own_encoder(role))
+        let own = || self.own_encoder(role).filter(|_| !self.is_any_waiting());
+        self.next_encoder().or_else(own)
     }
 
     /// The encoder of this node, if it takes one more of a server of `role`.

@@ -19,7 +19,8 @@
 //!
 //! Map: `peer` is who is attached, `publication` what is encoded elsewhere or published elsewhere,
 //! `table` holds both, `servers` and `encoders` say what each of them may do, `home` is what
-//! the encoder of this node pulls, `waiting` what encoders are told when they hear again, `report` lists them.
+//! the encoder of this node pulls, `waiting` what encoders are told when they hear again, `report`
+//! lists them.
 //!
 //! In/Out: no clock and no IO; messages go into the link of each peer, and what the application
 //! and this node have to know comes out as [`News`].

@@ -3,8 +3,8 @@
 //!
 //! A publication whose encoder was lost waits for the next one, its publisher goes on meanwhile;
 //! one that is over waits to be stopped. An encoder that takes nothing is lost within seconds, and
-//! what waited for it is placed elsewhere or ends. Whoever is new has no encoder before those who
-//! wait.
+//! what waited for it is placed elsewhere, at last at the encoder of this node, or ends. Whoever is
+//! new has no encoder before those who wait.
 //!
 //! Limits: each publication waits once, and for an encoder as long as for the first output of one
 //! that has begun.
@@ -67,13 +67,12 @@ impl Attached {
             self.encode(id, encoder, now);
             return false;
         }
-        if self.pull(id, now) {
-            return false;
+        if self.encoders().any(|(_, peer)| peer.takes_more()) {
+            return true;
         }
-        let waits = self.encoders().any(|(_, peer)| peer.takes_more());
-        if !waits {
+        if !self.pull(id, now) {
             self.kill(id, now);
         }
-        waits
+        false
     }
 }

@@ -8,8 +8,8 @@
 //! ```
 //! The stream is claimed by the first of its media: nobody holds a name for a server that has
 //! nothing to send. Its end is ours; whether it is asked for again the shard decides.
-//! In/Out: the client's side of the protocol is [`Client`]; media goes from its fragments into pages
-//! and from there by [`Ingest`], as that of a publisher does.
+//! In/Out: the client's side of the protocol is [`Client`]; media goes from its fragments into
+//! pages and from there by [`Ingest`], as that of a publisher does.
 //! Limits: those of a publisher, and [`WORDS_MAX`] letters of what a server says.
 
 use std::collections::VecDeque;

@@ -2,8 +2,8 @@
 //! session on the other.
 //!
 //! Spec: RFC 8446 and 5246, by rustls' unbuffered API: no socket and no clock in here. `link` is
-//! the connection of a shard's peer, `client` one that its owner opens and reads by itself, `identity` what a server
-//! proves itself with, `hello` what a peer asks for first.
+//! the connection of a shard's peer, `client` one that its owner opens and reads by itself,
+//! `identity` what a server proves itself with, `hello` what a peer asks for first.
 //!
 //! ```text
 //!   socket --ciphertext--> handle_bytes --plain--> session

@@ -328,9 +328,10 @@ fn who_waits_for_an_encoder_that_is_lost_has_to_go() {
 }
 
 /// The encoder of what can be played is lost, and the other one does not hear now; the server and
-/// that one.
-fn one_waits() -> (Bench, PeerId, PeerId) {
+/// that one. The encoder of this node has so many places.
+fn one_waits(places: Option<usize>) -> (Bench, PeerId, PeerId) {
     let mut bench = Bench::new();
+    bench.table.set_places(places);
     let (server, first) = (bench.server(), bench.encoder(None));
     let second = bench.encoder(Some(600));
     for n in 0..LINK_MAX / 2 {
@@ -348,21 +349,40 @@ fn one_waits() -> (Bench, PeerId, PeerId) {
 
 #[test]
 fn who_waits_for_an_encoder_comes_before_whoever_is_new() {
-    let (mut bench, server, second) = one_waits();
-    bench.hears(second);
-    // There is room again, and nobody else takes it.
-    assert!(bench.asks(server, "cam8").is_none());
-    bench.here("cam9", 9);
-    assert!(!bench.table.has(id(9)), "the encoder of this node has it");
+    for places in [Some(0), None] {
+        let (mut bench, server, second) = one_waits(places);
+        bench.hears(second);
+        // There is room again, and nobody else takes it.
+        assert!(bench.asks(server, "cam8").is_none());
+        bench.here("cam9", 9);
+        assert!(!bench.table.has(id(9)), "the encoder of this node has it");
+        bench.passes_to_due();
+        assert_eq!(bench.hears(second), ["start cam7 07 rtmp://192.0.2.7:1935/cam7/k1"]);
+        assert!(bench.asks(server, "cam8").is_some());
+        assert_eq!(bench.hears(server), ["deny cam8 q-cam8"]);
+        let is_pull = |news: &News| matches!(news, News::Pull(_));
+        assert!(!bench.table.news().iter().any(is_pull), "an attached one comes first");
+    }
+}
+
+#[test]
+fn who_waits_for_an_encoder_that_is_lost_is_pulled_if_the_node_has_a_place() {
+    let (mut bench, server, second) = one_waits(None);
     bench.passes_to_due();
-    assert_eq!(bench.hears(second), ["start cam7 07 rtmp://192.0.2.7:1935/cam7/k1"]);
-    assert!(bench.asks(server, "cam8").is_some());
-    assert_eq!(bench.hears(server), ["deny cam8 q-cam8"]);
+    let pulls = |bench: &mut Bench| {
+        let news = bench.table.news();
+        news.iter().filter(|news| matches!(news, News::Pull(pulled) if pulled.id == id(7))).count()
+    };
+    assert_eq!((pulls(&mut bench), bench.table.waiting.len()), (0, 1), "it takes more, later");
+    bench.breaks(second);
+    bench.passes_to_due();
+    assert_eq!((pulls(&mut bench), bench.table.waiting.len()), (1, 0));
+    assert_eq!(bench.hears(server), [""; 0], "nobody has to go");
 }
 
 #[test]
 fn who_waits_for_an_encoder_that_hears_nothing_may_begin_anew_in_the_end() {
-    let (mut bench, server, _second) = one_waits();
+    let (mut bench, server, _second) = one_waits(Some(0));
     bench.passes(LEASE - Duration::from_millis(1));
     assert_eq!(bench.hears(server), [""; 0]);
     bench.passes(Duration::from_millis(1));
