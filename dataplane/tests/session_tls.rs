@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use dataplane::Error;
-use dataplane::session::tls::{Identity, PLAIN_BYTES_MAX, TlsFailure, TlsLink};
+use dataplane::session::tls::{Identity, PLAIN_BYTES_MAX, TlsFailure, TlsLink, TlsTrust};
 use node::{Certificate, client, client_config};
 use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 
@@ -165,6 +165,11 @@ fn each_failure_has_its_name_and_tells_the_peer() {
     let mut http = server();
     assert_eq!(refused(&mut http, b"GET / HTTP/1.1\r\n\r\n"), TlsFailure::Plain);
     assert!(http.waiting().starts_with(b"HTTP/1.1 400 "));
+    let trust = TlsTrust(client_config(&certificate, rustls::ALL_VERSIONS));
+    let mut client = TlsLink::open(&trust, "localhost").unwrap();
+    client.sent(client.waiting().len());
+    assert_eq!(refused(&mut client, b"HTTP/1.1 400 Bad Request\r\n\r\n"), TlsFailure::Plain);
+    assert!(!client.waiting().starts_with(b"HTTP"), "no server is answered");
     let mut rtmp = server();
     assert_eq!(refused(&mut rtmp, &[3; 1_537]), TlsFailure::Plain);
     let mut broken = server();

@@ -266,7 +266,9 @@ impl TlsLink {
     fn fail(&mut self, failure: TlsFailure, rest: &mut [u8]) {
         let Self { connection, outgoing, .. } = self;
         self.stage = Stage::Failed(failure);
-        if failure == TlsFailure::Plain && rest.first().is_some_and(u8::is_ascii_uppercase) {
+        let serves = matches!(connection, End::Server(_));
+        let is_text = rest.first().is_some_and(u8::is_ascii_uppercase);
+        if serves && failure == TlsFailure::Plain && is_text {
             // CONTROL: the answer to somebody who forgot the `s` of https.
             outgoing.extend_from_slice(PLAIN_HTTP_ANSWER);
             return;
