@@ -90,7 +90,7 @@ struct Entry {
     slot: Option<u32>,
     /// When it is tried again, if there is none.
     due: Instant,
-    /// Attempts since it stood for long, or since there was a reason to try anew.
+    /// Attempts since it stood for long or sent media, or since there was a reason to try anew.
     attempts: u32,
     /// Since when its connection stands.
     since: Option<Instant>,
@@ -112,6 +112,13 @@ impl Entry {
     fn addr(&self) -> Option<SocketAddr> {
         let addrs = &self.dial.addrs;
         addrs.get((self.attempts as usize).checked_rem(addrs.len())?).copied()
+    }
+
+    /// The peer sent media: if its attempts are counted, its next failure is the first.
+    const fn begin(&mut self) {
+        if self.dial.attempts_max > 0 {
+            self.attempts = 1;
+        }
     }
 
     /// An attempt failed, or what stood is over: what becomes of it, and the pause before the next.
@@ -362,6 +369,15 @@ impl Shard {
         }
     }
 
+    /// A session publishes or plays: if it is of a pull, its peer does as it should.
+    pub(super) fn dial_began(&mut self, slot: u32) {
+        let Some((key, at)) = self.dial_in(slot) else { return };
+        let entries = self.dials.wanted.get_mut(&key).filter(|_| key.1 == Role::Publish);
+        if let Some(entry) = entries.and_then(|all| all.get_mut(at)) {
+            entry.begin();
+        }
+    }
+
     /// A session is about to be closed: if it is of a dial, that is tried again after a pause.
     pub(super) fn dial_over(&mut self, slot: u32, reason: &'static str) {
         let Some((key, at)) = self.dial_in(slot) else { return };
@@ -443,9 +459,11 @@ pub(super) const fn any_local(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-const fn failure_of(error: &Error) -> DialFailure {
+fn failure_of(error: &Error) -> DialFailure {
     match error {
         Error::Limit(limit) => DialFailure::Limit(limit.name()),
+        // The address or the trust is wrong; this node has room.
+        Error::Rejected(reason) if reason.starts_with("tls_") => DialFailure::Ended(reason),
         Error::Rejected(reason) => DialFailure::Limit(reason),
         Error::Io { errno, .. } => DialFailure::Socket(*errno),
         _ => DialFailure::Socket(0),
@@ -455,6 +473,7 @@ const fn failure_of(error: &Error) -> DialFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitId;
     use crate::session::mpegts::TransportTerms;
     use codecs::srt::KeyLength;
 
@@ -550,5 +569,35 @@ mod tests {
         }
         assert_eq!(called, ["192.0.2.1:9000", "192.0.2.2:9000", "192.0.2.1:9000"]);
         assert_eq!(self::entry(&[], 0, now).addr(), None);
+    }
+
+    #[test]
+    fn media_makes_the_next_failure_the_first_of_those_that_are_counted() {
+        let now = epoch();
+        for (attempts_max, failures) in [(8, 7), (8, 1), (2, 1)] {
+            let mut entry = entry(&["192.0.2.1:9000"], attempts_max, now);
+            for _ in 0..20 {
+                entry.attempts += failures;
+                entry.begin();
+                let state = entry.rest(now, DialFailure::Ended("stream_ended"), 0);
+                assert!(matches!(state, DialState::Pausing { .. }), "{attempts_max}");
+            }
+            entry.attempts += attempts_max;
+            let state = entry.rest(now, DialFailure::NoAnswer, 0);
+            assert_eq!(state, DialState::Failed { reason: DialFailure::NoAnswer });
+        }
+        let mut endless = entry(&["192.0.2.1:9000"], 0, now);
+        endless.attempts = 5;
+        endless.begin();
+        assert_eq!(endless.attempts, 5, "its pauses go on to double");
+    }
+
+    #[test]
+    fn only_a_limit_is_told_as_one() {
+        let limit = Error::Limit(LimitId::TlsHandshakesMax);
+        assert_eq!(failure_of(&limit), DialFailure::Limit("tls_handshakes_max"));
+        for reason in ["tls_name", "tls_configuration"] {
+            assert_eq!(failure_of(&Error::Rejected(reason)), DialFailure::Ended(reason));
+        }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn reason_of(word: &str) -> CloseReason {
 impl Shard {
     /// The connection in `slot` publishes or plays from now on.
     pub(super) fn session_began(&mut self, slot: u32) {
+        self.dial_began(slot);
         let Some(connection) = self.connections.get(slot) else { return };
         let Some(role) = connection.told_role() else { return };
         let Some(stream) = self.stream_of(slot).cloned() else { return };
