@@ -188,6 +188,11 @@ impl Shard {
                 self.fail(slot, &error);
                 return;
             }
+            if self.connections.get(slot).is_some_and(|c| c.session.pull().is_some()) {
+                // Its pause is over.
+                self.feed_parked(slot);
+                self.arm(slot);
+            }
         }
         self.rearm(slot);
     }
@@ -326,8 +331,12 @@ impl Shard {
             return;
         }
         // Before it publishes or plays, a peer holds one receive at a time: it can park at any
-        // byte.
-        let multi = connection.publishing().is_some() || connection.playing().is_some();
+        // byte. So does a server that we play from, as it may pause.
+        let publishes = connection.publishing().is_some();
+        let multi = match connection.session.pull() {
+            Some(_) => false,
+            None => publishes || connection.playing().is_some(),
+        };
         let (mode, state) = if multi {
             (RecvMode::Multi, Receiving::Multi)
         } else {
@@ -335,7 +344,7 @@ impl Shard {
         };
         connection.receiving = state;
         let Some(fd) = connection.fd() else { return };
-        if !multi {
+        if !multi && !publishes {
             // An encoder that waits for our acknowledgement before its next small command (Nagle's
             // algorithm: ffmpeg) would lose 40 ms on each of them.
             crate::reactor::acknowledge_at_once(fd);

@@ -7,4 +7,5 @@ mod hostile;
 mod peer;
 mod play;
 mod publish;
+mod pull;
 mod states;

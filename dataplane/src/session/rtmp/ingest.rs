@@ -30,7 +30,7 @@ const DETAIL_BYTES_MAX: usize = 4 << 10;
 /// Messages inside one aggregate, which is handled in one go: `EVENTS_MAX` may be exceeded by it.
 const AGGREGATE_MESSAGES_MAX: usize = 256;
 /// Data messages of a server to its own players, which those of this node hear from this node.
-const SERVER_WORDS: [&str; 2] = ["|RtmpSampleAccess", "onStatus"];
+const SERVER_WORDS: [&str; 3] = ["|RtmpSampleAccess", "onStatus", "onPlayStatus"];
 /// The reason of a drop for want of pages.
 const MEMORY: &str = "memory";
 

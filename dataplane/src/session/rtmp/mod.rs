@@ -14,6 +14,7 @@ mod command;
 mod connect;
 mod control;
 mod filler;
+mod hidden;
 mod ingest;
 mod limit;
 mod message;

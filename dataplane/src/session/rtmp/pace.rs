@@ -1,6 +1,6 @@
 //! How fast and how long: rates that a peer may not exceed, and silence that it may not keep.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::config::{LimitId, Limits, SessionConfig};
@@ -45,6 +45,12 @@ impl Rates {
             }
         }
         Ok(())
+    }
+
+    /// How long the second lasts that is counted in.
+    pub(super) fn rest(&self, now_ms: u32) -> Duration {
+        let gone_ms = now_ms.wrapping_sub(self.since_ms);
+        Duration::from_millis(u64::from(SECOND_MS.saturating_sub(gone_ms)))
     }
 }
 
@@ -101,8 +107,6 @@ impl Supply {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::session::clock::epoch;
 

@@ -7,23 +7,26 @@
 //!      +-----------------------+------ over <---------+------------------+-------------+
 //! ```
 //! The stream is claimed by the first of its media: nobody holds a name for a server that has
-//! nothing to send. Its end is ours; whether it is asked for again the shard decides.
+//! nothing to send, or only data. Its end is ours; whether it is asked for again the shard decides.
 //! In/Out: the client's side of the protocol is [`Client`]; media goes from its fragments into
 //! pages and from there by [`Ingest`], as that of a publisher does.
-//! Limits: those of a publisher, and [`WORDS_MAX`] letters of what a server says.
+//! Limits: those of a publisher, and those of `hidden.rs` for what a server says. A server that
+//! sends all that it keeps at once is read no faster than a publisher may send: what is over the
+//! rate of a second stays in its socket until the next one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codecs::amf0::Value;
+use codecs::amf0::{self, Value};
 use codecs::rtmp::chunk_reader::Fragment;
-use codecs::rtmp::command::code;
+use codecs::rtmp::command::{code, parse_data};
 use codecs::rtmp::message::{MessageHeader, MessageKind};
 
 use super::assembly::{Assembly, Body, Way};
 use super::client::{Client, ClientConfig, ClientEvent, Intent};
 use super::connect::name_agent;
+use super::hidden;
 use super::ingest::Ingest;
 use super::limit::{amf_limits, limit_of};
 use super::pace::{Rates, Supply};
@@ -36,8 +39,6 @@ use crate::session::{Command, Counts, Credentials, Event};
 use crate::slab::Pool;
 use crate::words::Words;
 
-/// Letters of a server's own words that are kept.
-const WORDS_MAX: usize = 200;
 /// What ends a stream that plays.
 const ENDS: [&str; 3] = [code::PLAY_UNPUBLISH_NOTIFY, code::PLAY_STOP, code::PLAY_COMPLETE];
 /// Live, or else recorded; from its beginning to its end.
@@ -57,6 +58,10 @@ pub struct Puller {
     assembly: Assembly,
     ingest: Ingest,
     rates: Rates,
+    /// Until when nothing is read, as the server is too fast.
+    pause: Option<Instant>,
+    /// The last metadata that came before media.
+    metadata: Option<Event>,
     events: VecDeque<Event>,
     terms: Arc<Terms>,
     born: Instant,
@@ -120,6 +125,8 @@ impl Puller {
             assembly: Assembly::default(),
             ingest: Ingest::new(&terms.limits),
             rates: Rates::default(),
+            pause: None,
+            metadata: None,
             events: VecDeque::new(),
             terms: Arc::clone(terms),
             born: now,
@@ -166,7 +173,7 @@ impl Puller {
     }
 
     /// Takes received bytes and returns how many were consumed: fewer than all only if the session
-    /// is parked, closing, or its events must be drained first.
+    /// is parked, pauses, is closing, or its events must be drained first.
     ///
     /// # Errors
     /// The session is over.
@@ -198,16 +205,18 @@ impl Puller {
 
     fn fragment(&mut self, now: Instant, fragment: Fragment<'_>, pool: &Pool) -> Result<(), Error> {
         let header = fragment.header;
-        let media = matches!(header.kind, MessageKind::Audio | MessageKind::Video);
-        self.rates.count(millis(self.born, now), fragment.last, media, &self.terms.limits)?;
+        let media =
+            matches!(header.kind, MessageKind::Audio | MessageKind::Video | MessageKind::Aggregate);
+        let now_ms = millis(self.born, now);
+        if self.rates.count(now_ms, fragment.last, media, &self.terms.limits).is_err() {
+            self.pause = Some(now + self.rates.rest(now_ms));
+        }
         let Some(way) = self.way(&header)? else {
             let heard = self.client.fragment(fragment);
-            self.hear(now);
+            self.hear(now, heard.is_err());
             return heard;
         };
-        if let Stage::Publishing(supply) = &mut self.stage
-            && (media || header.kind == MessageKind::Aggregate)
-        {
+        if let (true, Stage::Publishing(supply)) = (media, &mut self.stage) {
             supply.add(now, fragment.data.len());
         }
         match self.assembly.push(fragment, way, pool) {
@@ -219,8 +228,8 @@ impl Puller {
             }
             Body::Bytes(body) => self.message(&header, &body, pool)?,
         }
-        if matches!(self.stage, Stage::Asking | Stage::Waiting(_)) && !self.events.is_empty() {
-            self.claim();
+        if self.awaits_media() {
+            self.weigh();
         }
         Ok(())
     }
@@ -253,12 +262,40 @@ impl Puller {
                 let taken = ingest.aggregate(header, body, (assembly, pool), &limits, events);
                 taken.map_err(Error::Limit)
             }
+            kind if is_complete(body, &limits, kind == MessageKind::DataAmf3) => {
+                self.stream_ended();
+                Ok(())
+            }
             _ => ingest.data(header, body, &limits, events).map_err(limit_of),
+        }
+    }
+
+    /// True until the first of the media.
+    const fn awaits_media(&self) -> bool {
+        matches!(self.stage, Stage::Asking | Stage::Waiting(_))
+    }
+
+    /// Claims the name if media is there; before that the last metadata is kept, and nothing else.
+    fn weigh(&mut self) {
+        let is_media = |event: &Event| matches!(event, Event::Media(_) | Event::Config { .. });
+        if self.events.iter().any(is_media) {
+            self.claim();
+            return;
+        }
+        for event in self.events.drain(..) {
+            if matches!(event, Event::Metadata { .. }) {
+                self.metadata = Some(event);
+            }
         }
     }
 
     /// The first of the media is there: the name is claimed for it.
     fn claim(&mut self) {
+        // What was wrong before did not keep it from coming.
+        self.failure = None;
+        if let Some(metadata) = self.metadata.take() {
+            self.events.push_front(metadata);
+        }
         self.events.push_front(Event::Authorize {
             intent: control::Intent::Publish,
             stream: self.stream.clone(),
@@ -268,8 +305,8 @@ impl Puller {
         self.transition(Stage::Claiming, "media");
     }
 
-    /// Takes what the server said.
-    fn hear(&mut self, now: Instant) {
+    /// Takes what the server said; `is_over` if that ended the connection.
+    fn hear(&mut self, now: Instant, is_over: bool) {
         while let Some(event) = self.client.poll_event() {
             match event {
                 ClientEvent::Connected { properties, .. } => {
@@ -281,7 +318,13 @@ impl Puller {
                     self.transition(Stage::Waiting(until), "play_started");
                 }
                 ClientEvent::Status { level, code, description, redirect } => {
-                    self.status(&level, &code, (&description, redirect.as_deref()));
+                    let is_end = is_over || ENDS.contains(&&*code);
+                    if is_end || self.awaits_media() {
+                        self.blame(&level, &code, (&description, redirect.as_deref()));
+                    }
+                    if ENDS.contains(&&*code) {
+                        self.stream_ended();
+                    }
                 }
                 ClientEvent::StreamEof => self.stream_ended(),
                 ClientEvent::PlayStarted
@@ -294,18 +337,19 @@ impl Puller {
         }
     }
 
-    fn status(&mut self, level: &str, code: &str, (text, place): (&str, Option<&str>)) {
-        if let Some(place) = place {
-            self.failure = Some(DialFailure::Elsewhere(fit(place).into()));
+    /// A status may be why nothing comes of it.
+    fn blame(&mut self, level: &str, code: &str, (text, place): (&str, Option<&str>)) {
+        let asked = &self.client.address;
+        if let Some(place) = place.and_then(|place| hidden::place(place, asked)) {
+            self.failure = Some(DialFailure::Elsewhere(place.into()));
         } else if level == "error" {
-            let code = if code.is_empty() { "an error" } else { code };
+            let fit = |text| hidden::words(text, &asked.stream.0);
+            let code = if code.is_empty() { "an error".to_owned() } else { fit(code) };
             let said = match text {
-                "" => fit(code),
-                text => format!("{} ({})", fit(code), fit(text)),
+                "" => code,
+                text => format!("{code} ({})", fit(text)),
             };
             self.failure = Some(DialFailure::Said(said.into()));
-        } else if ENDS.contains(&code) {
-            self.stream_ended();
         }
     }
 
@@ -352,6 +396,7 @@ impl Puller {
     /// # Errors
     /// [`Error::Timeout`]: the server does not answer, or sends nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.pause = self.pause.filter(|until| now < *until);
         let result = match &mut self.stage {
             Stage::Dialling | Stage::Asking if now >= self.deadline => {
                 self.failure.get_or_insert(DialFailure::NoAnswer);
@@ -370,12 +415,14 @@ impl Puller {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match &self.stage {
+        let deadline = match &self.stage {
             Stage::Dialling | Stage::Asking => Some(self.deadline),
             Stage::Waiting(until) => Some(*until),
             Stage::Publishing(supply) => Some(supply.deadline()),
-            Stage::Claiming | Stage::Over => None,
-        }
+            Stage::Claiming => None,
+            Stage::Over => return None,
+        };
+        deadline.into_iter().chain(self.pause).min()
     }
 
     /// Appends what waits to be said; true if there was anything.
@@ -393,10 +440,10 @@ impl Puller {
         Counts { units_converted: self.ingest.take_converted(), ..Counts::default() }
     }
 
-    /// False while parked or closing.
+    /// False while parked, pausing or closing.
     #[must_use]
     pub const fn wants_bytes(&self) -> bool {
-        !matches!(self.stage, Stage::Claiming | Stage::Over)
+        self.pause.is_none() && !matches!(self.stage, Stage::Claiming | Stage::Over)
     }
 
     /// The stream that is pulled.
@@ -460,7 +507,10 @@ impl Puller {
     }
 }
 
-/// A server's text, fit to be told.
-fn fit(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(WORDS_MAX).collect()
+/// True if a data message says that a recording was played to its end.
+fn is_complete(body: &[u8], limits: &amf0::Limits, amf3: bool) -> bool {
+    let values = parse_data(body, limits, amf3).unwrap_or_default();
+    let [name, rest @ ..] = values.as_slice() else { return false };
+    let mut codes = rest.iter().filter_map(|value| value.get("code")?.as_str());
+    name.as_str() == Some("onPlayStatus") && codes.any(|said| said == code::PLAY_COMPLETE)
 }

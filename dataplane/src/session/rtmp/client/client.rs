@@ -99,7 +99,7 @@ pub(super) enum Awaited {
 #[derive(Debug)]
 pub struct Client {
     pub(super) state: State,
-    pub(super) address: Address,
+    pub(in crate::session::rtmp) address: Address,
     pub(super) intent: Intent,
     pub(super) flash_ver: String,
     pub(super) transaction: u32,
