@@ -18,6 +18,7 @@
 pub mod acme;
 pub mod api;
 pub mod auth;
+mod authorities;
 pub mod banner;
 pub mod bridge;
 pub mod check;

@@ -11,6 +11,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use crate::authorities::{self, Authorities};
+
 /// What went wrong, and what to do about it.
 pub(crate) type Trouble = (String, &'static str);
 
@@ -32,43 +34,37 @@ impl Trust {
     ///
     /// Errors: a file that cannot be used, or no authority at all.
     pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, Trouble> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions");
-        let known = match self {
-            Self::Authorities(ca) => {
-                let config = config.with_root_certificates(roots(ca.as_deref())?);
-                return Ok(Arc::new(config.with_no_client_auth()));
-            }
-            Self::Exactly(path) => certificates(path)?.into_iter().next(),
-            Self::Anybody => None,
-        };
-        let verifier = Arc::new(Known { certificate: known, provider });
-        let config = config.dangerous().with_custom_certificate_verifier(verifier);
-        Ok(Arc::new(config.with_no_client_auth()))
-    }
-}
-
-impl Trust {
-    /// The same; one that believes nobody where it cannot be had, which is said once.
-    pub(crate) fn client_or_nobody(&self) -> Arc<ClientConfig> {
-        self.client().unwrap_or_else(|(what, mend)| {
-            tracing::error!(%what, mend, "no server that is connected to is believed");
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("the provider has the default versions");
-            let nobody = config.with_root_certificates(RootCertStore::empty());
-            Arc::new(nobody.with_no_client_auth())
+        Ok(match self {
+            Self::Authorities(ca) => vouched(Arc::new(Authorities::of(roots(ca.as_deref())?))),
+            Self::Exactly(path) => client(Believed::Exactly(certificates(path)?.swap_remove(0))),
+            Self::Anybody => anybody(),
         })
     }
 }
 
+/// A client that believes whoever the authorities vouch for, as soon as there are any.
+pub(crate) fn vouched(authorities: Arc<Authorities>) -> Arc<ClientConfig> {
+    client(Believed::Vouched(authorities))
+}
+
+/// A client that believes anybody.
+pub(crate) fn anybody() -> Arc<ClientConfig> {
+    client(Believed::Anybody)
+}
+
+fn client(believed: Believed) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions");
+    let verifier = Arc::new(Verifier { believed, provider });
+    let config = config.dangerous().with_custom_certificate_verifier(verifier);
+    Arc::new(config.with_no_client_auth())
+}
+
 /// The system's authorities and those of the file `ca`.
 pub(crate) fn roots(ca: Option<&Path>) -> Result<RootCertStore, Trouble> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = authorities::read();
     if let Some(path) = ca {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|error| unusable(path, &error))?;
@@ -97,27 +93,43 @@ fn unusable(path: &Path, what: &dyn std::fmt::Display) -> Trouble {
     (format!("cannot use {}: {what}", path.display()), CA_MEND)
 }
 
-/// Believes who holds the key of one certificate, or of any.
+/// Believes who holds the key of a certificate that is believed.
 #[derive(Debug)]
-struct Known {
-    certificate: Option<CertificateDer<'static>>,
+struct Verifier {
+    believed: Believed,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Known {
+/// Which certificates are.
+#[derive(Debug)]
+enum Believed {
+    /// Those that the authorities vouch for, by name and date.
+    Vouched(Arc<Authorities>),
+    /// One.
+    Exactly(CertificateDer<'static>),
+    /// Any.
+    Anybody,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
-        _between: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.certificate {
-            Some(known) if known != shown => {
-                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        let untrusted = |why| Err(Error::InvalidCertificate(why));
+        match &self.believed {
+            Believed::Vouched(authorities) => match authorities.verifier() {
+                Some(verifier) => verifier.verify_server_cert(shown, between, name, ocsp, now),
+                None => untrusted(CertificateError::UnknownIssuer),
+            },
+            Believed::Exactly(known) if known != shown => {
+                untrusted(CertificateError::ApplicationVerificationFailure)
             }
-            _ => Ok(ServerCertVerified::assertion()),
+            Believed::Exactly(_) | Believed::Anybody => Ok(ServerCertVerified::assertion()),
         }
     }
 

@@ -239,8 +239,8 @@ impl<F: Fleet> Exchange<F> {
         let mut wishes: Vec<_> = wishes.unwrap_or_default();
         let Dials { trusts, publications, .. } = &mut self.dials;
         let pulled = publications.get(stream);
-        if let Some((host, port, peer)) = pulled.and_then(|pulled| trusts.publication(pulled)) {
-            let (shown, peer) = (format!("rtmp://{host}:{port}/{stream}/***"), Arc::new(peer));
+        if let Some((place, shown)) = pulled.and_then(|pulled| trusts.publication(pulled)) {
+            let (host, port, peer) = (place.0, place.1, Arc::new(place.2));
             // It is none of those that are declared.
             let (input, pause, attempts_max) = (NO_INPUT, COMING_PAUSE, COMING_ATTEMPTS_MAX);
             let wish = Wish { host, port, peer, shown, input, pause, attempts_max };
@@ -306,6 +306,7 @@ impl<F: Fleet> Exchange<F> {
     /// A shard tells what became of a peer.
     pub(super) fn dialled(&mut self, news: DialNews, now: Instant) {
         let DialNews { number, stream, state, attempt } = news;
+        let state = self.dials.trusts.blame(state, now);
         let Some((role, peer)) = self.dials.peer(&stream, number) else { return };
         let (role, before) = (*role, peer.status);
         let (status, error) = peer.take(&state, attempt);

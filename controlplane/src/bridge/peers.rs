@@ -13,6 +13,9 @@ use dataplane::ids::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::trusts::NO_AUTHORITIES;
+use crate::registry::masked_rtmp_url;
+
 /// Numbers of Linux that have no kind of their own.
 const ENODEV: i32 = 19;
 const EMSGSIZE: i32 = 90;
@@ -216,8 +219,11 @@ fn told(failure: &DialFailure, protocol: Protocol) -> String {
             format!("the server says {words}; check the name of the stream and its key there")
         }
         DialFailure::Elsewhere(place) => {
-            let place = place.split('?').next().unwrap_or_default();
-            format!("the server says that the stream is at {place}; write that address")
+            let place = masked_rtmp_url(place);
+            format!(
+                "the server says that the stream is at {place}; write that address, with its \
+                 name and key there"
+            )
         }
         DialFailure::NoAnswer if protocol == Protocol::Rtmp => {
             "the server does not answer; is it there, and does it speak RTMP at that port?"
@@ -239,9 +245,17 @@ fn ended(reason: &str) -> String {
         "publish_idle" => "nothing came of the stream for too long; does anybody publish it there?",
         "stream_ended" => "the stream ended there",
         "peer_closed" => "the peer closed the connection; is its port right, and what it is asked?",
+        "malformed" => {
+            "what the peer sends cannot be read; is its port right, and what is spoken there?"
+        }
         "tls_untrusted" => {
             "the server does not prove by its certificate that it is that host; let an authority \
              that this system trusts sign it, or set net.insecure_tls"
+        }
+        NO_AUTHORITIES => {
+            "this system trusts no certificate at all, so that no server can prove who it is; \
+             install the package ca-certificates, or name a file of certificates by SSL_CERT_FILE \
+             in the environment of the node"
         }
         "tls_plain" => "the server speaks no TLS at that port; write rtmp://, or another port",
         other => return format!("the connection ended: {other}"),
@@ -319,8 +333,10 @@ mod tests {
                 DialFailure::Said("NetStream.Play.Failed".into()),
                 "says NetStream.Play.Failed; check",
             ),
-            (DialFailure::Elsewhere("rtmp://h/a/b?key=x".into()), "at rtmp://h/a/b; write"),
+            (DialFailure::Elsewhere("rtmp://h/a/b?key=x".into()), "at rtmp://h/a/***?***; write"),
+            (DialFailure::Elsewhere("rtmp://h/a/***".into()), "at rtmp://h/a/***; write"),
             (DialFailure::Ended("tls_untrusted"), "net.insecure_tls"),
+            (DialFailure::Ended(NO_AUTHORITIES), "by SSL_CERT_FILE"),
             (DialFailure::Ended("busy"), "somebody else publishes"),
         ] {
             let told = told(&failure, Protocol::Srt);

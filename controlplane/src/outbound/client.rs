@@ -1,6 +1,6 @@
 //! Client: sends calls over pooled connections, so many at a time.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::names::Names;
+use crate::authorities;
 
 /// Bytes of an answer's status line and headers at most.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -29,15 +30,6 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 const CONNECT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("grandstand/", env!("CARGO_PKG_VERSION"));
 
-/// Those that the system's authorities vouch for. They are read once, for the first client, which
-/// is there before anybody is served: later ones must not wait for a disk on the control thread.
-static AUTHORITIES: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    // One that cannot be read is as one that is not there: the call names what is missing.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Arc::new(roots)
-});
-
 /// Sends calls. Clones share connections, names and the bound.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -47,12 +39,13 @@ pub struct Client {
 
 impl Client {
     /// A client that has `calls_max` calls under way at most, inside TLS with those that the
-    /// system's authorities vouch for.
+    /// system's authorities vouch for. They are read once, for the first client, which is there
+    /// before anybody is served: later ones must not wait for a disk on the control thread.
     ///
     /// Errors: none here; without authorities each call inside TLS fails and says so.
     #[must_use]
     pub fn new(calls_max: usize) -> Self {
-        Self::with_roots(calls_max, Arc::clone(&AUTHORITIES))
+        Self::with_roots(calls_max, authorities::at_start())
     }
 
     /// As [`Self::new`], with those that `roots` vouch for.

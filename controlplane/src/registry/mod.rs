@@ -88,6 +88,7 @@ pub use processing::{
 pub use quota::{BytesOver, Period, PublishOver, QuotaSpec};
 pub use resolved::{Origin, Resolved, Undeclared, Values};
 pub use rtmp_url::RtmpPlace;
+pub(crate) use rtmp_url::masked as masked_rtmp_url;
 pub use running::{Active, IDLE_MAX, Running, Slot};
 pub use schema::{StreamPatch, TemplatePatch, TenantPatch};
 pub use spec::{StreamSpec, Template, Traits};

@@ -97,7 +97,7 @@ pub(super) fn is_pull(url: &str) -> bool {
 
 /// An address as it may be shown: how the server names its streams nobody knows here, so that what
 /// stands last may be a key, as everything in the query may be.
-pub(super) fn masked(url: &str) -> String {
+pub(crate) fn masked(url: &str) -> String {
     let (place, query) =
         url.trim().split_once('?').map_or((url.trim(), None), |(p, q)| (p, Some(q)));
     let begins = place.find("://").map_or(0, |at| at + 3);
