@@ -11,7 +11,12 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 /// Makes a certificate of `localhost` and writes it and its key into `folder`, as `[tls]` wants
 /// them.
 pub(crate) fn certify(folder: &Path) -> CertificateDer<'static> {
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key is made");
+    certify_as(folder, "localhost")
+}
+
+/// The same of another host.
+pub(crate) fn certify_as(folder: &Path, host: &str) -> CertificateDer<'static> {
+    let own = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a key is made");
     let files = [("certificate.pem", own.cert.pem()), ("key.pem", own.signing_key.serialize_pem())];
     for (name, text) in files {
         fs::write(folder.join(name), text).expect("the test's folder can be written");
