@@ -237,6 +237,9 @@ impl Connection {
             self.counts.byte_rcv_undecrypt += payload.len() as u64;
             return None;
         }
+        if self.counts.pkt_recv_unique == 0 {
+            self.clock.begin(header.timestamp, now);
+        }
         let sent_us = self.clock.unroll(header.timestamp, now);
         let due = self.clock.due(sent_us, now);
         let arrival = Arrival { number, sent_us, due, retransmitted: header.retransmitted };

@@ -18,6 +18,8 @@ const DRIFT_STEP: Duration = Duration::from_secs(60);
 /// part in so many of the time.
 const DRIFT_STEP_MAX_US: i64 = 5_000;
 const DRIFT_PART: i64 = 2_000;
+/// A first packet that was sent so long before the handshake was not: the two have other clocks.
+const BEFORE_MAX_US: i64 = 1_000_000;
 
 /// The clock of what is received.
 #[derive(Debug)]
@@ -45,6 +47,15 @@ impl PlayClock {
             drift_sum_us: 0,
             drift_samples: 0,
             stepped_us: 0,
+        }
+    }
+
+    /// The first packet comes. Nobody sends any before the handshake: a clock that shows much less
+    /// than then, as srt-tokio's, which repeats in its handshake what ours showed, is tied to ours
+    /// by this packet.
+    pub(super) fn begin(&mut self, timestamp: u32, now: Instant) {
+        if self.unroll(timestamp, now) < -BEFORE_MAX_US {
+            (self.base, self.zero_us) = (now, timestamp.into());
         }
     }
 
@@ -114,6 +125,31 @@ mod tests {
         assert!(clock.due(-1_000_000, start) < start);
         assert_eq!(clock.due(i64::MAX, start), start + MS * 120);
         assert!(clock.due(i64::MIN, start) <= start + MS * 120);
+    }
+
+    #[test]
+    fn a_handshake_of_another_clock_does_not_count() {
+        let start = epoch() + MS * 10_000;
+        let latency = MS * 400;
+        let first = start + MS * 240;
+        for (handshake, sent, due) in [
+            // What our own clock showed; the sender's had just begun.
+            (62_023_229, 194_233, first + latency),
+            (0xffff_0000, 0xfff0_0000, first + latency),
+            // Its own, and of a moment before.
+            (0, 200_000, start + MS * 200 + latency),
+            (62_000_000, 61_990_000, start - MS * 10 + latency),
+            (0xffff_0000, 0x0002_0d40, start + MS * 200 + latency),
+        ] {
+            let mut clock = PlayClock::new(start, handshake, latency);
+            clock.begin(sent, first);
+            let at = clock.unroll(sent, first);
+            let late = clock.due(at, first).duration_since(due);
+            assert!(late < MS, "{handshake} {sent}: {late:?}");
+            // A second later it goes on.
+            let next = clock.unroll(sent.wrapping_add(1_000_000), first + MS * 1_000);
+            assert_eq!(next - at, 1_000_000);
+        }
     }
 
     #[test]
