@@ -21,7 +21,6 @@ use crate::config::{Latency, ListenerNumber};
 use crate::control::{CloseReason, Intent};
 use crate::ids::SessionId;
 use crate::reactor::Token;
-use crate::session::srt::Server;
 use crate::session::{PlayOptions, Session};
 
 /// Bytes that an idle connection keeps for its next reply.
@@ -283,12 +282,6 @@ impl Outbox {
 }
 
 impl Connection {
-    /// True if new frames wait for others before it is sent them, as a player's in datagrams do.
-    pub(super) fn gathers(&self, now: Instant) -> bool {
-        let server = if self.fd.is_none() { self.session.srt() } else { None };
-        server.and_then(Server::playing).is_some_and(|playing| playing.gathers(now))
-    }
-
     /// A connection that neither received nor sent anything.
     pub(super) fn new(arrival: Arrival) -> Self {
         let Arrival { id, fd, peer, session, tls, admission, latency, listener, opened } = arrival;

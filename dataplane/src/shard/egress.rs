@@ -3,7 +3,7 @@
 //! A slice of sends is submitted, its completions are reaped, then the next slice follows, up to a
 //! bound per turn. Every send ends inside its submit, so no kernel reference to a page outlives it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cipher::Took;
 use super::connection::{Connection, Connections, Establish, InFlight, Sending};
@@ -129,19 +129,19 @@ impl Shard {
     }
 
     fn flush_buckets(&mut self, reader_slot: u32, buckets: u16) {
-        let Self { readers, connections, queues, now, .. } = self;
+        let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.pending &= !buckets;
         let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
         for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
-            line_up(connections, queues, bucket, *now);
+            line_up(connections, queues, bucket);
         }
     }
 
     fn enqueue_low_latency(&mut self, reader_slot: u32) {
-        let Self { readers, connections, queues, now, .. } = self;
+        let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get(reader_slot) else { return };
-        line_up(connections, queues, &reader.low_latency, *now);
+        line_up(connections, queues, &reader.low_latency);
     }
 
     /// Queues the sends of one submit.
@@ -364,12 +364,11 @@ impl Shard {
 
 /// Puts those of `slots` in line that are not there yet; those who are being sent something have
 /// their turn afterwards, because no later flush may come.
-fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32], now: Instant) {
+fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
     for (at, &slot) in slots.iter().enumerate() {
         connections.foresee_walk(slots, at);
         if let Some(connection) = connections.get_mut(slot)
             && !connection.lines.is_queued()
-            && !connection.gathers(now)
         {
             if connection.sending != Sending::Idle {
                 connection.lines.miss();
@@ -458,7 +457,7 @@ mod tests {
             shard.connections.get_mut(slot).unwrap().sending = sending;
         };
         sending(shard, Sending::InFlight(InFlight::NOTHING));
-        line_up(&mut shard.connections, &mut shard.queues, &[slot], shard.now);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
         assert!(shard.queues.is_empty(), "one send at a time");
         sending(shard, Sending::Idle);
         shard.go_on(slot, Took::default(), false);
@@ -466,7 +465,7 @@ mod tests {
         while shard.send_slice() {}
         assert!(shard.queues.is_empty(), "once");
         sending(shard, Sending::Blocked);
-        line_up(&mut shard.connections, &mut shard.queues, &[slot], shard.now);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
         shard.writable(slot);
         assert!(!shard.queues.is_empty(), "there is room again");
         while shard.send_slice() {}

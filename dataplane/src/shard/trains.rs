@@ -329,7 +329,6 @@ impl Shard {
         }
         trains.leave(reactor, rails);
         playing.ends = logs.ended().is_some();
-        playing.was_served(*now, bytes > 0 && !role.low_latency);
         if !playing.cursor.has_joined() && !role.waiting {
             role.waiting = true;
             counters.joins_waiting += 1;

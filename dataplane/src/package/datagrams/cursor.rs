@@ -146,10 +146,10 @@ impl DatagramCursor {
         let patience_us = i64::try_from(patience).unwrap_or(i64::MAX);
         let oldest_us = now_us.saturating_sub(patience_us);
         let moment = Moment { now_us, oldest_us, anew: false };
+        self.look(logs, moment);
         loop {
             let mut ended = false;
             if connection.unsent() == 0 {
-                self.look(logs, moment);
                 match self.step(logs, terms, moment) {
                     Step::Jumped => return Due::Jumped,
                     Step::Ended => ended = true,

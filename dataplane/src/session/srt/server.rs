@@ -259,7 +259,7 @@ impl Server {
             (State::Open(_), Command::PlayStarted) if self.role == Role::Play => {
                 let connection = self.take_open("play_started")?;
                 let cursor = DatagramCursor::new();
-                let playing = Box::new(Playing::new(connection, cursor));
+                let playing = Box::new(Playing { connection, cursor, ends: false, over_at: None });
                 self.entered("open", State::Playing(playing), "play_started");
             }
             (State::Asking(_) | State::Open(_), Command::Refused(refusal)) => {
@@ -299,9 +299,6 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         if let Some(connection) = self.connection_mut() {
             connection.handle_timeout(now);
-        }
-        if let Some(playing) = self.playing_mut() {
-            playing.handle_timeout(now);
         }
         self.call_timeout(now);
         if !matches!(self.state, State::Publishing(_)) {
@@ -420,9 +417,7 @@ impl Server {
                 Some(connection.map_or(supply, |at| at.min(supply)))
             }
             State::Playing(playing) => {
-                let Playing { connection, over_at, .. } = &**playing;
-                let times = [connection.poll_timeout(), playing.waits_until(), *over_at];
-                times.into_iter().flatten().min()
+                playing.connection.poll_timeout().into_iter().chain(playing.over_at).min()
             }
         }
     }
