@@ -4,7 +4,7 @@
 //! Shape: the first counter block is zero but for the packet's number in its bytes 10 to 13; the
 //! first 14 bytes of the salt are added to that without carry; the last two bytes count blocks.
 //! The instructions of the processor are found at run time by the library. A schedule takes room
-//! for either way of doing it: whoever has many keys makes it anew for some packets at a time.
+//! for either way of doing it: whoever has many keys makes it anew for each packet.
 
 use core::fmt;
 

@@ -50,7 +50,7 @@ pub struct Keyring {
 }
 
 /// A key. Its schedule takes more room than all else that a player has of its keys, and is made in
-/// a fifth of the time in which it hides one packet: only what is received with it keeps it.
+/// a quarter of the time in which it hides one packet: only what is received with it keeps it.
 #[derive(Debug)]
 struct Key {
     key: StreamKey,
