@@ -103,7 +103,7 @@ fn streams_and_templates_are_kept_as_they_are_wanted() {
 
     let (status, refused) = server.send("DELETE", "/api/v1/templates/news", &Value::Null);
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("template_in_use")));
-    let wrong = json!({ "inputs": [{ "url": "rtmp://origin.example/live/x" }] });
+    let wrong = json!({ "inputs": [{ "url": "rtsp://origin.example/live/x" }] });
     let (status, refused) = server.send("PUT", plain, &wrong);
     assert_eq!((status, &refused["error"]["field"]), (422, &json!("inputs[0].url")), "{refused}");
 

@@ -24,8 +24,9 @@ fn a_node_is_a_server_of_another_one_on_epoll() {
 
 fn a_node_is_a_server_of_another_one(backend: Backend) {
     let application = Application::start(5..=9);
-    let secret = ("CONTROL_SECRET", SECRET);
-    let coordinator = node_with(backend, &application, Folder::new(), &[secret]);
+    // Its own encoder has no place, so that without another one nobody is let in.
+    let (secret, full) = (("CONTROL_SECRET", SECRET), ("SERVER_CAPACITY", "0"));
+    let coordinator = node_with(backend, &application, Folder::new(), &[secret, full]);
     let address = coordinator.control.to_string();
     let edge = server_of(backend, &format!("ws://{address}"), &[]);
     is(&edge, "connected");
@@ -44,7 +45,7 @@ fn a_node_is_a_server_of_another_one(backend: Backend) {
     let folder = coordinator.kill();
     is(&edge, "away");
     let place = ("GRANDSTAND_LISTENERS__CONTROL__ADDR", address.as_str());
-    let again = node_with(backend, &application, folder, &[secret, place]);
+    let again = node_with(backend, &application, folder, &[secret, full, place]);
     let mut encoder = self::encoder(&again, 2);
     // Without an encoder it said no; the publication stays and is asked about again.
     let start = encoder.wait("ENCODE-START", "cam9");

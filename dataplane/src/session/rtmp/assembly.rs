@@ -78,7 +78,7 @@ pub(super) fn class_of(kind: MessageKind) -> PageClass {
 impl Assembly {
     /// Takes one fragment; `way` counts at the first one of a message.
     ///
-    /// Inlined where fragments come in, for publishers as for pulls: 3 % of an ingest's instructions.
+    /// Inlined where fragments come in, for publishers as for pulls: a call is 1 % of an ingest.
     #[inline(always)]
     pub(super) fn push<'a>(&mut self, fragment: Fragment<'a>, way: Way, pool: &Pool) -> Body<'a> {
         let Fragment { header, offset, data, last } = fragment;
