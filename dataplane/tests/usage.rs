@@ -193,6 +193,8 @@ fn every_byte_of_every_protocol_is_charged_to_its_stream(mut config: Config) {
     let segment = list.uris().last().unwrap().to_string();
     assert!(!viewer.found(&format!("/cam/{segment}")).body.is_empty());
     drop((by_rtmp, by_flv, by_ts, by_ws, viewer));
+    // Who publishes does so for longer than anybody plays.
+    server.control.until("the players are gone", |totals| totals.sum(|c| c.players) == 0);
     drop(publisher);
     all_are_gone(&server);
     let mut heard = Heard::default();
