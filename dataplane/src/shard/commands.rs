@@ -71,9 +71,7 @@ impl Shard {
     pub(super) fn report(&mut self, event: Event) {
         // What waits for room is told first: the order of events is the order of what happened.
         self.tell_tombstones();
-        // A list that overtook what waits would be compared as if it came after that.
-        let overtakes = matches!(event, Event::Snapshot(_)) && self.holds_back();
-        if overtakes || self.control.send(event).is_err() {
+        if self.control.send(event).is_err() {
             self.counters.events_lost += 1;
         }
     }

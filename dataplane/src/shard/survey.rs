@@ -3,6 +3,9 @@
 //! Counters are copied at once. Lists are gathered a slice per turn, so that neither thousands of
 //! sessions nor thousands of streams delay a frame; one question is answered at a time. A shard of
 //! few is told as it is at one moment, and a large one over some turns, its counters last.
+//!
+//! An answer waits until all that happened before it is told: a list that overtook it would be
+//! compared as if it came after that. One that has become old meanwhile is gathered anew.
 
 use std::collections::VecDeque;
 
@@ -32,6 +35,13 @@ const QUESTIONS_MAX: usize = 64;
 pub(super) struct Surveys {
     waiting: VecDeque<(u64, Detail)>,
     current: Option<Survey>,
+}
+
+impl Surveys {
+    /// True if nothing is asked.
+    fn is_idle(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
+    }
 }
 
 /// One question with lists, and what is gathered for it so far.
@@ -65,7 +75,11 @@ enum Step {
 
 impl Survey {
     const fn new(id: u64, detail: Detail) -> Self {
-        let step = if detail.streams { Step::Streams } else { Step::Sessions };
+        let step = match detail {
+            Detail { streams: true, .. } => Step::Streams,
+            Detail { sessions: true, .. } => Step::Sessions,
+            Detail::NONE => Step::Done,
+        };
         Self {
             id,
             detail,
@@ -153,7 +167,7 @@ fn srt_status(connection: &srt::Connection) -> Box<SrtStatus> {
 impl Shard {
     /// The control plane asks: counters are told at once, lists when they are gathered.
     pub(super) fn ask_survey(&mut self, id: u64, detail: Detail) {
-        if detail == Detail::NONE {
+        if detail == Detail::NONE && self.has_told_all() {
             let snapshot = Box::new(self.snapshot(Survey::new(id, detail)));
             self.report(Event::Snapshot(snapshot));
         } else if self.surveys.waiting.len() < QUESTIONS_MAX {
@@ -163,6 +177,9 @@ impl Shard {
 
     /// Gathers what one turn has time for; true if more is to be gathered.
     pub(super) fn survey(&mut self) -> bool {
+        if self.surveys.is_idle() || !self.has_told_all() {
+            return false;
+        }
         let Surveys { waiting, current } = &mut self.surveys;
         let next = || waiting.pop_front().map(|(id, detail)| Survey::new(id, detail));
         let Some(mut survey) = current.take().or_else(next) else { return false };
@@ -176,7 +193,18 @@ impl Shard {
         } else {
             self.surveys.current = Some(survey);
         }
-        self.surveys.current.is_some() || !self.surveys.waiting.is_empty()
+        !self.surveys.is_idle()
+    }
+
+    /// True if nothing waits to be told and the mailbox has room. If not, the list under way is to
+    /// be gathered anew, because it would be told after what it did not see.
+    fn has_told_all(&mut self) -> bool {
+        self.tell_tombstones();
+        let told = !self.holds_back() && !self.control.events.is_full();
+        if !told && let Some(old) = self.surveys.current.take() {
+            self.surveys.waiting.push_front((old.id, old.detail));
+        }
+        told
     }
 
     fn snapshot(&self, survey: Survey) -> ShardSnapshot {

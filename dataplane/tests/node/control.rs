@@ -27,8 +27,8 @@ enum Order {
     Command(ShardId, Command),
     Snapshot(Sender<Vec<ShardSnapshot>>),
     Judge(Judge, Sender<()>),
-    /// Reads nothing until the other end is dropped.
-    Hold(Receiver<()>),
+    /// Says so, and reads nothing until the other end is dropped.
+    Hold(Sender<()>, Receiver<()>),
     /// Drops what is told of sessions from now on.
     SkipSessions(Sender<()>),
     /// Waits for the end of all shards.
@@ -68,6 +68,19 @@ impl Totals {
     /// Pages in use over all pools.
     pub(crate) fn pages_used(&self) -> u64 {
         self.shards.iter().flat_map(|shard| &shard.pools).map(|pool| pool.used).sum()
+    }
+}
+
+/// While it is there, nothing is read of what shards tell.
+pub(crate) struct Held {
+    begun: Receiver<()>,
+    _held: Sender<()>,
+}
+
+impl Held {
+    /// Waits until all orders before it are carried out.
+    pub(crate) fn begun(&self) {
+        self.begun.recv_timeout(TIME_BOUND).expect("the control thread obeys");
     }
 }
 
@@ -117,9 +130,14 @@ impl Control {
 
     /// The state of all shards, with streams and sessions.
     pub(crate) fn snapshot(&self) -> Totals {
+        self.ask_snapshot()()
+    }
+
+    /// Asks for it at once; what is returned waits for the answers.
+    pub(crate) fn ask_snapshot(&self) -> impl FnOnce() -> Totals + use<> {
         let (reply, answer) = channel();
         self.order(Order::Snapshot(reply));
-        Totals { shards: answer.recv_timeout(TIME_BOUND).expect("shards answer") }
+        move || Totals { shards: answer.recv_timeout(TIME_BOUND).expect("shards answer") }
     }
 
     /// Asks again and again until `is` holds.
@@ -160,10 +178,11 @@ impl Control {
     }
 
     /// Keeps the mailboxes of all shards unread until what it returns is dropped.
-    pub(crate) fn hold(&self) -> Sender<()> {
+    pub(crate) fn hold(&self) -> Held {
+        let (begins, begun) = channel();
         let (held, until) = channel();
-        self.order(Order::Hold(until));
-        held
+        self.order(Order::Hold(begins, until));
+        Held { begun, _held: held }
     }
 
     /// What is told of sessions from now on is dropped where it arrives, and takes no memory.
@@ -268,8 +287,11 @@ fn serve(
                     skips_sessions = true;
                     reply.send(()).expect("the case waits");
                 }
-                // Nothing is ever sent: it waits for the end of the sender.
-                Order::Hold(until) => drop(until.recv()),
+                Order::Hold(begins, until) => {
+                    _ = begins.send(());
+                    // Nothing is ever sent: it waits for the end of the sender.
+                    _ = until.recv();
+                }
                 Order::Join(reply) => {
                     node.join();
                     reply.send(()).expect("the case waits");

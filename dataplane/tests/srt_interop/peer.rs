@@ -16,7 +16,8 @@ use crate::tool::Tool;
 const PACKET: usize = 1_316;
 /// Packets of a stream, one every millisecond: 10 Mb/s.
 const PACKETS: usize = 2_000;
-/// Packets that follow, so that the tool puts out all that it buffers of those that count.
+/// Packets that follow, so that the tool puts out all that it buffers of those that count, and so
+/// that the loss of the last of those is noticed: by the one after it.
 const TRAILER: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(1);
 /// No test takes longer.
@@ -28,16 +29,28 @@ pub(crate) fn content() -> Vec<u8> {
     words.flat_map(u32::to_be_bytes).collect()
 }
 
+fn with_trailer(bytes: &[u8]) -> Vec<u8> {
+    let mut all = bytes.to_vec();
+    all.resize(bytes.len() + TRAILER * PACKET, 0);
+    all
+}
+
 /// What the tool is given to send, at a pace.
 pub(crate) struct Feed<'a> {
-    bytes: &'a [u8],
+    /// What counts, and the trailer.
+    bytes: Vec<u8>,
     tool: &'a mut Tool,
     given: usize,
 }
 
 impl<'a> Feed<'a> {
-    pub(crate) const fn new(bytes: &'a [u8], tool: &'a mut Tool) -> Self {
-        Self { bytes, tool, given: 0 }
+    pub(crate) fn new(bytes: &[u8], tool: &'a mut Tool) -> Self {
+        Self { bytes: with_trailer(bytes), tool, given: 0 }
+    }
+
+    fn last(&self) -> &[u8] {
+        let end = self.bytes.len() - TRAILER * PACKET;
+        &self.bytes[end - PACKET..end]
     }
 
     /// Gives what is due after `time`.
@@ -173,8 +186,13 @@ impl Peer {
     /// Goes on until the last that the tool is given arrived, or nothing will any more.
     pub(crate) fn receive(&mut self, mut feed: Feed<'_>) {
         let end = INTERVAL * u32::try_from(PACKETS).unwrap() + Duration::from_secs(10);
-        let last = &feed.bytes[feed.bytes.len() - PACKET..];
-        while !self.received.ends_with(last) && self.began.elapsed() < end {
+        while self.began.elapsed() < end {
+            // Nothing follows the last that counts but some of the trailer.
+            let mut tail = self.received.rchunks_exact(PACKET).take(TRAILER + 1);
+            if let Some(after) = tail.position(|packet| packet == feed.last()) {
+                self.received.truncate(self.received.len() - after * PACKET);
+                return;
+            }
             feed.give(self.began.elapsed());
             assert_eq!(self.connection.as_ref().unwrap().closed(), None);
             self.turn(INTERVAL);
@@ -193,8 +211,7 @@ impl Peer {
     /// Sends `bytes`, and goes on until the tool put all of it out, or will not any more; gives
     /// what it put out.
     pub(crate) fn send<'a>(&mut self, bytes: &[u8], tool: &'a mut Tool) -> &'a [u8] {
-        self.index.bytes = bytes.to_vec();
-        self.index.bytes.resize(bytes.len() + TRAILER * PACKET, 0);
+        self.index.bytes = with_trailer(bytes);
         let end = INTERVAL * u32::try_from(PACKETS).unwrap() + Duration::from_secs(10);
         while tool.output().len() < bytes.len() && self.began.elapsed() < end {
             let due = self.began.elapsed().as_micros() / INTERVAL.as_micros();
