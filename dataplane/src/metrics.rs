@@ -11,6 +11,8 @@ use crate::session::tls::TlsFailure;
 pub enum NoRoom {
     /// The core of the shard.
     Cpu,
+    /// The core of the shard, which would send a burst so long that its frames came late.
+    Latency,
     /// `limits.egress_bps_max`.
     EgressBps,
     /// `limits.players_max`.
@@ -21,13 +23,15 @@ pub enum NoRoom {
 
 impl NoRoom {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Cpu, Self::EgressBps, Self::Players, Self::Quota];
+    pub const ALL: [Self; 5] =
+        [Self::Cpu, Self::Latency, Self::EgressBps, Self::Players, Self::Quota];
 
     /// The label in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
+            Self::Latency => "latency",
             Self::EgressBps => LimitId::EgressBpsMax.name(),
             Self::Players => LimitId::PlayersMax.name(),
             Self::Quota => "quota",

@@ -2,6 +2,7 @@
 
 use dataplane::config::LimitId;
 use dataplane::control::{HeadroomStatus, ShardSnapshot};
+use dataplane::metrics::NoRoom;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,14 +13,16 @@ pub(crate) struct Room {
     pub(crate) players: u64,
     /// Their bits a second.
     bps: u64,
-    /// "cpu", or the limit that has the least room.
+    /// "cpu"; "latency" if a key frame for more players would come late; or the limit that has the
+    /// least room.
     limited_by: &'static str,
 }
 
 impl Room {
     /// Into one shard, which shares the node's limits with the others.
     pub(crate) fn of_shard(headroom: &HeadroomStatus) -> Self {
-        Self::within(headroom.players_room, headroom.player_bps, headroom.node)
+        let core = (headroom.bound, headroom.players_room);
+        Self::within(core, headroom.player_bps, headroom.node)
     }
 
     /// Into all shards together; `None` if none of them answered.
@@ -41,15 +44,19 @@ impl Room {
         let shares = shards.iter().map(|headroom| headroom.players as f64 * headroom.player_share);
         let mean = shares.sum::<f64>() / players as f64;
         let room = shards.iter().map(|headroom| players_of(headroom, mean));
-        Some(Self::within(room.fold(0, u64::saturating_add), bps, last.node))
+        let room = room.fold(0, u64::saturating_add);
+        // What bounds the shard that has most room is what ends the room of all.
+        let widest = shards.iter().max_by_key(|headroom| headroom.players_room);
+        let bound = widest.map_or(NoRoom::Cpu, |headroom| headroom.bound);
+        Some(Self::within((bound, room), bps, last.node))
     }
 
-    fn within(cpu: u64, player_bps: u64, node: [(LimitId, u64); 3]) -> Self {
+    fn within((bound, core): (NoRoom, u64), player_bps: u64, node: [(LimitId, u64); 3]) -> Self {
         let limits = node.map(|(limit, left)| match limit {
             LimitId::EgressBpsMax => (limit.name(), left / player_bps.max(1)),
             _ => (limit.name(), left),
         });
-        let all = [("cpu", cpu)].into_iter().chain(limits);
+        let all = [(bound.name(), core)].into_iter().chain(limits);
         let (limited_by, players) = all.min_by_key(|&(_, left)| left).expect("the core is one");
         Self { players, bps: players.saturating_mul(player_bps), limited_by }
     }
@@ -71,12 +78,14 @@ pub(crate) mod tests {
 
     pub(crate) const HEADROOM: HeadroomStatus = HeadroomStatus {
         players_room: 4_000,
+        bound: NoRoom::Cpu,
         players: 1_000,
         full: false,
         player_share: 2e-4,
         player_bps: 2_000_000,
         owed_bps: 2_000_000_000,
         in_use: 0.2,
+        in_burst: 0.3,
         others: 0.01,
         send_s: 5e-6,
         byte_s: 2e-10,
@@ -95,6 +104,8 @@ pub(crate) mod tests {
             (players, bps, limited_by)
         };
         assert_eq!(room(HEADROOM), (4_000, 8_000_000_000, "cpu"));
+        let late = HeadroomStatus { bound: NoRoom::Latency, ..HEADROOM };
+        assert_eq!(room(late), (4_000, 8_000_000_000, "latency"));
         let mut node = HEADROOM.node;
         node[2].1 = 3_999_999;
         assert_eq!(room(HeadroomStatus { node, ..HEADROOM }), (1, 2_000_000, "egress_bps_max"));

@@ -76,6 +76,8 @@ struct Headroom {
     players: u64,
     owed_bps: u64,
     in_use: f64,
+    /// The same of an interval in which streams bring their key frames.
+    in_burst: f64,
     others: f64,
     send_us: f64,
     byte_ns: f64,
@@ -173,10 +175,10 @@ impl From<&Histogram> for Percentiles {
 
 impl From<&HeadroomStatus> for Headroom {
     fn from(headroom: &HeadroomStatus) -> Self {
-        let &HeadroomStatus { full, players, owed_bps, in_use, others, .. } = headroom;
+        let &HeadroomStatus { full, players, owed_bps, in_use, in_burst, others, .. } = headroom;
         let (send_us, byte_ns) = (headroom.send_s * 1e6, headroom.byte_s * 1e9);
         let request_us = headroom.request_s * 1e6;
-        Self { full, players, owed_bps, in_use, others, send_us, byte_ns, request_us }
+        Self { full, players, owed_bps, in_use, in_burst, others, send_us, byte_ns, request_us }
     }
 }
 

@@ -9,7 +9,7 @@ use codecs::time::WallTime;
 use super::{InputStatus, Protocol, Role};
 use crate::config::LimitId;
 use crate::ids::{SessionId, ShardId, StreamId, StreamName};
-use crate::metrics::{Recent, ShardCounters};
+use crate::metrics::{NoRoom, Recent, ShardCounters};
 use crate::session::mpegts::TransportProgram;
 use crate::session::srt::{Gauges, Statistics};
 
@@ -18,6 +18,8 @@ use crate::session::srt::{Gauges, Statistics};
 pub struct HeadroomStatus {
     /// Players of the current mix that its core has room for.
     pub players_room: u64,
+    /// What bounds them: [`NoRoom::Cpu`] or [`NoRoom::Latency`].
+    pub bound: NoRoom,
     /// Players and viewers of HLS of that mix.
     pub players: u64,
     /// New players are refused because the core has no room.
@@ -30,6 +32,9 @@ pub struct HeadroomStatus {
     pub owed_bps: u64,
     /// Share of the core that is in use if frames are gathered as long as allowed.
     pub in_use: f64,
+    /// The same of an interval in which streams bring their key frames; above 1 it takes longer
+    /// than it lasts.
+    pub in_burst: f64,
     /// Share of the core that others use.
     pub others: f64,
     /// Seconds of CPU that a send costs.

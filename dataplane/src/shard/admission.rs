@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::asked::ViewerAsked;
 use super::cost::Work;
-use super::headroom::{Headroom, Rate, Span};
+use super::headroom::{Headroom, Place, Rate, Span};
 use super::shard::Shard;
 use crate::config::{Admission, LimitId};
 use crate::control::{CoreUse, HeadroomStatus, QuotaPlace};
+use crate::ids::StreamName;
 use crate::metrics::NoRoom;
 use crate::reactor::thread_cpu_time;
 use crate::segment::uri::Asset;
@@ -113,6 +114,7 @@ impl Shard {
     fn weigh_players(&mut self) {
         let Self { readers, headroom, config, now, .. } = self;
         let (mut live, mut at_once, mut players) = (Work::default(), Work::default(), 0);
+        headroom.bursts.clear();
         for reader in readers.iter_mut() {
             reader.weigh(*now);
             if reader.usage != Use::Live {
@@ -125,6 +127,10 @@ impl Shard {
             live = live.and(&weight(true).times(low_latency as f64));
             at_once = at_once.and(&weight(true).times(all as f64));
             players += all;
+            let burst = reader.burst.beyond(&reader.rate, config.egress.batch_max);
+            if all > 0 {
+                headroom.bursts.add(&reader.stream, burst * all as f64);
+            }
         }
         headroom.set_live(live, at_once, players);
     }
@@ -173,25 +179,20 @@ impl Shard {
         let Self { readers, config, now, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return Ok(()) };
         reader.weigh(*now);
-        let rate = reader.rate;
-        let work = rate.player(&config.egress, low_latency);
-        self.find_room(&work, rate.bps())?;
-        self.headroom.add_player(&work);
+        let (place, bps) = (reader.place(&config.egress, low_latency), reader.rate.bps());
+        self.find_room(&place, bps)?;
+        self.headroom.add_player(&place);
         Ok(())
     }
 
-    /// A player is gone: its room is free.
-    pub(super) fn release_player(&mut self, rate: Rate, low_latency: bool) {
-        self.headroom.remove_player(&rate.player(&self.config.egress, low_latency));
-    }
-
-    /// What a core without room, and a node that owes enough, say to `work` of a second.
-    fn find_room(&mut self, work: &Work, bps: u64) -> Result<(), NoRoom> {
+    /// What a core without room, and a node that owes enough, say to one more.
+    fn find_room(&mut self, place: &Place, bps: u64) -> Result<(), NoRoom> {
         let Self { headroom, config, shared, seen, .. } = self;
-        if config.egress.admission == Admission::Measured && !headroom.admits(work, &config.egress)
+        if config.egress.admission == Admission::Measured
+            && let Err(lack) = headroom.admits(place, &config.egress)
         {
             shared.load(self.id).set_full(true);
-            return Err(NoRoom::Cpu);
+            return Err(lack);
         }
         shared.caps.owe(bps, &config.limits).map_err(|_| NoRoom::EgressBps)?;
         seen.owed_bps += bps;
@@ -220,9 +221,9 @@ impl Shard {
         let (now, fresh) = (*now, !connection.viewer);
         if fresh {
             reader.weigh(now);
-            let rate = reader.rate;
+            let (stream, rate) = (reader.stream.clone(), reader.rate);
             let known = views || shared.viewers.is_known(viewer, now);
-            self.begin_viewing(slot, known, rate)?;
+            self.begin_viewing(slot, known, (stream, rate))?;
         }
         if fresh || views || number.is_none() {
             self.shared.viewers.note(viewer, now);
@@ -230,7 +231,12 @@ impl Shard {
         Ok(())
     }
 
-    fn begin_viewing(&mut self, slot: u32, known: bool, rate: Rate) -> Result<(), NoRoom> {
+    fn begin_viewing(
+        &mut self,
+        slot: u32,
+        known: bool,
+        (stream, rate): (StreamName, Rate),
+    ) -> Result<(), NoRoom> {
         if known {
             self.shared.caps.return_player();
             self.headroom.add_viewer(None);
@@ -238,13 +244,15 @@ impl Shard {
             let segment = self.config.stream.hls.segment.as_millis().max(1) as f64 / 1_000.0;
             // A playlist and a segment, again and again.
             let work = fetch(2.0 / segment, rate.bytes);
+            // Viewers ask when they like, and no interval ends for them.
+            let place = Place { stream, work, burst: 0.0 };
             let entered = self.shared.caps.enter_player(&self.config.limits);
             entered.map_err(|_| NoRoom::Players)?;
-            if let Err(reason) = self.find_room(&work, rate.bps()) {
+            if let Err(reason) = self.find_room(&place, rate.bps()) {
                 self.shared.caps.leave_player();
                 return Err(reason);
             }
-            self.headroom.add_viewer(Some(&work));
+            self.headroom.add_viewer(Some(&place.work));
         }
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.viewer = true;
@@ -263,7 +271,7 @@ impl Shard {
         match reason {
             NoRoom::Players => self.counters.limit(LimitId::PlayersMax),
             NoRoom::EgressBps => self.counters.limit(LimitId::EgressBpsMax),
-            NoRoom::Cpu | NoRoom::Quota => {}
+            NoRoom::Cpu | NoRoom::Latency | NoRoom::Quota => {}
         }
         self.counters.no_room(reason);
         self.refuse(slot, Refusal::Full);
@@ -274,14 +282,17 @@ impl Shard {
         let headroom: &Headroom = &self.headroom;
         let [send, byte, request] = headroom.model.unit_costs();
         let full = self.shared.load(self.id).is_full();
+        let (players_room, bound) = headroom.players_room(&self.config.egress);
         HeadroomStatus {
-            players_room: if full { 0 } else { headroom.players_room(&self.config.egress) },
+            players_room: if full { 0 } else { players_room },
+            bound,
             players: headroom.players + headroom.viewers,
             full,
             player_share: headroom.player_share(&self.config.egress),
             player_bps: headroom.player_bps(),
             owed_bps: headroom.owed_bps(),
             in_use: headroom.in_use(),
+            in_burst: headroom.in_burst(&self.config.egress),
             others: headroom.others(),
             send_s: send,
             byte_s: byte,

@@ -88,7 +88,9 @@ impl Shard {
         }
         if let ReaderState::Reading(logs) = &reader.state {
             reader.late.advance(logs, self.config.egress.player_lag_max);
-            reader.trail.step(logs.newest().committed(), self.now);
+            let end = logs.newest().committed();
+            reader.trail.step(end, self.now);
+            reader.burst.step(end, self.now, self.config.egress.batch_max);
         }
         let sealed = reader.logs().is_some_and(|logs| logs.ended().is_some());
         if sealed {

@@ -4,8 +4,13 @@
 //!   needed  = cost(base, ingest) + cost(live players, gathered as long as allowed)
 //!           + cost(viewers of HLS, as they ask) + cost(viewers admitted, who begin to ask)
 //!   in use  = needed x (1 + what the kernel spends for us on other threads) + what others use
-//!   room    = (egress.admission_target - in use) / cost of one player of the mix
+//!   burst   = cost(bytes of a burst, those of all streams together) / interval
+//!   room    = (egress.admission_target - in use) / cost of one player of the mix, or less:
+//!             (FULLEST_MAX - in use - burst) / the same and its part of the burst
 //! ```
+//!
+//! Where each stream's key frame fills an interval so that sending it takes longer than that, and
+//! this by more than a quarter, players would notice although the core is idle between them.
 //!
 //! Live players cost what their streams' logs tell, at once when they are admitted, so that a burst
 //! of joins finds the room that is left and not the room that was measured before it. Viewers of
@@ -16,11 +21,14 @@
 
 use std::time::Duration;
 
+use super::burst::{Burst, Bursts};
 use super::cost::{CostModel, Work};
 use super::cursor::SEND_BYTES_MAX;
 use crate::config::EgressConfig;
 use crate::control::CoreUse;
+use crate::ids::StreamName;
 use crate::log::Succession;
+use crate::metrics::NoRoom;
 
 /// Averages of what viewers ask for forget by 1/e in this time.
 const VIEWERS_MEMORY: Duration = Duration::from_secs(8);
@@ -37,6 +45,12 @@ const SPAN_SECONDS_MIN: f64 = 1.0;
 const OTHERS_MAX: f64 = 0.5;
 /// A core that is in use by more than this has no room, whatever its costs are thought to be.
 const SATURATED: f64 = 0.97;
+/// Sending the fullest interval may take so many intervals: its last frames are late by what is
+/// beyond one, and the intervals after it make up for that.
+const FULLEST_MAX: f64 = 1.25;
+/// Where frames are gathered for less or not at all, a burst may take as long as if they were
+/// gathered for this.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// A shard that was full is open again when so much of its core is free beyond one player.
 const REOPEN_SHARE: f64 = 0.01;
 
@@ -89,6 +103,16 @@ impl Rate {
     }
 }
 
+/// What one player takes of its shard.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub stream: StreamName,
+    /// Of a second.
+    pub work: Work,
+    /// Bytes more in an interval with a burst of the stream.
+    pub burst: f64,
+}
+
 /// Everything that tells the room of one shard. Lives on: its shard. Crosses by: never.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headroom {
@@ -97,6 +121,7 @@ pub(super) struct Headroom {
     live: Work,
     live_at_once: Work,
     pub players: u64,
+    pub bursts: Bursts,
     /// Work of a second for viewers of HLS, averaged, and of those who were just admitted.
     asked: Work,
     pending: Work,
@@ -174,15 +199,17 @@ impl Headroom {
     }
 
     /// A player began.
-    pub(super) fn add_player(&mut self, work: &Work) {
-        self.live = self.live.and(work);
+    pub(super) fn add_player(&mut self, place: &Place) {
+        self.live = self.live.and(&place.work);
+        self.bursts.add(&place.stream, place.burst);
         self.players += 1;
     }
 
     /// A player is gone.
-    pub(super) fn remove_player(&mut self, work: &Work) {
-        let left = self.live.and(&work.times(-1.0));
+    pub(super) fn remove_player(&mut self, place: &Place) {
+        let left = self.live.and(&place.work.times(-1.0));
         self.live = Work { sends: left.sends.max(0.0), bytes: left.bytes.max(0.0), ..left };
+        self.bursts.subtract(&place.stream, place.burst);
         self.players = self.players.saturating_sub(1);
     }
 
@@ -228,6 +255,19 @@ impl Headroom {
         if now > SATURATED { gathered.max(now) } else { gathered }
     }
 
+    /// The same of an interval with bursts of the streams that are played.
+    pub(super) fn in_burst(&self, egress: &EgressConfig) -> f64 {
+        self.in_use() + self.burst_share(self.bursts.all(), egress)
+    }
+
+    /// Share of an interval for so many bytes of bursts.
+    fn burst_share(&self, bytes: f64, egress: &EgressConfig) -> f64 {
+        let sends = bytes / SEND_BYTES_MAX as f64;
+        let encrypted = bytes * self.encrypted;
+        let interval = egress.batch_max.max(INTERVAL_MIN).as_secs_f64();
+        self.share(&Work { sends, bytes, encrypted, ..Work::default() }) / interval
+    }
+
     /// Share of the core that others use.
     pub(super) const fn others(&self) -> f64 {
         self.others
@@ -246,30 +286,59 @@ impl Headroom {
         bps.unwrap_or(Rate::TYPICAL.bps()).max(1)
     }
 
-    /// How many more players of the mix the core has room for.
-    pub(super) fn players_room(&self, egress: &EgressConfig) -> u64 {
-        let left = egress.admission_target - self.in_use();
-        let one = self.player_share(egress);
-        // A core without any cost to its players has room for as many as anything allows.
-        if one <= 0.0 { u64::from(u32::MAX) } else { (left / one).clamp(0.0, 1e9) as u64 }
+    /// Bytes of a burst for one more player of the mix.
+    fn player_burst(&self) -> f64 {
+        let players = self.players + self.viewers;
+        if players == 0 {
+            Burst::typical(&Rate::TYPICAL)
+        } else {
+            self.bursts.all() / players as f64
+        }
     }
 
-    /// True if the core has room for `work` more; a core that was full has it only when some more
-    /// is free, so that it does not open and close with each player.
-    pub(super) fn admits(&mut self, work: &Work, egress: &EgressConfig) -> bool {
-        let work = Work { encrypted: work.bytes * self.encrypted, ..*work };
-        self.fill(self.share(&work), egress)
+    /// How many more players of the mix the core has room for, and what bounds them.
+    pub(super) fn players_room(&self, egress: &EgressConfig) -> (u64, NoRoom) {
+        let one = self.player_share(egress);
+        let in_burst = one + self.burst_share(self.player_burst(), egress);
+        // A core without any cost to its players has room for as many as anything allows.
+        let room = |left: f64, one: f64| match one > 0.0 {
+            true => (left / one).clamp(0.0, 1e9) as u64,
+            false => u64::from(u32::MAX),
+        };
+        let by_core = room(egress.admission_target - self.in_use(), one);
+        let by_latency = room(FULLEST_MAX - self.in_burst(egress), in_burst);
+        match by_latency < by_core {
+            true => (by_latency, NoRoom::Latency),
+            false => (by_core, NoRoom::Cpu),
+        }
+    }
+
+    /// What has no room for one who takes this, if anything: a core that was full has it only when
+    /// some more is free, so that it does not open and close with each player.
+    pub(super) fn admits(&mut self, place: &Place, egress: &EgressConfig) -> Result<(), NoRoom> {
+        let Work { bytes, .. } = place.work;
+        let more = self.share(&Work { encrypted: bytes * self.encrypted, ..place.work });
+        self.fill(more, self.bursts.all_with(&place.stream, place.burst), egress)
     }
 
     /// True if the core has no room for another player of the mix.
     pub(super) fn is_full(&mut self, egress: &EgressConfig) -> bool {
-        !self.fill(self.player_share(egress), egress)
+        let bursts = self.bursts.all() + self.player_burst();
+        self.fill(self.player_share(egress), bursts, egress).is_err()
     }
 
-    fn fill(&mut self, more: f64, egress: &EgressConfig) -> bool {
+    fn fill(&mut self, more: f64, bursts: f64, egress: &EgressConfig) -> Result<(), NoRoom> {
         let margin = if self.full { REOPEN_SHARE } else { 0.0 };
-        self.full = self.in_use() + more + margin > egress.admission_target;
-        !self.full
+        let in_use = self.in_use() + more + margin;
+        let lack = if in_use > egress.admission_target {
+            Err(NoRoom::Cpu)
+        } else if in_use + self.burst_share(bursts, egress) > FULLEST_MAX {
+            Err(NoRoom::Latency)
+        } else {
+            Ok(())
+        };
+        self.full = lack.is_err();
+        lack
     }
 }
 
@@ -281,6 +350,16 @@ mod tests {
 
     fn egress() -> EgressConfig {
         EgressConfig::default()
+    }
+
+    /// What a player of this takes whose frames are all alike.
+    fn place(rate: Rate) -> Place {
+        let stream = StreamName::parse("cam").unwrap();
+        Place { stream, work: rate.player(&egress(), false), burst: 0.0 }
+    }
+
+    fn room(headroom: &Headroom) -> u64 {
+        headroom.players_room(&egress()).0
     }
 
     /// A quarter of a second of `n` players who are sent each frame, as the calibration says.
@@ -320,9 +399,9 @@ mod tests {
         let mut totals = Vec::new();
         for players in [500_u64, 2_000, 5_000] {
             let mut headroom = Headroom::default();
-            (0..players).for_each(|_| headroom.add_player(&RATE.player(&egress(), false)));
+            (0..players).for_each(|_| headroom.add_player(&place(RATE)));
             (0..40).for_each(|_| work_for(&mut headroom, players as f64));
-            totals.push(players + headroom.players_room(&egress()));
+            totals.push(players + room(&headroom));
         }
         let (least, most) = (totals.iter().min().unwrap(), totals.iter().max().unwrap());
         assert!(most * 100 <= least * 102, "{totals:?}");
@@ -331,34 +410,37 @@ mod tests {
     #[test]
     fn a_burst_is_admitted_up_to_the_room_and_no_further() {
         let mut headroom = Headroom::default();
-        let room = headroom.players_room(&egress());
-        let player = Rate::TYPICAL.player(&egress(), false);
+        let (room, bound) = headroom.players_room(&egress());
+        assert_eq!(bound, NoRoom::Latency, "so many would notice each typical key frame");
+        let burst = Burst::typical(&Rate::TYPICAL);
+        let player = Place { burst, ..place(Rate::TYPICAL) };
         let mut admitted = 0;
-        while headroom.admits(&player, &egress()) {
+        while headroom.admits(&player, &egress()).is_ok() {
             headroom.add_player(&player);
             admitted += 1;
             assert!(admitted <= room + 1, "nothing is measured, and still it ends at {room}");
         }
         assert!(admitted + 1 >= room, "{admitted} of {room}");
-        assert_eq!(headroom.players_room(&egress()), 0);
+        assert_eq!(headroom.players_room(&egress()), (0, NoRoom::Latency));
+        assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Latency));
     }
 
     #[test]
     fn a_full_core_opens_again_when_some_players_are_gone() {
         let mut headroom = Headroom::default();
-        let player = Rate::TYPICAL.player(&egress(), false);
-        while headroom.admits(&player, &egress()) {
+        let player = place(Rate::TYPICAL);
+        while headroom.admits(&player, &egress()).is_ok() {
             headroom.add_player(&player);
         }
         let players = headroom.players;
         headroom.remove_player(&player);
-        assert!(!headroom.admits(&player, &egress()), "one place is not enough");
+        assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Cpu), "one is not enough");
         while headroom.is_full(&egress()) {
             headroom.remove_player(&player);
         }
         let gone = players - headroom.players;
         assert!((10..players / 20).contains(&gone), "{gone} of {players}");
-        assert!(headroom.admits(&player, &egress()));
+        assert_eq!(headroom.admits(&player, &egress()), Ok(()));
     }
 
     #[test]
@@ -380,11 +462,13 @@ mod tests {
 
     #[test]
     fn what_others_take_of_the_core_is_no_room() {
-        let alone = Headroom::default().players_room(&egress());
+        let mut even = Headroom::default();
+        even.add_player(&place(Rate::TYPICAL));
+        let alone = room(&even);
         let beside = |times: u32, used: CoreUse, spent: f64| {
-            let mut headroom = Headroom::default();
+            let mut headroom = even.clone();
             (0..times).for_each(|_| headroom.observe_core(used, spent));
-            headroom.players_room(&egress()) * 100 / alone
+            room(&headroom) * 100 / alone
         };
         let used = CoreUse { busy: 0.45, softirq: 0.0, stolen: 0.0 };
         assert!((48..52).contains(&beside(60, used, 0.0)));
@@ -399,5 +483,28 @@ mod tests {
         // The kernel's threads that work for us make each player dearer.
         let ours = CoreUse { busy: 0.8, softirq: 0.4, stolen: 0.0 };
         assert!((50..60).contains(&beside(200, ours, 0.4)));
+    }
+
+    #[test]
+    fn key_frames_bound_the_room_by_streams_and_not_where_frames_are_alike() {
+        // The same players of one stream, of a hundred, and of one without key frames.
+        let fill = |streams: u32, burst: f64| {
+            let mut headroom = Headroom::default();
+            for n in 0..1_000 {
+                let stream = StreamName::parse(&format!("cam{}", n % streams)).unwrap();
+                headroom.add_player(&Place { stream, burst, ..place(RATE) });
+            }
+            headroom.players_room(&egress())
+        };
+        let burst = Burst::typical(&RATE);
+        let [one, hundred, even] = [fill(1, burst), fill(100, burst), fill(1, 0.0)];
+        assert_eq!((one.1, hundred.1, even.1), (NoRoom::Latency, NoRoom::Cpu, NoRoom::Cpu));
+        assert_eq!(hundred.0, even.0);
+        assert!((40..80).contains(&(one.0 * 100 / even.0)), "{} of {}", one.0, even.0);
+        // Who gathers nothing has as much room as who gathers for a little while.
+        let at_once = EgressConfig { batch_max: Duration::ZERO, ..egress() };
+        let soon = EgressConfig { batch_max: INTERVAL_MIN, ..egress() };
+        let share = |egress| Headroom::default().burst_share(1e6, &egress);
+        assert!((share(at_once) - share(soon)).abs() < 1e-9);
     }
 }

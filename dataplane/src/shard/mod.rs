@@ -19,6 +19,7 @@ mod authorize;
 mod away;
 mod backpressure;
 mod budget;
+mod burst;
 mod calls;
 pub mod caps;
 mod census;

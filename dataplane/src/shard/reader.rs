@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::burst::Burst;
 use super::flush::BUCKETS;
-use super::headroom::Rate;
+use super::headroom::{Place, Rate};
 use super::lateness::LateMark;
 use super::meter::{Mark, Meter};
 use super::trail::Trail;
+use crate::config::EgressConfig;
 use crate::ids::{SecretDigest, ShardId, StreamName};
 use crate::log::Succession;
 use crate::session::{LogKey, Use};
@@ -32,6 +34,8 @@ pub(super) struct Reader {
     pub late: LateMark,
     /// When its latest bytes came.
     pub trail: Trail,
+    /// How many came at once.
+    pub burst: Burst,
     /// Buckets that have not been flushed since the log moved.
     pub pending: u16,
     /// It is in the list of those that gather.
@@ -85,6 +89,15 @@ impl Reader {
         let mark = Mark { at: now, end: newest.end(), entry: newest.number };
         if let Some(rate) = self.meter.read(mark, Rate::of(logs)) {
             self.rate = rate;
+        }
+    }
+
+    /// What one of its players takes of the shard.
+    pub(super) fn place(&self, egress: &EgressConfig, low_latency: bool) -> Place {
+        Place {
+            stream: self.stream.clone(),
+            work: self.rate.player(egress, low_latency),
+            burst: self.burst.beyond(&self.rate, egress.batch_max),
         }
     }
 
@@ -236,6 +249,7 @@ impl Readers {
             behind: None,
             late: LateMark::default(),
             trail: Trail::new(now),
+            burst: Burst::new(now),
             pending: 0,
             listed: false,
             retired: false,

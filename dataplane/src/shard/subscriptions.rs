@@ -270,8 +270,8 @@ impl Shard {
         self.quotas.leave(slot);
         if let Some(reader) = self.readers.get_mut(reader_slot) {
             reader.remove(slot);
-            let rate = reader.rate;
-            self.release_player(rate, low_latency);
+            let place = reader.place(&self.config.egress, low_latency);
+            self.headroom.remove_player(&place);
         }
         self.drop_unused_reader(reader_slot);
     }

@@ -50,7 +50,7 @@ pub(super) fn players(text: &mut Text, shards: &[ShardSnapshot]) {
 
 pub(super) fn room(text: &mut Text, shards: &[ShardSnapshot]) {
     type Column = fn(&HeadroomStatus) -> f64;
-    let columns: [(&str, &str, Column); 6] = [
+    let columns: [(&str, &str, Column); 7] = [
         ("players_room", "More players of the current mix that fit.", |headroom| {
             Room::of_shard(headroom).players as f64
         }),
@@ -68,6 +68,11 @@ pub(super) fn room(text: &mut Text, shards: &[ShardSnapshot]) {
             "core_in_use",
             "Share of the core in use if frames were gathered as long as allowed.",
             |headroom| headroom.in_use,
+        ),
+        (
+            "core_in_burst",
+            "The same of an interval in which streams bring their key frames.",
+            |headroom| headroom.in_burst,
         ),
         ("send_cost_seconds", "CPU that one send costs.", |headroom| headroom.send_s),
         ("byte_cost_seconds", "CPU that one byte of a send costs.", |headroom| headroom.byte_s),
