@@ -26,7 +26,7 @@ static ALLOCATOR: Counting = Counting;
 const FEW: usize = 1_000;
 const MANY: usize = 4_000;
 /// What a shard may hold of one player.
-const SHARD_STATE_BYTES_MAX: i64 = 528;
+const SHARD_STATE_BYTES_MAX: i64 = 512;
 /// What the session of a player may hold.
 const SESSION_RECORD_BYTES_MAX: i64 = 512;
 /// Sessions whose records are weighed.

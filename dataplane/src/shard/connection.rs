@@ -184,8 +184,30 @@ pub(crate) struct Playing {
     pub jumps: Jumps,
     /// What it asked, if it may wait for its stream, or plays by the publisher's key.
     pub again: Option<Box<Asked>>,
-    pub accepted: Instant,
+    pub accepted: Moment,
     pub opening: Opening,
+}
+
+/// A moment in the life of a connection, in half of the bytes of an instant: whole milliseconds since
+/// it was opened, and the microseconds beyond them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    ms: u32,
+    us: u16,
+}
+
+impl Moment {
+    /// `now`, up to 49 days after the connection was `opened`.
+    pub(super) fn of(now: Instant, opened: Instant) -> Self {
+        let passed = now.saturating_duration_since(opened);
+        let us = u16::try_from(passed.subsec_micros() % 1_000).expect("below a thousand");
+        Self { ms: u32::try_from(passed.as_millis()).unwrap_or(u32::MAX), us }
+    }
+
+    /// When that was.
+    pub(super) fn at(self, opened: Instant) -> Instant {
+        opened + Duration::from_millis(self.ms.into()) + Duration::from_micros(self.us.into())
+    }
 }
 
 /// How far receiving is.
@@ -544,6 +566,20 @@ mod tests {
     fn a_player_that_waits_takes_no_more_memory_than_one_that_plays() {
         let (waits, plays) = (size_of::<Asked>(), size_of::<Playing>());
         assert!(waits <= plays, "a question has {waits} bytes, a player {plays}");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some origin of time")]
+    fn a_moment_is_exact_to_a_microsecond() {
+        let opened = Instant::now();
+        for us in [0, 1, 999, 1_000, 61_000_001, u64::from(u32::MAX) * 1_000 + 999] {
+            let now = opened + Duration::from_micros(us);
+            assert_eq!(Moment::of(now, opened).at(opened), now);
+        }
+        // Longer than it can tell it stays at its end, and before the beginning there is nothing.
+        let late = opened + Duration::from_secs(50 * 24 * 3_600);
+        assert!(Moment::of(late, opened).at(opened) <= late);
+        assert_eq!(Moment::of(opened, late), Moment::default());
     }
 
     #[test]

@@ -113,10 +113,13 @@ impl Shard {
     fn began_to_play(&mut self, token: Token) {
         let Self { connections, counters, now, .. } = self;
         if connections.is_current(token)
-            && let Some(playing) = connections.get_mut(token.slot).and_then(|c| c.playing_mut())
+            && let Some(connection) = connections.get_mut(token.slot)
+            && let opened = connection.opened
+            && let Some(playing) = connection.playing_mut()
             && playing.opening == Opening::Unsent
         {
-            counters.first_byte_us.observe_time(now.saturating_duration_since(playing.accepted));
+            let accepted = playing.accepted.at(opened);
+            counters.first_byte_us.observe_time(now.saturating_duration_since(accepted));
             playing.opening = Opening::Behind;
         }
     }

@@ -341,7 +341,8 @@ impl Shard {
                 playing.advance(flight, head as u8, from_log, logs.at(flight.from));
             }
             if from_log > 0 {
-                playing.observe(flight, (logs, &reader.trail), counters, *now);
+                let moments = (connection.opened, *now);
+                playing.observe(flight, (logs, &reader.trail), counters, moments);
             }
             // What was committed since the send was planned waits for its flush like everything.
             let at_once = flight.cut

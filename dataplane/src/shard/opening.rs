@@ -33,19 +33,20 @@ impl Playing {
         flight: &InFlight,
         (logs, trail): (&Succession, &Trail),
         counters: &mut ShardCounters,
-        now: Instant,
+        (opened, now): (Instant, Instant),
     ) {
-        let waited = now.saturating_duration_since(self.accepted);
+        let accepted = self.accepted;
+        let waited = || now.saturating_duration_since(accepted.at(opened));
         let at = self.cursor.map_or(flight.from, |cursor| cursor.offset);
         if self.opening == Opening::Unsent {
-            counters.first_byte_us.observe_time(waited);
+            counters.first_byte_us.observe_time(waited());
             let first = logs.at(flight.from).entry_containing(flight.from);
             self.opening = Opening::Begun { end: first.map_or(at, |entry| entry.end()) };
         }
         if let Opening::Begun { end } = self.opening
             && at >= end
         {
-            counters.first_frame_us.observe_time(waited);
+            counters.first_frame_us.observe_time(waited());
             self.opening = Opening::Behind;
         }
         match self.opening {

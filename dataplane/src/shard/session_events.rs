@@ -126,7 +126,7 @@ impl Connection {
             Some(Establish::Publish { began_ms, .. }) => {
                 self.opened + Duration::from_millis(u64::from(*began_ms))
             }
-            Some(Establish::Play(playing)) => playing.accepted,
+            Some(Establish::Play(playing)) => playing.accepted.at(self.opened),
             Some(Establish::View(_)) | None => self.opened,
         }
     }

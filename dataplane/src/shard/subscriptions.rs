@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::connection::{Establish, Playing};
+use super::connection::{Establish, Moment, Playing};
 use super::cursor::{Filter, Jumps};
 use super::message::{Answer, Message, Subscribe};
 use super::opening::Opening;
@@ -195,7 +195,7 @@ impl Shard {
             leaving: false,
             jumps: Jumps::new(*now),
             again,
-            accepted: *now,
+            accepted: Moment::of(*now, connection.opened),
             opening: Opening::Unsent,
         }));
         connection.establish(Some(playing), counters);
