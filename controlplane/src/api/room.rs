@@ -41,9 +41,15 @@ impl Room {
             Some(bps) => bps.max(1),
             None => last.player_bps,
         };
-        let shares = shards.iter().map(|headroom| headroom.players as f64 * headroom.player_share);
-        let mean = shares.sum::<f64>() / players as f64;
-        let room = shards.iter().map(|headroom| players_of(headroom, mean));
+        let mean = |share: fn(&HeadroomStatus) -> f64| {
+            let shares = shards.iter().map(|headroom| headroom.players as f64 * share(headroom));
+            shares.sum::<f64>() / players as f64
+        };
+        let (mean, in_burst) = (mean(|h| h.player_share), mean(|h| h.player_in_burst));
+        let room = shards.iter().map(|headroom| match headroom.bound {
+            NoRoom::Latency => players_of(headroom, headroom.player_in_burst, in_burst),
+            _ => players_of(headroom, headroom.player_share, mean),
+        });
         let room = room.fold(0, u64::saturating_add);
         // What bounds the shard that has most room is what ends the room of all.
         let widest = shards.iter().max_by_key(|headroom| headroom.players_room);
@@ -63,10 +69,10 @@ impl Room {
 }
 
 /// How many players of whom each costs `share` of a core fit into what a shard has left, which it
-/// counts in players of its own mix, and in such as are typical if it has none.
-fn players_of(headroom: &HeadroomStatus, share: f64) -> u64 {
-    if headroom.player_share > 0.0 && share > 0.0 {
-        (headroom.players_room as f64 * headroom.player_share / share).round() as u64
+/// counts in players of its `own` mix, and in such as are typical if it has none.
+fn players_of(headroom: &HeadroomStatus, own: f64, share: f64) -> u64 {
+    if own > 0.0 && share > 0.0 {
+        (headroom.players_room as f64 * own / share).round() as u64
     } else {
         headroom.players_room
     }
@@ -82,6 +88,7 @@ pub(crate) mod tests {
         players: 1_000,
         full: false,
         player_share: 2e-4,
+        player_in_burst: 4e-4,
         player_bps: 2_000_000,
         owed_bps: 2_000_000_000,
         in_use: 0.2,
@@ -117,8 +124,12 @@ pub(crate) mod tests {
     #[test]
     fn a_shard_without_players_has_room_for_those_of_the_node() {
         let node = [(LimitId::EgressBpsMax, u64::MAX); 3];
-        let room = |shards: &[HeadroomStatus]| {
+        let all = |shards: &[HeadroomStatus]| {
             let Room { players, bps, limited_by } = Room::of_all(shards).unwrap();
+            (players, bps, limited_by)
+        };
+        let room = |shards: &[HeadroomStatus]| {
+            let (players, bps, limited_by) = all(shards);
             assert_eq!(limited_by, "cpu");
             (players, bps)
         };
@@ -139,6 +150,12 @@ pub(crate) mod tests {
         let one = HeadroomStatus { players_room: 32_000, players: 1, player_share: 2.5e-5, ..busy };
         let (players, _) = room(&[busy, HeadroomStatus { owed_bps: 64_000, ..one }]);
         assert!((1_600..1_610).contains(&players), "{players}");
+        // Where key frames bound it, it is those that are compared.
+        let late = |headroom| HeadroomStatus { bound: NoRoom::Latency, ..headroom };
+        let bursts = HeadroomStatus { player_in_burst: 1.2e-3, ..late(busy) };
+        let (players, bps, _) = all(&[bursts, late(typical)]);
+        assert_eq!((players, bps), (600 + 4_000 / 3, (600 + 4_000 / 3) * 8_000_000));
+        assert_eq!(all(&[bursts, late(typical)]).2, "latency");
         let full = HeadroomStatus { players_room: 0, full: true, ..busy };
         assert_eq!(room(&[full, typical]).0, 1_000);
     }

@@ -26,6 +26,8 @@ pub struct HeadroomStatus {
     pub full: bool,
     /// Share of the core that one player of the mix costs.
     pub player_share: f64,
+    /// Share of an interval that it costs in which streams bring their key frames.
+    pub player_in_burst: f64,
     /// Bits a second of one player of the mix.
     pub player_bps: u64,
     /// Bits a second that players of this shard are owed.

@@ -127,7 +127,7 @@ impl Shard {
             live = live.and(&weight(true).times(low_latency as f64));
             at_once = at_once.and(&weight(true).times(all as f64));
             players += all;
-            let burst = reader.burst.beyond(&reader.rate, config.egress.batch_max);
+            let burst = reader.burst.beyond(&reader.rate, super::burst::interval(&config.egress));
             if all > 0 {
                 headroom.bursts.add(&reader.stream, burst * all as f64);
             }
@@ -285,10 +285,11 @@ impl Shard {
         let (players_room, bound) = headroom.players_room(&self.config.egress);
         HeadroomStatus {
             players_room: if full { 0 } else { players_room },
-            bound,
+            bound: if full { headroom.lacks() } else { bound },
             players: headroom.players + headroom.viewers,
             full,
             player_share: headroom.player_share(&self.config.egress),
+            player_in_burst: headroom.player_in_burst(&self.config.egress),
             player_bps: headroom.player_bps(),
             owed_bps: headroom.owed_bps(),
             in_use: headroom.in_use(),

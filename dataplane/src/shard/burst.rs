@@ -5,15 +5,18 @@
 //! have it for that one, and then latency ends its room before its core is used up.
 //!
 //! ```text
-//!   bytes |      #              #      a burst: the second fullest interval of the last ten to
-//!         |      #              #      twenty seconds, beyond the mean
+//!   bytes |      #              #      a burst: the third of the fullest intervals, one of each two
+//!         |      #              #      seconds, of the last 45 to 90 seconds; beyond the mean
 //!         | # #  #  # #  # # #  #  #
 //!         +---------------------------> intervals
 //! ```
 //!
+//! So key frames count that come every 15 seconds or more often, which is what a p99 notices, and
+//! what a publisher sends at once that was cut off for a while is no habit.
+//!
 //! Of all streams together: those of one stream come at one moment in each of its formats, and so
-//! they add up. Those of different streams come independently of each other, and so their squares
-//! do.
+//! they add up. Those of different streams are taken for independent of each other, so that their
+//! squares add up; streams of one encoder that share its clock burst together, and are more.
 //!
 //! Units: bytes.
 
@@ -21,68 +24,105 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::headroom::Rate;
+use crate::config::EgressConfig;
 use crate::ids::StreamName;
 
 /// The fullest intervals of one period are remembered until the end of the next.
-const PERIOD: Duration = Duration::from_secs(10);
+const PERIOD: Duration = Duration::from_secs(45);
+/// Of so long, only the fullest interval counts.
+const SPAN: Duration = Duration::from_secs(2);
+/// Spans of a period that are remembered: the third of them is a habit.
+const FULLEST: usize = 3;
 /// What a burst is taken for before a period has told it: a key frame is as long as so many seconds
 /// of its stream.
 const TYPICAL_SECONDS: f64 = 0.25;
+/// No burst is longer than so many seconds of its stream.
+const SECONDS_MAX: f64 = 1.0;
+/// Where frames are gathered for less or not at all, a burst may take as long as if they were
+/// gathered for this.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// How long it may take to send what comes at once.
+pub(super) fn interval(egress: &EgressConfig) -> Duration {
+    egress.batch_max.max(INTERVAL_MIN)
+}
 
 /// The fullest intervals of one log. Lives on: the reading shard. Crosses by: never.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Burst {
+    interval: Duration,
     /// When the interval under way began, and where.
     began: Instant,
     from: u64,
     /// Where the log ends; `None` before it was seen.
     end: Option<u64>,
+    /// When the span under way began, and the bytes of its fullest interval.
+    span_began: Instant,
+    span_most: u64,
     period_began: Instant,
     /// A whole period has passed.
     told: bool,
-    /// Bytes of the two fullest intervals of this period, and of the one before.
-    fullest: [[u64; 2]; 2],
+    /// Bytes of the fullest intervals of this period, and of the one before, in falling order.
+    fullest: [[u64; FULLEST]; 2],
 }
 
 impl Burst {
     pub(super) const fn new(now: Instant) -> Self {
-        let fullest = [[0; 2]; 2];
-        Self { began: now, from: 0, end: None, period_began: now, told: false, fullest }
+        Self {
+            interval: Duration::ZERO,
+            began: now,
+            from: 0,
+            end: None,
+            span_began: now,
+            span_most: 0,
+            period_began: now,
+            told: false,
+            fullest: [[0; FULLEST]; 2],
+        }
     }
 
-    /// The log ends at `end` now; frames are gathered for `interval`.
+    /// The log ends at `end` now; what comes within `interval` goes out together.
     pub(super) fn step(&mut self, end: u64, now: Instant, interval: Duration) {
-        let Some(before) = self.end.replace(end) else {
-            // What it held before it was read came at no moment.
-            *self = Self { from: end, end: Some(end), ..Self::new(now) };
+        let before = self.end.replace(end).filter(|_| self.interval == interval);
+        let Some(before) = before else {
+            // What it held before it was read came at no moment, and with another interval it would
+            // have come otherwise.
+            *self = Self { from: end, end: Some(end), interval, ..Self::new(now) };
             return;
         };
         if now.saturating_duration_since(self.began) < interval {
             return;
         }
-        let bytes = before.saturating_sub(self.from);
-        let [most, second] = &mut self.fullest[0];
-        if bytes > *most {
-            (*most, *second) = (bytes, *most);
-        } else {
-            *second = bytes.max(*second);
-        }
+        self.span_most = self.span_most.max(before.saturating_sub(self.from));
         (self.began, self.from) = (now, before);
+        if now.saturating_duration_since(self.span_began) >= SPAN {
+            self.end_span(now);
+        }
         if now.saturating_duration_since(self.period_began) >= PERIOD {
             self.period_began = now;
             self.told = true;
-            self.fullest = [[0; 2], self.fullest[0]];
+            self.fullest = [[0; FULLEST], self.fullest[0]];
         }
     }
 
+    fn end_span(&mut self, now: Instant) {
+        let mut most = std::mem::take(&mut self.span_most);
+        for kept in &mut self.fullest[0] {
+            if most > *kept {
+                std::mem::swap(&mut most, kept);
+            }
+        }
+        self.span_began = now;
+    }
+
     /// Bytes of a full interval beyond what `rate` brings in each.
-    ///
-    /// What came once, a publisher that had been cut off for a while, is no habit: the second
-    /// fullest interval counts.
     pub(super) fn beyond(&self, rate: &Rate, interval: Duration) -> f64 {
-        let [[most, second], [most_before, second_before]] = self.fullest;
-        let full = most.min(most_before).max(second).max(second_before) as f64;
-        let beyond = (full - rate.bytes * interval.as_secs_f64()).max(0.0);
+        let mut all = [0; 2 * FULLEST];
+        all.iter_mut().zip(self.fullest.iter().flatten()).for_each(|(to, bytes)| *to = *bytes);
+        all.sort_unstable();
+        let full = all[FULLEST] as f64;
+        let beyond = rate.bytes.mul_add(-interval.as_secs_f64(), full);
+        let beyond = beyond.clamp(0.0, rate.bytes.max(0.0) * SECONDS_MAX);
         if self.told { beyond } else { beyond.max(Self::typical(rate)) }
     }
 
@@ -142,6 +182,8 @@ impl Bursts {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -156,11 +198,11 @@ mod tests {
         Instant::now()
     }
 
-    /// Feeds so many frames.
-    fn feed(burst: &mut Burst, from: (u64, Instant), frames: std::ops::Range<u32>) -> u64 {
-        let (mut end, t0) = from;
+    /// Feeds so many frames, of which each `gop`th is a key frame.
+    fn feed(burst: &mut Burst, (from, t0): (u64, Instant), frames: Range<u32>, gop: u32) -> u64 {
+        let mut end = from;
         for n in frames {
-            end += if n % 50 == 0 { KEY_FRAME } else { FRAME };
+            end += if n % gop == 0 { KEY_FRAME } else { FRAME };
             burst.step(end, t0 + 40 * MS * n, INTERVAL);
         }
         end
@@ -172,11 +214,19 @@ mod tests {
 
     #[test]
     fn a_burst_is_what_a_key_frame_brings_beyond_the_mean() {
-        let t0 = origin();
-        let mut burst = Burst::new(t0);
-        feed(&mut burst, (5 << 20, t0), 0..300);
-        assert!(burst.told);
-        near(burst.beyond(&RATE, INTERVAL), KEY_FRAME - FRAME);
+        // Key frames each second, each 10 s as many encoders have it, and each 15 s; at each moment
+        // of several periods.
+        for gop in [25, 50, 250, 375] {
+            let t0 = origin();
+            let mut burst = Burst::new(t0);
+            let mut end = feed(&mut burst, (5 << 20, t0), 0..1_200, gop);
+            let bytes = (u64::from(gop - 1) * FRAME + KEY_FRAME) as f64 * 25.0 / f64::from(gop);
+            let rate = Rate { bytes, entries: 25.0 };
+            for at in (1_200..6_000).step_by(25) {
+                end = feed(&mut burst, (end, t0), at..at + 25, gop);
+                near(burst.beyond(&rate, INTERVAL), KEY_FRAME - FRAME);
+            }
+        }
     }
 
     #[test]
@@ -186,25 +236,36 @@ mod tests {
         let typical = RATE.bytes * 0.25;
         assert_eq!(burst.beyond(&RATE, INTERVAL), typical);
         // What a stream held before its first player is no burst.
-        feed(&mut burst, (5 << 20, t0), 0..49);
+        feed(&mut burst, (5 << 20, t0), 0..49, 50);
         assert_eq!(burst.beyond(&RATE, INTERVAL), typical);
         // Sound alone has none, once that is known.
         let mut even = Burst::new(t0);
-        (0..300).for_each(|n| even.step(u64::from(n) * 400, t0 + 40 * MS * n, INTERVAL));
+        (0..1_200).for_each(|n| even.step(u64::from(n) * 400, t0 + 40 * MS * n, INTERVAL));
         assert!(even.beyond(&Rate { bytes: 10_000.0, entries: 25.0 }, INTERVAL) < 400.0);
+        // A log that is read anew, or gathered for longer, tells anew.
+        even.step(1_200 * 400, t0 + 40 * MS * 1_200, 2 * INTERVAL);
+        assert_eq!(even.beyond(&RATE, 2 * INTERVAL), typical);
     }
 
     #[test]
     fn what_came_once_is_no_burst_and_what_is_long_ago_is_forgotten() {
         let t0 = origin();
         let mut burst = Burst::new(t0);
-        let end = feed(&mut burst, (0, t0), 0..300);
-        // A publisher that was cut off sends all that it has.
-        let end = feed(&mut burst, (end + (4 << 20), t0), 300..500);
+        let end = feed(&mut burst, (0, t0), 0..1_300, 50);
+        // A publisher that was cut off sends all that it has, over several intervals.
+        let flood = |n: u32| end + u64::from(n) * (400 << 10);
+        (0..12).for_each(|n| burst.step(flood(n), t0 + 40 * MS * (1_300 + n), INTERVAL));
+        let end = feed(&mut burst, (flood(12), t0), 1_312..1_500, 50);
         near(burst.beyond(&RATE, INTERVAL), KEY_FRAME - FRAME);
+        // One that always sends at once what it has is no more than its seconds.
+        let seconds = |n: u32| end + u64::from(n) * 10 * RATE.bytes as u64;
+        let came = |n: u32| t0 + 40 * MS * 1_500 + 10_000 * MS * n;
+        (1..40).for_each(|n| burst.step(seconds(n), came(n), INTERVAL));
+        assert!(burst.beyond(&RATE, INTERVAL) <= RATE.bytes);
         // Its key frames are smaller now.
-        let small = |n: u32| t0 + 40 * MS * n;
-        (500..1_100).for_each(|n| burst.step(end + u64::from(n - 499) * FRAME, small(n), INTERVAL));
+        let end = seconds(40);
+        let small = |n: u32| came(40) + 40 * MS * n;
+        (0..2_600).for_each(|n| burst.step(end + u64::from(n) * FRAME, small(n), INTERVAL));
         assert!(burst.beyond(&Rate { bytes: 200_000.0, ..RATE }, INTERVAL) < FRAME as f64);
     }
 

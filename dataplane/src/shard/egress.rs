@@ -90,7 +90,7 @@ impl Shard {
             reader.late.advance(logs, self.config.egress.player_lag_max);
             let end = logs.newest().committed();
             reader.trail.step(end, self.now);
-            reader.burst.step(end, self.now, self.config.egress.batch_max);
+            reader.burst.step(end, self.now, super::burst::interval(&self.config.egress));
         }
         let sealed = reader.logs().is_some_and(|logs| logs.ended().is_some());
         if sealed {

@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use super::burst::{Burst, Bursts};
+use super::burst::{self, Burst, Bursts};
 use super::cost::{CostModel, Work};
 use super::cursor::SEND_BYTES_MAX;
 use crate::config::EgressConfig;
@@ -48,9 +48,6 @@ const SATURATED: f64 = 0.97;
 /// Sending the fullest interval may take so many intervals: its last frames are late by what is
 /// beyond one, and the intervals after it make up for that.
 const FULLEST_MAX: f64 = 1.25;
-/// Where frames are gathered for less or not at all, a burst may take as long as if they were
-/// gathered for this.
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// A shard that was full is open again when so much of its core is free beyond one player.
 const REOPEN_SHARE: f64 = 0.01;
 
@@ -136,7 +133,8 @@ pub(super) struct Headroom {
     kernel_of: f64,
     /// Share of the core that is neither the thread's nor the kernel's for it.
     others: f64,
-    full: bool,
+    /// What had no room for another player when it was looked for.
+    full: Option<NoRoom>,
 }
 
 /// What a shard did since it was looked at before.
@@ -264,7 +262,7 @@ impl Headroom {
     fn burst_share(&self, bytes: f64, egress: &EgressConfig) -> f64 {
         let sends = bytes / SEND_BYTES_MAX as f64;
         let encrypted = bytes * self.encrypted;
-        let interval = egress.batch_max.max(INTERVAL_MIN).as_secs_f64();
+        let interval = burst::interval(egress).as_secs_f64();
         self.share(&Work { sends, bytes, encrypted, ..Work::default() }) / interval
     }
 
@@ -296,10 +294,20 @@ impl Headroom {
         }
     }
 
+    /// Share of an interval with bursts that one more player of the mix costs.
+    pub(super) fn player_in_burst(&self, egress: &EgressConfig) -> f64 {
+        self.player_share(egress) + self.burst_share(self.player_burst(), egress)
+    }
+
+    /// What a core that is full has no room for.
+    pub(super) fn lacks(&self) -> NoRoom {
+        self.full.unwrap_or(NoRoom::Cpu)
+    }
+
     /// How many more players of the mix the core has room for, and what bounds them.
     pub(super) fn players_room(&self, egress: &EgressConfig) -> (u64, NoRoom) {
         let one = self.player_share(egress);
-        let in_burst = one + self.burst_share(self.player_burst(), egress);
+        let in_burst = self.player_in_burst(egress);
         // A core without any cost to its players has room for as many as anything allows.
         let room = |left: f64, one: f64| match one > 0.0 {
             true => (left / one).clamp(0.0, 1e9) as u64,
@@ -328,7 +336,7 @@ impl Headroom {
     }
 
     fn fill(&mut self, more: f64, bursts: f64, egress: &EgressConfig) -> Result<(), NoRoom> {
-        let margin = if self.full { REOPEN_SHARE } else { 0.0 };
+        let margin = if self.full.is_some() { REOPEN_SHARE } else { 0.0 };
         let in_use = self.in_use() + more + margin;
         let lack = if in_use > egress.admission_target {
             Err(NoRoom::Cpu)
@@ -337,7 +345,7 @@ impl Headroom {
         } else {
             Ok(())
         };
-        self.full = lack.is_err();
+        self.full = lack.err();
         lack
     }
 }
@@ -423,6 +431,7 @@ mod tests {
         assert!(admitted + 1 >= room, "{admitted} of {room}");
         assert_eq!(headroom.players_room(&egress()), (0, NoRoom::Latency));
         assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Latency));
+        assert_eq!(headroom.lacks(), NoRoom::Latency);
     }
 
     #[test]
@@ -503,7 +512,7 @@ mod tests {
         assert!((40..80).contains(&(one.0 * 100 / even.0)), "{} of {}", one.0, even.0);
         // Who gathers nothing has as much room as who gathers for a little while.
         let at_once = EgressConfig { batch_max: Duration::ZERO, ..egress() };
-        let soon = EgressConfig { batch_max: INTERVAL_MIN, ..egress() };
+        let soon = EgressConfig { batch_max: Duration::from_millis(100), ..egress() };
         let share = |egress| Headroom::default().burst_share(1e6, &egress);
         assert!((share(at_once) - share(soon)).abs() < 1e-9);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::burst::Burst;
+use super::burst::{self, Burst};
 use super::flush::BUCKETS;
 use super::headroom::{Place, Rate};
 use super::lateness::LateMark;
@@ -97,7 +97,7 @@ impl Reader {
         Place {
             stream: self.stream.clone(),
             work: self.rate.player(egress, low_latency),
-            burst: self.burst.beyond(&self.rate, egress.batch_max),
+            burst: self.burst.beyond(&self.rate, burst::interval(egress)),
         }
     }
 

@@ -30,7 +30,7 @@ impl Shard {
         // For whoever is refused at the end, a log would be written for nobody: it is not even
         // asked for. Who waits already is asked about when there is something to play.
         if !waits && self.shared.load(self.id).is_full() {
-            self.refuse_for_room(slot, NoRoom::Cpu);
+            self.refuse_for_room(slot, self.headroom.lacks());
             return;
         }
         if !waits && !self.shared.caps.has_player_room(&self.config.limits) {

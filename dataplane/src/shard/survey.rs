@@ -172,6 +172,8 @@ impl Shard {
             self.report(Event::Snapshot(snapshot));
         } else if self.surveys.waiting.len() < QUESTIONS_MAX {
             self.surveys.waiting.push_back((id, detail));
+        } else {
+            self.counters.events_lost += 1;
         }
     }
 
