@@ -47,6 +47,8 @@ pub struct HubLog {
     missing: Option<Missing>,
     /// A window was shown that its readers have not heard of.
     window_shown: bool,
+    /// Its source stopped, and its readers have not heard of it.
+    stopped: bool,
     /// The segments in it; in the log that they are ranges of.
     pub(super) segments: Option<Box<LogSegments>>,
     pub(super) entries: u64,
@@ -82,6 +84,7 @@ impl HubLog {
             last_join: None,
             missing: None,
             window_shown: false,
+            stopped: false,
             segments: None,
             entries: 0,
             bytes: 0,
@@ -234,10 +237,15 @@ impl HubLog {
         }
     }
 
-    /// Makes what was appended visible; the readers to wake: players if there was anything, viewers
-    /// if there is another window.
+    /// Its source stopped: players hear that nothing follows soon.
+    pub(super) const fn lose_source(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Makes what was appended visible; the readers to wake: players if there was anything or its
+    /// source stopped, viewers if there is another window.
     pub fn publish(&mut self) -> impl Iterator<Item = &Subscriber> {
-        let published = self.writer.publish();
+        let published = self.writer.publish() | std::mem::take(&mut self.stopped);
         let window_shown = std::mem::take(&mut self.window_shown);
         let players = self.readers.iter().filter(move |_| published || window_shown);
         players.chain(self.viewers.iter().filter(move |_| window_shown))

@@ -225,6 +225,7 @@ impl Shard {
             tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
             hub_ref.lose_source(now);
             let (stream, id) = (hub_ref.name().clone(), hub_ref.id());
+            self.streams.touch(hub);
             self.tell_control(Event::StreamLost { stream, id, reason });
         }
     }

@@ -4,10 +4,18 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use crate::log::{Succession, Trail};
 use crate::package::DatagramCursor;
 
 /// How far behind a player is thought to be at most.
 const AHEAD_MAX: Duration = Duration::from_secs(30);
+/// Frames wait for others for this part of a player's latency: it shows each of them that long
+/// after it was made, however early it came, and what is lost finds time enough in the rest.
+const GATHER_SHARE: u32 = 8;
+/// Longer than this nothing waits: it would be a burst.
+const GATHER_MAX: Duration = Duration::from_millis(50);
+/// What a timer and the turn after it may take of that.
+const GATHER_MARGIN: Duration = Duration::from_millis(2);
 /// What a player is given beyond its latency to show the end of a stream.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -25,6 +33,10 @@ pub struct Playing {
 }
 
 impl Playing {
+    pub(super) const fn new(connection: Connection, cursor: DatagramCursor) -> Self {
+        Self { connection, cursor, ends: false, over_at: None }
+    }
+
     /// True if there may be something to send now, or nothing ever again.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
@@ -34,6 +46,43 @@ impl Playing {
             None => self.ends && connection.is_sent(),
         };
         is_over || connection.poll_timeout().is_some_and(|at| at <= now)
+    }
+
+    /// How long a frame waits for others at most; nothing if it never does.
+    #[must_use]
+    pub fn gathering(&self) -> Duration {
+        let share = (self.connection.send_latency / GATHER_SHARE).min(GATHER_MAX);
+        share.saturating_sub(GATHER_MARGIN)
+    }
+
+    /// Until when what there is for it waits for what comes next, if that is `expected` within so
+    /// much time; `None` if it is to be sent now, or if there is nothing.
+    ///
+    /// It waits no longer than its share of the latency since it came, and only while it can still
+    /// be lost, missed and sent again before the player shows it.
+    #[must_use]
+    pub fn gathers_until(
+        &self,
+        (logs, trail): (&Succession, &Trail),
+        expected: Duration,
+        now: Instant,
+    ) -> Option<Instant> {
+        let Self { connection, cursor, .. } = self;
+        let gathering = self.gathering();
+        // Who has something under way that is late has waited long enough.
+        if expected > gathering || connection.unsent() > 0 {
+            return None;
+        }
+        let (offset, at_us) = cursor.next(logs)?;
+        let came = now.checked_sub(trail.age(offset, now)?)?;
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        // Its loss shows with what is sent next.
+        let again = connection.again_takes() + gathering;
+        let shown_us = at_us.saturating_add(micros(connection.send_latency));
+        let left_us = shown_us.saturating_sub(micros(again));
+        let left = Duration::from_micros(u64::try_from(left_us).ok()?);
+        let until = (came + gathering).min(connection.began.checked_add(left)?);
+        (now + expected <= until).then_some(until)
     }
 
     /// Everything was acknowledged, and nothing follows: true once the player has had the time to
