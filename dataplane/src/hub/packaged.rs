@@ -47,8 +47,8 @@ pub struct HubLog {
     missing: Option<Missing>,
     /// A window was shown that its readers have not heard of.
     window_shown: bool,
-    /// Its source stopped, and its readers have not heard of it.
-    stopped: bool,
+    /// Its source stopped or gave way to another, and its readers have not heard of it.
+    pub(super) stopped: bool,
     /// The segments in it; in the log that they are ranges of.
     pub(super) segments: Option<Box<LogSegments>>,
     pub(super) entries: u64,
@@ -185,13 +185,6 @@ impl HubLog {
         passes || self.segments.as_ref().is_some_and(|segments| segments.always())
     }
 
-    /// Another source begins.
-    pub(super) fn expect_source(&mut self) {
-        if let Some(relayed) = &mut self.relayed {
-            relayed.expect_source();
-        }
-    }
-
     /// Shows a window in place of the one before, or none.
     pub(super) fn show_window(&mut self, window: Option<Window>, gc: &mut Gc) {
         self.writer.show_window(gc, window);
@@ -235,11 +228,6 @@ impl HubLog {
         if let Some(packets) = &mut self.packets {
             packets.foresee(units);
         }
-    }
-
-    /// Its source stopped: players hear that nothing follows soon.
-    pub(super) const fn lose_source(&mut self) {
-        self.stopped = true;
     }
 
     /// Makes what was appended visible; the readers to wake: players if there was anything or its

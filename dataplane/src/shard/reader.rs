@@ -419,6 +419,30 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_due_at_its_time_the_first_first() {
+        let (mut readers, slots) = readers(&["a", "b", "c"]);
+        let (start, ms) = (origin(), std::time::Duration::from_millis);
+        assert_eq!((readers.release_at(), readers.due(start)), (None, None));
+        for (&slot, wait) in slots.iter().zip([20, 10, 30]) {
+            readers.hold(slot, Some(start + ms(wait)));
+        }
+        assert_eq!(readers.release_at(), Some(start + ms(10)));
+        assert_eq!(readers.due(start + ms(9)), None);
+        assert_eq!(readers.due(start + ms(25)), Some(slots[1]));
+        readers.hold(slots[1], None);
+        assert_eq!(readers.due(start + ms(25)), Some(slots[0]));
+        // Its log moves, and something else waits.
+        readers.hold(slots[0], Some(start + ms(60)));
+        assert_eq!(readers.due(start + ms(25)), None);
+        assert_eq!(readers.release_at(), Some(start + ms(30)));
+        readers.remove(slots[2]);
+        assert_eq!(readers.due(start + ms(50)), None);
+        assert_eq!(readers.release_at(), Some(start + ms(60)));
+        readers.hold(slots[0], None);
+        assert_eq!(readers.release_at(), None);
+    }
+
+    #[test]
     fn readers_gather_once_until_all_their_buckets_are_flushed() {
         let (mut readers, slots) = readers(&["a", "b", "c"]);
         readers.gather(slots[2]);

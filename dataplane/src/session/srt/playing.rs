@@ -96,3 +96,159 @@ impl Playing {
         now >= *over_at.get_or_insert(now + ahead + latency + LAST_WORDS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use codecs::srt::{SeqNumber, SocketId};
+    use codecs::time::MediaTime;
+
+    use super::super::negotiation::Agreement;
+    use super::super::settings::Settings;
+    use super::*;
+    use crate::log::{EntryKind, EntryMeta, LogLimits, LogWriter};
+    use crate::package::{Due, PlayTerms};
+    use crate::session::Join;
+    use crate::session::clock::epoch;
+    use crate::slab::{Pool, Region, RegionConfig};
+
+    const MS: Duration = Duration::from_millis(1);
+    /// From one frame to the next.
+    const FRAME: Duration = Duration::from_millis(33);
+
+    /// A player of a stream, and what of it came when.
+    struct Show {
+        pool: Pool,
+        writer: LogWriter,
+        logs: Succession,
+        trail: Trail,
+        playing: Playing,
+        now: Instant,
+        frames: i64,
+    }
+
+    impl Show {
+        /// A player that was sent all there is, over a line of this round trip, if it is known.
+        fn begin(latency: Duration, round_trip: Option<Duration>) -> Self {
+            let now = epoch();
+            let config = RegionConfig {
+                shards: 1,
+                large_pages_per_shard: 8,
+                small_pages_per_shard: 8,
+                poison: true,
+            };
+            let pool = Region::map(&config).unwrap().1.remove(0);
+            let limits = LogLimits {
+                bytes_max: 192 << 10,
+                retain: MediaTime::from_millis(2_000),
+                gop_bytes_max: 128 << 10,
+                held_bytes_max: 0,
+            };
+            let writer = LogWriter::of_packets(&pool, limits);
+            let logs = Succession::new(Arc::clone(writer.log()));
+            let agreement = Agreement {
+                socket: SocketId(1),
+                peer_socket: SocketId(2),
+                initial: SeqNumber::new(100),
+                send_initial: SeqNumber::new(100),
+                mtu: 1_500,
+                peer_window: 100,
+                receive_latency: latency,
+                send_latency: latency,
+                peer_asks_again: true,
+                heard: (now, 0),
+                began: now,
+                keys: None,
+                greeting: None,
+            };
+            let mut connection = Connection::new(&Settings::default(), agreement, now);
+            for _ in 0..100 {
+                round_trip.into_iter().for_each(|trip| connection.trip.sample(trip));
+            }
+            let playing = Playing::new(connection, DatagramCursor::new());
+            let trail = Trail::new(now);
+            let mut show = Self { pool, writer, logs, trail, playing, now, frames: 0 };
+            show.frame(Duration::ZERO);
+            assert!(show.serve() > 0);
+            show
+        }
+
+        /// The next frame comes, so much later than it should.
+        fn frame(&mut self, late: Duration) {
+            let ms = i64::try_from(FRAME.as_millis()).unwrap() * self.frames;
+            let plain = EntryMeta::plain(EntryKind::Video, MediaTime::from_millis(ms), 0);
+            let meta = EntryMeta { join: self.frames == 0, ..plain };
+            self.writer.begin();
+            self.writer.put(&self.pool, &[0x47; 188 * 9]).unwrap();
+            self.writer.end(&self.pool, meta).unwrap();
+            self.writer.publish();
+            self.now = epoch() + Duration::from_millis(ms.unsigned_abs()) + late;
+            self.frames += 1;
+            let log = self.logs.newest();
+            assert!(self.trail.step(log.committed(), log.groups_committed(), self.now));
+        }
+
+        fn waits_until(&self) -> Option<Instant> {
+            self.playing.gathers_until((&self.logs, &self.trail), FRAME, self.now)
+        }
+
+        /// Sends what there is; how many datagrams.
+        fn serve(&mut self) -> usize {
+            let Self { playing: Playing { connection, cursor, .. }, logs, trail, now, .. } = self;
+            let (join, not_before) = (Join::NewestKeyframe, 0);
+            let terms = PlayTerms { join, not_before, lag_max: MediaTime::from_millis(5_000) };
+            let mut due = || cursor.poll(connection, (logs, trail), &terms, *now);
+            std::iter::from_fn(|| Some(due()))
+                .take_while(|due| matches!(due, Due::Datagram(..)))
+                .count()
+        }
+    }
+
+    #[test]
+    fn a_frame_waits_for_one_that_comes_within_an_eighth_of_the_latency() {
+        for (ms, most_ms) in
+            [(120, None), (280, None), (290, Some(34)), (400, Some(48)), (8_000, Some(48))]
+        {
+            let mut show = Show::begin(MS * ms, Some(MS));
+            assert_eq!(show.waits_until(), None, "there is nothing");
+            show.frame(Duration::ZERO);
+            let came = show.now;
+            assert_eq!(show.waits_until(), most_ms.map(|most| came + MS * most), "{ms} ms");
+            if most_ms.is_some() {
+                // A third would come too late.
+                show.frame(Duration::ZERO);
+                assert_eq!(show.waits_until(), None, "{ms} ms");
+                assert_eq!(show.serve(), 4);
+                show.frame(Duration::ZERO);
+                assert!(show.waits_until().is_some(), "{ms} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_waits_that_could_not_be_sent_again_in_time() {
+        let waits = |round_trip, late: Duration| {
+            let mut show = Show::begin(MS * 400, round_trip);
+            show.frame(late);
+            show.waits_until().map(|until| until - show.now)
+        };
+        assert_eq!(waits(None, Duration::ZERO), None, "nobody knows how far it is");
+        assert_eq!(waits(Some(MS * 20), Duration::ZERO), Some(MS * 48));
+        assert_eq!(waits(Some(MS * 200), Duration::ZERO), None);
+        // What says an older time has less time left.
+        let far = waits(Some(MS * 140), Duration::ZERO).unwrap();
+        let late = waits(Some(MS * 140), MS * 15).unwrap();
+        assert!(far <= MS * 48 && late < far, "{far:?} {late:?}");
+    }
+
+    #[test]
+    fn nothing_waits_behind_what_did_not_leave() {
+        let mut show = Show::begin(MS * 400, Some(MS));
+        show.frame(Duration::ZERO);
+        show.playing.connection.block(true);
+        assert_eq!(show.serve(), 0);
+        show.frame(Duration::ZERO);
+        assert_eq!(show.waits_until(), None);
+    }
+}
