@@ -76,7 +76,7 @@ struct Headroom {
     players: u64,
     owed_bps: u64,
     in_use: f64,
-    /// The same of an interval in which streams bring their key frames.
+    /// The same but for viewers of HLS, of an interval in which streams bring their key frames.
     in_burst: f64,
     others: f64,
     send_us: f64,

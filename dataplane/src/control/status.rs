@@ -34,8 +34,8 @@ pub struct HeadroomStatus {
     pub owed_bps: u64,
     /// Share of the core that is in use if frames are gathered as long as allowed.
     pub in_use: f64,
-    /// The same of an interval in which streams bring their key frames; above 1 it takes longer
-    /// than it lasts.
+    /// The same but for viewers of HLS, of an interval in which streams bring their key frames;
+    /// above 1 it takes longer than it lasts.
     pub in_burst: f64,
     /// Share of the core that others use.
     pub others: f64,

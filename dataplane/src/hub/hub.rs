@@ -218,9 +218,10 @@ impl Hub {
         self.publisher = publisher;
     }
 
-    /// The publisher is gone; players stay for the grace time.
-    pub const fn lose_source(&mut self, now: Instant) {
+    /// The publisher is gone; players stay for the grace time, and are sent what waits for more.
+    pub fn lose_source(&mut self, now: Instant) {
         self.publisher = Publisher::Lost(now);
+        self.logs.iter_mut().for_each(HubLog::lose_source);
     }
 
     /// Players who come from now on begin at the next join point; what is kept of segments stays.

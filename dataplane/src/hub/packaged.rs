@@ -47,6 +47,8 @@ pub struct HubLog {
     missing: Option<Missing>,
     /// A window was shown that its readers have not heard of.
     window_shown: bool,
+    /// Its source stopped or gave way to another, and its readers have not heard of it.
+    pub(super) stopped: bool,
     /// The segments in it; in the log that they are ranges of.
     pub(super) segments: Option<Box<LogSegments>>,
     pub(super) entries: u64,
@@ -82,6 +84,7 @@ impl HubLog {
             last_join: None,
             missing: None,
             window_shown: false,
+            stopped: false,
             segments: None,
             entries: 0,
             bytes: 0,
@@ -182,13 +185,6 @@ impl HubLog {
         passes || self.segments.as_ref().is_some_and(|segments| segments.always())
     }
 
-    /// Another source begins.
-    pub(super) fn expect_source(&mut self) {
-        if let Some(relayed) = &mut self.relayed {
-            relayed.expect_source();
-        }
-    }
-
     /// Shows a window in place of the one before, or none.
     pub(super) fn show_window(&mut self, window: Option<Window>, gc: &mut Gc) {
         self.writer.show_window(gc, window);
@@ -234,10 +230,10 @@ impl HubLog {
         }
     }
 
-    /// Makes what was appended visible; the readers to wake: players if there was anything, viewers
-    /// if there is another window.
+    /// Makes what was appended visible; the readers to wake: players if there was anything or its
+    /// source stopped, viewers if there is another window.
     pub fn publish(&mut self) -> impl Iterator<Item = &Subscriber> {
-        let published = self.writer.publish();
+        let published = self.writer.publish() | std::mem::take(&mut self.stopped);
         let window_shown = std::mem::take(&mut self.window_shown);
         let players = self.readers.iter().filter(move |_| published || window_shown);
         players.chain(self.viewers.iter().filter(move |_| window_shown))

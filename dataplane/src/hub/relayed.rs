@@ -165,6 +165,19 @@ impl Relayed {
 }
 
 impl HubLog {
+    /// Another source begins.
+    pub(super) fn expect_source(&mut self) {
+        self.lose_source();
+        if let Some(relayed) = &mut self.relayed {
+            relayed.expect_source();
+        }
+    }
+
+    /// Its source stopped: players hear that nothing follows soon.
+    pub(super) const fn lose_source(&mut self) {
+        self.stopped = true;
+    }
+
     /// The packets of a program follow.
     fn relay_program(&mut self, program: &TransportProgram, sink: &mut Sink<'_>) {
         let Some(relay) = &program.relay else { return };

@@ -94,6 +94,7 @@ mod pages;
 mod preamble;
 mod reader;
 mod succession;
+mod trail;
 mod writer;
 
 pub use board::TurnRef;
@@ -106,4 +107,5 @@ pub use preamble::{
 };
 pub use reader::{Log, RANGES_MAX, RangeList, RawRange, SealReason};
 pub use succession::Succession;
+pub use trail::Trail;
 pub use writer::{ENTRIES_MAX, ENTRY_BYTES_MAX, LogCounters, LogLimits, LogWriter};

@@ -245,7 +245,7 @@ impl Shard {
             // A playlist and a segment, again and again.
             let work = fetch(2.0 / segment, rate.bytes);
             // Viewers ask when they like, and no interval ends for them.
-            let place = Place { stream, work, burst: 0.0 };
+            let place = Place { stream, work, burst: 0.0, live: false };
             let entered = self.shared.caps.enter_player(&self.config.limits);
             entered.map_err(|_| NoRoom::Players)?;
             if let Err(reason) = self.find_room(&place, rate.bps()) {

@@ -188,8 +188,8 @@ pub(crate) struct Playing {
     pub opening: Opening,
 }
 
-/// A moment in the life of a connection, in half of the bytes of an instant: whole milliseconds since
-/// it was opened, and the microseconds beyond them.
+/// A moment in the life of a connection, in half of the bytes of an instant: whole milliseconds
+/// since it was opened, and the microseconds beyond them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     ms: u32,

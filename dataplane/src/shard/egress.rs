@@ -3,17 +3,18 @@
 //! A slice of sends is submitted, its completions are reaped, then the next slice follows, up to a
 //! bound per turn. Every send ends inside its submit, so no kernel reference to a page outlives it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cipher::Took;
 use super::connection::{Connection, Connections, Establish, InFlight, Sending};
 use super::cursor::Filter;
 use super::frame::Frame;
+use super::gathering::Gathering;
 use super::parts::Parts;
 use super::plan::{Context, Joins, Outcome};
 use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
-use super::reader::ReaderState;
+use super::reader::{ReaderState, earlier};
 use super::shard::Shard;
 use super::turn::Round;
 use crate::control::CloseReason;
@@ -86,15 +87,22 @@ impl Shard {
             self.window_moved(reader_slot);
             return;
         }
+        let mut moved = false;
         if let ReaderState::Reading(logs) = &reader.state {
             reader.late.advance(logs, self.config.egress.player_lag_max);
-            let end = logs.newest().committed();
-            reader.trail.step(end, self.now);
+            let newest = logs.newest();
+            // Counted first, so that no group is told whose bytes are not.
+            let groups = newest.groups_committed();
+            let end = newest.committed();
+            moved = reader.trail.step(end, groups, self.now);
             reader.burst.step(end, self.now, super::burst::interval(&self.config.egress));
         }
         let sealed = reader.logs().is_some_and(|logs| logs.ended().is_some());
         if sealed {
             self.readers.retire(reader_slot);
+        }
+        if !moved {
+            self.release(reader_slot);
         }
         if sealed || self.flush.immediate() {
             self.flush_buckets(reader_slot, u16::MAX);
@@ -130,20 +138,39 @@ impl Shard {
         self.readers.gathering() > 0
     }
 
-    fn flush_buckets(&mut self, reader_slot: u32, buckets: u16) {
-        let Self { readers, connections, queues, .. } = self;
+    /// Lines the players of some buckets up, but for those whose frames wait for the next.
+    pub(super) fn flush_buckets(&mut self, reader_slot: u32, buckets: u16) {
+        let Self { readers, connections, queues, flush, now, .. } = self;
         let Some(reader) = readers.get_mut(reader_slot) else { return };
         reader.pending &= !buckets;
+        let reader = &*reader;
+        let gathering = Gathering::of(reader, flush, *now);
+        // Of the other buckets is not known what still waits.
+        let mut held = reader.held_until().filter(|_| buckets != u16::MAX);
         let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
         for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
-            line_up(connections, queues, bucket);
+            held = earlier(held, line_up(connections, queues, bucket, gathering.as_ref()));
         }
+        if held.is_some() || reader.is_held() {
+            readers.hold(reader_slot, held);
+        }
+    }
+
+    /// Lines all players of a log up.
+    pub(super) fn flush_all(&mut self, reader_slot: u32) {
+        let Self { readers, connections, queues, .. } = self;
+        let Some(reader) = readers.get_mut(reader_slot) else { return };
+        reader.pending = 0;
+        for bucket in &reader.subscribers {
+            line_up(connections, queues, bucket, None);
+        }
+        readers.hold(reader_slot, None);
     }
 
     fn enqueue_low_latency(&mut self, reader_slot: u32) {
         let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get(reader_slot) else { return };
-        line_up(connections, queues, &reader.low_latency);
+        line_up(connections, queues, &reader.low_latency, None);
     }
 
     /// Queues the sends of one submit.
@@ -366,8 +393,15 @@ impl Shard {
 }
 
 /// Puts those of `slots` in line that are not there yet; those who are being sent something have
-/// their turn afterwards, because no later flush may come.
-fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
+/// their turn afterwards, because no later flush may come. Gives when those are due whose frames
+/// wait for the next.
+fn line_up(
+    connections: &mut Connections,
+    queues: &mut Queues,
+    slots: &[u32],
+    gathering: Option<&Gathering<'_>>,
+) -> Option<Instant> {
+    let mut held = None;
     for (at, &slot) in slots.iter().enumerate() {
         connections.foresee_walk(slots, at);
         if let Some(connection) = connections.get_mut(slot)
@@ -377,12 +411,17 @@ fn line_up(connections: &mut Connections, queues: &mut Queues, slots: &[u32]) {
                 connection.lines.miss();
                 continue;
             }
+            if let Some(until) = gathering.and_then(|gathering| gathering.holds(connection)) {
+                held = earlier(held, Some(until));
+                continue;
+            }
             let class = class_of(connection);
             if connection.lines_up(class) {
                 queues.push(slot, class);
             }
         }
     }
+    held
 }
 
 pub(super) fn class_of(connection: &Connection) -> Class {
@@ -460,7 +499,7 @@ mod tests {
             shard.connections.get_mut(slot).unwrap().sending = sending;
         };
         sending(shard, Sending::InFlight(InFlight::NOTHING));
-        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot], None);
         assert!(shard.queues.is_empty(), "one send at a time");
         sending(shard, Sending::Idle);
         shard.go_on(slot, Took::default(), false);
@@ -468,7 +507,7 @@ mod tests {
         while shard.send_slice() {}
         assert!(shard.queues.is_empty(), "once");
         sending(shard, Sending::Blocked);
-        line_up(&mut shard.connections, &mut shard.queues, &[slot]);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot], None);
         shard.writable(slot);
         assert!(!shard.queues.is_empty(), "there is room again");
         while shard.send_slice() {}

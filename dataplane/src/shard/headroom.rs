@@ -6,11 +6,12 @@
 //!   in use  = needed x (1 + what the kernel spends for us on other threads) + what others use
 //!   burst   = cost(bytes of a burst, those of all streams together) / interval
 //!   room    = (egress.admission_target - in use) / cost of one player of the mix, or less:
-//!             (FULLEST_MAX - in use - burst) / the same and its part of the burst
+//!             (FULLEST_MAX - in use but for viewers - burst) / the same and its part of the burst
 //! ```
 //!
 //! Where each stream's key frame fills an interval so that sending it takes longer than that, and
-//! this by more than a quarter, players would notice although the core is idle between them.
+//! this by more than a quarter, players would notice although the core is idle between them. What
+//! viewers of HLS ask for is put off meanwhile: it is buffered ahead of what is shown.
 //!
 //! Live players cost what their streams' logs tell, at once when they are admitted, so that a burst
 //! of joins finds the room that is left and not the room that was measured before it. Viewers of
@@ -108,6 +109,8 @@ pub(super) struct Place {
     pub work: Work,
     /// Bytes more in an interval with a burst of the stream.
     pub burst: f64,
+    /// It is sent frames as they come, and does not ask for segments.
+    pub live: bool,
 }
 
 /// Everything that tells the room of one shard. Lives on: its shard. Crosses by: never.
@@ -247,15 +250,30 @@ impl Headroom {
 
     /// Share of the core that would be in use if frames were gathered as long as allowed.
     pub(super) fn in_use(&self) -> f64 {
-        let always = Work { seconds: 1.0, received: self.received, ..Work::default() };
-        let gathered = self.share(&always.and(&self.mix())) + self.others;
+        let gathered = self.share(&self.always().and(&self.mix())) + self.others;
         let now = self.spent * (1.0 + self.kernel_ratio()) + self.others;
         if now > SATURATED { gathered.max(now) } else { gathered }
     }
 
-    /// The same of an interval with bursts of the streams that are played.
+    /// What a shard does in a second whoever plays.
+    fn always(&self) -> Work {
+        Work { seconds: 1.0, received: self.received, ..Work::default() }
+    }
+
+    /// The work of a second for players at the live edge.
+    fn live(&self) -> Work {
+        Work { seconds: 0.0, encrypted: self.live.bytes * self.encrypted, ..self.live }
+    }
+
+    /// Share of an interval that players at the live edge take of it, others of the core as well,
+    /// in which their streams bring bursts.
     pub(super) fn in_burst(&self, egress: &EgressConfig) -> f64 {
-        self.in_use() + self.burst_share(self.bursts.all(), egress)
+        self.in_full(self.bursts.all(), egress)
+    }
+
+    fn in_full(&self, bursts: f64, egress: &EgressConfig) -> f64 {
+        let live = self.share(&self.always().and(&self.live()));
+        live + self.others + self.burst_share(bursts, egress)
     }
 
     /// Share of an interval for so many bytes of bursts.
@@ -296,7 +314,15 @@ impl Headroom {
 
     /// Share of an interval with bursts that one more player of the mix costs.
     pub(super) fn player_in_burst(&self, egress: &EgressConfig) -> f64 {
-        self.player_share(egress) + self.burst_share(self.player_burst(), egress)
+        self.live_share(egress) + self.burst_share(self.player_burst(), egress)
+    }
+
+    /// Share of the core that one more player of the mix costs as far as it is at the live edge.
+    fn live_share(&self, egress: &EgressConfig) -> f64 {
+        match self.players + self.viewers {
+            0 => self.player_share(egress),
+            players => self.share(&self.live()) / players as f64,
+        }
     }
 
     /// What a core that is full has no room for.
@@ -326,21 +352,28 @@ impl Headroom {
     pub(super) fn admits(&mut self, place: &Place, egress: &EgressConfig) -> Result<(), NoRoom> {
         let Work { bytes, .. } = place.work;
         let more = self.share(&Work { encrypted: bytes * self.encrypted, ..place.work });
-        self.fill(more, self.bursts.all_with(&place.stream, place.burst), egress)
+        let live = if place.live { more } else { 0.0 };
+        self.fill((more, live), self.bursts.all_with(&place.stream, place.burst), egress)
     }
 
     /// True if the core has no room for another player of the mix.
     pub(super) fn is_full(&mut self, egress: &EgressConfig) -> bool {
         let bursts = self.bursts.all() + self.player_burst();
-        self.fill(self.player_share(egress), bursts, egress).is_err()
+        let more = (self.player_share(egress), self.live_share(egress));
+        self.fill(more, bursts, egress).is_err()
     }
 
-    fn fill(&mut self, more: f64, bursts: f64, egress: &EgressConfig) -> Result<(), NoRoom> {
+    /// Looks for room for a share of the core, and of it what is at the live edge.
+    fn fill(
+        &mut self,
+        (more, live): (f64, f64),
+        bursts: f64,
+        egress: &EgressConfig,
+    ) -> Result<(), NoRoom> {
         let margin = if self.full.is_some() { REOPEN_SHARE } else { 0.0 };
-        let in_use = self.in_use() + more + margin;
-        let lack = if in_use > egress.admission_target {
+        let lack = if self.in_use() + more + margin > egress.admission_target {
             Err(NoRoom::Cpu)
-        } else if in_use + self.burst_share(bursts, egress) > FULLEST_MAX {
+        } else if self.in_full(bursts, egress) + live + margin > FULLEST_MAX {
             Err(NoRoom::Latency)
         } else {
             Ok(())
@@ -363,7 +396,7 @@ mod tests {
     /// What a player of this takes whose frames are all alike.
     fn place(rate: Rate) -> Place {
         let stream = StreamName::parse("cam").unwrap();
-        Place { stream, work: rate.player(&egress(), false), burst: 0.0 }
+        Place { stream, work: rate.player(&egress(), false), burst: 0.0, live: true }
     }
 
     fn room(headroom: &Headroom) -> u64 {
@@ -509,6 +542,16 @@ mod tests {
         let [one, hundred, even] = [fill(1, burst), fill(100, burst), fill(1, 0.0)];
         assert_eq!((one.1, hundred.1, even.1), (NoRoom::Latency, NoRoom::Cpu, NoRoom::Cpu));
         assert_eq!(hundred.0, even.0);
+        // Viewers of segments are no part of it: beside them more players have room in a burst.
+        let in_burst = |viewers: u32| {
+            let mut headroom = Headroom::default();
+            let one = Work { requests: 1.0, sends: 1.5, bytes: 250_000.0, ..Work::default() };
+            (0..viewers).for_each(|_| headroom.add_viewer(Some(&one)));
+            headroom.add_player(&Place { burst, ..place(RATE) });
+            (headroom.in_burst(&egress()), headroom.in_use())
+        };
+        assert!((in_burst(2_000).0 - in_burst(0).0).abs() < 1e-9);
+        assert!(in_burst(2_000).1 > in_burst(0).1 + 0.05);
         assert!((40..80).contains(&(one.0 * 100 / even.0)), "{} of {}", one.0, even.0);
         // Who gathers nothing has as much room as who gathers for a little while.
         let at_once = EgressConfig { batch_max: Duration::ZERO, ..egress() };

@@ -140,6 +140,12 @@ impl Shard {
             && let Some(playing) = connection.playing_mut()
         {
             playing.over.get_or_insert(reason_of(reason));
+            if connection.fd.is_none() {
+                self.connections.put(slot, connection);
+                self.send_what_waits(slot);
+                let Some(again) = self.connections.take(slot) else { return };
+                connection = again;
+            }
         }
         let now = self.now;
         let span = connection.span();

@@ -9,8 +9,7 @@
 use std::time::Instant;
 
 use super::connection::{InFlight, Playing};
-use super::trail::Trail;
-use crate::log::Succession;
+use crate::log::{Succession, Trail};
 use crate::metrics::ShardCounters;
 
 /// Lives on: the player's shard. Crosses by: never.

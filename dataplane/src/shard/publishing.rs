@@ -129,6 +129,8 @@ impl Shard {
         }
         let rekeyed = hub.key() != source.key;
         hub.begin_source(source, self.now);
+        self.streams.touch(slot);
+        let Some(hub) = self.streams.get_mut(slot) else { return Err(Refusal::NotFound) };
         let readers = if rekeyed { hub.readers().collect() } else { Vec::new() };
         for Subscriber { shard, slot, number } in readers {
             if shard == self.id {
@@ -225,6 +227,7 @@ impl Shard {
             tracing::info!(stream = %hub_ref.name(), "publisher lost, grace begins");
             hub_ref.lose_source(now);
             let (stream, id) = (hub_ref.name().clone(), hub_ref.id());
+            self.streams.touch(hub);
             self.tell_control(Event::StreamLost { stream, id, reason });
         }
     }

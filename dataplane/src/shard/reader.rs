@@ -8,10 +8,9 @@ use super::flush::BUCKETS;
 use super::headroom::{Place, Rate};
 use super::lateness::LateMark;
 use super::meter::{Mark, Meter};
-use super::trail::Trail;
 use crate::config::EgressConfig;
 use crate::ids::{SecretDigest, ShardId, StreamName};
-use crate::log::Succession;
+use crate::log::{Succession, Trail};
 use crate::session::{LogKey, Use};
 
 /// One log as this shard reads it. Lives on: the reading shard. Crosses by: never.
@@ -40,6 +39,8 @@ pub(super) struct Reader {
     pub pending: u16,
     /// It is in the list of those that gather.
     listed: bool,
+    /// When the first of what waits for its next move is sent.
+    held_until: Option<Instant>,
     /// The log ended: new players ask anew.
     pub retired: bool,
     /// Those who waited for the log are being started.
@@ -98,7 +99,18 @@ impl Reader {
             stream: self.stream.clone(),
             work: self.rate.player(egress, low_latency),
             burst: self.burst.beyond(&self.rate, burst::interval(egress)),
+            live: true,
         }
+    }
+
+    /// When the first of what waits for its next move is sent.
+    pub(super) const fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// True if something of it waits for its next move.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held_until.is_some()
     }
 
     /// True if no player reads it and no answer is awaited. Viewers come and go.
@@ -157,6 +169,10 @@ pub(super) struct Readers {
     free: Vec<u32>,
     /// Slots whose reader has, or had until now, buckets to flush.
     gathering: Vec<u32>,
+    /// Slots whose reader has something that waits for its next move.
+    held: Vec<u32>,
+    /// None of that is sent before, unless its log moves.
+    release_at: Option<Instant>,
     by_log: HashMap<(StreamName, LogKey, Use), u32>,
     /// Retired readers of segments that can still be had.
     superseded: HashMap<(StreamName, LogKey), u32>,
@@ -171,6 +187,8 @@ impl Readers {
             slots: Vec::new(),
             free: Vec::new(),
             gathering: Vec::new(),
+            held: Vec::new(),
+            release_at: None,
             by_log: HashMap::new(),
             superseded: HashMap::new(),
             asked: 0,
@@ -252,6 +270,7 @@ impl Readers {
             burst: Burst::new(now),
             pending: 0,
             listed: false,
+            held_until: None,
             retired: false,
             starting: false,
             waiting: Vec::new(),
@@ -267,6 +286,7 @@ impl Readers {
                 self.slots.push(None);
                 // Room for all of them to gather, so that a turn that gathers takes no memory.
                 self.gathering.reserve(self.slots.len() - self.gathering.len());
+                self.held.reserve(self.slots.len() - self.held.len());
                 u32::try_from(self.slots.len() - 1).expect("readers are bounded by the dirty bits")
             }
             None => return None,
@@ -300,6 +320,9 @@ impl Readers {
         if reader.listed {
             self.gathering.retain(|&listed| listed != slot);
         }
+        if reader.is_held() {
+            self.held.retain(|&held| held != slot);
+        }
         Some(reader)
     }
 
@@ -317,6 +340,35 @@ impl Readers {
             reader.listed = true;
             self.gathering.push(slot);
         }
+    }
+
+    /// What waits for the next move of this reader's log is sent at `until`, if anything does.
+    pub(super) fn hold(&mut self, slot: u32, until: Option<Instant>) {
+        let Some(reader) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        match (reader.is_held(), until) {
+            (false, Some(_)) => self.held.push(slot),
+            (true, None) => self.held.retain(|&held| held != slot),
+            _ => {}
+        }
+        reader.held_until = until;
+        self.release_at = if self.held.is_empty() { None } else { earlier(self.release_at, until) };
+    }
+
+    /// When to look for what is [`Self::due`].
+    pub(super) const fn release_at(&self) -> Option<Instant> {
+        self.release_at
+    }
+
+    /// A reader with something that has waited long enough by `now`.
+    pub(super) fn due(&mut self, now: Instant) -> Option<u32> {
+        self.release_at.filter(|&at| at <= now)?;
+        let Self { slots, held, .. } = self;
+        let until = |slot: u32| slots[slot as usize].as_ref()?.held_until;
+        let first = held.iter().filter_map(|&slot| Some((until(slot)?, slot))).min();
+        self.release_at = first.map(|(at, _)| at);
+        first.filter(|&(at, _)| at <= now).map(|(_, slot)| slot)
     }
 
     /// How many readers gather.
@@ -338,6 +390,11 @@ impl Readers {
             reader.listed
         });
     }
+}
+
+/// The earlier of two times, if there are any.
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]
@@ -374,6 +431,30 @@ mod tests {
         assert_eq!(ask(&mut readers, "d"), Some(1));
         assert_eq!(ask(&mut readers, "e"), None);
         assert_eq!(readers.find(&StreamName::parse("d").unwrap(), KEY, Use::Live), Some(1));
+    }
+
+    #[test]
+    fn what_waits_is_due_at_its_time_the_first_first() {
+        let (mut readers, slots) = readers(&["a", "b", "c"]);
+        let (start, ms) = (origin(), std::time::Duration::from_millis);
+        assert_eq!((readers.release_at(), readers.due(start)), (None, None));
+        for (&slot, wait) in slots.iter().zip([20, 10, 30]) {
+            readers.hold(slot, Some(start + ms(wait)));
+        }
+        assert_eq!(readers.release_at(), Some(start + ms(10)));
+        assert_eq!(readers.due(start + ms(9)), None);
+        assert_eq!(readers.due(start + ms(25)), Some(slots[1]));
+        readers.hold(slots[1], None);
+        assert_eq!(readers.due(start + ms(25)), Some(slots[0]));
+        // Its log moves, and something else waits.
+        readers.hold(slots[0], Some(start + ms(60)));
+        assert_eq!(readers.due(start + ms(25)), None);
+        assert_eq!(readers.release_at(), Some(start + ms(30)));
+        readers.remove(slots[2]);
+        assert_eq!(readers.due(start + ms(50)), None);
+        assert_eq!(readers.release_at(), Some(start + ms(60)));
+        readers.hold(slots[0], None);
+        assert_eq!(readers.release_at(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,10 @@ use crate::config::{
 use crate::control::{CloseReason, Command, Event, Grant, Verdict};
 use crate::ids::{ShardId, StreamName};
 use crate::metrics::ShardCounters;
-use crate::reactor::{BackendChoice, ListenOptions, Listener, Reactor, ReactorConfig};
+use crate::reactor::{
+    BackendChoice, ListenOptions, Listener, Reactor, ReactorConfig, UdpOptions, local_addr,
+    udp_socket,
+};
 use crate::session::view_token::ViewKeys;
 use crate::slab::{Region, RegionConfig};
 
@@ -52,7 +56,8 @@ pub(super) struct Rig {
     pub shards: Vec<Shard>,
     commands: Vec<rtrb::Producer<Command>>,
     events: Vec<rtrb::Consumer<Event>>,
-    addr: SocketAddr,
+    /// Where shard 0 hears its peers.
+    pub addr: SocketAddr,
     peers: Vec<TcpStream>,
 }
 
@@ -106,9 +111,12 @@ impl Rig {
         let limits = MailboxLimits { letters_max: MAILBOX_MAX, answers_max: MAILBOX_MAX };
         let mesh = mailbox::mesh(count as u16, limits);
         let listener = config.listeners[0];
-        let socket = Listener::bind(listener.addr, &ListenOptions::default()).unwrap();
-        let addr = socket.local_addr().unwrap();
-        let mut listeners = vec![(listener, socket.into_fd())];
+        let socket = match listener.kind {
+            ListenerKind::Srt => udp_socket(&listener.addr, &UdpOptions::default()).unwrap(),
+            _ => Listener::bind(listener.addr, &ListenOptions::default()).unwrap().into_fd(),
+        };
+        let addr = local_addr(socket.as_fd()).unwrap();
+        let mut listeners = vec![(listener, socket)];
         let (shards, commands, events) = (Vec::new(), Vec::new(), Vec::new());
         let mut rig = Self { shards, commands, events, addr, peers: Vec::new() };
         for (id, (pool, (outboxes, inboxes))) in (0..).map(ShardId).zip(pools.into_iter().zip(mesh))

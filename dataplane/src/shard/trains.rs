@@ -293,6 +293,7 @@ impl Shard {
         let (Some(logs), Some(server)) = (reader.logs(), session.srt_mut()) else {
             return Outcome::Idle;
         };
+        let seen = (logs, &reader.trail);
         let port = server.port();
         let Some(fd) = ports.get(port).map(|port| port.fd.as_fd()) else { return Outcome::Idle };
         let Some(playing) = server.playing_mut() else { return Outcome::Idle };
@@ -305,7 +306,7 @@ impl Shard {
         let (mut bytes, mut more) = (0, true);
         let mut outcome = Outcome::Idle;
         while bytes < SEND_BYTES_MAX as usize && !trains.is_full() {
-            match playing.cursor.poll(&mut playing.connection, logs, &terms, *now) {
+            match playing.cursor.poll(&mut playing.connection, seen, &terms, *now) {
                 Due::Datagram(transmit, payload) => {
                     trains.make_way(reactor, rails, HEADER_BYTES + payload.len());
                     bytes += trains.load(playing, logs, &transmit, &payload);

@@ -21,6 +21,7 @@ use codecs::time::WallTime;
 
 use super::accept::PORT_SLOTS;
 use super::message::Message;
+use super::reader::earlier;
 use super::shard::{Shard, TimerKey};
 use crate::control::Event;
 use crate::reactor::{Completion, Token};
@@ -109,6 +110,7 @@ impl Shard {
         self.publish_logs();
         self.collect_dirty();
         self.flush_due();
+        self.release_due();
         self.start_some();
         let left = self.send();
         // What egress reaped may have fed hubs: their readers must not wait for the next turn.
@@ -356,7 +358,7 @@ impl Shard {
         if !shared.wakes.prepare_sleep(*id, pending) {
             return;
         }
-        let mut until = self.timers.next_deadline();
+        let mut until = earlier(self.timers.next_deadline(), self.readers.release_at());
         if gathering {
             let flush = self.flush.next_due();
             until = Some(until.map_or(flush, |at| at.min(flush)));

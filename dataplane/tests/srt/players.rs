@@ -10,7 +10,7 @@ use codecs::srt::{HEADER_BYTES, KeyLength, PACKET_BYTES_MAX, Passphrase};
 use codecs::time::MediaTime;
 use codecs::writer::Writer;
 use dataplane::config::StreamConfig;
-use dataplane::log::{Log, Succession};
+use dataplane::log::{Log, Succession, Trail};
 use dataplane::package::{DatagramCursor, Due, Payload, PlayTerms};
 use dataplane::session::srt::{DataTransmit, Returned};
 use dataplane::session::{Dialect, Format, Join, LogKey};
@@ -32,6 +32,7 @@ struct Show {
     stream: Stream,
     log: Arc<Log>,
     logs: Succession,
+    trail: Trail,
     cursor: DatagramCursor,
     terms: PlayTerms,
     now: Instant,
@@ -54,7 +55,21 @@ impl Show {
         let logs = Succession::new(log.clone());
         let (cursor, now) = (DatagramCursor::new(), world.now);
         let (received, jumps, no_room_each, made) = (Vec::new(), 0, u64::MAX, 0);
-        Self { world, stream, log, logs, cursor, terms, now, received, jumps, no_room_each, made }
+        let trail = Trail::new(now);
+        Self {
+            world,
+            stream,
+            log,
+            logs,
+            trail,
+            cursor,
+            terms,
+            now,
+            received,
+            jumps,
+            no_room_each,
+            made,
+        }
     }
 
     /// Time passes, in which media comes, and is sent if the player has its turn.
@@ -64,6 +79,8 @@ impl Show {
             if has_media && ms % 40 == 0 {
                 self.stream.unit(Codec::H264, ms, ms % 1_000 == 0, 5_000);
                 self.stream.unit(Codec::Aac, ms, true, 300);
+                let newest = self.logs.newest();
+                self.trail.step(newest.committed(), newest.groups_committed(), self.now);
             }
             self.exchange();
             if has_turn {
@@ -99,7 +116,8 @@ impl Show {
     fn serve(&mut self) {
         loop {
             let connection = &mut self.world.ends[0].connection;
-            match self.cursor.poll(connection, &self.logs, &self.terms, self.now) {
+            let seen = (&self.logs, &self.trail);
+            match self.cursor.poll(connection, seen, &self.terms, self.now) {
                 Due::Datagram(transmit, payload) => self.send(&transmit, &payload),
                 Due::Jumped => self.jumps += 1,
                 Due::Nothing => return,

@@ -71,7 +71,7 @@ pub(super) fn room(text: &mut Text, shards: &[ShardSnapshot]) {
         ),
         (
             "core_in_burst",
-            "The same of an interval in which streams bring their key frames.",
+            "The same but for viewers of HLS, of an interval in which streams bring key frames.",
             |headroom| headroom.in_burst,
         ),
         ("send_cost_seconds", "CPU that one send costs.", |headroom| headroom.send_s),

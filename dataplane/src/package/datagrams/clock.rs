@@ -3,8 +3,8 @@
 //! The publisher's clock runs a little faster or slower than ours, and what it sends comes late at
 //! times. Packets that say an older time than they have leave the peer no time to ask for them
 //! again, and are too late at last; those that say a later one are kept by the peer for as long. So
-//! the difference of the clocks is looked at whenever the log grows, and set anew where it has left
-//! its bounds.
+//! the difference of the clocks is looked at for each time that the log grew, as of then and not as
+//! of when it is sent, and set anew where it has left its bounds.
 //!
 //! Units: microseconds; the lead is how far the newest time of the stream is ahead of the
 //! connection's. A player that joins in the past gets what is there faster than it was made, and
@@ -63,8 +63,13 @@ impl MediaClock {
         self.shift_us
     }
 
-    /// Looks at the newest group; true if the clock was set. What was offered up to `patience_us`
-    /// ago may be asked for again.
+    /// The number behind the newest group that was looked at.
+    pub(super) const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Looks at the newest group as of `now_us`, when it came; true if the clock was set. What was
+    /// offered up to `patience_us` ago may be asked for again.
     pub(super) fn observe(&mut self, newest: &Group, now_us: i64, patience_us: i64) -> bool {
         if newest.number < self.seen {
             return false;

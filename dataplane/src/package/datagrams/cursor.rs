@@ -17,7 +17,7 @@ use codecs::time::MediaTime;
 use super::clock::MediaClock;
 use super::index::{Payload, PlayerIndex};
 use super::spans::{Head, Span, Spans};
-use crate::log::{Entry, Group, Succession};
+use crate::log::{Entry, Group, Succession, Trail};
 use crate::session::Join;
 use crate::session::srt::{Connection, DataTransmit};
 
@@ -77,8 +77,19 @@ pub(super) struct Moment {
     pub(super) now_us: i64,
     /// What is older is not worth an offer.
     pub(super) oldest_us: i64,
+    /// When the newest group came.
+    pub(super) came_us: i64,
+    /// What lies before this group was looked at, and may be offered.
+    pub(super) seen: u64,
     /// Where it jumps to counts as made now, as the first join point does.
     pub(super) anew: bool,
+}
+
+impl Moment {
+    /// Everything that there is came now.
+    pub(super) const fn at(now_us: i64) -> Self {
+        Self { now_us, oldest_us: i64::MIN, came_us: now_us, seen: u64::MAX, anew: false }
+    }
 }
 
 /// The whole of a player's media state. Lives on: the player's shard. Crosses by: never.
@@ -131,13 +142,23 @@ impl DatagramCursor {
         PlayerIndex { spans: &self.spans, end: self.end, logs }
     }
 
+    /// Where the next group lies that was not offered, and its time on the connection's clock;
+    /// `None` if there is none, or it waits for a join point.
+    #[must_use]
+    pub fn next(&self, logs: &Succession) -> Option<(u64, i64)> {
+        let Place::Reading { group, offset } = self.place else { return None };
+        let group = logs.at(offset).group(group)?;
+        Some((group.offset, self.at_us(group.time)))
+    }
+
     /// What is to be done now; again until it answers otherwise than with a datagram or a jump.
+    /// `trail` knows when what the logs hold came.
     ///
     /// Nobody else offers anything to the connection.
     pub fn poll(
         &mut self,
         connection: &mut Connection,
-        logs: &Succession,
+        (logs, trail): (&Succession, &Trail),
         terms: &PlayTerms,
         now: Instant,
     ) -> Due {
@@ -145,11 +166,15 @@ impl DatagramCursor {
         let patience = connection.patience().saturating_sub(MARGIN).as_micros();
         let patience_us = i64::try_from(patience).unwrap_or(i64::MAX);
         let oldest_us = now_us.saturating_sub(patience_us);
-        let moment = Moment { now_us, oldest_us, anew: false };
-        self.look(logs, moment);
+        let mut moment = Moment { oldest_us, ..Moment::at(now_us) };
         loop {
             let mut ended = false;
             if connection.unsent() == 0 {
+                let arrival = |group| {
+                    let (groups, at) = trail.arrival(group)?;
+                    Some((groups, connection.micros(at)))
+                };
+                self.look_back(logs, &mut moment, arrival);
                 match self.step(logs, terms, moment) {
                     Step::Jumped => return Due::Jumped,
                     Step::Ended => ended = true,
@@ -185,12 +210,42 @@ impl DatagramCursor {
         again.into_iter().chain(next).min()
     }
 
-    /// Sets the clock if the stream's has left it.
+    /// Sets the clock if the stream's has left it with what comes next, as of when that came: what
+    /// waited for others has the time that it would have had at once. `arrival` tells of a group
+    /// how many there were once it had come, and when that was.
+    pub(super) fn look_back(
+        &mut self,
+        logs: &Succession,
+        moment: &mut Moment,
+        arrival: impl Fn(u64) -> Option<(u64, i64)>,
+    ) {
+        moment.seen = u64::MAX;
+        let (Some(clock), Some(newest)) = (&self.clock, logs.newest_group()) else { return };
+        moment.came_us = arrival(newest.number).map_or(moment.now_us, |(_, at_us)| at_us);
+        let Place::Reading { group, .. } = self.place else { return };
+        moment.seen = clock.seen();
+        if group < clock.seen() {
+            return;
+        }
+        let came = arrival(group).and_then(|(groups, at_us)| {
+            let last = groups.checked_sub(1).filter(|&last| last < newest.number)?;
+            Some((logs.group(last)?, at_us))
+        });
+        let (last, at_us) = came.unwrap_or((newest, moment.came_us));
+        moment.seen = last.number + 1;
+        self.observe(&last, at_us, *moment);
+    }
+
+    /// Sets the clock if the stream's has left it by now.
     pub(super) fn look(&mut self, logs: &Succession, moment: Moment) {
+        if let Some(newest) = logs.newest_group() {
+            self.observe(&newest, moment.now_us, moment);
+        }
+    }
+
+    fn observe(&mut self, newest: &Group, at_us: i64, moment: Moment) {
         let Some(clock) = &mut self.clock else { return };
-        let Some(newest) = logs.newest_group() else { return };
-        let Moment { now_us, oldest_us, .. } = moment;
-        if clock.observe(&newest, now_us, now_us.saturating_sub(oldest_us))
+        if clock.observe(newest, at_us, moment.now_us.saturating_sub(moment.oldest_us))
             && let Place::Reading { group, .. } = self.place
         {
             let (number, floor_us, shift_us) = (self.end, self.last_us, clock.shift_us());
@@ -244,6 +299,8 @@ impl DatagramCursor {
         if moment.anew {
             self.clock = None;
         }
+        // Who jumps leaves behind what it would have looked at first.
+        self.observe(&newest, moment.came_us, moment);
         let begin = || MediaClock::begin(group.time, &newest, moment.now_us);
         let shift_us = self.clock.get_or_insert_with(begin).shift_us();
         let (number, floor_us) = (self.end, self.last_us);
@@ -273,7 +330,7 @@ impl DatagramCursor {
         if offset >= log.tail() && number >= committed {
             return if ended { Step::Ended } else { Step::CaughtUp };
         }
-        let end = committed.min(number + OFFERED_MAX);
+        let end = committed.min(number + OFFERED_MAX).min(moment.seen.max(number + 1));
         let ends = log.group(number).zip(log.group(end.saturating_sub(1)));
         let Some((first, last)) = ends else {
             // The log has let go of it.
@@ -359,6 +416,8 @@ mod tests {
         /// (offset, join) of every entry; its counters tell its number.
         entries: Vec<(usize, bool)>,
         published: usize,
+        /// How many groups there were, and when.
+        came: Vec<(u64, i64)>,
     }
 
     impl Bench {
@@ -383,6 +442,7 @@ mod tests {
                 bytes: Vec::new(),
                 entries: Vec::new(),
                 published: 0,
+                came: Vec::new(),
             }
         }
 
@@ -410,6 +470,12 @@ mod tests {
         fn frame(&mut self, packets: usize, join: bool, ms: i64) {
             self.entry(packets, join, ms);
             self.publish();
+        }
+
+        /// The same, seen at `us`.
+        fn frame_at(&mut self, (packets, join, ms): (usize, bool, i64), us: i64) {
+            self.frame(packets, join, ms);
+            self.came.push((self.logs.newest().groups_committed(), us));
         }
 
         fn moves(&mut self) {
@@ -469,8 +535,9 @@ mod tests {
         /// One look for more, of which everything is sent.
         fn step(&mut self, bench: &Bench, now_us: i64) -> Step {
             let oldest_us = now_us - self.patience_us;
-            let moment = Moment { now_us, oldest_us, anew: false };
-            self.cursor.look(&bench.logs, moment);
+            let mut moment = Moment { oldest_us, ..Moment::at(now_us) };
+            let arrival = |group| bench.came.iter().find(|(groups, _)| *groups > group).copied();
+            self.cursor.look_back(&bench.logs, &mut moment, arrival);
             let step = self.cursor.step(&bench.logs, &self.terms, moment);
             while (self.got.len() as u64) < self.cursor.end {
                 self.send_next(bench);
@@ -486,6 +553,11 @@ mod tests {
                     return step;
                 }
             }
+        }
+
+        /// The times of what it got.
+        fn times(&self) -> Vec<i64> {
+            self.got.iter().map(|got| got.meta.at_us).collect()
         }
 
         fn send_next(&mut self, bench: &Bench) {
@@ -803,7 +875,7 @@ mod tests {
             bench.frame(3, number == 30, number * 40);
             let now_us = number * 40 * MS;
             let oldest_us = now_us - 900 * MS;
-            player.cursor.look(&bench.logs, Moment { now_us, oldest_us, anew: false });
+            player.cursor.look(&bench.logs, Moment { oldest_us, ..Moment::at(now_us) });
         }
         assert_eq!(player.step(&bench, 1_560 * MS), Step::Jumped);
         assert_eq!(player.got[1].meta.at_us, 1_200 * MS);
@@ -846,6 +918,29 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_for_others_has_the_time_that_it_had_come_at() {
+        let (mut bench, mut gathers, mut at_once) = (Bench::new(), Player::new(), Player::new());
+        // In time, late within bounds, late beyond them and in time again.
+        let late = [0, 0, 15, 0, 60, 0, 0, 0, 400, 380, 0, 0].map(|late| late * MS);
+        for (nth, late_us) in (0..).zip(late) {
+            let us = nth * 500 * MS + late_us;
+            bench.frame_at((9, nth == 0, nth * 500), us);
+            at_once.take(&bench, us);
+            if nth % 3 == 0 {
+                gathers.take(&bench, us);
+            }
+        }
+        gathers.take(&bench, 6_400 * MS);
+        assert_eq!(gathers.times(), at_once.times());
+        let shifts: std::collections::BTreeSet<_> = (0..)
+            .zip(at_once.times().iter().step_by(2))
+            .map(|(nth, at_us)| at_us - nth * 500 * MS)
+            .collect();
+        assert_eq!(shifts.into_iter().collect::<Vec<_>>(), [0, 60 * MS, 400 * MS]);
+        bench.end();
+    }
+
+    #[test]
     fn a_player_takes_little_memory() {
         assert!(size_of::<DatagramCursor>() <= 512, "{}", size_of::<DatagramCursor>());
         assert!(size_of::<Due>() <= 256, "{}", size_of::<Due>());
@@ -884,6 +979,38 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn who_gathers_shows_the_times_of_who_does_not(
+            frames in prop::collection::vec(
+                (
+                    1_usize..30,
+                    -20_i64..300,
+                    prop_oneof![4 => 0_i64..60, 1 => 0_i64..4_000],
+                    any::<bool>(),
+                ),
+                1..60,
+            ),
+        ) {
+            let terms = PlayTerms { lag_max: MediaTime::from_millis(1_000_000), ..TERMS };
+            let player = || Player { terms, patience_us: 1_000_000 * MS, ..Player::new() };
+            let (mut bench, mut gathers, mut at_once) = (Bench::new(), player(), player());
+            bench.frame_at((3, true, 0), 0);
+            gathers.take(&bench, 0);
+            at_once.take(&bench, 0);
+            let (mut ms, mut now_us) = (0, 0);
+            for (packets, media_ms, passed_ms, waits) in frames {
+                (ms, now_us) = (ms + media_ms, now_us + passed_ms * MS);
+                bench.frame_at((packets, false, ms), now_us);
+                at_once.take(&bench, now_us);
+                if !waits {
+                    gathers.take(&bench, now_us + 3 * MS);
+                }
+            }
+            gathers.take(&bench, now_us + 70 * MS);
+            prop_assert_eq!(gathers.times(), at_once.times());
+            bench.end();
+        }
+
         #[test]
         fn a_player_gets_the_stream_whatever_happens_to_it(
             ops in prop::collection::vec(op(), 1..300),

@@ -37,7 +37,7 @@ impl DatagramCursor {
         now_us: i64,
     ) -> Paced {
         let oldest_us = now_us.saturating_sub(LATE_US);
-        let moment = Moment { now_us, oldest_us, anew: true };
+        let moment = Moment { oldest_us, anew: true, ..Moment::at(now_us) };
         self.look(logs, moment);
         if sent == self.end {
             match self.step(logs, terms, moment) {

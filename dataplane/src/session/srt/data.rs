@@ -56,6 +56,11 @@ impl Connection {
         self.sender.too_late()
     }
 
+    /// How long it takes until a packet that the peer misses is there after all.
+    pub(super) fn again_takes(&self) -> Duration {
+        self.trip.patience() + self.trip.mean()
+    }
+
     /// The next data packet to send.
     pub fn poll_data(&mut self, now: Instant, index: &impl PacketIndex) -> Option<DataTransmit> {
         if self.closed.is_some() {

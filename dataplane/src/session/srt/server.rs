@@ -259,7 +259,7 @@ impl Server {
             (State::Open(_), Command::PlayStarted) if self.role == Role::Play => {
                 let connection = self.take_open("play_started")?;
                 let cursor = DatagramCursor::new();
-                let playing = Box::new(Playing { connection, cursor, ends: false, over_at: None });
+                let playing = Box::new(Playing::new(connection, cursor));
                 self.entered("open", State::Playing(playing), "play_started");
             }
             (State::Asking(_) | State::Open(_), Command::Refused(refusal)) => {
