@@ -127,8 +127,8 @@ impl Shard {
             live = live.and(&weight(true).times(low_latency as f64));
             at_once = at_once.and(&weight(true).times(all as f64));
             players += all;
-            let burst = reader.burst.beyond(&reader.rate, super::burst::interval(&config.egress));
             if all > 0 {
+                let burst = reader.burst_beyond(&config.egress);
                 headroom.bursts.add(&reader.stream, burst * all as f64);
             }
         }

@@ -9,12 +9,12 @@ use super::cipher::Took;
 use super::connection::{Connection, Connections, Establish, InFlight, Sending};
 use super::cursor::Filter;
 use super::frame::Frame;
-use super::gathering::Gathering;
+use super::gathering::{Gathering, Wait};
 use super::parts::Parts;
 use super::plan::{Context, Joins, Outcome};
 use super::prefetch::{CONNECTION_AHEAD, PLAYING_AHEAD};
 use super::queues::{Class, Queues};
-use super::reader::{ReaderState, earlier};
+use super::reader::{Reader, ReaderState, earlier};
 use super::shard::Shard;
 use super::turn::Round;
 use crate::control::CloseReason;
@@ -102,7 +102,7 @@ impl Shard {
             self.readers.retire(reader_slot);
         }
         if !moved {
-            self.release(reader_slot);
+            self.release(reader_slot, false);
         }
         if sealed || self.flush.immediate() {
             self.flush_buckets(reader_slot, u16::MAX);
@@ -145,32 +145,18 @@ impl Shard {
         reader.pending &= !buckets;
         let reader = &*reader;
         let gathering = Gathering::of(reader, flush, *now);
-        // Of the other buckets is not known what still waits.
-        let mut held = reader.held_until().filter(|_| buckets != u16::MAX);
-        let due = |&(bucket, _): &(usize, &Vec<u32>)| buckets & (1 << bucket) != 0;
-        for (_, bucket) in reader.subscribers.iter().enumerate().filter(due) {
-            held = earlier(held, line_up(connections, queues, bucket, gathering.as_ref()));
-        }
-        if held.is_some() || reader.is_held() {
-            readers.hold(reader_slot, held);
-        }
-    }
-
-    /// Lines all players of a log up.
-    pub(super) fn flush_all(&mut self, reader_slot: u32) {
-        let Self { readers, connections, queues, .. } = self;
-        let Some(reader) = readers.get_mut(reader_slot) else { return };
-        reader.pending = 0;
-        for bucket in &reader.subscribers {
-            line_up(connections, queues, bucket, None);
-        }
-        readers.hold(reader_slot, None);
+        let wait = |player: &Connection| match &gathering {
+            Some(gathering) => gathering.wait(player),
+            None => Wait::Over,
+        };
+        let held = line_up_buckets(connections, queues, (reader, buckets), wait);
+        readers.hold(reader_slot, buckets, held);
     }
 
     fn enqueue_low_latency(&mut self, reader_slot: u32) {
         let Self { readers, connections, queues, .. } = self;
         let Some(reader) = readers.get(reader_slot) else { return };
-        line_up(connections, queues, &reader.low_latency, None);
+        line_up(connections, queues, &reader.low_latency, |_| Wait::Over);
     }
 
     /// Queues the sends of one submit.
@@ -392,14 +378,35 @@ impl Shard {
     }
 }
 
-/// Puts those of `slots` in line that are not there yet; those who are being sent something have
-/// their turn afterwards, because no later flush may come. Gives when those are due whose frames
-/// wait for the next.
+/// Lines the players of some buckets of a log up, as [`line_up`] does. Gives the buckets with a
+/// player that waits, and when the first of those is due.
+pub(super) fn line_up_buckets(
+    connections: &mut Connections,
+    queues: &mut Queues,
+    (reader, buckets): (&Reader, u16),
+    wait: impl Fn(&Connection) -> Wait,
+) -> (u16, Option<Instant>) {
+    let (mut held, mut until) = (0, None);
+    for (number, bucket) in reader.subscribers.iter().enumerate() {
+        if buckets & (1 << number) == 0 {
+            continue;
+        }
+        if let Some(first) = line_up(connections, queues, bucket, &wait) {
+            held |= 1 << number;
+            until = earlier(until, Some(first));
+        }
+    }
+    (held, until)
+}
+
+/// Puts those of `slots` in line that are not there yet and need not wait; those who are being sent
+/// something have their turn afterwards, because no later flush may come. Gives when the first of
+/// those who wait is due.
 fn line_up(
     connections: &mut Connections,
     queues: &mut Queues,
     slots: &[u32],
-    gathering: Option<&Gathering<'_>>,
+    wait: impl Fn(&Connection) -> Wait,
 ) -> Option<Instant> {
     let mut held = None;
     for (at, &slot) in slots.iter().enumerate() {
@@ -411,13 +418,15 @@ fn line_up(
                 connection.lines.miss();
                 continue;
             }
-            if let Some(until) = gathering.and_then(|gathering| gathering.holds(connection)) {
-                held = earlier(held, Some(until));
-                continue;
-            }
-            let class = class_of(connection);
-            if connection.lines_up(class) {
-                queues.push(slot, class);
+            match wait(connection) {
+                Wait::Over => {
+                    let class = class_of(connection);
+                    if connection.lines_up(class) {
+                        queues.push(slot, class);
+                    }
+                }
+                Wait::Until(until) => held = earlier(held, Some(until)),
+                Wait::Nothing => {}
             }
         }
     }
@@ -499,7 +508,7 @@ mod tests {
             shard.connections.get_mut(slot).unwrap().sending = sending;
         };
         sending(shard, Sending::InFlight(InFlight::NOTHING));
-        line_up(&mut shard.connections, &mut shard.queues, &[slot], None);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot], |_| Wait::Over);
         assert!(shard.queues.is_empty(), "one send at a time");
         sending(shard, Sending::Idle);
         shard.go_on(slot, Took::default(), false);
@@ -507,7 +516,7 @@ mod tests {
         while shard.send_slice() {}
         assert!(shard.queues.is_empty(), "once");
         sending(shard, Sending::Blocked);
-        line_up(&mut shard.connections, &mut shard.queues, &[slot], None);
+        line_up(&mut shard.connections, &mut shard.queues, &[slot], |_| Wait::Over);
         shard.writable(slot);
         assert!(!shard.queues.is_empty(), "there is room again");
         while shard.send_slice() {}

@@ -21,6 +21,7 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::egress::line_up_buckets;
 use super::flush::Flush;
 use super::reader::Reader;
 use super::shard::Shard;
@@ -56,40 +57,67 @@ impl<'a> Gathering<'a> {
         Some(Self { logs, trail, expected, now })
     }
 
-    /// Until when what there is for a player waits; `None` if it is to be sent now.
-    pub(super) fn holds(&self, connection: &Connection) -> Option<Instant> {
-        if connection.fd().is_some() || connection.playing()?.low_latency {
+    /// How long what there is for a player of a log that moved waits.
+    pub(super) fn wait(&self, player: &Connection) -> Wait {
+        self.held(player).map_or(Wait::Over, Wait::Until)
+    }
+
+    fn held(&self, player: &Connection) -> Option<Instant> {
+        if player.fd().is_some() || player.playing()?.low_latency {
             return None;
         }
-        let playing = connection.session.srt()?.playing()?;
+        let playing = player.session.srt()?.playing()?;
         playing.gathers_until((self.logs, self.trail), self.expected, self.now)
     }
+}
+
+/// How long what there is for a player waits for more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// It is sent now.
+    Over,
+    /// It is sent then.
+    Until(Instant),
+    /// There is nothing.
+    Nothing,
 }
 
 impl Shard {
     /// Sends what has waited long enough.
     pub(super) fn release_due(&mut self) {
         while let Some(reader) = self.readers.due(self.now) {
-            self.flush_buckets(reader, u16::MAX);
+            self.release(reader, true);
         }
     }
 
-    /// The log did not move, and somebody says so: its source stops, or the stream moves. Nothing
-    /// of it waits any more.
-    pub(super) fn release(&mut self, reader: u32) {
-        if self.readers.get(reader).is_some_and(Reader::is_held) {
-            self.flush_all(reader);
+    /// Sends what waits for the next move of a log: what has waited long enough, if the log `goes
+    /// on`; all of it if somebody says that its source stops, or that the stream moves.
+    pub(super) fn release(&mut self, reader_slot: u32, goes_on: bool) {
+        let Self { readers, connections, queues, flush, now, .. } = self;
+        let Some(reader) = readers.get(reader_slot) else { return };
+        let (buckets, logs) = (reader.held(), reader.logs());
+        if buckets == 0 {
+            return;
         }
-    }
-
-    /// A player is about to leave: what waited for it goes first.
-    pub(super) fn send_what_waits(&mut self, slot: u32) {
-        let Self { connections, readers, .. } = self;
-        let waits = |connection: &Connection| {
-            let reader = readers.get(connection.playing()?.reader)?;
-            connection.session.srt()?.playing()?.cursor.next(reader.logs()?)
+        let gathering = Gathering::of(reader, flush, *now).filter(|_| goes_on);
+        let wait = |player: &Connection| match &gathering {
+            _ if !logs.is_some_and(|logs| has_more(player, logs)) => Wait::Nothing,
+            Some(gathering) => gathering.wait(player),
+            None => Wait::Over,
         };
-        if connections.get(slot).and_then(waits).is_none() {
+        let held = line_up_buckets(connections, queues, (reader, buckets), wait);
+        readers.hold(reader_slot, buckets, held);
+    }
+
+    /// A player is about to leave: what waited for it goes first, if its port has room.
+    pub(super) fn send_what_waits(&mut self, slot: u32) {
+        let Self { connections, readers, ports, .. } = self;
+        let waits = |player: &Connection| {
+            let reader = readers.get(player.playing()?.reader)?;
+            let port = ports.get(player.session.srt()?.port())?;
+            Some(!port.is_blocked && has_more(player, reader.logs()?))
+        };
+        if connections.get(slot).and_then(waits) != Some(true) {
             return;
         }
         if self.trains.is_full() {
@@ -98,6 +126,12 @@ impl Shard {
         // Nothing comes of it: the player leaves, whatever else it might have heard.
         let _ = self.serve_datagrams(slot);
     }
+}
+
+/// True if the logs hold something that a player in datagrams has not been sent.
+fn has_more(player: &Connection, logs: &Succession) -> bool {
+    let playing = player.session.srt().and_then(|server| server.playing());
+    playing.is_some_and(|playing| playing.cursor.next(logs).is_some())
 }
 
 #[cfg(test)]
@@ -228,11 +262,15 @@ mod tests {
             (got, self.rig.counters().dirty_logs > before)
         }
 
-        fn is_held(&self) -> bool {
+        /// A reader with something that waits.
+        fn held(&self) -> Option<u32> {
             let readers = &self.rig.shards[0].readers;
-            (0..)
-                .take(readers.capacity())
-                .any(|slot| readers.get(slot).is_some_and(Reader::is_held))
+            let held = |slot: &u32| readers.get(*slot).is_some_and(|reader| reader.held() != 0);
+            (0..readers.capacity() as u32).find(held)
+        }
+
+        fn is_held(&self) -> bool {
+            self.held().is_some()
         }
 
         /// Time passes until something waits.
@@ -313,14 +351,38 @@ mod tests {
 
     #[test]
     fn a_player_that_is_sent_away_gets_first_what_waits_for_it() {
+        for (reason, gets) in [("draining", true), ("too_slow", false)] {
+            let mut show = Show::begin(&[(LONG, "demo")]);
+            show.pass_until_held();
+            let before = show.bytes(0).len();
+            let slot = show.slot_of_player();
+            show.rig.shards[0].tell(slot, Command::Shutdown { reason });
+            show.turn();
+            assert_eq!(show.bytes(0).len() > before, gets, "{reason}");
+            assert!(show.fans[0].line.as_ref().unwrap().closed().is_some());
+        }
+    }
+
+    #[test]
+    fn a_shard_that_stops_sends_what_waits() {
         let mut show = Show::begin(&[(LONG, "demo")]);
         show.pass_until_held();
         let before = show.bytes(0).len();
-        let slot = show.slot_of_player();
-        show.rig.shards[0].tell(slot, Command::Shutdown { reason: "draining" });
-        show.turn();
-        assert!(show.bytes(0).len() > before);
-        assert!(show.fans[0].line.as_ref().unwrap().closed().is_some());
+        show.rig.shards[0].shutdown();
+        assert!(show.fans[0].hear() && show.bytes(0).len() > before);
+    }
+
+    #[test]
+    fn who_has_been_sent_everything_is_left_alone_when_something_is_released() {
+        let mut show = Show::begin(&[(LONG, "demo"), (LONG, "demo?latency=low")]);
+        show.pass_until_held();
+        let reader = show.held().unwrap();
+        let shard = &mut show.rig.shards[0];
+        shard.release(reader, true);
+        assert!(shard.queues.is_empty(), "its time is not over");
+        shard.release(reader, false);
+        assert!(shard.queues.pop().is_some() && shard.queues.is_empty(), "one of two");
+        assert!(!show.is_held());
     }
 
     #[test]

@@ -195,8 +195,7 @@ impl Headroom {
 
     /// Share of the shard's time that all viewers would take if each frame was sent at once.
     pub(super) fn each_at_once(&self) -> f64 {
-        let all = self.live_at_once.and(&self.asked);
-        self.model.cost(&Work { encrypted: all.bytes * self.encrypted, ..all })
+        self.model.cost(&self.encrypting(&self.live_at_once.and(&self.asked)))
     }
 
     /// A player began.
@@ -235,7 +234,12 @@ impl Headroom {
     /// The work of a second for all of the mix.
     fn mix(&self) -> Work {
         let mix = self.live.and(&self.asked).and(&self.pending);
-        Work { seconds: 0.0, encrypted: mix.bytes * self.encrypted, ..mix }
+        Work { seconds: 0.0, ..self.encrypting(&mix) }
+    }
+
+    /// The same work, of which as much is encrypted as of all that is sent.
+    fn encrypting(&self, work: &Work) -> Work {
+        Work { encrypted: work.bytes * self.encrypted, ..*work }
     }
 
     /// Share of the core for `work`, what the kernel spends elsewhere for it included.
@@ -262,7 +266,7 @@ impl Headroom {
 
     /// The work of a second for players at the live edge.
     fn live(&self) -> Work {
-        Work { seconds: 0.0, encrypted: self.live.bytes * self.encrypted, ..self.live }
+        Work { seconds: 0.0, ..self.encrypting(&self.live) }
     }
 
     /// Share of an interval that players at the live edge take of it, others of the core as well,
@@ -278,10 +282,8 @@ impl Headroom {
 
     /// Share of an interval for so many bytes of bursts.
     fn burst_share(&self, bytes: f64, egress: &EgressConfig) -> f64 {
-        let sends = bytes / SEND_BYTES_MAX as f64;
-        let encrypted = bytes * self.encrypted;
-        let interval = burst::interval(egress).as_secs_f64();
-        self.share(&Work { sends, bytes, encrypted, ..Work::default() }) / interval
+        let work = Work { sends: bytes / SEND_BYTES_MAX as f64, bytes, ..Work::default() };
+        self.share(&self.encrypting(&work)) / burst::interval(egress).as_secs_f64()
     }
 
     /// Share of the core that others use.
@@ -350,8 +352,7 @@ impl Headroom {
     /// What has no room for one who takes this, if anything: a core that was full has it only when
     /// some more is free, so that it does not open and close with each player.
     pub(super) fn admits(&mut self, place: &Place, egress: &EgressConfig) -> Result<(), NoRoom> {
-        let Work { bytes, .. } = place.work;
-        let more = self.share(&Work { encrypted: bytes * self.encrypted, ..place.work });
+        let more = self.share(&self.encrypting(&place.work));
         let live = if place.live { more } else { 0.0 };
         self.fill((more, live), self.bursts.all_with(&place.stream, place.burst), egress)
     }

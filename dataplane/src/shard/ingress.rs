@@ -140,7 +140,8 @@ impl Shard {
             && let Some(playing) = connection.playing_mut()
         {
             playing.over.get_or_insert(reason_of(reason));
-            if connection.fd.is_none() {
+            // Who cannot keep up is given no burst.
+            if connection.fd.is_none() && reason != "too_slow" {
                 self.connections.put(slot, connection);
                 self.send_what_waits(slot);
                 let Some(again) = self.connections.take(slot) else { return };

@@ -1,6 +1,6 @@
 //! The logs that players of this shard read, and who those players are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::burst::{self, Burst};
@@ -39,7 +39,9 @@ pub(super) struct Reader {
     pub pending: u16,
     /// It is in the list of those that gather.
     listed: bool,
-    /// When the first of what waits for its next move is sent.
+    /// Buckets with a player for whom something waits for its next move.
+    held: u16,
+    /// When the first of that is sent.
     held_until: Option<Instant>,
     /// The log ended: new players ask anew.
     pub retired: bool,
@@ -98,19 +100,19 @@ impl Reader {
         Place {
             stream: self.stream.clone(),
             work: self.rate.player(egress, low_latency),
-            burst: self.burst.beyond(&self.rate, burst::interval(egress)),
+            burst: self.burst_beyond(egress),
             live: true,
         }
     }
 
-    /// When the first of what waits for its next move is sent.
-    pub(super) const fn held_until(&self) -> Option<Instant> {
-        self.held_until
+    /// Bytes of an interval with a burst beyond those of any other.
+    pub(super) fn burst_beyond(&self, egress: &EgressConfig) -> f64 {
+        self.burst.beyond(&self.rate, burst::interval(egress))
     }
 
-    /// True if something of it waits for its next move.
-    pub(super) const fn is_held(&self) -> bool {
-        self.held_until.is_some()
+    /// Buckets with a player for whom something waits for its next move.
+    pub(super) const fn held(&self) -> u16 {
+        self.held
     }
 
     /// True if no player reads it and no answer is awaited. Viewers come and go.
@@ -169,10 +171,8 @@ pub(super) struct Readers {
     free: Vec<u32>,
     /// Slots whose reader has, or had until now, buckets to flush.
     gathering: Vec<u32>,
-    /// Slots whose reader has something that waits for its next move.
-    held: Vec<u32>,
-    /// None of that is sent before, unless its log moves.
-    release_at: Option<Instant>,
+    /// Slots whose reader has something that waits for its next move, by when that is sent.
+    held: VecDeque<(Instant, u32)>,
     by_log: HashMap<(StreamName, LogKey, Use), u32>,
     /// Retired readers of segments that can still be had.
     superseded: HashMap<(StreamName, LogKey), u32>,
@@ -187,8 +187,7 @@ impl Readers {
             slots: Vec::new(),
             free: Vec::new(),
             gathering: Vec::new(),
-            held: Vec::new(),
-            release_at: None,
+            held: VecDeque::new(),
             by_log: HashMap::new(),
             superseded: HashMap::new(),
             asked: 0,
@@ -270,6 +269,7 @@ impl Readers {
             burst: Burst::new(now),
             pending: 0,
             listed: false,
+            held: 0,
             held_until: None,
             retired: false,
             starting: false,
@@ -320,8 +320,8 @@ impl Readers {
         if reader.listed {
             self.gathering.retain(|&listed| listed != slot);
         }
-        if reader.is_held() {
-            self.held.retain(|&held| held != slot);
+        if let Some(until) = reader.held_until {
+            unlist(&mut self.held, (until, slot));
         }
         Some(reader)
     }
@@ -342,33 +342,38 @@ impl Readers {
         }
     }
 
-    /// What waits for the next move of this reader's log is sent at `until`, if anything does.
-    pub(super) fn hold(&mut self, slot: u32, until: Option<Instant>) {
+    /// `buckets` of this reader were looked at: in those of `held` something waits for the next
+    /// move of its log, the first of it until `until`.
+    pub(super) fn hold(&mut self, slot: u32, buckets: u16, (held, until): (u16, Option<Instant>)) {
         let Some(reader) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
         };
-        match (reader.is_held(), until) {
-            (false, Some(_)) => self.held.push(slot),
-            (true, None) => self.held.retain(|&held| held != slot),
-            _ => {}
-        }
+        let others = reader.held & !buckets;
+        let before = reader.held_until;
+        // What waits in the others alone is not known: it is looked at when the first was due.
+        let until = if others == 0 { until } else { earlier(before, until) };
+        reader.held = others | held;
         reader.held_until = until;
-        self.release_at = if self.held.is_empty() { None } else { earlier(self.release_at, until) };
+        if until == before {
+            return;
+        }
+        if let Some(before) = before {
+            unlist(&mut self.held, (before, slot));
+        }
+        if let Some(until) = until {
+            let at = self.held.partition_point(|&listed| listed < (until, slot));
+            self.held.insert(at, (until, slot));
+        }
     }
 
     /// When to look for what is [`Self::due`].
-    pub(super) const fn release_at(&self) -> Option<Instant> {
-        self.release_at
+    pub(super) fn release_at(&self) -> Option<Instant> {
+        self.held.front().map(|&(at, _)| at)
     }
 
     /// A reader with something that has waited long enough by `now`.
-    pub(super) fn due(&mut self, now: Instant) -> Option<u32> {
-        self.release_at.filter(|&at| at <= now)?;
-        let Self { slots, held, .. } = self;
-        let until = |slot: u32| slots[slot as usize].as_ref()?.held_until;
-        let first = held.iter().filter_map(|&slot| Some((until(slot)?, slot))).min();
-        self.release_at = first.map(|(at, _)| at);
-        first.filter(|&(at, _)| at <= now).map(|(_, slot)| slot)
+    pub(super) fn due(&self, now: Instant) -> Option<u32> {
+        self.held.front().filter(|&&(at, _)| at <= now).map(|&(_, slot)| slot)
     }
 
     /// How many readers gather.
@@ -389,6 +394,13 @@ impl Readers {
             reader.listed = reader.pending != 0;
             reader.listed
         });
+    }
+}
+
+/// Takes one entry out of a list that is in order.
+fn unlist(held: &mut VecDeque<(Instant, u32)>, entry: (Instant, u32)) {
+    if let Ok(at) = held.binary_search(&entry) {
+        held.remove(at);
     }
 }
 
@@ -438,23 +450,39 @@ mod tests {
         let (mut readers, slots) = readers(&["a", "b", "c"]);
         let (start, ms) = (origin(), std::time::Duration::from_millis);
         assert_eq!((readers.release_at(), readers.due(start)), (None, None));
+        let held = |ms| (1 << 3, Some(start + ms));
         for (&slot, wait) in slots.iter().zip([20, 10, 30]) {
-            readers.hold(slot, Some(start + ms(wait)));
+            readers.hold(slot, u16::MAX, held(ms(wait)));
         }
         assert_eq!(readers.release_at(), Some(start + ms(10)));
         assert_eq!(readers.due(start + ms(9)), None);
         assert_eq!(readers.due(start + ms(25)), Some(slots[1]));
-        readers.hold(slots[1], None);
+        readers.hold(slots[1], u16::MAX, (0, None));
         assert_eq!(readers.due(start + ms(25)), Some(slots[0]));
         // Its log moves, and something else waits.
-        readers.hold(slots[0], Some(start + ms(60)));
+        readers.hold(slots[0], u16::MAX, held(ms(60)));
         assert_eq!(readers.due(start + ms(25)), None);
         assert_eq!(readers.release_at(), Some(start + ms(30)));
         readers.remove(slots[2]);
         assert_eq!(readers.due(start + ms(50)), None);
         assert_eq!(readers.release_at(), Some(start + ms(60)));
-        readers.hold(slots[0], None);
+        readers.hold(slots[0], u16::MAX, (0, None));
         assert_eq!(readers.release_at(), None);
+    }
+
+    #[test]
+    fn a_bucket_waits_on_when_others_are_looked_at() {
+        let (mut readers, slots) = readers(&["a"]);
+        let (start, ms) = (origin(), std::time::Duration::from_millis);
+        let (low, high) = (0x00ff, 0xff00);
+        let held = |readers: &Readers| (readers.get(slots[0]).unwrap().held, readers.release_at());
+        readers.hold(slots[0], low, (1, Some(start + ms(30))));
+        readers.hold(slots[0], high, (1 << 9, Some(start + ms(40))));
+        assert_eq!(held(&readers), (1 | 1 << 9, Some(start + ms(30))));
+        readers.hold(slots[0], high, (0, None));
+        assert_eq!(held(&readers), (1, Some(start + ms(30))), "the first still waits");
+        readers.hold(slots[0], low, (0, None));
+        assert_eq!(held(&readers), (0, None));
     }
 
     #[test]

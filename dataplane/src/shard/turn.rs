@@ -373,6 +373,7 @@ impl Shard {
 
     pub(super) fn shutdown(&mut self) {
         for slot in self.connections.slots() {
+            self.send_what_waits(slot);
             self.close(slot, "stopped");
         }
         self.close_streams();
