@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use dataplane::control::{Detail, ProtocolSet, Role, SessionStatus};
 use dataplane::ids::StreamName;
+use dataplane::session::view_token::asked_as;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -189,7 +190,7 @@ impl Dropped {
         *count += 1;
         if self.sessions.len() < LISTED_MAX {
             self.sessions.push(DroppedSession {
-                id: session.id.to_string(),
+                id: asked_as(session.id).to_string(),
                 stream: stream.to_string(),
                 role: role.name(),
                 protocol: session.protocol.name(),
@@ -230,6 +231,7 @@ mod tests {
     use super::*;
     use dataplane::control::Protocol;
     use dataplane::ids::{SessionId, ShardId};
+    use dataplane::session::view_token::{ViewNote, noted};
 
     fn name(text: &str) -> StreamName {
         StreamName::parse(text).unwrap()
@@ -275,6 +277,14 @@ mod tests {
         ] {
             dropped.look(&session(id, role, protocol, stream), &hits);
         }
+        // What is noted in the number of a viewer is nobody's business.
+        let viewer = asked_as(SessionId(8));
+        let note = ViewNote { renamed: true, timed: true };
+        let shown =
+            SessionStatus { id: noted(viewer, note), ..session(8, Role::Play, Protocol::Hls, "b") };
+        let mut one = Dropped::default();
+        one.look(&shown, &hits);
+        assert_eq!(one.sessions[0].id, viewer.to_string());
         let ids: Vec<_> = dropped.sessions.iter().map(|s| s.id.trim_matches('0')).collect();
         assert_eq!((dropped.publishers, dropped.players, ids), (2, 2, vec!["1", "3", "4", "5"]));
     }

@@ -26,6 +26,8 @@ use crate::penalties::Warden;
 
 /// Peers that wait at most, whatever they wait for; one more is refused.
 pub(super) const WAITERS_MAX: usize = 16_384;
+/// Bytes of what they ask at most: as many as there may be, each with words of the usual length.
+pub const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// Who waits.
 #[derive(Debug)]
@@ -33,6 +35,12 @@ pub(super) struct Waiter {
     pub(super) shard: ShardId,
     pub(super) ticket: Ticket,
     pub(super) request: Box<AuthorizeRequest>,
+}
+
+impl Waiter {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.request.bytes()
+    }
 }
 
 /// What came of a question.
@@ -105,6 +113,8 @@ pub(super) struct Flights {
     /// How many of them each address has, those of publishers aside.
     shares: HashMap<AddrRange, usize>,
     waiting: usize,
+    /// Bytes of those who wait.
+    bytes: usize,
 }
 
 impl Flights {
@@ -116,6 +126,7 @@ impl Flights {
             flights: HashMap::new(),
             shares: HashMap::new(),
             waiting: 0,
+            bytes: 0,
         }
     }
 
@@ -131,8 +142,9 @@ impl Flights {
             return Err(waiter);
         }
         let Some(flight) = self.flights.get_mut(question) else { return Err(waiter) };
-        flight.waiters.push(waiter);
         self.waiting += 1;
+        self.bytes += waiter.bytes();
+        flight.waiters.push(waiter);
         Ok(())
     }
 
@@ -147,6 +159,7 @@ impl Flights {
     /// True if one more may wait.
     const fn may_wait(&self, whose: Whose) -> bool {
         self.waiting + whose.kept_from(WAITERS_MAX) < WAITERS_MAX
+            && self.bytes + whose.kept_from(WAITING_BYTES_MAX) < WAITING_BYTES_MAX
     }
 
     /// Asks, for `waiter` and all who join. The caller has seen that there is room.
@@ -164,9 +177,10 @@ impl Flights {
         if let Some(from) = sharer {
             *self.shares.entry(from).or_default() += 1;
         }
+        self.waiting += 1;
+        self.bytes += waiter.bytes();
         let flight = Flight { sharer, waiters: vec![waiter], keeping, since: now };
         self.flights.insert(question, flight);
-        self.waiting += 1;
     }
 
     /// The next question that comes back; `None` if none is under way. May be dropped and asked
@@ -183,6 +197,7 @@ impl Flights {
         let question = self.questions.remove(&id)?;
         let Flight { sharer, waiters, keeping, since } = self.flights.remove(&question)?;
         self.waiting -= waiters.len();
+        self.bytes -= waiters.iter().map(Waiter::bytes).sum::<usize>();
         if let Some(from) = sharer
             && let Entry::Occupied(mut share) = self.shares.entry(from)
         {
@@ -263,6 +278,26 @@ mod tests {
         let mut exempt = bench();
         let by_proxy = asks(&mut exempt, Intent::Play, 0..64, |_| "127.0.0.1".into());
         assert_eq!(by_proxy.iter().filter(|asked| **asked).count(), 12, "{by_proxy:?}");
+    }
+
+    #[tokio::test]
+    async fn long_words_of_those_who_wait_are_bounded() {
+        let mut bench = bench();
+        let long = "x".repeat(4_000);
+        let mut ask = |intent| {
+            let one = request(intent, "cam", &long);
+            bench.ask_with(AuthorizeRequest { protocol: Protocol::HttpFlv, ..one }, &()).is_none()
+        };
+        // All of them ask the same, so that one question is under way.
+        let players = (0..WAITERS_MAX).take_while(|_| ask(Intent::Play)).count();
+        let fit = WAITING_BYTES_MAX / 4_000;
+        assert!((fit / 2..fit).contains(&players), "{players} of {fit}");
+        while ask(Intent::Publish) {}
+        assert!(bench.gate.flights.bytes <= WAITING_BYTES_MAX + 8_000);
+        while bench.gate.flights.len() > 0 {
+            bench.land().await;
+        }
+        assert_eq!(bench.gate.flights.bytes, 0);
     }
 
     #[tokio::test]

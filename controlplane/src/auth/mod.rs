@@ -45,7 +45,7 @@ pub use application::{Addresses, Application, OnFailure};
 pub use ask::{AuthAsk, Standing};
 pub(crate) use claims::BYTES_MAX as CLAIMS_BYTES_MAX;
 pub use declared::{Declarations, Declared};
-pub use flights::Landing;
+pub use flights::{Landing, WAITING_BYTES_MAX};
 pub use gate::Gate;
 pub(crate) use guess::is_forged;
 pub use jwt::{Issuer, KEYS_MAX as TOKEN_KEYS_MAX, KeySet, SharedKey, Source, VerifyingKey};

@@ -113,7 +113,8 @@ impl Settings {
             key_request: key_request(self.session.authorize_deadline),
             id_bytes_max: coordinator.id_bytes_max as usize,
             calls_max: callback.calls_max as usize,
-            cache_entries_max: callback.cache_entries_max as usize,
+            // Memory was shared out by it.
+            cache_entries_max: started.auth.callback.cache_entries_max as usize,
             cache_per_peer: callback.cache_per_peer,
         }
     }

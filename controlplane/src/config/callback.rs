@@ -343,8 +343,7 @@ const KEYS: &[Key] = &[
         "Verdicts that are remembered at most, about 300 bytes each; the oldest makes room.",
         |s| &mut s.auth.callback.cache_entries_max,
     )
-    .range(0, 1 << 20)
-    .now(),
+    .range(0, 1 << 20),
     Key::new(
         "calls_max",
         "Questions under way at most, of the coordinator's contract too; whoever asks beyond them \

@@ -15,9 +15,9 @@
 //! publication is under way at one time, so that none overtakes another.
 //!
 //! In/Out: no clock and no IO; `teller` carries out what is said here.
-//! Limits: [`ROWS_MAX`] publications; the end of the oldest one that waits for an application that
-//! does not answer is dropped for a new one, and counted. [`OUTPUTS_MAX`] outputs of one wait;
-//! further ones are dropped and counted.
+//! Limits: [`ROWS_MAX`] publications and [`LEDGER_BYTES_MAX`]; the end of the oldest one that waits
+//! for an application that does not answer is dropped for a new one or for another output, and
+//! counted. [`OUTPUTS_MAX`] outputs of one wait; further ones are dropped and counted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -30,6 +30,10 @@ use crate::store::VALUE_BYTES_MAX;
 
 /// Publications that are remembered at most.
 pub(super) const ROWS_MAX: usize = 65_536;
+/// Bytes of what is remembered at most: all of them, each with a few outputs.
+pub const LEDGER_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a publication beside its words, in all tables.
+const ENTRY_BYTES: usize = 256;
 /// Outputs of a publication that wait to be told at most.
 const OUTPUTS_MAX: usize = 64;
 /// Bytes of an output as it is kept, at most: two texts of 512 letters, each of which may be
@@ -89,13 +93,17 @@ impl Row {
         !self.outputs.is_empty()
     }
 
+    /// The same with the first of its outputs alone, which is what is told next.
+    fn first(&self) -> Self {
+        let Self { version, channel, resolution, phase, outputs } = self;
+        let outputs = outputs.front().cloned().into_iter().collect();
+        let (channel, resolution) = (channel.clone(), resolution.clone());
+        Self { version: *version, channel, resolution, phase: *phase, outputs }
+    }
+
     /// The bytes that it is kept in, nearly.
     fn bytes(&self) -> usize {
-        let of_output = |output: &Output| {
-            let Output { kind: _, resolution, index_file, start_time } = output;
-            ROW_BYTES + resolution.len() + index_file.len() + start_time.len()
-        };
-        let outputs: usize = self.outputs.iter().map(of_output).sum();
+        let outputs: usize = self.outputs.iter().map(output_bytes).sum();
         ROW_BYTES + self.channel.len() + self.resolution.len() + outputs
     }
 
@@ -108,6 +116,12 @@ impl Row {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().filter(|row: &Self| row.version == VERSION)
     }
+}
+
+/// The bytes that an output is kept in, nearly.
+const fn output_bytes(output: &Output) -> usize {
+    let Output { kind: _, resolution, index_file, start_time } = output;
+    ROW_BYTES + resolution.len() + index_file.len() + start_time.len()
 }
 
 /// One message to the application.
@@ -141,6 +155,10 @@ impl Entry {
         let (flying, over, elsewhere) = (false, false, false);
         Self { row, saved, flying, over, elsewhere, failed: 0, due: None }
     }
+
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.row.bytes()
+    }
 }
 
 /// What happened so far.
@@ -162,6 +180,8 @@ pub(super) struct Ledger {
     unsaved: BTreeSet<StreamId>,
     /// When the next message of each is due.
     queue: BTreeSet<(Instant, StreamId)>,
+    /// Bytes of all entries.
+    bytes: usize,
     counts: Counts,
 }
 
@@ -174,8 +194,7 @@ impl Ledger {
                 let output = Output::live(&row.channel, id, &row.resolution);
                 self.push(id, output);
             }
-        } else if self.make_room() {
-            self.entries.insert(id, Entry::new(row, None));
+        } else if self.insert(id, Entry::new(row, None)) {
             self.unsaved.insert(id);
         }
     }
@@ -183,25 +202,27 @@ impl Ledger {
     /// An attached encoder has made something of a publication that can be played.
     pub(super) fn output(&mut self, id: StreamId, channel: &StreamName, output: Output) {
         if !self.entries.contains_key(&id) {
-            if !self.make_room() {
+            let row = Row::new(channel, String::new());
+            if !self.insert(id, Entry { elsewhere: true, ..Entry::new(row, None) }) {
                 return;
             }
-            let row = Row::new(channel, String::new());
-            self.entries.insert(id, Entry { elsewhere: true, ..Entry::new(row, None) });
         }
         self.push(id, output);
     }
 
     fn push(&mut self, id: StreamId, output: Output) {
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.over) else { return };
-        let row = &mut entry.row;
-        if row.outputs.contains(&output) {
+        let more = output_bytes(&output);
+        let Some(entry) = self.entries.get(&id).filter(|entry| !entry.over) else { return };
+        if entry.row.outputs.contains(&output) {
             return;
         }
-        if row.outputs.len() >= OUTPUTS_MAX {
+        if entry.row.outputs.len() >= OUTPUTS_MAX || !self.make_room(0, more) {
             self.counts.dropped += 1;
             return;
         }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.bytes += more;
+        let row = &mut entry.row;
         row.outputs.push_back(output);
         row.phase = Phase::Available;
         self.unsaved.insert(id);
@@ -222,8 +243,9 @@ impl Ledger {
         if self.entries.contains_key(&id) {
             return;
         }
-        let saved = Some(row.phase);
-        self.entries.insert(id, Entry::new(row, saved));
+        let entry = Entry::new(row.clone(), Some(row.phase));
+        self.bytes += entry.bytes();
+        self.entries.insert(id, entry);
         self.ended(id);
         // What was to be told already is on the disk as it is, and queued when it was written.
         self.unsaved.insert(id);
@@ -280,7 +302,7 @@ impl Ledger {
         self.queue.pop_first();
         let entry = self.entries.get_mut(&id)?;
         (entry.flying, entry.due) = (true, None);
-        Some(Message { id, row: entry.row.clone() })
+        Some(Message { id, row: entry.row.first() })
     }
 
     /// What became of a message.
@@ -294,16 +316,14 @@ impl Ledger {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.flying = false;
         match (taken, row.phase) {
-            (true, Phase::Closed) => {
-                self.entries.remove(id);
-                self.unsaved.insert(*id);
-            }
-            (true, Phase::Available) if entry.row.take(row) => {
-                entry.failed = 0;
-                self.unsaved.insert(*id);
-            }
+            (true, Phase::Closed) => self.forget(*id),
             (true, Phase::Available | Phase::Told) => {
-                entry.row.phase = if entry.over { Phase::Closed } else { Phase::Told };
+                let before = entry.bytes();
+                let more = row.phase == Phase::Available && entry.row.take(row);
+                self.bytes -= before - entry.bytes();
+                if !more {
+                    entry.row.phase = if entry.over { Phase::Closed } else { Phase::Told };
+                }
                 entry.failed = 0;
                 self.unsaved.insert(*id);
             }
@@ -353,19 +373,36 @@ impl Ledger {
         }
     }
 
-    /// False if there is no room for one more.
-    fn make_room(&mut self) -> bool {
-        if self.entries.len() < ROWS_MAX {
-            return true;
+    /// Adds a publication; false if there is no room for it.
+    fn insert(&mut self, id: StreamId, entry: Entry) -> bool {
+        let bytes = entry.bytes();
+        if !self.make_room(1, bytes) {
+            self.counts.dropped += 1;
+            return false;
         }
-        self.counts.dropped += 1;
-        let waits = |entry: &Entry| entry.over && !entry.flying;
-        let oldest = self.entries.iter().find(|(_, entry)| waits(entry)).map(|(&id, _)| id);
-        let Some(oldest) = oldest else { return false };
-        self.unqueue(oldest);
-        self.entries.remove(&oldest);
-        self.unsaved.insert(oldest);
+        self.bytes += bytes;
+        self.entries.insert(id, entry);
         true
+    }
+
+    /// False if there is no room for so many publications and bytes more.
+    fn make_room(&mut self, rows: usize, bytes: usize) -> bool {
+        while self.entries.len() + rows > ROWS_MAX || self.bytes + bytes > LEDGER_BYTES_MAX {
+            let waits = |entry: &Entry| entry.over && !entry.flying;
+            let oldest = self.entries.iter().find(|(_, entry)| waits(entry)).map(|(&id, _)| id);
+            let Some(oldest) = oldest else { return false };
+            self.counts.dropped += 1;
+            self.forget(oldest);
+        }
+        true
+    }
+
+    fn forget(&mut self, id: StreamId) {
+        self.unqueue(id);
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.bytes();
+            self.unsaved.insert(id);
+        }
     }
 }
 
@@ -569,6 +606,48 @@ mod tests {
         assert!(bench.ledger.entries.contains_key(&id(max)));
         assert!(!bench.ledger.entries.contains_key(&id(7)));
         assert_eq!(bench.ledger.entries.len(), ROWS_MAX);
+    }
+
+    #[test]
+    fn long_words_of_many_outputs_are_bounded_and_the_newest_stay() {
+        let mut bench = Bench::new();
+        let id = |number: u128| StreamId(number.to_be_bytes());
+        let channel = StreamName::parse("cam7").unwrap();
+        for number in 0..600 {
+            bench.ledger.ready(id(number), row("cam7"));
+            for output in 0..OUTPUTS_MAX {
+                let index_file = format!("{output:0>1000}");
+                let output = Output { index_file, ..Output::live("cam7", id(number), "1x1-30") };
+                bench.ledger.output(id(number), &channel, output);
+            }
+            bench.ledger.ended(id(number));
+            assert!(bench.ledger.bytes <= LEDGER_BYTES_MAX);
+        }
+        let last = bench.ledger.entries.last_key_value().unwrap();
+        assert_eq!((*last.0, last.1.row.outputs.len()), (id(599), OUTPUTS_MAX));
+        assert!(!bench.ledger.entries.contains_key(&id(0)));
+        assert_eq!(bench.ledger.counts().dropped, 600 - bench.ledger.entries.len() as u64);
+        let counted = |ledger: &Ledger| ledger.entries.values().map(Entry::bytes).sum::<usize>();
+        while bench.ledger.is_unsaved() {
+            bench.save();
+        }
+        for taken in [true, false, true] {
+            let message = bench.ledger.next(bench.now).unwrap();
+            bench.ledger.outcome(&message, taken, bench.now);
+            assert_eq!(bench.ledger.bytes, counted(&bench.ledger));
+        }
+    }
+
+    #[test]
+    fn what_is_over_and_told_takes_nothing() {
+        let mut bench = Bench::new();
+        let channel = StreamName::parse("cam7").unwrap();
+        bench.ledger.ready(ID, row("cam7"));
+        bench.ledger.output(ID, &channel, output(1));
+        bench.ledger.ended(ID);
+        assert!(bench.ledger.bytes > 0);
+        assert_eq!(bench.tell(true).last(), Some(&(ID, Phase::Closed)));
+        assert_eq!((bench.ledger.entries.len(), bench.ledger.bytes), (0, 0));
     }
 
     fn output(number: u32) -> Output {

@@ -35,6 +35,7 @@ pub use channels::Channels;
 pub use credential::{Credential, Endpoint, Scheme, Unusable};
 pub use identifier::{ID_BYTES_MAX, is_identifier};
 pub use key_request::{Claim, Question, answer, question};
+pub use ledger::LEDGER_BYTES_MAX;
 pub use policy::{NotThat, Policy, Previews, Resolutions, Rung, Unread};
 pub use room::{Coordinator, Order};
 pub use server::StreamingServer;

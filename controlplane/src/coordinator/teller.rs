@@ -33,6 +33,8 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(10);
 const _: () = assert!(DEADLINE.as_millis() + RETRY_FIRST.as_millis() < AGAIN_WITHIN.as_millis());
 /// Rows of one commit, and of one look at the store.
 const BATCH_MAX: usize = 1_000;
+/// Rows that are read at one time after a start: one may be as long as a value of the store.
+const RECOVERED_AT_ONCE: usize = 64;
 /// Bytes of the rows of one commit, nearly: a row and their form may come on top.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(BATCH_BYTES_MAX <= COMMIT_BYTES_MAX / 4);
@@ -147,7 +149,7 @@ impl Teller {
     async fn recover(&self, store: &Store, told: bool) {
         let mut from = Vec::new();
         loop {
-            let rows = match store.scan(Table::Announced, from.clone(), BATCH_MAX).await {
+            let rows = match store.scan(Table::Announced, from.clone(), RECOVERED_AT_ONCE).await {
                 Ok(rows) => rows,
                 Err(error) => {
                     tracing::error!(reason = %error, "cannot read what was announced");

@@ -2,8 +2,7 @@
 //! what runs goes on, who is new waits and is refused, and everything recovers afterwards; a bad
 //! client of the API takes nothing from anybody.
 //!
-//! The control thread is stopped for [`STOPPED`]; `STOPPED_SECONDS=60 cargo test --test
-//! independence` stops it for a minute.
+//! The control thread is stopped for [`STOPPED`], or for as many seconds as `STOPPED_SECONDS` says.
 
 #[path = "../interop/http_flv.rs"]
 #[allow(dead_code, reason = "this test uses its own part of the client")]
@@ -49,8 +48,8 @@ use viewer::Viewer;
 use weight::status_bytes;
 use witness::{NAME, Witness};
 
-/// How long the control thread is stopped, unless `STOPPED_SECONDS` says otherwise.
-const STOPPED: Duration = Duration::from_secs(6);
+/// How long the control thread is stopped on io_uring and on epoll, where nobody says otherwise.
+const STOPPED: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(6)];
 /// Waves of newcomers at most, however long: their addresses are not free again for a minute, and
 /// there are some 28,000 of them.
 const WAVES_MAX: u32 = 24;
@@ -62,15 +61,17 @@ const MORE_BYTES: u64 = 24 << 20;
 
 #[test]
 fn what_runs_goes_on_without_the_control_thread_on_io_uring() {
-    what_runs_goes_on(Backend::IoUring);
+    what_runs_goes_on(Backend::IoUring, STOPPED[0]);
 }
 
 #[test]
 fn what_runs_goes_on_without_the_control_thread_on_epoll() {
-    what_runs_goes_on(Backend::Epoll);
+    what_runs_goes_on(Backend::Epoll, STOPPED[1]);
 }
 
-fn what_runs_goes_on(backend: Backend) {
+fn what_runs_goes_on(backend: Backend, length: Duration) {
+    let asked = std::env::var("STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
+    let length = asked.map_or(length, Duration::from_secs);
     dataplane::reactor::raise_nofile().expect("the limit can be raised to the hard one");
     let config = format!(
         "[session]\nauthorize_deadline_ms = {}\n[hls]\nsegment_ms = 1000\n",
@@ -86,12 +87,12 @@ fn what_runs_goes_on(backend: Backend) {
     let before = Before::of(&server);
 
     let stopped = Stopped::at_once(server.pid());
-    let (end, seen) = (Instant::now() + length(), viewer.segments());
+    let (end, seen) = (Instant::now() + length, viewer.segments());
     // A new encoder and new players, in several protocols, wait for their deadline and are refused.
     assert_eq!(refused_publisher(server.rtmp, "new"), code::PUBLISH_DENIED);
     let mut newcomers = Newcomers::new(&server);
     while Instant::now() < end {
-        let next = end.min(Instant::now() + length() / WAVES_MAX);
+        let next = end.min(Instant::now() + length / WAVES_MAX);
         newcomers.come_and_are_refused();
         while Instant::now() < next {
             witness.wait(5);
@@ -99,7 +100,7 @@ fn what_runs_goes_on(backend: Backend) {
     }
     witness.wait(25);
     transport.wait(100);
-    viewer.wait(seen + length().as_secs() as usize / 2);
+    viewer.wait(seen + length.as_secs() as usize / 2);
     let more = status_bytes(server.pid(), "VmRSS").saturating_sub(before.resident);
     assert!(more < MORE_BYTES, "{more} bytes more, {} newcomers", newcomers.refused);
     stopped.go_on();
@@ -112,11 +113,6 @@ fn what_runs_goes_on(backend: Backend) {
     });
     assert!(witness.end(&server) > 0);
     server.stop();
-}
-
-fn length() -> Duration {
-    let asked = std::env::var("STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
-    asked.map_or(STOPPED, Duration::from_secs)
 }
 
 /// What the server was like before.

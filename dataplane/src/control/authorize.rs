@@ -122,6 +122,17 @@ pub struct AuthorizeRequest {
     pub since: Option<Instant>,
 }
 
+impl AuthorizeRequest {
+    /// The bytes that it takes, with those of its words.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let Self { key, login, query, url, referer, agent, .. } = self;
+        let secrets = [key, login, query].map(|secret| secret.0.capacity());
+        let words = url.len() + agent.len() + referer.as_ref().map_or(0, |referer| referer.len());
+        size_of::<Self>() + secrets.iter().sum::<usize>() + words
+    }
+}
+
 /// The answer to an [`AuthorizeRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

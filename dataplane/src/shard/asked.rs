@@ -13,6 +13,9 @@ use crate::ids::{SecretDigest, SessionId, StreamId, StreamName};
 use crate::session::PlayOptions;
 use crate::session::mpegts::TransportTerms;
 
+/// Bytes in which the length of a question is counted.
+const QUESTION_UNIT: usize = 64;
+
 /// A question to the control plane or to a home shard.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -41,6 +44,8 @@ pub(crate) struct Asked {
     pub deadline: Instant,
     /// The control plane answered; the home shard is asked now.
     pub allowed: bool,
+    /// How long the question to the control plane is, in [`QUESTION_UNIT`]s.
+    pub question_units: u8,
 }
 
 /// What is asked of a viewer of HLS.
@@ -63,6 +68,16 @@ pub(crate) struct ViewerAsked {
 }
 
 impl Asked {
+    /// The question to the control plane has so many bytes.
+    pub(super) fn set_question_bytes(&mut self, bytes: usize) {
+        self.question_units = u8::try_from(bytes.div_ceil(QUESTION_UNIT)).unwrap_or(u8::MAX);
+    }
+
+    /// Bytes of the question that the control plane still has.
+    pub(super) const fn question_bytes(&self) -> usize {
+        if self.allowed { 0 } else { self.question_units as usize * QUESTION_UNIT }
+    }
+
     pub(super) const fn new(
         intent: Intent,
         stream: StreamName,
@@ -78,6 +93,7 @@ impl Asked {
             same_key: false,
             waits: false,
             internal: false,
+            question_units: 0,
             idle: false,
             play,
             viewer: None,

@@ -16,7 +16,7 @@ use crate::session::{Command, Credentials, Refusal};
 
 impl Shard {
     /// A session is parked and asks.
-    pub(super) fn authorize(&mut self, slot: u32, credentials: Credentials, asked: Asked) {
+    pub(super) fn authorize(&mut self, slot: u32, credentials: Credentials, mut asked: Asked) {
         let (token, in_front) = (self.connections.token(slot), self.tls_in_front(slot));
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that published or played before may still have receives that go on: the socket
@@ -37,6 +37,7 @@ impl Shard {
         let may_guess = may_guess(asked.intent, &credentials);
         let goes_on = asked.viewer.as_ref().is_some_and(|viewer| viewer.since.is_some());
         let request = Box::new(connection.request(&asked, credentials, in_front));
+        asked.set_question_bytes(request.bytes());
         connection.asked = Some(Box::new(asked));
         if asked_play && !self.config.limits.may_play_from(peer) {
             self.refuse(slot, Refusal::Denied);
@@ -55,6 +56,7 @@ impl Shard {
             self.refuse(slot, Refusal::Overloaded);
         } else {
             self.rearm(slot);
+            self.account(slot);
         }
     }
 

@@ -86,7 +86,9 @@ impl Connection {
     fn buffer_bytes(&self) -> u32 {
         let tls = self.tls.as_ref().map_or(0, |tls| tls.link.buffer_bytes());
         let own = self.out.bytes.capacity() + self.parked.capacity();
-        let all = own + tls + self.session.buffer_bytes();
+        // What was asked of the control plane is held by it until it answers.
+        let question = self.asked.as_ref().map_or(0, |asked| asked.question_bytes());
+        let all = own + tls + question + self.session.buffer_bytes();
         u32::try_from(all.saturating_sub(UNCOUNTED_BYTES)).unwrap_or(u32::MAX)
     }
 }

@@ -109,7 +109,8 @@ impl Shard {
         readers.hold(reader_slot, buckets, held);
     }
 
-    /// A player is about to leave: what waited for it goes first, if its port has room.
+    /// A player is about to leave: what waited for it goes first, if its port has room. It is up to
+    /// the player whether it shows that: libsrt forgets what it has not given out at a goodbye.
     pub(super) fn send_what_waits(&mut self, slot: u32) {
         let Self { connections, readers, ports, .. } = self;
         let waits = |player: &Connection| {
