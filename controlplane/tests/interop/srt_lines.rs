@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use loadtest::impair::{ImpairSummary, Relay};
+use loadtest::impair::{DirectionTotals, ImpairSummary, Relay};
 use loadtest::scenario::{self, Action};
 
 use crate::client::{Client, Tool, Way};
@@ -14,11 +14,35 @@ use crate::clip::Clip;
 use crate::player::Player;
 use crate::publisher::Publisher;
 use crate::server::{Backend, Server};
-use crate::srt::{Encoder, Receiver, session, srt, start};
+use crate::srt::{Encoder, PASSPHRASE, Receiver, session, srt, start};
 use crate::verify::Media;
 
+/// A line, and how those are told who speak over it that it is encrypted.
+#[derive(Clone, Copy)]
+struct Line {
+    /// As the relay is told.
+    words: &'static str,
+    /// What libsrt is told; nothing if it is in the clear.
+    secret: &'static str,
+    /// It did in this direction what it is for.
+    seen: fn(&DirectionTotals) -> bool,
+}
+
 /// 5 % are lost each way, and a packet takes 20 ms.
-const BAD: &str = "--loss 5% --delay 20ms --seed 3";
+const LOSSY: Line =
+    Line { words: "--loss 5% --delay 20ms --seed 3", secret: "", seen: |did| did.lost > 20 };
+/// 10 % are lost, several in a row.
+const BURSTS: Line = Line {
+    words: "--loss 10% --burst 8 --delay 20ms --seed 3",
+    secret: "&passphrase=correct horse battery&pbkeylen=32",
+    seen: |did| did.lost > 20,
+};
+/// Packets overtake each other and come twice.
+const DISORDER: Line = Line {
+    words: "--reorder 5% --duplicate 20% --delay 20ms --seed 3",
+    secret: "&passphrase=correct horse battery&pbkeylen=16",
+    seen: |did| did.reordered > 20 && did.duplicated > 20,
+};
 /// ffmpeg closes without waiting for what was lost last: frames of half a second.
 const UNSENT_FRAMES_MAX: usize = 24;
 
@@ -30,9 +54,9 @@ struct BadLine {
 }
 
 impl BadLine {
-    fn before(server: &Server) -> Self {
+    fn before(server: &Server, line: Line) -> Self {
         let to = srt(server);
-        let words = format!("impair --udp --listen 127.0.0.1:0 --to {to} {BAD}");
+        let words = format!("impair --udp --listen 127.0.0.1:0 --to {to} {}", line.words);
         let read = scenario::parse(words.split_whitespace().map(Into::into)).expect("it is right");
         let Action::Impair(plan) = read.action else { panic!("{words}") };
         let mut relay = Relay::open(&plan).expect("a port is free");
@@ -43,18 +67,34 @@ impl BadLine {
         Self { addr, stop, thread }
     }
 
-    /// Ends it; packets were lost in each direction.
-    fn finish(self) {
+    /// Ends it; it was bad in each direction.
+    fn finish(self, line: Line) {
         self.stop.store(true, Ordering::Relaxed);
         let did = self.thread.join().expect("it relayed to the end");
-        assert!(did.up.lost > 20 && did.down.lost > 20, "{did:?}");
+        assert!((line.seen)(&did.up) && (line.seen)(&did.down), "{did:?}");
     }
 }
 
 fn lossy(backend: Backend) {
+    is_whole_over(LOSSY, backend);
+}
+
+fn bursts(backend: Backend) {
+    is_whole_over(BURSTS, backend);
+}
+
+fn disorder(backend: Backend) {
+    is_whole_over(DISORDER, backend);
+}
+
+fn is_whole_over(line: Line, backend: Backend) {
     let config = "[session]\nplay_wait_ms = 30000\n[hls]\nmode = \"always\"\n";
-    let server = start(backend, config);
-    let line = BadLine::before(&server);
+    let srt = match line.secret {
+        "" => String::new(),
+        _ => format!("[srt]\npassphrase = \"{PASSPHRASE}\"\n"),
+    };
+    let server = start(backend, &format!("{config}{srt}"));
+    let relay = BadLine::before(&server, line);
     let ways = [
         Client::RML,
         Client::PLAIN,
@@ -64,12 +104,12 @@ fn lossy(backend: Backend) {
     ];
     let players = ways.map(|client| Player::start(client, &server, "field"));
     server.wait_for_players("field", 4);
-    let query = "streamid=publish:field&latency=400000";
-    let encoder = Encoder::start(line.addr, Clip::H264, query);
+    let query = format!("streamid=publish:field&latency=400000{}", line.secret);
+    let encoder = Encoder::start(relay.addr, Clip::H264, &query);
     let studio = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("studio"));
     let receivers = ["field", "studio"].map(|name| {
         session(&server, |s| s["stream"] == name && s["role"] == "publish");
-        Receiver::start_at(line.addr, &server, name, "latency=400")
+        Receiver::start_at(relay.addr, &server, name, &format!("latency=400{}", line.secret))
     });
     receivers.iter().for_each(Receiver::wait_for_media);
     let [field, studio] = [encoder.finish(), studio.finish()];
@@ -84,7 +124,7 @@ fn lossy(backend: Backend) {
         got.assert_played(published, "srt-live-transmit");
     }
     server.stop();
-    line.finish();
+    relay.finish(line);
 }
 
 /// What is published at each of two times.
@@ -160,4 +200,4 @@ fn resumed(backend: Backend) {
     server.stop();
 }
 
-on_both_backends! { lossy resumed }
+on_both_backends! { lossy bursts disorder resumed }
