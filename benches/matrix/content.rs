@@ -135,6 +135,25 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// Packets that are missing of what came otherwise as it should.
+    fn missing(&self) -> Option<usize> {
+        match self {
+            Self::Whole => Some(0),
+            Self::Gaps { gaps, tail } => Some(gaps + tail),
+            _ => None,
+        }
+    }
+
+    /// Clearly worse: by more than chance makes of one line and another.
+    pub(crate) fn is_worse_than(&self, other: &Self) -> bool {
+        match (self.missing(), other.missing()) {
+            (Some(ours), Some(theirs)) => ours > theirs + theirs / 10,
+            (ours, theirs) => ours.is_none() && theirs.is_some(),
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
