@@ -229,9 +229,10 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use codecs::time::WallTime;
     use dataplane::control::Protocol;
     use dataplane::ids::{SessionId, ShardId};
-    use dataplane::session::view_token::{ViewNote, noted};
+    use dataplane::session::view_token::{ViewIds, ViewNote, noted};
 
     fn name(text: &str) -> StreamName {
         StreamName::parse(text).unwrap()
@@ -278,7 +279,8 @@ mod tests {
             dropped.look(&session(id, role, protocol, stream), &hits);
         }
         // What is noted in the number of a viewer is nobody's business.
-        let viewer = asked_as(SessionId(8));
+        let viewer =
+            ViewIds::default().next(ShardId(0), WallTime::from_unix_millis(1_800_000_000_000));
         let note = ViewNote { renamed: true, timed: true };
         let shown =
             SessionStatus { id: noted(viewer, note), ..session(8, Role::Play, Protocol::Hls, "b") };

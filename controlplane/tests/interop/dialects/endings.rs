@@ -17,7 +17,8 @@ fn publish_done_is_told_at_once_and_stream_closed_after_the_grace() {
          [[hooks]]\nid = \"app\"\ntype = \"http\"\ndialect = \"nginx-rtmp\"\n\
          target = \"http://{addr}/told\"\ncalls = [\"publish_done\"]\n"
     );
-    let options = Options { config, ..Options::on(Backend::Auto) };
+    // An application that is asked and told takes memory of its own.
+    let options = Options { config, memory_max: 640 << 20, ..Options::on(Backend::Auto) };
     let folder = Folder::new();
     let mut command = options.command(&folder);
     command.env("GRANDSTAND_AUTH__PUBLISH", "callback").env("GRANDSTAND_AUTH__PLAY", "open");
