@@ -28,6 +28,7 @@ on_both_backends! {
     what_players_are_owed_is_counted_while_they_play
     a_crowd_that_waited_for_its_stream_is_not_let_in_whole
     a_shard_without_room_gives_its_connections_away
+    viewers_of_segments_come_in_where_bursts_leave_no_room
 }
 
 /// So little of a core that nobody fits.
@@ -259,4 +260,46 @@ fn a_shard_without_room_gives_its_connections_away(mut config: Config) {
     assert_eq!(totals.shards.iter().map(|s| s.counters.players).collect::<Vec<_>>(), [0, 12]);
     assert_eq!(no_room(&totals, NoRoom::Cpu), 0);
     assert_eq!(totals.shards[0].headroom.players_room, 0);
+}
+
+fn viewers_of_segments_come_in_where_bursts_leave_no_room(mut config: Config) {
+    config.egress.admission = Admission::Measured;
+    // So much that the core itself never lacks.
+    config.egress.admission_target = 100.0;
+    let server = Server::start(config);
+    let mut publisher = publish(&server, "cam");
+    let core_of_others = |share: f64| {
+        let used = CoreUse { busy: share, softirq: 0.0, stolen: share };
+        for shard in 0..server.control.snapshot().shards.len() as u16 {
+            server.control.send(ShardId(shard), Command::CoreUsed(used));
+        }
+    };
+    server.control.until("no shard sends a burst in time", |totals| {
+        core_of_others(10.0);
+        totals.shards.iter().all(|s| s.headroom.full && s.headroom.bound == NoRoom::Latency)
+    });
+    let refused = |reason| no_room(&server.control.snapshot(), reason);
+    let players_are_refused = || {
+        let mut player = RtmpPlayer::ask(server.rtmp, "cam");
+        let statuses = player.peer.statuses_to_end();
+        assert_eq!(statuses, [code::PLAY_FAILED, code::CONNECT_REJECTED]);
+        says_503(&FlvPlayer::ask(server.http, "/cam.flv").head);
+    };
+    players_are_refused();
+    // Several who view take nothing of it, and open nothing to others.
+    for source in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+        let mut viewer = viewer_from(source, server.http);
+        viewer.found("/cam/index.m3u8");
+        let list = viewer.found("/cam/media.m3u8");
+        viewer.found(&format!("/cam/{}", list.uris()[0]));
+        players_are_refused();
+    }
+    assert_eq!((refused(NoRoom::Latency), refused(NoRoom::Cpu)), (8, 0));
+    server.control.until("the core is ours again", |totals| {
+        core_of_others(0.0);
+        totals.shards.iter().all(|shard| !shard.headroom.full)
+    });
+    let mut player = RtmpPlayer::start(server.rtmp, "cam");
+    let end = publisher.send_frames(3);
+    player.items_to_audio(end - 1);
 }

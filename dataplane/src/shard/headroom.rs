@@ -113,6 +113,14 @@ pub(super) struct Place {
     pub live: bool,
 }
 
+/// What of a shard is taken whole.
+#[derive(Clone, Copy, Debug, Default)]
+struct Full {
+    core: bool,
+    /// The interval with the most bursts, of which viewers of HLS take nothing.
+    burst: bool,
+}
+
 /// Everything that tells the room of one shard. Lives on: its shard. Crosses by: never.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headroom {
@@ -136,8 +144,8 @@ pub(super) struct Headroom {
     kernel_of: f64,
     /// Share of the core that is neither the thread's nor the kernel's for it.
     others: f64,
-    /// What had no room for another player when it was looked for.
-    full: Option<NoRoom>,
+    /// What had no room for another when it was looked for.
+    full: Full,
 }
 
 /// What a shard did since it was looked at before.
@@ -327,9 +335,12 @@ impl Headroom {
         }
     }
 
-    /// What a core that is full has no room for.
-    pub(super) fn lacks(&self) -> NoRoom {
-        self.full.unwrap_or(NoRoom::Cpu)
+    /// What a shard that is full has no room for.
+    pub(super) const fn lacks(&self) -> NoRoom {
+        match self.full {
+            Full { core: false, burst: true } => NoRoom::Latency,
+            _ => NoRoom::Cpu,
+        }
     }
 
     /// How many more players of the mix the core has room for, and what bounds them.
@@ -349,38 +360,40 @@ impl Headroom {
         }
     }
 
-    /// What has no room for one who takes this, if anything: a core that was full has it only when
+    /// What has no room for one who takes this, if anything: a shard that was full has it only when
     /// some more is free, so that it does not open and close with each player.
     pub(super) fn admits(&mut self, place: &Place, egress: &EgressConfig) -> Result<(), NoRoom> {
         let more = self.share(&self.encrypting(&place.work));
-        let live = if place.live { more } else { 0.0 };
-        self.fill((more, live), self.bursts.all_with(&place.stream, place.burst), egress)
+        self.fill_core(more, egress);
+        if place.live {
+            self.fill_burst(more, self.bursts.all_with(&place.stream, place.burst), egress);
+        }
+        match self.full {
+            Full { core: true, .. } => Err(NoRoom::Cpu),
+            Full { burst: true, .. } if place.live => Err(NoRoom::Latency),
+            _ => Ok(()),
+        }
     }
 
-    /// True if the core has no room for another player of the mix.
+    /// True if the shard has no room for another player of the mix.
     pub(super) fn is_full(&mut self, egress: &EgressConfig) -> bool {
+        self.fill_core(self.player_share(egress), egress);
         let bursts = self.bursts.all() + self.player_burst();
-        let more = (self.player_share(egress), self.live_share(egress));
-        self.fill(more, bursts, egress).is_err()
+        self.fill_burst(self.live_share(egress), bursts, egress);
+        self.full.core || self.full.burst
     }
 
-    /// Looks for room for a share of the core, and of it what is at the live edge.
-    fn fill(
-        &mut self,
-        (more, live): (f64, f64),
-        bursts: f64,
-        egress: &EgressConfig,
-    ) -> Result<(), NoRoom> {
-        let margin = if self.full.is_some() { REOPEN_SHARE } else { 0.0 };
-        let lack = if self.in_use() + more + margin > egress.admission_target {
-            Err(NoRoom::Cpu)
-        } else if self.in_full(bursts, egress) + live + margin > FULLEST_MAX {
-            Err(NoRoom::Latency)
-        } else {
-            Ok(())
-        };
-        self.full = lack.err();
-        lack
+    /// Looks for room for a share more of the core.
+    fn fill_core(&mut self, more: f64, egress: &EgressConfig) {
+        let margin = if self.full.core { REOPEN_SHARE } else { 0.0 };
+        self.full.core = self.in_use() + more + margin > egress.admission_target;
+    }
+
+    /// Looks for room for a share more at the live edge, in the interval with so many bytes of
+    /// bursts.
+    fn fill_burst(&mut self, more: f64, bursts: f64, egress: &EgressConfig) {
+        let margin = if self.full.burst { REOPEN_SHARE } else { 0.0 };
+        self.full.burst = self.in_full(bursts, egress) + more + margin > FULLEST_MAX;
     }
 }
 
@@ -466,6 +479,39 @@ mod tests {
         assert_eq!(headroom.players_room(&egress()), (0, NoRoom::Latency));
         assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Latency));
         assert_eq!(headroom.lacks(), NoRoom::Latency);
+    }
+
+    #[test]
+    fn viewers_of_segments_need_no_room_in_a_burst() {
+        let burst = Burst::typical(&Rate::TYPICAL);
+        let player = Place { burst, ..place(Rate::TYPICAL) };
+        let viewer = Place { burst: 0.0, live: false, ..player.clone() };
+        let mut headroom = Headroom::default();
+        while headroom.admits(&player, &egress()).is_ok() {
+            headroom.add_player(&player);
+        }
+        // They come in one by one until the core is full, and open nothing to who plays live.
+        let mut viewers = 0;
+        while headroom.admits(&viewer, &egress()).is_ok() {
+            headroom.add_viewer(Some(&viewer.work));
+            assert_eq!(headroom.lacks(), NoRoom::Latency, "beside {viewers} viewers");
+            viewers += 1;
+            assert!(headroom.in_use() < 1.0, "nothing ends it at {viewers}");
+            if viewers % 100 == 1 {
+                assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Latency));
+            }
+        }
+        assert!(viewers > 1_000, "{viewers} beside a core of which a third is free");
+        assert_eq!(headroom.admits(&viewer, &egress()), Err(NoRoom::Cpu));
+        assert_eq!(headroom.admits(&player, &egress()), Err(NoRoom::Cpu));
+        assert_eq!(headroom.lacks(), NoRoom::Cpu);
+        // Where nobody plays live, no burst ends the room.
+        let mut headroom = Headroom::default();
+        while headroom.admits(&viewer, &egress()).is_ok() {
+            headroom.add_viewer(Some(&viewer.work));
+        }
+        assert!(headroom.is_full(&egress()));
+        assert_eq!(headroom.lacks(), NoRoom::Cpu);
     }
 
     #[test]
