@@ -145,10 +145,7 @@ impl Shard {
         reader.pending &= !buckets;
         let reader = &*reader;
         let gathering = Gathering::of(reader, flush, *now);
-        let wait = |player: &Connection| match &gathering {
-            Some(gathering) => gathering.wait(player),
-            None => Wait::Over,
-        };
+        let wait = |player: &Connection| Wait::of(player, gathering.as_ref());
         let held = line_up_buckets(connections, queues, (reader, buckets), wait);
         readers.hold(reader_slot, buckets, held);
     }

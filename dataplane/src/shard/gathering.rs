@@ -57,11 +57,7 @@ impl<'a> Gathering<'a> {
         Some(Self { logs, trail, expected, now })
     }
 
-    /// How long what there is for a player of a log that moved waits.
-    pub(super) fn wait(&self, player: &Connection) -> Wait {
-        self.held(player).map_or(Wait::Over, Wait::Until)
-    }
-
+    /// When what there is for a player is sent, if it waits.
     fn held(&self, player: &Connection) -> Option<Instant> {
         if player.fd().is_some() || player.playing()?.low_latency {
             return None;
@@ -82,6 +78,13 @@ pub(super) enum Wait {
     Nothing,
 }
 
+impl Wait {
+    /// How long what there is for a player waits; nobody does without a gathering.
+    pub(super) fn of(player: &Connection, gathering: Option<&Gathering<'_>>) -> Self {
+        gathering.and_then(|gathering| gathering.held(player)).map_or(Self::Over, Self::Until)
+    }
+}
+
 impl Shard {
     /// Sends what has waited long enough.
     pub(super) fn release_due(&mut self) {
@@ -100,10 +103,9 @@ impl Shard {
             return;
         }
         let gathering = Gathering::of(reader, flush, *now).filter(|_| goes_on);
-        let wait = |player: &Connection| match &gathering {
-            _ if !logs.is_some_and(|logs| has_more(player, logs)) => Wait::Nothing,
-            Some(gathering) => gathering.wait(player),
-            None => Wait::Over,
+        let wait = |player: &Connection| match logs {
+            Some(logs) if has_more(player, logs) => Wait::of(player, gathering.as_ref()),
+            _ => Wait::Nothing,
         };
         let held = line_up_buckets(connections, queues, (reader, buckets), wait);
         readers.hold(reader_slot, buckets, held);
