@@ -49,7 +49,8 @@ mod tests {
 
     use dataplane::ids::{StreamId, StreamName};
 
-    use super::super::ledger::{Ledger, Phase, Row};
+    use super::super::ledger::Ledger;
+    use super::super::row::{Phase, Row};
     use super::*;
 
     #[tokio::test]

@@ -19,14 +19,13 @@
 //! for an application that does not answer is dropped for a new one or for another output, and
 //! counted. [`OUTPUTS_MAX`] outputs of one wait; further ones are dropped and counted.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dataplane::ids::{StreamId, StreamName};
-use serde::{Deserialize, Serialize};
 
+use super::row::{OUTPUTS_MAX, Phase, Row};
 use super::wire::Output;
-use crate::store::VALUE_BYTES_MAX;
 
 /// Publications that are remembered at most.
 pub(super) const ROWS_MAX: usize = 65_536;
@@ -34,12 +33,6 @@ pub(super) const ROWS_MAX: usize = 65_536;
 pub const LEDGER_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a publication beside its words, in all tables.
 const ENTRY_BYTES: usize = 256;
-/// Outputs of a publication that wait to be told at most.
-const OUTPUTS_MAX: usize = 64;
-/// Bytes of an output as it is kept, at most: two texts of 512 letters, each of which may be
-/// escaped, and a few words.
-const OUTPUT_BYTES_MAX: usize = 4 << 10;
-const _: () = assert!(2 * OUTPUTS_MAX * OUTPUT_BYTES_MAX <= VALUE_BYTES_MAX, "a row is one value");
 /// What failed is told again after this long, then twice as long, and so on.
 ///
 /// With the time that an answer may take it is nine seconds from the first try to the second, which
@@ -47,82 +40,6 @@ const _: () = assert!(2 * OUTPUTS_MAX * OUTPUT_BYTES_MAX <= VALUE_BYTES_MAX, "a 
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// And after this long at most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// Bytes of the words of a row, and of each output in it.
-const ROW_BYTES: usize = 128;
-/// The form of the rows.
-const VERSION: u8 = 1;
-
-/// What the application is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Phase {
-    /// That the publication can be played.
-    Available,
-    /// Nothing now.
-    Told,
-    /// That it is over.
-    Closed,
-}
-
-/// A publication that was announced, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Row {
-    version: u8,
-    /// The channel.
-    pub(super) channel: String,
-    /// `WIDTHxHEIGHT-FPS` of what the encoder of this node makes.
-    pub(super) resolution: String,
-    /// What is to be told.
-    pub(super) phase: Phase,
-    /// What attached encoders make of it and is to be told, in their order.
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
-    pub(super) outputs: VecDeque<Output>,
-}
-
-impl Row {
-    pub(super) fn new(channel: &StreamName, resolution: String) -> Self {
-        let (channel, phase) = (channel.to_string(), Phase::Available);
-        Self { version: VERSION, channel, resolution, phase, outputs: VecDeque::new() }
-    }
-
-    /// Removes the output that `told` was about; true if there is another one.
-    fn take(&mut self, told: &Self) -> bool {
-        if told.outputs.front().is_some() && self.outputs.front() == told.outputs.front() {
-            self.outputs.pop_front();
-        }
-        !self.outputs.is_empty()
-    }
-
-    /// The same with the first of its outputs alone, which is what is told next.
-    fn first(&self) -> Self {
-        let Self { version, channel, resolution, phase, outputs } = self;
-        let outputs = outputs.front().cloned().into_iter().collect();
-        let (channel, resolution) = (channel.clone(), resolution.clone());
-        Self { version: *version, channel, resolution, phase: *phase, outputs }
-    }
-
-    /// The bytes that it is kept in, nearly.
-    fn bytes(&self) -> usize {
-        let outputs: usize = self.outputs.iter().map(output_bytes).sum();
-        ROW_BYTES + self.channel.len() + self.resolution.len() + outputs
-    }
-
-    /// As the store keeps it.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a row is plain JSON")
-    }
-
-    /// What the store kept; `None` if it is of another form.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|row: &Self| row.version == VERSION)
-    }
-}
-
-/// The bytes that an output is kept in, nearly.
-const fn output_bytes(output: &Output) -> usize {
-    let Output { kind: _, resolution, index_file, start_time } = output;
-    ROW_BYTES + resolution.len() + index_file.len() + start_time.len()
-}
 
 /// One message to the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +128,7 @@ impl Ledger {
     }
 
     fn push(&mut self, id: StreamId, output: Output) {
-        let more = output_bytes(&output);
+        let more = output.kept_bytes();
         let Some(entry) = self.entries.get(&id).filter(|entry| !entry.over) else { return };
         if entry.row.outputs.contains(&output) {
             return;
@@ -243,9 +160,8 @@ impl Ledger {
         if self.entries.contains_key(&id) {
             return;
         }
-        let entry = Entry::new(row.clone(), Some(row.phase));
-        self.bytes += entry.bytes();
-        self.entries.insert(id, entry);
+        let phase = row.phase;
+        self.put(id, Entry::new(row, Some(phase)));
         self.ended(id);
         // What was to be told already is on the disk as it is, and queued when it was written.
         self.unsaved.insert(id);
@@ -375,14 +291,17 @@ impl Ledger {
 
     /// Adds a publication; false if there is no room for it.
     fn insert(&mut self, id: StreamId, entry: Entry) -> bool {
-        let bytes = entry.bytes();
-        if !self.make_room(1, bytes) {
+        if !self.make_room(1, entry.bytes()) {
             self.counts.dropped += 1;
             return false;
         }
-        self.bytes += bytes;
-        self.entries.insert(id, entry);
+        self.put(id, entry);
         true
+    }
+
+    fn put(&mut self, id: StreamId, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.entries.insert(id, entry);
     }
 
     /// False if there is no room for so many publications and bytes more.
@@ -408,6 +327,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::OUTPUT_BYTES_MAX;
     use super::*;
 
     const ID: StreamId = StreamId([1; 16]);

@@ -24,6 +24,7 @@ mod key_request;
 mod ledger;
 mod policy;
 mod room;
+mod row;
 mod server;
 mod stream_ids;
 mod teller;
