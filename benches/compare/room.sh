@@ -59,13 +59,7 @@ all_play() {
 
 for round in $(seq "$ROUNDS"); do
     start_server <<TOML
-[limits]
-admission = "off"
-connections_max = $PLAYERS_MAX
-players_max = $PLAYERS_MAX
-hls_viewers_max = $PLAYERS_MAX
-reply_bytes_max = 65536
-parked_bytes_max = 65536
+$(limits_of "$PLAYERS_MAX")
 TOML
     publish --url "rtmp://127.0.0.1:$RTMP/live/bench" --bitrate "$BITRATE"
     PUBLISHER=$STARTED

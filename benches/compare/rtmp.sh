@@ -8,9 +8,10 @@
 #
 # FORMAT=flv plays ours over HTTP-FLV. RAMP is how many players join in a second. THEIRS_CPU is the
 # core of their server, if it is another. BATCH_MIN and BATCH_MAX are our flush interval in
-# milliseconds: both 0 for frame by frame; without them the defaults hold. Both servers are published
-# to all the time, by processes of their own; rounds take turns, and the process time of each server
-# counts while its own players watch.
+# milliseconds: both 0 for frame by frame; without them the defaults hold. ADMISSION=off serves more
+# players than a core has room for by default. Both servers are published to all the time, by
+# processes of their own; rounds take turns, and the process time of each server counts while its
+# own players watch.
 
 # shellcheck source=benches/compare/server.sh
 . "$(dirname "$0")/server.sh"
@@ -25,6 +26,7 @@ start_server <<TOML
 [egress]
 ${BATCH_MIN:+batch_ms_min = $BATCH_MIN}
 ${BATCH_MAX:+batch_ms_max = $BATCH_MAX}
+$([ "${ADMISSION:-}" != off ] || limits_of $((PLAYERS + 100)))
 TOML
 OURS=rtmp://127.0.0.1:$RTMP/live/bench
 OURS_PLAY=$OURS

@@ -51,6 +51,19 @@ started() {
     PIDS="$PIDS $STARTED"
 }
 
+# limits_of PLAYERS: configuration of a server that refuses none of so many, of whatever format.
+limits_of() {
+    cat <<TOML
+[limits]
+admission = "off"
+connections_max = $1
+players_max = $1
+hls_viewers_max = $1
+reply_bytes_max = 65536
+parked_bytes_max = 65536
+TOML
+}
+
 # start_server [SHARDS]: reads more configuration from the standard input; its process id is in SERVER.
 start_server() {
     more=$(cat)

@@ -47,8 +47,10 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ours = &self.shown.outcome;
         match (&self.theirs, self.tries) {
-            (Some(theirs), _) if self.is_worse() => write!(f, "**{ours}** libsrt {theirs}"),
-            (Some(theirs), _) => write!(f, "{ours} libsrt {theirs}"),
+            (Some(theirs), _) => {
+                let bold = if self.is_worse() { "**" } else { "" };
+                write!(f, "{bold}{ours}{bold} libsrt {theirs}")
+            }
             (None, 1) => write!(f, "{ours}"),
             (None, tries) => write!(f, "{ours} of {tries}"),
         }
