@@ -26,8 +26,9 @@ pub(super) enum Class {
     Segments,
 }
 
-/// Bytes that each class may send per round.
-const QUANTA: [i64; CLASSES] = [256 << 10, 1 << 20, 1 << 20, 512 << 10, 512 << 10, 512 << 10];
+/// Bytes that each class may send per round: viewers of segments mostly wait until a burst of live
+/// frames is sent, but never for all of it.
+const QUANTA: [i64; CLASSES] = [256 << 10, 1 << 20, 1 << 20, 512 << 10, 512 << 10, 128 << 10];
 const CLASSES: usize = 6;
 /// What a send costs beside its bytes: the kernel's work per send in terms of its work per byte.
 const SEND_COST: i64 = 24 << 10;
@@ -150,6 +151,23 @@ mod tests {
             }
         }
         assert!((100..200).contains(&live_done), "live ended after {live_done} sends");
+    }
+
+    #[test]
+    fn segments_mostly_wait_while_a_burst_of_live_frames_is_sent() {
+        let mut queues = Queues::default();
+        for slot in 0..2_000 {
+            queues.push(slot, if slot < 1_000 { Class::Live } else { Class::Segments });
+        }
+        let (mut live, mut segments) = (0, 0);
+        while live < 1_000 {
+            let is_live = queues.pop().unwrap() < 1_000;
+            queues.pay(if is_live { 72 << 10 } else { 384 << 10 });
+            *(if is_live { &mut live } else { &mut segments }) += 1;
+        }
+        let (live, segments) = (live * (96 << 10), segments * (408 << 10));
+        let share = f64::from(segments) / f64::from(live + segments);
+        assert!((0.09..0.13).contains(&share), "{share}");
     }
 
     #[test]
