@@ -112,8 +112,12 @@ fn end(publisher: &mut Publisher) {
     publisher.flush();
 }
 
-/// What is published from now on comes to a node as another stream.
+/// What is published from now on comes to a node as another stream, which had the last GOP before:
+/// who calls is told that it is connected before the play on the other side begins.
 fn publish_to(publisher: &mut Publisher, server: &Server, stream: &str) {
+    server.control.until("its first frames come", |totals| {
+        totals.stream(stream).is_some_and(|stream| stream.units_in > 0)
+    });
     // Three GOPs: fewer than a player may be behind.
     publisher.send_frames(30);
     server.control.until("it comes", |totals| {
