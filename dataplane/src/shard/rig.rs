@@ -59,6 +59,7 @@ pub(super) struct Rig {
     /// Where shard 0 hears its peers.
     pub addr: SocketAddr,
     peers: Vec<TcpStream>,
+    judged: u64,
 }
 
 /// A node of two shards without a stream, all of whose streams live on shard `home`.
@@ -118,7 +119,7 @@ impl Rig {
         let addr = local_addr(socket.as_fd()).unwrap();
         let mut listeners = vec![(listener, socket)];
         let (shards, commands, events) = (Vec::new(), Vec::new(), Vec::new());
-        let mut rig = Self { shards, commands, events, addr, peers: Vec::new() };
+        let mut rig = Self { shards, commands, events, addr, peers: Vec::new(), judged: 0 };
         for (id, (pool, (outboxes, inboxes))) in (0..).map(ShardId).zip(pools.into_iter().zip(mesh))
         {
             let (reactor, _) = Reactor::new(&config.reactor).unwrap();
@@ -143,6 +144,11 @@ impl Rig {
         &self.shards[0].counters
     }
 
+    /// Questions that were answered; the shard hears the last answers in its next turn.
+    pub(super) const fn judged(&self) -> u64 {
+        self.judged
+    }
+
     /// Those on shard 0 whose question a home shard has.
     pub(super) fn asked(&self) -> u64 {
         let connections = self.shards[0].connections.iter();
@@ -158,6 +164,7 @@ impl Rig {
         while let Ok(event) = self.events[shard].pop() {
             if let Event::Authorize { ticket, request } = event {
                 let verdict = Verdict::Allow(Grant::to(request.stream));
+                self.judged += 1;
                 self.commands[shard].push(Command::Verdict { ticket, verdict }).unwrap();
             }
         }

@@ -37,7 +37,7 @@ impl Shard {
             self.refuse_for_room(slot, NoRoom::Players);
             return;
         }
-        if let Some(found) = self.readers.find(&stream, options.log, Use::Live) {
+        if let Some(found) = self.find_going(&stream, options.log) {
             match self.readers.get_mut(found).map(|reader| &mut reader.state) {
                 Some(ReaderState::Asked(waiting)) => {
                     waiting.push(slot);
@@ -49,6 +49,18 @@ impl Shard {
         }
         // Who may wait for it does so here, and keeps no answer of its home reserved.
         self.ask_home(slot, stream, options.log, Use::Live, Duration::ZERO);
+    }
+
+    /// The reader of a live log that goes on. One that its home ended, of which this shard has yet
+    /// to take note, is for nobody new: the home is asked what comes after it.
+    fn find_going(&mut self, stream: &StreamName, key: LogKey) -> Option<u32> {
+        let found = self.readers.find(stream, key, Use::Live)?;
+        let logs = self.readers.get(found).and_then(Reader::logs);
+        if logs.is_some_and(|logs| logs.ended().is_some()) {
+            self.readers.retire(found);
+            return None;
+        }
+        Some(found)
     }
 
     /// Asks the home shard for a log that this shard does not read yet.
@@ -321,5 +333,24 @@ impl Shard {
         } else if let Some(at) = self.streams.away.find(stream) {
             self.post(at, Message::Unsubscribe { stream: stream.clone(), key, reader });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::{self, Rig};
+
+    #[test]
+    fn nobody_joins_a_log_that_its_home_has_just_ended() {
+        let mut rig = Rig::new(&rig::config(1));
+        rig.begin_stream(1);
+        rig.ask(2, "/demo.flv");
+        rig.turn_until(&[0, 1], |rig| rig.counters().players == 2);
+        // The next one is let in before its shard has taken note of the end.
+        rig.ask(1, "/demo.flv");
+        rig.turn_until(&[0], |rig| rig.judged() == 3);
+        rig.end_stream(1);
+        rig.turn_until(&[0, 1], |rig| rig.counters().plays_refused == 1);
+        assert_eq!(rig.counters().plays_started, 2);
     }
 }
