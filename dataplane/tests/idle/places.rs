@@ -109,6 +109,7 @@ fn who_waits_holds_no_place_and_is_asked_for_room_when_it_begins(mut config: Con
     assert_eq!(refused, [code::PLAY_FAILED, code::CONNECT_REJECTED]);
     end(&mut playing);
     player.items_to_end();
+    server.control.until("its place is free", |t| t.sum(|c| c.players) == 0);
     let mut waits: Vec<_> = (0..2).map(|_| RtmpPlayer::ask(server.rtmp, "cam?key=k")).collect();
     let refused_before = all_wait(&server, 2).sum(|c| c.plays_refused);
     let mut playing = Publisher::start(server.rtmp, "other");

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use codecs::srt::{
@@ -20,6 +21,9 @@ const TRANSPORT_PACKET: usize = 188;
 pub(crate) const FIRST: u32 = SeqNumber::MAX - 20;
 /// A turn waits this long for a datagram.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+
+/// Peers that were made.
+static CALLERS: AtomicU32 = AtomicU32::new(0);
 
 /// What a peer publishes: packets that were ready at once.
 #[derive(Default)]
@@ -83,10 +87,11 @@ impl SrtPeer {
     pub(crate) fn with(server: SocketAddr, stream_id: &str, settings: Settings) -> Self {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         socket.set_read_timeout(Some(PAUSE)).unwrap();
-        let port = u32::from(socket.local_addr().unwrap().port());
+        // Ports come again, and with them what was meant for those who had them.
+        let number = CALLERS.fetch_add(1, Ordering::Relaxed);
         let call = Call {
             peer: server,
-            socket: SocketId(0x1000_0000 + port),
+            socket: SocketId(0x1000_0000 + number),
             initial: SeqNumber::new(FIRST),
             stream_id: Some(stream_id.into()),
         };
