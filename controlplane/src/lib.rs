@@ -11,7 +11,8 @@
 //! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
 //! hashes keys, `sign` signs addresses, `penalties/` knows who guesses, `security/` tells of it,
 //! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
-//! shows a running server on a terminal, `registry/` knows which streams should exist, `usage/` who
+//! shows a running server on a terminal, `registry/` knows which streams should exist, `record/` writes
+//! them into files, `usage/` who
 //! used how much, `quotas/` how much may be used, `troubles` what is not as it should be, `trust`
 //! whom our commands believe inside TLS.
 
@@ -37,6 +38,7 @@ pub mod outbound;
 pub mod penalties;
 pub mod probe;
 pub mod quotas;
+pub mod record;
 pub mod registry;
 pub mod security;
 pub mod server;

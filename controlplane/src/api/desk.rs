@@ -70,7 +70,7 @@ async fn serve(mut asks: mpsc::Receiver<Ask>, mut keeper: Keeper, mut registry: 
                 Some(Ask::Stream { name, reply }) => {
                     let (item, gathered) = (registry.stream(&name), seen());
                     let peers = PeerSnapshots::default();
-                    drop(reply.send(Sighting { item, gathered, peers }));
+                    drop(reply.send(Sighting { item, gathered, peers, recording: None }));
                 }
                 Some(other) => panic!("{other:?}"),
                 None => return,

@@ -21,8 +21,8 @@ use super::reply::Refusal;
 use super::state::ApiState;
 use super::transfer;
 use super::{
-    auth, config, coordinator, events, health, hooks, live, moving, penalties, requests, sessions,
-    streams, templates, tenants, usage,
+    auth, config, coordinator, events, health, hooks, live, moving, penalties, recordings,
+    requests, sessions, streams, templates, tenants, usage,
 };
 use crate::console::pages;
 
@@ -102,6 +102,8 @@ fn described(state: &ApiState) -> OpenApiRouter<ApiState> {
         .routes(routes!(auth::forget_verdicts))
         .routes(routes!(coordinator::coordinator))
         .routes(routes!(coordinator::peers))
+        .routes(routes!(recordings::recordings))
+        .routes(routes!(recordings::recording, recordings::delete_recording))
         .routes(routes!(penalties::penalties, penalties::lift_penalty))
         .routes(routes!(config::config))
         .routes(routes!(config::reload))

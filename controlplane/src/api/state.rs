@@ -17,9 +17,11 @@ use super::requests::Requests;
 use super::token::Token;
 use super::transfer::IMPORT_BYTES_MAX;
 use crate::bridge::{Ask, Gathered, Sighting};
+use crate::config::RecordingSection;
 use crate::events::Bus;
 use crate::hooks::Hooks;
 use crate::penalties::Warden;
+use crate::record::Shelf;
 use crate::troubles::Troubles;
 use crate::usage::Book;
 
@@ -41,6 +43,7 @@ pub struct ApiState {
     pub(super) requests: Requests,
     pub(super) troubles: Troubles,
     pub(super) warden: Warden,
+    pub(super) shelf: Shelf,
     /// Bytes of the body of an import at most.
     pub(super) import_bytes_max: usize,
 }
@@ -74,6 +77,7 @@ impl ApiState {
             requests: Requests::default(),
             troubles,
             warden: Warden::default(),
+            shelf: Shelf::new(std::path::PathBuf::new(), RecordingSection::default()),
             import_bytes_max: IMPORT_BYTES_MAX,
         }
     }
@@ -89,6 +93,12 @@ impl ApiState {
     #[must_use]
     pub fn watched_by(self, warden: Warden) -> Self {
         Self { warden, ..self }
+    }
+
+    /// Lists and deletes the files of `shelf`.
+    #[must_use]
+    pub fn keeping(self, shelf: Shelf) -> Self {
+        Self { shelf, ..self }
     }
 
     /// Asks the control loop, and waits for its answer.

@@ -12,6 +12,7 @@ use super::transport::Transport;
 use super::view::{Log, Track};
 use crate::bridge::{Gathered, PeerSnapshot, PeerSnapshots};
 use crate::coordinator::Policy;
+use crate::record::RecordingState;
 use crate::registry::{Filter, Item, Origin, StreamSpec, Traits, mask_passphrases};
 
 /// A stream: what is wanted of it, and what it is doing.
@@ -71,6 +72,9 @@ pub(crate) struct StreamView {
     /// Those that the node pushes it to; not in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pushes: Vec<PeerSnapshot>,
+    /// What recording it comes to, if it is recorded; not in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingState>,
     /// Milliseconds since the shards told the figures; not in a list, which says it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     figures_age_ms: Option<u64>,
@@ -254,17 +258,18 @@ impl StreamView {
             timestamps_repaired: live.map_or(0, |status| status.timestamps_repaired),
             pulls: Vec::new(),
             pushes: Vec::new(),
+            recording: None,
             figures_age_ms: None,
         }
     }
 
-    /// The same, with the peers that the node connects to for it.
+    /// The same, with the peers that the node connects to for it, and its recording.
     #[must_use]
-    pub(crate) fn with(self, peers: PeerSnapshots) -> Self {
+    pub(crate) fn with(self, peers: PeerSnapshots, recording: Option<RecordingState>) -> Self {
         let PeerSnapshots { pulls, pushes } = peers;
         let mut inputs = self.inputs;
         InputView::call(&mut inputs, &pulls);
-        Self { inputs, pulls, pushes, ..self }
+        Self { inputs, pulls, pushes, recording, ..self }
     }
 
     /// The same, with how old its figures are.

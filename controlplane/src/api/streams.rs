@@ -188,13 +188,14 @@ pub(super) async fn stream(
     Params(Expand { expand }): Params<Expand>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Sighting { item, gathered, peers } = state.stream(&name).await?;
+    let Sighting { item, gathered, peers, recording } = state.stream(&name).await?;
     let Some(item) = item else {
         gathered.clip.as_ref().filter(|&clip| *clip == name).ok_or(UNKNOWN)?;
         let view = StreamView::of_clip(&name, &gathered);
         return Ok(Json(view.aged(&gathered)).into_response());
     };
-    let view = StreamView::of(&item, &gathered, expand.is_some()).aged(&gathered).with(peers);
+    let view =
+        StreamView::of(&item, &gathered, expand.is_some()).aged(&gathered).with(peers, recording);
     Ok(etag(&item).answer(&headers, Json(view)))
 }
 
@@ -372,8 +373,8 @@ async fn change(
     };
     let Made { created, shown: Shown::Stream(Some(item)), .. } = made else { return Err(UNKNOWN) };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let Sighting { gathered, peers, .. } = state.stream(&item.name).await?;
-    let view = StreamView::of(&item, &gathered, false).aged(&gathered).with(peers);
+    let Sighting { gathered, peers, recording, .. } = state.stream(&item.name).await?;
+    let view = StreamView::of(&item, &gathered, false).aged(&gathered).with(peers, recording);
     let header = [(http::header::ETAG, etag(&item).header())];
     Ok((status, header, Json(view)).into_response())
 }

@@ -13,6 +13,7 @@ use super::gathered::{Gathered, SessionSight, Sighting};
 use crate::acme::AcmeAsk;
 use crate::auth::AuthAsk;
 use crate::counts::Counts;
+use crate::record::Report;
 use crate::registry::RegistryAsk;
 use crate::server::ConfigAsk;
 use crate::viewing::SessionsAsk;
@@ -71,4 +72,6 @@ pub enum Ask {
     Auth(AuthAsk),
     /// About sessions.
     Sessions(SessionsAsk),
+    /// A recording tells what became of it.
+    Recording(Box<Report>),
 }

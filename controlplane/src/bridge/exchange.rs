@@ -28,6 +28,7 @@ use crate::coordinator::client::Client;
 use crate::counts::Counts;
 use crate::events::{Backlog, Bus, Kind};
 use crate::penalties::Warden;
+use crate::record::Recorder;
 use crate::registry::Registry;
 use crate::usage::{Book, Collector};
 use crate::viewing::Sessions;
@@ -70,6 +71,7 @@ pub struct Exchange<F> {
     pub(super) usage: Option<(Collector, Book)>,
     pub(super) quotas: Quotas,
     pub(super) bindings: Bindings,
+    pub(super) recorder: Recorder,
     full: Vec<bool>,
     pub(super) warden: Warden,
     pub(crate) registry: Registry,
@@ -103,6 +105,7 @@ impl<F: Fleet> Exchange<F> {
             usage: None,
             quotas: Quotas::default(),
             bindings: Bindings::default(),
+            recorder: Recorder::default(),
             full: vec![false; shards],
             warden: Warden::default(),
             registry: Registry::default(),
@@ -152,6 +155,7 @@ impl<F: Fleet> Exchange<F> {
             Ask::Config(_) | Ask::Counts { .. } | Ask::Registry(_) | Ask::Acme(_) => {}
             Ask::Auth(ask) => self.ask_of_gate(ask),
             Ask::Sessions(ask) => self.ask_of_sessions(ask, now),
+            Ask::Recording(report) => self.recording_told(*report, now),
         }
     }
 
@@ -172,6 +176,7 @@ impl<F: Fleet> Exchange<F> {
         self.tick_attached(now);
         self.tick_client(now);
         self.tick_usage(now);
+        self.tick_recordings(now);
         self.reap(now);
         if self.directory.due().is_some_and(|due| due <= now) {
             self.directory.asked(now);
@@ -194,9 +199,10 @@ impl<F: Fleet> Exchange<F> {
         let client = self.client.as_ref().and_then(Client::due);
         let (directory, sessions) = (self.directory.due(), self.sessions.due());
         let (bindings, unbegun) = (self.bindings.due(), self.gate.unbegun_due());
-        let dials = self.dials_due(now);
+        let (dials, recordings) = (self.dials_due(now), self.recorder.due());
         let due = [
-            moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun, dials,
+            moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun,
+            dials, recordings,
         ];
         [retry, gathers, surveys].into_iter().chain(due).flatten().min()
     }
@@ -223,6 +229,7 @@ impl<F: Fleet> Exchange<F> {
         Client::count(self.client.as_ref(), into);
         self.gate.count(into);
         self.count_dials(into);
+        self.recorder.count(into);
         into.counter(
             "control_commands_dropped_total",
             "Commands that found no room in a shard's mailbox nor before it.",

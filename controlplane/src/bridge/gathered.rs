@@ -10,6 +10,7 @@ use dataplane::ids::{SessionId, ShardId, StreamName};
 use super::peers::PeerSnapshots;
 use super::roll::Roll;
 use crate::coordinator::Policy;
+use crate::record::RecordingState;
 use crate::registry::{Item, TenantName};
 use crate::viewing::{ClosedSession, LiveSession};
 
@@ -67,6 +68,8 @@ pub struct Sighting {
     pub gathered: Arc<Gathered>,
     /// The peers that the node connects to for it.
     pub peers: PeerSnapshots,
+    /// What recording it comes to.
+    pub recording: Option<RecordingState>,
 }
 
 /// One session, as far as it is known.

@@ -35,6 +35,7 @@ mod outbox;
 mod peers;
 mod pulls;
 mod quotas;
+mod recordings;
 mod roll;
 mod sessions;
 mod sightings;

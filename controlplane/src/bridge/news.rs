@@ -23,18 +23,7 @@ impl<F: Fleet> Exchange<F> {
     /// A segment is finished.
     pub(super) fn segment_finished(&mut self, segment: &FinishedSegment) {
         let FinishedSegment { ref stream, id, number, duration_ms } = *segment;
-        let holder = self.registry.running.lookup(stream).and_then(|slot| slot.holder);
-        let publisher = holder.and_then(|session| {
-            let live = self.sessions.get(session)?;
-            let claim = self.gate.claim_of(session);
-            Some(Party {
-                session,
-                protocol: live.protocol,
-                peer: live.peer,
-                agent: Arc::clone(&live.agent),
-                claim,
-            })
-        });
+        let publisher = self.publisher_of(stream);
         let kind = Kind::SegmentFinished { number, duration_ms, publisher };
         self.bus.publish(Some(stream), id, kind);
     }

@@ -33,6 +33,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// Lets every shard end its sessions, then itself.
     pub fn drain(&mut self) {
+        self.recorder.close();
         self.tell_all(|| Command::Drain);
     }
 

@@ -183,7 +183,8 @@ impl<F: Fleet> Exchange<F> {
             Waiter::One(name, reply) => {
                 let item = self.registry.stream(&name);
                 let peers = self.peers_of(&name);
-                drop(reply.send(Sighting { item, gathered, peers }));
+                let recording = self.recorder.state(&name);
+                drop(reply.send(Sighting { item, gathered, peers, recording }));
             }
             Waiter::Session(id, reply) => drop(reply.send(self.sight(id, Some(&gathered)))),
         }

@@ -34,6 +34,7 @@ impl<F: Fleet> Exchange<F> {
             self.meter_publication(stream, now);
             self.tell_began(stream, publisher.session, now);
         }
+        self.record(stream, now);
         let policy = self.gate.policies().of(stream);
         self.coordinator.started(start, policy.map(AsRef::as_ref), now);
         self.obey(now);
@@ -58,6 +59,7 @@ impl<F: Fleet> Exchange<F> {
                 self.forgotten(&oldest);
             }
             self.gate.policies_mut().ended(stream);
+            self.record_over(stream);
             self.tell_over(stream, now);
             self.gate.stream_over(stream, now);
         }
@@ -91,6 +93,7 @@ impl<F: Fleet> Exchange<F> {
             self.bind_publication(stream, session, now);
             self.meter_publication(stream, now);
             self.tell_began(stream, session, now);
+            self.record(stream, now);
         }
     }
 

@@ -213,6 +213,7 @@ pub fn sections() -> Vec<Section> {
         super::streams::section(),
         super::stream::section(),
         super::hls::section(),
+        super::recording::section(),
         super::session::section(),
         super::srt::section(),
     ]);

@@ -13,6 +13,7 @@ use super::field::Auto;
 use super::listeners::ListenersSection;
 use super::log::LogSection;
 use super::node::NodeSection;
+use super::recording::RecordingSection;
 use super::shards::ShardsSection;
 use super::srt::SrtSection;
 use super::streams::StreamsSection;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub streams: StreamsSection,
     /// `[stream]`
     pub stream: StreamConfig,
+    /// `[recording]`
+    pub recording: RecordingSection,
     /// `[session]`
     pub session: SessionConfig,
     /// `[srt]`
@@ -100,6 +103,7 @@ impl Default for Settings {
             egress: EgressConfig::default(),
             streams: StreamsSection::default(),
             stream: StreamConfig::default(),
+            recording: RecordingSection::default(),
             session: SessionConfig::default(),
             srt: SrtSection::default(),
             coordinator: CoordinatorSection::default(),

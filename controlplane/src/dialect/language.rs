@@ -100,8 +100,10 @@ impl Dialect {
         match self {
             Self::Native | Self::Mediamtx => &[],
             Self::RtmpEvent => &["stop"],
-            Self::NginxRtmp => &["publish_done", "play_done", "done"],
-            Self::Srs => &["on_unpublish", "on_stop", "on_close", "on_hls"],
+            Self::NginxRtmp => {
+                &["publish_done", "play_done", "done", "record_started", "record_done"]
+            }
+            Self::Srs => &["on_unpublish", "on_stop", "on_close", "on_hls", "on_dvr"],
             Self::Zlmediakit => &[
                 "on_flow_report",
                 "on_stream_changed",
@@ -121,13 +123,11 @@ impl Dialect {
     /// Why it does not tell `call` here, if the server that it comes from does.
     #[must_use]
     pub fn cannot_call(self, call: &str) -> Option<&'static str> {
-        const RECORDS: &str = "left out: there are no recordings to tell of";
+        const RECORDS: &str = "left out: what is recorded is FLV, and it tells of MP4 and TS alone";
         const QUESTION: &str = "left out: auth.callback asks it; set its url, or on_...";
         const NOTHING: &str = "left out: there is nothing that it would be about";
         match (self, call) {
-            (Self::NginxRtmp, "record_done" | "record_started")
-            | (Self::Srs, "on_dvr")
-            | (Self::Zlmediakit, "on_record_mp4" | "on_record_ts") => Some(RECORDS),
+            (Self::Zlmediakit, "on_record_mp4" | "on_record_ts") => Some(RECORDS),
             (Self::NginxRtmp, "connect" | "publish" | "play" | "update")
             | (Self::Srs, "on_connect" | "on_publish" | "on_play")
             | (

@@ -67,7 +67,8 @@ fn common(peer: &Peer<'_>) -> Form {
     form
 }
 
-/// What is told of `event`: that somebody publishes or plays no more, at once.
+/// What is told of `event`: that somebody publishes or plays no more, at once, and
+/// which files are recorded.
 pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
     let Some(stream) = event.stream() else { return Vec::new() };
     let done = |call: &str, party: &Party| {
@@ -81,8 +82,30 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
         Kind::SessionClosed { party, .. } | Kind::SessionUnopened { party } => {
             vec![done("play_done", party), done("done", party)]
         }
+        Kind::RecordingStarted { path, publisher, .. } => {
+            vec![recorded(node, stream, publisher.as_ref(), ("record_started", path))]
+        }
+        Kind::RecordingFinished { path, publisher, .. } => {
+            vec![recorded(node, stream, publisher.as_ref(), ("record_done", path))]
+        }
         _ => Vec::new(),
     }
+}
+
+/// What is told of a file; its recorder is the one that nobody gave a name.
+fn recorded(
+    node: &str,
+    stream: &StreamName,
+    publisher: Option<&Party>,
+    (call, path): (&str, &str),
+) -> Note {
+    let peer = Peer::of_publisher(node, publisher, stream);
+    let mut form = common(&peer);
+    form.field("call", call)
+        .field("recorder", "")
+        .field("name", &peer.place.name)
+        .field("path", path);
+    Note::new(call, form.arguments(peer.query).text())
 }
 
 /// What an answer says.

@@ -1,6 +1,6 @@
 //! Peer: who a message is about.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dataplane::control::{AuthorizeRequest, Intent, Protocol};
 use dataplane::ids::{SessionId, StreamName};
@@ -68,6 +68,33 @@ impl<'a> Peer<'a> {
             addr: party.peer,
             local: None,
             agent: &party.agent,
+            page: "",
+            query: "",
+            key: "",
+            login: "",
+            stream,
+            place: Place::of_stream(stream),
+        }
+    }
+
+    /// The publisher that an event is about. Nobody knows who it was of a file that an earlier run
+    /// left.
+    pub(super) fn of_publisher(
+        node: &'a str,
+        publisher: Option<&'a Party>,
+        stream: &'a StreamName,
+    ) -> Self {
+        if let Some(party) = publisher {
+            return Self::of_party(node, party, stream);
+        }
+        Self {
+            node,
+            session: SessionId(0),
+            protocol: Protocol::Rtmp,
+            tls: false,
+            addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            local: None,
+            agent: "",
             page: "",
             query: "",
             key: "",

@@ -1,9 +1,9 @@
 //! The dialect of SRS: an object of JSON for each call, and a number for an answer.
 //!
 //! Shape: `action`, `server_id`, `service_id`, `client_id`, `ip`, `vhost` and `app` of all; of
-//! streams `tcUrl`, `stream`, `param`, `stream_url` and `stream_id`; of segments `duration`, `cwd`,
-//! `file`, `url`, `m3u8`, `m3u8_url` and `seq_no`. 200 with `0`, or with an object whose `code` is
-//! 0, lets in.
+//! streams `tcUrl`, `stream`, `param`, `stream_url` and `stream_id`; of recordings
+//! `cwd` and `file`, of segments `duration`, `cwd`, `file`, `url`, `m3u8`, `m3u8_url` and `seq_no`.
+//! 200 with `0`, or with an object whose `code` is 0, lets in.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) fn question(intent: Intent, peer: &Peer<'_>) -> Note {
 }
 
 /// What is told of `event`: that somebody publishes or plays no more, that a client is gone, or
-/// that a segment is finished.
+/// that a segment or a recording is finished.
 pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
     let over = |call, party: &Party| {
         let stream = event.stream()?;
@@ -55,6 +55,9 @@ pub(super) fn notes(node: &str, event: &Event) -> Vec<Note> {
         | Kind::ConnectionUnused { party, bytes_in, bytes_out, .. } => {
             closed(node, party, *bytes_in, *bytes_out)
         }
+        Kind::RecordingFinished { path, publisher, .. } => event.stream().map(|stream| {
+            recorded(&Peer::of_publisher(node, publisher.as_ref(), stream), stream, path)
+        }),
         Kind::SegmentFinished { number, duration_ms, publisher: Some(party) } => {
             event.stream().map(|stream| {
                 finished(&Peer::of_party(node, party, stream), stream, *number, *duration_ms)
@@ -98,6 +101,17 @@ fn finished(peer: &Peer<'_>, stream: &StreamName, number: u64, duration_ms: u64)
         fields.extend(more);
     }
     Note::json("on_hls", &fields)
+}
+
+/// A file: `file` is where it is below `cwd`.
+fn recorded(peer: &Peer<'_>, stream: &StreamName, path: &str) -> Note {
+    let mut fields = of_stream("on_dvr", peer);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let file = format!("{stream}/{name}");
+    let cwd = path.strip_suffix(&file).map_or("/", |cwd| cwd.trim_end_matches('/'));
+    fields["cwd"] = cwd.into();
+    fields["file"] = format!("./{file}").into();
+    Note::json("on_dvr", &fields)
 }
 
 fn client(action: &str, peer: &Peer<'_>) -> Value {

@@ -344,6 +344,39 @@ kinds! {
         #[serde(skip)]
         publisher: Option<Party>,
     }
+    /// A stream is being recorded in a file.
+    "recording.started" RecordingStarted {
+        /// The name of the file, by which the API knows it.
+        recording: String,
+        /// Where it is.
+        path: String,
+        /// Who publishes the stream.
+        #[serde(skip)]
+        publisher: Option<Party>,
+    }
+    /// A file of a recording is whole.
+    "recording.finished" RecordingFinished {
+        /// The name of the file, by which the API knows it.
+        recording: String,
+        /// Where it is.
+        path: String,
+        /// Its bytes.
+        bytes: u64,
+        /// How long it plays.
+        duration_ms: u64,
+        /// Why it ends there.
+        reason: &'static str,
+        /// Who published the stream.
+        #[serde(skip)]
+        publisher: Option<Party>,
+    }
+    /// A stream is not recorded, though it should be; it is tried again.
+    "recording.failed" RecordingFailed {
+        /// Why, in a word.
+        reason: &'static str,
+        /// What went wrong, and the mend.
+        message: String,
+    }
     /// A connection is closed by which somebody published or played; told while somebody wants to
     /// hear of each.
     "connection.closed" ConnectionClosed {
@@ -434,7 +467,9 @@ impl Kind {
             | Self::PublishEnded { party, .. }
             | Self::ConnectionClosed { party, .. }
             | Self::ConnectionUnused { party, .. } => party.claim.as_deref(),
-            Self::SegmentFinished { publisher, .. } => publisher.as_ref()?.claim.as_deref(),
+            Self::SegmentFinished { publisher, .. }
+            | Self::RecordingStarted { publisher, .. }
+            | Self::RecordingFinished { publisher, .. } => publisher.as_ref()?.claim.as_deref(),
             _ => None,
         }
     }

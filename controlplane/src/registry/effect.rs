@@ -128,6 +128,7 @@ pub const RULES: &[Rule] = &[
     quiet!(srt_passphrase),
     quiet!(mpegts),
     quiet!(push),
+    quiet!(record),
     quiet!(transcoder),
     quiet!(dvr),
     quiet!(watermark),

@@ -18,6 +18,7 @@ use super::processing::{Dvr, Thumbnail, Transcoder, Watermark};
 use super::quota::QuotaSpec;
 use super::tenant::{self, TenantName};
 use crate::auth::{KeyHash, Ways};
+use crate::record::RecordMode;
 
 /// Bytes of a name at most.
 pub(super) const NAME_BYTES_MAX: usize = 256;
@@ -77,6 +78,9 @@ pub struct Traits {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
     pub push: Vec<PushDestination>,
+    /// Whether it is recorded, and as what; what the application says of it decides without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordMode>,
     /// How it is transcoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcoder: Option<Box<Transcoder>>,
@@ -160,6 +164,7 @@ impl StreamSpec {
             inputs: list(own.inputs, &base.inputs),
             protocols: own.protocols.or(base.protocols),
             push: list(own.push, &base.push),
+            record: own.record.or(base.record),
             transcoder: own.transcoder.or_else(|| base.transcoder.clone()),
             dvr: own.dvr.or_else(|| base.dvr.clone()),
             watermark: own.watermark.or_else(|| base.watermark.clone()),
@@ -347,6 +352,7 @@ mod tests {
             "transcoder": {"mode": "multi"}, "protocols": {"hls": true, "srt": true},
             "push": [{"url": "rtmp://h/live/x", "enabled": true, "limit": 3},
                 {"url": "srt://h:9000?streamid=publish:x", "enabled": true}],
+            "record": "flv",
             "dvr": {"enabled": true}, "watermark": {"type": "text", "text": "x"},
             "thumbnail": {"enabled": true}, "metadata": {"owner": "7"},
         });

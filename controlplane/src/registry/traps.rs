@@ -80,6 +80,7 @@ fn each_changed_field_drops_exactly_those_of_its_row() {
         ("mpegts", json!({"passthrough": false}), ""),
         ("metadata", json!({"c": "d"}), ""),
         ("push", json!([{"url": "rtmp://h/x"}]), ""),
+        ("record", json!("flv"), ""),
         ("transcoder", json!({}), ""),
         ("dvr", json!({}), ""),
         ("watermark", json!({}), ""),

@@ -155,6 +155,7 @@ impl Weight for Traits {
             auth: _,
             srt_passphrase,
             mpegts: _,
+            record: _,
             inputs,
             protocols: _,
             push,

@@ -17,6 +17,7 @@ use crate::config::{Loaded, Plan};
 use crate::hooks::Hooks;
 use crate::logging::Logging;
 use crate::penalties::{Keeper, Warden};
+use crate::record::Entrance as PlayEntrance;
 use crate::store::Store;
 use crate::troubles::{Trouble, Troubles};
 use crate::usage::{Book, Hour};
@@ -60,6 +61,11 @@ impl ControlPlane {
     pub(super) fn rtmp_address(&self) -> Option<RtmpAddress> {
         let open = self.open.iter().map(|&(_, open)| open);
         RtmpAddress::of(open, self.plan.node.session.url)
+    }
+
+    /// Where this node plays its own streams.
+    pub(super) fn play_entrance(&self) -> Option<PlayEntrance> {
+        PlayEntrance::of(self.open.iter().map(|&(_, open)| open))
     }
 
     /// Goes on with what the last run has left.

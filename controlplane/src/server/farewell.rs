@@ -12,6 +12,8 @@ use crate::hooks::Hooks;
 const CLOSE_MAX: Duration = Duration::from_millis(400);
 /// How often it is looked whether they were.
 const CLOSE_LOOK: Duration = Duration::from_millis(10);
+/// Once all shards are over, recordings are ended within this.
+const RECORD_MAX: Duration = Duration::from_secs(1);
 /// Once all shards are over, events are given to hooks and written down within this.
 const KEEP_MAX: Duration = Duration::from_secs(3);
 /// What the process takes to be gone after its last word, on a busy machine.
@@ -21,6 +23,7 @@ impl<F: Fleet> Desk<F> {
     /// Gives what became known at the end a moment to be told; the rest is on the disk and told
     /// at the next start.
     pub(super) async fn close(&mut self) {
+        self.end_recordings().await;
         // Every publication is over, and said to be: the coordinator hears it, and the farewell.
         self.exchange.leave_coordinator(Instant::now());
         let deadline = Instant::now() + CLOSE_MAX;
@@ -33,6 +36,21 @@ impl<F: Fleet> Desk<F> {
         let waits = || hooks.as_ref().is_some_and(Hooks::waits_for_end);
         while (self.teller.waiting() > 0 || waits()) && Instant::now() < deadline {
             tokio::time::sleep(CLOSE_LOOK).await;
+        }
+    }
+
+    /// Returns when the files of recordings are whole, or the disk is too slow for that: the next
+    /// start mends them.
+    async fn end_recordings(&mut self) {
+        let deadline = tokio::time::Instant::now() + RECORD_MAX;
+        while self.exchange.recorder().count_active() > 0 {
+            match tokio::time::timeout_at(deadline, self.asks.recv()).await {
+                Ok(Some(ask)) => self.ask(ask, Instant::now()),
+                _ => {
+                    tracing::warn!("the disk is too slow: recordings are mended at the next start");
+                    break;
+                }
+            }
         }
     }
 

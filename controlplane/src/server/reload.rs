@@ -179,6 +179,9 @@ impl ControlPlane {
         self.loaded = loaded;
         self.open = open;
         exchange.show_rtmp(self.rtmp_address(), Instant::now());
+        let (entrance, section) = (self.play_entrance(), self.loaded.settings.recording.clone());
+        exchange.record_by_terms(section, &self.plan.configured.recording);
+        exchange.record_anew(entrance, Instant::now());
         self.judge_strangers();
         self.in_force = None;
         tracing::info!(applied = change.now.join(" "), "reloaded");

@@ -33,6 +33,7 @@ use crate::error::{Error, reason};
 use crate::events::Bus;
 use crate::hooks::{Hooks, WRITERS_MAX};
 use crate::link::Call;
+use crate::record::{Recorder, Shelf};
 use crate::registry::{FileStreams, Keeper, Registry};
 use crate::usage::Book;
 use crate::viewing::keep_keys;
@@ -150,7 +151,7 @@ pub(super) struct Desk<F> {
     pub(super) sockets: Sockets,
     /// The coordinator that this node is a server of.
     pub(super) coordinator: Option<Upstream>,
-    asks: mpsc::Receiver<Ask>,
+    pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) asks_in: mpsc::Sender<Ask>,
     pub(super) ready: watch::Sender<bool>,
     pub(super) limits: watch::Sender<Limits>,
@@ -183,6 +184,10 @@ impl<F: Fleet> Desk<F> {
         let mut exchange = Exchange::new(fleet, rules, bus, Instant::now());
         exchange.registry = registry;
         exchange.pull_all();
+        let recording = &control.loaded.settings.recording;
+        let dir = recording.directory(&data_directory(&control.loaded));
+        let shelf = Shelf::new(dir, recording.clone());
+        exchange.record_by(Recorder::start(shelf, asks_in.clone()));
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
         exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);
@@ -221,6 +226,7 @@ impl<F: Fleet> Desk<F> {
         let server = StreamingServer::of(coordinator, open);
         self.exchange.coordinator().set_up(coordinator, server);
         self.exchange.show_rtmp(self.control.rtmp_address(), Instant::now());
+        self.exchange.record_anew(self.control.play_entrance(), Instant::now());
         if let Some(call) = Call::of(coordinator, server, self.limits.subscribe()) {
             let terms = coordinator.client.terms;
             self.exchange.be_client(call.base().to_string(), terms, Instant::now());
@@ -230,6 +236,7 @@ impl<F: Fleet> Desk<F> {
         let Some(Entrance { plain, tls, token }) = entrance else { return Ok(()) };
         let Some(hooks) = self.control.hooks.clone() else { return Ok(()) };
         let Some(book) = self.exchange.book().cloned() else { return Ok(()) };
+        let Some(shelf) = self.exchange.recorder().shelf().cloned() else { return Ok(()) };
         let section = &self.control.loaded.settings.listeners.control;
         let state = ApiState::new(
             self.asks_in.clone(),
@@ -241,7 +248,8 @@ impl<F: Fleet> Desk<F> {
             self.control.troubles.clone(),
         )
         .watched_by(self.control.warden.clone())
-        .importing(self.control.plan.control.import_bytes_max);
+        .importing(self.control.plan.control.import_bytes_max)
+        .keeping(shelf);
         let commands = Commands::new(self.asks_in.clone(), coordinator, server);
         let routes = router(state).merge(commands.router()).merge(self.sockets.router());
         let warden = &self.control.warden;
@@ -349,7 +357,7 @@ impl<F: Fleet> Desk<F> {
     }
 
     /// Gives a question of the API to whoever can answer it.
-    fn ask(&mut self, ask: Ask, now: Instant) {
+    pub(super) fn ask(&mut self, ask: Ask, now: Instant) {
         match ask {
             Ask::Config(ask) => self.control.answer(ask),
             Ask::Acme(ask) => self.heed_renewal(ask, now),
@@ -382,7 +390,9 @@ impl<F: Fleet> Desk<F> {
         for effects in self.keeper.drops() {
             self.exchange.drop_by(&effects);
         }
-        self.exchange.pull_anew(self.keeper.touched(), now);
+        let touched = self.keeper.touched();
+        self.exchange.record_changed(&touched, now);
+        self.exchange.pull_anew(touched, now);
         self.keeper.tick(now, &mut self.exchange.registry);
         self.exchange.tick(now);
         self.report(now);

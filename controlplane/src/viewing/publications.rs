@@ -65,7 +65,6 @@ pub enum StreamChange {
 
 impl Sessions {
     /// The streams on the air: number, where, and who publishes.
-    #[cfg(test)]
     pub(crate) fn streams(
         &self,
     ) -> impl Iterator<Item = (&StreamName, Option<StreamId>, ShardId, Option<SessionId>)> {

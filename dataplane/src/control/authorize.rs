@@ -157,6 +157,9 @@ pub struct Grant {
     pub same_key: bool,
     /// Of a play: a part of this installation reads the stream, and is no player in its quotas.
     pub internal: bool,
+    /// Of a play: this node plays to itself. It is no session, nobody is told of it, nothing is
+    /// charged for it, and orders to send players away do not mean it.
+    pub unlisted: bool,
     /// It ends then: whoever was allowed is sent away.
     pub until: Option<Instant>,
     /// Of a viewer of HLS: what was shown lets nobody in after that. Who is in by then stays, as
@@ -177,7 +180,8 @@ impl Grant {
     #[must_use]
     pub const fn to(stream: StreamName) -> Self {
         let (until, entry_until, holds) = (None, None, None);
-        let (id, waits, same_key, internal) = (None, false, false, false);
+        let (id, waits, same_key) = (None, false, false);
+        let (internal, unlisted) = (false, false);
         let (passphrase, transport) = (None, None);
         Self {
             stream,
@@ -185,6 +189,7 @@ impl Grant {
             waits,
             same_key,
             internal,
+            unlisted,
             until,
             entry_until,
             holds,

@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     pub waits: bool,
     /// Of a play that was allowed: it counts in no quota.
     pub internal: bool,
+    /// Of a play that was allowed: nobody is told of it.
+    pub unlisted: bool,
     /// It waits, and counts as one that does.
     pub idle: bool,
     pub play: Option<PlayOptions>,
@@ -94,6 +96,7 @@ impl Asked {
             waits: false,
             internal: false,
             question_units: 0,
+            unlisted: false,
             idle: false,
             play,
             viewer: None,

@@ -94,7 +94,7 @@ impl Shard {
                 return;
             }
         };
-        let Grant { stream, id, waits, same_key, internal, until, entry_until, holds, .. } = grant;
+        let Grant { stream, id, waits, same_key, until, entry_until, holds, .. } = grant;
         (asked.passphrase, asked.transport) = (grant.passphrase, grant.transport);
         asked.allowed = true;
         match asked.intent {
@@ -104,7 +104,8 @@ impl Shard {
             }
             Intent::Publish => asked.id = id,
             Intent::Play => {
-                (asked.waits, asked.same_key, asked.internal) = (waits, same_key, internal);
+                (asked.waits, asked.same_key) = (waits, same_key);
+                (asked.internal, asked.unlisted) = (grant.internal, grant.unlisted);
                 if let Some(viewer) = &mut asked.viewer {
                     let term = Term { holds, until, entry: entry_until };
                     viewer.term = term.bounded(&self.config.stream.hls, self.now);

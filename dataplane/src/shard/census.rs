@@ -89,6 +89,7 @@ impl Establish {
         match self {
             Self::Publish { .. } => [Some(&mut counters.publishers), None],
             Self::View(_) => [Some(&mut counters.downloads), None],
+            Self::Play(playing) if playing.unlisted => [None, None],
             Self::Play(playing) => {
                 let protocol = protocol_of(&playing.options);
                 let of_protocol = &mut counters.players_of[protocol as usize];

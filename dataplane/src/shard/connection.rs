@@ -163,6 +163,8 @@ pub(crate) struct Playing {
     pub options: PlayOptions,
     /// Every frame at once, as its address says or else its listener.
     pub low_latency: bool,
+    /// The node plays to itself: nobody is told of it.
+    pub unlisted: bool,
     /// Where it reads; `None` while it waits for a join point.
     pub cursor: Option<Cursor>,
     /// A join point before this does not count.

@@ -177,10 +177,11 @@ impl Shard {
             return false;
         };
         let kick = kick_of(&eviction.kicks, stream);
+        let unlisted = connection.is_unlisted();
         kick.is_some_and(|kick| {
             kick.means(self.publication_of(slot))
                 && kick.concerns(role, connection.session.protocol())
-                && (kick.spares_nobody(role) || !self.is_dialled(slot))
+                && (kick.spares_nobody(role) || !(self.is_dialled(slot) || unlisted))
         })
     }
 
@@ -254,6 +255,12 @@ impl Shard {
 }
 
 impl Connection {
+    /// True if the node plays to itself by it.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.playing().is_some_and(|playing| playing.unlisted)
+            || self.asked.as_ref().is_some_and(|asked| asked.unlisted)
+    }
+
     /// What it does, or asks to do, with media.
     pub(super) fn does(&self) -> Option<Role> {
         match self.role {

@@ -27,6 +27,8 @@ pub(super) struct Reader {
     pub subscribers: [Vec<u32>; BUCKETS],
     /// Those of them that want every frame at once.
     pub low_latency: Vec<u32>,
+    /// Those of them that nobody is told of.
+    pub unlisted: Vec<u32>,
     /// A player that was found in the first of several logs.
     pub behind: Option<u32>,
     /// Players before it are too far behind.
@@ -121,16 +123,20 @@ impl Reader {
         self.usage == Use::Live && self.logs().is_some() && !self.starting && nobody
     }
 
-    pub(super) fn add(&mut self, slot: u32, low_latency: bool) {
+    pub(super) fn add(&mut self, slot: u32, low_latency: bool, unlisted: bool) {
         if low_latency {
             self.low_latency.push(slot);
+        }
+        if unlisted {
+            self.unlisted.push(slot);
         }
         self.subscribers[slot as usize % BUCKETS].push(slot);
     }
 
-    /// How many play it.
+    /// How many play it, of those who are told of.
     pub(super) fn players(&self) -> usize {
-        self.subscribers.iter().map(Vec::len).sum()
+        let all: usize = self.subscribers.iter().map(Vec::len).sum();
+        all - self.unlisted.len()
     }
 
     /// A viewer does not wait any more.
@@ -145,7 +151,8 @@ impl Reader {
         if let ReaderState::Asked(waiting) = &mut self.state {
             waiting.retain(|&s| s != slot);
         }
-        for list in [&mut self.subscribers[slot as usize % BUCKETS], &mut self.low_latency] {
+        let Self { subscribers, low_latency, unlisted, .. } = self;
+        for list in [&mut subscribers[slot as usize % BUCKETS], low_latency, unlisted] {
             if let Some(at) = list.iter().position(|&s| s == slot) {
                 list.swap_remove(at);
             }
@@ -263,6 +270,7 @@ impl Readers {
             state: ReaderState::Asked(vec![asker]),
             subscribers: [const { Vec::new() }; BUCKETS],
             low_latency: Vec::new(),
+            unlisted: Vec::new(),
             behind: None,
             late: LateMark::default(),
             trail: Trail::new(now),

@@ -103,12 +103,13 @@ impl Shard {
 }
 
 impl Connection {
-    /// What it is told to do; a request for a piece of HLS is no session of its own.
+    /// What it is told to do; a request for a piece of HLS is no session of its own, nor
+    /// is what the node plays to itself.
     pub(super) const fn told_role(&self) -> Option<Role> {
         match &self.role {
             Some(Establish::Publish { .. }) => Some(Role::Publish),
-            Some(Establish::Play(_)) => Some(Role::Play),
-            Some(Establish::View(_)) | None => None,
+            Some(Establish::Play(playing)) if !playing.unlisted => Some(Role::Play),
+            Some(Establish::Play(_) | Establish::View(_)) | None => None,
         }
     }
 

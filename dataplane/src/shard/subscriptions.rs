@@ -186,7 +186,8 @@ impl Shard {
         let Self { connections, readers, shared, counters, words, quotas, now, .. } = self;
         let Some(connection) = connections.get_mut(slot) else { return };
         let Some(reader) = readers.get_mut(reader_slot) else { return };
-        reader.add(slot, low_latency);
+        let unlisted = asked.unlisted;
+        reader.add(slot, low_latency, unlisted);
         quotas.seat(slot, place);
         let not_before = reader.logs().map_or(0, |logs| logs.newest().committed());
         let stream = asked.stream.clone();
@@ -195,6 +196,7 @@ impl Shard {
             reader: reader_slot,
             options,
             low_latency,
+            unlisted,
             cursor: None,
             not_before,
             filter: Filter::ALL,

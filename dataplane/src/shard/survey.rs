@@ -303,7 +303,8 @@ impl Shard {
         // and is shown as a player only while one of them waits.
         let carries = protocol == Protocol::Hls
             && connection.asked.is_none()
-            && self.config.stream.hls.session != HlsSession::Off;
+            && self.config.stream.hls.session != HlsSession::Off
+            || connection.is_unlisted();
         let stream = self.stream_of(slot).or_else(|| connection.session.stream());
         SessionStatus {
             id: connection.id,

@@ -15,8 +15,8 @@ use super::bytes::{
     PAGE_STATE_BYTES, PROCESS_BYTES, RATE_BYTES, READER_BYTES, SEGMENT_BYTES, SERVER_BYTES,
     SESSION_BYTES, SHARD_BYTES, SOCKET_BYTES, SRT_BYTES, STREAM_BYTES, TLS_SHARD_BYTES,
     TLS_STATE_BYTES, TRANSPORT_BYTES, announced_bytes, attached, datagram_bytes, event_bytes,
-    hooks_bytes, inputs_max, ports, question_bytes, quota_bytes, segments_bytes, superior_bytes,
-    usage_bytes, verdict_bytes, view_bytes,
+    hooks_bytes, inputs_max, ports, question_bytes, quota_bytes, recording_bytes, segments_bytes,
+    superior_bytes, usage_bytes, verdict_bytes, view_bytes,
 };
 use crate::api::{READERS_MAX, import_bytes};
 use crate::bridge::WAITING_MAX;
@@ -143,7 +143,8 @@ fn api_terms(settings: &Settings) -> Vec<Term> {
     terms
 }
 
-/// What those take who are asked about peers, who are told of publications, and who tell of them.
+/// What those take who are asked about peers, who are told of publications, who tell of them, and
+/// who record them.
 fn application_terms(settings: &Settings) -> Vec<Term> {
     let (term, mut terms) = (terms_of(Side::Process), Vec::new());
     let [servers, encoders] = attached(settings);
@@ -159,6 +160,10 @@ fn application_terms(settings: &Settings) -> Vec<Term> {
     let announced = announced_bytes(settings);
     if announced > 0 {
         terms.push(term("announcements", announced, 1, "the oldest ends are not told"));
+    }
+    let recordings = recording_bytes(settings);
+    if recordings > 0 {
+        terms.push(term("recordings", recordings, 1, "streams wait, and the oldest files go"));
     }
     let superior = superior_bytes(settings);
     if superior > 0 {
