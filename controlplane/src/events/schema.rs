@@ -161,6 +161,7 @@ mod tests {
             Kind::AuthorisationDenied { asked, reason, cached: true },
             Kind::SegmentReady { width: 1, height: 1, fps_milli: 1, target_ms: 1 },
             Kind::SegmentFinished { number: 1, duration_ms, publisher: Some(party) },
+            Kind::RecordingFailed { reason: "disk_full", message: "full".into() },
             Kind::ConfigChanged { source: "api", applied: Vec::new(), restart: Vec::new() },
             Kind::HookTest { hook: "a".into() },
         ] {

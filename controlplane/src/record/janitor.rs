@@ -127,7 +127,7 @@ fn take(
     };
     match known {
         Ok(Some((bytes, duration_ms))) => {
-            tracing::info!(%stream, path = %shown, bytes, "a recording that was cut short is mended");
+            tracing::info!(%stream, path = %shown, bytes, "a torn recording is mended");
             if shelf.adopt((stream, id), (bytes, duration_ms), ended) {
                 let (id, reason) = (id.clone(), "interrupted");
                 let word = Word::Finished { id, path: path.clone(), bytes, duration_ms, reason };
@@ -139,7 +139,7 @@ fn take(
             let _ = shelf.remove_file(&path);
         }
         Err(error) => {
-            tracing::warn!(%stream, path = %shown, %error, "a recording cannot be mended; see to it");
+            tracing::warn!(%stream, path = %shown, %error, "a torn recording cannot be mended");
         }
     }
 }

@@ -66,6 +66,8 @@ struct Current {
     began: Instant,
     /// Bytes at which it is looked for room.
     look_at: u64,
+    /// It has a frame, and is told of.
+    is_told: bool,
 }
 
 /// A tag that decoders need, of a track.
@@ -143,8 +145,8 @@ impl<T: Fn(Word)> Recording<'_, T> {
                 *left -= rest.len();
                 if let Some(current) = &mut self.current {
                     current.flv.piece(rest, *left).map_err(Refused::from)?;
+                    self.written.fetch_add(rest.len() as u64, Ordering::Relaxed);
                 }
-                self.written.fetch_add(rest.len() as u64, Ordering::Relaxed);
                 if *left > 0 {
                     return Ok(());
                 }
@@ -171,6 +173,9 @@ impl<T: Fn(Word)> Recording<'_, T> {
             let Some(current) = &mut self.current else { continue };
             current.flv.tag(&header, piece.bytes, piece.left).map_err(Refused::from)?;
             self.written.fetch_add(piece.bytes.len() as u64, Ordering::Relaxed);
+            if !std::mem::replace(&mut current.is_told, true) {
+                (self.tell)(Word::Began { id: current.id.clone(), path: current.path.clone() });
+            }
             current.progress.store(current.flv.bytes(), Ordering::Relaxed);
             if current.flv.bytes() >= current.look_at {
                 current.look_at = current.flv.bytes() + LOOK_BYTES;
@@ -219,9 +224,8 @@ impl<T: Fn(Word)> Recording<'_, T> {
                 return Err(Refused::from(error).into());
             }
         };
-        (self.tell)(Word::Began { id: id.clone(), path: path.clone() });
-        let (began, look_at) = (Instant::now(), LOOK_BYTES);
-        self.current = Some(Current { id, path, flv, progress, began, look_at });
+        let (began, look_at, is_told) = (Instant::now(), LOOK_BYTES, false);
+        self.current = Some(Current { id, path, flv, progress, began, look_at, is_told });
         Ok(())
     }
 
@@ -237,7 +241,13 @@ impl<T: Fn(Word)> Recording<'_, T> {
     ///
     /// Errors: the disk refuses; the file is mended at the next start.
     fn finish(&mut self, reason: &'static str) -> Result<(), Refused> {
-        let Some(Current { id, path, flv, .. }) = self.current.take() else { return Ok(()) };
+        let Some(current) = self.current.take() else { return Ok(()) };
+        let Current { id, path, flv, is_told, .. } = current;
+        if !is_told {
+            // The disk took no frame: there is nothing to be told of.
+            self.job.shelf.drop_file(&id);
+            return Ok(self.job.shelf.remove_file(&path)?);
+        }
         match flv.finish() {
             Ok((bytes, duration_ms)) => {
                 self.job.shelf.finish(&id, (bytes, duration_ms));

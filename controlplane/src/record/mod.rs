@@ -16,8 +16,8 @@
 //! where they go; `report` is what it tells; `shelf` knows all files, `file_id` names them, `room`
 //! is how much of them is kept, `janitor` looks after them.
 //!
-//! Limits: `recording.active_max` threads, of [`ACTIVE_BYTES`] each; `recording.files_max` files are
-//! known, of [`FILE_BYTES`] each.
+//! Limits: `recording.active_max` threads, of [`ACTIVE_BYTES`] each; `recording.files_max` files
+//! are known, of [`FILE_BYTES`] each.
 //! Not here: who is told of recordings (`events`, `dialect`).
 
 mod file_id;
@@ -34,12 +34,9 @@ mod tags;
 
 pub use file_id::FileId;
 pub use mode::RecordMode;
+pub(crate) use recorder::ACTIVE_BYTES;
 pub use recorder::{Entrance, Recorder, RecordingState};
 pub use report::{Report, Word};
 pub use room::Refused;
+pub(crate) use shelf::FILE_BYTES;
 pub use shelf::{Kept, Shelf, ShelfFile};
-
-/// Bytes of one recording that is under way: what it reads, what its decoders need, its stack.
-pub(crate) const ACTIVE_BYTES: u64 = 384 << 10;
-/// Bytes of one file that is known.
-pub(crate) const FILE_BYTES: u64 = 640;

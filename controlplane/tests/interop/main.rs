@@ -50,6 +50,7 @@ mod publisher;
 mod pushes;
 mod quotas;
 mod readers;
+mod recordings;
 mod rml;
 mod rtmp_peers;
 mod seccomp;

@@ -200,6 +200,55 @@ async fn srs_tells_the_end_of_a_stream_and_of_its_client() {
     assert_eq!(json(segment), expected);
 }
 
+/// A file of the stream `cam`.
+fn recorded(publisher: Option<Party>) -> [Kind; 2] {
+    let (recording, path) = ("20260504T030201Z-1", "/var/rec/cam/20260504T030201Z-1.flv");
+    let (recording, path) = (recording.to_owned(), path.to_owned());
+    let (bytes, duration_ms, reason) = (5_000, 7_900, "stream_ended");
+    [
+        Kind::RecordingStarted {
+            recording: recording.clone(),
+            path: path.clone(),
+            publisher: publisher.clone(),
+        },
+        Kind::RecordingFinished { recording, path, bytes, duration_ms, reason, publisher },
+    ]
+}
+
+#[tokio::test]
+async fn nginx_rtmp_tells_where_a_file_is() {
+    let whole = recorded(Some(party(Intent::Publish))).into_iter().chain(recorded(None)).collect();
+    let seen = told("nginx-rec", "nginx-rtmp", json!({}), whole).await;
+    let forms: Vec<_> = seen.iter().map(|request| body(request).to_owned()).collect();
+    let path = "&recorder=&name=cam&path=%2Fvar%2Frec%2Fcam%2F20260504T030201Z-1.flv";
+    let known = "app=live&flashver=test&swfurl=&tcurl=rtmp%3A%2F%2Fvideo.example%2Flive&pageurl=&\
+                 addr=192.0.2.1&clientid=48879";
+    let unknown = "app=live&flashver=&swfurl=&tcurl=&pageurl=&addr=0.0.0.0&clientid=0";
+    let expected = [
+        format!("{known}&call=record_started{path}&token=t"),
+        format!("{known}&call=record_done{path}&token=t"),
+        format!("{unknown}&call=record_started{path}"),
+        format!("{unknown}&call=record_done{path}"),
+    ];
+    assert_eq!(forms, expected, "in their order");
+}
+
+#[tokio::test]
+async fn srs_tells_where_a_file_is() {
+    let kinds = recorded(Some(party(Intent::Publish))).into();
+    let seen = told("srs-dvr", "srs", json!({}), kinds).await;
+    let [dvr] = seen.as_slice() else { panic!("{seen:?}") };
+    let dvr = json(dvr);
+    let expected = json!({
+        "action": "on_dvr", "server_id": "edge-1", "service_id": dvr["service_id"],
+        "client_id": "00000000beef", "ip": "192.0.2.1", "vhost": "video.example", "app": "live",
+        "tcUrl": "rtmp://video.example/live", "stream": "cam", "param": "?token=t&call=x",
+        "stream_url": "video.example/live/cam", "stream_id": dvr["stream_id"],
+        "cwd": "/var/rec", "file": "./cam/20260504T030201Z-1.flv",
+    });
+    assert_eq!(dvr, expected);
+}
+
 /// A viewer who was let in and never played is no player any more to those who count them.
 #[tokio::test]
 async fn a_viewer_who_never_played_is_told_of_as_one_who_left() {
@@ -346,8 +395,8 @@ fn a_hook_says_what_its_dialect_cannot() {
     for (dialect, more) in [
         ("native", json!({})),
         ("rtmp-event", json!({ "secret": "long-enough", "calls": ["stop"] })),
-        ("nginx-rtmp", json!({ "calls": ["done"], "method": "GET" })),
-        ("srs", json!({ "calls": ["on_close", "on_stop", "on_hls"] })),
+        ("nginx-rtmp", json!({ "calls": ["done", "record_done"], "method": "GET" })),
+        ("srs", json!({ "calls": ["on_close", "on_stop", "on_hls", "on_dvr"] })),
         ("zlmediakit", json!({ "calls": ["on_server_exited", "on_server_keepalive"] })),
         ("zlmediakit", json!({})),
     ] {
@@ -355,9 +404,7 @@ fn a_hook_says_what_its_dialect_cannot() {
     }
     for (dialect, more, field, part) in [
         ("rtmp-event", json!({}), "secret", "signs tokens"),
-        ("nginx-rtmp", json!({ "calls": ["record_done"] }), "calls", "no recordings"),
-        ("srs", json!({ "calls": ["on_dvr"] }), "calls", "no recordings"),
-        ("zlmediakit", json!({ "calls": ["on_record_mp4"] }), "calls", "no recordings"),
+        ("zlmediakit", json!({ "calls": ["on_record_mp4"] }), "calls", "MP4 and TS alone"),
         ("nginx-rtmp", json!({ "calls": ["publish"] }), "calls", "auth.callback"),
         ("nginx-rtmp", json!({ "calls": ["nothing"] }), "calls", "play_done"),
         ("srs", json!({ "calls": ["on_connect"] }), "calls", "auth.callback"),

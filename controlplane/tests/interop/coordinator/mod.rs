@@ -8,6 +8,7 @@ mod client;
 mod edge;
 mod farewell;
 mod peer;
+mod recordings;
 mod scenario;
 mod stage;
 mod superior;

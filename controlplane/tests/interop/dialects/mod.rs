@@ -5,6 +5,7 @@ mod application;
 mod endings;
 mod logins;
 mod moves;
+mod recordings;
 mod redirects;
 mod scenario;
 mod segments;
