@@ -11,10 +11,9 @@
 //! rooms count to the metrics, `store/` keeps what survives a restart, `stream_key` makes and
 //! hashes keys, `sign` signs addresses, `penalties/` knows who guesses, `security/` tells of it,
 //! `logging` writes logs, `banner` greets, `probe/` looks at a stream as a player does, `top/`
-//! shows a running server on a terminal, `registry/` knows which streams should exist, `record/` writes
-//! them into files, `usage/` who
-//! used how much, `quotas/` how much may be used, `troubles` what is not as it should be, `trust`
-//! whom our commands believe inside TLS.
+//! shows a running server on a terminal, `registry/` knows which streams should exist, `record/`
+//! writes them into files, `usage/` who used how much, `quotas/` how much may be used, `troubles`
+//! what is not as it should be, `trust` whom our commands believe inside TLS.
 
 pub mod acme;
 pub mod api;

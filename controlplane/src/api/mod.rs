@@ -13,9 +13,9 @@
 //! obeys the coordinator's contract, whose servers and encoders attach by `sockets` and are listed
 //! by `coordinator`, `config` shows and reloads the configuration, `auth` tells who is judged how,
 //! `events` tells what happens by the `feed` that each client reads, `penalties` who is refused for
-//! a while, `recordings` what was recorded, `hooks` who else is told, `metrics` the text for Prometheus, `process` what the kernel
-//! counts of us, `requests` what is answered here, `tenants` whose streams are, `usage` what is to
-//! be billed.
+//! a while, `recordings` what was recorded, `hooks` who else is told, `metrics` the text for
+//! Prometheus, `process` what the kernel counts of us, `requests` what is answered here, `tenants`
+//! whose streams are, `usage` what is to be billed.
 
 mod address;
 mod auth;

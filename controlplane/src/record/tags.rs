@@ -156,7 +156,8 @@ mod tests {
 
     /// What is read of `stream` when `step` bytes come at a time.
     fn read(stream: &[u8], step: usize) -> Vec<(Meaning, usize)> {
-        let (mut tags, mut found, mut left) = (Tags::new(), Vec::new(), 0);
+        let (mut tags, mut left) = (Tags::new(), 0);
+        let mut found: Vec<(Meaning, usize)> = Vec::new();
         for part in stream.chunks(step) {
             let mut part = part;
             while !part.is_empty() {
@@ -165,7 +166,9 @@ mod tests {
                     if left > 0 {
                         let taken = tags.rest(left).len();
                         left -= taken;
-                        found.last_mut().map(|last: &mut (Meaning, usize)| last.1 += taken);
+                        if let Some((_, len)) = found.last_mut() {
+                            *len += taken;
+                        }
                     }
                     if left > 0 {
                         break;

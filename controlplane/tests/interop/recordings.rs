@@ -203,7 +203,7 @@ fn a_full_disk_stops_the_recording_alone() {
     }
     recording(&server, "cam");
     assert!(server.metrics().sum_where("recordings_total", "failed") >= 1.0);
-    assert!(server.metrics().sum_where("events_total", "\"recording.failed\"") >= 1.0);
+    assert!(server.metrics().sum_where("events_total", "recording.failed") >= 1.0);
     drop(player);
     publisher.interrupt();
     server.stop();
