@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use dataplane::config::{Config, HlsSession};
-use dataplane::control::{Command, Grant, Protocol, Quota, StreamQuotas, Verdict};
+use dataplane::control::{
+    CloseReason, Command, Event, Grant, Protocol, Quota, Role, SessionEvent, StreamQuotas, Verdict,
+};
 use dataplane::ids::StreamName;
 use dataplane::metrics::NoRoom;
 use node::{FlvPlayer, Player, Publisher, RtmpPlayer, Server, Viewer};
@@ -21,6 +23,7 @@ on_both_backends! {
     a_view_of_hls_is_a_player_like_others
     streams_of_one_tenant_share_its_places
     a_part_of_the_installation_takes_no_place_of_a_player
+    what_the_node_plays_to_itself_is_told_to_nobody
     what_is_spent_is_so_for_viewers_who_are_not_told_apart
 }
 
@@ -171,6 +174,47 @@ fn a_part_of_the_installation_takes_no_place_of_a_player(config: Config) {
     assert!(FlvPlayer::ask(server.http, "/cam.flv").head.starts_with("HTTP/1.1 503 "));
     let _another = RtmpPlayer::start(server.rtmp, "cam");
     assert_eq!(quota.players(), 1);
+}
+
+fn what_the_node_plays_to_itself_is_told_to_nobody(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.send_frames(20);
+    server.control.judge(Box::new(|request| {
+        let unlisted = request.key.0 == "own";
+        Some(Verdict::Allow(Grant { unlisted, ..Grant::to(request.stream.clone()) }))
+    }));
+    let mut own = FlvPlayer::ask(server.http, "/cam.flv?key=own");
+    let mut other = FlvPlayer::start(server.http, "cam");
+    let totals = server.control.until("one plays", |totals| totals.sum(|c| c.players) > 0);
+    assert_eq!(totals.sum(|c| c.players), 1);
+    let playing = totals.sessions().filter(|session| session.role == Some(Role::Play));
+    assert_eq!(playing.map(|session| session.peer).collect::<Vec<_>>(), [other.local_addr()]);
+    let audience = totals.shards.iter().flat_map(|shard| &shard.audiences);
+    assert_eq!(audience.map(|audience| audience.players).sum::<u64>(), 1);
+    server.control.send_all(|| Command::KickStream {
+        stream: StreamName::parse("cam").unwrap(),
+        publication: None,
+        role: Some(Role::Play),
+        protocols: [Protocol::HttpFlv].into_iter().collect(),
+        reason: CloseReason::Kicked,
+    });
+    other.items_to_end();
+    let told = server.control.events_until(|event| {
+        matches!(event, Event::Session(event) if matches!(&**event, SessionEvent::Ended { .. }))
+    });
+    let of_players = told.iter().filter(|event| match event {
+        Event::Session(event) => match &**event {
+            SessionEvent::Started { role, .. } | SessionEvent::Ended { role, .. } => {
+                *role == Role::Play
+            }
+        },
+        _ => false,
+    });
+    assert_eq!(of_players.count(), 2, "the beginning and the end of the other");
+    // The node itself goes on.
+    publisher.send_frames(20);
+    own.items_to_video(30);
 }
 
 fn what_is_spent_is_so_for_viewers_who_are_not_told_apart(mut config: Config) {

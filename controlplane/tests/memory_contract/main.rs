@@ -165,6 +165,8 @@ fn serve(backend: Backend, folder: &Folder) -> Command {
         ("LISTENERS__CONTROL__CONNECTIONS_MAX", "8"),
         ("AUTH__CLAIMS_BYTES_MAX", "1MiB"),
         ("USAGE__ROWS_PER_HOUR_MAX", "256"),
+        ("RECORDING__ACTIVE_MAX", "1"),
+        ("RECORDING__FILES_MAX", "16"),
     ];
     for (key, value) in limits {
         command.env(format!("GRANDSTAND_{key}"), value);

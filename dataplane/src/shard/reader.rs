@@ -499,8 +499,8 @@ mod tests {
         readers.gather(slots[2]);
         assert_eq!(readers.gathering(), 0, "nobody subscribed");
         for &slot in &slots {
-            readers.get_mut(slot).unwrap().add(3, false);
-            readers.get_mut(slot).unwrap().add(4, false);
+            readers.get_mut(slot).unwrap().add(3, false, false);
+            readers.get_mut(slot).unwrap().add(4, false, false);
             readers.gather(slot);
             readers.gather(slot);
         }
