@@ -37,7 +37,7 @@ impl Default for RecordingSection {
             policy: RecordMode::Off,
             segment: Duration::ZERO,
             file_bytes_max: 0,
-            active_max: 16,
+            active_max: 8,
             files_max: 4_096,
             bytes_max: 0,
             free_min: 1 << 30,

@@ -29,7 +29,7 @@ use super::tags::{Meaning, Tags};
 /// Tags that decoders need at most: more tracks are written where they come.
 const CONFIGURATIONS_MAX: usize = 16;
 /// Bytes of those, and of what the stream says of itself.
-const CONFIGURATION_BYTES_MAX: usize = 64 << 10;
+const CONFIGURATION_BYTES_MAX: usize = 32 << 10;
 /// It is looked for room whenever so much was written.
 const LOOK_BYTES: u64 = 1 << 20;
 

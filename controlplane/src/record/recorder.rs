@@ -25,7 +25,7 @@ use crate::counts::Counts;
 use crate::events::Party;
 
 /// Bytes of one recording that is under way: what it reads, what its decoders need, its stack.
-pub(crate) const ACTIVE_BYTES: u64 = 384 << 10;
+pub(crate) const ACTIVE_BYTES: u64 = 192 << 10;
 /// Stack of a thread.
 const STACK_BYTES: usize = 128 << 10;
 /// A recording that was over though its stream is not begins again after this.

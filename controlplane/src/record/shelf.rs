@@ -25,7 +25,7 @@ use crate::config::RecordingSection;
 use crate::counts::Counts;
 
 /// Bytes of one file that is known.
-pub(crate) const FILE_BYTES: u64 = 640;
+pub(crate) const FILE_BYTES: u64 = 384;
 /// Files of one second at most.
 const NUMBERS_MAX: u32 = 999_999;
 /// Folders that somebody else removes while a file is made in them are made again this often.

@@ -7,7 +7,7 @@ use codecs::flv::{AudioPacket, AudioTagHeader, FileHeader, TagHeader, TagKind};
 use codecs::flv::{VideoPacket, VideoTagHeader};
 
 /// Bytes that are held at most: longer tags are passed on in pieces.
-pub(super) const BUFFER_BYTES: usize = 128 << 10;
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of a body by which it is told what it is.
 const HEAD_BYTES: usize = 32;
 
