@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use codecs::rtmp::command::code;
 use dataplane::config::{Admission, Config, EgressConfig, HlsSession, Limits, Reload};
-use dataplane::control::{Command, CoreUse};
+use dataplane::control::{Command, CoreUse, Grant, Verdict};
 use dataplane::ids::ShardId;
 use dataplane::metrics::NoRoom;
 use node::{
@@ -26,6 +26,7 @@ on_both_backends! {
     a_viewer_that_views_goes_on
     who_is_told_apart_is_not_let_in_by_its_neighbour
     what_players_are_owed_is_counted_while_they_play
+    what_the_node_plays_to_itself_is_owed_too
     a_crowd_that_waited_for_its_stream_is_not_let_in_whole
     a_shard_without_room_gives_its_connections_away
     viewers_of_segments_come_in_where_bursts_leave_no_room
@@ -208,6 +209,23 @@ fn what_players_are_owed_is_counted_while_they_play(config: Config) {
     let counted = |t: &Totals| t.shards[0].headroom.node[2].1 == Limits::default().egress_bps_max;
     server.control.until("and the node knows", counted);
     assert!(totals.shards.iter().all(|shard| shard.headroom.players_room > 100));
+}
+
+fn what_the_node_plays_to_itself_is_owed_too(config: Config) {
+    let server = Server::start(config);
+    let mut publisher = Publisher::start(server.rtmp, "cam");
+    publisher.video_bytes = 20_000;
+    publisher.send_frames(50);
+    server.control.judge(Box::new(|request| {
+        let grant = Grant { unlisted: true, ..Grant::to(request.stream.clone()) };
+        Some(Verdict::Allow(grant))
+    }));
+    let owed = |t: &Totals| t.shards.iter().map(|s| s.headroom.owed_bps).sum::<u64>();
+    let own = FlvPlayer::start(server.http, "cam");
+    let totals = server.control.until("it is owed its stream", |t| owed(t) > 1_000_000);
+    assert_eq!(totals.sum(|counters| counters.players), 0, "it is no player");
+    drop(own);
+    server.control.until("nobody is owed anything", |totals| owed(totals) == 0);
 }
 
 fn a_crowd_that_waited_for_its_stream_is_not_let_in_whole(mut config: Config) {

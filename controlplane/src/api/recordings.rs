@@ -1,5 +1,7 @@
 //! Recordings: the files that streams were recorded in.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use dataplane::ids::StreamName;
@@ -13,6 +15,8 @@ use super::request::{Params, Segment, stream_name};
 use super::state::ApiState;
 use crate::record::{FileId, Kept, ShelfFile};
 
+/// A disk deletes a file within this.
+const DELETE_MAX: Duration = Duration::from_secs(10);
 const UNKNOWN: Refusal = Refusal::fixed(
     StatusCode::NOT_FOUND,
     "unknown_recording",
@@ -125,6 +129,7 @@ pub(super) async fn recording(
         (status = 404, description = "There is none", body = ErrorBody),
         (status = 409, description = "It is being written", body = ErrorBody),
         (status = 500, description = "The disk refuses", body = ErrorBody),
+        (status = 503, description = "The disk is slow, or it is being deleted", body = ErrorBody),
     ),
 )]
 pub(super) async fn delete_recording(
@@ -142,7 +147,9 @@ pub(super) async fn delete_recording(
         ),
         Kept::Busy => BUSY,
     })?;
-    match answer.await.map_err(|_| BUSY)? {
+    // A disk that hangs is not waited for: the file goes when it can.
+    let answer = tokio::time::timeout(DELETE_MAX, answer).await;
+    match answer.map_err(|_| BUSY)?.map_err(|_| BUSY)? {
         None => Ok(StatusCode::NO_CONTENT),
         Some(error) => {
             let what = format!("the disk refuses: {error}; see to recording.dir");
@@ -154,8 +161,24 @@ pub(super) async fn delete_recording(
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
+    use crate::record::FileId;
+    use dataplane::ids::StreamName;
     use http::{Method, StatusCode};
     use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_not_waited_for() {
+        let bench = Bench::new("recordings-hang");
+        let (stream, id) = (StreamName::parse("cam"), FileId::parse("20260504T030201Z-1"));
+        // Nobody looks after this shelf: its answer never comes.
+        let _ = bench.state.shelf.clone().knowing(&stream.unwrap(), &id.unwrap());
+        for round in ["it waits", "it is being deleted"] {
+            let path = "/api/v1/recordings/20260504T030201Z-1";
+            let answer = bench.answer(bench.request(&Method::DELETE, path, "")).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{round}");
+            assert_eq!(answer.json["error"]["code"], "unavailable", "{round}: {}", answer.json);
+        }
+    }
 
     #[tokio::test]
     async fn nothing_but_the_name_of_a_file_is_asked_for() {

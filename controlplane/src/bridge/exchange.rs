@@ -199,7 +199,7 @@ impl<F: Fleet> Exchange<F> {
         let client = self.client.as_ref().and_then(Client::due);
         let (directory, sessions) = (self.directory.due(), self.sessions.due());
         let (bindings, unbegun) = (self.bindings.due(), self.gate.unbegun_due());
-        let (dials, recordings) = (self.dials_due(now), self.recorder.due());
+        let (dials, recordings) = (self.dials_due(now), self.recorder.due(now));
         let due = [
             moves, peers, client, directory, sessions, stays, reap, usage, bindings, unbegun,
             dials, recordings,

@@ -48,23 +48,26 @@ impl<F: Fleet> Exchange<F> {
 
     /// Begins or ends to record a stream, as it is wanted.
     pub(super) fn record(&mut self, stream: &StreamName, now: Instant) {
-        let is_wanted = self.sessions.is_on_air(stream) && self.mode_of(stream) != RecordMode::Off;
-        match (is_wanted, self.recorder.records(stream)) {
-            (true, false) => {
-                let publisher = self.publisher_of(stream);
-                let id = self.publication_on_air(stream);
-                if let Err((reason, message)) = self.recorder.begin(stream, id, publisher) {
-                    self.tell_failed(stream, id, reason, &message);
-                    self.recorder.refused(stream, (reason, message), now);
-                }
-            }
-            (true, true) => {
-                let publisher = self.publisher_of(stream);
+        let on_air = self.sessions.newest_publication(stream);
+        let Some(id) = on_air.filter(|_| self.mode_of(stream) != RecordMode::Off) else {
+            return self.recorder.end(stream);
+        };
+        let publisher = self.publisher_of(stream);
+        match self.recorder.of(stream).map(|active| active.id) {
+            Some(before) if before == id => {
                 if publisher.is_some() {
                     self.recorder.published_by(stream, publisher);
                 }
+                return;
             }
-            (false, _) => self.recorder.end(stream),
+            // The end of the publication before comes later, from another shard.
+            Some(_) => self.recorder.over(stream),
+            None => {}
+        }
+        if let Err((reason, message)) = self.recorder.begin(stream, id, publisher)
+            && self.recorder.refused(stream, (reason, message.clone()), now)
+        {
+            self.tell_failed(stream, id, reason, &message);
         }
     }
 
@@ -75,7 +78,7 @@ impl<F: Fleet> Exchange<F> {
 
     /// Does what time makes due for recordings.
     pub(super) fn tick_recordings(&mut self, now: Instant) {
-        for stream in self.recorder.due_again(now) {
+        while let Some(stream) = self.recorder.next_due(now) {
             self.record(&stream, now);
         }
     }
@@ -111,12 +114,19 @@ impl<F: Fleet> Exchange<F> {
                     publisher,
                 };
                 self.bus.publish(Some(&stream), id, kind);
+                if let Some(shelf) = self.recorder.shelf() {
+                    shelf.told(&stream, &file);
+                }
             }
             Word::Failed { reason, message } => {
-                self.tell_failed(&stream, id, reason, &message);
-                self.recorder.failed(number, (reason, message));
+                if self.recorder.failed(number, (reason, message.clone())) {
+                    self.tell_failed(&stream, id, reason, &message);
+                }
             }
-            Word::Over => self.recorder.is_over(number, now),
+            Word::Over => {
+                self.recorder.is_over(number, now);
+                self.tick_recordings(now);
+            }
         }
     }
 
@@ -142,11 +152,6 @@ impl<F: Fleet> Exchange<F> {
                 _ => RecordMode::Off,
             }
         })
-    }
-
-    fn publication_on_air(&self, stream: &StreamName) -> Option<StreamId> {
-        let mut on_air = self.sessions.streams().filter(|(name, ..)| *name == stream);
-        on_air.next().and_then(|(_, id, ..)| id)
     }
 
     /// Who publishes a stream.

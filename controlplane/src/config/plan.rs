@@ -243,6 +243,24 @@ mod tests {
     }
 
     #[test]
+    fn recordings_take_memory_where_somebody_speaks_of_them() {
+        let bytes = |env: &[(&str, &str)]| {
+            let Plan { memory, node, .. } = plan(&loaded(env), &host(), b"").unwrap();
+            assert!(memory.total(Side::Process) <= 16 << 30, "{memory}");
+            assert!(memory.total(Side::Process) > (16 << 30) - (64 << 10), "{memory}");
+            let waiting = node.limits.streams_max * 640;
+            let term = memory.terms.iter().find(|term| term.pool == "recordings");
+            term.map(|term| term.total() - waiting)
+        };
+        assert_eq!(bytes(&[]), None);
+        let all = Some(8 * (192 << 10) + 4_096 * 448);
+        for (key, value) in [("POLICY", "flv"), ("DIR", "/srv/recordings")] {
+            assert_eq!(bytes(&[(&format!("GRANDSTAND_RECORDING__{key}"), value)]), all, "{key}");
+        }
+        assert_eq!(bytes(&[("GRANDSTAND_RECORDING__SEGMENT_MS", "1000")]), None);
+    }
+
+    #[test]
     fn under_a_quota_nothing_is_pinned() {
         let plan = plan(&loaded(&[]), &Host { parallelism: 1, ..host() }, b"").unwrap();
         assert_eq!(plan.node.shards, [ShardConfig { cpu: None }]);

@@ -80,7 +80,8 @@ const DAY: u64 = 86_400_000;
 const KEYS: &[Key] = &[
     Key::new(
         "dir",
-        "The directory, with a folder for each stream. \"auto\" is recordings below data.dir.",
+        "The directory, with a folder for each stream. \"auto\" is recordings below data.dir, and \
+         nothing is recorded unless the policy is set, too.",
         |s| &mut s.recording.dir,
     ),
     Key::new(

@@ -28,6 +28,9 @@ const ECMA_ARRAY: u8 = 8;
 const MEMBERS_MAX: usize = 64;
 /// A tag this much before the first one is at the time 0.
 const EARLY_MS: u32 = 60_000;
+/// Times of a file; what is beyond came before its first tag.
+const TIME_MAX: u32 = i32::MAX as u32;
+const LATE_MIN: u32 = u32::MAX - EARLY_MS;
 /// The last picture is shown no longer than this.
 const PICTURE_MS_MAX: u64 = 1_000;
 
@@ -47,6 +50,8 @@ struct Clock {
     first: Option<u32>,
     last_picture: Option<u64>,
     end_ms: u64,
+    /// Times went back further than pictures are ever out of order.
+    has_jumped: bool,
 }
 
 impl Clock {
@@ -54,7 +59,15 @@ impl Clock {
     fn place(&mut self, kind: TagKind, timestamp_ms: u32) -> u32 {
         let first = *self.first.get_or_insert(timestamp_ms);
         let since = timestamp_ms.wrapping_sub(first);
-        let at = if since > u32::MAX - EARLY_MS { 0 } else { since };
+        let at = if since <= TIME_MAX {
+            since
+        } else if since > LATE_MIN {
+            0
+        } else {
+            // The file is to be cut; until then its time stands still.
+            self.has_jumped = true;
+            u32::try_from(self.end_ms).unwrap_or(TIME_MAX)
+        };
         let (now, mut end) = (u64::from(at), u64::from(at));
         if kind == TagKind::Video {
             let before = self.last_picture.replace(now);
@@ -118,7 +131,13 @@ impl FlvFile {
         self.clock.end_ms
     }
 
-    /// Ends the file at its last whole tag: its bytes, and how long it plays.
+    /// True if the times of the stream went back, so that they are no use to this file any more.
+    pub(super) const fn has_jumped(&self) -> bool {
+        self.clock.has_jumped
+    }
+
+    /// Ends the file at its last whole tag: its bytes, and how long it plays. The disk has all of
+    /// it then.
     pub(super) fn finish(mut self) -> io::Result<(u64, u64)> {
         if self.torn || self.bytes > self.whole {
             self.file.set_len(self.whole)?;
@@ -138,11 +157,13 @@ impl FlvFile {
     }
 }
 
-/// Says in the file how long it is.
+/// Says in the file how long it is, once the disk has what is said of; it has that then, too.
 fn seal(file: &mut File, bytes: u64, duration_ms: u64) -> io::Result<()> {
+    file.sync_data()?;
     let seconds = duration_ms as f64 / 1_000.0;
     file.write_all_at(&seconds.to_be_bytes(), DURATION_AT)?;
-    file.write_all_at(&(bytes as f64).to_be_bytes(), SIZE_AT)
+    file.write_all_at(&(bytes as f64).to_be_bytes(), SIZE_AT)?;
+    file.sync_all()
 }
 
 /// The tag of `onMetaData`, with what the stream's own says besides.
@@ -207,7 +228,9 @@ pub(super) fn look(path: &Path) -> io::Result<Known> {
         let at = at as usize;
         f64::from_be_bytes(head[at..at + 8].try_into().expect("a number has 8 bytes"))
     };
-    Ok(match number(SIZE_AT) > 0.0 {
+    let told = number(SIZE_AT);
+    // After a loss of power the numbers may be there, and not all that was written before them.
+    Ok(match told > 0.0 && told <= len as f64 {
         true => Known::Whole((number(DURATION_AT) * 1_000.0).round() as u64),
         false => Known::Torn,
     })
@@ -254,9 +277,33 @@ pub(super) fn mend(path: &Path) -> io::Result<Option<(u64, u64)>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::path::PathBuf;
+
+    /// Ten pictures of 40 ms.
+    pub(in crate::record) fn ten_pictures(file: File) -> FlvFile {
+        pictures(file, usize::MAX)
+    }
+
+    /// Ten pictures of 40 ms from the time 5000 on, the last cut off after `cut` bytes.
+    fn pictures(file: File, cut: usize) -> FlvFile {
+        let mut told = Vec::new();
+        amf0::encode(&Value::String("onMetaData".into()), &mut told);
+        let members = [("width", 320.0), ("duration", 7.0)];
+        let members = members.map(|(name, value)| (name, Value::Number(value)));
+        amf0::encode(&Value::object(members), &mut told);
+        let configuration = tag(9, 4_990, &[0x17, 0, 0, 0, 0, 1]);
+        let mut flv = FlvFile::begin(file, &told, [&*configuration].into_iter()).unwrap();
+        for number in 0..10 {
+            let mut bytes = tag(9, 5_000 + 40 * number, &[0x17, 1, 0, 0, 0, 9]);
+            let header = TagHeader::parse(&bytes).unwrap();
+            let len = if number == 9 { cut.min(bytes.len()) } else { bytes.len() };
+            let left = bytes.len() - len;
+            flv.tag(&header, &mut bytes[..len], left).unwrap();
+        }
+        flv
+    }
 
     struct Place(PathBuf);
 
@@ -266,24 +313,8 @@ mod tests {
             Self(std::env::temp_dir().join(name))
         }
 
-        /// Ten pictures of 40 ms from the time 5000 on, the last cut off after `cut` bytes.
         fn write(&self, cut: usize) -> FlvFile {
-            let file = File::create(&self.0).unwrap();
-            let mut told = Vec::new();
-            amf0::encode(&Value::String("onMetaData".into()), &mut told);
-            let members = [("width", 320.0), ("duration", 7.0)];
-            let members = members.map(|(name, value)| (name, Value::Number(value)));
-            amf0::encode(&Value::object(members), &mut told);
-            let configuration = tag(9, 4_990, &[0x17, 0, 0, 0, 0, 1]);
-            let mut flv = FlvFile::begin(file, &told, [&*configuration].into_iter()).unwrap();
-            for number in 0..10 {
-                let mut bytes = tag(9, 5_000 + 40 * number, &[0x17, 1, 0, 0, 0, 9]);
-                let header = TagHeader::parse(&bytes).unwrap();
-                let len = if number == 9 { cut.min(bytes.len()) } else { bytes.len() };
-                let left = bytes.len() - len;
-                flv.tag(&header, &mut bytes[..len], left).unwrap();
-            }
-            flv
+            pictures(File::create(&self.0).unwrap(), cut)
         }
     }
 
@@ -310,10 +341,45 @@ mod tests {
         assert_eq!(std::fs::metadata(&place.0).unwrap().len(), bytes);
         assert_eq!(look(&place.0).unwrap(), Known::Whole(400));
         let text = std::fs::read(&place.0).unwrap();
-        let told = amf0::decode_all(&text[24..], &Limits::default());
-        assert!(told.is_err() || !told.unwrap().is_empty());
-        let count = |name: &[u8]| text.windows(name.len()).filter(|part| *part == name).count();
-        assert_eq!((count(b"width"), count(b"duration")), (1, 1));
+        let body = FILE_HEADER_LEN + TAG_HEADER_LEN;
+        let head = TagHeader::parse(&text[FILE_HEADER_LEN..]).unwrap();
+        let told = &text[body..][..head.data_len as usize];
+        let told = amf0::decode_all(told, &Limits::default()).unwrap();
+        let number = |name: &str| {
+            let mut members = told[1].members().iter().filter(|(member, _)| member == name);
+            let found = members.next().map(|(_, value)| value.clone());
+            assert!(members.next().is_none(), "{name} is said once");
+            found
+        };
+        assert_eq!(number("duration"), Some(Value::Number(0.4)));
+        assert_eq!(number("filesize"), Some(Value::Number(bytes as f64)));
+        assert_eq!(number("width"), Some(Value::Number(320.0)));
+        // A disk without power kept the numbers, and not the rest.
+        File::options().write(true).open(&place.0).unwrap().set_len(bytes - 1).unwrap();
+        assert_eq!(look(&place.0).unwrap(), Known::Torn);
+    }
+
+    #[test]
+    fn a_file_is_whole_when_the_disk_has_it_and_not_before() {
+        // What takes all that is written, and nobody's disk has it.
+        let nowhere = File::options().write(true).open("/dev/null").unwrap();
+        let error = pictures(nowhere, usize::MAX).finish().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
+
+    #[test]
+    fn times_that_go_back_let_the_file_stand_still_until_it_is_cut() {
+        let mut clock = Clock::default();
+        let mut place = |at: u32| (clock.place(TagKind::Audio, at), clock.has_jumped);
+        for (at, expected) in [
+            (1_000_000, (0, false)),
+            (999_000, (0, false)),
+            (1_005_000, (5_000, false)),
+            (900_000, (5_000, true)),
+            (900_020, (5_000, true)),
+        ] {
+            assert_eq!(place(at), expected, "{at}");
+        }
     }
 
     #[test]

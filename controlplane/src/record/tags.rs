@@ -139,12 +139,12 @@ fn meaning(kind: TagKind, body: &[u8]) -> Meaning {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use codecs::writer::Writer;
 
     /// A tag with that body.
-    pub(super) fn tag(kind: TagKind, timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
+    pub(in crate::record) fn tag(kind: TagKind, timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
         let data_len = u32::try_from(body.len()).unwrap();
         let header = TagHeader { kind, data_len, timestamp_ms };
         let mut bytes = vec![0; TAG_HEADER_LEN];

@@ -292,7 +292,7 @@ fn latency(name: &str, value: &str) -> Result<Duration, Fault> {
 }
 
 fn millis(name: &str, value: &str, min: u32, max: u32) -> Result<Duration, Fault> {
-    let in_range = value.parse().ok().filter(|millis| (min..=max).contains(millis));
+    let in_range = value.parse::<u32>().ok().filter(|millis| (min..=max).contains(millis));
     let wrong = || {
         let message = format!(
             "{name} is milliseconds from {min} to {max}; ffmpeg counts its latency in microseconds"

@@ -41,17 +41,25 @@ impl<F: Fleet> Desk<F> {
 
     /// Returns when the files of recordings are whole, or the disk is too slow for that: the next
     /// start mends them.
-    async fn end_recordings(&mut self) {
+    pub(super) async fn end_recordings(&mut self) {
         let deadline = tokio::time::Instant::now() + RECORD_MAX;
         while self.exchange.recorder().count_active() > 0 {
             match tokio::time::timeout_at(deadline, self.asks.recv()).await {
                 Ok(Some(ask)) => self.ask(ask, Instant::now()),
                 _ => {
                     tracing::warn!("the disk is too slow: recordings are mended at the next start");
-                    break;
+                    return;
                 }
             }
         }
+        // Of what was told now, the next start is not to tell again.
+        let shelf = self.exchange.recorder().shelf().cloned();
+        let settles = async {
+            while shelf.as_ref().is_some_and(|shelf| !shelf.is_settled()) {
+                tokio::time::sleep(CLOSE_LOOK).await;
+            }
+        };
+        drop(tokio::time::timeout_at(deadline, settles).await);
     }
 
     /// Returns when hooks have every event, delivered or on the disk. That takes as long as the

@@ -93,7 +93,10 @@ pub(super) fn run(
         let end = desk.turn().await;
         match end {
             End::Drained => desk.close().await,
-            End::Late | End::Lost => desk.keep_events().await,
+            End::Late | End::Lost => {
+                desk.end_recordings().await;
+                desk.keep_events().await;
+            }
             End::Twice => {}
         }
         tracing::info!(end = ?end, "stopped");
@@ -187,7 +190,10 @@ impl<F: Fleet> Desk<F> {
         let recording = &control.loaded.settings.recording;
         let dir = recording.directory(&data_directory(&control.loaded));
         let shelf = Shelf::new(dir, recording.clone());
-        exchange.record_by(Recorder::start(shelf, asks_in.clone()));
+        exchange.record_by(match recording.is_on() {
+            true => Recorder::start(shelf, asks_in.clone()),
+            false => Recorder::off(shelf),
+        });
         control.judge_strangers();
         exchange.watch_by(control.warden.clone());
         exchange.set_claims_bytes_max(control.plan.control.claims_bytes_max);

@@ -124,6 +124,13 @@ impl Sessions {
         self.publications.range(first..).next().is_some_and(|((name, _), _)| name == stream)
     }
 
+    /// The newest publication of the stream that is on the air: a number sorts by time.
+    pub(crate) fn newest_publication(&self, stream: &StreamName) -> Option<Option<StreamId>> {
+        let first = (stream.clone(), None);
+        let named = self.publications.range(first..).take_while(|((name, _), _)| name == stream);
+        named.last().map(|((_, id), _)| *id)
+    }
+
     /// True if that publication is on the air.
     #[must_use]
     pub fn has_publication(&self, stream: &StreamName, id: StreamId) -> bool {

@@ -14,8 +14,16 @@ use crate::publisher::Publisher;
 use crate::server::{Backend, Folder, Options, Server};
 use crate::verify::Media;
 
+/// What a node has to be told to record streams that are declared so.
+pub(crate) const RECORDS: &str = "[recording]\npolicy = \"flv\"\n";
+
 /// Pictures of a second of every clip.
 const PICTURES_PER_SECOND: u64 = 30;
+
+/// Those of a node that records, and is told `more`, of that first.
+fn records(backend: Backend, more: &str) -> Options {
+    Options { config: format!("{RECORDS}{more}"), ..Options::on(backend) }
+}
 
 /// What is said of a stream that is recorded, or not.
 pub(crate) fn stream(record: &str) -> Value {
@@ -64,7 +72,7 @@ fn recording(server: &Server, name: &str) -> Value {
 on_both_backends! { what_is_recorded }
 
 fn what_is_recorded(backend: Backend) {
-    let server = Server::start(&Options::on(backend));
+    let server = Server::start(&records(backend, ""));
     declare(&server, "app/cam", "flv");
     let publisher = Publisher::ffmpeg(Clip::H264, &format!("rtmp://{}/app/cam", server.rtmp));
     let shown = recording(&server, "app/cam");
@@ -105,7 +113,7 @@ fn what_is_recorded(backend: Backend) {
 
 #[test]
 fn sound_alone_is_recorded() {
-    let server = Server::start(&Options::on(Backend::Auto));
+    let server = Server::start(&records(Backend::Auto, ""));
     declare(&server, "radio", "flv");
     let published = Publisher::ffmpeg(Clip::AudioOnly, &server.rtmp_url("radio")).finish();
     let files = finished(&server, 1);
@@ -116,8 +124,7 @@ fn sound_alone_is_recorded() {
 
 #[test]
 fn files_are_cut_before_a_keyframe() {
-    let config = "[recording]\nsegment_ms = 1500\n".to_owned();
-    let server = Server::start(&Options { config, ..Options::on(Backend::Auto) });
+    let server = Server::start(&records(Backend::Auto, "segment_ms = 1500\n"));
     declare(&server, "cam", "flv");
     let published = Publisher::ffmpeg(Clip::Small, &server.rtmp_url("cam")).finish();
     // A keyframe comes each second.
@@ -135,7 +142,7 @@ fn files_are_cut_before_a_keyframe() {
 
 #[test]
 fn a_stream_is_recorded_from_the_word_on_and_nobody_is_dropped() {
-    let server = Server::start(&Options::on(Backend::Auto));
+    let server = Server::start(&records(Backend::Auto, ""));
     declare(&server, "cam", "off");
     let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("cam"));
     server.api_until("/api/v1/streams/cam", |stream| stream["tracks"][0]["codec"].is_string());
@@ -206,5 +213,49 @@ fn a_full_disk_stops_the_recording_alone() {
     assert!(server.metrics().sum_where("events_total", "recording.failed") >= 1.0);
     drop(player);
     publisher.interrupt();
+    server.stop();
+}
+
+#[test]
+fn the_end_of_the_server_makes_files_whole_and_tells_of_them() {
+    let options = records(Backend::Auto, "[session]\nrefuse_ms = 0\ndrain_ms = 1000\n");
+    let server = Server::start(&options);
+    declare(&server, "cam", "flv");
+    let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("cam"));
+    let active = server.api_until("/api/v1/recordings", |answer| {
+        answer["recordings"][0]["bytes"].as_u64().is_some_and(|bytes| bytes > 300_000)
+    });
+    let file = path(&active["recordings"][0]);
+    let mark = file.with_extension("untold");
+    assert!(mark.exists());
+    let folder = server.stop_in_place();
+    publisher.kill();
+    let (frames, seconds) = probe(&file);
+    assert!(frames > 30 && seconds > 0.9, "{frames} {seconds}");
+    assert!(!mark.exists(), "the next start has nothing to tell");
+    let server = Server::run(&mut options.command(&folder), folder);
+    let files = finished(&server, 1);
+    let shown = files[0]["duration_ms"].as_u64().expect("a number") as f64 / 1_000.0;
+    assert!((seconds - shown).abs() < 0.05, "{seconds} {shown}");
+    server.stop();
+}
+
+#[test]
+fn a_publisher_who_returns_goes_on_in_the_same_file() {
+    let server = Server::start(&records(Backend::Auto, "[stream]\ngrace_ms = 60000\n"));
+    declare(&server, "cam", "flv");
+    let publisher = Publisher::ffmpeg_endless(Clip::H264, &server.rtmp_url("cam"));
+    let id = recording(&server, "cam")["recording"]["id"].clone();
+    publisher.kill();
+    server.api_until("/api/v1/streams/cam", |stream| stream["state"] == "grace");
+    let before = server.api(&format!("/api/v1/recordings/{}", id.as_str().expect("a name")));
+    let published = Publisher::ffmpeg(Clip::H264, &server.rtmp_url("cam")).finish();
+    let files = finished(&server, 1);
+    assert_eq!(files[0]["id"], id);
+    assert!(files[0]["bytes"].as_u64() > before["bytes"].as_u64(), "{before} {}", files[0]);
+    let file = path(&files[0]);
+    let media = Media::of_flv(&fs::read(&file).expect("the file is there"));
+    assert!(media.video.ends_with(&published.video), "every picture of the second, too");
+    assert_eq!(probe(&file).0, media.video.len() as u64);
     server.stop();
 }

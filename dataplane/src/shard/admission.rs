@@ -120,7 +120,8 @@ impl Shard {
             if reader.usage != Use::Live {
                 continue;
             }
-            let all = reader.players() as u64;
+            // What the node plays to itself is work, too.
+            let all = reader.served() as u64;
             let low_latency = reader.low_latency.len() as u64;
             let weight = |low| reader.rate.player(&config.egress, low);
             live = live.and(&weight(false).times(all.saturating_sub(low_latency) as f64));

@@ -135,8 +135,12 @@ impl Reader {
 
     /// How many play it, of those who are told of.
     pub(super) fn players(&self) -> usize {
-        let all: usize = self.subscribers.iter().map(Vec::len).sum();
-        all - self.unlisted.len()
+        self.served() - self.unlisted.len()
+    }
+
+    /// How many are sent it.
+    pub(super) fn served(&self) -> usize {
+        self.subscribers.iter().map(Vec::len).sum()
     }
 
     /// A viewer does not wait any more.

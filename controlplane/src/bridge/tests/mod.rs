@@ -5,6 +5,7 @@ mod looks;
 mod news;
 mod orders;
 mod pulls;
+mod recordings;
 pub(super) mod rig;
 mod sessions;
 mod verdicts;

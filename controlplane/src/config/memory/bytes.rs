@@ -20,7 +20,7 @@ use crate::hooks::{KEEPER_BYTES, REQUESTS_SHARE};
 use crate::logging::LINES_MAX;
 use crate::penalties::{ROW_BYTES, ROWS_MAX, Warden};
 use crate::quotas::{METER_BYTES, meters_max};
-use crate::record::{ACTIVE_BYTES, FILE_BYTES};
+use crate::record::{ACTIVE_BYTES, FILE_BYTES, WAITING_BYTES};
 use crate::registry::BUFFER_BYTES_MIN;
 use crate::security::LINES_KEPT_MAX;
 use crate::store::{CACHE_BYTES, QUEUED_BYTES_MAX, UNDO_BYTES_MAX};
@@ -183,13 +183,15 @@ pub(super) const fn quota_bytes(settings: &Settings, shards: u64) -> u64 {
     meters * (2 * METER_BYTES + shards * Node::QUOTA_BYTES)
 }
 
-/// Bytes of recordings under way, and of what is known of files, if there are recordings.
+/// Bytes of recordings under way, of what is known of files, and of streams that wait, if there are
+/// recordings.
 pub(super) const fn recording_bytes(settings: &Settings) -> u64 {
     let section = &settings.recording;
-    match section.is_on() {
-        true => section.active_max as u64 * ACTIVE_BYTES + section.files_max as u64 * FILE_BYTES,
-        false => 0,
+    if !section.is_on() {
+        return 0;
     }
+    let waiting = settings.limits.streams_max * WAITING_BYTES;
+    section.active_max as u64 * ACTIVE_BYTES + section.files_max as u64 * FILE_BYTES + waiting
 }
 
 /// Bytes of the API's connections, of those inside TLS besides, and of the import under way.

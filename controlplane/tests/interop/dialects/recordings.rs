@@ -9,7 +9,7 @@ use super::application::{Application, Request};
 use super::scenario::{empty, node};
 use crate::clip::{Clip, SECONDS};
 use crate::publisher::Publisher;
-use crate::recordings::{declare, finished, path, probe};
+use crate::recordings::{RECORDS, declare, finished, path, probe};
 use crate::server::{Backend, Folder, Options, Server};
 
 /// The text that a form's field was sent as.
@@ -20,7 +20,7 @@ fn decoded(text: &str) -> String {
 #[test]
 fn nginx_rtmp_is_told_of_a_file_when_it_is_done() {
     let application = Application::start(|_| empty("200 OK"));
-    let server = node("nginx-rtmp", &application, &[]);
+    let server = node("nginx-rtmp", &application, &[("GRANDSTAND_RECORDING__POLICY", "flv")]);
     declare(&server, "app/cam", "flv");
     let url = format!("rtmp://{}/app/cam?token=right", server.rtmp);
     Publisher::ffmpeg(Clip::H264, &url).finish();
@@ -47,7 +47,7 @@ fn nginx_rtmp_is_told_of_a_file_when_it_is_done() {
 
 fn srs(application: &Application, folder: Folder) -> Server {
     let config = format!(
-        "[[hooks]]\nid = \"files\"\ntype = \"http\"\ndialect = \"srs\"\n\
+        "{RECORDS}[[hooks]]\nid = \"files\"\ntype = \"http\"\ndialect = \"srs\"\n\
          target = \"http://{}/dvr\"\ncalls = [\"on_dvr\"]\n",
         application.addr
     );
