@@ -6,7 +6,8 @@
 # PLAYERS watch, which should load its core by a third or a half, and asks the API for its room after
 # WINDOW seconds: 8 or more, as costs are fitted and viewers averaged meanwhile. Then find-knee looks
 # for the most players that hold. MIX is the share of each format, as find-knee takes it
-# (rtmp=100, or rtmp=50,hls=50). The last line has the ratios of all rounds and their median; 1 is a
+# (rtmp=100, or rtmp=50,hls=50), BATCH_MIN and BATCH_MAX the flush interval in milliseconds, if it is
+# not the default. The last line has the ratios of all rounds and their median; 1 is a
 # room that is right.
 
 # shellcheck source=benches/compare/server.sh
@@ -60,6 +61,9 @@ all_play() {
 for round in $(seq "$ROUNDS"); do
     start_server <<TOML
 $(limits_of "$PLAYERS_MAX")
+[egress]
+${BATCH_MIN:+batch_ms_min = $BATCH_MIN}
+${BATCH_MAX:+batch_ms_max = $BATCH_MAX}
 TOML
     publish --url "rtmp://127.0.0.1:$RTMP/live/bench" --bitrate "$BITRATE"
     PUBLISHER=$STARTED

@@ -65,16 +65,16 @@ impl Queues {
         // Each round lets every class that waits earn, so one of them is out of debt soon.
         while (0..CLASSES).any(|class| self.is_due(class)) {
             let class = self.class;
-            if self.queues[class].is_empty() {
-                self.deficits[class] = 0;
-            } else if self.is_due(class) {
-                if !self.earned {
-                    self.deficits[class] += QUANTA[class];
-                    self.earned = true;
-                }
-                if self.deficits[class] > 0 {
-                    return self.queues[class].pop_front();
-                }
+            let empty = self.queues[class].is_empty();
+            if (empty || self.is_due(class)) && !self.earned {
+                self.deficits[class] += QUANTA[class];
+                self.earned = true;
+            }
+            if empty {
+                // It saves nothing up, and what it owes is not forgiven: the next one comes soon.
+                self.deficits[class] = self.deficits[class].min(0);
+            } else if self.is_due(class) && self.deficits[class] > 0 {
+                return self.queues[class].pop_front();
             }
             self.class = (class + 1) % QUANTA.len();
             self.earned = false;
@@ -164,6 +164,26 @@ mod tests {
             let is_live = queues.pop().unwrap() < 1_000;
             queues.pay(if is_live { 72 << 10 } else { 384 << 10 });
             *(if is_live { &mut live } else { &mut segments }) += 1;
+        }
+        let (live, segments) = (live * (96 << 10), segments * (408 << 10));
+        let share = f64::from(segments) / f64::from(live + segments);
+        assert!((0.09..0.13).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_class_whose_connections_come_one_by_one_has_no_more_than_its_share() {
+        let mut queues = Queues::default();
+        (0..1_000).for_each(|slot| queues.push(slot, Class::Live));
+        let (mut live, mut segments, mut since) = (0, 0, 0);
+        while live < 1_000 {
+            let is_live = queues.pop().unwrap() < 1_000;
+            queues.pay(if is_live { 72 << 10 } else { 384 << 10 });
+            *(if is_live { &mut live } else { &mut segments }) += 1;
+            since = if is_live { since + 1 } else { 0 };
+            if since == 3 {
+                // It has sent its last and comes again while others are being sent to.
+                queues.push(1_000, Class::Segments);
+            }
         }
         let (live, segments) = (live * (96 << 10), segments * (408 << 10));
         let share = f64::from(segments) / f64::from(live + segments);
