@@ -17,8 +17,8 @@
 //! knows them, `file_id` names them, `room` is how much of them is kept, `janitor` looks after
 //! them.
 //!
-//! Limits: `recording.active_max` threads, of [`ACTIVE_BYTES`] each; `recording.files_max` files
-//! are known, of [`FILE_BYTES`] each; streams on the air wait, of [`WAITING_BYTES`] each.
+//! Limits: `recording.active_max` threads, of `ACTIVE_BYTES` each; `recording.files_max` files are
+//! known, of `FILE_BYTES` each; streams on the air wait, of `WAITING_BYTES` each.
 //! Not here: who is told of recordings (`events`, `dialect`).
 
 mod books;
